@@ -28,7 +28,9 @@ import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Function;
 import java.util.function.IntPredicate;
+import java.util.function.ToIntFunction;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -128,65 +130,16 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                     .toList();
         }
 
-        /** The number of results of workers. */
-        public long raised(List<Irqfd> irqfds, IntPredicate which) {
-            Set<Integer> eventfds = ids(irqfds);
-            return counts.raised().stream()
-                    .filter(one -> eventfds.contains(one.eventfd()) && which.test(one.result()))
-                    .mapToLong(Raised::count)
-                    .sum();
-        }
-
-        /** The threads that created the VMs of irqfds behind these. */
-        List<Integer> starved(List<Irqfd> irqfds) {
-            Set<Integer> eventfds = ids(irqfds);
-            return counts.starved().stream()
-                    .filter(one -> eventfds.contains(one.eventfd()))
-                    .map(Starved::creator)
-                    .toList();
-        }
-
         /** Whether it is of a guest, or takes the signals of an irqfd of a guest. */
         boolean isOfGuest(Irqfd irqfd) {
             return processes.containsKey(irqfd.creator())
-                    || starved(List.of(irqfd)).stream().anyMatch(processes::containsKey);
-        }
-
-        public List<Accepted> accepted(List<Irqfd> irqfds) {
-            Set<Integer> eventfds = ids(irqfds);
-            return counts.accepted().stream()
-                    .filter(one -> eventfds.contains(one.eventfd()))
-                    .toList();
-        }
-
-        /** The number of workers that found no route. */
-        private long withoutChip(List<Irqfd> irqfds) {
-            Set<Integer> eventfds = ids(irqfds);
-            return counts.unrouted().stream()
-                    .filter(one -> eventfds.contains(one.eventfd()))
-                    .mapToLong(Unrouted::count)
-                    .sum();
-        }
-
-        /** The number of signals that found no route. On x86 a GSI may have several, and only the worker knows. */
-        public long unrouted(List<Irqfd> irqfds) {
-            long untyped = types(irqfds, type -> type == 0);
-            long none = withoutChip(irqfds);
-            return arm || none > 0 && none == raised(irqfds, result -> true) ? untyped : Math.min(untyped, none);
+                    || counts.starved().stream()
+                            .anyMatch(one -> one.eventfd() == irqfd.eventfd() && processes.containsKey(one.creator()));
         }
 
         /** Whether a process with a VM has one of these eventfds open after the watch. */
         public boolean isOpen(Set<Integer> eventfds) {
             return eventfds.stream().anyMatch(unread::containsKey);
-        }
-
-        /** Whether an irqfd has no resamplefd, so that KVM keeps no signal that it cannot raise. */
-        boolean isPulsed(List<Irqfd> irqfds) {
-            return irqfds.stream().anyMatch(one -> counts.pulsed().contains(one.eventfd()));
-        }
-
-        private static Set<Integer> ids(List<Irqfd> irqfds) {
-            return irqfds.stream().map(Irqfd::eventfd).collect(Collectors.toSet());
         }
 
         /** The number of eventfds of the guests that have messages with a vector. */
@@ -224,11 +177,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
             return who + " (" + (name.isEmpty() ? "" : name + ", ") + "thread " + thread + ")";
         }
 
-        /** The VMs of irqfds. The VM of another guest is named by the thread that created it. */
-        public String vms(List<Irqfd> irqfds) {
-            return vms(irqfds.stream().map(Irqfd::creator));
-        }
-
+        /** The VMs that threads created. The VM of another guest is named by its thread. */
         private String vms(Stream<Integer> creators) {
             return creators.map(thread -> processes.containsKey(thread)
                             ? "process " + processes.get(thread)
@@ -246,10 +195,127 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                     .collect(Collectors.toCollection(TreeSet::new));
         }
 
-        public List<Irqfd> irqfds(Set<Integer> eventfds) {
-            return counts.irqfds().stream()
+        /** The irqfds that took signals of these eventfds. */
+        public Signals signals(Set<Integer> eventfds) {
+            return signals(counts.irqfds().stream()
                     .filter(one -> eventfds.contains(one.eventfd()))
+                    .toList());
+        }
+
+        private Signals signals(List<Irqfd> irqfds) {
+            return new Signals(this, irqfds, irqfds.stream().map(Irqfd::eventfd).collect(Collectors.toSet()));
+        }
+    }
+
+    /** Irqfds that took signals, and all that was counted of their eventfds. Immutable. */
+    public record Signals(Counted counted, List<Irqfd> irqfds, Set<Integer> eventfds) {
+        private <T> Stream<T> of(Collection<T> all, ToIntFunction<T> eventfd) {
+            return all.stream().filter(one -> eventfds.contains(eventfd.applyAsInt(one)));
+        }
+
+        /** The number of signals. */
+        public long count() {
+            return irqfds.stream().mapToLong(Irqfd::signals).sum();
+        }
+
+        /** The VMs of the irqfds. */
+        public String vms() {
+            return counted.vms(irqfds.stream().map(Irqfd::creator));
+        }
+
+        public SortedSet<Integer> gsis() {
+            return irqfds.stream().map(Irqfd::gsi).collect(Collectors.toCollection(TreeSet::new));
+        }
+
+        /** The messages of the routes that are messages. */
+        public List<Message> messages() {
+            return irqfds.stream()
+                    .filter(one -> one.routes().containsKey(Uapi.KVM_IRQ_ROUTING_MSI))
+                    .flatMap(one -> one.messages().stream())
+                    .distinct()
+                    .sorted(Comparator.comparingLong(Message::data))
                     .toList();
+        }
+
+        public List<Accepted> accepted() {
+            return of(counted.counts().accepted(), Accepted::eventfd).toList();
+        }
+
+        /** The number of results of workers. */
+        public long raised(IntPredicate which) {
+            return of(counted.counts().raised(), Raised::eventfd)
+                    .filter(one -> which.test(one.result()))
+                    .mapToLong(Raised::count)
+                    .sum();
+        }
+
+        /** The number of workers that found no route. */
+        private long withoutChip() {
+            return of(counted.counts().unrouted(), Unrouted::eventfd)
+                    .mapToLong(Unrouted::count)
+                    .sum();
+        }
+
+        /** The number of signals that found no route. On x86 a GSI may have several, and only the worker knows. */
+        public long unrouted() {
+            long untyped = types(type -> type == 0);
+            long none = withoutChip();
+            return counted.arm() || none > 0 && none == raised(result -> true) ? untyped : Math.min(untyped, none);
+        }
+
+        /** Whether an irqfd has no resamplefd, so that KVM keeps no signal that it cannot raise. */
+        private boolean isPulsed() {
+            return eventfds.stream().anyMatch(counted.counts().pulsed()::contains);
+        }
+
+        /** The number of signals that KVM delivered without a worker. */
+        public long sent() {
+            return results(this::isSent);
+        }
+
+        private boolean isSent(int result) {
+            return counted.arm() ? result == 0 : result > 0;
+        }
+
+        private boolean isRefused(int result) {
+            return !isSent(result) && result != EWOULDBLOCK;
+        }
+
+        private long results(IntPredicate which) {
+            return sum(Irqfd::results, which);
+        }
+
+        /** The number of signals for which an irqfd had a route of such types. */
+        private long types(IntPredicate which) {
+            return sum(Irqfd::routes, which);
+        }
+
+        private long sum(Function<Irqfd, Map<Integer, Long>> counts, IntPredicate which) {
+            return irqfds.stream()
+                    .flatMap(one -> counts.apply(one).entrySet().stream())
+                    .filter(one -> which.test(one.getKey()))
+                    .mapToLong(Map.Entry::getValue)
+                    .sum();
+        }
+
+        /** The number of signals that KVM refused, with the reason. Empty if there are none. */
+        public String refusals() {
+            Map<String, Long> reasons = new TreeMap<>();
+            irqfds.forEach(one -> one.results().forEach((result, count) -> {
+                if (isRefused(result)) {
+                    reasons.merge(refusal(result), count, Long::sum);
+                }
+            }));
+            return reasons.entrySet().stream()
+                    .map(one -> one.getValue() + " because " + one.getKey())
+                    .collect(Collectors.joining(", "));
+        }
+
+        private static String refusal(int result) {
+            return switch (result) {
+                case 0, -1 -> "no vCPU has the destination, or its LAPIC is off";
+                default -> "of error " + -result;
+            };
         }
     }
 
@@ -263,7 +329,8 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                 .filter(one -> one.irq() == irq)
                 .mapToLong(Handler::count)
                 .sum();
-        Steps steps = new Steps(counted);
+        Signals signals = counted.signals(eventfds);
+        Steps steps = new Steps(signals);
         steps.add("host irq", handled, String.valueOf(irq), Optional.empty());
         boolean isShared = counted.shared().contains(irq);
         steps.add(
@@ -273,9 +340,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                         + (isShared ? ": the line is shared, and other devices run the handler too" : ""),
                 Optional.empty());
         if (!isShared) {
-            steps.untaken(handled - signals(counted.irqfds(eventfds)), counted.untaken(irq));
+            steps.untaken(handled - signals.count(), counted.untaken(irq));
         }
-        return Optional.of(steps.irqfds(counted.irqfds(eventfds)));
+        return Optional.of(steps.irqfds());
     }
 
     /** The stages of each irqfd of the guests whose eventfd is signalled by threads, and not by a counted handler. */
@@ -288,77 +355,13 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                 .entrySet()
                 .stream()
                 .map(one -> {
-                    Steps steps = new Steps(counted);
-                    long signals = signals(one.getValue());
-                    steps.add(
-                            "eventfd",
-                            signals,
-                            "id " + one.getKey() + ", signalled by " + counted.callers(one.getKey()),
-                            Optional.empty());
-                    return steps.irqfds(one.getValue());
+                    Signals signals = counted.signals(one.getValue());
+                    Steps steps = new Steps(signals);
+                    String value = "id " + one.getKey() + ", signalled by " + counted.callers(one.getKey());
+                    steps.add("eventfd", signals.count(), value, Optional.empty());
+                    return steps.irqfds();
                 })
                 .toList();
-    }
-
-    public static long signals(List<Irqfd> irqfds) {
-        return irqfds.stream().mapToLong(Irqfd::signals).sum();
-    }
-
-    /** The messages of the routes that are messages. */
-    public static List<Message> messages(List<Irqfd> irqfds) {
-        return irqfds.stream()
-                .filter(one -> one.routes().containsKey(Uapi.KVM_IRQ_ROUTING_MSI))
-                .flatMap(one -> one.messages().stream())
-                .distinct()
-                .sorted(Comparator.comparingLong(Message::data))
-                .toList();
-    }
-
-    /** The number of signals that KVM delivered without a worker. */
-    public static long sent(List<Irqfd> irqfds, boolean arm) {
-        return results(irqfds, result -> isSent(result, arm));
-    }
-
-    /** The number of signals for which the irqfd had a route of such types. */
-    private static long types(List<Irqfd> irqfds, IntPredicate which) {
-        return sum(irqfds.stream().map(Irqfd::routes), which);
-    }
-
-    private static long sum(Stream<Map<Integer, Long>> counts, IntPredicate which) {
-        return counts.flatMap(one -> one.entrySet().stream())
-                .filter(one -> which.test(one.getKey()))
-                .mapToLong(Map.Entry::getValue)
-                .sum();
-    }
-
-    private static boolean isSent(int result, boolean arm) {
-        return arm ? result == 0 : result > 0;
-    }
-
-    private static long results(List<Irqfd> irqfds, IntPredicate which) {
-        return sum(irqfds.stream().map(Irqfd::results), which);
-    }
-
-    /** The number of signals that KVM refused, with the reason. Empty if there are none. */
-    public static String refusals(List<Irqfd> irqfds, boolean arm) {
-        Map<String, Long> reasons = new TreeMap<>();
-        for (Irqfd one : irqfds) {
-            one.results().forEach((result, count) -> {
-                if (!isSent(result, arm) && result != EWOULDBLOCK) {
-                    reasons.merge(refusal(result), count, Long::sum);
-                }
-            });
-        }
-        return reasons.entrySet().stream()
-                .map(one -> one.getValue() + " because " + one.getKey())
-                .collect(Collectors.joining(", "));
-    }
-
-    private static String refusal(int result) {
-        return switch (result) {
-            case 0, -1 -> "no vCPU has the destination, or its LAPIC is off";
-            default -> "of error " + -result;
-        };
     }
 
     private static String listed(Collection<Integer> numbers) {
@@ -367,6 +370,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
 
     /** For one use. */
     private static final class Steps {
+        private final Signals signals;
         private final Counted counted;
         private final List<Stage> stages = new ArrayList<>();
         private Optional<String> loses = Optional.empty();
@@ -380,8 +384,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
         /** Signals of pins whose level KVM keeps until it can raise them. */
         private long held;
 
-        Steps(Counted counted) {
-            this.counted = counted;
+        Steps(Signals signals) {
+            this.signals = signals;
+            this.counted = signals.counted();
         }
 
         void add(String label, long count, String value, Optional<String> latency) {
@@ -430,54 +435,48 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
             }
         }
 
-        Stages irqfds(List<Irqfd> irqfds) {
-            long signals = signals(irqfds);
-            if (!irqfds.isEmpty()) {
-                long unrouted = counted.unrouted(irqfds);
-                long routed = signals - unrouted;
-                long sent = sent(irqfds, counted.arm());
-                long left = results(irqfds, result -> result == EWOULDBLOCK) - unrouted;
+        Stages irqfds() {
+            if (!signals.irqfds().isEmpty()) {
+                long unrouted = signals.unrouted();
+                long sent = signals.sent();
+                long left = signals.results(result -> result == EWOULDBLOCK) - unrouted;
                 // A worker raises the GSI when an eventfd is assigned that was signalled before. Or it began before the
                 // watch to raise it.
-                long assigned = counted.arm()
-                        ? 0
-                        : Math.max(0, counted.raised(irqfds, result -> true) - counted.withoutChip(irqfds) - left);
-                List<Message> messages = messages(irqfds);
-                List<Integer> starved = counted.starved(irqfds);
+                long assigned =
+                        counted.arm() ? 0 : Math.max(0, signals.raised(result -> true) - signals.withoutChip() - left);
+                List<Message> messages = signals.messages();
+                List<Integer> starved = signals.of(counted.counts().starved(), Starved::eventfd)
+                        .map(Starved::creator)
+                        .toList();
                 if (!starved.isEmpty()) {
                     doubt = Optional.of(
-                            "irqfd: " + counted.vms(irqfds) + " takes each signal; an irqfd of the same eventfd in "
+                            "irqfd: " + signals.vms() + " takes each signal; an irqfd of the same eventfd in "
                                     + counted.vms(starved.stream()) + " starves");
                 }
-                add("irqfd", signals, counted.vms(irqfds), latency(ProbeCounts.Stage.IRQFD, irqfds, "the handler"));
-                add(
-                        "GSI",
-                        routed,
-                        "gsi " + listed(irqfds.stream().map(Irqfd::gsi).toList()),
-                        Optional.empty());
+                add("irqfd", signals.count(), signals.vms(), latency(ProbeCounts.Stage.IRQFD, "the handler"));
+                add("GSI", signals.count() - unrouted, "gsi " + listed(signals.gsis()), Optional.empty());
                 loses("GSI", Hop.GSI, unrouted, "signals while the GSI had no route");
                 add(
                         "delivered",
                         sent,
                         messages.stream().map(Message::toString).collect(Collectors.joining("; ")),
-                        latency(ProbeCounts.Stage.DELIVERED, irqfds, "the irqfd"));
+                        latency(ProbeCounts.Stage.DELIVERED, "the irqfd"));
                 if (left + assigned > 0) {
-                    byWorker(irqfds, left, assigned);
+                    byWorker(left, assigned);
                 }
-                long refused = results(irqfds, one -> !isSent(one, counted.arm()) && one != EWOULDBLOCK);
+                long refused = signals.results(signals::isRefused);
                 loses(
                         "delivered",
                         Hop.VCPU,
                         refused + refusedByWorker,
-                        "that KVM refused"
-                                + (refused > 0 ? ", " + refusals(irqfds, counted.arm()) : "")
-                                + part(refusedByWorker, "in a worker because " + refusal(0)));
+                        "that KVM refused" + (refused > 0 ? ", " + signals.refusals() : "")
+                                + part(refusedByWorker, "in a worker because " + Signals.refusal(0)));
                 doubt(
                         "delivered",
-                        signals - unrouted - sent - left - refused,
+                        signals.count() - unrouted - sent - left - refused,
                         "of which no result was counted: a probe of the return of kvm_arch_set_irq_inatomic missed them");
                 if (!counted.arm()) {
-                    taken(irqfds, messages, latency(ProbeCounts.Stage.TAKEN, irqfds, "the irqfd"));
+                    taken(messages, latency(ProbeCounts.Stage.TAKEN, "the irqfd"));
                 }
             } else if (loses.isEmpty() && doubt.isEmpty()) {
                 doubt = Optional.of("irqfd: no irqfd took a signal, which is no loss if only the line's other devices"
@@ -494,19 +493,19 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
          * @param worker the signals that KVM left to a worker, and that have a route
          * @param assigned how often a worker raised the GSI without a counted signal
          */
-        private void byWorker(List<Irqfd> irqfds, long worker, long assigned) {
+        private void byWorker(long worker, long assigned) {
             if (counted.arm()) {
                 add("by a worker", worker, "a pin, or a message: the result is not shown", Optional.empty());
                 return;
             }
-            long raised = counted.raised(irqfds, result -> result > 0);
-            long merged = counted.raised(irqfds, result -> result == 0);
-            long refused = counted.raised(irqfds, result -> result < 0) - counted.withoutChip(irqfds);
-            boolean pins = types(irqfds, type -> type == Uapi.KVM_IRQ_ROUTING_MSI) == 0
-                    || types(irqfds, type -> type != 0 && type != Uapi.KVM_IRQ_ROUTING_MSI) > 0;
+            long raised = signals.raised(result -> result > 0);
+            long merged = signals.raised(result -> result == 0);
+            long refused = signals.raised(result -> result < 0) - signals.withoutChip();
+            boolean pins = signals.types(type -> type == Uapi.KVM_IRQ_ROUTING_MSI) == 0
+                    || signals.types(type -> type != 0 && type != Uapi.KVM_IRQ_ROUTING_MSI) > 0;
             String value = (pins
                             ? "a pin: "
-                            : worker > types(irqfds, type -> type == 0) - counted.unrouted(irqfds)
+                            : worker > signals.types(type -> type == 0) - signals.unrouted()
                                     ? "a message to many: "
                                     : "a message: ")
                     + raised + " raised";
@@ -514,7 +513,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                 value += part(merged, "merged, or the LAPIC is off")
                         + part(refused, "not raised: the pin is masked, or its EOI is due");
                 pending("by a worker", merged, "that were merged, or whose LAPIC is off");
-                if (counted.isPulsed(irqfds)) {
+                if (signals.isPulsed()) {
                     doubt(
                             "by a worker",
                             refused,
@@ -540,38 +539,35 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
          * The number of vectors that LAPICs got: a message to many is one for each vCPU. The vector of a pin is known where
          * a worker gave it to a LAPIC.
          */
-        private long given(List<Irqfd> irqfds) {
-            long fast = irqfds.stream()
-                    .flatMap(one -> one.results().entrySet().stream())
-                    .filter(one -> one.getKey() > 0)
-                    .mapToLong(one -> one.getKey() * one.getValue())
-                    .sum();
-            return fast
-                    + counted.accepted(irqfds).stream()
-                            .mapToLong(Accepted::count)
-                            .sum();
+        private long given() {
+            return signals.irqfds().stream()
+                            .flatMap(one -> one.results().entrySet().stream())
+                            .filter(one -> one.getKey() > 0)
+                            .mapToLong(one -> one.getKey() * one.getValue())
+                            .sum()
+                    + signals.accepted().stream().mapToLong(Accepted::count).sum();
         }
 
         /**
          * A LAPIC merges messages of one vector without an event of KVM. APIC virtualization injects without KVM, so no
          * event counts it.
          */
-        private void taken(List<Irqfd> irqfds, List<Message> messages, Optional<String> latency) {
-            long given = given(irqfds);
+        private void taken(List<Message> messages, Optional<String> latency) {
+            long given = given();
             if (given == 0 || !messages.stream().allMatch(Message::hasVector)) {
                 return;
             }
             Set<Integer> vectors =
                     messages.stream().map(Message::vector).collect(Collectors.toCollection(TreeSet::new));
-            counted.accepted(irqfds).forEach(one -> vectors.add(one.vector()));
+            signals.accepted().forEach(one -> vectors.add(one.vector()));
             List<Taken> all = counted.ofGuests(counted.counts().taken(), vectors);
             long taken = all.stream().mapToLong(Taken::count).sum();
             long gone = counted.counts().taken().stream()
                     .filter(one -> counted.gone().contains(one.thread()) && vectors.contains(one.vector()))
                     .mapToLong(Taken::count)
                     .sum();
-            boolean isOfOthers =
-                    irqfds.stream().anyMatch(one -> !counted.processes().containsKey(one.creator()));
+            boolean isOfOthers = signals.irqfds().stream()
+                    .anyMatch(one -> !counted.processes().containsKey(one.creator()));
             String vector = vectors.stream()
                             .map(one -> "vector 0x" + Integer.toHexString(one))
                             .collect(Collectors.joining(", "))
@@ -639,12 +635,11 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
         }
 
         /** The interval of the median, between two powers of two. */
-        private Optional<String> latency(ProbeCounts.Stage stage, List<Irqfd> irqfds, String since) {
-            Set<Integer> eventfds = irqfds.stream().map(Irqfd::eventfd).collect(Collectors.toSet());
+        private Optional<String> latency(ProbeCounts.Stage stage, String since) {
             TreeMap<Integer, Long> powers = new TreeMap<>();
             long most = 0;
             for (Latency one : counted.counts().latencies()) {
-                if (one.stage() == stage && eventfds.contains(one.eventfd())) {
+                if (one.stage() == stage && signals.eventfds().contains(one.eventfd())) {
                     one.powers().forEach((power, count) -> powers.merge(power, count, Long::sum));
                     most = Math.max(most, one.most());
                 }

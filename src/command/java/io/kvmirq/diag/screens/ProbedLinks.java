@@ -11,7 +11,6 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.host.trace.ProbeCounts.Accepted;
-import io.kvmirq.host.trace.ProbeCounts.Irqfd;
 import io.kvmirq.host.trace.ProbeCounts.Message;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
@@ -21,6 +20,7 @@ import java.util.Map;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * The links of a host irq that probes show: its eventfd, the irqfds of the eventfd, and KVM's results for the signals.
@@ -33,11 +33,13 @@ final class ProbedLinks {
     private static final String RAISED = "live, the probe of kvm_set_irq in a worker";
 
     private final Stages.Counted counted;
+    private final Stages.Signals signals;
     private final HostFacts host;
     private final Map<Hop, Link> links;
 
-    private ProbedLinks(Stages.Counted counted, HostFacts host, Map<Hop, Link> links) {
+    private ProbedLinks(Stages.Counted counted, Stages.Signals signals, HostFacts host, Map<Hop, Link> links) {
         this.counted = counted;
+        this.signals = signals;
         this.host = host;
         this.links = links;
     }
@@ -50,7 +52,7 @@ final class ProbedLinks {
     static void put(Stages.Counted counted, HostFacts host, int irq, SortedSet<Long> addressed, Map<Hop, Link> links) {
         SortedSet<Integer> eventfds = counted.eventfds(irq);
         if (!eventfds.isEmpty()) {
-            new ProbedLinks(counted, host, links).put(irq, eventfds, addressed);
+            new ProbedLinks(counted, counted.signals(eventfds), host, links).put(irq, eventfds, addressed);
         }
     }
 
@@ -58,65 +60,58 @@ final class ProbedLinks {
         put(Link.whole(
                         Hop.EVENTFD,
                         Evidence.observed(HANDLER),
-                        "id " + listed(eventfds),
+                        "id " + listed(eventfds.stream().map(String::valueOf)),
                         "the handler signals it" + descriptors(eventfds))
                 .numbered(eventfds.stream().map(EventFdId::new).toList()));
-        List<Irqfd> irqfds = counted.irqfds(eventfds);
-        if (irqfds.isEmpty()) {
+        if (signals.irqfds().isEmpty()) {
             unconsumed(irq, eventfds);
             return;
         }
         put(Link.whole(
                 Hop.IRQFD,
                 Evidence.observed(WAKEUP),
-                counted.vms(irqfds),
+                signals.vms(),
                 "KVM raises the interrupt itself, so it is not posted"));
-        SortedSet<Integer> gsis = irqfds.stream().map(Irqfd::gsi).collect(Collectors.toCollection(TreeSet::new));
-        long unrouted = counted.unrouted(irqfds);
-        if (unrouted > 0 && unrouted == Stages.signals(irqfds)) {
-            flaw(GuestRules.ROUTE, listed(gsis), counted.arm() ? WAKEUP : RAISED, false);
+        SortedSet<Integer> gsis = signals.gsis();
+        long unrouted = signals.unrouted();
+        if (unrouted > 0 && unrouted == signals.count()) {
+            flaw(GuestRules.ROUTE, listed(gsis.stream().map(String::valueOf)), counted.arm() ? WAKEUP : RAISED, false);
             return;
         }
         put(Link.whole(Hop.GSI, Evidence.observed(WAKEUP), gsis, "the irqfd raises it"));
-        List<Accepted> accepted = counted.accepted(irqfds);
+        List<Accepted> accepted = signals.accepted();
         if (!counted.arm()) {
-            delivery(irqfds, addressed, accepted);
-        } else if (!accepted.isEmpty()) {
-            put(Link.whole(
-                    Hop.GUEST_VECTOR,
-                    Evidence.observed(QUEUED),
-                    "interrupt "
-                            + listed(accepted.stream()
-                                    .map(Accepted::vector)
-                                    .collect(Collectors.toCollection(TreeSet::new))),
-                    "the VM's GIC has it"));
-            put(Link.whole(
-                    Hop.VCPU,
-                    Evidence.observed(QUEUED),
-                    vcpus(accepted),
-                    "its target in the VM's GIC, which keeps it pending while it is disabled"));
-        } else {
+            delivery(addressed, accepted);
+        } else if (accepted.isEmpty()) {
             links.putIfAbsent(
                     Hop.VCPU,
                     Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", GuestRules.BY_VMM));
+        } else {
+            vector(
+                    QUEUED,
+                    "interrupt "
+                            + listed(accepted.stream()
+                                    .map(Accepted::vector)
+                                    .sorted()
+                                    .map(String::valueOf)),
+                    "the VM's GIC has it");
+            vcpu(QUEUED, vcpus(accepted), "its target in the VM's GIC, which keeps it pending while it is disabled");
         }
     }
 
     /** Nothing of KVM took the signals of these eventfds. */
     private void unconsumed(int irq, SortedSet<Integer> eventfds) {
+        boolean isUnread = counted.isUnread(counted.untaken(irq));
         if (counted.counts().missed() > 0) {
             put(Link.notShown(Hop.IRQFD, "no irqfd was counted, but a probe missed events", "watch again"));
-            return;
-        }
-        boolean isUnread = counted.isUnread(counted.untaken(irq));
-        if (!isUnread && counted.isOpen(eventfds)) {
+        } else if (!isUnread && counted.isOpen(eventfds)) {
             put(Link.notShown(
                     Hop.IRQFD,
                     "no irqfd took its signals, and the VMM reads them: it may inject the interrupt itself",
                     GuestRules.BY_VMM));
-            return;
+        } else {
+            flaw(GuestRules.UNTAKEN, "", WAKEUP + ", which was not passed", isUnread);
         }
-        flaw(GuestRules.UNTAKEN, "", WAKEUP + ", which was not passed", isUnread);
     }
 
     private void flaw(Rule.Table<GuestRules.Probed> table, String what, String probe, boolean isUnread) {
@@ -128,42 +123,33 @@ final class ProbedLinks {
         return accepted.stream().map(Accepted::vcpu).collect(Collectors.toCollection(TreeSet::new));
     }
 
-    private void delivery(List<Irqfd> irqfds, SortedSet<Long> addressed, List<Accepted> accepted) {
-        List<Message> messages = Stages.messages(irqfds);
+    private void delivery(SortedSet<Long> addressed, List<Accepted> accepted) {
+        List<Message> messages = signals.messages();
+        boolean isRaised = signals.raised(result -> result > 0) > 0 && !accepted.isEmpty();
         if (!messages.isEmpty()) {
-            put(Link.whole(
-                    Hop.GUEST_VECTOR,
-                    Evidence.observed(WAKEUP),
-                    messages.stream()
-                            .map(one -> "0x" + Long.toHexString(one.vector()))
-                            .distinct()
-                            .collect(Collectors.joining(", ")),
-                    "the message: " + messages.stream().map(Message::toString).collect(Collectors.joining("; "))));
-        }
-        boolean isRaised = counted.raised(irqfds, result -> result > 0) > 0 && !accepted.isEmpty();
-        if (isRaised && messages.isEmpty()) {
-            put(Link.whole(
-                    Hop.GUEST_VECTOR,
-                    Evidence.observed(RAISED),
-                    accepted.stream()
-                            .map(one -> "0x" + Integer.toHexString(one.vector()))
-                            .distinct()
-                            .sorted()
-                            .collect(Collectors.joining(", ")),
-                    "the vector of the pin"));
-        }
-        String refusals = Stages.refusals(irqfds, false);
-        if (Stages.sent(irqfds, false) > 0 && !addressed.isEmpty()) {
-            put(Link.whole(Hop.VCPU, Evidence.observed(RESULT), addressed, "KVM gave it to the LAPIC"));
+            vector(
+                    WAKEUP,
+                    hex(messages.stream().map(Message::vector)),
+                    "the message: " + messages.stream().map(Message::toString).collect(Collectors.joining("; ")));
         } else if (isRaised) {
-            put(Link.whole(
-                    Hop.VCPU,
-                    Evidence.observed(RAISED),
-                    vcpus(accepted),
-                    "a worker gave it to this LAPIC, and perhaps to others"));
-        } else if (Stages.sent(irqfds, false) == 0 && !refusals.isEmpty()) {
+            vector(RAISED, hex(accepted.stream().map(Accepted::vector).sorted()), "the vector of the pin");
+        }
+        String refusals = signals.refusals();
+        if (signals.sent() > 0 && !addressed.isEmpty()) {
+            vcpu(RESULT, addressed, "KVM gave it to the LAPIC");
+        } else if (isRaised) {
+            vcpu(RAISED, vcpus(accepted), "a worker gave it to this LAPIC, and perhaps to others");
+        } else if (signals.sent() == 0 && !refusals.isEmpty()) {
             flaw(GuestRules.REFUSED, refusals, RESULT, false);
         }
+    }
+
+    private void vector(String probe, String value, String text) {
+        put(Link.whole(Hop.GUEST_VECTOR, Evidence.observed(probe), value, text));
+    }
+
+    private void vcpu(String probe, SortedSet<? extends Number> vcpus, String text) {
+        put(Link.whole(Hop.VCPU, Evidence.observed(probe), vcpus, text));
     }
 
     private void put(Link link) {
@@ -186,7 +172,11 @@ final class ProbedLinks {
         return text.toString();
     }
 
-    private static String listed(SortedSet<Integer> numbers) {
-        return numbers.stream().map(String::valueOf).collect(Collectors.joining(", "));
+    private static String hex(Stream<Integer> numbers) {
+        return listed(numbers.map(one -> "0x" + Integer.toHexString(one)));
+    }
+
+    private static String listed(Stream<String> names) {
+        return names.distinct().collect(Collectors.joining(", "));
     }
 }
