@@ -53,6 +53,18 @@ public final class Json {
         }
     }
 
+    /** The JVM makes new objects for the components of a record at each question. */
+    private static final ClassValue<RecordComponent[]> COMPONENTS = new ClassValue<>() {
+        @Override
+        protected RecordComponent[] computeValue(Class<?> type) {
+            RecordComponent[] components = type.getRecordComponents();
+            for (RecordComponent one : components) {
+                one.getAccessor().setAccessible(true);
+            }
+            return components;
+        }
+    };
+
     private final JsonGenerator to;
 
     /** @param out stays open */
@@ -98,7 +110,7 @@ public final class Json {
      * any other object is its text.
      */
     public Json record(Record record) {
-        for (RecordComponent one : record.getClass().getRecordComponents()) {
+        for (RecordComponent one : COMPONENTS.get(record.getClass())) {
             value(one.getName(), component(record, one));
         }
         return this;
@@ -114,7 +126,6 @@ public final class Json {
 
     private static Object component(Record record, RecordComponent component) {
         try {
-            component.getAccessor().setAccessible(true);
             return component.getAccessor().invoke(record);
         } catch (ReflectiveOperationException e) {
             throw new IllegalStateException("no component " + component, e);
@@ -149,7 +160,7 @@ public final class Json {
             }
             to.writeEndObject();
         } else if (value instanceof Record record && !(value instanceof PciAddress)) {
-            RecordComponent[] components = record.getClass().getRecordComponents();
+            RecordComponent[] components = COMPONENTS.get(record.getClass());
             if (components.length == 1) {
                 write(component(record, components[0]));
                 return;
