@@ -10,6 +10,7 @@ import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.PostingOutlook;
+import io.kvmirq.path.Link;
 import io.kvmirq.text.Foreign;
 import java.io.PrintStream;
 import java.util.List;
@@ -47,7 +48,8 @@ final class VfioText {
     static void print(HostFacts host, VfioView one, Terminal terminal) {
         PciDevice device = one.device();
         PrintStream out = terminal.out();
-        out.println(terminal.bold(device.address() + "  " + id(device) + "  class " + classCode(device)));
+        terminal.line(headline(host, one, terminal));
+        line(out, "device", id(device) + ", class " + classCode(device));
         line(
                 out,
                 "driver",
@@ -71,12 +73,38 @@ final class VfioText {
         one.uses().forEach(use -> line(out, "in use", printable(use) + ": the host loses it with the device"));
         irqs(host, one, out);
         posting(host, out);
-        refusals(one, one.isWithGuest(host), terminal);
+        refusals(one, terminal);
         commands(out, "to bind it:", one.bind(host));
         boolean used =
                 one.outlook().refusals().stream().anyMatch(refusal -> refusal.cause() == VfioOutlook.Obstacle.IN_USE);
         String when = used ? "once no process has it open, " : device.isBoundToVfio() ? "" : "afterwards, ";
         commands(out, when + "to give it back:", one.giveBack(host));
+    }
+
+    /** The verdict in one sentence, for readers who know no link. */
+    private static String headline(HostFacts host, VfioView one, Terminal terminal) {
+        List<VfioOutlook.Refusal> refusals = one.outlook().refusals();
+        String address = one.device().address() + " ";
+        if (one.link().state() == Link.State.BROKEN) {
+            return terminal.bad(
+                    address + "sends no interrupt: " + printable(one.link().text()));
+        }
+        if (one.isUsable() || one.isWithGuest(host)) {
+            return terminal.good(address
+                    + (refusals.isEmpty()
+                            ? "can be given to a guest"
+                            : "is in order: " + printable(guests(host, one))));
+        }
+        String more = refusals.size() > 1 ? ", and " + (refusals.size() - 1) + " more below" : "";
+        return terminal.bad(address + "cannot be given to a guest now: "
+                + printable(refusals.get(0).text()) + more);
+    }
+
+    private static String guests(HostFacts host, VfioView one) {
+        return host.vms().of(one.device().address()).stream()
+                .map(vm -> "guest " + vm.name() + " has it")
+                .findFirst()
+                .orElse("a guest has it");
     }
 
     private static void posting(HostFacts host, PrintStream out) {
@@ -110,7 +138,7 @@ final class VfioText {
         }
     }
 
-    private static void refusals(VfioView one, boolean withGuest, Terminal terminal) {
+    private static void refusals(VfioView one, Terminal terminal) {
         List<VfioOutlook.Refusal> refusals = one.outlook().refusals();
         if (!one.flaws().isEmpty()) {
             terminal.line(
@@ -120,11 +148,9 @@ final class VfioText {
                     .remedies()
                     .forEach(remedy -> terminal.line("     do: " + printable(remedy.text()) + remedy.cost()));
         }
-        if (refusals.isEmpty()) {
-            terminal.line(one.isUsable() ? terminal.good("VFIO can use it") : "VFIO would take it");
-            return;
+        if (!refusals.isEmpty()) {
+            terminal.line("VFIO would refuse it:");
         }
-        terminal.line(withGuest ? terminal.good("a guest has it") : terminal.bad("VFIO would refuse it"));
         for (int i = 0; i < refusals.size(); i++) {
             terminal.line("  " + (i + 1) + "  " + printable(refusals.get(i).text()));
             terminal.line("     do: " + printable(refusals.get(i).remedy()));
