@@ -6,6 +6,7 @@ import io.kvmirq.cli.bits.EncodeCommand;
 import io.kvmirq.cli.devices.ForwardCommand;
 import io.kvmirq.cli.devices.VfioCommand;
 import io.kvmirq.cli.frame.Commands;
+import io.kvmirq.cli.frame.Commands.Audience;
 import io.kvmirq.cli.frame.Commands.Named;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Stdout;
@@ -78,44 +79,62 @@ public final class Main {
     static List<Named> commands() {
         return List.of(
                 new Named(
-                        "selftest",
-                        "Prove this machine's interrupt path with a throw-away guest.",
-                        new SelftestCommand()),
-                new Named(
+                        Audience.ADMINISTRATORS,
                         DoctorCommand.NAME,
                         "Check a host's interrupt path, from /dev/kvm to posting, and print remedies.",
                         new DoctorCommand()),
                 new Named(
-                        "backends",
-                        "List the bindings to the kernel that work here, and why the others do not.",
-                        new BackendsCommand()),
-                new Named("errno", "Explain the meaning of an errno of a KVM or VFIO call.", new ErrnoCommand()),
-                new Named(
-                        "capture",
-                        "Save the files that kvmirq reads on this host in one archive, without names and addresses.",
-                        new CaptureCommand()),
-                new Named(
-                        "decode",
-                        "Print the fields of an IRTE, a posted-interrupt descriptor, an MSI or another structure.",
-                        new DecodeCommand()),
-                new Named(
-                        "encode",
-                        "Print the words of an IRTE, a posted-interrupt descriptor, an MSI or another structure.",
-                        new EncodeCommand()),
-                new Named("decide", "Say whether KVM posts an MSI to a vCPU, and if not, why.", new DecideCommand()),
-                new Named(
+                        Audience.ADMINISTRATORS,
                         "list",
                         "List the guests of this host, or the interrupts of their devices and whether they are posted.",
                         new ListCommand()),
                 new Named(
+                        Audience.ADMINISTRATORS,
                         "explain",
                         "Explain how a device's interrupts reach a guest, and why they are not posted.",
                         new ExplainCommand()),
                 new Named(
+                        Audience.ADMINISTRATORS,
                         "vfio",
                         "Show whether VFIO can use a PCI device, its interrupts, and how to bind it.",
                         new VfioCommand()),
                 new Named(
+                        Audience.ADMINISTRATORS,
+                        "capture",
+                        "Save the files that kvmirq reads on this host in one archive, without names and addresses.",
+                        new CaptureCommand()),
+                new Named(
+                        Audience.AUTHORS,
+                        "errno",
+                        "Explain the meaning of an errno of a KVM or VFIO call.",
+                        new ErrnoCommand()),
+                new Named(
+                        Audience.AUTHORS,
+                        "decide",
+                        "Say whether KVM posts an MSI to a vCPU, and if not, why.",
+                        new DecideCommand()),
+                new Named(
+                        Audience.AUTHORS,
+                        "decode",
+                        "Print the fields of an IRTE, a posted-interrupt descriptor, an MSI or another structure.",
+                        new DecodeCommand()),
+                new Named(
+                        Audience.AUTHORS,
+                        "encode",
+                        "Print the words of an IRTE, a posted-interrupt descriptor, an MSI or another structure.",
+                        new EncodeCommand()),
+                new Named(
+                        Audience.AUTHORS,
+                        "backends",
+                        "List the bindings to the kernel that work here, and why the others do not.",
+                        new BackendsCommand()),
+                new Named(
+                        Audience.TESTERS,
+                        "selftest",
+                        "Prove this machine's interrupt path with a throw-away guest.",
+                        new SelftestCommand()),
+                new Named(
+                        Audience.TESTERS,
                         "forward",
                         "Prove that a PCI device's interrupts reach a throw-away guest.",
                         new ForwardCommand()));

@@ -7,11 +7,10 @@ import io.kvmirq.path.Link;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.stream.Stream;
 
 /**
- * The verdict about interrupts: exit code, last line and JSON follow it. Immutable.
+ * The verdict about interrupts: exit code, first and last line and JSON follow it. Immutable.
  *
  * @param broken the first hop that is broken, or at which a watch counted a loss; {@link Hop#POSTING} if no hop is and
  *     an interrupt is not posted that the host could post
@@ -53,37 +52,5 @@ public record Verdict(Optional<Hop> broken, boolean counted, Optional<Hop> doubt
     /** Whether the host handles an interrupt that it could post, and no link is broken. */
     public boolean isUnposted() {
         return broken.filter(Hop.POSTING::equals).isPresent();
-    }
-
-    /**
-     * The exit code. Empty without a flaw.
-     *
-     * @param strict whether a hop in doubt decides if none is broken
-     */
-    public OptionalInt exitCode(boolean strict) {
-        return broken.isPresent()
-                ? OptionalInt.of(exitCode(broken.get()))
-                : strict && doubtful.isPresent() ? OptionalInt.of(doubtCode(doubtful.get())) : OptionalInt.empty();
-    }
-
-    /** The exit code if this is the first broken hop of a path; 0 for a guest vector, which cannot break. */
-    public static int exitCode(Hop hop) {
-        return switch (hop) {
-            case HOST_IRQ -> 10;
-            case DEVICE_VECTOR -> 11;
-            case EVENTFD -> 12;
-            case IRQFD -> 13;
-            case GSI -> 14;
-            case GUEST_VECTOR -> 0;
-            case VCPU -> 16;
-            case POSTING -> 17;
-            case DEVICE -> 18;
-            case VMM -> 19;
-        };
-    }
-
-    /** The exit code with {@code --strict} if no hop is broken and this is the first one in doubt. */
-    public static int doubtCode(Hop hop) {
-        return exitCode(hop) + 20;
     }
 }

@@ -13,16 +13,20 @@ import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Predicate;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import picocli.AutoComplete;
 import picocli.CommandLine;
+import picocli.CommandLine.Help;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.Model.UsageMessageSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.TypeConversionException;
@@ -30,8 +34,22 @@ import picocli.CommandLine.UnmatchedArgumentException;
 
 /** Parses the command line, runs the named command and reports usage errors. */
 public record Commands(List<Named> commands) {
-    /** A command, with its line in the list of all. */
-    public record Named(String name, String summary, Command command) {}
+    /** The readers of the help, in the order of its lists. */
+    public enum Audience {
+        ADMINISTRATORS("For administrators of a host:"),
+        AUTHORS("For authors of VMMs:"),
+        TESTERS("For testers of a host or a VMM:"),
+        ALL("For all:");
+
+        private final String heading;
+
+        Audience(String heading) {
+            this.heading = heading;
+        }
+    }
+
+    /** A command, with its line in the list of its audience. */
+    public record Named(Audience audience, String name, String summary, Command command) {}
 
     private static final String COMPLETION = "generate-completion";
     private static final String HELP = "help";
@@ -186,8 +204,7 @@ public record Commands(List<Named> commands) {
 
     private CommandLine commandLine(String[] arguments) {
         // The parser makes a converter of each type for each command, which takes most of a start: one that is named
-        // first
-        // is the only one.
+        // first is the only one.
         Optional<Named> first = commands.stream()
                 .filter(one -> arguments.length > 0 && one.name().equals(arguments[0]))
                 .findFirst();
@@ -196,7 +213,29 @@ public record Commands(List<Named> commands) {
                 first.isEmpty() ? root(words::contains) : CommandSpec.create().name("kvmirq");
         first.ifPresent(one -> add(root, one, true));
         // A word such as @file is what it says.
-        return new CommandLine(root).setExpandAtFiles(false);
+        CommandLine line = new CommandLine(root).setExpandAtFiles(false);
+        line.getHelpSectionMap().put(UsageMessageSpec.SECTION_KEY_COMMAND_LIST_HEADING, help -> "");
+        line.getHelpSectionMap().put(UsageMessageSpec.SECTION_KEY_COMMAND_LIST, this::lists);
+        return line;
+    }
+
+    /** The commands of each audience. */
+    private String lists(Help help) {
+        StringBuilder lists = new StringBuilder();
+        for (Audience audience : Audience.values()) {
+            Map<String, Help> some = new LinkedHashMap<>(help.subcommands());
+            some.keySet()
+                    .removeIf(name -> audience
+                            != commands.stream()
+                                    .filter(one -> one.name().equals(name))
+                                    .map(Named::audience)
+                                    .findFirst()
+                                    .orElse(Audience.ALL));
+            if (!some.isEmpty()) {
+                lists.append(audience.heading).append(System.lineSeparator()).append(help.commandList(some));
+            }
+        }
+        return lists.toString();
     }
 
     private static void add(CommandSpec root, Named command, boolean described) {
@@ -214,10 +253,8 @@ public record Commands(List<Named> commands) {
         CommandSpec root = CommandSpec.create().name("kvmirq");
         root.usageMessage()
                 .description("See and wire the interrupts of KVM guests.")
-                .footer(
-                        "",
-                        "Exit codes: 0 nothing failed, 1 something failed, 2 usage error, 3 could not run;",
-                        "of explain also 10 to 19, the first that is broken: see kvmirq explain --help.");
+                .footer(Stream.concat(Stream.of("", "Exit codes:"), ExitCode.table().stream())
+                        .toArray(String[]::new));
         root.addOption(help());
         root.addOption(OptionSpec.builder("-V", "--version")
                 .versionHelp(true)

@@ -5,26 +5,35 @@ import picocli.CommandLine.Model.OptionSpec;
 
 /** The grades of {@code --nagios}, with the exit codes of monitoring plugins. */
 public enum Nagios {
-    OK(0),
-    WARNING(1),
-    CRITICAL(2),
-    UNKNOWN(3);
+    OK(0, "nothing visible is broken or in doubt"),
+    WARNING(1, "in doubt, not posted though possible, or a warning"),
+    CRITICAL(2, "broken, a check fails, or a wrong command line"),
+    UNKNOWN(3, "nothing could be read");
 
     /** The name of the option. */
     public static final String OPTION = "--nagios";
 
     private final int exitCode;
+    private final String meaning;
 
-    Nagios(int exitCode) {
+    Nagios(int exitCode, String meaning) {
         this.exitCode = exitCode;
+        this.meaning = meaning;
+    }
+
+    int exitCode() {
+        return exitCode;
+    }
+
+    String meaning() {
+        return meaning;
     }
 
     /** The option. */
     public static OptionSpec.Builder option() {
         return OptionSpec.builder(OPTION)
-                .description(
-                        "For monitoring: print one line, and exit with 0 (OK), 1 (WARNING: in doubt, not posted, or a"
-                                + " check warns), 2 (CRITICAL: broken, or a check fails) or 3 (UNKNOWN: nothing could be read).");
+                .description("For monitoring: print one line, and exit with 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3"
+                        + " (UNKNOWN): see kvmirq help.");
     }
 
     /** Prints the line, and returns the exit code. */

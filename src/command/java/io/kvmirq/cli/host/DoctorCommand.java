@@ -12,7 +12,6 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
-import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.screens.Doctor;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Hop;
@@ -190,7 +189,7 @@ public final class DoctorCommand implements Command {
             looked |= finding.status() != Status.UNKNOWN;
         }
         if (strict && unposted && !fails) {
-            return Verdict.exitCode(Hop.POSTING);
+            return ExitCode.of(Hop.POSTING);
         }
         return fails || strict && warns ? ExitCode.FAILED : looked ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
     }

@@ -26,14 +26,12 @@ import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
-import io.kvmirq.path.Hop;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import io.kvmirq.text.Foreign;
 import io.kvmirq.vfio.IrqKind;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -96,16 +94,8 @@ public final class ExplainCommand implements Command {
     }
 
     private static String[] footer() {
-        List<String> lines = new ArrayList<>(List.of(
-                "",
-                "Exit codes: 0 nothing visible is broken, 2 usage, 3 nothing could be read. The first",
-                "that is broken:"));
-        Arrays.stream(Hop.values())
-                .filter(hop -> Verdict.exitCode(hop) != 0)
-                .map(hop -> "  " + Verdict.exitCode(hop) + "  "
-                        + (hop == Hop.POSTING ? "no link, but this host could post it and does not" : hop.label()))
-                .forEach(lines::add);
-        lines.add("With --strict, 20 more than the code of the first link in doubt, if nothing is broken.");
+        List<String> lines = new ArrayList<>(List.of("", "Exit codes, beside 0 to 3 of all commands:"));
+        lines.addAll(ExitCode.ofExplain());
         lines.addAll(HostChoice.FILES);
         lines.addAll(List.of(
                 "",
@@ -288,7 +278,7 @@ public final class ExplainCommand implements Command {
         List<Link> vmms = shown(chains, sources).map(Sources::vmm).toList();
         Verdict verdict = Verdict.of(chains, vmms, live.map(Live::stages).orElse(List.of()));
         boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen);
-        int exitCode = verdict.exitCode(arguments.hasMatchedOption("--strict"))
+        int exitCode = ExitCode.of(verdict, arguments.hasMatchedOption("--strict"))
                 .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
         if (arguments.hasMatchedOption(Nagios.OPTION)) {
             return new ExplainText(terminal).graded(chains, verdict, unseen);

@@ -50,7 +50,7 @@ final class ExplainText {
                 .map(hop -> terminal.bad((hop == Hop.POSTING
                                 ? "not posted"
                                 : (verdict.counted() ? "first that loses: " : "first broken link: ") + hop.label())
-                        + " (exit code " + Verdict.exitCode(hop) + ")"))
+                        + " (exit code " + ExitCode.of(hop) + ")"))
                 .orElseGet(() -> seen(shown, verdict)));
     }
 
@@ -152,7 +152,7 @@ final class ExplainText {
         Optional<Hop> doubtful = verdict.doubtful();
         if (doubtful.isPresent()) {
             return terminal.bold("nothing visible is broken; in doubt: "
-                    + doubtful.get().label() + " (exit code " + Verdict.doubtCode(doubtful.get()) + " with --strict)");
+                    + doubtful.get().label() + " (exit code " + ExitCode.ofDoubt(doubtful.get()) + " with --strict)");
         }
         if (chain.isIdle()) {
             return terminal.good("nothing visible is broken: the interrupt is not used");

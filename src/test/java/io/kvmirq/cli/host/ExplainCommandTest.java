@@ -557,14 +557,17 @@ class ExplainCommandTest {
     void exitCodesAreThoseOfHopsThatBreak() throws IOException {
         String help = Cli.run("help", "explain").exited(0).out();
         String page = Files.readString(Machine.root().resolve("src/docs/command.md"));
-        String codes = page.substring(page.indexOf("`explain` has an exit code"), page.indexOf("`--json` prints one"));
+        String codes = page.substring(page.indexOf("Exit codes:"), page.indexOf("`--json` prints one"));
         for (Hop hop : EnumSet.complementOf(EnumSet.of(Hop.GUEST_VECTOR))) {
-            assertThat(help).containsOnlyOnce("\n  " + Verdict.exitCode(hop) + "  ");
+            assertThat(help).containsOnlyOnce("\n   " + ExitCode.of(hop) + "  ");
             assertThat(codes)
-                    .containsPattern(hop == Hop.POSTING ? " is 17 " : Verdict.exitCode(hop) + " " + hop.label());
+                    .contains(
+                            hop == Hop.POSTING
+                                    ? " 17  explain: no link"
+                                    : ExitCode.of(hop) + "  explain: the first broken link is: " + hop.label());
             assertThat(broken(hop).hop()).isEqualTo(hop);
         }
-        assertThat(help).doesNotContain("guest vector\n").doesNotContain("\n  15 ");
+        assertThat(help).doesNotContain("guest vector\n").doesNotContain("\n   15 ");
         assertThat(codes).doesNotContain("guest vector").doesNotContain("15");
         assertThatThrownBy(() -> broken(Hop.GUEST_VECTOR))
                 .hasMessage("a guest vector is whole or not shown, and no exit code says more");

@@ -120,7 +120,8 @@ class ExplainVcpusTest {
                 0);
         List<String> all = new ArrayList<>(List.of("explain", "--vm", "web", "--vcpus", "--live", "10"));
         all.addAll(List.of(arguments));
-        int code = new Commands(List.of(new Commands.Named("explain", "", new ExplainCommand(host))))
+        int code = new Commands(
+                        List.of(new Commands.Named(Commands.Audience.ALL, "explain", "", new ExplainCommand(host))))
                 .run(all.toArray(String[]::new), terminal);
         return new Cli.Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
     }

@@ -8,7 +8,6 @@ import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
@@ -155,8 +154,8 @@ class LiveTest {
         List<String> all = new ArrayList<>(list ? List.of() : List.of("explain"));
         all.addAll(List.of(arguments));
         int code = new Commands(List.of(
-                        new Commands.Named("explain", "", new ExplainCommand(host)),
-                        new Commands.Named("list", "", new ListCommand(host))))
+                        new Commands.Named(Commands.Audience.ALL, "explain", "", new ExplainCommand(host)),
+                        new Commands.Named(Commands.Audience.ALL, "list", "", new ListCommand(host))))
                 .run(all.toArray(String[]::new), terminal);
         return new Cli.Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
     }
@@ -175,7 +174,7 @@ class LiveTest {
                 count(host, String.valueOf(irq), 2);
             }
         });
-        Cli.Ended printed = run(watched, AMD, "--live", "10").exited(Verdict.exitCode(Hop.POSTING));
+        Cli.Ended printed = run(watched, AMD, "--live", "10").exited(ExitCode.of(Hop.POSTING));
         assertGolden(printed, "explain-live-amd.txt");
     }
 
@@ -237,7 +236,7 @@ class LiveTest {
                 .with(tracefs.begin());
         List<String> all = new ArrayList<>(List.of(AMD, "0", "--live", "10"));
         all.addAll(List.of(more));
-        int exitCode = broken == 0 && apicVirtualization.equals("Y") ? Verdict.exitCode(Hop.POSTING) : broken;
+        int exitCode = broken == 0 && apicVirtualization.equals("Y") ? ExitCode.of(Hop.POSTING) : broken;
         String out = run(watched, all.toArray(String[]::new)).exited(exitCode).out();
         assertThat(tracefs.isEmpty()).isTrue();
         return out;
@@ -1104,7 +1103,7 @@ class LiveTest {
         Watched watched = new Watched(host, traced("x86-7.2", RecordedTracing.trace("x86-7.2")))
                 .during(() -> count(host, "27", 2));
         assertThat(run(watched, "--vm", "web", "--live", "10", "--json")
-                        .exited(Verdict.exitCode(Hop.POSTING))
+                        .exited(ExitCode.of(Hop.POSTING))
                         .out())
                 .contains(
                         "\"live\":{\"milliseconds\":10000,\"cpuMilliseconds\":20,\"aroundCpuMilliseconds\":0,\"beforeMilliseconds\":0,\"afterwardsMilliseconds\":0,",
