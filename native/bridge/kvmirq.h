@@ -124,8 +124,9 @@ enum kvmirq_route_type {
 
 struct kvmirq_route {
 	uint32_t gsi;
-	uint32_t type; /* enum kvmirq_route_type; others -EINVAL */
+	uint32_t type; /* enum kvmirq_route_type, or another type of the kernel */
 	uint32_t flags; /* flags of kvm_irq_routing_entry */
+	/* Of another type, the rest is the beginning of the entry's union. */
 	uint32_t chip; /* IRQCHIP: 0 PIC master, 1 PIC slave, 2 IOAPIC */
 	uint32_t pin; /* IRQCHIP */
 	uint32_t data; /* MSI */

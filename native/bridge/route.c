@@ -23,7 +23,11 @@ static struct kvm_irq_routing_entry entry(const struct kvmirq_route *route)
 	if (route->type == KVMIRQ_ROUTE_IRQCHIP) {
 		e.u.irqchip.irqchip = route->chip;
 		e.u.irqchip.pin = route->pin;
-	} else { /* routes_set refuses other types */
+	} else if (route->type != KVMIRQ_ROUTE_MSI) {
+		__builtin_memcpy(&e.u, &route->chip,
+				 sizeof(*route) -
+					 offsetof(struct kvmirq_route, chip));
+	} else {
 		e.u.msi.address_lo = (uint32_t)route->address;
 		e.u.msi.address_hi = (uint32_t)(route->address >> 32);
 		e.u.msi.data = route->data;
@@ -54,11 +58,6 @@ int kvmirq_routes_set(int vm, const struct kvmirq_route *routes,
 	long place;
 	int ret;
 
-	for (uint32_t i = 0; i < count; i++) {
-		if (routes[i].type != KVMIRQ_ROUTE_IRQCHIP &&
-		    routes[i].type != KVMIRQ_ROUTE_MSI)
-			return -EINVAL;
-	}
 	if (size <= sizeof(few))
 		return set(vm, (struct kvm_irq_routing *)few, routes, count);
 	place = kvmirq_syscall(__NR_mmap, 0, (long)size, PROT_READ | PROT_WRITE,

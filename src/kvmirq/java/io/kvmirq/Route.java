@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import java.util.List;
 import java.util.Objects;
 
 /**
  * One entry of KVM's GSI routing table: the destination of an interrupt that is raised on {@link #gsi()}.
  *
- * <p>A GSI has either one MSI route, or irqchip routes to different chips; on arm64 it has one route.
+ * <p>A GSI has one route, or on x86 irqchip routes to different chips.
  *
  * <p>Source: {@code struct kvm_irq_routing_entry}, {@code setup_routing_entry()} in virt/kvm/irqchip.c.
  */
@@ -47,6 +48,77 @@ public sealed interface Route {
                 throw new IllegalArgumentException(
                         "pin " + pin + " of " + chip + " does not exist: expected 0-" + (chip.pins - 1));
             }
+        }
+    }
+
+    /**
+     * A route of another type, in the words of the kernel: an interrupt of another hypervisor's interface ({@link
+     * #hyperV}, {@link #xen}), or of a type to come. It is alone on its GSI, and stays when other routes change.
+     *
+     * <p>Source: {@code kvm_set_routing_entry()} in arch/x86/kvm/irq.c.
+     *
+     * @param type the kernel's {@code KVM_IRQ_ROUTING_*} number, neither 1 nor 2
+     * @param flags the flags that this type has, mostly 0
+     * @param words the first words of the entry's union, 32 bits each, at most 7; the others are 0
+     */
+    record Other(Gsi gsi, int type, int flags, List<Integer> words) implements Route {
+        private static final int HV_SINT = 4;
+        private static final int XEN_EVTCHN = 5;
+        /** The only priority that KVM knows. */
+        private static final int TWO_LEVELS = -1;
+
+        private static final int MOST_WORDS = 7;
+        private static final int SINTS = 16;
+
+        public Other {
+            Objects.requireNonNull(gsi, "gsi is null");
+            words = List.copyOf(Objects.requireNonNull(words, "words is null"));
+            if (type == 1 || type == 2 || words.size() > MOST_WORDS) {
+                throw new IllegalArgumentException("a route of type " + type + " with " + words.size()
+                        + " words: expected at most " + MOST_WORDS
+                        + ", and a type without a class of its own: Pin is 1, Msi is 2");
+            }
+        }
+
+        /**
+         * A route to a synthetic interrupt of Hyper-V's SynIC. The guest enables it; until then its signals are lost.
+         *
+         * @param processor Hyper-V's index of the virtual processor (VP index): the number of the vCPU unless the VMM set
+         *     HV_X64_MSR_VP_INDEX
+         * @param sint 0–15
+         */
+        public static Other hyperV(Gsi gsi, int processor, int sint) {
+            if (processor < 0 || sint < 0 || sint >= SINTS) {
+                throw new IllegalArgumentException("synthetic interrupt " + sint + " of processor " + processor
+                        + ": expected 0 to " + (SINTS - 1) + " of a processor from 0 on");
+            }
+            return new Other(gsi, HV_SINT, 0, List.of(processor, sint));
+        }
+
+        /**
+         * A route to an event channel of Xen, of the two-level interface. The VMM must set up Xen for the VM
+         * (KVM_XEN_HVM_CONFIG) before the route: the kernel answers EINVAL for a port that the guest's page does not have.
+         *
+         * @param port from 0 to 1023 in a 32-bit guest, to 4095 in a 64-bit one
+         * @param vcpu the vCPU that the channel is bound to
+         */
+        public static Other xen(Gsi gsi, int port, VcpuId vcpu) {
+            int last = 4095;
+            if (port < 0 || port > last) {
+                throw new IllegalArgumentException("event channel " + port + ": expected a port from 0 to " + last);
+            }
+            return new Other(gsi, XEN_EVTCHN, 0, List.of(port, vcpu.number(), TWO_LEVELS));
+        }
+
+        @Override
+        public String toString() {
+            String name =
+                    switch (type) {
+                        case HV_SINT -> "Hyper-V's synthetic interrupt";
+                        case XEN_EVTCHN -> "Xen's event channel";
+                        default -> "a route of type " + type;
+                    };
+            return gsi + " to " + name + " " + words;
         }
     }
 

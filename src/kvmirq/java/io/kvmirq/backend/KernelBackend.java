@@ -132,9 +132,12 @@ public interface KernelBackend {
 
     /** Offset of the GSI, 4 bytes. */
     int ROUTE_GSI = 0;
-    /** Offset of the type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP} or {@link #ROUTE_TYPE_MSI}. */
+    /**
+     * Offset of the type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP}, {@link #ROUTE_TYPE_MSI}, or another one of the kernel. A
+     * record of another type has the first 28 bytes of the entry's union from {@link #ROUTE_CHIP} on.
+     */
     int ROUTE_TYPE = 4;
-    /** Offset of the flags, 4 bytes: 0 or {@link #ROUTE_FLAG_DEVID}. */
+    /** Offset of the flags, 4 bytes: of a message, 0 or {@link #ROUTE_FLAG_DEVID}. */
     int ROUTE_FLAGS = 8;
     /** Offset of the chip, 4 bytes; for an irqchip route. */
     int ROUTE_CHIP = 12;
@@ -156,7 +159,6 @@ public interface KernelBackend {
 
     /**
      * @param routes {@code count} records of {@link #ROUTE_SIZE} bytes in native order
-     * @return -EINVAL also for a type without a constant here, before any call to the kernel
      */
     int routesSet(int vm, ByteBuffer routes, int count);
 

@@ -39,6 +39,8 @@ public enum Fact {
     OWN_EVENTFD("own-eventfd", Kind.EVENTFD, "kvmirq made the eventfd"),
     DEVICE_ID("device-id", Kind.MESSAGE, "the message has a device id"),
     NO_DEVICE_ID("no-device-id", Kind.MESSAGE, "the message has no device id"),
+    PINS_AND_MESSAGES("pins-and-messages", Kind.ROUTES, "all routes are pins or messages"),
+    OTHER_ROUTES("other-routes", Kind.ROUTES, "a route is neither a pin nor a message"),
     TYPED_CALL("typed-call", Kind.CALLER, "made by kvmirq's typed calls, not by ioctl");
 
     private enum Kind {
@@ -55,6 +57,7 @@ public enum Fact {
         DEVICE,
         EVENTFD,
         MESSAGE,
+        ROUTES,
         CALLER
     }
 

@@ -51,10 +51,31 @@ final class RouteRecords {
         }
     }
 
-    void add(Route.Pin pin) {
-        int at = add(pin.gsi().number(), KernelBackend.ROUTE_TYPE_IRQCHIP);
-        records.putInt(at + KernelBackend.ROUTE_CHIP, pin.chip().id());
-        records.putInt(at + KernelBackend.ROUTE_PIN, pin.pin());
+    /** Adds a route that is not a message. */
+    void add(Route route) {
+        if (route instanceof Route.Pin pin) {
+            int at = add(pin.gsi().number(), KernelBackend.ROUTE_TYPE_IRQCHIP);
+            records.putInt(at + KernelBackend.ROUTE_CHIP, pin.chip().id());
+            records.putInt(at + KernelBackend.ROUTE_PIN, pin.pin());
+        } else if (route instanceof Route.Other other) {
+            int at = add(other.gsi().number(), other.type());
+            records.putInt(at + KernelBackend.ROUTE_FLAGS, other.flags());
+            for (int i = 0; i < other.words().size(); i++) {
+                records.putInt(
+                        at + KernelBackend.ROUTE_CHIP + i * Integer.BYTES,
+                        other.words().get(i));
+            }
+        }
+    }
+
+    boolean hasOther() {
+        for (int i = 0; i < count; i++) {
+            int type = records.getInt(i * KernelBackend.ROUTE_SIZE + KernelBackend.ROUTE_TYPE);
+            if (type != KernelBackend.ROUTE_TYPE_MSI && type != KernelBackend.ROUTE_TYPE_IRQCHIP) {
+                return true;
+            }
+        }
+        return false;
     }
 
     ByteBuffer records() {

@@ -450,10 +450,24 @@ public final class RouteTable {
             requireOurs(route);
             for (Route there : copy.of(route.gsi().number())) {
                 if (!(there instanceof Route.Pin pin) || pin.chip() == route.chip()) {
-                    throw new IllegalArgumentException(route.gsi() + " already has " + there + ": a GSI takes one MSI"
+                    throw new IllegalArgumentException(route.gsi() + " already has " + there + ": a GSI takes one"
                             + " route, or pins of different chips; remove it first");
                 }
             }
+            requireRoom(1);
+            copy.put(route);
+            return this;
+        }
+
+        /**
+         * Routes exactly this GSI, and replaces the routes that it had.
+         *
+         * @throws UnsupportedOperationException if this kernel does not have the type: Hyper-V and Xen are optional
+         */
+        public Edit replace(Route.Other route) {
+            requireOpen();
+            calls.requireType(Objects.requireNonNull(route, "route is null"));
+            remove(route.gsi());
             requireRoom(1);
             copy.put(route);
             return this;

@@ -12,7 +12,7 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The routes of each GSI: one message, or pins of different chips. A VM may have thousands of messages, so a message is
+ * The routes of each GSI: one message, pins of different chips, or one route of another type. A VM may have thousands of messages, so a message is
  * not stored as a {@link Route}. Not thread-safe.
  */
 final class Routes {
@@ -22,7 +22,7 @@ final class Routes {
     /** The message of each GSI. GSIs beyond the end have none. */
     private @Nullable MsiMessage[] messages = new MsiMessage[0];
 
-    /** The pins of each GSI, up to the last GSI that has one. */
+    /** The routes of each GSI that are not messages, up to the last GSI that has one. */
     private final List<@Nullable List<Route>> pins;
 
     private int size;
@@ -140,7 +140,7 @@ final class Routes {
                 records.add(gsi, message);
             }
             if (gsi < pins.size()) {
-                pins(gsi).forEach(pin -> records.add((Route.Pin) pin));
+                pins(gsi).forEach(records::add);
             }
         }
     }

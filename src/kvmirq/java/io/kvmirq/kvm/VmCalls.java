@@ -5,6 +5,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.IoAddress;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
@@ -140,6 +141,21 @@ final class VmCalls extends Calls {
         }
     }
 
+    /** The errno of a type that this kernel does not have would be that of many other mistakes. */
+    void requireType(Route.Other route) {
+        boolean isMissing =
+                switch (route.type()) {
+                    case Uapi.KVM_IRQ_ROUTING_HV_SINT -> capability(Uapi.KVM_CAP_HYPERV_SYNIC) == 0;
+                    case Uapi.KVM_IRQ_ROUTING_XEN_EVTCHN ->
+                        (capability(Uapi.KVM_CAP_XEN_HVM) & Uapi.KVM_XEN_HVM_CONFIG_EVTCHN_2LEVEL) == 0;
+                    default -> false;
+                };
+        if (isMissing) {
+            throw new UnsupportedOperationException(route + ": this kernel has no such routes, as it says by "
+                    + (route.type() == Uapi.KVM_IRQ_ROUTING_HV_SINT ? "KVM_CAP_HYPERV_SYNIC" : "KVM_CAP_XEN_HVM"));
+        }
+    }
+
     private static String truncated(MsiMessage message) {
         long high = message.address() >>> HIGH_ID_BITS;
         long low = message.address() >>> LOW_ID_BITS & 0xff;
@@ -265,11 +281,12 @@ final class VmCalls extends Calls {
     void setRoutes(RouteRecords routes) {
         int raw = begin(vm);
         try {
-            check(
-                    backend().routesSet(raw, routes.records(), routes.count()),
-                    KernelCall.ROUTES,
-                    known,
-                    () -> "vm=" + raw + " routes=" + routes.count());
+            int result = backend().routesSet(raw, routes.records(), routes.count());
+            Set<Fact> facts = known;
+            if (result < 0) {
+                facts = known(routes.hasOther() ? Fact.OTHER_ROUTES : Fact.PINS_AND_MESSAGES);
+            }
+            check(result, KernelCall.ROUTES, facts, () -> "vm=" + raw + " routes=" + routes.count());
         } finally {
             end(vm);
         }

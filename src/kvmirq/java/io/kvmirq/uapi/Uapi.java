@@ -322,6 +322,7 @@ public final class Uapi {
     public static final int KVM_IRQ_ROUTING_S390_ADAPTER = 3;
     public static final int KVM_IRQ_ROUTING_HV_SINT = 4;
     public static final int KVM_IRQ_ROUTING_XEN_EVTCHN = 5;
+    public static final int KVM_XEN_HVM_CONFIG_EVTCHN_2LEVEL = 1 << 4;
     public static final int KVM_MSI_VALID_DEVID = 1;
 
     @Ioctl(on = VM, argument = KvmIrqRouting.class)
@@ -339,6 +340,7 @@ public final class Uapi {
         @U32 @Gsi int GSI = 0;
         @U32 @OneOf("KVM_IRQ_ROUTING_") int TYPE = 4;
         @U32 @Flags("KVM_MSI_") int FLAGS = 8;
+        @Bytes(32) @Path("u.pad") int U_PAD = 16;
         @U32 @Path("u.irqchip.irqchip") int U_IRQCHIP_IRQCHIP = 16;
         @U32 @Path("u.irqchip.pin") int U_IRQCHIP_PIN = 20;
         @U32 @Path("u.msi.address_lo") int U_MSI_ADDRESS_LO = 16;

@@ -70,6 +70,12 @@ class BytesIT {
                             Uapi.KVM_SET_GSI_ROUTING,
                             "0200000000000000040000000100000000000000000000000200000004000000" + "00".repeat(24)
                                     + "180000000200000000000000000000000010e0fe0000000041400000" + "00".repeat(20)),
+            "a pin, and words of Hyper-V",
+                    request(
+                            Uapi.KVM_SET_GSI_ROUTING,
+                            "0200000000000000040000000100000000000000000000000200000004000000" + "00".repeat(24)
+                                    + "18000000040000000000000000000000" + "0000000000000000414000008877665544332211"
+                                    + "000000000700000000000000"),
             "signal msi", request(Uapi.KVM_SIGNAL_MSI, "0000e0fe0000000030000000" + "00".repeat(20)),
             "test of a device", request(Uapi.KVM_CREATE_DEVICE, "040000000000000001000000"),
             "vfio irq info", request(UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, "10000000000000000200000000000000"),

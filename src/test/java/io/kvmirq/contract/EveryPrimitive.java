@@ -122,6 +122,11 @@ final class EveryPrimitive {
         World.pin(two, 0, 4, 2, 4);
         World.message(two, 1, 24, 0xfee01000L, 0x4041, 0, 0);
         kernel.routesSet(VM, two, 2);
+        int hyperV = KernelBackend.ROUTE_SIZE;
+        two.putInt(hyperV + KernelBackend.ROUTE_TYPE, Uapi.KVM_IRQ_ROUTING_HV_SINT)
+                .putLong(hyperV + KernelBackend.ROUTE_ADDRESS, 0x1122334455667788L)
+                .putInt(KernelBackend.ROUTE_SIZE * 2 - Integer.BYTES, 7);
+        kernel.routesSet(VM, two, 2);
         ByteBuffer many = World.records(300);
         for (int i = 0; i < 300; i++) {
             World.message(many, i, i, 0x1234_5678_fee0_0000L + i, 0x80000000 | i, KernelBackend.ROUTE_FLAG_DEVID, -i);

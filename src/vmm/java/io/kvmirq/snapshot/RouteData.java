@@ -16,6 +16,7 @@ import java.util.Set;
 
 final class RouteData {
     private static final int ALL_BITS = -1;
+    private static final long LAST_WORD = 0xffff_ffffL;
 
     private RouteData() {}
 
@@ -40,6 +41,8 @@ final class RouteData {
                     edit.add(pin);
                 } else if (route instanceof Route.Msi msi) {
                     edit.replace(msi.gsi(), msi.message());
+                } else if (route instanceof Route.Other other) {
+                    edit.replace(other);
                 }
             }
             return edit;
@@ -58,6 +61,11 @@ final class RouteData {
             tree.put("address", Node.word(msi.message().address()));
             tree.put("data", Node.word(Integer.toUnsignedLong(msi.message().data())));
             msi.message().deviceId().ifPresent(id -> tree.put("device", Integer.toUnsignedLong(id)));
+        } else if (route instanceof Route.Other other) {
+            tree.put("type", other.type());
+            tree.put("flags", Integer.toUnsignedLong(other.flags()));
+            tree.put(
+                    "words", other.words().stream().map(Integer::toUnsignedLong).toList());
         }
         return tree;
     }
@@ -82,12 +90,20 @@ final class RouteData {
             }
             return node.made(() -> new Route.Pin(gsi, chip, pin));
         }
+        if (node.find("type").isPresent()) {
+            int flags = (int) node.at("flags").number(0, LAST_WORD);
+            List<Integer> words = node.at("words").all().stream()
+                    .map(word -> (int) word.number(0, LAST_WORD))
+                    .toList();
+            int type = node.at("type").integer(0, Integer.MAX_VALUE);
+            return node.made(() -> new Route.Other(gsi, type, flags, words));
+        }
         long data = node.at("data").word();
         if (data >>> Integer.SIZE != 0) {
             throw node.at("data").flaw("hex of 32 bits");
         }
         OptionalInt device = node.find("device")
-                .map(id -> OptionalInt.of((int) id.number(0, 0xffff_ffffL)))
+                .map(id -> OptionalInt.of((int) id.number(0, LAST_WORD)))
                 .orElse(OptionalInt.empty());
         return new Route.Msi(gsi, new MsiMessage(node.at("address").word(), (int) data, device));
     }

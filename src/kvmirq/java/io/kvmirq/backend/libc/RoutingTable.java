@@ -13,24 +13,14 @@ import java.nio.ByteBuffer;
 final class RoutingTable {
     private ByteBuffer bytes = Buffers.allocate(Uapi.KvmIrqRouting.SIZE);
 
-    private static boolean isEncodable(ByteBuffer routes, int count) {
-        for (int i = 0; i < count; i++) {
-            int type = routes.getInt(i * KernelBackend.ROUTE_SIZE + KernelBackend.ROUTE_TYPE);
-            if (type != KernelBackend.ROUTE_TYPE_IRQCHIP && type != KernelBackend.ROUTE_TYPE_MSI) {
-                return false;
-            }
-        }
-        return count <= (Integer.MAX_VALUE - Uapi.KvmIrqRouting.SIZE) / Uapi.KvmIrqRoutingEntry.SIZE;
-    }
-
     /** The encoded table, valid until the next one is encoded. The buffer may be longer than the table. */
     ByteBuffer bytes() {
         return bytes;
     }
 
-    /** @return false if a route has an unknown type or the table does not fit into a buffer */
+    /** @return false if the table does not fit into a buffer */
     boolean encode(ByteBuffer routes, int count) {
-        if (!isEncodable(routes, count)) {
+        if (count > (Integer.MAX_VALUE - Uapi.KvmIrqRouting.SIZE) / Uapi.KvmIrqRoutingEntry.SIZE) {
             return false;
         }
         ByteBuffer table = zeroed(Uapi.KvmIrqRouting.SIZE + count * Uapi.KvmIrqRoutingEntry.SIZE);
@@ -64,6 +54,12 @@ final class RoutingTable {
         if (type == Uapi.KVM_IRQ_ROUTING_IRQCHIP) {
             to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_IRQCHIP, from.getInt(route + KernelBackend.ROUTE_CHIP));
             to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_PIN, from.getInt(route + KernelBackend.ROUTE_PIN));
+        } else if (type != Uapi.KVM_IRQ_ROUTING_MSI) {
+            to.put(
+                    entry + Uapi.KvmIrqRoutingEntry.U_PAD,
+                    from,
+                    route + KernelBackend.ROUTE_CHIP,
+                    KernelBackend.ROUTE_SIZE - KernelBackend.ROUTE_CHIP);
         } else {
             long address = from.getLong(route + KernelBackend.ROUTE_ADDRESS);
             to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO, (int) address);
