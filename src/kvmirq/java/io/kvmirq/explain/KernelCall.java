@@ -89,6 +89,7 @@ public enum KernelCall {
     DEBUG_SET("debug registers set", "KVM_SET_DEBUGREGS"),
     INTERRUPT("interrupt", "KVM_INTERRUPT"),
     MEMORY("memory set", "KVM_SET_USER_MEMORY_REGION", "KVM_SET_USER_MEMORY_REGION2"),
+    NMI("nmi", "KVM_NMI"),
     SMI("smi", "KVM_SMI"),
     DIRTY_LOG("dirty log get", "KVM_GET_DIRTY_LOG"),
     ROUTES("routes set", "KVM_SET_GSI_ROUTING", "routing"),

@@ -3,8 +3,10 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.CurrentThread;
+import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Fd;
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import java.util.Objects;
 
@@ -139,6 +141,12 @@ public final class Vcpu implements AutoCloseable {
     /** The vCPU's descriptor. Lease it for ioctls that have no method here. */
     public Fd fd() {
         return calls.fd();
+    }
+
+    /** As {@link Vm#enableCapability}, of this vCPU. */
+    public void enableCapability(int number, long... arguments) {
+        run.requireItsThread();
+        calls.ioctl(KernelCall.CAP_ENABLE, Uapi.KVM_ENABLE_CAP, VmCalls.capability(number, arguments));
     }
 
     /** Ends a {@link #run} as {@link #kick} does, and closes the vCPU after the run. Idempotent, never fails. */

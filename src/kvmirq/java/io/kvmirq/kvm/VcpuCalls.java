@@ -108,6 +108,10 @@ final class VcpuCalls extends Calls {
         return put(page(), Uapi.KvmRun.IMMEDIATE_EXIT, (byte) (on ? 1 : 0));
     }
 
+    void requestInterruptWindow(boolean on) {
+        put(page(), Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) (on ? 1 : 0));
+    }
+
     void close() {
         run.close();
         close(fd);

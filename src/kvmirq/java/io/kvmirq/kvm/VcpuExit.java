@@ -115,6 +115,12 @@ public final class VcpuExit {
         this.page = page;
     }
 
+    /** Whether the guest could take an interrupt of {@link X86Vcpu#injectInterrupt} at this exit. */
+    public boolean isReadyForInterrupt() {
+        int at = Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION;
+        return (head[at / Long.BYTES] >>> at % Long.BYTES * Byte.SIZE & 0xff) != 0;
+    }
+
     /** The words into which a run copies its exit, before {@link #become}. */
     long[] head() {
         return head;

@@ -212,6 +212,17 @@ public final class Vm implements AutoCloseable {
         return calls.capability(number);
     }
 
+    /**
+     * KVM_ENABLE_CAP of this VM, for capabilities without a method here.
+     *
+     * @param number {@code KVM_CAP_*}
+     * @param arguments at most 4, as the kernel's api.rst has them
+     * @throws io.kvmirq.KernelException EINVAL for a capability that a VM cannot enable, or a wrong argument
+     */
+    public void enableCapability(int number, long... arguments) {
+        calls.enable(number, arguments);
+    }
+
     /** Whether {@link #createDevice} could make one here; makes none. */
     public boolean supports(KvmDevice.Type type) {
         return calls.testDevice(Objects.requireNonNull(type, "type is null").number());

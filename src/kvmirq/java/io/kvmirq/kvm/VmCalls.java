@@ -36,6 +36,9 @@ import java.util.function.Supplier;
  * {@link io.kvmirq.KernelException}; what takes down (deassign, remove) returns nothing and never fails. Thread-safe.
  */
 final class VmCalls extends Calls {
+    /** Of KVM_ENABLE_CAP. */
+    private static final int MOST_ARGUMENTS = 4;
+
     private static final int PAGE = 4096;
     /** Of an address: where the high 24 bits of an APIC id begin, and the low 8. */
     private static final int HIGH_ID_BITS = 40;
@@ -139,6 +142,25 @@ final class VmCalls extends Calls {
         if (isTruncated(message)) {
             warnOnce(message.toString(), truncated(message));
         }
+    }
+
+    void enable(int capability, long... arguments) {
+        ByteBuffer enable = capability(capability, arguments);
+        ask(KernelCall.CAP_ENABLE, () -> vm + " capability=" + capability, raw -> libc().ioctl(
+                        raw, Uapi.KVM_ENABLE_CAP, enable));
+    }
+
+    /** The argument of KVM_ENABLE_CAP. */
+    static ByteBuffer capability(int capability, long... arguments) {
+        if (arguments.length > MOST_ARGUMENTS) {
+            throw new IllegalArgumentException(arguments.length + " arguments of capability " + capability
+                    + ": expected at most " + MOST_ARGUMENTS);
+        }
+        ByteBuffer enable = Buffers.allocate(Uapi.KvmEnableCap.SIZE).putInt(Uapi.KvmEnableCap.CAP, capability);
+        for (int i = 0; i < arguments.length; i++) {
+            enable.putLong(Uapi.KvmEnableCap.ARGS + i * Long.BYTES, arguments[i]);
+        }
+        return enable;
     }
 
     /** The errno of a type that this kernel does not have would be that of many other mistakes. */

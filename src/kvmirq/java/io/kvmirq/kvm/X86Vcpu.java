@@ -85,6 +85,45 @@ public final class X86Vcpu {
         setCpuid(Cpuid.ofHost(calls.fd().kernel()).withApicId(id.number()));
     }
 
+    // Interrupts of the VMM
+
+    /** Queues a non-maskable interrupt. While the guest handles one, another one waits, and more are the same. */
+    public void injectNmi() {
+        run.requireItsThread();
+        calls.value(KernelCall.NMI, Uapi.KVM_NMI, 0);
+    }
+
+    /**
+     * Queues a system management interrupt.
+     *
+     * @throws io.kvmirq.KernelException ENOTTY on a kernel without CONFIG_KVM_SMM
+     */
+    public void injectSmi() {
+        run.requireItsThread();
+        calls.value(KernelCall.SMI, Uapi.KVM_SMI, 0);
+    }
+
+    /**
+     * Gives the guest an interrupt of the VMM's own controller: of any, without in-kernel irqchip; of a PIC, with a split
+     * one. Without irqchip, inject only after an exit with {@link VcpuExit#isReadyForInterrupt}.
+     *
+     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; with a split one, EEXIST while one waits
+     */
+    public void injectInterrupt(InterruptVector vector) {
+        int number = Objects.requireNonNull(vector, "vector is null").number();
+        ByteBuffer interrupt = Buffers.allocate(Uapi.KvmInterrupt.SIZE).putInt(Uapi.KvmInterrupt.IRQ, number);
+        ioctl(KernelCall.INTERRUPT, Uapi.KVM_INTERRUPT, interrupt);
+    }
+
+    /**
+     * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the guest can take an
+     * interrupt of {@link #injectInterrupt}.
+     */
+    public void requestInterruptWindow(boolean on) {
+        run.requireItsThread();
+        calls.requestInterruptWindow(on);
+    }
+
     // Registers
 
     /** A copy of the general registers. */

@@ -95,13 +95,8 @@ public final class X86Vm {
      * report pending triple faults. EINVAL on a kernel without it.
      */
     public void reportWaitingFaults() {
-        for (int capability : new int[] {Uapi.KVM_CAP_EXCEPTION_PAYLOAD, Uapi.KVM_CAP_X86_TRIPLE_FAULT_EVENT}) {
-            ByteBuffer enable = Buffers.allocate(Uapi.KvmEnableCap.SIZE)
-                    .putInt(Uapi.KvmEnableCap.CAP, capability)
-                    .putLong(Uapi.KvmEnableCap.ARGS, 1);
-            vm.ask(KernelCall.CAP_ENABLE, () -> vm.vm() + " capability=" + capability, raw -> vm.libc()
-                    .ioctl(raw, Uapi.KVM_ENABLE_CAP, enable));
-        }
+        vm.enable(Uapi.KVM_CAP_EXCEPTION_PAYLOAD, 1);
+        vm.enable(Uapi.KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1);
     }
 
     /**

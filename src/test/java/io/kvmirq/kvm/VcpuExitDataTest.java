@@ -7,17 +7,14 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.VcpuId;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.fake.FakeExit;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Faults;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.VcpuExit.Reason;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.uapi.Uapi;
-import java.nio.ByteBuffer;
 import java.util.HexFormat;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -108,7 +105,7 @@ class VcpuExitDataTest {
             assumeTrue(
                     vm.capability(KVM_CAP_X86_USER_SPACE_MSR) > 0,
                     "this KVM passes on no MSR (KVM_CAP_X86_USER_SPACE_MSR)");
-            enable(vm, KVM_CAP_X86_USER_SPACE_MSR, UNKNOWN_MSRS);
+            vm.enableCapability(KVM_CAP_X86_USER_SPACE_MSR, UNKNOWN_MSRS);
             vm.x86().createIrqchip();
             try (GuestMemory memory = vm.addMemory(0, 0x10000);
                     Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
@@ -132,16 +129,6 @@ class VcpuExitDataTest {
                 assertThat(exit.reason()).isEqualTo(Reason.IO);
                 assertThat(exit.port()).isEqualTo(0xe1);
             }
-        }
-    }
-
-    private static void enable(Vm vm, int capability, long flags) {
-        ByteBuffer enabled = Buffers.allocate(Uapi.KvmEnableCap.SIZE)
-                .putInt(Uapi.KvmEnableCap.CAP, capability)
-                .putLong(Uapi.KvmEnableCap.ARGS, flags);
-        try (Fd.Lease lease = vm.fd().lease()) {
-            assertThat(vm.kernel().libc().ioctl(lease.number(), Uapi.KVM_ENABLE_CAP, enabled))
-                    .isZero();
         }
     }
 }

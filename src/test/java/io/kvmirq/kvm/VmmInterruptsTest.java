@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatCode;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.KernelException;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kvm.VcpuExit.Reason;
+import io.kvmirq.testing.Kernels;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.undo.Undo;
+import java.util.HexFormat;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Interrupts that a VMM gives a vCPU itself: NMI, SMI, and those of its own interrupt controller. */
+class VmmInterruptsTest {
+    private static final InterruptVector VECTOR = new InterruptVector(0x40);
+    private static final int NMI = 2;
+    private static final int KVM_CAP_X86_SMM = 117;
+
+    private final Undo parts = new Undo();
+    private Vm vm;
+    private Vcpu vcpu;
+    private GuestMemory memory;
+
+    private void open(Kernels kernels) {
+        vm = parts.add(Vm.create(parts.add(kernels.open())));
+    }
+
+    /** A guest that takes interrupts: the handler of a vector reports it by an OUT to this port. */
+    private void start(int... vectors) {
+        memory = parts.add(vm.addMemory(0, 0x10000));
+        vcpu = parts.add(vm.createVcpu(new VcpuId(0)));
+        memory.mapping().put(0x1000, HexFormat.of().parseHex("fbebfe")); // sti; jmp to itself
+        for (int vector : vectors) {
+            int handler = 0x2000 + vector * 0x10;
+            memory.mapping().putInt(vector * Integer.BYTES, handler);
+            memory.mapping().put(handler, new byte[] {(byte) 0xe6, (byte) vector, (byte) 0xcf}); // out, iret
+        }
+        vcpu.x86().startAt(0x1000, 0x8000);
+    }
+
+    private VcpuExit runToPort(int port) {
+        VcpuExit exit = vcpu.run();
+        assertThat(exit).hasToString("IO of port 0x" + Integer.toHexString(port) + ", 1 × 1 bytes written");
+        return exit;
+    }
+
+    @AfterEach
+    void close() {
+        parts.close();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void nmiReachesTheGuest(Kernels kernels) {
+        open(kernels);
+        vm.x86().createIrqchip();
+        start(NMI);
+        vcpu.x86().injectNmi();
+        runToPort(NMI);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void interruptWaitsForItsWindow(Kernels kernels) {
+        open(kernels);
+        start(VECTOR.number());
+        vcpu.x86().requestInterruptWindow(true);
+        VcpuExit exit = vcpu.run();
+        assertThat(exit.reason()).isEqualTo(Reason.INTERRUPT_WINDOW);
+        assertThat(exit.isReadyForInterrupt()).isTrue();
+        vcpu.x86().requestInterruptWindow(false);
+        vcpu.x86().injectInterrupt(VECTOR);
+        exit = runToPort(VECTOR.number());
+        assertThat(exit.isReadyForInterrupt())
+                .as("the handler has the flag off")
+                .isFalse();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void controllerInTheKernelRefusesTheVmmsInterrupt(Kernels kernels) {
+        open(kernels);
+        vm.x86().createIrqchip();
+        start();
+        assertThatThrownBy(() -> vcpu.x86().injectInterrupt(VECTOR))
+                .isInstanceOfSatisfying(KernelException.class, refused -> assertThat(refused.errno())
+                        .isEqualTo(Errno.ENXIO));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void smiNeedsAKernelWithItsMode(Kernels kernels) {
+        open(kernels);
+        vm.x86().createIrqchip();
+        start();
+        if (vm.capability(KVM_CAP_X86_SMM) > 0) {
+            assertThatCode(() -> vcpu.x86().injectSmi()).doesNotThrowAnyException();
+        } else {
+            assertThatThrownBy(() -> vcpu.x86().injectSmi())
+                    .isInstanceOfSatisfying(KernelException.class, refused -> assertThat(refused.errno())
+                            .isEqualTo(Errno.ENOTTY))
+                    .hasMessageContaining("this kernel has no System Management Mode");
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void capabilityIsEnabledByItsNumber(Kernels kernels) {
+        open(kernels);
+        start();
+        vm.enableCapability(Uapi.KVM_CAP_EXCEPTION_PAYLOAD, 1);
+        assertThatThrownBy(() -> vm.enableCapability(9999))
+                .isInstanceOf(KernelException.class)
+                .hasMessageContaining("capability=9999");
+        assertThatThrownBy(() -> vcpu.enableCapability(9999))
+                .isInstanceOf(KernelException.class)
+                .hasMessageContaining("the capability is not one of a vCPU");
+        assertThatThrownBy(() -> vm.enableCapability(1, 1, 2, 3, 4, 5))
+                .hasMessage("5 arguments of capability 1: expected at most 4");
+    }
+}
