@@ -80,7 +80,7 @@ public final class CaptureCommand implements Command {
     /** Prints the processes whose files are saved, and the kernel threads that work for them. */
     private static void guests(Capture capture, Terminal terminal) {
         HostFiles tree = capture.tree();
-        Guests guests = Guests.of(tree, new HostFacts(tree));
+        Guests guests = Guests.of(new HostFacts(tree));
         for (Guests.Guest one : guests.all()) {
             List<String> helpers = new ArrayList<>(one.helpers());
             one.workers().forEach(worker -> helpers.add("vhost " + worker.tid()));

@@ -21,13 +21,11 @@ import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.diag.sources.VcpuWindow;
 import io.kvmirq.diag.sources.Vcpus;
-import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.InterruptPath;
-import io.kvmirq.path.Link;
 import io.kvmirq.text.Foreign;
 import io.kvmirq.vfio.IrqKind;
 import java.nio.file.Path;
@@ -119,9 +117,7 @@ public final class ExplainCommand implements Command {
             if (irq.isEmpty()) {
                 return this;
             }
-            List<ArmedVector> armed =
-                    host.interrupts().map(HostInterrupts::armed).orElse(List.of());
-            ArmedVector one = armed.stream()
+            ArmedVector one = host.armed().stream()
                     .filter(each -> each.irq().number() == irq.getAsInt())
                     .findFirst()
                     .orElseThrow(() -> new UnreadableInputException("VFIO has armed no host irq " + irq.getAsInt()
@@ -144,6 +140,44 @@ public final class ExplainCommand implements Command {
             }
             return host.vms().all();
         }
+
+        VmProcess onlyGuest(HostFacts host) {
+            String name = guest.orElse("");
+            List<VmProcess> guests = HostChoice.guests(host, name);
+            if (guests.size() > 1) {
+                throw new UnreadableInputException("several guests are named " + Foreign.quoted(name)
+                        + ": name one by its process, "
+                        + guests.stream().map(one -> String.valueOf(one.pid())).collect(Collectors.joining(" or ")));
+            }
+            return guests.get(0);
+        }
+
+        /** The chains of the guest on the command line. */
+        List<Sources> sources(HostFacts host) {
+            return device.isPresent() ? List.of() : Sources.of(host, guests(host));
+        }
+
+        List<InterruptPath> chains(HostFacts host) {
+            if (device.isPresent()) {
+                if (vector.isEmpty() || DeviceChains.gone(host, device.get()).isPresent()) {
+                    return ExplainCommand.chains(host, device.get());
+                }
+                PciDevice one = HostChoice.device(host, device.get());
+                checkVector(host, one, vector.getAsInt());
+                return List.of(DeviceChains.of(host, one, vector.getAsInt()));
+            }
+            List<InterruptPath> chains = new ArrayList<>();
+            for (VmProcess process : guests(host)) {
+                devices(process).forEach(address -> chains.addAll(ExplainCommand.chains(host, address)));
+                // No file of a process names a removed device; if the host has one VM, the device belongs to it.
+                if (host.vms().all().size() == 1) {
+                    DeviceChains.gone(host).stream()
+                            .filter(path -> !process.devices().contains(PciAddress.parse(path.device())))
+                            .forEach(chains::add);
+                }
+            }
+            return chains;
+        }
     }
 
     @Override
@@ -160,75 +194,47 @@ public final class ExplainCommand implements Command {
         HostFacts host = new HostFacts(tree, terminal.host());
         Question question = typed.on(host);
         if (question.vcpus()) {
-            return vcpus(live, tree, host, question, arguments, terminal);
+            ExplainVcpus printer = new ExplainVcpus(host, arguments.hasMatchedOption("--json"), terminal);
+            VmProcess guest = question.onlyGuest(host);
+            if (live.isEmpty()) {
+                return printer.print(Vcpus.ofGuest(host, guest));
+            }
+            LiveHost watched = live.get().machine();
+            return live.get()
+                    .run(
+                            terminal,
+                            () -> VcpuWindow.of(watched, host, guest),
+                            window -> printer.print(window.end(new HostFacts(watched.files()))));
         }
         if (live.isPresent()) {
             return watched(live.get(), host, question, arguments, terminal);
         }
-        List<InterruptPath> chains = chains(host, question);
+        List<InterruptPath> chains = question.chains(host);
         Optional<List<Change>> changes = Optional.ofNullable(arguments.<Path>matchedOptionValue("--against", null))
                 .map(earlier -> Change.between(earlier(earlier, question), chains));
-        return answer(host, chains, sources(tree, host, question), changes, Optional.empty(), arguments, terminal);
+        return new Answer(host, chains, question.sources(host), changes, Optional.empty()).print(arguments, terminal);
     }
 
     /** The chains of an earlier capture. None if it has no such device or guest. */
     private static List<InterruptPath> earlier(Path capture, Question question) {
-        HostFacts host = new HostFacts(HostSource.capture(capture));
         try {
-            return chains(host, question);
+            return question.chains(new HostFacts(HostSource.capture(capture)));
         } catch (UnreadableInputException e) {
             return List.of();
         }
     }
 
-    /** The chains of the guest on the command line. */
-    private static List<Sources> sources(HostFiles tree, HostFacts host, Question question) {
-        return question.device().isPresent() ? List.of() : Sources.of(tree, host, question.guests(host));
-    }
-
     private static int fakeVcpus(Question question, ParseResult arguments, Terminal terminal) {
         try (FakeGuest guest = FakeGuest.of(arguments.matchedOptionValue("--fake", ""))) {
             HostFacts host = new HostFacts(guest.files());
-            try (VcpuWindow window = VcpuWindow.of(guest, host, guest(host, question))) {
+            try (VcpuWindow window = VcpuWindow.of(guest, host, question.onlyGuest(host))) {
                 window.await(1);
-                return new ExplainVcpus(terminal)
-                        .print(host, window.end(new HostFacts(guest.files())), arguments.hasMatchedOption("--json"));
+                return new ExplainVcpus(host, arguments.hasMatchedOption("--json"), terminal)
+                        .print(window.end(new HostFacts(guest.files())));
             }
         } catch (InterruptedException e) {
             throw new IllegalStateException("nobody interrupts a command", e);
         }
-    }
-
-    private static int vcpus(
-            Optional<LiveOption> live,
-            HostFiles tree,
-            HostFacts host,
-            Question question,
-            ParseResult arguments,
-            Terminal terminal) {
-        ExplainVcpus printer = new ExplainVcpus(terminal);
-        boolean json = arguments.hasMatchedOption("--json");
-        VmProcess guest = guest(host, question);
-        if (live.isPresent()) {
-            LiveHost machine = live.get().machine();
-            return live.get()
-                    .run(
-                            terminal,
-                            () -> VcpuWindow.of(machine, host, guest),
-                            window -> printer.print(host, window.end(new HostFacts(machine.files())), json));
-        }
-        return printer.print(host, Vcpus.ofGuest(tree, host, guest), json);
-    }
-
-    private static VmProcess guest(HostFacts host, Question question) {
-        String name = question.guest().orElse("");
-        List<VmProcess> guests = HostChoice.guests(host, name);
-        if (guests.size() > 1) {
-            throw new UnreadableInputException("several guests are named " + Foreign.quoted(name)
-                    + ": name one by its process, "
-                    + guests.stream().map(one -> String.valueOf(one.pid())).collect(Collectors.joining(" or ")));
-        }
-        return guests.get(0);
     }
 
     /** Reports a missing device before the watch begins. */
@@ -239,70 +245,74 @@ public final class ExplainCommand implements Command {
         List<PciAddress> devices = question.device().map(List::of).orElseGet(() -> guests.stream()
                 .flatMap(ExplainCommand::devices)
                 .toList());
-        if (question.device().isPresent()) {
-            PciDevice device = HostChoice.device(host, question.device().get());
-            if (question.vector().isPresent()) {
-                checkVector(host, device, question.vector().getAsInt());
-            }
-        }
+        question.device().ifPresent(address -> {
+            PciDevice device = HostChoice.device(host, address);
+            question.vector().ifPresent(vector -> checkVector(host, device, vector));
+        });
         return live.run(host, devices, guests, terminal, seen -> {
             List<InterruptPath> chains = List.of();
             List<Sources> sources = List.of();
             try {
-                chains = chains(seen.host(), question);
-                sources = sources(live.files(), seen.host(), question);
+                chains = question.chains(seen.host());
+                sources = question.sources(seen.host());
             } catch (UnreadableInputException e) {
                 terminal.complain(e.getMessage() + ": it was there when the watch began");
             }
             LiveChains with = LiveChains.of(seen.live(), seen.host());
-            return answer(
-                    seen.host(),
-                    chains.stream().map(with::of).toList(),
-                    sources.stream().map(Sources::afterWatch).toList(),
-                    Optional.empty(),
-                    Optional.of(seen.live()),
-                    arguments,
-                    terminal);
+            return new Answer(
+                            seen.host(),
+                            chains.stream().map(with::of).toList(),
+                            sources.stream().map(Sources::afterWatch).toList(),
+                            Optional.empty(),
+                            Optional.of(seen.live()))
+                    .print(arguments, terminal);
         });
     }
 
     /** @param chains empty only if a guest without devices was watched */
-    private static int answer(
+    private record Answer(
             HostFacts host,
             List<InterruptPath> chains,
             List<Sources> sources,
             Optional<List<Change>> changes,
-            Optional<Live> live,
-            ParseResult arguments,
-            Terminal terminal) {
-        List<Link> vmms = shown(chains, sources).map(Sources::vmm).toList();
-        Verdict verdict = Verdict.of(chains, vmms, live.map(Live::stages).orElse(List.of()));
-        boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen);
-        int exitCode = ExitCode.of(verdict, arguments.hasMatchedOption("--strict"))
-                .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
-        if (arguments.hasMatchedOption(Nagios.OPTION)) {
-            return new ExplainText(terminal).graded(chains, verdict, unseen);
-        }
-        if (arguments.hasMatchedOption("--json")) {
-            Json.print(terminal, "explain", host, json -> {
-                json.objects("paths", chains, (to, one) -> to.record(one).value("fails", one.fails()))
-                        .value("sources", sources)
-                        .value("verdict", verdict);
-                changes.ifPresent(all -> json.value("changes", all));
-                live.ifPresent(one -> LiveOption.write(json, one));
-                json.number("exitCode", exitCode);
-            });
-        } else {
+            Optional<Live> live) {
+        /** Returns the exit code. */
+        int print(ParseResult arguments, Terminal terminal) {
+            List<Sources> shown = sources.stream()
+                    .filter(one -> chains.isEmpty() || one.virtio())
+                    .toList();
+            Verdict verdict = Verdict.of(
+                    chains,
+                    shown.stream().map(Sources::vmm).toList(),
+                    live.map(Live::stages).orElse(List.of()));
+            boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen);
+            int exitCode = ExitCode.of(verdict, arguments.hasMatchedOption("--strict"))
+                    .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
+            ExplainText text = new ExplainText(terminal);
+            if (arguments.hasMatchedOption(Nagios.OPTION)) {
+                return text.graded(chains, verdict, unseen);
+            }
+            if (arguments.hasMatchedOption("--json")) {
+                Json.print(terminal, "explain", host, json -> {
+                    json.objects("paths", chains, (to, one) -> to.record(one).value("fails", one.fails()))
+                            .value("sources", sources)
+                            .value("verdict", verdict);
+                    changes.ifPresent(all -> json.value("changes", all));
+                    live.ifPresent(one -> LiveOption.write(json, one));
+                    json.number("exitCode", exitCode);
+                });
+                return exitCode;
+            }
             if (chains.isEmpty()) {
                 terminal.line("the guest has no PCI device of VFIO");
             } else {
-                new ExplainText(terminal).print(chains, verdict);
+                text.print(chains, verdict);
             }
-            shown(chains, sources).forEach(one -> new ExplainText(terminal).print(one, chains.isEmpty()));
-            changes.ifPresent(new ExplainText(terminal)::changes);
+            shown.forEach(one -> text.print(one, chains.isEmpty()));
+            changes.ifPresent(text::changes);
             live.ifPresent(one -> LiveOption.print(one, terminal));
+            return exitCode;
         }
-        return exitCode;
     }
 
     private static Question question(ParseResult arguments) {
@@ -359,30 +369,6 @@ public final class ExplainCommand implements Command {
         return Stream.concat(process.devices().stream(), process.mayHave().stream());
     }
 
-    private static List<InterruptPath> chains(HostFacts host, Question question) {
-        if (question.device().isPresent()) {
-            PciAddress address = question.device().get();
-            if (question.vector().isEmpty() || DeviceChains.gone(host, address).isPresent()) {
-                return chains(host, address);
-            }
-            PciDevice device = HostChoice.device(host, address);
-            int vector = question.vector().getAsInt();
-            checkVector(host, device, vector);
-            return List.of(DeviceChains.of(host, device, vector));
-        }
-        List<InterruptPath> chains = new ArrayList<>();
-        for (VmProcess process : question.guests(host)) {
-            devices(process).forEach(address -> chains.addAll(chains(host, address)));
-            // No file of a process names a removed device; if the host has one VM, the device belongs to it.
-            if (host.vms().all().size() == 1) {
-                DeviceChains.gone(host).stream()
-                        .filter(path -> !process.devices().contains(PciAddress.parse(path.device())))
-                        .forEach(chains::add);
-            }
-        }
-        return chains;
-    }
-
     private static List<InterruptPath> chains(HostFacts host, PciAddress address) {
         Optional<InterruptPath> gone = DeviceChains.gone(host, address);
         return gone.map(List::of).orElseGet(() -> DeviceChains.of(host, HostChoice.device(host, address)));
@@ -410,10 +396,5 @@ public final class ExplainCommand implements Command {
                     default -> IrqKind.MSIX.label() + " 0";
                 }
                 + (count > 1 ? " to " + (count - 1) : "");
-    }
-
-    /** The interrupts that are printed. */
-    private static Stream<Sources> shown(List<InterruptPath> chains, List<Sources> sources) {
-        return sources.stream().filter(one -> chains.isEmpty() || one.virtio());
     }
 }

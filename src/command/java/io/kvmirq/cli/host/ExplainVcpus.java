@@ -4,22 +4,26 @@ package io.kvmirq.cli.host;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.Vcpus;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;
-import java.time.Duration;
 
 /** Prints the vCPUs of a guest. Their texts contain names from files, so all text is made printable. */
 final class ExplainVcpus {
+    private final HostFacts host;
+    private final boolean json;
     private final Terminal terminal;
 
-    ExplainVcpus(Terminal terminal) {
+    ExplainVcpus(HostFacts host, boolean json, Terminal terminal) {
+        this.host = host;
+        this.json = json;
         this.terminal = terminal;
     }
 
     /** Returns the exit code: {@code COULD_NOT_RUN} if a watch shows no phase. */
-    int print(HostFacts host, Vcpus vcpus, boolean json) {
+    int print(Vcpus vcpus) {
         if (json) {
             Json.print(terminal, "explain", host, to -> to.record(vcpus).number("exitCode", exitCode(vcpus)));
         } else {
@@ -35,7 +39,7 @@ final class ExplainVcpus {
     private void text(Vcpus vcpus) {
         line(vcpus.guest()
                 + vcpus.watched()
-                        .map(time -> ", at the end of a watch of " + seconds(time))
+                        .map(time -> ", at the end of a watch of " + Live.seconds(time))
                         .orElse(""));
         for (Vcpus.One one : vcpus.vcpus()) {
             line(one.id()
@@ -59,11 +63,6 @@ final class ExplainVcpus {
             line("              shown by: " + one.remedy());
         }
         vcpus.notes().forEach(note -> line("note: " + note));
-    }
-
-    private static String seconds(Duration time) {
-        long tenths = time.toMillis() / 100;
-        return tenths / 10 + "." + tenths % 10 + " s";
     }
 
     private void line(String text) {

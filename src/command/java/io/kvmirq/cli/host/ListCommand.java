@@ -19,7 +19,6 @@ import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.host.facts.ReadOnce;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.text.Foreign;
@@ -111,8 +110,7 @@ public final class ListCommand implements Command {
                 : Optional.empty();
         HostFiles tree =
                 live.isPresent() ? live.get().files() : Commands.read(arguments, () -> HostSource.of(arguments));
-        ReadOnce files = new ReadOnce(tree);
-        HostFacts host = new HostFacts(files, terminal.host());
+        HostFacts host = new HostFacts(tree, terminal.host());
         boolean vectors = Stream.of("--vm", "--device", "--all", Nagios.OPTION).anyMatch(arguments::hasMatchedOption);
         Predicate<PciAddress> wanted = address -> true;
         List<VmProcess> guests = List.of();
@@ -133,7 +131,7 @@ public final class ListCommand implements Command {
             return ExitCode.COULD_NOT_RUN;
         }
         if (!vectors) {
-            return guests(files, host, live, arguments, terminal);
+            return guests(host, live, arguments, terminal);
         }
         if (live.isEmpty()) {
             return answer(host, Listing.of(host, wanted), Optional.empty(), arguments, terminal);
@@ -141,17 +139,16 @@ public final class ListCommand implements Command {
         Predicate<PciAddress> watched = wanted;
         List<PciAddress> devices = host.boundToVfio().stream().filter(wanted).toList();
         return live.get().run(host, devices, guests, terminal, seen -> {
-            Listing listing = Listing.of(seen.host(), watched, LiveChains.of(seen.live(), seen.host()));
+            Listing listing = Listing.of(seen.host(), watched, LiveChains.of(seen.live(), seen.host())::of);
             return answer(seen.host(), listing, Optional.of(seen.live()), arguments, terminal);
         });
     }
 
-    private static int guests(
-            HostFiles files, HostFacts host, Optional<LiveOption> live, ParseResult arguments, Terminal terminal) {
+    private static int guests(HostFacts host, Optional<LiveOption> live, ParseResult arguments, Terminal terminal) {
         GuestTable table = new GuestTable(terminal);
         boolean json = arguments.hasMatchedOption("--json");
         if (live.isEmpty()) {
-            table.print(host, Guests.of(files, host), Optional.empty(), json);
+            table.print(host, Guests.of(host), Optional.empty(), json);
             return ExitCode.OK;
         }
         return live.get().run(terminal, () -> GuestRates.of(live.get().machine()), looks -> {

@@ -176,7 +176,7 @@ public record Capture(
         facts.iommus();
         facts.posting().gicv4();
         facts.vms();
-        Guests guests = Guests.of(host, facts);
+        Guests guests = Guests.of(facts);
         guests.all().forEach(guest -> VmmRules.of(facts, guest.process()));
         PostingOutlook.of(facts);
         Doctor.examine(facts, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)));

@@ -81,7 +81,7 @@ public final class DeviceChains {
     private DeviceChains(HostFacts host, PciDevice device) {
         this.host = host;
         this.device = device;
-        this.armed = host.interrupts().map(all -> all.armed(device.address())).orElse(List.of()).stream()
+        this.armed = host.armed(device.address()).stream()
                 .sorted(Comparator.comparing(ArmedVector::kind).thenComparing(ArmedVector::vector))
                 .toList();
         Set<HostIrq> used = armed.stream().map(ArmedVector::irq).collect(Collectors.toSet());
@@ -131,8 +131,7 @@ public final class DeviceChains {
 
     /** The link of a device itself, the worst of its interrupts. */
     public static Link device(HostFacts host, PciDevice device) {
-        List<ArmedVector> armed =
-                host.interrupts().map(all -> all.armed(device.address())).orElse(List.of());
+        List<ArmedVector> armed = host.armed(device.address());
         DeviceRules rules = rules(host, device, armed);
         List<Link> links =
                 armed.stream().map(one -> rules.of(one.kind(), one.vector())).toList();
@@ -147,8 +146,7 @@ public final class DeviceChains {
      * none, or if sysfs lists no device at all, as in a copy of a host without its links.
      */
     public static Optional<InterruptPath> gone(HostFacts host, PciAddress device) {
-        List<ArmedVector> armed =
-                host.interrupts().map(all -> all.armed(device)).orElse(List.of());
+        List<ArmedVector> armed = host.armed(device);
         if (armed.isEmpty()
                 || host.pci(device).isPresent()
                 || host.pciAddresses().isEmpty()) {
@@ -157,7 +155,7 @@ public final class DeviceChains {
         return Optional.of(new InterruptPath(
                 device.toString(),
                 "all interrupts",
-                host.vms().of(device).stream().findFirst().map(DeviceChains::named),
+                host.vms().of(device).stream().findFirst().map(VmProcess::title),
                 List.of(Flaws.of(new Vector(new Fact.Facts(host), device.toString(), armed.size()), GuestRules.REMOVED)
                         .orElseThrow()),
                 List.of(),
@@ -166,16 +164,12 @@ public final class DeviceChains {
 
     /** All that {@link #gone} has, in the order of the devices. */
     public static List<InterruptPath> gone(HostFacts host) {
-        return host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
+        return host.armed().stream()
                 .map(ArmedVector::address)
                 .distinct()
                 .sorted()
                 .flatMap(one -> gone(host, one).stream())
                 .toList();
-    }
-
-    private static String named(VmProcess process) {
-        return process.name() + " (process " + process.pid() + ")";
     }
 
     /** The chain of one vector of a device's messages, or of its INTx if it uses that; armed or not. */
@@ -275,7 +269,7 @@ public final class DeviceChains {
     }
 
     private Optional<String> guest() {
-        return holders.stream().findFirst().map(DeviceChains::named);
+        return holders.stream().findFirst().map(VmProcess::title);
     }
 
     private List<Link> links(Interrupt interrupt) {

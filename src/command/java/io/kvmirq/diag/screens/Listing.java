@@ -6,6 +6,7 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.diag.rules.GuestRules;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
@@ -23,6 +24,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeSet;
 import java.util.function.Predicate;
+import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -68,38 +70,27 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
             Optional<String> cpus,
             Optional<String> flaw) {}
 
+    /** The vectors of the wanted devices. */
+    public static Listing of(HostFacts host, Predicate<PciAddress> wanted) {
+        return of(host, wanted, UnaryOperator.identity());
+    }
+
     /**
      * The vectors of some devices.
      *
      * @param wanted which devices
+     * @param watched adds what was seen of a chain
      */
-    public static Listing of(HostFacts host, Predicate<PciAddress> wanted) {
-        return of(host, wanted, Optional.empty());
-    }
-
-    /**
-     * The vectors of some devices, with what was seen of them.
-     *
-     * @param wanted which devices
-     */
-    public static Listing of(HostFacts host, Predicate<PciAddress> wanted, LiveChains live) {
-        return of(host, wanted, Optional.of(live));
-    }
-
-    private static Listing of(HostFacts host, Predicate<PciAddress> wanted, Optional<LiveChains> live) {
-        List<Row> broken = new ArrayList<>();
-        List<Row> doubtful = new ArrayList<>();
-        List<Row> others = new ArrayList<>();
+    public static Listing of(HostFacts host, Predicate<PciAddress> wanted, UnaryOperator<InterruptPath> watched) {
+        List<Map.Entry<Integer, Row>> rows = new ArrayList<>();
         List<InterruptPath> chains = new ArrayList<>();
         LinkedHashSet<String> notes = new LinkedHashSet<>();
-        TreeSet<PciAddress> addresses = new TreeSet<>();
         Map<HostIrq, Long> counts = new HashMap<>();
-        host.interrupts().stream().flatMap(all -> all.armed().stream()).forEach(one -> {
-            counts.put(one.irq(), one.count());
-            if (wanted.test(one.address())) {
-                addresses.add(one.address());
-            }
-        });
+        host.armed().forEach(one -> counts.put(one.irq(), one.count()));
+        TreeSet<PciAddress> addresses = host.armed().stream()
+                .map(ArmedVector::address)
+                .filter(wanted)
+                .collect(Collectors.toCollection(TreeSet::new));
         for (PciAddress address : addresses) {
             Optional<PciDevice> device = host.pci(address);
             if (device.isEmpty()) {
@@ -107,22 +98,23 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
                 continue;
             }
             Optional<VmProcess> holder = host.vms().of(address).stream().findFirst();
-            for (InterruptPath fromFiles : DeviceChains.of(host, device.get())) {
-                InterruptPath chain = live.isPresent() ? live.get().of(fromFiles) : fromFiles;
-                if (chain.link(Hop.DEVICE_VECTOR)
-                        .filter(link -> link.state() == Link.State.WHOLE)
-                        .isPresent()) {
-                    chains.add(chain);
-                    (chain.firstBroken().isPresent()
-                                    ? broken
-                                    : chain.firstDoubtful().isPresent() ? doubtful : others)
-                            .add(row(host, counts, address, chain, holder));
-                    notes.addAll(notes(chain, holder.isPresent()));
-                }
-            }
+            DeviceChains.of(host, device.get()).stream()
+                    .map(watched)
+                    .filter(chain -> chain.link(Hop.DEVICE_VECTOR)
+                            .filter(link -> link.state() == Link.State.WHOLE)
+                            .isPresent())
+                    .forEach(chain -> {
+                        chains.add(chain);
+                        rows.add(Map.entry(rank(chain), row(host, counts, address, chain, holder)));
+                        notes.addAll(notes(chain, holder.isPresent()));
+                    });
         }
-        return new Listing(
-                Stream.of(broken, doubtful, others).flatMap(List::stream).toList(), chains, List.copyOf(notes));
+        rows.sort(Map.Entry.comparingByKey());
+        return new Listing(rows.stream().map(Map.Entry::getValue).toList(), chains, List.copyOf(notes));
+    }
+
+    private static int rank(InterruptPath chain) {
+        return chain.firstBroken().isPresent() ? 0 : chain.firstDoubtful().isPresent() ? 1 : 2;
     }
 
     private static Row row(

@@ -55,7 +55,7 @@ public final class LiveChains {
                         .filter(words -> !words.contains("threadirqs"))
                         .isEmpty()
                 || host.kvm().isBuilt("PREEMPT_RT").known().orElse(false);
-        this.armed = host.interrupts().map(all -> all.armed().size()).orElse(0);
+        this.armed = host.armed().size();
         this.wakesByIpi = host.kvm()
                 .parameter("kvm_intel", "enable_ipiv")
                 .known()

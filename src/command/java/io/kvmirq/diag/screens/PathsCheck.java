@@ -9,7 +9,7 @@ import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Guests.Guest;
-import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
@@ -54,10 +54,8 @@ final class PathsCheck {
     private Finding look(HostFacts host) {
         int devices = 0;
         int guests = 0;
-        List<PciAddress> armed = host.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
-                .map(HostInterrupts.ArmedVector::address)
-                .distinct()
-                .toList();
+        List<PciAddress> armed =
+                host.armed().stream().map(ArmedVector::address).distinct().toList();
         TreeSet<PciAddress> used = new TreeSet<>(armed);
         host.vms().all().forEach(vm -> {
             used.addAll(vm.devices());
@@ -78,7 +76,7 @@ final class PathsCheck {
             devices++;
             add(device.address().toString(), device.address().toString(), chains);
         }
-        for (Guest guest : Guests.of(host.files(), host).all()) {
+        for (Guest guest : Guests.of(host).all()) {
             VmProcess process = guest.process();
             boolean alone = process.devices().isEmpty() && process.mayHave().isEmpty();
             guests += alone ? 1 : 0;
@@ -86,7 +84,7 @@ final class PathsCheck {
                     ? VmmRules.of(host, process, guest.workers())
                     : VmmRules.ofHelpers(host, process, guest.workers());
             InterruptPath path =
-                    new InterruptPath("", "", Optional.of(guest.title()), List.of(link), List.of(), List.of());
+                    new InterruptPath("", "", Optional.of(process.title()), List.of(link), List.of(), List.of());
             add("--vm " + process.pid(), "guest " + process.name(), List.of(path));
         }
         for (InterruptPath gone : DeviceChains.gone(host)) {

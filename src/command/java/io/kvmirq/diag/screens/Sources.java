@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
-import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.diag.sources.Guests;
@@ -74,8 +73,8 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
     }
 
     /** The sources of the guests of some processes. */
-    public static List<Sources> of(HostFiles files, HostFacts host, List<VmProcess> processes) {
-        return Guests.of(files, host).all().stream()
+    public static List<Sources> of(HostFacts host, List<VmProcess> processes) {
+        return Guests.of(host).all().stream()
                 .filter(one -> processes.contains(one.process()))
                 .map(one -> of(host, one))
                 .toList();
@@ -123,7 +122,7 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
                                 "the messages that KVM takes: kvmirq explain --vm " + process.pid() + " --live 10"))));
         boolean virtio =
                 rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
-        return new Sources(guest.title(), virtio, VmmRules.of(host, process, guest.workers()), rows);
+        return new Sources(process.title(), virtio, VmmRules.of(host, process, guest.workers()), rows);
     }
 
     private static Row devices(VmProcess process, String path) {

@@ -35,7 +35,7 @@ public record GuestIts(List<Lpi> vlpis, int software) {
 
     /** Of the first VM of a process. */
     public static Known<GuestIts> of(HostFacts host, VmProcess process) {
-        String directory = VcpuThreads.directories(host.files(), host, process).stream()
+        String directory = VcpuThreads.directories(host, process).stream()
                 .findFirst()
                 .orElse(process.pid() + "-"
                         + process.vms().stream()

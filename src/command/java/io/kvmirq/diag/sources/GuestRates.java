@@ -3,7 +3,6 @@ package io.kvmirq.diag.sources;
 
 import io.kvmirq.diag.sources.Guests.Guest;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.host.facts.ReadOnce;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -44,7 +43,7 @@ public final class GuestRates extends Watch {
 
     private GuestRates(LiveHost machine) {
         super(machine);
-        this.before = guests(new ReadOnce(machine.files()));
+        this.before = Guests.of(new HostFacts(machine.files()));
         this.begin = machine.nanos();
     }
 
@@ -53,16 +52,11 @@ public final class GuestRates extends Watch {
         return new GuestRates(machine);
     }
 
-    private static Guests guests(ReadOnce files) {
-        return Guests.of(files, new HostFacts(files));
-    }
-
-    /** Flaws again. */
+    /** Takes the second look. */
     public Seen end() {
         long nanos = Math.max(1, machine.nanos() - begin);
-        ReadOnce files = new ReadOnce(machine.files());
-        HostFacts host = new HostFacts(files);
-        Guests after = Guests.of(files, host);
+        HostFacts host = new HostFacts(machine.files());
+        Guests after = Guests.of(host);
         Map<Integer, Guest> first = new HashMap<>();
         before.all().forEach(one -> first.put(one.process().pid(), one));
         Map<Integer, Rate> rates = new HashMap<>();
@@ -77,7 +71,7 @@ public final class GuestRates extends Watch {
         List<String> notes = new ArrayList<>(after.notes());
         first.values().stream()
                 .sorted(Comparator.comparingInt(one -> one.process().pid()))
-                .forEach(one -> notes.add("guest " + one.title() + " has ended between the two looks"));
+                .forEach(one -> notes.add("guest " + one.process().title() + " has ended between the two looks"));
         return new Seen(new Guests(after.all(), notes), host, Duration.ofNanos(nanos), rates);
     }
 

@@ -4,7 +4,6 @@ package io.kvmirq.diag.sources;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.sources.KernelHelpers.Named;
-import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
@@ -56,12 +55,7 @@ public record Guests(List<Guest> all, List<String> notes) {
             List<Worker> workers,
             List<String> helpers,
             OptionalLong exits,
-            OptionalLong injected) {
-        /** By its name and its process. */
-        public String title() {
-            return process.name() + " (process " + process.pid() + ")";
-        }
-    }
+            OptionalLong injected) {}
 
     /**
      * The counts of a guest's vCPUs by state. No file shows the state of the rest.
@@ -87,8 +81,8 @@ public record Guests(List<Guest> all, List<String> notes) {
     public record Worker(int tid, int cpu, Optional<String> allowed, boolean ofKernel) {}
 
     /** Reads the files of a host. */
-    public static Guests of(HostFiles files, HostFacts host) {
-        return new Reader(files, host).guests();
+    public static Guests of(HostFacts host) {
+        return new Reader(host).guests();
     }
 
     /** For one use by one thread. */
@@ -100,14 +94,11 @@ public record Guests(List<Guest> all, List<String> notes) {
         private final Set<String> made = new HashSet<>();
         private final Map<PciAddress, Integer> armed = new HashMap<>();
 
-        Reader(HostFiles files, HostFacts host) {
-            this.files = files;
+        Reader(HostFacts host) {
+            this.files = host.files();
             this.host = host;
             this.kernelThreads = new ArrayList<>(KernelHelpers.ofHost(files));
-            host.interrupts().stream()
-                    .flatMap(all -> all.armed().stream())
-                    .map(ArmedVector::address)
-                    .forEach(address -> armed.merge(address, 1, Integer::sum));
+            host.armed().forEach(one -> armed.merge(one.address(), 1, Integer::sum));
         }
 
         Guests guests() {
@@ -139,7 +130,7 @@ public record Guests(List<Guest> all, List<String> notes) {
                         .filter(target -> target.startsWith(VHOST))
                         .ifPresent(vhostFiles::add);
             }
-            List<String> directories = VcpuThreads.directories(files, host, process);
+            List<String> directories = VcpuThreads.directories(host, process);
             made.addAll(directories);
             if (directories.isEmpty() && !vmDirectories().isEmpty()) {
                 notes.add("process " + process.pid() + " (" + process.name()
@@ -197,7 +188,7 @@ public record Guests(List<Guest> all, List<String> notes) {
             int halted = 0;
             int stopped = 0;
             int asleep = 0;
-            for (int tid : VcpuThreads.vcpus(files, host, process).keySet()) {
+            for (int tid : VcpuThreads.vcpus(host, process).keySet()) {
                 char state = VcpuThreads.stat(files, process, tid)
                         .map(ThreadStat::state)
                         .orElse('?');

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.sources;
 
-import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.diag.Stages;
-import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
@@ -178,14 +176,11 @@ public final class LiveWindow extends Watch {
 
     /** The host irqs of the devices that VFIO has armed. */
     private Set<Integer> armed(HostFacts host) {
-        Set<Integer> irqs = new TreeSet<>();
-        for (PciAddress device : devices) {
-            host.interrupts().map(all -> all.armed(device)).orElse(List.of()).stream()
-                    .map(ArmedVector::irq)
-                    .map(HostIrq::number)
-                    .forEach(irqs::add);
-        }
-        return irqs;
+        return armedVectors(host).map(one -> one.irq().number()).collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    private Stream<ArmedVector> armedVectors(HostFacts host) {
+        return devices.stream().flatMap(device -> host.armed(device).stream());
     }
 
     private static boolean isBound(HostFacts host, PciAddress device) {
@@ -213,22 +208,11 @@ public final class LiveWindow extends Watch {
 
     private Map<String, Long> counters(HostFacts host) {
         Map<String, Long> counters = new LinkedHashMap<>();
-        Optional<HostInterrupts> interrupts = host.interrupts();
-        for (PciAddress device : devices) {
-            interrupts
-                    .map(all -> all.armed(device))
-                    .orElse(List.of())
-                    .forEach(one -> counters.put(name(one.irq().number()), one.count()));
-        }
-        for (String row : ROWS) {
-            interrupts
-                    .map(all -> all.count(row))
-                    .orElse(OptionalLong.empty())
-                    .ifPresent(count -> counters.put(row, count));
-        }
+        armedVectors(host).forEach(one -> counters.put(name(one.irq().number()), one.count()));
+        host.interrupts()
+                .ifPresent(all -> ROWS.forEach(row -> all.count(row).ifPresent(count -> counters.put(row, count))));
         for (VmProcess guest : guests) {
-            VcpuThreads.directories(machine.files(), host, guest)
-                    .forEach(directory -> statistics(host, directory, counters));
+            VcpuThreads.directories(host, guest).forEach(directory -> statistics(host, directory, counters));
         }
         return counters;
     }
@@ -253,7 +237,7 @@ public final class LiveWindow extends Watch {
     private void seeThreads(HostFacts host, List<VmProcess> seen) {
         for (VmProcess guest : seen) {
             tasks(guest).forEach(task -> processes.put(task, guest.pid()));
-            vcpus.putAll(VcpuThreads.vcpus(machine.files(), host, guest));
+            vcpus.putAll(VcpuThreads.vcpus(host, guest));
         }
     }
 
@@ -388,7 +372,7 @@ public final class LiveWindow extends Watch {
     private Stages.Counted counted(ProbeCounts counts, HostFacts after) {
         Map<Integer, String> names = new HashMap<>();
         counts.callers().forEach(one -> names.computeIfAbsent(one.thread(), this::comm));
-        Set<Integer> shared = after.interrupts().map(HostInterrupts::armed).orElse(List.of()).stream()
+        Set<Integer> shared = after.armed().stream()
                 .filter(one -> !one.sharers().isEmpty())
                 .map(one -> one.irq().number())
                 .collect(Collectors.toSet());

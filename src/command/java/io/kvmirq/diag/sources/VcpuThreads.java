@@ -25,9 +25,9 @@ public final class VcpuThreads {
     private VcpuThreads() {}
 
     /** The vCPUs by the thread that runs each: from debugfs, or as /proc tells it. */
-    static Map<Integer, VcpuId> vcpus(HostFiles files, HostFacts host, VmProcess guest) {
+    static Map<Integer, VcpuId> vcpus(HostFacts host, VmProcess guest) {
         Map<Integer, VcpuId> vcpus = new TreeMap<>();
-        for (String vm : directories(files, host, guest)) {
+        for (String vm : directories(host, guest)) {
             for (String name : host.debugfsNames("kvm/" + vm)) {
                 Matcher vcpu = VCPU.matcher(name);
                 if (vcpu.matches() && Integer.parseInt(vcpu.group(1)) <= VcpuId.MAX) {
@@ -51,13 +51,15 @@ public final class VcpuThreads {
      * The directories of the guest's VMs in {@code debugfs/kvm}, such as {@code 4711-12}: the thread that made the VM, and
      * the descriptor of the VM.
      */
-    static List<String> directories(HostFiles files, HostFacts host, VmProcess guest) {
+    static List<String> directories(HostFacts host, VmProcess guest) {
         return host.debugfsNames("kvm").stream()
                 .filter(name -> guest.vms().stream().anyMatch(fd -> name.endsWith("-" + fd)))
                 .filter(name -> {
                     String thread = name.substring(0, name.lastIndexOf('-'));
                     return thread.equals(String.valueOf(guest.pid()))
-                            || files.list("proc/" + guest.pid() + "/task").contains(thread);
+                            || host.files()
+                                    .list("proc/" + guest.pid() + "/task")
+                                    .contains(thread);
                 })
                 .toList();
     }

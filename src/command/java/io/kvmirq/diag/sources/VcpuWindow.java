@@ -35,7 +35,7 @@ public final class VcpuWindow extends Watch {
     private VcpuWindow(LiveHost machine, HostFacts host, VmProcess guest) {
         super(machine);
         this.guest = guest;
-        this.vcpus = guest.vms().size() == 1 ? VcpuThreads.vcpus(machine.files(), host, guest) : Map.of();
+        this.vcpus = guest.vms().size() == 1 ? VcpuThreads.vcpus(host, guest) : Map.of();
         this.schedule = new VcpuSchedule(vcpus.keySet(), tid -> {});
         this.noSchedule = guest.vms().size() == 1
                 ? new Known.Unknown<>(NO_THREAD, host.forDebugfs(Guests.NAMES))
@@ -106,7 +106,7 @@ public final class VcpuWindow extends Watch {
         vcpus.keySet().forEach(tid -> ended(tid, last.getOrDefault(tid, Optional.empty()), hasVm));
         boolean whole = lost.isPresent() && lost.get().total() == 0;
         return new Vcpus(
-                Vcpus.title(guest),
+                guest.title(),
                 Optional.of(watched),
                 Vcpus.of(
                         guest,

@@ -2,7 +2,6 @@
 package io.kvmirq.diag.sources;
 
 import io.kvmirq.VcpuId;
-import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
@@ -80,11 +79,11 @@ public record Vcpus(
     }
 
     /** The vCPUs of a guest that is not watched: no file shows their schedule. */
-    public static Vcpus ofGuest(HostFiles files, HostFacts host, VmProcess guest) {
-        List<One> all = of(guest, VcpuThreads.vcpus(files, host, guest), (vcpu, tid) -> {
+    public static Vcpus ofGuest(HostFacts host, VmProcess guest) {
+        List<One> all = of(guest, VcpuThreads.vcpus(host, guest), (vcpu, tid) -> {
             List<Field> fields = new ArrayList<>();
             fields.add(Field.unknown(PHASE, "no file shows the phase of a vCPU: add --live SECONDS"));
-            tid.flatMap(one -> VcpuThreads.stat(files, guest, one))
+            tid.flatMap(one -> VcpuThreads.stat(host.files(), guest, one))
                     .map(ThreadStat::cpu)
                     .ifPresent(cpu -> fields.add(Field.of(
                             CPU,
@@ -92,11 +91,7 @@ public record Vcpus(
                             Evidence.observed("/proc/" + guest.pid() + "/task/" + tid.get() + "/stat"))));
             return fields;
         });
-        return new Vcpus(title(guest), Optional.empty(), all, 0, List.of(), List.of());
-    }
-
-    static String title(VmProcess guest) {
-        return guest.name() + " (process " + guest.pid() + ")";
+        return new Vcpus(guest.title(), Optional.empty(), all, 0, List.of(), List.of());
     }
 
     /** All vCPUs of a guest, with the thread that runs each, if it is known. */

@@ -5,6 +5,7 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.PostingFacts;
 import io.kvmirq.path.Known;
 import java.io.UncheckedIOException;
@@ -115,6 +116,16 @@ public final class HostFacts {
      */
     public Optional<HostInterrupts> interrupts() {
         return posting.interrupts();
+    }
+
+    /** The vectors that VFIO has armed; none if {@link #interrupts} is empty. */
+    public List<ArmedVector> armed() {
+        return interrupts().map(HostInterrupts::armed).orElse(List.of());
+    }
+
+    /** The vectors of a device that VFIO has armed. */
+    public List<ArmedVector> armed(PciAddress device) {
+        return interrupts().map(all -> all.armed(device)).orElse(List.of());
     }
 
     /**
@@ -344,9 +355,8 @@ public final class HostFacts {
     }
 
     private VmProcesses readVms(OpenFiles open) {
-        return VmProcesses.of(tree, open, pci.cdevs(), address -> interrupts()
-                .filter(all -> !all.armed(address).isEmpty())
-                .isPresent());
+        return VmProcesses.of(
+                tree, open, pci.cdevs(), address -> !armed(address).isEmpty());
     }
 
     /**

@@ -52,6 +52,11 @@ public record VmProcess(
      */
     public record EventfdFile(int fd, OptionalInt id, long count, boolean polled) {}
 
+    /** The guest by its name and its process, such as {@code web (process 4711)}. */
+    public String title() {
+        return name() + " (process " + pid + ")";
+    }
+
     /** The name of the guest, or of the process. */
     public String name() {
         return guest.orElse(command);

@@ -308,7 +308,7 @@ class PlantedFaultsTest {
     /** As {@link Capture#analysis} does, of one device. */
     private static void analyse(HostFiles files, String device) {
         HostFacts facts = new HostFacts(files);
-        Sources.of(files, facts, facts.vms().all());
+        Sources.of(facts, facts.vms().all());
         facts.kernel();
         DeviceChains.gone(facts, PciAddress.parse(device));
         facts.pci(PciAddress.parse(device)).ifPresent(one -> {
@@ -465,7 +465,7 @@ class PlantedFaultsTest {
                             facts.pci(address).stream().flatMap(one -> DeviceChains.of(facts, one).stream()))
                     .flatMap(chain -> chain.links().stream())
                     .forEach(link -> rules.removeAll(link.flaws()));
-            Sources.of(tree, facts, facts.vms().all())
+            Sources.of(facts, facts.vms().all())
                     .forEach(one -> rules.removeAll(one.vmm().flaws()));
         }
         assertThat(rules).isEmpty();

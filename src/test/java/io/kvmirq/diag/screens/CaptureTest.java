@@ -147,7 +147,7 @@ class CaptureTest {
                         host, device)
                 .forEach(chain -> said.append(chain.fails()).append(chain).append('\n')));
         said.append(Listing.of(host, address -> true).toString().replace("[", "\n["));
-        Guests guests = Guests.of(tree, host);
+        Guests guests = Guests.of(host);
         guests.all().forEach(one -> said.append('\n')
                 .append(one.vcpus())
                 .append(one.vhostFiles())

@@ -30,7 +30,7 @@ class GuestsTest {
 
     private static Guests of(RecordedHost host) {
         HostFiles tree = host.tree();
-        return Guests.of(tree, new HostFacts(tree));
+        return Guests.of(new HostFacts(tree));
     }
 
     private static Guest web(RecordedHost host) {
