@@ -11,7 +11,6 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -66,11 +65,7 @@ public final class Btf {
      * @param type the name of its type without pointers, such as {@code eventfd_ctx}; empty if that has none
      * @param pointer whether it is a pointer
      */
-    public record Parameter(String type, boolean pointer) {
-        public Parameter {
-            Objects.requireNonNull(type, "type is null");
-        }
-    }
+    public record Parameter(String type, boolean pointer) {}
 
     /** The directory of the kernel's files. */
     private static final String FILES = "sys/kernel/btf/";
@@ -166,7 +161,6 @@ public final class Btf {
      * @return them, or how the content is damaged
      */
     public static Known<Btf> parse(byte[] content) {
-        Objects.requireNonNull(content, "content is null");
         return read("BTF", null, content);
     }
 
@@ -178,8 +172,6 @@ public final class Btf {
      * @return them, with those of the kernel, or how the content is damaged
      */
     public static Known<Btf> parse(Btf kernel, byte[] content) {
-        Objects.requireNonNull(kernel, "kernel is null");
-        Objects.requireNonNull(content, "content is null");
         return read("BTF", kernel, content);
     }
 
@@ -191,8 +183,6 @@ public final class Btf {
      * @param module such as {@code kvm}; with an underscore where the module has a dash
      */
     public static Known<Btf> of(HostFiles files, String module) {
-        Objects.requireNonNull(files, "files is null");
-        Objects.requireNonNull(module, "module is null");
         return file(files, "vmlinux", null)
                 .then(kernel -> files.reading(FILES + module) == HostFiles.Reading.ABSENT
                         ? new Known.Observed<>(kernel)
@@ -234,8 +224,6 @@ public final class Btf {
 
     /** The size of a structure or union in bytes. */
     public Known<Long> size(Kind kind, String name) {
-        Objects.requireNonNull(kind, "kind is null");
-        Objects.requireNonNull(name, "name is null");
         return one(kind, name, "", id -> Optional.of(Integer.toUnsignedLong(word(id, 8))));
     }
 
@@ -249,9 +237,6 @@ public final class Btf {
      * @return it, or why it is not known: no such type or member, or two types of this name that differ in it
      */
     public Known<Member> member(Kind kind, String name, String path) {
-        Objects.requireNonNull(kind, "kind is null");
-        Objects.requireNonNull(name, "name is null");
-        Objects.requireNonNull(path, "path is null");
         String[] names = path.split("\\.", -1);
         return one(kind, name, " with " + path, id -> member(id, names));
     }
@@ -262,7 +247,6 @@ public final class Btf {
      * @param name of the function. One that the compiler inlined everywhere is unknown
      */
     public Known<List<Parameter>> parameters(String name) {
-        Objects.requireNonNull(name, "name is null");
         return one(Kind.FUNC, name, "", id -> parameters(word(id, 8)));
     }
 
