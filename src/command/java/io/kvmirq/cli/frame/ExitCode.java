@@ -16,7 +16,7 @@ public final class ExitCode {
     public static final int USAGE = 2;
     public static final int COULD_NOT_RUN = 3;
 
-    /** What a link in doubt adds to its code. */
+    /** Added to the code of a link in doubt. */
     private static final int DOUBT = 20;
 
     private ExitCode() {}
