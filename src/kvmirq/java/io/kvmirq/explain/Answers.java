@@ -53,6 +53,8 @@ public final class Answers {
         List<KernelCall> calls = new ArrayList<>(List.of(call, call.kind()));
         calls.addAll(call.alsoMeant());
         calls.add(KernelCall.ANY_IOCTL);
+        calls.removeIf(
+                other -> other.implied().stream().anyMatch(one -> facts.stream().anyMatch(one::excludes)));
         Set<String> said = new HashSet<>();
         return all().filter(answer -> answer.errno() == errno)
                 .filter(answer -> answer.row().calls().stream().anyMatch(calls::contains))
@@ -76,9 +78,8 @@ public final class Answers {
     private static Set<Fact> facts(KernelCall call, Set<Fact> known) {
         Set<Fact> facts = EnumSet.noneOf(Fact.class);
         facts.addAll(known);
-        if (call == KernelCall.IRQFD_LEVEL) {
-            facts.add(Fact.LEVEL);
-        }
+        facts.addAll(call.implied());
+        known.forEach(one -> one.implied().ifPresent(facts::add));
         return facts;
     }
 

@@ -60,7 +60,8 @@ public enum ArmAnswer implements Answer {
     ARM_VCPU_NOT_INITIALIZED(refusal(LAB, ANY_IOCTL, ENOEXEC, "the vCPU was not initialised",
         "KVM_ARM_VCPU_INIT before registers and KVM_RUN", "arm.c kvm_arch_vcpu_ioctl()").needs(ARM64)),
     ARM_VCPU_ATTRIBUTE(refusal(LAB, ATTRIBUTE, ENXIO, "an attribute a VM or vCPU on arm64 does not have",
-        "group and attr", "arm64 guest.c kvm_arm_vcpu_arch_has_attr(), arm.c kvm_vm_has_attr()").needs(ARM64)),
+        "group and attr", "arm64 guest.c kvm_arm_vcpu_arch_has_attr(), arm.c kvm_vm_has_attr()").needs(ARM64)
+        .unless(Fact.KVM_VFIO, Fact.VGIC_DEVICE)),
     ARM_VM_ATTRIBUTE(like(LAB, ARM_VCPU_ATTRIBUTE.row)),
 
     ARM_FINALIZE_FEATURE(refusal(LAB, VCPU_FINALIZE, EINVAL, "only SVE is made final, of a vCPU initialised with it",

@@ -84,6 +84,15 @@ public enum Fact {
         return this != other && kind == other.kind;
     }
 
+    /** The architecture of a condition that only one has. */
+    Optional<Fact> implied() {
+        return switch (this) {
+            case VGIC, GICV2, GICV3, VGIC_DEVICE -> Optional.of(ARM64);
+            case SPLIT_IRQCHIP, FULL_IRQCHIP -> Optional.of(X86);
+            default -> Optional.empty();
+        };
+    }
+
     public static Optional<Fact> of(String label) {
         String lower = label.toLowerCase(Locale.ROOT);
         return Arrays.stream(values()).filter(fact -> fact.label.equals(lower)).findFirst();

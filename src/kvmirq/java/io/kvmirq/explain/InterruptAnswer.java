@@ -95,23 +95,25 @@ public enum InterruptAnswer implements Answer {
         "HAS_DEVICE_ATTR, which tells whether an attribute exists", "kvm_main.c kvm_device_ioctl_attr()")),
     VFIO_ATTRIBUTE(refusal(MEASURED, ATTRIBUTE, ENXIO, "the device has no such group or attribute on this kernel",
         "KVM-VFIO has group 1 with ADD (1) and DEL (2); group 2, of 2014's forwarding, never merged",
-        "vfio.c kvm_vfio_set_attr()")),
+        "vfio.c kvm_vfio_set_attr()").unless(VGIC_DEVICE)),
     KVM_ATTRIBUTE(refusal(MEASURED, ATTRIBUTE, ENXIO, "the system has attribute 0 of group 0 only,"
         + " and with kvm_amd since 6.10 that of group 1", "group and attr",
-        "x86.c kvm_x86_dev_get_attr()")),
+        "x86.c kvm_x86_dev_get_attr()").needs(X86).unless(KVM_VFIO)),
     KVM_ATTRIBUTE_OF_AMD(behaviour(SOURCE, "since 6.10 kvm_amd has attribute 0 of group 1, the features of an encrypted"
         + " guest's state", "sev.c sev_dev_get_attr()")),
     VCPU_ATTRIBUTE(refusal(MEASURED, ATTRIBUTE, ENXIO, "an x86 vCPU has the TSC offset only", "group and attr",
-        "x86.c kvm_arch_tsc_has_attr()")),
+        "x86.c kvm_arch_tsc_has_attr()").needs(X86).unless(KVM_VFIO)),
     VFIO_FILE_FD(refusal(MEASURED, ATTRIBUTE, EBADF, "the VFIO file is not open", "the descriptor behind addr",
-        "vfio.c kvm_vfio_file_add()")),
+        "vfio.c kvm_vfio_file_add()").unless(VGIC_DEVICE)),
     VFIO_NOT_A_VFIO_FILE(refusal(MEASURED, ATTRIBUTE, EINVAL,
         "the file is not a VFIO group or device, or VFIO is not loaded",
-        "the descriptor behind addr; device files (cdev) are accepted since 6.6", "vfio.c kvm_vfio_file_add()")),
+        "the descriptor behind addr; device files (cdev) are accepted since 6.6", "vfio.c kvm_vfio_file_add()")
+        .unless(VGIC_DEVICE)),
     VFIO_FILE_TWICE(refusal(LAB, ATTRIBUTE, EEXIST, "this file was added already",
-        "whether it is a copy of one descriptor: a file opened again is another file", "vfio.c kvm_vfio_file_add()")),
+        "whether it is a copy of one descriptor: a file opened again is another file", "vfio.c kvm_vfio_file_add()")
+        .unless(VGIC_DEVICE)),
     VFIO_FILE_UNKNOWN(refusal(MEASURED, ATTRIBUTE, ENOENT, "this file was not added, or was deleted already",
-        "that the same open file is meant, and delete it before closing it", "vfio.c kvm_vfio_file_del()")),
+        "that the same open file is meant, and delete it before closing it", "vfio.c kvm_vfio_file_del()").unless(VGIC_DEVICE)),
 
     // KVM_DEV_VFIO_DEVICE of 2014, as its third version and the review say: no kernel that could be asked has it
     FORWARD_ABSENT(refusal(UNTESTED, KVM_VFIO_FORWARD, ENXIO,

@@ -6,6 +6,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -207,6 +208,19 @@ public enum KernelCall {
      */
     KernelCall kind() {
         return kind == null ? this : kind;
+    }
+
+    /** The conditions without which there is no such call. */
+    public Set<Fact> implied() {
+        if (compareTo(VGIC_ADDRESS) >= 0 && compareTo(ITS_CREADR) <= 0) {
+            return EnumSet.of(Fact.ARM64, Fact.VGIC_DEVICE);
+        }
+        return switch (this) {
+            case VCPU_TARGET, VCPU_INIT, VCPU_FINALIZE, VCPU_TIMER, VCPU_PMU -> EnumSet.of(Fact.ARM64);
+            case KVM_VFIO_ADD, KVM_VFIO_FORWARD -> EnumSet.of(Fact.KVM_VFIO);
+            case IRQFD_LEVEL -> EnumSet.of(Fact.LEVEL);
+            default -> EnumSet.noneOf(Fact.class);
+        };
     }
 
     /** Calls with the same kernel name. A user who looks up this name may mean their refusals, too. */

@@ -98,6 +98,10 @@ public final class ErrnoCommand implements Command {
                     .orElseThrow(() -> new IllegalArgumentException(Foreign.quoted(word) + " is not a known condition:"
                             + " expected one of "
                             + Arrays.stream(Fact.values()).map(Fact::label).collect(Collectors.joining(", "))));
+            if (call.implied().stream().anyMatch(fact::excludes)) {
+                throw new IllegalArgumentException(
+                        "'" + fact.label() + "' cannot hold for " + call.label() + ": leave it out");
+            }
             known.stream().filter(fact::excludes).findFirst().ifPresent(other -> {
                 throw new IllegalArgumentException("'" + fact.label() + "' and '" + other.label()
                         + "' exclude each other: give the one that holds");

@@ -67,6 +67,28 @@ class ErrnoCommandTest {
                 .startsWith("{\"schema\":\"kvmirq.errno/1\",\"call\":\"irqfd assign\",\"errno\":\"EBUSY\"");
     }
 
+    /** Conditions that are given, or that the call implies, rule out causes of another device or architecture. */
+    @ParameterizedTest
+    @CsvSource({
+        "KVM_GET_DEVICE_ATTR ENXIO gicv2, '  1  the VGIC does not have this group or attribute', 'x86 vCPU has the TSC'",
+        "kvm-vfio-add ENXIO, 'KVM-VFIO has group 1', 'TSC offset|on arm64 does not have|an ITS does not'",
+        "KVM_SET_DEVICE_ATTR EINVAL kvm-vfio, 'the file is not a VFIO group', 'redistributor|GICv2 of 4 KiB'",
+        "KVM_SET_DEVICE_ATTR EINVAL vgic-device, 'redistributor', 'the file is not a VFIO group'",
+        "vcpu-create EINVAL x86 since-6.17, 'KVM_CAP_MAX_VCPUS', 'avic=1'",
+        "vcpu-create EINVAL x86 before-6.17, 'avic=1', 'GICv2'"
+    })
+    void conditionsRuleOutWhatContradictsThem(String words, String possible, String impossible) {
+        String out = Cli.run(("errno " + words).split(" ")).exited(0).out();
+        assertThat(out).contains(possible).doesNotContainPattern(impossible);
+    }
+
+    @Test
+    void conditionThatTheCallExcludesIsAMistake() {
+        Cli.Ended ended =
+                Cli.run("errno", "irqfd-assign-level", "EINVAL", "edge").exited(2);
+        assertThat(ended.err()).contains("'edge' cannot hold for irqfd assign level");
+    }
+
     /** A call by its purpose has the causes of its general call: firecracker-microvm/firecracker#2425. */
     @Test
     void callOfAVgicHasTheCauseOfAMissingGroup() {
