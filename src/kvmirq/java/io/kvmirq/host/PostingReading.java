@@ -110,7 +110,11 @@ final class PostingReading {
                 Feature.X2AVIC, vendor.get() == Vendor.INTEL || hasFlag(processor.orElse(""), "x2avic"),
                 // No file shows this feature. A host without it inhibits AVIC for vCPU ids above 511.
                 Feature.X2AVIC_EXT, true,
-                Feature.AVIC_IDS, hasFlag(processor.orElse(""), "x2avic") || !isWithoutIds());
+                Feature.AVIC_IDS,
+                        hasFlag(processor.orElse(""), "x2avic")
+                                || facts.kernel()
+                                        .filter(KernelBug.AVIC_IDS::isIn)
+                                        .isEmpty());
         PostingHost host = PostingHost.of(vendor.get())
                 .withKernel(facts.version().orElse(LinuxVersion.NEWEST))
                 .withCommandLine(line.get());
@@ -118,16 +122,6 @@ final class PostingReading {
             host = has.getOrDefault(feature, false) ? host : host.without(feature);
         }
         return Optional.of(host);
-    }
-
-    /**
-     * Whether the kernel takes each vCPU id above 0 for too big without x2AVIC: cfbe371194d1 of 6.19 mends it, and is in
-     * 6.18.10. A kernel of a distribution may have the fix, so its release is not judged.
-     */
-    private boolean isWithoutIds() {
-        return facts.kernel()
-                .filter(release -> release.matches("6\\.18(\\.\\d)?"))
-                .isPresent();
     }
 
     private <T> Optional<T> known(Optional<T> fact, String otherwise) {

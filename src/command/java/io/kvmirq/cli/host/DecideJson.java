@@ -85,5 +85,6 @@ final class DecideJson {
                     .text("see", unposted.reason().seen())
                     .text("do", question.remedy(host, unposted));
         }
+        json.texts("notes", question.bugs(host));
     }
 }

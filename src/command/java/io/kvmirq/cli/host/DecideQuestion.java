@@ -21,6 +21,7 @@ import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.host.KernelBug;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.text.Foreign;
@@ -38,6 +39,7 @@ import picocli.CommandLine.ParseResult;
  *
  * @param outlook of the only host, if it was read from files
  * @param counted whether the user gave the number of vCPUs
+ * @param release of the kernel, as typed or read; empty for the newest
  */
 record DecideQuestion(
         MsiMessage message,
@@ -46,7 +48,8 @@ record DecideQuestion(
         PostingVm vm,
         PostingIrq irq,
         int vcpus,
-        boolean counted) {
+        boolean counted,
+        String release) {
     static final String BOTH = "both";
 
     private static final Gsi GSI = new Gsi(24);
@@ -82,7 +85,7 @@ record DecideQuestion(
                         .map(host ->
                                 arguments.hasMatchedOption("--x2avic-ext") ? host : host.without(Feature.X2AVIC_EXT))
                         .toList();
-        return of(arguments, hosts, Optional.empty(), true);
+        return of(arguments, hosts, Optional.empty(), true, "");
     }
 
     /**
@@ -100,11 +103,16 @@ record DecideQuestion(
                 arguments,
                 List.of(posting.withKernel(kernel(arguments, posting.kernel()))),
                 Optional.of(PostingOutlook.of(host)),
-                hashing);
+                hashing,
+                host.kernel().orElse(""));
     }
 
     private static DecideQuestion of(
-            ParseResult arguments, List<PostingHost> hosts, Optional<PostingOutlook> outlook, boolean hashing) {
+            ParseResult arguments,
+            List<PostingHost> hosts,
+            Optional<PostingOutlook> outlook,
+            boolean hashing,
+            String release) {
         MsiMessage message = message(arguments);
         if (CompatibilityMsi.BASE_ADDRESS.of(message.address()) != CompatibilityMsi.BASE) {
             throw new IllegalArgumentException(Hex.of(message.address()) + " is not the address of an MSI of x86:"
@@ -130,7 +138,15 @@ record DecideQuestion(
         missing.stream().filter(part -> part.vlpi().isPresent()).findFirst().ifPresent(part -> {
             throw new IllegalArgumentException("--without " + part + " is for hosts of arm64 only");
         });
-        return new DecideQuestion(message, hosts, outlook, vm, irq, vcpus, arguments.hasMatchedOption("--vcpus"));
+        return new DecideQuestion(
+                message,
+                hosts,
+                outlook,
+                vm,
+                irq,
+                vcpus,
+                arguments.hasMatchedOption("--vcpus"),
+                arguments.matchedOptionValue("--kernel", release));
     }
 
     static MsiMessage message(ParseResult arguments) {
@@ -223,6 +239,10 @@ record DecideQuestion(
         return vm.destinations().meant(decoded()).stream()
                 .map(LocalApic::vcpuId)
                 .toList();
+    }
+
+    List<String> bugs(PostingHost host) {
+        return host.flaw().isPresent() ? List.of() : KernelBug.of(release, Optional.of(host.vendor()));
     }
 
     /** Whether the only host was read from files. */

@@ -68,6 +68,7 @@ final class DecideText {
             out.println("  do:      " + question.remedy(host, unposted));
             out.println("  entry    remapped, as the host set it up: the host's interrupt signals the eventfd");
         }
+        question.bugs(host).forEach(bug -> out.println("  note:    " + bug));
     }
 
     static void print(MsiMessage message, ArmDecision decision, Terminal terminal) {

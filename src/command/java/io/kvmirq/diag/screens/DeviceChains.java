@@ -20,6 +20,7 @@ import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.KernelBug;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
@@ -501,6 +502,12 @@ public final class DeviceChains {
                         holders.stream()
                                 .flatMap(one -> host.threads(one.pid()).stream())
                                 .toList()));
+        if (host.posting().flaw().isEmpty() && !armed.isEmpty() && armed.get(0).kind() != IrqKind.INTX) {
+            host.posting()
+                    .host()
+                    .ifPresent(posts ->
+                            remarks.addAll(KernelBug.of(host.kernel().orElse(""), Optional.of(posts.vendor()))));
+        }
         if (host.allowsUnsafeInterrupts()) {
             remarks.add(
                     "allow_unsafe_interrupts is set: where the IOMMU does not remap interrupts, a guest can send any"

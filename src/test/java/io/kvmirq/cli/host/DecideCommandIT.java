@@ -112,7 +112,16 @@ class DecideCommandIT {
                         + "\"vector\":65,\"level\":false},\"vcpus\":2,\"means\":[1],\"strange\":[],\"observed\":false,"
                         + "\"intel\":{\"posted\":true,\"vcpu\":1,\"vector\":65,\"inhibits\":[],"
                         + "\"entryWithExampleAddress\":{\"kind\":\"irte.vtd.posted\","
-                        + "\"words\":[\"0x4000418001\",\"0x100000000\"]}}}\n");
+                        + "\"words\":[\"0x4000418001\",\"0x100000000\"]},\"notes\":[]}}\n");
+    }
+
+    @Test
+    void kernelWithABugOfPostingIsNamed() throws Exception {
+        String question = "--vendor intel --msi fee01000/41 --vcpus 2 --kernel ";
+        assertThat(decide((question + "6.12.69").split(" ")).exited(0).out())
+                .contains(
+                        "  note:    Linux from 6.7 on and before 6.12.70 has a known bug (b4d37cdb77a0, CVE-2026-23198)");
+        assertThat(decide((question + "6.12.70").split(" ")).exited(0).out()).doesNotContain("note:");
     }
 
     @Test
