@@ -275,7 +275,15 @@ public final class PciHostBridge {
                 || (ports ? at(true, at, size) != null : at >= hole && at < holeEnd);
     }
 
-    long read(boolean ports, long at, int size) {
+    /**
+     * The guest's read of a port, or of memory, without an exit: for a VMM that decodes accesses itself, and for a test
+     * that plays the guest.
+     *
+     * @param at the port, or the guest-physical address
+     * @param size 1, 2, 4 or 8 bytes; a port has no 8
+     * @return all ones where nothing is
+     */
+    public long read(boolean ports, long at, int size) {
         if (isAddress(ports, at, size)) {
             synchronized (this) {
                 return address & LAST;
@@ -292,7 +300,8 @@ public final class PciHostBridge {
         return place == null ? -1 : place.device.read(place.bar, at, size);
     }
 
-    void write(boolean ports, long at, int size, long value) {
+    /** The guest's write, as {@link #read}. */
+    public void write(boolean ports, long at, int size, long value) {
         if (isAddress(ports, at, size)) {
             synchronized (this) {
                 address = (int) value & READABLE;
