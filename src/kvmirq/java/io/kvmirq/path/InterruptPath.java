@@ -14,7 +14,7 @@ import java.util.stream.Stream;
  * @param device the device, such as {@code 0000:3b:00.0}
  * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the device has none
  *     to tell apart
- * @param guest the guest, by name and number of its process; empty if it is not known
+ * @param guest empty if it is not known
  * @param links in the order of {@link Hop}, each hop at most once. Links after a broken one may be missing
  * @param claims in the order of {@link Claim.Question}; empty if posting is not the question
  * @param remarks what is unusual and breaks nothing, a sentence each
@@ -22,7 +22,7 @@ import java.util.stream.Stream;
 public record InterruptPath(
         String device,
         String interrupt,
-        Optional<String> guest,
+        Optional<Guest> guest,
         List<Link> links,
         List<Claim> claims,
         List<String> remarks) {
@@ -33,6 +33,29 @@ public record InterruptPath(
         links = List.copyOf(Objects.requireNonNull(links, "links is null"));
         claims = List.copyOf(Objects.requireNonNull(claims, "claims is null"));
         remarks = List.copyOf(Objects.requireNonNull(remarks, "remarks is null"));
+    }
+
+    /**
+     * A guest.
+     *
+     * @param name its name, or that of its process; it comes from files
+     * @param process the number of its process
+     */
+    public record Guest(String name, int process) {
+        public Guest {
+            Objects.requireNonNull(name, "name is null");
+        }
+
+        /** Name and process, such as {@code web (process 4711)}. */
+        @Override
+        public String toString() {
+            return name + " (process " + process + ")";
+        }
+    }
+
+    /** The same interrupt with other links, claims and remarks. */
+    public InterruptPath with(List<Link> links, List<Claim> claims, List<String> remarks) {
+        return new InterruptPath(device, interrupt, guest, links, claims, remarks);
     }
 
     /** A link. Empty if the path ends before it, or nothing was asked about it. */

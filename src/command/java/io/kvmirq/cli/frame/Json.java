@@ -8,6 +8,7 @@ import com.fasterxml.jackson.core.io.CharacterEscapes;
 import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import io.kvmirq.PciAddress;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -159,7 +160,8 @@ public final class Json {
                 value(String.valueOf(one.getKey()), one.getValue());
             }
             to.writeEndObject();
-        } else if (value instanceof Record record && !(value instanceof PciAddress)) {
+        } else if (value instanceof Record record
+                && !(value instanceof PciAddress || value instanceof InterruptPath.Guest)) {
             RecordComponent[] components = COMPONENTS.get(record.getClass());
             if (components.length == 1) {
                 write(component(record, components[0]));

@@ -74,9 +74,7 @@ final class ExplainText {
     }
 
     private static String owner(InterruptPath chain) {
-        return chain.guest()
-                .map(name -> until(name, name.lastIndexOf(" (process ")))
-                .orElse(chain.device());
+        return chain.guest().map(InterruptPath.Guest::name).orElse(chain.device());
     }
 
     private static String inWords(InterruptPath chain, Verdict verdict) {
@@ -110,11 +108,8 @@ final class ExplainText {
 
     /** The first clause of a sentence. */
     private static String first(String sentence) {
-        return until(sentence, sentence.indexOf("; "));
-    }
-
-    private static String until(String text, int end) {
-        return end < 0 ? text : text.substring(0, end);
+        int end = sentence.indexOf("; ");
+        return end < 0 ? sentence : sentence.substring(0, end);
     }
 
     /** Prints the worst in one line for monitoring, and returns its grade. */
@@ -200,9 +195,7 @@ final class ExplainText {
         }
         for (Claim claim : chain.claims()) {
             String holds = claim.holds().map(yes -> yes ? "yes" : "no").orElse("not shown");
-            line(String.format(FORM, claim.question().label(), holds)
-                    + printable(claim.text() + observed(claim.evidence())));
-            reasoned(claim.evidence());
+            row(claim.question().label(), holds, claim.text(), claim.evidence());
             remedies(claim.holds().isEmpty(), claim.remedies());
         }
         chain.remarks().forEach(remark -> line("  note: " + printable(remark), NOTE));
@@ -227,8 +220,7 @@ final class ExplainText {
                     sources.vmm().state() == Link.State.NOT_SHOWN, sources.vmm().remedies());
         }
         for (Sources.Row row : sources.rows()) {
-            line(String.format(FORM, row.name(), row.evidence().isPresent() ? "seen" : "not shown")
-                    + printable(row.text() + observed(row.evidence())));
+            row(row.name(), row.evidence().isPresent() ? "seen" : "not shown", row.text(), row.evidence());
             remedies(true, row.remedies());
         }
     }
@@ -250,10 +242,17 @@ final class ExplainText {
                 .filter(text -> !text.equals(link.text()))
                 .map(text -> text + ": ")
                 .orElse("");
-        String state = String.format(FORM, link.hop().label(), link.state().label());
-        line((link.state() == Link.State.BROKEN ? terminal.bad(state) : state)
-                + printable(value + link.text() + observed(link.evidence())));
-        reasoned(link.evidence());
+        row(link.hop().label(), link.state().label(), value + link.text(), link.evidence());
+    }
+
+    /** A link, a claim or another fact. A reason is as long as a sentence, so it has a line of its own. */
+    private void row(String name, String state, String text, Optional<Evidence> evidence) {
+        String begin = String.format(FORM, name, state);
+        String observed = evidence.filter(one -> !isReasoned(one))
+                .map(one -> " [" + one + "]")
+                .orElse("");
+        line((state.equals(Link.State.BROKEN.label()) ? terminal.bad(begin) : begin) + printable(text + observed));
+        evidence.filter(ExplainText::isReasoned).ifPresent(one -> line(BELOW + printable(one.toString())));
     }
 
     /** @param shows whether tools show more, so that they are one line */
@@ -354,17 +353,6 @@ final class ExplainText {
 
     private static Optional<String> text(Optional<Link> link) {
         return link.map(Link::text);
-    }
-
-    private static String observed(Optional<Evidence> evidence) {
-        return evidence.filter(one -> !isReasoned(one))
-                .map(one -> " [" + one + "]")
-                .orElse("");
-    }
-
-    /** A reason is as long as a sentence, so it has a line of its own. */
-    private void reasoned(Optional<Evidence> evidence) {
-        evidence.filter(ExplainText::isReasoned).ifPresent(one -> line(BELOW + printable(one.toString())));
     }
 
     private static boolean isReasoned(Evidence evidence) {

@@ -49,7 +49,7 @@ public record Change(String device, String interrupt, String at, Optional<String
         Map<List<String>, Map<String, String>> all = new LinkedHashMap<>();
         for (InterruptPath chain : chains) {
             Map<String, String> facts = new LinkedHashMap<>();
-            chain.guest().ifPresent(guest -> facts.put("guest", guest));
+            chain.guest().ifPresent(guest -> facts.put("guest", guest.toString()));
             chain.links().forEach(link -> facts.put(link.hop().label(), fact(link)));
             chain.claims()
                     .forEach(claim -> facts.put(

@@ -156,7 +156,7 @@ public final class DeviceChains {
         return Optional.of(new InterruptPath(
                 device.toString(),
                 "all interrupts",
-                host.vms().of(device).stream().findFirst().map(VmProcess::title),
+                host.vms().of(device).stream().findFirst().map(VmProcess::asGuest),
                 List.of(Flaws.of(new Vector(new Fact.Facts(host), device.toString(), armed.size()), GuestRules.REMOVED)
                         .orElseThrow()),
                 List.of(),
@@ -269,8 +269,8 @@ public final class DeviceChains {
         return Link.notShown(hop, INTERRUPTS + " cannot be read", host.forInterrupts());
     }
 
-    private Optional<String> guest() {
-        return holders.stream().findFirst().map(VmProcess::title);
+    private Optional<InterruptPath.Guest> guest() {
+        return holders.stream().findFirst().map(VmProcess::asGuest);
     }
 
     private List<Link> links(Interrupt interrupt) {

@@ -71,10 +71,7 @@ public final class LiveChains {
     /** A chain with the observations of its host irq. Without the advice to watch. */
     public InterruptPath of(InterruptPath chain) {
         InterruptPath watched = observed(chain);
-        return new InterruptPath(
-                watched.device(),
-                watched.interrupt(),
-                watched.guest(),
+        return watched.with(
                 watched.links().stream()
                         .map(link -> link.with(afterWatch(link.remedies())))
                         .toList(),
@@ -164,13 +161,7 @@ public final class LiveChains {
                     break;
                 }
             }
-            return new InterruptPath(
-                    chain.device(),
-                    chain.interrupt(),
-                    chain.guest(),
-                    all,
-                    chain.claims().stream().map(this::claim).toList(),
-                    remarks());
+            return chain.with(all, chain.claims().stream().map(this::claim).toList(), remarks());
         }
 
         /** The evidence of an event in the handler, or after it on the same CPU. */

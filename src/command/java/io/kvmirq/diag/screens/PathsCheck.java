@@ -84,7 +84,7 @@ final class PathsCheck {
                     ? VmmRules.of(host, process, guest.workers())
                     : VmmRules.ofHelpers(host, process, guest.workers());
             InterruptPath path =
-                    new InterruptPath("", "", Optional.of(process.title()), List.of(link), List.of(), List.of());
+                    new InterruptPath("", "", Optional.of(process.asGuest()), List.of(link), List.of(), List.of());
             add("--vm " + process.pid(), "guest " + process.name(), List.of(path));
         }
         for (InterruptPath gone : DeviceChains.gone(host)) {

@@ -11,6 +11,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
@@ -30,7 +31,7 @@ import java.util.stream.Collectors;
  * @param virtio whether files show that it has a device of virtio
  * @param vmm whether the VMM, its threads and the workers of vhost may run
  */
-public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
+public record Sources(InterruptPath.Guest guest, boolean virtio, Link vmm, List<Row> rows) {
     private static final Pattern VIRTIO =
             Pattern.compile("(?<![-\\w])(?:virtio|vhost-user|vhost-vsock)-[a-z0-9-]{1,24}");
 
@@ -122,7 +123,7 @@ public record Sources(String guest, boolean virtio, Link vmm, List<Row> rows) {
                                 "the messages that KVM takes: kvmirq explain --vm " + process.pid() + " --live 10"))));
         boolean virtio =
                 rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
-        return new Sources(process.title(), virtio, VmmRules.of(host, process, guest.workers()), rows);
+        return new Sources(process.asGuest(), virtio, VmmRules.of(host, process, guest.workers()), rows);
     }
 
     private static Row devices(VmProcess process, String path) {

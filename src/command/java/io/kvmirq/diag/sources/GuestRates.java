@@ -71,7 +71,7 @@ public final class GuestRates extends Watch {
         List<String> notes = new ArrayList<>(after.notes());
         first.values().stream()
                 .sorted(Comparator.comparingInt(one -> one.process().pid()))
-                .forEach(one -> notes.add("guest " + one.process().title() + " has ended between the two looks"));
+                .forEach(one -> notes.add("guest " + one.process().asGuest() + " has ended between the two looks"));
         return new Seen(new Guests(after.all(), notes), host, Duration.ofNanos(nanos), rates);
     }
 

@@ -106,7 +106,7 @@ public final class VcpuWindow extends Watch {
         vcpus.keySet().forEach(tid -> ended(tid, last.getOrDefault(tid, Optional.empty()), hasVm));
         boolean whole = lost.isPresent() && lost.get().total() == 0;
         return new Vcpus(
-                guest.title(),
+                guest.asGuest(),
                 Optional.of(watched),
                 Vcpus.of(
                         guest,

@@ -7,6 +7,7 @@ import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.trace.VcpuSchedule.Phase;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Known;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -28,7 +29,7 @@ import java.util.function.BiFunction;
  * @param notes a sentence each
  */
 public record Vcpus(
-        String guest,
+        InterruptPath.Guest guest,
         Optional<Duration> watched,
         List<One> vcpus,
         long lost,
@@ -91,7 +92,7 @@ public record Vcpus(
                             Evidence.observed("/proc/" + guest.pid() + "/task/" + tid.get() + "/stat"))));
             return fields;
         });
-        return new Vcpus(guest.title(), Optional.empty(), all, 0, List.of(), List.of());
+        return new Vcpus(guest.asGuest(), Optional.empty(), all, 0, List.of(), List.of());
     }
 
     /** All vCPUs of a guest, with the thread that runs each, if it is known. */

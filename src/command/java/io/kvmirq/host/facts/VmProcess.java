@@ -2,6 +2,7 @@
 package io.kvmirq.host.facts;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.path.InterruptPath;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -52,9 +53,9 @@ public record VmProcess(
      */
     public record EventfdFile(int fd, OptionalInt id, long count, boolean polled) {}
 
-    /** The guest by its name and its process, such as {@code web (process 4711)}. */
-    public String title() {
-        return name() + " (process " + pid + ")";
+    /** The guest by its name and its process. */
+    public InterruptPath.Guest asGuest() {
+        return new InterruptPath.Guest(name(), pid);
     }
 
     /** The name of the guest, or of the process. */
