@@ -33,36 +33,35 @@ final class Schema {
     }
 
     /** The flaws of a document, each with its place. */
-    List<String> flaws(String document) {
+    List<?> flaws(String document) {
         return flaws("", parse(document), root);
     }
 
-    private List<String> flaws(String at, Object value, Object schema) {
-        List<String> flaws = new ArrayList<>();
+    private List<Object> flaws(String at, Object value, Object schema) {
+        List<Object> flaws = new ArrayList<>();
         ((Map<?, ?>) schema).forEach((keyword, says) -> flaws.addAll(flaws(at, value, (String) keyword, says)));
         return flaws;
     }
 
-    private List<String> flaws(String at, Object value, String keyword, Object says) {
-        String is = at + " is " + value + ", not " + says;
+    private List<?> flaws(String at, Object value, String keyword, Object says) {
+        List<?> is = List.of(List.of(at, "is", value, "not", says)); // the text of a subtree is long: no flaw, no text
         return switch (keyword) {
             case "$ref" -> {
                 String name = ((String) says).substring("#/$defs/".length());
                 yield flaws(at, value, ((Map<?, ?>) root.get("$defs")).get(name));
             }
-            case "const" -> says.equals(value) ? List.of() : List.of(is);
-            case "enum" -> ((List<?>) says).contains(value) ? List.of() : List.of(is);
-            case "type" ->
-                (says instanceof List<?> all ? all : List.of(says)).contains(type(value)) ? List.of() : List.of(is);
+            case "const" -> says.equals(value) ? List.of() : is;
+            case "enum" -> ((List<?>) says).contains(value) ? List.of() : is;
+            case "type" -> (says instanceof List<?> all ? all : List.of(says)).contains(type(value)) ? List.of() : is;
             case "oneOf" -> {
-                List<List<String>> all = ((List<?>) says)
+                List<List<Object>> all = ((List<?>) says)
                         .stream().map(one -> flaws(at, value, one)).toList();
                 yield all.stream().filter(List::isEmpty).count() == 1 ? List.of() : List.of(at + ": " + all);
             }
             case "required" ->
-                value instanceof Map<?, ?> map && map.keySet().containsAll((List<?>) says) ? List.of() : List.of(is);
+                value instanceof Map<?, ?> map && map.keySet().containsAll((List<?>) says) ? List.of() : is;
             case "properties", "additionalProperties" -> {
-                List<String> flaws = new ArrayList<>();
+                List<Object> flaws = new ArrayList<>();
                 (value instanceof Map<?, ?> map ? map : Map.of()).forEach((name, member) -> {
                     Object known = keyword.equals("properties") ? ((Map<?, ?>) says).get(name) : says;
                     flaws.addAll(known == null ? List.of(at + "/" + name) : flaws(at + "/" + name, member, known));
