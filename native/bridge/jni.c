@@ -20,57 +20,16 @@ static void *at(JNIEnv *env, jobject buffer)
 	return buffer ? (*env)->GetDirectBufferAddress(env, buffer) : NULL;
 }
 
-/* abi.c */
-
-static jint abiVersion(ARGS)
-{
-	return kvmirq_abi_version();
-}
-
-static jint abiRecordSize(ARGS, jint record)
-{
-	return kvmirq_abi_record_size(record);
-}
-
-/* fd.c */
-
-static jint fdClose(ARGS, jint fd)
-{
-	return kvmirq_fd_close(fd);
-}
-
-static jint fdDup(ARGS, jint fd)
-{
-	return kvmirq_fd_dup(fd);
-}
-
-static jint fdWait(ARGS, jint fd, jint wake, jlong timeout)
-{
-	return kvmirq_fd_wait(fd, wake, timeout);
-}
+/* The methods that take numbers alone, from kvmirq.h: see numbers.awk. */
+#include "numbers.h"
 
 /* eventfd.c */
-
-static jint eventfdCreate(ARGS)
-{
-	return kvmirq_eventfd_create();
-}
-
-static jint eventfdCreateSemaphore(ARGS)
-{
-	return kvmirq_eventfd_create_semaphore();
-}
 
 static jint eventfdsCreate(ARGS, jobject buffer, jint count)
 {
 	int32_t *fds = at(env, buffer);
 
 	return fds ? kvmirq_eventfds_create(fds, (uint32_t)count) : -EFAULT;
-}
-
-static jint eventfdSignal(ARGS, jint fd, jlong count)
-{
-	return kvmirq_eventfd_signal(fd, (uint64_t)count);
 }
 
 /*
@@ -121,32 +80,7 @@ static jint kvmOpen(ARGS, jobject path)
 	return name ? kvmirq_kvm_open(name) : -EFAULT;
 }
 
-static jint kvmVersion(ARGS, jint kvm)
-{
-	return kvmirq_kvm_version(kvm);
-}
-
-static jint capabilityCheck(ARGS, jint fd, jint capability)
-{
-	return kvmirq_capability_check(fd, (uint32_t)capability);
-}
-
-static jint vmCreate(ARGS, jint kvm, jlong type)
-{
-	return kvmirq_vm_create(kvm, (uint64_t)type);
-}
-
 /* irqchip.c */
-
-static jint irqchipCreate(ARGS, jint vm)
-{
-	return kvmirq_irqchip_create(vm);
-}
-
-static jint irqchipCreateSplit(ARGS, jint vm, jint pins)
-{
-	return kvmirq_irqchip_create_split(vm, (uint32_t)pins);
-}
 
 static jint irqchipGet(ARGS, jint vm, jint chip, jobject state)
 {
@@ -162,11 +96,6 @@ static jint irqchipSet(ARGS, jint vm, jint chip, jobject state)
 	return from ? kvmirq_irqchip_set(vm, (uint32_t)chip, from) : -EFAULT;
 }
 
-static jint x2apicEnable(ARGS, jint vm, jlong bits)
-{
-	return kvmirq_x2apic_enable(vm, (uint64_t)bits);
-}
-
 /* route.c */
 
 static jint routesSet(ARGS, jint vm, jobject routes, jint count)
@@ -178,11 +107,6 @@ static jint routesSet(ARGS, jint vm, jobject routes, jint count)
 
 /* irqfd.c */
 
-static jint irqfdAssign(ARGS, jint vm, jint fd, jint gsi)
-{
-	return kvmirq_irqfd_assign(vm, fd, (uint32_t)gsi);
-}
-
 static jint irqfdsAssign(ARGS, jint vm, jobject buffer, jint count)
 {
 	struct kvmirq_irqfd *all = at(env, buffer);
@@ -190,46 +114,7 @@ static jint irqfdsAssign(ARGS, jint vm, jobject buffer, jint count)
 	return all ? kvmirq_irqfds_assign(vm, all, (uint32_t)count) : -EFAULT;
 }
 
-static jint irqfdAssignLevel(ARGS, jint vm, jint fd, jint resample, jint gsi)
-{
-	return kvmirq_irqfd_assign_level(vm, fd, resample, (uint32_t)gsi);
-}
-
-static jint irqfdDeassign(ARGS, jint vm, jint fd, jint gsi)
-{
-	return kvmirq_irqfd_deassign(vm, fd, (uint32_t)gsi);
-}
-
-/* ioeventfd.c */
-
-static jint ioeventfdAssign(ARGS, jint vm, jint fd, jlong address, jint len,
-			    jint flags, jlong datamatch)
-{
-	return kvmirq_ioeventfd_assign(vm, fd, (uint64_t)address, (uint32_t)len,
-				       (uint32_t)flags, (uint64_t)datamatch);
-}
-
-static jint ioeventfdDeassign(ARGS, jint vm, jint fd, jlong address, jint len,
-			      jint flags, jlong datamatch)
-{
-	return kvmirq_ioeventfd_deassign(vm, fd, (uint64_t)address,
-					 (uint32_t)len, (uint32_t)flags,
-					 (uint64_t)datamatch);
-}
-
 /* inject.c */
-
-static jint msiSignal(ARGS, jint vm, jlong address, jint data, jint flags,
-		      jint devid)
-{
-	return kvmirq_msi_signal(vm, (uint64_t)address, (uint32_t)data,
-				 (uint32_t)flags, (uint32_t)devid);
-}
-
-static jint lineSet(ARGS, jint vm, jint gsi, jint level)
-{
-	return kvmirq_line_set(vm, (uint32_t)gsi, level);
-}
 
 static jint lineSetStatus(ARGS, jint vm, jint gsi, jint level, jobject status)
 {
@@ -237,33 +122,6 @@ static jint lineSetStatus(ARGS, jint vm, jint gsi, jint level, jobject status)
 
 	return to ? kvmirq_line_set_status(vm, (uint32_t)gsi, level, to) :
 		    -EFAULT;
-}
-
-/* device.c */
-
-static jint deviceTest(ARGS, jint vm, jint type)
-{
-	return kvmirq_device_test(vm, (uint32_t)type);
-}
-
-static jint deviceCreate(ARGS, jint vm, jint type)
-{
-	return kvmirq_device_create(vm, (uint32_t)type);
-}
-
-static jint deviceAttrHas(ARGS, jint dev, jint group, jlong attr)
-{
-	return kvmirq_device_attr_has(dev, (uint32_t)group, (uint64_t)attr);
-}
-
-static jint deviceVfioAdd(ARGS, jint dev, jint fd)
-{
-	return kvmirq_device_vfio_add(dev, fd);
-}
-
-static jint deviceVfioRemove(ARGS, jint dev, jint fd)
-{
-	return kvmirq_device_vfio_remove(dev, fd);
 }
 
 /* vfio.c */
@@ -285,11 +143,6 @@ static jint vfioIrqsSet(ARGS, jint device, jint flags, jint index, jint start,
 	return kvmirq_vfio_irqs_set(device, (uint32_t)flags, (uint32_t)index,
 				    (uint32_t)start, (uint32_t)count, argument,
 				    (uint32_t)size);
-}
-
-static jint vfioReset(ARGS, jint device)
-{
-	return kvmirq_vfio_device_reset(device);
 }
 
 /* sys.c: addresses are numbers of the caller */
@@ -322,44 +175,18 @@ static jlong addressOf(ARGS, jobject buffer)
 #define CHECKED(name, signature) NAMED(#name "Checked", signature, name)
 
 static const JNINativeMethod backend_methods[] = {
-	METHOD(abiVersion, "()I"),
-	METHOD(abiRecordSize, "(I)I"),
-	METHOD(fdClose, "(I)I"),
-	METHOD(fdDup, "(I)I"),
-	METHOD(fdWait, "(IIJ)I"),
-	METHOD(eventfdCreate, "()I"),
-	METHOD(eventfdCreateSemaphore, "()I"),
+	NUMBERS
 	CHECKED(eventfdsCreate, "(" BUFFER "I)I"),
-	METHOD(eventfdSignal, "(IJ)I"),
 	CHECKED(eventfdDrain, "(I" BUFFER ")J"),
 	CHECKED(eventfdDrainForeign, "(I" BUFFER ")J"),
 	CHECKED(kvmOpen, "(" BUFFER ")I"),
-	METHOD(kvmVersion, "(I)I"),
-	METHOD(capabilityCheck, "(II)I"),
-	METHOD(vmCreate, "(IJ)I"),
-	METHOD(irqchipCreate, "(I)I"),
-	METHOD(irqchipCreateSplit, "(II)I"),
 	CHECKED(irqchipGet, "(II" BUFFER ")I"),
 	CHECKED(irqchipSet, "(II" BUFFER ")I"),
-	METHOD(x2apicEnable, "(IJ)I"),
 	CHECKED(routesSet, "(I" BUFFER "I)I"),
-	METHOD(irqfdAssign, "(III)I"),
 	CHECKED(irqfdsAssign, "(I" BUFFER "I)I"),
-	METHOD(irqfdAssignLevel, "(IIII)I"),
-	METHOD(irqfdDeassign, "(III)I"),
-	METHOD(ioeventfdAssign, "(IIJIIJ)I"),
-	METHOD(ioeventfdDeassign, "(IIJIIJ)I"),
-	METHOD(msiSignal, "(IJIII)I"),
-	METHOD(lineSet, "(III)I"),
 	CHECKED(lineSetStatus, "(III" BUFFER ")I"),
-	METHOD(deviceTest, "(II)I"),
-	METHOD(deviceCreate, "(II)I"),
-	METHOD(deviceAttrHas, "(IIJ)I"),
-	METHOD(deviceVfioAdd, "(II)I"),
-	METHOD(deviceVfioRemove, "(II)I"),
 	CHECKED(vfioIrqInfo, "(II" BUFFER ")I"),
 	CHECKED(vfioIrqsSet, "(IIIII" BUFFER "I)I"),
-	METHOD(vfioReset, "(I)I"),
 };
 
 static const JNINativeMethod libc_methods[] = {

@@ -283,5 +283,5 @@ public interface KernelBackend {
     int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);
 
     /** VFIO_DEVICE_RESET of the device alone: -EINVAL if it has none, -EAGAIN if it or its bus is locked. */
-    int vfioReset(int device);
+    int vfioDeviceReset(int device);
 }

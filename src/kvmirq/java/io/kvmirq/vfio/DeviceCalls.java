@@ -181,7 +181,8 @@ final class DeviceCalls extends Calls {
     }
 
     void reset() {
-        check(unlocked(() -> on(device, backend()::vfioReset)), KernelCall.VFIO_RESET, Set.of(), device::toString);
+        int result = unlocked(() -> on(device, backend()::vfioDeviceReset));
+        check(result, KernelCall.VFIO_RESET, Set.of(), device::toString);
     }
 
     /** Repeats a reset while another thread of the host holds the device's lock. The pauses are 1, 2, 4 ... 128 ms. */

@@ -23,7 +23,7 @@ class NoVfioDeviceContract extends KernelSuite {
         set.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE, -1);
         int eventfds = UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD | UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
         assertErrno(expected, kernel.vfioIrqsSet(file, eventfds, UapiVfio.VFIO_PCI_MSI_IRQ_INDEX, 0, 1, set));
-        assertErrno(expected, kernel.vfioReset(file));
+        assertErrno(expected, kernel.vfioDeviceReset(file));
     }
 
     @Test

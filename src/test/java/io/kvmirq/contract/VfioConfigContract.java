@@ -332,7 +332,7 @@ class VfioConfigContract extends VfioSuite {
             int power = device.capabilities().get(POWER) + POWER_CONTROL;
             device.writeConfig(power, 2, D3HOT);
             assertThat(device.readConfig(power) & 3).isEqualTo(D3HOT);
-            assertThat(kernel.vfioReset(device.fd)).isZero();
+            assertThat(kernel.vfioDeviceReset(device.fd)).isZero();
             assertThat(device.readConfig(power) & 3).as("%s", one).isZero();
         }
     }

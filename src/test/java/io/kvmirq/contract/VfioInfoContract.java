@@ -188,15 +188,15 @@ class VfioInfoContract extends VfioSuite {
 
     @Test
     void onlyADeviceThatSaysSoResets() {
-        assertThat(kernel.vfioReset(vfio.device(E1000E).fd)).isZero();
-        assertErrno(Errno.EINVAL, kernel.vfioReset(vfio.device(EDU).fd));
+        assertThat(kernel.vfioDeviceReset(vfio.device(E1000E).fd)).isZero();
+        assertErrno(Errno.EINVAL, kernel.vfioDeviceReset(vfio.device(EDU).fd));
     }
 
     @Test
     void resetKeepsInterruptsArmed() {
         int[] events = vfio.events(5);
         assertOk(e1000e().arm(MSIX, 0, events));
-        assertThat(kernel.vfioReset(e1000e().fd)).isZero();
+        assertThat(kernel.vfioDeviceReset(e1000e().fd)).isZero();
         assertThat(e1000e().armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
         e1000e().start();
         e1000e().hardware.send(2);

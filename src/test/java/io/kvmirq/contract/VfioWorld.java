@@ -137,7 +137,7 @@ public final class VfioWorld implements AutoCloseable {
     }
 
     private void closeFiles() {
-        devices.stream().filter(device -> device.hardware.isCounting()).forEach(device -> kernel().vfioReset(
+        devices.stream().filter(device -> device.hardware.isCounting()).forEach(device -> kernel().vfioDeviceReset(
                         device.fd));
         devices.clear();
         world.closeFiles();

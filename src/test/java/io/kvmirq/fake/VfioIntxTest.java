@@ -156,7 +156,7 @@ class VfioIntxTest {
         VfioDevice device = armed(hardware);
         hardware.requestService();
         assertThat(vfio.take(event)).isEqualTo(1);
-        assertOk(vfio.kernel().vfioReset(device.fd));
+        assertOk(vfio.kernel().vfioDeviceReset(device.fd));
         assertOk(device.intx(UNMASK));
         assertThat(vfio.take(event)).as("the device forgot its request").isZero();
     }

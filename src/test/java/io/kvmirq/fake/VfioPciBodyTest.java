@@ -213,7 +213,7 @@ class VfioPciBodyTest {
         device.writeCommand(6);
         hardware.sendMessage(2);
         assertThat(register(device, 3 * 16)).as("pending").isEqualTo(1 << 2);
-        assertThat(vfio.kernel().vfioReset(device.fd)).isZero();
+        assertThat(vfio.kernel().vfioDeviceReset(device.fd)).isZero();
         assertThat(register(device, 3 * 16)).isZero();
         assertThat(hardware.sendMessage(1)).isTrue();
         assertThat(hardware.sendMessage(2)).isFalse();

@@ -415,7 +415,7 @@ class PassedThroughDeviceTest {
         world.entry(3, 0x43);
         world.faults.listen();
         world.setConfig(world.capability(0x10) + 8, 2, 1 << 15);
-        assertThat(world.faults.calls()).contains("vfioReset");
+        assertThat(world.faults.calls()).contains("vfioDeviceReset");
         assertAsNew();
         assertThat(world.config(BAR_0, 4)).isZero();
         // As Linux restores it
@@ -627,7 +627,7 @@ class PassedThroughDeviceTest {
 
     @Test
     void resetWaitsForAShortLock() {
-        world.faults.fail("vfioReset", 1, Errno.EAGAIN).fail("vfioReset", 3, Errno.EAGAIN);
+        world.faults.fail("vfioDeviceReset", 1, Errno.EAGAIN).fail("vfioDeviceReset", 3, Errno.EAGAIN);
         world.bus.reset();
         world.bus.reset();
         assertThat(world.faults.unused()).isEmpty();
@@ -639,7 +639,7 @@ class PassedThroughDeviceTest {
     void deviceWhoseResetFailsIsResetByItsBus() {
         world.command(MEMORY_AND_MASTER);
         assertThat(world.store(REGISTERS + 0x1004, 7)).isFalse();
-        world.faults.failEvery("vfioReset", Errno.EAGAIN);
+        world.faults.failEvery("vfioDeviceReset", Errno.EAGAIN);
         world.bus.reset();
         assertThat(world.hardware.register(0, 0x1004)).isZero();
         assertThat(world.notices).isEmpty();

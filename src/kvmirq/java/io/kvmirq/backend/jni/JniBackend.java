@@ -202,7 +202,7 @@ public final class JniBackend implements KernelBackend {
     }
 
     @Override
-    public native int vfioReset(int device);
+    public native int vfioDeviceReset(int device);
 
     // Bound by name when the library is loaded; callers have checked the buffers
 

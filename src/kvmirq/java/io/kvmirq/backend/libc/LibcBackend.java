@@ -393,7 +393,7 @@ public final class LibcBackend implements KernelBackend {
     }
 
     @Override
-    public int vfioReset(int device) {
+    public int vfioDeviceReset(int device) {
         return libc.ioctl(device, UapiVfio.VFIO_DEVICE_RESET, 0);
     }
 }

@@ -83,6 +83,6 @@ class VfioIrqsTest {
     @Test
     void resetThatFailsSaysWhy() {
         answer = -Errno.EAGAIN.number();
-        assertThat(kernel.vfioReset(7)).isEqualTo(answer);
+        assertThat(kernel.vfioDeviceReset(7)).isEqualTo(answer);
     }
 }
