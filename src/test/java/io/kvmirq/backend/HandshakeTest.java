@@ -122,10 +122,10 @@ class HandshakeTest {
 
     @Test
     void anotherRecordSizeIsRefusedNamingBoth() throws IOException, InterruptedException {
-        change("kvmirq.h", "uint32_t reserved; /* 0 */", "uint32_t reserved; uint64_t more;");
-        change("abi.c", "sizeof(struct kvmirq_route) == 40", "sizeof(struct kvmirq_route) == 48");
+        change("kvmirq.h", "uint32_t count; /* 0: ", "uint32_t count; uint64_t more; /* 0: ");
+        change("abi.c", "sizeof(struct kvmirq_vfio_irq) == 8", "sizeof(struct kvmirq_vfio_irq) == 16");
         assertThat(opened())
-                .isEqualTo("backend jni cannot be used: " + library() + " has records of 48, 512, 8 and 8 bytes (route,"
+                .isEqualTo("backend jni cannot be used: " + library() + " has records of 40, 512, 16 and 8 bytes (route,"
                         + " irqchip, vfio irq, irqfd), this kvmirq of 40, 512, 8 and 8" + RELEASES);
     }
 
