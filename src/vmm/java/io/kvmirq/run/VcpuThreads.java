@@ -154,7 +154,7 @@ public final class VcpuThreads implements AutoCloseable {
             runners.add(new Runner(vcpu));
         }
         try (Undo undo = new Undo()) {
-            undo.add(this::close);
+            undo.add(this);
             runners.forEach(runner -> runner.thread.start());
             undo.keep();
         }
