@@ -94,11 +94,6 @@ final class FakeGuest implements LiveHost, AutoCloseable {
     }
 
     @Override
-    public Known<Tracing> tracing() {
-        return tracing(Set.of());
-    }
-
-    @Override
     public Known<Tracing> tracing(Set<Integer> threads) {
         var buffer = kernel.tracing();
         buffer.only(threads);

@@ -25,7 +25,9 @@ public interface LiveHost {
     List<String> tidy();
 
     /** Begins to use its tracepoints. */
-    Known<Tracing> tracing();
+    default Known<Tracing> tracing() {
+        return tracing(Set.of());
+    }
 
     /** Begins to use the tracepoints that some threads pass, beside {@link #tracing}. */
     Known<Tracing> tracing(Set<Integer> threads);
@@ -64,11 +66,6 @@ public interface LiveHost {
                         .flatMap(path -> Stream.of(Probes.removeLeft(path), TraceInstance.removeLeft(path)))
                         .flatMap(List::stream)
                         .toList();
-            }
-
-            @Override
-            public Known<Tracing> tracing() {
-                return tracing(Set.of());
             }
 
             @Override

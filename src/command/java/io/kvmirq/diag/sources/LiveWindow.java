@@ -11,7 +11,6 @@ import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.trace.ProbeCounts;
 import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.TraceEvent;
-import io.kvmirq.host.trace.TraceReader;
 import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.path.Known;
 import java.time.Duration;
@@ -122,19 +121,13 @@ public final class LiveWindow extends Watch {
     public static LiveWindow of(
             LiveHost machine, HostFacts host, List<PciAddress> devices, List<VmProcess> guests, boolean byProbes) {
         LiveWindow window = new LiveWindow(machine, host, devices, guests, byProbes);
-        boolean begun = false;
-        try {
+        window.begin(() -> {
             window.record();
             window.before = window.counters(new HostFacts(machine.files()));
             window.seeThreads(host, guests);
             window.cpuBegun = machine.cpu();
             window.begin = machine.nanos();
-            begun = true;
-        } finally {
-            if (!begun) {
-                window.close();
-            }
-        }
+        });
         return window;
     }
 
@@ -161,17 +154,7 @@ public final class LiveWindow extends Watch {
                 choose(own, KVM + event, devices.isEmpty() ? "" : CONTEXT);
             }
         }
-        start(own, new TraceReader.Sink() {
-            @Override
-            public void event(TraceEvent event) {
-                traced.add(event);
-            }
-
-            @Override
-            public void lost() {
-                // They are counted.
-            }
-        });
+        start(own, traced::add); // Lost events are counted.
     }
 
     /** The host irqs of the devices that VFIO has armed. */

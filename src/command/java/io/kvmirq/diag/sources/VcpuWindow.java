@@ -5,8 +5,6 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
-import io.kvmirq.host.trace.TraceEvent;
-import io.kvmirq.host.trace.TraceReader;
 import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.host.trace.VcpuSchedule;
 import io.kvmirq.host.trace.VcpuSchedule.Phase;
@@ -51,17 +49,11 @@ public final class VcpuWindow extends Watch {
      */
     public static VcpuWindow of(LiveHost machine, HostFacts host, VmProcess guest) {
         VcpuWindow window = new VcpuWindow(machine, host, guest);
-        boolean begun = false;
-        try {
+        window.begin(() -> {
             window.record();
             window.vcpus.keySet().forEach(tid -> window.before.put(tid, VcpuThreads.stat(machine.files(), guest, tid)));
             window.begin = machine.nanos();
-            begun = true;
-        } finally {
-            if (!begun) {
-                window.close();
-            }
-        }
+        });
         return window;
     }
 
@@ -69,18 +61,8 @@ public final class VcpuWindow extends Watch {
         tracing = open(vcpus.isEmpty() ? noSchedule : machine.tracing(vcpus.keySet()));
         tracing.ifPresent(own -> {
             new TreeMap<>(VcpuSchedule.EVENTS).forEach((event, filter) -> choose(own, event, filter));
-            TraceReader.Sink sink = new TraceReader.Sink() {
-                @Override
-                public void event(TraceEvent event) {
-                    schedule.event(event);
-                }
-
-                @Override
-                public void lost() {
-                    schedule.lost();
-                }
-            };
-            records = start(own, sink) && formats.keySet().containsAll(List.of(VcpuSchedule.SWITCH, VcpuSchedule.FPU));
+            records = start(own, schedule)
+                    && formats.keySet().containsAll(List.of(VcpuSchedule.SWITCH, VcpuSchedule.FPU));
         });
         reader.start();
     }

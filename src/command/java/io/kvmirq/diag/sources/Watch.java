@@ -38,6 +38,19 @@ public abstract class Watch implements AutoCloseable {
         this.notes = new ArrayList<>(machine.tidy());
     }
 
+    /** Closes it if a step of its begin throws. */
+    final void begin(Runnable steps) {
+        boolean begun = false;
+        try {
+            steps.run();
+            begun = true;
+        } finally {
+            if (!begun) {
+                close();
+            }
+        }
+    }
+
     /** Waits for the length of the watch, or until {@link #endEarly} is called. */
     public final void await(int seconds) throws InterruptedException {
         machine.await(early, seconds);

@@ -29,7 +29,7 @@ public final class TraceReader implements AutoCloseable {
         void event(TraceEvent event);
 
         /** Events are missing at this place. */
-        void lost();
+        default void lost() {}
     }
 
     private static final long MILLIS_BETWEEN_ROUNDS = 20;

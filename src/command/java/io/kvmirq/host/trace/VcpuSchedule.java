@@ -19,7 +19,7 @@ import java.util.function.IntConsumer;
  * <p>Source: {@code kvm_arch_vcpu_ioctl_run()} in arch/x86/kvm/x86.c, {@code kvm_vcpu_halt()} and {@code kvm_sched_out()}
  * in virt/kvm/kvm_main.c, {@code trace_sched_switch} in kernel/sched/core.c.
  */
-public final class VcpuSchedule {
+public final class VcpuSchedule implements TraceReader.Sink {
     public static final String SWITCH = "sched_switch";
     public static final String FPU = "kvm_fpu";
     public static final String USERSPACE = "kvm_userspace_exit";
@@ -147,6 +147,7 @@ public final class VcpuSchedule {
     }
 
     /** The next event. Those of other threads change nothing. */
+    @Override
     public void event(TraceEvent event) {
         if (event.name().equals(SWITCH)) {
             threadSwitch(event);
@@ -239,6 +240,7 @@ public final class VcpuSchedule {
     }
 
     /** Events are missing at this place: no phase is known until the next event that tells it. */
+    @Override
     public void lost() {
         forget(LOST);
     }
