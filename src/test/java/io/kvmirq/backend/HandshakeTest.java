@@ -125,8 +125,9 @@ class HandshakeTest {
         change("kvmirq.h", "uint32_t count; /* 0: ", "uint32_t count; uint64_t more; /* 0: ");
         change("abi.c", "sizeof(struct kvmirq_vfio_irq) == 8", "sizeof(struct kvmirq_vfio_irq) == 16");
         assertThat(opened())
-                .isEqualTo("backend jni cannot be used: " + library() + " has records of 40, 512, 16 and 8 bytes (route,"
-                        + " irqchip, vfio irq, irqfd), this kvmirq of 40, 512, 8 and 8" + RELEASES);
+                .isEqualTo(
+                        "backend jni cannot be used: " + library() + " has records of 40, 512, 16 and 8 bytes (route,"
+                                + " irqchip, vfio irq, irqfd), this kvmirq of 40, 512, 8 and 8" + RELEASES);
     }
 
     @Test

@@ -133,9 +133,8 @@ class VfioSharedBusContract extends VfioSuite {
     }
 
     private VfioDevice openDevice() {
-        PciAddress address = vfio.world.fake().isPresent()
-                ? vfio.hardware(E1000E).address()
-                : PredictedEntriesContract.address();
+        PciAddress address =
+                vfio.world.fake().isPresent() ? vfio.hardware(E1000E).address() : PredictedEntriesContract.address();
         typed = Kernel.over(kernel);
         guest = Guest.of(typed, parts);
         KvmVfio kvmVfio = parts.add(KvmVfio.create(guest.vm()));
