@@ -34,7 +34,6 @@ final class GuestTable {
             "eventfds",
             "vhost",
             "on CPU");
-    private static final int RATES = COLUMNS.indexOf("exits/s");
 
     private final Terminal terminal;
 
@@ -57,13 +56,6 @@ final class GuestTable {
             guests.all()
                     .forEach(one -> rows.add(cells(
                             one, Optional.ofNullable(rates.get(one.process().pid())))));
-            if (seen.isEmpty()) {
-                rows.replaceAll(cells -> {
-                    List<String> left = new ArrayList<>(cells);
-                    left.subList(RATES, RATES + 2).clear();
-                    return left;
-                });
-            }
             Columns.print(rows, terminal);
             terminal.line(host.command("list --vm NAME") + " has the vectors of a guest, "
                     + host.command("explain --vm NAME") + " their way");

@@ -24,6 +24,7 @@ import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.function.ToIntFunction;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ParseResult;
 
@@ -236,17 +237,13 @@ final class LiveOption {
     }
 
     private static String where(Live.Seen one) {
-        List<String> parts = new ArrayList<>();
-        add(parts, one.inHandlers(), "in handlers of these host irqs");
-        add(parts, one.ofGuest(), "by threads of the guest's process");
-        add(parts, one.ofWorkers(), "by workers of the kernel");
-        return parts.isEmpty() ? "" : ", of them " + String.join(", ", parts);
-    }
-
-    private static void add(List<String> parts, long count, String where) {
-        if (count > 0) {
-            parts.add(count + " " + where);
-        }
+        String parts = Stream.of(
+                        one.inHandlers() + " in handlers of these host irqs",
+                        one.ofGuest() + " by threads of the guest's process",
+                        one.ofWorkers() + " by workers of the kernel")
+                .filter(part -> !part.startsWith("0 "))
+                .collect(Collectors.joining(", "));
+        return parts.isEmpty() ? "" : ", of them " + parts;
     }
 
     private static String percent(Live live) {

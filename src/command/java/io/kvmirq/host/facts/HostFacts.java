@@ -20,7 +20,6 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.SortedSet;
-import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
@@ -227,11 +226,7 @@ public final class HostFacts {
      * their own.
      */
     public List<String> users(PciDevice device) {
-        List<String> users = new ArrayList<>();
-        for (int pid : holders(device)) {
-            users.add(named(pid));
-        }
-        return users;
+        return holders(device).stream().map(this::named).toList();
     }
 
     /** The processes that have a device open through VFIO. */
@@ -257,12 +252,8 @@ public final class HostFacts {
         }
         Map<VmProcess, SortedSet<Integer>> shared = new LinkedHashMap<>();
         for (VmProcess vm : vms().all()) {
-            SortedSet<Integer> common = new TreeSet<>();
-            for (VmProcess.EventfdFile one : vm.eventfds()) {
-                if (one.id().isPresent() && ids.contains(one.id().getAsInt())) {
-                    common.add(one.id().getAsInt());
-                }
-            }
+            SortedSet<Integer> common = vm.eventfdIds();
+            common.retainAll(ids);
             if (!common.isEmpty()) {
                 shared.put(vm, common);
             }
@@ -278,8 +269,7 @@ public final class HostFacts {
         if (vm.arguments().stream().noneMatch(word -> SERVED.matcher(word).find())) {
             return List.of();
         }
-        Set<Integer> own = new HashSet<>();
-        vm.eventfds().forEach(one -> one.id().ifPresent(own::add));
+        Set<Integer> own = vm.eventfdIds();
         Set<Integer> vmms = new HashSet<>();
         vms().all().forEach(one -> vmms.add(one.pid()));
         List<Integer> all = new ArrayList<>();

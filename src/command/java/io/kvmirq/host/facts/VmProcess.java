@@ -6,6 +6,8 @@ import io.kvmirq.path.InterruptPath;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.SortedSet;
+import java.util.TreeSet;
 
 /**
  * A process that holds VMs, as its files in {@code /proc} show it. KVM shows neither the irqfds nor the routes of a VM,
@@ -56,6 +58,13 @@ public record VmProcess(
     /** The guest by its name and its process. */
     public InterruptPath.Guest asGuest() {
         return new InterruptPath.Guest(name(), pid);
+    }
+
+    /** The ids of its eventfds, in a new set. */
+    SortedSet<Integer> eventfdIds() {
+        SortedSet<Integer> ids = new TreeSet<>();
+        eventfds.forEach(one -> one.id().ifPresent(ids::add));
+        return ids;
     }
 
     /** The name of the guest, or of the process. */
