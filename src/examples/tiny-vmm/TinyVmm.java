@@ -25,7 +25,7 @@ import java.util.stream.Stream;
 public final class TinyVmm {
     private static final String DEFAULTS =
             "--kernel= --initramfs= --append= --memory=256 --vcpus=2 --interrupts=1000 --backend=auto"
-                    + " --device= --boots=1 --pause=0 --irqchip=full --paths=no";
+                    + " --device= --boots=1 --pause=0 --irqchip=full --paths=no --net=";
 
     public static void main(String[] arguments) throws InterruptedException {
         System.exit(run(System.in, System.out, arguments));
@@ -70,14 +70,17 @@ public final class TinyVmm {
                         : new X86Platform(vm, vcpus, irqchip.equals("split"), isLinux, end::complete);
                 GuestMemory memory = vm.addMemory(platform.memory, bytes)) {
             Serial console = new Serial(platform.consoleInterrupt(), out::write, true);
+            String net = options.get("--net");
             try (PassedDevices devices = new PassedDevices(platform, memory, passed, out, end::complete);
+                    VhostNet card = net.isEmpty() ? null : new VhostNet(platform, memory, net);
                     EchoDevice device = new EchoDevice(vm, platform)) {
                 // The contents of memory, and the registers of the first vCPU
                 if (isLinux) {
                     String initramfs = options.get("--initramfs");
                     byte[] files = initramfs.isEmpty() ? new byte[0] : Files.readAllBytes(Path.of(initramfs));
                     String line = String.format("console=ttyS0 panic=-1 boot=%d ", boot) + options.get("--append");
-                    platform.loadLinux(memory.mapping(), Path.of(image), files, line, !passed.isEmpty());
+                    platform.loadLinux(
+                            memory.mapping(), Path.of(image), files, line, !passed.isEmpty() || card != null);
                 } else {
                     platform.loadSmallGuest(memory.mapping());
                 }

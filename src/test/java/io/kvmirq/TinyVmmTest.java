@@ -87,7 +87,7 @@ class TinyVmmTest {
                 lines += text.size();
             }
         }
-        assertThat(lines).isBetween(1L, 1299L);
+        assertThat(lines).isBetween(1L, 1549L);
     }
 
     // Bad input: one sentence, and the status 2
@@ -108,12 +108,14 @@ class TinyVmmTest {
                     --backend  | real  | backend 'real' is unknown: expected one of auto, jni, ffm, jna, jnr, fake
                     --kernel   | /none | cannot read java.nio.file.NoSuchFileException: /none
                     --bzImage  | /none | '--bzImage' is no option with a value: expected [--append, --backend, \
-                    --boots, --device, --initramfs, --interrupts, --irqchip, --kernel, --memory, --paths, --pause, \
-                    --vcpus]
+                    --boots, --device, --initramfs, --interrupts, --irqchip, --kernel, --memory, --net, --paths, \
+                    --pause, --vcpus]
                     --boots    | 0     | --boots 0: expected 1 to 100
                     --pause    | 1s    | --pause 1s: expected 0 to 60000
                     --irqchip  | none  | --irqchip none: expected full or split
                     --paths    | all   | --paths: expected no or yes
+                    --net      | tap/0 | --net tap/0: expected a name of up to 15 letters
+                    --net      | lab0  | /dev/vhost-net cannot be opened: ENOENT
                     """)
     void optionIsRefused(String name, String value, String sentence) throws Exception {
         assertRefused(sentence, name, value);
@@ -142,7 +144,7 @@ class TinyVmmTest {
     void optionWithoutValueIsRefused() throws Exception {
         assertRefused(
                 "'--kernel' is no option with a value: expected [--append, --backend, --boots, --device,"
-                        + " --initramfs, --interrupts, --irqchip, --kernel, --memory, --paths, --pause, --vcpus]",
+                        + " --initramfs, --interrupts, --irqchip, --kernel, --memory, --net, --paths, --pause, --vcpus]",
                 "--kernel");
     }
 
