@@ -76,7 +76,10 @@ final class PostingReading {
         Optional<Vendor> vendor = known(
                 processor.isPresent() ? vendor(processor.get()) : Optional.empty(),
                 "/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86");
-        Optional<String> line = known(tree.text("proc/cmdline"), "/proc/cmdline cannot be read");
+        Optional<String> shown = tree.text("proc/cmdline");
+        Optional<String> line = known(
+                shown.isPresent() && shown.get().isBlank() ? Optional.empty() : shown,
+                shown.isPresent() ? "/proc/cmdline is empty" : "/proc/cmdline cannot be read");
         Optional<HostInterrupts> interrupts = facts.interrupts();
         Optional<Boolean> remapping = known(
                 interrupts.isPresent() ? Optional.of(interrupts.get().hasChip("IR-")) : Optional.empty(),

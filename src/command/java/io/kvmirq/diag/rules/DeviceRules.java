@@ -6,6 +6,7 @@ import static io.kvmirq.diag.rules.Rule.broken;
 import static io.kvmirq.diag.rules.Rule.doubt;
 import static io.kvmirq.diag.rules.Rule.note;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
@@ -18,7 +19,6 @@ import io.kvmirq.path.Remedy.Takes;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.Stream;
 
 /**
  * The rules of the device itself: whether it has power, responds, and may send an interrupt, and whether the bridges
@@ -227,17 +227,11 @@ public final class DeviceRules {
         this.function = PciFunction.of(host, device, device.address(), held);
         this.unarmed = host.interrupts().isPresent() ? Optional.empty() : Optional.of(host.forInterrupts());
         this.flaws = new Flaws();
-        // From the root down, as the path of the device in sysfs names them. A device below one that is down does not
-        // respond.
-        List<PciFunction> bridges = Stream.of(host.files()
-                        .link(DEVICES + device.address())
-                        .filter(any -> held)
-                        .orElse("")
-                        .split("/"))
-                .flatMap(part -> PciDevice.addressOf(part).stream())
-                .filter(one -> !one.equals(device.address()))
-                .map(one -> PciFunction.of(host, device, one, true))
-                .toList();
+        // A device below one that is down does not respond.
+        List<PciFunction> bridges = (held ? flaws.look(function, BRIDGES) : Optional.<List<PciAddress>>empty())
+                .orElse(List.of()).stream()
+                        .map(one -> PciFunction.of(host, device, one, true))
+                        .toList();
         for (PciFunction bridge : bridges) {
             if (!flaws.apply(bridge, CONTAINED).has("bridge.contained")) {
                 look(bridge, BRIDGE);

@@ -75,7 +75,7 @@ public final class Flaws {
     }
 
     /** A fact, noted if it is not known. */
-    <S extends Subject, T> Optional<T> look(S subject, Fact<S, T> fact) {
+    public <S extends Subject, T> Optional<T> look(S subject, Fact<S, T> fact) {
         Known<T> known = fact.of(subject);
         if (known instanceof Known.Unknown<T> unknown && !unknown.equals(Fact.none())) {
             unseen(unknown.why(), unknown.remedy());
@@ -144,14 +144,28 @@ public final class Flaws {
         String all = Stream.concat(Stream.of(text), fine.stream())
                 .filter(part -> !part.isEmpty())
                 .collect(Collectors.joining(", "));
+        return seen(evidence, Link.whole(hop, evidence, value, all));
+    }
+
+    /** The link if it has a flaw, or else another one, which is not whole if a look was not made. */
+    public Link or(Evidence evidence, Link other) {
+        return flawed(other.hop(), other.value()).orElseGet(() -> seen(evidence, other));
+    }
+
+    private Link seen(Evidence evidence, Link link) {
         return unseen.isEmpty()
-                ? Link.whole(hop, evidence, value, all)
+                ? link
                 : Link.of(
-                        hop,
-                        Link.State.NOT_SHOWN,
-                        evidence,
-                        Optional.of(value),
-                        (all.isEmpty() ? "" : all + "; ") + "not looked at: " + String.join("; ", unseen),
-                        shownBy.stream().map(Remedy::look).toList());
+                                link.hop(),
+                                Link.State.NOT_SHOWN,
+                                evidence,
+                                link.value(),
+                                (link.text().isEmpty() ? "" : link.text() + "; ") + "not looked at: "
+                                        + String.join("; ", unseen),
+                                Stream.concat(
+                                                link.remedies().stream(),
+                                                shownBy.stream().map(Remedy::look))
+                                        .toList())
+                        .numbered(link.numbers());
     }
 }

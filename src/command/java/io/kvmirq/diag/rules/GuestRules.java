@@ -6,8 +6,8 @@ import static io.kvmirq.diag.rules.Rule.doubt;
 
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.gic.debugfs.VgicState;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.rules.Rule.Table;
-import io.kvmirq.diag.sources.VcpuThreads;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
@@ -90,14 +90,42 @@ public final class GuestRules {
                     .orElseGet(Fact::none);
         }
 
+        /** Whether debugfs has the directory of a VM, and so its files. */
+        private boolean isShown(String vm) {
+            return host().debugfsNames("kvm").contains(vm);
+        }
+
+        /** The eventfds, if each shows its count. */
+        private Known<Integer> counts() {
+            return process.eventfds().stream()
+                    .map(one -> "proc/" + process.pid() + "/fdinfo/" + one.fd())
+                    .filter(file -> files().text(file)
+                            .filter(text -> text.contains("eventfd-count:"))
+                            .isEmpty())
+                    .findFirst()
+                    .<Known<Integer>>map(file -> Fact.missing(files(), file))
+                    .orElseGet(() -> new Known.Observed<>(process.eventfds().size()));
+        }
+
+        private String directory(int vm) {
+            return process.pid() + "-" + vm;
+        }
+
+        /** The state of the first VM's VGIC. */
         private Known<VgicState> vgic() {
-            try {
-                return files().text(path(VGIC.file()))
-                        .<Known<VgicState>>map(text -> new Known.Observed<>(VgicState.parse(text)))
-                        .orElseGet(Fact::none);
-            } catch (IllegalArgumentException e) {
-                return Fact.none(); // the claim about the form of its entries says so
-            }
+            return Fact.<Path, VgicState>text(
+                            VGIC.file(),
+                            one -> host().isArm()
+                                    && isShown(directory(process.vms().get(0))),
+                            text -> {
+                                try {
+                                    return Optional.of(VgicState.parse(text));
+                                } catch (IllegalArgumentException e) {
+                                    return Optional.empty();
+                                }
+                            })
+                    .read()
+                    .apply(this);
         }
 
         private long lost() {
@@ -115,17 +143,25 @@ public final class GuestRules {
                     .count();
         }
 
-        /** A count of KVM for a VM, which only root reads; none also if one of its VMs does not show it. */
+        /** A count of KVM for a VM, which only root reads; none also if debugfs does not have one of its VMs. */
         private Known<Long> count(String name) {
+            if (host().isArm() && name.equals("irq_injections")) {
+                return Fact.none(); // no such count
+            }
             long sum = 0;
             for (int vm : process.vms()) {
-                Optional<Long> one = files().text(VmmRules.KVM + process.pid() + "-" + vm + "/" + name)
-                        .filter(number -> number.matches("\\d{1,17}"))
-                        .map(Long::parseLong);
-                if (one.isEmpty()) {
-                    return Fact.none();
+                Known<Long> one = Fact.<Path, Long>text(
+                                VmmRules.KVM + directory(vm) + "/" + name,
+                                any -> isShown(directory(vm)),
+                                text -> Optional.of(text)
+                                        .filter(number -> number.matches("\\d{1,17}"))
+                                        .map(Long::parseLong))
+                        .read()
+                        .apply(this);
+                if (one.known().isEmpty()) {
+                    return one;
                 }
-                sum += one.get();
+                sum += one.known().get();
             }
             return new Known.Observed<>(sum);
         }
@@ -135,18 +171,45 @@ public final class GuestRules {
          * may park a vCPU without a thread until it is plugged.
          */
         private Known<String> idle() {
-            return process.vms().stream()
+            Known<String> hidden = Fact.none();
+            for (String one : process.vms().stream()
                     .flatMap(vm -> process.vcpus().stream()
-                            .filter(one -> one.thread().isPresent())
-                            .filter(one -> target.isEmpty() || target.getAsInt() == one.id())
+                            .filter(vcpu -> vcpu.thread().isPresent())
+                            .filter(vcpu -> target.isEmpty() || target.getAsInt() == vcpu.id())
                             .limit(MOST_VCPUS)
-                            .map(one -> process.pid() + "-" + vm + "/vcpu" + one.id()))
-                    .filter(one -> files().text(VmmRules.KVM + one + "/pid")
-                            .filter("0"::equals)
-                            .isPresent())
-                    .findFirst()
-                    .<Known<String>>map(Known.Observed::new)
-                    .orElseGet(Fact::none);
+                            .map(vcpu -> directory(vm) + "/vcpu" + vcpu.id()))
+                    .toList()) {
+                String file = VmmRules.KVM + one + "/pid";
+                Optional<String> pid = files().text(file).filter(text -> text.matches("\\d{1,9}"));
+                if (pid.filter("0"::equals).isPresent()) {
+                    return new Known.Observed<>(one);
+                }
+                boolean exists = host().isSince(6, 0).orElse(false)
+                        && host().debugfsNames("kvm/" + one.substring(0, one.indexOf('/')))
+                                .contains(one.substring(one.indexOf('/') + 1));
+                if (pid.isEmpty() && (exists || files().reading(file) != HostFiles.Reading.ABSENT)) {
+                    hidden = Fact.missing(files(), file);
+                }
+            }
+            return hidden;
+        }
+
+        /** Whether KVM injects each interrupt of the guests itself, because APIC virtualization is off. */
+        private Known<Boolean> injects() {
+            Known<Boolean> none = Fact.none();
+            for (String name : List.of("kvm_intel/enable_apicv", "kvm_amd/avic")) {
+                String module = name.substring(0, name.indexOf('/'));
+                Known<Boolean> one = Fact.<Path, Boolean>text(
+                                "sys/module/" + name.replace("/", "/parameters/"),
+                                any -> host().kvm().vendorModules().contains(module),
+                                text -> Optional.of(text)
+                                        .filter(value -> value.matches("[YN01]"))
+                                        .map(value -> value.matches("[N0]")))
+                        .read()
+                        .apply(this);
+                none = one.equals(Fact.none()) || none.known().orElse(false) ? none : one;
+            }
+            return none;
         }
     }
 
@@ -197,6 +260,9 @@ public final class GuestRules {
     private static final Fact<Path, String> IDLE = new Fact<>(VmmRules.KVM + "{vcpu}/pid", one -> one.once(one.target(), one::idle));
     private static final Fact<Path, Integer> VECTORS = new Fact<>("proc/interrupts", one -> one.once("armed", one::armed));
     private static final Fact<Path, VgicState> VGIC = new Fact<>(VmmRules.KVM + "{vm}/vgic-state", one -> one.once("vgic", one::vgic));
+    /** The counts of all eventfds of the process: no file shows which one belongs to the interrupt. */
+    public static final Fact<Path, Integer> COUNTS = new Fact<>("proc/{process}/fdinfo", one -> one.once("counts", one::counts));
+    private static final Fact<Path, Boolean> INJECTS = new Fact<>("sys/module/kvm_{vendor}/parameters", one -> one.once("injects", one::injects));
     private static final Fact<Unread, Unread> COUNT = Fact.seen("proc/{process}/fdinfo/{fd}");
 
     private static final Fact<Vector, Vector> ARMED = Fact.seen("proc/interrupts");
@@ -250,7 +316,7 @@ public final class GuestRules {
         doubt("vcpu.never-injected", INJECTED, one -> one.came > 0 && INJECTED.in(one) == 0, "KVM has injected no interrupt"
             + " into the guest, and the host irq came %s: its vCPUs have interrupts off, or no irqfd has the eventfd")
             .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> BY_VMM)
-            .otherwise().on("without APIC virtualization", one -> VcpuThreads.areInjected(one.files())),
+            .and(INJECTS).otherwise().on("without APIC virtualization", one -> INJECTS.of(one).known().orElse(true)),
         doubt("vcpu.distributor-off", VGIC, one -> !VGIC.in(one).enabled(), "the guest has its interrupt controller off"
             + " (enabled: 0 in vgic-state): its vCPUs take no interrupt", Remedy.look("look at the guest's console: it boots,"
             + " or has crashed")).first(),

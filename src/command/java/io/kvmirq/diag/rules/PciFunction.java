@@ -13,6 +13,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Predicate;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * A PCI function on the path of an interrupt: the device, a bridge above it, or its physical function.
@@ -135,6 +136,7 @@ record PciFunction(
         CONFIG.of(one).then(config -> config.isComplete() || config.isGone() ? new Known.Observed<>(config)
             : new Known.Unknown<>("the capabilities of " + one.called() + ", since this user reads only "
             + PciCapabilities.PUBLIC_BYTES + " bytes of its configuration space", "run as root")));
+    static final Fact<PciFunction, List<PciAddress>> BRIDGES = new Fact<>(DEVICES + "{function}", PciFunction::bridges);
     static final Fact<PciFunction, PciFunction> EXTENDED = Fact.seen(CONFIG.file());
     static final Fact<PciFunction, String> FATAL = errors("fatal");
     static final Fact<PciFunction, String> NONFATAL = errors("nonfatal");
@@ -162,6 +164,24 @@ record PciFunction(
                 .filter(one -> one.contains("TOTAL_ERR_"))
                 .map(TOTAL::matcher)
                 .map(total -> total.find() ? total.group(1) : ""));
+    }
+
+    /** From the root down, as the path of the function in sysfs names them. */
+    private static Known<List<PciAddress>> bridges(PciFunction one) {
+        return one.files()
+                .link(DEVICES + one.address)
+                .or(() -> one.device.group().isEmpty()
+                        ? Optional.empty()
+                        : one.files()
+                                .link("sys/kernel/iommu_groups/"
+                                        + one.device.group().getAsInt() + "/devices/" + one.address))
+                .<Known<List<PciAddress>>>map(path -> new Known.Observed<>(Stream.of(path.split("/"))
+                        .flatMap(part -> PciDevice.addressOf(part).stream())
+                        .filter(part -> !part.equals(one.address))
+                        .toList()))
+                .orElseGet(() -> new Known.Unknown<>(
+                        "the bridges above " + one.called() + ", which no link of sysfs names",
+                        "look on the host itself, or capture it again"));
     }
 
     /** A register is read only if the file does not show D3cold, because a read wakes the device. */

@@ -110,6 +110,15 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
                 .orElseGet(Fact::none);
     }
 
+    /** Whether a process that was listed has no file any more. */
+    private static boolean hasEnded(HostFiles files, String pid) {
+        return files.list("proc/" + pid).isEmpty() && files.reading("proc/" + pid) == HostFiles.Reading.ABSENT;
+    }
+
+    boolean hasEnded() {
+        return hasEnded(files(), String.valueOf(pid));
+    }
+
     private String line(String name) {
         return STATUS.of(this)
                 .known()
@@ -243,8 +252,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
             }
             String file = "proc/" + other + "/stat";
             Optional<ThreadStat> stat = files().text(file).flatMap(ThreadStat::parse);
-            // A process may end meanwhile.
-            if (stat.isEmpty() && files().reading(file) != HostFiles.Reading.ABSENT) {
+            if (stat.isEmpty() && !hasEnded(files(), other)) {
                 hidden = Fact.missing(files(), file);
             }
             // Kernel threads run only for moments.

@@ -11,6 +11,7 @@ import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Guests.Worker;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.VcpuFile;
@@ -21,6 +22,7 @@ import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.path.Remedy.Takes;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -107,8 +109,16 @@ public final class VmmRules {
 
         /** The names of threads, if they tell which one runs a vCPU. */
         Known<Boolean> hasThread() {
-            if (tasks.isEmpty() || isParked() || vcpus.size() >= MOST_VCPUS) {
+            if (tasks.isEmpty() || vcpus.size() >= MOST_VCPUS) {
                 return Fact.none();
+            }
+            if (isParked()) {
+                return tasks.stream()
+                        .map(tid -> path("proc/{process}/task/") + tid + "/comm")
+                        .filter(file -> files().text(file).orElse("").isEmpty())
+                        .findFirst()
+                        .<Known<Boolean>>map(file -> Fact.missing(files(), file))
+                        .orElseGet(Fact::none);
             }
             return vcpus.isEmpty()
                     ? new Known.Unknown<>("the threads of vCPUs, which no file names", host().forDebugfs(Guests.NAMES))
@@ -134,6 +144,34 @@ public final class VmmRules {
                             : Fact.none();
         }
 
+        /** Whether each process shows its name, if the VMM has a file of vhost open: one may be a worker. */
+        Known<Boolean> showsWorkers() {
+            boolean vhost = files().list(path("proc/{process}/fd")).stream()
+                    .anyMatch(fd -> files().link(path("proc/{process}/fd/") + fd)
+                            .filter(target -> target.startsWith("/dev/vhost-"))
+                            .isPresent());
+            return vhost ? host().once("workers", () -> hidden(host())) : Fact.none();
+        }
+
+        /** Whether each eventfd shows its id, by which a back end is found. */
+        Known<Boolean> showsEventfds() {
+            return host().hiddenEventfd(process)
+                    .<Known<Boolean>>map(file -> Fact.missing(files(), file))
+                    .orElseGet(Fact::none);
+        }
+
+        /** The devices of which the guest has a part. */
+        Known<List<PciDevice>> parents() {
+            List<PciAddress> all = host().parents(process);
+            return all.stream()
+                    .filter(one -> host().pci(one).isEmpty())
+                    .findFirst()
+                    .<Known<List<PciDevice>>>map(one -> Fact.missing(files(), PciFunction.DEVICES + one + "/vendor"))
+                    .orElseGet(() -> new Known.Observed<>(all.stream()
+                            .flatMap(one -> host().pci(one).stream())
+                            .toList()));
+        }
+
         /** Whether each vCPU waits for another thread; not shown if one is elsewhere. */
         Known<Boolean> isOutside() {
             Known<Boolean> all = Fact.none();
@@ -151,7 +189,22 @@ public final class VmmRules {
         }
     }
 
+    /** The first process whose {@code stat} is not shown. */
+    private static Known<Boolean> hidden(HostFacts host) {
+        return host.files().list("proc").stream()
+                .filter(pid -> pid.matches("\\d{1,9}"))
+                .map(pid -> new VmThread(
+                        new Fact.Facts(host), Integer.parseInt(pid), Integer.parseInt(pid), OptionalInt.empty(), true))
+                .filter(one -> !STAT.is(one, any -> true) && !one.hasEnded())
+                .findFirst()
+                .<Known<Boolean>>map(one -> Fact.missing(host.files(), one.path(STAT.file())))
+                .orElseGet(Fact::none);
+    }
+
     // spotless:off: tables
+    private static final Fact<Vmm, Boolean> WORKERS = new Fact<>("proc/PID/stat", Vmm::showsWorkers);
+    private static final Fact<Vmm, Boolean> EVENTFDS = new Fact<>("proc/PID/fdinfo", Vmm::showsEventfds);
+    private static final Fact<Vmm, List<PciDevice>> PARENTS = new Fact<>(PciFunction.DEVICES, Vmm::parents);
     private static final Fact<Vmm, String> LIMITS =
         Fact.text("proc/{process}/limits", Fact.form(text -> text.contains("Max open files ")));
     private static final Fact<Vmm, Boolean> THREAD = new Fact<>("proc/{process}/task", Vmm::hasThread);
@@ -306,12 +359,14 @@ public final class VmmRules {
 
     /** Checks a process that holds a VM. */
     public static Link of(HostFacts host, VmProcess process) {
-        return of(host, process, List.of());
+        return new VmmRules(host, process).link(List.of());
     }
 
     /** Checks a process that holds a VM, and the workers that serve its virtio queues. */
     public static Link of(HostFacts host, VmProcess process, List<Worker> workers) {
-        return new VmmRules(host, process).link(workers);
+        VmmRules rules = new VmmRules(host, process);
+        rules.flaws.look(rules.vmm(OptionalInt.empty()), WORKERS);
+        return rules.link(workers);
     }
 
     /** The thread that runs a vCPU, by its name or from KVM's debugfs. Empty if neither shows it. */
@@ -379,6 +434,7 @@ public final class VmmRules {
     /** Checks workers, processes that serve devices of the guest, and devices of which it has a part. */
     public static Link ofHelpers(HostFacts host, VmProcess process, List<Worker> workers) {
         VmmRules rules = new VmmRules(host, process);
+        rules.flaws.look(rules.vmm(OptionalInt.empty()), WORKERS);
         rules.helpers(workers);
         return rules.link();
     }
@@ -390,7 +446,11 @@ public final class VmmRules {
             flaws.apply(thread, WORKER).apply(thread, ORDER);
         });
         host.backEnds(process).forEach(pid -> flaws.apply(thread(pid, pid, OptionalInt.empty()), BACK_END));
-        host.parents(process).forEach(one -> flaws.apply(PciFunction.of(host, one, one.address(), true), PARENT));
+        Vmm vmm = vmm(OptionalInt.empty());
+        flaws.look(vmm, EVENTFDS);
+        flaws.look(vmm, PARENTS).stream()
+                .flatMap(List::stream)
+                .forEach(one -> flaws.apply(PciFunction.of(host, one, one.address(), true), PARENT));
         return flaws;
     }
 
@@ -413,22 +473,28 @@ public final class VmmRules {
         return tasks.contains(String.valueOf(one.tid()));
     }
 
-    /** A process in exit that may have a device that no process shows. */
+    /** A process in exit that may have a device that no process shows, or one that does not show whether it is in exit. */
     public static Optional<Link> inExit(HostFacts host) {
-        Optional<Link> doubt = Optional.empty();
-        for (String pid : host.files().list("proc")) {
-            Optional<Link> link = pid.matches("\\d{1,9}") ? inExit(host, Integer.parseInt(pid)) : Optional.empty();
-            if (link.filter(one -> one.state() == Link.State.BROKEN).isPresent()) {
-                return link;
-            }
-            doubt = doubt.or(() -> link);
-        }
-        return doubt;
+        return host.files().list("proc").stream()
+                .filter(pid -> pid.matches("\\d{1,9}"))
+                .flatMap(pid -> inExit(host, Integer.parseInt(pid)).stream())
+                .min(Comparator.comparing(link -> List.of(Link.State.BROKEN, Link.State.DOUBTFUL, Link.State.NOT_SHOWN)
+                        .indexOf(link.state())));
     }
 
     private static Optional<Link> inExit(HostFacts host, int pid) {
         VmThread process = new VmThread(new Fact.Facts(host), pid, pid, OptionalInt.empty(), false);
-        return STAT.is(process, ThreadStat::isExiting) ? Flaws.of(process, EXITING) : Optional.empty();
+        Flaws flaws = new Flaws();
+        Optional<ThreadStat> stat = flaws.look(process, STAT);
+        if (stat.isEmpty()) {
+            return process.hasEnded()
+                    ? Optional.empty()
+                    : Optional.of(flaws.link(
+                            Hop.VMM, process.evidence(STAT.file()), "", "no process is seen that has the device open"));
+        }
+        return stat.get().isExiting()
+                ? flaws.apply(process, EXITING).flawed(Hop.VMM, Optional.empty())
+                : Optional.empty();
     }
 
     private static String named(VmThread one) {

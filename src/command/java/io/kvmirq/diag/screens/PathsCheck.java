@@ -14,6 +14,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Hop;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
@@ -66,11 +67,21 @@ final class PathsCheck {
                         .filter(device -> !host.users(device).isEmpty())
                         .isPresent())
                 .forEach(used::add);
-        for (PciDevice device :
-                used.stream().flatMap(one -> host.pci(one).stream()).toList()) {
+        Optional<String> hidden = Optional.empty();
+        for (PciAddress address : used) {
+            if (host.pci(address).isEmpty()) {
+                hidden = hidden.or(() -> Optional.of(address)
+                        .filter(one -> DeviceChains.gone(host, one).isEmpty())
+                        .map(one -> "sysfs does not show device " + one + ", which is in use"));
+                continue;
+            }
+            PciDevice device = host.pci(address).get();
             List<InterruptPath> chains = DeviceChains.of(host, device);
             if (host.users(device).isEmpty()
-                    && Verdict.of(chains, List.of(), List.of()).grade() == Status.PASS) {
+                    && Verdict.of(chains, List.of(), List.of()).grade() == Status.PASS
+                    && chains.stream()
+                            .flatMap(chain -> chain.link(Hop.VMM).stream())
+                            .noneMatch(PathsCheck::isIncomplete)) {
                 continue; // No guest is seen.
             }
             devices++;
@@ -109,6 +120,10 @@ final class PathsCheck {
         Verdict verdict = Verdict.of(all, List.of(), List.of());
         if (host.interrupts().isEmpty() && verdict.grade() == Status.PASS) {
             return Finding.unknown(Check.PATHS, "not-shown", "/proc/interrupts cannot be read", host.forInterrupts());
+        }
+        if (hidden.isPresent() && verdict.grade() == Status.PASS) {
+            return Finding.unknown(
+                    Check.PATHS, "not-shown", hidden.get(), "look on the host itself, or capture it again");
         }
         if (devices + guests == 0) {
             return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");

@@ -37,6 +37,7 @@ final class ProcessLinks {
     private static final String NOT_SEEN =
             "start the guest; look on the host, not in a container; a copy of a host needs"
                     + " proc/PID of its VMM, so capture it while the guest runs";
+    private static final String VCPUS = "proc/{process}/fd";
     private static final int MOST_NAMED = 8;
     /** More signals than a working reader leaves. */
     private static final long UNREAD = 1_000;
@@ -127,7 +128,7 @@ final class ProcessLinks {
         if (none.isPresent()) {
             return List.of(none.get());
         }
-        links.add(eventfd(process, interrupt));
+        links.add(eventfd(path, interrupt));
         Optional<Link> noIrqfd = Flaws.of(path, GuestRules.IRQFD);
         if (noIrqfd.isPresent()) {
             links.add(noIrqfd.get());
@@ -142,12 +143,13 @@ final class ProcessLinks {
                         "LPI " + one.id(),
                         "a vLPI of the guest's ITS"))
                 .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_VMM)));
-        links.add(Flaws.of(path, GuestRules.VCPU).orElseGet(() -> vcpu(process, target)));
+        links.add(new Flaws().apply(path, GuestRules.VCPU).or(path.evidence(VCPUS), vcpu(process, target)));
         return links;
     }
 
     /** An eventfd in an epoll of the process rarely belongs to an irqfd. */
-    private Link eventfd(VmProcess process, Interrupt interrupt) {
+    private Link eventfd(GuestRules.Path path, Interrupt interrupt) {
+        VmProcess process = path.process();
         Eventfds known = eventfds;
         if (known == null || !known.of().equals(process)) {
             known = Eventfds.of(process);
@@ -166,15 +168,20 @@ final class ProcessLinks {
             return flaw.get();
         }
         List<EventfdFile> all = process.eventfds();
-        if (all.size() == 1 && isCounted(process, all.get(0))) {
-            return Link.whole(
-                            Hop.EVENTFD,
-                            Evidence.inferred("it is the only eventfd of process " + process.pid()),
-                            name(all.get(0)),
-                            "descriptor " + all.get(0).fd() + " of process " + process.pid())
-                    .numbered(all.get(0).id().stream().mapToObj(EventFdId::new).toList());
-        }
-        return Link.notShown(Hop.EVENTFD, known.text(), BY_VMM);
+        Flaws counts = new Flaws();
+        boolean counted = counts.look(path, GuestRules.COUNTS).isPresent();
+        return counts.or(
+                path.evidence(GuestRules.COUNTS.file()),
+                all.size() == 1 && counted
+                        ? Link.whole(
+                                        Hop.EVENTFD,
+                                        Evidence.inferred("it is the only eventfd of process " + process.pid()),
+                                        name(all.get(0)),
+                                        "descriptor " + all.get(0).fd() + " of process " + process.pid())
+                                .numbered(all.get(0).id().stream()
+                                        .mapToObj(EventFdId::new)
+                                        .toList())
+                        : Link.notShown(Hop.EVENTFD, known.text(), BY_VMM));
     }
 
     /** The kernel gives descriptors and ids in the order in which eventfds are made, and a VMM makes those of vectors in theirs. */
@@ -229,13 +236,6 @@ final class ProcessLinks {
                         .armed()
                         .filter(vector -> vector.count() >= one.count())
                         .isPresent();
-    }
-
-    private boolean isCounted(VmProcess process, EventfdFile one) {
-        return host.files()
-                .text("proc/" + process.pid() + "/fdinfo/" + one.fd())
-                .filter(text -> text.contains("eventfd-count:"))
-                .isPresent();
     }
 
     static String name(EventfdFile one) {

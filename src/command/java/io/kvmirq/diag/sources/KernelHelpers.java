@@ -56,8 +56,9 @@ public final class KernelHelpers {
         for (String tid : files.list(tasks)) {
             if (tid.matches(NUMBER)
                     && files.text(tasks + "/" + tid + "/comm")
-                            .filter(name -> OWNED.matcher(name).matches())
-                            .isPresent()) {
+                            .filter(name -> !name.isEmpty()) // else its stat has the name
+                            .map(name -> OWNED.matcher(name).matches())
+                            .orElse(true)) {
                 named(files, tasks + "/" + tid + "/stat", Integer.parseInt(tid)).ifPresent(named::add);
             }
         }

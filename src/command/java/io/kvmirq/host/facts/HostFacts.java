@@ -231,7 +231,7 @@ public final class HostFacts {
 
     /** The processes that have a device open through VFIO. */
     public Collection<Integer> holders(PciDevice device) {
-        return descriptors().holders(device);
+        return descriptors().holders(device, tree.list("sys/bus/pci/devices/" + device.address() + "/vfio-dev"));
     }
 
     /** A process by its number and, if it is shown, its name in brackets. */
@@ -246,7 +246,7 @@ public final class HostFacts {
      */
     public Map<VmProcess, SortedSet<Integer>> sharedEventfds(PciDevice device) {
         Set<Integer> ids = new HashSet<>();
-        for (int pid : descriptors().holders(device)) {
+        for (int pid : holders(device)) {
             ids.addAll(VmProcesses.eventfdIds(
                     tree, pid, descriptors().targets().getOrDefault(pid, Collections.emptySortedMap())));
         }
@@ -281,8 +281,21 @@ public final class HostFacts {
         return all;
     }
 
+    /** The file of an eventfd that does not show its id, if one may so hide a process of {@link #backEnds}. */
+    public Optional<String> hiddenEventfd(VmProcess vm) {
+        if (vm.arguments().stream().noneMatch(word -> SERVED.matcher(word).find())) {
+            return Optional.empty();
+        }
+        return descriptors().targets().entrySet().stream()
+                .flatMap(process -> process.getValue().entrySet().stream()
+                        .filter(fd -> fd.getValue().equals(VmProcesses.EVENTFD))
+                        .map(fd -> "proc/" + process.getKey() + "/fdinfo/" + fd.getKey()))
+                .filter(file -> tree.number(file, "eventfd-id:").isEmpty())
+                .findFirst();
+    }
+
     /** The PCI devices of which a guest has a part: an mdev on its command line, or a vDPA device that it has open. */
-    public List<PciDevice> parents(VmProcess vm) {
+    public List<PciAddress> parents(VmProcess vm) {
         List<String> parts = new ArrayList<>();
         for (String mdev : tree.list(MDEVS)) {
             if (vm.arguments().stream().anyMatch(word -> word.contains(mdev))) {
@@ -302,11 +315,7 @@ public final class HostFacts {
                 parts.add(VDPAS + "/" + vdpa);
             }
         }
-        return parts.stream()
-                .flatMap(part -> parent(part).stream())
-                .distinct()
-                .flatMap(one -> pci(one).stream())
-                .toList();
+        return parts.stream().flatMap(part -> parent(part).stream()).distinct().toList();
     }
 
     /** The PCI device of a part, by its path in sysfs. */

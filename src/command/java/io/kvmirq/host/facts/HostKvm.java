@@ -177,6 +177,9 @@ public final class HostKvm {
         if (line.isEmpty()) {
             return new Known.Unknown<>("/proc/cmdline cannot be read", absent("proc/cmdline"));
         }
+        if (line.get().isBlank()) {
+            return new Known.Unknown<>("/proc/cmdline is empty", absent("proc/cmdline"));
+        }
         List<String> words = new ArrayList<>();
         String text = line.get() + " ";
         int begin = 0;

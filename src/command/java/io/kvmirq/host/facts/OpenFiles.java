@@ -80,14 +80,14 @@ record OpenFiles(
         return false;
     }
 
-    /** The processes that have the file of a device or of its group open. */
-    TreeSet<Integer> holders(PciDevice device) {
+    /** The processes that have a file of a device, by its names in sysfs, or that of its group open. */
+    TreeSet<Integer> holders(PciDevice device, List<String> files) {
         TreeSet<Integer> holders = new TreeSet<>();
         if (device.group().isPresent()) {
             holders.addAll(ofVfio.getOrDefault(VFIO + device.group().getAsInt(), List.of()));
         }
-        if (device.cdev().isPresent()) {
-            holders.addAll(ofVfio.getOrDefault(VFIO + "devices/" + device.cdev().get(), List.of()));
+        for (String file : files) {
+            holders.addAll(ofVfio.getOrDefault(VFIO + "devices/" + file, List.of()));
         }
         return holders;
     }

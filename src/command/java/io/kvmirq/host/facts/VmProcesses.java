@@ -29,6 +29,8 @@ import java.util.regex.Pattern;
  * @param unreadable how many processes do not show their descriptors to this user
  */
 public record VmProcesses(List<VmProcess> all, int unreadable) {
+    static final String EVENTFD = "anon_inode:[eventfd]";
+
     /** {@code cdevs}: the PCI device of each file in {@code /dev/vfio/devices}. {@code armed}: VFIO has armed it. */
     static VmProcesses of(HostFiles tree, OpenFiles open, Map<String, PciAddress> cdevs, Predicate<PciAddress> armed) {
         List<VmProcess> all = new ArrayList<>();
@@ -59,7 +61,6 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
     private static final class Reader {
         private static final String ANONYMOUS = "anon_inode:";
         private static final Pattern VCPU = Pattern.compile("anon_inode:kvm-vcpu:(\\d{1,9})");
-        private static final String EVENTFD = ANONYMOUS + "[eventfd]";
         private static final String DEVICE = ANONYMOUS + "[vfio-device]";
         /** Base class 6. */
         private static final String BRIDGE = "0x06";

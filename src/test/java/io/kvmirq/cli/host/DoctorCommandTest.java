@@ -10,6 +10,7 @@ import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.diag.screens.Doctor;
+import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.testing.Machine;
@@ -48,6 +49,7 @@ class DoctorCommandTest {
     /** A QEMU with one vCPU and its options. */
     private static RecordedHost withQemu(RecordedHost host, String... options) {
         return host.put(VM + "comm", "qemu-system-x86\n")
+                .put(VM + "stat", GuestHosts.stat(4242, "qemu-system-x86", 'S', 0x400040, 0))
                 .put(VM + "cmdline", "/usr/bin/qemu-system-x86_64\0" + String.join("\0", options) + "\0")
                 .link(VM + "fd/12", "anon_inode:kvm-vm")
                 .link(VM + "fd/13", "anon_inode:kvm-vcpu:0");

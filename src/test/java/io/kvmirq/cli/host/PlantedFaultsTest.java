@@ -6,8 +6,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
-import io.kvmirq.diag.Check;
-import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.diag.screens.DeviceChains;
@@ -27,10 +25,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.EnumSet;
-import java.util.HashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
@@ -63,14 +58,6 @@ class PlantedFaultsTest {
     private static final String INTERRUPTS = "proc/interrupts";
     private static final String DEVICES = "sys/bus/pci/devices/";
     private static final Pattern BITS = Pattern.compile("(\\S+) ([-+]) 0x([0-9a-f]+) 0x([0-9a-f]+)");
-
-    /** Files of other processes than the VMM. */
-    private static final Pattern OTHERS = Pattern.compile("proc/(?!100/)\\d+/.*");
-
-    /** Files without which a rule has no subject: a process, the thread of a vCPU, the count of an eventfd. */
-    private static final Pattern OF_SUBJECTS =
-            Pattern.compile("proc/\\d+/stat|proc/100/task/\\d+/comm|proc/100/fdinfo/.*"
-                    + "|sys/kernel/debug/kvm/.*|.*/vendor|sys/module/kvm_intel/parameters/enable_apicv");
 
     @TempDir
     private Path temporary;
@@ -168,7 +155,9 @@ class PlantedFaultsTest {
         config[0xe2] = 0x42; // root port
         config[0xee] = 0x10; // it reports whether its link is up
         config[0xf3] = 0x20; // it is
-        return host.link(DEVICES + "0000:00:02.0", "../../../devices/pci0000:00/0000:00:1c.0/0000:00:02.0")
+        String path = "../../../devices/pci0000:00/0000:00:1c.0/0000:00:02.0";
+        return host.link(DEVICES + "0000:00:02.0", path)
+                .link("sys/kernel/iommu_groups/1/devices/0000:00:02.0", "../" + path)
                 .putBytes(DEVICES + "0000:00:1c.0/config", config)
                 .put(DEVICES + "0000:00:1c.0/vendor", "0x8086\n")
                 .put(DEVICES + "0000:00:1c.0/class", "0x060400\n")
@@ -393,58 +382,6 @@ class PlantedFaultsTest {
                 .link(Hop.VMM);
         assertThat(vmm.map(Link::state)).contains(Link.State.NOT_SHOWN);
         assertThat(vmm.orElseThrow().text()).contains("/proc/100/" + file + " may not be read");
-    }
-
-    private static boolean isFlaw(Link.State state) {
-        return state == Link.State.BROKEN || state == Link.State.DOUBTFUL;
-    }
-
-    private static Finding.Status paths(RecordedHost host) {
-        return Doctor.examine(new HostFacts(host.tree()), EnumSet.of(Check.PATHS))
-                .get(0)
-                .status();
-    }
-
-    private static void spoil(RecordedHost host, String path, String how) {
-        switch (how) {
-            case "removed" -> host.remove(path);
-            case "denied" -> host.deny(path);
-            default -> host.putBytes(path, new byte[0]);
-        }
-    }
-
-    /** A link is not whole without a file that accuses it. A removed process is none, and so accuses nothing. */
-    @ParameterizedTest
-    @ValueSource(strings = {"removed", "denied", "empty"})
-    void noLinkIsWholeWithoutAFileThatAccusesIt(String how) throws IOException {
-        Set<String> mechanisms = new HashSet<>();
-        List<String> flaws = new ArrayList<>();
-        for (Fault fault : faults().filter(one -> !OF_GUESTS.contains(one.tree()) && mechanisms.add(one.mechanism()))
-                .toList()) {
-            String device = device(fault.tree());
-            RecordedHost whole = apply(host(fault.tree()), fault.tree(), fault.changes());
-            Map<Hop, Link.State> with = SpoiledFilesTest.states(whole, device);
-            Finding.Status grade = paths(whole);
-            for (String path : SpoiledFilesTest.read(whole, device)) {
-                RecordedHost host = apply(host(fault.tree()), fault.tree(), fault.changes());
-                spoil(host, path, how);
-                Map<Hop, Link.State> without = SpoiledFilesTest.states(host, device);
-                if ((grade == Finding.Status.FAIL || grade == Finding.Status.WARN)
-                        && without.values().stream().noneMatch(PlantedFaultsTest::isFlaw)
-                        && paths(host) == Finding.Status.PASS
-                        && !OF_SUBJECTS.matcher(path).matches()) {
-                    flaws.add(fault + ": doctor passes it, " + path);
-                }
-                with.forEach((hop, state) -> {
-                    if (isFlaw(state)
-                            && without.get(hop) == Link.State.WHOLE
-                            && !(how.equals("removed") && OTHERS.matcher(path).matches())) {
-                        flaws.add(fault + ": " + hop.label() + " is whole, " + path);
-                    }
-                });
-            }
-        }
-        assertThat(flaws).isEmpty();
     }
 
     /** VfioOutlookTest provokes those of VFIO. */

@@ -57,7 +57,7 @@ class SpoiledFilesTest {
         return states;
     }
 
-    private static Link.State worst(Link.State one, Link.State other) {
+    static Link.State worst(Link.State one, Link.State other) {
         List<Link.State> order = List.of(
                 Link.State.BROKEN, Link.State.DOUBTFUL, Link.State.NOT_SHOWN, Link.State.IDLE, Link.State.WHOLE);
         return order.get(Math.min(order.indexOf(one), order.indexOf(other)));

@@ -221,6 +221,7 @@ public final class GuestHosts {
     private static RecordedHost gicv4() throws IOException {
         RecordedHost host = guestOfArm(RecordedHost.of("arm64-6.12"))
                 .put(CMDLINE, "console=ttyAMA0 kvm-arm.vgic_v4_enable=1\n")
+                .put("sys/kernel/debug/kvm/100-5/exits", "50000\n")
                 .put(
                         "sys/kernel/debug/kvm/100-5/vgic-state",
                         Files.readString(
@@ -306,6 +307,8 @@ public final class GuestHosts {
         return amdWithAvic()
                 .cut("sys/bus/pci/devices/0000:00:02.0/config", 64)
                 .put("proc/100/comm", "qemu-system-x86\n")
+                .put("proc/100/stat", stat(100, "qemu-system-x86", 'S', USER, 0))
+                .put("proc/101/stat", stat(101, "init", 'S', USER, 0))
                 .link("proc/100/fd", "/denied")
                 .put("proc/101/comm", "init\n")
                 .link("proc/101/fd", "/denied")
