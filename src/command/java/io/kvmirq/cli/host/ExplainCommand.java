@@ -183,11 +183,8 @@ public final class ExplainCommand implements Command {
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
         Question typed = Commands.read(arguments, () -> question(arguments));
-        Optional<LiveOption> live = LiveOption.isGiven(arguments)
-                ? Optional.of(Commands.read(arguments, () -> LiveOption.of(arguments, machine)))
-                : Optional.empty();
-        HostFiles tree =
-                live.isPresent() ? live.get().files() : Commands.read(arguments, () -> HostSource.of(arguments));
+        Optional<LiveOption> live = LiveOption.of(arguments, machine);
+        HostFiles tree = LiveOption.files(live, arguments);
         if (typed.vcpus() && arguments.hasMatchedOption("--fake")) {
             return Commands.read(arguments, () -> fakeVcpus(typed, arguments, terminal));
         }

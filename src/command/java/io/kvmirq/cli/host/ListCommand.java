@@ -4,7 +4,6 @@ package io.kvmirq.cli.host;
 import io.kvmirq.Gsi;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
-import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
@@ -104,13 +103,8 @@ public final class ListCommand implements Command {
         Optional<PciAddress> device = Commands.read(
                 arguments, () -> Optional.ofNullable(arguments.<String>matchedOptionValue("--device", null))
                         .map(HostChoice::address));
-        Optional<LiveOption> live = LiveOption.isGiven(arguments)
-                ? Optional.of(Commands.read(
-                        arguments, () -> LiveOption.of(arguments, machine).byTracepoints()))
-                : Optional.empty();
-        HostFiles tree =
-                live.isPresent() ? live.get().files() : Commands.read(arguments, () -> HostSource.of(arguments));
-        HostFacts host = new HostFacts(tree, terminal.host());
+        Optional<LiveOption> live = LiveOption.of(arguments, machine).map(LiveOption::byTracepoints);
+        HostFacts host = new HostFacts(LiveOption.files(live, arguments), terminal.host());
         boolean vectors = Stream.of("--vm", "--device", "--all", Nagios.OPTION).anyMatch(arguments::hasMatchedOption);
         Predicate<PciAddress> wanted = address -> true;
         List<VmProcess> guests = List.of();
@@ -119,8 +113,7 @@ public final class ListCommand implements Command {
         }
         if (arguments.hasMatchedOption("--vm")) {
             guests = HostChoice.guests(host, arguments.matchedOptionValue("--vm", ""));
-            if (!arguments.hasMatchedOption("--live")
-                    && guests.stream().allMatch(one -> one.devices().isEmpty())) {
+            if (live.isEmpty() && guests.stream().allMatch(one -> one.devices().isEmpty())) {
                 throw HostChoice.withoutDevice(host, guests.get(0).name());
             }
             wanted = wanted.and(

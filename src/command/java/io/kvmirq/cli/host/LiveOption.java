@@ -4,6 +4,7 @@ package io.kvmirq.cli.host;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Stages;
@@ -18,6 +19,7 @@ import io.kvmirq.text.Foreign;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
@@ -63,17 +65,24 @@ final class LiveOption {
                                 + " root."));
     }
 
-    static boolean isGiven(ParseResult arguments) {
-        return arguments.hasMatchedOption(NAME);
-    }
-
     /**
-     * Reads it.
+     * Reads it. Empty if it is not given. A wrong value, or another option that it excludes, is a usage error.
      *
      * @param machine null for this one
-     * @throws IllegalArgumentException if the value is wrong, or excludes another option
      */
-    static LiveOption of(ParseResult arguments, @Nullable LiveHost machine) {
+    static Optional<LiveOption> of(ParseResult arguments, @Nullable LiveHost machine) {
+        return arguments.hasMatchedOption(NAME)
+                ? Optional.of(Commands.read(arguments, () -> given(arguments, machine)))
+                : Optional.empty();
+    }
+
+    /** The files of the machine that is watched, or else of the chosen host. */
+    static HostFiles files(Optional<LiveOption> live, ParseResult arguments) {
+        return live.map(one -> one.machine.files())
+                .orElseGet(() -> Commands.read(arguments, () -> HostSource.of(arguments)));
+    }
+
+    private static LiveOption given(ParseResult arguments, @Nullable LiveHost machine) {
         String typed = arguments.matchedOptionValue(NAME, "");
         boolean byProbes = !typed.endsWith(TRACEPOINTS);
         String time = typed.equals(TRACEPOINTS) ? String.valueOf(BY_DEFAULT) : typed.replace("," + TRACEPOINTS, "");
@@ -98,11 +107,6 @@ final class LiveOption {
 
     LiveHost machine() {
         return machine;
-    }
-
-    /** The files of the machine that is watched. */
-    HostFiles files() {
-        return machine.files();
     }
 
     /**
