@@ -2,7 +2,6 @@
 package tinyvmm;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
@@ -12,6 +11,7 @@ import io.kvmirq.pci.EmulatedVectors;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayDeque;
 import java.util.Deque;
 
@@ -57,13 +57,13 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
         try {
             vhost = open("/dev/vhost-net");
             tap = open("/dev/net/tun");
-            ByteBuffer interfaceName = Buffers.allocate(40);
+            ByteBuffer interfaceName = bytes(40);
             for (int i = 0; i < name.length(); i++) {
                 interfaceName.put(i, (byte) name.charAt(i));
             }
             ask(tap, TUN_NAME, interfaceName.putShort(16, TAP_WITH_HEADER));
-            ask(tap, TUN_HEADER, Buffers.allocate(4).putInt(0, 12));
-            ask(vhost, SET_OWNER, Buffers.allocate(8));
+            ask(tap, TUN_HEADER, bytes(4).putInt(0, 12));
+            ask(vhost, SET_OWNER, bytes(8));
             for (int i = 0; i < QUEUES; i++) {
                 bells[i] = EventFd.create(platform.vm.kernel());
                 parts.push(bells[i]::close);
@@ -101,7 +101,9 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
     }
 
     private int open(String path) {
-        int fd = libc.open(Buffers.cString(path), 0x80002); // O_RDWR, O_CLOEXEC
+        int fd = libc.open(
+                bytes(path.length() + 1).put(0, path.getBytes(StandardCharsets.US_ASCII)),
+                0x80002); // O_RDWR, O_CLOEXEC
         Platform.require(fd >= 0, "%s cannot be opened: %s", path, fd < 0 ? Errno.ofResult(fd) : "");
         parts.push(() -> libc.close(fd));
         return fd;
@@ -114,8 +116,12 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
         Reference.reachabilityFence(argument);
     }
 
+    private static ByteBuffer bytes(int length) {
+        return ByteBuffer.allocateDirect(length).order(ByteOrder.nativeOrder());
+    }
+
     private static ByteBuffer ofQueue(int queue, int value) {
-        return Buffers.allocate(8).putInt(0, queue).putInt(4, value);
+        return bytes(8).putInt(0, queue).putInt(4, value);
     }
 
     /** The kernel keeps the eventfd. */
@@ -127,9 +133,9 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
 
     /** The driver has set all up: the kernel gets the memory, the rings, and the eventfds of both ends. */
     private void start() {
-        ask(vhost, SET_FEATURES, Buffers.allocate(8).putLong(0, features & VERSION_1));
+        ask(vhost, SET_FEATURES, bytes(8).putLong(0, features & VERSION_1));
         long host = libc.addressOf(memory.mapping().view(0, Long.BYTES));
-        ByteBuffer regions = Buffers.allocate(40).putInt(0, 1).putLong(8, memory.guestAddress());
+        ByteBuffer regions = bytes(40).putInt(0, 1).putLong(8, memory.guestAddress());
         ask(vhost, SET_MEMORY, regions.putLong(16, memory.mapping().length()).putLong(24, host));
         for (int i = 0; i < QUEUES; i++) {
             Queue queue = queues[i];
@@ -139,7 +145,7 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
             }
             ask(vhost, SET_SIZE, ofQueue(i, queue.size));
             ask(vhost, SET_BASE, ofQueue(i, 0));
-            ByteBuffer places = Buffers.allocate(40).putInt(0, i).putLong(8, rings[0]);
+            ByteBuffer places = bytes(40).putInt(0, i).putLong(8, rings[0]);
             ask(vhost, SET_RINGS, places.putLong(16, rings[2]).putLong(24, rings[1]));
             give(SET_KICK, i, bells[i]);
             if (queue.vector <= QUEUES) {

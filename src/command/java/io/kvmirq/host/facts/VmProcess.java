@@ -8,6 +8,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.stream.Collectors;
 
 /**
  * A process that holds VMs, as its files in {@code /proc} show it. KVM shows neither the irqfds nor the routes of a VM,
@@ -62,9 +63,9 @@ public record VmProcess(
 
     /** The ids of its eventfds, in a new set. */
     SortedSet<Integer> eventfdIds() {
-        SortedSet<Integer> ids = new TreeSet<>();
-        eventfds.forEach(one -> one.id().ifPresent(ids::add));
-        return ids;
+        return eventfds.stream()
+                .flatMap(one -> one.id().stream().boxed())
+                .collect(Collectors.toCollection(TreeSet::new));
     }
 
     /** The name of the guest, or of the process. */
