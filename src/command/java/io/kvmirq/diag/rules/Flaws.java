@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.Fact.Subject;
 import io.kvmirq.diag.rules.Rule.Flaw;
 import io.kvmirq.path.Evidence;
@@ -54,8 +56,12 @@ public final class Flaws {
      * both are noted.
      */
     public <S extends Subject> Flaws apply(S subject, Rule.Table<S> table) {
+        return apply(subject, table.rows());
+    }
+
+    <S extends Subject> Flaws apply(S subject, List<Rule<S>> rows) {
         boolean held = false;
-        for (Rule<S> rule : table.rows()) {
+        for (Rule<S> rule : rows) {
             held &= rule.unless() == Rule.Unless.ABOVE;
             try {
                 if (!held
@@ -129,6 +135,28 @@ public final class Flaws {
                                 .toList(),
                         List.of(),
                         flaws.stream().map(Flaw::rule).distinct().toList()));
+    }
+
+    /** The finding of a check: its flaws, of which the first names the reason; or what was not looked at; or a pass. */
+    Finding finding(Check check, String fine) {
+        List<Flaw> flaws = Stream.concat(broken.stream(), doubts.stream()).toList();
+        if (flaws.isEmpty()) {
+            return unseen.isEmpty()
+                    ? Finding.pass(check, "all", fine)
+                    : Finding.unknown(check, "not-shown", String.join("; ", unseen), String.join("; ", shownBy));
+        }
+        String rule = flaws.get(0).rule();
+        Finding finding = Finding.of(
+                check,
+                broken.isEmpty() ? Finding.Status.WARN : Finding.Status.FAIL,
+                rule.substring(rule.indexOf('.') + 1),
+                flaws.stream().map(Flaw::text).collect(Collectors.joining("; ")));
+        for (Flaw flaw : flaws) {
+            for (Remedy remedy : flaw.remedies()) {
+                finding = finding.with(remedy);
+            }
+        }
+        return finding;
     }
 
     /**

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
+import io.kvmirq.diag.Check;
 import io.kvmirq.diag.rules.Fact.Subject;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
@@ -68,6 +69,15 @@ public record Rule<S extends Subject>(
         @SuppressWarnings("varargs")
         Table(Hop hop, Rule<S>... rows) {
             this(hop, List.of(rows));
+        }
+    }
+
+    /** The rules of a check of the doctor, in their order. */
+    public record Checks<S extends Subject>(Check check, List<Rule<S>> rows) {
+        @SafeVarargs
+        @SuppressWarnings("varargs")
+        Checks(Check check, Rule<S>... rows) {
+            this(check, List.of(rows));
         }
     }
 

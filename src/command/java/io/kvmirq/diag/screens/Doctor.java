@@ -13,7 +13,7 @@ import io.kvmirq.diag.rules.KvmChecks;
 import io.kvmirq.diag.rules.LimitChecks;
 import io.kvmirq.diag.rules.Rule;
 import io.kvmirq.diag.rules.SourceRules;
-import io.kvmirq.diag.rules.SupportChecks;
+import io.kvmirq.diag.rules.SupportRules;
 import io.kvmirq.diag.rules.VfioChecks;
 import io.kvmirq.diag.rules.VfioRules;
 import io.kvmirq.diag.rules.VmmRules;
@@ -75,7 +75,7 @@ public final class Doctor {
             case UNSAFE_INTERRUPTS -> new VfioChecks(host, kvm).unsafeInterrupts();
             case PATHS -> PathsCheck.paths(host);
             case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
-            case SUPPORT -> new SupportChecks(host.files()).support();
+            case SUPPORT -> SupportRules.support(host);
             case TRACING -> tracing(host);
             case BACKENDS -> throw new IllegalArgumentException("no file shows " + check);
         };
@@ -94,13 +94,23 @@ public final class Doctor {
                 .toList();
     }
 
-    /** All rules but notes, a line each: hop, name, state, sentence, subjects and files. */
+    /** The rules of checks that look at no link. */
+    public static List<Rule.Checks<?>> checks() {
+        return List.of(SupportRules.CHECKS);
+    }
+
+    /** All rules but notes, a line each: hop or check, name, state, sentence, subjects and files. */
     public static List<String> rules() {
-        return tables().stream()
-                .flatMap(table -> table.rows().stream()
-                        .filter(rule -> rule.state() != Rule.Flaw.State.NOTE)
-                        .map(rule -> table.hop().label() + "  " + rule))
+        return Stream.concat(
+                        tables().stream().flatMap(table -> lines(table.hop().label(), table.rows())),
+                        checks().stream().flatMap(one -> lines(one.check().id(), one.rows())))
                 .toList();
+    }
+
+    private static Stream<String> lines(String of, List<? extends Rule<?>> rows) {
+        return rows.stream()
+                .filter(rule -> rule.state() != Rule.Flaw.State.NOTE)
+                .map(rule -> of + "  " + rule);
     }
 
     private static Finding tracing(HostFacts host) {

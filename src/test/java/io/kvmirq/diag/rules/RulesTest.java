@@ -107,7 +107,12 @@ class RulesTest {
                     .contains("| " + hop.label() + " | " + names(hop, Rule.Flaw.State.BROKEN) + " | "
                             + names(hop, Rule.Flaw.State.DOUBTFUL) + " |\n");
         }
+        assertThat(Doctor.checks().stream().flatMap(one -> one.rows().stream()))
+                .allMatch(rule -> page.contains("`" + rule.id() + "`"));
         assertThat(Cli.run("doctor", "--rules").out())
+                .contains(
+                        "support  support.no-tun                  doubtful  /dev/net/tun is missing: guests have no tap device;"
+                                + " reads /proc/misc\n")
                 .contains("device  device.bus-master-off           broken    bus mastering of the device is off"
                         + " (COMMAND.Bus Master is 0): it sends no message (MSI); reads"
                         + " /sys/bus/pci/devices/{function}/config\n");

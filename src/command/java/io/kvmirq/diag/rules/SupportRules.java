@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import static io.kvmirq.diag.rules.Rule.doubt;
+
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Known;
+import io.kvmirq.path.Remedy;
+import java.util.List;
+import java.util.stream.Stream;
+
+/**
+ * The rules of files and control groups that QEMU and libvirt use beside KVM and VFIO.
+ *
+ * <p>Source: {@code virHostValidateQEMU()} in tools/virt-host-validate-qemu.c of libvirt.
+ */
+public final class SupportRules {
+    /** A host. */
+    private record Machine(Fact.Facts facts) implements Fact.Subject {
+        @Override
+        public String name(String word) {
+            return word;
+        }
+
+        boolean lacks(String directory, String name) {
+            return !files().list(directory).contains(name);
+        }
+
+        /** The controllers of version 2, or the enabled ones of version 1. */
+        Known<List<String>> controllers() {
+            return files().text(CONTROLLERS.file())
+                    .map(text -> List.of(text.split("\\s+")))
+                    .or(() -> files().text("proc/cgroups").map(text -> text.lines()
+                            .filter(line -> line.endsWith("1"))
+                            .map(line -> line.split("\\s+", 2)[0].replace("blkio", "io"))
+                            .toList()))
+                    .<Known<List<String>>>map(Known.Observed::new)
+                    .orElseGet(Fact::none);
+        }
+
+        String encrypted() {
+            return Stream.of("kvm_amd/parameters/sev", "kvm_intel/parameters/tdx")
+                    .filter(one -> files().text("sys/module/" + one)
+                            .filter(on -> on.matches("[1Y]"))
+                            .isPresent())
+                    .findFirst()
+                    .map(one -> "yes (" + one.substring(one.lastIndexOf('/') + 1) + ")")
+                    .orElse("no");
+        }
+    }
+
+    // spotless:off: tables
+    /** Whoever copies the file copies the names in /dev too: a missing name says nothing without it. */
+    private static final Fact<Machine, String> MISC = Fact.text("proc/misc", Fact.form(text -> !text.isEmpty()));
+    private static final Fact<Machine, List<String>> CONTROLLERS =
+        new Fact<>("sys/fs/cgroup/cgroup.controllers", Machine::controllers);
+
+    public static final Rule.Checks<Machine> CHECKS = new Rule.Checks<>(Check.SUPPORT,
+        doubt("support.no-vhost-net", MISC, one -> one.lacks("dev", "vhost-net"), "/dev/vhost-net is missing: the VMM copies"
+            + " packets of virtio-net itself", Remedy.command("modprobe vhost_net")),
+        doubt("support.no-tun", MISC, one -> one.lacks("dev/net", "tun"), "/dev/net/tun is missing: guests have no tap device",
+            Remedy.command("modprobe tun")),
+        doubt("support.no-vhost-vsock", MISC, one -> one.lacks("dev", "vhost-vsock"), "/dev/vhost-vsock is missing: guests have"
+            + " no vsock", Remedy.command("modprobe vhost_vsock")),
+        without("cpu"), without("cpuset"), without("memory"), without("io"));
+
+    private static Rule<Machine> without(String name) {
+        return doubt("support.no-controller-" + name, CONTROLLERS, one -> !CONTROLLERS.in(one).contains(name), "control groups"
+            + " have no controller " + name, Remedy.of(Remedy.Change.KERNEL_PARAMETER, "remove cgroup_disable=" + name
+            + ", or boot a kernel that has the controller"));
+    }
+    // spotless:on
+
+    private SupportRules() {}
+
+    public static Finding support(HostFacts host) {
+        Machine one = new Machine(new Fact.Facts(host));
+        String controllers = CONTROLLERS.is(one, any -> true) ? ", and control groups for cpu, cpuset, memory, io" : "";
+        Finding finding = new Flaws()
+                .apply(one, CHECKS.rows())
+                .finding(Check.SUPPORT, "/dev/vhost-net, /dev/net/tun and /dev/vhost-vsock are there" + controllers);
+        return finding.status() == Finding.Status.UNKNOWN
+                ? finding
+                : finding.whose(finding.reason(), finding.text() + "; encrypted guests: " + one.encrypted());
+    }
+}
