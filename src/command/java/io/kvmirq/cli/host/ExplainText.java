@@ -26,7 +26,6 @@ import java.util.stream.Stream;
 
 /** Prints chains as text. Their texts contain names from files, so all text is made printable. */
 final class ExplainText {
-    private static final String FORM = "  %-14s %-10s ";
     private static final String BELOW = " ".repeat(28);
     private static final int NOTE = 8;
     private static final int LISTED = 4;
@@ -247,7 +246,7 @@ final class ExplainText {
 
     /** A link, a claim or another fact. A reason is as long as a sentence, so it has a line of its own. */
     private void row(String name, String state, String text, Optional<Evidence> evidence) {
-        String begin = String.format(FORM, name, state);
+        String begin = String.format("  %-14s %-10s ", name, state);
         String observed = evidence.filter(one -> !isReasoned(one))
                 .map(one -> " [" + one + "]")
                 .orElse("");
