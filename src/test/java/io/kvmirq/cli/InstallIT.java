@@ -272,8 +272,7 @@ class InstallIT {
         List<String> commands = Cli.run("help")
                 .out()
                 .lines()
-                .dropWhile(line -> !line.equals("Commands:"))
-                .skip(1)
+                .takeWhile(line -> !line.equals("Exit codes:"))
                 .filter(line -> line.matches("  [a-z].*"))
                 .map(line -> line.strip().split(" ", 2)[0])
                 .toList();
@@ -282,7 +281,7 @@ class InstallIT {
             String help = Cli.run(9000, "help", command).out();
             // Headings have no colon there.
             String words = help.replaceFirst("Usage:", "")
-                    .replaceAll("(?m)^([\\w ]+):$", "$1")
+                    .replaceAll("(?m)^([\\w, ]+):$", "$1")
                     .toLowerCase(Locale.ROOT);
             assertThat(words.strip().split("\\s+"))
                     .allSatisfy(word -> assertThat(pages).contains(word));
