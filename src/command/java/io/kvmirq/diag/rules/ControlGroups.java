@@ -158,6 +158,10 @@ final class ControlGroups {
     private static final Fact<Group, Long> USED = memory("current", "(\\d{1,18})");
     /** The number of times that threads were slowed because the group had more memory than memory.high. */
     private static final Fact<Group, Long> SLOWED = memory("events", "(?s).*\\bhigh (\\d{1,18})\\b.*");
+    private static final Fact<Group, Long> KILLED = memory("events", "(?s).*\\boom_kill (\\d{1,18})\\b.*");
+    private static final Fact<Group, Long> MOST_MEMORY = memory("max", "(\\d{1,18})|max");
+    private static final Fact<Group, Long> TASKS = number("pids.current", "(\\d{1,18})", "pids.max");
+    private static final Fact<Group, Long> MOST_TASKS = number("pids.max", "(\\d{1,18})|max", "pids.current");
     private static final Fact<Group, Throttled> STAT = new Fact<>("{group}/cpu.stat", ControlGroups::throttled);
 
     private static final String USED_UP = "the control group %s has used its quota of CPU time up in %d of %d periods: its"
@@ -192,6 +196,13 @@ final class ControlGroups {
             "the control group %s uses as much memory as its memory.high allows: the kernel has slowed its threads %d times%s")
             .and(HIGH).and(USED).with(Group::called, SLOWED::in, Group::others)
             .remedy(one -> Remedy.command("raise /" + one.path(HIGH.file()))),
+        doubt("cgroup.memory-max", KILLED, one -> KILLED.in(one) > 0 && USED.in(one) >= MOST_MEMORY.in(one) / 50 * 49,
+            "the control group %s uses as much memory as its memory.max allows, and for lack of it the kernel has ended %d"
+            + " processes of it%s").and(MOST_MEMORY).and(USED).with(Group::called, KILLED::in, Group::others)
+            .remedy(one -> Remedy.command("raise /" + one.path(MOST_MEMORY.file()))),
+        doubt("cgroup.threads", TASKS, one -> TASKS.in(one) >= MOST_TASKS.in(one), "the control group %s has %d threads, as many"
+            + " as its pids.max allows: the VMM starts no other%s").and(MOST_TASKS).with(Group::called, TASKS::in, Group::others)
+            .remedy(one -> Remedy.command("raise /" + one.path(MOST_TASKS.file()))),
         doubt("cgroup.memory-pressure", MEMORY, one -> MEMORY.in(one) >= MOST_PRESSED, PRESSED).with(Group::called,
             one -> "memory", MEMORY::in, Group::others).remedy(one -> Remedy.command("free memory of the host, or raise /"
             + one.directory + "/memory.max and memory.high")));
@@ -200,13 +211,17 @@ final class ControlGroups {
     /** The rules of a control group. */
     static final List<Table<Group>> TABLES = List.of(FROZEN, TIME);
 
-    /** A number in a file of the memory controller, which has all of them or none. {@code max} is the largest. */
+    /** A number in a file of the memory controller. */
     private static Fact<Group, Long> memory(String name, String form) {
+        return number("memory." + name, form, "memory.high", "memory.current", "memory.events");
+    }
+
+    /** A number in a file of a controller, which has all of its files or none. {@code max} is the largest. */
+    private static Fact<Group, Long> number(String file, String form, String... others) {
         Pattern number = Pattern.compile(form);
         return Fact.text(
-                "{group}/memory." + name,
-                one -> Stream.of("high", "current", "events")
-                        .anyMatch(other -> one.text("memory." + other).isPresent()),
+                "{group}/" + file,
+                one -> Stream.of(others).anyMatch(other -> one.text(other).isPresent()),
                 text -> Optional.of(number.matcher(text.strip()))
                         .filter(Matcher::matches)
                         .map(found -> found.group(1) == null ? Long.MAX_VALUE : Long.parseLong(found.group(1))));

@@ -16,6 +16,8 @@ import io.kvmirq.path.Remedy.Takes;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** The checks of the IOMMUs: translation of DMA, remapping of interrupts, posting. */
 public final class IommuChecks {
@@ -281,10 +283,16 @@ public final class IommuChecks {
         if (!host.kvm().isModule(module).orElse(true)) {
             return Remedy.of(Change.KERNEL_PARAMETER, "add " + module + "." + options.replace(" ", " " + module + "."));
         }
+        // modprobe takes the words of the kernel's command line, too.
+        String words = Stream.of(posting.commandLine().split("\\s+"))
+                .filter(word -> word.replace('-', '_').startsWith(module + "."))
+                .collect(Collectors.joining(" and "));
         return Remedy.of(
                 Change.MODULE_OPTION,
-                "end all VMs, then: modprobe -r " + module + " && modprobe " + module + " " + options
-                        + "; to keep it, put 'options " + module + " " + options + "' into " + HostKvm.OPTIONS,
+                "end all VMs, then: modprobe -r " + module + " && modprobe " + module + " " + options + "; to keep it, "
+                        + (words.isEmpty()
+                                ? "put 'options " + module + " " + options + "' into " + HostKvm.OPTIONS
+                                : "remove " + words + " from the kernel's command line"),
                 Takes.MODULE_RELOAD,
                 "all VMs of the host have to end for it");
     }

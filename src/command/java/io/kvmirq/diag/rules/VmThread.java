@@ -164,6 +164,19 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
                         .isEmpty();
     }
 
+    /** The online CPUs that no vCPU has for itself, as taskset takes them; the word CPUS if there is none. */
+    String free() {
+        BitSet cpus = CpuList.parse(
+                        files().text("sys/devices/system/cpu/online").orElse(""))
+                .orElseGet(BitSet::new);
+        host().vms().all().forEach(vm -> vm.vcpus().stream()
+                .flatMap(vcpu -> VmmRules.thread(host(), vm, vcpu).stream().boxed())
+                .map(thread -> new VmThread(facts, vm.pid(), thread, OptionalInt.empty(), false))
+                .filter(VmThread::isAlone)
+                .forEach(thread -> cpus.clear(Integer.parseInt(thread.allowed()))));
+        return cpus.isEmpty() ? "CPUS" : CpuList.list(cpus);
+    }
+
     boolean isTraced() {
         return line("TracerPid").matches("[1-9]\\d{0,8}");
     }

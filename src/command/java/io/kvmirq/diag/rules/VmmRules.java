@@ -255,7 +255,7 @@ public final class VmmRules {
     private static final String BEHIND = "%s is ready to run, and on its CPU %d runs %s, which goes first";
     private static final Table<VmThread> ORDER = new Table<>(Hop.VMM,
         doubt("vmm.behind-vcpu", ABOVE, one -> true, BEHIND).with(VmmRules::named, one -> STAT.in(one).cpu(), ABOVE::in)
-            .and(STAT).remedy(one -> Remedy.command("give it a CPU without a real-time vCPU: taskset -cp CPUS " + one.tid())),
+            .and(STAT).remedy(one -> Remedy.command("give it a CPU without a real-time vCPU: taskset -cp " + one.free() + " " + one.tid())),
         doubt("vmm.iothread-starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), "%s is ready to"
             + " run, and waited for a CPU %d %% of the time in which it had something to do: it serves queues of virtio")
             .and(STAT).with(VmmRules::named, VmThread::share).remedy(VmmRules::others).on("QEMU's iothreads", one -> STAT.is(one, stat -> stat.name().startsWith("IO ")))
@@ -301,7 +301,7 @@ public final class VmmRules {
         doubt("vmm.starved", NEIGHBOURS, one -> true, "%s is ready to run, and waited for a CPU %d %% of the time in which"
             + " it had something to do: other processes run on each CPU that it may use, %s").with(VmThread::called,
             VmThread::share, VmThread::allowed).remedy(one -> Remedy.command("give the guest CPUs of its own, or more of"
-            + " them: taskset -acp CPUS " + one.pid())).otherwise(),
+            + " them: taskset -acp " + one.free() + " " + one.pid())).otherwise(),
         broken("vmm.displaced", NEIGHBOUR, one -> true, WAITED + ": process %s runs there").with(VmThread::called,
             VmThread::allowed, VmThread::share, NEIGHBOUR::in).remedy(VmmRules::pin).otherwise(),
         doubt("vmm.displaced-before", TIMES, one -> one.isPinned() && one.waits(), WAITED + " since it began")
@@ -312,6 +312,8 @@ public final class VmmRules {
             + " not run (its state is %s): it serves no queue of virtio").with(one -> one.tid(), one -> STAT.in(one).state())
             .remedy(one -> STAT.in(one).state() == 'T' && !one.isOfKernel() ? resume(one)
             : Remedy.look("cat /" + one.path("proc/{thread}/stack"))).first(),
+        doubt("vhost.worker-nice", STAT, VmmRules::isLow, "the worker %d of vhost has %s: other processes go first").with(
+            one -> one.tid(), VmmRules::rank).remedy(VmmRules::raise),
         doubt("vhost.worker-hangs", STAT, one -> STAT.in(one).state() == 'D', "the worker %d of vhost sleeps"
             + " uninterruptibly%s: it serves no queue of virtio meanwhile").with(one -> one.tid(), VmThread::place)
             .remedy(VmmRules::stack).first(),
@@ -518,7 +520,7 @@ public final class VmmRules {
     }
 
     private static Remedy others(VmThread one) {
-        return Remedy.command("give it other CPUs: taskset -cp CPUS " + one.tid());
+        return Remedy.command("give it other CPUs: taskset -cp " + one.free() + " " + one.tid());
     }
 
     private static Remedy resume(VmThread one) {
@@ -535,7 +537,7 @@ public final class VmmRules {
     }
 
     private static Remedy pin(VmThread one) {
-        return Remedy.command("give it a CPU of its own: taskset -cp CPU " + one.tid());
+        return Remedy.command("give it a CPU of its own: taskset -cp " + one.free() + " " + one.tid());
     }
 
     private static String inExit(VmThread one) {

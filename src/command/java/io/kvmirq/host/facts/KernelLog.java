@@ -41,7 +41,9 @@ public final class KernelLog {
 
     private static final Pattern REPORT = Pattern.compile(
             "(?i)fault|nobody cared|flags mismatch|blocked for more than|\\bAER\\b"
-                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall");
+                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting");
+    /** An IOMMU that lost faults, commands or events of all its devices. */
+    private static final String LOSS = "|^(?:arm-smmu|AMD-Vi|DMAR).*(?:overflow|time(?:d |-)out|restarting)";
     /** The kernel writes other bytes than printable ones as \x1b. */
     private static final Pattern ESCAPE =
             Pattern.compile("(?:\\\\x1b|\\e)\\[[0-9;]{0,20}[A-Za-z]?|\\\\x[0-9a-f]{2}|\\p{Cntrl}");
@@ -100,7 +102,7 @@ public final class KernelLog {
         String brief = device.toString().substring(device.toString().indexOf(':') + 1);
         Pattern subject = Pattern.compile("(?<![\\w:])" + Pattern.quote(device.toString()) + "(?!\\w)"
                 + (device.domain() == 0 ? "|(?:\\[|device=)" + Pattern.quote(brief) + "(?!\\w)" : "")
-                + irqs.stream().map(irq -> "|\\birq " + irq + "\\b").collect(Collectors.joining())
+                + LOSS + irqs.stream().map(irq -> "|\\birq " + irq + "\\b").collect(Collectors.joining())
                 + threads.stream()
                         .map(tid -> "|:" + Pattern.quote(tid) + "(?: blocked|\\])")
                         .collect(Collectors.joining()));
@@ -108,6 +110,7 @@ public final class KernelLog {
         for (Line line : lines) {
             // A log has thousands of lines and a host hundreds of devices: most lines have none of these words.
             boolean isNear = line.text.contains(brief)
+                    || line.text.matches("(?:arm-smmu|AMD-Vi|DMAR).*")
                     || !irqs.isEmpty() && line.text.contains("irq ")
                     || !threads.isEmpty() && (line.text.contains(" blocked") || line.text.contains("lockup"));
             if (isNear && subject.matcher(line.text).find()) {
