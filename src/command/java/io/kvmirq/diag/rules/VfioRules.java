@@ -143,6 +143,12 @@ public final class VfioRules {
                                                     + " intel_iommu=on iommu=pt"));
         }
 
+        Remedy bind() {
+            List<String> uses = host().uses(device.address());
+            return Remedy.command("bind it to vfio-pci"
+                    + (uses.isEmpty() ? "" : "; the host loses then: " + String.join("; ", uses)));
+        }
+
         /** The alternative is a file of sysfs: the module is already loaded, so modprobe would ignore the option. */
         Remedy remap() {
             return Remedy.of(
@@ -193,10 +199,10 @@ public final class VfioRules {
             .remedy(one -> Remedy.command("bind it to vfio-pci; at boot, load vfio-pci first: softdep "
             + one.device.driver().orElse("DRIVER") + " pre: vfio-pci in /etc/modprobe.d, then rebuild the initramfs")),
         broken("vfio.not-bound-override", DRIVER, one -> !one.isBound() && one.device.override().filter("vfio-pci"::equals)
-            .isPresent(), "%s is bound to %s, though its driver_override names vfio-pci: it was not bound again",
-            Remedy.command("bind it to vfio-pci")).with(Device::bound, Device::address).otherwise(),
-        broken("vfio.not-bound", DRIVER, one -> !one.isBound() && !one.isParent(), "%s is bound to %s, and VFIO needs vfio-pci",
-            Remedy.command("bind it to vfio-pci")).with(Device::bound, Device::address).otherwise(),
+            .isPresent(), "%s is bound to %s, though its driver_override names vfio-pci: it was not bound again")
+            .remedy(Device::bind).with(Device::bound, Device::address).otherwise(),
+        broken("vfio.not-bound", DRIVER, one -> !one.isBound() && !one.isParent(), "%s is bound to %s, and VFIO needs vfio-pci")
+            .remedy(Device::bind).with(Device::bound, Device::address).otherwise(),
         broken("vfio.intx-busy", PIN, one -> true, "VFIO requests the line of its pin exclusively (%s), and %s has it: a VMM that"
             + " uses INTx, as QEMU does while a guest starts, gets EBUSY of VFIO_DEVICE_SET_IRQS").with(one -> PIN.in(one).why(),
             one -> one.handlers()).remedy(one -> Remedy.command("unbind the driver of " + one.handlers() + ", move the device"

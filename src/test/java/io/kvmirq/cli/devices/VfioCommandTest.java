@@ -34,6 +34,19 @@ class VfioCommandTest {
         return Cli.run(all.toArray(String[]::new));
     }
 
+    /** Who binds the only network interface is told that the host loses its route. */
+    @Test
+    void remedyThatBindsADeviceInUseSaysWhatTheHostLoses() throws IOException {
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .put("proc/net/route", "Iface\tDestination\nnic0\t00000000\n")
+                .link("sys/class/net/nic0", "../../devices/pci0000:00/0000:00:05.0/net/nic0")
+                .put("sys/devices/pci0000:00/0000:00:05.0/net/nic0/operstate", "up\n");
+        assertThat(of(host, "0000:00:05.0").exited(1).out())
+                .startsWith("0000:00:05.0 cannot be given to a guest now: ")
+                .contains(
+                        "do: bind it to vfio-pci; the host loses then: the network interface nic0 is up and has the default route\n");
+    }
+
     @ParameterizedTest
     @CsvSource({
         "amd-6.1,    0000:00:02.0, vfio-amd-6.1-e1000e.txt,  0",
