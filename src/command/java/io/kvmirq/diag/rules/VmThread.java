@@ -98,16 +98,25 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
 
     /** The thread of a vCPU with a higher real-time priority that runs on the CPU of a thread that is ready to run. */
     static Known<String> above(HostFacts host, int vmm, ThreadStat own) {
-        return host.vms().all().stream()
+        Known<String> hidden = Fact.none();
+        for (String file : host.vms().all().stream()
                 .filter(one -> own.isRunnable() && one.pid() == vmm)
                 .flatMap(one -> one.vcpus().stream().flatMap(vcpu -> VmmRules.thread(host, one, vcpu).stream()
                         .boxed()))
-                .flatMap(tid -> host.files().text("proc/" + vmm + "/task/" + tid + "/stat").stream())
-                .flatMap(text -> ThreadStat.parse(text).stream())
-                .filter(one -> one.isRunnable() && one.cpu() == own.cpu() && one.priority() > own.priority())
-                .findFirst()
-                .<Known<String>>map(one -> new Known.Observed<>(one.name() + ", priority " + one.priority()))
-                .orElseGet(Fact::none);
+                .filter(tid -> host.threads(vmm).contains(String.valueOf(tid)))
+                .map(tid -> "proc/" + vmm + "/task/" + tid + "/stat")
+                .toList()) {
+            Optional<ThreadStat> stat = host.files().text(file).flatMap(ThreadStat::parse);
+            if (stat.isEmpty()) {
+                hidden = Fact.missing(host.files(), file);
+            } else if (stat.get().isRunnable()
+                    && stat.get().cpu() == own.cpu()
+                    && stat.get().priority() > own.priority()) {
+                return new Known.Observed<>(
+                        stat.get().name() + ", priority " + stat.get().priority());
+            }
+        }
+        return hidden;
     }
 
     /** Whether a process that was listed has no file any more. */
