@@ -42,7 +42,7 @@ class BudgetTest {
         }
         count("lines of native", "\n", "native", "native/\\w+/\\w+\\.[ch]");
         count("lines of tests", "\n", "src/test", ".*\\.java");
-        count("lines of scripts and build code", "\n", "scripts", "scripts/[^/]*");
+        count("lines of scripts and build code", "\n", "scripts", "scripts/(?![.#])[^/]*(?<!~)");
         count("lines of scripts and build code", "\n", "src/build", ".*");
         for (String pages : List.of("src/docs", "README.md", "CONTRIBUTING.md")) {
             count("words of pages", "\\s+", pages, ".*\\.md");
