@@ -72,7 +72,7 @@ public final class TinyVmm {
             Serial console = new Serial(platform.consoleInterrupt(), out::write, true);
             String net = options.get("--net");
             try (PassedDevices devices = new PassedDevices(platform, memory, passed, out, end::complete);
-                    VhostNet card = net.isEmpty() ? null : new VhostNet(platform, memory, net);
+                    VhostNet card = net.isEmpty() ? null : new VhostNet(platform, memory, net, out::println);
                     EchoDevice device = new EchoDevice(vm, platform)) {
                 // The contents of memory, and the registers of the first vCPU
                 if (isLinux) {

@@ -14,6 +14,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.function.Consumer;
 
 /**
  * A network card by virtio-pci, modern, with one queue for each direction. The host's kernel moves the packets between the
@@ -24,7 +25,7 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
     private static final int QUEUES = 2, MOST_ENTRIES = 256, SLOT = 16;
     // The parts of BAR 0; BAR 2 has the table of MSI-X
     private static final int COMMON = 0, ISR = 0x1000, CONFIG = 0x2000, NOTIFY = 0x3000, BAR = 0x4000;
-    private static final int DRIVER_OK = 4, NO_VECTOR = 0xffff;
+    private static final int DRIVER_OK = 4, FEATURES_OK = 8, NO_VECTOR = 0xffff;
     private static final long VERSION_1 = 1L << 32, HAS_ADDRESS = 1L << 5;
     private static final byte[] ADDRESS = {0x52, 0x54, 0, 0x12, 0x34, 0x56};
     private static final long SET_OWNER = 0xaf01, SET_FEATURES = 0x4008af00L, SET_MEMORY = 0x4008af03L;
@@ -49,8 +50,11 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
     private long features;
     private boolean isRunning;
 
-    /** @param name of the TAP interface, which is made if there is none */
-    VhostNet(Platform platform, GuestMemory memory, String name) {
+    /**
+     * @param name of the TAP interface, which is made if there is none
+     * @param warned receives what the guest did wrong
+     */
+    VhostNet(Platform platform, GuestMemory memory, String name, Consumer<String> warned) {
         Platform.require(name.matches("[A-Za-z0-9._-]{1,15}"), "--net %s: expected a name of up to 15 letters", name);
         this.memory = memory;
         libc = platform.vm.kernel().libc();
@@ -79,7 +83,8 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
                     .vendorCapability(part(2, NOTIFY, 0x1000, 4))
                     .vendorCapability(part(3, ISR, 0x1000))
                     .vendorCapability(part(4, CONFIG, 0x1000))
-                    .msix(vectors, 2, 0, 0x800);
+                    .msix(vectors, 2, 0, 0x800)
+                    .warned(warned);
             for (int i = 0; i < QUEUES; i++) {
                 builder.doorbell(0, NOTIFY + 4L * i, 2, bells[i]);
             }
@@ -131,34 +136,44 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
         }
     }
 
+    /** The address here of a ring, all of which is in the guest's memory. */
+    private long place(long ring, int length) {
+        return libc.addressOf(memory.mapping().view(ring - memory.guestAddress(), length));
+    }
+
     /** The driver has set all up: the kernel gets the memory, the rings, and the eventfds of both ends. */
     private void start() {
+        isRunning = true;
         ask(vhost, SET_FEATURES, bytes(8).putLong(0, features & VERSION_1));
-        long host = libc.addressOf(memory.mapping().view(0, Long.BYTES));
         ByteBuffer regions = bytes(40).putInt(0, 1).putLong(8, memory.guestAddress());
+        long host = libc.addressOf(memory.mapping().view(0, Long.BYTES));
         ask(vhost, SET_MEMORY, regions.putLong(16, memory.mapping().length()).putLong(24, host));
         for (int i = 0; i < QUEUES; i++) {
             Queue queue = queues[i];
-            long[] rings = queue.rings.clone();
-            for (int ring = 0; ring < rings.length; ring++) {
-                rings[ring] += host - memory.guestAddress();
+            int size = queue.size;
+            if (queue.enabled == 0) {
+                continue;
             }
-            ask(vhost, SET_SIZE, ofQueue(i, queue.size));
+            ask(vhost, SET_SIZE, ofQueue(i, size));
             ask(vhost, SET_BASE, ofQueue(i, 0));
-            ByteBuffer places = bytes(40).putInt(0, i).putLong(8, rings[0]);
-            ask(vhost, SET_RINGS, places.putLong(16, rings[2]).putLong(24, rings[1]));
+            ByteBuffer places = bytes(40).putInt(0, i).putLong(8, place(queue.rings[0], 16 * size));
+            places.putLong(16, place(queue.rings[2], 6 + 8 * size)).putLong(24, place(queue.rings[1], 6 + 2 * size));
+            ask(vhost, SET_RINGS, places);
             give(SET_KICK, i, bells[i]);
             if (queue.vector <= QUEUES) {
                 give(SET_CALL, i, vectors.event(queue.vector));
+            } else {
+                ask(vhost, SET_CALL, ofQueue(i, -1));
             }
             ask(vhost, SET_BACKEND, ofQueue(i, tap));
         }
-        isRunning = true;
     }
 
     private void stop() {
         for (int i = 0; isRunning && i < QUEUES; i++) {
-            ask(vhost, SET_BACKEND, ofQueue(i, -1));
+            ByteBuffer none = ofQueue(i, -1);
+            libc.ioctl(vhost, SET_BACKEND, libc.addressOf(none)); // refused where there is none
+            Reference.reachabilityFence(none);
         }
         isRunning = false;
     }
@@ -174,6 +189,9 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
 
     @Override
     public synchronized long read(int bar, long at, int size) {
+        if (bar != 0) {
+            return 0;
+        }
         if (at >= CONFIG && at < CONFIG + ADDRESS.length) {
             return ADDRESS[(int) at - CONFIG] & 0xff;
         }
@@ -189,8 +207,8 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
             case 20 -> status;
             case 22 -> chosen;
             case 24 -> isQueue ? queue.size : 0;
-            case 26 -> queue.vector;
-            case 28 -> queue.enabled;
+            case 26 -> isQueue ? queue.vector : NO_VECTOR;
+            case 28 -> isQueue ? queue.enabled : 0;
             case 30 -> chosen;
             default -> at >= 32 && at < 56 ? queue.rings[(int) (at - 32) / 8] >>> 8 * (at & 4) : 0;
         };
@@ -198,36 +216,51 @@ final class VhostNet implements EmulatedFunction.Registers, AutoCloseable {
 
     @Override
     public synchronized void write(int bar, long at, int size, long value) {
-        Queue queue = queues[Math.min(chosen, QUEUES - 1)];
         int number = (int) value;
-        switch ((int) at) {
+        long half = value & 0xffffffffL;
+        if (bar == 0 && at >= 24 && at < 56 && chosen < QUEUES) {
+            write(queues[chosen], (int) at, size, number, half);
+        }
+        switch (bar == 0 ? (int) at : -1) {
             case 0 -> featuresAt = number;
             case 8 -> driverFeaturesAt = number;
-            case 12 -> features |= driverFeaturesAt == 0 ? value : driverFeaturesAt == 1 ? value << 32 : 0;
+            case 12 -> {
+                if (driverFeaturesAt == 0) {
+                    features = features & ~0xffffffffL | half & HAS_ADDRESS;
+                } else if (driverFeaturesAt == 1) {
+                    features = features & 0xffffffffL | half << 32 & VERSION_1;
+                }
+            }
             case 16 -> configVector = number;
             case 20 -> setStatus(number);
-            case 22 -> chosen = number;
-            case 24 -> queue.size = number;
-            case 26 -> queue.vector = number;
-            case 28 -> queue.enabled = number;
+            case 22 -> chosen = number & 0xffff;
+            default -> {}
+        }
+    }
+
+    private static void write(Queue queue, int at, int size, int number, long half) {
+        switch (at) {
+            case 24 -> queue.size = Integer.bitCount(number) == 1 && number <= MOST_ENTRIES ? number : queue.size;
+            case 26 -> queue.vector = number & 0xffff;
+            case 28 -> queue.enabled = number & 1;
             default -> {
-                if (at >= 32 && at < 56) {
-                    int half = (int) (8 * (at & 4)), ring = (int) (at - 32) / 8;
-                    long kept = size == 8 ? 0 : queue.rings[ring] & ~(0xffffffffL << half);
-                    queue.rings[ring] = kept | (size == 8 ? value : (value & 0xffffffffL) << half);
+                if (at >= 32 && size == 4) {
+                    int ring = (at - 32) / 8, shift = 8 * (at & 4);
+                    queue.rings[ring] = queue.rings[ring] & ~(0xffffffffL << shift) | half << shift;
                 }
             }
         }
     }
 
+    /** Without the one feature that it needs, the driver sees its FEATURES_OK refused. */
     private void setStatus(int now) {
         if (now == 0) {
             reset();
         }
-        if ((now & DRIVER_OK) != 0 && !isRunning) {
+        status = (features & VERSION_1) == 0 ? now & ~FEATURES_OK : now;
+        if ((status & DRIVER_OK) != 0 && !isRunning) {
             start();
         }
-        status = now;
     }
 
     @Override

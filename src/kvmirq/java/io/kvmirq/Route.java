@@ -81,10 +81,12 @@ public sealed interface Route {
         }
 
         /**
-         * A route to a synthetic interrupt of Hyper-V's SynIC. The guest enables it; until then its signals are lost.
+         * A route to a synthetic interrupt of Hyper-V's SynIC. The VMM enables the vCPU's SynIC
+         * (KVM_CAP_HYPERV_SYNIC by {@link io.kvmirq.kvm.Vcpu#enableCapability}), and then the guest does; until then signals
+         * are lost.
          *
-         * @param processor Hyper-V's index of the virtual processor (VP index): the number of the vCPU unless the VMM set
-         *     HV_X64_MSR_VP_INDEX
+         * @param processor Hyper-V's index of the virtual processor (VP index): the vCPUs' order of creation, from 0,
+         *     unless the VMM set HV_X64_MSR_VP_INDEX
          * @param sint 0–15
          */
         public static Other hyperV(Gsi gsi, int processor, int sint) {
@@ -96,10 +98,10 @@ public sealed interface Route {
         }
 
         /**
-         * A route to an event channel of Xen, of the two-level interface. The VMM must set up Xen for the VM
-         * (KVM_XEN_HVM_CONFIG) before the route: the kernel answers EINVAL for a port that the guest's page does not have.
+         * A route to an event channel of Xen, of the two-level interface. Until the VM has a shared page of Xen, signals are
+         * lost. The kernel answers EINVAL for a port from 1024 on unless KVM_XEN_ATTR_TYPE_LONG_MODE is set.
          *
-         * @param port from 0 to 1023 in a 32-bit guest, to 4095 in a 64-bit one
+         * @param port 0–1023; 0–4095 of a 64-bit guest
          * @param vcpu the vCPU that the channel is bound to
          */
         public static Other xen(Gsi gsi, int port, VcpuId vcpu) {

@@ -276,8 +276,8 @@ public class Calls {
     /**
      * Makes one call in which the kernel uses the mapping, and keeps the memory mapped during the call.
      *
-     * @param start receives the first bytes of the mapping after the call, even if the mapping's owner was closed
-     *     during the call; unchanged if the call failed
+     * @param start receives the first bytes of the mapping after the call, also of one that failed, and even if the
+     *     mapping's owner was closed during the call
      * @return the call's result
      */
     public static int after(Mapping mapping, IntSupplier call, long[] start) {

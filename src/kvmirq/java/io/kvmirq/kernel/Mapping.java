@@ -463,10 +463,8 @@ public final class Mapping {
         enter();
         try {
             int result = call.getAsInt();
-            if (result >= 0) {
-                for (int i = 0; i < start.length; i++) {
-                    start[i] = parts.get(i * (long) Long.BYTES, Long.BYTES);
-                }
+            for (int i = 0; i < start.length; i++) {
+                start[i] = parts.get(i * (long) Long.BYTES, Long.BYTES);
             }
             return result;
         } finally {

@@ -6,6 +6,7 @@ import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.kernel.ClosedHandleException;
+import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -353,6 +354,11 @@ public final class RouteTable {
         return held.get(gsi) == 0 && !in.has(gsi);
     }
 
+    /** Whether this kernel has routes of that type, by its capability; true for a type that has none. */
+    public boolean supports(Route.Other route) {
+        return calls.hasType(Objects.requireNonNull(route, "route is null"));
+    }
+
     /** The routes of one GSI, as last committed. */
     public List<Route> of(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");
@@ -466,7 +472,10 @@ public final class RouteTable {
          */
         public Edit replace(Route.Other route) {
             requireOpen();
-            calls.requireType(Objects.requireNonNull(route, "route is null"));
+            if (!supports(route)) { // its errno would be that of many other mistakes
+                throw new UnsupportedOperationException(route + ": this kernel has no such routes, as it says by "
+                        + (route.type() == Uapi.KVM_IRQ_ROUTING_HV_SINT ? "KVM_CAP_HYPERV_SYNIC" : "KVM_CAP_XEN_HVM"));
+            }
             remove(route.gsi());
             requireRoom(1);
             copy.put(route);

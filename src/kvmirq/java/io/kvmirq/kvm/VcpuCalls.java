@@ -6,6 +6,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.uapi.Uapi;
@@ -109,7 +110,9 @@ final class VcpuCalls extends Calls {
     }
 
     void requestInterruptWindow(boolean on) {
-        put(page(), Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) (on ? 1 : 0));
+        if (!put(page(), Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) (on ? 1 : 0))) {
+            throw new ClosedHandleException(fd.toString());
+        }
     }
 
     void close() {

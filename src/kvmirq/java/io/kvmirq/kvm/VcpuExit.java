@@ -89,7 +89,7 @@ public final class VcpuExit {
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
         /** The guest read or wrote its TPR, after KVM_TPR_ACCESS_REPORTING. Words: address; whether it wrote. */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
-        /** The guest can take an interrupt now, after a request in {@code struct kvm_run}, without in-kernel LAPIC. */
+        /** The guest can take an interrupt now, after {@link X86Vcpu#requestInterruptWindow}. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),
         /** Any other: dispatch by {@link VcpuExit#number}. */
         OTHER(Uapi.KVM_EXIT_UNKNOWN);
@@ -115,7 +115,10 @@ public final class VcpuExit {
         this.page = page;
     }
 
-    /** Whether the guest could take an interrupt of {@link X86Vcpu#injectInterrupt} at this exit. */
+    /**
+     * Whether the guest can take an interrupt of {@link X86Vcpu#injectInterrupt} now. With a full irqchip, which refuses
+     * those, it is always true.
+     */
     public boolean isReadyForInterrupt() {
         int at = Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION;
         return (head[at / Long.BYTES] >>> at % Long.BYTES * Byte.SIZE & 0xff) != 0;

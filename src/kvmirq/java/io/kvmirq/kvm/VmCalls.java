@@ -163,19 +163,13 @@ final class VmCalls extends Calls {
         return enable;
     }
 
-    /** The errno of a type that this kernel does not have would be that of many other mistakes. */
-    void requireType(Route.Other route) {
-        boolean isMissing =
-                switch (route.type()) {
-                    case Uapi.KVM_IRQ_ROUTING_HV_SINT -> capability(Uapi.KVM_CAP_HYPERV_SYNIC) == 0;
-                    case Uapi.KVM_IRQ_ROUTING_XEN_EVTCHN ->
-                        (capability(Uapi.KVM_CAP_XEN_HVM) & Uapi.KVM_XEN_HVM_CONFIG_EVTCHN_2LEVEL) == 0;
-                    default -> false;
-                };
-        if (isMissing) {
-            throw new UnsupportedOperationException(route + ": this kernel has no such routes, as it says by "
-                    + (route.type() == Uapi.KVM_IRQ_ROUTING_HV_SINT ? "KVM_CAP_HYPERV_SYNIC" : "KVM_CAP_XEN_HVM"));
-        }
+    boolean hasType(Route.Other route) {
+        return switch (route.type()) {
+            case Uapi.KVM_IRQ_ROUTING_HV_SINT -> capability(Uapi.KVM_CAP_HYPERV_SYNIC) != 0;
+            case Uapi.KVM_IRQ_ROUTING_XEN_EVTCHN ->
+                (capability(Uapi.KVM_CAP_XEN_HVM) & Uapi.KVM_XEN_HVM_CONFIG_EVTCHN_2LEVEL) != 0;
+            default -> true;
+        };
     }
 
     private static String truncated(MsiMessage message) {

@@ -116,8 +116,11 @@ public final class X86Vcpu {
     }
 
     /**
-     * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the guest can take an
-     * interrupt of {@link #injectInterrupt}.
+     * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the running guest can take
+     * an interrupt of {@link #injectInterrupt}. It has no effect with a full irqchip. With a split one, a guest that halts
+     * already does not end its run: inject at once.
+     *
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link Vcpu#close}
      */
     public void requestInterruptWindow(boolean on) {
         run.requireItsThread();

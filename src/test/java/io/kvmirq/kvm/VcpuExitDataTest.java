@@ -60,20 +60,20 @@ class VcpuExitDataTest {
     }
 
     /** The kernel returns an errno beside this exit: EFAULT, or EHWPOISON for a page with a hardware error. */
-    @ParameterizedTest
-    @CsvSource({"14", "133"})
-    void memoryFaultIsAnExitDespiteItsErrno(int errno) {
+    @Test
+    void memoryFaultIsAnExitDespiteItsErrno() {
         FakeKernel fake = new FakeKernel(Profile.V6_18);
         fake.vcpu(0).exits(FakeExit.unknown(Uapi.KVM_EXIT_MEMORY_FAULT, 0, 0x1000, 0x2000));
         Faults faults = new Faults();
-        faults.fail("KVM_RUN", 2, new Errno(errno)); // the page keeps the first run's exit
+        faults.fail("KVM_RUN", 2, Errno.EHWPOISON);
         try (Kernel kernel = Kernel.over(faults.over(fake.backend()));
                 Vm vm = Vm.create(kernel);
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-            vcpu.run();
-            VcpuExit exit = vcpu.run();
-            assertThat(exit.reason()).isEqualTo(Reason.MEMORY_FAULT);
-            assertThat(exit.word(1)).isEqualTo(0x1000);
+            for (int i = 0; i < 2; i++) {
+                VcpuExit exit = vcpu.run();
+                assertThat(exit.reason()).isEqualTo(Reason.MEMORY_FAULT);
+                assertThat(exit.word(1)).isEqualTo(0x1000);
+            }
         }
     }
 

@@ -84,6 +84,22 @@ class VmmInterruptsTest {
                 .isFalse();
     }
 
+    /** A kick ends the run before the guest, whose interrupt waits: a second one would replace it. */
+    @ParameterizedTest
+    @EnumSource
+    void guestIsNotReadyWhileAnInterruptWaits(Kernels kernels) {
+        open(kernels);
+        start(VECTOR.number());
+        vcpu.x86().requestInterruptWindow(true);
+        assertThat(vcpu.run().isReadyForInterrupt()).isTrue();
+        vcpu.x86().injectInterrupt(VECTOR);
+        vcpu.kick();
+        VcpuExit exit = vcpu.run();
+        assertThat(exit.reason()).isEqualTo(Reason.INTR);
+        assertThat(exit.isReadyForInterrupt()).isFalse();
+        runToPort(VECTOR.number());
+    }
+
     @ParameterizedTest
     @EnumSource
     void controllerInTheKernelRefusesTheVmmsInterrupt(Kernels kernels) {

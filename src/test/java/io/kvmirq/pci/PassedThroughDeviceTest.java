@@ -65,11 +65,11 @@ class PassedThroughDeviceTest {
         assertThat(world.config(5, 0, 4) & ONES).isEqualTo(ONES);
         assertThat(world.bus.read(true, 0xcf8, 4)).isEqualTo(1L << 31 | 5 << 11);
         world.bus.write(true, 0xcf8, 4, SLOT << 11); // not enabled
-        assertThat(world.bus.read(true, 0xcfc, 4)).isEqualTo(-1);
+        assertThat(world.bus.read(true, 0xcfc, 4)).isEqualTo(0xffff_ffffL);
         world.bus.write(true, 0xcf8, 4, 1L << 31 | SLOT << 11 | 1 << 8); // another function
-        assertThat(world.bus.read(true, 0xcfc, 4)).isEqualTo(-1);
+        assertThat(world.bus.read(true, 0xcfc, 4)).isEqualTo(0xffff_ffffL);
         world.bus.write(true, 0xcf8, 4, 1L << 31 | 1 << 16 | SLOT << 11); // another bus
-        assertThat(world.bus.read(true, 0xcfc, 4)).isEqualTo(-1);
+        assertThat(world.bus.read(true, 0xcfc, 4)).isEqualTo(0xffff_ffffL);
         for (int[] other : new int[][] {{0xcf8, 1}, {0xcfb, 1}, {0xcf9, 1}, {0xcf8, 2}, {0x3f8, 1}, {0xd00, 4}}) {
             assertThat(world.bus.isOurs(true, other[0], other[1])).isFalse();
         }
@@ -458,7 +458,7 @@ class PassedThroughDeviceTest {
     void guestOfADeviceThatIsGoneReadsOnes() {
         world.command(MEMORY_AND_MASTER);
         world.device.close();
-        assertThat(world.bus.read(false, REGISTERS + 0x200, 4)).isEqualTo(-1);
+        assertThat(world.bus.read(false, REGISTERS + 0x200, 4)).isEqualTo(0xffff_ffffL);
         world.bus.write(false, REGISTERS + 0x200, 4, 1);
         assertThat(world.config(0, 4)).isEqualTo(ONES);
         world.command(0);
@@ -468,7 +468,7 @@ class PassedThroughDeviceTest {
         assertThat(world.notices).isNotEmpty().allMatch(one -> one.startsWith("0000:3b:00.0 in slot 3: "));
         world.passed.close();
         assertThat(world.config(0, 4)).isEqualTo(ONES);
-        assertThat(world.bus.read(false, REGISTERS + 0x200, 4)).isEqualTo(-1);
+        assertThat(world.bus.read(false, REGISTERS + 0x200, 4)).isEqualTo(0xffff_ffffL);
     }
 
     @Test
@@ -530,7 +530,7 @@ class PassedThroughDeviceTest {
             other.bus.write(true, 0x1004, 2, 0x1234);
             assertThat(other.hardware.register(1, 4)).isEqualTo(0x1234);
             assertThat(other.bus.read(true, 0x1005, 1)).isEqualTo(0x12);
-            assertThat(other.bus.read(true, 0x101e, 4)).isEqualTo(-1); // across its end
+            assertThat(other.bus.read(true, 0x101e, 4)).isEqualTo(0xffff_ffffL); // across its end
             assertThat(other.store(0xe008, 5)).isFalse();
             assertThat(other.hardware.register(4, 8)).isEqualTo(5);
             other.setConfig(BAR_0 + 20, 4, 1); // above 4 GiB is no hole
@@ -795,7 +795,7 @@ class PassedThroughDeviceTest {
     void barStaysHiddenWhenTheDeviceDoesNotHearOfMemorySpace() {
         world.faults.fail("pwrite", 1, Errno.EIO);
         world.command(PassedWorld.MEMORY_AND_MASTER);
-        assertThat(world.bus.read(false, PassedWorld.REGISTERS, 4)).isEqualTo(-1);
+        assertThat(world.bus.read(false, PassedWorld.REGISTERS, 4)).isEqualTo(0xffff_ffffL);
         assertThat(world.notices).hasSize(1);
         world.command(PassedWorld.MEMORY_AND_MASTER);
         assertThat(world.bus.read(false, PassedWorld.REGISTERS + 4, 4))

@@ -433,8 +433,11 @@ public final class EmulatedFunction extends PciFunction {
 
     @Override
     void wasReset() {
-        registers.reset();
-        forgetMessages();
+        try {
+            registers.reset();
+        } finally {
+            forgetMessages();
+        }
     }
 
     @Override

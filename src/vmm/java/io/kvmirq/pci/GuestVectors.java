@@ -45,7 +45,8 @@ final class GuestVectors {
     }
 
     boolean isPending(int vector) {
-        return kept.get(vector) || source.isPending(vector);
+        boolean isOfOther = forwarded.isEmpty() && source.isBusy();
+        return kept.get(vector) || !isOfOther && source.isPending(vector);
     }
 
     /**

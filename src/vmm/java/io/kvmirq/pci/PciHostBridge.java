@@ -280,10 +280,21 @@ public final class PciHostBridge {
      * that plays the guest.
      *
      * @param at the port, or the guest-physical address
-     * @param size 1, 2, 4 or 8 bytes; a port has no 8
-     * @return all ones where nothing is
+     * @param size 1 to 8 bytes
+     * @return the bytes, zero-extended; all ones where nothing is
      */
     public long read(boolean ports, long at, int size) {
+        requireSize(size);
+        return readAny(ports, at, size) & -1L >>> Long.SIZE - size * Byte.SIZE;
+    }
+
+    private static void requireSize(int size) {
+        if (size < 1 || size > Long.BYTES) { // KVM splits an access at the end of a page
+            throw new IllegalArgumentException("an access of " + size + " bytes: expected 1 to 8");
+        }
+    }
+
+    private long readAny(boolean ports, long at, int size) {
         if (isAddress(ports, at, size)) {
             synchronized (this) {
                 return address & LAST;
@@ -302,6 +313,7 @@ public final class PciHostBridge {
 
     /** The guest's write, as {@link #read}. */
     public void write(boolean ports, long at, int size, long value) {
+        requireSize(size);
         if (isAddress(ports, at, size)) {
             synchronized (this) {
                 address = (int) value & READABLE;

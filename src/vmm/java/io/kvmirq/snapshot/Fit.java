@@ -47,6 +47,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                                 .flatMap(one -> misfitOfDevice(one.getKey(), one.getValue(), parts).stream())
                                 .findFirst(),
                         () -> misfitOfVectors(parts),
+                        () -> misfitOfRoutes(parts),
                         () -> misfitOfGsis(parts),
                         () -> machine instanceof VmData vm
                                 ? misfitOfVcpus(vm, parts)
@@ -115,6 +116,14 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                 .findFirst()
                 .map(name -> "its eventfd " + Foreign.quoted(name)
                         + " raises no message by an edge-triggered irqfd, and here it is of a vector");
+    }
+
+    private Optional<String> misfitOfRoutes(VmParts parts) {
+        return machine.routes().stream()
+                .filter(route -> route instanceof Route.Other other
+                        && !parts.vm().routes().supports(other))
+                .findFirst()
+                .map(route -> "its route " + route + " is of a type that this kernel does not have");
     }
 
     /** The vectors of this VM move away from their GSIs. */

@@ -117,7 +117,7 @@ final class ArmVcpuFile extends VcpuFile {
                     host.time().awaitChange();
                 } else if (with.plays(exit)) {
                     stopAll(exit);
-                    return 0;
+                    return page.result();
                 }
             }
         } finally {

@@ -288,7 +288,8 @@ final class FakeCpu {
     /** KVM_RUN, with the kernel's lock held, to its exit. A NotModelledException says where the guest is. */
     int run() {
         try {
-            return runToExit();
+            int result = runToExit();
+            return result == 0 ? page.result() : result;
         } catch (NotModelledException e) {
             throw code == instructions ? e.at("RIP 0x" + Long.toHexString(registers.ip()) + " of vcpu " + id) : e;
         }
