@@ -45,6 +45,7 @@ class CopyRecipeTest {
                 .put("proc/self/limits", "Max open files   65536   65536   files\n")
                 .put("proc/100/limits", "Max open files   256   65536   files\n")
                 .put("proc/1/comm", "init\n")
+                .put("proc/1/stat", "1 (init) S 0 1 1 0 -1 0" + " 0".repeat(44) + "\n")
                 .link("proc/1/fd/0", "/dev/null")
                 .put("sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0/vendor", "0x8086\n")
                 .link("sys/bus/pci/devices/0000:01:00.0", "../../../devices/pci0000:00/0000:00:1c.0/0000:01:00.0");
