@@ -32,6 +32,7 @@ import java.util.function.BiFunction;
 import java.util.function.Predicate;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -39,6 +40,7 @@ import org.junit.jupiter.api.Test;
  * on a host with each planted fault and on each host without one. No command finds in order without it what it accuses
  * with it.
  */
+@Tag("long")
 class AbsenceTest {
     /** The links that show the bridges of a device. Another link has another target, or none, on another host. */
     private static final Pattern BRIDGES = Pattern.compile("sys/bus/pci/devices/[^/]*");
