@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -64,11 +65,11 @@ public final class SummaryListener implements TestExecutionListener {
 
     @Override
     public void executionSkipped(TestIdentifier test, String reason) {
-        if (test.isTest()) {
+        Set<TestIdentifier> children = plan == null ? Set.of() : plan.getChildren(test);
+        if (test.isTest() || children.isEmpty()) { // a parameterised test has no children yet
             row(test, "skipped", reason);
-        } else if (plan != null) {
-            plan.getChildren(test).forEach(child -> executionSkipped(child, reason));
         }
+        children.forEach(child -> executionSkipped(child, reason));
     }
 
     @Override
