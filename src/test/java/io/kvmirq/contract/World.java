@@ -17,6 +17,7 @@ import io.kvmirq.testing.RulesSeen;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.lang.ref.Reference;
+import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -26,10 +27,14 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Assumptions;
 
 /** A kernel through one binding, and every descriptor a test has made, to be closed after it. For one thread. */
 public final class World {
     static final long PAGE = 4096;
+    /** The first Java with the binding ffm. Older ones are not asked; scripts/build says so if there is no newer one. */
+    private static final int FFM = 22;
+
     /** In-service register of a LAPIC. */
     private static final int ISR = 0x100;
 
@@ -126,17 +131,28 @@ public final class World {
     private static Stream<World> kernels(Optional<String> flaw, List<String> profiles) {
         String named = System.getProperty("kvmirq.test.backends", "");
         Stream<World> real = Backends.ofThisMachine().probeAll().stream()
-                .filter(probe -> named.isEmpty() ? probe.backend().isPresent() : isNamed(named, probe.name()))
+                .filter(probe -> named.isEmpty()
+                        ? !probe.name().equals("ffm") || Runtime.version().feature() >= FFM
+                        : isNamed(named, probe.name()))
                 .map(probe -> new World(
                         probe.name(),
                         Machine.kernelRelease(),
-                        probe.backend().orElseThrow(() -> new AssertionError(probe.name() + ": " + probe.reason())),
+                        probe.backend().orElseGet(() -> unusable(probe.name() + ": " + probe.reason(), named)),
                         flaw));
         Stream<World> fakes = profiles.stream()
                 .map(World::fake)
                 .filter(fake -> named.isEmpty() || isNamed(named, FAKE) || isNamed(named, fake.name));
         List<World> all = Stream.concat(real, fakes).toList();
         return all.isEmpty() && Machine.isOfLab() ? Stream.of(unasked(named)) : all.stream();
+    }
+
+    /** A binding that does not load: each call skips the test. One that was asked for fails. */
+    private static KernelBackend unusable(String reason, String named) {
+        assertThat(named).as(reason).isEmpty();
+        return (KernelBackend) Proxy.newProxyInstance(
+                KernelBackend.class.getClassLoader(),
+                new Class<?>[] {KernelBackend.class},
+                (proxy, method, arguments) -> Assumptions.abort(reason));
     }
 
     /** Each test of a suite that asks none of the fakes of a flavour of the lab is skipped beside its machine. */
