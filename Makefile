@@ -82,7 +82,7 @@ target/kvmirq-cli.jar:
 	$(MAKE) build
 
 publish-local: ## install the five artifacts, sources, Javadoc and SBOM as io.kvmirq:kvmirq*; RELEASE=1 demands x86-64 and arm64
-	@scripts/bootstrap $(if $(RELEASE),--release)
+	@scripts/bootstrap $(if $(RELEASE),--release && scripts/bootstrap --newest)
 	@scripts/compile --main
 	@flock target/build/lock scripts/maven target/publish.log -Dmaven.test.skip -Ppublish install
 	@scripts/native --missing | sed 's/^/warning: the jar has no library for /' >&2
