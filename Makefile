@@ -85,6 +85,7 @@ publish-local: ## install the five artifacts, sources, Javadoc and SBOM as io.kv
 	@scripts/bootstrap $(if $(RELEASE),--release && scripts/bootstrap --newest)
 	@scripts/compile --main
 	@flock target/build/lock scripts/maven target/publish.log -Dmaven.test.skip -Ppublish install
+	@sed -nE 's/.*Installing (.*\.jar) to (.*)/cmp "\1" "\2"/p' target/publish.log | bash -e
 	@scripts/native --missing | sed 's/^/warning: the jar has no library for /' >&2
 	@grep -oE 'Installing .* to .*/kvmirq-[^/]*\.(jar|pom|json)$$' target/publish.log
 

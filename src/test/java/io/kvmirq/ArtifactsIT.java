@@ -89,18 +89,6 @@ class ArtifactsIT {
     }
 
     @Test
-    void installedJarsHaveTheBytesThatAreTested() throws IOException {
-        Path log = Machine.root().resolve("target/publish.log");
-        assumeTrue(Files.exists(log), "make publish-local did not run");
-        List<MatchResult> installed = Pattern.compile("Installing (.*/target/maven/.*\\.jar) to (.*)")
-                .matcher(Files.readString(log))
-                .results()
-                .toList();
-        assertThat(installed).hasSize(3 * Artifacts.values().length).allSatisfy(jar -> assertThat(Path.of(jar.group(2)))
-                .hasSameBinaryContentAs(Path.of(jar.group(1))));
-    }
-
-    @Test
     void jarOfTheCommandHasAllButTheKitOfTests() throws IOException {
         List<String> command = entries(Machine.jar());
         for (Artifacts artifact : Artifacts.values()) {
