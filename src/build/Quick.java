@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
+import static java.util.Collections.disjoint;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -31,13 +32,14 @@ import org.objectweb.asm.Opcodes;
  * {@code Quick BELOW OPTION... -- SOURCE...}. {@code BELOW/classes} has a directory for each module, {@code
  * BELOW/test-classes} the tests, and {@code BELOW/round} is empty. {@code make try} and the static analysis run it. A failure
  * leaves the copy as it was. A class depends on each type that its constant pool names. Javac inlines constants and leaves
- * no name there. Exit codes: 1 if javac fails; 10 if Maven must compile, because a constant, a supertype or a nested type is
- * gone or another, a class for Java 22 depends on a change, or many sources do. Nothing checks here which module reads which.
+ * no name there. Exit codes: 1 if javac fails; 10 if Maven must compile: a constant, a supertype or a nested type is gone or
+ * another, a new constant may hide one, or a class for Java 22 or many depend on a change. No check which module reads which.
  */
 final class Quick {
     private static final int FAILED = 1;
     private static final int MAVEN = 10;
     private static final int MANY = 500; // Maven compiles as fast from so many sources on
+    private static final String HIDING = "hiding "; // begins a constant of a class that inherits some
     private static final Pattern OUR_TYPE = Pattern.compile("io/kvmirq/[\\w/]+");
     /** A class in the body of a method: other sources cannot name it. */
     private static final Pattern LOCAL = Pattern.compile(".*\\$\\d.*");
@@ -80,6 +82,7 @@ final class Quick {
             Declaration before = Declaration.of(source.getValue(), source.getKey());
             Declaration after = Declaration.of(round, source.getKey());
             if (!after.fixed.containsAll(before.fixed)
+                    || after.fixed.stream().anyMatch(part -> part.startsWith(HIDING) && !before.fixed.contains(part))
                     || !after.classes.keySet().containsAll(before.classes.keySet())) {
                 return MAVEN;
             }
@@ -151,6 +154,7 @@ final class Quick {
 
     private static final class Visible extends ClassVisitor {
         private final String name;
+        private String hiding = "";
         /** Parts that matter to sources whose classes do not name the type: constants, and supertypes of a type argument. */
         private final Set<String> fixed;
 
@@ -162,7 +166,8 @@ final class Quick {
 
         @Override
         public void visit(int version, int access, String type, String generic, String parent, String[] interfaces) {
-            fixed.add(type + " " + generic + " " + parent + " " + List.of(interfaces));
+            hiding = interfaces.length == 0 && "java/lang/Object".equals(parent) ? "" : HIDING;
+            fixed.add(access + " " + type + " " + generic + " " + parent + " " + List.of(interfaces));
             super.visit(version, access, type, generic, parent, interfaces);
         }
 
@@ -181,7 +186,7 @@ final class Quick {
         @Override
         public FieldVisitor visitField(int access, String field, String type, String generic, Object value) {
             if (value != null && !hidden(access)) {
-                fixed.add(name + " " + field + " " + type + " " + value);
+                fixed.add(hiding + access + " " + name + " " + field + " " + type + " " + value);
             }
             return hidden(access) ? null : super.visitField(access, field, type, generic, value);
         }
@@ -217,11 +222,7 @@ final class Quick {
         Set<String> changed = new HashSet<>(types);
         for (int before = 0; before < changed.size(); ) {
             before = changed.size();
-            parents.forEach((type, above) -> {
-                if (above.stream().anyMatch(changed::contains)) {
-                    changed.add(type);
-                }
-            });
+            parents.forEach((type, above) -> changed.addAll(disjoint(above, changed) ? Set.of() : Set.of(type)));
         }
         named.get("module-info").clear();
         found.keySet().removeIf(type -> named.get(type).stream().noneMatch(changed::contains));

@@ -117,6 +117,11 @@ class QuickTest {
     void constantAndLostTypeAreLeftToMaven() throws Exception {
         assertThat(compile(write("kvmirq", "Base", BASE.replace("N = 1", "N = 2"))))
                 .isEqualTo(MAVEN);
+        assertThat(compile(write("kvmirq", "Sub", "public class Sub extends Base { public static final int N = 2; }")))
+                .as("Use may have inlined Base.N for Sub.N")
+                .isEqualTo(MAVEN);
+        assertThat(compile(write("kvmirq", "Base", BASE.replace("public class", "class"))))
+                .isEqualTo(MAVEN);
         write("kvmirq", "Base", BASE);
         String more = write("vmm", "More", "public class More extends Sub { class In {} }");
         assertThat(compile(more)).as("a new type").isZero();
