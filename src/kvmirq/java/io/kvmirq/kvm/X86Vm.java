@@ -126,8 +126,9 @@ public final class X86Vm {
     }
 
     /**
-     * Starts an application processor as firmware does, by INIT and SIPI. Its next run begins in real mode. A guest does the
-     * same by its ICR, without the VMM. Source: Intel SDM vol. 3, 9.4.4.1.
+     * Starts an application processor as firmware does, by INIT and SIPI. Its next run begins in real mode, with the LAPIC
+     * disabled by software: it takes no interrupt until its guest enables it. A guest does the same by its ICR, without the
+     * VMM. Source: Intel SDM vol. 3, 9.4.4.1.
      *
      * @param page the start address divided by 4096, 0 to 255
      * @throws IllegalStateException if the vCPU did not take INIT. KVM finds the newest vCPU by its id only after a LAPIC

@@ -22,6 +22,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.Warnings;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
@@ -249,6 +250,45 @@ class EmulatedFunctionTest {
         assertThat(requested(0)).containsExactly(false, false);
     }
 
+    @Test
+    void vectorsAreOfOneFunctionAndOfItsVm() {
+        open(Kernels.FAKE);
+        EmulatedFunction.Builder second = EmulatedFunction.builder(bus, 3, vm, new OneRegister())
+                .ids(1, 2)
+                .msi(vectors);
+        assertThatThrownBy(second::build)
+                .hasMessage(
+                        "4 vectors of " + vm + " are those of 1af4:1041 in slot 2 already: give each function its own,"
+                                + " or close that one");
+        function.close();
+        parts.add(second.build());
+        Vm other = parts.add(Vm.create(kernel));
+        other.x86().createIrqchip();
+        EmulatedFunction.Builder ofOther = EmulatedFunction.builder(bus, 4, other, new OneRegister())
+                .ids(1, 2)
+                .msi(parts.add(EmulatedVectors.create(vm, 1)));
+        assertThatThrownBy(ofOther::build)
+                .hasMessage(
+                        "1 vectors of " + vm + " cannot be those of a function of " + other + ": make them of its VM");
+    }
+
+    @Test
+    void receiverThatThrowsDoesNotReachTheGuest() {
+        open(Kernels.FAKE);
+        function.close();
+        function = parts.add(EmulatedFunction.builder(bus, SLOT, vm, new OneRegister())
+                .ids(0x1af4, 0x1041)
+                .bar(0, 0x1000)
+                .warned(sentence -> {
+                    throw new IllegalStateException("the owner fails, too");
+                })
+                .build());
+        config(4, 2, 2);
+        List<String> logged = Warnings.of(
+                () -> assertThat(bus.read(false, (bar(0) & 0xffffffffL) + 8, 4)).isEqualTo(0xffff_ffffL));
+        assertThat(logged).singleElement().asString().endsWith("register 8 is broken (its receiver threw)");
+    }
+
     /** As some drivers do: MSI is tried first. */
     @ParameterizedTest
     @EnumSource
@@ -256,6 +296,7 @@ class EmulatedFunctionTest {
         open(kernels);
         function.close();
         function = parts.add(EmulatedFunction.builder(bus, SLOT, vm, new OneRegister())
+                .ids(0x1af4, 0x1041)
                 .bar(0, 0x4000)
                 .msix(vectors, 0, TABLE, PENDING)
                 .msi(vectors)
@@ -502,6 +543,8 @@ class EmulatedFunctionTest {
                 "overlap | a doorbell at 0xc of BAR 0 is in MSI-X's 0x40 bytes at 0x0: move one of them",
                 "ids | device id 0x10000: expected 16 bits, 0 to 0xffff",
                 "vector | Index 4 out of bounds for length 4",
+                "empty | a function without ids is an empty slot: call ids(vendor, device)",
+                "bells | two doorbells at 0x8 of BAR 0 take the same write: give each its own place, length or value",
                 "none | 0 vectors: expected 1 to 2048"
             })
     void wrongSetUpIsOneSentence(String mistake, String sentence) {
@@ -513,6 +556,14 @@ class EmulatedFunctionTest {
                     switch (mistake) {
                         case "slot" ->
                             EmulatedFunction.builder(bus, SLOT, vm, new OneRegister())
+                                    .ids(1, 2)
+                                    .build();
+                        case "empty" ->
+                            EmulatedFunction.builder(bus, 4, vm, new OneRegister())
+                                    .build();
+                        case "bells" ->
+                            builder.doorbell(0, 8, 4, bell)
+                                    .doorbell(0, 8, 4, 7, bell)
                                     .build();
                         case "bar" -> builder.bar(6, 4096);
                         case "size" -> builder.bar(1, 100);

@@ -308,6 +308,26 @@ class VcpuThreadsTest {
 
     @ParameterizedTest
     @EnumSource
+    void vcpuCannotJoinItself(Kernels kernels) throws InterruptedException {
+        open(kernels, 1, READS);
+        List<VcpuThreads> made = new ArrayList<>();
+        VcpuThreads threads = parts.add(VcpuThreads.startPaused(vcpus, owner((vcpu, exit) -> {
+            try {
+                made.get(0).join();
+            } catch (InterruptedException e) {
+                throw new IllegalStateException(e);
+            }
+            return true;
+        })));
+        made.add(threads);
+        threads.resume();
+        threads.join();
+        assertThat(failures)
+                .containsExactly("vcpu 0: CPU 0/KVM cannot join itself: call join from a thread that runs no vCPU");
+    }
+
+    @ParameterizedTest
+    @EnumSource
     void vcpuGetsOneThread(Kernels kernels) {
         open(kernels, 1, HALTS);
         List<Vcpu> twice = List.of(vcpus.get(0), vcpus.get(0));

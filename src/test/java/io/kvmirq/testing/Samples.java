@@ -252,6 +252,7 @@ public final class Samples implements AutoCloseable {
                 EmulatedFunction.class,
                 () -> open.add(EmulatedFunction.builder(
                                 get(PciHostBridge.class), 2, get(Vm.class), get(EmulatedFunction.Registers.class))
+                        .ids(0x1af4, 0x1041)
                         .build()));
         put(VcpuThreads.Owner.class, () -> new VcpuThreads.Owner() {
             @Override

@@ -11,6 +11,8 @@ import java.util.function.Consumer;
  * Warnings of a function for its VMM, each kind once until the next reset. Thread-safe.
  */
 final class DeviceWarnings {
+    private static final System.Logger LOGGER = System.getLogger("io.kvmirq");
+
     private final String device;
     private final Consumer<String> receiver;
     private final Set<String> kinds = ConcurrentHashMap.newKeySet();
@@ -49,7 +51,11 @@ final class DeviceWarnings {
     /** Passes the warnings to the receiver. The lock of the device is not held. */
     void tell() {
         for (String sentence = sentences.poll(); sentence != null; sentence = sentences.poll()) {
-            receiver.accept(sentence);
+            try {
+                receiver.accept(sentence);
+            } catch (RuntimeException e) { // not the guest's
+                LOGGER.log(System.Logger.Level.WARNING, sentence + " (its receiver threw)", e);
+            }
         }
     }
 

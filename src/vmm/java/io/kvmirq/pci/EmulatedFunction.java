@@ -10,12 +10,14 @@ import io.kvmirq.vfio.Region;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
@@ -47,6 +49,7 @@ public final class EmulatedFunction extends PciFunction {
     private static final int SUBSYSTEM = 0x2c;
     private static final int MSI_CONTROL = 1 << 8 | 1 << 7; // masks, 64-bit address
     private static final long HALF = 1L << 31;
+    private static final System.Logger LOGGER = System.getLogger("io.kvmirq");
 
     private final Registers registers;
 
@@ -84,6 +87,13 @@ public final class EmulatedFunction extends PciFunction {
             return offset == at && (length == 0 || length == size) && (data.isEmpty() || data.getAsLong() == value);
         }
 
+        /** Source: {@code ioeventfd_check_collision()} in virt/kvm/eventfd.c. */
+        boolean collides(Doorbell other) {
+            boolean anyLength = length == 0 || other.length == 0;
+            boolean anyData = data.isEmpty() || other.data.isEmpty();
+            return at == other.at && (anyLength || length == other.length && (anyData || data.equals(other.data)));
+        }
+
         IoAddress address(boolean ports, long bar) {
             return ports
                     ? new IoAddress.Port((int) (bar + at), length, data)
@@ -103,7 +113,8 @@ public final class EmulatedFunction extends PciFunction {
         private int free = FIRST_CAPABILITY;
         private @Nullable EmulatedVectors msix;
         private Optional<IntFunction<GuestMsi>> msi = Optional.empty();
-        private Consumer<String> warned = sentence -> {};
+        private final Set<EmulatedVectors> vectors = new HashSet<>();
+        private Consumer<String> warned = sentence -> LOGGER.log(System.Logger.Level.WARNING, sentence);
 
         private Builder(PciHostBridge bridge, int slot, Vm vm, Registers registers) {
             this.bridge = bridge;
@@ -226,6 +237,7 @@ public final class EmulatedFunction extends PciFunction {
             place.trapped.add(new Region.Area(table, entries));
             place.trapped.add(new Region.Area(pending, bits));
             msix = vectors;
+            this.vectors.add(vectors);
             return this;
         }
 
@@ -242,6 +254,7 @@ public final class EmulatedFunction extends PciFunction {
             int at = capability(GuestConfig.MSI, 24);
             image.putShort(at + 2, (short) (MSI_CONTROL | Integer.numberOfTrailingZeros(count) << 1));
             msi = Optional.of(control -> new GuestMsi(vectors, requester(), control));
+            this.vectors.add(vectors);
             return this;
         }
 
@@ -282,7 +295,7 @@ public final class EmulatedFunction extends PciFunction {
             return this;
         }
 
-        /** Receives the warnings, a sentence each, without a lock. */
+        /** Receives the warnings, a sentence each, without a lock. Without it they go to the logger {@code io.kvmirq}. */
         public Builder warned(Consumer<String> receiver) {
             warned = Objects.requireNonNull(receiver, "receiver is null");
             return this;
@@ -295,10 +308,14 @@ public final class EmulatedFunction extends PciFunction {
         /**
          * Puts the function on the bus.
          *
-         * @throws IllegalArgumentException if the slot is taken, the bus has no room for a BAR, or a doorbell is in the
-         *     table or the pending bits of MSI-X
+         * @throws IllegalArgumentException without {@link #ids}; if the slot is taken, the bus has no room for a BAR, a
+         *     doorbell is in the table or the pending bits of MSI-X, two doorbells take the same write, or the vectors are
+         *     those of another VM or function
          */
         public EmulatedFunction build() {
+            if (image.getInt(0) == 0) {
+                throw new IllegalArgumentException("a function without ids is an empty slot: call ids(vendor, device)");
+            }
             bars.values().forEach(BarRegisters::requireApart);
             return new EmulatedFunction(this);
         }
@@ -330,7 +347,12 @@ public final class EmulatedFunction extends PciFunction {
 
         /** An ioeventfd takes the guest's write before MSI-X sees it. */
         void requireApart() {
-            for (Doorbell bell : doorbells) {
+            for (int i = 0; i < doorbells.size(); i++) {
+                Doorbell bell = doorbells.get(i);
+                if (doorbells.subList(0, i).stream().anyMatch(bell::collides)) {
+                    throw new IllegalArgumentException("two doorbells at 0x" + Long.toHexString(bell.at) + " of BAR "
+                            + index + " take the same write: give each its own place, length or value");
+                }
                 for (Region.Area area : trapped) {
                     if (bell.at < area.at() + area.length() && area.at() < bell.at + Math.max(1, bell.length)) {
                         throw new IllegalArgumentException(
@@ -403,6 +425,10 @@ public final class EmulatedFunction extends PciFunction {
         try (Undo undo = new Undo()) {
             undo.add(() -> told.bridge.detach(this));
             told.bridge.requireFree(told.slot);
+            for (EmulatedVectors vectors : told.vectors) {
+                vectors.begin(told.vm, this);
+                undo.add(() -> vectors.end(this));
+            }
             told.bars.forEach((index, part) -> addBar(undo.add(new Bar(told.vm, index, part, part.isPorts() ? 1 : 0))));
             GuestMsix msix = told.msix == null ? null : new GuestMsix(told.msix, told.requester());
             GuestConfig config = new GuestConfig(ConfigSource.of(told.image.array()), bars, -1, msix != null, told.msi);

@@ -14,6 +14,7 @@ import java.util.BitSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
@@ -30,6 +31,7 @@ public final class EmulatedVectors implements AutoCloseable {
     private final Vm vm;
     private final List<EventFd> events;
     private final boolean ownsEvents;
+    private final AtomicReference<@Nullable Object> user = new AtomicReference<>();
     private final Connected source = new Connected();
     private final @Nullable MaskableVector[] vectors;
 
@@ -83,6 +85,22 @@ public final class EmulatedVectors implements AutoCloseable {
      */
     public void signal(int vector) {
         event(vector).signal();
+    }
+
+    /** Of one function at a time: two would take each other's interrupts. */
+    void begin(Vm ofFunction, Object function) {
+        if (ofFunction != vm) {
+            throw new IllegalArgumentException(
+                    this + " cannot be those of a function of " + ofFunction + ": make them of its VM");
+        }
+        if (!user.compareAndSet(null, function)) {
+            throw new IllegalArgumentException(
+                    this + " are those of " + user.get() + " already: give each function its own, or close that one");
+        }
+    }
+
+    void end(Object function) {
+        user.compareAndSet(function, null);
     }
 
     VectorSource source() {
@@ -188,9 +206,14 @@ public final class EmulatedVectors implements AutoCloseable {
                     && events.get(vector).awaitNanos(0);
         }
 
+        /** The other kind ends its vectors, and then forgets them. */
         @Override
         public void forget() {
-            events.stream().filter(event -> !event.fd().isClosed()).forEach(EventFd::drain);
+            for (int i = 0; i < count(); i++) {
+                if (vectors[i] == null && !events.get(i).fd().isClosed()) {
+                    events.get(i).drain();
+                }
+            }
         }
 
         @Override

@@ -230,15 +230,19 @@ public final class VcpuThreads implements AutoCloseable {
                 + " ms: call pause again";
     }
 
+    private void requireOutside(String call) {
+        for (Runner runner : runners) {
+            if (runner.thread == Thread.currentThread()) {
+                throw new IllegalStateException(runner.thread.getName() + " cannot " + call + " itself: call " + call
+                        + " from a thread that runs no vCPU");
+            }
+        }
+    }
+
     private void begin() {
+        requireOutside("pause");
         lock.lock();
         try {
-            for (Runner runner : runners) {
-                if (runner.thread == Thread.currentThread()) {
-                    throw new IllegalStateException(runner.thread.getName()
-                            + " cannot pause itself: call pause from a thread that runs no vCPU");
-                }
-            }
             requireRunning();
             paused = true;
         } finally {
@@ -289,8 +293,13 @@ public final class VcpuThreads implements AutoCloseable {
         }
     }
 
-    /** Waits until all threads have ended. {@link #failure} says whether one failed. */
+    /**
+     * Waits until all threads have ended. {@link #failure} says whether one failed.
+     *
+     * @throws IllegalStateException in a vCPU's thread
+     */
     public void join() throws InterruptedException {
+        requireOutside("join");
         for (Runner runner : runners) {
             runner.thread.join();
         }
@@ -300,8 +309,10 @@ public final class VcpuThreads implements AutoCloseable {
      * Waits until all threads have ended.
      *
      * @return false if the time is over before
+     * @throws IllegalStateException in a vCPU's thread
      */
     public boolean join(Duration limit) throws InterruptedException {
+        requireOutside("join");
         long end = System.nanoTime()
                 + Objects.requireNonNull(limit, "limit is null").toNanos();
         for (Runner runner : runners) {
