@@ -119,6 +119,7 @@ class VfioSharedBusContract extends VfioSuite {
 
     @BeforeEach
     void setUp() {
+        world.assumeX86();
         VfioDevice device = openDevice();
         vectors = parts.add(EmulatedVectors.create(guest.vm(), 4));
         emulated = new Slot(guest.bus(), 2);
