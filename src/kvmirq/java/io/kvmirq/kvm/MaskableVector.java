@@ -187,15 +187,7 @@ public final class MaskableVector implements AutoCloseable {
      * @throws ClosedHandleException after {@link #close}
      */
     public void reroute(MsiMessage to) {
-        Objects.requireNonNull(to, "to is null: give the message to send");
-        lock.lock();
-        try {
-            requireOpen();
-            vm.routes().replace(irqfd.gsi(), to);
-            message = to;
-        } finally {
-            lock.unlock();
-        }
+        rerouteAll(List.of(this), List.of(Objects.requireNonNull(to, "to is null: give the message to send")));
     }
 
     /**
@@ -224,7 +216,9 @@ public final class MaskableVector implements AutoCloseable {
             for (MaskableVector one : ordered) {
                 one.lock.lock();
                 locked++;
-                one.requireOpen();
+                if (one.closed) {
+                    throw new ClosedHandleException(one.toString());
+                }
             }
             vm.routes().edit(edit -> {
                 for (int i = 0; i < to.size(); i++) {
@@ -243,12 +237,6 @@ public final class MaskableVector implements AutoCloseable {
         if (vm != one) {
             throw new IllegalArgumentException(
                     this + " is of " + vm + ", and another vector is of " + one + ": give the vectors of one VM");
-        }
-    }
-
-    private void requireOpen() {
-        if (closed) {
-            throw new ClosedHandleException(toString());
         }
     }
 
