@@ -45,8 +45,12 @@ final class GuestVectors {
     }
 
     boolean isPending(int vector) {
-        boolean isOfOther = forwarded.isEmpty() && source.isBusy();
-        return kept.get(vector) || !isOfOther && source.isPending(vector);
+        return kept.get(vector) || source.isPending(vector) && !isOfOther();
+    }
+
+    /** Whether another kind of the device's interrupts is in use, so that none of these vectors can be connected. */
+    private boolean isOfOther() {
+        return forwarded.isEmpty() && source.isBusy();
     }
 
     /**
@@ -60,7 +64,7 @@ final class GuestVectors {
      * @param messages the message of a vector; called for those in {@code registers} and for the first {@code least}
      */
     void become(BitSet registers, int least, IntFunction<MsiMessage> messages) {
-        if (forwarded.isEmpty() && source.isBusy()) {
+        if (isOfOther()) {
             return;
         }
         BitSet wanted = held ? new BitSet() : registers;
