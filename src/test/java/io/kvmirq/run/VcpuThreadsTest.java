@@ -36,6 +36,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.BiPredicate;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -290,40 +291,42 @@ class VcpuThreadsTest {
         vcpus.get(0).moveHere(); // they are free
     }
 
-    @ParameterizedTest
-    @EnumSource
-    void vcpuCannotPauseItself(Kernels kernels) throws InterruptedException {
+    /** Its own thread would wait for itself. */
+    private void refusesInItsOwnThread(Kernels kernels, Consumer<VcpuThreads> call, String name)
+            throws InterruptedException {
         open(kernels, 1, READS);
         List<VcpuThreads> made = new ArrayList<>();
         VcpuThreads threads = parts.add(VcpuThreads.startPaused(vcpus, owner((vcpu, exit) -> {
-            made.get(0).pause();
+            call.accept(made.get(0));
             return true;
         })));
         made.add(threads);
         threads.resume();
         threads.join();
         assertThat(failures)
-                .containsExactly("vcpu 0: CPU 0/KVM cannot pause itself: call pause from a thread that runs no vCPU");
+                .containsExactly("vcpu 0: CPU 0/KVM cannot " + name + " itself: call " + name
+                        + " from a thread that runs no vCPU");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void vcpuCannotPauseItself(Kernels kernels) throws InterruptedException {
+        refusesInItsOwnThread(kernels, VcpuThreads::pause, "pause");
     }
 
     @ParameterizedTest
     @EnumSource
     void vcpuCannotJoinItself(Kernels kernels) throws InterruptedException {
-        open(kernels, 1, READS);
-        List<VcpuThreads> made = new ArrayList<>();
-        VcpuThreads threads = parts.add(VcpuThreads.startPaused(vcpus, owner((vcpu, exit) -> {
-            try {
-                made.get(0).join();
-            } catch (InterruptedException e) {
-                throw new IllegalStateException(e);
-            }
-            return true;
-        })));
-        made.add(threads);
-        threads.resume();
-        threads.join();
-        assertThat(failures)
-                .containsExactly("vcpu 0: CPU 0/KVM cannot join itself: call join from a thread that runs no vCPU");
+        refusesInItsOwnThread(
+                kernels,
+                threads -> {
+                    try {
+                        threads.join();
+                    } catch (InterruptedException e) {
+                        throw new IllegalStateException(e);
+                    }
+                },
+                "join");
     }
 
     @ParameterizedTest

@@ -34,7 +34,7 @@ class VfioCommandTest {
         return Cli.run(all.toArray(String[]::new));
     }
 
-    /** Who binds the only network interface is told that the host loses its route. */
+    /** The remedy that binds the only network interface says that the host loses its route. */
     @Test
     void remedyThatBindsADeviceInUseSaysWhatTheHostLoses() throws IOException {
         RecordedHost host = RecordedHost.of("amd-6.1")
