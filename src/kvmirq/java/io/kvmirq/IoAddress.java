@@ -8,6 +8,8 @@ import java.util.OptionalLong;
  * Writes of the guest that signal an eventfd, by I/O port or guest-physical address, length, and optionally value.
  *
  * <p>Source: {@code struct kvm_ioeventfd} in linux/kvm.h, {@code ioeventfd_in_range()} in virt/kvm/eventfd.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="doorbell"}
  */
 public sealed interface IoAddress {
     /** The port number or the guest-physical address, unsigned. */

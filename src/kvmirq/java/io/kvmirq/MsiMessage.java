@@ -9,6 +9,8 @@ import java.util.OptionalInt;
  *
  * <p>Source: Intel SDM vol. 3, 11.11; {@code struct kvm_msi} and {@code kvm_irq_routing_msi} in linux/kvm.h.
  *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="routes"}
+ *
  * @param address 64 bits; on x86 bits [31:20] are 0xFEE and [19:12] the destination's low 8 bits, and with
  *     {@code KVM_X2APIC_API_USE_32BIT_IDS} bits [63:40] its high 24 bits
  * @param data 32 bits; on x86 [7:0] vector, [10:8] delivery mode, [15] trigger; to an ITS the event id

@@ -10,6 +10,8 @@ import java.util.Objects;
  * <p>A GSI has one route, or on x86 irqchip routes to different chips.
  *
  * <p>Source: {@code struct kvm_irq_routing_entry}, {@code setup_routing_entry()} in virt/kvm/irqchip.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pins"}
  */
 public sealed interface Route {
     /** The GSI that the entry is for. */

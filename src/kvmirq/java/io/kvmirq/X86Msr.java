@@ -8,6 +8,8 @@ import java.util.Optional;
  * A model specific register (MSR) of x86, by name. Use the number for an MSR without a name here.
  *
  * <p>Source: Intel SDM vol. 4; AMD APM vol. 2, appendix A; for the MSRs of KVM, asm/kvm_para.h.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="msrs"}
  */
 public enum X86Msr {
     /** Time stamp counter. */

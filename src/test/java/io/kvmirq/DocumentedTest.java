@@ -25,6 +25,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import javax.lang.model.element.Modifier;
 import javax.tools.JavaCompiler;
@@ -36,6 +38,8 @@ import org.junit.jupiter.api.Test;
 class DocumentedTest {
     /** Its constants are documented by the kernel's headers, as its package says. */
     private static final String KERNEL_NAMES = "io.kvmirq.uapi";
+
+    private static final Pattern EXAMPLE = Pattern.compile("\\{@snippet class=\"(.*)\" region=\"(.*)\"}");
 
     @Test
     void everyExportedMemberIsDocumented() throws IOException {
@@ -59,6 +63,34 @@ class DocumentedTest {
             assertThat(units).isEqualTo(files.size());
         }
         assertThat(missing).isEmpty();
+    }
+
+    /** Each names the region of a test. Data, exceptions, enums, interfaces and services have none. */
+    @Test
+    void everyPromisedClassHasAnExample() throws IOException, ReflectiveOperationException {
+        Path tests = Machine.root().resolve("src/test/java");
+        List<String> without = new ArrayList<>();
+        for (String name : Files.readAllLines(Machine.root().resolve("src/test/resources/promised.txt"))) {
+            Class<?> type = Class.forName(name);
+            if (type.isMemberClass()
+                    || type.isRecord()
+                    || type.isEnum()
+                    || type.isInterface()
+                    || Throwable.class.isAssignableFrom(type)) {
+                continue;
+            }
+            String source = Files.readString(
+                    Artifacts.sourcesOf(type.getPackageName()).resolve(type.getSimpleName() + ".java"));
+            Matcher example = EXAMPLE.matcher(source);
+            String region = example.find()
+                    ? Files.readString(tests.resolve(example.group(1).replace('.', '/') + ".java"))
+                            .replaceAll("(?s).*// @start region=\"" + example.group(2) + "\"\n|// @end.*", "")
+                    : "";
+            if (region.lines().count() < 3 || region.lines().count() > 11) {
+                without.add(name);
+            }
+        }
+        assertThat(without).isEmpty();
     }
 
     /** The packages of the compatibility promise. */

@@ -12,6 +12,8 @@ import java.util.function.IntPredicate;
  * A vCPU of a fake kernel on arm64. It runs no guest code: a test calls methods that access the interrupt controller as
  * a guest does. Thread-safe. The vCPU's thread and vPE exist only on a host with GICv4; on other hosts their methods
  * throw IllegalStateException.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="armvcpu"}
  */
 public final class FakeArmVcpu {
     private final FakeTime time;

@@ -14,6 +14,8 @@ import java.util.stream.Collectors;
 /**
  * An exit that a vCPU of a fake kernel plays; see {@link ScriptedVcpu#exits}. Names and data are as in {@code
  * io.kvmirq.kvm.VcpuExit}.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="exits"}
  */
 public final class FakeExit {
     private static final int LAST_PORT = 0xffff;

@@ -10,6 +10,8 @@ import java.util.Optional;
 /**
  * The interrupt remapping table entry (IRTE) of the host for a message of a device.
  *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="hardware"}
+ *
  * @param vcpu the vCPU that the entry posts to
  * @param guestVector the guest's vector, if the entry posts
  * @param words the entry as input of {@code kvmirq decode}; empty without an entry, or without hardware in the profile

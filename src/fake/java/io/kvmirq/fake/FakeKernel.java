@@ -36,6 +36,8 @@ import java.util.stream.Collectors;
 /**
  * A kernel with KVM for one process, in Java: descriptors, memory, {@code /dev/kvm} and its VMs. Thread-safe. It runs
  * one call at a time, in the order of arrival. Other calls run while a call waits.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
  */
 public final class FakeKernel {
     private static final int STANDARD_FILES = 3;

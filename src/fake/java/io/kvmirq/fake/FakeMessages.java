@@ -13,6 +13,8 @@ import java.util.function.Supplier;
  * waits as a pending bit of its device, in the count of an eventfd, in a worker of KVM, in the program that read the
  * eventfd, as a posted request, in the IRR of a LAPIC, or as a pending LPI. Signals of lines are not counted. Get it
  * from {@link FakeKernel#messages}. Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="hardware"}
  */
 public final class FakeMessages {
     private final FakeTime time;

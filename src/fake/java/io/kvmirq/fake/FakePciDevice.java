@@ -30,6 +30,8 @@ import java.util.stream.IntStream;
  * <p>Its configuration space is the one that vfio-pci shows: sizes of BARs, virtual bits, resets and power. Its BARs
  * keep the values written to them, also in the MSI-X table, which a user reads as ones. The MSI-X table has its own BAR
  * unless {@link Builder#msixTable} places it.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="device"}
  */
 public final class FakePciDevice {
     private static final int LAST_BAR = 5;

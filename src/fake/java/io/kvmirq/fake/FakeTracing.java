@@ -21,6 +21,8 @@ import java.util.function.Consumer;
 /**
  * A trace buffer of the fake kernel, like an instance of tracefs: it records chosen events of chosen threads. Get it
  * from {@link FakeKernel#tracing}. Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="tracing"}
  */
 public final class FakeTracing implements AutoCloseable {
     /** The id of the process whose threads the vCPUs are. */

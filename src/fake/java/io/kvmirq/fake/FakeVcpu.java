@@ -21,6 +21,8 @@ import java.util.function.Supplier;
  *
  * <p>The methods that move it throw IllegalStateException while a thread is in {@code KVM_RUN}, because that call moves
  * it. {@link #acknowledge}, {@link #end} and {@link #takeInterrupt} also throw it while the vCPU is not in the guest.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="vcpu"}
  */
 public final class FakeVcpu {
     /** The state of a vCPU: off its CPU, on a CPU, or in the guest. */

@@ -31,6 +31,8 @@ import org.jspecify.annotations.Nullable;
  * ...
  * assert faults.unused().isEmpty();
  * }</pre>
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="faults"}
  */
 public final class Faults {
     /** Names every call that returns a result or an error. */

@@ -25,6 +25,8 @@ import org.jspecify.annotations.Nullable;
  * in {@code make lab}; git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm. On arm64, Debian's 6.1.192
  * and 6.12.117 were measured; later versions behave like 6.12, with the differences found in their source. The lab's
  * GICv3 cannot run a GICv2. GICv2 was measured on Debian's 6.1, 6.12 and 7.2.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
  */
 public final class Profile {
     private static final int HOST_WIDE_MINOR = 17;

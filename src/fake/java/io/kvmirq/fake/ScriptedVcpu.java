@@ -19,6 +19,8 @@ import java.util.stream.Stream;
  * <p>After the last exit the guest halts with interrupts disabled. It stays in {@code KVM_RUN} until exits are added or
  * a kick ends the run. On x86 without an in-kernel LAPIC, each {@code KVM_RUN} returns with HLT. The guest takes
  * interrupts of the in-kernel PICs once it has written the vector of the master.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="exits"}
  */
 public final class ScriptedVcpu {
     private static final Set<ScriptedExit.Kind> OF_ARM64 =

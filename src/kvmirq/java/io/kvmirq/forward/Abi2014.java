@@ -31,6 +31,8 @@ import org.jspecify.annotations.Nullable;
  * not forwarded stays masked.
  *
  * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and its review.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="abi2014"}
  */
 @NotPromised
 public final class Abi2014 {

@@ -31,6 +31,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * A device's interrupt that is forwarded to a guest. Closing it ends the forwarding and removes its objects from the
  * kernel. Device, VM and this object may be closed in any order. Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarded"}
  */
 public abstract sealed class ForwardedIrq implements AutoCloseable permits ForwardedMessage, ForwardedLine {
     private final Forwarding forwarding;

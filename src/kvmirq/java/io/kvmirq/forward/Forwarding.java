@@ -48,6 +48,8 @@ import java.util.stream.Collectors;
  *
  * <p>Locks: one guards set-up and tear-down, another guards how each interrupt is delivered. The second is taken after
  * the first.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarding"}
  */
 public final class Forwarding implements AutoCloseable {
     private final Vm vm;

@@ -23,6 +23,8 @@ import java.util.Set;
  * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} keeps both orders.
  *
  * <p>Source: virt/kvm/vfio.c, Documentation/virt/kvm/devices/vfio.rst.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="kvmvfio"}
  */
 public final class KvmVfio implements FileHolder, AutoCloseable {
     private final ForwardCalls calls;

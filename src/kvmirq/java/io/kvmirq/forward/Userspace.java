@@ -12,6 +12,8 @@ import java.util.Objects;
  * The means to inject interrupts from this process, where KVM accepts no irqfd: an event loop for the device's
  * eventfds, and the VMM's injector. A VMM passes it to {@link Forwarding}, and runs the loop in a thread of its own.
  *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="userspace"}
+ *
  * @param loop reads the eventfds; interrupts arrive only while the VMM runs it
  * @param injector raises the signalled interrupts in the guest
  */

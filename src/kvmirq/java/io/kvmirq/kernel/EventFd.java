@@ -32,6 +32,8 @@ import org.jspecify.annotations.Nullable;
  * is refused unless its timeout is 0.
  *
  * <p>Source: fs/eventfd.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="eventfd"}
  */
 public final class EventFd implements AutoCloseable {
     private static final String KIND = "eventfd";

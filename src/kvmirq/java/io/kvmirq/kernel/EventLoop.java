@@ -39,6 +39,8 @@ import org.jspecify.annotations.Nullable;
  * <p>Thread-safe. {@link #run} and {@link #runOnce} block, end on {@link Thread#interrupt}, whose status the thread keeps,
  * and on virtual threads are refused unless the timeout is 0. Only one thread at a time may be in them. Waiting,
  * draining and calling a handler allocate nothing.
+ *
+ * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="loop"}
  */
 public final class EventLoop implements AutoCloseable {
     private static final long WAKE = Handlers.NONE;

@@ -22,6 +22,8 @@ import java.util.function.IntUnaryOperator;
 /**
  * One open file descriptor, closed by the object that owns it. Thread-safe: it may be closed while other threads are in
  * calls on it. Then new calls are refused, and the end of the last call or lease closes the descriptor.
+ *
+ * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="fd"}
  */
 public final class Fd extends UseCount {
     private final Together made;

@@ -31,6 +31,8 @@ import org.jspecify.annotations.Nullable;
  * try (Kernel kernel = Kernel.open();
  *         Vm vm = Vm.create(kernel)) { ... }
  * }</pre>
+ *
+ * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="kernel"}
  */
 public final class Kernel implements AutoCloseable {
     /** The device node of KVM. */

@@ -22,6 +22,8 @@ import org.jspecify.annotations.Nullable;
  * accesses the same memory.
  *
  * <p>The memory is not in child processes (MADV_DONTFORK) and not in core dumps (MADV_DONTDUMP).
+ *
+ * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="memory"}
  */
 public final class Mapping {
     private static final long NOT_MAPPED = -1;

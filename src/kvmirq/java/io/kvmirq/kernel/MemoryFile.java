@@ -17,6 +17,8 @@ import java.util.Set;
  * it. The last descriptor or mapping that is closed frees the memory. Thread-safe.
  *
  * <p>Source: mm/memfd.c, mm/shmem.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="memory"}
  */
 public final class MemoryFile implements AutoCloseable {
     private static final int SEALS = Memfd.F_SEAL_SHRINK | Memfd.F_SEAL_GROW;

@@ -5,7 +5,11 @@ import io.kvmirq.uapi.Epoll;
 import io.kvmirq.undo.Undo;
 import java.lang.System.Logger.Level;
 
-/** An eventfd of an {@link EventLoop}, and its handler. Thread-safe. */
+/**
+ * An eventfd of an {@link EventLoop}, and its handler. Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="loop"}
+ */
 public abstract sealed class Registration implements AutoCloseable {
     private static final int PAUSED = 1;
     private static final int CLOSED = 2;

@@ -19,6 +19,8 @@ import java.util.function.Supplier;
  * {@link #initialize} first. Only the thread of the vCPU may use it.
  *
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/arm64/kvm/arm.c, guest.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="vcpu"}
  */
 public final class Arm64Vcpu {
     private static final int E2BIG = -Errno.E2BIG.number();

@@ -16,6 +16,8 @@ import java.util.function.Function;
  * An errno at a method is the errno of the {@link io.kvmirq.KernelException} that it throws.
  *
  * <p>Source: {@code kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="vgic"}
  */
 public final class Arm64Vm {
     private static final int VCPU_MASK = 0xff;

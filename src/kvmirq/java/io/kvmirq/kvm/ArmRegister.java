@@ -13,6 +13,8 @@ import java.util.Map;
  *
  * <p>Source: {@code KVM_REG_ARM64} in Documentation/virt/kvm/api.rst, "KVM_SET_ONE_REG".
  *
+ * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="vcpu"}
+ *
  * @param id the kernel's id: architecture, size, kind and number
  */
 public record ArmRegister(long id) {

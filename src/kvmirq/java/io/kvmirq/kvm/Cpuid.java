@@ -14,6 +14,8 @@ import java.util.Optional;
  * The CPUID leaves of an x86 vCPU: the results of its CPUID instruction. Immutable.
  *
  * <p>Source: {@code struct kvm_cpuid2} in asm/kvm.h; Intel SDM vol. 2, CPUID.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="cpuid"}
  */
 public final class Cpuid {
     /** KVM refuses a longer list with E2BIG. */

@@ -22,6 +22,8 @@ import java.nio.ByteBuffer;
  * <p>Thread-safe. {@link #take} allocates nothing.
  *
  * <p>Source: virt/kvm/kvm_main.c kvm_get_dirty_log_protect().
+ *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="memory"}
  */
 public final class DirtyLog implements AutoCloseable {
     /** The size of a page in bytes. */

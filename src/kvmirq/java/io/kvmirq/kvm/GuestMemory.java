@@ -13,6 +13,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * A memory slot of the VM: guest memory that this process shares. It leases the VM and the mapping, so the memory stays
  * mapped until the slot is removed, even if both are closed before. Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="memory"}
  */
 public final class GuestMemory implements AutoCloseable {
     private final VmCalls calls;

@@ -12,6 +12,8 @@ import java.util.Objects;
  * does not end when the eventfd is closed. Thread-safe.
  *
  * <p>Source: {@code kvm_assign_ioeventfd_idx()} in virt/kvm/eventfd.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="doorbell"}
  */
 public final class IoEventFd implements AutoCloseable {
     private final VmCalls calls;

@@ -10,6 +10,8 @@ import io.kvmirq.uapi.Uapi;
  * A copy of an in-kernel IOAPIC's state. Not thread-safe.
  *
  * <p>Source: 82093AA datasheet, 3.2.4; {@code struct kvm_ioapic_state} in asm/kvm.h.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pins"}
  */
 public final class IoapicState extends X86State {
     private static final int LEVEL = 1 << 15;

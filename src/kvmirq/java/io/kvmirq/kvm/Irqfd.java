@@ -28,6 +28,8 @@ import org.jspecify.annotations.Nullable;
  * effect when this is closed. While it is open, {@link RouteTable} does not allocate its GSI. Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="irqfd"}
  */
 public final class Irqfd implements AutoCloseable {
     private final Vm vm;

@@ -12,6 +12,8 @@ import java.util.OptionalLong;
  * descriptor only. Thread-safe.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-its.rst.
+ *
+ * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="its"}
  */
 public final class Its extends KvmDevice {
     private static final long PAGE = 0x1_0000;

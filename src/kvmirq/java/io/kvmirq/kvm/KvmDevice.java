@@ -11,7 +11,11 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.Supplier;
 
-/** An in-kernel device of a VM, from {@code KVM_CREATE_DEVICE}. Thread-safe. */
+/**
+ * An in-kernel device of a VM, from {@code KVM_CREATE_DEVICE}. Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="its"}
+ */
 public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
     /** Kinds of device; source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
     public enum Type {

@@ -31,6 +31,8 @@ import java.util.function.Function;
  *     vector.unmask(); // the other vCPU gets it
  * }
  * }</pre>
+ *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="maskable"}
  */
 public final class MaskableVector implements AutoCloseable {
     private final Vm vm;

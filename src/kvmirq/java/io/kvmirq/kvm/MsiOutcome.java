@@ -5,6 +5,8 @@ package io.kvmirq.kvm;
  * The outcome of an MSI. Source: {@code kvm_send_userspace_msi()} in virt/kvm/irqchip.c,
  * {@code kvm_irq_delivery_to_apic()} in arch/x86/kvm/.
  *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="signal"}
+ *
  * @param vcpus the vCPUs whose LAPICs accepted it. A vector that was pending counts too: KVM reports no coalescing here.
  *     0 for {@link #NOT_ACCEPTED}, -1 for {@link #NO_DESTINATION_MATCHED}
  */

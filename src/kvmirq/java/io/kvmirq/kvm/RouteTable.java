@@ -30,6 +30,8 @@ import java.util.stream.IntStream;
  * a function given to {@link #change} runs. Readers of the table do not wait for the lock.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="routes"}
  */
 public final class RouteTable {
     /** Entries a table can hold: {@code KVM_MAX_IRQ_ROUTES}. */

@@ -17,6 +17,8 @@ import java.util.Objects;
  * <p>It belongs to the platform thread that created it, or that took it by {@link #moveHere}: the kernel serialises the
  * calls on one mutex, so any other thread would block for as long as the guest runs. Only {@link #kick} and {@link
  * #close} may come from elsewhere.
+ *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="run"}
  */
 public final class Vcpu implements AutoCloseable {
     private final VcpuCalls calls;

@@ -17,6 +17,8 @@ import java.util.Objects;
  * answer the guest reads all ones, as from an empty bus.
  *
  * <p>Source: {@code struct kvm_run} in linux/kvm.h.
+ *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="run"}
  */
 public final class VcpuExit {
     /** The words of {@code struct kvm_run} that say why the guest left, of every exit that has a type. */

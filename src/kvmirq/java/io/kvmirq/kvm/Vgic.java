@@ -22,6 +22,8 @@ import java.util.OptionalLong;
  * guest.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst and arm-vgic-v3.rst.
+ *
+ * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="vgic"}
  */
 public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /** The smallest number of interrupts: 32 private ones and 32 SPIs. */

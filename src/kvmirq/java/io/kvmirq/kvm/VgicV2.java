@@ -18,6 +18,8 @@ import java.util.OptionalLong;
  * fails with ENODEV there. The fake has one in profiles with {@code gicv2}.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst.
+ *
+ * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="vgicv2"}
  */
 public final class VgicV2 extends Vgic {
     private static final int PAGE = 0x1000;

@@ -20,6 +20,8 @@ import java.util.List;
  * latch is set. The kernel keeps line and latch apart: {@link #isLatched} and {@link #isHigh}.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-v3.rst.
+ *
+ * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="vgic"}
  */
 public final class VgicV3 extends Vgic {
     /** Bytes that one redistributor occupies. */

@@ -23,6 +23,8 @@ import java.util.OptionalInt;
  *
  * <p>Irqfds, ioeventfds and memory that are registered with a VM lease it: {@link #close} takes effect when the last of
  * them is closed. A vCPU does not lease its VM.
+ *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="irqfd"}
  */
 public final class Vm implements AutoCloseable {
     private final VmCalls calls;

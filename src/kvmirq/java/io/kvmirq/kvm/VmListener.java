@@ -7,6 +7,8 @@ import io.kvmirq.VcpuId;
 /**
  * A listener for a VM's vCPUs. The thread that changes the VM calls it without a lock, and may report an event twice.
  * An exception that it throws is logged, and the change remains.
+ *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
 @NotPromised
 public interface VmListener {

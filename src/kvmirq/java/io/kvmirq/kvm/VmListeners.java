@@ -11,7 +11,11 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Supplier;
 
-/** The listeners of a VM, and the events that a new one has missed. Thread-safe. */
+/**
+ * The listeners of a VM, and the events that a new one has missed. Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
+ */
 @NotPromised
 public final class VmListeners {
     private final VmCalls calls;

@@ -8,6 +8,8 @@ import io.kvmirq.uapi.Uapi;
  * thread-safe.
  *
  * <p>Source: {@code struct kvm_debugregs} in asm/kvm.h.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="debug"}
  */
 public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X86DebugRegisters> {
     /** A register of 64 bits. */

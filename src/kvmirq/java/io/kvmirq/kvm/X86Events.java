@@ -10,6 +10,8 @@ import java.util.Objects;
  * thread-safe.
  *
  * <p>Source: {@code struct kvm_vcpu_events} in asm/kvm.h; Documentation/virt/kvm/api.rst, KVM_GET_VCPU_EVENTS.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="debug"}
  */
 public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
     /** A field. Its value is 0 or 1 unless its comment gives a size. */

@@ -8,6 +8,8 @@ import io.kvmirq.uapi.Uapi;
  * X86Vcpu#fpu} to {@link X86Vcpu#setFpu}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_fpu} in asm/kvm.h.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="state"}
  */
 public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
     private static final int REGISTER = 16;

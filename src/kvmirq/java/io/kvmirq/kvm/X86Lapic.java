@@ -10,6 +10,8 @@ import java.util.Objects;
  * thread-safe.
  *
  * <p>Source: Intel SDM vol. 3, "Local APIC register address map".
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="lapic"}
  */
 public final class X86Lapic extends X86State {
     private static final int STRIDE = 16;

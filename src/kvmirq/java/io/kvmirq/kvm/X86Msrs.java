@@ -17,6 +17,8 @@ import java.util.stream.Collectors;
  * {@link X86Vcpu#setMsrs}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_msrs} in asm/kvm.h.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="msrs"}
  */
 public final class X86Msrs {
     private final Map<Integer, Long> values = new LinkedHashMap<>();

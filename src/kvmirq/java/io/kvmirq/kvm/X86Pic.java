@@ -10,6 +10,8 @@ import java.util.Objects;
  * A copy of an in-kernel PIC's state, from {@link X86Vm#pic} to {@link X86Vm#setPic}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_pic_state} in asm/kvm.h; 8259A datasheet.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pic"}
  */
 public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
     /** An 8-bit register. It has one bit for each pin unless its comment says otherwise. */

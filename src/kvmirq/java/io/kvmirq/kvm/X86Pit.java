@@ -7,6 +7,8 @@ import io.kvmirq.uapi.Uapi;
  * A copy of the state of an in-kernel timer, from {@link X86Vm#pit} to {@link X86Vm#setPit}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_pit_state2} in asm/kvm.h; 8254 datasheet.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pit"}
  */
 public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
     /** A field of one of the three channels. */

@@ -8,6 +8,8 @@ import io.kvmirq.uapi.Uapi;
  * thread-safe.
  *
  * <p>Source: {@code struct kvm_regs} in asm/kvm.h.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="registers"}
  */
 public final class X86Registers extends X86Fields<X86Registers.Name, X86Registers> {
     /** A register of 64 bits. */

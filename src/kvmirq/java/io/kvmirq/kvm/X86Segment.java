@@ -7,6 +7,8 @@ import java.nio.ByteBuffer;
 /**
  * A segment register with its descriptor.
  *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="system"}
+ *
  * @param base 64 bits
  * @param limit in bytes, 32 bits, unsigned
  * @param selector 0–65535

@@ -6,7 +6,11 @@ import java.nio.ByteBuffer;
 import java.util.Objects;
 import java.util.Optional;
 
-/** A copy of a structure that the kernel keeps of a vCPU or of a VM (x86). Not thread-safe. */
+/**
+ * A copy of a structure that the kernel keeps of a vCPU or of a VM (x86). Not thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="state"}
+ */
 public abstract class X86State {
     final ByteBuffer structure;
 

@@ -9,6 +9,8 @@ import java.util.Objects;
  * X86Vcpu#setSystemRegisters}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_sregs} in asm/kvm.h.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="system"}
  */
 public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name, X86SystemRegisters> {
     /** A segment register. */

@@ -18,6 +18,8 @@ import org.jspecify.annotations.Nullable;
  * vCPU may use it.
  *
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c; for MSRs {@code __msr_io()}.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="lapic"}
  */
 public final class X86Vcpu {
     /** Bits of IA32_APIC_BASE: globally enabled, in x2APIC mode. Source: Intel SDM vol. 3, 11.12.1. */

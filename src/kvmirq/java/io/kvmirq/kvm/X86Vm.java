@@ -19,6 +19,8 @@ import java.util.concurrent.atomic.AtomicLongArray;
 /**
  * The parts of a VM that only x86 has: irqchip, lines, timer, clock, and the form of its APIC ids; from {@link Vm#x86}.
  * Thread-safe. An errno at a method is the errno of the {@link io.kvmirq.KernelException} that it throws.
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="vm"}
  */
 public final class X86Vm {
     /** Data of messages: delivery mode INIT or SIPI, asserted. Source: Intel SDM vol. 3, 11.11.2. */

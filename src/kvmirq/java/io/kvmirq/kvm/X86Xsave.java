@@ -8,6 +8,8 @@ import java.util.Objects;
  * X86Vcpu#xsave} to {@link X86Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM vol. 1, "XSAVE area".
+ *
+ * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="state"}
  */
 public final class X86Xsave extends X86State {
     /** The size of most areas in bytes; areas with AMX are longer. */

@@ -16,6 +16,8 @@ import org.jspecify.annotations.Nullable;
  * until the next call of {@link #now} or {@link #irq}, which folds them all: a VMM that never calls these pays for no
  * prediction. If no event came since the last call, and no watched vCPU changed its phase, {@link #now} and {@link
  * #irq} take no lock and do not allocate.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
 public final class Mirror {
     /** The number of stored lists of events from which they are folded without a call of {@link #now}. */

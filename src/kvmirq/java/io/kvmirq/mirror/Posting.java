@@ -8,7 +8,11 @@ import io.kvmirq.arch.gic.VlpiObstacle;
 import java.util.Objects;
 import java.util.Optional;
 
-/** Whether hardware delivers an interrupt to the guest without the host's software. Immutable. */
+/**
+ * Whether hardware delivers an interrupt to the guest without the host's software. Immutable.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarding"}
+ */
 public sealed interface Posting {
     /** The text for people: one sentence without a full stop. */
     String text();

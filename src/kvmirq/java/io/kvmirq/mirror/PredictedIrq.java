@@ -13,6 +13,8 @@ import java.util.Optional;
 /**
  * The prediction for one interrupt. Immutable.
  *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
+ *
  * @param event the eventfd that joins the two ends
  * @param producer the device's end; empty if no event added one
  * @param consumer the guest's end; empty if no irqfd is assigned

@@ -15,7 +15,11 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.Stream;
 
-/** A mirror's predictions at one moment. Immutable. */
+/**
+ * A mirror's predictions at one moment. Immutable.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
+ */
 public final class Snapshot {
     private final Map<EventFdId, Ends> ends;
     private final Map<VcpuId, VcpuRun> runs;

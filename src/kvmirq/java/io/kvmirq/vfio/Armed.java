@@ -18,6 +18,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>When the kernel refuses a change, it detaches eventfds of armed interrupts. The change then attaches them again,
  * and throws {@link VectorsDisturbedException}.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="armed"}
  */
 public abstract sealed class Armed implements AutoCloseable permits ArmedVectors, ArmedIrq {
     static final int TRIGGER = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;

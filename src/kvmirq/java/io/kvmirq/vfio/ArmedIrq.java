@@ -4,7 +4,11 @@ package io.kvmirq.vfio;
 import io.kvmirq.kernel.EventFd;
 import java.util.Objects;
 
-/** One interrupt of a device, with an eventfd. Thread-safe. */
+/**
+ * One interrupt of a device, with an eventfd. Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="notices"}
+ */
 public sealed class ArmedIrq extends Armed permits ArmedLine {
     ArmedIrq(Interrupts irqs, int index) {
         super(irqs, index);

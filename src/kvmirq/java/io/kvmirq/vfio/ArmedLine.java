@@ -15,6 +15,8 @@ import org.jspecify.annotations.Nullable;
  * An armed INTx, or an armed interrupt of a platform device. The kernel masks a level-triggered line whenever it
  * signals. Unmask the line after the guest has served the device, by a call or by an eventfd such as the resample
  * eventfd of an irqfd. If the device still asserts the line, the line then signals again. Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
 public final class ArmedLine extends ArmedIrq {
     private static final int MASK = UapiVfio.VFIO_IRQ_SET_ACTION_MASK;

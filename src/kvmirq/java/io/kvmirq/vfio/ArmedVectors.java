@@ -11,6 +11,8 @@ import org.jspecify.annotations.Nullable;
  * pending in the device, its MSI is lost. Vectors are numbered as in the device's table. Thread-safe.
  *
  * <p>Source: {@code vfio_msi_set_block()} in drivers/vfio/pci/vfio_pci_intrs.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="armed"}
  */
 public final class ArmedVectors extends Armed {
     /**

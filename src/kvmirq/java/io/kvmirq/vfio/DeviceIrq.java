@@ -6,6 +6,8 @@ import java.util.Optional;
 /**
  * One interrupt of a device. The object is a name: it holds nothing, and two names of one interrupt are equal. To use
  * the interrupt, arm it and use the object that arming returns. Immutable.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
 public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     private final VfioDevice device;

@@ -8,6 +8,8 @@ import java.nio.ByteBuffer;
 
 /**
  * A DMA mapping: memory that devices may use. It leases its {@link DmaSpace} and keeps the memory mapped. Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
  */
 public final class DmaMapping implements AutoCloseable {
     private final DmaSpace space;

@@ -12,6 +12,8 @@ import java.util.Set;
 /**
  * The addresses that devices use for DMA, as the IOMMU translates them: a container of type 1, or an address space of
  * an iommufd. Several devices may share one. Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
  */
 public abstract sealed class DmaSpace implements AutoCloseable permits VfioContainer, Ioas {
     private final VfioCalls calls;

@@ -19,6 +19,8 @@ import java.util.function.Function;
  * An address space (IOAS) of an iommufd, {@code /dev/iommu}. Thread-safe.
  *
  * <p>Source: drivers/iommu/iommufd/ioas.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="cdev"}
  */
 public final class Ioas extends DmaSpace {
     private static final String NODE = "/dev/iommu";

@@ -6,6 +6,8 @@ import java.util.Objects;
 
 /**
  * INTx of a PCI device, or an interrupt of a platform device, which is level-triggered if {@link IrqInfo#automasked}.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
 public final class LineIrq extends DeviceIrq {
     LineIrq(VfioDevice device, int index) {

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
-/** A vector of MSI or MSI-X. */
+/**
+ * A vector of MSI or MSI-X.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarded"}
+ */
 public final class MessageIrq extends DeviceIrq {
     MessageIrq(VfioDevice device, IrqInfo info, int index, int vector) {
         super(device, info, index, vector);

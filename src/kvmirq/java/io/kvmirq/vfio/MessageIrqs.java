@@ -8,7 +8,11 @@ import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** Consecutive vectors of MSI or of MSI-X. Immutable. */
+/**
+ * Consecutive vectors of MSI or of MSI-X. Immutable.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="armed"}
+ */
 public final class MessageIrqs extends AbstractList<MessageIrq> {
     private final VfioDevice device;
     private final IrqInfo info;

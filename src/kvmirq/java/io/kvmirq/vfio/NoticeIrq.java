@@ -3,7 +3,11 @@ package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.EventFd;
 
-/** An interrupt that the bus driver raises, not the device, to report an error or to request the device back. */
+/**
+ * An interrupt that the bus driver raises, not the device, to report an error or to request the device back.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="notices"}
+ */
 public final class NoticeIrq extends DeviceIrq {
     NoticeIrq(VfioDevice device, int index) {
         super(device, device.info().irqs().get(index), index, 0);

@@ -5,6 +5,8 @@ package io.kvmirq.vfio;
  * The configuration space of a PCI device as vfio-pci shows it: vfio-pci emulates some bits. Values are unsigned.
  * Thread-safe, except that {@link #enableBusMaster}, {@link #disableBusMaster} and {@link #enableMemory} read and write
  * in two accesses.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="region"}
  */
 public final class PciConfig {
     private static final int COMMAND = 4;

@@ -14,6 +14,8 @@ import java.util.List;
  * A region of a device, such as a BAR or the configuration space. Each access is one pread(2) or pwrite(2) of the
  * register's size, so the kernel's driver makes one access to the device. {@link #map} maps the registers for a guest.
  * Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="region"}
  */
 public final class Region {
     private final DeviceCalls calls;

@@ -21,6 +21,8 @@ import java.util.Set;
  * with CONFIG_VFIO_DEVICE_CDEV, which Debian's kernels do not set. Thread-safe.
  *
  * <p>Source: drivers/vfio/device_cdev.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="cdev"}
  */
 public final class VfioCdev extends VfioFile {
     private static final String DIRECTORY = "/dev/vfio/devices/";

@@ -21,6 +21,8 @@ import java.util.function.Supplier;
  * has a group, and drops its mappings when its last group leaves. Thread-safe.
  *
  * <p>Source: drivers/vfio/container.c, vfio_iommu_type1.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
  */
 public final class VfioContainer extends DmaSpace {
     /** Whether the container may have its IOMMU type already. If so, setting it again fails with EINVAL. */

@@ -29,6 +29,8 @@ import java.util.concurrent.CopyOnWriteArrayList;
  * }</pre>
  *
  * <p>Source: drivers/vfio/vfio_main.c, Documentation/driver-api/vfio.rst.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="kvmvfio"}
  */
 public final class VfioDevice implements AutoCloseable {
     /** The ways to open a device. */

@@ -11,6 +11,8 @@ import io.kvmirq.undo.Undo;
 /**
  * The file through which a device is opened: its IOMMU group, or its own device file. It is separate from {@link
  * VfioDevice} because KVM must be given the file before the device is opened, see {@link FileHolder}. Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="cdev"}
  */
 public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup, VfioCdev {
     private final VfioCalls calls;

@@ -18,6 +18,8 @@ import org.jspecify.annotations.Nullable;
  * before them. Thread-safe.
  *
  * <p>Source: drivers/vfio/group.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
  */
 public final class VfioGroup extends VfioFile {
     private final boolean adopted;

@@ -14,6 +14,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * The actors of a test with {@link Interleavings}, such as a device, a vCPU and a control plane, and their steps. The
  * test adds them; the kit runs the steps when the method has returned.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="orders"}
  */
 public final class Actors {
     /** An order names each actor by a letter. */

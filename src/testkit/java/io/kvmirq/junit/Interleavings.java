@@ -15,6 +15,9 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * method adds the actors, and the kit then runs their steps on the thread of the test.
  *
  * <pre>{@code
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="orders"}
+ *
  * @Interleavings(preemptions = 2)
  * void maskLosesNothing(Actors actors, KvmHost host) {
  *     Vmm vmm = actors.closing(new Vmm(host.vm(), host.vfio()));

@@ -18,6 +18,8 @@ import org.opentest4j.AssertionFailedError;
  *
  * <p>Counts start at 0 when the test begins. On real KVM, or if threads of the test use the kernel, an assertion waits
  * up to a second for missing interrupts.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */
 public final class KvmAssertions {
     private static final long ARRIVAL_NANOS = 1_000_000_000;

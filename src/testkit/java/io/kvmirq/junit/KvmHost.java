@@ -38,6 +38,8 @@ import org.jspecify.annotations.Nullable;
  * The kernel of one test, fake or real, and the kit's objects on it. The kit makes each object when the test first asks
  * for it. It closes them after the test. Thread-safe, except that the vCPUs belong to the first thread that asks for
  * one.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */
 public final class KvmHost {
     private static final int IOAPIC_PINS = 24;

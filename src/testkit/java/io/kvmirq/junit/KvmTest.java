@@ -34,6 +34,8 @@ import org.junit.jupiter.api.extension.ExtendWith;
  *
  * <p>On a class, the annotation sets defaults for annotated methods of the class, and of nested classes without the
  * annotation. A method uses the class's value for each element that it omits, or sets to the default.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */
 @Documented
 @Inherited

@@ -7,7 +7,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 
-/** A vCPU of a {@link KvmHost}, for {@link KvmAssertions}. Get it from {@link KvmHost#vcpu}. */
+/**
+ * A vCPU of a {@link KvmHost}, for {@link KvmAssertions}. Get it from {@link KvmHost#vcpu}.
+ *
+ * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
+ */
 public final class KvmVcpu {
     private final KvmHost host;
     private final VcpuId id;

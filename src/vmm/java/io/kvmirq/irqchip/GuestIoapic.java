@@ -39,6 +39,8 @@ import java.util.stream.IntStream;
  * <p>Source: 82093AA datasheet, with the EOI register of version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c behaves
  * the same, except that its version is 0x11 and that it ignores writes of the EOI register, which guests do not use
  * with this version; {@code kvm_scan_ioapic_routes()} in arch/x86/kvm/irq.c reads the routes.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="ioapic"}
  */
 public final class GuestIoapic implements Userspace.Injector {
     /** The guest-physical address of the registers. */

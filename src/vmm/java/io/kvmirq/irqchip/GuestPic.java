@@ -9,6 +9,8 @@ import java.util.Objects;
  * registers. It never interrupts. Not thread-safe.
  *
  * <p>Source: 8259A datasheet; {@code probe_8259A()} and {@code init_8259A()} in arch/x86/kernel/i8259.c.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="pic"}
  */
 public final class GuestPic {
     private static final int[] COMMANDS = {0x20, 0xa0};

@@ -42,6 +42,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A doorbell follows its BAR: it is an ioeventfd while the guest has enabled the BAR, at the address that the guest
  * chose. It has no interrupt pin. Otherwise as {@link PciFunction}.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
 public final class EmulatedFunction extends PciFunction {
     private static final int FIRST_CAPABILITY = 0x40;

@@ -26,6 +26,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>An eventfd may be signalled by another thread or process, or by the kernel: pass its number to vhost's
  * VHOST_SET_VRING_CALL. {@link #signal} and {@link #event} are thread-safe, the rest is not.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
 public final class EmulatedVectors implements AutoCloseable {
     private final Vm vm;

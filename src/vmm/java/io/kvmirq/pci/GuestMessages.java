@@ -5,7 +5,11 @@ import io.kvmirq.Gsi;
 import java.util.List;
 import java.util.Objects;
 
-/** The common part of MSI and MSI-X of a device as its guest sees it. Its state can be saved. */
+/**
+ * The common part of MSI and MSI-X of a device as its guest sees it. Its state can be saved.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msix"}
+ */
 public abstract sealed class GuestMessages implements DeviceState permits GuestMsi, GuestMsix {
     final GuestVectors vectors;
 

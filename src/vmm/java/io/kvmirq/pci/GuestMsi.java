@@ -39,6 +39,8 @@ import java.util.OptionalInt;
  *
  * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. Extended Message Data
  * is not offered.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msi"}
  */
 public final class GuestMsi extends GuestMessages {
     private static final int CONTROL = 2;

@@ -38,6 +38,8 @@ import java.util.OptionalInt;
  * forwarding takes.
  *
  * <p>Source: PCI Express Base Specification 6.0, 7.7.2; the table's reset values are there, too.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msix"}
  */
 public final class GuestMsix extends GuestMessages {
     /** The size of an entry of the table in bytes. */

@@ -48,6 +48,8 @@ import java.util.OptionalInt;
  *
  * <p>Thread-safe. An injector of the forwarding may call only {@link #endOfInterrupt}. Call no other method with a lock
  * that the injector takes.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="passed"}
  */
 public final class PassedThroughDevice extends PciFunction {
     private final VfioDevice device;

@@ -24,6 +24,8 @@ import org.jspecify.annotations.Nullable;
  * but the guest cannot access it. Each write to the configuration space retries.
  *
  * <p>Thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
 public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         permits EmulatedFunction, PassedThroughDevice {

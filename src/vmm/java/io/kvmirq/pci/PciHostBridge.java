@@ -27,6 +27,8 @@ import org.jspecify.annotations.Nullable;
  * of the hole or overlaps another one. Each write to its device's configuration space retries.
  *
  * <p>Thread-safe. Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 6.0, 7.2.2.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
 public final class PciHostBridge {
     /** The number of slots of a bus, including the bridge's. */

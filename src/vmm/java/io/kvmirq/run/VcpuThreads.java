@@ -29,6 +29,8 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>Thread-safe. The owner is called without a lock. Only {@link #stop} may be called by the owner, in a vCPU's thread.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="threads"}
  */
 public final class VcpuThreads implements AutoCloseable {
     private final List<Runner> runners = new ArrayList<>();

@@ -31,6 +31,8 @@ import java.util.function.Supplier;
 /**
  * The parts of a VM, each with a name that the VMM chooses. A restore finds the part of the new VM by the name of the
  * saved part. For one thread.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
 public final class VmParts {
     /** The state of a device, and its identity, which must be equal in the snapshot. */

@@ -37,6 +37,8 @@ import java.util.Set;
  *
  * <p>One platform thread makes or restores a snapshot. It then owns the vCPUs: another thread that runs one calls
  * {@link Vcpu#moveHere} first.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
 public final class VmSnapshot {
     private final MachineData vm;
