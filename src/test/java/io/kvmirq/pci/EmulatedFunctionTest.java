@@ -45,6 +45,7 @@ class EmulatedFunctionTest {
     private static final int PENDING = 0x3000;
     private static final int BELL = 0x1000;
     private static final int MSIX = 0x40;
+    private static final int MSI = MSIX + 12;
     private static final int ENABLE = 0x8000;
     private static final int FUNCTION_MASK = 0x4000;
     private static final VcpuId FIRST = new VcpuId(0);
@@ -289,10 +290,8 @@ class EmulatedFunctionTest {
         assertThat(logged).singleElement().asString().endsWith("register 8 is broken (its receiver threw)");
     }
 
-    /** As some drivers do: MSI is tried first. */
-    @ParameterizedTest
-    @EnumSource
-    void msiAndMsixDriveTheSameVectorsInTurn(Kernels kernels) {
+    /** MSI and MSI-X over the same vectors. */
+    private void openBoth(Kernels kernels) {
         open(kernels);
         function.close();
         function = parts.add(EmulatedFunction.builder(bus, SLOT, vm, new OneRegister())
@@ -303,10 +302,21 @@ class EmulatedFunctionTest {
                 .warned(warnings::add)
                 .build());
         config(4, 2, 2);
-        int msi = MSIX + 12;
-        config(msi + 4, 4, (int) MsiMessage.to(SECOND, of(0)).address());
-        config(msi + 12, 2, of(0).number());
-        config(msi + 2, 2, 1);
+    }
+
+    /** MSI of one vector, to the second vCPU. */
+    private void enableMsi() {
+        config(MSI + 4, 4, (int) MsiMessage.to(SECOND, of(0)).address());
+        config(MSI + 12, 2, of(0).number());
+        config(MSI + 2, 2, 1);
+    }
+
+    /** As some drivers do: MSI is tried first. */
+    @ParameterizedTest
+    @EnumSource
+    void msiAndMsixDriveTheSameVectorsInTurn(Kernels kernels) {
+        openBoth(kernels);
+        enableMsi();
         long routes = vm.routes().routes().size();
         entry(0, FIRST, false);
         enable(ENABLE);
@@ -315,7 +325,7 @@ class EmulatedFunctionTest {
         vectors.signal(1);
         assertThat(pendingBits()).as("MSI has it").isZero();
         assertThat(vm.routes().routes()).hasSize((int) routes);
-        config(msi + 2, 2, 0);
+        config(MSI + 2, 2, 0);
         vectors.signal(0);
         while (!vcpus.get(0).x86().isRequested(of(0))) {
             Thread.onSpinWait();
@@ -325,6 +335,53 @@ class EmulatedFunctionTest {
         function.close();
         assertThat(warnings).isEmpty();
         assertThat(vm.routes().routes()).hasSize((int) routes - 1);
+    }
+
+    /** Neither kind has opened a vector, so that both show the message as pending. */
+    @ParameterizedTest
+    @EnumSource
+    void messageThatWaitsForEitherKindComesOnceAfterARestore(Kernels kernels) {
+        openBoth(kernels);
+        vectors.signal(0);
+        function.restore(function.state());
+        assertThat(pendingBits()).isEqualTo(1);
+        enableMsi();
+        arrives(0, SECOND);
+        config(MSI + 2, 2, 0);
+        assertThat(pendingBits()).isZero();
+        entry(0, FIRST, false);
+        enable(ENABLE);
+        assertThat(requested(0)).containsExactly(false, true);
+    }
+
+    /** Held, MSI-X opens no vector, so that MSI is restored as if the vectors were free. */
+    @ParameterizedTest
+    @CsvSource({"FAKE, false", "FAKE, true", "REAL, false", "REAL, true"})
+    void messagesOfMsixComeOnceAfterARestoreOfBothKinds(Kernels kernels, boolean held) {
+        openBoth(kernels);
+        entry(0, FIRST, false);
+        entry(1, FIRST, false);
+        entry(2, FIRST, true); // never open
+        enable(ENABLE);
+        function.hold();
+        vectors.signal(0);
+        vectors.signal(2);
+        byte[] state = function.state();
+        function.reset();
+        if (!held) {
+            function.release();
+        }
+        function.restore(state);
+        assertThat(pendingBits()).isEqualTo(held ? 1 | 1 << 2 : 1 << 2);
+        function.release();
+        arrives(0, FIRST);
+        entry(2, SECOND, false);
+        arrives(2, SECOND);
+        assertThat(pendingBits()).isZero();
+        enable(0);
+        enableMsi();
+        assertThat(requested(0)).containsExactly(true, false);
+        assertThat(requested(1)).containsExactly(false, false);
     }
 
     @ParameterizedTest

@@ -124,17 +124,25 @@ final class EmulatedSearch extends MessageSearch {
         if (holds) {
             world.msix.hold();
         } else {
+            held = false;
             world.msix.release();
         }
         opened();
     }
 
-    /** Saves and restores in place; or only resets. */
+    /** Saves and restores both kinds in place, in any order; or only resets. */
     private void restore(boolean forgets) {
         hold(true);
-        program.add(forgets ? "reset" : "save, reset, restore");
+        boolean msiFirst = random.nextBoolean();
+        program.add(forgets ? "reset" : "save, reset, restore" + (msiFirst ? ", MSI first" : ""));
         byte[] state = world.msix.state();
+        byte[] other = world.msi.state();
         world.msix.reset();
+        world.msi.reset();
+        if (random.nextBoolean()) {
+            held = false;
+            world.msix.release();
+        }
         if (forgets) {
             enabled = false;
             functionMasked = false;
@@ -144,7 +152,14 @@ final class EmulatedSearch extends MessageSearch {
                 entry(i);
             }
         } else {
+            if (msiFirst) {
+                world.msi.restore(other);
+            }
             world.msix.restore(state);
+            opened();
+            if (!msiFirst) {
+                world.msi.restore(other);
+            }
         }
         hold(false);
     }

@@ -72,8 +72,15 @@ final class EmulatedWorld {
                 return bits.getAsLong();
             }
 
+            /** No message is left for the kind that was not used. */
             @Override
             public void close() {
+                msix.writeMessageControl(0);
+                msi.write(4, 4, 0xfee00000);
+                msi.write(12, 2, 0x40);
+                msi.write(16, 4, 0);
+                msi.write(2, 2, 1 | 3 << 4); // eight vectors
+                assertThat(taken(0)).isEmpty();
                 parts.close();
                 assertThat(kernel.openHandles()).isEmpty();
                 assertThat(fake.messages().counts().lost()).isZero();

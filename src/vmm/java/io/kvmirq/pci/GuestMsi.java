@@ -8,6 +8,7 @@ import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.Objects;
 import java.util.OptionalInt;
@@ -283,14 +284,10 @@ public final class GuestMsi extends GuestMessages {
      */
     @Override
     public byte[] state() {
-        int pending = 0;
-        for (int i = 0; i < size(); i++) {
-            pending |= vectors.isPending(i) ? 1 << i : 0;
-        }
         return ByteBuffer.allocate(length() + Integer.BYTES)
                 .order(ByteOrder.LITTLE_ENDIAN)
                 .put(registers.duplicate().rewind())
-                .putInt(pending)
+                .put(Arrays.copyOf(vectors.waiting().toByteArray(), Integer.BYTES))
                 .array();
     }
 

@@ -262,10 +262,7 @@ public final class GuestMsix extends GuestMessages {
         for (int at = 0; at < size() * ENTRY_BYTES; at += Long.BYTES) {
             state.putLong(readTable(at, Long.BYTES));
         }
-        for (int at = 0; state.hasRemaining(); at += Long.BYTES) {
-            state.putLong(readPending(at, Long.BYTES));
-        }
-        return state.array();
+        return state.put(vectors.waiting().toByteArray()).array();
     }
 
     @Override
@@ -281,9 +278,7 @@ public final class GuestMsix extends GuestMessages {
         for (int at = 0; at < size() * ENTRY_BYTES; at += Long.BYTES) {
             writeTable(at, Long.BYTES, state.getLong());
         }
-        long[] pending = new long[state.remaining() / Long.BYTES];
-        state.asLongBuffer().get(pending);
-        BitSet owed = BitSet.valueOf(pending);
+        BitSet owed = BitSet.valueOf(state);
         owed.clear(size(), Math.max(size(), owed.length()));
         vectors.keep(owed);
         writeMessageControl(control);

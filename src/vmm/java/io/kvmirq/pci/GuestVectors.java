@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 
 /**
  * The vectors of a guest's MSI or MSI-X, and which of them are forwarded. A vector is forwarded from the first time
@@ -21,7 +22,7 @@ final class GuestVectors {
     private final BitSet forwarded = new BitSet();
     /** Vectors that are forwarded and not masked. */
     private final BitSet open = new BitSet();
-    /** Vectors that were pending when forwarding ended. */
+    /** Vectors that were pending when forwarding ended; none if the source keeps them pending. */
     private final BitSet kept = new BitSet();
     /** Vectors that the mirror has as held: it got Held, and no Released after it. */
     private final BitSet told = new BitSet();
@@ -46,6 +47,13 @@ final class GuestVectors {
 
     boolean isPending(int vector) {
         return kept.get(vector) || source.isPending(vector) && !isOfOther();
+    }
+
+    /** The vectors with a message that waits, here or for another kind of interrupts over the same vectors. */
+    BitSet waiting() {
+        BitSet waiting = (BitSet) kept.clone();
+        IntStream.range(0, count()).filter(source::isPending).forEach(waiting::set);
+        return waiting;
     }
 
     /** Whether another kind of the device's interrupts is in use, so that none of these vectors can be connected. */
@@ -179,17 +187,26 @@ final class GuestVectors {
                 .toList();
     }
 
-    /** Marks vectors as pending, and ignores those beyond {@link #count}. */
+    /**
+     * Marks vectors of a saved state as pending. MSI and MSI-X over the same vectors have both saved their
+     * messages: the kind that is in use restores them, or the one that is restored last.
+     */
     void keep(BitSet pending) {
         Objects.checkFromToIndex(0, pending.length(), count());
-        HeldMessage message = source.isArm64() ? HeldMessage.POSSIBLE : HeldMessage.KNOWN;
-        pending.stream().forEach(vector -> keep(vector, message));
+        if (!source.keepsPending()) {
+            HeldMessage message = source.isArm64() ? HeldMessage.POSSIBLE : HeldMessage.KNOWN;
+            pending.stream().forEach(vector -> keep(vector, message));
+        } else if (!isOfOther()) {
+            pending.stream().forEach(source::signal);
+        }
     }
 
-    /** Clears all pending bits. */
+    /** Clears all pending bits, except those of another kind that is in use. */
     void forget() {
         kept.clear();
-        source.forget();
+        if (!isOfOther()) {
+            source.forget();
+        }
         tellReleased((BitSet) told.clone());
     }
 }
