@@ -53,6 +53,12 @@ final class MemorySlots {
         }
     }
 
+    synchronized boolean overlap(long guestAddress, long length) {
+        return memories.stream()
+                .anyMatch(one ->
+                        one.guestAddress < guestAddress + length && guestAddress < one.guestAddress + one.length);
+    }
+
     /** @throws IllegalArgumentException if memory is over a page of an irqchip that is to be created */
     synchronized void requireNoneOver(Set<ChipPage> pages) {
         for (Memory memory : memories) {

@@ -290,6 +290,11 @@ public final class Vm implements AutoCloseable {
         return GuestMemory.of(calls, slots, guestAddress, memory, true);
     }
 
+    /** Whether a range of guest-physical addresses, in bytes, overlaps memory that this object has added. */
+    public boolean hasMemory(long guestAddress, long length) {
+        return slots.overlap(guestAddress, length);
+    }
+
     /** Whether this kernel supports {@link #assignLevelIrqfd}, which also needs the full irqchip. */
     public boolean supportsResample() {
         return calls.supportsResample();

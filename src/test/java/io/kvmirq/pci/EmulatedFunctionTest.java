@@ -483,6 +483,25 @@ class EmulatedFunctionTest {
                 .containsExactly("1af4:1041 in slot 2: a register of BAR 0 cannot be read: register 8 is broken");
     }
 
+    /** Each access of the guest would reach the memory, and none the registers. */
+    @ParameterizedTest
+    @EnumSource
+    void barOverGuestMemoryIsOneWarning(Kernels kernels) {
+        open(kernels);
+        config(4, 2, 0);
+        long at = bar(0) & 0xffffffffL;
+        GuestMemory memory = parts.add(vm.addMemory(at + 0x2000, 0x1000));
+        config(4, 2, 2);
+        assertThat(warnings)
+                .containsExactly(
+                        "1af4:1041 in slot 2: BAR 0 at 0x" + Long.toHexString(at)
+                                + " lies on guest memory, which must be outside of the hole for BARs: the guest does not reach it");
+        assertThat(bus.read(false, at, 4)).isEqualTo(0xffff_ffffL);
+        memory.close();
+        config(4, 2, 2);
+        assertThat(bus.read(false, at, 4)).isZero();
+    }
+
     @ParameterizedTest
     @EnumSource
     void snapshotKeepsRegistersAndWaitingVectors(Kernels kernels) {

@@ -130,6 +130,11 @@ final class Bar implements AutoCloseable {
         return !isPorts() && (flags & IS_64) != 0;
     }
 
+    /** Whether the guest's memory would hide this BAR at an address. */
+    boolean isUnderMemory(long address) {
+        return !isPorts() && vm.hasMemory(address, size());
+    }
+
     /** The register's value for an address. */
     long register(long address) {
         return address & -size() | flags;

@@ -179,6 +179,9 @@ public final class PciHostBridge {
         if (other.isPresent()) {
             return other.map(one -> "on " + one.bar + " of " + one.device);
         }
+        if (bar.isUnderMemory(at)) {
+            return Optional.of("on guest memory, which must be outside of the hole for BARs");
+        }
         places.add(new Place(device, bar, at));
         return Optional.empty();
     }

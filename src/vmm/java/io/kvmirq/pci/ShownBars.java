@@ -48,8 +48,8 @@ final class ShownBars {
     }
 
     private void hide(Bar bar) {
-        bus.unplace(bar);
         bar.hide();
+        bus.unplace(bar);
         shown.remove(bar);
     }
 
