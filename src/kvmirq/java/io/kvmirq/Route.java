@@ -74,7 +74,9 @@ public sealed interface Route {
 
         public Other {
             Objects.requireNonNull(gsi, "gsi is null");
-            words = List.copyOf(Objects.requireNonNull(words, "words is null"));
+            Objects.requireNonNull(words, "words is null");
+            words.forEach(word -> Objects.requireNonNull(word, "words has a null: give the words of the route"));
+            words = List.copyOf(words);
             if (type == 1 || type == 2 || words.size() > MOST_WORDS) {
                 throw new IllegalArgumentException("a route of type " + type + " with " + words.size()
                         + " words: expected at most " + MOST_WORDS
@@ -108,6 +110,7 @@ public sealed interface Route {
          */
         public static Other xen(Gsi gsi, int port, VcpuId vcpu) {
             int last = 4095;
+            Objects.requireNonNull(vcpu, "vcpu is null");
             if (port < 0 || port > last) {
                 throw new IllegalArgumentException("event channel " + port + ": expected a port from 0 to " + last);
             }

@@ -9,6 +9,7 @@ public final class ClosedHandleException extends IllegalStateException {
 
     /** @param handle the name of what was closed */
     public ClosedHandleException(String handle) {
-        super(Objects.requireNonNull(handle, "handle is null") + " is closed: it was used after close(); open another");
+        super(Objects.requireNonNull(handle, "handle is null")
+                + " is closed: it was used after close(); create or open another");
     }
 }

@@ -287,7 +287,7 @@ class EventLoopContract {
         assertThat(event.drain()).isEqualTo(4);
         assertThatThrownBy(registration::pause)
                 .isInstanceOf(IllegalStateException.class)
-                .hasMessageEndingWith("is closed: it was used after close(); open another");
+                .hasMessageEndingWith("is closed: it was used after close(); create or open another");
         event.signal(7);
         loop.register(event, counts::add);
         assertThat(poll()).isEqualTo(1);

@@ -193,7 +193,7 @@ class ForwardedChangeTest {
                 () -> forwarding.reroute(irqs, i -> message(0x70 + i)))) {
             assertThatThrownBy(change::run)
                     .isInstanceOf(IllegalStateException.class)
-                    .hasMessageContaining("is closed: it was used after close(); open another");
+                    .hasMessageContaining("is closed: it was used after close(); create or open another");
         }
         assertThat(irqs).extracting(ForwardedIrq::isMasked).containsOnly(false);
     }

@@ -364,7 +364,7 @@ class ForwardingRulesTest {
                     return message(0x30);
                 }))
                 .isInstanceOf(IllegalStateException.class)
-                .hasMessageContaining("is closed: it was used after close(); open another");
+                .hasMessageContaining("is closed: it was used after close(); create or open another");
     }
 
     @Test
@@ -405,14 +405,15 @@ class ForwardingRulesTest {
         world.vm.close();
         assertThatThrownBy(() -> forwarding.forward(device.msix().get(1), message(0x31)))
                 .isInstanceOf(IllegalStateException.class)
-                .hasMessageEndingWith("is closed: it was used after close(); open another");
+                .hasMessageEndingWith("is closed: it was used after close(); create or open another");
         assertThatThrownBy(() -> irq.reroute(message(0x40))).hasMessageContaining("is closed");
         device.close();
         assertThatThrownBy(() -> forwarding.forward(device.msix().get(1), message(0x31)))
-                .hasMessage("0000:3b:00.0 is closed: it was used after close(); open another");
+                .hasMessage("0000:3b:00.0 is closed: it was used after close(); create or open another");
         forwarding.close();
         assertThatThrownBy(() -> forwarding.forward(device.msix().get(1), message(0x31)))
-                .hasMessage("the forwarding of 0000:3b:00.0 is closed: it was used after close(); open another");
+                .hasMessage(
+                        "the forwarding of 0000:3b:00.0 is closed: it was used after close(); create or open another");
     }
 
     @Test

@@ -161,7 +161,7 @@ class ForwardingTest {
         assertThat(forwarding.irqs()).containsExactly(irqs.get(0), irqs.get(2), irqs.get(3));
         assertIllegalState(
                 () -> irqs.get(1).mask(),
-                "the forwarding of MSI-X 1 of 0000:3b:00.0 is closed: it was used after close(); open another");
+                "the forwarding of MSI-X 1 of 0000:3b:00.0 is closed: it was used after close(); create or open another");
         forwarding.forward(world.device.msix().get(1), message(0x41));
         send(1);
         assertThat(world.first.x86().isRequested(vector(0x41))).isTrue();

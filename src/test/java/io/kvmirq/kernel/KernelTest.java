@@ -158,7 +158,7 @@ class KernelTest {
             vm.close();
             assertThatThrownBy(vm.x86()::createIrqchip)
                     .isInstanceOf(ClosedHandleException.class)
-                    .hasMessage(name + " is closed: it was used after close(); open another");
+                    .hasMessage(name + " is closed: it was used after close(); create or open another");
         }
     }
 

@@ -146,6 +146,7 @@ class IrqfdTest {
         assertThat(irqfd).hasToString(shown);
         irqfd.close();
         assertThat(irqfd).hasToString(shown);
-        assertThatThrownBy(irqfd::mask).hasMessage(shown + " is closed: it was used after close(); open another");
+        assertThatThrownBy(irqfd::mask)
+                .hasMessage(shown + " is closed: it was used after close(); create or open another");
     }
 }

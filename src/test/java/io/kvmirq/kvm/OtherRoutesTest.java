@@ -22,6 +22,7 @@ import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -158,6 +159,8 @@ class OtherRoutesTest {
                         + " Pin is 1, Msi is 2");
         List<Integer> many = Collections.nCopies(8, 0);
         assertThatThrownBy(() -> new Route.Other(FIRST, 6, 0, many)).hasMessageContaining("with 8 words");
+        assertThatThrownBy(() -> new Route.Other(FIRST, 99, 0, Arrays.asList(1, null)))
+                .hasMessage("words has a null: give the words of the route");
         assertThatThrownBy(() -> Route.Other.hyperV(FIRST, 0, 16))
                 .hasMessage("synthetic interrupt 16 of processor 0: expected 0 to 15 of a processor from 0 on");
         assertThatThrownBy(() -> Route.Other.xen(FIRST, 4096, new VcpuId(0)))

@@ -70,6 +70,9 @@ class EmulatedFunctionTest {
             if (at == 8) {
                 throw new IllegalStateException("register 8 is broken");
             }
+            if (at == 0x10) {
+                throw new StackOverflowError("register 16");
+            }
             return register.get();
         }
 
@@ -480,7 +483,56 @@ class EmulatedFunctionTest {
         bus.write(false, at, 4, 9);
         assertThat(bus.read(false, at, 4)).isEqualTo(9);
         assertThat(warnings)
-                .containsExactly("1af4:1041 in slot 2: a register of BAR 0 cannot be read: register 8 is broken");
+                .containsExactly("1af4:1041 in slot 2: register 0x8 of BAR 0, 4 bytes, cannot be read:"
+                        + " java.lang.IllegalStateException: register 8 is broken");
+    }
+
+    /** It ends the guest: its thread, such as VcpuThreads, gets it. */
+    @Test
+    void errorOfARegisterReachesTheVmmAndLeavesTheDeviceUsable() {
+        open(Kernels.FAKE);
+        long at = bar(0) & 0xffffffffL;
+        assertThatThrownBy(() -> bus.read(false, at + 0x10, 4)).isInstanceOf(StackOverflowError.class);
+        assertThat(warnings).isEmpty();
+        bus.write(false, at, 4, 9);
+        assertThat(bus.read(false, at, 4)).isEqualTo(9);
+    }
+
+    @Test
+    void failuresOfResetAndStateNameThem() {
+        open(Kernels.FAKE);
+        function.close();
+        function = parts.add(EmulatedFunction.builder(bus, SLOT, vm, new BadRegisters())
+                .ids(0x1af4, 0x1041)
+                .warned(warnings::add)
+                .build());
+        function.reset();
+        assertThat(warnings)
+                .containsExactly("1af4:1041 in slot 2: its interrupts and BARs are reset, but its registers may not be:"
+                        + " java.lang.UnsupportedOperationException: no reset");
+        assertThatThrownBy(function::state)
+                .hasMessage("Registers.state of 1af4:1041 in slot 2 returned null: return the bytes to save, or none");
+    }
+
+    private static final class BadRegisters implements EmulatedFunction.Registers {
+        @Override
+        public long read(int bar, long at, int size) {
+            return 0;
+        }
+
+        @Override
+        public void write(int bar, long at, int size, long value) {}
+
+        @Override
+        public void reset() {
+            throw new UnsupportedOperationException("no reset");
+        }
+
+        @Override
+        @SuppressWarnings("NullAway") // as an author may
+        public byte[] state() {
+            return null;
+        }
     }
 
     /** Each access of the guest would reach the memory, and none the registers. */
@@ -606,11 +658,30 @@ class EmulatedFunctionTest {
         assertThat(requested(1)).containsExactly(false, true);
     }
 
+    /** 64 BARs of 256 bytes fill the ports; one is there. */
+    private void fillPorts(EmulatedFunction.Builder builder) {
+        for (int slot = 5; slot < 16; slot++) {
+            EmulatedFunction.Builder other =
+                    EmulatedFunction.builder(bus, slot, vm, new OneRegister()).ids(1, 2);
+            for (int bar = 0; bar < 6; bar++) {
+                other.ports(bar, 256);
+            }
+            if (slot < 15) {
+                parts.add(other.build());
+            }
+        }
+        for (int bar = 1; bar < 5; bar++) {
+            builder.ports(bar, 256);
+        }
+        builder.build();
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
             value = {
-                "slot | slot 2: expected a free one of 1 to 31",
+                "slot | 1af4:1041 in slot 2 is there already: choose a free slot",
+                "range | slot 32: expected 1 to 31",
                 "bar | BAR 6 of 4096 bytes: expected an index of 0 to 5 and a power of two from 16 to 2147483648",
                 "size | BAR 1 of 100 bytes: expected an index of 0 to 5 and a power of two from 16 to 2147483648",
                 "twice | BAR 0 is there already: give each BAR its own index",
@@ -618,9 +689,14 @@ class EmulatedFunctionTest {
                 "doorbell | a doorbell at 0x4000 of BAR 0: expected a place in its 0x4000 bytes",
                 "overlap | a doorbell at 0xc of BAR 0 is in MSI-X's 0x40 bytes at 0x0: move one of them",
                 "ids | device id 0x10000: expected 16 bits, 0 to 0xffff",
-                "vector | Index 4 out of bounds for length 4",
+                "vector | vector 4 of 4 vectors of vm (fd 4): expected 0 to 3",
                 "empty | a function without ids is an empty slot: call ids(vendor, device)",
-                "bells | two doorbells at 0x8 of BAR 0 take the same write: give each its own place, length or value",
+                "bells | two doorbells at 0x8 of BAR 0 take the same write, one of 4 bytes and any value and one of 4 bytes and"
+                        + " value 0x7: use two offsets, or name lengths or values that differ",
+                "room | 0001:0002 in slot 4 has a BAR of 256 bytes, for which the bus has no room: all BARs of ports share"
+                        + " 0xc000 to 0xffff, use fewer or smaller ones",
+                "msix null | vectors is null",
+                "msi null | vectors is null",
                 "none | 0 vectors: expected 1 to 2048"
             })
     void wrongSetUpIsOneSentence(String mistake, String sentence) {
@@ -634,6 +710,13 @@ class EmulatedFunctionTest {
                             EmulatedFunction.builder(bus, SLOT, vm, new OneRegister())
                                     .ids(1, 2)
                                     .build();
+                        case "range" ->
+                            EmulatedFunction.builder(bus, 32, vm, new OneRegister())
+                                    .ids(1, 2)
+                                    .build();
+                        case "room" -> fillPorts(builder);
+                        case "msix null" -> builder.msix(null, 0, 0, 0x100);
+                        case "msi null" -> builder.msi(null);
                         case "empty" ->
                             EmulatedFunction.builder(bus, 4, vm, new OneRegister())
                                     .build();

@@ -194,6 +194,6 @@ class PassedStateTest {
         to.passed.close();
         assertThatThrownBy(to.passed::state)
                 .isInstanceOf(IllegalStateException.class)
-                .hasMessageEndingWith(" is closed: it was used after close(); open another");
+                .hasMessageEndingWith(" is closed: it was used after close(); create or open another");
     }
 }

@@ -81,7 +81,7 @@ class PassedThroughDeviceTest {
     void slotsAndHolesThatAreNoneAreRefused() {
         assertThatThrownBy(() -> world.builder().build())
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage("slot 3: expected a free one of 1 to 31");
+                .hasMessage("0000:3b:00.0 in slot 3 is there already: choose a free slot");
         assertThatThrownBy(() -> new PciHostBridge(0x1000, 0x800)).isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> new PciHostBridge(0xfffff000L, 0x2000)).isInstanceOf(IllegalArgumentException.class);
         assertThat(world.config(0, 2)).isEqualTo(0x8086);

@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
 
 /** Calls each method of a handle after its close. */
 public final class ClosedHandles {
-    private static final String SENTENCE = " is closed: it was used after close(); open another";
+    private static final String SENTENCE = " is closed: it was used after close(); create or open another";
 
     private final Supplier<Samples> samples;
     private final Set<String> others = new TreeSet<>();

@@ -200,7 +200,7 @@ class VfioLineTest {
         line.close();
         assertThatThrownBy(line::mask)
                 .hasMessageContaining("armed INTx of vfio device " + hardware.address())
-                .hasMessageContaining("is closed: it was used after close(); open another");
+                .hasMessageContaining("is closed: it was used after close(); create or open another");
         try (ArmedLine again = device.intx().arm(event)) {
             again.trigger();
             arrives();

@@ -270,9 +270,9 @@ class VfioMessagesTest {
         device.close();
         armed.close();
         assertThatThrownBy(() -> armed.trigger(0))
-                .hasMessageContaining("is closed: it was used after close(); open another");
+                .hasMessageContaining("is closed: it was used after close(); create or open another");
         assertThatThrownBy(() -> device.msix(0, 1).arm(List.of(event())))
-                .hasMessageContaining("is closed: it was used after close(); open another");
+                .hasMessageContaining("is closed: it was used after close(); create or open another");
         use(VfioDevice.open(kernel, hardware.address()));
         EventFd fresh = event();
         arm(device.msix(0, 1), List.of(fresh));

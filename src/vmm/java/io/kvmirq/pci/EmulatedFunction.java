@@ -58,7 +58,8 @@ public final class EmulatedFunction extends PciFunction {
     /**
      * The device behind the BARs, in the author's code. Several vCPU threads call it at once, without a lock of this
      * library, and an access that began earlier may come during and after a reset or {@link #close}: pause the vCPUs
-     * first. An exception is a warning, once until the next reset; the access then reads all ones or has no effect.
+     * first. An exception is a warning, once until the next reset; the access then reads all ones or has no effect. An
+     * {@link Error} goes on to the caller of {@link PciHostBridge#handle}: {@link io.kvmirq.run.VcpuThreads} ends the guest.
      */
     public interface Registers {
         /**
@@ -87,6 +88,11 @@ public final class EmulatedFunction extends PciFunction {
     private record Doorbell(long at, int length, OptionalLong data, EventFd event) {
         boolean takes(long offset, int size, long value) {
             return offset == at && (length == 0 || length == size) && (data.isEmpty() || data.getAsLong() == value);
+        }
+
+        String writes() {
+            return "of " + (length == 0 ? "any length" : length + " bytes") + " and "
+                    + (data.isEmpty() ? "any value" : "value 0x" + Long.toHexString(data.getAsLong()));
         }
 
         /** Source: {@code ioeventfd_check_collision()} in virt/kvm/eventfd.c. */
@@ -220,7 +226,8 @@ public final class EmulatedFunction extends PciFunction {
          * @param pending the offset of the pending bits, a bit for each vector, a multiple of 8
          */
         public Builder msix(EmulatedVectors vectors, int bar, long table, long pending) {
-            long entries = (long) vectors.count() * GuestMsix.ENTRY_BYTES;
+            long entries =
+                    (long) Objects.requireNonNull(vectors, "vectors is null").count() * GuestMsix.ENTRY_BYTES;
             long bits = (vectors.count() + Long.SIZE - 1L) / Long.SIZE * Long.BYTES;
             boolean apart = table + entries <= pending || pending + bits <= table;
             if (msix != null || table % 8 != 0 || pending % 8 != 0 || !apart) {
@@ -248,7 +255,7 @@ public final class EmulatedFunction extends PciFunction {
          * kind drives them, the other waits. Vectors of its own are delivered even while MSI-X is enabled.
          */
         public Builder msi(EmulatedVectors vectors) {
-            int count = vectors.count();
+            int count = Objects.requireNonNull(vectors, "vectors is null").count();
             if (msi.isPresent() || Integer.bitCount(count) != 1 || count > Integer.SIZE) {
                 throw new IllegalArgumentException(
                         "MSI with " + count + " vectors: expected one MSI, and a power of two up to 32");
@@ -266,7 +273,7 @@ public final class EmulatedFunction extends PciFunction {
          * @param body the bytes after id, next pointer and length
          */
         public Builder vendorCapability(byte... body) {
-            int at = capability(GuestConfig.VENDOR, body.length + 3);
+            int at = capability(GuestConfig.VENDOR, Objects.requireNonNull(body, "body is null").length + 3);
             image.put(at + 2, (byte) (body.length + 3));
             for (int i = 0; i < body.length; i++) {
                 image.put(at + 3 + i, body[i]);
@@ -351,10 +358,16 @@ public final class EmulatedFunction extends PciFunction {
         void requireApart() {
             for (int i = 0; i < doorbells.size(); i++) {
                 Doorbell bell = doorbells.get(i);
-                if (doorbells.subList(0, i).stream().anyMatch(bell::collides)) {
-                    throw new IllegalArgumentException("two doorbells at 0x" + Long.toHexString(bell.at) + " of BAR "
-                            + index + " take the same write: give each its own place, length or value");
-                }
+                doorbells.subList(0, i).stream()
+                        .filter(bell::collides)
+                        .findFirst()
+                        .ifPresent(other -> {
+                            throw new IllegalArgumentException(
+                                    "two doorbells at 0x" + Long.toHexString(bell.at) + " of BAR "
+                                            + index + " take the same write, one " + other.writes() + " and one "
+                                            + bell.writes()
+                                            + ": use two offsets, or name lengths or values that differ");
+                        });
                 for (Region.Area area : trapped) {
                     if (bell.at < area.at() + area.length() && area.at() < bell.at + Math.max(1, bell.length)) {
                         throw new IllegalArgumentException(

@@ -74,9 +74,17 @@ public final class EmulatedVectors implements AutoCloseable {
         return events.size();
     }
 
-    /** The eventfd that raises a vector, to be lent to another thread, process or device. Do not close it. */
+    /**
+     * The eventfd that raises a vector, to be lent to another thread, process or device. Do not close it.
+     *
+     * @throws IndexOutOfBoundsException for a vector beyond {@link #count}
+     */
     public EventFd event(int vector) {
-        return events.get(Objects.checkIndex(vector, count()));
+        if (vector < 0 || vector >= count()) {
+            throw new IndexOutOfBoundsException(
+                    "vector " + vector + " of " + this + ": expected 0 to " + (count() - 1));
+        }
+        return events.get(vector);
     }
 
     /**

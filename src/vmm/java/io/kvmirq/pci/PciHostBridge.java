@@ -120,8 +120,11 @@ public final class PciHostBridge {
     // Devices, which have their own locks: they are called without this object's lock
 
     synchronized void requireFree(int slot) {
-        if (slot < 1 || slot >= SLOTS || slots[slot] != null) {
-            throw new IllegalArgumentException("slot " + slot + ": expected a free one of 1 to " + (SLOTS - 1));
+        if (slot < 1 || slot >= SLOTS) {
+            throw new IllegalArgumentException("slot " + slot + ": expected 1 to " + (SLOTS - 1));
+        }
+        if (slots[slot] != null) {
+            throw new IllegalArgumentException(slots[slot] + " is there already: choose a free slot");
         }
     }
 
@@ -139,7 +142,10 @@ public final class PciHostBridge {
         }
         if (at > end - bar.size()) {
             throw new IllegalArgumentException(device + " has a BAR of " + bar.size()
-                    + " bytes, for which the bus has no room: make the hole larger");
+                    + " bytes, for which the bus has no room: "
+                    + (bar.isPorts()
+                            ? "all BARs of ports share 0xc000 to 0xffff, use fewer or smaller ones"
+                            : "make the hole larger"));
         }
         homes.add(new Place(device, bar, at));
         return at;

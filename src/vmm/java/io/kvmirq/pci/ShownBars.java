@@ -109,9 +109,13 @@ final class ShownBars {
         try {
             return bar.read(offset, size);
         } catch (RuntimeException e) {
-            warnings.add("a register of " + bar + " cannot be read: ", e);
+            warnings.add("read of " + bar, register(bar, offset, size) + " cannot be read: " + e);
             return -1;
         }
+    }
+
+    private static String register(Bar bar, long offset, int size) {
+        return "register 0x" + Long.toHexString(offset) + " of " + bar + ", " + size + " bytes,";
     }
 
     /** Writes a register whose offset is {@link #plain}. Does not need the lock. */
@@ -119,7 +123,7 @@ final class ShownBars {
         try {
             bar.write(offset, size, value);
         } catch (RuntimeException e) {
-            warnings.add("a register of " + bar + " cannot be written: ", e);
+            warnings.add("write of " + bar, register(bar, offset, size) + " cannot be written: " + e);
         }
     }
 
