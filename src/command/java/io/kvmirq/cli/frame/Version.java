@@ -23,7 +23,7 @@ public final class Version {
      * From the module, such as in a package, or from the jar's manifest: the JVM has read either already. Absent when
      * the classes are not in a jar.
      */
-    static String number() {
+    public static String number() {
         @Nullable ModuleDescriptor module = Version.class.getModule().getDescriptor();
         if (module != null && module.rawVersion().isPresent()) {
             return module.rawVersion().get();

@@ -10,9 +10,12 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Nagios;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.frame.Version;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.screens.Listing;
 import io.kvmirq.diag.screens.LiveChains;
+import io.kvmirq.diag.screens.Look;
+import io.kvmirq.diag.screens.Metrics;
 import io.kvmirq.diag.sources.GuestRates;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Live;
@@ -21,6 +24,8 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.text.Foreign;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -52,6 +57,9 @@ public final class ListCommand implements Command {
             "guest vector",
             "posted",
             "flaw, or why not posted");
+
+    /** The option for the numbers of a host. */
+    public static final String TEXTFILE = "--textfile";
 
     /** The most characters of a reason: explain prints the whole. */
     private static final int WHY_NOT = 110;
@@ -93,6 +101,11 @@ public final class ListCommand implements Command {
         usage.add(Command.option("--device", "BDF", String.class).description("The vectors of a device."));
         usage.add(OptionSpec.builder("--all").description("The vectors of all devices."));
         usage.add(Nagios.option());
+        usage.add(Command.option(TEXTFILE, "FILE", Path.class)
+                .description(
+                        "Write the numbers of this host to FILE in Prometheus' text format, in place of a table, for"
+                                + " the textfile collector of its node exporter. FILE is replaced when the new one is on the disk;"
+                                + " its name must end in .prom for the collector."));
         LiveOption.describe(usage);
         HostSource.describe(usage);
         usage.add(Command.json());
@@ -119,9 +132,16 @@ public final class ListCommand implements Command {
             wanted = wanted.and(
                     guests.stream().flatMap(one -> one.devices().stream()).collect(Collectors.toSet())::contains);
         }
+        Optional<Path> textfile = Optional.ofNullable(arguments.matchedOptionValue(TEXTFILE, null));
+        if (textfile.isPresent()) {
+            Commands.read(arguments, () -> requireAlone(arguments));
+        }
         if (host.interrupts().isEmpty()) {
             terminal.complain("/proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat");
             return ExitCode.COULD_NOT_RUN;
+        }
+        if (textfile.isPresent()) {
+            return write(textfile.get(), Look.of(host), terminal) ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
         }
         if (!vectors) {
             return guests(host, live, arguments, terminal);
@@ -135,6 +155,24 @@ public final class ListCommand implements Command {
             Listing listing = Listing.of(seen.host(), watched, LiveChains.of(seen.live(), seen.host())::of);
             return answer(seen.host(), listing, Optional.of(seen.live()), arguments, terminal);
         });
+    }
+
+    /** @throws IllegalArgumentException if another option asks for a table */
+    private static List<String> requireAlone(ParseResult arguments) {
+        List<String> others = Stream.of("--vm", "--device", "--all", Nagios.OPTION, "--live", "--json")
+                .filter(arguments::hasMatchedOption)
+                .toList();
+        if (!others.isEmpty()) {
+            throw new IllegalArgumentException(TEXTFILE + " has the numbers of all guests, and " + others.get(0)
+                    + " prints something else: give one of them");
+        }
+        return others;
+    }
+
+    /** Writes the numbers of a host. Returns false, after an error message, if the file cannot be written. */
+    public static boolean write(Path file, Look look, Terminal terminal) {
+        byte[] text = Metrics.of(look, Version.number()).getBytes(StandardCharsets.UTF_8);
+        return NewFile.replace(file, terminal, out -> out.write(text));
     }
 
     private static int guests(HostFacts host, Optional<LiveOption> live, ParseResult arguments, Terminal terminal) {

@@ -15,16 +15,22 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Optional;
+import java.util.Set;
 
-/** A new file that a command writes, readable only by its owner. */
-final class NewFile {
-    interface Content {
+/** A file that a command writes: it is complete when it has its name. */
+public final class NewFile {
+    /** Writes the file. */
+    public interface Content {
         void write(OutputStream out) throws IOException;
     }
 
     private static final String PREFIX = ".kvmirq";
     private static final String SUFFIX = ".new.tmp";
+    private static final Set<PosixFilePermission> READABLE_BY_ALL = PosixFilePermissions.fromString("rw-r--r--");
 
     private NewFile() {}
 
@@ -51,12 +57,30 @@ final class NewFile {
     }
 
     /**
-     * Writes a temporary file beside it and then links that to its name, so the file is complete when it exists. A
+     * Writes a new file, readable only by its owner: a temporary file beside it, which is then linked to its name. A
      * killed command leaves the temporary file, which the next command that writes there removes.
      *
      * @return false, after an error message, if it exists or cannot be written
      */
     static boolean write(Path file, Terminal terminal, Content content) {
+        return write(file, terminal, content, false);
+    }
+
+    /**
+     * As {@link #write}, in place of an older file, which stays whole until the new one is on the disk. All users may
+     * read it.
+     *
+     * @return false, after an error message, if it cannot be written, or the name is that of another than a regular file
+     */
+    public static boolean replace(Path file, Terminal terminal, Content content) {
+        if (Files.exists(file) && !Files.isRegularFile(file)) {
+            terminal.complain(FileSentence.cannotWrite(file, new IOException("it is not a regular file")));
+            return false;
+        }
+        return write(file, terminal, content, true);
+    }
+
+    private static boolean write(Path file, Terminal terminal, Content content, boolean replaces) {
         Path directory = Optional.ofNullable(file.toAbsolutePath().getParent()).orElse(file);
         try {
             LibraryCache.removeAbandoned(directory, PREFIX, SUFFIX);
@@ -64,7 +88,7 @@ final class NewFile {
             while (!done) {
                 Path temporary = Files.createTempFile(directory, PREFIX, SUFFIX);
                 try {
-                    done = write(temporary, content, file);
+                    done = write(temporary, content, file, replaces);
                 } finally {
                     Files.deleteIfExists(temporary);
                 }
@@ -83,7 +107,7 @@ final class NewFile {
      *
      * @return false if another command took the temporary file for an abandoned one before it was locked
      */
-    private static boolean write(Path temporary, Content content, Path file) throws IOException {
+    private static boolean write(Path temporary, Content content, Path file, boolean replaces) throws IOException {
         try (FileOutputStream made = new FileOutputStream(temporary.toFile());
                 OutputStream out = new BufferedOutputStream(made)) {
             made.getChannel().lock();
@@ -92,7 +116,13 @@ final class NewFile {
             }
             content.write(out);
             out.flush();
-            link(temporary, file);
+            if (replaces) {
+                Files.setPosixFilePermissions(temporary, READABLE_BY_ALL);
+                made.getChannel().force(true);
+                Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
+            } else {
+                link(temporary, file);
+            }
             return true;
         }
     }

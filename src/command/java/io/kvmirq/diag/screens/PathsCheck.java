@@ -52,6 +52,13 @@ final class PathsCheck {
         return new PathsCheck().look(host);
     }
 
+    /** All paths that the check looks at, and for each guest one with the link of its VMM alone. */
+    static List<InterruptPath> all(HostFacts host) {
+        PathsCheck check = new PathsCheck();
+        check.look(host);
+        return List.copyOf(check.all);
+    }
+
     private Finding look(HostFacts host) {
         int devices = 0;
         int guests = 0;

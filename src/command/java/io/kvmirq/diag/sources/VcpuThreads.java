@@ -51,7 +51,7 @@ public final class VcpuThreads {
      * The directories of the guest's VMs in {@code debugfs/kvm}, such as {@code 4711-12}: the thread that made the VM, and
      * the descriptor of the VM.
      */
-    static List<String> directories(HostFacts host, VmProcess guest) {
+    public static List<String> directories(HostFacts host, VmProcess guest) {
         return host.debugfsNames("kvm").stream()
                 .filter(name -> guest.vms().stream().anyMatch(fd -> name.endsWith("-" + fd)))
                 .filter(name -> {

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.screens;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.diag.sources.Guests;
+import io.kvmirq.diag.sources.Guests.Guest;
+import io.kvmirq.diag.sources.VcpuThreads;
+import io.kvmirq.diag.sources.VmmOptions;
+import io.kvmirq.diag.sources.VmmOptions.Inhibit;
+import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.SortedMap;
+import java.util.TreeMap;
+
+/**
+ * The guests of a host at one moment, and the paths of their interrupts, without the files that showed them. Immutable.
+ * Texts may contain names from files.
+ *
+ * @param kernel the release of the host's kernel
+ * @param posts whether the host can post interrupts; empty if it is not known
+ * @param vectorsLeft the least number of free vectors of a CPU; empty if debugfs does not show it
+ * @param unreadable processes whose files this user may not read
+ * @param guests in the order of their processes
+ * @param paths the paths of the guests' devices, and for each guest one path with the link of its VMM
+ * @param hostIrqs how often the host handled irqs of each device, also of vectors that are not armed any more
+ * @param counters rows of {@code /proc/interrupts} without a number, such as {@code PIN}
+ */
+public record Look(
+        Optional<String> kernel,
+        Optional<Boolean> posts,
+        OptionalLong vectorsLeft,
+        int unreadable,
+        List<Seen> guests,
+        List<InterruptPath> paths,
+        SortedMap<PciAddress, Long> hostIrqs,
+        SortedMap<String, Long> counters) {
+    /** The rows of interrupts that are counted on x86: posted ones, and errors. */
+    private static final List<String> ROWS = List.of("PIN", "PIW", "NPI", "SPU", "ERR", "MIS");
+
+    /**
+     * A guest.
+     *
+     * @param directories of its VMs in {@code debugfs/kvm}
+     * @param inhibits reasons that keep AVIC off in it, by the command line of its VMM; empty if the host never posts
+     */
+    public record Seen(Guest guest, List<String> directories, List<String> inhibits) {}
+
+    /** Looks at a host. */
+    public static Look of(HostFacts host) {
+        Optional<PostingHost> posting = host.posting().host();
+        boolean inhibited = posting.filter(
+                        one -> one.vendor() == Vendor.AMD && one.flaw().isEmpty())
+                .isPresent();
+        List<Seen> guests = Guests.of(host).all().stream()
+                .map(guest -> new Seen(
+                        guest,
+                        VcpuThreads.directories(host, guest.process()),
+                        inhibited
+                                ? VmmOptions.inhibits(guest.process(), posting.orElseThrow(), host.kernel()).stream()
+                                        .filter(Inhibit::isCertain)
+                                        .map(Inhibit::name)
+                                        .distinct()
+                                        .toList()
+                                : List.of()))
+                .toList();
+        TreeMap<String, Long> counters = new TreeMap<>();
+        host.interrupts().ifPresent(all -> ROWS.forEach(row -> all.count(row).ifPresent(n -> counters.put(row, n))));
+        return new Look(
+                host.kernel(),
+                posting.map(one -> one.flaw().isEmpty()),
+                host.limits().vectorsLeft().known().map(OptionalLong::of).orElse(OptionalLong.empty()),
+                host.vms().unreadable(),
+                guests,
+                PathsCheck.all(host),
+                hostIrqs(host),
+                counters);
+    }
+
+    /** Vectors whose eventfds were taken away keep their counts until the driver disables MSI-X: a total may not fall. */
+    private static SortedMap<PciAddress, Long> hostIrqs(HostFacts host) {
+        Map<Integer, Long> counts = new HashMap<>();
+        host.interrupts()
+                .map(HostInterrupts::rows)
+                .orElse(List.of())
+                .forEach(row -> counts.put(row.irq().number(), row.count()));
+        TreeMap<PciAddress, Long> sums = new TreeMap<>();
+        for (ArmedVector one : host.armed()) {
+            sums.computeIfAbsent(one.address(), device -> {
+                List<Integer> messages = new ArrayList<>();
+                for (String irq : host.files().list("sys/bus/pci/devices/" + device + "/msi_irqs")) {
+                    if (irq.matches("\\d{1,9}")) {
+                        messages.add(Integer.valueOf(irq));
+                    }
+                }
+                if (!messages.contains(one.irq().number())) {
+                    return host.armed(device).stream()
+                            .mapToLong(ArmedVector::count)
+                            .sum();
+                }
+                return messages.stream()
+                        .mapToLong(irq -> counts.getOrDefault(irq, 0L))
+                        .sum();
+            });
+        }
+        return sums;
+    }
+
+    /** The first broken link of a path, or else its first link in doubt. */
+    public static Optional<Link> flaw(InterruptPath path) {
+        return path.firstBroken().or(path::firstDoubtful);
+    }
+
+    /** Whether VFIO has armed the vector of a path. */
+    public static boolean isArmed(InterruptPath path) {
+        return path.link(Hop.DEVICE_VECTOR)
+                .filter(link -> link.state() == Link.State.WHOLE)
+                .isPresent();
+    }
+}

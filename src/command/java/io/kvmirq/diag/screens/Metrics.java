@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.screens;
+
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+
+/**
+ * The numbers of a host in Prometheus' text format, for the textfile collector of its node exporter. A guest is named by
+ * its name, so that its series continue after its VMM restarts; numbers of guests of one name are added. Vectors are
+ * counted by guest and device. A single vector has series only while it has a flaw, and at most {@link #MOST_VECTORS}
+ * vectors have.
+ *
+ * <p>Source: Prometheus, Exposition formats: text-based format, version 0.0.4; Metric and label naming.
+ */
+public final class Metrics {
+    /** The most vectors with series of their own. */
+    public static final int MOST_VECTORS = 64;
+
+    private static final String PREFIX = "kvmirq_";
+    private static final String GAUGE = "gauge";
+    private static final String COUNTER = "counter";
+
+    private final StringBuilder text = new StringBuilder();
+
+    private Metrics() {}
+
+    /** The text, with a line end after each line. */
+    public static String of(Look look, String version) {
+        Metrics metrics = new Metrics();
+        metrics.host(look, version);
+        metrics.guests(look);
+        metrics.vectors(look);
+        metrics.flaws(look);
+        return metrics.text.toString();
+    }
+
+    /** The samples of a metric by their labels, in order. */
+    private static final class Samples {
+        private final TreeMap<String, Long> values = new TreeMap<>();
+
+        /** @param labels names and values in turn; an empty value is as no label */
+        void add(long value, String... labels) {
+            StringBuilder key = new StringBuilder();
+            for (int i = 0; i < labels.length; i += 2) {
+                if (!labels[i + 1].isEmpty()) {
+                    key.append(key.length() == 0 ? '{' : ',')
+                            .append(labels[i])
+                            .append("=\"")
+                            .append(escaped(labels[i + 1]))
+                            .append('"');
+                }
+            }
+            values.merge(key.append(key.length() == 0 ? "" : "}").toString(), value, Long::sum);
+        }
+    }
+
+    /** Backslash, quote and line end have escapes; half a surrogate pair is no UTF-8. */
+    private static String escaped(String value) {
+        StringBuilder escaped = new StringBuilder();
+        value.codePoints().forEach(c -> {
+            switch (c) {
+                case '\\' -> escaped.append("\\\\");
+                case '"' -> escaped.append("\\\"");
+                case '\n' -> escaped.append("\\n");
+                default ->
+                    escaped.appendCodePoint(c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE ? '?' : c);
+            }
+        });
+        return escaped.toString();
+    }
+
+    /** Writes a metric; one without a sample has no lines. */
+    private void write(String name, String type, String help, Samples samples) {
+        if (samples.values.isEmpty()) {
+            return;
+        }
+        text.append("# HELP ")
+                .append(PREFIX)
+                .append(name)
+                .append(' ')
+                .append(help)
+                .append('\n');
+        text.append("# TYPE ")
+                .append(PREFIX)
+                .append(name)
+                .append(' ')
+                .append(type)
+                .append('\n');
+        samples.values.forEach((labels, value) -> text.append(PREFIX)
+                .append(name)
+                .append(labels)
+                .append(' ')
+                .append(value)
+                .append('\n'));
+    }
+
+    private void write(String name, String type, String help, long value) {
+        Samples one = new Samples();
+        one.add(value);
+        write(name, type, help, one);
+    }
+
+    private void host(Look look, String version) {
+        Samples info = new Samples();
+        info.add(1, "version", version, "kernel", look.kernel().orElse(""));
+        write("info", GAUGE, "Versions of kvmirq and of the host's kernel.", info);
+        look.posts()
+                .ifPresent(posts ->
+                        write("host_posts", GAUGE, "Whether the host can post interrupts to vCPUs.", posts ? 1 : 0));
+        look.vectorsLeft()
+                .ifPresent(left -> write(
+                        "cpu_vectors_free", GAUGE, "Free interrupt vectors of the CPU that has the fewest.", left));
+        write(
+                "unreadable_processes",
+                GAUGE,
+                "Processes whose files kvmirq may not read: guests may be missing.",
+                look.unreadable());
+        Samples rows = new Samples();
+        look.counters().forEach((row, count) -> rows.add(count, "row", row));
+        write("interrupts_total", COUNTER, "Interrupts of a row of /proc/interrupts, on all CPUs.", rows);
+    }
+
+    private void guests(Look look) {
+        Samples vcpus = new Samples();
+        Samples exits = new Samples();
+        Samples injected = new Samples();
+        Samples inhibited = new Samples();
+        for (Look.Seen one : look.guests()) {
+            String name = one.guest().process().name();
+            vcpus.add(one.guest().vcpus().all(), "guest", name);
+            one.guest().exits().ifPresent(count -> exits.add(count, "guest", name));
+            one.guest().injected().ifPresent(count -> injected.add(count, "guest", name));
+            one.inhibits().forEach(reason -> inhibited.add(1, "guest", name, "reason", reason));
+        }
+        write("guests", GAUGE, "Processes that hold a VM.", look.guests().size());
+        write("guest_vcpus", GAUGE, "vCPUs of a guest.", vcpus);
+        write("guest_exits_total", COUNTER, "Exits of all vCPUs of a guest.", exits);
+        write("guest_injections_total", COUNTER, "Interrupts that KVM injected into a guest by software.", injected);
+        write(
+                "avic_inhibited",
+                GAUGE,
+                "Guests of this name whose VMM inhibits AVIC for the reason: their interrupts are not posted.",
+                inhibited);
+    }
+
+    private void vectors(Look look) {
+        Samples vectors = new Samples();
+        Samples irqs = new Samples();
+        Map<String, String> guests = new TreeMap<>();
+        for (InterruptPath path : look.paths()) {
+            if (path.device().isEmpty()) {
+                continue;
+            }
+            guests.putIfAbsent(path.device(), guest(path));
+            Optional<Boolean> posted = path.posted();
+            for (String state : Look.isArmed(path) ? List.of("yes", "no", "unknown") : List.<String>of()) {
+                boolean own = state.equals(posted.map(yes -> yes ? "yes" : "no").orElse("unknown"));
+                vectors.add(own ? 1 : 0, "guest", guest(path), "device", path.device(), "posted", state);
+            }
+        }
+        look.hostIrqs().forEach((device, count) -> {
+            String name = device.toString();
+            irqs.add(count, "guest", guests.getOrDefault(name, ""), "device", name);
+        });
+        write(
+                "vectors",
+                GAUGE,
+                "Vectors of a guest's device that VFIO has armed, by whether hardware posts them.",
+                vectors);
+        write("host_irqs_total", COUNTER, "Interrupts of a guest's device that the host handled, on all CPUs.", irqs);
+    }
+
+    private static String guest(InterruptPath path) {
+        return path.guest().map(InterruptPath.Guest::name).orElse("");
+    }
+
+    private void flaws(Look look) {
+        Samples counts = new Samples();
+        Samples single = new Samples();
+        Samples unposted = new Samples();
+        for (Link.State state : List.of(Link.State.BROKEN, Link.State.DOUBTFUL)) {
+            counts.add(look.paths().stream().filter(path -> has(path, state)).count(), "state", state.label());
+        }
+        List<InterruptPath> flawed = Stream.of(
+                        look.paths().stream().filter(path -> has(path, Link.State.BROKEN)),
+                        look.paths().stream().filter(path -> has(path, Link.State.DOUBTFUL)),
+                        look.paths().stream().filter(path -> Look.flaw(path).isEmpty() && isUnposted(path)))
+                .flatMap(paths -> paths)
+                .toList();
+        for (InterruptPath path : flawed.subList(0, Math.min(MOST_VECTORS, flawed.size()))) {
+            String vector = path.interrupt();
+            Optional<Link> flaw = Look.flaw(path);
+            if (flaw.isPresent()) {
+                single.add(
+                        1,
+                        "guest",
+                        guest(path),
+                        "device",
+                        path.device(),
+                        "vector",
+                        vector,
+                        "hop",
+                        flaw.get().hop().label(),
+                        "state",
+                        flaw.get().state().label(),
+                        "flaw",
+                        flaw.get().flaws().stream().findFirst().orElse(""));
+            }
+            if (isUnposted(path)) {
+                unposted.add(0, "guest", guest(path), "device", path.device(), "vector", vector);
+            }
+        }
+        write("flaws", GAUGE, "Paths of interrupts whose first flaw is of the state.", counts);
+        write(
+                "flaw",
+                GAUGE,
+                "A path of an interrupt that has a flaw: its first one, by its name in kvmirq doctor --rules.",
+                single);
+        write("vector_posted", GAUGE, "0 for a vector that the host could post and does not.", unposted);
+        write(
+                "flawed_vectors_left_out",
+                GAUGE,
+                "Vectors with a flaw beyond the first " + MOST_VECTORS + ", which have no series of their own.",
+                Math.max(0, flawed.size() - MOST_VECTORS));
+    }
+
+    private static boolean has(InterruptPath path, Link.State state) {
+        return Look.flaw(path).filter(link -> link.state() == state).isPresent();
+    }
+
+    private static boolean isUnposted(InterruptPath path) {
+        return path.unposted().isPresent();
+    }
+}
