@@ -9,11 +9,13 @@ ASSERT_LAYOUT(offsetof(struct kvmirq_route, address) == 24);
 ASSERT_LAYOUT(offsetof(struct kvmirq_route, devid) == 32);
 ASSERT_LAYOUT(sizeof(struct kvmirq_vfio_irq) == 8);
 
+/* KVMIRQ_ABI_VERSION */
 int kvmirq_abi_version(void)
 {
 	return KVMIRQ_ABI_VERSION;
 }
 
+/* Size in bytes of a shared record; -EINVAL for an unknown record. */
 int kvmirq_abi_record_size(int record)
 {
 	switch (record) {

@@ -19,7 +19,7 @@ ASSERT_LAYOUT(KVM_DEV_VFIO_FILE == 1);
 ASSERT_LAYOUT(KVM_DEV_VFIO_FILE_ADD == 1);
 ASSERT_LAYOUT(KVM_DEV_VFIO_FILE_DEL == 2);
 
-/* A test leaves .fd at 0, the number of stdin: never return it. */
+/* 0 when a device of this type can be created; creates nothing. */
 int kvmirq_device_test(int vm, uint32_t type)
 {
 	struct kvm_create_device create = {
@@ -27,6 +27,7 @@ int kvmirq_device_test(int vm, uint32_t type)
 		.flags = KVM_CREATE_DEVICE_TEST,
 	};
 
+	/* A test leaves .fd at 0, the number of stdin: never return it. */
 	return call(vm, KVM_CREATE_DEVICE, &create);
 }
 
@@ -57,6 +58,7 @@ static int vfio_file(int dev, uint64_t attr, int fd)
 	return call(dev, KVM_SET_DEVICE_ATTR, &a);
 }
 
+/* KVM_DEV_VFIO_FILE (GROUP before 6.6): add or remove one VFIO fd. */
 int kvmirq_device_vfio_add(int dev, int fd)
 {
 	return vfio_file(dev, KVM_DEV_VFIO_FILE_ADD, fd);

@@ -8,16 +8,23 @@
 
 #define NANOS_PER_SECOND 1000000000
 
+/* close(2). On Linux -EINTR closes the fd too: do not call again. */
 int kvmirq_fd_close(int fd)
 {
 	return call3(__NR_close, fd, 0, 0);
 }
 
+/* A second fd for the same open file. */
 int kvmirq_fd_dup(int fd)
 {
 	return call3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 0);
 }
 
+/*
+ * Wait until fd or wake (-1: none) is readable, at most timeout_ns (negative:
+ * without limit). Returns KVMIRQ_READY_* bits, 0 on timeout, -EINTR when a
+ * signal came first, -EBADF when fd or wake is not open.
+ */
 int kvmirq_fd_wait(int fd, int wake, int64_t timeout_ns)
 {
 	struct pollfd fds[] = {

@@ -22,6 +22,11 @@ static int ioeventfd(int vm, int fd, uint64_t address, uint32_t len,
 	return call(vm, KVM_IOEVENTFD, &ioeventfd);
 }
 
+/*
+ * A guest write of len bytes (0: any length, MMIO and PIO) at address signals
+ * fd instead of exiting. flags: the kernel's KVM_IOEVENTFD_FLAG_DATAMATCH (1)
+ * and _PIO (2).
+ */
 int kvmirq_ioeventfd_assign(int vm, int fd, uint64_t address, uint32_t len,
 			    uint32_t flags, uint64_t datamatch)
 {
@@ -30,6 +35,7 @@ int kvmirq_ioeventfd_assign(int vm, int fd, uint64_t address, uint32_t len,
 			 datamatch);
 }
 
+/* All arguments must equal those of the assign, else -ENOENT. */
 int kvmirq_ioeventfd_deassign(int vm, int fd, uint64_t address, uint32_t len,
 			      uint32_t flags, uint64_t datamatch)
 {

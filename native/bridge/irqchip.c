@@ -24,11 +24,16 @@ static int enable(int vm, uint32_t capability, uint64_t arg)
 	return call(vm, KVM_ENABLE_CAP, &cap);
 }
 
+/*
+ * LAPICs in the kernel, PIC and IOAPIC in user space. pins: number of GSIs
+ * reserved for user space, 0..4096.
+ */
 int kvmirq_irqchip_create_split(int vm, uint32_t pins)
 {
 	return enable(vm, KVM_CAP_SPLIT_IRQCHIP, pins);
 }
 
+/* KVM_CAP_X2APIC_API with the given KVM_X2APIC_* bits. */
 int kvmirq_x2apic_enable(int vm, uint64_t bits)
 {
 	return enable(vm, KVM_CAP_X2APIC_API, bits);
@@ -41,6 +46,11 @@ ASSERT_LAYOUT(offsetof(struct kvm_irqchip, chip) == 8);
 ASSERT_LAYOUT(sizeof(((struct kvm_irqchip *)0)->chip) ==
 	      KVMIRQ_IRQCHIP_STATE_SIZE);
 
+/*
+ * State of chip (0 PIC master, 1 PIC slave, 2 IOAPIC): the union in the
+ * kernel's struct kvm_irqchip, KVMIRQ_IRQCHIP_STATE_SIZE bytes. x86 only:
+ * -ENOTTY elsewhere.
+ */
 int kvmirq_irqchip_get(int vm, uint32_t chip, void *state)
 {
 	struct kvm_irqchip irqchip = { .chip_id = chip };

@@ -26,6 +26,10 @@ int kvmirq_irqfd_assign(int vm, int fd, uint32_t gsi)
 	return irqfd(vm, fd, gsi, 0, 0);
 }
 
+/*
+ * Assign count edges. The result says how many were assigned, and stay: the fd
+ * of the next one, if they are fewer, is -errno.
+ */
 int kvmirq_irqfds_assign(int vm, struct kvmirq_irqfd *irqfds, uint32_t count)
 {
 	uint32_t assigned = 0;
@@ -48,6 +52,7 @@ int kvmirq_irqfd_assign_level(int vm, int fd, int resample, uint32_t gsi)
 	return irqfd(vm, fd, gsi, KVM_IRQFD_FLAG_RESAMPLE, resample);
 }
 
+/* Succeeds for every open eventfd, also one that is not assigned. */
 int kvmirq_irqfd_deassign(int vm, int fd, uint32_t gsi)
 {
 	return irqfd(vm, fd, gsi, KVM_IRQFD_FLAG_DEASSIGN, 0);

@@ -20,7 +20,7 @@ static void *at(JNIEnv *env, jobject buffer)
 	return buffer ? (*env)->GetDirectBufferAddress(env, buffer) : NULL;
 }
 
-/* The methods that take numbers alone, from kvmirq.h: see numbers.awk. */
+/* The methods that take numbers alone: see functions.awk. */
 #include "numbers.h"
 
 /* eventfd.c */

@@ -49,6 +49,7 @@ static int set(int vm, struct kvm_irq_routing *table,
 	return call(vm, KVM_SET_GSI_ROUTING, table);
 }
 
+/* Replace the whole GSI routing table. On error the old table stays. */
 int kvmirq_routes_set(int vm, const struct kvmirq_route *routes,
 		      uint32_t count)
 {

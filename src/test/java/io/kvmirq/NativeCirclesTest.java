@@ -78,11 +78,7 @@ class NativeCirclesTest {
         String java = System.getProperty("java.home") + "/include";
         List<String> command = new ArrayList<>(
                 List.of("env", "-C", objects.toString(), "cc", "-std=c11", "-w", "-I" + java, "-I" + java + "/linux"));
-        Path bridge = NATIVE.resolve("bridge");
-        List<String> numbers =
-                List.of("awk", "-f", bridge.resolve("numbers.awk").toString(), bridge + "/kvmirq.h");
-        Files.writeString(objects.resolve("numbers.h"), Program.output(numbers));
-        command.add("-I" + objects);
+        command.add("-I" + Machine.root().resolve("target/native"));
         command.add("-c");
         files.forEach(
                 file -> command.add(NATIVE.resolve(folder).resolve(file + ".c").toString()));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
@@ -111,7 +112,9 @@ public interface KernelBackend {
     int irqchipCreate(int vm);
 
     /** KVM_CAP_SPLIT_IRQCHIP: LAPICs in the kernel, {@code pins} IOAPIC pins in the VMM. */
-    int irqchipCreateSplit(int vm, int pins);
+    default int irqchipCreateSplit(int vm, int pins) {
+        return Argument.enable(libc(), vm, Uapi.KVM_CAP_SPLIT_IRQCHIP, Integer.toUnsignedLong(pins));
+    }
 
     /** Bytes of an interrupt chip's state. */
     int IRQCHIP_STATE_SIZE = 512;
@@ -123,7 +126,9 @@ public interface KernelBackend {
     int irqchipSet(int vm, int chip, ByteBuffer state);
 
     /** KVM_CAP_X2APIC_API with {@code KVM_X2APIC_API_*} bits. */
-    int x2apicEnable(int vm, long bits);
+    default int x2apicEnable(int vm, long bits) {
+        return Argument.enable(libc(), vm, Uapi.KVM_CAP_X2APIC_API, bits);
+    }
 
     // routes
 

@@ -138,7 +138,7 @@ class HandshakeTest {
 
     @Test
     void methodWeNeedAndTheLibraryLacksIsNamed() throws IOException, InterruptedException {
-        change("numbers.awk", "name = word[1]\n", "name = word[1] == \"abi\" ? \"yesterday\" : word[1]\n");
+        change("functions.awk", "name = word[1]\n", "name = word[1] == \"abi\" ? \"yesterday\" : word[1]\n");
         assertThat(opened()).contains(library() + " is not a libkvmirq: ").contains("abiVersion");
     }
 }

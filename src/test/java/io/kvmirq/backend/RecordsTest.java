@@ -7,6 +7,7 @@ import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import java.io.IOException;
 import java.lang.reflect.Field;
+import java.lang.reflect.Modifier;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -15,7 +16,7 @@ import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The constants that Java and C share: those of {@link KernelBackend} and of native/bridge/kvmirq.h. */
+/** What Java and C share: constants of {@link KernelBackend} and of native/bridge/kvmirq.h, native methods and functions. */
 class RecordsTest {
     @TempDir
     private Path temporary;
@@ -85,7 +86,25 @@ class RecordsTest {
         }
         Path source = Files.writeString(temporary.resolve("records.c"), claims);
         String headers = Machine.root().resolve("native/bridge").toString();
-        Program.output(List.of("cc", "-std=c11", "-fsyntax-only", "-I", headers, source.toString()));
+        String built = Machine.root().resolve("target/native").toString();
+        Program.output(List.of("cc", "-std=c11", "-fsyntax-only", "-I", headers, "-I", built, source.toString()));
+    }
+
+    /** A library binds what the class declares: a function without a method would be left out, and Java would encode. */
+    @Test
+    void everyFunctionOfCHasItsNativeMethod() throws Exception {
+        String header = Files.readString(Machine.root().resolve("target/native/functions.h"));
+        List<String> functions = Pattern.compile("KVMIRQ_EXPORT int kvmirq_(\\w+)\\(")
+                .matcher(header)
+                .results()
+                .map(function -> Pattern.compile("_(.)")
+                        .matcher(function.group(1))
+                        .replaceAll(letter -> letter.group(1).toUpperCase(Locale.ROOT)))
+                .toList();
+        assertThat(Class.forName("io.kvmirq.backend.jni.JniBackend").getDeclaredMethods())
+                .filteredOn(method -> Modifier.isNative(method.getModifiers()))
+                .extracting(method -> method.getName().replaceFirst("Checked$", ""))
+                .containsExactlyInAnyOrderElementsOf(functions);
     }
 
     /** A caller asks the size of each record that it shares. */

@@ -96,7 +96,7 @@ class ScaleTest {
             assertThat(calls)
                     .isEqualTo(Map.of(
                             "vmCreate", 1L,
-                            "irqchipCreateSplit", 1L,
+                            "KVM_ENABLE_CAP", 1L,
                             "eventfdCreate", (long) vectors,
                             "routesSet", 1L,
                             "irqfdAssign", (long) vectors,

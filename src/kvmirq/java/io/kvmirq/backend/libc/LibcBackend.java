@@ -171,24 +171,6 @@ public final class LibcBackend implements KernelBackend {
     }
 
     @Override
-    public int irqchipCreateSplit(int vm, int pins) {
-        return enable(vm, Uapi.KVM_CAP_SPLIT_IRQCHIP, Integer.toUnsignedLong(pins));
-    }
-
-    @Override
-    public int x2apicEnable(int vm, long bits) {
-        return enable(vm, Uapi.KVM_CAP_X2APIC_API, bits);
-    }
-
-    private int enable(int vm, int capability, long argument) {
-        Scratch scratch = scratches.get();
-        scratch.zero(Uapi.KvmEnableCap.SIZE);
-        scratch.putInt(Uapi.KvmEnableCap.CAP, capability);
-        scratch.putLong(Uapi.KvmEnableCap.ARGS, argument);
-        return ioctl(vm, Uapi.KVM_ENABLE_CAP, scratch);
-    }
-
-    @Override
     public int irqchipGet(int vm, int chip, ByteBuffer state) {
         ByteBuffer to = Buffers.writable(state, IRQCHIP_STATE_SIZE);
         Scratch scratch = irqchip(chip);
