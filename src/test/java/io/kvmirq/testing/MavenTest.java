@@ -28,9 +28,6 @@ class MavenTest {
              away, SO
             [ERROR] error reading /h/a.jar; zip END header not found => the jar /h/a.jar is damaged (zip END header\
              not found): remove it, SO
-            [ERROR] Could not transfer artifact a:b:jar:1 from/to central (https://r.example/m2): /h/a.jar: Read-only\
-             file system => the build cannot write a:b:jar:1 (Read-only file system): make Maven's repository\
-             (~/.m2/repository unless a setting names another directory) and TREE writable, with room, SO
             [ERROR] OpensTest.opens:12 open /dev/kvm: Permission denied => [ERROR] OpensTest.opens:12 open /dev/kvm:\
              Permission denied / Maven failed; its output is in log
             [INFO] --- exec / java/A.java:1: error: ';' expected / [ERROR] Command execution failed. -> [Help 1] =>\

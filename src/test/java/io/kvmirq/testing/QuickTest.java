@@ -22,7 +22,6 @@ class QuickTest {
             "public class Base { public static final int N = 1; public int foo(int i) { return i; } }";
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path tree;
 
     private String write(String folder, String type, String body) throws Exception {

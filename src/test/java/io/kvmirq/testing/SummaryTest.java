@@ -25,7 +25,6 @@ class SummaryTest {
             "failed: no test passed on the real KVM, which KVMIRQ_REQUIRE_KVM=1 demands";
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path directory;
 
     private List<String> print(boolean kvmRequired, String release, String... parts) throws IOException {
