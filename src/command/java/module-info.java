@@ -7,4 +7,5 @@ module io.kvmirq.command {
     requires com.fasterxml.jackson.core;
     requires info.picocli;
     requires me.tongfei.progressbar;
+    requires org.jline.terminal;
 }

@@ -20,6 +20,7 @@ import io.kvmirq.cli.host.ErrnoCommand;
 import io.kvmirq.cli.host.ExplainCommand;
 import io.kvmirq.cli.host.ListCommand;
 import io.kvmirq.cli.selftest.SelftestCommand;
+import io.kvmirq.cli.watch.WatchCommand;
 import java.util.List;
 import java.util.Optional;
 
@@ -88,6 +89,11 @@ public final class Main {
                         "list",
                         "List the guests of this host, or the interrupts of their devices and whether they are posted.",
                         new ListCommand()),
+                new Named(
+                        Audience.ADMINISTRATORS,
+                        "watch",
+                        "Watch the interrupts of guests: rates, and changes as they happen.",
+                        new WatchCommand()),
                 new Named(
                         Audience.ADMINISTRATORS,
                         "explain",

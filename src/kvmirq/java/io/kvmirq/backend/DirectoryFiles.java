@@ -5,6 +5,8 @@ import java.io.FileInputStream;
 import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.LinkOption;
@@ -91,6 +93,40 @@ final class DirectoryFiles implements HostFiles {
         }
         try {
             return Optional.of(new FileInputStream(file.toFile()));
+        } catch (IOException e) {
+            return Optional.empty();
+        }
+    }
+
+    /** Loaded with the first file that is kept open. */
+    private record Channel(FileChannel channel) implements Kept {
+        @Override
+        public int read(ByteBuffer to, long position) {
+            try {
+                return channel.read(to, position);
+            } catch (IOException e) {
+                return -1;
+            }
+        }
+
+        @Override
+        public void close() {
+            try {
+                channel.close();
+            } catch (IOException e) {
+                // It was only read.
+            }
+        }
+    }
+
+    @Override
+    public Optional<Kept> keep(String path) {
+        Path file = resolved(path);
+        if (file == null || !Files.isRegularFile(file)) {
+            return Optional.empty();
+        }
+        try {
+            return Optional.of(new Channel(FileChannel.open(file)));
         } catch (IOException e) {
             return Optional.empty();
         }

@@ -4,6 +4,7 @@ package io.kvmirq.backend;
 import io.kvmirq.NotPromised;
 import java.io.ByteArrayInputStream;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
@@ -60,6 +61,37 @@ public interface HostFiles {
     default Optional<InputStream> open(String path) {
         Objects.requireNonNull(path, "path is null");
         return bytes(path, Integer.MAX_VALUE).map(ByteArrayInputStream::new);
+    }
+
+    /** A file that stays open, to be read again and again. For one thread. */
+    interface Kept extends AutoCloseable {
+        /**
+         * Reads bytes at a position.
+         *
+         * @return how many; 0 or less at the end, or if the file cannot be read any more
+         */
+        int read(ByteBuffer to, long position);
+
+        @Override
+        void close();
+    }
+
+    /** Opens a file to be read again and again. Without an own implementation its bytes are those of now. */
+    default Optional<Kept> keep(String path) {
+        Objects.requireNonNull(path, "path is null");
+        return bytes(path, Integer.MAX_VALUE).map(bytes -> new Kept() {
+            @Override
+            public int read(ByteBuffer to, long position) {
+                int count = (int) Math.min(to.remaining(), bytes.length - position);
+                to.put(bytes, (int) position, Math.max(0, count));
+                return count;
+            }
+
+            @Override
+            public void close() {
+                // It is in memory.
+            }
+        });
     }
 
     /** The target of a symbolic link, as it is written in the link. */

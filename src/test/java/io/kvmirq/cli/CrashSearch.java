@@ -48,6 +48,7 @@ final class CrashSearch implements AutoCloseable {
             List.of("decide", "--vendor", "both", "--msi", "0xfee01000/0x41", "--vcpus", "4"),
             List.of("list"),
             List.of("list", "--live", "1"),
+            List.of("watch", "--count", "3", "--interval", "0.1", "--textfile", "kvmirq-{N}.prom"),
             List.of("explain", "--fake", "7.1", "0000:3b:00.0"),
             List.of("vfio", "--fake", "6.12", "0000:3b:00.0"),
             List.of("forward", "--fake", "vtd-posting", "0000:3b:00.0", "--selftest"));

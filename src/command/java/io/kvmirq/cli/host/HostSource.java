@@ -60,7 +60,7 @@ public final class HostSource {
      * @throws IllegalArgumentException if the choice is wrong
      * @throws UnreadableInputException if its files cannot be read
      */
-    static HostFiles withoutPci(ParseResult arguments) {
+    public static HostFiles withoutPci(ParseResult arguments) {
         return of(arguments, List.of("proc", "sys"));
     }
 

@@ -48,6 +48,11 @@ record LoggedFiles(HostFiles files, List<String> command) implements HostFiles {
     }
 
     @Override
+    public Optional<Kept> keep(String path) {
+        return files.keep(path);
+    }
+
+    @Override
     public Optional<String> link(String path) {
         return files.link(path);
     }

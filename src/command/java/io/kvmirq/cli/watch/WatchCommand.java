@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.watch;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Json;
+import io.kvmirq.cli.frame.StopHook;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.host.HostChoice;
+import io.kvmirq.cli.host.HostSource;
+import io.kvmirq.cli.host.ListCommand;
+import io.kvmirq.diag.screens.Watcher;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.text.Foreign;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.time.LocalTime;
+import java.time.ZoneId;
+import java.time.temporal.ChronoUnit;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.TreeMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.function.LongSupplier;
+import java.util.function.Predicate;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq watch}: rates of guests and vectors, and changes as they happen. It reads files only. */
+public final class WatchCommand implements Command {
+    private static final String ONCE = "--once";
+    private static final String COUNT = "--count";
+    private static final String JSON = "--json";
+    private static final double LONGEST = 3600;
+    private static final double SHORTEST = 0.1;
+    private static final long MILLIS = 1000;
+    /** The limit for the summary after SIGTERM, before the process ends. */
+    private static final int SECONDS_TO_PRINT = 5;
+
+    @Override
+    public void describe(Usage usage) {
+        usage.description(
+                        "Shows the guests of this host and the vectors of their devices, by rate: host irqs per second,"
+                                + " interrupts that KVM injected, exits, the CPU, whether hardware posts them, the last minute, and"
+                                + " the first flaw. Below are the changes: AVIC inhibited or cleared, a vector armed, disarmed,"
+                                + " posted or not, an affinity moved, a power state, a flaw or its repair, a storm, a guest that"
+                                + " comes or goes. A star marks a cell that changed. In a pipe, or if TERM is dumb, it prints a"
+                                + " line for each change, and a summary at the end. It reads /proc, sysfs and debugfs, and writes"
+                                + " nothing. Only root sees the guests of other users.")
+                .footer(Stream.concat(
+                                Stream.concat(Stream.of("", "Keys:"), WatchScreen.KEYS.stream()),
+                                Stream.of("", "Example: kvmirq watch --vm web", "         kvmirq watch --once"))
+                        .toArray(String[]::new));
+        usage.add(
+                Command.option("--vm", "NAME|PID", String.class).description("One guest, by its name or its process."));
+        usage.add(Command.option("--device", "BDF", String.class).description("The vectors of a device."));
+        usage.add(Command.option("--interval", "SECONDS", String.class)
+                .description("The time between two reads, 0.1 to 3600 seconds; 1 without it."));
+        usage.add(Command.option(COUNT, "N", Integer.class).description("End after N intervals."));
+        usage.add(OptionSpec.builder(ONCE).description("Print one table after an interval, and end."));
+        usage.add(Command.option(ListCommand.TEXTFILE, "FILE", Path.class)
+                .description("Also write the numbers of all guests to FILE after each look, as kvmirq list does."));
+        HostSource.describe(usage);
+        usage.add(OptionSpec.builder(JSON).description("Print a JSON document for each interval, one a line."));
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        return run(arguments, terminal, System::nanoTime);
+    }
+
+    private static int run(ParseResult arguments, Terminal terminal, LongSupplier nanos) {
+        double seconds = Commands.read(arguments, () -> interval(arguments.matchedOptionValue("--interval", "1")));
+        int given = arguments.matchedOptionValue(COUNT, Integer.MAX_VALUE);
+        int count = Commands.read(arguments, () -> count(arguments.hasMatchedOption(ONCE) ? 1 : given));
+        Optional<String> device = Commands.read(
+                arguments, () -> Optional.ofNullable(arguments.<String>matchedOptionValue("--device", null))
+                        .map(HostChoice::address)
+                        .map(PciAddress::toString));
+        HostFiles files = Commands.read(arguments, () -> HostSource.withoutPci(arguments));
+        String vm = arguments.matchedOptionValue("--vm", "");
+        Predicate<VmProcess> guests = process -> vm.isEmpty()
+                || process.name().equals(vm)
+                || String.valueOf(process.pid()).equals(vm);
+        Predicate<InterruptPath> paths =
+                path -> (device.isEmpty() || path.device().equals(device.get()))
+                        && (vm.isEmpty() || path.guest().isPresent());
+        ExecutorService looks = Executors.newSingleThreadExecutor(task -> {
+            Thread thread = new Thread(task, "kvmirq-look");
+            thread.setDaemon(true);
+            return thread;
+        });
+        try (Watcher watcher = new Watcher(files, nanos, looks, guests, paths)) {
+            return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count).run();
+        } finally {
+            looks.shutdownNow();
+        }
+    }
+
+    private static double interval(String typed) {
+        if (!typed.matches("\\d{1,4}(\\.\\d{1,3})?")
+                || Double.parseDouble(typed) < SHORTEST
+                || Double.parseDouble(typed) > LONGEST) {
+            throw new IllegalArgumentException(
+                    "--interval " + Foreign.quoted(typed) + " is no time: expected 0.1 to 3600 seconds, such as 2");
+        }
+        return Double.parseDouble(typed);
+    }
+
+    private static int count(int given) {
+        if (given < 1) {
+            throw new IllegalArgumentException(COUNT + " " + given + ": expected 1 or more intervals");
+        }
+        return given;
+    }
+
+    /** One run of the command. */
+    private static final class Run {
+        private final ParseResult arguments;
+        private final Terminal terminal;
+        private final Watcher watcher;
+        private final long millis;
+        private final int count;
+        private final Map<String, Integer> changes = new TreeMap<>();
+        private final long begin = System.nanoTime();
+        private int done;
+        private boolean written = true;
+
+        Run(ParseResult arguments, Terminal terminal, Watcher watcher, long millis, int count) {
+            this.arguments = arguments;
+            this.terminal = terminal;
+            this.watcher = watcher;
+            this.millis = millis;
+            this.count = count;
+        }
+
+        int run() {
+            Watcher.Tick first = tick();
+            if (!watcher.seesInterrupts()) {
+                terminal.complain(
+                        "/proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat");
+                return ExitCode.COULD_NOT_RUN;
+            }
+            boolean onScreen = !arguments.hasMatchedOption(ONCE)
+                    && !arguments.hasMatchedOption(JSON)
+                    && Boolean.getBoolean(Terminal.PROPERTY)
+                    && !System.getenv().getOrDefault("TERM", "dumb").equals("dumb");
+            if (onScreen) {
+                screen(first);
+            } else {
+                pipe();
+            }
+            return written ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
+        }
+
+        private Watcher.Tick tick() {
+            Watcher.Tick tick = watcher.tick();
+            tick.events().forEach(event -> changes.merge(event.what(), 1, Integer::sum));
+            Optional<Path> textfile = Optional.ofNullable(arguments.matchedOptionValue(ListCommand.TEXTFILE, null));
+            if (textfile.isPresent() && tick.look().isPresent()) {
+                written = ListCommand.write(textfile.get(), tick.look().get(), terminal);
+            }
+            return tick;
+        }
+
+        private WatchScreen screenOf(Watcher.Tick tick, boolean styled, boolean all) {
+            return new WatchScreen(
+                    "kvmirq watch" + terminal.host() + ", each " + millis / (double) MILLIS + " s", styled, all, tick);
+        }
+
+        private void screen(Watcher.Tick first) {
+            WatchScreen screen = screenOf(
+                    first,
+                    terminal.colour(),
+                    arguments.hasMatchedOption("--vm") || arguments.hasMatchedOption("--device"));
+            try (WatchTerminal shown = WatchTerminal.ofProcess()) {
+                StopHook.during(
+                        () -> {
+                            show(screen, shown);
+                            return done;
+                        },
+                        shown::close);
+            }
+            terminal.line(summary());
+        }
+
+        private void show(WatchScreen screen, WatchTerminal shown) {
+            long next = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(millis);
+            shown.draw(screen);
+            while (!screen.quits() && done < count) {
+                long left = TimeUnit.NANOSECONDS.toMillis(next - System.nanoTime());
+                // A short wait, so that another size is seen at once.
+                int key = left > 0 ? shown.key(Math.min(left, 100)) : -1;
+                if (key >= 0) {
+                    screen.key(key);
+                }
+                boolean due = System.nanoTime() - next >= 0;
+                if (due) {
+                    screen.take(tick(), LocalTime.now(ZoneId.systemDefault()));
+                    done++;
+                    next = Math.max(next + TimeUnit.MILLISECONDS.toNanos(millis), System.nanoTime());
+                }
+                if (due || key >= 0 || shown.needsDrawing()) {
+                    shown.draw(screen);
+                }
+            }
+        }
+
+        private void pipe() {
+            CountDownLatch stop = new CountDownLatch(1);
+            CountDownLatch ended = new CountDownLatch(1);
+            StopHook.during(
+                    () -> {
+                        print(stop);
+                        ended.countDown();
+                        return done;
+                    },
+                    () -> {
+                        stop.countDown();
+                        await(ended, SECONDS_TO_PRINT * MILLIS);
+                    });
+        }
+
+        private void print(CountDownLatch stop) {
+            boolean json = arguments.hasMatchedOption(JSON);
+            while (done < count && !terminal.out().checkError() && !await(stop, millis)) {
+                Watcher.Tick tick = tick();
+                done++;
+                if (json) {
+                    write(tick);
+                } else if (arguments.hasMatchedOption(ONCE)) {
+                    int columns = terminal.wrapColumns() > 0 ? terminal.wrapColumns() : terminal.columns();
+                    screenOf(tick, false, true).table(columns).forEach(terminal::line);
+                } else {
+                    tick.events()
+                            .forEach(event -> terminal.line(
+                                    Instant.now().truncatedTo(ChronoUnit.SECONDS) + " " + WatchScreen.text(event)));
+                }
+            }
+            if (!json && !arguments.hasMatchedOption(ONCE)) {
+                terminal.line(summary());
+            }
+        }
+
+        private static boolean await(CountDownLatch latch, long millis) {
+            try {
+                return latch.await(millis, TimeUnit.MILLISECONDS);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                return true;
+            }
+        }
+
+        private void write(Watcher.Tick tick) {
+            Json.print(terminal, "kvmirq.watch/1", json -> json.text(
+                            "time", Instant.now().truncatedTo(ChronoUnit.MILLIS).toString())
+                    .number("milliseconds", Math.round(tick.seconds() * MILLIS))
+                    .objects("rows", tick.rows(), (to, row) -> to.text("guest", row.guest())
+                            .number("pid", row.pid())
+                            .text("device", row.device())
+                            .text("interrupt", row.interrupt())
+                            .number("hostIrq", known(row.irq()))
+                            .number("perSecond", known(row.rate()))
+                            .number("injectedPerSecond", known(row.injected()))
+                            .number("exitsPerSecond", known(row.exits()))
+                            .number("cpu", known(row.cpu()))
+                            .text("posted", row.posted())
+                            .text("flaw", row.flaw()))
+                    .value("changes", tick.events()));
+        }
+
+        /** Empty for a negative number, which stands for one that no file shows. */
+        private static OptionalLong known(double number) {
+            return number < 0 ? OptionalLong.empty() : OptionalLong.of(Math.round(number));
+        }
+
+        private String summary() {
+            long seconds = TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - begin);
+            int sum = changes.values().stream().mapToInt(Integer::intValue).sum();
+            return Foreign.printable("watched for " + seconds + " s: " + sum + (sum == 1 ? " change" : " changes")
+                    + (sum == 0
+                            ? ""
+                            : ": "
+                                    + changes.entrySet().stream()
+                                            .map(one -> one.getValue() + " " + one.getKey())
+                                            .collect(Collectors.joining(", "))));
+        }
+    }
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.watch;
+
+import io.kvmirq.diag.screens.Watcher;
+import io.kvmirq.diag.screens.Watcher.Row;
+import io.kvmirq.text.Foreign;
+import java.time.LocalTime;
+import java.time.format.DateTimeFormatter;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.Deque;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.ToDoubleFunction;
+import java.util.stream.Collectors;
+import org.jline.utils.AttributedString;
+import org.jline.utils.AttributedStringBuilder;
+import org.jline.utils.AttributedStyle;
+
+/** The screen of {@code kvmirq watch}: its lines for a size, and what keys change. For one thread. */
+final class WatchScreen {
+    /** The keys, for the help of the command and of the screen. */
+    static final List<String> KEYS = List.of(
+            "q  quit",
+            "s  sort by rate, name or CPU",
+            "/  filter rows by a word; Enter ends it",
+            "p  pause, and go on",
+            "up, down  select a row (also k, j)",
+            "Enter  show or hide the vectors of a guest",
+            "e  show or hide the vectors of all guests",
+            "c  rates by CPU",
+            "h  this help");
+
+    private static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("HH:mm:ss", Locale.ROOT);
+    private static final int LATEST = 100;
+    private static final int UP = 'k';
+    private static final int DOWN = 'j';
+    private static final int DELETE = 0x7f;
+    private static final int BACKSPACE = 8;
+    /** Most hosts have no other. */
+    private static final String DOMAIN = "0000:";
+
+    private static final String BARS = "▁▂▃▄▅▆▇█";
+
+    private enum Order {
+        RATE,
+        NAME,
+        CPU
+    }
+
+    private final boolean styled;
+    private final String title;
+    private final Deque<String> changes = new ArrayDeque<>();
+    private final Set<Integer> open = new HashSet<>();
+    private Watcher.Tick tick;
+    private Order order = Order.RATE;
+    private String filter = "";
+    private boolean typing;
+    private boolean all;
+    private boolean paused;
+    private boolean help;
+    private boolean byCpu;
+    private boolean quits;
+    private int selected;
+    private int unreadable;
+
+    /** @param styled whether colours may be used */
+    WatchScreen(String title, boolean styled, boolean all, Watcher.Tick tick) {
+        this.title = title;
+        this.styled = styled;
+        this.all = all;
+        this.tick = tick;
+        tick.look().ifPresent(look -> unreadable = look.unreadable());
+    }
+
+    /** Takes a tick; while the screen is paused, only its changes. */
+    void take(Watcher.Tick next, LocalTime time) {
+        for (Watcher.Event event : next.events()) {
+            changes.addFirst(TIME.format(time) + " " + text(event));
+            if (changes.size() > LATEST) {
+                changes.removeLast();
+            }
+        }
+        next.look().ifPresent(look -> unreadable = look.unreadable());
+        tick = paused ? tick : next;
+    }
+
+    /** A change in one line. */
+    static String text(Watcher.Event event) {
+        String subject = List.of(event.guest(), event.device(), event.interrupt()).stream()
+                .filter(word -> !word.isEmpty())
+                .collect(Collectors.joining(" "));
+        return Foreign.printable(event.what() + " " + subject + ": " + event.text());
+    }
+
+    /** Handles a key. */
+    void key(int key) {
+        if (typing) {
+            if (key == '\r' || key == '\n') {
+                typing = false;
+            } else if (key == DELETE || key == BACKSPACE) {
+                filter = filter.isEmpty() ? filter : filter.substring(0, filter.length() - 1);
+            } else if (key >= ' ') {
+                filter += Character.toString(key);
+            }
+            return;
+        }
+        switch (key) {
+            case 'q' -> quits = true;
+            case 's' -> order = order == Order.RATE ? Order.NAME : order == Order.NAME ? Order.CPU : Order.RATE;
+            case '/' -> {
+                typing = true;
+                filter = "";
+            }
+            case 'p', ' ' -> paused = !paused;
+            case UP -> selected = Math.max(0, selected - 1);
+            case DOWN -> selected = Math.min(Math.max(0, rows().size() - 1), selected + 1);
+            case '\r', '\n' -> toggle();
+            case 'e' -> {
+                all = !all;
+                open.clear();
+            }
+            case 'c' -> byCpu = !byCpu;
+            case 'h', '?' -> help = !help;
+            default -> {
+                // Other keys do nothing.
+            }
+        }
+    }
+
+    boolean quits() {
+        return quits;
+    }
+
+    private void toggle() {
+        List<Row> rows = rows();
+        if (selected < rows.size()) {
+            int pid = rows.get(selected).pid();
+            if (!open.remove(pid)) {
+                open.add(pid);
+            }
+        }
+    }
+
+    /** The rows that are shown, in their order: guests, each followed by its vectors if they are open. */
+    private List<Row> rows() {
+        Comparator<Row> by =
+                switch (order) {
+                    case RATE ->
+                        Comparator.comparingDouble((Row row) -> row.rate() + Math.max(0, row.injected()))
+                                .reversed();
+                    case NAME -> Comparator.comparing((Row row) -> row.guest() + row.device());
+                    case CPU -> Comparator.comparingInt(Row::cpu);
+                };
+        List<Row> shown = new ArrayList<>();
+        List<Row> guests = tick.rows().stream().filter(Row::isGuest).sorted(by).toList();
+        for (Row guest : guests) {
+            List<Row> own = tick.rows().stream()
+                    .filter(row -> !row.isGuest() && row.pid() == guest.pid() && matches(row))
+                    .sorted(by)
+                    .toList();
+            if (matches(guest) || !own.isEmpty()) {
+                shown.add(guest);
+                boolean opens = (all || guests.size() == 1) != open.contains(guest.pid());
+                shown.addAll(opens ? own : List.of());
+            }
+        }
+        tick.rows().stream()
+                .filter(row -> !row.isGuest() && row.pid() == 0 && matches(row))
+                .sorted(by)
+                .forEach(shown::add);
+        return shown;
+    }
+
+    private boolean matches(Row row) {
+        String words = row.guest() + " " + row.device() + " " + row.interrupt() + " " + row.flaw();
+        return words.toLowerCase(Locale.ROOT).contains(filter.toLowerCase(Locale.ROOT));
+    }
+
+    // Lines
+
+    /** The lines of the screen: {@code height} or fewer, none wider than {@code width}. */
+    List<AttributedString> lines(int width, int height) {
+        List<AttributedString> lines = new ArrayList<>();
+        lines.add(head(width));
+        if (height > 4) {
+            lines.add(cut(totals(), width, AttributedStyle.DEFAULT));
+        }
+        int footer = height > 3 ? 1 : 0;
+        int told = height > 12 ? Math.min(Math.max(1, changes.size()), height / 3) : 0;
+        int body = Math.max(0, height - lines.size() - footer - (told > 0 ? told + 1 : 0));
+        if (help) {
+            KEYS.forEach(key -> lines.add(cut(key, width, AttributedStyle.DEFAULT)));
+        } else if (byCpu) {
+            cpus().forEach(line -> lines.add(cut(line, width, AttributedStyle.DEFAULT)));
+        } else {
+            table(lines, width, body);
+        }
+        while (lines.size() > height - footer - (told > 0 ? told + 1 : 0)) {
+            lines.remove(lines.size() - 1);
+        }
+        while (lines.size() < height - footer - (told > 0 ? told + 1 : 0)) {
+            lines.add(AttributedString.EMPTY);
+        }
+        if (told > 0) {
+            lines.add(cut(changes.isEmpty() ? "no change yet" : "changes", width, style(AttributedStyle.BOLD)));
+            changes.stream().limit(told).forEach(line -> lines.add(cut(line, width, AttributedStyle.DEFAULT)));
+            while (lines.size() < height - footer) {
+                lines.add(AttributedString.EMPTY);
+            }
+        }
+        if (footer > 0) {
+            lines.add(cut(
+                    typing
+                            ? "/" + Foreign.printable(filter) + "_"
+                            : "q quit  s sort  / filter  p pause  Enter open  c CPUs  h help",
+                    width,
+                    style(AttributedStyle.DEFAULT.faint())));
+        }
+        return lines;
+    }
+
+    /** The whole table, without changes and keys. */
+    List<String> table(int width) {
+        List<AttributedString> lines =
+                new ArrayList<>(List.of(head(width), cut(totals(), width, AttributedStyle.DEFAULT)));
+        selected = 0;
+        table(lines, width, Integer.MAX_VALUE);
+        return lines.stream().map(line -> line.toString().stripTrailing()).toList();
+    }
+
+    private AttributedString head(int width) {
+        long guests = tick.rows().stream().filter(Row::isGuest).count();
+        long vectors = tick.rows().size() - guests;
+        String text = title + "  " + guests + (guests == 1 ? " guest, " : " guests, ") + vectors
+                + (vectors == 1 ? " vector" : " vectors")
+                + "  by " + order.name().toLowerCase(Locale.ROOT)
+                + (filter.isEmpty() ? "" : "  /" + Foreign.printable(filter))
+                + (paused ? "  PAUSED" : "");
+        return cut(text, width, style(AttributedStyle.BOLD));
+    }
+
+    private String totals() {
+        double exits = sum(Row::exits);
+        double injected = sum(Row::injected);
+        StringBuilder text = new StringBuilder();
+        text.append("host irqs ").append(number(sum(Row::rate))).append("/s");
+        text.append("  injected ")
+                .append(number(injected))
+                .append("/s  exits ")
+                .append(number(exits))
+                .append("/s");
+        tick.totals().forEach((name, rate) -> {
+            if (rate > 0 || name.startsWith("P")) {
+                text.append("  ").append(name).append(' ').append(number(rate)).append("/s");
+            }
+        });
+        return text.toString();
+    }
+
+    private double sum(ToDoubleFunction<Row> of) {
+        return tick.rows().stream()
+                .filter(row -> row.isGuest() || row.pid() == 0)
+                .mapToDouble(of)
+                .filter(one -> one >= 0)
+                .sum();
+    }
+
+    private List<String> cpus() {
+        List<String> lines = new ArrayList<>(List.of(" CPU  host irqs/s"));
+        tick.cpus().entrySet().stream()
+                .sorted(Map.Entry.<Integer, Double>comparingByValue().reversed())
+                .forEach(
+                        one -> lines.add(String.format(Locale.ROOT, "%4d %12s", one.getKey(), number(one.getValue()))));
+        return lines;
+    }
+
+    private void table(List<AttributedString> lines, int width, int body) {
+        int name = Math.max(18, Math.min(36, width * 3 / 10));
+        boolean cpu = width >= 56;
+        int minute = width >= 100 ? 16 : width >= 72 ? 12 : 0;
+        boolean counters = width >= 100;
+        lines.add(cut(
+                pad("guest, vector", name) + String.format("%9s", "irqs/s") + (counters ? "  injected     exits" : "")
+                        + (cpu ? "   CPU" : "") + "  posted" + (minute > 0 ? "  " + pad("last minute", minute) : "")
+                        + "  flaw, or why not posted",
+                width,
+                style(AttributedStyle.DEFAULT.underline())));
+        List<Row> rows = rows();
+        if (rows.isEmpty()) {
+            String hidden = unreadable == 0 ? "" : ": " + unreadable + " processes may not be read, run as root";
+            lines.add(cut("no guest that is seen has it" + hidden, width, AttributedStyle.DEFAULT));
+        }
+        selected = Math.max(0, Math.min(selected, rows.size() - 1));
+        int visible = Math.max(1, body - 1);
+        int from = Math.max(0, selected - visible + 1);
+        for (int i = from; i < Math.min((long) rows.size(), (long) from + visible); i++) {
+            Row row = rows.get(i);
+            AttributedStringBuilder line = new AttributedStringBuilder();
+            AttributedStyle plain = i == selected && styled ? AttributedStyle.INVERSE : AttributedStyle.DEFAULT;
+            line.styled(row.isGuest() ? style(plain.bold()) : plain, pad(label(row), name));
+            line.styled(plain, String.format("%9s", number(row.rate())));
+            if (counters) {
+                line.styled(plain, String.format("%10s%10s", number(row.injected()), number(row.exits())));
+            }
+            if (cpu) {
+                cell(line, row, "cpu", String.format("%6s", row.cpu() < 0 ? "-" : row.cpu()), plain);
+            }
+            cell(line, row, "posted", String.format("%8s", row.posted().isEmpty() ? "-" : row.posted()), plain);
+            if (minute > 0) {
+                line.styled(plain, "  " + pad(sparkline(row.history().rates(), minute), minute));
+            }
+            cell(line, row, "flaw", "  " + Foreign.printable(row.flaw(), Math.max(20, width)), plain);
+            lines.add(line.toAttributedString().columnSubSequence(0, width));
+        }
+    }
+
+    /** A cell that changed has a star, and with colours another colour. */
+    private void cell(AttributedStringBuilder line, Row row, String cell, String text, AttributedStyle plain) {
+        boolean marked = row.marked().contains(cell);
+        String shown = !marked ? text : text.startsWith(" ") ? text.replaceFirst(" (?=\\S)", "*") : "*" + text;
+        line.styled(marked ? style(plain.bold().foreground(AttributedStyle.YELLOW)) : plain, shown);
+    }
+
+    private static String label(Row row) {
+        return row.isGuest()
+                ? Foreign.printable(row.guest()) + " (" + row.pid() + ")"
+                : "  " + (row.device().startsWith(DOMAIN) ? row.device().substring(DOMAIN.length()) : row.device())
+                        + " " + row.interrupt();
+    }
+
+    private AttributedStyle style(AttributedStyle style) {
+        return styled ? style : AttributedStyle.DEFAULT;
+    }
+
+    private static AttributedString cut(String text, int width, AttributedStyle style) {
+        return new AttributedString(text, style).columnSubSequence(0, width);
+    }
+
+    private static String pad(String text, int width) {
+        return text.length() > width ? text.substring(0, width - 1) + "~" : text + " ".repeat(width - text.length());
+    }
+
+    /** A rate in at most eight characters; a dash for one that no file shows. */
+    static String number(double rate) {
+        return rate < 0
+                ? "-"
+                : rate >= 1e7
+                        ? String.format(Locale.ROOT, "%.0fM", rate / 1e6)
+                        : rate >= 1e5
+                                ? String.format(Locale.ROOT, "%.0fk", rate / 1e3)
+                                : String.format(Locale.ROOT, rate >= 100 ? "%.0f" : "%.1f", rate);
+    }
+
+    /** The newest rates as bars, of which the highest is the greatest rate. */
+    static String sparkline(List<Double> rates, int width) {
+        double most = rates.stream().mapToDouble(one -> one).max().orElse(0);
+        StringBuilder bars = new StringBuilder();
+        for (double rate : rates.subList(Math.max(0, rates.size() - width), rates.size())) {
+            int height = most <= 0 ? 0 : (int) Math.ceil(rate / most * (BARS.length() - 1));
+            bars.append(BARS.charAt(height));
+        }
+        return bars.toString();
+    }
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.watch;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.jline.terminal.Attributes;
+import org.jline.terminal.Size;
+import org.jline.terminal.Terminal;
+import org.jline.terminal.TerminalBuilder;
+import org.jline.utils.Display;
+import org.jline.utils.InfoCmp.Capability;
+import org.jline.utils.NonBlockingReader;
+
+/** The terminal of this process while the screen is on it. Any thread may close it; the others are for one. */
+final class WatchTerminal implements AutoCloseable {
+    private static final int ESCAPE = 27;
+    /** How long the rest of an arrow key may take, in milliseconds. */
+    private static final int REST = 20;
+
+    private static final int LEAST = 1;
+
+    private final Terminal terminal;
+    private final Attributes before;
+    private final Display display;
+    private final AtomicBoolean open = new AtomicBoolean(true);
+    private volatile boolean interrupted;
+    private volatile boolean clear = true;
+
+    /** Takes the terminal of this process. */
+    static WatchTerminal ofProcess() {
+        try {
+            return new WatchTerminal(
+                    TerminalBuilder.builder().system(true).dumb(false).build());
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    WatchTerminal(Terminal terminal) {
+        this.terminal = terminal;
+        this.before = terminal.enterRawMode();
+        this.display = new Display(terminal, true);
+        terminal.handle(Terminal.Signal.INT, signal -> interrupted = true);
+        terminal.handle(Terminal.Signal.WINCH, signal -> clear = true);
+        // A shell set other attributes while the process was stopped.
+        terminal.handle(Terminal.Signal.CONT, signal -> {
+            terminal.enterRawMode();
+            clear = true;
+        });
+        terminal.puts(Capability.enter_ca_mode);
+        terminal.puts(Capability.cursor_invisible);
+        terminal.flush();
+    }
+
+    /** Draws the lines of the screen that changed. */
+    void draw(WatchScreen screen) {
+        if (!open.get()) {
+            return;
+        }
+        Size size = terminal.getSize();
+        // A terminal may not know its size.
+        int columns = size.getColumns() < LEAST ? io.kvmirq.cli.frame.Terminal.DEFAULT_COLUMNS : size.getColumns();
+        int rows = size.getRows() < LEAST ? 24 : size.getRows();
+        if (clear) {
+            clear = false;
+            display.clear();
+        }
+        display.resize(rows, columns);
+        display.update(screen.lines(columns, rows), -1);
+    }
+
+    /**
+     * Waits for a key.
+     *
+     * @return the key, with arrows as k and j; q after Ctrl-C or the end of the input; negative if none came
+     */
+    int key(long millis) {
+        try {
+            int key = interrupted || !open.get() ? 'q' : terminal.reader().read(Math.max(1, millis));
+            if (key == ESCAPE) {
+                return afterEscape();
+            }
+            return interrupted || key == NonBlockingReader.EOF ? 'q' : key;
+        } catch (IOException e) {
+            return 'q';
+        }
+    }
+
+    private int afterEscape() throws IOException {
+        int next = terminal.reader().read(REST);
+        if (next == '[' || next == 'O') {
+            int last = terminal.reader().read(REST);
+            return last == 'A' ? 'k' : last == 'B' ? 'j' : NonBlockingReader.READ_EXPIRED;
+        }
+        return NonBlockingReader.READ_EXPIRED;
+    }
+
+    /** Whether the size changed, or the process continues after a stop. */
+    boolean needsDrawing() {
+        return clear;
+    }
+
+    @Override
+    public void close() {
+        if (open.getAndSet(false)) {
+            terminal.puts(Capability.cursor_visible);
+            terminal.puts(Capability.exit_ca_mode);
+            terminal.flush();
+            terminal.setAttributes(before);
+            try {
+                terminal.close();
+            } catch (IOException e) {
+                // It is gone.
+            }
+        }
+    }
+}

@@ -1,0 +1,619 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.screens;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.sources.InterruptTicks;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Link;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+import java.util.concurrent.TimeUnit;
+import java.util.function.LongSupplier;
+import java.util.function.Predicate;
+
+/**
+ * Watches a host: rates by guest, vector and CPU, and changes. A tick reads counters, affinities and power states; files
+ * other than KVM's counters stay open. A {@link Look} at all else takes longer, so a thread takes one after the other, and
+ * at most a tenth of the time. For one thread.
+ *
+ * <p>Source: {@code kvm_debugfs_open()} in virt/kvm/kvm_main.c: an open file of KVM's counters keeps the VM, and the devices
+ * that it has, after its VMM has ended. So these are opened for each read.
+ */
+public final class Watcher implements AutoCloseable {
+    /** The ticks for which a changed cell is marked. */
+    private static final int MARKED = 5;
+
+    /** How many of its times a look waits until the next one. */
+    private static final int PAUSE = 10;
+    /** Interrupts per second of one irq from which they are called a storm, as for the flaw host-irq.storm. */
+    public static final double STORM = 100_000;
+
+    private static final String KVM = "sys/kernel/debug/kvm/";
+    private static final int VALUE = 256;
+
+    /** The last rates of a row, the newest last. */
+    public static final class History {
+        private static final int LENGTH = 60;
+        private final Deque<Double> rates = new ArrayDeque<>();
+
+        /** Adds the newest rate; the oldest one goes. */
+        public void add(double rate) {
+            rates.add(rate);
+            if (rates.size() > LENGTH) {
+                rates.remove();
+            }
+        }
+
+        /** The rates, the oldest first. */
+        public List<Double> rates() {
+            return List.copyOf(rates);
+        }
+    }
+
+    /**
+     * A guest, or a vector of a device.
+     *
+     * @param pid the guest's process; 0 for a vector without a guest
+     * @param device empty for a guest
+     * @param rate host irqs per second; of a guest those of its vectors
+     * @param injected interrupts per second that KVM injected; of guests only, and negative if not shown
+     * @param exits exits per second; likewise
+     * @param cpu the CPU that handled most; negative if there were none
+     * @param posted yes, no, or empty if it is not known
+     * @param flaw the first flaw, or why it is not posted; empty without one
+     * @param marked the cells that changed: cpu, posted, flaw
+     */
+    public record Row(
+            String guest,
+            int pid,
+            String device,
+            String interrupt,
+            int irq,
+            double rate,
+            double injected,
+            double exits,
+            int cpu,
+            String posted,
+            String flaw,
+            Set<String> marked,
+            History history) {
+        /** Whether it is a guest. */
+        public boolean isGuest() {
+            return device.isEmpty();
+        }
+    }
+
+    /**
+     * A change.
+     *
+     * @param what the kind, a word such as {@code affinity}
+     * @param device empty for a guest
+     * @param interrupt empty for a device
+     */
+    public record Event(String what, String guest, String device, String interrupt, String text) {}
+
+    /**
+     * What a tick showed.
+     *
+     * @param seconds the time since the tick before; 0 for the first
+     * @param rows guests, each followed by its vectors
+     * @param totals per second, of rows of {@code /proc/interrupts} without a number
+     * @param cpus host irqs per second, by CPU
+     * @param look the last look, if it is another than that of the tick before
+     */
+    public record Tick(
+            double seconds,
+            List<Row> rows,
+            List<Event> events,
+            Map<String, Double> totals,
+            Map<Integer, Double> cpus,
+            Optional<Look> look) {}
+
+    /** A vector that VFIO has armed; {@code first} of its device. */
+    private record Vector(InterruptPath path, int irq, String guest, int pid, boolean first) {}
+
+    /** A small file that stays open, and its bytes. */
+    private static final class Value {
+        private final HostFiles.Kept file;
+        private ByteBuffer now = ByteBuffer.allocate(VALUE);
+        private ByteBuffer then = ByteBuffer.allocate(VALUE).limit(0);
+
+        Value(HostFiles.Kept file) {
+            this.file = file;
+        }
+
+        private static String text(ByteBuffer bytes) {
+            return StandardCharsets.UTF_8
+                    .decode(bytes.slice(0, bytes.limit()))
+                    .toString()
+                    .strip();
+        }
+
+        /** The text before and now, if it is another. A file that cannot be read any more did not change. */
+        Optional<String[]> change() {
+            now.clear();
+            if (file.read(now, 0) <= 0 || now.flip().equals(then)) {
+                return Optional.empty();
+            }
+            String[] change = {text(then), text(now)};
+            ByteBuffer spare = then;
+            then = now;
+            now = spare;
+            return change[0].isEmpty() ? Optional.empty() : Optional.of(change);
+        }
+    }
+
+    private final HostFiles files;
+    private final LongSupplier nanos;
+    private final Executor executor;
+    private final Predicate<VmProcess> guests;
+    private final Predicate<InterruptPath> paths;
+    private final InterruptTicks irqs;
+    private final List<Event> events = new ArrayList<>();
+    private final Map<String, History> histories = new HashMap<>();
+    private final Map<String, Integer> marks = new HashMap<>();
+    private final Map<String, Value> values = new HashMap<>();
+    private final Set<Integer> storms = new HashSet<>();
+    /** Counters of KVM by VM: exits, and injected interrupts. */
+    private Map<String, long[]> counters = new HashMap<>();
+
+    private Map<String, long[]> grown = Map.of();
+    /** Flaws and posting that were told, by path; and others that one look has shown. */
+    private final Map<String, Told> told = new LinkedHashMap<>();
+
+    private final Map<String, Told> waiting = new HashMap<>();
+    private Optional<CompletableFuture<Look>> looking = Optional.empty();
+    private Look look;
+    private List<Vector> vectors = List.of();
+    private long last;
+    private long looked;
+    private long took;
+    private int ticks;
+
+    /** A fact of a path: what it is compared by, and how it is told. */
+    private record Told(String kind, String id, String text, InterruptPath path) {
+        boolean isDoubt() {
+            return id.startsWith(Link.State.DOUBTFUL.label());
+        }
+    }
+
+    /**
+     * Begins to watch, with a look.
+     *
+     * @param nanos a clock that never goes back
+     * @param executor takes the looks
+     * @param guests the guests that are watched
+     * @param paths the paths that are watched, of these guests
+     */
+    public Watcher(
+            HostFiles files,
+            LongSupplier nanos,
+            Executor executor,
+            Predicate<VmProcess> guests,
+            Predicate<InterruptPath> paths) {
+        this.files = files;
+        this.nanos = nanos;
+        this.executor = executor;
+        this.guests = guests;
+        this.paths = paths;
+        this.irqs = new InterruptTicks(files);
+        this.look = look();
+    }
+
+    private Look look() {
+        long begin = nanos.getAsLong();
+        Look look = Look.of(new HostFacts(files));
+        looked = nanos.getAsLong();
+        took = looked - begin;
+        return look;
+    }
+
+    /** Reads the counters, and takes a look when it is time. */
+    public Tick tick() {
+        events.clear();
+        long now = nanos.getAsLong();
+        double seconds = ticks == 0 ? 0 : Math.max(1, now - last) / (double) TimeUnit.SECONDS.toNanos(1);
+        last = now;
+        marks.replaceAll((cell, left) -> left - 1);
+        marks.values().removeIf(left -> left < 0);
+        boolean same = irqs.read();
+        boolean sameVms = readCounters();
+        Optional<Look> taken = Optional.empty();
+        if (ticks == 0) {
+            taken = Optional.of(look);
+            take(look, true);
+        } else {
+            if (looking.isEmpty() && (!same || !sameVms || now - looked >= took * PAUSE)) {
+                looking = Optional.of(CompletableFuture.supplyAsync(this::look, executor));
+            }
+            if (looking.filter(CompletableFuture::isDone).isPresent()) {
+                taken = looking.map(CompletableFuture::join);
+                looking = Optional.empty();
+                take(taken.orElseThrow(), false);
+            }
+        }
+        vectors.forEach(this::state);
+        List<Row> rows = rows(seconds);
+        Map<String, Double> totals = new TreeMap<>();
+        look.counters().keySet().forEach(name -> totals.put(name, rate(irqs.grew(name), seconds)));
+        Map<Integer, Double> cpus = new TreeMap<>();
+        irqs.grewByCpu().forEach((cpu, more) -> cpus.put(cpu, rate(more, seconds)));
+        ticks++;
+        return new Tick(seconds, rows, List.copyOf(events), totals, cpus, taken);
+    }
+
+    private static double rate(long more, double seconds) {
+        return seconds > 0 ? more / seconds : 0;
+    }
+
+    private void tell(String what, String guest, String device, String interrupt, String text) {
+        events.add(new Event(what, guest, device, interrupt, text));
+    }
+
+    private void mark(int irq, String cell) {
+        marks.put(irq + cell, MARKED);
+    }
+
+    // KVM's counters
+
+    /** Returns whether the VMs are those of the tick before. */
+    private boolean readCounters() {
+        Map<String, long[]> now = new HashMap<>();
+        Map<String, long[]> more = new HashMap<>();
+        for (String name : files.list(KVM)) {
+            if (name.indexOf('-') > 0 && Character.isDigit(name.charAt(0))) {
+                long[] read = {number(name + "/exits"), number(name + "/irq_injections")};
+                long[] before = counters.getOrDefault(name, read);
+                now.put(name, read);
+                // A counter that goes back was reset.
+                more.put(name, new long[] {Math.max(0, read[0] - before[0]), Math.max(0, read[1] - before[1])});
+            }
+        }
+        boolean same = now.keySet().equals(counters.keySet());
+        counters = now;
+        grown = more;
+        return same;
+    }
+
+    private long number(String file) {
+        long value = 0;
+        for (byte digit : files.bytes(KVM + file, VALUE).orElse(new byte[0])) {
+            value = digit >= '0' && digit <= '9' ? value * 10 + digit - '0' : value;
+        }
+        return value;
+    }
+
+    // Looks
+
+    private void take(Look now, boolean first) {
+        Map<Integer, String> then = names(look);
+        Map<Integer, String> names = names(now);
+        if (!first) {
+            names.forEach((pid, name) -> {
+                if (!then.containsKey(pid)) {
+                    tell("came", name, "", "", "process " + pid + " holds a VM");
+                }
+            });
+            then.forEach((pid, name) -> {
+                if (!names.containsKey(pid)) {
+                    tell("gone", name, "", "", "process " + pid + " holds no VM any more");
+                }
+            });
+        }
+        look = now;
+        List<Vector> armed = new ArrayList<>();
+        Map<String, Told> facts = new LinkedHashMap<>();
+        for (InterruptPath path : now.paths()) {
+            int pid = path.guest().map(InterruptPath.Guest::process).orElse(0);
+            if ((pid == 0 || names.containsKey(pid)) && paths.test(path)) {
+                facts(path, facts);
+                List<HostIrq> numbers = path.link(Hop.HOST_IRQ)
+                        .map(link -> link.numbers(HostIrq.class))
+                        .orElse(List.of());
+                if (Look.isArmed(path) && !numbers.isEmpty()) {
+                    boolean another = armed.isEmpty()
+                            || !armed.get(armed.size() - 1).path().device().equals(path.device());
+                    armed.add(new Vector(path, numbers.get(0).number(), names.getOrDefault(pid, ""), pid, another));
+                }
+            }
+        }
+        for (Look.Seen one : now.guests()) {
+            VmProcess process = one.guest().process();
+            for (String reason : guests.test(process) ? one.inhibits() : List.<String>of()) {
+                InterruptPath of =
+                        new InterruptPath("", "", Optional.of(process.asGuest()), List.of(), List.of(), List.of());
+                facts.put("inhibited " + reason + key(of), new Told("inhibited", "yes", reason + " inhibits AVIC", of));
+            }
+        }
+        vectors = armed;
+        closeUnused();
+        if (first) {
+            told.putAll(facts);
+            return;
+        }
+        Set<String> keys = new LinkedHashSet<>(facts.keySet());
+        keys.addAll(told.keySet());
+        for (String key : keys) {
+            compare(key, Optional.ofNullable(told.get(key)), Optional.ofNullable(facts.get(key)), names);
+        }
+    }
+
+    private Map<Integer, String> names(Look of) {
+        Map<Integer, String> names = new TreeMap<>();
+        for (Look.Seen one : of.guests()) {
+            if (guests.test(one.guest().process())) {
+                names.put(one.guest().process().pid(), one.guest().process().name());
+            }
+        }
+        return names;
+    }
+
+    private static String key(InterruptPath path) {
+        return " " + path.guest() + " " + path.device() + " " + path.interrupt();
+    }
+
+    private static void facts(InterruptPath path, Map<String, Told> to) {
+        Look.flaw(path)
+                .ifPresent(link -> to.put(
+                        "flaw" + key(path),
+                        new Told(
+                                "flaw",
+                                link.state().label() + " " + link.hop() + link.flaws(),
+                                link.hop().label() + " " + link.state().label() + ": " + link.text(),
+                                path)));
+        if (Look.isArmed(path)) {
+            to.put("armed" + key(path), new Told("armed", "yes", "VFIO has armed it", path));
+            path.posted()
+                    .ifPresent(posted -> to.put(
+                            "posted" + key(path),
+                            new Told(
+                                    "posted",
+                                    posted.toString(),
+                                    posted
+                                            ? "hardware posts it"
+                                            : "not posted: " + path.whyNot().orElse(""),
+                                    path)));
+        }
+    }
+
+    /** A doubt may come and go with the moment of a look: two looks in turn must show it. */
+    private void compare(String key, Optional<Told> before, Optional<Told> now, Map<Integer, String> names) {
+        if (before.map(Told::id).equals(now.map(Told::id))) {
+            waiting.remove(key);
+            return;
+        }
+        Told of = now.or(() -> before).orElseThrow();
+        if (before.or(() -> now).filter(Told::isDoubt).isPresent() || of.isDoubt()) {
+            Told gone = new Told(of.kind(), "", "", of.path());
+            Told seen = waiting.put(key, now.orElse(gone));
+            if (seen == null || !seen.id().equals(now.orElse(gone).id())) {
+                return;
+            }
+        }
+        waiting.remove(key);
+        if (now.isPresent()) {
+            told.put(key, now.get());
+        } else {
+            told.remove(key);
+        }
+        int pid = of.path().guest().map(InterruptPath.Guest::process).orElse(0);
+        // The end of a VM is told once, and so is its begin.
+        if (pid == 0 || names.containsKey(pid)) {
+            String text = now.map(Told::text)
+                    .orElse(
+                            switch (of.kind()) {
+                                case "armed" -> "VFIO has disarmed it";
+                                case "flaw" -> "repaired: " + of.text();
+                                case "inhibited" -> "cleared: " + of.text();
+                                default -> "not known any more: " + of.text();
+                            });
+            tell(
+                    of.kind(),
+                    of.path().guest().map(InterruptPath.Guest::name).orElse(""),
+                    of.path().device(),
+                    of.path().interrupt(),
+                    text);
+            of.path().link(Hop.HOST_IRQ).map(link -> link.numbers(HostIrq.class)).stream()
+                    .flatMap(List::stream)
+                    .forEach(irq -> mark(irq.number(), of.kind()));
+        }
+    }
+
+    // State of vectors
+
+    /** Closes the files of vectors that are gone. */
+    private void closeUnused() {
+        Set<String> used = new HashSet<>();
+        for (Vector one : vectors) {
+            used.add(affinity(one));
+            used.add(power(one));
+        }
+        values.entrySet().removeIf(value -> {
+            if (!used.contains(value.getKey())) {
+                value.getValue().file.close();
+                return true;
+            }
+            return false;
+        });
+    }
+
+    private static String affinity(Vector one) {
+        return "proc/irq/" + one.irq() + "/effective_affinity_list";
+    }
+
+    private static String power(Vector one) {
+        return "sys/bus/pci/devices/" + one.path().device() + "/power_state";
+    }
+
+    private Optional<String[]> change(String path) {
+        if (!values.containsKey(path)) {
+            files.keep(path).ifPresent(file -> values.put(path, new Value(file)));
+        }
+        return Optional.ofNullable(values.get(path)).flatMap(Value::change);
+    }
+
+    private void state(Vector one) {
+        String device = one.path().device();
+        change(affinity(one)).ifPresent(text -> {
+            tell(
+                    "affinity",
+                    one.guest(),
+                    device,
+                    one.path().interrupt(),
+                    "host irq " + one.irq() + " moved from CPU " + text[0] + " to CPU " + text[1]);
+            mark(one.irq(), "cpu");
+        });
+        Optional.of(one)
+                .filter(Vector::first)
+                .flatMap(vector -> change(power(vector)))
+                .ifPresent(text -> tell("power", one.guest(), device, "", "from " + text[0] + " to " + text[1]));
+    }
+
+    // Rows
+
+    private List<Row> rows(double seconds) {
+        Map<Integer, List<Row>> byGuest = new TreeMap<>();
+        Set<String> used = new HashSet<>();
+        for (Vector one : vectors) {
+            String name = String.valueOf(one.irq());
+            double rate = rate(irqs.grew(name), seconds);
+            storm(one, rate);
+            Optional<Told> posted = Optional.ofNullable(told.get("posted" + key(one.path())));
+            String flaw = Look.flaw(one.path())
+                    .map(link -> link.hop().label() + " " + link.state().label() + ": " + link.text())
+                    .or(one.path()::whyNot)
+                    .orElse("");
+            Set<String> marked = new HashSet<>();
+            for (String cell : List.of("cpu", "posted", "flaw", "armed")) {
+                if (marks.containsKey(one.irq() + cell)) {
+                    marked.add(cell);
+                }
+            }
+            byGuest.computeIfAbsent(one.pid(), pid -> new ArrayList<>())
+                    .add(new Row(
+                            one.guest(),
+                            one.pid(),
+                            one.path().device(),
+                            one.path().interrupt(),
+                            one.irq(),
+                            rate,
+                            -1,
+                            -1,
+                            irqs.busiest(name),
+                            posted.map(yes -> yes.id().equals("true") ? "yes" : "no")
+                                    .orElse(""),
+                            flaw,
+                            marked,
+                            history("irq " + name, rate, used)));
+        }
+        List<Row> all = new ArrayList<>();
+        for (Look.Seen seen : look.guests()) {
+            VmProcess process = seen.guest().process();
+            if (guests.test(process)) {
+                List<Row> own = byGuest.getOrDefault(process.pid(), List.of());
+                byGuest.remove(process.pid());
+                all.add(guest(seen, own, seconds, used));
+                all.addAll(own);
+            }
+        }
+        byGuest.values().forEach(all::addAll);
+        histories.keySet().retainAll(used);
+        return all;
+    }
+
+    private Row guest(Look.Seen seen, List<Row> own, double seconds, Set<String> used) {
+        VmProcess process = seen.guest().process();
+        long[] more = {0, 0};
+        boolean shown = false;
+        for (String directory : seen.directories()) {
+            long[] one = grown.getOrDefault(directory, new long[2]);
+            more[0] += one[0];
+            more[1] += one[1];
+            shown = true;
+        }
+        double rate = own.stream().mapToDouble(Row::rate).sum();
+        double injected = shown ? rate(more[1], seconds) : -1;
+        long flaws = own.stream().filter(row -> !row.flaw().isEmpty()).count();
+        long posted = own.stream().filter(row -> row.posted().equals("yes")).count();
+        String flaw = told.values().stream()
+                .filter(one ->
+                        one.path().device().isEmpty() && one.path().guest().equals(Optional.of(process.asGuest())))
+                .map(Told::text)
+                .findFirst()
+                .orElse(flaws == 0 ? "" : flaws + " of " + own.size() + " vectors have a flaw or are not posted");
+        return new Row(
+                process.name(),
+                process.pid(),
+                "",
+                "",
+                -1,
+                rate,
+                injected,
+                shown ? rate(more[0], seconds) : -1,
+                own.stream()
+                        .max(Comparator.comparingDouble(Row::rate))
+                        .map(Row::cpu)
+                        .orElse(-1),
+                own.isEmpty() ? "" : posted + "/" + own.size(),
+                flaw,
+                Set.of(),
+                history("guest " + process.pid(), rate + Math.max(0, injected), used));
+    }
+
+    private History history(String key, double rate, Set<String> used) {
+        used.add(key);
+        History history = histories.computeIfAbsent(key, same -> new History());
+        if (ticks > 0) {
+            history.add(rate);
+        }
+        return history;
+    }
+
+    private void storm(Vector one, double rate) {
+        if (rate >= STORM ? storms.add(one.irq()) : rate < STORM / 2 && storms.remove(one.irq())) {
+            tell(
+                    "storm",
+                    one.guest(),
+                    one.path().device(),
+                    one.path().interrupt(),
+                    "host irq " + one.irq() + (rate >= STORM ? " comes " : " is over: it comes ") + Math.round(rate)
+                            + " times per second");
+        }
+    }
+
+    /** Counts that the last tick parsed. */
+    public int parsed() {
+        return irqs.parsed();
+    }
+
+    /** Whether the files show the host's irqs. */
+    public boolean seesInterrupts() {
+        return !irqs.names().isEmpty();
+    }
+
+    @Override
+    public void close() {
+        irqs.close();
+        values.values().forEach(value -> value.file.close());
+        values.clear();
+    }
+}

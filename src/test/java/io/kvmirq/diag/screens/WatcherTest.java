@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.screens;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.screens.Watcher.Event;
+import io.kvmirq.diag.screens.Watcher.Row;
+import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.facts.RecordedHost;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Changes that are planted in the files of a host, each of which is told within two ticks. */
+class WatcherTest {
+    private static final String DEVICE = "0000:00:02.0";
+    private static final String INTERRUPTS = "proc/interrupts";
+    private static final String CONFIG = "sys/bus/pci/devices/" + DEVICE + "/config";
+    private static final String CMDLINE = "proc/100/cmdline";
+    private static final long SECOND = 1_000_000_000;
+
+    @TempDir
+    private Path root;
+
+    private final AtomicLong nanos = new AtomicLong();
+    private RecordedHost host;
+    private Watcher watcher;
+
+    @BeforeEach
+    void begin() throws IOException {
+        host = GuestHosts.of("amd-pit");
+        String rows = host.tree().text(INTERRUPTS).orElseThrow();
+        host.put(INTERRUPTS, rows + "\nPIN:          0          0   Posted-interrupt notification event\n")
+                .put("sys/kernel/debug/kvm/100-5/exits", "50000\n")
+                .put("sys/kernel/debug/kvm/100-5/irq_injections", "100\n")
+                .put("sys/bus/pci/devices/" + DEVICE + "/power_state", "D0\n");
+        for (int irq = 27; irq <= 31; irq++) {
+            host.put("proc/irq/" + irq + "/effective_affinity_list", "0\n");
+        }
+        host.writeTo(root);
+        watcher = new Watcher(HostFiles.of(root), nanos::get, Runnable::run, one -> true, one -> true);
+        assertThat(watcher.tick().events()).isEmpty();
+    }
+
+    @AfterEach
+    void end() {
+        watcher.close();
+    }
+
+    private Watcher.Tick tick() {
+        nanos.addAndGet(SECOND);
+        return watcher.tick();
+    }
+
+    /** In place, as the kernel changes a file. */
+    private void write(String path, String text) throws IOException {
+        Files.writeString(root.resolve(path), text);
+    }
+
+    private String text(String path) throws IOException {
+        return Files.readString(root.resolve(path));
+    }
+
+    /** The changes of two ticks, and none after them. */
+    private List<Event> seen() {
+        List<Event> events = new ArrayList<>(tick().events());
+        events.addAll(tick().events());
+        for (int i = 0; i < 4; i++) {
+            assertThat(tick().events()).isEmpty();
+        }
+        return events;
+    }
+
+    private Event vector(String what, int vector, String text) {
+        return new Event(what, "web", DEVICE, "MSI-X " + vector, text);
+    }
+
+    private void master(boolean on) throws IOException {
+        byte[] config = Files.readAllBytes(root.resolve(CONFIG));
+        config[4] = (byte) (on ? config[4] | 4 : config[4] & ~4);
+        Files.write(root.resolve(CONFIG), config);
+    }
+
+    @Test
+    void unchangedMachineTellsNothing() {
+        for (int i = 0; i < 60; i++) {
+            assertThat(tick().events()).isEmpty();
+            assertThat(watcher.parsed()).isZero();
+        }
+    }
+
+    @Test
+    void affinityThatMovesIsToldAtItsVector() throws IOException {
+        write("proc/irq/29/effective_affinity_list", "1\n");
+        Watcher.Tick tick = tick();
+        assertThat(tick.events()).containsExactly(vector("affinity", 2, "host irq 29 moved from CPU 0 to CPU 1"));
+        assertThat(tick.rows())
+                .filteredOn(row -> row.marked().contains("cpu"))
+                .extracting(Row::irq)
+                .containsExactly(29);
+        for (int i = 0; i < 6; i++) {
+            tick = tick();
+        }
+        assertThat(tick.rows()).noneMatch(row -> row.marked().contains("cpu"));
+    }
+
+    @Test
+    void busMasterThatIsSwitchedOffIsAFlawUntilItIsOn() throws IOException {
+        master(false);
+        assertThat(seen())
+                .filteredOn(event -> event.what().equals("flaw"))
+                .hasSize(5)
+                .allMatch(event -> event.text().startsWith("device broken: bus mastering of the device is off"));
+        master(true);
+        assertThat(seen())
+                .filteredOn(event -> event.what().equals("flaw"))
+                .hasSize(5)
+                .allMatch(event -> event.text().startsWith("repaired: device broken: bus mastering"));
+    }
+
+    @Test
+    void powerStateIsToldOfTheDevice() throws IOException {
+        write("sys/bus/pci/devices/" + DEVICE + "/power_state", "D3hot\n");
+        assertThat(seen()).contains(new Event("power", "web", DEVICE, "", "from D0 to D3hot"));
+    }
+
+    @Test
+    void vectorThatTheGuestDisarmsAndArmsIsTold() throws IOException {
+        String rows = text(INTERRUPTS);
+        write(INTERRUPTS, rows.replaceFirst("vfio-msix\\[3]\\S+", ""));
+        assertThat(seen()).contains(vector("armed", 3, "VFIO has disarmed it")).allMatch(e -> e.interrupt()
+                .equals("MSI-X 3"));
+        write(INTERRUPTS, rows);
+        assertThat(seen()).contains(vector("armed", 3, "VFIO has armed it")).allMatch(e -> e.interrupt()
+                .equals("MSI-X 3"));
+    }
+
+    @Test
+    void inhibitIsToldWhenItEndsAndBegins() throws IOException {
+        String before = text(CMDLINE);
+        write(CMDLINE, before.replace("delay", "discard"));
+        assertThat(seen()).contains(new Event("inhibited", "web", "", "", "cleared: pit_reinj inhibits AVIC"));
+        write(CMDLINE, before);
+        assertThat(seen()).contains(new Event("inhibited", "web", "", "", "pit_reinj inhibits AVIC"));
+    }
+
+    @Test
+    void guestThatGoesAndComesIsToldOnce() throws IOException {
+        Path fds = root.resolve("proc/100/fd");
+        Path away = root.resolve("proc/100/away");
+        Files.move(fds, away);
+        assertThat(seen()).contains(new Event("gone", "web", "", "", "process 100 holds no VM any more"));
+        Files.move(away, fds);
+        assertThat(seen()).contains(new Event("came", "web", "", "", "process 100 holds a VM"));
+    }
+
+    @Test
+    void stormIsToldWhenItBeginsAndEnds() throws IOException {
+        String rows = text(INTERRUPTS);
+        String storm = rows.replaceFirst(" 28:          0", " 28:     300000");
+        write(INTERRUPTS, storm);
+        assertThat(tick().events()).containsExactly(vector("storm", 1, "host irq 28 comes 300000 times per second"));
+        assertThat(tick().events())
+                .containsExactly(vector("storm", 1, "host irq 28 is over: it comes 0 times per second"));
+    }
+
+    @Test
+    void ratesAreOfTheTimeThatPassed() throws IOException {
+        write(
+                INTERRUPTS,
+                text(INTERRUPTS)
+                        .replaceFirst(" 28:          0", " 28:         50")
+                        .replaceFirst("PIN:          0", "PIN:          5"));
+        write("sys/kernel/debug/kvm/100-5/exits", "50300\n");
+        write("sys/kernel/debug/kvm/100-5/irq_injections", "120\n");
+        nanos.addAndGet(SECOND);
+        Watcher.Tick tick = tick();
+        assertThat(tick.seconds()).isEqualTo(2);
+        Row guest = tick.rows().get(0);
+        assertThat(guest.isGuest()).isTrue();
+        assertThat(guest.rate()).isEqualTo(25);
+        assertThat(guest.exits()).isEqualTo(150);
+        assertThat(guest.injected()).isEqualTo(10);
+        assertThat(tick.rows())
+                .filteredOn(row -> row.irq() == 28)
+                .extracting(Row::rate)
+                .containsExactly(25.0);
+        assertThat(tick.totals()).containsEntry("PIN", 2.5);
+        assertThat(tick.cpus()).isEqualTo(Map.of(0, 25.0));
+        write("sys/kernel/debug/kvm/100-5/exits", "3\n");
+        assertThat(tick().rows().get(0).exits()).isZero();
+    }
+
+    /** An open file of KVM's counters would keep the VM. */
+    @Test
+    void countersOfKvmAreNotKeptOpen() throws IOException {
+        tick();
+        List<String> open = new ArrayList<>();
+        try (Stream<Path> fds = Files.list(Path.of("/proc/self/fd"))) {
+            for (Path fd : fds.toList()) {
+                if (Files.exists(fd)) {
+                    open.add(Files.readSymbolicLink(fd).toString());
+                }
+            }
+        }
+        String top = root.toRealPath().toString();
+        assertThat(open)
+                .contains(top + "/" + INTERRUPTS, top + "/proc/irq/27/effective_affinity_list")
+                .noneMatch(one -> one.startsWith(top + "/sys/kernel/debug"));
+        watcher.close();
+    }
+}
