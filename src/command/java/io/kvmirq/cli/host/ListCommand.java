@@ -108,6 +108,7 @@ public final class ListCommand implements Command {
                                 + " its name must end in .prom for the collector."));
         LiveOption.describe(usage);
         HostSource.describe(usage);
+        ManyHosts.describe(usage);
         usage.add(Command.json());
     }
 
@@ -116,6 +117,12 @@ public final class ListCommand implements Command {
         Optional<PciAddress> device = Commands.read(
                 arguments, () -> Optional.ofNullable(arguments.<String>matchedOptionValue("--device", null))
                         .map(HostChoice::address));
+        List<Path> hosts = ManyHosts.of(arguments);
+        if (!hosts.isEmpty()) {
+            Predicate<PciAddress> one =
+                    address -> device.isEmpty() || device.get().equals(address);
+            return ManyHosts.print(hosts, arguments, one, COLUMNS, row -> cells(row, Optional.empty()), terminal);
+        }
         Optional<LiveOption> live = LiveOption.of(arguments, machine).map(LiveOption::byTracepoints);
         HostFacts host = new HostFacts(LiveOption.files(live, arguments), terminal.host());
         boolean vectors = Stream.of("--vm", "--device", "--all", Nagios.OPTION).anyMatch(arguments::hasMatchedOption);

@@ -141,6 +141,42 @@ class ListCommandTest {
                                 "kvmirq: /proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat\n"));
     }
 
+    @Test
+    void severalCapturesAreOneTableWithFlawedRowsFirst() throws IOException {
+        Path whole = Files.move(GuestHosts.of("intel-posted").archive(temporary), temporary.resolve("h1.zip"));
+        Path flawed = Files.move(
+                PlantedFaultsTest.apply(GuestHosts.of("amd-avic"), "remapped", "{dev}config - 0x4 0x4")
+                        .archive(temporary),
+                temporary.resolve("h2.zip"));
+        Cli.Ended ended = Cli.run("list", "--from", whole.toString(), flawed.toString());
+        assertThat(ended.exited(0).out().lines())
+                .hasSize(12)
+                .element(0)
+                .asString()
+                .startsWith("host    host irq  device ");
+        assertThat(ended.out().lines().skip(1).limit(5))
+                .allMatch(line -> line.startsWith("h2.zip  ") && line.contains("bus mastering of the device is off"));
+        assertThat(ended.out().lines().skip(6).limit(5)).allMatch(line -> line.startsWith("h1.zip  "));
+        assertThat(ended.out())
+                .endsWith("\n2 hosts, 10 vectors, 5 with a flaw; 'kvmirq explain BDF --from FILE' explains one\n");
+        String from = whole.toString();
+        assertThat(Cli.run("list", "--from", from, flawed.toString(), "--vm", "mail")
+                        .out())
+                .startsWith("2 hosts, 0 vectors, 0 with a flaw");
+        Cli.Ended partly = Cli.run(
+                "list",
+                "--from",
+                from,
+                Files.writeString(temporary.resolve("x"), "x").toString());
+        assertThat(partly.exited(ExitCode.COULD_NOT_RUN).err()).contains("x is no capture");
+        assertThat(partly.out()).contains("1 hosts, 5 vectors");
+        assertThat(Cli.run("list", "--from", from, from, "--json")
+                        .exited(ExitCode.USAGE)
+                        .err())
+                .contains("--json is for one host: name one archive");
+        assertThat(Cli.run("list", from).exited(ExitCode.USAGE).err()).contains("is no option: --from comes before");
+    }
+
     /** A hint names the host that was asked, and this machine with --live. */
     @Test
     void hintsRepeatTheHost() throws IOException {

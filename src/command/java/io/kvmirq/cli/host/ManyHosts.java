@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Commands;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.frame.UnreadableInputException;
+import io.kvmirq.diag.screens.Listing;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.text.Foreign;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Function;
+import java.util.function.Predicate;
+import java.util.stream.Stream;
+import picocli.CommandLine.ParseResult;
+
+/** {@code list --from FILE FILE...}: one table of the vectors of several captured hosts, flawed ones first. */
+final class ManyHosts {
+    private static final String FROM = "--from";
+
+    private ManyHosts() {}
+
+    static void describe(Command.Usage usage) {
+        usage.add(Command.parameters("0..*", "0..*", "FILE")
+                .description("More archives after that of --from: one table has the vectors of all these hosts."));
+    }
+
+    /** The captures, if more than one is given. Files without --from, or with an option for one host, are a usage error. */
+    static List<Path> of(ParseResult arguments) {
+        List<String> more = Command.words(arguments);
+        if (more.isEmpty()) {
+            return List.of();
+        }
+        return Commands.read(arguments, () -> {
+            if (!arguments.hasMatchedOption(FROM)) {
+                throw new IllegalArgumentException(Foreign.quoted(more.get(0)) + " is no option: " + FROM
+                        + " comes before the archives of several hosts");
+            }
+            Stream.of("--json", "--nagios", "--live", ListCommand.TEXTFILE)
+                    .filter(arguments::hasMatchedOption)
+                    .findFirst()
+                    .ifPresent(one -> {
+                        throw new IllegalArgumentException(one + " is for one host: name one archive");
+                    });
+            Path first = arguments.matchedOptionValue(FROM, Path.of(""));
+            return Stream.concat(Stream.of(first), more.stream().map(Path::of)).toList();
+        });
+    }
+
+    /**
+     * Prints the table. A file that is no capture is named on stderr, and the others are listed.
+     *
+     * @param columns the head, without that of the host
+     * @param cells of a row
+     */
+    static int print(
+            List<Path> files,
+            ParseResult arguments,
+            Predicate<PciAddress> wanted,
+            List<String> columns,
+            Function<Listing.Row, List<String>> cells,
+            Terminal terminal) {
+        Optional<String> guest = Optional.ofNullable(arguments.matchedOptionValue("--vm", null));
+        List<List<String>> flawed = new ArrayList<>(List.of(before("host", columns)));
+        List<List<String>> whole = new ArrayList<>();
+        int hosts = 0;
+        for (Path file : files) {
+            try {
+                HostFacts host = new HostFacts(HostSource.capture(file), " " + FROM + " " + file);
+                String name = Foreign.printable(String.valueOf(file.getFileName()), Columns.WIDEST);
+                for (Listing.Row row : Listing.of(host, wanted).rows()) {
+                    if (guest.isEmpty()
+                            || guest.equals(row.guest())
+                            || guest.equals(row.pid().map(String::valueOf))) {
+                        (row.flaw().isPresent() ? flawed : whole).add(before(name, cells.apply(row)));
+                    }
+                }
+                hosts++;
+            } catch (UnreadableInputException e) {
+                terminal.complain(e.getMessage());
+            }
+        }
+        String sum = hosts + " hosts, " + (flawed.size() - 1 + whole.size()) + " vectors, " + (flawed.size() - 1)
+                + " with a flaw";
+        flawed.addAll(whole);
+        if (flawed.size() > 1) {
+            Columns.print(flawed, terminal);
+        }
+        terminal.line(sum + "; 'kvmirq explain BDF --from FILE' explains one");
+        return hosts == files.size() ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
+    }
+
+    private static List<String> before(String first, List<String> others) {
+        return Stream.concat(Stream.of(first), others.stream()).toList();
+    }
+}
