@@ -68,7 +68,12 @@ public final class HostChoice {
                 + host.command("explain --vm NAME") + " has its other interrupts");
     }
 
-    static List<VmProcess> guests(HostFacts host, String nameOrPid) {
+    /**
+     * The guests of a name, or of a process.
+     *
+     * @throws UnreadableInputException if none is seen; the message lists the guests
+     */
+    public static List<VmProcess> guests(HostFacts host, String nameOrPid) {
         List<VmProcess> found = host.vms().all().stream()
                 .filter(one -> one.name().equals(nameOrPid)
                         || String.valueOf(one.pid()).equals(nameOrPid))

@@ -13,6 +13,7 @@ import io.kvmirq.cli.host.HostChoice;
 import io.kvmirq.cli.host.HostSource;
 import io.kvmirq.cli.host.ListCommand;
 import io.kvmirq.diag.screens.Watcher;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.text.Foreign;
@@ -89,6 +90,9 @@ public final class WatchCommand implements Command {
                         .map(PciAddress::toString));
         HostFiles files = Commands.read(arguments, () -> HostSource.withoutPci(arguments));
         String vm = arguments.matchedOptionValue("--vm", "");
+        if (!vm.isEmpty()) {
+            HostChoice.guests(new HostFacts(files, terminal.host()), vm);
+        }
         Predicate<VmProcess> guests = process -> vm.isEmpty()
                 || process.name().equals(vm)
                 || String.valueOf(process.pid()).equals(vm);
@@ -149,6 +153,9 @@ public final class WatchCommand implements Command {
             if (!watcher.seesInterrupts()) {
                 terminal.complain(
                         "/proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat");
+                return ExitCode.COULD_NOT_RUN;
+            }
+            if (!written) {
                 return ExitCode.COULD_NOT_RUN;
             }
             boolean onScreen = !arguments.hasMatchedOption(ONCE)

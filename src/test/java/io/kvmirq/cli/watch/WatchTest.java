@@ -217,10 +217,14 @@ class WatchTest {
                 .startsWith("kvmirq watch --from ")
                 .contains("\nweb (100) ")
                 .contains("\n  00:02.0 MSI-X 4 ");
-        assertThat(Cli.run(command("amd-pit", "--once", "--vm", "mail"))
+        assertThat(Cli.run(command("amd-pit", "--once", "--device", "00:03.0"))
                         .exited(0)
                         .out())
-                .contains("no guest that is seen has it");
+                .doesNotContain("00:02.0");
+        assertThat(Cli.run(command("amd-pit", "--vm", "mail"))
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .contains("no guest 'mail' is seen: name one of 'web' (process 100)");
     }
 
     @Test
@@ -241,7 +245,7 @@ class WatchTest {
         Cli.run(command("amd-pit", "--count", "1", "--textfile", file.toString()))
                 .exited(0);
         assertThat(file).content().contains("kvmirq_avic_inhibited{guest=\"web\",reason=\"pit_reinj\"} 1\n");
-        assertThat(Cli.run(command("amd-pit", "--count", "1", "--textfile", "/no/kvmirq.prom"))
+        assertThat(Cli.run(command("amd-pit", "--textfile", "/no/kvmirq.prom"))
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
                 .contains("the directory /no does not exist");
