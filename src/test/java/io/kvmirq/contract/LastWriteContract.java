@@ -9,12 +9,13 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.host.memory.KernelStructures;
+import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
@@ -50,7 +51,7 @@ class LastWriteContract {
     private static final byte[] LEAVES = bytes("loop: out 0x80, al; out 0x81, al; jmp loop");
 
     @SuppressWarnings("NullAway.Init")
-    private KernelIrtes irtes;
+    private KernelStructures structures;
 
     @SuppressWarnings("NullAway.Init")
     private PciAddress address;
@@ -61,8 +62,8 @@ class LastWriteContract {
     @BeforeEach
     void findsEntries() throws IOException {
         address = PredictedEntriesContract.address();
-        irtes = PredictedEntriesContract.entries();
-        assumeTrue(irtes.isVapic(), "only flavour avic of the lab has posted entries");
+        structures = PredictedEntriesContract.structures();
+        assumeTrue(PredictedEntriesContract.isVapic(structures), "only flavour avic of the lab has posted entries");
     }
 
     /** A VM with one vCPU, whose guest leaves KVM_RUN at once. */
@@ -83,7 +84,7 @@ class LastWriteContract {
             vcpu.x86().startAt(START, START);
             device = VfioDevice.open(kernel, address, KvmVfio.create(vm));
             forwarding = Forwarding.builder(vm, device)
-                    .mirror(Mirror.of(PredictedEntriesContract.host(irtes)))
+                    .mirror(Mirror.of(PredictedEntriesContract.host(structures)))
                     .build();
         }
 
@@ -102,9 +103,9 @@ class LastWriteContract {
 
         /** Compares the entry with {@code posted}, and the prediction, if there is one, with the entry that it means. */
         void check(ForwardedIrq irq, InterruptVector vector, boolean posted) throws IOException {
-            List<KernelIrtes.Entry> entries = irtes.of(address.requesterId()).stream()
-                    .filter(entry -> GaIrte.GUEST_MODE.isSet(entry.low()))
-                    .filter(entry -> GaIrte.VECTOR.of(entry.high()) == vector.number())
+            List<RemappingEntry> entries = PredictedEntriesContract.entries(structures, address).stream()
+                    .filter(RemappingEntry::isPosted)
+                    .filter(entry -> entry.vector() == vector.number())
                     .toList();
             assertThat(entries).as("posted entries with vector %s", vector).hasSize(posted ? 1 : 0);
             Posting predicted = irq.predicted();
@@ -115,7 +116,7 @@ class LastWriteContract {
             known++;
             assertThat(predicted instanceof Posting.Posted).as(predicted.text()).isEqualTo(posted);
             if (posted) {
-                KernelIrtes.Entry entry = entries.get(0);
+                RemappingEntry entry = entries.get(0);
                 assertThat(PredictedEntriesContract.predicted(forwarding.mirror(), irq)
                                 .agrees(entry.low(), entry.high()))
                         .as("%s", entry)

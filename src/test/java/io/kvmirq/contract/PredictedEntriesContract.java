@@ -5,6 +5,8 @@ import static io.kvmirq.contract.TestDevice.E1000E;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.EventFdId;
+import io.kvmirq.HostIrq;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
@@ -17,6 +19,10 @@ import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.memory.KernelIrqfd;
+import io.kvmirq.host.memory.KernelStructures;
+import io.kvmirq.host.memory.RemappingEntry;
+import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
@@ -31,6 +37,7 @@ import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.PredictedIrte;
+import io.kvmirq.path.Known;
 import io.kvmirq.pci.PassedThroughDevice;
 import io.kvmirq.pci.PciHostBridge;
 import io.kvmirq.testing.RealKvm;
@@ -62,23 +69,48 @@ class PredictedEntriesContract {
         return PciAddress.parse(place.orElseThrow().address());
     }
 
-    static KernelIrtes entries() throws IOException {
+    static KernelStructures structures() {
         assumeTrue(System.getProperty("os.arch").equals("amd64"), "only an IOMMU of x86 has remapping entries");
-        Optional<KernelIrtes> found = KernelIrtes.ofThisMachine();
-        assumeTrue(found.isPresent(), "needs the memory of a kernel whose structures are known: Debian's 6.1 or 6.12");
-        return found.orElseThrow();
+        Known<KernelStructures> found = KernelStructures.of(HostFiles.of(Path.of("/")), KernelStructures.CORE);
+        assumeTrue(found.known().isPresent(), found.toString());
+        return found.known().orElseThrow();
+    }
+
+    /** The mode of AMD's driver says so also where another IOMMU is there. */
+    static boolean isVapic(KernelStructures kernel) {
+        boolean isVtd =
+                new HostFacts(HostFiles.of(Path.of("/"))).iommus().stream().anyMatch(one -> one.startsWith("dmar"));
+        return !isVtd && kernel.isVapic().known().orElse(false);
+    }
+
+    /** The present entries of a device. */
+    static List<RemappingEntry> entries(KernelStructures kernel, PciAddress device) {
+        return new HostFacts(HostFiles.of(Path.of("/")))
+                .pci(device).orElseThrow().messageIrqs().stream()
+                        .flatMap(irq -> kernel.entry(irq).known().orElseThrow().stream())
+                        .filter(RemappingEntry::isPresent)
+                        .toList();
+    }
+
+    private static HostIrq hostIrq(PciAddress device, ForwardedIrq irq) {
+        return new HostFacts(HostFiles.of(Path.of("/")))
+                .armed(device).stream()
+                        .filter(one -> one.vector() == irq.irq().number())
+                        .findFirst()
+                        .orElseThrow()
+                        .irq();
     }
 
     /**
      * The lab switches the virtual APIC mode on without the kernel's files, and gives a processor of AMD a VT-d
      * that cannot post.
      */
-    static MirrorHost host(KernelIrtes kernel) throws IOException {
+    static MirrorHost host(KernelStructures kernel) {
         HostFacts facts = new HostFacts(HostFiles.of(Path.of("/")));
         if (facts.iommus().stream().anyMatch(name -> name.startsWith("dmar"))) {
             return MirrorHost.x86(PostingHost.of(Vendor.INTEL).without(PostingHost.Feature.POSTING_UNITS));
         }
-        Optional<PostingHost> posting = kernel.isVapic()
+        Optional<PostingHost> posting = isVapic(kernel)
                 ? Optional.of(PostingHost.of(Vendor.AMD))
                 : facts.posting().host();
         assertThat(posting)
@@ -94,24 +126,56 @@ class PredictedEntriesContract {
         return mirror.now().of(irq.event().id()).flatMap(PredictedIrq::irte).orElseThrow();
     }
 
-    private static void assertEntry(KernelIrtes kernel, PciAddress device, PredictedIrte predicted) throws IOException {
-        List<KernelIrtes.Entry> all = kernel.of(device.requesterId());
-        List<KernelIrtes.Entry> agreeing = all.stream()
-                .filter(entry -> predicted.agrees(entry.low(), entry.high()))
-                .toList();
-        System.out.println("lab-irte: predicted " + predicted + ", found " + agreeing + " among " + all);
-        if (kernel.isVapic()) {
-            assertThat(agreeing).as("entries of %s", predicted).hasSize(1);
-        } else {
-            assertThat(agreeing).as("entries of %s", predicted).hasSizeGreaterThanOrEqualTo(VECTORS);
+    /** The kernel's id of a vector's eventfd, which the library does not use. */
+    private static EventFdId eventfd(ForwardedIrq irq) {
+        try (Fd.Lease lease = irq.event().fd().lease()) {
+            return new EventFdId(HostFiles.of(Path.of("/"))
+                    .number("proc/self/fdinfo/" + lease.number(), "eventfd-id:")
+                    .orElseThrow());
+        }
+    }
+
+    /** The entry of the vector's host irq, and the way from there to the message, are what was set up. */
+    private static void assertEntry(KernelStructures kernel, PciAddress device, Mirror mirror, ForwardedIrq irq) {
+        HostIrq host = hostIrq(device, irq);
+        PredictedIrte predicted = predicted(mirror, irq);
+        RemappingEntry entry = kernel.entry(host).known().orElseThrow().orElseThrow();
+        EventFdId eventfd = eventfd(irq);
+        KernelIrqfd irqfd = kernel.irqfds(host).known().orElseThrow().get(0);
+        System.out.println("lab-irte: " + host + ", predicted " + predicted + ", found "
+                + entry.format().text(entry.low(), entry.high()) + ", " + irqfd);
+        assertThat(predicted.agrees(entry.low(), entry.high()))
+                .as("%s: %s", irq, entry)
+                .isTrue();
+        assertThat(entry.source()).isEqualTo(device.requesterId());
+        assertThat(kernel.eventfd(host).known().orElseThrow()).contains(eventfd);
+        assertThat(Path.of("/proc/self/task/" + irqfd.thread())).exists();
+        // A kernel that cannot post pairs no irqfd since 6.2: kvm_arch_has_irq_bypass().
+        assertThat(irqfd.producer()).isIn(Optional.of(host), Optional.empty());
+        assertThat(irqfd.producer().isPresent() || !entry.isPosted()).isTrue();
+        assertThat(irqfd)
+                .isEqualTo(new KernelIrqfd(
+                        irqfd.thread(),
+                        eventfd,
+                        irq.gsi().orElseThrow(),
+                        irqfd.producer(),
+                        irq.message(),
+                        irq.message(),
+                        1,
+                        false));
+        if (!entry.isPosted()) {
+            assertThat(entry.target().map(RemappingEntry.Target::vector)).contains(entry.vector());
+        }
+        if (entry.unit() == Vendor.AMD || !entry.isPosted()) {
+            assertThat(entry.copy()).isEqualTo(new RemappingEntry.Words(entry.low(), entry.high()));
         }
     }
 
     @Test
     void entriesAreAsPredicted() throws IOException {
         PciAddress address = address();
-        KernelIrtes irtes = entries();
-        Mirror mirror = Mirror.of(host(irtes));
+        KernelStructures structures = structures();
+        Mirror mirror = Mirror.of(host(structures));
         try (Kernel kernel = Kernel.open(Backends.AUTO);
                 Vm vm = Vm.create(kernel)) {
             vm.x86().createIrqchip();
@@ -128,27 +192,27 @@ class PredictedEntriesContract {
                 for (ForwardedIrq irq : irqs) {
                     System.out.println(
                             "lab-irte: " + irq + ", " + irq.predicted().text());
-                    assertThat(irq.predicted() instanceof Posting.Posted).isEqualTo(irtes.isVapic());
-                    assertEntry(irtes, address, predicted(mirror, irq));
+                    assertThat(irq.predicted() instanceof Posting.Posted).isEqualTo(isVapic(structures));
+                    assertEntry(structures, address, mirror, irq);
                 }
                 irqs.get(0).reroute(MsiMessage.to(new VcpuId(1), new InterruptVector(0x61)));
-                assertEntry(irtes, address, predicted(mirror, irqs.get(0)));
+                assertEntry(structures, address, mirror, irqs.get(0));
                 irqs.get(0).mask();
                 assertThat(irqs.get(0).predicted()).isInstanceOf(Posting.NotPosted.class);
-                if (irtes.isVapic()) {
-                    assertThat(posted(irtes, address)).as("one is masked").isEqualTo(VECTORS - 1);
+                if (isVapic(structures)) {
+                    assertThat(posted(structures, address)).as("one is masked").isEqualTo(VECTORS - 1);
                 }
                 irqs.get(0).unmask();
-                assertEntry(irtes, address, predicted(mirror, irqs.get(0)));
+                assertEntry(structures, address, mirror, irqs.get(0));
                 device.reset(); // QEMU's e1000e counts 128 us from its last message
             }
         }
         assertThat(mirror.now().irqs()).isEmpty();
     }
 
-    private static long posted(KernelIrtes irtes, PciAddress address) throws IOException {
-        return irtes.of(address.requesterId()).stream()
-                .filter(entry -> (entry.low() & 0x80) != 0)
+    private static long posted(KernelStructures kernel, PciAddress address) {
+        return entries(kernel, address).stream()
+                .filter(RemappingEntry::isPosted)
                 .count();
     }
 
@@ -156,8 +220,8 @@ class PredictedEntriesContract {
     @Test
     void entriesOfADeviceThatAGuestProgramsAreAsPredicted() throws IOException {
         PciAddress address = address();
-        KernelIrtes irtes = entries();
-        Mirror mirror = Mirror.of(host(irtes));
+        KernelStructures structures = structures();
+        Mirror mirror = Mirror.of(host(structures));
         PciHostBridge bus = new PciHostBridge(0xc000_0000L, 0x1000_0000L);
         try (Kernel kernel = Kernel.open(Backends.AUTO);
                 Vm vm = Vm.create(kernel)) {
@@ -186,25 +250,27 @@ class PredictedEntriesContract {
                 assertThat(irqs.stream().map(ForwardedIrq::message).flatMap(Optional::stream))
                         .containsExactlyElementsOf(messages);
                 for (ForwardedIrq irq : irqs) {
-                    assertThat(irq.predicted() instanceof Posting.Posted).isEqualTo(irtes.isVapic());
-                    assertEntry(irtes, address, predicted(mirror, irq));
+                    assertThat(irq.predicted() instanceof Posting.Posted).isEqualTo(isVapic(structures));
+                    assertEntry(structures, address, mirror, irq);
                 }
-                long all = irtes.isVapic() ? VECTORS : 0;
-                assertThat(posted(irtes, address)).isEqualTo(all);
+                long all = isVapic(structures) ? VECTORS : 0;
+                assertThat(posted(structures, address)).isEqualTo(all);
                 guest.mask(0, true);
                 MsiMessage moved = MsiMessage.to(new VcpuId(1), new InterruptVector(0x61));
                 guest.entry(0, moved);
                 guest.run();
-                assertThat(posted(irtes, address)).as("the guest masks one").isEqualTo(Math.max(0, all - 1));
+                assertThat(posted(structures, address))
+                        .as("the guest masks one")
+                        .isEqualTo(Math.max(0, all - 1));
                 guest.mask(0, false);
                 guest.run();
                 assertThat(irqs.get(0).message()).contains(moved);
-                assertEntry(irtes, address, predicted(mirror, irqs.get(0)));
+                assertEntry(structures, address, mirror, irqs.get(0));
                 passed.hold();
-                assertThat(posted(irtes, address)).as("the host holds all").isZero();
+                assertThat(posted(structures, address)).as("the host holds all").isZero();
                 passed.release();
                 for (ForwardedIrq irq : irqs) {
-                    assertEntry(irtes, address, predicted(mirror, irq));
+                    assertEntry(structures, address, mirror, irq);
                 }
                 device.reset(); // as above
             }
@@ -216,7 +282,7 @@ class PredictedEntriesContract {
     @Test
     void timerThatReinjectsEndsPosting() throws IOException {
         PciAddress address = address();
-        KernelIrtes irtes = entries();
+        KernelStructures structures = structures();
         PciHostBridge bus = new PciHostBridge(0xc000_0000L, 0x1000_0000L);
         try (Kernel kernel = Kernel.open(Backends.AUTO);
                 Vm vm = Vm.create(kernel)) {
@@ -233,14 +299,14 @@ class PredictedEntriesContract {
                         device.msix(0, 2), i -> MsiMessage.to(new VcpuId(i), new InterruptVector(0x41 + i)));
                 ProgrammingGuest guest = new ProgrammingGuest(memory, first, bus, SLOT, device.config());
                 run(guest);
-                long all = irtes.isVapic() ? 2 : 0;
-                assertThat(posted(irtes, address)).isEqualTo(all);
+                long all = isVapic(structures) ? 2 : 0;
+                assertThat(posted(structures, address)).isEqualTo(all);
                 vm.x86().createPit();
                 run(guest);
-                assertThat(posted(irtes, address)).as("reinjecting").isEqualTo(all / 2);
+                assertThat(posted(structures, address)).as("reinjecting").isEqualTo(all / 2);
                 vm.x86().setPitReinjection(false);
                 run(guest);
-                assertThat(posted(irtes, address)).as("discarding").isEqualTo(all);
+                assertThat(posted(structures, address)).as("discarding").isEqualTo(all);
                 device.reset(); // as above
             }
         }

@@ -8,11 +8,14 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -108,6 +111,8 @@ public final class Btf {
     private final int stringsEnd;
     /** The offset of each type. The first one has the id {@link #firstId}. */
     private final int[] types;
+    /** The types by name, of each kind that was asked for. */
+    private final Map<Kind, Map<String, List<Integer>>> names = new ConcurrentHashMap<>();
 
     private Btf(@Nullable Btf base, ByteBuffer bytes) {
         this.base = base;
@@ -183,10 +188,19 @@ public final class Btf {
      * @param module such as {@code kvm}; with an underscore where the module has a dash
      */
     public static Known<Btf> of(HostFiles files, String module) {
-        return file(files, "vmlinux", null)
-                .then(kernel -> files.reading(FILES + module) == HostFiles.Reading.ABSENT
-                        ? new Known.Observed<>(kernel)
-                        : file(files, module, kernel));
+        return of(files).then(kernel -> kernel.with(files, module));
+    }
+
+    /** The types of the kernel that runs. */
+    public static Known<Btf> of(HostFiles files) {
+        return file(files, "vmlinux", null);
+    }
+
+    /** These types of a kernel, with those of one of its modules. As {@link #of(HostFiles, String)}. */
+    public Known<Btf> with(HostFiles files, String module) {
+        return files.reading(FILES + module) == HostFiles.Reading.ABSENT
+                ? new Known.Observed<>(this)
+                : file(files, module, this);
     }
 
     private static Known<Btf> file(HostFiles files, String name, @Nullable Btf base) {
@@ -274,14 +288,20 @@ public final class Btf {
     }
 
     private List<Integer> ids(Kind kind, String name) {
-        byte[] wanted = name.getBytes(StandardCharsets.ISO_8859_1);
         List<Integer> ids = base == null ? new ArrayList<>() : base.ids(kind, name);
+        ids.addAll(names.computeIfAbsent(kind, this::names).getOrDefault(name, List.of()));
+        return ids;
+    }
+
+    private Map<String, List<Integer>> names(Kind kind) {
+        Map<String, List<Integer>> found = new HashMap<>();
         for (int i = 0; i < types.length; i++) {
-            if (kindAt(types[i]) == kind.number && isNamed(bytes.getInt(types[i]), wanted)) {
-                ids.add(firstId + i);
+            if (kindAt(types[i]) == kind.number) {
+                found.computeIfAbsent(string(bytes.getInt(types[i])), same -> new ArrayList<>())
+                        .add(firstId + i);
             }
         }
-        return ids;
+        return found;
     }
 
     private Optional<Member> member(int owner, String[] path) {

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.memory;
+
+import io.kvmirq.path.Known;
+import java.util.function.Supplier;
+
+/** A structure cannot be read. The message is one sentence without a full stop, and without an address. */
+final class Unseen extends RuntimeException {
+    private static final long serialVersionUID = 1;
+    private static final int TRIES = 3;
+    private static final String AGAIN = "look again; if it stays, report it with the kernel's release";
+
+    private final String why;
+    private final String remedy;
+    private final boolean torn;
+
+    private Unseen(String why, String remedy, boolean torn) {
+        super(why, null, false, false);
+        this.why = why;
+        this.remedy = remedy;
+        this.torn = torn;
+    }
+
+    Unseen(String why, String remedy) {
+        this(why, remedy, false);
+    }
+
+    /** The memory is not what the kernel's types say. */
+    static Unseen wrong(String why) {
+        return new Unseen(why, AGAIN, false);
+    }
+
+    /** The memory changed under a walk. */
+    static Unseen torn(String what) {
+        return new Unseen(what + " changed while it was read", "look again", true);
+    }
+
+    /** The result of a walk. One under which memory changes is begun again, {@value #TRIES} times at most. */
+    static <T> T again(Supplier<T> walk) {
+        for (int left = TRIES; ; left--) {
+            try {
+                return walk.get();
+            } catch (Unseen e) {
+                if (!e.torn || left == 1) {
+                    throw e;
+                }
+            }
+        }
+    }
+
+    /** The result of a walk, or why there is none. */
+    static <T> Known<T> known(Supplier<T> walk) {
+        try {
+            return new Known.Observed<>(again(walk));
+        } catch (Unseen e) {
+            return new Known.Unknown<>(e.why, e.remedy);
+        }
+    }
+}

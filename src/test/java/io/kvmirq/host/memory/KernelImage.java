@@ -1,0 +1,642 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.memory;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.backend.HostFiles;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.RandomAccessFile;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A made image of a kernel's memory, with the symbols and the BTF that describe it: the structures of a host irq, of an IOMMU
+ * and of VMs, where Debian's kernels have them. A test changes it by name.
+ */
+public final class KernelImage {
+    public static final List<String> KERNELS = List.of("6.1", "6.12", "7.2");
+    public static final long HANDLER = 0xffff_ffff_c0a0_1234L;
+    static final long HEAP = 0xffff_8880_0000_0000L;
+    static final long DATA = 0xffff_ffff_8200_0000L;
+    private static final int DATA_SIZE = 1 << 16;
+    private static final int PAGE = 4096;
+    private static final int NODE = 256;
+    private static final int GSIS = 256;
+    private static final int LEAF = 1;
+    private static final int ARANGE = 3;
+
+    /** A member; {@code type} is empty for a number. */
+    private record Member(long offset, int size, String type) {}
+
+    private record Structure(int size, Map<String, Member> members) {}
+
+    /** A part of a maple tree: its pointer, and the highest index in it. */
+    private record Part(long node, int type, long max) {}
+
+    private final Map<String, Structure> kernel = new LinkedHashMap<>();
+    private final Map<String, Structure> module = new LinkedHashMap<>();
+    private final Map<String, Long> symbols = new LinkedHashMap<>();
+    private final Map<String, Long> texts = new HashMap<>();
+    private final TreeMap<Integer, Long> irqs = new TreeMap<>();
+    private final List<Long> vms = new ArrayList<>();
+    private final ByteBuffer heap;
+    private final ByteBuffer data = ByteBuffer.allocate(DATA_SIZE).order(ByteOrder.nativeOrder());
+    private final Vendor unit;
+    private final boolean hasMaple;
+    private int used = PAGE;
+    private int usedData = PAGE;
+    private long iommu;
+    private long tables;
+
+    public KernelImage(String release, Vendor unit) {
+        this(release, unit, 4 << 20);
+    }
+
+    public KernelImage(String release, Vendor unit, int size) {
+        this.unit = unit;
+        hasMaple = !release.equals("6.1");
+        heap = ByteBuffer.allocate(size).order(ByteOrder.nativeOrder());
+        read(release);
+        symbols.put(hasMaple ? "sparse_irqs" : "irq_desc_tree", variable(16));
+        symbols.put("amd_iommu_guest_ir", variable(4));
+        symbols.put("vfio_msihandler\t[vfio_pci_core]", HANDLER);
+        symbols.put("vm_list\t[kvm]", variable(16));
+        symbols.put("vm_list_lock\t[kvm]", variable(16));
+        data.putInt((int) (symbol("amd_iommu_guest_ir") - DATA), 1);
+        if (unit == Vendor.INTEL) {
+            long table = alloc("ir_table");
+            tables = alloc(65_536 * 16, PAGE);
+            put(table, "ir_table", "base", tables);
+            iommu = alloc("intel_iommu");
+            put(iommu, "intel_iommu", "ir_table", table);
+        } else {
+            long segment = alloc("amd_iommu_pci_seg");
+            tables = alloc(65_536 * 8, PAGE);
+            put(segment, "amd_iommu_pci_seg", "last_bdf", 0xffff);
+            put(segment, "amd_iommu_pci_seg", "irq_lookup_table", tables);
+            iommu = alloc("amd_iommu");
+            put(iommu, "amd_iommu", "pci_seg", segment);
+        }
+    }
+
+    private void read(String release) {
+        try (InputStream in = KernelImage.class.getResourceAsStream("structures-" + release + ".txt")) {
+            Map<String, Structure> into = kernel;
+            for (String line : new String(in.readAllBytes(), StandardCharsets.UTF_8).split("\n")) {
+                if (line.startsWith("[")) {
+                    into = module;
+                } else if (!line.startsWith("#")) {
+                    String[] words = line.split(" ");
+                    Structure structure = new Structure(Integer.parseInt(words[1]), new LinkedHashMap<>());
+                    into.put(words[0], structure);
+                    for (int i = 2; i < words.length; i++) {
+                        String[] parts = words[i].split("[@/]");
+                        boolean number = Character.isDigit(parts[2].charAt(0));
+                        structure.members.put(
+                                parts[0],
+                                new Member(
+                                        Long.parseLong(parts[1]),
+                                        number ? Integer.parseInt(parts[2]) : 0,
+                                        number ? "" : parts[2]));
+                    }
+                }
+            }
+        } catch (IOException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private Structure structure(String name) {
+        Structure found = kernel.getOrDefault(name, module.get(name));
+        if (found == null) {
+            throw new IllegalArgumentException("no struct " + name);
+        }
+        return found;
+    }
+
+    /** Moves a member in BTF only, as another kernel has it. */
+    public KernelImage described(String type, String member, long offset) {
+        Member old = structure(type).members.get(member);
+        structure(type).members.put(member, new Member(offset, old.size, old.type));
+        return this;
+    }
+
+    /** Leaves a structure out of BTF. */
+    public KernelImage undescribed(String type) {
+        kernel.remove(type);
+        module.remove(type);
+        return this;
+    }
+
+    public KernelImage withoutSymbol(String name) {
+        symbols.keySet().removeIf(one -> one.split("\t")[0].equals(name));
+        return this;
+    }
+
+    public long symbol(String name) {
+        return symbols.entrySet().stream()
+                .filter(one -> one.getKey().split("\t")[0].equals(name))
+                .mapToLong(Map.Entry::getValue)
+                .findFirst()
+                .orElseThrow();
+    }
+
+    private long variable(int size) {
+        long at = DATA + usedData;
+        usedData += (size + 63) / 64 * 64;
+        return at;
+    }
+
+    long alloc(int size, int align) {
+        used = (used + align - 1) / align * align;
+        long at = HEAP + used;
+        used += size;
+        if (used > heap.capacity()) {
+            throw new IllegalStateException("the image is too small");
+        }
+        return at;
+    }
+
+    private long alloc(String type) {
+        return alloc(structure(type).size, 64);
+    }
+
+    private Member place(String type, String path) {
+        int dot = path.indexOf('.');
+        Member first = structure(type).members.get(dot < 0 ? path : path.substring(0, dot));
+        if (first == null) {
+            throw new IllegalArgumentException("struct " + type + " has no " + path);
+        }
+        if (dot < 0) {
+            return first;
+        }
+        Member inner = place(first.type, path.substring(dot + 1));
+        return new Member(first.offset + inner.offset, inner.size, inner.type);
+    }
+
+    /** The address of a member. */
+    public long at(long structure, String type, String path) {
+        return structure + place(type, path).offset;
+    }
+
+    /** Writes a number of 1 to 8 bytes. */
+    public void put(long structure, String type, String path, long value) {
+        int size = place(type, path).size;
+        for (int i = 0; i < size; i++) {
+            poke(at(structure, type, path) + i, (int) (value >>> 8 * i));
+        }
+    }
+
+    /** Reads a word. */
+    public long word(long address) {
+        return address >= DATA && address < DATA + DATA_SIZE
+                ? data.getLong((int) (address - DATA))
+                : heap.getLong((int) (address - HEAP));
+    }
+
+    /** Writes a word. */
+    public void word(long address, long value) {
+        for (int i = 0; i < Long.BYTES; i++) {
+            poke(address + i, (int) (value >>> 8 * i));
+        }
+    }
+
+    private void poke(long address, int value) {
+        if (address >= DATA && address < DATA + DATA_SIZE) {
+            data.put((int) (address - DATA), (byte) value);
+        } else {
+            heap.put((int) (address - HEAP), (byte) value);
+        }
+    }
+
+    private long text(String text) {
+        return texts.computeIfAbsent(text, same -> {
+            long at = variable(64);
+            for (int i = 0; i < text.length(); i++) {
+                poke(at + i, text.charAt(i));
+            }
+            return at;
+        });
+    }
+
+    private long chip(String name) {
+        long text = text(name);
+        return texts.computeIfAbsent("chip " + name, same -> {
+            long at = alloc("irq_chip");
+            put(at, "irq_chip", "name", text);
+            return at;
+        });
+    }
+
+    /** An eventfd. */
+    public long eventfd(int id) {
+        long at = alloc("eventfd_ctx");
+        put(at, "eventfd_ctx", "id", id);
+        return at;
+    }
+
+    /**
+     * A host irq whose message VFIO signals.
+     *
+     * @param trigger its eventfd; 0 for none
+     * @param source the requester id
+     * @return its descriptor
+     */
+    public long irq(int number, long trigger, int index, int source, long low, long high) {
+        long desc = alloc("irq_desc");
+        irqs.put(number, desc);
+        long action = trigger == 0 ? 0 : alloc("irqaction");
+        if (trigger != 0) {
+            put(action, "irqaction", "handler", HANDLER);
+            put(action, "irqaction", "dev_id", trigger);
+            put(action, "irqaction", "irq", number);
+        }
+        put(desc, "irq_desc", "action", action);
+        long vector = alloc("irq_data");
+        domain(vector, number, "APIC", alloc("apic_chip_data"), 0);
+        long remapping = alloc("irq_data");
+        domain(
+                remapping,
+                number,
+                unit == Vendor.INTEL ? "INTEL-IR" : "AMD-IR",
+                unit == Vendor.INTEL ? intel(index, low, high) : amd(index, source, low, high),
+                vector);
+        domain(at(desc, "irq_desc", "irq_data"), number, "IR-PCI-MSIX", 0, remapping);
+        return desc;
+    }
+
+    private void domain(long at, int number, String chip, long chipData, long parent) {
+        put(at, "irq_data", "irq", number);
+        put(at, "irq_data", "chip", chip(chip));
+        put(at, "irq_data", "chip_data", chipData);
+        put(at, "irq_data", "parent_data", parent);
+    }
+
+    /** The chip data of a domain of an irq: 0 the device's, 1 the IOMMU's, 2 the vectors'. */
+    public long chipData(long desc, int domain) {
+        return word(at(data(desc, domain), "irq_data", "chip_data"));
+    }
+
+    /** The {@code irq_data} of a domain. */
+    public long data(long desc, int domain) {
+        long at = at(desc, "irq_desc", "irq_data");
+        for (int i = 0; i < domain; i++) {
+            at = word(at(at, "irq_data", "parent_data"));
+        }
+        return at;
+    }
+
+    /** What the vector domain has allocated. */
+    public void target(long desc, int vector, int apicId) {
+        put(chipData(desc, 2), "apic_chip_data", "hw_irq_cfg.vector", vector);
+        put(chipData(desc, 2), "apic_chip_data", "hw_irq_cfg.dest_apicid", apicId);
+    }
+
+    private long intel(int index, long low, long high) {
+        long own = alloc("intel_ir_data");
+        put(own, "intel_ir_data", "irq_2_iommu.iommu", iommu);
+        put(own, "intel_ir_data", "irq_2_iommu.irte_index", index);
+        word(at(own, "intel_ir_data", "irte_entry"), low);
+        word(at(own, "intel_ir_data", "irte_entry") + 8, high);
+        word(entry(index, 0), low);
+        word(entry(index, 0) + 8, high);
+        return own;
+    }
+
+    private long amd(int index, int source, long low, long high) {
+        if (word(tables + source * 8L) == 0) {
+            long table = alloc("irq_remap_table");
+            put(table, "irq_remap_table", "table", alloc(512 * 16, 128));
+            word(tables + source * 8L, table);
+        }
+        long own = alloc("amd_ir_data");
+        put(own, "amd_ir_data", "iommu", iommu);
+        put(own, "amd_ir_data", "irq_2_irte.devid", source);
+        put(own, "amd_ir_data", "irq_2_irte.index", index);
+        long copy = alloc(16, 16);
+        put(own, "amd_ir_data", "entry", copy);
+        for (long at : new long[] {copy, entry(index, source)}) {
+            word(at, low);
+            word(at + 8, high);
+        }
+        return own;
+    }
+
+    /** The address of an entry in its table. */
+    public long entry(int index, int source) {
+        long base = unit == Vendor.INTEL ? tables : word(at(word(tables + source * 8L), "irq_remap_table", "table"));
+        return base + index * 16L;
+    }
+
+    /** A VM that a thread made. */
+    public long vm(int thread) {
+        long vm = alloc("kvm");
+        put(vm, "kvm", "userspace_pid", thread);
+        long routes = alloc((int) place("kvm_irq_routing_table", "map").offset + GSIS * 8, 64);
+        put(routes, "kvm_irq_routing_table", "nr_rt_entries", GSIS);
+        put(vm, "kvm", "irq_routing", routes);
+        long items = at(vm, "kvm", "irqfds.items");
+        word(items, items);
+        word(items + 8, items);
+        vms.add(vm);
+        return vm;
+    }
+
+    private static void append(KernelImage image, long head, long node) {
+        long last = image.word(head + 8);
+        image.word(last, node);
+        image.word(node, head);
+        image.word(node + 8, last);
+        image.word(head + 8, node);
+    }
+
+    /** An irqfd with a route of its own, paired with a host irq unless that is 0. */
+    public long irqfd(long vm, long eventfd, int gsi, int producer, MsiMessage message) {
+        long one = alloc("kvm_kernel_irqfd");
+        put(one, "kvm_kernel_irqfd", "kvm", vm);
+        put(one, "kvm_kernel_irqfd", "eventfd", eventfd);
+        put(one, "kvm_kernel_irqfd", "gsi", gsi);
+        message(one, "kvm_kernel_irqfd", "irq_entry.", gsi, message);
+        if (producer != 0) {
+            long from = alloc("irq_bypass_producer");
+            put(from, "irq_bypass_producer", "irq", producer);
+            put(one, "kvm_kernel_irqfd", "producer", from);
+        }
+        append(this, at(vm, "kvm", "irqfds.items"), at(one, "kvm_kernel_irqfd", "list"));
+        long route = alloc("kvm_kernel_irq_routing_entry");
+        message(route, "kvm_kernel_irq_routing_entry", "", gsi, message);
+        word(slot(vm, gsi), at(route, "kvm_kernel_irq_routing_entry", "link"));
+        return one;
+    }
+
+    private void message(long at, String type, String path, int gsi, MsiMessage message) {
+        put(at, type, path + "gsi", gsi);
+        put(at, type, path + "type", 2);
+        put(at, type, path + "msi.address_lo", message.address());
+        put(at, type, path + "msi.address_hi", message.address() >>> 32);
+        put(at, type, path + "msi.data", message.data());
+    }
+
+    private long slot(long vm, int gsi) {
+        return at(word(at(vm, "kvm", "irq_routing")), "kvm_irq_routing_table", "map") + gsi * 8L;
+    }
+
+    /** The route of a GSI. */
+    public long route(long vm, int gsi) {
+        return word(slot(vm, gsi)) - place("kvm_kernel_irq_routing_entry", "link").offset;
+    }
+
+    private void tree() {
+        long tree = symbol(hasMaple ? "sparse_irqs" : "irq_desc_tree");
+        if (irqs.isEmpty()) {
+            return;
+        }
+        if (!hasMaple) {
+            int shift = 0;
+            while (irqs.lastKey() >>> shift >= 64) {
+                shift += 6;
+            }
+            word(at(tree, "xarray", "xa_head"), radix(0, shift, 0) | 2);
+            return;
+        }
+        List<Part> parts = leaves();
+        while (parts.size() > 1) {
+            parts = above(parts);
+        }
+        Part root = parts.get(0);
+        word(root.node, tree | 1);
+        word(at(tree, "maple_tree", "ma_root"), root.node | root.type << 3 | 6);
+    }
+
+    private long radix(int from, int shift, long parent) {
+        long node = alloc("xa_node");
+        put(node, "xa_node", "shift", shift);
+        put(node, "xa_node", "parent", parent);
+        for (int i = 0; i < 64; i++) {
+            int first = from + (i << shift);
+            Map<Integer, Long> in = irqs.subMap(first, first + (1 << shift));
+            if (!in.isEmpty()) {
+                word(
+                        at(node, "xa_node", "slots") + i * 8L,
+                        shift == 0 ? in.get(first) : radix(first, shift - 6, node) | 2);
+            }
+        }
+        return node;
+    }
+
+    /** Irqs that follow each other share a leaf; the ranges between them have no entry. */
+    private List<Part> leaves() {
+        List<Part> leaves = new ArrayList<>();
+        List<Integer> numbers = new ArrayList<>(irqs.keySet());
+        long next = 0;
+        for (int i = 0; i < numbers.size(); ) {
+            long leaf = alloc(NODE, NODE);
+            int slot = 0;
+            while (i < numbers.size() && slot < 13) {
+                int number = numbers.get(i);
+                if (number > next) {
+                    slot(leaf, "maple_range_64", slot, 0, number - 1L);
+                    slot++;
+                }
+                slot(leaf, "maple_range_64", slot, irqs.get(number), number);
+                slot++;
+                next = number + 1L;
+                i++;
+            }
+            if (i == numbers.size()) {
+                slot(leaf, "maple_range_64", slot, 0, -1);
+            }
+            leaves.add(new Part(leaf, LEAF, i == numbers.size() ? -1 : next - 1));
+        }
+        return leaves;
+    }
+
+    private void slot(long node, String type, int slot, long value, long pivot) {
+        word(at(node, type, "slot") + slot * 8L, value);
+        word(at(node, type, "pivot") + slot * 8L, pivot);
+    }
+
+    private List<Part> above(List<Part> parts) {
+        List<Part> nodes = new ArrayList<>();
+        for (int i = 0; i < parts.size(); i += 9) {
+            long node = alloc(NODE, NODE);
+            List<Part> own = parts.subList(i, Math.min(parts.size(), i + 9));
+            for (int slot = 0; slot < own.size(); slot++) {
+                Part part = own.get(slot);
+                slot(node, "maple_arange_64", slot, part.node | part.type << 3 | 4, part.max);
+                word(part.node, node | slot << 3 | 6);
+            }
+            nodes.add(new Part(node, ARANGE, own.get(own.size() - 1).max));
+        }
+        return nodes;
+    }
+
+    private boolean finished;
+
+    /** Links the tree of irqs and the list of VMs; they are as they are then. */
+    public KernelImage finish() {
+        if (!finished) {
+            finished = true;
+            tree();
+            long head = symbol("vm_list");
+            word(head, head);
+            word(head + 8, head);
+            vms.forEach(vm -> append(this, head, at(vm, "kvm", "vm_list")));
+        }
+        return this;
+    }
+
+    /** Writes the memory as an ELF core file. */
+    public Path write(Path file) throws IOException {
+        finish();
+        ByteBuffer head = ByteBuffer.allocate(PAGE).order(ByteOrder.nativeOrder());
+        head.putInt(0x464c457f).put(new byte[] {2, 1, 1, 0}).position(0x10);
+        head.putShort((short) 4)
+                .putShort((short) 62)
+                .putInt(1)
+                .putLong(0)
+                .putLong(64)
+                .putLong(0)
+                .putInt(0);
+        head.putShort((short) 64).putShort((short) 56).putShort((short) 3);
+        program(head.position(64), 4, 0, 0, 0);
+        program(head, 1, PAGE, DATA, DATA_SIZE);
+        program(head, 1, PAGE + DATA_SIZE, HEAP, heap.capacity());
+        try (RandomAccessFile out = new RandomAccessFile(file.toFile(), "rw")) {
+            out.setLength(0);
+            out.write(head.array());
+            out.write(data.array());
+            out.write(heap.array(), 0, used);
+            out.setLength(PAGE + DATA_SIZE + heap.capacity());
+        }
+        return file;
+    }
+
+    private static void program(ByteBuffer head, int type, long offset, long address, long size) {
+        head.putInt(type)
+                .putInt(0)
+                .putLong(offset)
+                .putLong(address)
+                .putLong(0)
+                .putLong(size)
+                .putLong(size)
+                .putLong(0);
+    }
+
+    /** The offset of an address in the file. */
+    public long offset(long address) {
+        return address >= DATA ? address - DATA + PAGE : address - HEAP + PAGE + DATA_SIZE;
+    }
+
+    /** The bytes of the heap that structures use. */
+    public int used() {
+        return used;
+    }
+
+    /** Symbols as text, with others around them. */
+    public String kallsyms() {
+        StringBuilder text = new StringBuilder("0000000000000000 A fixed_percpu_data\n");
+        symbols.forEach((name, address) -> text.append(String.format("%016x d %s\n", address, name)));
+        return text.append("ffffffffc0000000 t cleanup_module\t[kvm]\n").toString();
+    }
+
+    /** The host's files that describe the memory. */
+    public Map<String, byte[]> contents() {
+        Btf base = new Btf(kernel, null);
+        return new HashMap<>(Map.of(
+                "proc/kallsyms",
+                kallsyms().getBytes(StandardCharsets.UTF_8),
+                "sys/kernel/btf/vmlinux",
+                base.file(),
+                "sys/kernel/btf/kvm",
+                new Btf(module, base).file()));
+    }
+
+    public HostFiles files() {
+        return HostFiles.of(contents(), Map.of());
+    }
+
+    /** A writer of BTF. Numbers of 1, 2, 4 and 8 bytes are the types 1 to 4, which a module takes from its kernel. */
+    private static final class Btf {
+        private final ByteArrayOutputStream names = new ByteArrayOutputStream();
+        private final ByteBuffer types = ByteBuffer.allocate(1 << 16).order(ByteOrder.nativeOrder());
+        private final Map<String, Integer> ids = new HashMap<>();
+        private final int before;
+        private final int strings;
+        private int count;
+
+        Btf(Map<String, Structure> of, @Nullable Btf base) {
+            before = base == null ? 0 : base.count;
+            strings = base == null ? 0 : base.names.size();
+            names.write(0);
+            for (int i = 0; i < 4 && base == null; i++) {
+                add("number" + i, 1 << 24, 1 << i);
+                types.putInt(8 << i);
+            }
+            // Parts come before the structures that have them.
+            of.values().stream()
+                    .flatMap(one -> one.members.values().stream())
+                    .filter(one -> one.type.isEmpty() && Integer.bitCount(one.size) != 1 || one.size > 8)
+                    .map(Member::size)
+                    .distinct()
+                    .forEach(size -> ids.put("of " + size, add("", 4 << 24, size)));
+            List<String> left = new ArrayList<>(of.keySet());
+            while (!left.isEmpty()) {
+                String name = left.stream()
+                        .filter(one -> of.get(one).members.values().stream()
+                                .allMatch(member -> member.type.isEmpty() || ids.containsKey(member.type)))
+                        .findFirst()
+                        .orElseThrow();
+                left.remove(name);
+                struct(name, of.get(name));
+            }
+        }
+
+        private void struct(String name, Structure one) {
+            ids.put(name, add(name, 4 << 24 | one.members.size(), one.size));
+            one.members.forEach((member, place) -> {
+                types.putInt(name(member));
+                types.putInt(
+                        !place.type.isEmpty()
+                                ? ids.get(place.type)
+                                : ids.getOrDefault("of " + place.size, Integer.numberOfTrailingZeros(place.size) + 1));
+                types.putInt((int) place.offset * 8);
+            });
+        }
+
+        private int add(String name, int info, int size) {
+            types.putInt(name(name)).putInt(info).putInt(size);
+            count++;
+            return before + count;
+        }
+
+        private int name(String name) {
+            if (name.isEmpty()) {
+                return 0;
+            }
+            int at = strings + names.size();
+            names.writeBytes((name + "\0").getBytes(StandardCharsets.UTF_8));
+            return at;
+        }
+
+        byte[] file() {
+            byte[] text = names.toByteArray();
+            ByteBuffer file =
+                    ByteBuffer.allocate(24 + types.position() + text.length).order(ByteOrder.nativeOrder());
+            file.putShort((short) 0xeb9f).put((byte) 1).put((byte) 0).putInt(24);
+            file.putInt(0).putInt(types.position()).putInt(types.position()).putInt(text.length);
+            return file.put(types.array(), 0, types.position()).put(text).array();
+        }
+    }
+}

@@ -1,0 +1,589 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.memory;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.EventFdId;
+import io.kvmirq.Gsi;
+import io.kvmirq.HostIrq;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.memory.RemappingEntry.Target;
+import io.kvmirq.host.memory.RemappingEntry.Words;
+import io.kvmirq.path.Known;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Structures in made images of a kernel's memory, where Debian's kernels have them; and memory that is not as it should be. */
+class KernelStructuresTest {
+    private static final int IRQ = 27;
+    private static final HostIrq HOST_IRQ = new HostIrq(IRQ);
+    private static final int SOURCE = 0x3b00;
+    private static final int INDEXES = 509;
+    private static final long VTD_LOW = 0x0000_0100_0041_0009L; // P, RH, vector 0x41, destination 0x100
+    private static final long VTD_HIGH = 0x4_0000L | SOURCE;
+    private static final long GA_LOW = 0x0000_0000_0000_0101L; // valid, destination 1
+    private static final long GA_HIGH = 0x41;
+    private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(1), new InterruptVector(0x52));
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path directory;
+
+    /** Addresses of the structures that a test changes. */
+    private static final class World {
+        final KernelImage image;
+        final Vendor unit;
+        final long eventfd;
+        final long desc;
+        final long vm;
+        final long irqfd;
+
+        World(String kernel, Vendor unit) {
+            image = new KernelImage(kernel, unit);
+            this.unit = unit;
+            eventfd = image.eventfd(12);
+            boolean intel = unit == Vendor.INTEL;
+            for (int other : List.of(1, 9, 26, 28, 70, 300, 4097)) {
+                image.irq(other, 0, other % INDEXES, SOURCE + 1, 0, 0);
+            }
+            desc = image.irq(IRQ, eventfd, 5, SOURCE, intel ? VTD_LOW : GA_LOW, intel ? VTD_HIGH : GA_HIGH);
+            image.target(desc, 0x41, 1);
+            image.vm(4711);
+            vm = image.vm(4712);
+            image.irqfd(vm, image.eventfd(13), 23, 0, MESSAGE);
+            irqfd = image.irqfd(vm, eventfd, 24, IRQ, MESSAGE);
+            image.finish();
+        }
+    }
+
+    static Stream<Arguments> kernels() {
+        return KernelImage.KERNELS.stream()
+                .flatMap(kernel -> Stream.of(Vendor.values()).map(unit -> Arguments.of(kernel, unit)));
+    }
+
+    private KernelStructures open(World world) throws IOException {
+        Known<KernelStructures> known =
+                KernelStructures.of(world.image.files(), world.image.write(directory.resolve("kcore")));
+        assertThat(known).isInstanceOf(Known.Observed.class);
+        return known.known().orElseThrow();
+    }
+
+    @ParameterizedTest
+    @MethodSource("kernels")
+    void entryOfAHostIrqIsThatOfItsUnit(String kernel, Vendor unit) throws IOException {
+        World world = new World(kernel, unit);
+        try (KernelStructures structures = open(world)) {
+            boolean intel = unit == Vendor.INTEL;
+            Words words = new Words(intel ? VTD_LOW : GA_LOW, intel ? VTD_HIGH : GA_HIGH);
+            assertThat(structures.entry(HOST_IRQ).known().orElseThrow())
+                    .contains(new RemappingEntry(
+                            unit,
+                            5,
+                            SOURCE,
+                            128,
+                            words.low(),
+                            words.high(),
+                            words,
+                            intel && !kernel.equals("6.1") ? Optional.of(false) : Optional.empty(),
+                            false,
+                            Optional.of(new Target(0x41, 1))));
+            RemappingEntry entry =
+                    structures.entry(HOST_IRQ).known().orElseThrow().orElseThrow();
+            assertThat(entry.isPresent()).isTrue();
+            assertThat(entry.isPosted()).isFalse();
+            assertThat(entry.vector()).isEqualTo(0x41);
+            for (int other : List.of(1, 9, 26, 28, 70, 300, 4097)) {
+                assertThat(structures
+                                .entry(new HostIrq(other))
+                                .known()
+                                .orElseThrow()
+                                .orElseThrow()
+                                .index())
+                        .isEqualTo(other % INDEXES);
+            }
+            assertThat(why(structures.entry(new HostIrq(29)))).isEqualTo("the kernel has no descriptor of host irq 29");
+            assertThat(why(structures.entry(new HostIrq(Integer.MAX_VALUE))))
+                    .isEqualTo("the kernel has no descriptor of host irq 2147483647");
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("kernels")
+    void irqfdOfAHostIrqHasItsEventfd(String kernel, Vendor unit) throws IOException {
+        World world = new World(kernel, unit);
+        KernelIrqfd mine = new KernelIrqfd(
+                4712,
+                new EventFdId(12),
+                new Gsi(24),
+                Optional.of(HOST_IRQ),
+                Optional.of(MESSAGE),
+                Optional.of(MESSAGE),
+                1,
+                false);
+        try (KernelStructures structures = open(world)) {
+            assertThat(structures.eventfd(HOST_IRQ).known().orElseThrow()).contains(new EventFdId(12));
+            assertThat(structures.irqfds(HOST_IRQ).known().orElseThrow()).containsExactly(mine);
+            assertThat(structures.irqfds().known().orElseThrow())
+                    .containsExactly(
+                            new KernelIrqfd(
+                                    4712,
+                                    new EventFdId(13),
+                                    new Gsi(23),
+                                    Optional.empty(),
+                                    Optional.of(MESSAGE),
+                                    Optional.of(MESSAGE),
+                                    1,
+                                    false),
+                            mine);
+            assertThat(structures.eventfd(new HostIrq(9)).known().orElseThrow()).isEmpty();
+            assertThat(structures.irqfds(new HostIrq(9)).known().orElseThrow()).isEmpty();
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("kernels")
+    void eachPartIsReadFromWhereItIs(String kernel, Vendor unit) throws IOException {
+        World world = new World(kernel, unit);
+        KernelImage image = world.image;
+        image.word(image.entry(5, SOURCE), image.word(image.entry(5, SOURCE)) | (unit == Vendor.INTEL ? 0x8000 : 0x80));
+        image.put(world.irqfd, "kvm_kernel_irqfd", "gsi", 23);
+        image.put(world.irqfd, "kvm_kernel_irqfd", "resampler", world.eventfd);
+        image.put(image.route(world.vm, 23), "kvm_kernel_irq_routing_entry", "msi.data", 0x53);
+        try (KernelStructures structures = open(world)) {
+            RemappingEntry entry =
+                    structures.entry(HOST_IRQ).known().orElseThrow().orElseThrow();
+            assertThat(entry.isPosted()).isTrue();
+            assertThat(entry.copy().low()).isEqualTo(unit == Vendor.INTEL ? VTD_LOW : GA_LOW);
+            KernelIrqfd irqfd =
+                    structures.irqfds(HOST_IRQ).known().orElseThrow().get(0);
+            assertThat(irqfd.gsi()).isEqualTo(new Gsi(23));
+            assertThat(irqfd.resamples()).isTrue();
+            assertThat(irqfd.message()).contains(MESSAGE);
+            assertThat(irqfd.route()).contains(new MsiMessage(MESSAGE.address(), 0x53));
+        }
+    }
+
+    @Test
+    void entryOf32BitsHasOneWord() throws IOException {
+        World world = new World("6.12", Vendor.AMD);
+        world.image.word(world.image.symbol("amd_iommu_guest_ir"), 0);
+        try (KernelStructures structures = open(world)) {
+            RemappingEntry entry =
+                    structures.entry(HOST_IRQ).known().orElseThrow().orElseThrow();
+            // Index 5 of such a table is a part of what is index 1 of the other.
+            assertThat(List.of(entry.bits(), entry.low(), entry.high(), entry.copy()))
+                    .containsExactly(32, 0L, 0L, new Words(GA_LOW, 0));
+        }
+    }
+
+    // Memory that is not as it should be
+
+    private static String why(Known<?> known) {
+        assertThat(known).isInstanceOf(Known.Unknown.class);
+        String why = ((Known.Unknown<?>) known).why();
+        assertThat(why)
+                .as("no address")
+                .doesNotContainPattern("ffff|0x[0-9a-f]{8}")
+                .doesNotContain("\n");
+        return why;
+    }
+
+    /** The sentence for a world that a test has damaged. */
+    private String entryOf(World world) throws IOException {
+        try (KernelStructures structures = open(world)) {
+            return why(structures.entry(HOST_IRQ));
+        }
+    }
+
+    private String irqfdOf(World world) throws IOException {
+        try (KernelStructures structures = open(world)) {
+            return why(structures.irqfds(HOST_IRQ));
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"6.1", "6.12"})
+    void damagedDescriptorIsNoTruth(String kernel) throws IOException {
+        World world = new World(kernel, Vendor.INTEL);
+        world.image.put(world.desc, "irq_desc", "irq_data.irq", 28);
+        assertThat(entryOf(world)).isEqualTo("the descriptor of host irq 27 changed while it was read");
+        world = new World(kernel, Vendor.INTEL);
+        world.image.put(world.image.data(world.desc, 1), "irq_data", "irq", 28);
+        assertThat(entryOf(world)).isEqualTo("the chain of domains of host irq 27 changed while it was read");
+        world = new World(kernel, Vendor.INTEL);
+        long last = world.image.data(world.desc, 2);
+        world.image.put(last, "irq_data", "parent_data", last);
+        assertThat(entryOf(world)).isEqualTo("the chain of domains of host irq 27 has more than 8");
+        world = new World(kernel, Vendor.INTEL);
+        world.image.put(world.image.data(world.desc, 1), "irq_data", "chip_data", 0);
+        assertThat(entryOf(world)).isEqualTo("irq_data.chip_data is 0, expected a pointer");
+        world = new World(kernel, Vendor.INTEL);
+        world.image.put(world.image.data(world.desc, 1), "irq_data", "parent_data", 0x1234);
+        assertThat(entryOf(world))
+                .isEqualTo("the address of a irq_data is no address of a structure of the kernel, expected a pointer");
+    }
+
+    @Test
+    void damagedTreeIsNoTruth() throws IOException {
+        World world = new World("6.1", Vendor.INTEL);
+        long root = world.image.word(world.image.symbol("irq_desc_tree") + 8) - 2;
+        world.image.put(root, "xa_node", "parent", root);
+        assertThat(entryOf(world)).isEqualTo("the tree of irq descriptors changed while it was read");
+        world = new World("6.1", Vendor.INTEL);
+        root = world.image.word(world.image.symbol("irq_desc_tree") + 8) - 2;
+        world.image.put(root, "xa_node", "shift", 7);
+        assertThat(entryOf(world)).isEqualTo("the tree of irq descriptors begins at bit 7, expected a multiple of 6");
+        world = new World("7.2", Vendor.INTEL);
+        long top = world.image.word(world.image.symbol("sparse_irqs") + 8) & ~255L;
+        world.image.word(top, top);
+        assertThat(entryOf(world)).isEqualTo("the maple tree of irqs changed while it was read");
+        world = new World("7.2", Vendor.INTEL);
+        long tree = world.image.symbol("sparse_irqs") + 8;
+        world.image.word(tree, world.image.word(tree) | 0x78);
+        assertThat(entryOf(world)).isEqualTo("the maple tree of irqs has a node of type 15, expected 1 to 3");
+    }
+
+    @Test
+    void damagedTablesAreNoTruth() throws IOException {
+        World world = new World("6.12", Vendor.AMD);
+        world.image.put(world.image.chipData(world.desc, 1), "amd_ir_data", "irq_2_irte.index", 4096);
+        assertThat(entryOf(world))
+                .isEqualTo("amd_ir_data.irq_2_irte has device 15104 and index 4096, expected at most 65535 and less"
+                        + " than 2048");
+        world = new World("6.12", Vendor.AMD);
+        world.image.put(world.image.chipData(world.desc, 1), "amd_ir_data", "irq_2_irte.devid", 0x100);
+        assertThat(entryOf(world))
+                .isEqualTo("an element of amd_iommu_pci_seg.irq_lookup_table is 0, expected a pointer");
+        world = new World("6.12", Vendor.INTEL);
+        world.image.put(world.image.chipData(world.desc, 1), "intel_ir_data", "irq_2_iommu.irte_index", 65_535);
+        world.image.put(world.image.chipData(world.desc, 1), "intel_ir_data", "irq_2_iommu.sub_handle", 1);
+        assertThat(entryOf(world)).isEqualTo("irq_2_iommu.irte_index is 65536, expected less than 65536");
+    }
+
+    @Test
+    void knottedListsAreNoTruth() throws IOException {
+        World world = new World("6.1", Vendor.INTEL);
+        long node = world.image.at(world.irqfd, "kvm_kernel_irqfd", "list");
+        world.image.word(node, node);
+        assertThat(irqfdOf(world)).isEqualTo("a VM's list of irqfds changed while it was read");
+        world = new World("6.1", Vendor.INTEL);
+        world.image.word(world.image.symbol("vm_list") + 8 - 8, 0);
+        assertThat(irqfdOf(world)).isEqualTo("list_head.next is 0, expected a pointer");
+        world = new World("6.1", Vendor.INTEL);
+        world.image.put(world.irqfd, "kvm_kernel_irqfd", "kvm", world.desc);
+        assertThat(irqfdOf(world)).isEqualTo("kvm_kernel_irqfd.kvm changed while it was read");
+        world = new World("6.1", Vendor.INTEL);
+        world.image.put(world.image.route(world.vm, 24), "kvm_kernel_irq_routing_entry", "gsi", 25);
+        assertThat(irqfdOf(world)).isEqualTo("the VM's routing table changed while it was read");
+        world = new World("6.1", Vendor.INTEL);
+        world.image.put(world.irqfd, "kvm_kernel_irqfd", "gsi", 70_000);
+        assertThat(irqfdOf(world)).isEqualTo("kvm_kernel_irqfd.gsi is 70000, expected at most 4095");
+        world = new World("6.1", Vendor.INTEL);
+        world.image.put(world.irqfd, "kvm_kernel_irqfd", "producer", KernelImage.HEAP + (1L << 30));
+        assertThat(irqfdOf(world)).isEqualTo(directory.resolve("kcore") + " has no segment with irq_bypass_producer");
+    }
+
+    /** BTF of another kernel than the one that runs. */
+    @ParameterizedTest
+    @MethodSource("kernels")
+    void offsetsOfAnotherKernelAreNoTruth(String kernel, Vendor unit) throws IOException {
+        for (String other : KernelImage.KERNELS) {
+            World world = new World(kernel, unit);
+            Map<String, byte[]> contents = new KernelImage(other, unit).contents();
+            contents.put("proc/kallsyms", world.image.contents().get("proc/kallsyms"));
+            try (KernelStructures structures = KernelStructures.of(
+                            HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore")))
+                    .known()
+                    .orElseThrow()) {
+                Known<List<KernelIrqfd>> irqfds = structures.irqfds();
+                boolean same =
+                        kernel.equals("6.1") == other.equals("6.1") && kernel.equals("7.2") == other.equals("7.2");
+                if (!same) {
+                    assertThat(why(irqfds)).isNotEmpty();
+                } else {
+                    assertThat(irqfds.known().orElseThrow()).hasSize(2);
+                }
+            }
+        }
+    }
+
+    private static Consumer<Map<String, byte[]>> without(String file) {
+        return files -> files.remove(file);
+    }
+
+    private static Consumer<Map<String, byte[]>> with(String file, String text) {
+        return files -> files.put(file, text.getBytes(java.nio.charset.StandardCharsets.UTF_8));
+    }
+
+    private String refusal(Consumer<Map<String, byte[]>> change) throws IOException {
+        World world = new World("6.12", Vendor.INTEL);
+        Map<String, byte[]> contents = world.image.contents();
+        change.accept(contents);
+        return why(
+                KernelStructures.of(HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore"))));
+    }
+
+    @Test
+    void hostThatHidesItsKernelSaysHow() throws IOException {
+        assertThat(refusal(without("proc/kallsyms"))).isEqualTo("/proc/kallsyms cannot be read");
+        String hidden = new World("6.12", Vendor.INTEL)
+                .image
+                .kallsyms()
+                .lines()
+                .map(line -> "0".repeat(16) + line.substring(16) + "\n")
+                .reduce("", String::concat);
+        assertThat(refusal(with("proc/kallsyms", hidden)))
+                .isEqualTo("/proc/kallsyms shows all addresses as 0: this process lacks CAP_SYSLOG, or"
+                        + " kernel.kptr_restrict is 2");
+        assertThat(refusal(with("proc/kallsyms", "x d vm_list\n"))).startsWith("/proc/kallsyms cannot be read: ");
+        assertThat(refusal(without("sys/kernel/btf/vmlinux"))).isEqualTo("/sys/kernel/btf/vmlinux does not exist");
+        Path core = directory.resolve("none");
+        HostFiles files = new World("6.12", Vendor.INTEL).image.files();
+        assertThat(why(KernelStructures.of(files, core))).isEqualTo(core + " cannot be read: there is none");
+        Files.createFile(core);
+        assertThat(why(KernelStructures.of(files, core)))
+                .isEqualTo(core + " cannot be read: it is empty, as in a container");
+        Files.writeString(core, "no ELF".repeat(20));
+        assertThat(why(KernelStructures.of(files, core)))
+                .isEqualTo(core + " cannot be read: it is no ELF core file of 64 bits");
+    }
+
+    @Test
+    void partThatIsMissingLeavesTheOthers() throws IOException {
+        World world = new World("6.12", Vendor.INTEL);
+        Map<String, byte[]> contents = world.image.contents();
+        contents.remove("sys/kernel/btf/kvm");
+        try (KernelStructures structures = KernelStructures.of(
+                        HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore")))
+                .known()
+                .orElseThrow()) {
+            assertThat(structures.entry(HOST_IRQ).known()).isPresent();
+            assertThat(structures.eventfd(HOST_IRQ).known()).isPresent();
+            assertThat(why(structures.irqfds(HOST_IRQ))).isEqualTo("this kernel has no struct kvm with vm_list");
+        }
+        world.image.withoutSymbol("sparse_irqs").withoutSymbol("vm_list");
+        try (KernelStructures structures = open(world)) {
+            assertThat(why(structures.entry(HOST_IRQ))).isEqualTo("/proc/kallsyms has no symbol irq_desc_tree");
+            assertThat(why(structures.irqfds())).isEqualTo("/proc/kallsyms has no symbol vm_list");
+        }
+    }
+
+    @Test
+    void symbolsOfOneNameAreAmbiguous() throws IOException {
+        World world = new World("6.12", Vendor.INTEL);
+        Map<String, byte[]> contents = world.image.contents();
+        with("proc/kallsyms", world.image.kallsyms() + "ffffffff82000040 d vm_list\t[other]\n")
+                .accept(contents);
+        try (KernelStructures structures = KernelStructures.of(
+                        HostFiles.of(contents, Map.of()), world.image.write(directory.resolve("kcore")))
+                .known()
+                .orElseThrow()) {
+            assertThat(why(structures.irqfds())).isEqualTo("/proc/kallsyms has two symbols named vm_list");
+        }
+    }
+
+    /** Memory in which a byte changes before some of the reads that have it. */
+    private KernelStructures changing(World world, long address, int reads) throws IOException {
+        Path core = world.image.write(directory.resolve("kcore"));
+        long place = world.image.offset(address);
+        RandomAccessFile file = new RandomAccessFile(core.toFile(), "rw");
+        int[] left = {reads};
+        return KernelStructures.of(
+                        world.image.files(),
+                        () -> KernelMemory.of(
+                                "kcore",
+                                (into, position) -> {
+                                    if (left[0] > 0 && position <= place && place < position + into.remaining()) {
+                                        left[0]--;
+                                        file.seek(place);
+                                        int value = file.read();
+                                        file.seek(place);
+                                        file.write(value ^ 1);
+                                    }
+                                    return file.getChannel().read(into, position);
+                                },
+                                file))
+                .known()
+                .orElseThrow();
+    }
+
+    @Test
+    void structureThatChangesIsReadAgain() throws IOException {
+        World world = new World("6.12", Vendor.INTEL);
+        long chipData = world.image.chipData(world.desc, 1);
+        long word = world.image.at(chipData, "intel_ir_data", "irte_entry");
+        for (int reads : List.of(0, 2, 4)) {
+            try (KernelStructures structures = changing(world, word, reads)) {
+                assertThat(structures.entry(HOST_IRQ).known().orElseThrow().map(RemappingEntry::copy))
+                        .contains(new Words(VTD_LOW, VTD_HIGH));
+            }
+        }
+        try (KernelStructures structures = changing(world, word, 100)) {
+            assertThat(why(structures.entry(HOST_IRQ))).isEqualTo("intel_ir_data changed while it was read");
+        }
+    }
+
+    @Test
+    void walkUnderWhichAListChangesBeginsAgain() throws IOException {
+        World world = new World("6.12", Vendor.INTEL);
+        // Bit 0 of the owner: both reads of the irqfd agree on the wrong one.
+        try (KernelStructures structures = changing(world, world.irqfd, 1)) {
+            assertThat(why(structures.irqfds(HOST_IRQ))).isEqualTo("kvm_kernel_irqfd.kvm changed while it was read");
+            assertThat(structures.entry(HOST_IRQ).known()).isPresent();
+        }
+        try (KernelStructures structures = changing(world, world.irqfd, 4)) {
+            assertThat(structures.irqfds(HOST_IRQ).known().orElseThrow()).hasSize(1);
+        }
+    }
+
+    /** A deassigned irqfd keeps its content, and points to itself. */
+    @Test
+    void deassignedIrqfdIsNotShown() throws IOException {
+        World world = new World("6.1", Vendor.AMD);
+        KernelImage image = world.image;
+        Path core = image.write(directory.resolve("kcore"));
+        long node = image.at(world.irqfd, "kvm_kernel_irqfd", "list");
+        long head = image.at(world.vm, "kvm", "irqfds.items");
+        long before = image.word(node + 8);
+        try (RandomAccessFile file = new RandomAccessFile(core.toFile(), "rw");
+                KernelStructures structures =
+                        KernelStructures.of(image.files(), core).known().orElseThrow()) {
+            assertThat(structures.irqfds(HOST_IRQ).known().orElseThrow()).hasSize(1);
+            long[][] words = {{before, head}, {head + 8, before}, {node, node}, {node + 8, node}};
+            for (long[] word : words) {
+                file.seek(image.offset(word[0]));
+                file.writeLong(Long.reverseBytes(word[1]));
+            }
+            assertThat(structures.irqfds(HOST_IRQ).known().orElseThrow()).isEmpty();
+        }
+    }
+
+    /** As when a module is loaded: its memory has a segment of its own from then on. */
+    @Test
+    void segmentsAreReadAgainForANewAddress() throws IOException {
+        World world = new World("6.12", Vendor.INTEL);
+        Path core = world.image.write(directory.resolve("kcore"));
+        try (RandomAccessFile file = new RandomAccessFile(core.toFile(), "rw")) {
+            file.seek(0x38);
+            file.write(2);
+            try (KernelStructures structures =
+                    KernelStructures.of(world.image.files(), core).known().orElseThrow()) {
+                assertThat(why(structures.entry(HOST_IRQ))).endsWith(" has no segment with maple_node.parent");
+                file.seek(0x38);
+                file.write(3);
+                assertThat(structures.entry(HOST_IRQ).known()).isPresent();
+            }
+        }
+    }
+
+    /** Bits flipped in structures: each answer is a value or a sentence, after a bounded walk. */
+    @ParameterizedTest
+    @MethodSource("kernels")
+    void flippedBitsEndInASentenceOrAValue(String kernel, Vendor unit) throws IOException {
+        World world = new World(kernel, unit);
+        Path core = world.image.write(directory.resolve("kcore"));
+        Random random = new Random(71);
+        int sentences = 0;
+        try (RandomAccessFile memory = new RandomAccessFile(core.toFile(), "rw");
+                KernelStructures structures =
+                        KernelStructures.of(world.image.files(), core).known().orElseThrow()) {
+            for (int round = 0; round < Integer.getInteger("kvmirq.test.memory.rounds", 300); round++) {
+                long[] places = random.longs(8, world.image.offset(KernelImage.DATA), memory.length())
+                        .toArray();
+                byte[] before = new byte[places.length];
+                for (int i = 0; i < places.length; i++) {
+                    // Most of the image is a table, or unused.
+                    long place = places[i] = random.nextInt(4) == 0
+                            ? places[i]
+                            : world.image.offset(target(world, random)) + random.nextInt(512);
+                    memory.seek(place);
+                    before[i] = memory.readByte();
+                    memory.seek(place);
+                    memory.writeByte(before[i] ^ 1 << random.nextInt(8));
+                }
+                for (Known<?> one : List.of(
+                        structures.entry(HOST_IRQ),
+                        structures.eventfd(HOST_IRQ),
+                        structures.irqfds(HOST_IRQ),
+                        structures.irqfds())) {
+                    if (one instanceof Known.Unknown<?>) {
+                        assertThat(why(one)).isNotEmpty();
+                        sentences++;
+                    }
+                }
+                for (int i = places.length - 1; i >= 0; i--) {
+                    memory.seek(places[i]);
+                    memory.writeByte(before[i]);
+                }
+            }
+            assertThat(structures.irqfds(HOST_IRQ).known().orElseThrow()).hasSize(1);
+        }
+        assertThat(sentences).isPositive();
+    }
+
+    private static long target(World world, Random random) {
+        KernelImage image = world.image;
+        return switch (random.nextInt(6)) {
+            case 0 -> world.desc;
+            case 1 -> world.irqfd;
+            case 2 -> image.data(world.desc, 1 + random.nextInt(2));
+            case 3 -> image.chipData(world.desc, 1 + random.nextInt(2));
+            case 4 -> image.at(world.vm, "kvm", "irqfds.items");
+            default -> image.route(world.vm, 24);
+        };
+    }
+
+    @Test
+    void hostWith100GuestsIsRead() throws IOException {
+        KernelImage image = new KernelImage("7.2", Vendor.INTEL, 48 << 20);
+        int irq = 100;
+        for (int vm = 0; vm < 100; vm++) {
+            long owner = image.vm(1000 + vm);
+            for (int vector = 0; vector < 64; vector++) {
+                long eventfd = image.eventfd(irq);
+                image.irq(irq, eventfd, irq, vm, VTD_LOW, VTD_HIGH);
+                image.irqfd(owner, eventfd, 24 + vector, irq, MESSAGE);
+                irq++;
+            }
+        }
+        Path core = image.write(directory.resolve("kcore"));
+        HostFiles files = image.files();
+        ThreadMXBean clock = ManagementFactory.getThreadMXBean();
+        long begin = clock.getCurrentThreadCpuTime();
+        try (KernelStructures structures =
+                KernelStructures.of(files, core).known().orElseThrow()) {
+            for (int vector = 0; vector < 64; vector++) {
+                HostIrq one = new HostIrq(100 + 64 * 50 + vector);
+                assertThat(structures.entry(one).known()).isPresent();
+                assertThat(structures.irqfds(one).known().orElseThrow())
+                        .extracting(KernelIrqfd::thread)
+                        .containsExactly(1050);
+            }
+            long first = clock.getCurrentThreadCpuTime() - begin;
+            assertThat(structures.irqfds().known().orElseThrow()).hasSize(6400);
+            System.out.println("memory of 100 VMs with 64 vectors: the chains of one VM in " + first / 1_000_000
+                    + " ms of CPU time, all irqfds in " + (clock.getCurrentThreadCpuTime() - begin - first) / 1_000_000
+                    + " ms");
+        }
+    }
+}
