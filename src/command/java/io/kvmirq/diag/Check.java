@@ -17,6 +17,8 @@ public enum Check {
     /** Files and control groups that QEMU and libvirt use beside KVM. */
     SUPPORT("support"),
     TRACING("tracing"),
+    /** A separate step, because it reads the kernel's memory. */
+    KERNEL_MEMORY("kernel-memory"),
     /** A separate step, because it loads native code. */
     BACKENDS("backends");
 
@@ -33,6 +35,6 @@ public enum Check {
 
     /** Whether it runs only if the command line names it. */
     public boolean isStepOfItsOwn() {
-        return this == BACKENDS;
+        return this == BACKENDS || this == KERNEL_MEMORY;
     }
 }

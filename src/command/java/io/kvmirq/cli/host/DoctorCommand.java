@@ -13,7 +13,10 @@ import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.screens.Doctor;
+import io.kvmirq.diag.screens.MemoryEvidence;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.memory.KernelStructures;
 import io.kvmirq.path.Hop;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -50,8 +53,8 @@ public final class DoctorCommand implements Command {
                         + " risk), FAIL (it does not work) or UNKNOWN (no file shows it), and below it the change to"
                         + " make, when it takes effect, and its risk. Reads sysfs, /proc and debugfs, starts no VM,"
                         + " opens"
-                        + " no device and writes nothing. The check 'backends' loads native code, so it runs only if"
-                        + " --check names it. Exit code 0 when nothing fails, 1 when a check fails, 3 when no check could read its"
+                        + " no device and writes nothing. The checks 'backends', which loads native"
+                        + " code, and 'kernel-memory', which reads /proc/kcore, run only if --check names them. Exit code 0 when nothing fails, 1 when a check fails, 3 when no check could read its"
                         + " files. With --strict, if nothing fails, 17 when this host could post an interrupt and"
                         + " does not, and 1 when a check warns of something else.")
                 .footer(
@@ -146,6 +149,11 @@ public final class DoctorCommand implements Command {
         }
         HostFacts host = new HostFacts(tree, terminal.host());
         List<Finding> findings = Doctor.examine(host, checks);
+        if (checks.contains(Check.KERNEL_MEMORY)) {
+            try (KernelPaths memory = here ? KernelPaths.of(tree, KernelStructures.CORE) : KernelPaths.none()) {
+                findings.add(MemoryEvidence.check(host, memory));
+            }
+        }
         if (checks.contains(Check.BACKENDS)) {
             findings.add(BindingsCheck.finding(here));
         }

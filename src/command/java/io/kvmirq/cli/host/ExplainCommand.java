@@ -16,7 +16,9 @@ import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.Change;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.LiveChains;
+import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.diag.screens.Sources;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.diag.sources.VcpuWindow;
@@ -44,6 +46,8 @@ import picocli.CommandLine.ParseResult;
  * --live} writes to the host.
  */
 public final class ExplainCommand implements Command {
+    private static final String EVIDENCE = "--evidence";
+
     /** Null for this machine: other commands start faster without its classes. */
     private final @Nullable LiveHost machine;
 
@@ -86,7 +90,11 @@ public final class ExplainCommand implements Command {
         usage.add(Nagios.option());
         usage.add(Command.option("--against", "FILE", Path.class)
                 .description("With --from: also print the differences from this earlier capture."));
+        usage.add(OptionSpec.builder(EVIDENCE)
+                .description("Also print each field of kernel memory on the way of an armed vector, beside the value"
+                        + " that another structure requires: AGREE, DIFFER, or UNOBSERVABLE with the reason."));
         LiveOption.describe(usage);
+        MemoryOption.describe(usage);
         HostSource.describe(usage);
         usage.add(Command.json());
     }
@@ -157,18 +165,18 @@ public final class ExplainCommand implements Command {
             return device.isPresent() ? List.of() : Sources.of(host, guests(host));
         }
 
-        List<InterruptPath> chains(HostFacts host) {
+        List<InterruptPath> chains(HostFacts host, KernelPaths memory) {
             if (device.isPresent()) {
                 if (vector.isEmpty() || DeviceChains.gone(host, device.get()).isPresent()) {
-                    return ExplainCommand.chains(host, device.get());
+                    return ExplainCommand.chains(host, device.get(), memory);
                 }
                 PciDevice one = HostChoice.device(host, device.get());
                 checkVector(host, one, vector.getAsInt());
-                return List.of(DeviceChains.of(host, one, vector.getAsInt()));
+                return List.of(DeviceChains.of(host, one, vector.getAsInt(), memory));
             }
             List<InterruptPath> chains = new ArrayList<>();
             for (VmProcess process : guests(host)) {
-                devices(process).forEach(address -> chains.addAll(ExplainCommand.chains(host, address)));
+                devices(process).forEach(address -> chains.addAll(ExplainCommand.chains(host, address, memory)));
                 // No file of a process names a removed device; if the host has one VM, the device belongs to it.
                 if (host.vms().all().size() == 1) {
                     DeviceChains.gone(host).stream()
@@ -203,19 +211,26 @@ public final class ExplainCommand implements Command {
                             () -> VcpuWindow.of(watched, host, guest),
                             window -> printer.print(window.end(new HostFacts(watched.files()))));
         }
-        if (live.isPresent()) {
-            return watched(live.get(), host, question, arguments, terminal);
+        try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
+            return live.isPresent()
+                    ? watched(live.get(), host, question, memory, arguments, terminal)
+                    : explained(host, question, memory, arguments, terminal);
         }
-        List<InterruptPath> chains = question.chains(host);
+    }
+
+    private static int explained(
+            HostFacts host, Question question, KernelPaths memory, ParseResult arguments, Terminal terminal) {
+        List<InterruptPath> chains = question.chains(host, memory);
         Optional<List<Change>> changes = Optional.ofNullable(arguments.<Path>matchedOptionValue("--against", null))
                 .map(earlier -> Change.between(earlier(earlier, question), chains));
-        return new Answer(host, chains, question.sources(host), changes, Optional.empty()).print(arguments, terminal);
+        return new Answer(host, chains, question.sources(host), changes, Optional.empty(), memory)
+                .print(arguments, terminal);
     }
 
     /** The chains of an earlier capture. None if it has no such device or guest. */
     private static List<InterruptPath> earlier(Path capture, Question question) {
         try {
-            return question.chains(new HostFacts(HostSource.capture(capture)));
+            return question.chains(new HostFacts(HostSource.capture(capture)), KernelPaths.none());
         } catch (UnreadableInputException e) {
             return List.of();
         }
@@ -236,7 +251,12 @@ public final class ExplainCommand implements Command {
 
     /** Reports a missing device before the watch begins. */
     private static int watched(
-            LiveOption live, HostFacts host, Question question, ParseResult arguments, Terminal terminal) {
+            LiveOption live,
+            HostFacts host,
+            Question question,
+            KernelPaths memory,
+            ParseResult arguments,
+            Terminal terminal) {
         List<VmProcess> guests =
                 question.device().isPresent() ? host.vms().of(question.device().get()) : question.guests(host);
         List<PciAddress> devices = question.device().map(List::of).orElseGet(() -> guests.stream()
@@ -250,7 +270,7 @@ public final class ExplainCommand implements Command {
             List<InterruptPath> chains = List.of();
             List<Sources> sources = List.of();
             try {
-                chains = question.chains(seen.host());
+                chains = question.chains(seen.host(), memory);
                 sources = question.sources(seen.host());
             } catch (UnreadableInputException e) {
                 terminal.complain(e.getMessage() + ": it was there when the watch began");
@@ -261,7 +281,8 @@ public final class ExplainCommand implements Command {
                             chains.stream().map(with::of).toList(),
                             sources.stream().map(Sources::afterWatch).toList(),
                             Optional.empty(),
-                            Optional.of(seen.live()))
+                            Optional.of(seen.live()),
+                            memory)
                     .print(arguments, terminal);
         });
     }
@@ -272,7 +293,8 @@ public final class ExplainCommand implements Command {
             List<InterruptPath> chains,
             List<Sources> sources,
             Optional<List<Change>> changes,
-            Optional<Live> live) {
+            Optional<Live> live,
+            KernelPaths memory) {
         /** Returns the exit code. */
         int print(ParseResult arguments, Terminal terminal) {
             List<Sources> shown = sources.stream()
@@ -296,6 +318,9 @@ public final class ExplainCommand implements Command {
                             .value("verdict", verdict);
                     changes.ifPresent(all -> json.value("changes", all));
                     live.ifPresent(one -> LiveOption.write(json, one));
+                    if (arguments.hasMatchedOption(EVIDENCE)) {
+                        json.value("kernelMemory", MemoryEvidence.of(host, chains, memory));
+                    }
                     json.number("exitCode", exitCode);
                 });
                 return exitCode;
@@ -306,6 +331,9 @@ public final class ExplainCommand implements Command {
                 text.print(chains, verdict);
             }
             shown.forEach(one -> text.print(one, chains.isEmpty()));
+            if (arguments.hasMatchedOption(EVIDENCE)) {
+                text.memory(MemoryEvidence.of(host, chains, memory));
+            }
             changes.ifPresent(text::changes);
             live.ifPresent(one -> LiveOption.print(one, terminal));
             return exitCode;
@@ -366,9 +394,9 @@ public final class ExplainCommand implements Command {
         return Stream.concat(process.devices().stream(), process.mayHave().stream());
     }
 
-    private static List<InterruptPath> chains(HostFacts host, PciAddress address) {
+    private static List<InterruptPath> chains(HostFacts host, PciAddress address, KernelPaths memory) {
         Optional<InterruptPath> gone = DeviceChains.gone(host, address);
-        return gone.map(List::of).orElseGet(() -> DeviceChains.of(host, HostChoice.device(host, address)));
+        return gone.map(List::of).orElseGet(() -> DeviceChains.of(host, HostChoice.device(host, address), memory));
     }
 
     private static void checkVector(HostFacts host, PciDevice device, int vector) {

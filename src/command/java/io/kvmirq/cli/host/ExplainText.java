@@ -7,7 +7,9 @@ import io.kvmirq.cli.frame.Nagios;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Verdict;
+import io.kvmirq.diag.rules.Drift;
 import io.kvmirq.diag.screens.Change;
+import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.diag.screens.Sources;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Evidence;
@@ -28,6 +30,7 @@ import java.util.stream.Stream;
 final class ExplainText {
     private static final String BELOW = " ".repeat(28);
     private static final int NOTE = 8;
+    private static final int VERDICT = 14;
     private static final int LISTED = 4;
 
     private final Terminal terminal;
@@ -234,6 +237,30 @@ final class ExplainText {
                                 + one.before().orElse("absent") + " → "
                                 + one.after().orElse("absent")),
                 NOTE));
+    }
+
+    /** Prints the fields of kernel memory. */
+    void memory(List<MemoryEvidence> all) {
+        for (MemoryEvidence one : all) {
+            line(terminal.bold(
+                    printable("kernel memory, " + one.device() + " " + one.interrupt() + ", " + one.hostIrq())));
+            one.why().ifPresent(why -> line("  " + why));
+            for (Drift field : one.fields()) {
+                String verdict = field.verdict()
+                        + " ".repeat(VERDICT - field.verdict().name().length());
+                String text =
+                        switch (field.verdict()) {
+                            case AGREE -> field.observed();
+                            case DIFFER ->
+                                field.observed() + ", expected " + field.expected() + "; written by " + field.why();
+                            case UNOBSERVABLE -> field.why();
+                        };
+                line("  " + printable(verdict + field.field() + "  " + text));
+            }
+        }
+        if (all.isEmpty()) {
+            line("kernel memory: no vector is armed by VFIO");
+        }
     }
 
     private void link(Link link) {

@@ -18,6 +18,7 @@ import io.kvmirq.diag.screens.Look;
 import io.kvmirq.diag.screens.Metrics;
 import io.kvmirq.diag.sources.GuestRates;
 import io.kvmirq.diag.sources.Guests;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.host.facts.HostFacts;
@@ -33,6 +34,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Predicate;
 import java.util.function.ToIntFunction;
+import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -107,6 +109,7 @@ public final class ListCommand implements Command {
                                 + " the textfile collector of its node exporter. FILE is replaced when the new one is on the disk;"
                                 + " its name must end in .prom for the collector."));
         LiveOption.describe(usage);
+        MemoryOption.describe(usage);
         HostSource.describe(usage);
         ManyHosts.describe(usage);
         usage.add(Command.json());
@@ -153,13 +156,26 @@ public final class ListCommand implements Command {
         if (!vectors) {
             return guests(host, live, arguments, terminal);
         }
-        if (live.isEmpty()) {
-            return answer(host, Listing.of(host, wanted), Optional.empty(), arguments, terminal);
+        try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
+            return vectors(host, wanted, guests, live, memory, arguments, terminal);
         }
-        Predicate<PciAddress> watched = wanted;
+    }
+
+    private static int vectors(
+            HostFacts host,
+            Predicate<PciAddress> wanted,
+            List<VmProcess> guests,
+            Optional<LiveOption> live,
+            KernelPaths memory,
+            ParseResult arguments,
+            Terminal terminal) {
+        if (live.isEmpty()) {
+            Listing listing = Listing.of(host, wanted, UnaryOperator.identity(), memory);
+            return answer(host, listing, Optional.empty(), arguments, terminal);
+        }
         List<PciAddress> devices = host.boundToVfio().stream().filter(wanted).toList();
         return live.get().run(host, devices, guests, terminal, seen -> {
-            Listing listing = Listing.of(seen.host(), watched, LiveChains.of(seen.live(), seen.host())::of);
+            Listing listing = Listing.of(seen.host(), wanted, LiveChains.of(seen.live(), seen.host())::of, memory);
             return answer(seen.host(), listing, Optional.of(seen.live()), arguments, terminal);
         });
     }

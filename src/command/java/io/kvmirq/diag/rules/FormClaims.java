@@ -5,12 +5,14 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.diag.sources.GuestIts;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.RemappingEntries.Entry;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Claim.Question;
 import io.kvmirq.path.Evidence;
@@ -46,12 +48,16 @@ public final class FormClaims {
         }
     }
 
+    private static final String TO_HOST = " posts to a CPU of the host (intremap=posted_msi), and not to the guest";
+
     private final HostFacts host;
     private final PciDevice device;
     private final Optional<VmProcess> process;
+    private final KernelPaths memory;
     private final Optional<Known<GuestIts>> its;
 
-    public FormClaims(HostFacts host, PciDevice device, Optional<VmProcess> process) {
+    public FormClaims(HostFacts host, PciDevice device, Optional<VmProcess> process, KernelPaths memory) {
+        this.memory = memory;
         this.host = host;
         this.device = device;
         this.process = process;
@@ -67,6 +73,15 @@ public final class FormClaims {
                             "no VM is seen that has the device",
                             host.vms().unreadable() > 0 ? HostKvm.AS_ROOT : "look while the VM runs"));
         }
+        Optional<Claim> seen = interrupt
+                .armed()
+                .flatMap(one -> memory.of(one.irq()).known())
+                .flatMap(one -> one.entry().known())
+                .flatMap(one -> one)
+                .map(FormClaims::inMemory);
+        if (seen.isPresent()) {
+            return seen.get();
+        }
         Optional<Vendor> vendor = host.posting().vendor();
         if (vendor.isEmpty()) {
             return Claim.unknown(
@@ -80,6 +95,16 @@ public final class FormClaims {
             return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
         }
         return ofEntries(vendor.get(), fact.known().orElse(List.of()));
+    }
+
+    private static Claim inMemory(RemappingEntry entry) {
+        boolean toGuest = entry.isPostedToGuest();
+        return Claim.of(
+                Question.FORM,
+                toGuest,
+                Evidence.observed("kernel memory, " + Drift.table(entry)),
+                "the entry"
+                        + (toGuest ? " has the posted form" : entry.isPosted() ? TO_HOST : " has the remapped form"));
     }
 
     private static Claim ofEntries(Vendor vendor, List<Entry> own) {
@@ -103,7 +128,7 @@ public final class FormClaims {
 
     private static String form(Vendor vendor, List<Entry> own) {
         return vendor == Vendor.INTEL && own.stream().allMatch(one -> Irte.POSTED.isSet(one.low()))
-                ? " posts to a CPU of the host (intremap=posted_msi), and not to the guest"
+                ? TO_HOST
                 : " has the remapped form";
     }
 

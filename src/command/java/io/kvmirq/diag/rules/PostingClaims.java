@@ -6,6 +6,7 @@ import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.diag.rules.FormClaims.Interrupt;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
@@ -39,7 +40,12 @@ public final class PostingClaims {
     private final Optional<VmmOptions> options;
     private final List<VmmOptions.Inhibit> inhibits;
 
-    public PostingClaims(HostFacts host, PciDevice device, Optional<VmProcess> process, Optional<VmmOptions> options) {
+    public PostingClaims(
+            HostFacts host,
+            PciDevice device,
+            Optional<VmProcess> process,
+            Optional<VmmOptions> options,
+            KernelPaths memory) {
         this.host = host;
         this.device = device;
         this.process = process;
@@ -49,7 +55,7 @@ public final class PostingClaims {
         this.inhibits = process.stream()
                 .flatMap(one -> x86.stream().flatMap(on -> VmmOptions.inhibits(one, on, host.kernel()).stream()))
                 .toList();
-        this.forms = new FormClaims(host, device, process);
+        this.forms = new FormClaims(host, device, process, memory);
         this.ofHost = ofHost();
     }
 

@@ -17,6 +17,7 @@ import io.kvmirq.diag.rules.PostingClaims;
 import io.kvmirq.diag.rules.VfioChecks;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.rules.VmmRules;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
@@ -59,6 +60,7 @@ public final class DeviceChains {
 
     private final HostFacts host;
     private final PciDevice device;
+    private final KernelPaths memory;
     private final List<ArmedVector> armed;
     private final List<HostIrq> unarmed;
     private final List<VfioOutlook.Refusal> refusals;
@@ -79,7 +81,8 @@ public final class DeviceChains {
 
     private final List<String> ofUnarmed;
 
-    private DeviceChains(HostFacts host, PciDevice device) {
+    private DeviceChains(HostFacts host, PciDevice device, KernelPaths memory) {
+        this.memory = memory;
         this.host = host;
         this.device = device;
         this.armed = host.armed(device.address()).stream()
@@ -97,7 +100,7 @@ public final class DeviceChains {
                 .sorted(Comparator.comparing(one -> one.vcpus().isEmpty()))
                 .toList();
         Optional<VmmOptions> options = holders.stream().findFirst().map(VmmOptions::of);
-        this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
+        this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options, memory);
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed);
         this.ofDevice = rules(host, device, armed);
         this.ofIrq = HostIrqRules.Irqs.of(host, device, holders.stream().findFirst());
@@ -117,7 +120,12 @@ public final class DeviceChains {
      * armed, in the order of the vectors. One chain without an interrupt if there are none.
      */
     public static List<InterruptPath> of(HostFacts host, PciDevice device) {
-        DeviceChains all = new DeviceChains(host, device);
+        return of(host, device, KernelPaths.none());
+    }
+
+    /** The same with what kernel memory shows. */
+    public static List<InterruptPath> of(HostFacts host, PciDevice device, KernelPaths memory) {
+        DeviceChains all = new DeviceChains(host, device, memory);
         return all.interrupts.isEmpty()
                 ? List.of(all.withoutInterrupt())
                 : all.interrupts.stream().map(all::chain).toList();
@@ -175,7 +183,12 @@ public final class DeviceChains {
 
     /** The chain of one vector of a device's messages, or of its INTx if it uses that; armed or not. */
     public static InterruptPath of(HostFacts host, PciDevice device, int vector) {
-        DeviceChains all = new DeviceChains(host, device);
+        return of(host, device, vector, KernelPaths.none());
+    }
+
+    /** The same with what kernel memory shows. */
+    public static InterruptPath of(HostFacts host, PciDevice device, int vector, KernelPaths memory) {
+        DeviceChains all = new DeviceChains(host, device, memory);
         return all.interrupts.stream()
                 .filter(one -> one.vector() == vector)
                 .findFirst()
@@ -244,7 +257,13 @@ public final class DeviceChains {
     }
 
     private InterruptPath chain(Interrupt interrupt) {
-        List<Link> links = links(interrupt);
+        List<Link> shown = links(interrupt);
+        List<Link> links = interrupt
+                .armed()
+                .filter(one -> one.kind() != IrqKind.INTX)
+                .flatMap(one -> memory.of(one.irq()).known())
+                .map(path -> MemoryLinks.of(host, path, shown))
+                .orElse(shown);
         boolean broken = links.get(links.size() - 1).state() == Link.State.BROKEN;
         return new InterruptPath(
                 device.address().toString(),

@@ -11,6 +11,7 @@ import io.kvmirq.diag.rules.InhibitChecks;
 import io.kvmirq.diag.rules.IommuChecks;
 import io.kvmirq.diag.rules.KvmChecks;
 import io.kvmirq.diag.rules.LimitChecks;
+import io.kvmirq.diag.rules.MemoryRules;
 import io.kvmirq.diag.rules.Rule;
 import io.kvmirq.diag.rules.SourceRules;
 import io.kvmirq.diag.rules.SupportRules;
@@ -34,7 +35,7 @@ public final class Doctor {
     /**
      * The findings, in the order of the checks.
      *
-     * @param checks those to make, without {@link Check#BACKENDS}, which no file shows
+     * @param checks those to make, of which those that no file shows are left out
      */
     public static List<Finding> examine(HostFacts host, Set<Check> checks) {
         HostKvm kvm = host.kvm();
@@ -44,7 +45,7 @@ public final class Doctor {
             boolean absent = check == Check.SUPPORT
                     && checks.size() > 1
                     && host.files().text("proc/misc").isEmpty();
-            if (checks.contains(check) && check != Check.BACKENDS && !absent) {
+            if (checks.contains(check) && !check.isStepOfItsOwn() && !absent) {
                 findings.add(guarded(check, host, kvm));
             }
         }
@@ -77,7 +78,7 @@ public final class Doctor {
             case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
             case SUPPORT -> SupportRules.support(host);
             case TRACING -> tracing(host);
-            case BACKENDS -> throw new IllegalArgumentException("no file shows " + check);
+            case BACKENDS, KERNEL_MEMORY -> throw new IllegalArgumentException("no file shows " + check);
         };
     }
 
@@ -89,7 +90,8 @@ public final class Doctor {
                         HostIrqRules.TABLES,
                         VmmRules.TABLES,
                         GuestRules.TABLES,
-                        SourceRules.TABLES)
+                        SourceRules.TABLES,
+                        MemoryRules.TABLES)
                 .<Rule.Table<?>>flatMap(List::stream)
                 .toList();
     }

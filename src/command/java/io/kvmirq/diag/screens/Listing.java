@@ -6,6 +6,7 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.diag.rules.GuestRules;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
@@ -72,7 +73,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
 
     /** The vectors of the wanted devices. */
     public static Listing of(HostFacts host, Predicate<PciAddress> wanted) {
-        return of(host, wanted, UnaryOperator.identity());
+        return of(host, wanted, UnaryOperator.identity(), KernelPaths.none());
     }
 
     /**
@@ -80,8 +81,10 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
      *
      * @param wanted which devices
      * @param watched adds what was seen of a chain
+     * @param memory the memory of the host's kernel
      */
-    public static Listing of(HostFacts host, Predicate<PciAddress> wanted, UnaryOperator<InterruptPath> watched) {
+    public static Listing of(
+            HostFacts host, Predicate<PciAddress> wanted, UnaryOperator<InterruptPath> watched, KernelPaths memory) {
         List<Map.Entry<Integer, Row>> rows = new ArrayList<>();
         List<InterruptPath> chains = new ArrayList<>();
         LinkedHashSet<String> notes = new LinkedHashSet<>();
@@ -98,7 +101,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
                 continue;
             }
             Optional<VmProcess> holder = host.vms().of(address).stream().findFirst();
-            DeviceChains.of(host, device.get()).stream()
+            DeviceChains.of(host, device.get(), memory).stream()
                     .map(watched)
                     .filter(chain -> chain.link(Hop.DEVICE_VECTOR)
                             .filter(link -> link.state() == Link.State.WHOLE)

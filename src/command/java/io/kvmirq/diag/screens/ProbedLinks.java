@@ -156,12 +156,16 @@ final class ProbedLinks {
         links.put(link.hop(), link);
     }
 
-    /** fdinfo has the same id. */
     private String descriptors(SortedSet<Integer> eventfds) {
+        return eventfds.stream().map(id -> descriptors(host, id)).collect(Collectors.joining());
+    }
+
+    /** The descriptors of an eventfd in the processes of VMs, as a clause; fdinfo has the same id. */
+    static String descriptors(HostFacts host, long eventfd) {
         StringBuilder text = new StringBuilder();
         for (VmProcess vm : host.vms().all()) {
             for (EventfdFile file : vm.eventfds()) {
-                if (file.id().isPresent() && eventfds.contains(file.id().getAsInt())) {
+                if (file.id().isPresent() && file.id().getAsInt() == eventfd) {
                     text.append("; descriptor ")
                             .append(file.fd())
                             .append(" of process ")

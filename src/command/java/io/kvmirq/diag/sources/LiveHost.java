@@ -2,6 +2,7 @@
 package io.kvmirq.diag.sources;
 
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.memory.KernelStructures;
 import io.kvmirq.host.trace.Btf;
 import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.TraceInstance;
@@ -40,6 +41,11 @@ public interface LiveHost {
      */
     default Optional<Known<Probes>> probes(Set<Integer> threads) {
         return Optional.empty();
+    }
+
+    /** The memory of its kernel, to be closed; none for a machine that is not this one. */
+    default KernelPaths memory() {
+        return KernelPaths.none();
     }
 
     /** A clock, in nanoseconds. */
@@ -81,6 +87,11 @@ public interface LiveHost {
                 return tracefs.known()
                         .map(path ->
                                 Probes.of(path, Btf.of(files(), "kvm"), Btf.of(files(), "vfio_pci_core"), threads));
+            }
+
+            @Override
+            public KernelPaths memory() {
+                return KernelPaths.of(files(), KernelStructures.CORE);
             }
 
             @Override

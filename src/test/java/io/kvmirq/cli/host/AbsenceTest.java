@@ -112,7 +112,7 @@ class AbsenceTest {
                         ofLinks(Sources.of(host, host.vms().all()).stream().map(Sources::vmm)));
         all.put("vfio", (host, device) -> ofVfio(host, device));
         all.put("list", (host, device) -> ofPaths(Listing.of(host, device::equals).chains().stream()));
-        for (Check check : EnumSet.complementOf(EnumSet.of(Check.BACKENDS))) {
+        for (Check check : EnumSet.complementOf(EnumSet.of(Check.BACKENDS, Check.KERNEL_MEMORY))) {
             all.put("doctor " + check.id(), (host, device) -> ofCheck(host, check));
         }
         return all;

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.diag.sources.KernelPaths;
+import io.kvmirq.diag.sources.LiveHost;
+import io.kvmirq.host.memory.KernelStructures;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.ParseResult;
+
+/** The option {@code --no-kernel-memory}: a command does not read the memory of this machine's kernel. */
+final class MemoryOption {
+    private static final String NAME = "--no-kernel-memory";
+
+    private MemoryOption() {}
+
+    static void describe(Command.Usage usage) {
+        usage.add(OptionSpec.builder(NAME)
+                .description("Do not read the memory of this machine's kernel. Without this option, root with"
+                        + " CAP_SYS_RAWIO and CAP_SYSLOG reads remapping entries, eventfds, irqfds and routes of armed"
+                        + " vectors from /proc/kcore, by the kernel's BTF, and writes nothing."));
+    }
+
+    /**
+     * The memory that a command reads, to be closed.
+     *
+     * @param machine null for this one
+     */
+    static KernelPaths of(ParseResult arguments, @Nullable LiveHost machine) {
+        if (arguments.hasMatchedOption(NAME)) {
+            return KernelPaths.none();
+        }
+        if (machine != null) {
+            return machine.memory();
+        }
+        return HostSource.isHere(arguments)
+                ? KernelPaths.of(HostFiles.of(Path.of("/")), KernelStructures.CORE)
+                : KernelPaths.none();
+    }
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Field;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.amd.LegacyIrte;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.vtd.Irte;
+import io.kvmirq.arch.vtd.RemappedIrte;
+import io.kvmirq.diag.sources.KernelPaths.KernelPath;
+import io.kvmirq.host.memory.KernelIrqfd;
+import io.kvmirq.host.memory.RemappingEntry;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.Known;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * A field of kernel memory beside the value that it must have. Immutable.
+ *
+ * @param hop the hop that it belongs to
+ * @param field the field, such as {@code ir_table.base: vector}
+ * @param expected the value that another structure requires; empty if nothing tells it
+ * @param observed the value in memory; empty if it was not read
+ * @param why who writes the field; or the reason why it cannot be compared
+ */
+public record Drift(Hop hop, String field, Verdict verdict, String expected, String observed, String why) {
+    /** The result of a comparison. */
+    public enum Verdict {
+        /** Both values are the same. */
+        AGREE,
+        /** They differ. */
+        DIFFER,
+        /** One of them is not known. */
+        UNOBSERVABLE
+    }
+
+    private static final int VECTOR = 0xff;
+    private static final int XAPIC_SHIFT = 8;
+    /** The bits that a posted entry takes from the remapped one: {@code dmar_copy_shared_irte()}. */
+    private static final List<BitField> SHARED = List.of(
+            Irte.PRESENT,
+            Irte.FAULT_DISABLED,
+            Irte.AVAILABLE,
+            Irte.SOURCE_ID,
+            Irte.SOURCE_QUALIFIER,
+            Irte.SOURCE_VALIDATION);
+
+    private static Drift of(Hop hop, String field, String expected, String observed, String writer) {
+        return new Drift(
+                hop, field, expected.equals(observed) ? Verdict.AGREE : Verdict.DIFFER, expected, observed, writer);
+    }
+
+    private static Drift of(Hop hop, String field, long expected, long observed, String writer) {
+        return of(hop, field, hex(expected), hex(observed), writer);
+    }
+
+    /** An address is compared and not shown. */
+    private static Drift address(String field, boolean same, String writer) {
+        String expected = "the address in the kernel's copy";
+        return of(Hop.HOST_IRQ, field, expected, same ? expected : "another address", writer);
+    }
+
+    private static Drift unobservable(Hop hop, String field, String why) {
+        return new Drift(hop, field, Verdict.UNOBSERVABLE, "", "", why);
+    }
+
+    private static String hex(long number) {
+        return "0x" + Long.toHexString(number);
+    }
+
+    /** The structure that has the entry of an irq. */
+    static String table(RemappingEntry entry) {
+        return entry.unit() == Vendor.INTEL ? "ir_table.base" : "irq_remap_table.table";
+    }
+
+    /** The comparisons of all fields on the way of a host irq, in the order of the hops. */
+    public static List<Drift> of(KernelPath path) {
+        Objects.requireNonNull(path, "path is null");
+        List<Drift> all = new ArrayList<>();
+        List<KernelIrqfd> irqfds = path.irqfds().known().orElse(List.of());
+        if (path.entry() instanceof Known.Unknown<Optional<RemappingEntry>> unknown) {
+            all.add(unobservable(Hop.HOST_IRQ, "remapping entry", unknown.why()));
+        }
+        path.entry().known().flatMap(one -> one).ifPresent(entry -> entry(entry, irqfds, all));
+        if (path.eventfd() instanceof Known.Unknown<?> unknown) {
+            all.add(unobservable(Hop.EVENTFD, "irqaction.dev_id", unknown.why()));
+        }
+        if (path.irqfds() instanceof Known.Unknown<?> unknown) {
+            all.add(unobservable(Hop.IRQFD, "kvm.irqfds", unknown.why()));
+        }
+        irqfds.forEach(irqfd -> irqfd(path, irqfd, all));
+        return all;
+    }
+
+    private static void entry(RemappingEntry entry, List<KernelIrqfd> irqfds, List<Drift> all) {
+        String table = table(entry) + ": ";
+        boolean intel = entry.unit() == Vendor.INTEL;
+        if (intel && entry.isPosted()) {
+            for (BitField field : SHARED) {
+                all.add(of(
+                        Hop.HOST_IRQ,
+                        table + field.name(),
+                        field.of(word(field, entry.copy().low(), entry.copy().high())),
+                        field.of(word(field, entry.low(), entry.high())),
+                        "modify_irte(), from intel_ir_data.irte_entry"));
+            }
+        } else {
+            String writer = intel
+                    ? "modify_irte(), from intel_ir_data.irte_entry"
+                    : "modify_irte_ga() or modify_irte(), from amd_ir_data.entry";
+            long[] bits = words(entry, entry.low(), entry.high());
+            long[] copy = words(entry, entry.copy().low(), entry.copy().high());
+            for (Field field : entry.format().fields()) {
+                if (field.isStored()) {
+                    all.add(
+                            field.equals(GaIrte.ROOT)
+                                    ? address(table + field.name(), field.value(copy) == field.value(bits), writer)
+                                    : of(
+                                            Hop.HOST_IRQ,
+                                            table + field.name(),
+                                            field.value(copy),
+                                            field.value(bits),
+                                            writer));
+                }
+            }
+        }
+        if (entry.isPostedToGuest()) {
+            posted(entry, irqfds, table, all);
+        } else if (!entry.isPosted()) {
+            entry.target().ifPresent(target -> remapped(entry, target, table, all));
+        }
+        entry.posts()
+                .ifPresent(posts -> all.add(of(
+                        Hop.HOST_IRQ,
+                        "intel_ir_data.irq_2_iommu.posted_vcpu",
+                        String.valueOf(entry.isPostedToGuest()),
+                        String.valueOf(posts),
+                        "intel_ir_set_vcpu_affinity()")));
+        all.add(unobservable(
+                Hop.HOST_IRQ, "the IOMMU's cache of the entry", "no register shows it; the kernel invalidates it"));
+    }
+
+    private static long word(BitField field, long low, long high) {
+        return field.word() == 0 ? low : high;
+    }
+
+    private static long[] words(RemappingEntry entry, long low, long high) {
+        return entry.format().wordCount() == 1 ? new long[] {low} : new long[] {low, high};
+    }
+
+    private static void remapped(RemappingEntry entry, RemappingEntry.Target target, String table, List<Drift> all) {
+        String writer = "the kernel's vector domain: apic_chip_data.hw_irq_cfg";
+        all.add(of(Hop.HOST_IRQ, table + "vector, for the CPU", target.vector(), entry.vector(), writer));
+        long destination;
+        if (entry.unit() == Vendor.INTEL) {
+            destination = RemappedIrte.DESTINATION.of(entry.low());
+            // Without x2APIC, the id is in bits 15:8.
+            destination = destination == target.apicId() << XAPIC_SHIFT ? target.apicId() : destination;
+        } else if (entry.format() == LegacyIrte.FORMAT) {
+            destination = LegacyIrte.DESTINATION.of(entry.low());
+        } else {
+            destination = GaIrte.DESTINATION.of(entry.low(), entry.high());
+        }
+        all.add(of(Hop.HOST_IRQ, table + "destination, of the CPU", target.apicId(), destination, writer));
+    }
+
+    private static void posted(RemappingEntry entry, List<KernelIrqfd> irqfds, String table, List<Drift> all) {
+        String field = table + "vector, for the guest";
+        String writer = "KVM, from kvm_kernel_irqfd.irq_entry.msi.data";
+        if (irqfds.size() == 1 && irqfds.get(0).message().isPresent()) {
+            all.add(of(Hop.HOST_IRQ, field, irqfds.get(0).message().get().data() & VECTOR, entry.vector(), writer));
+        } else {
+            all.add(unobservable(Hop.HOST_IRQ, field, "no irqfd with one message is seen"));
+        }
+        all.add(unobservable(
+                Hop.HOST_IRQ,
+                table + (entry.unit() == Vendor.INTEL ? "descriptor's address" : "backing page"),
+                "the vCPU's own structure is not read"));
+    }
+
+    private static void irqfd(KernelPath path, KernelIrqfd irqfd, List<Drift> all) {
+        String none = "none";
+        irqfd.producer()
+                .ifPresentOrElse(
+                        producer -> all.add(of(
+                                Hop.IRQFD,
+                                "irq_bypass_producer.irq",
+                                String.valueOf(path.irq().number()),
+                                String.valueOf(producer.number()),
+                                "vfio_msi_set_vector_signal()")),
+                        () -> all.add(unobservable(
+                                Hop.IRQFD, "irq_bypass_producer.irq", "the irqfd is paired with no host irq")));
+        if (irqfd.routes() < 2) {
+            all.add(of(
+                    Hop.GSI,
+                    "kvm_kernel_irqfd.irq_entry.msi",
+                    irqfd.route().map(Object::toString).orElse(none),
+                    irqfd.message().map(Object::toString).orElse(none),
+                    "irqfd_update(), from the VM's kvm_irq_routing_table"));
+        }
+    }
+}

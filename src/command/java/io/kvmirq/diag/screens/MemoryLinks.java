@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.screens;
+
+import io.kvmirq.EventFdId;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.diag.rules.Fact;
+import io.kvmirq.diag.rules.Flaws;
+import io.kvmirq.diag.rules.GuestRules;
+import io.kvmirq.diag.rules.MemoryRules;
+import io.kvmirq.diag.sources.KernelPaths.KernelPath;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.memory.KernelIrqfd;
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.Link;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/** The links of a host irq that kernel memory shows: its eventfd, the irqfd of that, and the message of its GSI. */
+final class MemoryLinks {
+    private static final String MEMORY = "kernel memory, ";
+    private static final int VECTOR = 0xff;
+    private static final int DELIVERY = 7 << 8;
+    private static final int LOWEST_PRIORITY = 1 << 8;
+    private static final int NOT_PHYSICAL = 3 << 2;
+    private static final int ID_SHIFT = 12;
+    private static final int BROADCAST = 0xff;
+
+    private final HostFacts host;
+    private final KernelPath path;
+    private final Map<Hop, Link> links = new EnumMap<>(Hop.class);
+
+    private MemoryLinks(HostFacts host, KernelPath path, List<Link> before) {
+        this.host = host;
+        this.path = path;
+        before.forEach(link -> links.put(link.hop(), link));
+    }
+
+    /** The links with what memory shows. A flaw stays: memory shows the same eventfd, and not who reads it. */
+    static List<Link> of(HostFacts host, KernelPath path, List<Link> before) {
+        MemoryLinks all = new MemoryLinks(host, path, before);
+        if (all.reaches(Hop.EVENTFD)) {
+            all.put();
+        }
+        Fact.Facts facts = new Fact.Facts(host);
+        List<Link> links = new ArrayList<>();
+        for (Link link : all.links.values()) {
+            Link flawed = MemoryRules.flawed(facts, path, link);
+            links.add(flawed);
+            if (flawed.state() == Link.State.BROKEN) {
+                break;
+            }
+        }
+        return links;
+    }
+
+    /** Whether the path of the files goes on to a hop. */
+    private boolean reaches(Hop hop) {
+        return links.containsKey(hop);
+    }
+
+    private void put() {
+        Optional<EventFdId> eventfd = path.eventfd().known().flatMap(one -> one);
+        if (eventfd.isEmpty()) {
+            return;
+        }
+        long id = eventfd.get().number();
+        put(Link.whole(
+                        Hop.EVENTFD,
+                        Evidence.observed(MEMORY + "irqaction.dev_id"),
+                        "id " + id,
+                        "the handler signals it" + ProbedLinks.descriptors(host, id))
+                .numbered(List.of(eventfd.get())));
+        List<KernelIrqfd> irqfds = path.irqfds().known().orElse(List.of());
+        if (path.irqfds().known().isPresent() && irqfds.isEmpty()) {
+            put(Link.notShown(
+                    Hop.IRQFD,
+                    "no VM has an irqfd of this eventfd: the VMM reads it and injects the interrupt itself, or it is lost",
+                    GuestRules.BY_VMM));
+        }
+        if (irqfds.size() == 1) {
+            irqfd(irqfds.get(0));
+        }
+    }
+
+    private void irqfd(KernelIrqfd irqfd) {
+        put(Link.whole(
+                Hop.IRQFD,
+                Evidence.observed(MEMORY + "kvm_kernel_irqfd.eventfd"),
+                owner(irqfd.thread()),
+                irqfd.producer().isPresent()
+                        ? "KVM has paired it with the host irq"
+                        : "KVM raises the interrupt itself: it is paired with no host irq"));
+        if (irqfd.routes() == 0) {
+            Flaws.of(
+                            new GuestRules.Probed(
+                                    new Fact.Facts(host),
+                                    String.valueOf(irqfd.gsi().number()),
+                                    MEMORY + "kvm_irq_routing_table.map",
+                                    false),
+                            GuestRules.ROUTE)
+                    .ifPresent(link -> links.put(Hop.GSI, link.numbered(List.of(irqfd.gsi()))));
+            return;
+        }
+        put(Link.whole(
+                Hop.GSI,
+                Evidence.observed(MEMORY + "kvm_kernel_irqfd.gsi"),
+                List.of(irqfd.gsi().number()),
+                "the irqfd raises it"));
+        irqfd.message().filter(message -> !host.isArm()).ifPresent(this::message);
+    }
+
+    /** The process of a thread that made a VM; the thread, if its process does not hold a VM any more. */
+    private String owner(int thread) {
+        return host.vms().all().stream()
+                .map(VmProcess::pid)
+                .filter(pid -> pid == thread
+                        || host.files().list("proc/" + pid + "/task").contains(String.valueOf(thread)))
+                .findFirst()
+                .map(pid -> "process " + pid)
+                .orElse("VM of thread " + thread);
+    }
+
+    private void message(MsiMessage message) {
+        put(Link.whole(
+                Hop.GUEST_VECTOR,
+                Evidence.observed(MEMORY + "kvm_kernel_irqfd.irq_entry.msi"),
+                "0x" + Integer.toHexString(message.data() & VECTOR),
+                "the message: " + message));
+        long id = message.address() >>> ID_SHIFT & VECTOR;
+        boolean toOne = (message.address() & NOT_PHYSICAL) == 0
+                && (message.data() & DELIVERY & ~LOWEST_PRIORITY) == 0
+                && message.address() >>> Integer.SIZE == 0
+                && id != BROADCAST;
+        if (toOne) {
+            put(Link.whole(
+                    Hop.VCPU,
+                    Evidence.inferred(
+                            "the message is to one physical APIC id, and KVM gives a vCPU the id of its number"),
+                    List.of(new VcpuId((int) id).number()),
+                    "the message is to its LAPIC"));
+        }
+    }
+
+    private void put(Link link) {
+        Link before = links.get(link.hop());
+        if (before == null || before.flaws().isEmpty() && before.state() != Link.State.BROKEN) {
+            links.put(link.hop(), link);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.sources;
+
+import io.kvmirq.EventFdId;
+import io.kvmirq.HostIrq;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.memory.KernelIrqfd;
+import io.kvmirq.host.memory.KernelStructures;
+import io.kvmirq.host.memory.RemappingEntry;
+import io.kvmirq.path.Known;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/** The ways of host irqs through the memory of a kernel, each read once. For use by one thread. */
+public final class KernelPaths implements AutoCloseable {
+    /**
+     * The way of a host irq. Immutable.
+     *
+     * @param entry its remapping entry; empty if no IOMMU remaps it
+     * @param eventfd the eventfd that VFIO signals; empty if VFIO has no handler of a message
+     * @param irqfds the irqfds of that eventfd, of all VMs
+     */
+    public record KernelPath(
+            HostIrq irq,
+            Known<Optional<RemappingEntry>> entry,
+            Known<Optional<EventFdId>> eventfd,
+            Known<List<KernelIrqfd>> irqfds) {}
+
+    private final Supplier<Known<KernelStructures>> open;
+    private @Nullable Known<KernelStructures> memory;
+    private final Map<HostIrq, KernelPath> paths = new HashMap<>();
+
+    private KernelPaths(Supplier<Known<KernelStructures>> open) {
+        this.open = open;
+    }
+
+    /** Memory that is not read. */
+    public static KernelPaths none() {
+        return new KernelPaths(() -> new Known.Unknown<>(
+                "kernel memory is read on the machine itself only, and not with --no-kernel-memory",
+                "run it there without this option"));
+    }
+
+    /**
+     * The memory of a kernel, opened with the first question.
+     *
+     * @param files of its host
+     * @param core such as {@link KernelStructures#CORE}
+     */
+    public static KernelPaths of(HostFiles files, Path core) {
+        Objects.requireNonNull(files, "files is null");
+        Objects.requireNonNull(core, "core is null");
+        return new KernelPaths(() -> KernelStructures.of(files, core));
+    }
+
+    private Known<KernelStructures> memory() {
+        Known<KernelStructures> one = memory;
+        if (one == null) {
+            one = open.get();
+            memory = one;
+        }
+        return one;
+    }
+
+    /** The way of a host irq, or why kernel memory cannot be read. */
+    public Known<KernelPath> of(HostIrq irq) {
+        Objects.requireNonNull(irq, "irq is null");
+        return memory().map(from -> paths.computeIfAbsent(
+                irq, same -> new KernelPath(irq, from.entry(irq), from.eventfd(irq), from.irqfds(irq))));
+    }
+
+    /** The irqfds of all VMs, or why they cannot be read. */
+    public Known<List<KernelIrqfd>> irqfds() {
+        return memory().then(KernelStructures::irqfds);
+    }
+
+    @Override
+    public void close() {
+        if (memory != null) {
+            memory.known().ifPresent(KernelStructures::close);
+        }
+    }
+}

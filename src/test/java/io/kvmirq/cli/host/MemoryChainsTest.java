@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.vtd.PostedIrte;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.Commands;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.screens.MemoryEvidence;
+import io.kvmirq.diag.sources.KernelPaths;
+import io.kvmirq.diag.sources.LiveHost;
+import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.host.memory.KernelImage;
+import io.kvmirq.host.trace.Tracing;
+import io.kvmirq.path.Known;
+import io.kvmirq.testing.Recorded;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Chains of hosts whose files show no irqfds, from made images of their kernel's memory; and drift that is planted there. */
+class MemoryChainsTest {
+    private static final int FIRST_IRQ = 27;
+    private static final int VECTORS = 5;
+    private static final int GUEST_VECTOR = 0x51;
+    private static final int HOST_VECTOR = 0x31;
+    private static final int PROCESS = 100;
+    private static final long PAGE = 0x1_2345_6000L;
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    /** A recorded host, and the memory of its kernel: five vectors, each with an eventfd, an irqfd and an entry. */
+    private class Host implements LiveHost {
+        final RecordedHost files;
+        final String device;
+        final KernelImage image;
+        final int source;
+        final long[] descs = new long[VECTORS];
+        final long[] irqfds = new long[VECTORS];
+        final long vm;
+
+        Host(String name, String kernel, boolean posted) throws IOException {
+            files = GuestHosts.of(name);
+            boolean intel = name.startsWith("intel");
+            device = intel ? "0000:00:01.0" : "0000:00:02.0";
+            source = intel ? 8 : 0x10;
+            image = new KernelImage(kernel, intel ? Vendor.INTEL : Vendor.AMD);
+            vm = image.vm(PROCESS);
+            for (int i = 0; i < VECTORS; i++) {
+                long eventfd = image.eventfd(i + 1);
+                descs[i] = image.irq(
+                        FIRST_IRQ + i, eventfd, 24 + i, source, low(intel, posted, i), high(intel, posted, i));
+                image.target(descs[i], HOST_VECTOR + i, 1);
+                if (intel && posted) {
+                    // The kernel's copy keeps the remapped form.
+                    image.word(
+                            image.at(image.chipData(descs[i], 1), "intel_ir_data", "irte_entry"), low(true, false, i));
+                    if (!kernel.equals("6.1")) {
+                        image.put(image.chipData(descs[i], 1), "intel_ir_data", "irq_2_iommu.posted_vcpu", 1);
+                    }
+                    image.word(
+                            image.at(image.chipData(descs[i], 1), "intel_ir_data", "irte_entry") + 8,
+                            high(true, false, i));
+                }
+                irqfds[i] = image.irqfd(
+                        vm,
+                        eventfd,
+                        24 + i,
+                        FIRST_IRQ + i,
+                        MsiMessage.to(new VcpuId(i % 2), new InterruptVector(GUEST_VECTOR + i)));
+            }
+            image.finish();
+        }
+
+        private long low(boolean intel, boolean posted, int i) {
+            if (intel) {
+                return posted
+                        ? PostedIrte.lowWord(PAGE, GUEST_VECTOR + i)
+                        : 0x100_0000_0009L | (long) (HOST_VECTOR + i) << 16;
+            }
+            return posted ? GaIrte.guestLow(0x100 + i, true) : 0x101;
+        }
+
+        private long high(boolean intel, boolean posted, int i) {
+            if (intel) {
+                return posted ? PostedIrte.highWord(PAGE, source, 0, 1) : PostedIrte.highWord(0, source, 0, 1);
+            }
+            return posted ? GaIrte.guestHigh(PAGE, GUEST_VECTOR + i) : HOST_VECTOR + i;
+        }
+
+        Host with(Consumer<Host> change) {
+            change.accept(this);
+            return this;
+        }
+
+        @Override
+        public HostFiles files() {
+            return files.tree();
+        }
+
+        @Override
+        public KernelPaths memory() {
+            try {
+                return KernelPaths.of(image.files(), image.write(temporary.resolve("kcore")));
+            } catch (IOException e) {
+                throw new IllegalStateException(e);
+            }
+        }
+
+        Cli.Ended run(String command, String... words) throws IOException {
+            ByteArrayOutputStream out = new ByteArrayOutputStream();
+            ByteArrayOutputStream err = new ByteArrayOutputStream();
+            Terminal terminal = new Terminal(
+                    new PrintStream(out, true, StandardCharsets.UTF_8),
+                    new PrintStream(err, true, StandardCharsets.UTF_8),
+                    false,
+                    Terminal.DEFAULT_COLUMNS,
+                    0);
+            List<String> all = new ArrayList<>(
+                    List.of(command, "--from", files.archive(temporary).toString()));
+            all.addAll(List.of(words));
+            int code = new Commands(List.of(
+                            new Commands.Named(Commands.Audience.ALL, "explain", "", new ExplainCommand(this)),
+                            new Commands.Named(Commands.Audience.ALL, "list", "", new ListCommand(this))))
+                    .run(all.toArray(String[]::new), terminal);
+            return new Cli.Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+        }
+
+        @Override
+        public List<String> tidy() {
+            return List.of();
+        }
+
+        @Override
+        public Known<Tracing> tracing(Set<Integer> threads) {
+            return new Known.Unknown<>("no tracefs");
+        }
+
+        @Override
+        public long nanos() {
+            return 0;
+        }
+
+        @Override
+        public Duration cpu() {
+            return Duration.ZERO;
+        }
+
+        @Override
+        public void await(CountDownLatch early, int seconds) {
+            // Nothing changes.
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "amd-avic, 7.2, true, posted",
+        "amd-avic, 6.1, false, remapped",
+        "intel-posted, 6.12, true, posted",
+        "intel-without-pi, 7.2, false, remapped"
+    })
+    void textIsAsRecorded(String name, String kernel, boolean posted, String form) throws IOException {
+        Host host = new Host(name, kernel, posted);
+        host.files.remove("sys/kernel/debug/iommu");
+        Cli.Ended printed = host.run("explain", host.device, "0", "--evidence");
+        String golden = "explain-memory-" + name.substring(0, name.indexOf('-')) + "-" + form + ".txt";
+        assertThat(printed.out()).isEqualTo(Recorded.text(MemoryChainsTest.class, golden, printed.out()));
+        assertThat(printed.err()).isEmpty();
+        // The host of the second could post, and does not.
+        assertThat(printed.exitCode()).isEqualTo(name.equals("amd-avic") && !posted ? 17 : ExitCode.OK);
+        assertThat(printed.out()).doesNotContain("DIFFER").contains("AGREE", "UNOBSERVABLE", "kernel memory, kvm_");
+        assertThat(host.run("explain", host.device, "0", "--no-kernel-memory").out())
+                .doesNotContain("kernel memory");
+        String list = host.run("list", "--device", host.device).exited(0).out();
+        assertThat(list.lines()
+                        .filter(line -> line.contains(posted ? "  yes" : "  no  "))
+                        .count())
+                .as(list)
+                .isEqualTo(VECTORS);
+        assertThat(list).contains("0x55").doesNotContain("yes?").doesNotContain("no?");
+    }
+
+    private static long entry(Host host, int vector) {
+        return host.image.entry(24 + vector, host.source);
+    }
+
+    private static void flip(Host host, long address, int bit) {
+        host.image.word(address, host.image.word(address) ^ 1L << bit);
+    }
+
+    /** One drift: the hop that it is a flaw of, and the sentence that names its field. */
+    private void drifts(Host host, Consumer<Host> drift, String hop, String sentence) throws IOException {
+        Cli.Ended printed = host.with(drift).run("explain", host.device, "3", "--evidence");
+        String text = printed.out().replaceAll("\\s+", " ");
+        assertThat(text).contains(" " + hop + " doubtful ").contains(sentence);
+        assertThat(text).contains("DIFFER " + sentence.substring(0, sentence.indexOf(" is ")));
+        assertThat(host.run("explain", host.device, "2").out()).doesNotContain("doubtful");
+        try (KernelPaths memory = host.memory()) {
+            Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
+            assertThat(List.of(finding.status(), finding.reason())).containsExactly(Finding.Status.WARN, "differs");
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"6.1", "6.12", "7.2"})
+    void plantedDriftIsNamedByItsField(String kernel) throws IOException {
+        drifts(
+                new Host("amd-avic", kernel, true),
+                host -> flip(host, entry(host, 3), 6),
+                "host irq",
+                "irq_remap_table.table: is_run is 0x1, expected 0x0 (written by modify_irte_ga()");
+        drifts(
+                new Host("amd-avic", kernel, true),
+                host -> flip(host, entry(host, 3) + 8, 12),
+                "host irq",
+                "irq_remap_table.table: ga_root_ptr is another address, expected the address in the kernel's copy");
+        drifts(
+                new Host("intel-without-pi", kernel, false),
+                host -> flip(host, entry(host, 3), 16),
+                "host irq",
+                "ir_table.base: vector is 0x35, expected 0x34 (written by modify_irte(), from intel_ir_data.irte_entry)");
+        drifts(
+                new Host("intel-without-pi", kernel, false),
+                host -> flip(
+                        host,
+                        host.image.at(host.image.chipData(host.descs[3], 1), "intel_ir_data", "irte_entry") + 8,
+                        0),
+                "host irq",
+                "ir_table.base: sid is 0x8, expected 0x9");
+        drifts(
+                new Host("intel-without-pi", kernel, false),
+                host -> host.image.target(host.descs[3], HOST_VECTOR + 3, 2),
+                "host irq",
+                "ir_table.base: destination, of the CPU is 0x100, expected 0x2 (written by the kernel's vector domain");
+        drifts(
+                new Host("intel-posted", kernel, true),
+                host -> flip(host, entry(host, 3), 17),
+                "host irq",
+                "ir_table.base: vector, for the guest is 0x56, expected 0x54 (written by KVM");
+        drifts(
+                new Host("amd-avic", kernel, true),
+                host -> host.image.put(host.image.route(host.vm, 27), "kvm_kernel_irq_routing_entry", "msi.data", 0x77),
+                "GSI",
+                "kvm_kernel_irqfd.irq_entry.msi is msi 0xfee01000/0x54, expected msi 0xfee01000/0x77");
+        drifts(
+                new Host("amd-avic", kernel, true),
+                host -> host.image.put(host.irqfds[3], "kvm_kernel_irqfd", "gsi", 28),
+                "GSI",
+                "kvm_kernel_irqfd.irq_entry.msi is msi 0xfee01000/0x54, expected msi 0xfee00000/0x55");
+        drifts(
+                new Host("amd-avic", kernel, true),
+                host -> host.image.put(
+                        host.image.word(host.image.at(host.irqfds[3], "kvm_kernel_irqfd", "producer")),
+                        "irq_bypass_producer",
+                        "irq",
+                        31),
+                "irqfd",
+                "irq_bypass_producer.irq is 31, expected 30");
+    }
+
+    @Test
+    void entryThatIsNotPresentBreaksTheHostIrq() throws IOException {
+        Host host = new Host("amd-avic", "6.12", false).with(one -> flip(one, entry(one, 3), 0));
+        Cli.Ended printed = host.run("explain", host.device, "3");
+        assertThat(printed.out())
+                .contains("lost at the host irq: the entry of the IOMMU is not present")
+                .contains("[observed: kernel memory, irq_remap_table.table");
+        assertThat(printed.exitCode()).isNotZero();
+    }
+
+    @Test
+    void irqfdWithoutRouteBreaksTheGsi() throws IOException {
+        Host host = new Host("amd-avic", "6.12", false)
+                .with(one -> one.image.put(one.irqfds[3], "kvm_kernel_irqfd", "gsi", 99));
+        assertThat(host.run("explain", host.device, "3").out())
+                .contains("gsi 99 has an irqfd and no route: a signal is lost [observed: kernel memory,");
+    }
+
+    @Test
+    void eventfdWithoutIrqfdIsForTheVmm() throws IOException {
+        Host host = new Host("amd-avic", "6.12", false).with(one -> {
+            long items = one.image.at(one.vm, "kvm", "irqfds.items");
+            one.image.word(items, items);
+            one.image.word(items + 8, items);
+        });
+        assertThat(host.run("explain", host.device, "3").out())
+                .contains("id 4: the handler signals it; descriptor 23 of process 100")
+                .contains("no VM has an irqfd of this eventfd");
+    }
+
+    @Test
+    void jsonHasTheFields() throws IOException {
+        Host host = new Host("amd-avic", "7.2", true).with(one -> flip(one, entry(one, 3), 6));
+        String json =
+                host.run("explain", host.device, "3", "--json", "--evidence").out();
+        assertThat(json.replaceAll("\\s", ""))
+                .contains("\"kernelMemory\":[{\"device\":\"0000:00:02.0\",\"interrupt\":\"MSI-X3\"")
+                .contains("\"verdict\":\"differ\",\"expected\":\"0x0\",\"observed\":\"0x1\"");
+    }
+
+    @Test
+    void memoryThatCannotBeReadChangesNothing() throws IOException {
+        Host host = new Host("amd-avic", "6.12", true) {
+            @Override
+            public KernelPaths memory() {
+                return KernelPaths.of(image.files(), temporary.resolve("none"));
+            }
+        };
+        String without = host.run("explain", host.device, "--no-kernel-memory").out();
+        assertThat(host.run("explain", host.device).out()).isEqualTo(without);
+        assertThat(host.run("explain", host.device, "0", "--evidence").out())
+                .contains("kernel memory, 0000:00:02.0 MSI-X 0, host irq 27\n  " + temporary.resolve("none")
+                        + " cannot be read: there is none\n");
+        try (KernelPaths memory = host.memory()) {
+            Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
+            assertThat(finding.status()).isEqualTo(Finding.Status.UNKNOWN);
+            assertThat(finding.text()).endsWith("cannot be read: there is none");
+        }
+    }
+
+    @Test
+    void doctorCountsWhatAgrees() throws IOException {
+        Host host = new Host("amd-avic", "6.12", true);
+        try (KernelPaths memory = host.memory()) {
+            Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
+            assertThat(finding.status()).isEqualTo(Finding.Status.PASS);
+            assertThat(finding.text())
+                    .startsWith("5 armed vectors of messages, 5 irqfds, 80 fields compared, 0 differ");
+        }
+        try (KernelPaths memory = KernelPaths.none()) {
+            Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
+            assertThat(Optional.of(finding.text()))
+                    .contains("kernel memory is read on the machine itself only, and not with --no-kernel-memory");
+        }
+    }
+}
