@@ -4,7 +4,6 @@ package io.kvmirq.contract;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
@@ -69,13 +68,7 @@ class LinuxDevicesBesideQemuTest {
     void guestCountsTheSameInterrupts() throws Exception {
         assumeTrue(LinuxDevicesTest.IS_ARM64, "needs arm64");
         String nvme = LinuxDevicesTest.address(LinuxDevicesTest.NVME);
-        String classes = Machine.root().resolve("target/examples") + ":" + System.getProperty("java.class.path");
-        List<String> tiny = List.of((System.getProperty("java.home")
-                        + "/bin/java|-XX:TieredStopAtLevel=1|-XX:+UseSerialGC|-cp|" + classes
-                        + "|tinyvmm.TinyVmm|--kernel|/guest/kernel|--initramfs|/guest/devices|--interrupts|0|--device|"
-                        + nvme
-                        + "|--append|panic=-1 quiet noxsave " + APPEND)
-                .split("\\|"));
+        List<String> tiny = LinuxDevicesTest.tinyVmm(APPEND, "--device", nvme);
         List<String> other = LinuxDevicesTest.qemu(APPEND, "-serial", "stdio", "-device", "vfio-pci,host=" + nvme);
         Map<String, List<String>> commands = new TreeMap<>(Map.of("QEMU", other, "tiny-vmm", tiny));
         Map<String, List<Boot>> boots = new TreeMap<>();

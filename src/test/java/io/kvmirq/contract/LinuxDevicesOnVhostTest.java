@@ -252,14 +252,8 @@ class LinuxDevicesOnVhostTest {
     /** The same guest on the library's emulated function: vhost signals its vectors, and this VMM sees no packet. */
     @Test
     void guestOfTinyVmmPingsThroughVhost() throws Exception {
-        String classes = Machine.root().resolve("target/examples") + ":" + System.getProperty("java.class.path");
-        Process tiny = new ProcessBuilder((System.getProperty("java.home")
-                                + "/bin/java|-XX:TieredStopAtLevel=1|-XX:+UseSerialGC|-cp|" + classes
-                                + "|tinyvmm.TinyVmm|--kernel|/guest/kernel|--initramfs|/guest/devices|--interrupts|0|--net|lab0"
-                                + "|--append|quiet noxsave ipv6.disable=1 device=virtio")
-                        .split("\\|"))
-                .redirectErrorStream(true)
-                .start();
+        List<String> command = LinuxDevicesTest.tinyVmm("ipv6.disable=1 device=virtio", "--net", "lab0");
+        Process tiny = new ProcessBuilder(command).redirectErrorStream(true).start();
         vmm = Optional.of(tiny.toHandle());
         BufferedReader console =
                 new BufferedReader(new InputStreamReader(tiny.getInputStream(), StandardCharsets.ISO_8859_1));

@@ -78,6 +78,23 @@ class LinuxDevicesTest {
         return command;
     }
 
+    /** The same kernel under tiny-vmm, in a process of its own as scripts/tiny-vmm starts it. */
+    static List<String> tinyVmm(String append, String... more) {
+        String classes = Machine.root().resolve("target/examples") + ":" + System.getProperty("java.class.path");
+        List<String> command = new ArrayList<>(List.of(
+                System.getProperty("java.home") + "/bin/java",
+                "-XX:TieredStopAtLevel=1",
+                "-XX:+UseSerialGC",
+                "-cp",
+                classes,
+                "tinyvmm.TinyVmm"));
+        command.addAll(
+                List.of("--kernel", KERNEL.toString(), "--initramfs", INITRAMFS.toString(), "--interrupts", "0"));
+        command.addAll(List.of(more));
+        command.addAll(List.of("--append", "panic=-1 quiet noxsave " + append));
+        return command;
+    }
+
     private static String run(String device, String ids, String append, String... more) throws Exception {
         List<String> arguments = new ArrayList<>(List.of(
                 "--kernel",
