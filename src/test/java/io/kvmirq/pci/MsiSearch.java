@@ -141,7 +141,7 @@ public final class MsiSearch extends MessageSearch {
 
     private void control(boolean enables, int to) {
         program.add((enables ? "enable " : "disable ") + (1 << to));
-        if (enabled && enables && to != log && !msi.keepsPending()) {
+        if (enabled && enables && to != log && !msi.vectors.keepsPending()) {
             pending.set(0, 1 << Math.min(log, to)); // the device was silent meanwhile
         }
         enabled = enables;

@@ -24,6 +24,11 @@ final class DeviceWarnings {
         this.receiver = receiver;
     }
 
+    /** The sentence of the library's exception; class and message of another, which may have no message. */
+    static String text(RuntimeException e) {
+        return e.getClass().getName().startsWith("io.kvmirq.") ? String.valueOf(e.getMessage()) : e.toString();
+    }
+
     void add(String what, RuntimeException e) {
         add(what, what + e.getMessage());
     }

@@ -447,30 +447,15 @@ public final class EmulatedFunction extends PciFunction {
             told.bars.forEach((index, part) -> addBar(undo.add(new Bar(told.vm, index, part, part.isPorts() ? 1 : 0))));
             GuestMsix msix = told.msix == null ? null : new GuestMsix(told.msix, told.requester());
             GuestConfig config = new GuestConfig(ConfigSource.of(told.image.array()), bars, -1, msix != null, told.msi);
-            show(
-                    config,
-                    new GuestInterrupts(
-                            Optional.empty(),
-                            pin -> {
-                                throw new IllegalStateException("an emulated function has no pin");
-                            },
-                            bars,
-                            config,
-                            msix,
-                            warnings::attempt),
-                    msix);
+            show(config, msix, pin -> {
+                throw new IllegalStateException("an emulated function has no pin");
+            });
             undo.add(this::stop);
             begin();
             told.bridge.attach(this, told.slot); // last, because the guest may access it at once
             undo.moveTo(parts);
         }
     }
-
-    @Override
-    void writing(int at, int size, int value) {}
-
-    @Override
-    void resetDevice() {}
 
     @Override
     void wasReset() {

@@ -8,7 +8,6 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.undo.Undo;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
@@ -17,6 +16,7 @@ import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -141,10 +141,8 @@ public final class EmulatedVectors implements AutoCloseable {
 
         @Override
         public void connect(int from, int count, IntFunction<MsiMessage> messages) {
-            List<MsiMessage> all = new ArrayList<>();
-            for (int i = 0; i < count; i++) {
-                all.add(messages.apply(from + i));
-            }
+            List<MsiMessage> all =
+                    IntStream.range(from, from + count).mapToObj(messages).toList();
             List<MaskableVector> made = MaskableVector.createMasked(vm, events.subList(from, from + count), all);
             for (int i = 0; i < count; i++) {
                 vectors[from + i] = made.get(i);
@@ -188,10 +186,9 @@ public final class EmulatedVectors implements AutoCloseable {
             MaskableVector.rerouteAll(vectors(which), messages);
         }
 
-        /** The eventfds keep the interrupts pending. */
+        /** The eventfds keep the interrupts pending. A vector may have ended before, by {@link EmulatedVectors#close}. */
         @Override
         public BitSet disconnect(BitSet which) {
-            // EmulatedVectors.close may have come before the function's
             BitSet connected = (BitSet) which.clone();
             which.stream().filter(vector -> vectors[vector] == null).forEach(connected::clear);
             MaskableVector.closeAll(vectors(connected));
@@ -236,9 +233,7 @@ public final class EmulatedVectors implements AutoCloseable {
     @Override
     public void close() {
         BitSet all = new BitSet();
-        for (int i = 0; i < count(); i++) {
-            all.set(i, vectors[i] != null);
-        }
+        all.set(0, count());
         source.disconnect(all);
         if (ownsEvents) {
             events.forEach(EventFd::close);

@@ -6,7 +6,6 @@ import io.kvmirq.forward.ForwardedIrq;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.BiConsumer;
 import java.util.function.Function;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -24,8 +23,7 @@ final class GuestInterrupts {
     private final List<Bar> bars;
     private final GuestConfig config;
     private final @Nullable GuestMsix msix;
-    /** Runs a step, and turns its exception into a warning. */
-    private final BiConsumer<String, Runnable> attempts;
+    private final DeviceWarnings warnings;
 
     private @Nullable ForwardedIrq line;
     /** Whether the host holds interrupts back. */
@@ -37,17 +35,13 @@ final class GuestInterrupts {
             List<Bar> bars,
             GuestConfig config,
             @Nullable GuestMsix msix,
-            BiConsumer<String, Runnable> attempts) {
+            DeviceWarnings warnings) {
         this.gsi = gsi;
         this.lines = lines;
         this.bars = bars;
         this.config = config;
         this.msix = msix;
-        this.attempts = attempts;
-    }
-
-    private void attempt(String what, Runnable step) {
-        attempts.accept(what, step);
+        this.warnings = warnings;
     }
 
     private Stream<GuestMessages> messages() {
@@ -72,17 +66,17 @@ final class GuestInterrupts {
             if ((config.messageControl() & ENABLE) != 0) {
                 endLine();
             }
-            attempt("MSI-X: ", () -> msix.writeMessageControl(config.messageControl()));
+            warnings.attempt("MSI-X: ", () -> msix.writeMessageControl(config.messageControl()));
             showMessageControl();
-            config.msi().ifPresent(msi -> attempt("MSI: ", msi::settle));
+            config.msi().ifPresent(msi -> warnings.attempt("MSI: ", msi::settle));
         }
         if (config.isMsi(at, size)) {
             if (config.willEnableMsi(at, size, value)) {
                 endLine();
             }
-            attempt("MSI: ", () -> config.writeMsi(at, size, value));
+            warnings.attempt("MSI: ", () -> config.writeMsi(at, size, value));
             if (msix != null) {
-                attempt("MSI-X: ", msix::settle);
+                warnings.attempt("MSI-X: ", msix::settle);
             }
         }
         settleLine();
@@ -109,7 +103,7 @@ final class GuestInterrupts {
         if (!wanted) {
             endLine();
         } else if (line == null && !held) {
-            attempt("INTx: ", () -> line = lines.apply(gsi.orElseThrow()));
+            warnings.attempt("INTx: ", () -> line = lines.apply(gsi.orElseThrow()));
         }
     }
 
@@ -144,7 +138,7 @@ final class GuestInterrupts {
         try {
             step.run();
         } catch (IllegalStateException gone) {
-            attempt("its interrupts cannot be held: ", () -> {
+            warnings.attempt("its interrupts cannot be held: ", () -> {
                 throw gone;
             });
         }
@@ -152,10 +146,10 @@ final class GuestInterrupts {
 
     void release() {
         held = false;
-        messages().forEach(one -> attempt("its interrupts cannot be released: ", one::release));
+        messages().forEach(one -> warnings.attempt("its interrupts cannot be released: ", one::release));
         ForwardedIrq forwarded = line;
         if (forwarded != null) {
-            attempt("INTx: ", forwarded::unmask);
+            warnings.attempt("INTx: ", forwarded::unmask);
         }
         settleLine();
     }
@@ -167,9 +161,9 @@ final class GuestInterrupts {
     /** Ends all interrupts. The caller must call {@link #showMessageControl} after it has reset the device. */
     void reset() {
         if (msix != null) {
-            attempt("MSI-X: ", msix::reset);
+            warnings.attempt("MSI-X: ", msix::reset);
         }
-        config.msi().ifPresent(msi -> attempt("MSI: ", msi::reset));
+        config.msi().ifPresent(msi -> warnings.attempt("MSI: ", msi::reset));
         endLine();
     }
 

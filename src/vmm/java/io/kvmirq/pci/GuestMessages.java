@@ -2,11 +2,21 @@
 package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.vfio.IrqInfo;
+import io.kvmirq.vfio.IrqKind;
+import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
 import java.util.Objects;
 
 /**
  * The common part of MSI and MSI-X of a device as its guest sees it. Its state can be saved.
+ *
+ * <p>A guest's access never throws because of its value. If the kernel refuses the effect of a write, the write throws a
+ * {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers
+ * keep the written value, the affected vectors wait as if masked, and the next write, or {@link #settle}, retries.
+ *
+ * <p>Not thread-safe: make one access of a device at a time. Call this without a lock that an injector of the
+ * forwarding takes.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msix"}
  */
@@ -17,9 +27,11 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
         this.vectors = vectors;
     }
 
-    /** Whether no pending bit is in the device's own registers, as of a vector that was never open. */
-    final boolean keepsPending() {
-        return vectors.keepsPending();
+    static int count(VfioDevice device, IrqKind kind) {
+        return Objects.requireNonNull(device, "device is null").info().irqs().stream()
+                .filter(one -> one.kind() == kind)
+                .mapToInt(IrqInfo::count)
+                .sum();
     }
 
     /** The number of vectors that the guest may enable. */

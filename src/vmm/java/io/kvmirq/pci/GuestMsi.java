@@ -3,7 +3,6 @@ package io.kvmirq.pci;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.Forwarding;
-import io.kvmirq.vfio.IrqInfo;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
@@ -29,14 +28,9 @@ import java.util.OptionalInt;
  * Enable while MSI is enabled gets each vector once, because the device is silent for a moment. While INTx or MSI-X of
  * the device is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
  *
- * <p>A guest's access never throws because of its value. If the kernel refuses the effect of a write, the write throws
- * a {@link io.kvmirq.KernelException} or an exception of {@link Forwarding#forwardAll}. It is a {@link
- * io.kvmirq.vfio.VectorsExhaustedException} if the host has fewer vectors than the guest enables; a guest that must run
- * on such a host needs a lower Multiple Message Capable. The registers keep the written value, the affected vectors
- * wait as if masked, and the next write, or {@link #settle}, retries.
- *
- * <p>Not thread-safe: make one access of a device at a time. Call this without a lock that an injector of the
- * forwarding takes.
+ * <p>A write throws a {@link io.kvmirq.vfio.VectorsExhaustedException} if the host has fewer vectors than the guest
+ * enables; a guest that must run on such a host needs a lower Multiple Message Capable. Otherwise as {@link
+ * GuestMessages}.
  *
  * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. Extended Message Data
  * is not offered.
@@ -127,10 +121,7 @@ public final class GuestMsi extends GuestMessages {
     }
 
     private static int size(VfioDevice device, int messageControl) {
-        int most = Objects.requireNonNull(device, "device is null").info().irqs().stream()
-                .filter(one -> one.kind() == IrqKind.MSI)
-                .mapToInt(IrqInfo::count)
-                .sum();
+        int most = count(device, IrqKind.MSI);
         int capable = messageControl >> CAPABLE_SHIFT & LOG;
         int size = 1 << capable;
         if (capable > MOST || size > most) {
@@ -243,7 +234,7 @@ public final class GuestMsi extends GuestMessages {
             vectors.end();
         } else if (wasEnabled && before != count()) {
             vectors.end();
-            vectors.owe(keepsPending() ? 0 : Math.min(before, count()));
+            vectors.owe(vectors.keepsPending() ? 0 : Math.min(before, count()));
         }
         settle();
     }
@@ -259,11 +250,6 @@ public final class GuestMsi extends GuestMessages {
         return new MsiMessage(address, base | vector, deviceId);
     }
 
-    /**
-     * Makes the kernel's state match the registers, with as few calls as possible, and without a call if it matches
-     * already. A VMM calls it after it removed the cause of an exception that an access threw, and when INTx or MSI-X
-     * of the device has ended.
-     */
     @Override
     public void settle() {
         if (isEnabled()) {

@@ -3,7 +3,6 @@ package io.kvmirq.pci;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.Forwarding;
-import io.kvmirq.vfio.IrqInfo;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
@@ -28,14 +27,8 @@ import java.util.OptionalInt;
  * at worst its last message is delivered twice, and none is lost. While INTx or MSI of the device is forwarded, all
  * vectors wait as if they were masked: {@link #settle} when that has ended.
  *
- * <p>A guest's access never throws because of its value: an access with a wrong size or offset reads 0 and writes
- * nothing. If the kernel refuses the effect of a write, the write throws a {@link io.kvmirq.KernelException} or an
- * exception of {@link Forwarding#forwardAll}. The registers keep the written value, the affected vectors wait as if
- * masked, and the next write, or {@link #settle}, retries. A vector whose mask the kernel refuses stays open until
- * then.
- *
- * <p>Not thread-safe: make one access of a device at a time. Call this without a lock that an injector of the
- * forwarding takes.
+ * <p>An access with a wrong size or offset reads 0 and writes nothing. A vector whose mask the kernel refuses stays open
+ * until it is retried, see {@link GuestMessages}.
  *
  * <p>Source: PCI Express Base Specification 6.0, 7.7.2; the table's reset values are there, too.
  *
@@ -90,10 +83,7 @@ public final class GuestMsix extends GuestMessages {
     }
 
     private static int size(VfioDevice device) {
-        int size = Objects.requireNonNull(device, "device is null").info().irqs().stream()
-                .filter(one -> one.kind() == IrqKind.MSIX)
-                .mapToInt(IrqInfo::count)
-                .sum();
+        int size = count(device, IrqKind.MSIX);
         if (size == 0) {
             throw new IllegalArgumentException(
                     device.name() + " has no MSI-X: emulate MSI or INTx, which device.info() lists");
@@ -230,11 +220,6 @@ public final class GuestMsix extends GuestMessages {
         }
     }
 
-    /**
-     * Makes the kernel's state match the registers, with as few calls as possible, and without a call if it matches
-     * already. A VMM calls it after it removed the cause of an exception that an access threw, and when INTx or MSI of
-     * the device has ended.
-     */
     @Override
     public void settle() {
         if (enabled) {

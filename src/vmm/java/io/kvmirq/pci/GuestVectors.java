@@ -37,6 +37,7 @@ final class GuestVectors {
         return source.count();
     }
 
+    /** Whether no pending bit is in the device's own registers, as of a vector that was never open. */
     boolean keepsPending() {
         return source.keepsPending();
     }
@@ -153,9 +154,7 @@ final class GuestVectors {
 
     /** Marks the first vectors as pending, because the device may have lost messages. */
     void owe(int count) {
-        for (int vector = 0; vector < count; vector++) {
-            keep(vector, HeldMessage.POSSIBLE);
-        }
+        IntStream.range(0, count).forEach(vector -> keep(vector, HeldMessage.POSSIBLE));
     }
 
     private void keep(int vector, HeldMessage message) {

@@ -37,14 +37,7 @@ import java.util.OptionalInt;
  * guest's MSI. At most one of INTx, MSI and MSI-X is forwarded. INTx is forwarded while the guest has enabled decoding
  * and not disabled INTx.
  *
- * <p>A function reset by the guest is a VFIO_DEVICE_RESET: interrupts end first, then BARs and DMA, and the registers
- * get their reset values. {@link #reset} does the same and then sets the BARs to the addresses that firmware would
- * choose.
- *
- * <p>A guest's access never throws. If the device or the kernel refuses an access, it reads all ones or writes nothing;
- * likewise while the device is being removed and after {@link #close}. {@link Notices#warned} reports each kind of
- * refusal once until the next reset. A BAR that the guest moves onto memory or another BAR keeps the written address,
- * but the guest cannot access it. Each write to the configuration space retries.
+ * <p>A function reset by the guest is a VFIO_DEVICE_RESET.
  *
  * <p>Thread-safe. An injector of the forwarding may call only {@link #endOfInterrupt}. Call no other method with a lock
  * that the injector takes.
@@ -202,11 +195,7 @@ public final class PassedThroughDevice extends PciFunction {
                 HostSide.has(device, IrqKind.MSI)
                         ? Optional.of(control -> new GuestMsi(forwarding, device, id, control))
                         : Optional.empty());
-        show(
-                config,
-                new GuestInterrupts(
-                        gsi, pin -> forwarding.forward(device.intx(), pin), bars, config, msix, warnings::attempt),
-                msix);
+        show(config, msix, pin -> forwarding.forward(device.intx(), pin));
     }
 
     private void addBars(Vm vm, Undo undo) {
@@ -233,20 +222,9 @@ public final class PassedThroughDevice extends PciFunction {
     }
 
     @Override
-    void wasReset() {}
-
-    @Override
     boolean hasOwnLock() {
         return false;
     }
-
-    @Override
-    byte[] registers() {
-        return new byte[0];
-    }
-
-    @Override
-    void restoreRegisters(byte[] saved) {}
 
     /**
      * Handles the guest's EOI of the pin, if this process emulates the IOAPIC: a device that still asserts its line

@@ -2,6 +2,7 @@
 package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.undo.Undo;
 import java.nio.BufferUnderflowException;
@@ -13,6 +14,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -61,10 +63,10 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         homes.put(bar, bridge.home(this, bar));
     }
 
-    /** Sets the guest's side, before any other call. */
-    final void show(GuestConfig ofGuest, GuestInterrupts ofFunction, @Nullable GuestMsix msix) {
+    /** Sets the guest's side, before any other call. {@code lines} forwards the line to its GSI. */
+    final void show(GuestConfig ofGuest, @Nullable GuestMsix msix, Function<Gsi, ForwardedIrq> lines) {
         config = ofGuest;
-        interrupts = ofFunction;
+        interrupts = new GuestInterrupts(gsi, lines, bars, config, msix, warnings);
         shown = new ShownBars(bridge.placesOf(this), bars, config, msix, warnings);
         bars.forEach(bar -> bar.map(config.trapped(bar)));
     }
@@ -78,21 +80,23 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     // Steps of the function itself; each holds the lock
 
     /** Called before a write of the guest to the configuration space takes effect. */
-    abstract void writing(int at, int size, int value);
+    void writing(int at, int size, int value) {}
 
     /** Resets the device behind the BARs, after interrupts and BARs have ended. */
-    abstract void resetDevice();
+    void resetDevice() {}
 
     /** Called after a reset, without the lock. */
-    abstract void wasReset();
+    void wasReset() {}
 
     /** Whether the registers behind the BARs are called without the lock. */
     abstract boolean hasOwnLock();
 
     /** The function's own registers, which follow in {@link #state}. */
-    abstract byte[] registers();
+    byte[] registers() {
+        return new byte[0];
+    }
 
-    abstract void restoreRegisters(byte[] saved);
+    void restoreRegisters(byte[] saved) {}
 
     final GuestConfig config() {
         return config;
@@ -188,13 +192,9 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     // Steps of the host while the guest runs
 
     /**
-     * Holds all interrupts back from the guest until {@link #release}; its vCPUs may run, and its writes to the
-     * function's registers release no interrupt. No interrupt is lost: messages of a vector are delivered after {@link
-     * #release} as one interrupt, and a line stays asserted. After this returns, no new interrupt is requested. The
-     * guest may still take one that was requested before. A reset does not end the hold. A second call does nothing. If
+     * As {@link DeviceState#hold}, while the guest's vCPUs may run: messages of a vector become one interrupt, and a line
+     * stays asserted. The guest may still take an interrupt that was requested before. A reset does not end the hold. If
      * a device of the host is gone, a warning says so.
-     *
-     * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; none is held then
      */
     @Override
     public final void hold() {
@@ -348,7 +348,9 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         try {
             wasReset();
         } catch (RuntimeException e) { // the author's
-            warnings.add("reset", "its interrupts and BARs are reset, but its registers may not be: " + e);
+            warnings.add(
+                    "reset",
+                    "its interrupts and BARs are reset, but its registers may not be: " + DeviceWarnings.text(e));
         }
         warnings.tell();
     }

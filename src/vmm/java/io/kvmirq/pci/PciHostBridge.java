@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -212,13 +213,7 @@ public final class PciHostBridge {
     }
 
     private synchronized List<PciFunction> devices() {
-        List<PciFunction> all = new ArrayList<>();
-        for (PciFunction device : slots) {
-            if (device != null) {
-                all.add(device);
-            }
-        }
-        return all;
+        return Stream.of(slots).flatMap(Stream::ofNullable).toList();
     }
 
     private synchronized @Nullable PciFunction device(int slot) {

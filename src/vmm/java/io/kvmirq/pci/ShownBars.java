@@ -5,6 +5,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /** The BARs of a device that its guest can access, and their registers. The lock of the device guards it. */
@@ -106,37 +107,34 @@ final class ShownBars {
 
     /** Reads a register whose offset is {@link #plain}. Does not need the lock. */
     long readPlain(Bar bar, long offset, int size) {
+        return attempt("read", bar, offset, size, () -> bar.read(offset, size));
+    }
+
+    /** Makes an access; one that throws is a warning, and reads all ones. */
+    private long attempt(String what, Bar bar, long offset, int size, LongSupplier access) {
         try {
-            return bar.read(offset, size);
+            return access.getAsLong();
         } catch (RuntimeException e) {
-            warnings.add("read of " + bar, register(bar, offset, size) + " cannot be read: " + e);
+            warnings.add(
+                    bar + what,
+                    "register 0x" + Long.toHexString(offset) + " of " + bar + ", " + size + " bytes, cannot be " + what
+                            + ": " + DeviceWarnings.text(e));
             return -1;
         }
     }
 
-    private static String register(Bar bar, long offset, int size) {
-        return "register 0x" + Long.toHexString(offset) + " of " + bar + ", " + size + " bytes,";
-    }
-
     /** Writes a register whose offset is {@link #plain}. Does not need the lock. */
     void writePlain(Bar bar, long offset, int size, long value) {
-        try {
+        attempt("written", bar, offset, size, () -> {
             bar.write(offset, size, value);
-        } catch (RuntimeException e) {
-            warnings.add("write of " + bar, register(bar, offset, size) + " cannot be written: " + e);
-        }
+            return 0;
+        });
     }
 
     /** Reads at a guest-physical address; all ones if the BAR is not shown there. */
     long read(Bar bar, long at, int size) {
-        if (has(bar, at, size)) {
-            try {
-                return readRegister(bar, size, offset(bar, at));
-            } catch (RuntimeException e) {
-                warnings.add("a register of " + bar + " cannot be read: ", e);
-            }
-        }
-        return -1;
+        long offset = offset(bar, at);
+        return has(bar, at, size) ? attempt("read", bar, offset, size, () -> readRegister(bar, size, offset)) : -1;
     }
 
     private long readRegister(Bar bar, int size, long at) {
@@ -146,7 +144,7 @@ final class ShownBars {
         if (msix != null && isIn(config.pending(), bar, at)) {
             long ours =
                     msix.readPending(at - config.pending().orElseThrow().area().at(), size);
-            return msix.keepsPending() ? ours : ours | bar.read(at, size);
+            return msix.vectors.keepsPending() ? ours : ours | bar.read(at, size);
         }
         return bar.read(at, size);
     }
@@ -154,11 +152,11 @@ final class ShownBars {
     /** Writes at a guest-physical address. Has no effect if the BAR is not shown there. */
     void write(Bar bar, long at, int size, long value) {
         if (has(bar, at, size)) {
-            try {
-                writeRegister(bar, size, offset(bar, at), value);
-            } catch (RuntimeException e) {
-                warnings.add("a register of " + bar + " cannot be written: ", e);
-            }
+            long offset = offset(bar, at);
+            attempt("written", bar, offset, size, () -> {
+                writeRegister(bar, size, offset, value);
+                return 0;
+            });
         }
     }
 

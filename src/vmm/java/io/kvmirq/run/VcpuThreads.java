@@ -41,7 +41,7 @@ public final class VcpuThreads implements AutoCloseable {
     private boolean paused;
     private boolean stopped;
     private int parked;
-    private @Nullable Throwable failure;
+    private volatile @Nullable Throwable failure;
 
     /** The VMM's part. Several vCPU threads call it at once. */
     public interface Owner {
@@ -86,8 +86,6 @@ public final class VcpuThreads implements AutoCloseable {
                 }
             } catch (RuntimeException | Error e) {
                 fail(e);
-            } finally {
-                handled = null;
             }
         }
 
@@ -287,12 +285,7 @@ public final class VcpuThreads implements AutoCloseable {
 
     /** The failure that ended the guest; empty while it runs, and if {@link #stop} or the owner ended it. */
     public Optional<Throwable> failure() {
-        lock.lock();
-        try {
-            return Optional.ofNullable(failure);
-        } finally {
-            lock.unlock();
-        }
+        return Optional.ofNullable(failure);
     }
 
     /**
@@ -301,10 +294,7 @@ public final class VcpuThreads implements AutoCloseable {
      * @throws IllegalStateException in a vCPU's thread
      */
     public void join() throws InterruptedException {
-        requireOutside("join");
-        for (Runner runner : runners) {
-            runner.thread.join();
-        }
+        join(Duration.ofNanos(Long.MAX_VALUE));
     }
 
     /**
