@@ -85,7 +85,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The kernel through the named binding, or {@value Backends#AUTO}. Opens no device.
+     * The kernel through the named binding, or {@value Backends#AUTO}. {@code fake} needs the module {@code io.kvmirq.fake}
+     * alone. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException as {@link #open()}
      */

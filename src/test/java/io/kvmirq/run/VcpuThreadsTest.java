@@ -86,6 +86,12 @@ class VcpuThreadsTest {
         parts.close();
     }
 
+    /** The handler of an interrupt writes to port 0xe1. */
+    private void handle(int vector) {
+        memory.mapping().putInt(vector * Integer.BYTES, HANDLER);
+        memory.mapping().put(HANDLER, HexFormat.of().parseHex("e6e1cf"));
+    }
+
     private VcpuThreads.Owner owner(BiPredicate<Vcpu, VcpuExit> exited) {
         return new VcpuThreads.Owner() {
             @Override
@@ -363,6 +369,48 @@ class VcpuThreadsTest {
         vm.x86().startProcessor(second, 3);
         threads.join();
         assertThat(exits).containsExactly("vcpu 1: IO of port 0xe1, 1 × 1 bytes written");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void pausedVcpuGetsAnNmi(Kernels kernels) throws InterruptedException {
+        open(kernels, 1, HALTS);
+        handle(2);
+        AtomicBoolean handled = new AtomicBoolean();
+        VcpuThreads threads = parts.add(VcpuThreads.start(vcpus, owner((vcpu, exit) -> {
+            handled.set(exit.port() == 0xe1);
+            return false;
+        })));
+        threads.pause();
+        vcpus.get(0).moveHere();
+        vcpus.get(0).x86().injectNmi();
+        threads.resume();
+        threads.join();
+        assertThat(handled).isTrue();
+    }
+
+    /** The vCPU's own thread is in the handler, and may inject. */
+    @ParameterizedTest
+    @EnumSource
+    void handlerOfAHaltInjectsAnInterrupt(Kernels kernels) throws InterruptedException {
+        Kernel kernel = parts.add(kernels.open());
+        vm = parts.add(Vm.create(kernel));
+        memory = parts.add(vm.addMemory(0, 0x10000));
+        memory.mapping().put(START, HexFormat.of().parseHex(HALTS.replace(" ", "")));
+        handle(VECTOR.number());
+        vcpus.add(parts.add(vm.createVcpu(new VcpuId(0))));
+        vcpus.get(0).x86().startAt(START, 0x8000);
+        Queue<VcpuExit.Reason> exits = new ConcurrentLinkedQueue<>();
+        VcpuThreads threads = parts.add(VcpuThreads.start(vcpus, owner((vcpu, exit) -> {
+            exits.add(exit.reason());
+            if (exit.reason() == VcpuExit.Reason.HLT) {
+                vcpu.x86().injectInterrupt(VECTOR);
+            }
+            return exit.reason() == VcpuExit.Reason.HLT;
+        })));
+        threads.join();
+        assertThat(failures).isEmpty();
+        assertThat(exits).containsExactly(VcpuExit.Reason.HLT, VcpuExit.Reason.IO);
     }
 
     @ParameterizedTest
