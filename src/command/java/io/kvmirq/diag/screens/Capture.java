@@ -11,6 +11,7 @@ import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.KernelHelpers;
 import io.kvmirq.diag.sources.OtherNames;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.KernelLog;
 import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.host.facts.ReadOnce;
 import io.kvmirq.host.facts.ThreadStat;
@@ -143,6 +144,10 @@ public record Capture(
                 files.put(path, new byte[0]);
             }
         });
+        String log = new HostFacts(read).log().text();
+        if (!log.isEmpty()) {
+            files.put(KernelLog.FILE, bytes(log));
+        }
         guests.addAll(tracers(files));
         // Most processes were read only for their names.
         files.entrySet()

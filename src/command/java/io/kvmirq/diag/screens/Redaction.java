@@ -4,6 +4,7 @@ package io.kvmirq.diag.screens;
 import io.kvmirq.diag.sources.KernelHelpers;
 import io.kvmirq.diag.sources.OtherNames;
 import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.KernelLog;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -34,10 +35,10 @@ final class Redaction {
     private static final String GONE = "-";
 
     /** The kernel parameters that affect the path of interrupts. They may be quoted. */
-    private static final Pattern KERNEL =
-            Pattern.compile("\"?((intel_iommu|amd_iommu|amd_iommu_intr|iommu|iommu\\.[a-z_]+|intremap|kvm[-_.a-z0-9]*"
-                    + "|vfio[-_.a-z0-9]*|pci|pcie_acs_override|irqchip[.a-z0-9_]*)=\"?[-A-Za-z0-9_,.:]*"
-                    + "|nointremap|nox2apic|noapic|nolapic|irqpoll|irqfixup|threadirqs|irqchip[.a-z0-9_]*)\"?");
+    private static final Pattern KERNEL = Pattern.compile(
+            "\"?((intel_iommu|amd_iommu|amd_iommu_intr|iommu|iommu\\.[a-z_]+|intremap|kvm[-_.a-z0-9]*"
+                    + "|vfio[-_.a-z0-9]*|pci|acpi|module_blacklist|pcie_acs_override|irqchip[.a-z0-9_]*)=\"?[-A-Za-z0-9_,.:]*"
+                    + "|nointremap|nox2apic|noapic|nolapic|irqpoll|irqfixup|noirqdebug|threadirqs|irqchip[.a-z0-9_]*)\"?");
 
     /** The options of a VMM that affect the path of interrupts; each has a value in the next word. */
     private static final Set<String> OPTIONS =
@@ -76,6 +77,11 @@ final class Redaction {
                     + "|el\\d+|fc\\d*|arch\\d*|pvm|fake)(?![a-zA-Z0-9]))*");
     private static final Pattern CONFIGURED =
             Pattern.compile("CONFIG_[A-Z0-9_]*(KVM|VFIO|IOMMU|IRQ|DEBUGFS|DEBUG_FS)[A-Z0-9_]*=[ymn]");
+    /** Lines of the kernel's log that name devices and threads of vCPUs alone. */
+    private static final Pattern LOGGED =
+            Pattern.compile("\\[ *\\d+\\.\\d+] ((DMAR|AMD-Vi): .*|(arm-smmu\\S*|vfio-pci|pcieport|pci)"
+                    + " [0-9a-z:.]+: .*|irq \\d+: nobody cared.*|INFO: task CPU \\d+/KVM:\\d+ blocked .*)");
+
     private static final Pattern PROCESSOR = Pattern.compile(
             "(processor|vendor_id|flags|vmx flags|Features|cpu family|model|stepping|CPU [a-z]+)\\s*:.*");
     private static final String GROUPS_OF_PROCESSES = "sys/fs/cgroup/";
@@ -214,6 +220,7 @@ final class Redaction {
             return configured(text);
         }
         return switch (path) {
+            case KernelLog.FILE -> lines(text, line -> LOGGED.matcher(line).matches() ? line : "");
             case "proc/cmdline" -> words(text, KERNEL) + "\n";
             case "proc/version", "proc/sys/kernel/osrelease" -> {
                 Matcher version = VERSION.matcher(text);

@@ -92,6 +92,13 @@ public final class KernelLog {
         }
     }
 
+    /** All reports, as dmesg prints them: what a capture has of the log. */
+    public String text() {
+        return lines.stream()
+                .map(line -> String.format(Locale.ROOT, "[%12.6f] %s\n", line.seconds, line.text))
+                .collect(Collectors.joining());
+    }
+
     /**
      * The last reports about a device, with their times; each text once.
      *

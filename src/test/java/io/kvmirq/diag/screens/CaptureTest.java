@@ -88,6 +88,25 @@ class CaptureTest {
         assertThat(analysed(read(archive(ofDirectory)).tree())).isEqualTo(analysed(host.tree()));
     }
 
+    /** Of the kernel's log only its reports are kept, and of these only the ones that name devices. */
+    @Test
+    void onlyReportsOfTheLogAreKept() throws Exception {
+        RecordedHost host = RecordedHost.of("intel-posted")
+                .put(
+                        "kmsg",
+                        "6,1,1000000,-;systemd[1]: Hostname set to <secret>\n"
+                                + "3,2,2000000,-;vfio-pci 0000:00:01.0: reset failed\n"
+                                + "3,3,3000000,-;EXT4-fs error (device secret): failed\n"
+                                + "4,4,4000000,-;\u001b[1mDMAR: [INTR-REMAP] Request device [00:01.0] fault index 0x13\n");
+        String kept = "[    2.000000] vfio-pci 0000:00:01.0: reset failed\n";
+        String fault = "[    4.000000] DMAR: [INTR-REMAP] Request device [00:01.0] fault index 0x13\n";
+        assertThat(read(archive(capture(host))).tree().text("kmsg").orElse("").replaceAll("(?m)^-?\n", ""))
+                .isEqualTo((kept + fault).strip());
+        Capture whole = Capture.of(host.tree(), Capture::analysis, false);
+        assertThat(whole.tree().text("kmsg"))
+                .contains((kept + "[    3.000000] EXT4-fs error (device secret): failed\n" + fault).strip());
+    }
+
     /** The owner of /dev/kvm is kept, so that the doctor says the same of an archive. */
     @Test
     void ownerOfKvmIsKept() throws Exception {
