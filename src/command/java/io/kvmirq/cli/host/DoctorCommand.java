@@ -177,6 +177,11 @@ public final class DoctorCommand implements Command {
                     .map(one -> one.check().id() + (status == Status.PASS ? "" : ": " + one.text()))
                     .collect(Collectors.joining(status == Status.PASS ? ", " : "; "));
             if (!of.isEmpty()) {
+                String hidden = findings.stream()
+                        .filter(one -> one.status() == Status.UNKNOWN)
+                        .map(one -> one.check().id())
+                        .collect(Collectors.joining(", "));
+                of += hidden.isEmpty() ? "" : "; not shown: " + hidden;
                 return (status == Status.FAIL ? Nagios.CRITICAL : status == Status.WARN ? Nagios.WARNING : Nagios.OK)
                         .print(of, terminal);
             }

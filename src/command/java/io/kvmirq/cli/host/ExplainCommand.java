@@ -309,7 +309,7 @@ public final class ExplainCommand implements Command {
                     .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
             ExplainText text = new ExplainText(terminal);
             if (arguments.hasMatchedOption(Nagios.OPTION)) {
-                return text.graded(chains, verdict, unseen);
+                return text.graded(chains, shown, verdict);
             }
             if (arguments.hasMatchedOption("--json")) {
                 Json.print(terminal, "explain", host, json -> {
@@ -326,7 +326,7 @@ public final class ExplainCommand implements Command {
                 return exitCode;
             }
             if (chains.isEmpty()) {
-                terminal.line("the guest has no PCI device of VFIO");
+                text.print(shown);
             } else {
                 text.print(chains, verdict);
             }

@@ -11,6 +11,7 @@ import io.kvmirq.diag.rules.Drift;
 import io.kvmirq.diag.screens.Change;
 import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.diag.screens.Sources;
+import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
@@ -75,6 +76,25 @@ final class ExplainText {
         return who + (many ? " are " : " is ") + inWords(worst, verdict);
     }
 
+    /** The same of guests without a device of VFIO. */
+    private static String headline(List<Sources> sources) {
+        return sources.stream()
+                        .map(one -> one.guest().name()
+                                + (one.vmm().flaws().isEmpty()
+                                        ? " has no flaw that files show"
+                                        : (one.vmm().state() == Link.State.BROKEN ? " is stopped" : " is in doubt")
+                                                + " at the VMM: "
+                                                + first(one.vmm().text())))
+                        .map(text -> text + "; ")
+                        .collect(Collectors.joining())
+                + "no PCI device of VFIO";
+    }
+
+    /** Prints the verdict about guests without a device of VFIO. */
+    void print(List<Sources> sources) {
+        line(terminal.bold(printable(headline(sources))), 2);
+    }
+
     private static String owner(InterruptPath chain) {
         return chain.guest().map(InterruptPath.Guest::name).orElse(chain.device());
     }
@@ -115,11 +135,29 @@ final class ExplainText {
     }
 
     /** Prints the worst in one line for monitoring, and returns its grade. */
-    int graded(List<InterruptPath> chains, Verdict verdict, boolean unseen) {
+    int graded(List<InterruptPath> chains, List<Sources> sources, Verdict verdict) {
+        // Of the hops behind the VMM no file shows more: that they are not shown is no failure to look.
+        List<Link> hidden = chains.stream()
+                .filter(chain -> !chain.isIdle())
+                .flatMap(chain -> chain.links().stream())
+                .filter(link ->
+                        link.state() == Link.State.NOT_SHOWN && link.hop().compareTo(Hop.VMM) <= 0)
+                .toList();
+        boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen)
+                || hidden.stream().flatMap(link -> link.remedies().stream()).anyMatch(remedy -> remedy.text()
+                        .contains(HostKvm.AS_ROOT));
         Nagios grade = verdict.grade() == Finding.Status.FAIL
                 ? Nagios.CRITICAL
                 : verdict.grade() == Finding.Status.WARN ? Nagios.WARNING : unseen ? Nagios.UNKNOWN : Nagios.OK;
-        return grade.print(chains.isEmpty() ? "no device of VFIO" : headline(chains, verdict), terminal);
+        return grade.print(
+                (chains.isEmpty() ? headline(sources) : headline(chains, verdict))
+                        + (hidden.isEmpty()
+                                ? ""
+                                : hidden.stream()
+                                        .map(link -> link.hop().label())
+                                        .distinct()
+                                        .collect(Collectors.joining(", ", "; not all was looked at: ", ""))),
+                terminal);
     }
 
     /** The chain that fails first; else the first that is in doubt; else the first that is used; else the first. */

@@ -216,7 +216,7 @@ public final class ListCommand implements Command {
             HostFacts host, Listing listing, Optional<Live> live, ParseResult arguments, Terminal terminal) {
         if (arguments.hasMatchedOption(Nagios.OPTION)) {
             return new ExplainText(terminal)
-                    .graded(listing.chains(), Verdict.of(listing.chains(), List.of(), List.of()), false);
+                    .graded(listing.chains(), List.of(), Verdict.of(listing.chains(), List.of(), List.of()));
         }
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "list", host, json -> {

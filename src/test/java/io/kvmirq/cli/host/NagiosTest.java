@@ -27,6 +27,10 @@ class NagiosTest {
             posted | {dev}config ones | list --all | 2 | KVMIRQ CRITICAL: all 5 interrupts of web are lost at the device: the
             posted | {vmm}task/101/status = State:\\tD (disk sleep) | list | 1 | KVMIRQ WARNING: all 5 interrupts of web are in doubt
             posted | {dev}power_state = D0 | list | 0 | KVMIRQ OK: all 5 interrupts of web are delivered by hardware (posted)
+            posted | {dev}config remove | explain 0000:00:01.0 | 0 | KVMIRQ OK: all 5 interrupts of web are delivered by hardware (posted); not all was looked at: device
+            posted | {dev}config cut 64 | explain 0000:00:01.0 | 3 | KVMIRQ UNKNOWN: all 5 interrupts of web are delivered by hardware (posted); not all was looked at: device
+            posted | {dev}config cut 64 | list | 3 | KVMIRQ UNKNOWN: all 5 interrupts of web are delivered by hardware (posted); not all was looked at: device
+            posted | sys/kernel/debug deny; proc/cmdline remove | doctor --check iommu --check posting | 0 | KVMIRQ OK: iommu; not shown: posting
             posted | proc/interrupts remove | doctor --check remapping | 3 | KVMIRQ UNKNOWN: no check could read its files
             """)
     void gradeFollowsTheWorst(String tree, String changes, String command, int code, String line) throws Exception {
