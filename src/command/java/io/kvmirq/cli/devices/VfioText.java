@@ -68,7 +68,11 @@ final class VfioText {
                                         .orElse("no driver")
                                 + (other.blocks() ? ", which blocks the group" : "")));
         device.cdev().ifPresent(name -> line(out, "file", "/dev/vfio/devices/" + printable(name)));
-        line(out, "reset", device.resets().isEmpty() ? "not shown" : printable(String.join(", ", device.resets())));
+        line(out, "reset", resets(host, device));
+        List<String> kept = one.reserved(host);
+        if (!kept.isEmpty()) {
+            line(out, "reserved", String.join(", ", kept) + ": VFIO maps no memory of a guest there");
+        }
         device.numaNode().ifPresent(node -> line(out, "NUMA node", String.valueOf(node)));
         one.uses().forEach(use -> line(out, "in use", printable(use) + ": the host loses it with the device"));
         irqs(host, one, out);
@@ -90,14 +94,31 @@ final class VfioText {
                     address + "sends no interrupt: " + printable(one.link().text()));
         }
         if (one.isUsable() || one.isWithGuest(host)) {
-            return terminal.good(address
-                    + (refusals.isEmpty()
+            boolean doubtful = one.link().state() == Link.State.DOUBTFUL;
+            String verdict = (refusals.isEmpty()
                             ? "can be given to a guest"
-                            : "is in order: " + printable(guests(host, one))));
+                            : doubtful
+                                    ? "is in use: " + printable(guests(host, one))
+                                    : "is in order: " + printable(guests(host, one)))
+                    + (doubtful ? ", in doubt: " + printable(one.link().text()) : "");
+            return doubtful ? terminal.bold(address + verdict) : terminal.good(address + verdict);
         }
         String more = refusals.size() > 1 ? ", and " + (refusals.size() - 1) + " more below" : "";
         return terminal.bad(address + "cannot be given to a guest now: "
                 + printable(refusals.get(0).text()) + more);
+    }
+
+    /** Since Linux 5.15 each device that can be reset shows how. */
+    private static String resets(HostFacts host, PciDevice device) {
+        if (!device.resets().isEmpty()) {
+            return printable(String.join(", ", device.resets()));
+        }
+        boolean shown = host.pciAddresses().stream()
+                .flatMap(one -> host.pci(one).stream())
+                .anyMatch(one -> !one.resets().isEmpty());
+        return shown
+                ? "none: the kernel has no way to reset it, so the next guest gets it as the last one left it"
+                : "not shown";
     }
 
     private static String guests(HostFacts host, VfioView one) {

@@ -33,6 +33,17 @@ record VfioView(
                 host.uses(device.address()));
     }
 
+    /** The address ranges above 4 GiB that the group keeps from guests, the first ones. Below, VMMs know them. */
+    List<String> reserved(HostFacts host) {
+        return device.group().stream()
+                .mapToObj(group -> host.files().text("sys/kernel/iommu_groups/" + group + "/reserved_regions"))
+                .flatMap(text -> text.orElse("").lines())
+                .filter(line -> line.matches("0x(?!0{8})[0-9a-f]{16} 0x[0-9a-f]{16} reserved"))
+                .limit(4)
+                .map(line -> line.substring(0, line.lastIndexOf(' ')).replace(" ", " to "))
+                .toList();
+    }
+
     /** Whether VFIO takes it, and no rule finds that it sends no interrupt. */
     boolean isUsable() {
         return outlook.refusals().isEmpty() && link.state() != Link.State.BROKEN;

@@ -19,12 +19,6 @@ final class DoctorText {
     private static final int ID = 19;
 
     private static final List<Status> WEIGHTS = List.of(Status.FAIL, Status.WARN, Status.UNKNOWN, Status.PASS);
-    private static final Comparator<Finding> WORST_FIRST = new Comparator<>() {
-        @Override
-        public int compare(Finding one, Finding other) {
-            return WEIGHTS.indexOf(one.status()) - WEIGHTS.indexOf(other.status());
-        }
-    };
 
     private DoctorText() {}
 
@@ -49,7 +43,7 @@ final class DoctorText {
                     .append('\n');
         }
         List<Finding> sorted = new ArrayList<>(findings);
-        sorted.sort(WORST_FIRST);
+        sorted.sort(Comparator.comparing(one -> WEIGHTS.indexOf(one.status())));
         for (Finding finding : sorted) {
             boolean ours = finding.check() == Check.TRACING && all;
             if ((quiet || ours) && finding.status() == Status.PASS) {

@@ -49,9 +49,11 @@ final class ControlGroups {
     /** The groups whose quota was checked. */
     private final Set<String> quotas = new HashSet<>();
 
+    private final String tenant;
     private List<String> ofVcpus = List.of();
 
-    ControlGroups(HostFacts host, Flaws flaws) {
+    ControlGroups(HostFacts host, Flaws flaws, String tenant) {
+        this.tenant = tenant;
         this.host = host;
         this.files = host.files();
         this.flaws = flaws;
@@ -66,6 +68,7 @@ final class ControlGroups {
      * @param last whether it is the group of the thread, and no group above
      * @param vcpus whether vCPUs may be in it, or in one below it
      * @param ofVcpus the {@code cgroup} of the thread of each vCPU
+     * @param tenant a process in it that is no VMM, in words; empty for a VMM
      */
     record Group(
             Fact.Facts facts,
@@ -74,7 +77,8 @@ final class ControlGroups {
             boolean second,
             boolean last,
             boolean vcpus,
-            List<String> ofVcpus)
+            List<String> ofVcpus,
+            String tenant)
             implements Fact.Subject {
         @Override
         public String name(String word) {
@@ -92,7 +96,7 @@ final class ControlGroups {
         }
 
         String others() {
-            return vcpus ? "" : "; no vCPU is in it";
+            return !tenant.isEmpty() ? "; " + tenant + " is in it" : vcpus ? "" : "; no vCPU is in it";
         }
 
         private Optional<String> text(String name) {
@@ -251,7 +255,7 @@ final class ControlGroups {
 
     /** Whether a group in the file {@code cgroup} of a process is frozen. */
     static boolean isFrozen(HostFacts host, String text) {
-        ControlGroups groups = new ControlGroups(host, new Flaws());
+        ControlGroups groups = new ControlGroups(host, new Flaws(), "");
         groups.look(text, false);
         return groups.isFrozen();
     }
@@ -311,7 +315,8 @@ final class ControlGroups {
         List<String> path = names.stream().filter(name -> !name.isEmpty()).toList();
         for (int i = 0; i < path.size(); i++) {
             directory += "/" + path.get(i);
-            Group one = new Group(new Fact.Facts(host), root, directory, second, i == path.size() - 1, vcpus, ofVcpus);
+            Group one = new Group(
+                    new Fact.Facts(host), root, directory, second, i == path.size() - 1, vcpus, ofVcpus, tenant);
             if (freezes && !isFrozen()) {
                 flaws.apply(one, FROZEN);
             }

@@ -74,6 +74,9 @@ public final class DeviceRules {
             + " Request Retry Status: it is in a reset, or not ready", RESET).with(PciFunction::called),
         broken("function.gone", CONFIG, one -> one.config().isGone(), "%s does not answer: its configuration space reads"
             + " as ones, as of one that fell off the bus, hangs, or has lost its power", RESET).with(PciFunction::called),
+        broken("function.zeros", CONFIG, PciFunction::isZero, "the configuration space of %s reads as zeros:"
+            + " no device has the vendor 0000, so it is in a reset, or a bridge above it hangs", RESET)
+            .with(PciFunction::called).otherwise(),
         note("function.answers", CAPABILITIES, PciFunction::isDevice, "answers").otherwise());
 
     private static final Table<PciFunction> DEVICE = new Table<>(Hop.DEVICE,
@@ -84,6 +87,14 @@ public final class DeviceRules {
         broken("device.link-down", CONFIG, one -> one.hasLink() && (one.width(0x12) == 0
             || one.files().text(one.path(DEVICES + "{function}/current_link_width")).filter("0"::equals).isPresent()),
             "the PCI Express link of the device is down: its width is 0", RESET).on("in use", one -> one.held()),
+        doubt("device.console", SCREEN, one -> one.files().text(one.path(DEVICES + "{function}/boot_vga")).filter("1"::equals)
+            .isPresent(), "the console of the host draws on the device (/proc/fb: %s): the kernel keeps its BAR, so no VMM can map it",
+            Remedy.of(Change.KERNEL_PARAMETER, "add initcall_blacklist=sysfb_init (before Linux 6.0 video=efifb:off), and boot"
+            + " again", "the host has no console on its screen")).with(SCREEN::in).on("VFIO's", one -> one.device().isBoundToVfio()),
+        doubt("device.no-interrupt", CONFIG, one -> one.word(INTERRUPT_LINE) >> 8 != 0 && one.device().irq() == 0
+            && one.config().isComplete() && one.config().capability(MSIX) + one.config().capability(PciFunction.MSI) == 0,
+            "the device can raise no interrupt: the firmware gave its pin no host irq, and it has neither MSI nor MSI-X",
+            Remedy.of(Change.FIRMWARE, "give the slot an interrupt, or move the device to another slot")),
         doubt("device.override", OVERRIDE, one -> one.device().override().filter(only -> !only.equals(one.driver()))
             .isPresent(), "driver_override names %s, and %s is bound: the next probe binds another driver")
             .with(one -> one.device().override().get(), PciFunction::driver).remedy(one -> command("echo " + one.driver()
@@ -95,10 +106,13 @@ public final class DeviceRules {
             .on("MSI", one -> one.config().capability(MSIX) + one.config().capability(PciFunction.MSI) > 0),
         broken("device.no-lpis", CMDLINE, one -> CMDLINE.in(one).matches("(.* )?irqchip\\.gicv3_nolpi(=[1yY].*| .*|)"),
             "the kernel's command line has irqchip.gicv3_nolpi: the host has no LPIs, so no device has MSI or MSI-X", BOOT)
-            .on("arm64", one -> one.host().isArm()),
+            .on("arm64", one -> one.host().isArm()));
+
+    /** Of the device and of each bridge above it. */
+    private static final Table<PciFunction> FORBIDDEN = new Table<>(Hop.DEVICE,
         broken("device.msi-forbidden", MSI_ALLOWED, one -> MSI_ALLOWED.in(one).equals("0"),
-            "msi_bus of the device is 0: the kernel gives it no MSI and no MSI-X").remedy(one -> command("echo 1 > /"
-            + one.path(MSI_ALLOWED.file()) + ", then restart the guest", Takes.VMM_RESTART)).on("in use", one -> one.held()));
+            "msi_bus of %s is 0: the kernel gives the device no MSI and no MSI-X").with(PciFunction::called).remedy(one ->
+            command("echo 1 > /" + one.path(MSI_ALLOWED.file()) + ", then restart the guest", Takes.VMM_RESTART)));
 
     private static final Table<PciFunction> ARMED = new Table<>(Hop.DEVICE,
         doubt("device.disabled", ENABLED, one -> ENABLED.in(one).equals("0"),
@@ -190,6 +204,13 @@ public final class DeviceRules {
         doubt("physical-function.no-driver", PciFunction.DRIVER, one -> PciFunction.DRIVER.in(one).isEmpty(), "no driver is bound to %s: it serves the"
             + " mailbox and the link of its virtual functions", Remedy.command("bind the driver of the physical function"))
             .with(PciFunction::called),
+        doubt("physical-function.token", PciFunction.DRIVER, one -> PciFunction.DRIVER.in(one).equals("vfio-pci") && !one.held(),
+            "%s is bound to vfio-pci: VFIO opens a virtual function of it only with the token of the program that has it",
+            Remedy.of(Change.VMM_FLAG, "give the VMM the same token (QEMU: -device vfio-pci,...,vf-token=UUID)"))
+            .with(PciFunction::called),
+        doubt("physical-function.no-carrier", CARRIER, one -> !CARRIER.in(one).isEmpty(), "the network %s of %s has no carrier: its"
+            + " virtual functions get no packet from outside", Remedy.look("look at cable and switch: ethtool of the network"))
+            .with(CARRIER::in, PciFunction::called),
         broken("physical-function.no-virtual", VFS, one -> VFS.in(one).equals("0"),
             "%s has no virtual functions any more: sriov_numvfs is 0").with(PciFunction::called).remedy(DeviceRules::again),
         broken("physical-function.virtual-off", CONFIG, one -> (one.extended(VIRTUALIZATION, 8).orElse(VF_ENABLE)
@@ -206,12 +227,16 @@ public final class DeviceRules {
             .with(PciFunction::called, FATAL::in),
         doubt("device.nonfatal-errors", NONFATAL, one -> !NONFATAL.in(one).isEmpty(),
             "%s has reported %s nonfatal errors (AER) since the host booted", Remedy.look("dmesg | grep -i aer"))
-            .with(PciFunction::called, NONFATAL::in).on("the device", PciFunction::isDevice));
+            .with(PciFunction::called, NONFATAL::in).on("the device", PciFunction::isDevice),
+        doubt("function.fatal-detected", CONFIG, one -> FATAL.of(one).known().isEmpty() && (one.of(EXPRESS, 0xa) & 4) != 0
+            && !one.config().isGone(), "%s has detected a fatal error (Device Status), and has no AER that tells which",
+            Remedy.look("dmesg | grep -i pcie")).with(PciFunction::called));
     // spotless:on
 
     /** The rules of a device, and of the functions that it depends on. */
     public static final List<Table<PciFunction>> TABLES = List.of(
-            CONTAINED, POWER, ANSWERS, BRIDGE, DEVICE, PHYSICAL, ERRORS, UNARMED, ARMED, OF_MSIX, OF_MSI, OF_PIN);
+            CONTAINED, POWER, ANSWERS, BRIDGE, DEVICE, PHYSICAL, ERRORS, UNARMED, FORBIDDEN, ARMED, OF_MSIX, OF_MSI,
+            OF_PIN);
 
     private final PciFunction function;
     /** The step that shows which interrupts are armed; empty if that is shown. */
@@ -294,7 +319,12 @@ public final class DeviceRules {
     public Link idle() {
         Flaws own = flaws.copy();
         unarmed.ifPresent(remedy -> own.unseen("/proc/interrupts cannot be read", remedy));
-        return link(own.apply(function, UNARMED));
+        own.apply(function, UNARMED).apply(function, FORBIDDEN);
+        PciFunction.BRIDGES.of(function).known().stream()
+                .flatMap(List::stream)
+                .map(one -> PciFunction.of(function.host(), function.device(), one, function.held()))
+                .forEach(one -> own.apply(one, FORBIDDEN));
+        return link(own);
     }
 
     private Link link(Flaws own) {

@@ -108,6 +108,11 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
         return (Known<T>) NONE;
     }
 
+    /** The value, if the host has one. */
+    static <T> Known<T> of(Optional<T> value) {
+        return value.<Known<T>>map(Known.Observed::new).orElseGet(Fact::none);
+    }
+
     /** A file that cannot be read or understood, and why. */
     static <T> Known.Unknown<T> missing(HostFiles files, String path) {
         HostFiles.Reading reading = files.reading(path);

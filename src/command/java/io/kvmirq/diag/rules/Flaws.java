@@ -59,6 +59,13 @@ public final class Flaws {
         return apply(subject, table.rows());
     }
 
+    /** Applies them, and says whether one holds. */
+    <S extends Subject> boolean finds(S subject, Rule.Table<S> table) {
+        int before = broken.size() + doubts.size();
+        apply(subject, table);
+        return broken.size() + doubts.size() > before;
+    }
+
     <S extends Subject> Flaws apply(S subject, List<Rule<S>> rows) {
         boolean held = false;
         for (Rule<S> rule : rows) {

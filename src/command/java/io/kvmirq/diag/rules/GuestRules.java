@@ -15,6 +15,7 @@ import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
+import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -80,12 +81,14 @@ public final class GuestRules {
             return host().once(List.of(process.pid(), key), fact);
         }
 
-        /** The armed vectors of all devices of the VM. */
+        /** The armed messages of all devices of the VM. */
         private Known<Integer> armed() {
             return host().interrupts()
                     .map(all -> process.devices().stream()
-                            .mapToInt(one -> all.armed(one).size())
-                            .sum())
+                            .flatMap(one -> all.armed(one).stream())
+                            .filter(one -> one.kind() != IrqKind.INTX)
+                            .count())
+                    .map(Long::intValue)
                     .<Known<Integer>>map(Known.Observed::new)
                     .orElseGet(Fact::none);
         }
@@ -320,6 +323,9 @@ public final class GuestRules {
         doubt("vcpu.distributor-off", VGIC, one -> !VGIC.in(one).enabled(), "the guest has its interrupt controller off"
             + " (enabled: 0 in vgic-state): its vCPUs take no interrupt", Remedy.look("look at the guest's console: it boots,"
             + " or has crashed")).first(),
+        doubt("vcpu.no-lpis", VGIC, one -> VGIC.in(one).lpis().orElse(1) == 0 && VECTORS.in(one) > 0, "VFIO has armed %d messages for"
+            + " the VM, and its VGIC has no LPI (vgic-state): the guest has mapped none in its ITS", Remedy.look("look at the"
+            + " guest's console: its ITS driver failed")).and(VECTORS).with(VECTORS::in).first(),
         doubt("vcpu.lpis-without-target", VGIC, one -> one.lost() > 0, "%d LPIs of the VM are enabled and target no vCPU in"
             + " vgic-state: the guest has not mapped their collection", Remedy.look("look at the guest's console: its ITS"
             + " driver failed")).with(Path::lost).first(),

@@ -73,7 +73,11 @@ public final class HostIrqRules {
 
     private static final long MANY_ERRORS = 100;
     private static final int MOST_VCPUS = 1024;
+    /** The CPUs of a cluster of x2APIC; xAPIC has its mask in bits 15:8. */
+    private static final int CLUSTER_MASK = 0xffff;
+
     private static final String DEBUGFS = "sys/kernel/debug/irq/irqs";
+    private static final String IRTES = "sys/kernel/debug/iommu/intel/ir_translation_struct";
     /** {@code msi_domain_debug_show()} in kernel/irq/msi.c. */
     private static final Pattern ADDRESS =
             Pattern.compile("address_hi: 0x([0-9a-f]{8})\\s+address_lo: 0x([0-9a-f]{8})\\s+msg_data: +0x([0-9a-f]{8})");
@@ -261,12 +265,10 @@ public final class HostIrqRules {
         }
 
         Known<Slot> amdSlot() {
-            return SHOWN.of(this)
+            return Fact.of(SHOWN.of(this)
                     .known()
                     .filter(one -> one.message().isPresent() && vector.kind() == IrqKind.MSIX)
-                    .flatMap(one -> host().remapping().slot(device().address(), one.data()))
-                    .<Known<Slot>>map(Known.Observed::new)
-                    .orElseGet(Fact::none);
+                    .flatMap(one -> host().remapping().slot(device().address(), one.data())));
         }
 
         long amdDestination() {
@@ -370,13 +372,20 @@ public final class HostIrqRules {
     // spotless:off: a table
     private static final Fact<Irq, Shown> SHOWN =
         Fact.text(DEBUGFS + "/{irq}", irq -> !irq.files().list(DEBUGFS).isEmpty(), Shown::parse);
-    private static final Fact<Irq, Slot> ENTRY = new Fact<>("sys/kernel/debug/iommu/intel/ir_translation_struct", irq ->
-        irq.host().remapping().slot(irq.vector.irq()).<Known<Slot>>map(Known.Observed::new).orElseGet(Fact::none));
+    private static final Fact<Irq, Slot> ENTRY = new Fact<>(IRTES, irq -> Fact.of(irq.host().remapping().slot(irq.vector.irq())));
     /** Whether the IOMMU remaps, as its entry shows, or the chips of other messages of PCI. */
     private static final Fact<Irq, Boolean> REMAPS = new Fact<>("proc/interrupts", irq -> ENTRY.is(irq, any -> true)
         || irq.device().address().domain() == 0 && irq.vector.chip().startsWith("PCI-MSI") && irq.host().interrupts().stream()
         .flatMap(all -> all.rows().stream()).anyMatch(row -> row.chip().startsWith("IR-PCI-MSI"))
         ? new Known.Observed<>(true) : Fact.none());
+    private static final Fact<Irq, String> UNIT_OFF = new Fact<>(IRTES, irq -> Fact.of(irq.host().iommu(irq.device().address())
+        .filter(unit -> irq.files().text(irq.path(IRTES)).filter(text -> text.contains(" supported on IOMMU: " + unit
+        + "\nInterrupt Remapping is not enabled")).isPresent())));
+    /** Another irq of the device that has the same entry. */
+    private static final Fact<Irq, String> SHARED = new Fact<>(IRTES, irq -> Fact.of(irq.host().armed(irq.device().address()).stream()
+        .filter(one -> one.irq().number() != irq.vector.irq().number() && irq.host().remapping().slot(one.irq())
+        .filter(slot -> ENTRY.is(irq, own -> own.index() == slot.index())).isPresent())
+        .map(one -> String.valueOf(one.irq().number())).findFirst()));
     private static final Fact<Irq, Slot> AMD = new Fact<>("sys/kernel/debug/iommu/amd/irqtbl", Irq::amdSlot);
     private static final Fact<Irq, Set<Long>> APIC_IDS = new Fact<>("proc/cpuinfo", irq -> irq.host().once("apicid", () -> apicIds(irq)));
     private static final Fact<Irq, Unhandled> SPURIOUS = Fact.text("proc/irq/{irq}/spurious", Unhandled::parse);
@@ -439,12 +448,19 @@ public final class HostIrqRules {
         broken("host-irq.another-entry", SHOWN, irq -> irq.handle() != irq.index(), "its message names entry %d of the IOMMU,"
             + " and its own is entry %d").and(ENTRY).with(Irq::handle, Irq::index).remedy(Irq::enable)
             .on("Intel", Irq::isMessage).otherwise(),
+        broken("host-irq.unit-off", UNIT_OFF, irq -> true, "the unit %s of the IOMMU remaps no interrupts (debugfs), though the"
+            + " kernel has an entry for it").with(UNIT_OFF::in).remedy(Irq::enable).on("Intel", Irq::isMessage).otherwise(),
         broken("host-irq.no-entry", ENTRY, irq -> ENTRY.in(irq).entry().isEmpty(), "the IOMMU has no present entry %d for it,"
             + " though VFIO has armed it: it blocks the interrupt (fault reason 0x22)").with(Irq::index)
             .remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
         broken("host-irq.entry-source", ENTRY, irq -> !irq.mayUse(irq.irte()), "entry %d of the IOMMU allows the source %s,"
             + " and the device is %s: the IOMMU blocks the interrupt (fault reason 0x26)").with(Irq::index, Irq::source,
             irq -> RemappingEntries.source(irq.device().address())).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
+        broken("host-irq.entry-shared", SHARED, irq -> true, "entry %d of the IOMMU is that of irq %s too: the messages of both"
+            + " come as one").and(ENTRY).with(Irq::index, SHARED::in).remedy(Irq::enable).on("Intel", Irq::isMessage).otherwise(),
+        doubt("host-irq.entry-level", ENTRY, irq -> irq.irte() instanceof RemappedIrte one && RemappedIrte.LEVEL.isSet(one.low()),
+            "entry %d of the IOMMU sends as level, and Linux makes entries of edges alone").with(Irq::index)
+            .on("Intel", irq -> true).otherwise(),
         broken("host-irq.entry-mode", ENTRY, irq -> irq.irte() instanceof RemappedIrte one && irq.isMessage()
             && !one.mode().hasVector(), "entry %d of the IOMMU delivers %s, and not an interrupt with a vector")
             .with(Irq::index, irq -> ((RemappedIrte) irq.irte()).mode()).remedy(Irq::enable).on("Intel", irq -> true)
@@ -455,6 +471,10 @@ public final class HostIrqRules {
         broken("host-irq.entry-descriptor", ENTRY, irq -> irq.irte() instanceof PostedIrte one && PostedIrte.ADDRESS.of(one.low(), one.high()) == 0,
             "entry %d of the IOMMU posts to a descriptor at address 0, which is none of a vCPU").with(Irq::index)
             .remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
+        broken("host-irq.entry-to-none", ENTRY, irq -> irq.irte() instanceof RemappedIrte one
+            && RemappedIrte.LOGICAL.isSet(one.low()) && (one.destination() & CLUSTER_MASK) == 0, "entry %d of the IOMMU sends to"
+            + " the logical destination 0x%x, which is no CPU").with(Irq::index, Irq::destination)
+            .remedy(irq -> irq.affine(ONLINE.in(irq))).on("Intel", irq -> true).otherwise(),
         broken("host-irq.entry-to-no-cpu", ENTRY, Irq::hasNoCpu, "entry %d of the IOMMU sends to APIC id 0x%x, which no online"
             + " CPU has").and(APIC_IDS).with(Irq::index, Irq::destination).remedy(irq -> irq.affine(ONLINE.in(irq)))
             .on("Intel", irq -> true).otherwise(),
@@ -554,6 +574,9 @@ public final class HostIrqRules {
         doubt("host-irq.pic", CMDLINE, irq -> PIC.matcher(CMDLINE.in(irq)).find(), "the kernel's command line has %s: the kernel"
             + " guesses the line of a pin, or uses the PIC", Remedy.of(Change.KERNEL_PARAMETER, "remove the word"))
             .with(irq -> PIC.matcher(CMDLINE.in(irq)).results().findFirst().orElseThrow().group())
+            .on("INTx", Irq::isPin),
+        note("host-irq.never-disabled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?noirqdebug( .*)?"), "the kernel's command"
+            + " line has noirqdebug: the kernel does not disable a line whose interrupts no handler takes")
             .on("INTx", Irq::isPin),
         note("host-irq.threaded", CMDLINE, irq -> CMDLINE.in(irq).contains("threadirqs"), "the kernel's command line has"
             + " threadirqs: its handler is a thread, which waits for a CPU"),

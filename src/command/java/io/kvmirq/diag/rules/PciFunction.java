@@ -13,6 +13,8 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Predicate;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
@@ -151,6 +153,14 @@ record PciFunction(
     static final Fact<PciFunction, String> DRIVER = new Fact<>(DEVICES + "{function}/driver", one ->
         new Known.Observed<>(one.files().linkName(one.path(DEVICES + "{function}/driver")).orElse("")));
     static final Fact<PciFunction, String> CMDLINE = Fact.commandLine();
+    /** The driver that draws on the screen that the firmware set up, until a driver of its device comes. */
+    static final Fact<PciFunction, String> SCREEN = new Fact<>("proc/fb", one -> Fact.of(one.files().text("proc/fb")
+        .filter(text -> text.matches("(?s).*(EFI VGA|VESA VGA|simple).*")).map(text -> text.strip().replace('\n', ','))));
+    /** The networks that are up and have no carrier. The kernel shows no carrier of one that is down. */
+    static final Fact<PciFunction, String> CARRIER = new Fact<>(DEVICES + "{function}/net", one ->
+        new Known.Observed<>(one.files().list(one.path(DEVICES + "{function}/net")).stream().filter(net -> one.files()
+        .text(one.path(DEVICES + "{function}/net/") + net + "/carrier").filter("0"::equals).isPresent())
+        .collect(Collectors.joining(", "))));
     static final Fact<PciFunction, String> VFS =
         Fact.text(DEVICES + "{function}/sriov_numvfs", Fact.form(text -> text.matches("\\d{1,5}")));
     // spotless:on
@@ -227,6 +237,11 @@ record PciFunction(
 
     int word(int at) {
         return config.word(at);
+    }
+
+    /** Whether its header, which has an id and a class, is 0. */
+    boolean isZero() {
+        return IntStream.range(0, PciCapabilities.PUBLIC_BYTES / 2).allMatch(word -> word(2 * word) == 0);
     }
 
     boolean has(int at, int bits) {

@@ -85,6 +85,19 @@ public final class VfioChecks {
         } else {
             finding = notLoaded();
         }
+        List<String> nobody = host.namedIds().stream()
+                .filter(id -> host.pciAddresses().stream()
+                        .flatMap(one -> host.pci(one).stream())
+                        .noneMatch(one -> id.equals(String.format("%04x:%04x", one.vendor(), one.device()))))
+                .toList();
+        if (!nobody.isEmpty() && finding.status() != Finding.Status.FAIL) {
+            finding = finding.whose(
+                            "ids-missing",
+                            "the kernel's command line gives " + some(nobody)
+                                    + " to vfio-pci, and no PCI device has this id; " + finding.text())
+                    .as(Finding.Status.WARN)
+                    .with(Remedy.look("lspci -nn: the device is gone, or the id is wrong"));
+        }
         return finding.with("modules", modules).with("bound", bound).with("refused", refused);
     }
 
@@ -94,6 +107,11 @@ public final class VfioChecks {
                     .with(Remedy.of(Change.KERNEL, "use a kernel with CONFIG_VFIO_PCI=y or =m"));
         }
         Finding finding = Finding.warn(Check.VFIO, "not-loaded", "the module vfio-pci is not loaded");
+        Optional<String> refuses = VfioRules.refusedModule(host);
+        if (refuses.isPresent()) {
+            return finding.with(
+                    Remedy.of(Change.KERNEL_PARAMETER, "remove " + refuses.get() + ", which refuses the module"));
+        }
         return kvm.loadsModules()
                 ? finding.with(Remedy.command("modprobe vfio-pci"))
                 : finding.with(

@@ -20,6 +20,7 @@ import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -70,9 +71,17 @@ public final class VfioRules {
 
         /** Whether the kernel's command line names its id for vfio-pci. */
         boolean isNamed() {
-            String ids = String.format("%04x:%04x", device.vendor(), device.device());
-            return List.of(WORDS.in(this).split(" ")).stream()
-                    .anyMatch(word -> word.matches("vfio[-_]pci\\.ids=(.*,)?" + ids + "(:.*|,.*|)"));
+            return host().namedIds().contains(String.format("%04x:%04x", device.vendor(), device.device()));
+        }
+
+        /** {@code vfio_pci_dev_in_denylist()}: Intel's QAT. */
+        boolean isDenied() {
+            return device.vendor() == 0x8086
+                    && Set.of(0x19e2, 0x19e3, 0x37c8, 0x37c9, 0x0435, 0x0443).contains(device.device())
+                    && host().isSince(5, 9).orElse(true)
+                    && files().text("sys/module/vfio_pci/parameters/disable_denylist")
+                            .filter("Y"::equals)
+                            .isEmpty();
         }
 
         String bound() {
@@ -183,17 +192,27 @@ public final class VfioRules {
             Remedy.command("name a device behind it: bridges stay with the host")).with(Device::address),
         broken("vfio.no-iommu", GROUP, one -> one.device.group().isEmpty() && one.host().iommus().isEmpty(),
             "no IOMMU is in use on this host").remedy(Device::enableIommu).otherwise(),
+        broken("vfio.no-group-graphics", WORDS, one -> one.device.group().isEmpty() && one.device.classCode() >> 16 == 3
+            && WORDS.in(one).matches("(.* )?intel_iommu=(\\S*,)?igfx_off(,.*| .*|)"), "%s has no IOMMU group: igfx_off on the"
+            + " kernel's command line keeps graphics from the IOMMU", Remedy.of(Change.KERNEL_PARAMETER, "remove igfx_off, and"
+            + " boot again")).with(Device::address).otherwise(),
         broken("vfio.no-group", GROUP, one -> one.device.group().isEmpty(), "%s has no IOMMU group: no IOMMU translates its"
             + " DMA").with(Device::address).remedy(one -> Remedy.of(Change.HARDWARE, "use a device behind the IOMMU "
             + one.host().iommus().get(0))).otherwise());
 
     private static final Table<Device> OF_GROUP = new Table<>(Hop.HOST_IRQ,
+        broken("vfio.no-module-refused", WORDS, one -> !one.host().hasVfioPci() && !one.isBound()
+            && refusedModule(one.host()).isPresent(), "the module vfio-pci is not loaded: %s on the kernel's command line refuses it",
+            Remedy.of(Change.KERNEL_PARAMETER, "remove the word, and boot again")).with(one -> refusedModule(one.host()).get()),
         broken("vfio.no-module", DRIVERS, one -> !one.host().hasVfioPci() && !one.isBound(),
-            "the module vfio-pci is not loaded", Remedy.command("modprobe vfio-pci")),
+            "the module vfio-pci is not loaded", Remedy.command("modprobe vfio-pci")).otherwise(),
         broken("vfio.not-bound-parent", DRIVER, one -> !one.isBound() && one.isParent(), "the host keeps %s: its driver gives"
             + " parts of it to guests (mdev or vDPA), and loses them with the device",
             Remedy.look("give the guest a part: ls /sys/bus/mdev/devices /sys/bus/vdpa/devices"))
             .with(Device::address),
+        broken("vfio.not-bound-denied", DRIVER, one -> !one.isBound() && one.isDenied(), "vfio-pci refuses %s: the module lists"
+            + " it (denylist) as a device by which a guest can harm the host", Remedy.of(Change.MODULE_OPTION, "if the guest is"
+            + " trusted, load vfio-pci with disable_denylist=1", "a guest may harm the host")).with(Device::address).otherwise(),
         broken("vfio.not-bound-ids", WORDS, one -> !one.isBound() && one.isNamed(), "%s is bound to %s, though the kernel's"
             + " command line names its id for vfio-pci").with(Device::bound, Device::address).otherwise()
             .remedy(one -> Remedy.command("bind it to vfio-pci; at boot, load vfio-pci first: softdep "
@@ -240,6 +259,13 @@ public final class VfioRules {
     public static final List<Table<Device>> TABLES = List.of(OF_HOST, OF_GROUP, OF_HOLDER);
 
     private VfioRules() {}
+
+    /** The word that keeps the module from loading, even by modprobe: {@code blacklisted()} in kernel/module/main.c. */
+    static Optional<String> refusedModule(HostFacts host) {
+        return host.kvm().commandLine().known().orElse(List.of()).stream()
+                .filter(word -> word.matches("module_blacklist=(\\S*,)?vfio[-_]pci(,.*|)"))
+                .findFirst();
+    }
 
     static List<Refusal> refusals(HostFacts host, PciDevice device) {
         Device one = new Device(new Fact.Facts(host), device, 0);

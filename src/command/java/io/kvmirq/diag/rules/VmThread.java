@@ -20,13 +20,24 @@ import java.util.stream.Stream;
  *
  * <p>Source: {@code task_state_array} in fs/proc/array.c, {@code proc_pid_schedstat()} in fs/proc/base.c.
  */
-record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean isOfKernel) implements Fact.Subject {
+record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind) implements Fact.Subject {
     /** A tick, in ns. */
     private static final long TICK = 10_000_000;
     /** The limit of a thread's wait, in percent of the time in which it was ready to run. */
     private static final int MOST_WAITED = 33;
     /** Waits for a CPU below this time are ignored, in ns. */
     private static final long SHORT = 100_000_000;
+
+    /** What a thread does for the guest. */
+    enum Kind {
+        /** A thread of the VMM. */
+        THREAD,
+        /** A worker of vhost, which is a thread of the VMM since Linux 6.4. */
+        WORKER,
+        KERNEL_WORKER,
+        /** A thread of another process, which serves devices of the guest. */
+        BACK_END
+    }
 
     /** The times of a thread on a CPU and waiting for one, in ns. */
     record Times(long ran, long waited) {
@@ -46,7 +57,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
     @Override
     public String name(String word) {
         return switch (word) {
-            case "thread" -> !isOfKernel && !isLeader() ? pid + "/task/" + tid : String.valueOf(tid);
+            case "thread" -> !isOfKernel() && !isLeader() ? pid + "/task/" + tid : String.valueOf(tid);
             case "process" -> String.valueOf(pid);
             default -> throw new IllegalArgumentException(word);
         };
@@ -61,10 +72,34 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
         return isLeader() || vcpu.isPresent();
     }
 
+    boolean isOfKernel() {
+        return kind == Kind.KERNEL_WORKER;
+    }
+
+    /** Whether it serves queues: one of QEMU's iothreads, a worker of vhost, or a back end. */
+    boolean isHelper() {
+        return kind != Kind.THREAD || !isNeeded() && name().startsWith("IO ");
+    }
+
+    private String name() {
+        return STAT.of(this).known().map(ThreadStat::name).orElse("");
+    }
+
     String called() {
-        return vcpu.isPresent()
-                ? "the thread of vcpu " + vcpu.getAsInt() + " (" + tid + ")"
-                : (isLeader() ? "process " : "thread ") + tid;
+        if (vcpu.isPresent()) {
+            return "the thread of vcpu " + vcpu.getAsInt() + " (" + tid + ")";
+        }
+        String process = isLeader() ? "process " : "thread ";
+        return switch (kind) {
+            case WORKER, KERNEL_WORKER -> "the worker " + tid + " of vhost";
+            case BACK_END -> process + tid + " (" + name() + "), which serves devices of the guest,";
+            case THREAD ->
+                process
+                        + tid
+                        + (isNeeded()
+                                ? ""
+                                : " (" + name() + ")" + (isHelper() ? ", which serves queues of virtio," : ""));
+        };
     }
 
     // Facts
@@ -96,20 +131,23 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
         STAT.of(one).known().map(own -> above(one.host(), one.pid, own)).orElseGet(Fact::none));
     // spotless:on
 
-    /** The thread of a vCPU with a higher real-time priority that runs on the CPU of a thread that is ready to run. */
+    /** The vCPU or process with a higher real-time priority that runs on the CPU of a thread that is ready to run. */
     static Known<String> above(HostFacts host, int vmm, ThreadStat own) {
         Known<String> hidden = Fact.none();
-        for (String file : host.vms().all().stream()
-                .filter(one -> own.isRunnable() && one.pid() == vmm)
+        Stream<String> vcpus = host.vms().all().stream()
+                .filter(one -> one.pid() == vmm)
                 .flatMap(one -> one.vcpus().stream().flatMap(vcpu -> VmmRules.thread(host, one, vcpu).stream()
                         .boxed()))
                 .filter(tid -> host.threads(vmm).contains(String.valueOf(tid)))
-                .map(tid -> "proc/" + vmm + "/task/" + tid + "/stat")
-                .toList()) {
+                .map(tid -> "proc/" + vmm + "/task/" + tid + "/stat");
+        Stream<String> processes = host.files().list("proc").stream()
+                .filter(pid -> pid.matches("\\d{1,9}"))
+                .map(pid -> "proc/" + pid + "/stat");
+        for (String file : own.isRunnable() ? Stream.concat(vcpus, processes).toList() : List.<String>of()) {
             Optional<ThreadStat> stat = host.files().text(file).flatMap(ThreadStat::parse);
-            if (stat.isEmpty()) {
+            if (stat.isEmpty() && file.contains("/task/")) {
                 hidden = Fact.missing(host.files(), file);
-            } else if (stat.get().isRunnable()
+            } else if (stat.filter(one -> one.isRunnable() && !one.isOfKernel()).isPresent()
                     && stat.get().cpu() == own.cpu()
                     && stat.get().priority() > own.priority()) {
                 return new Known.Observed<>(
@@ -173,6 +211,15 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
                         .isEmpty();
     }
 
+    /** Whether it may run on several CPUs, and the scheduler balances between none of them (isolcpus). */
+    boolean isIsolated() {
+        Optional<BitSet> allowed = CpuList.parse(allowed());
+        files().text("sys/devices/system/cpu/isolated")
+                .flatMap(CpuList::parse)
+                .ifPresent(isolated -> allowed.ifPresent(all -> all.andNot(isolated)));
+        return !isAlone() && allowed.filter(BitSet::isEmpty).isPresent();
+    }
+
     /** The online CPUs that no vCPU has for itself, as taskset takes them; the word CPUS if there is none. */
     String free() {
         BitSet cpus = CpuList.parse(
@@ -180,7 +227,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, boolean is
                 .orElseGet(BitSet::new);
         host().vms().all().forEach(vm -> vm.vcpus().stream()
                 .flatMap(vcpu -> VmmRules.thread(host(), vm, vcpu).stream().boxed())
-                .map(thread -> new VmThread(facts, vm.pid(), thread, OptionalInt.empty(), false))
+                .map(thread -> new VmThread(facts, vm.pid(), thread, OptionalInt.empty(), Kind.THREAD))
                 .filter(VmThread::isAlone)
                 .forEach(thread -> cpus.clear(Integer.parseInt(thread.allowed()))));
         return cpus.isEmpty() ? "CPUS" : CpuList.list(cpus);

@@ -22,12 +22,15 @@ import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.path.Remedy.Takes;
+import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -40,9 +43,10 @@ public final class VmmRules {
     private static final int MOST_VCPUS = 1024;
     /** The default is 0; 10 leaves a tenth of a CPU beside a process of the default. */
     private static final int MANY_NICE = 10;
-    /** A PCI address behind host=, in either form of QEMU's options. */
-    private static final Pattern HOST =
-            Pattern.compile("(?<=host[\"=:]{1,3})(\\p{XDigit}{4}:)?\\p{XDigit}{2}:[01]\\p{XDigit}\\.[0-7]");
+    /** PCI addresses, mdevs and files of vDPA devices, in either form of QEMU's options. */
+    private static final Pattern GIVEN = Pattern.compile(
+            "(?<=host[\"=:]{1,3})(\\p{XDigit}{4}:)?\\p{XDigit}{2}:[01]\\p{XDigit}\\.[0-7]"
+                    + "|(?<=vhostdev[\"=:]{1,3})/dev/vhost-vdpa-\\d+|(?<=sysfsdev[\"=:]{1,3})/sys/bus/mdev/devices/[\\w-]+");
 
     private static final int MOST_DIGITS = 9;
     /** The directories of VMs in debugfs. */
@@ -74,7 +78,7 @@ public final class VmmRules {
     }
 
     private VmThread thread(int pid, int tid, OptionalInt vcpu) {
-        return new VmThread(new Fact.Facts(host), pid, tid, vcpu, false);
+        return new VmThread(new Fact.Facts(host), pid, tid, vcpu, VmThread.Kind.THREAD);
     }
 
     /** The process, with the vCPUs whose threads are known; or one of its vCPUs. */
@@ -126,15 +130,12 @@ public final class VmmRules {
                             vcpus.values().stream().anyMatch(one -> one.vcpu().equals(vcpu)));
         }
 
-        /** The devices of VFIO on the command line that sysfs does not have, if it has any. */
+        /** Devices and files on the command line that sysfs does not have, or the VMM not open. */
         Known<String> missing() {
-            List<PciAddress> all = host().pciAddresses();
             String missing = process.arguments().stream()
-                    .filter(word -> word.contains("vfio-pci"))
-                    .flatMap(word -> HOST.matcher(word).results())
-                    .map(found -> PciAddress.parse((found.group(1) == null ? "0000:" : "") + found.group()))
-                    .filter(one -> !all.isEmpty() && !all.contains(one))
-                    .map(PciAddress::toString)
+                    .flatMap(word -> GIVEN.matcher(word).results())
+                    .map(MatchResult::group)
+                    .filter(this::isMissing)
                     .distinct()
                     .collect(Collectors.joining(", "));
             return !missing.isEmpty()
@@ -142,6 +143,45 @@ public final class VmmRules {
                     : process.arguments().stream().allMatch(String::isEmpty)
                             ? Fact.missing(files(), path("proc/{process}/cmdline"))
                             : Fact.none();
+        }
+
+        private boolean isMissing(String name) {
+            if (name.startsWith("/sys/")) {
+                return files().list(name.substring(1)).isEmpty()
+                        && !files().list("sys/bus").isEmpty();
+            }
+            if (name.startsWith("/dev/")) {
+                String fds = path("proc/{process}/fd");
+                return open() > 0
+                        && files().list(fds).stream()
+                                .flatMap(fd -> files().link(fds + "/" + fd).stream())
+                                .noneMatch(name::equals);
+            }
+            PciAddress address = PciAddress.parse((name.length() < 12 ? "0000:" : "") + name);
+            return !host().pciAddresses().isEmpty() && !host().pciAddresses().contains(address);
+        }
+
+        /** The option of a device of another process, if each process was looked at, and none serves it. */
+        private Known<String> unserved() {
+            boolean none = host().backEnds(process).isEmpty()
+                    && host().hiddenEventfd(process).isEmpty()
+                    && host().vms().unreadable() == 0;
+            return Fact.of(process.arguments().stream()
+                    .filter(word -> none && word.matches("(vhost-user-\\w+|vfio-user-pci)(-pci)?(,.*|)"))
+                    .map(word -> word.replaceFirst(",.*", ""))
+                    .findFirst());
+        }
+
+        /** Two vCPUs that may run on the same CPU only. */
+        private Known<List<VmThread>> together() {
+            Map<String, VmThread> first = new HashMap<>();
+            for (VmThread one : vcpus.values()) {
+                VmThread other = one.isPinned() ? first.putIfAbsent(one.allowed(), one) : null;
+                if (other != null) {
+                    return new Known.Observed<>(List.of(other, one));
+                }
+            }
+            return Fact.none();
         }
 
         /** Whether each process shows its name, if the VMM has a file of vhost open: one may be a worker. */
@@ -194,7 +234,11 @@ public final class VmmRules {
         return host.files().list("proc").stream()
                 .filter(pid -> pid.matches("\\d{1,9}"))
                 .map(pid -> new VmThread(
-                        new Fact.Facts(host), Integer.parseInt(pid), Integer.parseInt(pid), OptionalInt.empty(), true))
+                        new Fact.Facts(host),
+                        Integer.parseInt(pid),
+                        Integer.parseInt(pid),
+                        OptionalInt.empty(),
+                        VmThread.Kind.KERNEL_WORKER))
                 .filter(one -> !STAT.is(one, any -> true) && !one.hasEnded())
                 .findFirst()
                 .<Known<Boolean>>map(one -> Fact.missing(host.files(), one.path(STAT.file())))
@@ -209,6 +253,9 @@ public final class VmmRules {
         Fact.text("proc/{process}/limits", Fact.form(text -> text.contains("Max open files ")));
     private static final Fact<Vmm, Boolean> THREAD = new Fact<>("proc/{process}/task", Vmm::hasThread);
     private static final Fact<Vmm, String> MISSING = new Fact<>("proc/{process}/cmdline", Vmm::missing);
+    private static final Fact<Vmm, Vmm> OPTIONS = Fact.seen("proc/{process}/cmdline");
+    private static final Fact<Vmm, String> UNSERVED = new Fact<>("proc/PID/fdinfo", Vmm::unserved);
+    private static final Fact<Vmm, List<VmThread>> TOGETHER = new Fact<>("proc/{process}/task/TID/status", Vmm::together);
     private static final Fact<Vmm, Boolean> OUTSIDE = new Fact<>("proc/{process}/task", Vmm::isOutside);
 
     private static final Table<VmThread> STATE = new Table<>(Hop.VMM,
@@ -226,13 +273,10 @@ public final class VmmRules {
         doubt("vmm.uninterruptible", STATUS, one -> one.state() == 'D' && one.isNeeded(), "%s sleeps uninterruptibly%s%s")
             .with(VmThread::called, VmThread::place, one -> one.isLeader() ? "" : ": it takes no interrupt meanwhile")
             .remedy(VmmRules::stack).first(),
-        doubt("vmm.class-idle", STAT, one -> STAT.in(one).isIdleClass(), "%s has the class SCHED_IDLE: any other process goes"
-            + " first").with(VmThread::called).remedy(one -> Remedy.command("chrt -o -p 0 " + one.tid()))
-            .on("vCPUs", one -> one.vcpu().isPresent() && STAT.is(one, any -> true)),
-        doubt("vmm.nice", STAT, one -> STAT.in(one).nice() >= MANY_NICE, "%s has nice %d: other processes get most of a CPU that"
-            + " it shares").with(VmThread::called, one -> STAT.in(one).nice())
-            .remedy(one -> Remedy.command("renice 0 " + one.tid()))
-            .on("vCPUs", one -> one.vcpu().isPresent() && STAT.is(one, any -> true)),
+        // Of a page that comes later, the kernel waits in S.
+        doubt("vmm.page-awaited", STATUS, one -> one.state() == 'S' && one.place().contains("userfault"), "%s waits for a page of"
+            + " the guest's memory%s, as after a post-copy migration: it takes no interrupt meanwhile").with(VmThread::called,
+            VmThread::place).remedy(VmmRules::stack).on("vCPUs", one -> one.vcpu().isPresent()),
         doubt("vmm.swapped", STATUS, one -> one.swapped() > one.kibis("VmRSS") / 3, "%d MiB of %s are swapped out: a handler of"
             + " the guest waits for the disk").with(one -> one.swapped() >> 10, VmThread::called).remedy(one ->
             Remedy.command("free memory of the host; swapoff -a reads it back")).on("the process", VmThread::isLeader),
@@ -243,46 +287,37 @@ public final class VmmRules {
             .with(VmThread::called).remedy(one -> exit(one.pid())).first()
             .on("needed", one -> one.isNeeded() && STAT.is(one, any -> true)));
 
-    private static final Table<VmThread> OTHERS = new Table<>(Hop.VMM,
-        doubt("vmm.iothread-hangs", STAT, one -> STAT.in(one).state() == 'D' && STAT.in(one).name().startsWith("IO "),
-            "thread %d (%s) sleeps uninterruptibly%s: it serves queues of virtio, which get no interrupt meanwhile")
-            .with(one -> one.tid(), one -> STAT.in(one).name(), VmThread::place).remedy(VmmRules::stack).first()
-            .on("QEMU's iothreads", one -> !one.isNeeded()),
-        doubt("vmm.iothread-nice", STAT, one -> isLow(one) && STAT.in(one).name().startsWith("IO "), "thread %d (%s), which"
-            + " serves queues of virtio, has %s: other processes go first").with(one -> one.tid(), one -> STAT.in(one).name(),
-            VmmRules::rank).remedy(VmmRules::raise).on("QEMU's iothreads", one -> !one.isNeeded()));
+    /** Threads and processes that serve the guest beside its vCPUs. */
+    private static final Table<VmThread> HELPER = new Table<>(Hop.VMM,
+        broken("helper.stopped", STAT, one -> "TtZXx".indexOf(STAT.in(one).state()) >= 0, "%s does not run: its state is %s")
+            .with(VmThread::called, one -> STAT.in(one).state()).remedy(one -> STAT.in(one).state() == 'T' && !one.isOfKernel()
+            ? resume(one) : Remedy.look("cat /" + one.path("proc/{thread}/stack"))).first().on("helpers", VmThread::isHelper),
+        broken("helper.frozen", CGROUP, one -> ControlGroups.isFrozen(one.host(), CGROUP.in(one)), "%s is frozen by its control"
+            + " group").with(VmThread::called).remedy(one -> Remedy.command("thaw the group of /" + one.path(CGROUP.file())))
+            .on("back ends", one -> one.kind() == VmThread.Kind.BACK_END && one.isLeader()),
+        doubt("helper.hangs", STAT, one -> STAT.in(one).state() == 'D', "%s sleeps uninterruptibly%s: it serves nothing"
+            + " meanwhile").with(VmThread::called, VmThread::place).remedy(VmmRules::stack).first()
+            .on("helpers", VmThread::isHelper));
 
-    private static final String BEHIND = "%s is ready to run, and on its CPU %d runs %s, which goes first";
     private static final Table<VmThread> ORDER = new Table<>(Hop.VMM,
-        doubt("vmm.behind-vcpu", ABOVE, one -> true, BEHIND).with(VmmRules::named, one -> STAT.in(one).cpu(), ABOVE::in)
-            .and(STAT).remedy(one -> Remedy.command("give it a CPU without a real-time vCPU: taskset -cp " + one.free() + " " + one.tid())),
-        doubt("vmm.iothread-starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), "%s is ready to"
-            + " run, and waited for a CPU %d %% of the time in which it had something to do: it serves queues of virtio")
-            .and(STAT).with(VmmRules::named, VmThread::share).remedy(VmmRules::others).on("QEMU's iothreads", one -> STAT.is(one, stat -> stat.name().startsWith("IO ")))
-            .otherwise());
-
-    /** A process that shares eventfds with a VMM: a back end of vhost-user, or of a device. */
-    private static final String SERVES = "process %d (%s), which serves devices of the guest, ";
-    private static final Table<VmThread> BACK_END = new Table<>(Hop.VMM,
-        broken("backend.stopped", STAT, one -> "TtZX".indexOf(STAT.in(one).state()) >= 0, SERVES + "does not run: its state is"
-            + " %s").with(one -> one.tid(), one -> STAT.in(one).name(), one -> STAT.in(one).state())
-            .remedy(one -> STAT.in(one).state() == 'T' ? resume(one) : Remedy.look("cat /" + one.path("proc/{thread}/stack"))),
-        broken("backend.frozen", CGROUP, one -> ControlGroups.isFrozen(one.host(), CGROUP.in(one)), SERVES + "is frozen by its"
-            + " control group").and(STAT).with(one -> one.tid(), one -> STAT.in(one).name()).remedy(one ->
-            Remedy.command("thaw the group of /" + one.path(CGROUP.file()))),
-        doubt("backend.nice", STAT, VmmRules::isLow, SERVES + "has %s: other processes go first").with(one -> one.tid(),
-            one -> STAT.in(one).name(), VmmRules::rank).remedy(VmmRules::raise),
-        doubt("backend.hangs", STAT, one -> STAT.in(one).state() == 'D', SERVES + "sleeps uninterruptibly%s")
-            .with(one -> one.tid(), one -> STAT.in(one).name(), VmThread::place).remedy(VmmRules::stack),
-        doubt("backend.starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), SERVES + "is ready to run,"
-            + " and waited for a CPU %d %% of the time in which it had something to do").and(STAT).with(one -> one.tid(),
-            one -> STAT.in(one).name(), VmThread::share).remedy(VmmRules::others));
+        doubt("vmm.behind", ABOVE, one -> true, "%s is ready to run, and on its CPU %d runs %s, which goes first").and(STAT)
+            .with(VmThread::called, one -> STAT.in(one).cpu(), ABOVE::in).remedy(VmmRules::pin),
+        doubt("helper.starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), "%s is ready to run, and"
+            + " waited for a CPU %d %% of the time in which it had something to do").and(STAT).with(VmThread::called,
+            VmThread::share).remedy(VmmRules::pin).on("helpers", VmThread::isHelper).otherwise(),
+        doubt("vmm.low", STAT, one -> STAT.in(one).isIdleClass() || STAT.in(one).nice() >= MANY_NICE, "%s has %s: other processes"
+            + " go first").with(VmThread::called, one -> STAT.in(one).isIdleClass() ? "the class SCHED_IDLE" : "nice "
+            + STAT.in(one).nice()).remedy(one -> Remedy.command((STAT.in(one).isIdleClass() ? "chrt -o -p 0 " : "renice 0 ")
+            + one.tid())).on("needed", one -> STAT.is(one, any -> true) && (one.isNeeded() || one.isHelper())));
 
     /** A device of which the guest has a part: the parent of an mdev or of a vDPA device. */
     private static final Table<PciFunction> PARENT = new Table<>(Hop.VMM,
+        broken("parent.asleep", PciFunction.POWER, PciFunction::isAsleep, "%s, of which the guest has a part, is in %s",
+            Remedy.command("let the host's driver wake it: echo on > its power/control")).with(PciFunction::address,
+            one -> PciFunction.POWER.in(one).state()),
         broken("parent.gone", PciFunction.CONFIG, one -> one.config().isGone(), "%s, of which the guest has a part, does not"
             + " answer: its configuration space reads as ones", Remedy.look("dmesg | grep -i -e aer -e pci; end the guest,"
-            + " then remove and rescan the device")).with(PciFunction::address));
+            + " then remove and rescan the device")).with(PciFunction::address).otherwise());
 
     /** A VMM keeps the descriptor of a vCPU that was unplugged, and ends its thread; the first vCPU stays. */
     private static final Table<VmThread> GONE = new Table<>(Hop.VMM,
@@ -298,6 +333,9 @@ public final class VmmRules {
         doubt("vmm.never-ran", MEASURED, VmThread::hasNeverRun, "%s is ready to run, and has never had a CPU",
             Remedy.look("look again: a moment is harmless; then: taskset -cp, chrt -p of the thread"))
             .with(VmThread::called).and(TIMES),
+        doubt("vmm.not-balanced", TIMES, one -> one.isIsolated() && one.waits(), "%s may run on the isolated CPUs %s, between which"
+            + " the kernel moves no thread, and waited for one %d %% of the time in which it had something to do")
+            .with(VmThread::called, VmThread::allowed, VmThread::share).remedy(VmmRules::pin).otherwise(),
         doubt("vmm.starved", NEIGHBOURS, one -> true, "%s is ready to run, and waited for a CPU %d %% of the time in which"
             + " it had something to do: other processes run on each CPU that it may use, %s").with(VmThread::called,
             VmThread::share, VmThread::allowed).remedy(one -> Remedy.command("give the guest CPUs of its own, or more of"
@@ -307,33 +345,35 @@ public final class VmmRules {
         doubt("vmm.displaced-before", TIMES, one -> one.isPinned() && one.waits(), WAITED + " since it began")
             .with(VmThread::called, VmThread::allowed, VmThread::share).remedy(VmmRules::pin).otherwise());
 
-    private static final Table<VmThread> WORKER = new Table<>(Hop.VMM,
-        broken("vhost.worker-stopped", STAT, one -> "TtZXx".indexOf(STAT.in(one).state()) >= 0, "the worker %d of vhost does"
-            + " not run (its state is %s): it serves no queue of virtio").with(one -> one.tid(), one -> STAT.in(one).state())
-            .remedy(one -> STAT.in(one).state() == 'T' && !one.isOfKernel() ? resume(one)
-            : Remedy.look("cat /" + one.path("proc/{thread}/stack"))).first(),
-        doubt("vhost.worker-nice", STAT, VmmRules::isLow, "the worker %d of vhost has %s: other processes go first").with(
-            one -> one.tid(), VmmRules::rank).remedy(VmmRules::raise),
-        doubt("vhost.worker-hangs", STAT, one -> STAT.in(one).state() == 'D', "the worker %d of vhost sleeps"
-            + " uninterruptibly%s: it serves no queue of virtio meanwhile").with(one -> one.tid(), VmThread::place)
-            .remedy(VmmRules::stack).first(),
-        doubt("vhost.worker-starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), "the worker %d of"
-            + " vhost is ready to run, and waited for a CPU %d %% of the time in which it had something to do: the queues of"
-            + " virtio wait too").with(one -> one.tid(), VmThread::share)
-            .remedy(VmmRules::others));
-
     private static final Table<Vmm> VCPU = new Table<>(Hop.VMM,
         doubt("vmm.vcpu-without-thread", THREAD, one -> !THREAD.in(one),
             "no thread is named after vcpu %d, as those of other vCPUs are: nothing may run it", ASK).with(Vmm::id));
 
     private static final Table<Vmm> PROCESS = new Table<>(Hop.VMM,
+        doubt("vmm.incoming", OUTSIDE, one -> one.process().arguments().contains("-incoming"), "the thread of each vCPU waits for"
+            + " another thread of the VMM: the guest waits for its state from another host (-incoming), or is paused",
+            Remedy.look("look at the migration on the other host (libvirt: virsh domjobinfo; QEMU: info migrate)")),
+        doubt("vmm.vcpus-share-cpu", TOGETHER, one -> true, "%s and %s may run on CPU %s only: one of them waits while the other"
+            + " runs").with(one -> TOGETHER.in(one).get(0).called(), one -> TOGETHER.in(one).get(1).called(), one -> TOGETHER.in(one)
+            .get(1).allowed()).remedy(one -> pin(TOGETHER.in(one).get(1))),
         doubt("vmm.paused", OUTSIDE, one -> true, "the thread of each vCPU waits for another thread of the VMM, and none"
             + " runs its vCPU: the guest may be paused",
-            Remedy.command("resume the guest (libvirt: virsh resume; QEMU: cont)")));
+            Remedy.command("resume the guest (libvirt: virsh resume; QEMU: cont)"))
+            .on("no migration", one -> !one.process().arguments().contains("-incoming")));
 
     private static final Table<Vmm> NAMED = new Table<>(Hop.VMM,
-        doubt("vmm.device-missing", MISSING, one -> true, "the command line gives the guest the device %s, which no PCI bus has:"
-            + " it was removed, or its bus was renumbered", Remedy.look("lspci -D; dmesg | grep -i pci")).with(MISSING::in));
+        doubt("vmm.device-missing", MISSING, one -> true, "the command line gives the guest %s, which sysfs does not have, or the"
+            + " VMM not open: it was removed, its bus was renumbered, or another driver has it", Remedy.look("lspci -D; ls"
+            + " /sys/bus/mdev/devices /dev/vhost-vdpa-*; dmesg | grep -i pci")).with(MISSING::in),
+        doubt("vmm.no-its", OPTIONS, one -> !one.process().devices().isEmpty() && one.process().arguments().stream()
+            .anyMatch(word -> word.matches("virt,(.*,)?its=off(,.*)?")), "the command line gives the guest no ITS (its=off): its"
+            + " devices have no MSI and no MSI-X", Remedy.of(Change.VMM_FLAG, "remove its=off from -machine"))
+            .on("arm64", one -> one.host().isArm()));
+
+    private static final Table<Vmm> SERVED = new Table<>(Hop.VMM,
+        doubt("backend.missing", UNSERVED, one -> true, "no process shares an eventfd with the VMM, and its command line has a"
+            + " device that another process serves (%s): that process has ended, or the guest does not use the device",
+            Remedy.look("look at the service of the back end, and at the device in the guest")).with(UNSERVED::in));
 
     private static final Table<Vmm> LIMIT = new Table<>(Hop.VMM,
         doubt("vmm.files", LIMITS, one -> one.open() >= one.most(), "the process has %d files open, and may have %d: it"
@@ -353,9 +393,9 @@ public final class VmmRules {
     /** The rules of a process and its threads. */
     public static final List<Table<?>> TABLES = Stream.<List<? extends Table<?>>>of(
                     ControlGroups.TABLES,
-                    List.of(STATE, OTHERS, ORDER, GONE, UNPLUGGED, WAITS, WORKER, BACK_END, EXITING),
+                    List.of(STATE, HELPER, ORDER, GONE, UNPLUGGED, WAITS, EXITING),
                     List.of(PARENT),
-                    List.of(VCPU, PROCESS, NAMED, LIMIT))
+                    List.of(VCPU, PROCESS, NAMED, SERVED, LIMIT))
             .<Table<?>>flatMap(List::stream)
             .toList();
 
@@ -407,12 +447,12 @@ public final class VmmRules {
         List<String> groups = vcpus.values().stream()
                 .flatMap(one -> CGROUP.of(one).known().stream())
                 .toList();
-        new ControlGroups(host, flaws).look(group, groups);
+        new ControlGroups(host, flaws, "").look(group, groups);
         flaws.look(leader, STATUS);
         long seen = threads.values().stream().filter(this::looked).count();
-        threads.values().forEach(one -> flaws.apply(one, OTHERS).apply(one, ORDER));
+        threads.values().forEach(one -> flaws.apply(one, HELPER).apply(one, ORDER));
         threads.values().stream() // the first of equal threads is enough
-                .filter(one -> one.isNeeded() && STATUS.is(one, any -> true) && !STAT.is(one, any -> true))
+                .filter(one -> (!one.isNeeded() || STATUS.is(one, any -> true)) && !STAT.is(one, any -> true))
                 .findFirst()
                 .ifPresent(one -> flaws.look(one, STAT));
         process.vcpus().forEach(vcpu -> flaws.apply(vmm(OptionalInt.of(vcpu.id())), VCPU));
@@ -442,18 +482,46 @@ public final class VmmRules {
     }
 
     private Flaws helpers(List<Worker> workers) {
-        workers.forEach(one -> {
-            VmThread thread =
-                    new VmThread(new Fact.Facts(host), process.pid(), one.tid(), OptionalInt.empty(), one.ofKernel());
-            flaws.apply(thread, WORKER).apply(thread, ORDER);
-        });
-        host.backEnds(process).forEach(pid -> flaws.apply(thread(pid, pid, OptionalInt.empty()), BACK_END));
+        workers.stream()
+                .map(one -> new VmThread(
+                        new Fact.Facts(host),
+                        process.pid(),
+                        one.tid(),
+                        OptionalInt.empty(),
+                        one.ofKernel() ? VmThread.Kind.KERNEL_WORKER : VmThread.Kind.WORKER))
+                .forEach(one -> flaws.apply(one, HELPER).apply(one, ORDER));
+        host.backEnds(process).forEach(this::backEnd);
         Vmm vmm = vmm(OptionalInt.empty());
         flaws.look(vmm, EVENTFDS);
+        flaws.apply(vmm, SERVED);
         flaws.look(vmm, PARENTS).stream()
                 .flatMap(List::stream)
                 .forEach(one -> flaws.apply(PciFunction.of(host, one, one.address(), true), PARENT));
         return flaws;
+    }
+
+    /** Its threads, up to the first one with a flaw, and its quota of CPU time. */
+    private void backEnd(int pid) {
+        VmThread first = backEnd(pid, pid);
+        List<VmThread> threads = new ArrayList<>(List.of(first));
+        host.threads(pid).stream()
+                .map(Integer::valueOf)
+                .filter(tid -> tid != pid)
+                .limit(MOST_THREADS)
+                .forEach(tid -> threads.add(backEnd(pid, tid)));
+        for (VmThread one : threads) {
+            if (flaws.finds(one, HELPER) || flaws.finds(one, ORDER)) {
+                break;
+            }
+        }
+        CGROUP.of(first)
+                .known()
+                .filter(group -> !ControlGroups.isFrozen(host, group))
+                .ifPresent(group -> new ControlGroups(host, flaws, first.called()).look(Optional.of(group), List.of()));
+    }
+
+    private VmThread backEnd(int pid, int tid) {
+        return new VmThread(new Fact.Facts(host), pid, tid, OptionalInt.empty(), VmThread.Kind.BACK_END);
     }
 
     /** False for a thread that does not show its state. */
@@ -485,7 +553,7 @@ public final class VmmRules {
     }
 
     private static Optional<Link> inExit(HostFacts host, int pid) {
-        VmThread process = new VmThread(new Fact.Facts(host), pid, pid, OptionalInt.empty(), false);
+        VmThread process = new VmThread(new Fact.Facts(host), pid, pid, OptionalInt.empty(), VmThread.Kind.THREAD);
         Flaws flaws = new Flaws();
         Optional<ThreadStat> stat = flaws.look(process, STAT);
         if (stat.isEmpty()) {
@@ -497,30 +565,6 @@ public final class VmmRules {
         return stat.get().isExiting()
                 ? flaws.apply(process, EXITING).flawed(Hop.VMM, Optional.empty())
                 : Optional.empty();
-    }
-
-    private static String named(VmThread one) {
-        return one.isNeeded()
-                ? one.called()
-                : "thread " + one.tid() + " (" + STAT.in(one).name() + ")";
-    }
-
-    private static boolean isLow(VmThread one) {
-        return STAT.in(one).isIdleClass() || STAT.in(one).nice() >= MANY_NICE;
-    }
-
-    private static String rank(VmThread one) {
-        return STAT.in(one).isIdleClass()
-                ? "the class SCHED_IDLE"
-                : "nice " + STAT.in(one).nice();
-    }
-
-    private static Remedy raise(VmThread one) {
-        return Remedy.command((STAT.in(one).isIdleClass() ? "chrt -o -p 0 " : "renice 0 ") + one.tid());
-    }
-
-    private static Remedy others(VmThread one) {
-        return Remedy.command("give it other CPUs: taskset -cp " + one.free() + " " + one.tid());
     }
 
     private static Remedy resume(VmThread one) {

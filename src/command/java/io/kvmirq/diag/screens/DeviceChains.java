@@ -248,7 +248,7 @@ public final class DeviceChains {
                                     "the host has allocated none for the device",
                                     "enable an interrupt of the device"));
             links.add(notArmed("VFIO has armed no interrupt of the device"));
-            brokenVmm().ifPresent(links::add);
+            ofVmm.filter(link -> !link.flaws().isEmpty()).ifPresent(links::add);
         } else {
             links.add(refused());
         }

@@ -15,6 +15,7 @@ import java.util.Collections;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -170,6 +171,16 @@ public final class HostFacts {
     /** The PCI functions that a driver of VFIO is bound to, in order. */
     public List<PciAddress> boundToVfio() {
         return pci.boundToVfio();
+    }
+
+    /** The ids of the kernel's command line for vfio-pci, such as {@code 8086:10d3}. */
+    public List<String> namedIds() {
+        return kvm().commandLine().known().orElse(List.of()).stream()
+                .filter(word -> word.matches("vfio[-_]pci\\.ids=.*"))
+                .flatMap(word -> Stream.of(word.substring(word.indexOf('=') + 1).split(",")))
+                .map(id -> id.toLowerCase(Locale.ROOT).replaceFirst("^(\\p{XDigit}{4}:\\p{XDigit}{4}):.*", "$1"))
+                .filter(id -> id.matches("\\p{XDigit}{4}:\\p{XDigit}{4}"))
+                .toList();
     }
 
     /** Whether the driver vfio-pci is loaded. True if the tree does not show the drivers. */

@@ -132,6 +132,16 @@ public final class HostLimits {
         long requests = decimal(tree.text("proc/sys/fs/aio-nr").orElse(""));
         long most = decimal(tree.text("proc/sys/fs/aio-max-nr").orElse(""));
         add(all, new Use("asynchronous requests (fs.aio-max-nr)", requests, most));
+        for (String unit : tree.list("sys/class/iommu")) {
+            String domains = "sys/class/iommu/" + unit + "/intel-iommu/domains_";
+            long supported = decimal(tree.text(domains + "supported").orElse(""));
+            add(
+                    all,
+                    new Use(
+                            "domains of " + unit,
+                            decimal(tree.text(domains + "used").orElse("")),
+                            supported));
+        }
         // The fourth word is RUNNABLE/THREADS.
         String threads = tree.text("proc/loadavg").orElse("").replaceFirst("^(?:\\S+ ){3}\\d+/(\\d+) .*", "$1");
         for (String limit : List.of("threads-max", "pid_max")) {

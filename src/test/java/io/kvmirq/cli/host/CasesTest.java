@@ -41,7 +41,7 @@ class CasesTest {
             parent-of-a-vgpu-fell-off-the-bus | explain 0000:00:02.0 | 18 | device broken | does not answer
             host-posted-msi | explain 0000:00:01.0 | 17 | none | posts to a CPU of the host (intremap=posted_msi)
             iommu-reports-faults | explain 0000:00:01.0 | 0 | host irq doubtful | has reported 48211 faults
-            iothread-hangs | explain 0000:00:01.0 | 0 | VMM doubtful | (IO iothread1) sleeps uninterruptibly
+            iothread-hangs | explain 0000:00:01.0 | 0 | VMM doubtful | (IO iothread1), which serves queues of virtio, sleeps
             irq-thread-starved-by-a-fifo-vcpu | explain 0000:00:01.0 | 0 | host irq doubtful | CPU 1/KVM, priority 99
             one-vector-is-not-posted | explain 0000:00:01.0 | 17 | none | not posted
             vcpus-of-class-idle | explain 0000:00:01.0 | 0 | VMM doubtful | has the class SCHED_IDLE

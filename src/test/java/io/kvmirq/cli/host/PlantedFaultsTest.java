@@ -243,9 +243,10 @@ class PlantedFaultsTest {
                 Arrays.fill(bytes, (byte) -1);
                 host.putBytes(path, bytes);
             }
+            case "zeros" -> host.putBytes(path, new byte[bytes.length]);
             case "grow" -> host.putBytes(path, Arrays.copyOf(bytes, Integer.parseInt(words[2])));
             case "swap" -> {
-                String[] texts = words[2].split(" ");
+                String[] texts = words[2].replace("\\0", "\0").split(" ");
                 host.put(path, new String(bytes, StandardCharsets.UTF_8).replace(texts[0], texts[1]));
             }
             case "add" -> host.put(path, new String(bytes, StandardCharsets.UTF_8) + words[2] + "\n");
