@@ -87,6 +87,8 @@ public final class DeviceRules {
         broken("device.link-down", CONFIG, one -> one.hasLink() && (one.width(0x12) == 0
             || one.files().text(one.path(DEVICES + "{function}/current_link_width")).filter("0"::equals).isPresent()),
             "the PCI Express link of the device is down: its width is 0", RESET).on("in use", one -> one.held()),
+        note("device.link-narrow", CONFIG, one -> one.hasLink() && one.width(0x12) > 0 && one.width(0x12) < one.width(0xc),
+            "its link has %d of %d lanes").with(one -> one.width(0x12), one -> one.width(0xc)),
         doubt("device.console", SCREEN, one -> one.files().text(one.path(DEVICES + "{function}/boot_vga")).filter("1"::equals)
             .isPresent(), "the console of the host draws on the device (/proc/fb: %s): the kernel keeps its BAR, so no VMM can map it",
             Remedy.of(Change.KERNEL_PARAMETER, "add initcall_blacklist=sysfb_init (before Linux 6.0 video=efifb:off), and boot"

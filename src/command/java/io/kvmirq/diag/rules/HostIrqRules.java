@@ -421,11 +421,12 @@ public final class HostIrqRules {
     private static final Fact<Irq, Long> SPURIOUS_VECTORS = new Fact<>("proc/interrupts", irq -> count(irq, "SPU"));
     private static final Fact<Irq, Long> MISROUTED = new Fact<>("proc/interrupts", irq -> count(irq, "MIS"));
     private static final Fact<Irq, Long> THERMAL = new Fact<>("proc/interrupts", irq -> count(irq, "TRM"));
+    private static final Fact<Irq, Long> DEFERRED = new Fact<>("proc/interrupts", irq -> count(irq, "DFR"));
+    private static final Fact<Irq, Long> THRESHOLD = new Fact<>("proc/interrupts", irq -> count(irq, "THR"));
     private static final Fact<Irq, Long> MACHINE_CHECKS = new Fact<>("proc/interrupts", irq -> count(irq, "MCE"));
     private static final Fact<Irq, Handler> HANDLER = new Fact<>("proc/{handler}/stat", HostIrqRules::handler);
-    private static final Fact<Irq, String> ABOVE = new Fact<>("proc/{handler}/stat", irq -> irq.of.vmm()
-        .flatMap(vmm -> HANDLER.of(irq).known().map(own -> VmThread.above(irq.host(), vmm.pid(), own.stat())))
-        .orElseGet(Fact::none));
+    private static final Fact<Irq, String> ABOVE = new Fact<>("proc/{handler}/stat", irq -> HANDLER.of(irq).known()
+        .map(own -> VmThread.above(irq.host(), own.stat())).orElseGet(Fact::none));
     // spotless:on
 
     /** Words that keep the kernel from the tables of ACPI, or from the I/O APIC. */
@@ -564,9 +565,8 @@ public final class HostIrqRules {
         doubt("host-irq.misrouted", MISROUTED, irq -> MISROUTED.in(irq) >= MANY_ERRORS, "the kernel mended %d interrupts of pins"
             + " that came as edges (MIS): the I/O APIC loses EOIs", Remedy.look("let the guest use MSI")).with(MISROUTED::in)
             .on("INTx", Irq::isPin),
-        doubt("host-irq.machine-checks", MACHINE_CHECKS, irq -> MACHINE_CHECKS.in(irq) > 0, "the host had %d machine checks"
-            + " (MCE): its hardware reports errors", Remedy.look("dmesg | grep -i mce; ras-mc-ctl --errors"))
-            .with(MACHINE_CHECKS::in),
+        errors("machine-checks", "machine checks (MCE)", MACHINE_CHECKS), errors("deferred", "deferred errors (DFR)", DEFERRED),
+        errors("threshold", "interrupts of corrected errors that passed a threshold (THR)", THRESHOLD),
         doubt("host-irq.polled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?irq(poll|fixup)( .*)?"), "the kernel's command"
             + " line has irqpoll or irqfixup: it runs all handlers for an interrupt that none took, and so hides what asserts"
             + " the line", Remedy.of(Change.KERNEL_PARAMETER, "find the device that asserts the line, remove the word, and boot"
@@ -593,6 +593,16 @@ public final class HostIrqRules {
             "the thread of its handler (%s) does not run: its state is %s").with(irq -> HANDLER.in(irq).pid(),
             irq -> HANDLER.in(irq).state()).remedy(irq -> Remedy.look("cat /proc/" + HANDLER.in(irq).pid() + "/stack")));
     // spotless:on
+
+    private static Rule<Irq> errors(String name, String what, Fact<Irq, Long> count) {
+        return doubt(
+                        "host-irq." + name,
+                        count,
+                        irq -> count.in(irq) > 0,
+                        "the host had %d " + what + ": its hardware reports errors",
+                        Remedy.look("dmesg | grep -i mce; ras-mc-ctl --errors"))
+                .with(count::in);
+    }
 
     /** The rules of a host irq. */
     public static final List<Table<Irq>> TABLES = List.of(STATE, CPU, OTHERS);

@@ -6,12 +6,15 @@ import io.kvmirq.diag.sources.CpuList;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
-import io.kvmirq.host.facts.VmProcess.VcpuFile;
 import io.kvmirq.path.Known;
 import java.util.BitSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.BiFunction;
+import java.util.function.Predicate;
 import java.util.stream.Stream;
 
 /**
@@ -126,35 +129,20 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     /** Other processes run on each CPU of its affinity: this shows the cause of the wait. */
     static final Fact<VmThread, String> NEIGHBOURS = new Fact<>(TIMES.file(), one ->
         one.waits() && !one.isAlone() && one.isReady() ? one.crowded() : Fact.none());
-    /** A thread of the VMM that goes before it on its CPU. */
+    /** A thread that goes before it on its CPU. */
     static final Fact<VmThread, String> ABOVE = new Fact<>(STAT.file(), one ->
-        STAT.of(one).known().map(own -> above(one.host(), one.pid, own)).orElseGet(Fact::none));
+        STAT.of(one).known().map(own -> above(one.host(), own)).orElseGet(Fact::none));
     // spotless:on
 
     /** The vCPU or process with a higher real-time priority that runs on the CPU of a thread that is ready to run. */
-    static Known<String> above(HostFacts host, int vmm, ThreadStat own) {
-        Known<String> hidden = Fact.none();
-        Stream<String> vcpus = host.vms().all().stream()
-                .filter(one -> one.pid() == vmm)
-                .flatMap(one -> one.vcpus().stream().flatMap(vcpu -> VmmRules.thread(host, one, vcpu).stream()
-                        .boxed()))
-                .filter(tid -> host.threads(vmm).contains(String.valueOf(tid)))
-                .map(tid -> "proc/" + vmm + "/task/" + tid + "/stat");
-        Stream<String> processes = host.files().list("proc").stream()
-                .filter(pid -> pid.matches("\\d{1,9}"))
-                .map(pid -> "proc/" + pid + "/stat");
-        for (String file : own.isRunnable() ? Stream.concat(vcpus, processes).toList() : List.<String>of()) {
-            Optional<ThreadStat> stat = host.files().text(file).flatMap(ThreadStat::parse);
-            if (stat.isEmpty() && file.contains("/task/")) {
-                hidden = Fact.missing(host.files(), file);
-            } else if (stat.filter(one -> one.isRunnable() && !one.isOfKernel()).isPresent()
-                    && stat.get().cpu() == own.cpu()
-                    && stat.get().priority() > own.priority()) {
-                return new Known.Observed<>(
-                        stat.get().name() + ", priority " + stat.get().priority());
-            }
-        }
-        return hidden;
+    static Known<String> above(HostFacts host, ThreadStat own) {
+        return !own.isRunnable()
+                ? Fact.none()
+                : running(
+                        host,
+                        0,
+                        one -> one.cpu() == own.cpu() && one.priority() > own.priority(),
+                        (who, one) -> one.name() + ", priority " + one.priority());
     }
 
     /** Whether a process that was listed has no file any more. */
@@ -188,6 +176,20 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
 
     long swapped() {
         return kibis("VmSwap");
+    }
+
+    /** Whether its memory is of one node, and the CPUs that it may run on are of others. */
+    boolean isFarFromMemory() {
+        Optional<BitSet> cpus = CpuList.parse(allowed());
+        return line("Mems_allowed_list").matches("\\d{1,4}")
+                && files().text("sys/devices/system/node/node" + line("Mems_allowed_list") + "/cpulist")
+                        .flatMap(CpuList::parse)
+                        .filter(near -> cpus.isPresent() && !near.intersects(cpus.get()))
+                        .isPresent();
+    }
+
+    String memory() {
+        return line("Mems_allowed_list");
     }
 
     boolean isReady() {
@@ -295,39 +297,48 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     }
 
     /**
-     * Another process that runs on a CPU now, as its first thread or that of a vCPU shows.
+     * Another process that runs on a CPU now.
      *
      * @param ticks the least CPU time of the process
      */
     private Known<String> running(int cpu, long ticks) {
-        String self = files().link("proc/self").orElse("");
-        String own = String.valueOf(pid);
-        Known<String> hidden = Fact.none();
-        for (VmProcess other : host().vms().all()) {
-            for (VcpuFile one : other.pid() == pid ? List.<VcpuFile>of() : other.vcpus()) {
-                OptionalInt thread = VmmRules.thread(host(), other, one);
-                if (thread.isPresent()
-                        && files().text("proc/" + other.pid() + "/task/" + thread.getAsInt() + "/stat")
-                                .flatMap(ThreadStat::parse)
-                                .filter(stat -> stat.isRunnable() && stat.cpu() == cpu && stat.ticks() >= ticks)
-                                .isPresent()) {
-                    return new Known.Observed<>(other.pid() + " (" + other.name() + ", vcpu " + one.id() + ")");
-                }
-            }
+        return running(
+                host(),
+                pid,
+                one -> one.cpu() == cpu && one.ticks() >= ticks,
+                (who, one) -> who + (who.endsWith(")") ? "" : " (" + one.name() + ")"));
+    }
+
+    /**
+     * The first thread that runs now and is such, of the vCPUs of all guests and the first threads of all processes. Threads
+     * of the kernel run only for moments.
+     *
+     * @param except the process that is left out; 0 for none
+     */
+    private static Known<String> running(
+            HostFacts host, int except, Predicate<ThreadStat> such, BiFunction<String, ThreadStat, String> says) {
+        Map<String, String> files = new LinkedHashMap<>();
+        for (VmProcess vm : host.vms().all()) {
+            vm.vcpus().stream().filter(vcpu -> vm.pid() != except).forEach(vcpu -> VmmRules.thread(host, vm, vcpu)
+                    .ifPresent(tid -> files.put(
+                            "proc/" + vm.pid() + "/task/" + tid + "/stat",
+                            vm.pid() + " (" + vm.name() + ", vcpu " + vcpu.id() + ")")));
         }
-        for (String other : files().list("proc")) {
-            if (!other.matches("\\d{1,9}") || other.equals(own) || other.equals(self)) {
-                continue;
-            }
-            String file = "proc/" + other + "/stat";
-            Optional<ThreadStat> stat = files().text(file).flatMap(ThreadStat::parse);
-            if (stat.isEmpty() && !hasEnded(files(), other)) {
-                hidden = Fact.missing(files(), file);
-            }
-            // Kernel threads run only for moments.
-            if (stat.filter(one -> one.isRunnable() && one.cpu() == cpu && !one.isOfKernel() && one.ticks() >= ticks)
+        String self = host.files().link("proc/self").orElse("");
+        host.files().list("proc").stream()
+                .filter(pid -> pid.matches("\\d{1,9}") && !pid.equals(self) && !pid.equals(String.valueOf(except)))
+                .forEach(pid -> files.put("proc/" + pid + "/stat", pid));
+        Known<String> hidden = Fact.none();
+        for (Map.Entry<String, String> one : files.entrySet()) {
+            Optional<ThreadStat> stat = host.files().text(one.getKey()).flatMap(ThreadStat::parse);
+            if (stat.filter(now -> now.isRunnable() && !now.isOfKernel() && such.test(now))
                     .isPresent()) {
-                return new Known.Observed<>(other + " (" + stat.get().name() + ")");
+                return new Known.Observed<>(says.apply(one.getValue(), stat.get()));
+            }
+            if (stat.isEmpty()
+                    && !one.getKey().contains("/task/")
+                    && !hasEnded(host.files(), one.getValue().split(" ")[0])) {
+                hidden = Fact.missing(host.files(), one.getKey());
             }
         }
         return hidden;

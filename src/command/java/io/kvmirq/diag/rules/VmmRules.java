@@ -30,7 +30,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.regex.MatchResult;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -46,7 +46,7 @@ public final class VmmRules {
     /** PCI addresses, mdevs and files of vDPA devices, in either form of QEMU's options. */
     private static final Pattern GIVEN = Pattern.compile(
             "(?<=host[\"=:]{1,3})(\\p{XDigit}{4}:)?\\p{XDigit}{2}:[01]\\p{XDigit}\\.[0-7]"
-                    + "|(?<=vhostdev[\"=:]{1,3})/dev/vhost-vdpa-\\d+|(?<=sysfsdev[\"=:]{1,3})/sys/bus/mdev/devices/[\\w-]+");
+                    + "|(?<=,)vhost=on(?=,|$)|(?<=vhostdev[\"=:]{1,3})/dev/vhost-vdpa-\\d+|(?<=sysfsdev[\"=:]{1,3})/sys/bus/mdev/devices/[\\w-]+");
 
     private static final int MOST_DIGITS = 9;
     /** The directories of VMs in debugfs. */
@@ -134,7 +134,7 @@ public final class VmmRules {
         Known<String> missing() {
             String missing = process.arguments().stream()
                     .flatMap(word -> GIVEN.matcher(word).results())
-                    .map(MatchResult::group)
+                    .map(found -> found.group().replace("vhost=on", "/dev/vhost-net"))
                     .filter(this::isMissing)
                     .distinct()
                     .collect(Collectors.joining(", "));
@@ -157,8 +157,20 @@ public final class VmmRules {
                                 .flatMap(fd -> files().link(fds + "/" + fd).stream())
                                 .noneMatch(name::equals);
             }
-            PciAddress address = PciAddress.parse((name.length() < 12 ? "0000:" : "") + name);
-            return !host().pciAddresses().isEmpty() && !host().pciAddresses().contains(address);
+            Optional<PciDevice> device = host().pci(PciAddress.parse((name.length() < 12 ? "0000:" : "") + name));
+            return !host().pciAddresses().isEmpty()
+                    && device.filter(PciDevice::isBoundToVfio).isEmpty();
+        }
+
+        /** The number of vCPUs on QEMU's command line; 0 if there is none. */
+        int smp() {
+            int at = process.arguments().indexOf("-smp");
+            Matcher cpus = Pattern.compile("(?:cpus=)?(\\d{1,4})(?:,.*)?")
+                    .matcher(
+                            at < 0 || at + 1 >= process.arguments().size()
+                                    ? ""
+                                    : process.arguments().get(at + 1));
+            return cpus.matches() ? Integer.parseInt(cpus.group(1)) : 0;
         }
 
         /** The option of a device of another process, if each process was looked at, and none serves it. */
@@ -273,6 +285,10 @@ public final class VmmRules {
         doubt("vmm.uninterruptible", STATUS, one -> one.state() == 'D' && one.isNeeded(), "%s sleeps uninterruptibly%s%s")
             .with(VmThread::called, VmThread::place, one -> one.isLeader() ? "" : ": it takes no interrupt meanwhile")
             .remedy(VmmRules::stack).first(),
+        doubt("vmm.far-memory", STATUS, VmThread::isFarFromMemory, "%s runs on CPU %s, and its memory is of node %s, which has none of"
+            + " these CPUs: each access crosses the nodes").with(VmThread::called, VmThread::allowed, VmThread::memory).remedy(one ->
+            Remedy.command("give it CPUs of node " + one.memory() + ", or memory of its own (libvirt: virsh numatune)"))
+            .on("vCPUs", one -> one.vcpu().isPresent()),
         // Of a page that comes later, the kernel waits in S.
         doubt("vmm.page-awaited", STATUS, one -> one.state() == 'S' && one.place().contains("userfault"), "%s waits for a page of"
             + " the guest's memory%s, as after a post-copy migration: it takes no interrupt meanwhile").with(VmThread::called,
@@ -295,6 +311,9 @@ public final class VmmRules {
         broken("helper.frozen", CGROUP, one -> ControlGroups.isFrozen(one.host(), CGROUP.in(one)), "%s is frozen by its control"
             + " group").with(VmThread::called).remedy(one -> Remedy.command("thaw the group of /" + one.path(CGROUP.file())))
             .on("back ends", one -> one.kind() == VmThread.Kind.BACK_END && one.isLeader()),
+        doubt("helper.traced", STATUS, VmThread::isTraced, "%s is traced by %s, which slows it").with(VmThread::called,
+            VmThread::tracer).remedy(one -> Remedy.command("end the tracer: " + one.tracer()))
+            .on("back ends", one -> one.kind() == VmThread.Kind.BACK_END && STATUS.is(one, any -> true)),
         doubt("helper.hangs", STAT, one -> STAT.in(one).state() == 'D', "%s sleeps uninterruptibly%s: it serves nothing"
             + " meanwhile").with(VmThread::called, VmThread::place).remedy(VmmRules::stack).first()
             .on("helpers", VmThread::isHelper));
@@ -365,6 +384,9 @@ public final class VmmRules {
         doubt("vmm.device-missing", MISSING, one -> true, "the command line gives the guest %s, which sysfs does not have, or the"
             + " VMM not open: it was removed, its bus was renumbered, or another driver has it", Remedy.look("lspci -D; ls"
             + " /sys/bus/mdev/devices /dev/vhost-vdpa-*; dmesg | grep -i pci")).with(MISSING::in),
+        doubt("vmm.fewer-vcpus", OPTIONS, one -> one.smp() > one.process().vcpus().size(), "the command line has -smp %d, and the VM"
+            + " has %d vCPUs: the VMM made no others", Remedy.look("look at the VMM's log")).with(Vmm::smp,
+            one -> one.process().vcpus().size()),
         doubt("vmm.no-its", OPTIONS, one -> !one.process().devices().isEmpty() && one.process().arguments().stream()
             .anyMatch(word -> word.matches("virt,(.*,)?its=off(,.*)?")), "the command line gives the guest no ITS (its=off): its"
             + " devices have no MSI and no MSI-X", Remedy.of(Change.VMM_FLAG, "remove its=off from -machine"))

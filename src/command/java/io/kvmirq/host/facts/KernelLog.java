@@ -41,9 +41,10 @@ public final class KernelLog {
 
     private static final Pattern REPORT = Pattern.compile(
             "(?i)fault|nobody cared|flags mismatch|blocked for more than|\\bAER\\b"
-                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting");
+                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting|exceeded|throttling");
     /** An IOMMU that lost faults, commands or events of all its devices. */
-    private static final String LOSS = "|^(?:arm-smmu|AMD-Vi|DMAR).*(?:overflow|time(?:d |-)out|restarting)";
+    private static final String LOSS =
+            "|^(?:arm-smmu|AMD-Vi|DMAR).*(?:overflow|time(?:d |-)out|restarting)|^sched: RT throttling";
     /** The kernel writes other bytes than printable ones as \x1b. */
     private static final Pattern ESCAPE =
             Pattern.compile("(?:\\\\x1b|\\e)\\[[0-9;]{0,20}[A-Za-z]?|\\\\x[0-9a-f]{2}|\\p{Cntrl}");
@@ -111,15 +112,18 @@ public final class KernelLog {
                 + (device.domain() == 0 ? "|(?:\\[|device=)" + Pattern.quote(brief) + "(?!\\w)" : "")
                 + LOSS + irqs.stream().map(irq -> "|\\birq " + irq + "\\b").collect(Collectors.joining())
                 + threads.stream()
-                        .map(tid -> "|:" + Pattern.quote(tid) + "(?: blocked|\\])")
+                        .map(tid -> "|:" + Pattern.quote(tid) + "(?: blocked|\\])|\\(" + Pattern.quote(tid) + "\\)")
                         .collect(Collectors.joining()));
         Deque<String> last = new ArrayDeque<>();
         for (Line line : lines) {
             // A log has thousands of lines and a host hundreds of devices: most lines have none of these words.
             boolean isNear = line.text.contains(brief)
-                    || line.text.matches("(?:arm-smmu|AMD-Vi|DMAR).*")
+                    || line.text.matches("(?:arm-smmu|AMD-Vi|DMAR|sched:).*")
                     || !irqs.isEmpty() && line.text.contains("irq ")
-                    || !threads.isEmpty() && (line.text.contains(" blocked") || line.text.contains("lockup"));
+                    || !threads.isEmpty()
+                            && (line.text.contains(" blocked")
+                                    || line.text.contains("lockup")
+                                    || line.text.contains("("));
             if (isNear && subject.matcher(line.text).find()) {
                 last.removeIf(one -> one.endsWith(": " + line.text));
                 last.add(String.format(
