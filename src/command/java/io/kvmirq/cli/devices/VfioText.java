@@ -174,7 +174,9 @@ final class VfioText {
         }
         for (int i = 0; i < refusals.size(); i++) {
             terminal.line("  " + (i + 1) + "  " + printable(refusals.get(i).text()));
-            terminal.line("     do: " + printable(refusals.get(i).remedy()));
+            String risk = refusals.get(i).risk();
+            terminal.line("     do: " + printable(refusals.get(i).remedy())
+                    + (risk.isEmpty() ? "" : " (risk: " + risk + ")"));
         }
     }
 

@@ -154,7 +154,7 @@ public final class VfioChecks {
                                 "a guest with a device can send any interrupt to the host"));
             case GROUP_NOT_VIABLE ->
                 List.of(Remedy.of(Change.COMMAND, refusal.remedy(), "the host loses the devices of the group"));
-            default -> List.of(Remedy.command(refusal.remedy()));
+            default -> List.of(Remedy.of(Change.COMMAND, refusal.remedy(), refusal.risk()));
         };
     }
 

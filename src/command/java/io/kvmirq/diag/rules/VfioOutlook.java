@@ -99,8 +99,14 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         IN_USE
     }
 
-    /** A refusal: its cause, the name of its rule, a sentence with the names of devices and drivers, and a remedy. */
-    public record Refusal(Obstacle cause, String rule, String text, String remedy) {}
+    /**
+     * A refusal.
+     *
+     * @param rule its name
+     * @param text a sentence with the names of devices and drivers
+     * @param risk of the remedy; empty if none is known
+     */
+    public record Refusal(Obstacle cause, String rule, String text, String remedy, String risk) {}
 
     /** Predicts VFIO's results on {@code host} for {@code device}. */
     public static VfioOutlook of(HostFacts host, PciDevice device) {

@@ -154,8 +154,12 @@ public final class VfioRules {
 
         Remedy bind() {
             List<String> uses = host().uses(device.address());
-            return Remedy.command("bind it to vfio-pci"
-                    + (uses.isEmpty() ? "" : "; the host loses then: " + String.join("; ", uses)));
+            return Remedy.of(
+                    Change.COMMAND,
+                    "bind it to vfio-pci" + (uses.isEmpty() ? "" : "; the host loses then: " + String.join("; ", uses)),
+                    uses.stream().anyMatch(one -> one.contains("default route"))
+                            ? "the host is cut off from its network"
+                            : uses.isEmpty() ? "" : "the host loses what uses it");
         }
 
         /** The alternative is a file of sysfs: the module is already loaded, so modprobe would ignore the option. */
@@ -284,6 +288,13 @@ public final class VfioRules {
                 .findFirst()
                 .orElseThrow();
         return new Refusal(
-                cause, flaw.rule(), flaw.text(), Remedy.text(flaw.remedies()).orElseThrow());
+                cause,
+                flaw.rule(),
+                flaw.text(),
+                Remedy.text(flaw.remedies()).orElseThrow(),
+                flaw.remedies().stream()
+                        .flatMap(one -> one.risk().stream())
+                        .findFirst()
+                        .orElse(""));
     }
 }

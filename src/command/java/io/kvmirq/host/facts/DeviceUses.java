@@ -52,7 +52,11 @@ final class DeviceUses {
                             .filter("up"::equals)
                             .isPresent()) {
                 uses.add("the network interface " + name + " is up"
-                        + (routed.contains(name) ? " and has the default route" : ""));
+                        + (routed.contains(name) ? " and has the default route" : "")
+                        + tree.linkName("sys/class/net/" + name + "/master")
+                                .filter(routed::contains)
+                                .map(bridge -> " and is the way of " + bridge + ", which has the default route")
+                                .orElse(""));
             }
         }
         return uses;

@@ -44,7 +44,20 @@ class VfioCommandTest {
         assertThat(of(host, "0000:00:05.0").exited(1).out())
                 .startsWith("0000:00:05.0 cannot be given to a guest now: ")
                 .contains(
-                        "do: bind it to vfio-pci; the host loses then: the network interface nic0 is up and has the default route\n");
+                        "do: bind it to vfio-pci; the host loses then: the network interface nic0 is up and has the default route"
+                                + " (risk: the host is cut off from its network)\n");
+    }
+
+    @Test
+    void wayOfABridgeWithTheDefaultRouteIsNamed() throws IOException {
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .put("proc/net/route", "Iface\tDestination\nbr0\t00000000\n")
+                .link("sys/class/net/nic0", "../../devices/pci0000:00/0000:00:05.0/net/nic0")
+                .link("sys/devices/pci0000:00/0000:00:05.0/net/nic0/master", "../../../../virtual/net/br0")
+                .put("sys/devices/pci0000:00/0000:00:05.0/net/nic0/operstate", "up\n");
+        assertThat(of(host, "0000:00:05.0").exited(1).out())
+                .contains("the network interface nic0 is up and is the way of br0, which has the default route"
+                        + " (risk: the host is cut off from its network)\n");
     }
 
     @ParameterizedTest
