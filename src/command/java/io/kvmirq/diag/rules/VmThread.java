@@ -31,7 +31,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     /** Waits for a CPU below this time are ignored, in ns. */
     private static final long SHORT = 100_000_000;
 
-    /** What a thread does for the guest. */
+    /** Kinds of work that a thread does for the guest. */
     enum Kind {
         /** A thread of the VMM. */
         THREAD,

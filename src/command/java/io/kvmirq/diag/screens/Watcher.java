@@ -112,7 +112,7 @@ public final class Watcher implements AutoCloseable {
     public record Event(String what, String guest, String device, String interrupt, String text) {}
 
     /**
-     * What a tick showed.
+     * Results of a tick.
      *
      * @param seconds the time since the tick before; 0 for the first
      * @param rows guests, each followed by its vectors

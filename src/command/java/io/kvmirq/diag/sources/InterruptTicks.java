@@ -246,7 +246,7 @@ public final class InterruptTicks implements AutoCloseable {
         return new String(bytes, StandardCharsets.UTF_8);
     }
 
-    // What the last read showed
+    // Results of the last read
 
     /** The rows: numbers of host irqs, and names such as {@code PIN}. Empty if the file cannot be read. */
     public List<String> names() {
