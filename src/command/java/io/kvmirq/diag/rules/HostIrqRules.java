@@ -435,6 +435,8 @@ public final class HostIrqRules {
 
     private static final String NOBODY_CARED =
             "the kernel has disabled the irq: no handler took its interrupts (\"irq %s: nobody cared\")";
+    private static final String BY_HARDWARE = ": its hardware reports errors";
+    private static final Remedy READ_ERRORS = Remedy.look("dmesg | grep -i mce; ras-mc-ctl --errors");
     private static final Remedy LOOK_TWICE =
             Remedy.look("look at its count in /proc/interrupts twice: while it grows, the"
                     + " kernel has not disabled it; dmesg | grep 'nobody cared'");
@@ -565,8 +567,12 @@ public final class HostIrqRules {
         doubt("host-irq.misrouted", MISROUTED, irq -> MISROUTED.in(irq) >= MANY_ERRORS, "the kernel mended %d interrupts of pins"
             + " that came as edges (MIS): the I/O APIC loses EOIs", Remedy.look("let the guest use MSI")).with(MISROUTED::in)
             .on("INTx", Irq::isPin),
-        errors("machine-checks", "machine checks (MCE)", MACHINE_CHECKS), errors("deferred", "deferred errors (DFR)", DEFERRED),
-        errors("threshold", "interrupts of corrected errors that passed a threshold (THR)", THRESHOLD),
+        doubt("host-irq.machine-checks", MACHINE_CHECKS, irq -> MACHINE_CHECKS.in(irq) > 0, "the host had %d machine checks (MCE)"
+            + BY_HARDWARE, READ_ERRORS).with(MACHINE_CHECKS::in),
+        doubt("host-irq.deferred-errors", DEFERRED, irq -> DEFERRED.in(irq) > 0, "the host had %d deferred errors (DFR)"
+            + BY_HARDWARE, READ_ERRORS).with(DEFERRED::in),
+        doubt("host-irq.threshold-errors", THRESHOLD, irq -> THRESHOLD.in(irq) > 0, "the host had %d interrupts of corrected errors"
+            + " that passed a threshold (THR)" + BY_HARDWARE, READ_ERRORS).with(THRESHOLD::in),
         doubt("host-irq.polled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?irq(poll|fixup)( .*)?"), "the kernel's command"
             + " line has irqpoll or irqfixup: it runs all handlers for an interrupt that none took, and so hides what asserts"
             + " the line", Remedy.of(Change.KERNEL_PARAMETER, "find the device that asserts the line, remove the word, and boot"
@@ -593,16 +599,6 @@ public final class HostIrqRules {
             "the thread of its handler (%s) does not run: its state is %s").with(irq -> HANDLER.in(irq).pid(),
             irq -> HANDLER.in(irq).state()).remedy(irq -> Remedy.look("cat /proc/" + HANDLER.in(irq).pid() + "/stack")));
     // spotless:on
-
-    private static Rule<Irq> errors(String name, String what, Fact<Irq, Long> count) {
-        return doubt(
-                        "host-irq." + name,
-                        count,
-                        irq -> count.in(irq) > 0,
-                        "the host had %d " + what + ": its hardware reports errors",
-                        Remedy.look("dmesg | grep -i mce; ras-mc-ctl --errors"))
-                .with(count::in);
-    }
 
     /** The rules of a host irq. */
     public static final List<Table<Irq>> TABLES = List.of(STATE, CPU, OTHERS);

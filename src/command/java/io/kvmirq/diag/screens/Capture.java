@@ -11,7 +11,6 @@ import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.KernelHelpers;
 import io.kvmirq.diag.sources.OtherNames;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.host.facts.KernelLog;
 import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.host.facts.ReadOnce;
 import io.kvmirq.host.facts.ThreadStat;
@@ -144,10 +143,6 @@ public record Capture(
                 files.put(path, new byte[0]);
             }
         });
-        String log = new HostFacts(read).log().text();
-        if (!log.isEmpty()) {
-            files.put(KernelLog.FILE, bytes(log));
-        }
         guests.addAll(tracers(files));
         // Most processes were read only for their names.
         files.entrySet()

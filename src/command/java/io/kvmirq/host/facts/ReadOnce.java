@@ -2,7 +2,9 @@
 package io.kvmirq.host.facts;
 
 import io.kvmirq.backend.HostFiles;
+import java.io.ByteArrayInputStream;
 import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -80,13 +82,18 @@ public final class ReadOnce implements HostFiles {
         return now;
     }
 
-    /** Not kept in memory; a capture reads it again. */
+    /** Not kept in memory; a capture reads it again. Of the kernel's log it keeps the reports, and only these are read. */
     @Override
     public Optional<InputStream> open(String path) {
-        Optional<InputStream> in = tree.open(path);
         if (path.equals(KernelLog.FILE)) {
-            return in; // a capture has its reports alone
+            byte[] reports = KernelLog.of(tree).text().getBytes(StandardCharsets.UTF_8);
+            if (reports.length == 0) {
+                return Optional.empty();
+            }
+            contents.put(path, Optional.of(new Content(reports, Integer.MAX_VALUE)));
+            return Optional.of(new ByteArrayInputStream(reports));
         }
+        Optional<InputStream> in = tree.open(path);
         contents.put(path, in.isEmpty() ? Optional.empty() : Optional.of(new Content(null, Integer.MAX_VALUE)));
         return in;
     }

@@ -9,6 +9,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.KernelLog;
 import io.kvmirq.host.facts.RecordedHost;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** The kernel's log of this machine, beside its files. */
@@ -34,6 +35,7 @@ class LoggedFilesTest {
 
     /** 100 MB with escape codes, of which a reader keeps the reports. */
     @Test
+    @Tag("long")
     void longLogIsReadToItsEnd() {
         KernelLog log = new HostFacts(
                         new LoggedFiles(

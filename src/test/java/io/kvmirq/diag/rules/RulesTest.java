@@ -129,7 +129,7 @@ class RulesTest {
         }
         for (Path source : sources) {
             String table = Files.readString(source).replaceAll("(?m)^(?! {8,12}[\\w\".+&|:?]).*$", "");
-            for (String row : table.split("(?m)^(?= {8}\\w+\\(\")")) {
+            for (String row : table.split("(?m)^(?= {8}(?:broken|doubt|note)\\(\")")) {
                 if (row.matches("(?s) {8}(broken|doubt|note)\\(\".*")) {
                     rows.add(row.split("\n\n", 2)[0].strip());
                 }
