@@ -90,6 +90,7 @@ class CallbacksTest {
             Map.entry("arch.vtd.posting.RemappingTable$Observer", LOCKLESS),
             Map.entry("backend.BackendProvider", KERNEL),
             Map.entry("backend.HostFiles", KERNEL),
+            Map.entry("backend.HostFiles$Kept", KERNEL),
             Map.entry("backend.KernelBackend", KERNEL),
             Map.entry("backend.Libc", KERNEL),
             Map.entry("backend.Libc.view Runnable", "runs in the thread of a Cleaner, which holds no lock"),
