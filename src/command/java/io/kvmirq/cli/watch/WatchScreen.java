@@ -293,7 +293,8 @@ final class WatchScreen {
         List<Row> rows = rows();
         if (rows.isEmpty()) {
             String hidden = unreadable == 0 ? "" : ": " + unreadable + " processes may not be read, run as root";
-            lines.add(cut("no guest that is seen has it" + hidden, width, AttributedStyle.DEFAULT));
+            String none = filter.isEmpty() ? "no guest is seen" : "no guest that is seen has it";
+            lines.add(cut(none + hidden, width, AttributedStyle.DEFAULT));
         }
         selected = Math.max(0, Math.min(selected, rows.size() - 1));
         int visible = Math.max(1, body - 1);

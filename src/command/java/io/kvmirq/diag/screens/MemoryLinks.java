@@ -52,7 +52,8 @@ final class MemoryLinks {
         for (Link link : all.links.values()) {
             Link flawed = MemoryRules.flawed(facts, path, link);
             links.add(flawed);
-            if (flawed.state() == Link.State.BROKEN) {
+            // A link that memory alone breaks ends the path; one that files break has what they show behind it.
+            if (flawed.state() == Link.State.BROKEN && link.state() != Link.State.BROKEN) {
                 break;
             }
         }

@@ -294,6 +294,19 @@ class MemoryChainsTest {
         assertThat(printed.exitCode()).isNotZero();
     }
 
+    /** Bus mastering is off. */
+    @Test
+    void filesShowTheHostIrqBehindADeviceThatTheyShowAsBroken() throws IOException {
+        Host host = new Host("amd-avic", "6.12", false);
+        String config = "sys/bus/pci/devices/" + host.device + "/config";
+        byte[] bytes = host.files.tree().bytes(config, 4096).orElseThrow();
+        bytes[4] &= ~4;
+        host.files.putBytes(config, bytes);
+        assertThat(host.run("explain", host.device, "3").out())
+                .contains("device         broken", "host irq       ok         30: ");
+        assertThat(host.run("list", "--all").out()).contains(host.device + "  MSI-X 3");
+    }
+
     @Test
     void irqfdWithoutRouteBreaksTheGsi() throws IOException {
         Host host = new Host("amd-avic", "6.12", false)
