@@ -103,9 +103,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
             Optional<VmProcess> holder = host.vms().of(address).stream().findFirst();
             DeviceChains.of(host, device.get(), memory).stream()
                     .map(watched)
-                    .filter(chain -> chain.link(Hop.DEVICE_VECTOR)
-                            .filter(link -> link.state() == Link.State.WHOLE)
-                            .isPresent())
+                    .filter(Look::isArmed)
                     .forEach(chain -> {
                         chains.add(chain);
                         rows.add(Map.entry(rank(chain), row(host, counts, address, chain, holder)));
@@ -145,9 +143,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
                         .text("proc/irq/" + irq.number() + "/effective_affinity_list")
                         .map(String::strip)
                         .filter(one -> !one.isEmpty()),
-                chain.firstBroken()
-                        .or(chain::firstDoubtful)
-                        .map(link -> link.hop().label() + " " + link.state().label() + ": " + link.text()));
+                Look.flaw(chain).map(Look::text));
     }
 
     private static <T> List<T> numbers(InterruptPath chain, Hop hop, Class<T> type) {

@@ -90,9 +90,7 @@ public final class LiveChains {
 
     private InterruptPath observed(InterruptPath chain) {
         return chain.link(Hop.HOST_IRQ)
-                .filter(link -> chain.link(Hop.DEVICE_VECTOR)
-                        .filter(next -> next.state() == Link.State.WHOLE)
-                        .isPresent())
+                .filter(link -> Look.isArmed(chain))
                 .filter(link -> link.numbers(HostIrq.class).size() == 1)
                 .map(link -> link.numbers(HostIrq.class).get(0).number())
                 .filter(live.irqs()::containsKey)

@@ -122,6 +122,11 @@ public record Look(
         return path.firstBroken().or(path::firstDoubtful);
     }
 
+    /** A flaw in one line, with its hop. */
+    public static String text(Link flaw) {
+        return flaw.hop().label() + " " + flaw.state().label() + ": " + flaw.text();
+    }
+
     /** Whether VFIO has armed the vector of a path. */
     public static boolean isArmed(InterruptPath path) {
         return path.link(Hop.DEVICE_VECTOR)

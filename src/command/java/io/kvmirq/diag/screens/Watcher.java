@@ -378,7 +378,7 @@ public final class Watcher implements AutoCloseable {
                         new Told(
                                 "flaw",
                                 link.state().label() + " " + link.hop() + link.flaws(),
-                                link.hop().label() + " " + link.state().label() + ": " + link.text(),
+                                Look.text(link),
                                 path)));
         if (Look.isArmed(path)) {
             to.put("armed" + key(path), new Told("armed", "yes", "VFIO has armed it", path));
@@ -498,10 +498,8 @@ public final class Watcher implements AutoCloseable {
             double rate = rate(irqs.grew(name), seconds);
             storm(one, rate);
             Optional<Told> posted = Optional.ofNullable(told.get("posted" + key(one.path())));
-            String flaw = Look.flaw(one.path())
-                    .map(link -> link.hop().label() + " " + link.state().label() + ": " + link.text())
-                    .or(one.path()::whyNot)
-                    .orElse("");
+            String flaw =
+                    Look.flaw(one.path()).map(Look::text).or(one.path()::whyNot).orElse("");
             Set<String> marked = new HashSet<>();
             for (String cell : List.of("cpu", "posted", "flaw", "armed")) {
                 if (marks.containsKey(one.irq() + cell)) {
