@@ -65,8 +65,8 @@ public final class HostIrqRules {
     private static final long MOST_UNHANDLED = 99_900;
     /** A smaller number means a few stray interrupts of a shared line. */
     private static final long MANY_UNHANDLED = 1_000;
-    /** Interrupts a second, on average since the host booted. */
-    private static final long STORM = 100_000;
+    /** Interrupts a second of one irq from which they are called a storm. */
+    public static final long STORM = 100_000;
 
     /** A few faults come from the firmware's own devices while the host boots. */
     private static final long MANY_FAULTS = 1_000;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
+import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
@@ -12,10 +13,10 @@ import io.kvmirq.diag.sources.VmmOptions.Inhibit;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -90,21 +91,17 @@ public record Look(
 
     /** Vectors whose eventfds were taken away keep their counts until the driver disables MSI-X: a total may not fall. */
     private static SortedMap<PciAddress, Long> hostIrqs(HostFacts host) {
-        Map<Integer, Long> counts = new HashMap<>();
+        Map<HostIrq, Long> counts = new HashMap<>();
         host.interrupts()
                 .map(HostInterrupts::rows)
                 .orElse(List.of())
-                .forEach(row -> counts.put(row.irq().number(), row.count()));
+                .forEach(row -> counts.put(row.irq(), row.count()));
         TreeMap<PciAddress, Long> sums = new TreeMap<>();
         for (ArmedVector one : host.armed()) {
             sums.computeIfAbsent(one.address(), device -> {
-                List<Integer> messages = new ArrayList<>();
-                for (String irq : host.files().list("sys/bus/pci/devices/" + device + "/msi_irqs")) {
-                    if (irq.matches("\\d{1,9}")) {
-                        messages.add(Integer.valueOf(irq));
-                    }
-                }
-                if (!messages.contains(one.irq().number())) {
+                List<HostIrq> messages =
+                        host.pci(device).map(PciDevice::messageIrqs).orElse(List.of());
+                if (!messages.contains(one.irq())) {
                     return host.armed(device).stream()
                             .mapToLong(ArmedVector::count)
                             .sum();

@@ -3,6 +3,7 @@ package io.kvmirq.diag.screens;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.rules.HostIrqRules;
 import io.kvmirq.diag.sources.InterruptTicks;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
@@ -44,8 +45,6 @@ public final class Watcher implements AutoCloseable {
 
     /** How many of its times a look waits until the next one. */
     private static final int PAUSE = 10;
-    /** Interrupts per second of one irq from which they are called a storm, as for the flaw host-irq.storm. */
-    public static final double STORM = 100_000;
 
     private static final String KVM = "sys/kernel/debug/kvm/";
     private static final int VALUE = 256;
@@ -587,14 +586,16 @@ public final class Watcher implements AutoCloseable {
     }
 
     private void storm(Vector one, double rate) {
-        if (rate >= STORM ? storms.add(one.irq()) : rate < STORM / 2 && storms.remove(one.irq())) {
+        if (rate >= HostIrqRules.STORM
+                ? storms.add(one.irq())
+                : rate < HostIrqRules.STORM / 2.0 && storms.remove(one.irq())) {
             tell(
                     "storm",
                     one.guest(),
                     one.path().device(),
                     one.path().interrupt(),
-                    "host irq " + one.irq() + (rate >= STORM ? " comes " : " is over: it comes ") + Math.round(rate)
-                            + " times per second");
+                    "host irq " + one.irq() + (rate >= HostIrqRules.STORM ? " comes " : " is over: it comes ")
+                            + Math.round(rate) + " times per second");
         }
     }
 
