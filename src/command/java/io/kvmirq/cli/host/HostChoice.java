@@ -2,6 +2,7 @@
 package io.kvmirq.cli.host;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
@@ -11,6 +12,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import picocli.CommandLine.ParseResult;
 
 /** Finds the device or the guest that a user names on a host. */
 public final class HostChoice {
@@ -37,6 +39,13 @@ public final class HostChoice {
                             + " is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION, such as 0000:3b:00.0",
                     e);
         }
+    }
+
+    /** The address that {@code --device} names; empty without the option. Another word is a usage error. */
+    public static Optional<PciAddress> device(ParseResult arguments) {
+        return Commands.read(
+                arguments, () -> Optional.ofNullable(arguments.<String>matchedOptionValue("--device", null))
+                        .map(HostChoice::address));
     }
 
     /** The device at an address. The sentence of a refusal has the closest ones. */
@@ -68,16 +77,19 @@ public final class HostChoice {
                 + host.command("explain --vm NAME") + " has its other interrupts");
     }
 
+    /** Whether a guest has a name, or is a process of that number. */
+    public static boolean isNamed(VmProcess guest, String nameOrPid) {
+        return guest.name().equals(nameOrPid) || String.valueOf(guest.pid()).equals(nameOrPid);
+    }
+
     /**
      * The guests of a name, or of a process.
      *
      * @throws UnreadableInputException if none is seen; the message lists the guests
      */
     public static List<VmProcess> guests(HostFacts host, String nameOrPid) {
-        List<VmProcess> found = host.vms().all().stream()
-                .filter(one -> one.name().equals(nameOrPid)
-                        || String.valueOf(one.pid()).equals(nameOrPid))
-                .toList();
+        List<VmProcess> found =
+                host.vms().all().stream().filter(one -> isNamed(one, nameOrPid)).toList();
         if (!found.isEmpty()) {
             return found;
         }

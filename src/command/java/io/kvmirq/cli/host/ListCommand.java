@@ -60,6 +60,10 @@ public final class ListCommand implements Command {
             "posted",
             "flaw, or why not posted");
 
+    /** The refusal of a host that does not show its host irqs. */
+    public static final String NO_INTERRUPTS =
+            "/proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat";
+
     /** The option for the numbers of a host. */
     public static final String TEXTFILE = "--textfile";
 
@@ -117,9 +121,7 @@ public final class ListCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        Optional<PciAddress> device = Commands.read(
-                arguments, () -> Optional.ofNullable(arguments.<String>matchedOptionValue("--device", null))
-                        .map(HostChoice::address));
+        Optional<PciAddress> device = HostChoice.device(arguments);
         List<Path> hosts = ManyHosts.of(arguments);
         if (!hosts.isEmpty()) {
             Predicate<PciAddress> one =
@@ -147,7 +149,7 @@ public final class ListCommand implements Command {
             Commands.read(arguments, () -> requireAlone(arguments));
         }
         if (host.interrupts().isEmpty()) {
-            terminal.complain("/proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat");
+            terminal.complain(NO_INTERRUPTS);
             return ExitCode.COULD_NOT_RUN;
         }
         if (textfile.isPresent()) {

@@ -30,7 +30,6 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
-import java.util.function.LongSupplier;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -77,25 +76,16 @@ public final class WatchCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        return run(arguments, terminal, System::nanoTime);
-    }
-
-    private static int run(ParseResult arguments, Terminal terminal, LongSupplier nanos) {
         double seconds = Commands.read(arguments, () -> interval(arguments.matchedOptionValue("--interval", "1")));
         int given = arguments.matchedOptionValue(COUNT, Integer.MAX_VALUE);
         int count = Commands.read(arguments, () -> count(arguments.hasMatchedOption(ONCE) ? 1 : given));
-        Optional<String> device = Commands.read(
-                arguments, () -> Optional.ofNullable(arguments.<String>matchedOptionValue("--device", null))
-                        .map(HostChoice::address)
-                        .map(PciAddress::toString));
+        Optional<String> device = HostChoice.device(arguments).map(PciAddress::toString);
         HostFiles files = Commands.read(arguments, () -> HostSource.withoutPci(arguments));
         String vm = arguments.matchedOptionValue("--vm", "");
         if (!vm.isEmpty()) {
             HostChoice.guests(new HostFacts(files, terminal.host()), vm);
         }
-        Predicate<VmProcess> guests = process -> vm.isEmpty()
-                || process.name().equals(vm)
-                || String.valueOf(process.pid()).equals(vm);
+        Predicate<VmProcess> guests = process -> vm.isEmpty() || HostChoice.isNamed(process, vm);
         Predicate<InterruptPath> paths =
                 path -> (device.isEmpty() || path.device().equals(device.get()))
                         && (vm.isEmpty() || path.guest().isPresent());
@@ -104,7 +94,7 @@ public final class WatchCommand implements Command {
             thread.setDaemon(true);
             return thread;
         });
-        try (Watcher watcher = new Watcher(files, nanos, looks, guests, paths)) {
+        try (Watcher watcher = new Watcher(files, System::nanoTime, looks, guests, paths)) {
             return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count).run();
         } finally {
             looks.shutdownNow();
@@ -151,8 +141,7 @@ public final class WatchCommand implements Command {
         int run() {
             Watcher.Tick first = tick();
             if (!watcher.seesInterrupts()) {
-                terminal.complain(
-                        "/proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat");
+                terminal.complain(ListCommand.NO_INTERRUPTS);
                 return ExitCode.COULD_NOT_RUN;
             }
             if (!written) {
