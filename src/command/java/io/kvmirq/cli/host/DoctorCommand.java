@@ -16,7 +16,6 @@ import io.kvmirq.diag.screens.Doctor;
 import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.host.memory.KernelStructures;
 import io.kvmirq.path.Hop;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -150,7 +149,7 @@ public final class DoctorCommand implements Command {
         HostFacts host = new HostFacts(tree, terminal.host());
         List<Finding> findings = Doctor.examine(host, checks);
         if (checks.contains(Check.KERNEL_MEMORY)) {
-            try (KernelPaths memory = here ? KernelPaths.of(tree, KernelStructures.CORE) : KernelPaths.none()) {
+            try (KernelPaths memory = here ? KernelPaths.ofThisMachine() : KernelPaths.none()) {
                 findings.add(MemoryEvidence.check(host, memory));
             }
         }

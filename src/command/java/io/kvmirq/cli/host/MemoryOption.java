@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
-import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.LiveHost;
-import io.kvmirq.host.memory.KernelStructures;
-import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
@@ -36,8 +33,6 @@ final class MemoryOption {
         if (machine != null) {
             return machine.memory();
         }
-        return HostSource.isHere(arguments)
-                ? KernelPaths.of(HostFiles.of(Path.of("/")), KernelStructures.CORE)
-                : KernelPaths.none();
+        return HostSource.isHere(arguments) ? KernelPaths.ofThisMachine() : KernelPaths.none();
     }
 }

@@ -59,6 +59,11 @@ public final class KernelPaths implements AutoCloseable {
         return new KernelPaths(() -> KernelStructures.of(files, core));
     }
 
+    /** The memory of this machine's kernel. */
+    public static KernelPaths ofThisMachine() {
+        return of(HostFiles.of(Path.of("/")), KernelStructures.CORE);
+    }
+
     private Known<KernelStructures> memory() {
         Known<KernelStructures> one = memory;
         if (one == null) {

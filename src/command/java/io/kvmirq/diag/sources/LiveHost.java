@@ -2,7 +2,6 @@
 package io.kvmirq.diag.sources;
 
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.host.memory.KernelStructures;
 import io.kvmirq.host.trace.Btf;
 import io.kvmirq.host.trace.Probes;
 import io.kvmirq.host.trace.TraceInstance;
@@ -91,7 +90,7 @@ public interface LiveHost {
 
             @Override
             public KernelPaths memory() {
-                return KernelPaths.of(files(), KernelStructures.CORE);
+                return KernelPaths.ofThisMachine();
             }
 
             @Override
