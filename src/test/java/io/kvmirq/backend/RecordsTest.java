@@ -16,7 +16,7 @@ import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** What Java and C share: constants of {@link KernelBackend} and of native/bridge/kvmirq.h, native methods and functions. */
+/** Facts that Java and C share: constants of {@link KernelBackend} and of native/bridge/kvmirq.h, native methods and functions. */
 class RecordsTest {
     @TempDir
     private Path temporary;

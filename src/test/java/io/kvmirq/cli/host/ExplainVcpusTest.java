@@ -5,19 +5,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
-import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.trace.RecordedTracing;
 import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.path.Known;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -110,20 +105,9 @@ class ExplainVcpusTest {
     }
 
     private static Cli.Ended live(LiveHost host, String... arguments) {
-        ByteArrayOutputStream out = new ByteArrayOutputStream();
-        ByteArrayOutputStream err = new ByteArrayOutputStream();
-        Terminal terminal = new Terminal(
-                new PrintStream(out, true, StandardCharsets.UTF_8),
-                new PrintStream(err, true, StandardCharsets.UTF_8),
-                false,
-                Terminal.DEFAULT_COLUMNS,
-                0);
-        List<String> all = new ArrayList<>(List.of("explain", "--vm", "web", "--vcpus", "--live", "10"));
+        List<String> all = new ArrayList<>(List.of("--vm", "web", "--vcpus", "--live", "10"));
         all.addAll(List.of(arguments));
-        int code = new Commands(
-                        List.of(new Commands.Named(Commands.Audience.ALL, "explain", "", new ExplainCommand(host))))
-                .run(all.toArray(String[]::new), terminal);
-        return new Cli.Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+        return LiveTest.run(host, all.toArray(String[]::new));
     }
 
     private static RecordedHost intel() throws IOException {

@@ -141,7 +141,8 @@ class LiveTest {
         host.put(INTERRUPTS, line.replaceFirst(line.group(1) + (Integer.parseInt(line.group(2)) + more)) + "\n");
     }
 
-    private static Cli.Ended run(LiveHost host, String... arguments) {
+    /** Runs list or explain on a host; explain without the name of a command. */
+    static Cli.Ended run(LiveHost host, String... arguments) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         ByteArrayOutputStream err = new ByteArrayOutputStream();
         Terminal terminal = new Terminal(
@@ -150,8 +151,8 @@ class LiveTest {
                 false,
                 Terminal.DEFAULT_COLUMNS,
                 0);
-        boolean list = arguments.length > 0 && arguments[0].equals("list");
-        List<String> all = new ArrayList<>(list ? List.of() : List.of("explain"));
+        boolean named = arguments.length > 0 && List.of("list", "explain").contains(arguments[0]);
+        List<String> all = new ArrayList<>(named ? List.of() : List.of("explain"));
         all.addAll(List.of(arguments));
         int code = new Commands(List.of(
                         new Commands.Named(Commands.Audience.ALL, "explain", "", new ExplainCommand(host)),

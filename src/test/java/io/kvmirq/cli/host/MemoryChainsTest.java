@@ -11,31 +11,21 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
-import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.diag.sources.KernelPaths;
-import io.kvmirq.diag.sources.LiveHost;
+import io.kvmirq.diag.sources.StillHost;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.memory.KernelImage;
-import io.kvmirq.host.trace.Tracing;
-import io.kvmirq.path.Known;
 import io.kvmirq.testing.Recorded;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
-import java.util.concurrent.CountDownLatch;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -56,7 +46,7 @@ class MemoryChainsTest {
     private Path temporary;
 
     /** A recorded host, and the memory of its kernel: five vectors, each with an eventfd, an irqfd and an entry. */
-    private class Host implements LiveHost {
+    private class Host implements StillHost {
         final RecordedHost files;
         final String device;
         final KernelImage image;
@@ -134,47 +124,10 @@ class MemoryChainsTest {
         }
 
         Cli.Ended run(String command, String... words) throws IOException {
-            ByteArrayOutputStream out = new ByteArrayOutputStream();
-            ByteArrayOutputStream err = new ByteArrayOutputStream();
-            Terminal terminal = new Terminal(
-                    new PrintStream(out, true, StandardCharsets.UTF_8),
-                    new PrintStream(err, true, StandardCharsets.UTF_8),
-                    false,
-                    Terminal.DEFAULT_COLUMNS,
-                    0);
             List<String> all = new ArrayList<>(
                     List.of(command, "--from", files.archive(temporary).toString()));
             all.addAll(List.of(words));
-            int code = new Commands(List.of(
-                            new Commands.Named(Commands.Audience.ALL, "explain", "", new ExplainCommand(this)),
-                            new Commands.Named(Commands.Audience.ALL, "list", "", new ListCommand(this))))
-                    .run(all.toArray(String[]::new), terminal);
-            return new Cli.Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
-        }
-
-        @Override
-        public List<String> tidy() {
-            return List.of();
-        }
-
-        @Override
-        public Known<Tracing> tracing(Set<Integer> threads) {
-            return new Known.Unknown<>("no tracefs");
-        }
-
-        @Override
-        public long nanos() {
-            return 0;
-        }
-
-        @Override
-        public Duration cpu() {
-            return Duration.ZERO;
-        }
-
-        @Override
-        public void await(CountDownLatch early, int seconds) {
-            // Nothing changes.
+            return LiveTest.run(this, all.toArray(String[]::new));
         }
     }
 

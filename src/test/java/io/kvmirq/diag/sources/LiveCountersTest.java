@@ -15,10 +15,8 @@ import java.io.UncheckedIOException;
 import java.lang.reflect.Proxy;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.List;
 import java.util.Set;
-import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -48,39 +46,16 @@ class LiveCountersTest {
                     }
                     return method.invoke(recorded, all);
                 });
-        LiveHost machine = new LiveHost() {
+        LiveHost machine = new StillHost() {
             @Override
             public HostFiles files() {
                 return files;
             }
 
             @Override
-            public List<String> tidy() {
-                return List.of();
-            }
-
-            @Override
-            public Known<Tracing> tracing() {
+            public Known<Tracing> tracing(Set<Integer> threads) {
                 return new Known.Observed<>(tracing);
             }
-
-            @Override
-            public Known<Tracing> tracing(Set<Integer> threads) {
-                return tracing();
-            }
-
-            @Override
-            public long nanos() {
-                return 0;
-            }
-
-            @Override
-            public Duration cpu() {
-                return Duration.ZERO;
-            }
-
-            @Override
-            public void await(CountDownLatch early, int seconds) {}
         };
         PciAddress device = PciAddress.parse("0000:00:02.0");
         try (LiveWindow window = LiveWindow.of(machine, new HostFacts(files), List.of(device), List.of(), false)) {

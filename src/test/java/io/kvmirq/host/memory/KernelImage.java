@@ -297,7 +297,7 @@ public final class KernelImage {
         return at;
     }
 
-    /** What the vector domain has allocated. */
+    /** Vector and CPU that the vector domain has allocated. */
     public void target(long desc, int vector, int apicId) {
         put(chipData(desc, 2), "apic_chip_data", "hw_irq_cfg.vector", vector);
         put(chipData(desc, 2), "apic_chip_data", "hw_irq_cfg.dest_apicid", apicId);
