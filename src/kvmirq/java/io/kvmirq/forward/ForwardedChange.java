@@ -134,15 +134,13 @@ final class ForwardedChange {
             irqs.get(i).gsi().ifPresent(gsi -> routes.add(new Route.Msi(gsi, to.get(i))));
         }
         Vm vm = forwarding.vm();
-        try (Pauses pauses = new Pauses(changed.length);
+        try (Holds holds = new Holds(changed.length);
                 Undo room = new Undo()) {
             for (int i : changed) {
                 ForwardedMessage irq = irqs.get(i);
                 if (vm.isArm64() && !irq.isMasked() && !irq.isRelayed()) {
-                    pauses.begin(irq);
-                    irq.gsi()
-                            .ifPresent(gsi -> irq.tell(List.of(
-                                    ForwardedEvents.irqfdIsGone(irq.event().id(), gsi))));
+                    holds.begin(irq);
+                    irq.tell(ForwardedEvents.irqfdIsGone(irq));
                 }
             }
             if (!routes.isEmpty()) {
@@ -176,99 +174,161 @@ final class ForwardedChange {
             }
             Userspace userspace = forwarding.userspace(irq.irq());
             boolean masked = irq.isMasked();
-            GuestHalf there;
-            try (Pause pause = new Pause(irq, null);
+            RelayedIrq relay;
+            try (Hold hold = new Hold(irq, null);
                     Undo undo = new Undo()) {
                 if (!masked) {
-                    pause.begin();
+                    hold.begin();
                 }
                 undo.add(irq::moved);
                 irq.leaveKernel(undo);
-                RelayedIrq relay = undo.add(irq.relayed(userspace));
-                there = new GuestHalf.Relayed(relay, irq.irqfd());
+                relay = undo.add(irq.relayed(userspace));
                 if (!masked) {
                     relay.release();
                 }
                 undo.keep();
-                pause.keep();
+                hold.keep();
             }
-            irq.replace(there);
+            irq.relay(relay);
             irq.tellDelivery();
-            if (!masked) {
-                irq.tellReleased();
-            }
             irq.moved();
         }
     }
 
     /** Moves an interrupt into the kernel, if this process injects it. */
     void moveToKernel(ForwardedIrq irq) {
-        try (Pause pause = pausedRelay(irq)) {
-            if (pause == null) {
+        try (Hold hold = heldRelay(irq)) {
+            if (hold == null) {
                 return;
             }
-            RelayedIrq relay = Objects.requireNonNull(pause.held());
+            RelayedIrq relay = Objects.requireNonNull(hold.relay());
             relay.settle();
-            if (takeFrom(irq, relay, pause)) {
+            if (takeFrom(irq, relay, hold)) {
                 relay.close();
                 irq.moved();
             }
         }
     }
 
-    private @Nullable Pause pausedRelay(ForwardedIrq irq) {
+    private @Nullable Hold heldRelay(ForwardedIrq irq) {
         synchronized (forwarding.delivery()) {
             irq.requireOpen();
             RelayedIrq relay = irq.relay();
-            return relay == null ? null : Pause.begun(irq, relay);
+            return relay == null ? null : Hold.begun(irq, relay);
         }
     }
 
     /** @return false if another thread took the interrupt from that relay */
-    private boolean takeFrom(ForwardedIrq irq, RelayedIrq relay, Pause pause) {
+    private boolean takeFrom(ForwardedIrq irq, RelayedIrq relay, Hold hold) {
         synchronized (forwarding.delivery()) {
             irq.requireOpen();
-            if (!(irq.half() instanceof GuestHalf.Relayed here) || here.relay() != relay) {
+            if (irq.relay() != relay) {
                 return false;
             }
-            boolean masked = irq.isMasked();
-            GuestHalf there;
             try (Undo undo = new Undo()) {
                 undo.add(irq::moved);
-                Irqfd kept = here.irqfd();
+                Irqfd kept = irq.irqfd();
                 Irqfd assigned = kept == null ? irq.maskedIrqfd() : kept;
-                here.keep(assigned);
-                there = new GuestHalf.InKernel(assigned);
-                if (!masked) {
+                irq.irqfd(assigned);
+                if (!irq.isMasked()) {
                     undo.step(assigned::unmask, () -> TearDown.quietly(assigned::mask));
                 }
                 irq.enterKernel();
                 undo.keep();
-                pause.keep();
+                hold.keep();
             }
             relay.leave(); // before another thread sees the interrupt in the kernel and moves it back
-            irq.tell(ForwardedEvents.routed(irq.gsi(), irq.message()));
-            irq.replace(there);
+            irq.tell(ForwardedEvents.routed(irq));
+            irq.relay(null);
             irq.tellDelivery();
-            if (!masked) {
-                irq.tellReleased();
-            }
             return true;
         }
     }
 
-    /** Pauses of several interrupts. Closing ends them all, and then throws the first failure. */
-    private static final class Pauses implements AutoCloseable {
-        private final List<Pause> begun;
+    /**
+     * Holds an interrupt back during a change, which may throw. {@link #close} lets it through again. If that fails, the
+     * interrupt stays masked: none is lost, and an unmask retries.
+     */
+    static final class Hold implements AutoCloseable {
+        private final ForwardedIrq irq;
+        private final @Nullable RelayedIrq relay;
+        private boolean ends;
 
-        Pauses(int most) {
+        /** @param relay the relay; null for an irqfd */
+        Hold(ForwardedIrq irq, @Nullable RelayedIrq relay) {
+            this.irq = irq;
+            this.relay = relay;
+        }
+
+        /** @param relay the relay; null for an irqfd */
+        static Hold begun(ForwardedIrq irq, @Nullable RelayedIrq relay) {
+            try (Undo undo = new Undo()) {
+                Hold hold = undo.add(new Hold(irq, relay));
+                hold.begin();
+                undo.keep();
+                return hold;
+            }
+        }
+
+        /** The held relay; null for an irqfd. */
+        @Nullable
+        RelayedIrq relay() {
+            return relay;
+        }
+
+        void begin() {
+            ends = true;
+            if (relay == null) {
+                irq.holdBack();
+            } else {
+                Irqfd left = irq.irqfd();
+                if (left != null) {
+                    left.mask(); // if undoing a move was refused
+                }
+                relay.hold();
+            }
+        }
+
+        /** Keeps the interrupt held back after a successful change. */
+        void keep() {
+            ends = false;
+        }
+
+        @Override
+        public void close() {
+            synchronized (irq.lock()) {
+                if (!ends || irq.relay() != relay || irq.isEnded()) {
+                    return;
+                }
+                if (irq.isMasked()) {
+                    Objects.requireNonNull(relay).release(); // the hold of the mask stays
+                    return;
+                }
+                boolean resumed = false;
+                try {
+                    irq.resume();
+                    resumed = true;
+                } finally {
+                    if (!resumed) {
+                        irq.stayMasked();
+                    }
+                }
+            }
+        }
+    }
+
+    /** Holds of several interrupts. Closing ends them all, and then throws the first failure. */
+    private static final class Holds implements AutoCloseable {
+        private final List<Hold> begun;
+
+        Holds(int most) {
             begun = new ArrayList<>(most);
         }
 
         void begin(ForwardedIrq irq) {
-            Pause pause = new Pause(irq, null);
-            begun.add(pause);
-            pause.begin();
+            Hold hold = new Hold(irq, null);
+            begun.add(hold);
+            hold.begin();
         }
 
         @Override
@@ -280,7 +340,7 @@ final class ForwardedChange {
                     ended = true;
                 } finally {
                     if (!ended) {
-                        begun.subList(i + 1, begun.size()).forEach(pause -> TearDown.quietly(pause::close));
+                        begun.subList(i + 1, begun.size()).forEach(hold -> TearDown.quietly(hold::close));
                     }
                 }
             }

@@ -15,33 +15,73 @@ import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 
 /** The mirror events of a forwarded interrupt. */
 final class ForwardedEvents {
     private ForwardedEvents() {}
 
-    static Event irqfdIsThere(EventFdId event, Gsi gsi, Optional<EventFd> notified) {
-        return new Event.ConsumerAdded(event, gsi, notified.map(EventFd::id));
+    /** The event that the irqfd ends, or is deassigned; none without a GSI. */
+    static List<Event> irqfdIsGone(ForwardedIrq irq) {
+        return irq.gsi().<Event>map(gsi -> new Event.ConsumerRemoved(irq.event().id(), gsi)).stream()
+                .toList();
     }
 
-    static Event irqfdIsGone(EventFdId event, Gsi gsi) {
-        return new Event.ConsumerRemoved(event, gsi);
+    private static List<Event> irqfdIsThere(ForwardedIrq irq) {
+        return irq
+                .gsi()
+                .<Event>map(gsi -> new Event.ConsumerAdded(
+                        irq.event().id(), gsi, irq.resample().map(EventFd::id)))
+                .stream()
+                .toList();
+    }
+
+    private static DeliveryPath path(ForwardedIrq irq) {
+        return irq.isMasked() ? DeliveryPath.MASKED : irq.isRelayed() ? DeliveryPath.USERSPACE : DeliveryPath.KERNEL;
     }
 
     /** The events of a new delivery path, and of the irqfd's assignment or deassignment. */
-    static List<Event> delivery(EventFdId event, Optional<Gsi> gsi, Optional<EventFd> notified, DeliveryPath now) {
+    static List<Event> delivery(ForwardedIrq irq) {
         List<Event> events = new ArrayList<>();
-        events.add(new Event.DeliveryChanged(event, now));
-        gsi.ifPresent(on ->
-                events.add(now == DeliveryPath.KERNEL ? irqfdIsThere(event, on, notified) : irqfdIsGone(event, on)));
+        events.add(new Event.DeliveryChanged(irq.event().id(), path(irq)));
+        events.addAll(path(irq) == DeliveryPath.KERNEL ? irqfdIsThere(irq) : irqfdIsGone(irq));
         return events;
     }
 
     /** The event of a message's route; none for a line. */
-    static List<Event> routed(Optional<Gsi> gsi, Optional<MsiMessage> message) {
+    static List<Event> routed(ForwardedIrq irq) {
+        return irq
+                .message()
+                .flatMap(to -> irq.gsi().<Event>map(gsi -> Event.RoutesCommitted.of(new Route.Msi(gsi, to))))
+                .stream()
+                .toList();
+    }
+
+    /** The events of a new interrupt. */
+    static List<Event> begun(ForwardedIrq irq) {
+        EventFdId event = irq.event().id();
+        List<Event> events = new ArrayList<>(routed(irq));
+        if (irq.irqfd() != null && !irq.isMasked()) {
+            events.addAll(irqfdIsThere(irq));
+        }
+        events.add(new Event.ProducerAdded(event, producer(irq.irq())));
+        if (path(irq) != DeliveryPath.KERNEL) {
+            events.add(new Event.DeliveryChanged(event, path(irq)));
+        }
+        if (!irq.isMasked()) {
+            events.add(new Event.Released(producer(irq.irq())));
+        }
+        irq.directEoi().ifPresent(decision -> events.add(new Event.LineForwarded(event)));
+        return events;
+    }
+
+    /** The events of an interrupt's end. */
+    static List<Event> ended(ForwardedIrq irq) {
         List<Event> events = new ArrayList<>();
-        message.ifPresent(to -> gsi.ifPresent(on -> events.add(Event.RoutesCommitted.of(new Route.Msi(on, to)))));
+        events.add(new Event.ProducerRemoved(irq.event().id(), producer(irq.irq())));
+        events.addAll(irqfdIsGone(irq));
+        if (irq instanceof ForwardedMessage message) {
+            message.ownRoute().map(Event.RoutesCommitted::without).ifPresent(events::add);
+        }
         return events;
     }
 

@@ -10,7 +10,6 @@ import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
-import io.kvmirq.mirror.DeliveryPath;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.HeldMessage;
 import io.kvmirq.mirror.Posting;
@@ -23,6 +22,7 @@ import io.kvmirq.vfio.ArmedIrq;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.HostIrqs;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -35,26 +35,51 @@ import org.jspecify.annotations.Nullable;
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarded"}
  */
 public abstract sealed class ForwardedIrq implements AutoCloseable permits ForwardedMessage, ForwardedLine {
+    /** Whether the guest gets the interrupt. */
+    private enum Phase {
+        OPEN,
+        /** Held back until an unmask, or until the end of a change that failed. */
+        MASKED,
+        /** Closed: new calls are refused, and the tear-down may be unfinished. */
+        ENDED
+    }
+
     private final Forwarding forwarding;
-    // Both are read without a lock: an injector or EOI handler may read them while a thread with the lock waits for it
-    private volatile @Nullable GuestHalf half;
+    // These are read without a lock: an injector or EOI handler may read them while a thread with the lock waits for it
     private volatile Phase phase = Phase.OPEN;
+    /** The irqfd that reads the eventfd, masked while a relay injects; null if there never was one. */
+    private volatile @Nullable Irqfd irqfd;
+    /** The relay that reads the eventfd; null while KVM injects. A move sets the irqfd before it takes the relay away. */
+    private volatile @Nullable RelayedIrq relay;
+
+    // The lock guards these
     /** Whether the mirror was sent an event for a pending message that is held back. */
     private boolean toldHeld;
+    /** Whether the mirror may hold a pending message from the end of a former forwarding of the interrupt. */
+    private boolean mayBeHeldBefore;
+    /** Whether a vLPI may have ended whose pending bit has not been signalled again. */
+    private boolean owesSignal;
+    /** Whether signals may be pending at the end: no irqfd read them at once, or hardware delivered the interrupt. */
+    private boolean mayKeep;
+    /** Whether signals were pending in the eventfd when the device was disarmed. */
+    private boolean kept;
+    /** Whether all parts except the relay are torn down. The lock of the {@link Forwarding} guards this. */
+    private boolean tornDown;
 
     ForwardedIrq(Forwarding forwarding) {
         this.forwarding = forwarding;
     }
 
-    /** Sets the guest's half of a new interrupt. A relay is held until {@link #start}. */
-    final void begin(GuestHalf first, boolean masked) {
-        half = first;
+    /** Sets what reads the eventfd of a new interrupt: one of both. A relay is held until {@link #start}. */
+    final void begin(@Nullable Irqfd assigned, @Nullable RelayedIrq held, boolean masked) {
+        irqfd = assigned;
+        relay = held;
         if (masked) {
-            RelayedIrq relay = first.relay();
-            if (relay != null) {
-                relay.hold();
+            if (held != null) {
+                held.hold();
             }
-            phase = new Phase.Masked(true);
+            phase = Phase.MASKED;
+            mayBeHeldBefore = true;
         }
     }
 
@@ -64,9 +89,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             return; // a relay that comes later is started by the move that made it
         }
         synchronized (lock()) {
-            RelayedIrq relay = relay();
-            if (relay != null && !isEnded()) {
-                relay.release();
+            RelayedIrq held = relay;
+            if (held != null && !isEnded()) {
+                held.release();
             }
         }
     }
@@ -80,30 +105,31 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return forwarding.delivery();
     }
 
-    final GuestHalf half() {
-        return Objects.requireNonNull(half, "neither irqfd nor relay");
-    }
-
-    /** Replaces the guest's half after another irqfd or relay has got the eventfd. */
-    final void replace(GuestHalf other) {
-        half = other;
-    }
-
     final @Nullable Irqfd irqfd() {
-        return half().irqfd();
+        return irqfd;
+    }
+
+    /** Another irqfd has got the eventfd, or waits masked for a move into the kernel. */
+    final void irqfd(Irqfd other) {
+        irqfd = other;
     }
 
     /** The irqfd of an interrupt that is not relayed. */
     final Irqfd assigned() {
-        return Objects.requireNonNull(irqfd(), "no irqfd");
+        return Objects.requireNonNull(irqfd, "no irqfd");
     }
 
     final @Nullable RelayedIrq relay() {
-        return half().relay();
+        return relay;
+    }
+
+    /** A relay has got the eventfd, or with null the irqfd. */
+    final void relay(@Nullable RelayedIrq other) {
+        relay = other;
     }
 
     final boolean isRelayed() {
-        return relay() != null;
+        return relay != null;
     }
 
     /** The interrupt of the device. */
@@ -189,18 +215,18 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     // The mirror
 
     final void tell(List<? extends Event> events) {
-        forwarding.mirror().apply(events);
+        if (!events.isEmpty()) {
+            forwarding.mirror().apply(events);
+        }
     }
 
-    /** Enters a phase and sends it to the mirror. */
-    final void become(Phase next) {
-        phase = next;
-        tellDelivery();
-    }
-
+    /** Tells the mirror the delivery path and, unless the interrupt is masked, that no message is held back. */
     final void tellDelivery() {
-        tell(ForwardedEvents.delivery(
-                event().id(), gsi(), resample(), isMasked() ? DeliveryPath.MASKED : half().path()));
+        List<Event> events = new ArrayList<>(ForwardedEvents.delivery(this));
+        if (!isMasked()) {
+            events.addAll(released());
+        }
+        tell(events);
     }
 
     private void tellHeld(HeldMessage message) {
@@ -208,12 +234,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         tell(List.of(new Event.Held(ForwardedEvents.producer(irq()), message)));
     }
 
-    /** Tells the mirror that no message is held back any more. The lock is held. */
-    final void tellReleased() {
-        if (toldHeld) {
-            toldHeld = false;
-            tell(List.of(new Event.Released(ForwardedEvents.producer(irq()))));
-        }
+    /** The event that no message is held back any more; none if the mirror knows of none. */
+    private List<Event> released() {
+        boolean told = toldHeld;
+        toldHeld = false;
+        return told ? List.of(new Event.Released(ForwardedEvents.producer(irq()))) : List.of();
     }
 
     /** The eventfd by which the guest's EOI unmasks a line; empty for a message. */
@@ -228,7 +253,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /** Whether the interrupt is masked by {@link #mask}. */
     public final boolean isMasked() {
-        return phase instanceof Phase.Masked;
+        return phase == Phase.MASKED;
     }
 
     /**
@@ -245,9 +270,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void mask() {
-        RelayedIrq relay = masked();
-        if (relay != null) {
-            relay.settle();
+        RelayedIrq held = masked();
+        if (held != null) {
+            held.settle();
         }
     }
 
@@ -258,9 +283,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * without that lock: they wait.
      */
     public final void beginMask() {
-        RelayedIrq relay = masked();
-        if (relay != null) {
-            relay.beginSettle();
+        RelayedIrq held = masked();
+        if (held != null) {
+            held.beginSettle();
         }
     }
 
@@ -268,16 +293,21 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     final @Nullable RelayedIrq masked() {
         synchronized (lock()) {
             requireOpen();
-            RelayedIrq relay = relay();
+            RelayedIrq held = relay;
             if (!isMasked()) {
-                Phase masked;
-                try (Pause pause = Pause.begun(this, relay)) {
-                    masked = pause.keep();
+                try (ForwardedChange.Hold hold = ForwardedChange.Hold.begun(this, held)) {
+                    hold.keep();
                 }
-                become(masked);
+                stayMasked();
             }
-            return relay;
+            return held;
         }
+    }
+
+    /** Makes the mask of a held interrupt last. The lock is held. */
+    final void stayMasked() {
+        phase = Phase.MASKED;
+        tellDelivery();
     }
 
     /**
@@ -289,17 +319,16 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     public final boolean isPending() {
         synchronized (lock()) {
-            return phase instanceof Phase.Ended ended ? ended.kept : isMasked() && event().awaitNanos(0);
+            return isEnded() ? kept : isMasked() && event().awaitNanos(0);
         }
     }
 
     /** Reads the pending signals of our eventfd, after the device's half has ended and before the eventfd closes. */
     final void keepPending() {
         synchronized (lock()) {
-            Phase.Ended ended = ended();
-            ended.kept |= ended.mayKeep && event().drain() != 0;
-            if (!ended.kept) {
-                tellReleased();
+            kept |= mayKeep && event().drain() != 0;
+            if (!kept) {
+                tell(released());
             } else if (!toldHeld) {
                 tellHeld(HeldMessage.KNOWN);
             }
@@ -309,22 +338,22 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** Leaves pending signals in an eventfd that another program owns, when the forwarding of its message ends. */
     final void leaveToOwner() {
         synchronized (lock()) {
-            tellReleased();
+            tell(released());
         }
     }
 
     /**
      * Signals the eventfd after a vLPI ended, because that drops the vLPI's pending bit, which cannot be read before.
      */
-    final void holdBack(Phase.Masked masked) {
-        masked.owesSignal = mayBeVlpi();
+    final void holdBack() {
+        owesSignal = mayBeVlpi();
         try {
             assigned().mask();
         } catch (KernelException e) {
-            masked.owesSignal = false; // a vLPI continues
+            owesSignal = false; // a vLPI continues
             throw e;
         }
-        signalAgain(masked);
+        signalAgain();
     }
 
     /**
@@ -333,20 +362,19 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     final void holdBackAtEnd() {
         synchronized (lock()) {
-            if (half() instanceof GuestHalf.InKernel kernel && mayBeVlpi()) {
-                Phase.Ended ended = ended();
-                ended.mayKeep = true;
-                ended.owesSignal |= !kernel.irqfd().isMasked();
-                TearDown.quietly(kernel.irqfd()::mask);
-                signalAgain(ended);
+            if (!isRelayed() && mayBeVlpi()) {
+                mayKeep = true;
+                owesSignal |= !assigned().isMasked();
+                TearDown.quietly(assigned()::mask);
+                signalAgain();
             }
         }
     }
 
-    private void signalAgain(Phase.Held held) {
-        if (held.owesSignal) {
+    private void signalAgain() {
+        if (owesSignal) {
             TearDown.quietly(event()::signal);
-            held.owesSignal = false;
+            owesSignal = false;
             tellHeld(HeldMessage.POSSIBLE);
         }
     }
@@ -366,24 +394,25 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public final void unmask() {
         synchronized (lock()) {
             requireOpen();
-            if (phase instanceof Phase.Masked masked) {
-                resume(masked);
+            if (isMasked()) {
+                resume();
             }
         }
     }
 
     /** Ends the mask of the interrupt. The lock is held. */
-    final void resume(Phase.Masked masked) {
-        RelayedIrq relay = relay();
-        if (relay != null) {
-            relay.release();
+    final void resume() {
+        RelayedIrq held = relay;
+        if (held != null) {
+            held.release();
         } else {
             assigned().unmask();
         }
-        signalAgain(masked);
-        become(Phase.OPEN);
-        toldHeld |= masked.mayBeHeldBefore;
-        tellReleased();
+        signalAgain();
+        phase = Phase.OPEN;
+        toldHeld |= mayBeHeldBefore;
+        mayBeHeldBefore = false;
+        tellDelivery();
     }
 
     /**
@@ -461,11 +490,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     // The end
 
     final boolean isEnded() {
-        return phase instanceof Phase.Ended;
-    }
-
-    private Phase.Ended ended() {
-        return (Phase.Ended) phase;
+        return phase == Phase.ENDED;
     }
 
     final void requireOpen() {
@@ -478,24 +503,25 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     final void end() {
         synchronized (lock()) {
             if (!isEnded()) {
-                phase = new Phase.Ended(phase, isMasked() || isRelayed());
+                mayKeep = isMasked() || isRelayed();
+                phase = Phase.ENDED;
             }
         }
     }
 
     final boolean isTornDown() {
-        return ended().tornDown;
+        return tornDown;
     }
 
     final void tornDown() {
-        ended().tornDown = true;
+        tornDown = true;
     }
 
     /** Closes the relay. Called without a lock. Never fails. */
     final void closeRelay() {
-        RelayedIrq relay = relay();
-        if (relay != null) {
-            relay.close();
+        RelayedIrq last = relay;
+        if (last != null) {
+            last.close();
         }
     }
 

@@ -57,7 +57,7 @@ final class ForwardedLine extends ForwardedIrq {
                 if (level) {
                     checks.requirePin(gsi, irq);
                 }
-                begin(new GuestHalf.InKernel(irqfd), false);
+                begin(irqfd, null, false);
                 inKernel.moveTo(undo);
             } catch (KernelException e) {
                 if (forwarding.userspace().isEmpty()
@@ -65,10 +65,7 @@ final class ForwardedLine extends ForwardedIrq {
                         || !e.errno().equals(Errno.EINVAL)) {
                     throw e;
                 }
-                begin(
-                        new GuestHalf.Relayed(
-                                undo.add(relayed(forwarding.userspace().get())), null),
-                        false);
+                begin(null, undo.add(relayed(forwarding.userspace().get())), false);
             }
             direct.ifPresent(with -> {
                 with.abi().forward(irq, gsi);
@@ -226,23 +223,22 @@ final class ForwardedLine extends ForwardedIrq {
         Abi2014 abi = direct.orElseThrow().abi();
         Irqfd before = assigned();
         boolean masked = isMasked();
-        GuestHalf.InKernel there;
-        try (Pause pause = new Pause(this, null);
+        Irqfd next;
+        try (ForwardedChange.Hold hold = new ForwardedChange.Hold(this, null);
                 Undo undo = new Undo()) {
             if (!masked) {
-                pause.begin();
+                hold.begin();
             }
-            Irqfd next = undo.add(maskedIrqfd(resample));
-            there = new GuestHalf.InKernel(next);
+            next = undo.add(maskedIrqfd(resample));
             resample.ifPresent(armed::unmaskBy);
             undo.add(() -> TearDown.quietly(armed::stopUnmaskBy));
             if (!masked) {
                 next.unmask();
             }
             undo.keep();
-            pause.keep();
+            hold.keep();
         }
-        replace(there);
+        irqfd(next);
         abi.unforward(irq);
         direct = Optional.empty();
         before.close();

@@ -34,11 +34,12 @@ final class ForwardedMessage extends ForwardedIrq {
             MessageIrq first,
             int place,
             MsiMessage message,
-            GuestHalf half,
+            @Nullable Irqfd irqfd,
+            @Nullable RelayedIrq relay,
             boolean isRouted,
             boolean masked) {
         super(forwarding);
-        begin(half, masked);
+        begin(irqfd, relay, masked);
         this.kind = first.info().kind();
         this.number = first.number() + place;
         this.message = message;
@@ -67,8 +68,9 @@ final class ForwardedMessage extends ForwardedIrq {
 
     @Override
     public EventFd event() {
+        RelayedIrq relay = relay(); // first: once it is gone, there is an irqfd
         Irqfd irqfd = irqfd();
-        return irqfd != null ? irqfd.event() : Objects.requireNonNull(relay()).event();
+        return irqfd != null ? irqfd.event() : Objects.requireNonNull(relay).event();
     }
 
     @Override

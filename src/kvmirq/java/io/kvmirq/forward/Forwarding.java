@@ -56,7 +56,7 @@ public final class Forwarding implements AutoCloseable {
     private final VfioDevice device;
     private final Mirror mirror;
     private final Optional<Userspace> userspace;
-    private final Wiring wiring;
+    private final SetUp setUp;
 
     private final Object delivery = new Object();
     private final ForwardedChange change = new ForwardedChange(this);
@@ -71,7 +71,7 @@ public final class Forwarding implements AutoCloseable {
         this.device = told.device;
         this.mirror = told.mirror.orElseGet(() -> Mirror.of(host()));
         this.userspace = told.userspace;
-        this.wiring = new Wiring(this);
+        this.setUp = new SetUp(this);
         this.vmListener = new ToldMirror(mirror);
         if (vm.kernel() != device.fd().kernel()) {
             throw new IllegalArgumentException(
@@ -219,7 +219,7 @@ public final class Forwarding implements AutoCloseable {
     public ForwardedIrq forward(MessageIrq irq, Gsi gsi, MsiMessage message) {
         Objects.requireNonNull(gsi, "gsi is null");
         Objects.requireNonNull(message, "message is null");
-        return forward(new Wiring.Batch(
+        return forward(new SetUp.Batch(
                         Objects.requireNonNull(irq, "irq is null").alone(),
                         i -> message,
                         Optional.of(List.of(gsi)),
@@ -250,7 +250,7 @@ public final class Forwarding implements AutoCloseable {
     public List<ForwardedIrq> forwardAll(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
         Objects.requireNonNull(messages, "messages is null");
-        return forward(new Wiring.Batch(which, messages, Optional.empty(), Optional.empty(), false, false));
+        return forward(new SetUp.Batch(which, messages, Optional.empty(), Optional.empty(), false, false));
     }
 
     /**
@@ -260,7 +260,7 @@ public final class Forwarding implements AutoCloseable {
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
         Objects.requireNonNull(messages, "messages is null");
-        return forward(new Wiring.Batch(which, messages, Optional.empty(), Optional.empty(), false, true));
+        return forward(new SetUp.Batch(which, messages, Optional.empty(), Optional.empty(), false, true));
     }
 
     /**
@@ -273,7 +273,7 @@ public final class Forwarding implements AutoCloseable {
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
         Objects.requireNonNull(messages, "messages is null");
-        return forward(new Wiring.Batch(which, messages, Optional.empty(), Optional.empty(), true, false));
+        return forward(new SetUp.Batch(which, messages, Optional.empty(), Optional.empty(), true, false));
     }
 
     /**
@@ -291,10 +291,10 @@ public final class Forwarding implements AutoCloseable {
             throw new IllegalArgumentException(
                     wired.size() + " eventfds for " + which.size() + " vectors: expected one for each");
         }
-        return forward(new Wiring.Batch(which, messages, Optional.empty(), Optional.of(wired), true, false));
+        return forward(new SetUp.Batch(which, messages, Optional.empty(), Optional.of(wired), true, false));
     }
 
-    private List<ForwardedIrq> forward(Wiring.Batch batch) {
+    private List<ForwardedIrq> forward(SetUp.Batch batch) {
         MsiMessage[] each = new MsiMessage[batch.which().size()];
         for (int i = 0; i < each.length; i++) {
             each[i] = ForwardedChange.message(batch.messages(), i);
@@ -302,7 +302,7 @@ public final class Forwarding implements AutoCloseable {
         List<ForwardedIrq> forwarded;
         synchronized (this) {
             requireOpen();
-            forwarded = wiring.vectors(batch, List.of(each));
+            forwarded = setUp.vectors(batch, List.of(each));
         }
         return started(forwarded);
     }
@@ -379,7 +379,7 @@ public final class Forwarding implements AutoCloseable {
         ForwardedIrq line;
         synchronized (this) {
             requireOpen();
-            line = wiring.line(Objects.requireNonNull(irq, "irq is null"), gsi, takesOver, direct);
+            line = setUp.line(Objects.requireNonNull(irq, "irq is null"), gsi, takesOver, direct);
         }
         return started(List.of(line)).get(0);
     }
@@ -434,7 +434,7 @@ public final class Forwarding implements AutoCloseable {
 
     /** The interrupts that are forwarded now, in the order of their numbers. */
     public List<ForwardedIrq> irqs() {
-        return wiring.irqs();
+        return setUp.irqs();
     }
 
     /** Called after VFIO has disarmed all interrupts of the closed device. */
@@ -464,11 +464,11 @@ public final class Forwarding implements AutoCloseable {
     void unforward(List<? extends ForwardedIrq> ended) {
         synchronized (this) {
             ended.forEach(ForwardedIrq::end);
-            wiring.tearDown(ended.stream().filter(one -> !one.isTornDown()).toList());
+            setUp.tearDown(ended.stream().filter(one -> !one.isTornDown()).toList());
         }
         ended.forEach(ForwardedIrq::closeRelay);
         synchronized (this) {
-            ended.forEach(wiring::forget);
+            ended.forEach(setUp::forget);
         }
     }
 
@@ -481,7 +481,7 @@ public final class Forwarding implements AutoCloseable {
         synchronized (this) {
             closed = true;
         }
-        unforward(wiring.irqs());
+        unforward(setUp.irqs());
         vm.listeners().remove(vmListener);
         device.removeCloseListener(closeListener);
     }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
-import io.kvmirq.mirror.DeliveryPath;
-import io.kvmirq.mirror.Event;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.LineIrq;
@@ -19,23 +19,22 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.IntFunction;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Sets up and tears down the interrupts of a {@link Forwarding}, whose lock guards all methods except {@link #irqs}.
  */
-final class Wiring {
+final class SetUp {
     private final Forwarding owner;
     private final Triggers triggers = new Triggers();
     private final ForwardChecks checks;
-    private final GuestSide guest;
     private final ForwardedIrqs<ForwardedIrq> irqs = new ForwardedIrqs<>();
     /** The numbers of the vectors that another owner wired to their eventfds. */
     private final BitSet wired = new BitSet();
 
-    Wiring(Forwarding owner) {
+    SetUp(Forwarding owner) {
         this.owner = owner;
         checks = new ForwardChecks(owner.vm(), owner.device(), triggers);
-        guest = new GuestSide(checks, owner.userspace());
     }
 
     /** The forwarded interrupts, in the order of their numbers. */
@@ -70,11 +69,11 @@ final class Wiring {
         boolean routed =
                 batch.gsis.map(gsis -> checks.areRouted(gsis, messages)).orElse(false);
         if (batch.gsis.isEmpty()) {
-            checks.vm().routes().requireFree(count);
+            owner.vm().routes().requireFree(count);
         }
         try (Undo undo = new Undo()) {
-            List<EventFd> events = batch.wired.orElseGet(() -> guest.events(count, undo));
-            GuestSide.Halves halves = guest.halves(events, messages, batch.gsis, !routed, batch.masked, undo);
+            List<EventFd> events = batch.wired.orElseGet(() -> events(count, undo));
+            Readers readers = readers(events, messages, batch.gsis, !routed, batch.masked, undo);
             if (batch.wired.isEmpty()) {
                 undo.add(() -> triggers.disarm(which));
                 triggers.arm(which, events, enabledElsewhere);
@@ -82,18 +81,18 @@ final class Wiring {
             List<ForwardedIrq> forwarded = new ArrayList<>(count);
             undo.add(() -> forwarded.forEach(this::forget));
             for (int i = 0; i < count; i++) {
-                forwarded.add(
-                        new ForwardedMessage(owner, first, i, messages.get(i), halves.half(i), routed, batch.masked));
+                forwarded.add(new ForwardedMessage(
+                        owner, first, i, messages.get(i), readers.irqfd(i), readers.relay(i), routed, batch.masked));
             }
             wired.set(first.number(), first.number() + count, batch.wired.isPresent());
             irqs.add(first, forwarded);
             List<ForwardedIrq> begun = Collections.unmodifiableList(forwarded);
             owner.mirror()
                     .apply(
-                            halves.relays().isEmpty()
-                                    ? List.of(ForwardedEvents.begun(which, halves.irqfds(), messages, batch.masked))
+                            readers.relays().isEmpty()
+                                    ? List.of(ForwardedEvents.begun(which, readers.irqfds(), messages, batch.masked))
                                     : begun.stream()
-                                            .flatMap(irq -> begun(irq).stream())
+                                            .flatMap(irq -> ForwardedEvents.begun(irq).stream())
                                             .toList());
             undo.keep();
             return begun;
@@ -111,7 +110,7 @@ final class Wiring {
         try (Undo undo = new Undo()) {
             ForwardedIrq line = undo.add(new ForwardedLine(owner, checks, irq, gsi, takesOver, direct));
             irqs.add(irq, List.of(line));
-            owner.mirror().apply(begun(line));
+            owner.mirror().apply(ForwardedEvents.begun(line));
             undo.keep();
             return line;
         }
@@ -120,6 +119,98 @@ final class Wiring {
     private void requireForwardable(DeviceIrq irq) {
         checks.requireOpen(irq);
         irqs.requireNew(irq);
+    }
+
+    /** @throws KernelException EMFILE when there are too few descriptors */
+    private List<EventFd> events(int count, Undo undo) {
+        try {
+            List<EventFd> events = EventFd.createAll(owner.vm().kernel(), count);
+            undo.add(() -> events.forEach(EventFd::close));
+            return events;
+        } catch (KernelException e) {
+            throw new KernelException(
+                    "forward",
+                    "eventfd " + e.operands() + " for " + owner.device().name(),
+                    e.errno(),
+                    e.likelyCause());
+        }
+    }
+
+    /** The irqfds or the relays that read the eventfds of a batch. The other list is empty. */
+    private record Readers(List<Irqfd> irqfds, List<RelayedEdge> relays) {
+        @Nullable
+        Irqfd irqfd(int i) {
+            return irqfds.isEmpty() ? null : irqfds.get(i);
+        }
+
+        @Nullable
+        RelayedEdge relay(int i) {
+            return relays.isEmpty() ? null : relays.get(i);
+        }
+    }
+
+    /**
+     * Creates the readers of the eventfds: routes in one commit and then an irqfd each, or relays if KVM refuses irqfds and
+     * there is a {@link Userspace}.
+     *
+     * @param gsis the GSIs chosen by the caller; empty to allocate them
+     * @param routes whether this method routes the GSIs
+     * @param masked whether the irqfds are assigned only when they are unmasked
+     */
+    private Readers readers(
+            List<EventFd> events,
+            List<MsiMessage> messages,
+            Optional<List<Gsi>> gsis,
+            boolean routes,
+            boolean masked,
+            Undo undo) {
+        try (Undo inKernel = new Undo()) {
+            List<Gsi> routed = routes ? route(gsis, messages) : gsis.orElseThrow();
+            if (routes) {
+                inKernel.add(() -> unroute(routed));
+            }
+            List<Irqfd> irqfds = masked
+                    ? owner.vm().maskedIrqfds(events, routed)
+                    : owner.vm().assignIrqfds(events, routed);
+            inKernel.add(() -> Irqfd.closeAll(irqfds));
+            inKernel.moveTo(undo);
+            return new Readers(irqfds, List.of());
+        } catch (KernelException e) {
+            if (owner.userspace().isEmpty() || !e.errno().equals(Errno.EINVAL) || checks.takesIrqfds()) {
+                throw e;
+            }
+        }
+        List<RelayedEdge> relays = new ArrayList<>();
+        for (int i = 0; i < events.size(); i++) {
+            relays.add(undo.add(RelayedEdge.message(owner.userspace().get(), events.get(i), messages.get(i))));
+        }
+        return new Readers(List.of(), relays);
+    }
+
+    private List<Gsi> route(Optional<List<Gsi>> gsis, List<MsiMessage> messages) {
+        return owner.vm().routes().change(edit -> {
+            if (gsis.isEmpty()) {
+                Gsi[] added = new Gsi[messages.size()];
+                for (int i = 0; i < added.length; i++) {
+                    added[i] = edit.add(messages.get(i));
+                }
+                return List.of(added);
+            }
+            for (int i = 0; i < messages.size(); i++) {
+                edit.replace(gsis.get().get(i), messages.get(i));
+            }
+            return gsis.get();
+        });
+    }
+
+    /** Removes the routes, in one commit. Never fails. */
+    private void unroute(List<Gsi> gsis) {
+        if (!gsis.isEmpty() && !owner.vm().fd().isClosed()) {
+            TearDown.quietly(() -> owner.vm().routes().change(edit -> {
+                gsis.forEach(edit::remove);
+                return gsis;
+            }));
+        }
     }
 
     /** Removes an interrupt from the list after it and its relay have ended. Idempotent. */
@@ -153,44 +244,11 @@ final class Wiring {
         Irqfd.closeAll(
                 messages.stream().flatMap(one -> Stream.ofNullable(one.irqfd())).toList());
         messages.forEach(ForwardedMessage::restoreRoute);
-        owner.mirror().apply(ended.stream().flatMap(irq -> ended(irq).stream()).toList());
-        guest.unroute(messages.stream().flatMap(one -> one.ownRoute().stream()).toList());
+        owner.mirror()
+                .apply(ended.stream()
+                        .flatMap(irq -> ForwardedEvents.ended(irq).stream())
+                        .toList());
+        unroute(messages.stream().flatMap(one -> one.ownRoute().stream()).toList());
         ended.forEach(ForwardedIrq::tornDown);
-    }
-
-    // Events for the mirror
-
-    private static List<Event> begun(ForwardedIrq irq) {
-        List<Event> events = ForwardedEvents.routed(irq.gsi(), irq.message());
-        if (irq.irqfd() != null && !irq.isMasked()) {
-            irq.gsi()
-                    .ifPresent(gsi ->
-                            events.add(ForwardedEvents.irqfdIsThere(irq.event().id(), gsi, irq.resample())));
-        }
-        events.add(new Event.ProducerAdded(irq.event().id(), ForwardedEvents.producer(irq.irq())));
-        if (irq.isMasked()) {
-            events.add(new Event.DeliveryChanged(irq.event().id(), DeliveryPath.MASKED));
-        } else if (irq.isRelayed()) {
-            events.add(new Event.DeliveryChanged(irq.event().id(), DeliveryPath.USERSPACE));
-        }
-        if (!irq.isMasked()) {
-            events.add(new Event.Released(ForwardedEvents.producer(irq.irq())));
-        }
-        irq.directEoi()
-                .ifPresent(decision ->
-                        events.add(new Event.LineForwarded(irq.event().id())));
-        return events;
-    }
-
-    private static List<Event> ended(ForwardedIrq irq) {
-        List<Event> events = new ArrayList<>();
-        events.add(new Event.ProducerRemoved(irq.event().id(), ForwardedEvents.producer(irq.irq())));
-        irq.gsi()
-                .ifPresent(gsi ->
-                        events.add(ForwardedEvents.irqfdIsGone(irq.event().id(), gsi)));
-        if (irq instanceof ForwardedMessage message) {
-            message.ownRoute().map(Event.RoutesCommitted::without).ifPresent(events::add);
-        }
-        return events;
     }
 }
