@@ -18,9 +18,12 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Numbers;
+import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.concurrent.locks.LockSupport;
@@ -41,13 +44,15 @@ final class TailBench {
     private static final long PERIOD_NANOS = 100_000;
     private static final int WARM_UP = Bench.warmUp(10_000);
 
+    private static final int MOST_MEGABYTES = 1000;
+    private static final double PLOTTED_STEP = 1.5;
     private static final int BLOCK = 4096;
     private static final int LIVE_BLOCKS = 100_000_000 / BLOCK;
     private static final OperatingSystemMXBean PROCESS =
             (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
 
     /** The part of a VMM between the interrupt and the device that waits for the answer. */
-    private enum Path {
+    private enum Way {
         GUEST("irqfd, guest, ioeventfd"),
         LOOP("and a loop that listens"),
         EXIT("irqfd, guest, an exit"),
@@ -56,7 +61,7 @@ final class TailBench {
 
         private final String title;
 
-        Path(String title) {
+        Way(String title) {
             this.title = title;
         }
 
@@ -66,6 +71,7 @@ final class TailBench {
     }
 
     private final int signal = Integer.getInteger("kvmirq.vcpu.signal");
+    private final Path reports;
     private final String jvm;
     private final int count;
     private final ByteBuffer nanos;
@@ -78,7 +84,8 @@ final class TailBench {
     private volatile boolean isExhausted;
     private final byte[][] live = new byte[LIVE_BLOCKS][];
 
-    private TailBench(String jvm, int trips) {
+    private TailBench(Path reports, String jvm, int trips) {
+        this.reports = reports;
         this.jvm = jvm;
         this.count = trips / TURNS;
         this.nanos =
@@ -100,20 +107,20 @@ final class TailBench {
     private static native void restInC();
 
     /** @param arguments the absolute path of the other half, a name of this JVM's options, and round trips of a row */
-    public static void main(String[] arguments) throws InterruptedException {
+    public static void main(String[] arguments) throws InterruptedException, IOException {
         Bench.endWithAnyThread();
         System.load(arguments[0]);
         int trips = Bench.warmUp(Integer.parseInt(arguments[2]));
-        TailBench bench = new TailBench(arguments[1], Math.max(trips, TURNS));
-        for (Path path : Path.values()) {
-            for (int megabytes : new int[] {0, 300, 1000}) {
+        TailBench bench = new TailBench(Path.of(arguments[0]).getParent(), arguments[1], Math.max(trips, TURNS));
+        for (Way path : Way.values()) {
+            for (int megabytes : new int[] {0, 300, MOST_MEGABYTES}) {
                 bench.measure(path, megabytes);
             }
         }
     }
 
     /** Rows of one path and one rate of allocation, of a VM of its own. */
-    private void measure(Path path, int megabytes) throws InterruptedException {
+    private void measure(Way path, int megabytes) throws InterruptedException, IOException {
         try (Vm vm = Vm.create(kernel);
                 EventFd interrupt = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
@@ -137,7 +144,7 @@ final class TailBench {
                 Side side = new Side(path, vcpu, irqfd.event(), ioEventFd == null ? answer : ioEventFd.event(), ack);
                 side.turns(megabytes);
                 int handled = GuestCode.handled(memory.mapping(), VECTOR);
-                if (handled != (path == Path.KICK ? 0 : sent)) {
+                if (handled != (path == Way.KICK ? 0 : sent)) {
                     throw new IllegalStateException(
                             path.title + ": sent " + sent + ", and the guest's handler ran " + handled + " times");
                 }
@@ -147,23 +154,23 @@ final class TailBench {
 
     /** The two VMMs of a path, which take turns. */
     private final class Side {
-        private final Path path;
+        private final Way path;
         private final Vcpu vcpu;
         private final EventFd interrupt;
         private final EventFd answer;
         private final EventFd ack;
         private final int told;
 
-        Side(Path path, Vcpu vcpu, EventFd interrupt, EventFd answer, EventFd ack) {
+        Side(Way path, Vcpu vcpu, EventFd interrupt, EventFd answer, EventFd ack) {
             this.path = path;
             this.vcpu = vcpu;
             this.interrupt = interrupt;
             this.answer = answer;
             this.ack = ack;
-            this.told = Numbers.of((path == Path.GUEST || path == Path.INJECT ? answer : ack).fd());
+            this.told = Numbers.of((path == Way.GUEST || path == Way.INJECT ? answer : ack).fd());
         }
 
-        void turns(int megabytes) throws InterruptedException {
+        void turns(int megabytes) throws InterruptedException, IOException {
             Histogram java = new Histogram(3);
             Histogram inC = new Histogram(3);
             runInJava(WARM_UP, new Histogram(3));
@@ -181,6 +188,28 @@ final class TailBench {
                 restInC();
             }
             System.out.println(row(megabytes, java, inC));
+            if (megabytes == MOST_MEGABYTES) {
+                Files.writeString(
+                        reports.resolve("tail-" + path + "-" + jvm.replace(' ', '-') + "-"
+                                + Runtime.version().feature() + ".dat"),
+                        points(java, inC));
+            }
+        }
+
+        /** For a plot: one line for each percentile, 1 / (1 - percentile) and the µs of both sides. */
+        private String points(Histogram java, Histogram inC) {
+            StringBuilder points = new StringBuilder(
+                    String.format("x \"%s, JDK %d\" C%n", jvm, Runtime.version().feature()));
+            for (double one = 2; one <= java.getTotalCount(); one *= PLOTTED_STEP) {
+                double percentile = 100 - 100 / one;
+                points.append(String.format(
+                        Locale.ROOT,
+                        "%.1f %.1f %.1f%n",
+                        one,
+                        java.getValueAtPercentile(percentile) / 1e3,
+                        inC.getValueAtPercentile(percentile) / 1e3));
+            }
+            return points.toString();
         }
 
         private String row(int megabytes, Histogram java, Histogram inC) {
@@ -205,7 +234,7 @@ final class TailBench {
             stopping = false;
             Thread runner = new Thread(this::runVcpu, "CPU 0/KVM");
             try (EventLoop loop = EventLoop.create(kernel)) {
-                if (path == Path.LOOP) {
+                if (path == Way.LOOP) {
                     loop.registerDoorbell(answer, ack::signal);
                 }
                 Thread listener = new Thread(() -> {
@@ -254,9 +283,9 @@ final class TailBench {
         }
 
         private void runInC(int trips, Histogram to) {
-            int event = path == Path.LOOP ? Numbers.of(answer.fd()) : -1;
-            startInC(Numbers.of(vcpu.fd()), event, Numbers.of(ack.fd()), signal, path == Path.KICK);
-            int from = path == Path.KICK ? -1 : Numbers.of(interrupt.fd());
+            int event = path == Way.LOOP ? Numbers.of(answer.fd()) : -1;
+            startInC(Numbers.of(vcpu.fd()), event, Numbers.of(ack.fd()), signal, path == Way.KICK);
+            int from = path == Way.KICK ? -1 : Numbers.of(interrupt.fd());
             long answered = tripsInC(from, told, PERIOD_NANOS, nanos, trips);
             stopInC();
             record(answered, trips, to);
