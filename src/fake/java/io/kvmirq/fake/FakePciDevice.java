@@ -184,7 +184,7 @@ public final class FakePciDevice {
 
         /**
          * Sets the reset value and the writable bits of a 16-bit register in the configuration space. Other registers
-         * are those of a plain device. vfio-pci decides which bits a user can read and write.
+         * are as in a plain device. vfio-pci decides which bits a user can read and write.
          *
          * @param capability the id of a capability that the device has; 0 for the header
          * @param at the even byte offset in the capability, after its id and next pointer: 2 to 254, in the header 0 to

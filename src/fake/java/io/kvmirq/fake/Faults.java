@@ -116,8 +116,8 @@ public final class Faults {
     /**
      * Makes the nth call fail.
      *
-     * @throws IllegalArgumentException here and below, if no call has the name (the message lists similar names), or if
-     *     the call cannot fail, such as {@code getpid}
+     * @throws IllegalArgumentException if no call has the name (the message lists similar names), or if the call cannot
+     *     fail, such as {@code getpid}
      */
     public Faults fail(String call, int nth, Errno errno) {
         Objects.requireNonNull(call, "call is null");
@@ -125,7 +125,7 @@ public final class Faults {
         return add(call, requireNth(nth), -errno.number(), Optional.empty());
     }
 
-    /** Every call fails. */
+    /** Makes every call with this name fail. Throws like {@link #fail}. */
     public Faults failEvery(String call, Errno errno) {
         Objects.requireNonNull(call, "call is null");
         Objects.requireNonNull(errno, "errno is null");

@@ -76,7 +76,9 @@ public interface HostFiles {
         void close();
     }
 
-    /** Opens a file to be read again and again. Without an own implementation its bytes are those of now. */
+    /**
+     * Opens a file to be read again and again. A class that does not override this method returns the current bytes.
+     */
     default Optional<Kept> keep(String path) {
         Objects.requireNonNull(path, "path is null");
         return bytes(path, Integer.MAX_VALUE).map(bytes -> new Kept() {

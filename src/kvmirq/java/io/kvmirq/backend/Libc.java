@@ -119,8 +119,8 @@ public interface Libc {
     /**
      * As {@link #view(long, long)}, for other code to keep.
      *
-     * @param unreachable runs once, in a thread of its own, after the last buffer and memory segment made of it
-     *     became unreachable; it must not refer to them. It may run, too, if this method throws
+     * @param unreachable runs once, in a thread of its own, after the last buffer and memory segment made of it became
+     *     unreachable; it must not refer to them. If this method throws, it may run as well
      */
     default ByteBuffer view(long address, long length, Runnable unreachable) {
         ByteBuffer view = view(address, length);

@@ -15,11 +15,11 @@ public enum SystemCall {
     GETTID(186, 178),
     /** Process, thread, signal. */
     TGKILL(234, 131),
-    /** How, addresses of the new and the old set, size of a set. */
+    /** The operation, the addresses of the new and the old set, and the size of a set. */
     RT_SIGPROCMASK(14, 135),
-    /** Addresses of the set, of what is told of the signal and of a timeout, size of a set. */
+    /** The addresses of the set, of the signal's description and of a timeout, and the size of a set. */
     RT_SIGTIMEDWAIT(128, 137),
-    /** Address of a name that ends in NUL, flags. */
+    /** The address of a NUL-terminated name, and flags. */
     MEMFD_CREATE(319, 279),
     /** Descriptor, length. */
     FTRUNCATE(77, 46),

@@ -312,8 +312,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Whether a masked interrupt is pending until {@link #unmask}, like the pending bit of MSI-X. After {@link #close}:
-     * whether one was pending when the device was disarmed. On arm64 it may be true for an interrupt that the guest
-     * took already, at most once for each mask, reroute or close of an unmasked interrupt, see {@link #mask}.
+     * whether one was pending when the device was disarmed. On arm64 it may be true although the guest took the
+     * interrupt already: at most once for each {@link #mask}, reroute or close.
      *
      * @throws IllegalStateException on a virtual thread
      */

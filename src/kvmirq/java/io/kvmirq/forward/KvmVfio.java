@@ -15,7 +15,7 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * The KVM-VFIO device of a VM, of which a VM has one. Through it KVM gets the VFIO files that the guest uses, and VFIO
+ * The KVM-VFIO device of a VM. A VM has at most one. Through it KVM gets the VFIO files that the guest uses, and VFIO
  * gets the VM that a device belongs to. Interrupts reach a guest without it. Drivers that need the VM, and coherency of
  * DMA, do not work without it. Thread-safe.
  *

@@ -141,7 +141,7 @@ public final class EventLoop implements AutoCloseable {
     /**
      * Calls {@code handler} after {@code event} was signalled, and once now if its count is not 0. The count stays in
      * the eventfd. The handler may drain the eventfd before it looks for work; a later drain may lose a ring. The
-     * registration leases the eventfd, as that of {@link #register}.
+     * registration leases the eventfd, as {@link #register} does.
      *
      * @throws KernelException as {@link #register}
      * @throws ClosedHandleException if the loop or the eventfd is closed

@@ -70,7 +70,7 @@ public final class MemoryFile implements AutoCloseable {
     }
 
     /**
-     * A memfd that was made elsewhere, such as by a VMM of which this process is a device.
+     * Adopts a memfd that another program made, such as the VMM for which this process emulates a device.
      *
      * @param number an open memfd of this process
      * @param length bytes from its start on, for {@link #map}, which refuses more than the file has

@@ -60,9 +60,8 @@ public final class Arm64Vcpu {
     /**
      * Gives the vCPU the host's type and these features, and resets its registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the features differ from those of an earlier call, or since 6.5 from
-     *     those of another vCPU of the VM ({@link Feature#POWER_OFF} may differ); ENOENT for a feature that the host
-     *     does not have
+     * @throws io.kvmirq.KernelException EINVAL if an earlier call, or since 6.5 another vCPU of the VM, had other
+     *     features ({@link Feature#POWER_OFF} may differ); ENOENT for a feature that the host does not have
      */
     public void initialize(Feature... features) {
         run.requireItsThread();

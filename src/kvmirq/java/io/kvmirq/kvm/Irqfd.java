@@ -312,9 +312,9 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Holds interrupts back: signals stay in the eventfd. If the line of a level interrupt is high, it is lowered and
-     * the resample eventfd is signalled, so that a device that still asserts its interrupt signals again. A second mask
-     * changes nothing.
+     * Holds interrupts back: signals stay in the eventfd. A high line of a level interrupt is lowered, and the resample
+     * eventfd is signalled: a device that still asserts its interrupt then signals again. A second mask changes
+     * nothing.
      *
      * @throws KernelException EIO from another process than the one that made the VM; EBADF if other code closed the
      *     descriptor of the eventfd. The irqfd is then not masked, and the next mask tries again

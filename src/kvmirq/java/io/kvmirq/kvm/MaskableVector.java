@@ -243,7 +243,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Masks vectors of one VM, and gives each another GSI with its message, such as those of a snapshot. The eventfds
+     * Masks vectors of one VM, and gives each another GSI with its message, for example from a snapshot. The eventfds
      * stay, and keep what was signalled. All, or none, in one commit of the routes. Do not call it while another thread
      * uses these vectors.
      *

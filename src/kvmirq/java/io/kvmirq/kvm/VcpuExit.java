@@ -241,8 +241,8 @@ public final class VcpuExit {
     }
 
     /**
-     * The value that the guest wrote, or the answer that was set, zero-extended. If there are several accesses, that of
-     * the first.
+     * The value that the guest wrote, or the answer that was set, zero-extended. If there are several accesses, the
+     * value of the first.
      */
     public long data() {
         return data(0);

@@ -49,9 +49,8 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Places the redistributors of all vCPUs one after the other. Call either this or {@link #addRedistributors}: the
-     * kernel refuses this after a region was added, but it accepts a region after this call, and no vCPU uses that
-     * region.
+     * Places the redistributors of all vCPUs one after the other. Call either this or {@link #addRedistributors}. The
+     * kernel refuses this call after a region was added. It accepts a region after this call, but no vCPU uses it.
      *
      * @param address guest physical, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST when they are placed; E2BIG beyond the VM's addresses; EINVAL when they

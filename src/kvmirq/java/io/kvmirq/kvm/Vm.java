@@ -70,8 +70,8 @@ public final class Vm implements AutoCloseable {
      *
      * @param number the VM's descriptor
      * @param routesNow all GSI routes of the VM. KVM has no call that reads them, and each change replaces all of them:
-     *     the first change loses a route that is not named here. If there are none, or those of an irqchip, or they are
-     *     unknown, use {@link #adopt(Kernel, int, Ownership, RoutesNow)}
+     *     the first change loses a route that is not named here. If the VM has no routes, or the routes of an irqchip,
+     *     or unknown ones, use {@link #adopt(Kernel, int, Ownership, RoutesNow)}
      * @param firstFree the lowest GSI that may be given out; those below belong to the VMM, or to pins of its IOAPIC
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or no VM
      * @throws io.kvmirq.KernelException with routes to pins, and a new {@code kernel}: EPERM when a system call filter

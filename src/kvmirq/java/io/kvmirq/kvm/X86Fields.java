@@ -38,7 +38,7 @@ abstract class X86Fields<N extends Enum<N>, S extends X86Fields<N, S>> extends X
         };
     }
 
-    /** Changes this copy; higher bits than the field has are dropped. */
+    /** Sets a field of this copy, and drops bits above the width of the field. */
     @SuppressWarnings("unchecked") // S is the class of this
     public S set(N name, long value) {
         Objects.requireNonNull(name, "name is null");

@@ -32,7 +32,7 @@ public final class X86Lapic extends X86State {
         DFR(0xe0),
         /** Spurious vector; bit 8 enables the LAPIC. */
         SVR(0xf0),
-        /** In-service bits of vectors 0–31; those of each 32 further vectors follow 16 bytes later. */
+        /** In-service bits of vectors 0–31. The bits of the next 32 vectors follow 16 bytes later, and so on. */
         ISR(0x100),
         /** Trigger mode, as {@link #ISR}. */
         TMR(0x180),

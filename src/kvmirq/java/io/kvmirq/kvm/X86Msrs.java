@@ -105,7 +105,7 @@ public final class X86Msrs {
         return this;
     }
 
-    /** Changes this copy: without a register. */
+    /** Removes a register from this copy. */
     public X86Msrs remove(int number) {
         values.remove(number);
         return this;

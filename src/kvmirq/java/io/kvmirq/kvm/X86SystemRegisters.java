@@ -88,7 +88,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         return X86Segment.read(structure, name.offset);
     }
 
-    /** Changes this copy. */
+    /** Sets a segment register in this copy. */
     public X86SystemRegisters setSegment(Segment name, X86Segment segment) {
         Objects.requireNonNull(name, "name is null");
         Objects.requireNonNull(segment, "segment is null");
@@ -96,13 +96,13 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         return this;
     }
 
-    /** Changes this copy: base and limit of the GDT. */
+    /** Sets base and limit of the GDT in this copy. */
     public X86SystemRegisters setGdt(long base, int limit) {
         structure.putLong(Uapi.KvmSregs.GDT_BASE, base).putShort(Uapi.KvmSregs.GDT_LIMIT, (short) limit);
         return this;
     }
 
-    /** Changes this copy: base and limit of the IDT. */
+    /** Sets base and limit of the IDT in this copy. */
     public X86SystemRegisters setIdt(long base, int limit) {
         structure.putLong(Uapi.KvmSregs.IDT_BASE, base).putShort(Uapi.KvmSregs.IDT_LIMIT, (short) limit);
         return this;

@@ -106,9 +106,9 @@ public final class X86Vcpu {
     }
 
     /**
-     * Gives the guest an interrupt of the VMM's own controller: of any, without in-kernel irqchip; of a PIC, with a split
-     * one. Without irqchip, inject once after each exit with {@link VcpuExit#isReadyForInterrupt}: a second one replaces
-     * the first.
+     * Gives the guest an interrupt of the VMM's own controller: of any, without in-kernel irqchip; of a PIC, with a
+     * split one. Without irqchip, inject one interrupt after each exit with {@link VcpuExit#isReadyForInterrupt}: a
+     * second interrupt replaces the first.
      *
      * @throws io.kvmirq.KernelException ENXIO with a full irqchip; with a split one, EEXIST while one waits
      */

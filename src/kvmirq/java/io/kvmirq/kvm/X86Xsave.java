@@ -42,7 +42,7 @@ public final class X86Xsave extends X86State {
         return getLong(FEATURES);
     }
 
-    /** Changes this copy: a part whose bit is 0 is set to its initial state, and its bytes are ignored. */
+    /** Sets the features of this copy. A part whose bit is 0 gets its initial state, and its bytes are ignored. */
     public X86Xsave setFeatures(long features) {
         return putLong(FEATURES, features);
     }

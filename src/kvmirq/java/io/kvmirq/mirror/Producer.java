@@ -37,7 +37,7 @@ public record Producer(DeviceName device, Kind kind, int number) {
             return label;
         }
 
-        /** Whether it is a message: VFIO registers only messages with irqbypass. */
+        /** Whether it is a message. VFIO registers messages with irqbypass, and no lines. */
         public boolean isMessage() {
             return this == MSI || this == MSI_X;
         }

@@ -115,10 +115,10 @@ public final class Snapshot {
     }
 
     /**
-     * The descriptor of a vCPU on an Intel host. Empty on other hosts; if the schedule of the vCPU is unknown; while
-     * the vCPU is in KVM_RUN without further events; and if irqbypass had joined no interrupt of the VM when the vCPU
-     * stopped, because KVM may then not update the descriptor. A vCPU that sleeps while its guest has disabled
-     * interrupts has the fields of a vCPU in user space.
+     * The descriptor of a vCPU on an Intel host. Empty on other hosts, and if the schedule of the vCPU is unknown, as
+     * in KVM_RUN without further events. Also empty if irqbypass had joined no interrupt of the VM when the vCPU
+     * stopped: KVM may then not update the descriptor. A vCPU that sleeps while its guest has disabled interrupts has
+     * the fields of a vCPU in user space.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
         VcpuRun run = runs.get(vcpu);
@@ -135,9 +135,9 @@ public final class Snapshot {
 
     /**
      * The fields from which hardware knows where a vCPU runs, each with its predicted value or the reason why it has
-     * none. On Intel they are those of the posted-interrupt descriptor, on AMD those of KVM's copy of the entry in
-     * AVIC's table of physical APIC ids. If the module parameter {@code enable_ipiv} is off, IsRun in the hardware's
-     * table is always 0. Empty if no interrupt is posted to the vCPU.
+     * none. On Intel they are fields of the posted-interrupt descriptor. On AMD they are fields of KVM's copy of the
+     * entry in AVIC's table of physical APIC ids. If the module parameter {@code enable_ipiv} is off, IsRun in the
+     * hardware's table is always 0. Empty if no interrupt is posted to the vCPU.
      */
     public List<PredictedField> vcpuFields(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");

@@ -6,7 +6,8 @@
  * vCPU was added, routes were committed, an irqfd was assigned, a vector of a device got an eventfd. It folds each
  * event into an {@link io.kvmirq.mirror.Snapshot}, which is immutable. An eventfd joins the two ends of an interrupt,
  * as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device, the {@link
- * io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a {@link io.kvmirq.mirror.PredictedIrq}. {@code X86Rules} and {@code ArmRules} decide what it says.
+ * io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a {@link io.kvmirq.mirror.PredictedIrq}.
+ * {@code X86Rules} and {@code ArmRules} compute it.
  *
  * <p>A forwarding also reports a message that it holds back from the guest or releases, and whether that message is
  * known to exist: {@link io.kvmirq.mirror.Snapshot#held}. Signals of a device are no events.

@@ -38,7 +38,7 @@ public record InterruptPath(
     /**
      * A guest.
      *
-     * @param name its name, or that of its process; it comes from files
+     * @param name its name, or the name of its process; it comes from files
      * @param process the number of its process
      */
     public record Guest(String name, int process) {
@@ -137,7 +137,7 @@ public record InterruptPath(
         return claim(Claim.Question.ELIGIBLE).filter(claim -> !claim.holds().orElse(true));
     }
 
-    /** Whether no link is visible except that of the device itself. */
+    /** Whether only the link of the device itself is visible. */
     public boolean isUnseen() {
         return links.stream()
                 .filter(link -> link.hop() != Hop.DEVICE)

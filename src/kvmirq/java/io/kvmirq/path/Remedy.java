@@ -35,7 +35,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         HARDWARE("hardware", Takes.NOTHING),
         /** No change: a tool that shows more. */
         LOOK("to see it", Takes.NOTHING),
-        /** No change: a watch by kvmirq, which is of no use after one. */
+        /** No change: kvmirq can watch the host. A text that follows such a watch leaves this remedy out. */
         WATCH("to see it", Takes.NOTHING);
 
         private final String label;

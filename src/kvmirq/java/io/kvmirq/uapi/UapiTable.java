@@ -69,7 +69,7 @@ public final class UapiTable {
         }
     }
 
-    /** The meaning of the number in a field: that of the annotation of this name in {@link Fact}. */
+    /** The meaning of the number in a field. The annotation with this name in {@link Fact} defines it. */
     public enum Role {
         NUMBER,
         FD,

@@ -60,7 +60,7 @@ public final class ArmedVectors extends Armed {
      * signalled at once.
      *
      * @throws io.kvmirq.KernelException ENOSPC, ENOMEM for a vector that was not enabled before
-     * @throws VectorsDisturbedException for the same reasons, if the vector had an eventfd before
+     * @throws VectorsDisturbedException for the same errnos, if the vector had an eventfd before
      * @throws IllegalStateException if the vector is not enabled and vectors cannot be added, see {@link
      *     #growLosingInterrupts}
      */

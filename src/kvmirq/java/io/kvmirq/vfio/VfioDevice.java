@@ -227,7 +227,7 @@ public final class VfioDevice implements AutoCloseable {
      * host locks the device, retries for a quarter of a second.
      *
      * @throws io.kvmirq.KernelException EINVAL if the device has no such reset; EAGAIN if it is still locked. After the
-     *     host requested the device back, it stays locked until it is closed
+     *     host requested the device back, the device stays locked until {@link #close}
      */
     public void reset() {
         calls.reset();

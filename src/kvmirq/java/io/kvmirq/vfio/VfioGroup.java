@@ -36,8 +36,8 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Whether users cannot open a group while this driver is bound to one of its devices. Drivers that leave DMA to the
-     * user do not block the group: VFIO drivers, pci-stub and pcieport.
+     * Whether this driver, bound to a device of a group, prevents users from opening the group. Drivers that leave DMA
+     * to the user do not block the group: VFIO drivers, pci-stub and pcieport.
      *
      * <p>Source: {@code driver_managed_dma} in {@code struct pci_driver} since Linux 5.19.
      */

@@ -213,8 +213,8 @@ public final class KvmHost {
     }
 
     /**
-     * The vCPUs with this id, for assertions: on the fake kernel those of all VMs, on real KVM that of {@link #vm}.
-     * It need not exist yet: an assertion checks that.
+     * The vCPUs with this id, for assertions: of all VMs on the fake kernel, and of {@link #vm} on real KVM. It need
+     * not exist yet: an assertion checks that.
      */
     public KvmVcpu vcpu(int id) {
         return new KvmVcpu(this, new VcpuId(id));

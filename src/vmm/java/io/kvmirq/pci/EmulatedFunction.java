@@ -251,8 +251,9 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. They may be those of {@link #msix}: while one
-         * kind drives them, the other waits. Vectors of its own are delivered even while MSI-X is enabled.
+         * Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. MSI and {@link #msix} may share vectors: while
+         * one of them drives the vectors, the other waits. Vectors of its own are delivered even while MSI-X is
+         * enabled.
          */
         public Builder msi(EmulatedVectors vectors) {
             int count = Objects.requireNonNull(vectors, "vectors is null").count();

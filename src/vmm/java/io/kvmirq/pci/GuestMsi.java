@@ -18,11 +18,11 @@ import java.util.OptionalInt;
  * MSI vectors of the {@code Forwarding}.
  *
  * <p>Multiple Message Enable is the number of vectors that the guest enables. They are forwarded with one call when the
- * guest sets MSI Enable, because Linux cannot add MSI vectors later. Their messages are those of the guest's address
- * and data, with the vector's number in the low bits of the data. A vector is open while MSI is enabled and the vector
- * is not masked. A message that the device sends for a masked vector sets its pending bit, and is delivered when the
- * vector opens. This process implements the masks: {@code messageControl} may have Per-Vector Masking Capable even if
- * the device has not.
+ * guest sets MSI Enable, because Linux cannot add MSI vectors later. Their messages have the guest's address and data,
+ * with the vector's number in the low bits of the data. A vector is open while MSI is enabled and the vector is not
+ * masked. A message that the device sends for a masked vector sets its pending bit, and is delivered when the vector
+ * opens. This process implements the masks: {@code messageControl} may have Per-Vector Masking Capable even if the
+ * device has not.
  *
  * <p>Disabling MSI keeps masks and pending bits, {@link #reset} clears them. A guest that changes Multiple Message
  * Enable while MSI is enabled gets each vector once, because the device is silent for a moment. While INTx or MSI-X of

@@ -171,7 +171,7 @@ public final class VmSnapshot {
      * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the VM
      * differs afterwards, eventfds, irqfds, routes and devices are as before, but the VM must be closed.
      *
-     * @return the irqfds, in the order in which they were saved, without those of vectors
+     * @return the irqfds except irqfds of vectors, in the order in which they were saved
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
      * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from
      *     it

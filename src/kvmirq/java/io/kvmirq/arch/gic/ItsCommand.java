@@ -26,7 +26,7 @@ public enum ItsCommand {
     MAPC(0x09),
     /** Maps an event to an LPI of a collection. */
     MAPTI(0x0a),
-    /** Maps an event to the LPI of its own number. */
+    /** Maps an event to the LPI with the same number as the event. */
     MAPI(0x0b),
     /** Rereads priority and enable bit of an event's LPI. */
     INV(0x0c),

@@ -8,8 +8,8 @@ import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 
 /**
- * A unit on a host. {@link #request} takes a device's message to the entry, the descriptor and the CPU. {@link
- * HostCpu#takeInterrupt} takes the interrupt on that CPU, and the handlers of {@link
+ * A VT-d remapping unit of a host. {@link #request} takes a device's message to the entry, the descriptor and the CPU.
+ * {@link HostCpu#takeInterrupt} takes the interrupt on that CPU, and the handlers of {@link
  * io.kvmirq.arch.vtd.posting.PostedVm} bring it to the vCPU.
  *
  * <p>A destination is a physical id, or all ones for all CPUs. Logical destinations are not modelled; such an entry
