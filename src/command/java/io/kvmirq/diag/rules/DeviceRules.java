@@ -89,10 +89,10 @@ public final class DeviceRules {
             "the PCI Express link of the device is down: its width is 0", RESET).on("in use", one -> one.held()),
         note("device.link-narrow", CONFIG, one -> one.hasLink() && one.width(0x12) > 0 && one.width(0x12) < one.width(0xc),
             "its link has %d of %d lanes").with(one -> one.width(0x12), one -> one.width(0xc)),
-        doubt("device.console", SCREEN, one -> one.files().text(one.path(DEVICES + "{function}/boot_vga")).filter("1"::equals)
-            .isPresent(), "the console of the host draws on the device (/proc/fb: %s): the kernel keeps its BAR, so no VMM can map it",
+        doubt("device.console", SCREEN, one -> !SCREEN.in(one).isEmpty(), "the console of the host draws on the device (/proc/fb: %s): the kernel keeps its BAR, so no VMM can map it",
             Remedy.of(Change.KERNEL_PARAMETER, "add initcall_blacklist=sysfb_init (before Linux 6.0 video=efifb:off), and boot"
-            + " again", "the host has no console on its screen")).with(SCREEN::in).on("VFIO's", one -> one.device().isBoundToVfio()),
+            + " again", "the host has no console on its screen")).with(SCREEN::in).and(FIRST_SCREEN)
+            .on("VFIO's", one -> one.device().isBoundToVfio()),
         doubt("device.no-interrupt", CONFIG, one -> one.word(INTERRUPT_LINE) >> 8 != 0 && one.device().irq() == 0
             && one.config().isComplete() && one.config().capability(MSIX) + one.config().capability(PciFunction.MSI) == 0,
             "the device can raise no interrupt: the firmware gave its pin no host irq, and it has neither MSI nor MSI-X",
@@ -322,7 +322,7 @@ public final class DeviceRules {
         Flaws own = flaws.copy();
         unarmed.ifPresent(remedy -> own.unseen("/proc/interrupts cannot be read", remedy));
         own.apply(function, UNARMED).apply(function, FORBIDDEN);
-        PciFunction.BRIDGES.of(function).known().stream()
+        own.look(function, PciFunction.BRIDGES).stream()
                 .flatMap(List::stream)
                 .map(one -> PciFunction.of(function.host(), function.device(), one, function.held()))
                 .forEach(one -> own.apply(one, FORBIDDEN));

@@ -2,10 +2,13 @@
 package io.kvmirq.diag.rules;
 
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.sources.CpuList;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Known;
+import java.nio.charset.StandardCharsets;
+import java.util.BitSet;
 import java.util.IdentityHashMap;
 import java.util.Optional;
 import java.util.function.Function;
@@ -111,6 +114,28 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
     /** The value, if the host has one. */
     static <T> Known<T> of(Optional<T> value) {
         return value.<Known<T>>map(Known.Observed::new).orElseGet(Fact::none);
+    }
+
+    /**
+     * The CPUs of a file. That of an empty set has a line end, and (null) where the kernel made no set (drivers/base/cpu.c,
+     * print_cpus_nohz_full).
+     */
+    static <S extends Subject> Fact<S, BitSet> cpus(String file, Predicate<S> exists) {
+        Fact<S, BitSet> some = text(file, exists, CpuList::parse);
+        return new Fact<>(file, one -> one.host().once(one.path(file), () -> {
+            byte[] bytes = one.files()
+                    .bytes(one.path(file), HostFiles.LONGEST_TEXT + 1)
+                    .orElse(new byte[0]);
+            String text = new String(bytes, StandardCharsets.US_ASCII);
+            return text.strip().equals("(null)") || text.startsWith("\n")
+                    ? new Known.Observed<>(new BitSet())
+                    : some.of(one);
+        }));
+    }
+
+    /** The CPUs between which the scheduler moves no thread. */
+    static <S extends Subject> Fact<S, BitSet> isolated() {
+        return cpus("sys/devices/system/cpu/isolated", one -> true);
     }
 
     /** A file that cannot be read or understood, and why. */

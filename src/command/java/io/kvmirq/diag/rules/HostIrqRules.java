@@ -15,7 +15,6 @@ import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 import io.kvmirq.arch.vtd.Source;
-import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.CpuList;
 import io.kvmirq.diag.sources.Guests;
@@ -41,7 +40,6 @@ import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.path.Remedy.Takes;
 import io.kvmirq.vfio.IrqKind;
-import java.nio.charset.StandardCharsets;
 import java.util.BitSet;
 import java.util.HashSet;
 import java.util.List;
@@ -77,7 +75,8 @@ public final class HostIrqRules {
     private static final int CLUSTER_MASK = 0xffff;
 
     private static final String DEBUGFS = "sys/kernel/debug/irq/irqs";
-    private static final String IRTES = "sys/kernel/debug/iommu/intel/ir_translation_struct";
+    private static final String INTEL = "sys/kernel/debug/iommu/intel";
+    private static final String IRTES = INTEL + "/ir_translation_struct";
     /** {@code msi_domain_debug_show()} in kernel/irq/msi.c. */
     private static final Pattern ADDRESS =
             Pattern.compile("address_hi: 0x([0-9a-f]{8})\\s+address_lo: 0x([0-9a-f]{8})\\s+msg_data: +0x([0-9a-f]{8})");
@@ -317,7 +316,7 @@ public final class HostIrqRules {
         }
 
         boolean isOnlyOn(BitSet cpus) {
-            return EFFECTIVE.is(this, used -> contains(cpus, used));
+            return EFFECTIVE.is(this, used -> CpuList.contains(cpus, used));
         }
 
         boolean isFarFrom(BitSet cpus) {
@@ -378,9 +377,12 @@ public final class HostIrqRules {
         || irq.device().address().domain() == 0 && irq.vector.chip().startsWith("PCI-MSI") && irq.host().interrupts().stream()
         .flatMap(all -> all.rows().stream()).anyMatch(row -> row.chip().startsWith("IR-PCI-MSI"))
         ? new Known.Observed<>(true) : Fact.none());
+    /** A kernel with CONFIG_INTEL_IOMMU_DEBUGFS has several files there. */
+    private static final Fact<Irq, String> UNITS = Fact.text(IRTES, irq -> !irq.files().list(INTEL).isEmpty(),
+        Fact.form(text -> text.contains(" supported on IOMMU: ")));
     private static final Fact<Irq, String> UNIT_OFF = new Fact<>(IRTES, irq -> Fact.of(irq.host().iommu(irq.device().address())
-        .filter(unit -> irq.files().text(irq.path(IRTES)).filter(text -> text.contains(" supported on IOMMU: " + unit
-        + "\nInterrupt Remapping is not enabled")).isPresent())));
+        .filter(unit -> unit.startsWith("dmar"))).then(unit -> UNITS.of(irq).then(text -> Fact.of(Optional.of(unit).filter(one ->
+        text.contains(" supported on IOMMU: " + one + "\nInterrupt Remapping is not enabled"))))));
     /** Another irq of the device that has the same entry. */
     private static final Fact<Irq, String> SHARED = new Fact<>(IRTES, irq -> Fact.of(irq.host().armed(irq.device().address()).stream()
         .filter(one -> one.irq().number() != irq.vector.irq().number() && irq.host().remapping().slot(one.irq())
@@ -394,9 +396,9 @@ public final class HostIrqRules {
     private static final Fact<Irq, BitSet> USED = new Fact<>("proc/irq/{irq}/{used}_affinity_list", irq ->
         EFFECTIVE.is(irq, any -> true) ? EFFECTIVE.of(irq) : ASKED.is(irq, any -> true) ? ASKED.of(irq) : Fact.none());
     private static final Fact<Irq, BitSet> ONLINE = Fact.text(CPUS + "online", CpuList::parse);
-    private static final Fact<Irq, BitSet> ISOLATED = new Fact<>(CPUS + "isolated", irq -> irq.host().once("isolated", () -> kept(irq, "isolated", true)));
-    private static final Fact<Irq, BitSet> NOHZ = new Fact<>(CPUS + "nohz_full", irq -> irq.host().once("nohz_full", () ->
-        kept(irq, "nohz_full", irq.files().text("proc/cmdline").orElse("").contains("nohz_full="))));
+    private static final Fact<Irq, BitSet> ISOLATED = Fact.isolated();
+    private static final Fact<Irq, BitSet> NOHZ =
+        Fact.cpus(CPUS + "nohz_full", irq -> irq.files().text("proc/cmdline").orElse("").contains("nohz_full="));
     private static final Fact<Irq, BitSet> PINNED = new Fact<>("proc/PID/task/TID/status", irq -> irq.of.pinned());
     private static final Fact<Irq, String> NUMA = Fact.text(PciFunction.DEVICES + "{device}/numa_node",
         irq -> !irq.files().list("sys/devices/system/node").isEmpty(), Fact.form(text -> text.matches("-?\\d{1,5}")));
@@ -532,7 +534,7 @@ public final class HostIrqRules {
             "it interrupts CPU %s, which is nohz_full").with(Irq::cpu).otherwise()
             .remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
         doubt("host-irq.far-from-vcpus", USED, irq -> !irq.pinned().isEmpty() && !irq.pinned().intersects(USED.in(irq))
-            && !contains(irq.quiet(), irq.pinned()), "it interrupts CPU %s, and all vCPUs are pinned to CPU %s: each"
+            && !CpuList.contains(irq.quiet(), irq.pinned()), "it interrupts CPU %s, and all vCPUs are pinned to CPU %s: each"
             + " interrupt wakes another CPU").and(PINNED).with(Irq::cpu, irq -> CpuList.name(irq.pinned()))
             .remedy(irq -> irq.affine(irq.pinned())).on("not posted", Irq::isOnCpu),
         doubt("host-irq.vcpus-far-from-device", NUMA, irq -> irq.isFarFromVcpus(), "the device is at node %d, CPU %s, and"
@@ -670,32 +672,12 @@ public final class HostIrqRules {
             if (allowed.isPresent() && online.isEmpty()) {
                 return Fact.missing(host.files(), CPUS + "online");
             }
-            if (allowed.isEmpty() || contains(allowed.get(), online.get())) {
+            if (allowed.isEmpty() || CpuList.contains(allowed.get(), online.get())) {
                 return new Known.Observed<>(new BitSet());
             }
             all.or(allowed.get());
         }
         return new Known.Observed<>(all);
-    }
-
-    /**
-     * The CPUs of a file. That of an empty set has a line end, and (null) where the kernel made no set (drivers/base/cpu.c,
-     * print_cpus_nohz_full).
-     */
-    private static Known<BitSet> kept(Irq irq, String name, boolean exists) {
-        byte[] bytes =
-                irq.files().bytes(CPUS + name, HostFiles.LONGEST_TEXT + 1).orElse(new byte[0]);
-        String text = new String(bytes, StandardCharsets.US_ASCII);
-        return text.strip().equals("(null)") || text.startsWith("\n")
-                ? new Known.Observed<>(new BitSet())
-                : Fact.<Irq, BitSet>text(CPUS + name, one -> exists, CpuList::parse)
-                        .of(irq);
-    }
-
-    private static boolean contains(BitSet all, BitSet some) {
-        BitSet rest = (BitSet) some.clone();
-        rest.andNot(all);
-        return rest.isEmpty() && !some.isEmpty();
     }
 
     /** With threadirqs, or a kernel of PREEMPT_RT, the handler is a thread of the kernel. */

@@ -8,12 +8,12 @@ import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.path.Known;
 import io.kvmirq.vfio.IrqKind;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Predicate;
 import java.util.regex.Pattern;
-import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
@@ -153,14 +153,16 @@ record PciFunction(
     static final Fact<PciFunction, String> DRIVER = new Fact<>(DEVICES + "{function}/driver", one ->
         new Known.Observed<>(one.files().linkName(one.path(DEVICES + "{function}/driver")).orElse("")));
     static final Fact<PciFunction, String> CMDLINE = Fact.commandLine();
-    /** The driver that draws on the screen that the firmware set up, until a driver of its device comes. */
-    static final Fact<PciFunction, String> SCREEN = new Fact<>("proc/fb", one -> Fact.of(one.files().text("proc/fb")
-        .filter(text -> text.matches("(?s).*(EFI VGA|VESA VGA|simple).*")).map(text -> text.strip().replace('\n', ','))));
-    /** The networks that are up and have no carrier. The kernel shows no carrier of one that is down. */
-    static final Fact<PciFunction, String> CARRIER = new Fact<>(DEVICES + "{function}/net", one ->
-        new Known.Observed<>(one.files().list(one.path(DEVICES + "{function}/net")).stream().filter(net -> one.files()
-        .text(one.path(DEVICES + "{function}/net/") + net + "/carrier").filter("0"::equals).isPresent())
-        .collect(Collectors.joining(", "))));
+    /** Only VGA has the file. Without 1 in it, the screen of the host is not the device's. */
+    static final Fact<PciFunction, String> FIRST_SCREEN = new Fact<>(DEVICES + "{function}/boot_vga", one ->
+        Fact.<PciFunction, String>text(DEVICES + "{function}/boot_vga", any -> one.device.classCode() >> 8 == 0x300,
+        Fact.form(text -> text.matches("[01]"))).of(one).then(first -> first.equals("1") ? new Known.Observed<>(first) : Fact.none()));
+    /** The driver that draws on the screen that the firmware set up, until a driver of its device comes; "" for none. */
+    static final Fact<PciFunction, String> SCREEN = Fact.text("proc/fb", one ->
+        FIRST_SCREEN.is(one, any -> true) && one.host().kvm().isBuilt("FB").known().orElse(true), text -> Optional.of(
+        text.matches("(?s).*(EFI VGA|VESA VGA|simple).*") ? text.strip().replace('\n', ',') : ""));
+    /** The networks that are up and have no carrier. */
+    static final Fact<PciFunction, String> CARRIER = new Fact<>(DEVICES + "{function}/net", PciFunction::withoutCarrier);
     static final Fact<PciFunction, String> VFS =
         Fact.text(DEVICES + "{function}/sriov_numvfs", Fact.form(text -> text.matches("\\d{1,5}")));
     // spotless:on
@@ -231,6 +233,26 @@ record PciFunction(
         boolean cold =
                 files.text(directory + "power_state").filter("D3cold"::equals).isPresent();
         return cold ? new byte[0] : files.bytes(directory + "config", most).orElse(new byte[0]);
+    }
+
+    /** Flags without IFF_UP, which is 1, are those of a network that is down: the kernel shows no carrier of it. */
+    private static Known<String> withoutCarrier(PciFunction one) {
+        List<String> without = new ArrayList<>();
+        for (String net : one.files().list(one.path(DEVICES + "{function}/net"))) {
+            String network = one.path(DEVICES + "{function}/net/") + net;
+            String carrier = one.files().text(network + "/carrier").orElse("");
+            boolean down = one.files()
+                    .text(network + "/flags")
+                    .filter(flags -> flags.matches("0x[0-9a-f]*[02468ace]"))
+                    .isPresent();
+            if (!carrier.matches("[01]") && !down) {
+                return Fact.missing(one.files(), network + "/carrier");
+            }
+            if (carrier.equals("0")) {
+                without.add(net);
+            }
+        }
+        return new Known.Observed<>(String.join(", ", without));
     }
 
     // Registers

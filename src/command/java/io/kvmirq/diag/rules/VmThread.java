@@ -62,6 +62,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         return switch (word) {
             case "thread" -> !isOfKernel() && !isLeader() ? pid + "/task/" + tid : String.valueOf(tid);
             case "process" -> String.valueOf(pid);
+            case "memory" -> memory();
             default -> throw new IllegalArgumentException(word);
         };
     }
@@ -114,6 +115,13 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     static final Fact<VmThread, List<String>> TASKS = new Fact<>("proc/{process}/task", one ->
         one.host().threads(one.pid).isEmpty() ? Fact.missing(one.files(), one.path("proc/{process}/task"))
         : new Known.Observed<>(one.host().threads(one.pid)));
+    /** Of a vCPU that runs no code of its guest. The kernel writes 0 if it names no function. */
+    static final Fact<VmThread, String> WCHAN =
+        Fact.text("proc/{thread}/wchan", one -> true, Fact.form(text -> !text.isEmpty()));
+    /** The CPUs of the node that has all memory that it may use. */
+    static final Fact<VmThread, BitSet> NEAR = Fact.cpus("sys/devices/system/node/node{memory}/cpulist",
+        one -> !one.files().list("sys/devices/system/node").isEmpty());
+    static final Fact<VmThread, BitSet> ISOLATED = Fact.isolated();
     static final Fact<VmThread, String> CGROUP =
         Fact.text("proc/{thread}/cgroup", Fact.form(ControlGroups::hasGroup));
     static final Fact<VmThread, Times> TIMES =
@@ -178,14 +186,15 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         return kibis("VmSwap");
     }
 
-    /** Whether its memory is of one node, and the CPUs that it may run on are of others. */
+    boolean isOfOneNode() {
+        return memory().matches("\\d{1,4}");
+    }
+
+    /** Whether the CPUs that it may run on are of other nodes than its memory. */
     boolean isFarFromMemory() {
-        Optional<BitSet> cpus = CpuList.parse(allowed());
-        return line("Mems_allowed_list").matches("\\d{1,4}")
-                && files().text("sys/devices/system/node/node" + line("Mems_allowed_list") + "/cpulist")
-                        .flatMap(CpuList::parse)
-                        .filter(near -> cpus.isPresent() && !near.intersects(cpus.get()))
-                        .isPresent();
+        BitSet near = NEAR.in(this);
+        return !near.isEmpty()
+                && CpuList.parse(allowed()).filter(cpus -> !near.intersects(cpus)).isPresent();
     }
 
     String memory() {
@@ -201,7 +210,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     }
 
     /** Whether it may run on one CPU only. */
-    private boolean isAlone() {
+    boolean isAlone() {
         return allowed().matches("\\d{1,5}");
     }
 
@@ -215,11 +224,10 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
 
     /** Whether it may run on several CPUs, and the scheduler balances between none of them (isolcpus). */
     boolean isIsolated() {
-        Optional<BitSet> allowed = CpuList.parse(allowed());
-        files().text("sys/devices/system/cpu/isolated")
-                .flatMap(CpuList::parse)
-                .ifPresent(isolated -> allowed.ifPresent(all -> all.andNot(isolated)));
-        return !isAlone() && allowed.filter(BitSet::isEmpty).isPresent();
+        BitSet isolated = ISOLATED.in(this);
+        return CpuList.parse(allowed())
+                .filter(all -> CpuList.contains(isolated, all))
+                .isPresent();
     }
 
     /** The online CPUs that no vCPU has for itself, as taskset takes them; the word CPUS if there is none. */

@@ -285,14 +285,14 @@ public final class VmmRules {
         doubt("vmm.uninterruptible", STATUS, one -> one.state() == 'D' && one.isNeeded(), "%s sleeps uninterruptibly%s%s")
             .with(VmThread::called, VmThread::place, one -> one.isLeader() ? "" : ": it takes no interrupt meanwhile")
             .remedy(VmmRules::stack).first(),
-        doubt("vmm.far-memory", STATUS, VmThread::isFarFromMemory, "%s runs on CPU %s, and its memory is of node %s, which has none of"
+        doubt("vmm.far-memory", NEAR, VmThread::isFarFromMemory, "%s runs on CPU %s, and its memory is of node %s, which has none of"
             + " these CPUs: each access crosses the nodes").with(VmThread::called, VmThread::allowed, VmThread::memory).remedy(one ->
             Remedy.command("give it CPUs of node " + one.memory() + ", or memory of its own (libvirt: virsh numatune)"))
-            .on("vCPUs", one -> one.vcpu().isPresent()),
+            .on("vCPUs", one -> one.vcpu().isPresent() && one.isOfOneNode()),
         // Of a page that comes later, the kernel waits in S.
-        doubt("vmm.page-awaited", STATUS, one -> one.state() == 'S' && one.place().contains("userfault"), "%s waits for a page of"
+        doubt("vmm.page-awaited", WCHAN, one -> WCHAN.in(one).contains("userfault"), "%s waits for a page of"
             + " the guest's memory%s, as after a post-copy migration: it takes no interrupt meanwhile").with(VmThread::called,
-            VmThread::place).remedy(VmmRules::stack).on("vCPUs", one -> one.vcpu().isPresent()),
+            VmThread::place).remedy(VmmRules::stack).on("vCPUs", one -> one.vcpu().isPresent() && one.state() == 'S'),
         doubt("vmm.swapped", STATUS, one -> one.swapped() > one.kibis("VmRSS") / 3, "%d MiB of %s are swapped out: a handler of"
             + " the guest waits for the disk").with(one -> one.swapped() >> 10, VmThread::called).remedy(one ->
             Remedy.command("free memory of the host; swapoff -a reads it back")).on("the process", VmThread::isLeader),
@@ -352,9 +352,10 @@ public final class VmmRules {
         doubt("vmm.never-ran", MEASURED, VmThread::hasNeverRun, "%s is ready to run, and has never had a CPU",
             Remedy.look("look again: a moment is harmless; then: taskset -cp, chrt -p of the thread"))
             .with(VmThread::called).and(TIMES),
-        doubt("vmm.not-balanced", TIMES, one -> one.isIsolated() && one.waits(), "%s may run on the isolated CPUs %s, between which"
+        doubt("vmm.not-balanced", TIMES, VmThread::isIsolated, "%s may run on the isolated CPUs %s, between which"
             + " the kernel moves no thread, and waited for one %d %% of the time in which it had something to do")
-            .with(VmThread::called, VmThread::allowed, VmThread::share).remedy(VmmRules::pin).otherwise(),
+            .with(VmThread::called, VmThread::allowed, VmThread::share).remedy(VmmRules::pin).and(ISOLATED)
+            .on("several CPUs", one -> !one.isAlone() && one.waits()).otherwise(),
         doubt("vmm.starved", NEIGHBOURS, one -> true, "%s is ready to run, and waited for a CPU %d %% of the time in which"
             + " it had something to do: other processes run on each CPU that it may use, %s").with(VmThread::called,
             VmThread::share, VmThread::allowed).remedy(one -> Remedy.command("give the guest CPUs of its own, or more of"
@@ -389,8 +390,7 @@ public final class VmmRules {
             one -> one.process().vcpus().size()),
         doubt("vmm.no-its", OPTIONS, one -> !one.process().devices().isEmpty() && one.process().arguments().stream()
             .anyMatch(word -> word.matches("virt,(.*,)?its=off(,.*)?")), "the command line gives the guest no ITS (its=off): its"
-            + " devices have no MSI and no MSI-X", Remedy.of(Change.VMM_FLAG, "remove its=off from -machine"))
-            .on("arm64", one -> one.host().isArm()));
+            + " devices have no MSI and no MSI-X", Remedy.of(Change.VMM_FLAG, "remove its=off from -machine")));
 
     private static final Table<Vmm> SERVED = new Table<>(Hop.VMM,
         doubt("backend.missing", UNSERVED, one -> true, "no process shares an eventfd with the VMM, and its command line has a"
@@ -518,7 +518,11 @@ public final class VmmRules {
         flaws.apply(vmm, SERVED);
         flaws.look(vmm, PARENTS).stream()
                 .flatMap(List::stream)
-                .forEach(one -> flaws.apply(PciFunction.of(host, one, one.address(), true), PARENT));
+                .map(one -> PciFunction.of(host, one, one.address(), true))
+                .forEach(one -> {
+                    flaws.look(one, PciFunction.POWER_STATE);
+                    flaws.apply(one, PARENT);
+                });
         return flaws;
     }
 

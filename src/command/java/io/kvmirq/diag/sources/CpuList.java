@@ -47,4 +47,11 @@ public final class CpuList {
         return cpus.stream().limit(8).mapToObj(String::valueOf).collect(Collectors.joining(","))
                 + (cpus.cardinality() > 8 ? ",..." : "");
     }
+
+    /** Whether a set that is not empty is a part of another. */
+    public static boolean contains(BitSet all, BitSet some) {
+        BitSet rest = (BitSet) some.clone();
+        rest.andNot(all);
+        return rest.isEmpty() && !some.isEmpty();
+    }
 }
