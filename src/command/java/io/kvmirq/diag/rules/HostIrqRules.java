@@ -346,10 +346,15 @@ public final class HostIrqRules {
         }
 
         Remedy affine(BitSet cpus) {
-            return Remedy.of(
-                    Change.COMMAND,
-                    "echo " + CpuList.list(cpus) + " > /proc/irq/" + number() + "/smp_affinity_list",
-                    "irqbalance changes it back");
+            return cpus.isEmpty()
+                    ? Remedy.of(
+                            Change.KERNEL_PARAMETER,
+                            "leave a CPU of the host out of isolcpus and nohz_full, as now none is left for irqs, and boot"
+                                    + " again")
+                    : Remedy.of(
+                            Change.COMMAND,
+                            "echo " + CpuList.list(cpus) + " > /proc/irq/" + number() + "/smp_affinity_list",
+                            "irqbalance changes it back");
         }
 
         Remedy enable() {

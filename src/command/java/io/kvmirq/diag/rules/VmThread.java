@@ -7,6 +7,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Known;
+import io.kvmirq.path.Remedy;
 import java.util.BitSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -194,7 +195,9 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     boolean isFarFromMemory() {
         BitSet near = NEAR.in(this);
         return !near.isEmpty()
-                && CpuList.parse(allowed()).filter(cpus -> !near.intersects(cpus)).isPresent();
+                && CpuList.parse(allowed())
+                        .filter(cpus -> !near.intersects(cpus))
+                        .isPresent();
     }
 
     String memory() {
@@ -230,17 +233,19 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 .isPresent();
     }
 
-    /** The online CPUs that no vCPU has for itself, as taskset takes them; the word CPUS if there is none. */
-    String free() {
-        BitSet cpus = CpuList.parse(
-                        files().text("sys/devices/system/cpu/online").orElse(""))
-                .orElseGet(BitSet::new);
-        host().vms().all().forEach(vm -> vm.vcpus().stream()
+    /** The command with the online CPUs that no vCPU has for itself; the word CPUS if no file shows those online. */
+    Remedy onFree(String command, int id) {
+        Optional<BitSet> free =
+                CpuList.parse(files().text("sys/devices/system/cpu/online").orElse(""));
+        free.ifPresent(cpus -> host().vms().all().forEach(vm -> vm.vcpus().stream()
                 .flatMap(vcpu -> VmmRules.thread(host(), vm, vcpu).stream().boxed())
                 .map(thread -> new VmThread(facts, vm.pid(), thread, OptionalInt.empty(), Kind.THREAD))
                 .filter(VmThread::isAlone)
-                .forEach(thread -> cpus.clear(Integer.parseInt(thread.allowed()))));
-        return cpus.isEmpty() ? "CPUS" : CpuList.list(cpus);
+                .forEach(thread -> cpus.clear(Integer.parseInt(thread.allowed())))));
+        return Remedy.command(
+                free.filter(BitSet::isEmpty).isPresent()
+                        ? "give the guest fewer vCPUs, or the host more CPUs: a vCPU is pinned to each that is online"
+                        : command + " " + free.map(CpuList::list).orElse("CPUS") + " " + id);
     }
 
     boolean isTraced() {

@@ -358,8 +358,8 @@ public final class VmmRules {
             .on("several CPUs", one -> !one.isAlone() && one.waits()).otherwise(),
         doubt("vmm.starved", NEIGHBOURS, one -> true, "%s is ready to run, and waited for a CPU %d %% of the time in which"
             + " it had something to do: other processes run on each CPU that it may use, %s").with(VmThread::called,
-            VmThread::share, VmThread::allowed).remedy(one -> Remedy.command("give the guest CPUs of its own, or more of"
-            + " them: taskset -acp " + one.free() + " " + one.pid())).otherwise(),
+            VmThread::share, VmThread::allowed).remedy(one -> one.onFree("give the guest CPUs of its own, or more of"
+            + " them: taskset -acp", one.pid())).otherwise(),
         broken("vmm.displaced", NEIGHBOUR, one -> true, WAITED + ": process %s runs there").with(VmThread::called,
             VmThread::allowed, VmThread::share, NEIGHBOUR::in).remedy(VmmRules::pin).otherwise(),
         doubt("vmm.displaced-before", TIMES, one -> one.isPinned() && one.waits(), WAITED + " since it began")
@@ -607,7 +607,7 @@ public final class VmmRules {
     }
 
     private static Remedy pin(VmThread one) {
-        return Remedy.command("give it a CPU of its own: taskset -cp " + one.free() + " " + one.tid());
+        return one.onFree("give it a CPU of its own: taskset -cp", one.tid());
     }
 
     private static String inExit(VmThread one) {

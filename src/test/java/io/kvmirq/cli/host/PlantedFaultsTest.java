@@ -332,6 +332,7 @@ class PlantedFaultsTest {
                 .as(said.ended().out())
                 .startsWith("  " + fault.link())
                 .contains(fault.words());
+        assertThat(said.ended().out()).doesNotContain("echo  > ", "-cp  ");
         if (doubt) {
             assertThat(explain(host, fault.tree(), false).ended().exitCode()).isZero();
         }
