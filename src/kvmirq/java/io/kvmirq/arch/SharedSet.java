@@ -10,7 +10,7 @@ public class SharedSet {
     /** The index of the lock's word. */
     public static final int LOCK = 0;
 
-    /** The index of the first word of bits, one bit for each number. */
+    /** The index of the first word of the bitmap, which has one bit for each number. */
     public static final int BITS = 1;
 
     private final SharedWords words;
@@ -30,7 +30,7 @@ public class SharedSet {
         return BITS + (size + Long.SIZE - 1) / Long.SIZE;
     }
 
-    /** The index in the shared words of one of the set's words. */
+    /** Returns the index of a word of this set in {@link SharedWords}. */
     public int at(int word) {
         return base + word;
     }

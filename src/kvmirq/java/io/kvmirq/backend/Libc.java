@@ -117,7 +117,7 @@ public interface Libc {
     ByteBuffer view(long address, long length);
 
     /**
-     * As {@link #view(long, long)}, for other code to keep.
+     * As {@link #view(long, long)}, with an action that runs when no code refers to the buffer any more.
      *
      * @param unreachable runs once, in a thread of its own, after the last buffer and memory segment made of it became
      *     unreachable; it must not refer to them. If this method throws, it may run as well

@@ -61,7 +61,8 @@ public final class Arm64Vcpu {
      * Gives the vCPU the host's type and these features, and resets its registers.
      *
      * @throws io.kvmirq.KernelException EINVAL if an earlier call, or since 6.5 another vCPU of the VM, had other
-     *     features ({@link Feature#POWER_OFF} may differ); ENOENT for a feature that the host does not have
+     *     features ({@link Feature#POWER_OFF} may differ), or if the host lacks a feature; ENOENT if the kernel does
+     *     not know a feature
      */
     public void initialize(Feature... features) {
         run.requireItsThread();

@@ -432,7 +432,7 @@ public final class Irqfd implements AutoCloseable {
      * Deassigns the irqfd: after the call, no interrupt comes from this eventfd. Idempotent, and nothing is thrown.
      *
      * <p>Called from another process than the one that made the VM, the kernel returns EIO and the irqfd stays until
-     * the VM or the eventfd is closed in every process. The GSI is free for other irqfds all the same.
+     * the VM or the eventfd is closed in every process. Nevertheless the GSI is free for other irqfds.
      */
     @Override
     public void close() {

@@ -225,7 +225,7 @@ public final class Vm implements AutoCloseable {
         calls.enable(number, arguments);
     }
 
-    /** Whether {@link #createDevice} could make one here; makes none. */
+    /** Whether {@link #createDevice} supports this type here. Makes no device. */
     public boolean supports(KvmDevice.Type type) {
         return calls.testDevice(Objects.requireNonNull(type, "type is null").number());
     }

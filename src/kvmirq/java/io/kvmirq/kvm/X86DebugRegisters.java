@@ -38,7 +38,7 @@ public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X
         super(Uapi.KvmDebugregs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
     }
 
-    /** The state of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
+    /** The state of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
     public static X86DebugRegisters of(byte[] bytes) {
         return load(new X86DebugRegisters(), bytes);
     }

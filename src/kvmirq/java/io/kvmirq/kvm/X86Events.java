@@ -78,7 +78,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         super(Uapi.KvmVcpuEvents.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** The state of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
+    /** The state of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
     public static X86Events of(byte[] bytes) {
         return load(new X86Events(), bytes);
     }

@@ -44,7 +44,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         super(Uapi.KvmFpu.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** The state of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
+    /** The state of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
     public static X86Fpu of(byte[] bytes) {
         return load(new X86Fpu(), bytes);
     }

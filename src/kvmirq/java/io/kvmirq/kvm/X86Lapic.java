@@ -74,7 +74,7 @@ public final class X86Lapic extends X86State {
         super(Uapi.KvmLapicState.SIZE);
     }
 
-    /** The state of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
+    /** The state of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
     public static X86Lapic of(byte[] bytes) {
         return load(new X86Lapic(), bytes);
     }

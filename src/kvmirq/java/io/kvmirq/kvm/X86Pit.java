@@ -51,7 +51,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         super(Uapi.KvmPitState2.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** The state of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
+    /** The state of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
     public static X86Pit of(byte[] bytes) {
         return load(new X86Pit(), bytes);
     }

@@ -64,7 +64,7 @@ public final class X86Registers extends X86Fields<X86Registers.Name, X86Register
         set(Name.RFLAGS, 2);
     }
 
-    /** The registers of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
+    /** The registers of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
     public static X86Registers of(byte[] bytes) {
         return load(new X86Registers(), bytes);
     }

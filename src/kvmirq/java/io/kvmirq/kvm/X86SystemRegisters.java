@@ -67,7 +67,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         super(Uapi.KvmSregs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
     }
 
-    /** The registers of {@link #bytes}, such as of another host; IllegalArgumentException for another length. */
+    /** The registers of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
     public static X86SystemRegisters of(byte[] bytes) {
         return load(new X86SystemRegisters(), bytes);
     }

@@ -51,9 +51,9 @@ public record Link(
 
     /** Whether interrupts pass a link. */
     public enum State {
-        /** Interrupts pass the link, as far as it is known. */
+        /** Interrupts pass the link, or nothing known contradicts it. */
         WHOLE("ok"),
-        /** They do not. */
+        /** Interrupts do not pass the link. */
         BROKEN("broken"),
         /** Evidence is contradictory, and proves nothing alone. */
         DOUBTFUL("doubtful"),

@@ -75,7 +75,10 @@ public final class UapiVfio {
         @U32 int CAP_OFFSET = 16;
     }
 
-    /** After a {@link VfioInfoCapHeader}; ranges of two times 64 bits follow, the last address included. */
+    /**
+     * It follows a {@link VfioInfoCapHeader}. After it come the ranges: 64 bits for the first and 64 bits for the last
+     * address.
+     */
     public interface VfioIommuType1InfoCapIovaRange {
         int SIZE = 16;
         @U32 int NR_IOVAS = 8;

@@ -43,10 +43,10 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
     }
 
     /**
-     * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. Lower vectors can get an eventfd
-     * later. The host allocates all vectors from 0 to the last one here, even if vectors can be added. To allocate few,
-     * arm vector 0 alone (with {@link #armSome} if it needs no eventfd), and then call {@link ArmedVectors#set(int,
-     * List)}.
+     * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. Vectors with lower numbers can get an
+     * eventfd later. The host allocates all vectors from 0 to the last one here, even if vectors can be added. To
+     * allocate few, arm vector 0 alone (with {@link #armSome} if it needs no eventfd), and then call {@link
+     * ArmedVectors#set(int, List)}.
      *
      * @param events a different one for each vector
      * @throws VectorsExhaustedException when the host has fewer vectors; nothing is enabled

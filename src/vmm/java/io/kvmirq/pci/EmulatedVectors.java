@@ -213,7 +213,7 @@ public final class EmulatedVectors implements AutoCloseable {
                     && events.get(vector).awaitNanos(0);
         }
 
-        /** The other kind ends its vectors, and then forgets them. */
+        /** Skips connected vectors: the other kind disconnects them, and then forgets them. */
         @Override
         public void forget() {
             for (int i = 0; i < count(); i++) {

@@ -99,7 +99,10 @@ public final class PostedVcpu {
         return pid.deliver(vector) ? Delivery.OWN : Delivery.PENDING;
     }
 
-    /** A unit requests a vector; {@code urgent} is URG. Returns whether it notified the CPU of NDST. */
+    /**
+     * A remapping unit requests a vector; {@code urgent} is the bit URG of its entry. Returns whether it notified the
+     * CPU in NDST.
+     */
     public boolean post(int vector, boolean urgent) {
         long notification = pid.post(vector, urgent);
         if (notification != 0) {
