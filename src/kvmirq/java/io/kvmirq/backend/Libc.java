@@ -17,10 +17,10 @@ import org.jspecify.annotations.Nullable;
  * <p>A method with an address needs a caller that owns the memory and keeps it reachable; for a wrong address the
  * kernel returns EFAULT. Other callers use the methods with a buffer. It must be direct, at position 0, as long as the
  * call needs, and writable if the kernel writes it, or the method throws {@link IllegalArgumentException} without a
- * system call. The buffer of an arena ({@code java.lang.foreign}) must be alive and accessible to the caller, or the method
- * throws the JDK's IllegalStateException or WrongThreadException without a system call. The kernel gets a copy of it: if the
- * arena is closed during the call, the kernel touches no freed memory, the call takes effect, and a method whose buffer the
- * kernel writes throws IllegalStateException after it. New descriptors are O_CLOEXEC. Thread-safe.
+ * system call. The buffer of an arena ({@code java.lang.foreign}) must be alive and accessible to the caller, or the
+ * method throws the JDK's IllegalStateException or WrongThreadException without a system call. The kernel gets a copy
+ * of it. If the arena is closed during the call, the kernel touches no freed memory and the call takes effect. If the
+ * kernel writes the buffer, the method then throws IllegalStateException. New descriptors are O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
     /** @param path address of a NUL-terminated path */

@@ -12,9 +12,9 @@
  *
  * <p>Rules. Forwarding an interrupt twice fails with EINVAL. A trigger of another program fails with EBUSY, unless it
  * is taken over. A failed forwarding changes nothing. Ending a forwarding cannot fail, in whatever order handles are
- * closed. No signal is without an eventfd, no eventfd without an irqfd or a reader, and no irqfd without a route:
- * routes are set up first and removed last. VFIO's index and subindex do not leave this package: KVM's side has only
- * the VM, an eventfd and a GSI.
+ * closed. Each vector signals an eventfd, each eventfd has an irqfd or a reader, and each irqfd has a route: routes are
+ * set up first and removed last. VFIO's index and subindex do not leave this package: KVM's side has only the VM, an
+ * eventfd and a GSI.
  *
  * <p>Where KVM accepts no irqfd for an interrupt, the loop and the injector of {@link io.kvmirq.forward.Userspace}
  * relay it: {@code RelayedEdge} relays a message or an edge, {@code RelayedLine} a line until the guest's EOI.

@@ -7,7 +7,7 @@ import java.util.Objects;
 public final class ClosedHandleException extends IllegalStateException {
     private static final long serialVersionUID = 1;
 
-    /** @param handle the name of what was closed */
+    /** @param handle the name of the closed handle */
     public ClosedHandleException(String handle) {
         super(Objects.requireNonNull(handle, "handle is null")
                 + " is closed: it was used after close(); create or open another");

@@ -28,8 +28,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code
  * signal} and {@code drain} never block, except {@code signal} on an adopted eventfd without O_NONBLOCK whose count is
- * full; they may run on virtual threads. {@code await} blocks, ends on {@link Thread#interrupt}, and on virtual threads
- * is refused unless its timeout is 0.
+ * full; they may run on virtual threads. {@code await} blocks, and ends on {@link Thread#interrupt}. Virtual threads
+ * may only call it with timeout 0.
  *
  * <p>Source: fs/eventfd.c.
  *
@@ -228,8 +228,9 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Adds {@code count} to the count. An irqfd injects one interrupt all the same. A count of 0 does nothing, so that
-     * {@code to.signal(from.drain())} moves what was signalled; the kernel wakes an irqfd at a write of 0, too.
+     * Adds {@code count} to the count. An irqfd injects one interrupt, whatever the count is. A count of 0 does
+     * nothing, so that {@code to.signal(from.drain())} moves what was signalled; the kernel wakes an irqfd at a write
+     * of 0, too.
      *
      * @param count unsigned, at most 2^64 - 2
      * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1

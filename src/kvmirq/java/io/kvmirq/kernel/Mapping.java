@@ -262,13 +262,14 @@ public final class Mapping {
     /**
      * A part of the memory as a little-endian buffer, for fast access from any thread. For memory that a guest or a
      * device accesses too, use a {@code VarHandle}: {@code MethodHandles.byteBufferViewVarHandle(short[].class,
-     * LITTLE_ENDIAN)} has {@code getAcquire} and {@code setRelease} for the indices of a virtqueue, that of {@code
-     * int[]} and of {@code long[]} also {@code compareAndSet}.
+     * LITTLE_ENDIAN)} has {@code getAcquire} and {@code setRelease} for the indices of a virtqueue. The handles for
+     * {@code int[]} and {@code long[]} also have {@code compareAndSet}.
      *
-     * <p>After the mapping was unmapped the buffer shows zeros, and writes to it reach neither guest nor file: the pages are freed at once (in a
-     * process with mlockall(MCL_FUTURE) zeros take their place, and if RLIMIT_MEMLOCK forbids those, the pages stay and a
-     * warning says so), the addresses when neither the buffer nor a slice or memory segment made of it is reachable. On the fake kernel it keeps
-     * the former bytes. An access never fails, except by its index.
+     * <p>After the mapping was unmapped the buffer shows zeros, and writes to it reach neither guest nor file. The
+     * pages are freed at once. In a process with mlockall(MCL_FUTURE) zeroed pages take their place; if RLIMIT_MEMLOCK
+     * forbids them, the old pages stay and a warning says so. The addresses are freed when neither the buffer nor a
+     * slice or memory segment made of it is reachable. On the fake kernel it keeps the former bytes. An access never
+     * fails, except by its index.
      *
      * @param offset bytes from the start of the memory
      * @param length bytes, 1 to 1 GiB

@@ -244,8 +244,8 @@ public final class MaskableVector implements AutoCloseable {
 
     /**
      * Masks vectors of one VM, and gives each another GSI with its message, for example from a snapshot. The eventfds
-     * stay, and keep what was signalled. All, or none, in one commit of the routes. Do not call it while another thread
-     * uses these vectors.
+     * stay, and keep their signals. All, or none, in one commit of the routes. Do not call it while another thread uses
+     * these vectors.
      *
      * @param to one for each vector. A route that its GSI had is replaced
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs

@@ -2,58 +2,55 @@
 /**
  * Guest irqs: how an interrupt gets into a VM, and out of one.
  *
- * <p>A {@link io.kvmirq.kvm.Vm} with an in-kernel irqchip has a {@link io.kvmirq.kvm.RouteTable}, GSI → message or pin.
- * Into the VM: an {@link io.kvmirq.kvm.Irqfd} raises a GSI when its eventfd is signalled, with no thread of ours on the
- * way; {@link io.kvmirq.kvm.Vm#signal} and {@link io.kvmirq.kvm.X86Vm#setLine} do it by a call. Out of it: an
- * {@link io.kvmirq.kvm.IoEventFd} is signalled when the guest writes an address. A {@link io.kvmirq.kvm.Vcpu}
- * runs the guest, whose memory is {@link io.kvmirq.kvm.GuestMemory}.
+ * <p>A {@link io.kvmirq.kvm.Vm} with an in-kernel irqchip has a {@link io.kvmirq.kvm.RouteTable}, which routes each GSI
+ * to a message or a pin. An {@link io.kvmirq.kvm.Irqfd} raises a GSI when its eventfd is signalled, without a thread of
+ * this process. {@link io.kvmirq.kvm.Vm#signal} and {@link io.kvmirq.kvm.X86Vm#setLine} raise an interrupt by a call.
+ * The other way, a guest's write to the address of an {@link io.kvmirq.kvm.IoEventFd} signals an eventfd. A {@link
+ * io.kvmirq.kvm.Vcpu} runs the guest, whose memory is {@link io.kvmirq.kvm.GuestMemory}.
  *
  * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
- * io.kvmirq.kvm.Its} for messages. It is created, given its number of interrupts and its addresses, and after all vCPUs
- * initialised; then GSI n raises SPI n + 32. Lines are named by {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
- * io.kvmirq.kvm.Arm64Vm#setPpi}, without a GSI. {@link io.kvmirq.kernel.Kernel#facts} says which architecture answers. A call of
- * the other architecture is refused before the kernel sees it. A route to a message is not: KVM takes any message.
+ * io.kvmirq.kvm.Its} for messages. Create it, set its number of interrupts and its addresses, and initialise it after
+ * all vCPUs exist. Then GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
+ * io.kvmirq.kvm.Arm64Vm#setPpi} drive lines without a GSI. {@link io.kvmirq.kernel.Kernel#facts} has the architecture.
+ * A call of the other architecture is refused before it reaches the kernel. KVM accepts a route to any message.
  *
  * <p>Rules. Route first, irqfd second: a signal on an irqfd whose GSI has no route is consumed and lost. To mask, keep
- * the route and deassign the irqfd, which {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and arrive
- * once at {@link io.kvmirq.kvm.Irqfd#unmask}. A route table is replaced as a whole, so changes go in one transaction,
- * and none is made when nothing differs. One eventfd feeds one GSI. Irqfds, ioeventfds and memory lease their VM. A
- * vCPU's calls come from the thread that it belongs to: the one that made it, or the last that took it by {@link
- * io.kvmirq.kvm.Vcpu#moveHere}.
+ * the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and arrive
+ * once at {@link io.kvmirq.kvm.Irqfd#unmask}. A route table is replaced as a whole. So make related changes in one
+ * transaction; it makes no call if nothing differs. One eventfd feeds one GSI. Irqfds, ioeventfds and memory lease
+ * their VM. Except for kick and close, only the thread of a vCPU uses it: the thread that made it, or the last one that
+ * took it by {@link io.kvmirq.kvm.Vcpu#moveHere}.
  *
- * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} each have one; an
- * irqfd's or a VGIC's is taken before the table's.
- * No lock is held while code of a user runs, such as a change of routes or a logger. Such code may wait for other threads
- * that use the same VM.
+ * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one each.
+ * The lock of an irqfd or a VGIC is taken before the lock of the table. No lock is held while code of a user runs, such
+ * as a change of routes or a logger. Such code may wait for other threads that use the same VM.
  *
  * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make KVM's calls; {@code Irqfd} makes its own. A {@link
- * io.kvmirq.kvm.Vm} remembers what it knows about itself (who made it, which irqchip, whether it has vCPUs), and a
- * call that fails names the cause that follows from it: {@link io.kvmirq.kvm.Vm#assignLevelIrqfd} on a VM that was
- * made split says that resampling needs the full irqchip.
+ * io.kvmirq.kvm.Vm} records who made it, which irqchip it has, and whether it has vCPUs. A call that fails names the
+ * cause that follows from these facts: on a VM with a split irqchip, {@link io.kvmirq.kvm.Vm#assignLevelIrqfd} says
+ * that resampling needs the full irqchip.
  *
- * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, by two opaque stores for each run.
- *
- * <p>This package never learns of VFIO: what raised an eventfd is not its business.
+ * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, by two opaque stores for
+ * each run. This package does not use VFIO: it does not know the source of a signal.
  *
  * <h2>Public packages</h2>
  *
- * <p>{@code module-info} exports the packages below; only their types are public, also on the class path. All others, such
- * as the models in {@code io.kvmirq.arch.gic.model}, may change with any version.
+ * <p>{@code module-info} exports the packages below; only their types are public, also on the class path. All others,
+ * such as the models in {@code io.kvmirq.arch.gic.model}, may change with any version.
  *
  * <ul>
  *   <li>{@link io.kvmirq}: values such as GSIs, addresses and errnos.
- *   <li>{@link io.kvmirq.kernel}, {@link io.kvmirq.kvm}, {@link io.kvmirq.vfio} and {@link io.kvmirq.forward}: the kernel,
- *       its VMs and devices, and the interrupts forwarded between them, for authors of a VMM; {@code io.kvmirq.pci}: the
- *       device as the guest sees it; {@code io.kvmirq.run}: the threads of vCPUs; {@code io.kvmirq.irqchip}: an IOAPIC
- *       beside KVM's LAPICs; {@code
- *       io.kvmirq.snapshot}: the state of a VM as a document.
- *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted state, and the state that files of a host show;
- *       {@link io.kvmirq.path}: a fact with its source.
- *   <li>{@code io.kvmirq.fake}: the fake kernel and faults, for authors of tests; {@code io.kvmirq.junit}: both in tests
- *       with JUnit.
+ *   <li>{@link io.kvmirq.kernel}, {@link io.kvmirq.kvm}, {@link io.kvmirq.vfio} and {@link io.kvmirq.forward}: the
+ *       kernel, its VMs and devices, and the interrupts forwarded between them, for authors of a VMM; {@code
+ *       io.kvmirq.pci}: the device as the guest sees it; {@code io.kvmirq.run}: the threads of vCPUs; {@code
+ *       io.kvmirq.irqchip}: an IOAPIC beside KVM's LAPICs; {@code io.kvmirq.snapshot}: the state of a VM as a document.
+ *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted state, and the state that files of a host
+ *       show; {@link io.kvmirq.path}: a fact with its source.
+ *   <li>{@code io.kvmirq.fake}: the fake kernel and faults, for authors of tests; {@code io.kvmirq.junit}: both in
+ *       tests with JUnit.
  *   <li>{@link io.kvmirq.arch}, {@link io.kvmirq.arch.apic}, {@link io.kvmirq.arch.amd}, {@link io.kvmirq.arch.vtd} and
- *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy of direct EOI;
- *       {@code io.kvmirq.arch.vtd.posting}, {@code io.kvmirq.arch.vcpu}: posting to vCPUs on the CPUs of a host, as a model.
+ *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy of direct EOI; {@code
+ *       io.kvmirq.arch.vtd.posting}, {@code io.kvmirq.arch.vcpu}: posting to vCPUs on the CPUs of a host, as a model.
  *   <li>{@link io.kvmirq.backend}: the interface of a binding to the kernel, for authors of bindings.
  *   <li>{@link io.kvmirq.uapi}: the kernel's numbers and structures, for calls that have no method yet; outside the
  *       compatibility promise.
@@ -62,13 +59,14 @@
  * <h2>Words with one meaning</h2>
  *
  * <ul>
- *   <li><b>forwarded</b>: a device's interrupt and a guest's interrupt are joined by {@link io.kvmirq.forward}. The ABI of
- *       2014 forwards a line in the kernel. A GICv4 LPI is <i>mapped to a vLPI</i>, and the interrupt of a handler that waits
- *       for the guest's EOI has <i>direct EOI</i>.
- *   <li><b>mapped</b>, alone: memory of this process. Everything else is said with its target: a DMA mapping, an ITS event
- *       mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is tied to a physical interrupt (LR.HW) is a <i>HW interrupt</i>.
- *   <li><b>attached</b>: a device has an address space, of a container or an IOAS. An irqfd is <i>assigned</i>, a VFIO eventfd
- *       is <i>wired</i> to an interrupt, a file is <i>added</i> to KVM-VFIO.
+ *   <li><b>forwarded</b>: a device's interrupt and a guest's interrupt are joined by {@link io.kvmirq.forward}. The ABI
+ *       of 2014 forwards a line in the kernel. A GICv4 LPI is <i>mapped to a vLPI</i>, and the interrupt of a handler
+ *       that waits for the guest's EOI has <i>direct EOI</i>.
+ *   <li><b>mapped</b>, alone: memory of this process. Everything else is said with its target: a DMA mapping, an ITS
+ *       event mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is tied to a physical interrupt (LR.HW)
+ *       is a <i>HW interrupt</i>.
+ *   <li><b>attached</b>: a device has an address space, of a container or an IOAS. An irqfd is <i>assigned</i>, a VFIO
+ *       eventfd is <i>wired</i> to an interrupt, a file is <i>added</i> to KVM-VFIO.
  * </ul>
  */
 @NullMarked

@@ -12,9 +12,9 @@
  * <p>A forwarding also reports a message that it holds back from the guest or releases, and whether that message is
  * known to exist: {@link io.kvmirq.mirror.Snapshot#held}. Signals of a device are no events.
  *
- * <p>Predictions have types of their own, separate from those of observations. The mirror reads no file, calls no
- * kernel and reads no state of a model. It decides by the rules of {@link io.kvmirq.arch}, for the hardware that its
- * {@link io.kvmirq.mirror.MirrorHost} describes. A prediction leaves out facts that a VMM cannot know: the address of a
+ * <p>Predictions and observations have separate types. The mirror reads no file, calls no kernel and reads no state of
+ * a model. It decides by the rules of {@link io.kvmirq.arch}, for the hardware that its {@link
+ * io.kvmirq.mirror.MirrorHost} describes. A prediction leaves out facts that a VMM cannot know: the address of a
  * descriptor, the id that KVM gave the VM.
  *
  * <p>A vCPU's schedule decides some fields: IsRun and Destination of an entry, PID.SN, PID.NV and PID.NDST. A tracer

@@ -17,7 +17,7 @@ import java.util.stream.Stream;
  * @param guest empty if it is not known
  * @param links in the order of {@link Hop}, each hop at most once. Links after a broken one may be missing
  * @param claims in the order of {@link Claim.Question}; empty if posting is not the question
- * @param remarks what is unusual and breaks nothing, a sentence each
+ * @param remarks unusual facts that break nothing, a sentence each
  */
 public record InterruptPath(
         String device,

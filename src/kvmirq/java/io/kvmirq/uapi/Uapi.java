@@ -29,8 +29,8 @@ import io.kvmirq.uapi.Fact.U8;
  * The fake kernel and error texts read the annotations of the constants through {@link UapiTable}. A test compares
  * constants and annotations with the C compiler and with vectors made from the kernel's own headers.
  *
- * <p>The ioctl encoding is that of asm-generic/ioctl.h (x86, arm64, riscv); alpha, mips, powerpc and sparc differ and
- * are refused by {@code backend.libc.LibcBackend}.
+ * <p>Ioctls are encoded as in asm-generic/ioctl.h (x86, arm64, riscv). Alpha, mips, powerpc and sparc differ, and are
+ * refused by {@code backend.libc.LibcBackend}.
  */
 public final class Uapi {
     private Uapi() {}

@@ -10,9 +10,9 @@
  * own, and {@code DocumentedTest} leaves this package out.
  *
  * <p>{@link io.kvmirq.uapi.Uapi}, {@link io.kvmirq.uapi.UapiVfio}, {@link io.kvmirq.uapi.UapiIommufd} and {@link
- * io.kvmirq.uapi.UapiArm64} hold compile-time constants, which a call uses and the compiler inlines. Annotations beside
- * a constant say what the fake kernel and error texts need: on which kind of file a request is made, what its argument
- * points to, and whether a field is a descriptor, an address, a length, a GSI or flags. {@link
+ * io.kvmirq.uapi.UapiArm64} hold compile-time constants, which a call uses and the compiler inlines. Annotations of a
+ * constant have facts for the fake kernel and for error texts: the kind of file on which a request is made, the target
+ * of its argument, and the meaning of a field, such as a descriptor, an address, a length, a GSI or flags. {@link
  * io.kvmirq.uapi.UapiTable} reads them once, when it is loaded. The bindings to the real kernel do not use it.
  */
 @NotPromised

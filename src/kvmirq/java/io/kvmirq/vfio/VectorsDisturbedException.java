@@ -7,7 +7,7 @@ import java.util.List;
  * A change of armed interrupts failed, and other armed interrupts had no eventfd for a moment, because the kernel
  * detaches eventfds before it fails. The former eventfds were attached again, as far as the kernel allowed it. An
  * interrupt raised in that moment may be lost. An MSI-X interrupt stays pending in the device's table, unless all
- * vectors were disabled to add some. Since Linux 6.9 INTx keeps its eventfd, but this exception is thrown all the same.
+ * vectors were disabled to add some. Since Linux 6.9 INTx keeps its eventfd, but this exception is thrown nevertheless.
  * The cause is the failure.
  */
 public final class VectorsDisturbedException extends IllegalStateException {

@@ -12,9 +12,9 @@
  * <p>This package needs {@code org.junit.jupiter:junit-jupiter-api}; the user's project must declare it.
  *
  * <p>How it works. {@code Seam} is a proxy between the test's kernel and the binding. Calls of the test pass the faults
- * and are recorded; calls of the kit are not. On the fake, counts are those of {@link
- * io.kvmirq.fake.FakeKernel#received}. On real KVM, an IRR bit cannot count requests, so each vCPU of the kit's VM runs
- * the guest of {@code io.kvmirq.guest}, which counts each vector that it takes.
+ * and are recorded; calls of the kit are not. On the fake, counts come from {@link io.kvmirq.fake.FakeKernel#received}.
+ * On real KVM, an IRR bit cannot count requests, so each vCPU of the kit's VM runs the guest of {@code
+ * io.kvmirq.guest}, which counts each vector that it takes.
  *
  * <p>{@code InterleavingsSearch} runs the method anew for each order, so no state of the test is kept. A run takes the
  * steps that its order names and then goes on with the same actor. It records which other actors could have taken each

@@ -358,7 +358,7 @@ public final class GuestIoapic implements Userspace.Injector {
      * Restores a state that {@link #state} returned. No message is sent before {@link #settle}. The routes of the pins
      * are part of the VM's state.
      *
-     * @throws IllegalArgumentException if the state is that of an IOAPIC with another number of pins
+     * @throws IllegalArgumentException if the state comes from an IOAPIC with another number of pins
      */
     public synchronized void restore(byte[] bytes) {
         if (Objects.requireNonNull(bytes, "bytes is null").length != stateBytes()) {

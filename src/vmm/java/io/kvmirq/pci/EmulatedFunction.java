@@ -269,7 +269,7 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds a vendor-specific capability, such as those of virtio.
+         * Adds a vendor-specific capability, such as a capability of virtio.
          *
          * @param body the bytes after id, next pointer and length
          */

@@ -9,8 +9,8 @@
  * other: a mask waits until signals under way from an eventfd have reached the controllers. A restore fills the places
  * in reverse: vCPUs, controllers, eventfds.
  *
- * <p>Guest memory, emulated devices of a VMM, the registers of the host's devices and nested guests are not in a
- * snapshot.
+ * <p>Guest memory, nested guests, the registers of the host's devices, and emulated devices other than {@link
+ * io.kvmirq.pci.EmulatedFunction} are not in a snapshot.
  */
 @NullMarked
 package io.kvmirq.snapshot;
