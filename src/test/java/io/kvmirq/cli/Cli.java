@@ -57,9 +57,18 @@ public final class Cli {
 
     /** As {@link #run(String...)}, with help of that many columns. */
     static Ended run(int columns, String... arguments) {
+        return run(columns, 0, arguments);
+    }
+
+    /** As {@link #run(String...)}, on a terminal of that many columns. */
+    public static Ended onTerminal(int columns, String... arguments) {
+        return run(columns, columns, arguments);
+    }
+
+    private static Ended run(int columns, int wrapColumns, String... arguments) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         ByteArrayOutputStream err = new ByteArrayOutputStream();
-        Terminal terminal = new Terminal(utf8(out), utf8(err), false, columns, 0);
+        Terminal terminal = new Terminal(utf8(out), utf8(err), false, columns, 0, wrapColumns, "");
         int code = Main.run(arguments, terminal);
         // A hint repeats --root, which is a temporary directory.
         int root = List.of(arguments).indexOf("--root") + 1;

@@ -140,7 +140,7 @@ public final class ForwardCommand implements Command {
         }
         terminal.complain(failure);
         if (json) {
-            ForwardJson.refused(target.host(terminal), target.kernel, address, failure, terminal);
+            ForwardText.writeRefusal(target.host(terminal), target.kernel, address, failure, terminal);
         }
         return ExitCode.COULD_NOT_RUN;
     }
@@ -198,7 +198,7 @@ public final class ForwardCommand implements Command {
         PostingOutlook posting =
                 interrupts.filter(irqs -> irqs.kind() == IrqKind.INTX).isPresent() ? LINE : PostingOutlook.of(host);
         if (json) {
-            ForwardJson.plan(host, profile.isPresent(), address, interrupts, posting, refusal, terminal);
+            ForwardText.writePlan(host, profile.isPresent(), address, interrupts, posting, refusal, terminal);
         } else {
             interrupts.ifPresent(
                     which -> ForwardText.plan(profile.isPresent() ? "FAKE " : "", address, which, posting, terminal));
@@ -291,7 +291,7 @@ public final class ForwardCommand implements Command {
         target.host(terminal).interrupts().ifPresent(irqs -> irqs.armed(address)
                 .forEach(one -> left.add(one.irq() + ", which VFIO has armed")));
         if (json) {
-            ForwardJson.write(target.host(terminal), target.kernel, result, left, terminal);
+            ForwardText.write(target.host(terminal), target.kernel, result, left, terminal);
         } else {
             text.end(result, left);
         }

@@ -6,11 +6,13 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.host.HostChoice;
 import io.kvmirq.cli.host.HostSource;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.PostingOutlook;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.ParseResult;
@@ -28,12 +30,11 @@ public final class VfioCommand implements Command {
                         + " has it.")
                 .footer(
                         "",
-                        "DIR has the files with their paths: sys/bus/pci/devices/*/{vendor,device,",
-                        "class,config,irq,driver,driver_override,iommu_group,msi_irqs,numa_node,",
-                        "physfn,reset_method,vfio-dev}, sys/kernel/iommu_groups/*/devices,",
-                        "sys/class/{iommu,net,block}, sys/dev/block, sys/module/kvm_*/parameters,",
-                        "proc/{version,interrupts,cpuinfo,cmdline,self/mountinfo,net/route}. Absent",
-                        "files are not shown.",
+                        "DIR has the files with their paths: sys/bus/pci/devices/*/{vendor,device,class,config,irq,driver,"
+                                + "driver_override,iommu_group,msi_irqs,numa_node,physfn,reset_method,vfio-dev},"
+                                + " sys/kernel/iommu_groups/*/devices, sys/class/{iommu,net,block}, sys/dev/block,"
+                                + " sys/module/kvm_*/parameters, proc/{version,interrupts,cpuinfo,cmdline,self/mountinfo,"
+                                + "net/route}. Absent files are not shown.",
                         "",
                         "Example: kvmirq vfio 0000:3b:00.0");
         usage.add(Command.parameter("0", "0..1", "BDF").description("The address of the device, as lspci prints it."));
@@ -55,9 +56,9 @@ public final class VfioCommand implements Command {
                     .map(device -> VfioView.of(host, device))
                     .toList();
             if (json) {
-                VfioJson.write(host, devices, terminal);
+                write(host, devices, terminal);
             } else {
-                VfioText.list(host, devices, terminal);
+                new VfioText(host, terminal).list(devices);
             }
             return ExitCode.OK;
         }
@@ -69,10 +70,16 @@ public final class VfioCommand implements Command {
         }
         VfioView one = VfioView.of(host, device.get());
         if (json) {
-            VfioJson.write(host, List.of(one), terminal);
+            write(host, List.of(one), terminal);
         } else {
-            VfioText.print(host, one, terminal);
+            new VfioText(host, terminal).print(one);
         }
         return one.isUsable() || one.isWithGuest(host) ? ExitCode.OK : ExitCode.FAILED;
+    }
+
+    private static void write(HostFacts host, List<VfioView> devices, Terminal terminal) {
+        Json.print(terminal, "vfio", host, json -> json.texts("iommus", host.iommus())
+                .value("posting", PostingOutlook.of(host))
+                .objects("devices", devices, (one, device) -> device.write(host, one)));
     }
 }

@@ -2,6 +2,7 @@
 package io.kvmirq.cli.devices;
 
 import io.kvmirq.HostIrq;
+import io.kvmirq.cli.frame.Columns;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Finding;
@@ -12,106 +13,107 @@ import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.path.Link;
 import io.kvmirq.text.Foreign;
-import java.io.PrintStream;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /** Prints the output of {@code kvmirq vfio} as text. Names come from files, so they are made printable. */
-final class VfioText {
-    private VfioText() {}
+record VfioText(HostFacts host, Terminal terminal) {
+    private static final int FACTS = 10;
+    private static final int NAMED = 4;
 
-    static void list(HostFacts host, List<VfioView> devices, Terminal terminal) {
-        PrintStream out = terminal.out();
-        out.println(iommus(host));
-        posting(host, out);
+    void list(List<VfioView> devices) {
+        List<String> usable = devices.stream()
+                .filter(VfioView::isUsable)
+                .map(one -> one.device().address().toString())
+                .toList();
+        terminal.line(terminal.bold(usable.size() + " of " + devices.size() + " PCI devices can be given to a guest now"
+                + (usable.isEmpty() ? "" : ": " + Finding.some(usable, NAMED))));
+        line((host.iommus().isEmpty() ? "" : "IOMMU ") + iommus());
+        line("posting is " + PostingOutlook.of(host));
         if (devices.isEmpty()) {
-            out.println("no PCI device");
             return;
         }
-        out.println(terminal.bold(
-                String.format("%-13s %-10s %-9s %-6s %-16s %s", "address", "id", "class", "group", "driver", "VFIO")));
+        List<List<String>> table = new ArrayList<>();
+        table.add(List.of("address", "id", "class", "group", "driver", "VFIO"));
         for (VfioView one : devices) {
             PciDevice device = one.device();
             String flaws = Stream.concat(
                             one.outlook().refusals().stream().map(refusal -> Finding.id(refusal.cause())),
                             one.flaws().stream())
                     .collect(Collectors.joining(", "));
-            out.println(String.format(
-                            "%-13s %-10s %-9s %-6s %-16s ",
-                            device.address(), id(device), classCode(device), number(device.group()), driver(device))
-                    + (flaws.isEmpty() ? terminal.good("usable") : flaws));
+            table.add(List.of(
+                    device.address().toString(),
+                    id(device),
+                    classCode(device),
+                    number(device.group()),
+                    driver(device),
+                    flaws.isEmpty() ? terminal.good("usable") : flaws));
         }
+        Columns.print(table, terminal);
+        line(host.command("vfio BDF") + " explains the word of a device");
     }
 
-    static void print(HostFacts host, VfioView one, Terminal terminal) {
+    void print(VfioView one) {
         PciDevice device = one.device();
-        PrintStream out = terminal.out();
-        terminal.line(headline(host, one, terminal));
-        line(out, "device", id(device) + ", class " + classCode(device));
-        line(
-                out,
+        terminal.line(headline(one));
+        fact("device", id(device) + ", class " + classCode(device));
+        fact(
                 "driver",
                 driver(device)
-                        + device.override()
-                                .map(name -> ", override " + printable(name))
-                                .orElse(""));
-        line(out, "IOMMU", (host.iommus().isEmpty() ? "none" : iommus(host)) + group(device));
+                        + device.override().map(name -> ", override " + name).orElse(""));
+        fact("IOMMU", (host.iommus().isEmpty() ? "none" : iommus()) + group(device));
         device.others()
-                .forEach(other -> line(
-                        out,
+                .forEach(other -> fact(
                         "",
-                        "with " + printable(other.name()) + ", "
-                                + other.driver()
-                                        .map(name -> "driver " + printable(name))
-                                        .orElse("no driver")
+                        "with " + other.name() + ", "
+                                + other.driver().map(name -> "driver " + name).orElse("no driver")
                                 + (other.blocks() ? ", which blocks the group" : "")));
-        device.cdev().ifPresent(name -> line(out, "file", "/dev/vfio/devices/" + printable(name)));
-        line(out, "reset", resets(host, device));
+        device.cdev().ifPresent(name -> fact("file", "/dev/vfio/devices/" + name));
+        fact("reset", resets(device));
         List<String> kept = one.reserved(host);
         if (!kept.isEmpty()) {
-            line(out, "reserved", String.join(", ", kept) + ": VFIO maps no memory of a guest there");
+            fact("reserved", String.join(", ", kept) + ": VFIO maps no memory of a guest there");
         }
-        device.numaNode().ifPresent(node -> line(out, "NUMA node", String.valueOf(node)));
-        one.uses().forEach(use -> line(out, "in use", printable(use) + ": the host loses it with the device"));
-        irqs(host, one, out);
-        posting(host, out);
-        refusals(one, terminal);
-        commands(out, "to bind it:", one.bind(host));
+        device.numaNode().ifPresent(node -> fact("NUMA node", String.valueOf(node)));
+        one.uses().forEach(use -> fact("in use", use + ": the host loses it with the device"));
+        irqs(one);
+        line("posting is " + PostingOutlook.of(host));
+        refusals(one);
+        commands("to bind it:", one.bind(host));
         boolean used =
                 one.outlook().refusals().stream().anyMatch(refusal -> refusal.cause() == VfioOutlook.Obstacle.IN_USE);
         String when = used ? "once no process has it open, " : device.isBoundToVfio() ? "" : "afterwards, ";
-        commands(out, when + "to give it back:", one.giveBack(host));
+        commands(when + "to give it back:", one.giveBack(host));
     }
 
     /** The verdict in one sentence, for readers who know no link. */
-    private static String headline(HostFacts host, VfioView one, Terminal terminal) {
+    private String headline(VfioView one) {
         List<VfioOutlook.Refusal> refusals = one.outlook().refusals();
         String address = one.device().address() + " ";
+        String link = Foreign.printable(one.link().text());
         if (one.link().state() == Link.State.BROKEN) {
-            return terminal.bad(
-                    address + "sends no interrupt: " + printable(one.link().text()));
+            return terminal.bad(address + "sends no interrupt: " + link);
         }
         if (one.isUsable() || one.isWithGuest(host)) {
             boolean doubtful = one.link().state() == Link.State.DOUBTFUL;
             String verdict = (refusals.isEmpty()
                             ? "can be given to a guest"
-                            : doubtful
-                                    ? "is in use: " + printable(guests(host, one))
-                                    : "is in order: " + printable(guests(host, one)))
-                    + (doubtful ? ", in doubt: " + printable(one.link().text()) : "");
+                            : doubtful ? "is in use: " + guest(one) : "is in order: " + guest(one))
+                    + (doubtful ? ", in doubt: " + link : "");
             return doubtful ? terminal.bold(address + verdict) : terminal.good(address + verdict);
         }
         String more = refusals.size() > 1 ? ", and " + (refusals.size() - 1) + " more below" : "";
         return terminal.bad(address + "cannot be given to a guest now: "
-                + printable(refusals.get(0).text()) + more);
+                + Foreign.printable(refusals.get(0).text()) + more);
     }
 
     /** Since Linux 5.15 each device that can be reset shows how. */
-    private static String resets(HostFacts host, PciDevice device) {
+    private String resets(PciDevice device) {
         if (!device.resets().isEmpty()) {
-            return printable(String.join(", ", device.resets()));
+            return String.join(", ", device.resets());
         }
         boolean shown = host.pciAddresses().stream()
                 .flatMap(one -> host.pci(one).stream())
@@ -121,78 +123,75 @@ final class VfioText {
                 : "not shown";
     }
 
-    private static String guests(HostFacts host, VfioView one) {
+    private String guest(VfioView one) {
         return host.vms().of(one.device().address()).stream()
-                .map(vm -> "guest " + vm.name() + " has it")
+                .map(vm -> "guest " + Foreign.printable(vm.name()) + " has it")
                 .findFirst()
                 .orElse("a guest has it");
     }
 
-    private static void posting(HostFacts host, PrintStream out) {
-        out.println("posting is " + printable(PostingOutlook.of(host).toString()));
-    }
-
-    private static void irqs(HostFacts host, VfioView one, PrintStream out) {
-        String kernel =
-                host.kernel().map(release -> " of Linux " + printable(release)).orElse("");
-        out.println("interrupts that VFIO" + kernel + " will report");
+    private void irqs(VfioView one) {
+        line("interrupts that VFIO"
+                + host.kernel().map(release -> " of Linux " + release).orElse("") + " will report");
         for (VfioOutlook.Irqs irqs : one.outlook().irqs()) {
             String count =
                     irqs.count().isPresent() ? String.valueOf(irqs.count().getAsInt()) : "?";
-            out.println(String.format("  %d %-5s %5s  ", irqs.kind().index(), irqs.kind(), count)
+            line(String.format("  %d %-5s %5s  ", irqs.kind().index(), irqs.kind(), count)
                     + (irqs.flags().isEmpty()
                             ? "not described: VFIO answers EINVAL"
                             : irqs.flags().stream().map(Enum::name).collect(Collectors.joining(" "))));
         }
         if (!one.device().config().isComplete()) {
-            out.println(
+            line(
                     "  ? needs root, or in a copy a config that root read: the configuration space could not be read whole");
         }
         List<HostInterrupts.ArmedVector> armed = one.armed();
-        armed.forEach(irq -> out.println("  armed: " + irq.kind() + " " + irq.vector() + ", " + irq.irq()));
+        armed.forEach(irq -> line("  armed: " + irq.kind() + " " + irq.vector() + ", " + irq.irq()));
         List<HostIrq> unarmed = one.device().messageIrqs().stream()
                 .filter(irq -> armed.stream().noneMatch(other -> other.irq().equals(irq)))
                 .toList();
         if (!unarmed.isEmpty()) {
-            out.println("  allocated, not armed by VFIO: "
+            line("  allocated, not armed by VFIO: "
                     + unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", ")));
         }
     }
 
-    private static void refusals(VfioView one, Terminal terminal) {
+    private void refusals(VfioView one) {
         List<VfioOutlook.Refusal> refusals = one.outlook().refusals();
         if (!one.flaws().isEmpty()) {
             terminal.line(
                     terminal.bad("its interrupts are " + one.link().state().label() + ": ")
-                            + printable(one.link().text()));
-            one.link()
-                    .remedies()
-                    .forEach(remedy -> terminal.line("     do: " + printable(remedy.text()) + remedy.cost()));
+                            + Foreign.printable(one.link().text()));
+            one.link().remedies().forEach(remedy -> line("     do: " + remedy.text() + remedy.cost()));
         }
         if (!refusals.isEmpty()) {
-            terminal.line("VFIO would refuse it:");
+            line("VFIO would refuse it:");
         }
         for (int i = 0; i < refusals.size(); i++) {
-            terminal.line("  " + (i + 1) + "  " + printable(refusals.get(i).text()));
+            line("  " + (i + 1) + "  " + refusals.get(i).text());
             String risk = refusals.get(i).risk();
-            terminal.line("     do: " + printable(refusals.get(i).remedy())
-                    + (risk.isEmpty() ? "" : " (risk: " + risk + ")"));
+            line("     do: " + refusals.get(i).remedy() + (risk.isEmpty() ? "" : " (risk: " + risk + ")"));
         }
     }
 
-    private static void commands(PrintStream out, String heading, List<String> commands) {
+    /** A command for a shell stays whole: a terminal breaks it so that it can be copied. */
+    private void commands(String heading, List<String> commands) {
         if (!commands.isEmpty()) {
-            out.println(heading);
-            commands.forEach(command -> out.println("  " + command));
+            line(heading);
+            commands.forEach(command -> terminal.out().println("  " + command));
         }
     }
 
-    private static void line(PrintStream out, String name, String text) {
-        out.println(String.format("  %-10s ", name) + text);
+    private void fact(String name, String text) {
+        terminal.fact(name, FACTS, text);
     }
 
-    private static String iommus(HostFacts host) {
-        return host.iommus().isEmpty() ? "no IOMMU" : printable(String.join(", ", host.iommus()));
+    private void line(String text) {
+        terminal.line(Foreign.printable(text));
+    }
+
+    private String iommus() {
+        return host.iommus().isEmpty() ? "no IOMMU" : String.join(", ", host.iommus());
     }
 
     private static String group(PciDevice device) {
@@ -214,10 +213,8 @@ final class VfioText {
     }
 
     private static String driver(PciDevice device) {
-        return device.driver().map(VfioText::printable).orElse("none");
-    }
-
-    private static String printable(String text) {
-        return Foreign.printable(text, 200);
+        return device.driver()
+                .map(name -> Foreign.printable(name, Columns.WIDEST))
+                .orElse("none");
     }
 }

@@ -2,6 +2,8 @@
 package io.kvmirq.cli.devices;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Json;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.host.HostInterrupts;
@@ -42,6 +44,32 @@ record VfioView(
                 .limit(4)
                 .map(line -> line.substring(0, line.lastIndexOf(' ')).replace(" ", " to "))
                 .toList();
+    }
+
+    /** Writes it as members of a document. Values that the host does not show are null. */
+    void write(HostFacts host, Json json) {
+        json.value("address", device.address())
+                .text("vendor", Hex.padded(device.vendor(), 16))
+                .text("device", Hex.padded(device.device(), 16))
+                .text("class", Hex.padded(device.classCode(), 24))
+                .text("driver", device.driver())
+                .text("driverOverride", device.override())
+                .number("group", device.group())
+                .objects("groupOthers", device.others(), (one, other) -> one.text("name", other.name())
+                        .text("driver", other.driver())
+                        .flag("blocks", other.blocks()))
+                .text("cdev", device.cdev())
+                .texts("resets", device.resets())
+                .number("numaNode", device.numaNode())
+                .value("irqs", outlook.irqs())
+                .value("armed", armed)
+                .value("allocatedHostIrqs", device.messageIrqs())
+                .texts("uses", uses)
+                .flag("usable", isUsable())
+                .value("link", link)
+                .value("refusals", outlook.refusals())
+                .texts("bind", bind(host))
+                .texts("giveBack", giveBack(host));
     }
 
     /** Whether VFIO takes it, and no rule finds that it sends no interrupt. */

@@ -74,14 +74,24 @@ public record Terminal(
         return new PrintStream(stream, true, StandardCharsets.UTF_8);
     }
 
-    /** Prints a line of the results. */
+    /** Prints a line of the results, broken at the terminal's width, what follows two columns further in. */
     public void line(String text) {
-        out.println(text);
+        line(text, 2 + text.length() - text.stripLeading().length());
+    }
+
+    /** Prints a line of the results, broken at the terminal's width, what follows indented. */
+    public void line(String text, int indent) {
+        out.println(wrapped(text, indent));
+    }
+
+    /** Prints a fact: its name, padded to a width, and its text, which may contain names from outside. */
+    public void fact(String name, int width, String text) {
+        line(String.format("  %-" + width + "s ", name) + Foreign.printable(text), width + 3);
     }
 
     /** Prints a note below a table. It may contain names from outside. */
     public void note(String text) {
-        line(wrapped("- " + Foreign.printable(text), 2));
+        line("- " + Foreign.printable(text), 2);
     }
 
     /** Prints a sentence to stderr. It may contain names from outside. */

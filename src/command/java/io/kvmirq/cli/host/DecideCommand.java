@@ -111,7 +111,7 @@ public final class DecideCommand implements Command {
     private static int answer(DecideQuestion question, ParseResult arguments, Terminal terminal) {
         List<PostingDecision> decisions = question.decide();
         if (arguments.hasMatchedOption("--json")) {
-            DecideJson.print(question, decisions, terminal);
+            DecideText.write(question, decisions, terminal);
         } else {
             DecideText.print(question, decisions, terminal);
         }
@@ -129,7 +129,7 @@ public final class DecideCommand implements Command {
             return ExitCode.COULD_NOT_RUN;
         }
         if (arguments.hasMatchedOption("--json")) {
-            DecideJson.print(DecideQuestion.message(arguments), decision, terminal);
+            DecideText.write(DecideQuestion.message(arguments), decision, terminal);
         } else {
             DecideText.print(DecideQuestion.message(arguments), decision, terminal);
         }

@@ -6,6 +6,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.LinuxVersion;
+import io.kvmirq.arch.Violation;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
@@ -226,8 +227,13 @@ record DecideQuestion(
     }
 
     /** The message in compatibility format. KVM accepts more bits than a device or a LAPIC does. */
-    CompatibilityMsi format() {
+    private CompatibilityMsi format() {
         return new CompatibilityMsi(message.address(), message.data());
+    }
+
+    /** The rules of the format that the message violates. */
+    List<String> strange() {
+        return format().violations().stream().map(Violation::toString).toList();
     }
 
     int destination() {

@@ -3,7 +3,6 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.arch.Format;
-import io.kvmirq.arch.Violation;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.GaTagKernel;
@@ -16,59 +15,61 @@ import io.kvmirq.arch.apic.model.PostingDecision;
 import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.text.Foreign;
-import java.io.PrintStream;
 import java.util.List;
 import java.util.stream.Collectors;
 
-/** A decision about posting as lines of text. */
+/** A decision about posting, as text and as JSON. */
 final class DecideText {
     private static final long EXAMPLE_ADDRESS = 0x1_0000_0000L;
     private static final int PAGE = 4096;
+    private static final int FACTS = 8;
+    private static final String SCHEMA = "kvmirq.decide/2";
 
     private DecideText() {}
 
     static void print(DecideQuestion question, List<PostingDecision> decisions, Terminal terminal) {
         ApicMessage message = question.decoded();
-        PrintStream out = terminal.out();
-        out.println(terminal.bold(question.message().toString()));
-        out.println("  " + (message.logical() ? "logical" : "physical") + " destination "
+        terminal.line(terminal.bold(question.message().toString()));
+        terminal.line("  " + (message.logical() ? "logical" : "physical") + " destination "
                 + Hex.of(Integer.toUnsignedLong(question.destination()))
                 + (message.redirectionHint() ? " with redirection hint" : "") + ", " + message.mode() + ", vector "
                 + Hex.of(message.vector()) + (message.level() ? ", level" : ""));
         int vcpus = question.vcpus();
-        out.println("  means " + meant(question) + ", of " + vcpus + (vcpus == 1 ? " vCPU" : " vCPUs"));
-        question.format().violations().stream()
-                .map(Violation::toString)
-                .forEach(remark -> out.println("  strange: " + remark));
+        terminal.line("  means " + meant(question) + ", of " + vcpus + (vcpus == 1 ? " vCPU" : " vCPUs"));
+        question.strange().forEach(remark -> terminal.line("  strange: " + remark));
         for (int i = 0; i < decisions.size(); i++) {
             print(question, question.hosts().get(i), decisions.get(i), terminal);
         }
     }
 
     private static void print(DecideQuestion question, PostingHost host, PostingDecision decision, Terminal terminal) {
-        PrintStream out = terminal.out();
         String name = Command.label(host.vendor())
                 + (question.observed() ? " (Linux " + host.kernel() + ", as the host's files show it)" : "");
         if (decision instanceof PostingDecision.Posted posted) {
-            out.println(name + ": " + terminal.good("posted") + " to " + posted.vcpu() + ", vector "
+            terminal.line(name + ": " + terminal.good("posted") + " to " + posted.vcpu() + ", vector "
                     + Hex.of(posted.vector().number()));
-            out.println("  entry    " + entry(host, posted));
-            out.println("           with examples of addresses and of a VM's number; kvmirq decode shows each field");
+            terminal.fact("entry", FACTS, entry(host, posted).toString());
+            terminal.fact("", FACTS, "with examples of addresses and of a VM's number; kvmirq decode shows each field");
             posted.inhibits()
-                    .forEach(reason -> out.println("  inhibited: " + reason.cause()
+                    .forEach(reason -> terminal.line("  inhibited: " + reason.cause()
                             + "; the entry stays posted, and software takes the vector to the guest"));
         } else if (decision instanceof PostingDecision.Unposted unposted) {
             PostingObstacle reason = unposted.reason();
-            out.println(name + ": " + terminal.bad("not posted") + ": " + reason.text());
-            out.println("  here:    " + unposted.detail());
-            out.println("  decided: " + reason.decidedBy());
-            out.println("  see:     " + reason.seen());
-            out.println("  do:      " + question.remedy(host, unposted));
-            out.println("  entry    remapped, as the host set it up: the host's interrupt signals the eventfd");
+            terminal.line(name + ": " + terminal.bad("not posted") + ": " + reason.text());
+            terminal.fact("here:", FACTS, unposted.detail());
+            printWhy(reason, question.remedy(host, unposted), terminal);
+            terminal.fact("entry", FACTS, "remapped, as the host set it up: the host's interrupt signals the eventfd");
         }
-        question.bugs(host).forEach(bug -> out.println("  note:    " + bug));
+        question.bugs(host).forEach(bug -> terminal.fact("note:", FACTS, bug));
+    }
+
+    private static void printWhy(PostingObstacle reason, String remedy, Terminal terminal) {
+        terminal.fact("decided:", FACTS, reason.decidedBy());
+        terminal.fact("see:", FACTS, reason.seen());
+        terminal.fact("do:", FACTS, remedy);
     }
 
     static void print(MsiMessage message, ArmDecision decision, Terminal terminal) {
@@ -79,7 +80,7 @@ final class DecideText {
                 + ", as the host's files show it): "
                 + (posted ? terminal.good("a vLPI") : terminal.bad("no vLPI")) + ": " + decision.text());
         if (!posted) {
-            terminal.line("  do:      " + decision.remedy());
+            terminal.fact("do:", FACTS, decision.remedy());
         }
     }
 
@@ -121,9 +122,73 @@ final class DecideText {
     static void printReasons(Terminal terminal) {
         for (PostingObstacle reason : PostingObstacle.values()) {
             terminal.line(terminal.bold(Command.label(reason)) + ": " + reason.text());
-            terminal.line("  decided: " + reason.decidedBy());
-            terminal.line("  see:     " + reason.seen());
-            terminal.line("  do:      " + reason.remedy());
+            printWhy(reason, reason.remedy(), terminal);
         }
+    }
+
+    static void write(DecideQuestion question, List<PostingDecision> decisions, Terminal terminal) {
+        ApicMessage message = question.decoded();
+        Json.print(terminal, SCHEMA, json -> {
+            json.object("message", one -> words(question.message(), one)
+                            .number("destination", Integer.toUnsignedLong(question.destination()))
+                            .flag("logical", message.logical())
+                            .flag("redirectionHint", message.redirectionHint())
+                            .text("deliveryMode", message.mode().toString())
+                            .number("vector", message.vector())
+                            .flag("level", message.level()))
+                    .number("vcpus", question.vcpus())
+                    .numbers("means", question.meant())
+                    .texts("strange", question.strange())
+                    .flag("observed", question.observed());
+            for (int i = 0; i < decisions.size(); i++) {
+                PostingHost host = question.hosts().get(i);
+                PostingDecision decision = decisions.get(i);
+                json.object(Command.label(host.vendor()), one -> write(question, host, decision, one));
+            }
+        });
+    }
+
+    static void write(MsiMessage message, ArmDecision decision, Terminal terminal) {
+        Json.print(terminal, SCHEMA, json -> json.object("message", one -> words(message, one))
+                .flag("observed", true)
+                .object("arm64", one -> {
+                    boolean posted = decision.vlpi().orElse(false);
+                    one.flag("posted", posted);
+                    if (!posted) {
+                        one.text("reason", decision.reason())
+                                .text("text", decision.text())
+                                .text("do", decision.remedy());
+                    }
+                }));
+    }
+
+    private static Json words(MsiMessage message, Json json) {
+        return json.text("address", Hex.of(message.address()))
+                .text("data", Hex.of(Integer.toUnsignedLong(message.data())));
+    }
+
+    private static void write(DecideQuestion question, PostingHost host, PostingDecision decision, Json json) {
+        if (decision instanceof PostingDecision.Posted posted) {
+            json.flag("posted", true)
+                    .number("vcpu", posted.vcpu().number())
+                    .number("vector", posted.vector().number())
+                    .texts(
+                            "inhibits",
+                            posted.inhibits().stream().map(Command::label).toList())
+                    .object("entryWithExampleAddress", one -> {
+                        Entry entry = entry(host, posted);
+                        one.text("kind", entry.format().kind())
+                                .texts("words", List.of(Hex.of(entry.low()), Hex.of(entry.high())));
+                    });
+        } else if (decision instanceof PostingDecision.Unposted unposted) {
+            json.flag("posted", false)
+                    .text("reason", Command.label(unposted.reason()))
+                    .text("text", unposted.reason().text())
+                    .text("detail", unposted.detail())
+                    .text("decided", unposted.reason().decidedBy())
+                    .text("see", unposted.reason().seen())
+                    .text("do", question.remedy(host, unposted));
+        }
+        json.texts("notes", question.bugs(host));
     }
 }

@@ -60,9 +60,9 @@ public final class DoctorCommand implements Command {
                         "",
                         "Checks: " + String.join(", ", ids) + ".",
                         "",
-                        "DIR has the files with their paths: those of 'kvmirq help vfio', and",
-                        "sys/module, sys/kernel/debug/irq, proc/{modules,self/limits,self/status,",
-                        "config.gz}, boot/config-*, etc/group and dev/kvm.",
+                        "DIR has the files with their paths: those of 'kvmirq help vfio', and sys/module,"
+                                + " sys/kernel/debug/irq, proc/{modules,self/limits,self/status,config.gz}, boot/config-*,"
+                                + " etc/group and dev/kvm.",
                         "",
                         "Example: kvmirq doctor -q");
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("-q", "--quiet")
@@ -75,7 +75,7 @@ public final class DoctorCommand implements Command {
                 .completionCandidates(ids)
                 .description("Make only this check. May be given several times."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--rules")
-                .description("Print the rules of all hops instead: name, state, sentence and files of each."));
+                .description("Print the rules of all links instead: name, state, sentence and files of each."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }
@@ -87,7 +87,7 @@ public final class DoctorCommand implements Command {
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
         if (arguments.hasMatchedOption("--rules")) {
-            Doctor.rules().forEach(rule -> terminal.line(terminal.wrapped(rule, 4)));
+            Doctor.rules().forEach(rule -> terminal.line(rule, 4));
             return ExitCode.OK;
         }
         Options options = new Options(

@@ -8,7 +8,6 @@ import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.text.Foreign;
-import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.function.Predicate;
@@ -29,39 +28,21 @@ final class DoctorText {
      * @param all whether these are the checks that run without being named
      */
     static void print(List<Finding> findings, boolean quiet, boolean all, Terminal terminal) {
-        StringBuilder text = new StringBuilder();
         if (all && !quiet) {
             String summary = of(Status.FAIL, " fails", " fail", findings)
                     + of(Status.WARN, " warns", " warn", findings)
                     + of(Status.UNKNOWN, " is not shown", " are not shown", findings);
-            text.append(terminal.wrapped(
-                            terminal.bold(
-                                    summary.isEmpty()
-                                            ? "all " + findings.size() + " checks pass"
-                                            : summary.substring(2)),
-                            2))
-                    .append('\n');
+            terminal.line(terminal.bold(
+                    summary.isEmpty() ? "all " + findings.size() + " checks pass" : summary.substring(2)));
         }
-        List<Finding> sorted = new ArrayList<>(findings);
-        sorted.sort(Comparator.comparing(one -> WEIGHTS.indexOf(one.status())));
-        for (Finding finding : sorted) {
-            boolean ours = finding.check() == Check.TRACING && all;
-            if ((quiet || ours) && finding.status() == Status.PASS) {
-                continue;
-            }
-            String line = status(finding.status(), terminal)
-                    + " ".repeat(STATUS - finding.status().name().length())
-                    + finding.check().id()
-                    + " ".repeat(ID - finding.check().id().length())
-                    + Foreign.printable(finding.text());
-            text.append(terminal.wrapped(line, STATUS + ID)).append('\n');
-            append(finding, text, terminal);
-        }
+        findings.stream()
+                .filter(one -> one.status() != Status.PASS || !quiet && !(all && one.check() == Check.TRACING))
+                .sorted(Comparator.comparing(one -> WEIGHTS.indexOf(one.status())))
+                .forEach(one -> print(one, terminal));
         String ids = String.join(", ", ids(findings, Finding::needsRoot));
         if (all && !quiet && !ids.isEmpty()) {
-            text.append("root sees more in: ").append(ids).append('\n');
+            terminal.line("root sees more in: " + ids);
         }
-        terminal.out().print(text);
     }
 
     /** The checks with a status, after a semicolon. Empty if none has it. */
@@ -88,27 +69,29 @@ final class DoctorText {
     }
 
     /** Steps are numbered if all of them are needed, but not if they are alternatives. */
-    private static void append(Finding finding, StringBuilder text, Terminal terminal) {
+    private static void print(Finding finding, Terminal terminal) {
+        String id = finding.check().id();
+        terminal.line(
+                status(finding.status(), terminal)
+                        + " ".repeat(STATUS - finding.status().name().length())
+                        + id
+                        + " ".repeat(ID - id.length())
+                        + Foreign.printable(finding.text()),
+                STATUS + ID);
         long steps = finding.remedies().stream().filter(DoctorText::isStep).count();
         int step = 0;
         for (Remedy remedy : finding.remedies()) {
+            String mark = "";
             if (isStep(remedy) && steps > 1) {
                 step++;
-                String mark = finding.oneIsEnough() ? step == 1 ? "either " : "or " : step + ". ";
-                append(mark, remedy, text, terminal);
-            } else {
-                append("", remedy, text, terminal);
+                mark = finding.oneIsEnough() ? step == 1 ? "either " : "or " : step + ". ";
             }
+            terminal.line(" ".repeat(STATUS)
+                    + mark
+                    + remedy.change().label()
+                    + ": "
+                    + Foreign.printable(remedy.text())
+                    + remedy.cost());
         }
-    }
-
-    private static void append(String mark, Remedy remedy, StringBuilder text, Terminal terminal) {
-        String line = " ".repeat(STATUS)
-                + mark
-                + remedy.change().label()
-                + ": "
-                + Foreign.printable(remedy.text())
-                + remedy.cost();
-        text.append(terminal.wrapped(line, STATUS + 2)).append('\n');
     }
 }

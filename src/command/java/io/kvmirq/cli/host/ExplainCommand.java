@@ -199,17 +199,18 @@ public final class ExplainCommand implements Command {
         HostFacts host = new HostFacts(tree, terminal.host());
         Question question = typed.on(host);
         if (question.vcpus()) {
-            ExplainVcpus printer = new ExplainVcpus(host, arguments.hasMatchedOption("--json"), terminal);
+            boolean json = arguments.hasMatchedOption("--json");
             VmProcess guest = question.onlyGuest(host);
             if (live.isEmpty()) {
-                return printer.print(Vcpus.ofGuest(host, guest));
+                return ExplainVcpus.print(host, Vcpus.ofGuest(host, guest), json, terminal);
             }
             LiveHost watched = live.get().machine();
             return live.get()
                     .run(
                             terminal,
                             () -> VcpuWindow.of(watched, host, guest),
-                            window -> printer.print(window.end(new HostFacts(watched.files()))));
+                            window -> ExplainVcpus.print(
+                                    host, window.end(new HostFacts(watched.files())), json, terminal));
         }
         try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
             return live.isPresent()
@@ -241,8 +242,8 @@ public final class ExplainCommand implements Command {
             HostFacts host = new HostFacts(guest.files());
             try (VcpuWindow window = VcpuWindow.of(guest, host, question.onlyGuest(host))) {
                 window.await(1);
-                return new ExplainVcpus(host, arguments.hasMatchedOption("--json"), terminal)
-                        .print(window.end(new HostFacts(guest.files())));
+                return ExplainVcpus.print(
+                        host, window.end(new HostFacts(guest.files())), arguments.hasMatchedOption("--json"), terminal);
             }
         } catch (InterruptedException e) {
             throw new IllegalStateException("nobody interrupts a command", e);

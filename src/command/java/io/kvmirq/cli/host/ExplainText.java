@@ -79,15 +79,18 @@ final class ExplainText {
     /** The same of guests without a device of VFIO. */
     private static String headline(List<Sources> sources) {
         return sources.stream()
-                        .map(one -> one.guest().name()
-                                + (one.vmm().flaws().isEmpty()
-                                        ? " has no flaw that files show"
-                                        : (one.vmm().state() == Link.State.BROKEN ? " is stopped" : " is in doubt")
-                                                + " at the VMM: "
-                                                + first(one.vmm().text())))
-                        .map(text -> text + "; ")
+                        .map(one -> headline(one.guest().name(), one.vmm()) + "; ")
                         .collect(Collectors.joining())
                 + "no PCI device of VFIO";
+    }
+
+    /** The same of a guest by the link of its VMM. */
+    static String headline(String guest, Link vmm) {
+        return guest
+                + (vmm.flaws().isEmpty()
+                        ? " has no flaw that files show"
+                        : (vmm.state() == Link.State.BROKEN ? " is stopped" : " is in doubt") + " at the VMM: "
+                                + first(vmm.text()));
     }
 
     /** Prints the verdict about guests without a device of VFIO. */
@@ -429,7 +432,7 @@ final class ExplainText {
 
     /** @param indent of continuation lines */
     private void line(String text, int indent) {
-        terminal.line(terminal.wrapped(text, indent));
+        terminal.line(text, indent);
     }
 
     private static String printable(String text) {

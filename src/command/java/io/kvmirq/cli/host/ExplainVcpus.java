@@ -7,65 +7,47 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.Vcpus;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;
 
 /** Prints the vCPUs of a guest. Their texts contain names from files, so all text is made printable. */
 final class ExplainVcpus {
-    private final HostFacts host;
-    private final boolean json;
-    private final Terminal terminal;
+    private static final int FIELD = 9;
 
-    ExplainVcpus(HostFacts host, boolean json, Terminal terminal) {
-        this.host = host;
-        this.json = json;
-        this.terminal = terminal;
-    }
+    private ExplainVcpus() {}
 
     /** Returns the exit code: {@code COULD_NOT_RUN} if a watch shows no phase. */
-    int print(Vcpus vcpus) {
+    static int print(HostFacts host, Vcpus vcpus, boolean json, Terminal terminal) {
+        int exitCode = vcpus.watched().isPresent() && !vcpus.knowsAPhase() ? ExitCode.COULD_NOT_RUN : ExitCode.OK;
         if (json) {
-            Json.print(terminal, "explain", host, to -> to.record(vcpus).number("exitCode", exitCode(vcpus)));
+            Json.print(terminal, "explain", host, to -> to.record(vcpus).number("exitCode", exitCode));
         } else {
-            text(vcpus);
+            print(vcpus, terminal);
         }
-        return exitCode(vcpus);
+        return exitCode;
     }
 
-    private static int exitCode(Vcpus vcpus) {
-        return vcpus.watched().isPresent() && !vcpus.knowsAPhase() ? ExitCode.COULD_NOT_RUN : ExitCode.OK;
-    }
-
-    private void text(Vcpus vcpus) {
-        line(vcpus.guest()
+    private static void print(Vcpus vcpus, Terminal terminal) {
+        terminal.line(Foreign.printable(vcpus.guest()
                 + vcpus.watched()
                         .map(time -> ", at the end of a watch of " + Live.seconds(time))
-                        .orElse(""));
+                        .orElse("")));
         for (Vcpus.One one : vcpus.vcpus()) {
-            line(one.id()
+            terminal.line(one.id()
                     + (one.thread().isPresent() ? "  thread " + one.thread().getAsInt() : ""));
             for (Vcpus.Field field : one.fields()) {
-                line(String.format(
-                        "  %-9s %s",
+                terminal.fact(
                         field.name(),
+                        FIELD,
                         field.value().orElse("unknown: " + field.why())
-                                + field.evidence().map(how -> "  [" + how + "]").orElse("")));
+                                + field.evidence().map(how -> "  [" + how + "]").orElse(""));
             }
         }
         if (vcpus.vcpus().isEmpty()) {
-            line("no vCPU is seen");
+            terminal.line("no vCPU is seen");
         }
         if (vcpus.lost() > 0) {
-            line("events that did not fit into the buffer: " + vcpus.lost());
+            terminal.line("events that did not fit into the buffer: " + vcpus.lost());
         }
-        for (Known.Unknown<?> one : vcpus.missing()) {
-            line("not readable: " + one.why());
-            line("              shown by: " + one.remedy());
-        }
-        vcpus.notes().forEach(note -> line("note: " + note));
-    }
-
-    private void line(String text) {
-        terminal.line(Foreign.printable(text));
+        LiveOption.print("", vcpus.missing(), vcpus.notes(), terminal);
     }
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
+import io.kvmirq.cli.frame.Columns;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.diag.sources.GuestRates;
 import io.kvmirq.diag.sources.GuestRates.Rate;
 import io.kvmirq.diag.sources.Guests;
@@ -11,13 +13,16 @@ import io.kvmirq.diag.sources.Guests.Vcpus;
 import io.kvmirq.diag.sources.Guests.Worker;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Link;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** Prints the guests of a host, a row each, as text or JSON. */
 final class GuestTable {
@@ -50,6 +55,7 @@ final class GuestTable {
         if (guests.all().isEmpty()) {
             terminal.line("no process that is seen holds a VM");
         } else {
+            terminal.line(terminal.bold(Foreign.printable(headline(host, guests.all()))));
             List<List<String>> rows = new ArrayList<>();
             rows.add(COLUMNS);
             Map<Integer, Rate> rates = seen.map(GuestRates.Seen::rates).orElse(Map.of());
@@ -73,6 +79,22 @@ final class GuestTable {
                     + " no file shows the threads of vCPUs: " + host.forDebugfs(Guests.NAMES));
         }
         guests.notes().forEach(terminal::note);
+    }
+
+    /** The verdict about the guest whose VMM is worst. */
+    private static String headline(HostFacts host, List<Guest> guests) {
+        String all = guests.size() == 1 ? "" : " (one of " + guests.size() + " guests)";
+        Map<Guest, Link> links = new LinkedHashMap<>();
+        guests.forEach(one -> links.put(one, VmmRules.of(host, one.process(), one.workers())));
+        return Stream.of(Link.State.BROKEN, Link.State.DOUBTFUL)
+                .flatMap(state ->
+                        links.entrySet().stream().filter(one -> one.getValue().state() == state))
+                .findFirst()
+                .map(one -> ExplainText.headline(one.getKey().process().name(), one.getValue()) + all)
+                .orElse(
+                        guests.size() == 1
+                                ? guests.get(0).process().name() + " runs, as far as files show"
+                                : "all " + guests.size() + " guests run, as far as files show");
     }
 
     private static List<String> cells(Guest guest, Optional<Rate> rate) {

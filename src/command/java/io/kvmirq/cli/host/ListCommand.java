@@ -4,6 +4,7 @@ package io.kvmirq.cli.host;
 import io.kvmirq.Gsi;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
+import io.kvmirq.cli.frame.Columns;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
@@ -66,9 +67,6 @@ public final class ListCommand implements Command {
 
     /** The option for the numbers of a host. */
     public static final String TEXTFILE = "--textfile";
-
-    /** The most characters of a reason: explain prints the whole. */
-    private static final int WHY_NOT = 110;
 
     /** Null for this machine: other commands start faster without its classes. */
     private final @Nullable LiveHost machine;
@@ -236,6 +234,8 @@ public final class ListCommand implements Command {
         if (listing.rows().isEmpty()) {
             terminal.line("no vector of a device is armed by VFIO");
         } else {
+            String verdict = ExplainText.headline(listing.chains(), Verdict.of(listing.chains(), List.of(), List.of()));
+            terminal.line(terminal.bold(Foreign.printable(verdict)));
             List<List<String>> table = new ArrayList<>();
             table.add(COLUMNS);
             listing.rows().forEach(row -> table.add(cells(row, live)));
@@ -266,7 +266,7 @@ public final class ListCommand implements Command {
                 row.posted()
                         .map(yes -> (yes ? "yes" : "no") + mark(row.postedEvidence()))
                         .orElse("-"),
-                Foreign.printable(row.flaw().or(row::why).orElse("-"), WHY_NOT));
+                Foreign.printable(row.flaw().or(row::why).orElse("-")));
     }
 
     private static String rate(Listing.Row row, Live live) {

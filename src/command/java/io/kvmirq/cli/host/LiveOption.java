@@ -6,6 +6,7 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.Json;
+import io.kvmirq.cli.frame.StopHook;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.sources.Live;
@@ -139,38 +140,40 @@ final class LiveOption {
         CountDownLatch answered = new CountDownLatch(1);
         CountDownLatch ended = new CountDownLatch(1);
         List<Watch> windows = new ArrayList<>();
-        Thread hook = new Thread(() -> {
-            synchronized (windows) {
-                windows.forEach(Watch::endEarly);
-                ended.countDown();
+        return StopHook.during(
+                () -> {
+                    try (W window = begun(begin, windows, ended)) {
+                        terminal.err().println("kvmirq: watching for " + seconds + " s; Ctrl-C ends that early");
+                        window.await(seconds);
+                        int code = end.applyAsInt(window);
+                        terminal.out().flush();
+                        return code;
+                    } catch (InterruptedException e) {
+                        throw new IllegalStateException("nobody interrupts a command", e);
+                    } finally {
+                        answered.countDown();
+                    }
+                },
+                () -> {
+                    synchronized (windows) {
+                        windows.forEach(Watch::endEarly);
+                        ended.countDown();
+                    }
+                    await(answered);
+                    synchronized (windows) {
+                        windows.forEach(Watch::close);
+                    }
+                });
+    }
+
+    private static <W extends Watch> W begun(Supplier<W> begin, List<Watch> windows, CountDownLatch ended) {
+        synchronized (windows) {
+            W window = begin.get();
+            windows.add(window);
+            if (ended.getCount() == 0) {
+                window.endEarly();
             }
-            await(answered);
-            synchronized (windows) {
-                windows.forEach(Watch::close);
-            }
-        });
-        Runtime.getRuntime().addShutdownHook(hook);
-        try {
-            W window;
-            synchronized (windows) {
-                window = begin.get();
-                windows.add(window);
-                if (ended.getCount() == 0) {
-                    window.endEarly();
-                }
-            }
-            try (window) {
-                terminal.err().println("kvmirq: watching for " + seconds + " s; Ctrl-C ends that early");
-                window.await(seconds);
-                int code = end.applyAsInt(window);
-                terminal.out().flush();
-                return code;
-            }
-        } catch (InterruptedException e) {
-            throw new IllegalStateException("nobody interrupts a command", e);
-        } finally {
-            answered.countDown();
-            forget(hook);
+            return window;
         }
     }
 
@@ -182,14 +185,6 @@ final class LiveOption {
             answered.await(SECONDS_TO_PRINT, TimeUnit.SECONDS);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
-        }
-    }
-
-    private static void forget(Thread hook) {
-        try {
-            Runtime.getRuntime().removeShutdownHook(hook);
-        } catch (IllegalStateException e) {
-            // It runs.
         }
     }
 
@@ -233,11 +228,16 @@ final class LiveOption {
         if (live.lost() > 0) {
             line(terminal, "  events that did not fit into the buffer: " + live.lost() + "; these are the last");
         }
-        for (Known.Unknown<?> one : live.missing()) {
-            line(terminal, "  not readable: " + one.why());
-            line(terminal, "                shown by: " + one.remedy());
-        }
-        live.notes().forEach(note -> line(terminal, "  note: " + note));
+        print("  ", live.missing(), live.notes(), terminal);
+    }
+
+    /** Prints what a watch could not read, and its notes. */
+    static void print(String before, List<Known.Unknown<?>> missing, List<String> notes, Terminal terminal) {
+        missing.forEach(one -> {
+            line(terminal, before + "not readable: " + one.why());
+            line(terminal, before + "              shown by: " + one.remedy());
+        });
+        notes.forEach(note -> line(terminal, before + "note: " + note));
     }
 
     private static String where(Live.Seen one) {

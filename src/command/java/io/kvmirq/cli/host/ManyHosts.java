@@ -2,6 +2,7 @@
 package io.kvmirq.cli.host;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.cli.frame.Columns;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
@@ -87,11 +88,11 @@ final class ManyHosts {
         }
         String sum = hosts + " hosts, " + (flawed.size() - 1 + whole.size()) + " vectors, " + (flawed.size() - 1)
                 + " with a flaw";
+        terminal.line(terminal.bold(sum + "; 'kvmirq explain BDF --from FILE' explains one"));
         flawed.addAll(whole);
         if (flawed.size() > 1) {
             Columns.print(flawed, terminal);
         }
-        terminal.line(sum + "; 'kvmirq explain BDF --from FILE' explains one");
         return hosts == files.size() ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
     }
 

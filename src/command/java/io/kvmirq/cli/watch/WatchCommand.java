@@ -238,9 +238,8 @@ public final class WatchCommand implements Command {
                     int columns = terminal.wrapColumns() > 0 ? terminal.wrapColumns() : terminal.columns();
                     screenOf(tick, false, true).table(columns).forEach(terminal::line);
                 } else {
-                    tick.events()
-                            .forEach(event -> terminal.line(
-                                    Instant.now().truncatedTo(ChronoUnit.SECONDS) + " " + WatchScreen.text(event)));
+                    tick.events().forEach(event -> terminal.out()
+                            .println(Instant.now().truncatedTo(ChronoUnit.SECONDS) + " " + WatchScreen.text(event)));
                 }
             }
             if (!json && !arguments.hasMatchedOption(ONCE)) {

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.cli.host;
+package io.kvmirq.cli.frame;
 
-import io.kvmirq.cli.frame.Terminal;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 
 /** Prints tables. */
-final class Columns {
+public final class Columns {
     /** The maximal width of a column, except the last. */
-    static final int WIDEST = 24;
+    public static final int WIDEST = 24;
 
     private Columns() {}
 
-    /** Columns as wide as their widest cell, except the last. The first row is the head. Leaves out columns of dashes. */
-    static void print(List<List<String>> rows, Terminal terminal) {
+    /**
+     * Columns as wide as their widest cell, except the last. The first row is the head. Leaves out columns of dashes, and
+     * names a sentence in the last column once.
+     */
+    public static void print(List<List<String>> rows, Terminal terminal) {
         List<Integer> shown = IntStream.range(0, rows.get(0).size())
                 .filter(column ->
                         rows.stream().skip(1).anyMatch(row -> !row.get(column).equals("-")))
@@ -27,9 +30,17 @@ final class Columns {
                 widths[column] = Math.max(widths[column], cells.get(column).length());
             }
         }
+        int last = Arrays.stream(widths, 0, widths.length - 1)
+                .map(width -> width + 2)
+                .sum();
         for (int i = 0; i < table.size(); i++) {
-            String line = line(widths, table.get(i));
-            terminal.line(i == 0 ? terminal.bold(line) : line);
+            List<String> cells = table.get(i);
+            String text = cells.get(widths.length - 1);
+            boolean again = i > 1
+                    && text.length() > WIDEST
+                    && text.equals(table.get(i - 1).get(widths.length - 1));
+            String line = line(widths, cells) + (again ? "the same" : text);
+            terminal.line(i == 0 ? terminal.bold(line) : line, last);
         }
     }
 
@@ -39,6 +50,6 @@ final class Columns {
             line.append(cells.get(column))
                     .append(" ".repeat(widths[column] - cells.get(column).length() + 2));
         }
-        return line.append(cells.get(cells.size() - 1)).toString();
+        return line.toString();
     }
 }
