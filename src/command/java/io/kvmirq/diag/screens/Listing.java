@@ -8,6 +8,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.KernelBug;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
@@ -111,7 +112,23 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
                     });
         }
         rows.sort(Map.Entry.comparingByKey());
+        notes.addAll(bugs(host, chains));
         return new Listing(rows.stream().map(Map.Entry::getValue).toList(), chains, List.copyOf(notes));
+    }
+
+    /** The kernel's bugs, each with the guests whose vectors it reaches. */
+    private static List<String> bugs(HostFacts host, List<InterruptPath> chains) {
+        return host.posting().host().stream()
+                .flatMap(one -> KernelBug.of(host.kernel().orElse(""), Optional.of(one.vendor())).stream())
+                .flatMap(bug -> chains.stream()
+                        .filter(chain -> chain.remarks().contains(bug))
+                        .map(chain ->
+                                chain.guest().map(InterruptPath.Guest::toString).orElse(chain.device()))
+                        .distinct()
+                        .reduce((some, one) -> some + ", " + one)
+                        .map(guests -> "kernel bug, for " + guests + ": " + bug)
+                        .stream())
+                .toList();
     }
 
     private static int rank(InterruptPath chain) {
