@@ -28,10 +28,13 @@ public final class SupportRules {
             return !files().list(directory).contains(name);
         }
 
-        /** The controllers of version 2, or the enabled ones of version 1. */
+        /**
+         * The controllers of version 2, which counts CPU time and restricts devices without any, or the enabled ones of
+         * version 1.
+         */
         Known<List<String>> controllers() {
             return files().text(CONTROLLERS.file())
-                    .map(text -> List.of(text.split("\\s+")))
+                    .map(text -> List.of((text + " cpuacct devices").split("\\s+")))
                     .or(() -> files().text("proc/cgroups").map(text -> text.lines()
                             .filter(line -> line.endsWith("1"))
                             .map(line -> line.split("\\s+", 2)[0].replace("blkio", "io"))
@@ -64,7 +67,7 @@ public final class SupportRules {
             Remedy.command("modprobe tun")),
         doubt("support.no-vhost-vsock", MISC, one -> one.lacks("dev", "vhost-vsock"), "/dev/vhost-vsock is missing: guests have"
             + " no vsock", Remedy.command("modprobe vhost_vsock")),
-        without("cpu"), without("cpuset"), without("memory"), without("io"));
+        without("cpu"), without("cpuacct"), without("cpuset"), without("memory"), without("devices"), without("io"));
 
     private static Rule<Machine> without(String name) {
         return doubt("support.no-controller-" + name, CONTROLLERS, one -> !CONTROLLERS.in(one).contains(name), "control groups"
@@ -77,7 +80,9 @@ public final class SupportRules {
 
     public static Finding support(HostFacts host) {
         Machine one = new Machine(new Fact.Facts(host));
-        String controllers = CONTROLLERS.is(one, any -> true) ? ", and control groups for cpu, cpuset, memory, io" : "";
+        String controllers = CONTROLLERS.is(one, any -> true)
+                ? ", and control groups for cpu, cpuacct, cpuset, memory, devices, io"
+                : "";
         Finding finding = new Flaws()
                 .apply(one, CHECKS.rows())
                 .finding(Check.SUPPORT, "/dev/vhost-net, /dev/net/tun and /dev/vhost-vsock are there" + controllers);

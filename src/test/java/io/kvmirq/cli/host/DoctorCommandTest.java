@@ -127,6 +127,21 @@ class DoctorCommandTest {
                 .contains(text);
     }
 
+    /** Version 2 has no controllers for the time of CPUs and for devices: it needs none. */
+    @Test
+    void controllerOfVersionOneThatIsOffIsAWarning() throws IOException {
+        String rows = "cpuset 1 1 1\ncpu 2 1 1\ncpuacct 2 1 1\nblkio 3 1 1\nmemory 4 1 1\ndevices 0 1 0\n";
+        RecordedHost host = host("amd-avic")
+                .put("proc/misc", "232 kvm\n")
+                .put("dev/vhost-net", "")
+                .put("dev/net/tun", "")
+                .put("dev/vhost-vsock", "")
+                .put("proc/cgroups", "#subsys_name hierarchy num_cgroups enabled\n" + rows);
+        assertThat(of(host, "--check", "support").exited(0).out())
+                .startsWith("WARN")
+                .contains("control groups have no controller devices; encrypted guests: no\n");
+    }
+
     @Test
     void everyCheckIsInTheTableOfThePage() throws IOException {
         List<String> firstColumns = Files.readAllLines(Machine.root().resolve("src/docs/command.md")).stream()
