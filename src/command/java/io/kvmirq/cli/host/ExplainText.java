@@ -21,7 +21,9 @@ import io.kvmirq.path.Remedy;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
 import java.util.stream.Collectors;
@@ -272,9 +274,15 @@ final class ExplainText {
     void changes(List<Change> changes) {
         line(terminal.bold(
                 changes.isEmpty() ? "no path differs from the earlier capture" : "since the earlier capture"));
-        changes.forEach(one -> line(
+        Map<Change, List<String>> interrupts = new LinkedHashMap<>();
+        changes.forEach(one -> interrupts
+                .computeIfAbsent(
+                        new Change(one.device(), "", one.at(), one.before(), one.after()), first -> new ArrayList<>())
+                .add(one.interrupt()));
+        interrupts.forEach((one, all) -> line(
                 "  "
-                        + printable(one.device() + " " + one.interrupt() + ", " + one.at() + ": "
+                        + printable(one.device() + " " + all.get(0)
+                                + (all.size() > 1 ? " and " + (all.size() - 1) + " more" : "") + ", " + one.at() + ": "
                                 + one.before().orElse("absent") + " → "
                                 + one.after().orElse("absent")),
                 NOTE));

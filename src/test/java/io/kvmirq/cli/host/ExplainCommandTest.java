@@ -107,8 +107,9 @@ class ExplainCommandTest {
         assertThat(same.exited(0).out()).endsWith("\nno path differs from the earlier capture\n");
         String[] differ = {"explain", "--from", later, "--against", earlier, AMD};
         assertThat(Cli.run(differ).exited(18).out())
-                .contains("\nsince the earlier capture\n  0000:00:02.0 MSI-X 0, device: ok D0 → broken D3hot "
-                        + "function.asleep\n");
+                .contains(
+                        "\nsince the earlier capture\n  0000:00:02.0 MSI-X 0 and 4 more, device: ok D0 → broken D3hot "
+                                + "function.asleep\n");
         assertThat(Cli.run("explain", "--from", later, "--against", earlier, AMD, "0", "--json")
                         .out())
                 .contains(
