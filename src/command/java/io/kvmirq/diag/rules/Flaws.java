@@ -24,6 +24,7 @@ import java.util.stream.Stream;
  */
 public final class Flaws {
     private final List<String> fine = new ArrayList<>();
+    private final List<Flaw> notes = new ArrayList<>();
     private final List<Flaw> broken = new ArrayList<>();
     private final List<Flaw> doubts = new ArrayList<>();
     private final Set<String> unseen = new LinkedHashSet<>();
@@ -100,7 +101,10 @@ public final class Flaws {
         switch (flaw.state()) {
             case BROKEN -> broken.add(flaw);
             case DOUBTFUL -> doubts.add(flaw);
-            case NOTE -> fine.add(flaw.text());
+            case NOTE -> {
+                notes.add(flaw);
+                fine.add(flaw.text());
+            }
         }
     }
 
@@ -144,18 +148,17 @@ public final class Flaws {
                         flaws.stream().map(Flaw::rule).distinct().toList()));
     }
 
-    /** The finding of a check: its flaws, of which the first names the reason; or what was not looked at; or a pass. */
-    Finding finding(Check check, String fine) {
+    /** The finding of a check: its flaws, of which the first names the reason; or what was not looked at; or its notes. */
+    Finding finding(Check check) {
         List<Flaw> flaws = Stream.concat(broken.stream(), doubts.stream()).toList();
-        if (flaws.isEmpty()) {
-            return unseen.isEmpty()
-                    ? Finding.pass(check, "all", fine)
-                    : Finding.unknown(check, "not-shown", String.join("; ", unseen), String.join("; ", shownBy));
+        if (flaws.isEmpty() && !unseen.isEmpty()) {
+            return Finding.unknown(check, "not-shown", String.join("; ", unseen), String.join("; ", shownBy));
         }
+        flaws = flaws.isEmpty() ? notes : flaws;
         String rule = flaws.get(0).rule();
         Finding finding = Finding.of(
                 check,
-                broken.isEmpty() ? Finding.Status.WARN : Finding.Status.FAIL,
+                flaws == notes ? Finding.Status.PASS : broken.isEmpty() ? Finding.Status.WARN : Finding.Status.FAIL,
                 rule.substring(rule.indexOf('.') + 1),
                 flaws.stream().map(Flaw::text).collect(Collectors.joining("; ")));
         for (Flaw flaw : flaws) {

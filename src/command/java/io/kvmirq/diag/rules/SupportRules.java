@@ -2,6 +2,7 @@
 package io.kvmirq.diag.rules;
 
 import static io.kvmirq.diag.rules.Rule.doubt;
+import static io.kvmirq.diag.rules.Rule.note;
 
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
@@ -67,7 +68,9 @@ public final class SupportRules {
             Remedy.command("modprobe tun")),
         doubt("support.no-vhost-vsock", MISC, one -> one.lacks("dev", "vhost-vsock"), "/dev/vhost-vsock is missing: guests have"
             + " no vsock", Remedy.command("modprobe vhost_vsock")),
-        without("cpu"), without("cpuacct"), without("cpuset"), without("memory"), without("devices"), without("io"));
+        without("cpu"), without("cpuacct"), without("cpuset"), without("memory"), without("devices"), without("io"),
+        note("support.all", MISC, one -> true, "/dev/vhost-net, /dev/net/tun and /dev/vhost-vsock are there%s").with(one ->
+            CONTROLLERS.is(one, any -> true) ? ", and control groups for cpu, cpuacct, cpuset, memory, devices, io" : ""));
 
     private static Rule<Machine> without(String name) {
         return doubt("support.no-controller-" + name, CONTROLLERS, one -> !CONTROLLERS.in(one).contains(name), "control groups"
@@ -80,12 +83,7 @@ public final class SupportRules {
 
     public static Finding support(HostFacts host) {
         Machine one = new Machine(new Fact.Facts(host));
-        String controllers = CONTROLLERS.is(one, any -> true)
-                ? ", and control groups for cpu, cpuacct, cpuset, memory, devices, io"
-                : "";
-        Finding finding = new Flaws()
-                .apply(one, CHECKS.rows())
-                .finding(Check.SUPPORT, "/dev/vhost-net, /dev/net/tun and /dev/vhost-vsock are there" + controllers);
+        Finding finding = new Flaws().apply(one, CHECKS.rows()).finding(Check.SUPPORT);
         return finding.status() == Finding.Status.UNKNOWN
                 ? finding
                 : finding.whose(finding.reason(), finding.text() + "; encrypted guests: " + one.encrypted());

@@ -9,7 +9,7 @@ import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.HostIrqRules;
 import io.kvmirq.diag.rules.InhibitChecks;
 import io.kvmirq.diag.rules.IommuChecks;
-import io.kvmirq.diag.rules.KvmChecks;
+import io.kvmirq.diag.rules.KvmRules;
 import io.kvmirq.diag.rules.LimitChecks;
 import io.kvmirq.diag.rules.MemoryRules;
 import io.kvmirq.diag.rules.Rule;
@@ -65,9 +65,9 @@ public final class Doctor {
 
     private static Finding examine(Check check, HostFacts host, HostKvm kvm) {
         return switch (check) {
-            case KVM -> new KvmChecks(host, kvm).kvm();
-            case IRQCHIP -> new KvmChecks(host, kvm).irqchip();
-            case NESTED -> new KvmChecks(host, kvm).nested();
+            case KVM -> KvmRules.kvm(host);
+            case IRQCHIP -> KvmRules.irqchip(host);
+            case NESTED -> KvmRules.nested(host);
             case IOMMU -> new IommuChecks(host, kvm).iommu();
             case REMAPPING -> new IommuChecks(host, kvm).remapping();
             case POSTING -> new IommuChecks(host, kvm).posting();
@@ -98,7 +98,8 @@ public final class Doctor {
 
     /** The rules of checks that look at no link. */
     public static List<Rule.Checks<?>> checks() {
-        return List.of(SupportRules.CHECKS);
+        return Stream.concat(KvmRules.CHECKS.stream(), Stream.of(SupportRules.CHECKS))
+                .toList();
     }
 
     /** All rules but notes, a line each: hop or check, name, state, sentence, subjects and files. */

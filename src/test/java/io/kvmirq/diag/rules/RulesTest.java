@@ -108,6 +108,7 @@ class RulesTest {
                             + names(hop, Rule.Flaw.State.DOUBTFUL) + " |\n");
         }
         assertThat(Doctor.checks().stream().flatMap(one -> one.rows().stream()))
+                .filteredOn(rule -> rule.state() != Rule.Flaw.State.NOTE)
                 .allMatch(rule -> page.contains("`" + rule.id() + "`"));
         assertThat(Cli.run("doctor", "--rules").out())
                 .contains(
