@@ -41,7 +41,9 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
         Facts facts();
 
         /** The name of this subject that a word in braces stands for. */
-        String name(String word);
+        default String name(String word) {
+            throw new IllegalArgumentException(word);
+        }
 
         default HostFacts host() {
             return facts().host;

@@ -24,11 +24,6 @@ public final class KvmRules {
     private static final int OTHERS_MAY = 006;
 
     private record Machine(Fact.Facts facts) implements Fact.Subject {
-        @Override
-        public String name(String word) {
-            return word;
-        }
-
         HostKvm kvm() {
             return host().kvm();
         }

@@ -30,11 +30,6 @@ public final class MemoryRules {
         }
 
         @Override
-        public String name(String word) {
-            return word;
-        }
-
-        @Override
         public Evidence evidence(String file) {
             return Evidence.observed("kernel memory, "
                     + differing().map(Drift::field).findFirst().orElseGet(() -> entry().map(Drift::table)

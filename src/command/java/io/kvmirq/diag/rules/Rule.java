@@ -121,8 +121,7 @@ public record Rule<S extends Subject>(
 
     /** With a remedy that names the subject. */
     Rule<S> remedy(Function<S, Remedy> step) {
-        return new Rule<>(
-                id, state, reads, when, says, values, one -> List.of(step.apply(one)), about, concerns, unless);
+        return remedies(one -> List.of(step.apply(one)));
     }
 
     /** With remedies that name the subject. */
@@ -130,14 +129,18 @@ public record Rule<S extends Subject>(
         return new Rule<>(id, state, reads, when, says, values, steps, about, concerns, unless);
     }
 
+    private Rule<S> unless(Unless other) {
+        return new Rule<>(id, state, reads, when, says, values, remedies, about, concerns, other);
+    }
+
     /** Only if no row above it holds. */
     Rule<S> otherwise() {
-        return new Rule<>(id, state, reads, when, says, values, remedies, about, concerns, Unless.ABOVE);
+        return unless(Unless.ABOVE);
     }
 
     /** Only while the hop is not broken, because one reason is enough. */
     Rule<S> first() {
-        return new Rule<>(id, state, reads, when, says, values, remedies, about, concerns, Unless.BROKEN);
+        return unless(Unless.BROKEN);
     }
 
     /** Only for some subjects or hosts. */

@@ -16,11 +16,6 @@ public final class SourceRules {
     /** A hop as files show it, and as a watch saw it. */
     public record Told(Fact.Facts facts, Link shown, Link watched) implements Fact.Subject {
         @Override
-        public String name(String word) {
-            return word;
-        }
-
-        @Override
         public Evidence evidence(String file) {
             return watched.evidence().orElseThrow();
         }

@@ -20,11 +20,6 @@ import java.util.stream.Stream;
 public final class SupportRules {
     /** A host. */
     private record Machine(Fact.Facts facts) implements Fact.Subject {
-        @Override
-        public String name(String word) {
-            return word;
-        }
-
         boolean lacks(String directory, String name) {
             return !files().list(directory).contains(name);
         }
