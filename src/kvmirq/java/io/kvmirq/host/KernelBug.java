@@ -77,7 +77,7 @@ public enum KernelBug {
                 : List.of();
     }
 
-    private static Matcher parts(String release) {
+    static Matcher parts(String release) {
         Objects.requireNonNull(release, "release is null");
         return RELEASE.matcher(release);
     }
@@ -90,12 +90,12 @@ public enum KernelBug {
                 .findFirst();
     }
 
-    private static long number(String version) {
+    static long number(String version) {
         Matcher parts = parts(version);
         return parts.matches() ? number(parts) : 0;
     }
 
-    private static long number(Matcher parts) {
+    static long number(Matcher parts) {
         String last = parts.group(3);
         return (Long.parseLong(parts.group(1)) * RADIX + Long.parseLong(parts.group(2))) * RADIX
                 + (last == null ? 0 : Long.parseLong(last));

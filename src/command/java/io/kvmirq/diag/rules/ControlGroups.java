@@ -7,6 +7,7 @@ import static io.kvmirq.diag.rules.Rule.doubt;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.CpuList;
+import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
@@ -157,7 +158,7 @@ final class ControlGroups {
         text -> Optional.of(text).filter(one -> one.matches("\\d{1,5}")).map(Integer::valueOf));
     private static final Fact<Group, String> IDLE =
         Fact.text("{group}/cpu.idle", one ->
-        one.text("cpu.weight").isPresent() && one.host().isSince(5, 15).orElse(false), Fact.form(text -> text.matches("[01]")));
+        one.text("cpu.weight").isPresent() && one.host().has(KernelChange.CPU_IDLE).orElse(false), Fact.form(text -> text.matches("[01]")));
     private static final Fact<Group, Long> HIGH = memory("high", "(\\d{1,18})|max");
     private static final Fact<Group, Long> USED = memory("current", "(\\d{1,18})");
     /** The number of times that threads were slowed because the group had more memory than memory.high. */

@@ -9,6 +9,7 @@ import io.kvmirq.arch.gic.debugfs.VgicState;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.VmmOptions;
+import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.path.Evidence;
@@ -187,7 +188,7 @@ public final class GuestRules {
                 if (pid.filter("0"::equals).isPresent()) {
                     return new Known.Observed<>(one);
                 }
-                boolean exists = host().isSince(6, 0).orElse(false)
+                boolean exists = host().has(KernelChange.VCPU_PID).orElse(false)
                         && host().debugfsNames("kvm/" + one.substring(0, one.indexOf('/')))
                                 .contains(one.substring(one.indexOf('/') + 1));
                 if (pid.isEmpty() && (exists || files().reading(file) != HostFiles.Reading.ABSENT)) {
@@ -217,20 +218,10 @@ public final class GuestRules {
     }
 
     /** A vector or a device in words, and how many interrupts of it came or are armed. */
-    public record Vector(Fact.Facts facts, String what, long count) implements Fact.Subject {
-        @Override
-        public String name(String word) {
-            return word;
-        }
-    }
+    public record Vector(Fact.Facts facts, String what, long count) implements Fact.Subject {}
 
     /** GSIs or results in words that a probe counted. {@code isUnread} says whether signals wait in the eventfd. */
     public record Probed(Fact.Facts facts, String what, String probe, boolean isUnread) implements Fact.Subject {
-        @Override
-        public String name(String word) {
-            return word;
-        }
-
         @Override
         public Evidence evidence(String file) {
             return Evidence.observed(probe);

@@ -3,6 +3,7 @@ package io.kvmirq.diag.rules;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
@@ -125,7 +126,7 @@ record PciFunction(
 
     // spotless:off: a table
     static final Fact<PciFunction, String> POWER_STATE = Fact.text(DEVICES + "{function}/power_state",
-        one -> one.host().isSince(5, 11).orElse(true), Fact.form(text -> text.matches(STATES + "|unknown")));
+        one -> one.host().has(KernelChange.POWER_STATE).orElse(false), Fact.form(text -> text.matches(STATES + "|unknown")));
     static final Fact<PciFunction, String> RUNTIME = Fact.text(DEVICES + "{function}/power/runtime_status",
         Fact.form(text -> text.matches("active|suspended|suspending|resuming|error|unsupported")));
     static final Fact<PciFunction, Power> POWER = new Fact<>(DEVICES + "{function}/{power}", PciFunction::power);

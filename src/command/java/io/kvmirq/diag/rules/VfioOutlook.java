@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
+import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
@@ -120,7 +121,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         OptionalInt msix = ifComplete(config, config::msixVectors);
         // Since 6.5, and on x86 only: the ITS of Linux 6.12 still allocates all vectors at once.
         // pci_msix_can_alloc_dyn() returns false without the capability.
-        boolean grows = host.isSince(6, 5).orElse(false) && !host.isArm() && msix.orElse(1) != 0;
+        boolean grows = host.has(KernelChange.DYNAMIC_MSIX).orElse(false) && !host.isArm() && msix.orElse(1) != 0;
         return List.of(
                 new Irqs(Kind.INTX, intx(host, device), EnumSet.of(Flag.EVENTFD, Flag.MASKABLE, Flag.AUTOMASKED)),
                 fixed(Kind.MSI, ifComplete(config, config::msiVectors)),
@@ -147,7 +148,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         boolean connected = device.irq() != 0 && device.irq() <= Integer.MAX_VALUE;
         boolean hidden = device.isVirtual()
                 || isIntxBroken(device)
-                || !connected && host.isSince(6, 15).orElse(false);
+                || !connected && host.has(KernelChange.HIDDEN_PIN).orElse(false);
         OptionalInt pin = device.config().interruptPin();
         return pin.isEmpty() ? pin : OptionalInt.of(pin.getAsInt() == 0 || hidden ? 0 : 1);
     }

@@ -10,6 +10,7 @@ import io.kvmirq.diag.rules.Rule.Flaw;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.rules.VfioOutlook.Obstacle;
 import io.kvmirq.diag.rules.VfioOutlook.Refusal;
+import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.IntxLine;
 import io.kvmirq.host.facts.PciDevice;
@@ -78,10 +79,10 @@ public final class VfioRules {
         boolean isDenied() {
             return device.vendor() == 0x8086
                     && Set.of(0x19e2, 0x19e3, 0x37c8, 0x37c9, 0x0435, 0x0443).contains(device.device())
-                    && host().isSince(5, 9).orElse(true)
                     && files().text("sys/module/vfio_pci/parameters/disable_denylist")
-                            .filter("Y"::equals)
-                            .isEmpty();
+                            .map("N"::equals)
+                            .or(() -> host().has(KernelChange.DENYLIST))
+                            .orElse(false);
         }
 
         String bound() {

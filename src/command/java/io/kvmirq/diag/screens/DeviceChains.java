@@ -22,6 +22,7 @@ import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.KernelBug;
+import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
@@ -495,7 +496,7 @@ public final class DeviceChains {
     private List<String> remarksOfGuest() {
         List<String> remarks = new ArrayList<>();
         // eventfd_ctx_do_read() in irqfd_wakeup().
-        boolean drains = host.isSince(5, 11).orElse(false);
+        boolean drains = host.has(KernelChange.IRQFD_EMPTIES).orElse(false);
         for (VmProcess process : holders) {
             if (!process.kvmDevices().contains("kvm-vfio")) {
                 remarks.add("process " + process.pid() + " has no KVM-VFIO device: KVM does not know that the VM has a"

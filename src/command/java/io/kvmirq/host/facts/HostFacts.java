@@ -6,6 +6,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.PostingFacts;
 import io.kvmirq.path.Known;
 import java.io.UncheckedIOException;
@@ -104,8 +105,13 @@ public final class HostFacts {
         return tree.text("proc/sys/kernel/random/boot_id").map(String::strip);
     }
 
+    /** Whether the kernel has a change. Empty if its version does not tell. */
+    public Optional<Boolean> has(KernelChange change) {
+        return kernel().flatMap(change::isIn);
+    }
+
     /** Whether the kernel is of a version or newer. Empty if its version is not known. */
-    public Optional<Boolean> isSince(int major, int minor) {
+    Optional<Boolean> isSince(int major, int minor) {
         return posting.isSince(major, minor);
     }
 

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import java.util.Optional;
+import java.util.regex.Matcher;
+
+/** Changes of Linux that facts of a host depend on, with the release that first has each, and its source there. */
+public enum KernelChange {
+    /** vfio-pci refuses devices of a list: {@code vfio_pci_dev_in_denylist()} in drivers/vfio/pci/vfio_pci.c. */
+    DENYLIST("5.9"),
+    /** sysfs has power_state of a PCI function: {@code power_state_show()} in drivers/pci/pci-sysfs.c. */
+    POWER_STATE("5.11"),
+    /** An irqfd empties its eventfd: {@code eventfd_ctx_do_read()} in {@code irqfd_wakeup()} of virt/kvm/eventfd.c. */
+    IRQFD_EMPTIES("5.11"),
+    /** Control groups have cpu.idle: {@code cpu_idle_write_s64()} in kernel/sched/core.c. */
+    CPU_IDLE("5.15"),
+    /** Handled interrupts reset the counts of unhandled ones: {@code note_interrupt()} in kernel/irq/spurious.c. */
+    UNHANDLED_RESET("6.0"),
+    /** debugfs has the pid of a vCPU's thread: {@code vcpu_get_pid()} in virt/kvm/kvm_main.c. */
+    VCPU_PID("6.0"),
+    /** MSI-X of VFIO on x86 gets vectors while others are armed: has_dyn_msix in drivers/vfio/pci/vfio_pci_core.c. */
+    DYNAMIC_MSIX("6.5"),
+    /** VFIO hides a pin whose line is not connected: {@code vfio_config_init()} in drivers/vfio/pci/vfio_pci_config.c. */
+    HIDDEN_PIN("6.15");
+
+    private final String first;
+
+    KernelChange(String first) {
+        this.first = first;
+    }
+
+    /**
+     * Whether a kernel has it.
+     *
+     * @param release such as {@code 6.1.0-56-amd64}
+     * @return empty for a vendor's kernel of an older number, which may have it, and for a release of another form
+     */
+    public Optional<Boolean> isIn(String release) {
+        Matcher parts = KernelBug.parts(release);
+        if (!parts.matches()) {
+            return Optional.empty();
+        }
+        boolean newer = KernelBug.number(parts) >= KernelBug.number(first);
+        return newer || parts.group(4).isEmpty() ? Optional.of(newer) : Optional.empty();
+    }
+}
