@@ -53,6 +53,14 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
             return host().files();
         }
 
+        default HostKvm kvm() {
+            return host().kvm();
+        }
+
+        default boolean isArm() {
+            return host().isArm();
+        }
+
         /** The evidence of a file. */
         default Evidence evidence(String file) {
             return Evidence.observed("/" + path(file));

@@ -24,14 +24,6 @@ public final class KvmRules {
     private static final int OTHERS_MAY = 006;
 
     private record Machine(Fact.Facts facts) implements Fact.Subject {
-        HostKvm kvm() {
-            return host().kvm();
-        }
-
-        boolean isArm() {
-            return host().isArm();
-        }
-
         boolean has(String chip) {
             return host().interrupts().filter(all -> all.hasChip(chip)).isPresent();
         }

@@ -146,7 +146,7 @@ public final class PostingClaims {
                                 false,
                                 Evidence.observed(files(one)),
                                 host.posting().flaw().orElseThrow())
-                        .with(new IommuChecks(host, host.kvm()).forPosting())
+                        .with(IommuRules.forPosting(host))
                         .byHost())
                 .orElseGet(() -> Claim.of(
                         Question.ELIGIBLE,

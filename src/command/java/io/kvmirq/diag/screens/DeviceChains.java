@@ -12,7 +12,7 @@ import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.GuestRules.Vector;
 import io.kvmirq.diag.rules.HostIrqRules;
 import io.kvmirq.diag.rules.IntxRemarks;
-import io.kvmirq.diag.rules.IommuChecks;
+import io.kvmirq.diag.rules.IommuRules;
 import io.kvmirq.diag.rules.PostingClaims;
 import io.kvmirq.diag.rules.VfioChecks;
 import io.kvmirq.diag.rules.VfioOutlook;
@@ -354,7 +354,7 @@ public final class DeviceChains {
                 Optional.empty(),
                 driver + refusals.stream().map(VfioOutlook.Refusal::text).collect(Collectors.joining("; ")),
                 first.cause() == VfioOutlook.Obstacle.NO_IOMMU
-                        ? new IommuChecks(host, host.kvm()).iommu().remedies()
+                        ? IommuRules.iommu(host).remedies()
                         : first.cause() == VfioOutlook.Obstacle.NO_REMAPPING
                                 ? List.of(Remedy.of(Remedy.Change.FIRMWARE, first.remedy()))
                                 : VfioChecks.remedies(first),

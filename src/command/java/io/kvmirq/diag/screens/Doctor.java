@@ -8,7 +8,7 @@ import io.kvmirq.diag.rules.DeviceRules;
 import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.HostIrqRules;
 import io.kvmirq.diag.rules.InhibitChecks;
-import io.kvmirq.diag.rules.IommuChecks;
+import io.kvmirq.diag.rules.IommuRules;
 import io.kvmirq.diag.rules.KvmRules;
 import io.kvmirq.diag.rules.LimitChecks;
 import io.kvmirq.diag.rules.MemoryRules;
@@ -68,9 +68,9 @@ public final class Doctor {
             case KVM -> KvmRules.kvm(host);
             case IRQCHIP -> KvmRules.irqchip(host);
             case NESTED -> KvmRules.nested(host);
-            case IOMMU -> new IommuChecks(host, kvm).iommu();
-            case REMAPPING -> new IommuChecks(host, kvm).remapping();
-            case POSTING -> new IommuChecks(host, kvm).posting();
+            case IOMMU -> IommuRules.iommu(host);
+            case REMAPPING -> IommuRules.remapping(host);
+            case POSTING -> IommuRules.posting(host);
             case AVIC_INHIBITS -> new InhibitChecks(host).avicInhibits();
             case VFIO -> new VfioChecks(host, kvm).vfio();
             case UNSAFE_INTERRUPTS -> new VfioChecks(host, kvm).unsafeInterrupts();
@@ -98,7 +98,8 @@ public final class Doctor {
 
     /** The rules of checks that look at no link. */
     public static List<Rule.Checks<?>> checks() {
-        return Stream.concat(KvmRules.CHECKS.stream(), Stream.of(SupportRules.CHECKS))
+        return Stream.of(KvmRules.CHECKS, IommuRules.CHECKS, List.of(SupportRules.CHECKS))
+                .<Rule.Checks<?>>flatMap(List::stream)
                 .toList();
     }
 

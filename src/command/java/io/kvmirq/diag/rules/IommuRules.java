@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import static io.kvmirq.diag.rules.Rule.broken;
+import static io.kvmirq.diag.rules.Rule.doubt;
+import static io.kvmirq.diag.rules.Rule.note;
+
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.PostingOutlook;
+import io.kvmirq.path.Known;
+import io.kvmirq.path.Remedy;
+import io.kvmirq.path.Remedy.Change;
+import io.kvmirq.path.Remedy.Takes;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/** The rules of the IOMMUs: translation of DMA, remapping of interrupts, posting. */
+public final class IommuRules {
+    private static final List<String> ENDS_REMAPPING =
+            List.of("intremap=off", "nointremap", "iommu=off", "amd_iommu=off");
+    private static final List<String> ENDS_IOMMU = List.of("intel_iommu=off", "amd_iommu=off", "iommu=off");
+    /** Without an IOMMU, remapping and posting have the remedies of that check. */
+    private static final Remedy AS_FOR_IOMMU = Remedy.of(Change.SEE, "iommu");
+
+    private record Machine(Fact.Facts facts) implements Fact.Subject {
+        boolean isVirtual() {
+            return kvm().hasFlag("hypervisor");
+        }
+
+        boolean hasUnits() {
+            return !host().iommus().isEmpty();
+        }
+
+        String translate() {
+            List<String> units = host().iommus();
+            int groups = host().groups();
+            return String.join(", ", units) + (units.size() == 1 ? " translates" : " translate")
+                    + " the DMA of devices, in " + groups + (groups == 1 ? " group" : " groups");
+        }
+
+        boolean isAmd() {
+            return kvm().hasFlag("svm")
+                    || kvm().vendorModules().contains("kvm_amd")
+                    || host().posting()
+                            .host()
+                            .filter(one -> one.vendor() == Vendor.AMD)
+                            .isPresent();
+        }
+
+        /** The words that are on the kernel's command line. Values are lists, as in {@code intel_iommu=on,sm_on}. */
+        List<String> given(List<String> words) {
+            return kvm().commandLine().known().orElse(List.of()).stream()
+                    .filter(word -> {
+                        String name = word.substring(0, word.indexOf('=') + 1);
+                        return words.contains(word)
+                                || !name.isEmpty()
+                                        && Stream.of(word.substring(name.length())
+                                                        .split(","))
+                                                .anyMatch(value -> words.contains(name + value));
+                    })
+                    .toList();
+        }
+
+        private List<Remedy> remove(List<String> words) {
+            return given(words).stream()
+                    .map(word -> Remedy.of(
+                            Change.KERNEL_PARAMETER, "remove " + word, "drivers that set up DMA wrongly fail"))
+                    .toList();
+        }
+
+        private Remedy guestIommu() {
+            return Remedy.of(
+                    Change.VMM_FLAG,
+                    "give this guest an IOMMU (QEMU: -machine q35,kernel-irqchip=split -device "
+                            + (isAmd()
+                                    ? "amd-iommu,intremap=on,xtsup=on)"
+                                    : "intel-iommu,intremap=on,caching-mode=on)"),
+                    "DMA of its devices becomes slower");
+        }
+
+        /** The remedies that enable the IOMMU: first the kernel options that are certainly missing. */
+        List<Remedy> enable() {
+            boolean amd = isAmd();
+            String options = Stream.of(amd ? "AMD_IOMMU" : "INTEL_IOMMU", "IRQ_REMAP")
+                    .filter(option -> !isArm() && !kvm().isBuilt(option).known().orElse(true))
+                    .map(option -> "CONFIG_" + option + "=y")
+                    .collect(Collectors.joining(" and "));
+            List<Remedy> all = new ArrayList<>();
+            if (!options.isEmpty()) {
+                all.add(Remedy.of(Change.KERNEL, "use a kernel with " + options));
+            }
+            all.addAll(remove(ENDS_IOMMU));
+            if (isArm()) {
+                all.add(Remedy.of(Change.FIRMWARE, "describe the SMMU to the kernel (IORT, or the device tree)"));
+                return all;
+            }
+            if (isVirtual()) {
+                all.add(guestIommu());
+            } else if (given(ENDS_IOMMU).isEmpty()) {
+                all.add(Remedy.of(Change.FIRMWARE, amd ? "enable AMD-Vi (IOMMU)" : "enable VT-d"));
+            }
+            if (!amd && given(List.of("intel_iommu=on")).isEmpty()) {
+                all.add(Remedy.of(
+                        Change.KERNEL_PARAMETER,
+                        "add intel_iommu=on iommu=pt to the kernel's command line",
+                        "devices whose DMA the firmware describes wrongly fail"));
+            }
+            return all;
+        }
+
+        /** The IOMMUs are on, so neither the firmware nor intel_iommu=on keeps them from remapping. */
+        private List<Remedy> remapOnly() {
+            List<Remedy> all = new ArrayList<>(remove(ENDS_REMAPPING));
+            if (isVirtual()) {
+                all.add(guestIommu());
+            } else if (all.isEmpty()) {
+                all.add(Remedy.of(
+                        Change.FIRMWARE,
+                        "do as the kernel's log says why (dmesg | grep -e DMAR-IR: -e AMD-Vi:); often the firmware"
+                                + " opts out of x2APIC, or has no IOAPIC in its tables"));
+            }
+            return all;
+        }
+
+        List<Remedy> remap() {
+            return hasUnits() ? remapOnly() : List.of(isVirtual() ? guestIommu() : AS_FOR_IOMMU);
+        }
+
+        boolean has(PostingObstacle such) {
+            return host().posting().host().flatMap(PostingHost::flaw).equals(Optional.of(such));
+        }
+
+        Remedy outlook(Change change) {
+            return Remedy.of(change, OUTLOOK.in(this).remedy().orElse(""));
+        }
+
+        List<Remedy> post(PostingObstacle flaw) {
+            return flaw != PostingObstacle.NO_REMAPPING
+                    ? List.of(remedy(host(), host().posting().host().orElseThrow(), flaw))
+                    : isVirtual()
+                            ? List.of(outlook(Change.HARDWARE))
+                            : hasUnits() ? remapOnly() : List.of(AS_FOR_IOMMU);
+        }
+    }
+
+    // spotless:off: tables
+    private static final Fact<Machine, Machine> UNITS = Fact.seen("sys/class/iommu");
+    private static final Fact<Machine, HostInterrupts> CHIPS = new Fact<>("proc/interrupts", one -> one.host().interrupts()
+        .<Known<HostInterrupts>>map(Known.Observed::new)
+        .orElseGet(() -> new Known.Unknown<>("/proc/interrupts cannot be read", one.host().forInterrupts())));
+    private static final Fact<Machine, Boolean> ITS = new Fact<>("proc/interrupts", one -> CHIPS.of(one).then(all ->
+        all.hasChip("ITS") ? new Known.Observed<>(true) : new Known.Unknown<>("no interrupt goes through an ITS, which tells the"
+        + " messages of devices apart", "bind a device with MSI to its driver, or look for ITS in the kernel's log")));
+    private static final Fact<Machine, PostingOutlook> OUTLOOK = new Fact<>("proc/cmdline", one -> {
+        PostingOutlook outlook = PostingOutlook.of(one.host());
+        return outlook.posts().isPresent() ? new Known.Observed<>(outlook) : new Known.Unknown<>("whether hardware posts"
+            + " interrupts is not known: " + outlook.text(), outlook.remedy().orElse("make these files readable"));
+    });
+    private static final String NONE = ": VFIO can give no device to a guest";
+    private static final String OFF = PostingObstacle.NO_REMAPPING.text() + " (no chip IR-* in /proc/interrupts): ";
+    private static final String BY_KVM = "%s; KVM delivers interrupts of devices itself";
+
+    private static final Rule.Checks<Machine> IOMMU = new Rule.Checks<>(Check.IOMMU,
+        broken("iommu.no-iommu", UNITS, one -> !one.hasUnits(), "no IOMMU is in use" + NONE).remedies(Machine::enable),
+        broken("iommu.no-groups", UNITS, one -> one.host().groups() == 0, "no device is in an IOMMU group" + NONE)
+            .remedies(Machine::enable).otherwise(),
+        doubt("iommu.acs-override", UNITS, one -> one.files().text("proc/cmdline").orElse("").contains("pcie_acs_override="),
+            "%s; the groups do not isolate (pcie_acs_override): a guest can reach other devices by peer-to-peer DMA",
+            Remedy.of(Change.KERNEL_PARAMETER, "remove pcie_acs_override, and give whole groups")).with(Machine::translate)
+            .otherwise(),
+        note("iommu.in-use", UNITS, one -> true, "%s").with(Machine::translate).otherwise());
+
+    private static final Rule.Checks<Machine> REMAPPING = new Rule.Checks<>(Check.REMAPPING,
+        note("remapping.its", ITS, one -> true, "the ITS tells the messages of devices apart by device id")
+            .on("arm64", Machine::isArm),
+        doubt("remapping.sources-not-checked", CHIPS, one -> CHIPS.in(one).hasChip("IR-") && !one.given(List.of("intremap=nosid"))
+            .isEmpty(), "the kernel's command line has intremap=nosid: the IOMMU remaps interrupts and does not check their source,"
+            + " so a guest's device can send those of other devices", Remedy.of(Change.KERNEL_PARAMETER, "remove intremap=nosid, and"
+            + " boot again")).on("x86", one -> !one.isArm()),
+        note("remapping.on", CHIPS, one -> CHIPS.in(one).hasChip("IR-"), "the IOMMU remaps interrupts (chips IR-*)")
+            .on("x86", one -> !one.isArm()).otherwise(),
+        doubt("remapping.off", CHIPS, one -> one.host().allowsUnsafeInterrupts(), OFF + "a device of a guest can send any interrupt"
+            + " to the host").remedies(Machine::remap).on("x86", one -> !one.isArm()).otherwise(),
+        broken("remapping.off", CHIPS, one -> true, OFF + "VFIO refuses devices").remedies(Machine::remap)
+            .on("x86", one -> !one.isArm()).otherwise());
+
+    private static final Rule.Checks<Machine> POSTING = new Rule.Checks<>(Check.POSTING, Stream.<Rule<Machine>>concat(
+        EnumSet.range(PostingObstacle.NO_REMAPPING, PostingObstacle.DEVICES_NOT_POSTED).stream().map(flaw ->
+            doubt("posting." + Finding.id(flaw), OUTLOOK, (Machine one) -> one.has(flaw), BY_KVM)
+            .with(one -> OUTLOOK.in(one).text()).remedies(one -> one.post(flaw)).on("x86", one -> !one.isArm())), Stream.of(
+        doubt("posting.no-gicv4", OUTLOOK, (Machine one) -> !OUTLOOK.in(one).posts().orElse(true), BY_KVM)
+            .with(one -> OUTLOOK.in(one).text()).remedy(one -> one.outlook(Change.KERNEL_PARAMETER)).on("arm64", Machine::isArm),
+        note("posting.on", OUTLOOK, (Machine one) -> OUTLOOK.in(one).posts().orElse(false), "%s")
+            .with(one -> OUTLOOK.in(one).text()))).toList());
+    // spotless:on
+
+    /** The rules of these checks. */
+    public static final List<Rule.Checks<?>> CHECKS = List.of(IOMMU, REMAPPING, POSTING);
+
+    private IommuRules() {}
+
+    private static Finding of(HostFacts host, Rule.Checks<Machine> checks) {
+        return new Flaws()
+                .apply(new Machine(new Fact.Facts(host)), checks.rows())
+                .finding(checks.check());
+    }
+
+    public static Finding iommu(HostFacts host) {
+        return of(host, IOMMU).with("units", host.iommus()).with("groups", (long) host.groups());
+    }
+
+    public static Finding remapping(HostFacts host) {
+        Finding finding = of(host, REMAPPING);
+        return finding.status() == Finding.Status.UNKNOWN && host.interrupts().isPresent()
+                ? finding.whose("no-its", finding.text())
+                : finding;
+    }
+
+    /** With the module parameter that enables posting, since Linux 6.16. */
+    public static Finding posting(HostFacts host) {
+        Finding finding = of(host, POSTING);
+        if (finding.status() == Finding.Status.UNKNOWN) {
+            return finding.whose("not-known", finding.text());
+        }
+        for (String module : host.kvm().vendorModules()) {
+            Optional<String> value =
+                    host.kvm().parameter(module, "enable_device_posted_irqs").known();
+            finding = value.isPresent() ? finding.with("enableDevicePostedIrqs", value.get()) : finding;
+        }
+        return finding;
+    }
+
+    /** The remedies that make the host post. */
+    static List<Remedy> forPosting(HostFacts host) {
+        List<Remedy> remedies = posting(host).remedies();
+        return remedies.contains(AS_FOR_IOMMU) ? iommu(host).remedies() : remedies;
+    }
+
+    /** The change that enables posting on an x86 host; {@code flaw} is the reason why it cannot post. */
+    static Remedy remedy(HostFacts host, PostingHost posting, PostingObstacle flaw) {
+        return switch (flaw) {
+            case NO_REMAPPING -> Remedy.of(Change.FIRMWARE, flaw.remedy());
+            case SWITCHED_OFF -> Remedy.of(Change.KERNEL_PARAMETER, flaw.remedy());
+            case NO_VIRTUAL_APIC ->
+                posting.commandLine().contains("amd_iommu_intr=legacy")
+                        ? Remedy.of(
+                                Change.KERNEL_PARAMETER, "remove amd_iommu_intr=legacy from the kernel's command line")
+                        : Remedy.of(Change.HARDWARE, "none on this hardware");
+            case NO_APIC_VIRTUALIZATION -> virtualization(host, posting);
+            case DEVICES_NOT_POSTED -> reload(host, posting, "enable_device_posted_irqs=1");
+            default -> Remedy.of(Change.HARDWARE, flaw.remedy());
+        };
+    }
+
+    /** The parameter is also N if the processor cannot post. */
+    private static Remedy virtualization(HostFacts host, PostingHost posting) {
+        boolean intel = posting.vendor() == Vendor.INTEL;
+        if (host.kvm().virtualizesApic().filter(can -> !can).isPresent()) {
+            return Remedy.of(
+                    Change.HARDWARE,
+                    "none here: the processor does not virtualize the APIC"
+                            + (intel ? "" : "; some that do not show it do with kvm_amd.force_avic=1"));
+        }
+        return reload(host, posting, intel ? "enable_apicv=1" : "avic=1 npt=1");
+    }
+
+    private static Remedy reload(HostFacts host, PostingHost posting, String options) {
+        String module = posting.vendor() == Vendor.INTEL ? "kvm_intel" : "kvm_amd";
+        if (!host.kvm().isModule(module).orElse(true)) {
+            return Remedy.of(Change.KERNEL_PARAMETER, "add " + module + "." + options.replace(" ", " " + module + "."));
+        }
+        // modprobe takes the words of the kernel's command line, too.
+        String words = Stream.of(posting.commandLine().split("\\s+"))
+                .filter(word -> word.replace('-', '_').startsWith(module + "."))
+                .collect(Collectors.joining(" and "));
+        return Remedy.of(
+                Change.MODULE_OPTION,
+                "end all VMs, then: modprobe -r " + module + " && modprobe " + module + " " + options + "; to keep it, "
+                        + (words.isEmpty()
+                                ? "put 'options " + module + " " + options + "' into " + HostKvm.OPTIONS
+                                : "remove " + words + " from the kernel's command line"),
+                Takes.MODULE_RELOAD,
+                "all VMs of the host have to end for it");
+    }
+}
