@@ -19,6 +19,7 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.forward.TracedEvents;
 import io.kvmirq.host.facts.ThreadStat;
+import io.kvmirq.host.memory.KernelAvic;
 import io.kvmirq.host.trace.EventFormat;
 import io.kvmirq.host.trace.TraceEvent;
 import io.kvmirq.host.trace.TraceInstance;
