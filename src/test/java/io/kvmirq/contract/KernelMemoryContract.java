@@ -9,6 +9,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.cli.Cli;
@@ -17,20 +18,27 @@ import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
-import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.memory.KernelIrqfd;
+import io.kvmirq.host.memory.KernelPlaces;
 import io.kvmirq.host.memory.KernelStructures;
+import io.kvmirq.host.memory.RemappingEntry;
+import io.kvmirq.host.trace.Btf;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.vfio.VfioDevice;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -41,9 +49,15 @@ class KernelMemoryContract {
     private static final int MOST = 16;
     private static final HostFiles FILES = HostFiles.of(Path.of("/"));
 
-    @ParameterizedTest
-    @EnumSource(names = {"E1000E", "EDU", "NVME"})
-    void wayInMemoryIsTheOneThatWasSetUp(TestDevice of) {
+    /** An irq of a device, and the message that it was forwarded with. */
+    record Vector(HostIrq irq, MsiMessage message) {}
+
+    /** What a test does with vectors that are forwarded. */
+    interface Check {
+        void of(PciAddress device, KernelPaths memory, List<Vector> vectors) throws IOException, InterruptedException;
+    }
+
+    static void forwarded(TestDevice of, Check check) throws IOException, InterruptedException {
         assumeTrue(of.onThisMachine().isPresent(), of.isMissing());
         PciAddress address = PciAddress.parse(of.onThisMachine().orElseThrow().address());
         try (KernelPaths memory = KernelPaths.of(FILES, KernelStructures.CORE);
@@ -68,29 +82,12 @@ class KernelMemoryContract {
                         i -> MsiMessage.to(new VcpuId(i % 2), new InterruptVector(0x41 + i)));
                 irqs.forEach(
                         irq -> messages.put(irq.irq().number(), irq.message().orElseThrow()));
-                int compared = 0;
-                List<ArmedVector> armed = new HostFacts(FILES).armed(address);
-                assertThat(armed).hasSameSizeAs(irqs);
-                for (ArmedVector one : armed) {
-                    KernelPaths.KernelPath path = memory.of(one.irq()).known().orElseThrow();
-                    assertThat(path.entry().known().orElseThrow().orElseThrow().source())
-                            .isEqualTo(address.requesterId());
-                    List<KernelIrqfd> irqfds = path.irqfds().known().orElseThrow();
-                    assertThat(irqfds).hasSize(1);
-                    assertThat(irqfds.get(0).message()).contains(messages.get(one.vector()));
-                    assertThat(irqfds.get(0).route()).contains(messages.get(one.vector()));
-                    assertThat(Drift.of(path)).noneMatch(field -> field.verdict() == Drift.Verdict.DIFFER);
-                    compared += (int) Drift.of(path).stream()
-                            .filter(field -> field.verdict() == Drift.Verdict.AGREE)
-                            .count();
-                }
-                System.out.println("lab-memory: " + of + ": " + armed.size() + " vectors, " + compared
-                        + " fields compared, 0 differ");
-                commandSaysSo(
-                        of,
-                        address,
-                        armed.get(0).irq(),
-                        messages.get(armed.get(0).vector()));
+                List<Vector> vectors = new HostFacts(FILES)
+                        .armed(address).stream()
+                                .map(one -> new Vector(one.irq(), messages.get(one.vector())))
+                                .toList();
+                assertThat(vectors).hasSameSizeAs(irqs);
+                check.of(address, memory, vectors);
                 if (of == TestDevice.E1000E) {
                     device.reset(); // it counts 128 us from its last message
                 }
@@ -98,8 +95,120 @@ class KernelMemoryContract {
         }
     }
 
-    private static void commandSaysSo(TestDevice of, PciAddress address, HostIrq irq, MsiMessage message) {
-        String number = String.valueOf(irq.number());
+    @ParameterizedTest
+    @EnumSource(names = {"E1000E", "EDU", "NVME"})
+    void wayInMemoryIsTheOneThatWasSetUp(TestDevice of) throws IOException, InterruptedException {
+        forwarded(of, (device, memory, vectors) -> {
+            int compared = 0;
+            for (Vector one : vectors) {
+                KernelPaths.KernelPath path = memory.of(one.irq()).known().orElseThrow();
+                assertThat(path.entry().known().orElseThrow().orElseThrow().source())
+                        .isEqualTo(device.requesterId());
+                List<KernelIrqfd> irqfds = path.irqfds().known().orElseThrow();
+                assertThat(irqfds).hasSize(1);
+                assertThat(irqfds.get(0).message()).contains(one.message());
+                assertThat(irqfds.get(0).route()).contains(one.message());
+                assertThat(Drift.of(path)).noneMatch(field -> field.verdict() == Drift.Verdict.DIFFER);
+                compared += (int) Drift.of(path).stream()
+                        .filter(field -> field.verdict() == Drift.Verdict.AGREE)
+                        .count();
+            }
+            System.out.println("lab-memory: " + of + ": " + vectors.size() + " vectors, " + compared
+                    + " fields compared, 0 differ");
+            commandSaysSo(
+                    of,
+                    device,
+                    memory.of(vectors.get(0).irq()).known().orElseThrow(),
+                    vectors.get(0).message());
+        });
+    }
+
+    /** The host of the lab writes this kernel's memory through QEMU's gdb stub. */
+    @Test
+    void plantedBitIsNamedByIrqAndField() throws IOException, InterruptedException {
+        forwarded(TestDevice.E1000E, (device, memory, vectors) -> {
+            Vector vector = vectors.get(2);
+            RemappingEntry entry = memory.of(vector.irq())
+                    .known()
+                    .orElseThrow()
+                    .entry()
+                    .known()
+                    .orElseThrow()
+                    .orElseThrow();
+            ByteBuffer words = ByteBuffer.allocate(entry.bits() / Byte.SIZE).order(ByteOrder.nativeOrder());
+            boolean wide = words.remaining() > Integer.BYTES;
+            words.putInt((int) entry.low());
+            if (wide) {
+                words.putInt((int) (entry.low() >>> Integer.SIZE)).putLong(entry.high());
+            }
+            ByteBuffer message = ByteBuffer.allocate(12).order(ByteOrder.nativeOrder());
+            message.putInt((int) vector.message().address())
+                    .putInt(0)
+                    .putInt(vector.message().data());
+            boolean intel = entry.unit() == Vendor.INTEL;
+            String table = intel ? "ir_table.base" : "irq_remap_table.table";
+            int lowest = !intel && wide ? 8 : 2; // the byte of the vector
+            try (KernelPlaces places = new KernelPlaces()) {
+                List<Long> entries = places.of(one -> one.entry(vector.irq()), words.array());
+                List<Long> messages = places.of(one -> one.irqfds(vector.irq()), message.array());
+                assertThat(entries)
+                        .as("the table's entry and the kernel's copy")
+                        .hasSize(2);
+                assertThat(messages).as("the irqfd's message and the route's").hasSize(2);
+                // The copy is read before the table with Intel's, and after it with AMD's.
+                long inTable = entries.get(intel ? 1 : 0) + lowest;
+                long inCopy = entries.get(intel ? 0 : 1) + lowest;
+                long toGsi = irqfd("gsi") - irqfd("irq_entry.msi.address_lo");
+                planted(
+                        places,
+                        inTable,
+                        vector.irq(),
+                        table
+                                + (entry.isPostedToGuest()
+                                        ? ": vector, for the guest is "
+                                        : ": vector, for the CPU is "));
+                planted(places, inCopy, vector.irq(), table + ": vector is ");
+                planted(places, messages.get(1) + 8, vector.irq(), "kvm_kernel_irqfd.irq_entry.msi is ");
+                planted(places, messages.get(0) + toGsi, vector.irq(), "kvm_kernel_irqfd.irq_entry.msi is ");
+            }
+        });
+    }
+
+    private static long irqfd(String member) {
+        return Btf.of(FILES, "kvm")
+                .then(btf -> btf.member(Btf.Kind.STRUCT, "kvm_kernel_irqfd", member))
+                .known()
+                .orElseThrow()
+                .offset();
+    }
+
+    /** Flips the lowest bit of a byte, looks, and flips it back. */
+    private static void planted(KernelPlaces places, long address, HostIrq irq, String named) throws IOException {
+        byte before = places.at(address);
+        poke(places, address, (byte) (before ^ 1));
+        Cli.Ended with = Cli.run("explain", String.valueOf(irq.number()));
+        poke(places, address, before);
+        System.out.println("lab-memory: planted: " + irq + ": "
+                + with.out().lines().filter(line -> line.contains("doubtful")).toList());
+        String text = with.out().replaceAll("\\s+", " ");
+        assertThat(text).contains(" doubtful ").contains(named);
+        assertThat(Cli.run("explain", String.valueOf(irq.number())).out().replaceAll("\\s+", " "))
+                .doesNotContain(named);
+    }
+
+    private static void poke(KernelPlaces places, long address, byte value) throws IOException {
+        System.out.printf("lab-poke:%x=%02x%n", address, value & 0xff);
+        long end = System.nanoTime() + TimeUnit.MINUTES.toNanos(1);
+        while (places.at(address) != value) {
+            assumeTrue(System.nanoTime() < end, "only the lab writes the memory of its kernel");
+            Thread.onSpinWait();
+        }
+    }
+
+    private static void commandSaysSo(
+            TestDevice of, PciAddress address, KernelPaths.KernelPath path, MsiMessage message) {
+        String number = String.valueOf(path.irq().number());
+        boolean posts = path.entry().known().flatMap(one -> one).orElseThrow().isPostedToGuest();
         Cli.run("explain", number, "--no-kernel-memory"); // classes are loaded once
         long begin = System.nanoTime();
         Cli.Ended without = Cli.run("explain", number, "--no-kernel-memory");
@@ -118,7 +227,7 @@ class KernelMemoryContract {
                 .contains("GSI            ok ")
                 .contains("[observed: kernel memory, ir")
                 .doesNotContain("DIFFER");
-        assertThat(Cli.run("list", "--device", address.toString()).out()).contains("  no  ");
+        assertThat(Cli.run("list", "--device", address.toString()).out()).contains(posts ? "  yes" : "  no  ");
         assertThat(Cli.run("doctor", "--check", "kernel-memory").exited(0).out())
                 .contains("PASS")
                 .contains(" 0 differ");
