@@ -13,8 +13,8 @@ public final class Columns {
     private Columns() {}
 
     /**
-     * Columns as wide as their widest cell, except the last. The first row is the head. Leaves out columns of dashes, and
-     * names a sentence in the last column once.
+     * Columns as wide as their widest cell, except the last, and closer on a narrow terminal. The first row is the head.
+     * Leaves out columns of dashes, and names a sentence in the last column once.
      */
     public static void print(List<List<String>> rows, Terminal terminal) {
         List<Integer> shown = IntStream.range(0, rows.get(0).size())
@@ -24,32 +24,30 @@ public final class Columns {
                 .toList();
         List<List<String>> table =
                 rows.stream().map(row -> shown.stream().map(row::get).toList()).toList();
-        int[] widths = new int[table.get(0).size()];
-        for (List<String> cells : table) {
-            for (int column = 0; column < widths.length; column++) {
-                widths[column] = Math.max(widths[column], cells.get(column).length());
-            }
-        }
-        int last = Arrays.stream(widths, 0, widths.length - 1)
-                .map(width -> width + 2)
-                .sum();
+        int end = shown.size() - 1;
+        int[] widths = IntStream.range(0, end)
+                .map(column -> table.stream()
+                        .mapToInt(row -> row.get(column).length())
+                        .max()
+                        .orElse(0))
+                .toArray();
+        int all = Arrays.stream(widths).sum();
+        boolean narrow = terminal.wrapColumns() > 0
+                && all + 2 * end + table.get(0).get(end).length() > terminal.wrapColumns();
+        int gap = narrow ? 1 : 2;
         for (int i = 0; i < table.size(); i++) {
             List<String> cells = table.get(i);
-            String text = cells.get(widths.length - 1);
+            StringBuilder line = new StringBuilder();
+            for (int column = 0; column < end; column++) {
+                String cell = cells.get(column);
+                line.append(cell).append(" ".repeat(widths[column] - cell.length() + gap));
+            }
+            String text = cells.get(end);
             boolean again = i > 1
                     && text.length() > WIDEST
-                    && text.equals(table.get(i - 1).get(widths.length - 1));
-            String line = line(widths, cells) + (again ? "the same" : text);
-            terminal.line(i == 0 ? terminal.bold(line) : line, last);
+                    && text.equals(table.get(i - 1).get(end));
+            line.append(again ? "the same" : text);
+            terminal.line(i == 0 ? terminal.bold(line.toString()) : line.toString(), all + gap * end);
         }
-    }
-
-    private static String line(int[] widths, List<String> cells) {
-        StringBuilder line = new StringBuilder();
-        for (int column = 0; column < cells.size() - 1; column++) {
-            line.append(cells.get(column))
-                    .append(" ".repeat(widths[column] - cells.get(column).length() + 2));
-        }
-        return line.toString();
     }
 }

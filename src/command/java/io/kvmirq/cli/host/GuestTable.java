@@ -90,7 +90,7 @@ final class GuestTable {
                 .flatMap(state ->
                         links.entrySet().stream().filter(one -> one.getValue().state() == state))
                 .findFirst()
-                .map(one -> ExplainText.headline(one.getKey().process().name(), one.getValue()) + all)
+                .map(one -> ExplainText.headline(one.getKey().process().name() + all, one.getValue()))
                 .orElse(
                         guests.size() == 1
                                 ? guests.get(0).process().name() + " runs, as far as files show"

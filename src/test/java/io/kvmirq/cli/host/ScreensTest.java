@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -103,6 +104,17 @@ class ScreensTest {
                 .isNotEmpty()
                 .allMatch(line -> line.length() <= columns || !line.strip().contains(" ") || line.matches(SHELL))
                 .noneMatch(line -> line.endsWith("..."));
+    }
+
+    /** The table of guests is 66 columns wide, of which 7 are between others. */
+    @Test
+    void columnsMoveTogetherOnANarrowTerminal() throws IOException {
+        assertThat(screens(66, "healthy").get("list").get(1))
+                .isEqualTo("guest  process  vCPUs  running  halted  stopped  vectors  eventfds");
+        assertThat(screens(60, "healthy").get("list").subList(1, 3))
+                .containsExactly(
+                        "guest process vCPUs running halted stopped vectors eventfds",
+                        "web   100     2     0       2      0       5       5");
     }
 
     /** A head and rows: no column has only dashes. */
