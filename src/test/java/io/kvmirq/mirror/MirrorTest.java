@@ -141,6 +141,33 @@ class MirrorTest {
                 .contains(new EntryUpdate(EntryUpdate.Moment.ROUTE_CHANGED, Optional.empty()));
     }
 
+    /** Without 32-bit ids, KVM ignores the upper bits of a destination. */
+    @ParameterizedTest
+    @EnumSource
+    void addedVcpuIsNamedByTheLowBitsOfADestination(Vendor vendor) {
+        Mirror mirror = mirror(vendor);
+        mirror.apply(route(0, new MsiMessage(0xfee05000L | 1L << 40, 0x41)));
+        mirror.apply(new Event.VcpuAdded(vcpu(5)));
+        assertThat(irq(mirror, 0).update().orElseThrow().next()).contains(postedTo(5, 0x41));
+    }
+
+    /** For a LAPIC in xAPIC mode, as each has whose number is below 255, destination 255 stays the broadcast. */
+    @ParameterizedTest
+    @EnumSource
+    void xapicLapicTakesTheBroadcastWithoutTheQuirk(Vendor vendor) {
+        Mirror mirror = mirror(
+                PostingHost.of(vendor),
+                List.of(
+                        new Event.IrqchipCreated(Event.Irqchip.FULL),
+                        new Event.ApicIdsWidened(),
+                        new Event.VcpuAdded(vcpu(0)),
+                        new Event.BroadcastQuirkDisabled(),
+                        route(0, new MsiMessage(0xfeeff000L, 0x41)),
+                        consumer(0),
+                        producer(0)));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(0, 0x41));
+    }
+
     /** A prediction is that of the entry's last write, and names a later fact that the next write will find. */
     @ParameterizedTest
     @EnumSource

@@ -123,6 +123,8 @@ class VlpiPredictionTest {
                 .isEqualTo(new Posting.ToLpi(8192, new VcpuId(3)));
         mirror.apply(new Event.ConsumerAdded(FIRST, GSI));
         assertThat(irq(mirror, FIRST).posting()).isEqualTo(forwarded(8193, 0));
+        mirror.apply(new Event.EventUnmapped(ITS, DEVICE, 5));
+        assertThat(irq(mirror, FIRST).posting()).as("the old LPI ends alone").isEqualTo(forwarded(8193, 0));
         mirror.apply(new Event.ProducerRemoved(FIRST, vector(0)));
         assertThat(irq(mirror, FIRST).posting().text()).contains(PostingObstacle.NO_PRODUCER.text());
     }

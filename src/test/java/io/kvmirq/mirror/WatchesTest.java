@@ -12,9 +12,11 @@ import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.amd.AvicKernel;
+import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.gic.VlpiKernel;
+import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -26,6 +28,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 class WatchesTest {
     private static final VcpuId VCPU = new VcpuId(1);
     private static final InterruptVector VECTOR = new InterruptVector(0x41);
+    private static final Gsi GSI = new Gsi(24);
     private static final EventFdId EVENT = new EventFdId(3);
     private static final Producer PRODUCER = new Producer(PciAddress.parse("0000:3b:00.0"), Producer.Kind.MSI_X, 0);
     private static final PredictedPid LEFT_SINCE_6_17 = new PredictedPid(0xf2, true, OptionalInt.empty());
@@ -35,6 +38,9 @@ class WatchesTest {
         private long number;
         private boolean failed;
         private int reads;
+        private Optional<LapicSample> lapic = Optional.empty();
+        /** The phase in which the LAPIC has the ids of the sample. */
+        private long sampled;
 
         void run() {
             enter();
@@ -70,6 +76,16 @@ class WatchesTest {
         public boolean hasRun(long at) {
             return at > 0 && at % 2 == 0 && !failed;
         }
+
+        @Override
+        public Optional<LapicSample> lapic() {
+            return lapic;
+        }
+
+        @Override
+        public boolean hasLapicOf(long at) {
+            return sampled == at;
+        }
     }
 
     private final Phase phase = new Phase();
@@ -81,13 +97,12 @@ class WatchesTest {
     /** A vector that is posted to the vCPU. */
     private Mirror mirror(MirrorHost host) {
         Mirror mirror = Mirror.of(host);
-        Gsi gsi = new Gsi(24);
         mirror.apply(List.of(
                 new Event.IrqchipCreated(Event.Irqchip.FULL),
                 new Event.VcpuAdded(VCPU),
                 new Event.VcpuWatched(VCPU, phase),
-                Event.RoutesCommitted.of(new Route.Msi(gsi, MsiMessage.to(VCPU, VECTOR))),
-                new Event.ConsumerAdded(EVENT, gsi),
+                Event.RoutesCommitted.of(new Route.Msi(GSI, MsiMessage.to(VCPU, VECTOR))),
+                new Event.ConsumerAdded(EVENT, GSI),
                 new Event.ProducerAdded(EVENT, PRODUCER)));
         return mirror;
     }
@@ -194,6 +209,30 @@ class WatchesTest {
         phase.fail();
         assertThat(pid(mirror)).isEmpty();
         assertThat(mirror.now().stage(VCPU)).contains(new VcpuStage.Left());
+    }
+
+    /** The VMM may set registers of a LAPIC, and a phase may show a sample before it says that it is of this phase. */
+    @Test
+    void lapicMayChangeWithoutANewPhase() {
+        Mirror mirror = intel();
+        mirror.apply(Event.RoutesCommitted.of(new Route.Msi(GSI, new MsiMessage(0xfee02004L, VECTOR.number()))));
+        phase.lapic = Optional.of(
+                LapicSample.of(VCPU, 0xfee00800L, 1 << 24, 2 << 24, LapicPage.DFR_FLAT, 0x1ff, Instant.EPOCH));
+        writeAgain(mirror);
+        assertThat(mirror.irq(EVENT).orElseThrow().posting()).isInstanceOf(Posting.Posted.class);
+        phase.sampled = -1;
+        writeAgain(mirror);
+        assertThat(mirror.irq(EVENT).orElseThrow().posting())
+                .as("the VMM has set the LAPIC")
+                .isInstanceOf(Posting.Unknown.class);
+        phase.sampled = phase.number;
+        assertThat(mirror.irq(EVENT).orElseThrow().update().orElseThrow().next())
+                .as("the sample is one of this phase")
+                .containsInstanceOf(Posting.Posted.class);
+    }
+
+    private static void writeAgain(Mirror mirror) {
+        mirror.apply(List.of(new Event.ConsumerRemoved(EVENT, GSI), new Event.ConsumerAdded(EVENT, GSI)));
     }
 
     @Test
