@@ -167,6 +167,8 @@ class PostingTest {
                 .isFalse();
         assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
         assertThat(vcpu.block()).isTrue();
+        assertThat(setup.vcpus.get(1).x86().isRequested(VECTOR)).isFalse();
+        assertThat(vcpu.state()).as("a look at its LAPIC wakes no vCPU").isEqualTo(FakeVcpu.State.BLOCKED);
         setup.vm.signal(MsiMessage.to(SECOND, VECTOR));
         assertThat(vcpu.state()).isEqualTo(FakeVcpu.State.PREEMPTED);
         assertThat(vcpu.descriptor().orElseThrow().isRequested(VECTOR)).isTrue();

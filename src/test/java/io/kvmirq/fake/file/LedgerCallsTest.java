@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Supplier;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
 /** The call that the ledger names for a lost message. */
@@ -41,8 +42,8 @@ class LedgerCallsTest {
         ledger.end();
     }
 
-    private void write() {
-        ledger.beginWrite(7);
+    private void write(int fd) {
+        ledger.beginWrite(fd);
         ledger.endSignal();
     }
 
@@ -54,9 +55,9 @@ class LedgerCallsTest {
     @Test
     void messageThatVanishedMayHaveDoneSoInAWrite() {
         send();
-        write();
+        write(7);
         holds = false;
-        write();
+        write(8);
         call("close", 4);
         assertThat(ledger.lost())
                 .extracting(Supplier::get)
@@ -65,9 +66,22 @@ class LedgerCallsTest {
                                 + " last place the place, call close of descriptor 4");
     }
 
+    /** A slot is used again. */
+    @Test
+    void sourcesOfAnEmptiedSlotAreForgotten() {
+        Sources slot = new Sources();
+        for (int first : new int[] {1, 3}) {
+            slot.add(first);
+            slot.add(first + 1);
+            assertThat(IntStream.range(0, 9).filter(slot::has)).containsExactly(first, first + 1);
+            slot.remove(first);
+            slot.clear();
+        }
+    }
+
     @Test
     void messageThatVanishedAfterACallDidSoInTheNextOne() {
-        write();
+        write(7);
         send();
         holds = false;
         call("close", 4);

@@ -25,6 +25,22 @@ class ItsMessagesTest extends ItsSetUp {
         assertThat(lpis.isPending(LPI)).isTrue();
     }
 
+    @Test
+    void pendingLpiGoesToItsNewVcpuWhenTheOldOneExits() {
+        memory.put(GuestTables.PROPERTIES + LPI - 8192, (byte) 1);
+        map();
+        mapCollection(COLLECTION + 1, 0, true);
+        service.message(DEVICE, 1);
+        command(
+                ItsCommand.MOVI,
+                with(ItsCommand.DEVICE, DEVICE),
+                with(ItsCommand.EVENT, 1),
+                with(ItsCommand.COLLECTION, COLLECTION + 1));
+        assertThat(lpis.take(0, priority -> true)).as("on the list of vcpu 1").isEmpty();
+        lpis.prune(1);
+        assertThat(lpis.take(0, priority -> true)).hasValue(LPI);
+    }
+
     /** MOVALL moves the LPIs and not the collections: {@code vgic_its_resolve_lpi()} asks the collection's vCPU. */
     @Test
     void collectionsVcpuDecidesWhetherMessagesAreTaken() {

@@ -253,6 +253,15 @@ class ItsTest extends ItsSetUp {
     }
 
     @Test
+    void newRingBeginsAtItsStart() {
+        map();
+        assertThat(service.read(Its.CREADR)).isPositive();
+        service.write(Its.CTLR, 0);
+        service.write(Its.CBASER, service.read(Its.CBASER));
+        assertThat(service.read(Its.CREADR)).isZero();
+    }
+
+    @Test
     void eventWhoseEntryIsNotMemoryIsNotMapped() {
         mapCollection(COLLECTION, 1, true);
         ram.command(service, ItsCommand.mapDevice(DEVICE, 5, SIZE - 0x100));
