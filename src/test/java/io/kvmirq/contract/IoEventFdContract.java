@@ -54,6 +54,7 @@ class IoEventFdContract extends KernelSuite {
         assertErrno(Errno.EEXIST, assign(vm, world.eventfd(), 1, PIO, 0));
         assertErrno(Errno.EEXIST, assign(vm, world.eventfd(), 1, PIO | MATCH, 7));
         assertErrno(Errno.EEXIST, assign(vm, world.eventfd(), 0, PIO, 0));
+        assertErrno(Errno.EEXIST, assign(vm, fd, 1, PIO | DEASSIGN, 0));
         assertOk(assign(vm, fd, 2, PIO, 0));
         assertOk(kernel.ioeventfdAssign(vm, fd, PORT, 1, 0, 0));
     }

@@ -374,7 +374,11 @@ class GuestMsiTest {
         from.reset();
         assertThat(world.taken()).isEmpty();
         GuestMsi to = world.msi(capabilities);
+        state[from.length() + 1] = 1; // vector 8 of 8
         to.restore(state);
+        assertThat(to.state()[from.length() + 1])
+                .as("pending beyond the vectors")
+                .isZero();
         assertThat(world.taken()).containsExactly("1:0x41");
         assertThat(to.state()).isNotEqualTo(state);
         world.hardware.sendMessage(2);

@@ -154,6 +154,15 @@ class PassedThroughDeviceTest {
         assertThat(world.hardware.register(0, 0x1004)).isEqualTo(8);
     }
 
+    /** 256 vectors fill a page. */
+    @Test
+    void pageBehindAFullTableIsMapped() {
+        try (PassedWorld other = new PassedWorld(builder -> builder.msix(256))) {
+            other.command(MEMORY_AND_MASTER);
+            assertThat(other.store(REGISTERS + 0x1004, 8)).as("exit").isFalse();
+        }
+    }
+
     @Test
     void accessBesideTheTableIsOneOfTheDevice() {
         world.command(MEMORY_AND_MASTER);

@@ -94,7 +94,8 @@ class VcpuScheduleTest {
                 "load hlt wakeup out:S    | unknown",
                 "load unload out:S        | user",
                 "load unload out:S in:3   | user",
-                "load out:X               | unknown",
+                "load unload out:X        | unknown",
+                "load unload out:Z        | unknown",
                 "in                       | unknown",
                 "out:R                    | unknown",
                 "wakeup                   | running 1",
@@ -111,6 +112,11 @@ class VcpuScheduleTest {
             step(schedule, step);
         }
         assertThat(word(schedule.phase(TID))).isEqualTo(phase);
+        assertThat(schedule.runs(TID))
+                .as("entries to KVM_RUN")
+                .isEqualTo(List.of(steps.split(" ")).stream()
+                        .filter("load"::equals)
+                        .count());
     }
 
     private static void step(VcpuSchedule schedule, String step) {
