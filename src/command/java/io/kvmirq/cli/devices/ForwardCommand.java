@@ -193,7 +193,7 @@ public final class ForwardCommand implements Command {
         Optional<VfioOutlook> outlook = outlook(host, address);
         Optional<String> refusal = refusal(host, profile, address, choice);
         refusal.ifPresent(terminal::complain);
-        Optional<PlannedIrqs> interrupts =
+        Optional<ForwardText.Planned> interrupts =
                 outlook.filter(any -> refusal.isEmpty()).map(device -> interrupts(device, choice));
         PostingOutlook posting =
                 interrupts.filter(irqs -> irqs.kind() == IrqKind.INTX).isPresent() ? LINE : PostingOutlook.of(host);
@@ -206,10 +206,10 @@ public final class ForwardCommand implements Command {
         return refusal.isEmpty() ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
     }
 
-    private static PlannedIrqs interrupts(VfioOutlook outlook, ForwardSelftest.Choice choice) {
+    private static ForwardText.Planned interrupts(VfioOutlook outlook, ForwardSelftest.Choice choice) {
         IrqKind kind = kind(outlook, choice).orElseThrow();
         OptionalInt inDevice = inDevice(outlook, kind);
-        return new PlannedIrqs(
+        return new ForwardText.Planned(
                 kind,
                 inDevice,
                 choice.first(),

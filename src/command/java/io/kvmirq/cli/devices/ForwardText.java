@@ -21,9 +21,28 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 
 /** Prints the self-test of {@code kvmirq forward}: as text, line by line while it runs, or as one JSON document. */
 final class ForwardText implements ForwardSelftest.Journal {
+    /**
+     * The interrupts that a self-test would forward; {@code inDevice} is empty if this user may not read the number, {@code
+     * count} for all of an unknown number.
+     */
+    record Planned(IrqKind kind, OptionalInt inDevice, int first, OptionalInt count) {
+        @Override
+        public String toString() {
+            if (kind == IrqKind.INTX) {
+                return kind.label();
+            }
+            if (count.isEmpty()) {
+                return kind.label() + ", every vector";
+            }
+            int last = first + count.getAsInt() - 1;
+            return kind.label() + " " + first + (last == first ? "" : "-" + last);
+        }
+    }
+
     private final KernelReport kernel;
     private final Terminal terminal;
     private boolean guestRuns;
@@ -35,8 +54,7 @@ final class ForwardText implements ForwardSelftest.Journal {
     }
 
     /** The steps of a test that does not run. */
-    static void plan(
-            String mark, PciAddress device, PlannedIrqs interrupts, PostingOutlook posting, Terminal terminal) {
+    static void plan(String mark, PciAddress device, Planned interrupts, PostingOutlook posting, Terminal terminal) {
         for (String line : List.of(
                 "kvmirq forward " + device + " --selftest would",
                 "  open " + device + ", which resets it",
@@ -164,7 +182,7 @@ final class ForwardText implements ForwardSelftest.Journal {
             HostFacts host,
             boolean fake,
             PciAddress device,
-            Optional<PlannedIrqs> interrupts,
+            Optional<Planned> interrupts,
             PostingOutlook posting,
             Optional<String> refusal,
             Terminal terminal) {

@@ -3,29 +3,51 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.library.LibraryCache;
+import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
-import io.kvmirq.diag.screens.Doctor;
-import java.util.ArrayList;
+import io.kvmirq.path.Remedy;
 import java.util.List;
 
-/** The check of {@link io.kvmirq.diag.Check#BACKENDS}: tries each binding, which loads native code. */
+/** The check of {@link Check#BACKENDS}: tries each binding, which loads native code. */
 final class BindingsCheck {
     private BindingsCheck() {}
 
     /** @param here whether the checked host is this machine */
     static Finding finding(boolean here) {
         if (!here) {
-            return Doctor.bindingsElsewhere();
+            return Finding.unknown(
+                    Check.BACKENDS,
+                    "elsewhere",
+                    "bindings can be tried on the machine itself only",
+                    "kvmirq doctor --check backends, on that machine");
         }
-        List<String> usable = new ArrayList<>();
-        List<String> unusable = new ArrayList<>();
-        for (Backends.Probe probe : Backends.ofThisMachine().probeAll()) {
-            if (probe.backend().isPresent()) {
-                usable.add(probe.name());
-            } else {
-                unusable.add(probe.name() + ": " + probe.reason());
-            }
+        List<Backends.Probe> all = Backends.ofThisMachine().probeAll();
+        List<String> usable = all.stream()
+                .filter(one -> one.backend().isPresent())
+                .map(Backends.Probe::name)
+                .toList();
+        List<String> unusable = all.stream()
+                .filter(one -> one.backend().isEmpty())
+                .map(one -> one.name() + ": " + one.reason())
+                .toList();
+        String place = LibraryCache.directory().toString();
+        Finding finding = (usable.isEmpty()
+                        ? Finding.fail(
+                                Check.BACKENDS, "none", "no binding to the kernel works; native files go to " + place)
+                        : Finding.pass(
+                                Check.BACKENDS,
+                                "usable",
+                                "usable: " + String.join(", ", usable) + "; native files go to " + place))
+                .with("usable", usable)
+                .with("unusable", unusable)
+                .with("nativeFiles", place);
+        if (!usable.isEmpty()) {
+            return finding;
         }
-        return Doctor.bindings(usable, unusable, LibraryCache.directory().toString());
+        for (String one : unusable) {
+            finding = finding.with(Remedy.look(one));
+        }
+        return finding.with(
+                Remedy.command("name a directory that is not mounted noexec: JAVA_TOOL_OPTIONS=-Dkvmirq.cache=DIR"));
     }
 }

@@ -150,37 +150,4 @@ public final class Doctor {
                                 ? "kvmirq list --live 1, which removes them in the order that the kernel needs"
                                 : "rmdir " + String.join(" ", directories) + ", as the next --live does"));
     }
-
-    /**
-     * The finding of bindings that were tried.
-     *
-     * @param usable the names of those that work, the preferred first
-     * @param unusable the names of the others, each with its reason
-     * @param place the directory that native libraries are unpacked to
-     */
-    public static Finding bindings(List<String> usable, List<String> unusable, String place) {
-        Finding finding = Finding.of(
-                        Check.BACKENDS,
-                        usable.isEmpty() ? Status.FAIL : Status.PASS,
-                        usable.isEmpty() ? "none" : "usable",
-                        (usable.isEmpty() ? "no binding to the kernel works" : "usable: " + String.join(", ", usable))
-                                + "; native files go to " + place)
-                .with("usable", usable)
-                .with("unusable", unusable)
-                .with("nativeFiles", place);
-        for (String one : usable.isEmpty() ? unusable : List.<String>of()) {
-            finding = finding.with(Remedy.look(one));
-        }
-        return usable.isEmpty()
-                ? finding.with(Remedy.command(
-                        "name a directory that is not mounted noexec: JAVA_TOOL_OPTIONS=-Dkvmirq.cache=DIR"))
-                : finding;
-    }
-
-    /** The finding of bindings on a host that is not this machine. */
-    public static Finding bindingsElsewhere() {
-        return Finding.of(
-                        Check.BACKENDS, Status.UNKNOWN, "elsewhere", "bindings can be tried on the machine itself only")
-                .with(Remedy.look("kvmirq doctor --check backends, on that machine"));
-    }
 }
