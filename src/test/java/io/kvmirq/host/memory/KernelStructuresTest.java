@@ -533,15 +533,18 @@ class KernelStructuresTest {
             return length;
         }
 
-        /** Flips a bit, or puts a pointer where another one is. */
-        void change(World world, int at) {
+        /** Flips a bit of a structure, puts a pointer to another one there, or ties a knot into a list. */
+        void change(World world) {
+            boolean knot = random.nextInt(3) == 0;
+            int at = (int) world.image.offset(knot ? node(world, random) : target(world, random));
+            at += knot ? Long.BYTES * random.nextInt(2) : random.nextInt(512);
             changed.add(at & -Long.BYTES);
-            if (random.nextBoolean()) {
+            if (!knot && random.nextBoolean()) {
                 bytes[at] ^= (byte) (1 << random.nextInt(Byte.SIZE));
             } else {
                 ByteBuffer.wrap(bytes)
                         .order(ByteOrder.nativeOrder())
-                        .putLong(at & -Long.BYTES, target(world, random) + Long.BYTES * random.nextInt(32));
+                        .putLong(at & -Long.BYTES, knot ? node(world, random) : target(world, random));
             }
         }
 
@@ -568,7 +571,7 @@ class KernelStructuresTest {
                 .orElseThrow()) {
             for (int round = 0; round < rounds; round++) {
                 for (int left = random.nextInt(8); left >= 0; left--) {
-                    memory.change(world, (int) world.image.offset(target(world, random)) + random.nextInt(512));
+                    memory.change(world);
                 }
                 if (random.nextInt(4) == 0) {
                     memory.missing = world.image.offset(target(world, random)) / Damaged.PAGE;
@@ -596,6 +599,18 @@ class KernelStructuresTest {
                 .doesNotContainPattern("ffff[0-9a-fN]{8}")
                 .hasSizeBetween(10, 200));
         assertThat(most).as("reads for an answer").isLessThan(MOST_READS);
+    }
+
+    /** A node of a list. */
+    private static long node(World world, Random random) {
+        KernelImage image = world.image;
+        return switch (random.nextInt(5)) {
+            case 0 -> image.symbol("vm_list");
+            case 1 -> image.at(world.vm, "kvm", "vm_list");
+            case 2 -> image.at(world.vm, "kvm", "irqfds.items");
+            case 3 -> image.at(world.irqfd, "kvm_kernel_irqfd", "list");
+            default -> image.at(image.route(world.vm, 24), "kvm_kernel_irq_routing_entry", "link");
+        };
     }
 
     private static long target(World world, Random random) {
