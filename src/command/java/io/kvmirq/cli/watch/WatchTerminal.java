@@ -18,7 +18,7 @@ final class WatchTerminal implements AutoCloseable {
     /** How long the rest of an arrow key may take, in milliseconds. */
     private static final int REST = 20;
 
-    private static final int LEAST = 1;
+    private static final int DEFAULT_ROWS = 24;
 
     private final Terminal terminal;
     private final Attributes before;
@@ -26,6 +26,8 @@ final class WatchTerminal implements AutoCloseable {
     private final AtomicBoolean open = new AtomicBoolean(true);
     private volatile boolean interrupted;
     private volatile boolean clear = true;
+    private int columns;
+    private int rows;
 
     /** Takes the terminal of this process. */
     static WatchTerminal ofProcess() {
@@ -58,15 +60,15 @@ final class WatchTerminal implements AutoCloseable {
         if (!open.get()) {
             return;
         }
-        Size size = terminal.getSize();
-        // A terminal may not know its size.
-        int columns = size.getColumns() < LEAST ? io.kvmirq.cli.frame.Terminal.DEFAULT_COLUMNS : size.getColumns();
-        int rows = size.getRows() < LEAST ? 24 : size.getRows();
         if (clear) {
             clear = false;
+            // JLine runs stty to ask for it, so not each time. A terminal may not know its size.
+            Size size = terminal.getSize();
+            columns = size.getColumns() < 1 ? io.kvmirq.cli.frame.Terminal.DEFAULT_COLUMNS : size.getColumns();
+            rows = size.getRows() < 1 ? DEFAULT_ROWS : size.getRows();
             display.clear();
+            display.resize(rows, columns);
         }
-        display.resize(rows, columns);
         display.update(screen.lines(columns, rows), -1);
     }
 
