@@ -245,15 +245,10 @@ final class WatchScreen {
     }
 
     private String totals() {
-        double exits = sum(Row::exits);
-        double injected = sum(Row::injected);
         StringBuilder text = new StringBuilder();
         text.append("host irqs ").append(number(sum(Row::rate))).append("/s");
-        text.append("  injected ")
-                .append(number(injected))
-                .append("/s  exits ")
-                .append(number(exits))
-                .append("/s");
+        text.append("  injected ").append(number(sum(Row::injected))).append("/s");
+        text.append("  exits ").append(number(sum(Row::exits))).append("/s");
         tick.totals().forEach((name, rate) -> {
             if (rate > 0 || name.startsWith("P")) {
                 text.append("  ").append(name).append(' ').append(number(rate)).append("/s");
@@ -262,12 +257,14 @@ final class WatchScreen {
         return text.toString();
     }
 
+    /** Negative if no file shows it. */
     private double sum(ToDoubleFunction<Row> of) {
         return tick.rows().stream()
                 .filter(row -> row.isGuest() || row.pid() == 0)
                 .mapToDouble(of)
                 .filter(one -> one >= 0)
-                .sum();
+                .reduce(Double::sum)
+                .orElse(tick.rows().isEmpty() ? 0 : -1);
     }
 
     private List<String> cpus() {
