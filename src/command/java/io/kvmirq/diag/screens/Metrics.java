@@ -6,6 +6,7 @@ import io.kvmirq.path.Link;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.StringJoiner;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 
@@ -42,20 +43,21 @@ public final class Metrics {
     /** The samples of a metric by their labels, in order. */
     private static final class Samples {
         private final TreeMap<String, Long> values = new TreeMap<>();
+        private final List<String> labels;
 
-        /** @param labels names and values in turn; an empty value is as no label */
-        void add(long value, String... labels) {
-            StringBuilder key = new StringBuilder();
-            for (int i = 0; i < labels.length; i += 2) {
-                if (!labels[i + 1].isEmpty()) {
-                    key.append(key.length() == 0 ? '{' : ',')
-                            .append(labels[i])
-                            .append("=\"")
-                            .append(escaped(labels[i + 1]))
-                            .append('"');
+        Samples(String... labels) {
+            this.labels = List.of(labels);
+        }
+
+        /** @param of values of the labels; an empty one is as no label */
+        void add(long value, String... of) {
+            StringJoiner key = new StringJoiner(",", "{", "}").setEmptyValue("");
+            for (int i = 0; i < of.length; i++) {
+                if (!of[i].isEmpty()) {
+                    key.add(labels.get(i) + "=\"" + escaped(of[i]) + '"');
                 }
             }
-            values.merge(key.append(key.length() == 0 ? "" : "}").toString(), value, Long::sum);
+            values.merge(key.toString(), value, Long::sum);
         }
     }
 
@@ -79,24 +81,9 @@ public final class Metrics {
         if (samples.values.isEmpty()) {
             return;
         }
-        text.append("# HELP ")
-                .append(PREFIX)
-                .append(name)
-                .append(' ')
-                .append(help)
-                .append('\n');
-        text.append("# TYPE ")
-                .append(PREFIX)
-                .append(name)
-                .append(' ')
-                .append(type)
-                .append('\n');
-        samples.values.forEach((labels, value) -> text.append(PREFIX)
-                .append(name)
-                .append(labels)
-                .append(' ')
-                .append(value)
-                .append('\n'));
+        text.append("# HELP " + PREFIX + name + ' ' + help + '\n');
+        text.append("# TYPE " + PREFIX + name + ' ' + type + '\n');
+        samples.values.forEach((labels, value) -> text.append(PREFIX + name + labels + ' ' + value + '\n'));
     }
 
     private void write(String name, String type, String help, long value) {
@@ -106,8 +93,8 @@ public final class Metrics {
     }
 
     private void host(Look look, String version) {
-        Samples info = new Samples();
-        info.add(1, "version", version, "kernel", look.kernel().orElse(""));
+        Samples info = new Samples("version", "kernel");
+        info.add(1, version, look.kernel().orElse(""));
         write("info", GAUGE, "Versions of kvmirq and of the host's kernel.", info);
         look.posts()
                 .ifPresent(posts ->
@@ -120,22 +107,22 @@ public final class Metrics {
                 GAUGE,
                 "Processes whose files kvmirq may not read: guests may be missing.",
                 look.unreadable());
-        Samples rows = new Samples();
-        look.counters().forEach((row, count) -> rows.add(count, "row", row));
+        Samples rows = new Samples("row");
+        look.counters().forEach((row, count) -> rows.add(count, row));
         write("interrupts_total", COUNTER, "Interrupts of a row of /proc/interrupts, on all CPUs.", rows);
     }
 
     private void guests(Look look) {
-        Samples vcpus = new Samples();
-        Samples exits = new Samples();
-        Samples injected = new Samples();
-        Samples inhibited = new Samples();
+        Samples vcpus = new Samples("guest");
+        Samples exits = new Samples("guest");
+        Samples injected = new Samples("guest");
+        Samples inhibited = new Samples("guest", "reason");
         for (Look.Seen one : look.guests()) {
             String name = one.guest().process().name();
-            vcpus.add(one.guest().vcpus().all(), "guest", name);
-            one.guest().exits().ifPresent(count -> exits.add(count, "guest", name));
-            one.guest().injected().ifPresent(count -> injected.add(count, "guest", name));
-            one.inhibits().forEach(reason -> inhibited.add(1, "guest", name, "reason", reason));
+            vcpus.add(one.guest().vcpus().all(), name);
+            one.guest().exits().ifPresent(count -> exits.add(count, name));
+            one.guest().injected().ifPresent(count -> injected.add(count, name));
+            one.inhibits().forEach(reason -> inhibited.add(1, name, reason));
         }
         write("guests", GAUGE, "Processes that hold a VM.", look.guests().size());
         write("guest_vcpus", GAUGE, "vCPUs of a guest.", vcpus);
@@ -149,8 +136,8 @@ public final class Metrics {
     }
 
     private void vectors(Look look) {
-        Samples vectors = new Samples();
-        Samples irqs = new Samples();
+        Samples vectors = new Samples("guest", "device", "posted");
+        Samples irqs = new Samples("guest", "device");
         Map<String, String> guests = new TreeMap<>();
         for (InterruptPath path : look.paths()) {
             if (path.device().isEmpty()) {
@@ -160,12 +147,12 @@ public final class Metrics {
             Optional<Boolean> posted = path.posted();
             for (String state : Look.isArmed(path) ? List.of("yes", "no", "unknown") : List.<String>of()) {
                 boolean own = state.equals(posted.map(yes -> yes ? "yes" : "no").orElse("unknown"));
-                vectors.add(own ? 1 : 0, "guest", guest(path), "device", path.device(), "posted", state);
+                vectors.add(own ? 1 : 0, guest(path), path.device(), state);
             }
         }
         look.hostIrqs().forEach((device, count) -> {
             String name = device.toString();
-            irqs.add(count, "guest", guests.getOrDefault(name, ""), "device", name);
+            irqs.add(count, guests.getOrDefault(name, ""), name);
         });
         write(
                 "vectors",
@@ -180,11 +167,11 @@ public final class Metrics {
     }
 
     private void flaws(Look look) {
-        Samples counts = new Samples();
-        Samples single = new Samples();
-        Samples unposted = new Samples();
+        Samples counts = new Samples("state");
+        Samples single = new Samples("guest", "device", "vector", "hop", "state", "flaw");
+        Samples unposted = new Samples("guest", "device", "vector");
         for (Link.State state : List.of(Link.State.BROKEN, Link.State.DOUBTFUL)) {
-            counts.add(look.paths().stream().filter(path -> has(path, state)).count(), "state", state.label());
+            counts.add(look.paths().stream().filter(path -> has(path, state)).count(), state.label());
         }
         List<InterruptPath> flawed = Stream.of(
                         look.paths().stream().filter(path -> has(path, Link.State.BROKEN)),
@@ -195,24 +182,16 @@ public final class Metrics {
         for (InterruptPath path : flawed.subList(0, Math.min(MOST_VECTORS, flawed.size()))) {
             String vector = path.interrupt();
             Optional<Link> flaw = Look.flaw(path);
-            if (flaw.isPresent()) {
-                single.add(
-                        1,
-                        "guest",
-                        guest(path),
-                        "device",
-                        path.device(),
-                        "vector",
-                        vector,
-                        "hop",
-                        flaw.get().hop().label(),
-                        "state",
-                        flaw.get().state().label(),
-                        "flaw",
-                        flaw.get().flaws().stream().findFirst().orElse(""));
-            }
+            flaw.ifPresent(link -> single.add(
+                    1,
+                    guest(path),
+                    path.device(),
+                    vector,
+                    link.hop().label(),
+                    link.state().label(),
+                    link.flaws().stream().findFirst().orElse("")));
             if (isUnposted(path)) {
-                unposted.add(0, "guest", guest(path), "device", path.device(), "vector", vector);
+                unposted.add(0, guest(path), path.device(), vector);
             }
         }
         write("flaws", GAUGE, "Paths of interrupts whose first flaw is of the state.", counts);
