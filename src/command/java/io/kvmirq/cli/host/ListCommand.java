@@ -151,7 +151,9 @@ public final class ListCommand implements Command {
             return ExitCode.COULD_NOT_RUN;
         }
         if (textfile.isPresent()) {
-            return write(textfile.get(), Look.of(host), terminal) ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
+            try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
+                return write(textfile.get(), Look.of(host, memory), terminal) ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
+            }
         }
         if (!vectors) {
             return guests(host, live, arguments, terminal);

@@ -9,12 +9,13 @@ import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
 /** The option {@code --no-kernel-memory}: a command does not read the memory of this machine's kernel. */
-final class MemoryOption {
+public final class MemoryOption {
     private static final String NAME = "--no-kernel-memory";
 
     private MemoryOption() {}
 
-    static void describe(Command.Usage usage) {
+    /** Adds it. */
+    public static void describe(Command.Usage usage) {
         usage.add(OptionSpec.builder(NAME)
                 .description("Do not read the memory of this machine's kernel. Without this option, root with"
                         + " CAP_SYS_RAWIO and CAP_SYSLOG reads remapping entries, eventfds, irqfds and routes of armed"
@@ -26,7 +27,7 @@ final class MemoryOption {
      *
      * @param machine null for this one
      */
-    static KernelPaths of(ParseResult arguments, @Nullable LiveHost machine) {
+    public static KernelPaths of(ParseResult arguments, @Nullable LiveHost machine) {
         if (arguments.hasMatchedOption(NAME)) {
             return KernelPaths.none();
         }

@@ -12,6 +12,7 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.host.HostChoice;
 import io.kvmirq.cli.host.HostSource;
 import io.kvmirq.cli.host.ListCommand;
+import io.kvmirq.cli.host.MemoryOption;
 import io.kvmirq.diag.screens.Watcher;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
@@ -70,6 +71,7 @@ public final class WatchCommand implements Command {
         usage.add(OptionSpec.builder(ONCE).description("Print one table after an interval, and end."));
         usage.add(Command.option(ListCommand.TEXTFILE, "FILE", Path.class)
                 .description("Also write the numbers of all guests to FILE after each look, as kvmirq list does."));
+        MemoryOption.describe(usage);
         HostSource.describe(usage);
         usage.add(OptionSpec.builder(JSON).description("Print a JSON document for each interval, one a line."));
     }
@@ -94,7 +96,8 @@ public final class WatchCommand implements Command {
             thread.setDaemon(true);
             return thread;
         });
-        try (Watcher watcher = new Watcher(files, System::nanoTime, looks, guests, paths)) {
+        try (Watcher watcher =
+                new Watcher(files, System::nanoTime, looks, guests, paths, MemoryOption.of(arguments, null))) {
             return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count).run();
         } finally {
             looks.shutdownNow();

@@ -7,6 +7,7 @@ import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Guests.Guest;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.VcpuThreads;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.diag.sources.VmmOptions.Inhibit;
@@ -58,8 +59,8 @@ public record Look(
      */
     public record Seen(Guest guest, List<String> directories, List<String> inhibits) {}
 
-    /** Looks at a host. */
-    public static Look of(HostFacts host) {
+    /** Looks at a host, and at what the memory of its kernel shows. */
+    public static Look of(HostFacts host, KernelPaths memory) {
         Optional<PostingHost> posting = host.posting().host();
         boolean inhibited = posting.filter(
                         one -> one.vendor() == Vendor.AMD && one.flaw().isEmpty())
@@ -84,7 +85,7 @@ public record Look(
                 host.limits().vectorsLeft().known().map(OptionalLong::of).orElse(OptionalLong.empty()),
                 host.vms().unreadable(),
                 guests,
-                PathsCheck.all(host),
+                PathsCheck.all(host, memory),
                 hostIrqs(host),
                 counters);
     }

@@ -9,6 +9,7 @@ import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Guests.Guest;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
@@ -46,15 +47,19 @@ final class PathsCheck {
     private final Set<Remedy> remedies = new LinkedHashSet<>();
     private final List<InterruptPath> all = new ArrayList<>();
 
-    private PathsCheck() {}
+    private final KernelPaths memory;
+
+    private PathsCheck(KernelPaths memory) {
+        this.memory = memory;
+    }
 
     static Finding paths(HostFacts host) {
-        return new PathsCheck().look(host);
+        return new PathsCheck(KernelPaths.none()).look(host);
     }
 
     /** All paths that the check looks at, and for each guest one with the link of its VMM alone. */
-    static List<InterruptPath> all(HostFacts host) {
-        PathsCheck check = new PathsCheck();
+    static List<InterruptPath> all(HostFacts host, KernelPaths memory) {
+        PathsCheck check = new PathsCheck(memory);
         check.look(host);
         return List.copyOf(check.all);
     }
@@ -83,7 +88,7 @@ final class PathsCheck {
                 continue;
             }
             PciDevice device = host.pci(address).get();
-            List<InterruptPath> chains = DeviceChains.of(host, device);
+            List<InterruptPath> chains = DeviceChains.of(host, device, memory);
             if (host.users(device).isEmpty()
                     && Verdict.of(chains, List.of(), List.of()).grade() == Status.PASS
                     && chains.stream()

@@ -5,6 +5,7 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.rules.HostIrqRules;
 import io.kvmirq.diag.sources.InterruptTicks;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Hop;
@@ -30,11 +31,13 @@ import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
 import java.util.function.Predicate;
+import java.util.function.UnaryOperator;
 
 /**
- * Watches a host: rates by guest, vector and CPU, and changes. A tick reads counters, affinities and power states; files
- * other than KVM's counters stay open. A {@link Look} at all else takes longer, so a thread takes one after the other, and
- * at most a tenth of the time. For one thread.
+ * Watches a host: rates by guest, vector and CPU, and changes. A tick reads counters, affinities, power states, the
+ * configuration of devices, and whether a VMM is stopped; files other than KVM's counters stay open. A {@link Look} at all
+ * else takes longer, so a thread takes one after the other: at once if a tick shows that something changed, and otherwise at
+ * most a tenth of the time. For one thread.
  *
  * <p>Source: {@code kvm_debugfs_open()} in virt/kvm/kvm_main.c: an open file of KVM's counters keeps the VM, and the devices
  * that it has, after its VMM has ended. So these are opened for each read.
@@ -46,8 +49,16 @@ public final class Watcher implements AutoCloseable {
     /** How many of its times a look waits until the next one. */
     private static final int PAUSE = 10;
 
+    /** The links that KVM changes while a vector stays armed. Kernel memory shows them. */
+    private static final List<Hop> REWIRED = List.of(Hop.IRQFD, Hop.GUEST_VECTOR);
+
     private static final String KVM = "sys/kernel/debug/kvm/";
     private static final int VALUE = 256;
+    /** Of a device's configuration: registers, and the begin of the pointer to its capabilities. */
+    private static final int COMMAND = 4;
+
+    private static final int STATUS = 6;
+    private static final int CAPABILITIES = 0x34;
 
     /** The last rates of a row, the newest last. */
     public static final class History {
@@ -127,27 +138,36 @@ public final class Watcher implements AutoCloseable {
             Map<Integer, Double> cpus,
             Optional<Look> look) {}
 
-    /** A vector that VFIO has armed; {@code first} of its device. */
-    private record Vector(InterruptPath path, int irq, String guest, int pid, boolean first) {}
+    /** A vector that VFIO has armed. The first one of a device has its power state. */
+    private record Vector(
+            InterruptPath path,
+            int irq,
+            String guest,
+            int pid,
+            String flaw,
+            Optional<Value> affinity,
+            Optional<Value> power) {}
 
     /** A small file that stays open, and its bytes. */
     private static final class Value {
         private final HostFiles.Kept file;
+        private final UnaryOperator<String> part;
         private ByteBuffer now = ByteBuffer.allocate(VALUE);
         private ByteBuffer then = ByteBuffer.allocate(VALUE).limit(0);
 
-        Value(HostFiles.Kept file) {
+        Value(HostFiles.Kept file, UnaryOperator<String> part) {
             this.file = file;
+            this.part = part;
         }
 
-        private static String text(ByteBuffer bytes) {
-            return StandardCharsets.UTF_8
+        private String text(ByteBuffer bytes) {
+            String all = StandardCharsets.ISO_8859_1
                     .decode(bytes.slice(0, bytes.limit()))
-                    .toString()
-                    .strip();
+                    .toString();
+            return part.apply(all).strip();
         }
 
-        /** The text before and now, if it is another. A file that cannot be read any more did not change. */
+        /** The part before and now, if it is another. A file that cannot be read any more did not change. */
         Optional<String[]> change() {
             now.clear();
             if (file.read(now, 0) <= 0 || now.flip().equals(then)) {
@@ -157,7 +177,7 @@ public final class Watcher implements AutoCloseable {
             ByteBuffer spare = then;
             then = now;
             now = spare;
-            return change[0].isEmpty() ? Optional.empty() : Optional.of(change);
+            return change[0].isEmpty() || change[0].equals(change[1]) ? Optional.empty() : Optional.of(change);
         }
     }
 
@@ -167,6 +187,10 @@ public final class Watcher implements AutoCloseable {
     private final Predicate<VmProcess> guests;
     private final Predicate<InterruptPath> paths;
     private final InterruptTicks irqs;
+    private final KernelPaths memory;
+    /** The memory that looks read. */
+    private KernelPaths seen = KernelPaths.none();
+
     private final List<Event> events = new ArrayList<>();
     private final Map<String, History> histories = new HashMap<>();
     private final Map<String, Integer> marks = new HashMap<>();
@@ -182,11 +206,21 @@ public final class Watcher implements AutoCloseable {
     private final Map<String, Told> waiting = new HashMap<>();
     private Optional<CompletableFuture<Look>> looking = Optional.empty();
     private Look look;
-    private List<Vector> vectors = List.of();
+    private final List<Vector> vectors = new ArrayList<>();
+    /** Files in which a change is a reason to look. */
+    private final List<Value> signs = new ArrayList<>();
+    /** What inhibits AVIC in a guest, or is wrong with its VMM, by its process. */
+    private final Map<Integer, String> wrong = new HashMap<>();
+
     private long last;
     private long looked;
     private long took;
     private int ticks;
+    /** Whether files changed since the look began that was taken last. */
+    private boolean moved;
+
+    private boolean torn;
+    private int looks;
 
     /** A fact of a path: what it is compared by, and how it is told. */
     private record Told(String kind, String id, String text, InterruptPath path) {
@@ -202,28 +236,43 @@ public final class Watcher implements AutoCloseable {
      * @param executor takes the looks
      * @param guests the guests that are watched
      * @param paths the paths that are watched, of these guests
+     * @param memory of the host's kernel, closed at the end
      */
     public Watcher(
             HostFiles files,
             LongSupplier nanos,
             Executor executor,
             Predicate<VmProcess> guests,
-            Predicate<InterruptPath> paths) {
+            Predicate<InterruptPath> paths,
+            KernelPaths memory) {
         this.files = files;
         this.nanos = nanos;
         this.executor = executor;
         this.guests = guests;
         this.paths = paths;
+        this.memory = memory;
         this.irqs = new InterruptTicks(files);
         this.look = look();
+        // The first screen does not wait until the memory is open.
+        this.took = 0;
     }
 
     private Look look() {
         long begin = nanos.getAsLong();
-        Look look = Look.of(new HostFacts(files));
+        Look look = Look.of(new HostFacts(files), seen);
         looked = nanos.getAsLong();
         took = looked - begin;
         return look;
+    }
+
+    private Look lookAgain() {
+        if (seen != memory) {
+            // The types of KVM's module are read with the first irqfds.
+            memory.irqfds();
+            seen = memory;
+        }
+        memory.forget();
+        return look();
     }
 
     /** Reads the counters, and takes a look when it is time. */
@@ -234,21 +283,20 @@ public final class Watcher implements AutoCloseable {
         last = now;
         marks.replaceAll((cell, left) -> left - 1);
         marks.values().removeIf(left -> left < 0);
-        boolean same = irqs.read();
-        boolean sameVms = readCounters();
+        moved |= !irqs.read();
+        moved |= !readCounters();
+        moved |= readSigns();
         Optional<Look> taken = Optional.empty();
         if (ticks == 0) {
             taken = Optional.of(look);
             take(look, true);
         } else {
-            if (looking.isEmpty() && (!same || !sameVms || now - looked >= took * PAUSE)) {
-                looking = Optional.of(CompletableFuture.supplyAsync(this::look, executor));
+            taken = taken();
+            if (looking.isEmpty() && (moved || now - looked >= took * PAUSE)) {
+                moved = false;
+                looking = Optional.of(CompletableFuture.supplyAsync(this::lookAgain, executor));
             }
-            if (looking.filter(CompletableFuture::isDone).isPresent()) {
-                taken = looking.map(CompletableFuture::join);
-                looking = Optional.empty();
-                take(taken.orElseThrow(), false);
-            }
+            taken = taken.or(this::taken);
         }
         vectors.forEach(this::state);
         List<Row> rows = rows(seconds);
@@ -258,6 +306,17 @@ public final class Watcher implements AutoCloseable {
         irqs.grewByCpu().forEach((cpu, more) -> cpus.put(cpu, rate(more, seconds)));
         ticks++;
         return new Tick(seconds, rows, List.copyOf(events), totals, cpus, taken);
+    }
+
+    /** The look that a thread has taken since the last tick. If files changed meanwhile, it may tell of two moments. */
+    private Optional<Look> taken() {
+        Optional<Look> taken = looking.filter(CompletableFuture::isDone).map(CompletableFuture::join);
+        if (taken.isPresent()) {
+            looking = Optional.empty();
+            torn = moved;
+            take(taken.get(), false);
+        }
+        return taken;
     }
 
     private static double rate(long more, double seconds) {
@@ -319,32 +378,58 @@ public final class Watcher implements AutoCloseable {
             });
         }
         look = now;
-        List<Vector> armed = new ArrayList<>();
+        looks++;
+        vectors.clear();
+        signs.clear();
+        wrong.clear();
+        Set<String> used = new HashSet<>();
+        Set<String> devices = new HashSet<>();
         Map<String, Told> facts = new LinkedHashMap<>();
         for (InterruptPath path : now.paths()) {
             int pid = path.guest().map(InterruptPath.Guest::process).orElse(0);
             if ((pid == 0 || names.containsKey(pid)) && paths.test(path)) {
                 facts(path, facts);
+                if (path.device().isEmpty()) {
+                    Look.flaw(path).ifPresent(link -> wrong.put(pid, Look.text(link)));
+                }
                 List<HostIrq> numbers = path.link(Hop.HOST_IRQ)
                         .map(link -> link.numbers(HostIrq.class))
                         .orElse(List.of());
                 if (Look.isArmed(path) && !numbers.isEmpty()) {
-                    boolean another = armed.isEmpty()
-                            || !armed.get(armed.size() - 1).path().device().equals(path.device());
-                    armed.add(new Vector(path, numbers.get(0).number(), names.getOrDefault(pid, ""), pid, another));
+                    int irq = numbers.get(0).number();
+                    String files = "sys/bus/pci/devices/" + path.device();
+                    boolean another = devices.add(path.device());
+                    if (another) {
+                        value(files + "/config", Watcher::withoutStatus, used).ifPresent(signs::add);
+                    }
+                    vectors.add(new Vector(
+                            path,
+                            irq,
+                            names.getOrDefault(pid, ""),
+                            pid,
+                            Look.flaw(path).map(Look::text).or(path::whyNot).orElse(""),
+                            value("proc/irq/" + irq + "/effective_affinity_list", all -> all, used),
+                            another ? value(files + "/power_state", all -> all, used) : Optional.empty()));
                 }
             }
         }
         for (Look.Seen one : now.guests()) {
             VmProcess process = one.guest().process();
+            value("proc/" + process.pid() + "/stat", Watcher::stopped, used).ifPresent(signs::add);
             for (String reason : guests.test(process) ? one.inhibits() : List.<String>of()) {
+                wrong.put(process.pid(), reason + " inhibits AVIC");
                 InterruptPath of =
                         new InterruptPath("", "", Optional.of(process.asGuest()), List.of(), List.of(), List.of());
                 facts.put("inhibited " + reason + key(of), new Told("inhibited", "yes", reason + " inhibits AVIC", of));
             }
         }
-        vectors = armed;
-        closeUnused();
+        values.entrySet().removeIf(value -> {
+            if (!used.contains(value.getKey())) {
+                value.getValue().file.close();
+                return true;
+            }
+            return false;
+        });
         if (first) {
             told.putAll(facts);
             return;
@@ -371,6 +456,18 @@ public final class Watcher implements AutoCloseable {
     }
 
     private static void facts(InterruptPath path, Map<String, Told> to) {
+        boolean inMemory =
+                path.link(Hop.EVENTFD).filter(link -> link.value().isPresent()).isPresent();
+        for (Hop hop : inMemory ? REWIRED : List.<Hop>of()) {
+            path.link(hop)
+                    .ifPresent(link -> to.put(
+                            hop + key(path),
+                            new Told(
+                                    hop.label(),
+                                    link.value() + link.text(),
+                                    link.value().map(value -> value + ": ").orElse("") + link.text(),
+                                    path)));
+        }
         Look.flaw(path)
                 .ifPresent(link -> to.put(
                         "flaw" + key(path),
@@ -394,14 +491,16 @@ public final class Watcher implements AutoCloseable {
         }
     }
 
-    /** A doubt may come and go with the moment of a look: two looks in turn must show it. */
+    /** A doubt may come and go with the moment of a look, as all may that a torn one shows: two looks in turn must show it. */
     private void compare(String key, Optional<Told> before, Optional<Told> now, Map<Integer, String> names) {
         if (before.map(Told::id).equals(now.map(Told::id))) {
             waiting.remove(key);
             return;
         }
         Told of = now.or(() -> before).orElseThrow();
-        if (before.or(() -> now).filter(Told::isDoubt).isPresent() || of.isDoubt()) {
+        if (before.or(() -> now).filter(Told::isDoubt).isPresent()
+                || of.isDoubt()
+                || torn && !of.kind().equals("armed")) {
             Told gone = new Told(of.kind(), "", "", of.path());
             Told seen = waiting.put(key, now.orElse(gone));
             if (seen == null || !seen.id().equals(now.orElse(gone).id())) {
@@ -413,6 +512,11 @@ public final class Watcher implements AutoCloseable {
             told.put(key, now.get());
         } else {
             told.remove(key);
+        }
+        boolean rewired = REWIRED.stream().anyMatch(hop -> of.kind().equals(hop.label()));
+        if (rewired && (before.isEmpty() || now.isEmpty())
+                || looks == 2 && of.kind().equals("posted")) {
+            return; // The vector is armed or disarmed, or the memory was opened.
         }
         int pid = of.path().guest().map(InterruptPath.Guest::process).orElse(0);
         // The end of a VM is told once, and so is its begin.
@@ -439,40 +543,38 @@ public final class Watcher implements AutoCloseable {
 
     // State of vectors
 
-    /** Closes the files of vectors that are gone. */
-    private void closeUnused() {
-        Set<String> used = new HashSet<>();
-        for (Vector one : vectors) {
-            used.add(affinity(one));
-            used.add(power(one));
-        }
-        values.entrySet().removeIf(value -> {
-            if (!used.contains(value.getKey())) {
-                value.getValue().file.close();
-                return true;
-            }
-            return false;
-        });
-    }
-
-    private static String affinity(Vector one) {
-        return "proc/irq/" + one.irq() + "/effective_affinity_list";
-    }
-
-    private static String power(Vector one) {
-        return "sys/bus/pci/devices/" + one.path().device() + "/power_state";
-    }
-
-    private Optional<String[]> change(String path) {
+    /** A file that stays open while looks use it. */
+    private Optional<Value> value(String path, UnaryOperator<String> part, Set<String> used) {
+        used.add(path);
         if (!values.containsKey(path)) {
-            files.keep(path).ifPresent(file -> values.put(path, new Value(file)));
+            files.keep(path).ifPresent(file -> values.put(path, new Value(file, part)));
         }
-        return Optional.ofNullable(values.get(path)).flatMap(Value::change);
+        return Optional.ofNullable(values.get(path));
+    }
+
+    /** Whether the configuration of a device changed, or a signal stopped a VMM or let it go on. */
+    private boolean readSigns() {
+        boolean changed = false;
+        for (Value sign : signs) {
+            changed |= sign.change().isPresent();
+        }
+        return changed;
+    }
+
+    private static String stopped(String stat) {
+        int state = stat.lastIndexOf(')') + 2;
+        return state < stat.length() && "TtZ".indexOf(stat.charAt(state)) >= 0 ? "stopped" : "runs";
+    }
+
+    private static String withoutStatus(String config) {
+        return config.length() < CAPABILITIES
+                ? config
+                : config.substring(COMMAND, STATUS) + config.substring(CAPABILITIES);
     }
 
     private void state(Vector one) {
         String device = one.path().device();
-        change(affinity(one)).ifPresent(text -> {
+        one.affinity().flatMap(Value::change).ifPresent(text -> {
             tell(
                     "affinity",
                     one.guest(),
@@ -481,9 +583,8 @@ public final class Watcher implements AutoCloseable {
                     "host irq " + one.irq() + " moved from CPU " + text[0] + " to CPU " + text[1]);
             mark(one.irq(), "cpu");
         });
-        Optional.of(one)
-                .filter(Vector::first)
-                .flatMap(vector -> change(power(vector)))
+        one.power()
+                .flatMap(Value::change)
                 .ifPresent(text -> tell("power", one.guest(), device, "", "from " + text[0] + " to " + text[1]));
     }
 
@@ -496,11 +597,8 @@ public final class Watcher implements AutoCloseable {
             String name = String.valueOf(one.irq());
             double rate = rate(irqs.grew(name), seconds);
             storm(one, rate);
-            Optional<Told> posted = Optional.ofNullable(told.get("posted" + key(one.path())));
-            String flaw =
-                    Look.flaw(one.path()).map(Look::text).or(one.path()::whyNot).orElse("");
             Set<String> marked = new HashSet<>();
-            for (String cell : List.of("cpu", "posted", "flaw", "armed")) {
+            for (String cell : marks.isEmpty() ? List.<String>of() : List.of("cpu", "posted", "flaw", "armed")) {
                 if (marks.containsKey(one.irq() + cell)) {
                     marked.add(cell);
                 }
@@ -516,9 +614,8 @@ public final class Watcher implements AutoCloseable {
                             -1,
                             -1,
                             irqs.busiest(name),
-                            posted.map(yes -> yes.id().equals("true") ? "yes" : "no")
-                                    .orElse(""),
-                            flaw,
+                            one.path().posted().map(yes -> yes ? "yes" : "no").orElse(""),
+                            one.flaw(),
                             marked,
                             history("irq " + name, rate, used)));
         }
@@ -551,12 +648,9 @@ public final class Watcher implements AutoCloseable {
         double injected = shown ? rate(more[1], seconds) : -1;
         long flaws = own.stream().filter(row -> !row.flaw().isEmpty()).count();
         long posted = own.stream().filter(row -> row.posted().equals("yes")).count();
-        String flaw = told.values().stream()
-                .filter(one ->
-                        one.path().device().isEmpty() && one.path().guest().equals(Optional.of(process.asGuest())))
-                .map(Told::text)
-                .findFirst()
-                .orElse(flaws == 0 ? "" : flaws + " of " + own.size() + " vectors have a flaw or are not posted");
+        String flaw = wrong.getOrDefault(
+                process.pid(),
+                flaws == 0 ? "" : flaws + " of " + own.size() + " vectors have a flaw or are not posted");
         return new Row(
                 process.name(),
                 process.pid(),
@@ -612,6 +706,7 @@ public final class Watcher implements AutoCloseable {
     @Override
     public void close() {
         irqs.close();
+        memory.close();
         values.values().forEach(value -> value.file.close());
         values.clear();
     }

@@ -17,7 +17,7 @@ import java.util.Optional;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
-/** The ways of host irqs through the memory of a kernel, each read once. For use by one thread. */
+/** The ways of host irqs through the memory of a kernel, each read once until {@link #forget}. For use by one thread. */
 public final class KernelPaths implements AutoCloseable {
     /**
      * The way of a host irq. Immutable.
@@ -78,6 +78,11 @@ public final class KernelPaths implements AutoCloseable {
         Objects.requireNonNull(irq, "irq is null");
         return memory().map(from -> paths.computeIfAbsent(
                 irq, same -> new KernelPath(irq, from.entry(irq), from.eventfd(irq), from.irqfds(irq))));
+    }
+
+    /** Reads all again that is asked for from now on. */
+    public void forget() {
+        paths.clear();
     }
 
     /** The irqfds of all VMs, or why they cannot be read. */

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.screens.Watcher.Event;
 import io.kvmirq.diag.screens.Watcher.Row;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
 import java.io.IOException;
@@ -14,7 +15,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Executor;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.LongSupplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -48,8 +52,12 @@ class WatcherTest {
             host.put("proc/irq/" + irq + "/effective_affinity_list", "0\n");
         }
         host.writeTo(root);
-        watcher = new Watcher(HostFiles.of(root), nanos::get, Runnable::run, one -> true, one -> true);
+        watcher = watcher(nanos::get, Runnable::run);
         assertThat(watcher.tick().events()).isEmpty();
+    }
+
+    private Watcher watcher(LongSupplier clock, Executor executor) {
+        return new Watcher(HostFiles.of(root), clock, executor, one -> true, one -> true, KernelPaths.none());
     }
 
     @AfterEach
@@ -218,5 +226,51 @@ class WatcherTest {
                 .contains(top + "/" + INTERRUPTS, top + "/proc/irq/27/effective_affinity_list")
                 .noneMatch(one -> one.startsWith(top + "/sys/kernel/debug"));
         watcher.close();
+    }
+
+    /** A look takes a second, and the next one is due ten seconds later, or with a change. */
+    @Test
+    void lookComesAtOnceWithAChangeOfADeviceOrItsVmm() throws IOException {
+        watcher.close();
+        write("proc/100/stat", "100 (CPU) T 0) S 1 100 100");
+        AtomicInteger looks = new AtomicInteger();
+        watcher = watcher(() -> nanos.addAndGet(SECOND), task -> {
+            looks.incrementAndGet();
+            task.run();
+        });
+        for (int i = 0; i < 3; i++) {
+            watcher.tick();
+        }
+        looks.set(0);
+        byte[] config = Files.readAllBytes(root.resolve(CONFIG));
+        config[6] ^= 8;
+        Files.write(root.resolve(CONFIG), config);
+        watcher.tick();
+        write("proc/100/stat", "100 (CPU) T 0) R 1 100 100");
+        watcher.tick();
+        assertThat(looks).as("after a status, and a state that is no stop").hasValue(0);
+        write("proc/100/stat", "100 (CPU) T 0) T 1 100 100");
+        watcher.tick();
+        assertThat(looks).as("after a stop").hasValue(1);
+        master(false);
+        assertThat(watcher.tick().events()).extracting(Event::what).contains("flaw");
+        assertThat(looks).as("after bus mastering went off").hasValue(2);
+        watcher.tick();
+        assertThat(looks).hasValue(2);
+    }
+
+    /** Files that a VMM changes meanwhile tell of two moments. */
+    @Test
+    void flawThatALookShowsDuringAChangeMustBeInTheNextOne() throws IOException {
+        watcher.close();
+        List<Runnable> looks = new ArrayList<>();
+        watcher = watcher(() -> nanos.addAndGet(SECOND), looks::add);
+        watcher.tick();
+        watcher.tick();
+        master(false);
+        looks.remove(0).run();
+        assertThat(watcher.tick().events()).isEmpty();
+        looks.remove(0).run();
+        assertThat(watcher.tick().events()).extracting(Event::what).contains("flaw");
     }
 }
