@@ -14,7 +14,7 @@ import io.kvmirq.diag.rules.HostIrqRules;
 import io.kvmirq.diag.rules.IntxRemarks;
 import io.kvmirq.diag.rules.IommuRules;
 import io.kvmirq.diag.rules.PostingClaims;
-import io.kvmirq.diag.rules.VfioChecks;
+import io.kvmirq.diag.rules.VfioHostRules;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.diag.sources.KernelPaths;
@@ -357,7 +357,7 @@ public final class DeviceChains {
                         ? IommuRules.iommu(host).remedies()
                         : first.cause() == VfioOutlook.Obstacle.NO_REMAPPING
                                 ? List.of(Remedy.of(Remedy.Change.FIRMWARE, first.remedy()))
-                                : VfioChecks.remedies(first),
+                                : VfioHostRules.remedies(first),
                 List.of(),
                 refusals.stream().map(VfioOutlook.Refusal::rule).toList());
     }

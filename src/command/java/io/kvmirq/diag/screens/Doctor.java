@@ -15,7 +15,7 @@ import io.kvmirq.diag.rules.MemoryRules;
 import io.kvmirq.diag.rules.Rule;
 import io.kvmirq.diag.rules.SourceRules;
 import io.kvmirq.diag.rules.SupportRules;
-import io.kvmirq.diag.rules.VfioChecks;
+import io.kvmirq.diag.rules.VfioHostRules;
 import io.kvmirq.diag.rules.VfioRules;
 import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.host.facts.HostFacts;
@@ -72,8 +72,8 @@ public final class Doctor {
             case REMAPPING -> IommuRules.remapping(host);
             case POSTING -> IommuRules.posting(host);
             case AVIC_INHIBITS -> new InhibitChecks(host).avicInhibits();
-            case VFIO -> new VfioChecks(host, kvm).vfio();
-            case UNSAFE_INTERRUPTS -> new VfioChecks(host, kvm).unsafeInterrupts();
+            case VFIO -> VfioHostRules.vfio(host);
+            case UNSAFE_INTERRUPTS -> VfioHostRules.unsafeInterrupts(host);
             case PATHS -> PathsCheck.paths(host);
             case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
             case SUPPORT -> SupportRules.support(host);
@@ -98,7 +98,7 @@ public final class Doctor {
 
     /** The rules of checks that look at no link. */
     public static List<Rule.Checks<?>> checks() {
-        return Stream.of(KvmRules.CHECKS, IommuRules.CHECKS, List.of(SupportRules.CHECKS))
+        return Stream.of(KvmRules.CHECKS, IommuRules.CHECKS, VfioHostRules.CHECKS, List.of(SupportRules.CHECKS))
                 .<Rule.Checks<?>>flatMap(List::stream)
                 .toList();
     }

@@ -393,7 +393,8 @@ class PlantedFaultsTest {
                 .filter(rule -> !rule.contains("/sys/kernel/tracing/")) // by probes: LiveTest, and the lab
                 .filter(rule -> !rule.endsWith("reads /proc/kcore")) // kernel memory, which no planted tree has
                 .map(rule -> rule.split(" {2,}")[1])
-                .filter(rule -> !rule.matches("(vfio|support|kvm|irqchip|nested|iommu|remapping|posting)\\..*"))
+                .filter(rule -> !rule.matches(
+                        "(vfio|vfio-host|unsafe-interrupts|support|kvm|irqchip|nested|iommu|remapping|posting)\\..*"))
                 .collect(Collectors.toCollection(TreeSet::new));
         for (Fault fault : faults().toList()) {
             HostFiles tree =

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.rules;
+
+import static io.kvmirq.diag.rules.Rule.broken;
+import static io.kvmirq.diag.rules.Rule.doubt;
+import static io.kvmirq.diag.rules.Rule.note;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.rules.VfioOutlook.Obstacle;
+import io.kvmirq.diag.rules.VfioOutlook.Refusal;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.path.Known;
+import io.kvmirq.path.Remedy;
+import io.kvmirq.path.Remedy.Change;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/** The rules of VFIO on a host: its drivers, the devices that it would refuse, and the parameters that lift its protection. */
+public final class VfioHostRules {
+    private static final int SHOWN = 3;
+
+    /** A refusal of a device that is bound to VFIO. */
+    private record Refused(PciAddress device, Refusal refusal) {}
+
+    private record Machine(Fact.Facts facts) implements Fact.Subject {
+        private Stream<Refused> refused(boolean byPermission) {
+            return REFUSED.in(this).stream()
+                    .filter(one -> one.refusal.cause() == Obstacle.NO_PERMISSION == byPermission);
+        }
+
+        List<String> devices(boolean byPermission) {
+            return refused(byPermission)
+                    .map(one -> one.device.toString())
+                    .distinct()
+                    .toList();
+        }
+
+        String first(boolean byPermission) {
+            return refused(byPermission).findFirst().orElseThrow().refusal.text();
+        }
+
+        List<String> bound() {
+            return host().boundToVfio().stream().map(PciAddress::toString).toList();
+        }
+
+        /** The remedies of refusals, each once. */
+        List<Remedy> admit() {
+            return refused(false)
+                    .map(Refused::refusal)
+                    .collect(Collectors.toMap(Refusal::remedy, one -> one, (one, same) -> one, LinkedHashMap::new))
+                    .values()
+                    .stream()
+                    .flatMap(one -> remedies(one).stream())
+                    .toList();
+        }
+
+        Remedy load() {
+            Optional<String> refuses = VfioRules.refusedModule(host());
+            return refuses.isPresent()
+                    ? Remedy.of(Change.KERNEL_PARAMETER, "remove " + refuses.get() + ", which refuses the module")
+                    : kvm().loadsModules()
+                            ? Remedy.command("modprobe vfio-pci")
+                            : Remedy.of(
+                                    Change.KERNEL, "this one loads no modules: use a kernel with CONFIG_VFIO_PCI=y");
+        }
+
+        /** The ids on the kernel's command line that no device has. */
+        List<String> missing() {
+            return host().namedIds().stream()
+                    .filter(id -> host().pciAddresses().stream()
+                            .flatMap(one -> host().pci(one).stream())
+                            .noneMatch(one -> id.equals(String.format("%04x:%04x", one.vendor(), one.device()))))
+                    .toList();
+        }
+
+        boolean isSet(String module, String parameter) {
+            return kvm().parameter(module, parameter)
+                    .known()
+                    .filter("Y"::equals)
+                    .isPresent();
+        }
+
+        List<String> allowing() {
+            return Stream.of("vfio_iommu_type1", "iommufd")
+                    .filter(module -> isSet(module, UNSAFE))
+                    .toList();
+        }
+
+        Remedy forbid() {
+            return Remedy.of(
+                    Change.MODULE_OPTION,
+                    allowing().stream()
+                                    .map(module -> "echo N > /sys/module/" + module + "/parameters/" + UNSAFE + ", ")
+                                    .collect(Collectors.joining())
+                            + "and remove the option from /etc/modprobe.d and the kernel's command line",
+                    "VFIO refuses devices then if interrupts are not remapped");
+        }
+    }
+
+    // spotless:off: tables
+    private static final String UNSAFE = "allow_unsafe_interrupts";
+    /** That a guest uses a device is no problem. */
+    private static final Fact<Machine, List<Refused>> REFUSED = new Fact<>("sys/bus/pci/devices", one -> new Known.Observed<>(
+        one.host().boundToVfio().stream().flatMap(address -> one.host().pci(address).stream()).flatMap(device -> VfioOutlook
+        .of(one.host(), device).refusals().stream().filter(refusal -> refusal.cause() != Obstacle.IN_USE)
+        .map(refusal -> new Refused(device.address(), refusal))).toList()));
+    private static final Fact<Machine, Machine> MODULES = Fact.seen("sys/module");
+    /** Whether each parameter that is there shows its value. */
+    private static final Fact<Machine, Boolean> SHOWN_ALL = new Fact<>("sys/module/MODULE/parameters/" + UNSAFE, one ->
+        Stream.of("iommufd", "vfio_iommu_type1").map(module -> one.kvm().parameter(module, UNSAFE))
+        .filter(known -> known instanceof Known.Unknown<String> unknown && unknown.remedy().equals(HostKvm.AS_ROOT))
+        .findFirst().<Known<Boolean>>map(known -> known.map(any -> true)).orElse(new Known.Observed<>(true)));
+
+    private static final Rule.Checks<Machine> VFIO = new Rule.Checks<>(Check.VFIO,
+        broken("vfio-host.refused", REFUSED, one -> !one.devices(false).isEmpty(), "VFIO would refuse %s: %s")
+            .with(one -> some(one.devices(false)), one -> one.first(false)).remedies(Machine::admit),
+        doubt("vfio-host.no-permission", REFUSED, one -> !one.devices(true).isEmpty(), "%s, so a VMM that this user starts cannot"
+            + " have %s; VMMs of other users are not affected", Remedy.look(HostKvm.AS_ROOT)).with(one -> one.first(true),
+            one -> some(one.devices(true))).otherwise(),
+        doubt("vfio-host.no-iommu-driver", MODULES, one -> one.kvm().vfioModules().contains("vfio_pci") && Stream.of("iommufd",
+            "vfio_iommu_type1").noneMatch(one.kvm().vfioModules()::contains), "neither vfio_iommu_type1 nor iommufd is loaded: no VMM"
+            + " can map the memory of its guest for a device", Remedy.command("modprobe vfio_iommu_type1, and look in"
+            + " /etc/modprobe.d for blacklist or install")).otherwise(),
+        note("vfio-host.usable", MODULES, one -> !one.bound().isEmpty(), "VFIO takes all devices that are bound to it: %s")
+            .with(one -> some(one.bound())).otherwise(),
+        note("vfio-host.nothing-bound", MODULES, one -> one.host().hasVfioPci() && !one.kvm().vfioModules().isEmpty(),
+            "vfio-pci is loaded; no device is bound to it, so there is nothing to refuse").otherwise(),
+        broken("vfio-host.not-built", MODULES, one -> !one.kvm().isBuilt("VFIO_PCI").known().orElse(true), "this kernel is built"
+            + " without vfio-pci", Remedy.of(Change.KERNEL, "use a kernel with CONFIG_VFIO_PCI=y or =m")).otherwise(),
+        doubt("vfio-host.not-loaded", MODULES, one -> true, "the module vfio-pci is not loaded").remedy(Machine::load).otherwise());
+
+    private static final Rule.Checks<Machine> INTERRUPTS = new Rule.Checks<>(Check.UNSAFE_INTERRUPTS,
+        doubt("unsafe-interrupts.noiommu", MODULES, one -> one.isSet("vfio", "enable_unsafe_noiommu_mode"), "VFIO takes devices"
+            + " without any IOMMU: a program with a device can read and write all memory", Remedy.of(Change.MODULE_OPTION, "echo N >"
+            + " /sys/module/vfio/parameters/enable_unsafe_noiommu_mode, and remove the option from /etc/modprobe.d and the kernel's"
+            + " command line", "devices without an IOMMU cannot be opened then")),
+        doubt("unsafe-interrupts.allowed", MODULES, one -> !one.allowing().isEmpty(), "%s allows unsafe interrupts: without remapping,"
+            + " a guest with a device can send any interrupt to the host").with(one -> String.join(" and ", one.allowing()))
+            .remedy(Machine::forbid).otherwise(),
+        note("unsafe-interrupts.not-allowed", SHOWN_ALL, one -> true, "%s").with(one -> one.kvm().vfioModules().isEmpty()
+            && !one.host().hasVfioPci() ? "does not apply: VFIO is not loaded" : "VFIO takes no device without interrupt remapping")
+            .otherwise());
+    // spotless:on
+
+    /** The rules of these checks. */
+    public static final List<Rule.Checks<?>> CHECKS = List.of(VFIO, INTERRUPTS);
+
+    private VfioHostRules() {}
+
+    public static Finding vfio(HostFacts host) {
+        Machine one = new Machine(new Fact.Facts(host));
+        Finding finding = new Flaws().apply(one, VFIO.rows()).finding(Check.VFIO);
+        if (finding.reason().equals("refused")) {
+            Obstacle first =
+                    one.refused(false).findFirst().orElseThrow().refusal.cause();
+            finding = finding.whose(Finding.id(first), finding.text());
+        }
+        if (!one.missing().isEmpty() && finding.status() != Finding.Status.FAIL) {
+            finding = finding.whose(
+                            "ids-missing",
+                            "the kernel's command line gives " + some(one.missing())
+                                    + " to vfio-pci, and no PCI device has this id; " + finding.text())
+                    .as(Finding.Status.WARN)
+                    .with(Remedy.look("lspci -nn: the device is gone, or the id is wrong"));
+        }
+        return finding.with("modules", host.kvm().vfioModules())
+                .with("bound", one.bound())
+                .with("refused", one.devices(false))
+                .withRoot(finding.remedies().contains(Remedy.look(HostKvm.AS_ROOT)));
+    }
+
+    /** Of VFIO's containers, and of iommufd. */
+    public static Finding unsafeInterrupts(HostFacts host) {
+        Machine one = new Machine(new Fact.Facts(host));
+        Finding finding = new Flaws().apply(one, INTERRUPTS.rows()).finding(Check.UNSAFE_INTERRUPTS);
+        return finding.status() != Finding.Status.WARN
+                ? finding
+                : finding.with("modules", finding.reason().equals("noiommu") ? List.of("vfio") : one.allowing());
+    }
+
+    /** Adds the remedies of a refusal; on a host that does not remap interrupts, one of them is enough. */
+    public static List<Remedy> remedies(Refusal refusal) {
+        return switch (refusal.cause()) {
+            case NO_IOMMU -> List.of(Remedy.of(Change.SEE, "iommu"));
+            case NO_GROUP -> List.of(Remedy.of(Change.HARDWARE, refusal.remedy()));
+            case NO_REMAPPING ->
+                List.of(
+                        Remedy.of(Change.SEE, "remapping"),
+                        Remedy.of(
+                                Change.COMMAND,
+                                "or, if all guests are trusted, echo 1 >"
+                                        + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
+                                "a guest with a device can send any interrupt to the host"));
+            case GROUP_NOT_VIABLE ->
+                List.of(Remedy.of(Change.COMMAND, refusal.remedy(), "the host loses the devices of the group"));
+            default -> List.of(Remedy.of(Change.COMMAND, refusal.remedy(), refusal.risk()));
+        };
+    }
+
+    private static String some(List<String> names) {
+        return names.size() <= SHOWN
+                ? String.join(", ", names)
+                : String.join(", ", names.subList(0, SHOWN)) + " and " + (names.size() - SHOWN) + " more";
+    }
+}
