@@ -19,7 +19,6 @@ import io.kvmirq.diag.rules.VfioHostRules;
 import io.kvmirq.diag.rules.VfioRules;
 import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import java.io.UncheckedIOException;
@@ -38,7 +37,6 @@ public final class Doctor {
      * @param checks those to make, of which those that no file shows are left out
      */
     public static List<Finding> examine(HostFacts host, Set<Check> checks) {
-        HostKvm kvm = host.kvm();
         List<Finding> findings = new ArrayList<>();
         for (Check check : Check.values()) {
             // Older captures have no file of this check.
@@ -46,16 +44,16 @@ public final class Doctor {
                     && checks.size() > 1
                     && host.files().text("proc/misc").isEmpty();
             if (checks.contains(check) && !check.isStepOfItsOwn() && !absent) {
-                findings.add(guarded(check, host, kvm));
+                findings.add(guarded(check, host));
             }
         }
         return findings;
     }
 
     /** A check that fails does not keep the others from their findings. */
-    private static Finding guarded(Check check, HostFacts host, HostKvm kvm) {
+    private static Finding guarded(Check check, HostFacts host) {
         try {
-            return examine(check, host, kvm);
+            return examine(check, host);
         } catch (UncheckedIOException e) {
             throw e; // a file that no check can read
         } catch (RuntimeException e) {
@@ -63,7 +61,7 @@ public final class Doctor {
         }
     }
 
-    private static Finding examine(Check check, HostFacts host, HostKvm kvm) {
+    private static Finding examine(Check check, HostFacts host) {
         return switch (check) {
             case KVM -> KvmRules.kvm(host);
             case IRQCHIP -> KvmRules.irqchip(host);
