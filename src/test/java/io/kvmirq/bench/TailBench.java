@@ -198,8 +198,9 @@ final class TailBench {
 
         /** For a plot: one line for each percentile, 1 / (1 - percentile) and the µs of both sides. */
         private String points(Histogram java, Histogram inC) {
-            StringBuilder points = new StringBuilder(
-                    String.format("x \"%s, JDK %d\" C%n", jvm, Runtime.version().feature()));
+            StringBuilder points = new StringBuilder(String.format(
+                    "x \"%1$s, JDK %2$d\" \"C beside %1$s, JDK %2$d\"%n",
+                    jvm, Runtime.version().feature()));
             for (double one = 2; one <= java.getTotalCount(); one *= PLOTTED_STEP) {
                 double percentile = 100 - 100 / one;
                 points.append(String.format(
