@@ -209,7 +209,7 @@ public final class Watcher implements AutoCloseable {
     private final List<Vector> vectors = new ArrayList<>();
     /** Files in which a change is a reason to look. */
     private final List<Value> signs = new ArrayList<>();
-    /** What inhibits AVIC in a guest, or is wrong with its VMM, by its process. */
+    /** The inhibits of AVIC in a guest, or the fault of its VMM, by its process. */
     private final Map<Integer, String> wrong = new HashMap<>();
 
     private long last;
