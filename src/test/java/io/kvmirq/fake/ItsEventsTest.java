@@ -146,7 +146,8 @@ class ItsEventsTest {
         assertThat(events.tell(forwarding)).isEmpty();
         irq.unmask();
         assertThat(irq.predicted()).isEqualTo(to(GicV4World.LPI, 0));
-        assertThat(tellMasked(List.of(world.service.memory())))
+        GuestMemory below = world.vm.addMemory(first - 0x1_0000, 0x1_0000);
+        assertThat(tellMasked(List.of(world.service.memory(), below)))
                 .contains("at 0x50000000, which is not in")
                 .contains("give all memory of the guest that it may write");
         irq.unmask();

@@ -542,6 +542,13 @@ class MirrorTest {
                 .contains(new PredictedPid(0xf2, true, OptionalInt.empty()));
     }
 
+    @Test
+    void hostThatPostsNothingHasNoDescriptors() {
+        Mirror mirror = mirror(PostingHost.of(Vendor.INTEL).without(PostingHost.Feature.POSTING_UNITS), postedVector());
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
+        assertThat(mirror.now().pid(vcpu(1))).isEmpty();
+    }
+
     /** The entry that turns AVIC on may come before or after any load. */
     @Test
     void upTo616IsRunOfALoadedVcpuIsKnownFromTheLoadAfterItsEntry() {
