@@ -16,6 +16,7 @@
  *   <li>CrashSearch 1: the random moment at which a command is killed
  *   <li>Mutants 1: a look at a changed program, whose limit is processor time
  *   <li>VmProcessesTest 1: the time in which threads enter KVM_RUN or the wait that the test looks for
+ *   <li>KernelMemoryContract 1: the debugger of the lab, which writes the memory of a kernel from outside
  * </ul>
  */
 @NullMarked
