@@ -118,7 +118,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         : new Known.Observed<>(one.host().threads(one.pid)));
     /** Of a vCPU that runs no code of its guest. The kernel writes 0 if it names no function. */
     static final Fact<VmThread, String> WCHAN =
-        Fact.text("proc/{thread}/wchan", one -> true, Fact.form(text -> !text.isEmpty()));
+        Fact.text("proc/{thread}/wchan", one -> true, Fact.form(text -> text.equals("0") || text.matches("[A-Za-z_][\\w.$]{1,126}")));
     /** The CPUs of the node that has all memory that it may use. */
     static final Fact<VmThread, BitSet> NEAR = Fact.cpus("sys/devices/system/node/node{memory}/cpulist",
         one -> !one.files().list("sys/devices/system/node").isEmpty());
