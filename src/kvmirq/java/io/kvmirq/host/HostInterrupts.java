@@ -93,6 +93,7 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     private final List<ArmedVector> armed = new ArrayList<>();
+    private final Map<PciAddress, List<ArmedVector>> armedByDevice = new HashMap<>();
     private final List<String> chips = new ArrayList<>();
     private final List<Row> rows = new ArrayList<>();
     private final List<byte[]> kept = new ArrayList<>();
@@ -328,7 +329,12 @@ public final class HostInterrupts implements HostIrqs {
                 int vector = action.group(2) == null ? 0 : Integer.parseInt(action.group(2));
                 IrqKind kind = IrqKind.valueOf(action.group(1).toUpperCase(Locale.ROOT));
                 PciAddress address = PciAddress.parse(action.group(3));
-                armed.add(new ArmedVector(irq, address, kind, vector, chip, count, others(handlers, action.group())));
+                ArmedVector one =
+                        new ArmedVector(irq, address, kind, vector, chip, count, others(handlers, action.group()));
+                armed.add(one);
+                armedByDevice
+                        .computeIfAbsent(address, first -> new ArrayList<>())
+                        .add(one);
             } catch (IllegalArgumentException e) {
                 // The name of a handler that is not VFIO's.
             }
@@ -373,7 +379,7 @@ public final class HostInterrupts implements HostIrqs {
     /** The irqs of a device that VFIO has armed, in the order of the irqs. */
     public List<ArmedVector> armed(PciAddress address) {
         Objects.requireNonNull(address, "address is null");
-        return armed.stream().filter(one -> one.address().equals(address)).toList();
+        return List.copyOf(armedByDevice.getOrDefault(address, List.of()));
     }
 
     /**

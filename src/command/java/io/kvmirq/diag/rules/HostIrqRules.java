@@ -4,6 +4,9 @@ package io.kvmirq.diag.rules;
 import static io.kvmirq.diag.rules.Rule.broken;
 import static io.kvmirq.diag.rules.Rule.doubt;
 import static io.kvmirq.diag.rules.Rule.note;
+import static java.util.stream.Collectors.groupingBy;
+import static java.util.stream.Collectors.mapping;
+import static java.util.stream.Collectors.toList;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
@@ -44,6 +47,7 @@ import io.kvmirq.vfio.IrqKind;
 import java.util.BitSet;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -206,6 +210,17 @@ public final class HostIrqRules {
 
         int index() {
             return ENTRY.in(this).index();
+        }
+
+        /** The irqs of the device, by the indices of their entries. */
+        Map<Integer, List<Integer>> indices() {
+            List<ArmedVector> all = host().armed(device().address());
+            return host().once("indices of " + device().address(), () -> all.stream()
+                    .flatMap(one ->
+                            host().remapping().slot(one.irq()).stream().map(slot -> Map.entry(slot.index(), one)))
+                    .collect(groupingBy(
+                            Map.Entry::getKey,
+                            mapping(one -> one.getValue().irq().number(), toList()))));
         }
 
         int node() {
@@ -390,10 +405,9 @@ public final class HostIrqRules {
         .filter(unit -> unit.startsWith("dmar"))).then(unit -> UNITS.of(irq).then(text -> Fact.of(Optional.of(unit).filter(one ->
         text.contains(" supported on IOMMU: " + one + "\nInterrupt Remapping is not enabled"))))));
     /** Another irq of the device that has the same entry. */
-    private static final Fact<Irq, String> SHARED = new Fact<>(IRTES, irq -> Fact.of(irq.host().armed(irq.device().address()).stream()
-        .filter(one -> one.irq().number() != irq.vector.irq().number() && irq.host().remapping().slot(one.irq())
-        .filter(slot -> ENTRY.is(irq, own -> own.index() == slot.index())).isPresent())
-        .map(one -> String.valueOf(one.irq().number())).findFirst()));
+    private static final Fact<Irq, String> SHARED = new Fact<>(IRTES, irq -> ENTRY.of(irq).then(own -> Fact.of(irq.indices()
+        .getOrDefault(own.index(), List.of()).stream().filter(one -> one != irq.vector.irq().number()).map(String::valueOf)
+        .findFirst())));
     private static final Fact<Irq, Slot> AMD = new Fact<>("sys/kernel/debug/iommu/amd/irqtbl", Irq::amdSlot);
     private static final Fact<Irq, Set<Long>> APIC_IDS = new Fact<>("proc/cpuinfo", irq -> irq.host().once("apicid", () -> apicIds(irq)));
     private static final Fact<Irq, Unhandled> SPURIOUS = Fact.text("proc/irq/{irq}/spurious", Unhandled::parse);

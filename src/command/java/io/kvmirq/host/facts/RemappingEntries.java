@@ -14,6 +14,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
@@ -85,6 +86,7 @@ public final class RemappingEntries {
 
     private final HostFacts host;
     private volatile @Nullable Known<Map<Key, List<Entry>>> intel;
+    private final Map<Integer, Optional<Irq>> irqs = new ConcurrentHashMap<>();
 
     RemappingEntries(HostFacts host) {
         this.host = host;
@@ -240,8 +242,12 @@ public final class RemappingEntries {
      * the same.
      */
     private Optional<Irq> irq(HostIrq irq) {
+        return irqs.computeIfAbsent(irq.number(), this::irq);
+    }
+
+    private Optional<Irq> irq(int number) {
         Matcher shown = INTEL_IRQ.matcher(
-                host.debugfs("irq/irqs/" + irq.number(), SHOWS_EACH_IRQ).known().orElse(""));
+                host.debugfs("irq/irqs/" + number, SHOWS_EACH_IRQ).known().orElse(""));
         if (!shown.find()) {
             return Optional.empty();
         }
