@@ -98,16 +98,13 @@ public final class PostingClaims {
                 eligible, requested(eligible, interrupt), form, delivered(count, goesThroughHost, isPosted && isSeen));
     }
 
-    /** A visible entry overrides an inference about the VMM, because a monitor may have changed the VM. */
+    /** A visible entry overrides what other facts say: a monitor may have changed the VM, or a file is of another boot. */
     private static Claim despite(Claim expected, Claim form) {
-        return expected.evidence()
+        String other = expected.evidence()
                 .filter(one -> one.kind() == Evidence.Kind.INFERRED)
-                .map(one -> Claim.of(
-                        Question.ELIGIBLE,
-                        true,
-                        form.evidence().orElseThrow(),
-                        "the entry is posted, though the command line says otherwise: " + one.from()))
-                .orElse(expected);
+                .map(one -> "the command line says otherwise: " + one.from())
+                .orElse("other facts say otherwise: " + expected.text());
+        return Claim.of(Question.ELIGIBLE, true, form.evidence().orElseThrow(), "the entry is posted, though " + other);
     }
 
     private boolean hasRemapping() {

@@ -65,20 +65,28 @@ class DeviceChainsTest {
         assertThat(chain.fails()).isEmpty();
     }
 
-    /** A monitor may have changed what the command line says. */
-    @Test
-    void entryThatIsPostedIsNotOverruledByACommandLine() throws IOException {
-        RecordedHost host = GuestHosts.of("amd-pit")
-                .put(
-                        "sys/kernel/debug/iommu/amd/irqtbl",
-                        "DeviceId 0000:00:02.0\nIRT[0000] 0000000000000022 0000000000000081\n");
-        InterruptPath chain = chain(host, AMD, 0);
+    private static final String IRQTBL = "sys/kernel/debug/iommu/amd/irqtbl";
+    private static final String POSTED_ENTRY = "DeviceId 0000:00:02.0\nIRT[0000] 0000000000000022 0000000000000081\n";
+
+    /** A monitor may have changed what the command line says, and a module what its parameter says. */
+    @ParameterizedTest
+    @CsvSource({
+        "amd-pit, false, the command line says otherwise: QEMU's machine pc-q35-9.2 ",
+        "amd-avic, true, other facts say otherwise: "
+    })
+    void entryThatIsPostedIsNotOverruled(String name, boolean off, String other) throws IOException {
+        RecordedHost host = GuestHosts.of(name);
+        if (off) {
+            host.put("sys/module/kvm_amd/parameters/avic", "N\n");
+            assertThat(chain(host, AMD, 0).isNeverPosted()).isTrue();
+        }
+        InterruptPath chain = chain(host.put(IRQTBL, POSTED_ENTRY), AMD, 0);
         assertThat(chain.fails()).isEmpty();
         assertThat(chain.posted()).contains(true);
+        assertThat(chain.isNeverPosted()).isFalse();
         assertThat(chain.whyNot()).isEmpty();
         assertThat(claim(chain, Question.ELIGIBLE).holds()).contains(true);
-        assertThat(claim(chain, Question.ELIGIBLE).text())
-                .startsWith("the entry is posted, though the command line says otherwise: QEMU's machine pc-q35-9.2 ");
+        assertThat(claim(chain, Question.ELIGIBLE).text()).startsWith("the entry is posted, though " + other);
     }
 
     /** Without the rows that have a text. */
