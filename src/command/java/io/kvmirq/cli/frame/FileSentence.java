@@ -46,6 +46,9 @@ public final class FileSentence {
         if (e instanceof AccessDeniedException) {
             return "permission denied; name a file in a directory that you may write to";
         }
+        if (e instanceof NoSuchFileException) {
+            return "the directory " + shown(directory) + " takes no new file; name a file in another one";
+        }
         return reason + "; name another file";
     }
 

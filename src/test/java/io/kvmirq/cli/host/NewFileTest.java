@@ -77,6 +77,17 @@ class NewFileTest {
         assertThat(NewFile.isRefused(temporary, terminal)).isTrue();
     }
 
+    /** Also as root, in a directory whose files only the kernel makes. */
+    @Test
+    void directoryThatTakesNoFileIsNamed() {
+        assertThat(NewFile.replace(Path.of("/proc/x"), terminal, out -> out.write('x')))
+                .isFalse();
+        assertThat(said.toString(StandardCharsets.UTF_8))
+                .matches(
+                        "kvmirq: cannot write /proc/x: (the directory /proc takes no new file; name a file in another one"
+                                + "|permission denied; .*)\n");
+    }
+
     @Test
     void linkThatLeadsElsewhereIsNotFollowed() throws IOException {
         Path target = temporary.resolve("target");
