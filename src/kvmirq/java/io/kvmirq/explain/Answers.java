@@ -38,7 +38,7 @@ public final class Answers {
                 .flatMap(Arrays::stream);
     }
 
-    /** The rows that the fake kernel implements. */
+    /** The answers that the fake kernel gives: all but those of grade UNTESTED. */
     public static Stream<Answer> rules() {
         return all().filter(answer -> answer.grade() != Grade.UNTESTED);
     }

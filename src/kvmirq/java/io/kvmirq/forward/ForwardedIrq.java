@@ -278,7 +278,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Masks like {@link #mask}, but does not wait for a running injection of this process. A caller may hold a lock
-     * that the injector needs, and may {@link #reroute} and {@link #unmask} with it. The running injection may still
+     * that the injector needs, here and in {@link #reroute} and {@link #unmask}. The running injection may still
      * reach the guest, by the old message; no later one does. Call {@link #mask}, {@link #moveTo} and {@link #close}
      * without that lock: they wait.
      */

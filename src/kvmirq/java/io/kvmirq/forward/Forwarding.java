@@ -265,10 +265,10 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards vectors although another program, or the device's user, has armed them: one call replaces their
-     * eventfds, which are not restored later. During the replacement MSI-X messages stay pending; MSI may lose one.
-     * Signals in the former eventfds stay there. Close your armed vectors only after the forwarding, because their close
-     * disables all vectors. If the eventfds are known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing.
-     * Otherwise like {@link #forwardAll}.
+     * eventfds, which are not restored later. While the eventfds are replaced, messages of MSI-X stay pending; one of
+     * MSI may be lost. Signals in the former eventfds stay there. Close your armed vectors only after the forwarding,
+     * because their close disables all vectors. If the eventfds are known, {@link #takeOver(MessageIrqs, List,
+     * IntFunction)} loses nothing. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");

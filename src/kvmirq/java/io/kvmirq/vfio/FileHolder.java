@@ -9,7 +9,7 @@ public interface FileHolder {
     /**
      * Adds a file, through which no device is open yet.
      *
-     * @return the hold; closing it removes the file
+     * @return the hold; closing it removes the file from the KVM-VFIO device
      * @throws io.kvmirq.KernelException EEXIST if the file was added before; EINVAL for a file of another kind
      * @throws IllegalStateException while a device is open through the file
      */

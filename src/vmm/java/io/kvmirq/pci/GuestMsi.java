@@ -87,7 +87,7 @@ public final class GuestMsi extends GuestMessages {
     }
 
     /**
-     * Creates MSI of an emulated function with these vectors, in the state after a reset.
+     * Creates the MSI capability of an emulated function with these vectors, in the state after a reset.
      *
      * @param messageControl 16 bits, as for a device; Multiple Message Capable must name as many vectors
      */

@@ -33,9 +33,9 @@ import java.util.OptionalInt;
  * }</pre>
  *
  * <p>The guest accesses the device's registers without an exit, except in the pages of the MSI-X table and the PBA.
- * {@link GuestMsix} emulates these two; other accesses to their pages are passed to the device. {@link GuestMsi} is the
- * guest's MSI. At most one of INTx, MSI and MSI-X is forwarded. INTx is forwarded while the guest has enabled decoding
- * and not disabled INTx.
+ * {@link GuestMsix} emulates the table and the PBA; other accesses to their pages are passed to the device. {@link
+ * GuestMsi} is the guest's MSI. At most one of INTx, MSI and MSI-X is forwarded. INTx is forwarded while the guest
+ * has enabled decoding and not disabled INTx.
  *
  * <p>A function reset by the guest is a VFIO_DEVICE_RESET.
  *

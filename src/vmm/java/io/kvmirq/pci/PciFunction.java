@@ -192,9 +192,10 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     // Steps of the host while the guest runs
 
     /**
-     * As {@link DeviceState#hold}, while the guest's vCPUs may run: messages of a vector become one interrupt, and a line
-     * stays asserted. The guest may still take an interrupt that was requested before. A reset does not end the hold. If
-     * a device of the host is gone, a warning says so.
+     * Holds interrupts back as {@link DeviceState#hold} does. The guest's vCPUs may keep running. Messages that a
+     * vector sends meanwhile become one interrupt, and an asserted line stays asserted. The guest may still take an
+     * interrupt that was requested before. A reset does not end the hold. If a device of the host is gone, a warning
+     * says so.
      */
     @Override
     public final void hold() {

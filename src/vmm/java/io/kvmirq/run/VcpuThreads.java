@@ -169,8 +169,7 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * As {@link #start}, but paused: the threads take the vCPUs at {@link #resume}, so that the caller may set them up
-     * until then.
+     * As {@link #start}, but no vCPU runs before {@link #resume}. Until then the caller may set the vCPUs up.
      */
     public static VcpuThreads startPaused(List<Vcpu> vcpus, Owner owner) {
         return new VcpuThreads(vcpus, owner, true);

@@ -62,7 +62,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
             oneOf("SVT", "source not verified", "verify by SID and SQ", "verify by bus range")
                     .forbidding(value -> value == Source.VALIDATION_RESERVED, value -> "SVT 3 is reserved"));
 
-    /** Decodes an entry in the form that IM selects. Any bits are accepted. */
+    /** Decodes an entry in the form that IM (bit 15) selects: remapped or posted. Any bits are accepted. */
     static Irte decode(long low, long high) {
         return POSTED.isSet(low) ? new PostedIrte(low, high) : new RemappedIrte(low, high);
     }

@@ -172,7 +172,10 @@ public class Distributor {
         return priority;
     }
 
-    /** Routes an SPI, initially to vCPU 0. A queued SPI stays with its vCPU ({@code vgic_target_oracle()}). */
+    /**
+     * Routes an SPI to a vCPU. Before the first call, it goes to vCPU 0. A queued SPI stays with its vCPU ({@code
+     * vgic_target_oracle()}).
+     */
     public void setTarget(int id, int vcpu) {
         checkShared(id);
         banks.checkVcpu(vcpu);
@@ -336,7 +339,7 @@ public class Distributor {
         words.set(at(FLAGS + vcpu), to ? 1 : 0);
     }
 
-    /** Whether an interrupt may be deliverable to the vCPU. Takes no lock. */
+    /** A hint: if false, no interrupt can be delivered to the vCPU. Takes no lock. */
     public boolean isFlagged(int vcpu) {
         banks.checkVcpu(vcpu);
         return words.get(at(FLAGS + vcpu)) != 0;

@@ -5,9 +5,9 @@ import io.kvmirq.arch.SharedWords;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An eventfd with at most one listener, such as the unmask eventfd of VFIO. Without a listener, signals are kept as
- * one. A listener runs under a lock: it must not signal the same eventfd or change its listener. Safe for use by any
- * number of threads.
+ * An eventfd with at most one listener, such as the unmask eventfd of VFIO. Without a listener, signals become one
+ * signal that is kept. A listener runs under a lock: it must not signal the same eventfd or change its listener. Safe
+ * for use by any number of threads.
  */
 public final class LineEvent implements Signal {
     /** Whether a signal is kept for a listener. */

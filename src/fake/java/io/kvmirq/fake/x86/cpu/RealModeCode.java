@@ -12,9 +12,9 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.MemorySlots;
 
 /**
- * Executes the instructions that the guests of kvmirq and of its tests have, in real mode. Others throw {@link
- * NotModelledException}, which lists the modelled ones. Opcodes: Intel SDM vol. 2, appendix A. Exits: {@code
- * kvm_fast_pio_out()} in arch/x86/kvm/x86.c.
+ * Executes the instructions that the guests of kvmirq and of its tests have, in real mode. Any other instruction
+ * throws {@link NotModelledException}, whose message lists the modelled ones. Opcodes: Intel SDM vol. 2, appendix A.
+ * Exits: {@code kvm_fast_pio_out()} in arch/x86/kvm/x86.c.
  */
 public final class RealModeCode implements GuestCode {
     private static final int REGISTERS = 8;

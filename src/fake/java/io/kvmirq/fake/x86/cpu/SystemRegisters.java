@@ -117,7 +117,7 @@ public final class SystemRegisters {
                 : Optional.empty();
     }
 
-    /** Checks the registers before a run. */
+    /** Throws {@link NotModelledException} before a run, if a register has a value that the fake does not model. */
     public void checkModelled() {
         if (unmodelled != null) {
             throw new NotModelledException(unmodelled);
