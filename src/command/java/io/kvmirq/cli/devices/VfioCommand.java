@@ -30,11 +30,12 @@ public final class VfioCommand implements Command {
                         + " has it.")
                 .footer(
                         "",
-                        "DIR has the files with their paths: sys/bus/pci/devices/*/{vendor,device,class,config,irq,driver,"
-                                + "driver_override,iommu_group,msi_irqs,numa_node,physfn,reset_method,vfio-dev},"
-                                + " sys/kernel/iommu_groups/*/devices, sys/class/{iommu,net,block}, sys/dev/block,"
-                                + " sys/module/kvm_*/parameters, proc/{version,interrupts,cpuinfo,cmdline,self/mountinfo,"
-                                + "net/route}. Absent files are not shown.",
+                        "DIR has the files with their paths: sys/bus/pci/devices/*/{vendor,device,",
+                        "class,config,irq,driver,driver_override,iommu_group,msi_irqs,numa_node,",
+                        "physfn,reset_method,vfio-dev}, sys/kernel/iommu_groups/*/devices,",
+                        "sys/class/{iommu,net,block}, sys/dev/block, sys/module/kvm_*/parameters,",
+                        "proc/{version,interrupts,cpuinfo,cmdline,self/mountinfo,net/route}. Absent",
+                        "files are not shown.",
                         "",
                         "Example: kvmirq vfio 0000:3b:00.0");
         usage.add(Command.parameter("0", "0..1", "BDF").description("The address of the device, as lspci prints it."));
