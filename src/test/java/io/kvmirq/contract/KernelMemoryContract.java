@@ -52,7 +52,7 @@ class KernelMemoryContract {
     /** An irq of a device, and the message that it was forwarded with. */
     record Vector(HostIrq irq, MsiMessage message) {}
 
-    /** What a test does with vectors that are forwarded. */
+    /** The part of a test that has vectors forwarded. */
     interface Check {
         void of(PciAddress device, KernelPaths memory, List<Vector> vectors) throws IOException, InterruptedException;
     }
