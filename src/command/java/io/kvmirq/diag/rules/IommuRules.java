@@ -211,9 +211,7 @@ public final class IommuRules {
     private IommuRules() {}
 
     private static Finding of(HostFacts host, Rule.Checks<Machine> checks) {
-        return new Flaws()
-                .apply(new Machine(new Fact.Facts(host)), checks.rows())
-                .finding(checks.check());
+        return checks.finding(new Machine(new Fact.Facts(host)));
     }
 
     public static Finding iommu(HostFacts host) {

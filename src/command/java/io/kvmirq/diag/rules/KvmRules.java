@@ -164,11 +164,7 @@ public final class KvmRules {
 
     public static Finding kvm(HostFacts host) {
         Machine one = new Machine(new Fact.Facts(host));
-        Finding finding = explained(
-                new Flaws().apply(one, KVM.rows()).finding(Check.KVM),
-                "file-not-shown",
-                "/dev/kvm is not shown: ",
-                one.modules());
+        Finding finding = explained(KVM.finding(one), "file-not-shown", "/dev/kvm is not shown: ", one.modules());
         Optional<HostKvm.DeviceFile> file = FILE.of(one).known();
         Optional<Owner> owner = file.flatMap(HostKvm.DeviceFile::owner);
         if (owner.isPresent()) {
@@ -184,9 +180,7 @@ public final class KvmRules {
 
     public static Finding irqchip(HostFacts host) {
         Finding finding = explained(
-                new Flaws()
-                        .apply(new Machine(new Fact.Facts(host)), IRQCHIP.rows())
-                        .finding(Check.IRQCHIP),
+                IRQCHIP.finding(new Machine(new Fact.Facts(host))),
                 "full-not-shown",
                 "this kernel offers the split irqchip; whether the full one is not known: ",
                 "");
@@ -203,11 +197,8 @@ public final class KvmRules {
 
     public static Finding nested(HostFacts host) {
         Machine one = new Machine(new Fact.Facts(host));
-        Finding finding = explained(
-                new Flaws().apply(one, NESTED.rows()).finding(Check.NESTED),
-                "not-shown",
-                "whether this host is a guest is not known: ",
-                "");
+        Finding finding =
+                explained(NESTED.finding(one), "not-shown", "whether this host is a guest is not known: ", "");
         return switch (finding.status()) {
             case UNKNOWN -> finding;
             case PASS -> finding.with("guest", false);

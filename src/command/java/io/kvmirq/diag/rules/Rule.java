@@ -2,6 +2,7 @@
 package io.kvmirq.diag.rules;
 
 import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.Fact.Subject;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
@@ -78,6 +79,11 @@ public record Rule<S extends Subject>(
         @SuppressWarnings("varargs")
         Checks(Check check, Rule<S>... rows) {
             this(check, List.of(rows));
+        }
+
+        /** The result of the rules for a subject. */
+        Finding finding(S subject) {
+            return new Flaws().apply(subject, rows).finding(check);
         }
     }
 

@@ -78,7 +78,7 @@ public final class SupportRules {
 
     public static Finding support(HostFacts host) {
         Machine one = new Machine(new Fact.Facts(host));
-        Finding finding = new Flaws().apply(one, CHECKS.rows()).finding(Check.SUPPORT);
+        Finding finding = CHECKS.finding(one);
         return finding.status() == Finding.Status.UNKNOWN
                 ? finding
                 : finding.whose(finding.reason(), finding.text() + "; encrypted guests: " + one.encrypted());

@@ -155,7 +155,7 @@ public final class VfioHostRules {
 
     public static Finding vfio(HostFacts host) {
         Machine one = new Machine(new Fact.Facts(host));
-        Finding finding = new Flaws().apply(one, VFIO.rows()).finding(Check.VFIO);
+        Finding finding = VFIO.finding(one);
         if (finding.reason().equals("refused")) {
             Obstacle first =
                     one.refused(false).findFirst().orElseThrow().refusal.cause();
@@ -178,7 +178,7 @@ public final class VfioHostRules {
     /** Of VFIO's containers, and of iommufd. */
     public static Finding unsafeInterrupts(HostFacts host) {
         Machine one = new Machine(new Fact.Facts(host));
-        Finding finding = new Flaws().apply(one, INTERRUPTS.rows()).finding(Check.UNSAFE_INTERRUPTS);
+        Finding finding = INTERRUPTS.finding(one);
         return finding.status() != Finding.Status.WARN
                 ? finding
                 : finding.with("modules", finding.reason().equals("noiommu") ? List.of("vfio") : one.allowing());
