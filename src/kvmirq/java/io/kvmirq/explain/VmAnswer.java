@@ -261,12 +261,6 @@ public enum VmAnswer implements Answer {
     MEMORY_UNUSABLE(behaviour(MEASURED, "a guest's access to memory that this process may not access so exits as MMIO"
         + " where KVM emulates real mode; where the processor runs it, KVM_RUN fails with EFAULT",
         "x86.c emulator_read_write_onepage(), mmu.c kvm_handle_error_pfn()")),
-    MMIO_PAGES(behaviour(MEASURED, "a guest's store to two pages is two stores: memory is written at once, each other"
-        + " page is an exit, the second one also with immediate_exit",
-        "x86.c emulator_read_write(), complete_emulated_mmio()")),
-    MMIO_READ_PAGES(behaviour(MEASURED, "a guest's read of two pages is an exit for each one that is not memory; the"
-        + " instruction takes effect when all of its answer is there",
-        "x86.c emulator_read_write(), complete_emulated_mmio()")),
     MEMORY_FLAGS(refusal(MEASURED, MEMORY, EINVAL, "flags this kernel does not know", "flags",
         "kvm_main.c check_memory_region_flags()").unless(TYPED_CALL)),
     MEMORY_BEYOND(refusal(INFERRED, MEMORY, EINVAL, "it ends beyond the processor's physical addresses",

@@ -21,9 +21,6 @@ class MmioContract extends KernelSuite {
 
     private static final int TOLD = 0x82;
     private static final long NOWHERE = RealModeGuest.NO_MEMORY;
-    /** The last byte of memory. */
-    private static final int LAST = 0xefff;
-
     private static final int CARRY = 1;
 
     private int vm;
@@ -94,7 +91,7 @@ class MmioContract extends KernelSuite {
         guest.runTo(TOLD);
     }
 
-    /** The write is the end of the first run, as the second part of a store is. */
+    /** The write is the end of the first run. */
     @Test
     void immediateExitComesAfterTheWrite() {
         RealModeGuest guest = guest(asm("mov al, 0x1; add [0xf800], al"));
@@ -111,52 +108,6 @@ class MmioContract extends KernelSuite {
         RealModeGuest guest = guest(asm("mov byte [0xf800], 0x5a; mov word [0xf800], 0x1234"));
         guest.runToMmio(NOWHERE, 1, 0x5a);
         guest.runToMmio(NOWHERE, 2, 0x1234);
-        guest.runTo(TOLD);
-    }
-
-    // Two pages
-
-    /** {@code mov (LAST), %eax}: the first byte is memory. */
-    @Test
-    void readAcrossTheEndOfASlotIsMemoryAndAnExit() {
-        RealModeGuest guest = guest(asm("mov byte [0xefff], 0x78; mov eax, [0xefff]"));
-        guest.runToRead(LAST + 1, 3, 0xaa123456);
-        guest.runTo(TOLD);
-        assertThat(registers(guest).getInt(0)).isEqualTo(0x12345678);
-    }
-
-    /** DS begins at 0x1000: the read is at 0xffff. The second exit is the end of the first. */
-    @Test
-    void readOfTwoPagesIsTwoExits() {
-        RealModeGuest guest = guest(asm("mov ax, 0x100; mov ds, ax; mov eax, [0xefff]"));
-        guest.runToRead(0xffff, 1, 0xaa78);
-        ByteBuffer run = libc.view(world.map(PAGE, guest.vcpu()), PAGE).put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
-        guest.runToRead(0x10000, 3, 0x123456);
-        assertThat(registers(guest).getInt(0)).isEqualTo(0x100);
-        assertErrno(Errno.EINTR, libc.ioctl(guest.vcpu(), Uapi.KVM_RUN, 0));
-        assertThat(registers(guest).getInt(0)).isEqualTo(0x12345678);
-        run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 0);
-        guest.runTo(TOLD);
-    }
-
-    /** {@code addl $1, (LAST)}. */
-    @Test
-    void changeAcrossTheEndOfASlotIsInMemoryAndTwoExits() {
-        RealModeGuest guest = guest(asm("mov byte [0xefff], 0xff; add dword [0xefff], 0x1"));
-        guest.runToRead(LAST + 1, 3, 0x0000ff);
-        guest.runToMmio(LAST + 1, 3, 0x000100);
-        assertThat(guest.at(LAST)).isZero();
-        guest.runTo(TOLD);
-    }
-
-    /** And four of two pages without memory. */
-    @Test
-    void changeOfTwoPagesIsFourExits() {
-        RealModeGuest guest = guest(asm("mov ax, 0x100; mov ds, ax; xor dword [0xefff], 0xffffffff"));
-        guest.runToRead(0xffff, 1, 0x78);
-        guest.runToRead(0x10000, 3, 0x123456);
-        guest.runToMmio(0xffff, 1, 0x87);
-        guest.runToMmio(0x10000, 3, 0xedcba9);
         guest.runTo(TOLD);
     }
 }

@@ -41,7 +41,7 @@ final class VcpuSteps {
         "mov es:[0], al",
         "mov es:[8], ax",
         "mov al, es:[4]",
-        "mov es:[0xfff], ax"
+        "mov es:[0xffe], ax"
     };
 
     private static final int[] PIC_PORTS = {0x20, 0x20, 0x20, 0x21, 0xa0, 0xa0, 0xa1, 0x4d0, 0x4d1};

@@ -271,6 +271,20 @@ class RealModeTest {
         assertThat(vcpu.x86().registers().get(Name.RIP)).isEqualTo(START + 1);
     }
 
+    /** KVM exits for each page: the guests of a VMM keep their registers within one. */
+    @ParameterizedTest
+    @ValueSource(strings = {"66 a1 ffef", "66 a3 ffef", "a1 ffff", "a3 ffff"})
+    void operandAtTheEndOfAPageIsMemoryOrIsNot(String code) {
+        open(Kernels.FAKE.open());
+        put("90" + code);
+        vcpu.x86().setRegisters(registers());
+        String address = code.endsWith("ef") ? "efff" : "ffff";
+        assertThatThrownBy(vcpu::run)
+                .isInstanceOf(NotModelledException.class)
+                .hasMessage("the fake kernel does not model guest access to address 0x" + address
+                        + ", which is at the end of a page, with bytes that are not memory (at RIP 0x1001 of vcpu 0)");
+    }
+
     @Test
     void refusalInAGuestSaysWhereTheGuestIs() {
         open(Kernels.FAKE.open());

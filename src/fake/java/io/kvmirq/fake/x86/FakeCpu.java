@@ -279,10 +279,10 @@ final class FakeCpu {
         }
     }
 
-    /** {@code complete_userspace_io()}; returns whether the guest exits again for the rest of an access. */
+    /** {@code complete_userspace_io()}; returns whether the guest exits again for the write of an instruction. */
     boolean completesAccess() {
         instructions.completeOut();
-        return code.isReading() && code.completeRead() || code.exitsAgain();
+        return code.isReading() && code.completeRead();
     }
 
     /** KVM_RUN, with the kernel's lock held, to its exit. A NotModelledException says where the guest is. */

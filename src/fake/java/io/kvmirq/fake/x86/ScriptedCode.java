@@ -163,11 +163,6 @@ final class ScriptedCode implements GuestCode {
     }
 
     @Override
-    public boolean exitsAgain() {
-        return false;
-    }
-
-    @Override
     public boolean completeRead() {
         player.completeRead();
         return false;

@@ -6,20 +6,20 @@ package io.kvmirq.fake.x86.cpu;
  * shift by more than one, which is set by the last bit. Source: Intel SDM vol. 2, "ADD", "AND" and "SHL".
  */
 final class Arithmetic {
-    static final int CARRY = 1;
-    static final int PARITY = 1 << 2;
-    static final int ADJUST = 1 << 4;
-    static final int ZERO = 1 << 6;
-    static final int SIGN = 1 << 7;
-    static final int OVERFLOW = 1 << 11;
+    private static final int CARRY = 1;
+    private static final int PARITY = 1 << 2;
+    private static final int ADJUST = 1 << 4;
+    private static final int ZERO = 1 << 6;
+    private static final int SIGN = 1 << 7;
+    private static final int OVERFLOW = 1 << 11;
 
     /** The numbers of operations in opcodes. */
-    static final int ADD = 0;
+    private static final int ADD = 0;
 
-    static final int SUB = 5;
     static final int CMP = 7;
     private static final int OR = 1;
     private static final int AND = 4;
+    private static final int SUB = 5;
     private static final int XOR = 6;
     private static final int COUNT = 0x1f;
 
@@ -27,11 +27,6 @@ final class Arithmetic {
 
     Arithmetic(GeneralRegisters registers) {
         this.registers = registers;
-    }
-
-    /** Whether an operation is not ADC or SBB, whose numbers are 2 and 3. */
-    static boolean has(int operation) {
-        return operation >> 1 != 1;
     }
 
     private static long mask(int size) {
@@ -60,32 +55,27 @@ final class Arithmetic {
     int compute(int operation, int first, int second, int size) {
         long a = first & mask(size);
         long b = second & mask(size);
-        return switch (operation) {
-            case ADD -> add(a, b, size);
-            case SUB, CMP -> subtract(a, b, size);
-            case OR -> leave(a | b, size, false, false, false);
-            case AND -> leave(a & b, size, false, false, false);
-            case XOR -> leave(a ^ b, size, false, false, false);
-            default -> throw new AssertionError(operation);
-        };
+        long result =
+                switch (operation) {
+                    case ADD -> a + b;
+                    case SUB, CMP -> a - b;
+                    case OR -> a | b;
+                    case AND -> a & b;
+                    case XOR -> a ^ b;
+                    default -> throw new AssertionError(operation);
+                };
+        if (operation == OR || operation == AND || operation == XOR) {
+            return leave(result, size, false, false, false);
+        }
+        boolean carry = (result & ~mask(size)) != 0;
+        boolean overflow = isNegative((a ^ result) & (operation == ADD ? b ^ result : a ^ b), size);
+        return leave(result, size, carry, ((a ^ b ^ result) & ADJUST) != 0, overflow);
     }
 
-    private int add(long a, long b, int size) {
-        long sum = a + b;
-        boolean overflow = isNegative((a ^ sum) & (b ^ sum), size);
-        return leave(sum, size, sum > mask(size), ((a ^ b ^ sum) & ADJUST) != 0, overflow);
-    }
-
-    private int subtract(long a, long b, int size) {
-        long difference = a - b;
-        boolean overflow = isNegative((a ^ b) & (a ^ difference), size);
-        return leave(difference, size, difference < 0, ((a ^ b ^ difference) & ADJUST) != 0, overflow);
-    }
-
-    /** INC and DEC, which keep CF. */
+    /** INC (1) and DEC (-1), which keep CF. */
     int step(int value, int by, int size) {
         int carry = registers.flags() & CARRY;
-        int result = by > 0 ? compute(ADD, value, 1, size) : compute(SUB, value, 1, size);
+        int result = compute(by > 0 ? ADD : SUB, value, 1, size);
         registers.setFlags(registers.flags() & ~CARRY | carry);
         return result;
     }

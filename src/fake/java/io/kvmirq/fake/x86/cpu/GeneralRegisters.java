@@ -14,7 +14,9 @@ public final class GeneralRegisters {
     static final int EAX = 0;
     static final int ECX = 1;
     static final int EDX = 2;
+    static final int EBX = 3;
     static final int ESP = 4;
+    static final int EBP = 5;
     static final int ESI = 6;
     static final int EDI = 7;
 

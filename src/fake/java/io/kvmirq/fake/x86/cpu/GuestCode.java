@@ -26,9 +26,6 @@ public interface GuestCode {
     /** Whether a read waits for the VMM's value. */
     boolean isReading();
 
-    /** Whether the last exit was a part of a store, and the guest exits for the next part. */
-    boolean exitsAgain();
-
-    /** Takes the VMM's value. True if the guest exits again, for the rest or for a write of the instruction. */
+    /** Takes the VMM's value. True if the guest exits again, for a write of the instruction. */
     boolean completeRead();
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86.cpu;
 
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EBP;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EBX;
 import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EDI;
 import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESI;
 import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESP;
 
 import io.kvmirq.NotModelledException;
+import java.util.Arrays;
 
 /**
  * The bytes of a real-mode instruction and its operands: registers, memory and the stack. Addresses have 16 bits.
@@ -25,13 +28,12 @@ final class Operands {
         SystemRegisters.EXTRA, SystemRegisters.CODE, SystemRegisters.STACK, SystemRegisters.DATA, 3, 4
     };
 
-    private static final int EBX = 3;
-    private static final int EBP = 5;
+    /** The registers whose sum is an address, by the lowest bits of ModRM. */
+    private static final int[][] BASES = {{EBX, ESI}, {EBX, EDI}, {EBP, ESI}, {EBP, EDI}, {ESI}, {EDI}, {EBP}, {EBX}};
 
     private final GeneralRegisters registers;
     private final SystemRegisters system;
-    private final RealModeMemory memory;
-    private final DataMemory data;
+    private final GuestMemory memory;
     private int start;
     /** The size of an operand that is not a byte: 2 or 4 bytes. */
     private int wide;
@@ -42,17 +44,10 @@ final class Operands {
     private int offset;
     private int segment;
 
-    Operands(GeneralRegisters registers, SystemRegisters system, RealModeMemory memory, DataMemory data) {
+    Operands(GeneralRegisters registers, SystemRegisters system, GuestMemory memory) {
         this.registers = registers;
         this.system = system;
         this.memory = memory;
-        this.data = data;
-    }
-
-    void begin() {
-        start = (int) registers.ip();
-        wide = Short.BYTES;
-        override = -1;
     }
 
     int start() {
@@ -74,7 +69,7 @@ final class Operands {
         long address = system.address(SystemRegisters.CODE, start);
         StringBuilder bytes = new StringBuilder();
         for (int i = 0; i < SHOWN && memory.has(address + i); i++) {
-            bytes.append(" %02x".formatted(memory.read(address + i, 1)));
+            bytes.append(" %02x".formatted(memory.readMemory(address + i, 1)));
         }
         return new NotModelledException(
                 "the instruction at 0x" + Long.toHexString(address) + "," + bytes + "; in real mode it knows " + KNOWN);
@@ -82,10 +77,12 @@ final class Operands {
 
     // Bytes of the instruction
 
-    /** Fetches the prefixes of operand size and segment, and the opcode. */
+    /** Begins an instruction: fetches the prefixes of operand size and segment, and the opcode. */
     int fetchOpcode() {
+        wide = Short.BYTES;
+        override = -1;
         while (true) {
-            int next = fetch8();
+            int next = fetch(1);
             switch (next) {
                 case 0x26, 0x2e, 0x36, 0x3e -> override = SEGMENTS[next >> 3 & 3];
                 case 0x64, 0x65 -> override = SEGMENTS[next & 7];
@@ -97,75 +94,52 @@ final class Operands {
         }
     }
 
-    int fetch8() {
-        long ip = registers.ip();
-        if (ip >>> 16 != 0) {
-            throw new NotModelledException("an instruction beyond its segment");
-        }
-        int value = memory.read(system.address(SystemRegisters.CODE, (int) ip), 1);
-        registers.setIp(ip + 1);
-        return value;
+    void begin() {
+        start = (int) registers.ip();
     }
 
-    int fetch16() {
-        return fetch8() | fetch8() << 8;
-    }
-
+    /** Fetches a number of 1, 2 or 4 bytes. */
     int fetch(int size) {
-        return switch (size) {
-            case 1 -> fetch8();
-            case 2 -> fetch16();
-            default -> fetch16() | fetch16() << 16;
-        };
+        int value = 0;
+        for (int i = 0; i < size; i++) {
+            long ip = registers.ip();
+            if (ip >>> 16 != 0) {
+                throw new NotModelledException("an instruction beyond its segment");
+            }
+            value |= memory.readMemory(system.address(SystemRegisters.CODE, (int) ip), 1) << Byte.SIZE * i;
+            registers.setIp(ip + 1);
+        }
+        return value;
     }
 
     /** A number of 8 bits with its sign. */
     int fetchSigned() {
-        return (byte) fetch8();
+        return (byte) fetch(1);
     }
 
     // ModRM
 
     /** Fetches ModRM and its displacement. */
     void fetchModrm() {
-        modrm = fetch8();
+        modrm = fetch(1);
         if (isRegister()) {
             return;
         }
         int mode = modrm >>> 6;
-        int base = modrm & 7;
-        boolean direct = mode == 0 && base == 6;
-        offset = direct ? 0 : base(base);
-        segment = base == 2 || base == 3 || base == 6 && !direct ? SystemRegisters.STACK : SystemRegisters.DATA;
-        if (direct || mode == 2) {
-            offset += fetch16();
-        } else if (mode == 1) {
-            offset += fetchSigned();
-        }
-        offset &= 0xffff;
-    }
-
-    private int base(int form) {
-        return switch (form) {
-            case 0 -> registers.get(EBX) + registers.get(ESI);
-            case 1 -> registers.get(EBX) + registers.get(EDI);
-            case 2 -> registers.get(EBP) + registers.get(ESI);
-            case 3 -> registers.get(EBP) + registers.get(EDI);
-            case 4 -> registers.get(ESI);
-            case 5 -> registers.get(EDI);
-            case 6 -> registers.get(EBP);
-            default -> registers.get(EBX);
-        };
+        int[] base = mode == 0 && (modrm & 7) == 6 ? new int[0] : BASES[modrm & 7];
+        int displacement = mode == 2 || base.length == 0 ? fetch(Short.BYTES) : mode == 1 ? fetchSigned() : 0;
+        offset = Arrays.stream(base).map(registers::get).sum() + displacement & 0xffff;
+        segment = base.length != 0 && base[0] == EBP ? SystemRegisters.STACK : SystemRegisters.DATA;
     }
 
     /** Fetches the offset of a memory operand. */
     void fetchAddress() {
         modrm = 0;
         segment = SystemRegisters.DATA;
-        offset = fetch16();
+        offset = fetch(Short.BYTES);
     }
 
-    boolean isRegister() {
+    private boolean isRegister() {
         return modrm >>> 6 == 3;
     }
 
@@ -184,14 +158,14 @@ final class Operands {
     }
 
     int read(int size) {
-        return isRegister() ? registers.get(modrm & 7, size) : data.read(address(), size);
+        return isRegister() ? registers.get(modrm & 7, size) : memory.read(address(), size);
     }
 
     void write(int size, int value) {
         if (isRegister()) {
             registers.set(modrm & 7, size, value);
         } else {
-            data.write(address(), size, value);
+            memory.write(address(), size, value);
         }
     }
 
@@ -203,11 +177,11 @@ final class Operands {
 
     void push(int value, int size) {
         registers.set(ESP, Short.BYTES, registers.get(ESP) - size);
-        memory.write(top(), size, value);
+        memory.writeMemory(top(), size, value);
     }
 
     int pop(int size) {
-        int value = memory.read(top(), size);
+        int value = memory.readMemory(top(), size);
         registers.set(ESP, Short.BYTES, registers.get(ESP) + size);
         return value;
     }

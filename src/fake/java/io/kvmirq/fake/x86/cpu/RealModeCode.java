@@ -19,7 +19,7 @@ import io.kvmirq.fake.kvm.MemorySlots;
 public final class RealModeCode implements GuestCode {
     private static final int REGISTERS = 8;
     private static final int HLT = 0xf4;
-    /** The number of PUSH and SHL and the last number of INC and DEC in ModRM. */
+    /** The number of SHL, and of DEC beside INC, in ModRM. */
     private static final int SHL = 4;
 
     private static final int DEC = 1;
@@ -31,8 +31,7 @@ public final class RealModeCode implements GuestCode {
     /** Whether KVM executes the instructions in software, as kvm_pvm does. */
     private final boolean emulated;
 
-    private final RealModeMemory memory;
-    private final DataMemory dataMemory;
+    private final GuestMemory memory;
     private final GeneralRegisters registers;
     private final SystemRegisters system;
     private final Operands operands;
@@ -43,6 +42,8 @@ public final class RealModeCode implements GuestCode {
     /** The interrupt shadow that the instruction begins: the next instruction runs before any interrupt. */
     private int shadow;
 
+    /** Whether the guest exits for a port. */
+    private boolean exits;
     /** The size of an IN that waits for the VMM's answer, in bytes; 0 for none. */
     private int reads;
     /** The address of the next instruction, for RIP after that IN is complete or at the run after an OUT. */
@@ -61,14 +62,13 @@ public final class RealModeCode implements GuestCode {
             GuestMsrs msrs) {
         this.host = host;
         this.emulated = host.build().pvm();
-        this.memory = new RealModeMemory(host, slots);
+        this.memory = new GuestMemory(host, slots, bus);
         this.registers = registers;
         this.system = system;
         this.events = events;
         this.bus = bus;
         this.msrs = msrs;
-        this.dataMemory = new DataMemory(host, memory, bus);
-        this.operands = new Operands(registers, system, memory, dataMemory);
+        this.operands = new Operands(registers, system, memory);
         this.arithmetic = new Arithmetic(registers);
     }
 
@@ -76,7 +76,7 @@ public final class RealModeCode implements GuestCode {
     public void reset() {
         reads = 0;
         out = NOWHERE;
-        dataMemory.reset();
+        memory.reset();
     }
 
     @Override
@@ -96,18 +96,14 @@ public final class RealModeCode implements GuestCode {
 
     @Override
     public boolean isReading() {
-        return reads != 0 || dataMemory.isReading();
-    }
-
-    @Override
-    public boolean exitsAgain() {
-        return dataMemory.exits();
+        return reads != 0 || memory.isReading();
     }
 
     @Override
     public boolean completeRead() {
-        if (dataMemory.isReading()) {
-            return !dataMemory.complete() || step() == Outcome.EXITS;
+        if (memory.isReading()) {
+            memory.complete();
+            return step() == Outcome.EXITS;
         }
         registers.set(EAX, reads, (int) bus.answer(reads));
         registers.setIp(next);
@@ -137,8 +133,8 @@ public final class RealModeCode implements GuestCode {
         operands.push((int) registers.ip(), Short.BYTES);
         registers.setFlags(registers.flags() & ~GeneralRegisters.INTERRUPT_FLAG);
         long entry = system.entry(vector);
-        registers.setIp(memory.read(entry, Short.BYTES));
-        system.select(SystemRegisters.CODE, memory.read(entry + Short.BYTES, Short.BYTES));
+        registers.setIp(memory.readMemory(entry, Short.BYTES));
+        system.select(SystemRegisters.CODE, memory.readMemory(entry + Short.BYTES, Short.BYTES));
     }
 
     // Instructions
@@ -146,17 +142,19 @@ public final class RealModeCode implements GuestCode {
     @Override
     public Outcome step() {
         shadow = VcpuEvents.NO_SHADOW;
+        exits = false;
         operands.begin();
         try {
             int opcode = operands.fetchOpcode();
-            boolean halts = opcode == HLT;
-            boolean exits = !halts && execute(opcode, (opcode & 1) == 0 ? 1 : operands.wide(), operands.wide());
-            exits |= dataMemory.exits();
+            if (opcode != HLT) {
+                execute(opcode, (opcode & 1) == 0 ? 1 : operands.wide(), operands.wide());
+            }
+            exits |= memory.exits();
             if (!isReading() && out == NOWHERE) {
                 events.setShadow(shadow);
             }
-            return halts ? Outcome.HALTS : exits ? Outcome.EXITS : Outcome.GOES_ON;
-        } catch (DataMemory.Unanswered e) {
+            return opcode == HLT ? Outcome.HALTS : exits ? Outcome.EXITS : Outcome.GOES_ON;
+        } catch (GuestMemory.Unanswered e) {
             registers.setIp(operands.start());
             return Outcome.EXITS;
         } catch (NotModelledException e) {
@@ -165,8 +163,7 @@ public final class RealModeCode implements GuestCode {
         }
     }
 
-    /** @return whether the guest exits to the VMM */
-    private boolean execute(int opcode, int size, int wide) {
+    private void execute(int opcode, int size, int wide) {
         int register = opcode & 7;
         switch (opcode >> 3) {
             case 0x8, 0x9 -> {
@@ -177,11 +174,9 @@ public final class RealModeCode implements GuestCode {
             case 0xb -> registers.set(register, wide, operands.pop(wide));
             case 0xe, 0xf -> jump(operands.fetchSigned(), arithmetic.holds(opcode));
             case 0x10, 0x11 -> modrm(opcode, size);
-            case 0x16 -> registers.set(register, 1, operands.fetch8());
+            case 0x16 -> registers.set(register, 1, operands.fetch(1));
             case 0x17 -> registers.set(register, wide, operands.fetch(wide));
-            case 0x1c, 0x1d -> {
-                return jumpOrPort(opcode, size, wide);
-            }
+            case 0x1c, 0x1d -> jumpOrPort(opcode, size, wide);
             default -> {
                 if (opcode < 0x40 && register < 6) {
                     compute(opcode >> 3, register, size);
@@ -190,7 +185,6 @@ public final class RealModeCode implements GuestCode {
                 }
             }
         }
-        return false;
     }
 
     private void jump(int by, boolean taken) {
@@ -199,24 +193,36 @@ public final class RealModeCode implements GuestCode {
         }
     }
 
-    /** The forms of ADD to CMP. */
+    /** The forms of ADD to CMP: to ModRM, from ModRM, and of a number to EAX. */
     private void compute(int operation, int form, int size) {
-        operands.requireKnown(Arithmetic.has(operation));
-        if (form >= 4) {
-            int result = arithmetic.compute(operation, registers.get(EAX, size), operands.fetch(size), size);
-            if (operation != Arithmetic.CMP) {
-                registers.set(EAX, size, result);
-            }
+        requireModelled(operation);
+        boolean toEax = form >= 4;
+        if (!toEax) {
+            operands.fetchModrm();
+        }
+        int register = toEax ? EAX : operands.field();
+        int value = registers.get(register, size);
+        if (form < 2) {
+            change(operation, value, size);
             return;
         }
-        operands.fetchModrm();
-        int first = operands.read(size);
-        int second = registers.get(operands.field(), size);
-        boolean toRegister = form >= 2;
-        int result = arithmetic.compute(operation, toRegister ? second : first, toRegister ? first : second, size);
-        if (operation != Arithmetic.CMP && toRegister) {
-            registers.set(operands.field(), size, result);
-        } else if (operation != Arithmetic.CMP) {
+        int second = toEax ? operands.fetch(size) : operands.read(size);
+        int result = arithmetic.compute(operation, value, second, size);
+        if (operation != Arithmetic.CMP) {
+            registers.set(register, size, result);
+        }
+    }
+
+    /** Requires an operation other than ADC and SBB, whose numbers are 2 and 3. */
+    private void requireModelled(int operation) {
+        operands.requireKnown(operation >> 1 != 1);
+    }
+
+    /** Computes with a ModRM operand, and changes it. */
+    private void change(int operation, int second, int size) {
+        requireModelled(operation);
+        int result = arithmetic.compute(operation, operands.read(size), second, size);
+        if (operation != Arithmetic.CMP) {
             operands.write(size, result);
         }
     }
@@ -225,23 +231,16 @@ public final class RealModeCode implements GuestCode {
         operands.fetchModrm();
         int field = operands.field();
         switch (opcode) {
-            case 0x80, 0x81, 0x83 -> {
-                operands.requireKnown(Arithmetic.has(field));
-                int first = operands.read(size);
-                int second = opcode == 0x83 ? operands.fetchSigned() : operands.fetch(size);
-                int result = arithmetic.compute(field, first, second, size);
-                if (field != Arithmetic.CMP) {
-                    operands.write(size, result);
-                }
-            }
+            case 0x80, 0x81 -> change(field, operands.fetch(size), size);
+            case 0x83 -> change(field, operands.fetchSigned(), size);
             case 0x88, 0x89 -> operands.write(size, registers.get(field, size));
             case 0x8a, 0x8b -> registers.set(field, size, operands.read(size));
             case 0x8c -> operands.write(Short.BYTES, system.selector(operands.segmentField()));
             case 0x8e -> select(operands.segmentField(), operands.read(Short.BYTES));
             case 0xc1 -> {
                 operands.requireKnown(field == SHL);
-                int value = operands.read(size);
-                operands.write(size, arithmetic.shiftLeft(value, operands.fetch8(), size));
+                int count = operands.fetch(1);
+                operands.write(size, arithmetic.shiftLeft(operands.read(size), count, size));
             }
             case 0xc6, 0xc7 -> operands.write(size, operands.fetch(size));
             default -> {
@@ -262,7 +261,7 @@ public final class RealModeCode implements GuestCode {
     /** Instructions of one byte, and those with an address or with two bytes. */
     private void single(int opcode, int size, int wide) {
         switch (opcode) {
-            case 0x0f -> modelRegister(operands.fetch8());
+            case 0x0f -> modelRegister(operands.fetch(1));
             case 0x60 -> {
                 int stack = registers.get(ESP);
                 for (int i = 0; i < REGISTERS; i++) {
@@ -286,6 +285,7 @@ public final class RealModeCode implements GuestCode {
                 operands.fetchAddress();
                 operands.write(size, registers.get(EAX, size));
             }
+            case 0xc3, 0xcf -> returns(opcode, wide);
             case 0xfa -> registers.setFlags(registers.flags() & ~GeneralRegisters.INTERRUPT_FLAG);
             case 0xfb -> {
                 boolean begins = beginsShadow(VcpuEvents.SHADOW_OF_STI) && (emulated || !registers.interruptsOn());
@@ -293,7 +293,7 @@ public final class RealModeCode implements GuestCode {
                 registers.setFlags(registers.flags() | GeneralRegisters.INTERRUPT_FLAG);
             }
             case 0xc1, 0xc6, 0xc7, 0xfe, 0xff -> modrm(opcode, size);
-            default -> returns(opcode, wide);
+            default -> throw operands.unknown();
         }
     }
 
@@ -317,7 +317,7 @@ public final class RealModeCode implements GuestCode {
 
     /** RET and IRET. */
     private void returns(int opcode, int wide) {
-        operands.requireKnown(opcode == 0xc3 || opcode == 0xcf && wide == Short.BYTES);
+        operands.requireKnown(opcode == 0xc3 || wide == Short.BYTES);
         registers.setIp(operands.pop(wide) & 0xffff);
         if (opcode == 0xcf) {
             system.select(SystemRegisters.CODE, operands.pop(Short.BYTES));
@@ -326,14 +326,10 @@ public final class RealModeCode implements GuestCode {
         }
     }
 
-    private boolean jumpOrPort(int opcode, int size, int wide) {
+    private void jumpOrPort(int opcode, int size, int wide) {
         switch (opcode) {
-            case 0xe4, 0xe5 -> {
-                return in(operands.fetch8(), size);
-            }
-            case 0xe6, 0xe7 -> {
-                return out(operands.fetch8(), size);
-            }
+            case 0xe4, 0xe5 -> in(operands.fetch(1), size);
+            case 0xe6, 0xe7 -> out(operands.fetch(1), size);
             case 0xe8 -> {
                 int by = operands.fetch(wide);
                 operands.push((int) registers.ip(), wide);
@@ -341,34 +337,28 @@ public final class RealModeCode implements GuestCode {
             }
             case 0xe9 -> jump(operands.fetch(wide), true);
             case 0xeb -> jump(operands.fetchSigned(), true);
-            case 0xec, 0xed -> {
-                return in(registers.get(EDX, Short.BYTES), size);
-            }
-            case 0xee, 0xef -> {
-                return out(registers.get(EDX, Short.BYTES), size);
-            }
+            case 0xec, 0xed -> in(registers.get(EDX, Short.BYTES), size);
+            case 0xee, 0xef -> out(registers.get(EDX, Short.BYTES), size);
             default -> throw operands.unknown();
         }
-        return false;
     }
 
-    /** @return whether this IN exits to the VMM */
-    private boolean in(int port, int size) {
-        if (bus.isServed(port, size)) {
+    private void in(int port, int size) {
+        exits = !bus.isServed(port, size);
+        if (!exits) {
             registers.set(EAX, size, bus.readServed(port, size));
-            return false;
+            return;
         }
         bus.readPort(port, size, 1);
         host.note(VmAnswer.VCPU_READ_WAITS);
         reads = size;
         next = (int) registers.ip();
         registers.setIp(operands.start());
-        return true;
     }
 
     /** Executes OUT. RIP moves at the exit if KVM emulates it, otherwise at the next run. */
-    private boolean out(int port, int size) {
-        boolean exits = bus.writePort(port, size, registers.get(EAX, size));
+    private void out(int port, int size) {
+        exits = bus.writePort(port, size, registers.get(EAX, size));
         if (exits) {
             host.note(VmAnswer.VCPU_OUT_PASSED);
         }
@@ -377,6 +367,5 @@ public final class RealModeCode implements GuestCode {
             registers.setIp(operands.start());
             out = place();
         }
-        return exits;
     }
 }
