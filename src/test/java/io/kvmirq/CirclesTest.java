@@ -38,7 +38,6 @@ class CirclesTest {
             Map.entry("fake.posting", 6),
             Map.entry("fake.vfio", 7),
             Map.entry("fake.x86", 8),
-            Map.entry("fake.x86.cpu", 4),
             Map.entry("forward", 7),
             Map.entry("host", 2),
             Map.entry("host.facts", 4),

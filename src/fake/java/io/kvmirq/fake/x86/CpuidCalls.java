@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.x86.cpu.CpuidLeaves;
 import io.kvmirq.fake.x86.cpu.GuestCpuid;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -31,25 +31,24 @@ final class CpuidCalls {
     }
 
     private int setLeaves(ByteBuffer leaves) {
+        GuestCpuid next = new GuestCpuid(leaves);
         if (cpu.hasEntered()) {
             host.note(VmAnswer.VCPU_CPUID_AFTER_RUN);
-            boolean same =
-                    CpuidLeaves.areEqual(current(leaves), current(cpu.cpuid().leaves()));
-            return same ? 0 : host.refuse(VmAnswer.VCPU_CPUID_OTHER);
+            if (host.build().pvm() && next.hasFeatures()) {
+                throw new NotModelledException("KVM_SET_CPUID2 of leaf 1 after a run, which kvm_pvm compares with the"
+                        + " leaf of the processor");
+            }
+            return next.isSameAs(cpu.cpuid()) ? 0 : host.refuse(VmAnswer.VCPU_CPUID_OTHER);
         }
-        if (!new GuestCpuid(leaves).hasKnownAddresses()) {
+        if (!next.hasKnownAddresses()) {
             return host.refuse(VmAnswer.VCPU_CPUID_ADDRESSES);
         }
-        cpu.setCpuid(new GuestCpuid(host.build().pvm() ? CpuidLeaves.withMachine(leaves) : leaves));
+        cpu.setCpuid(next);
         return 0;
     }
 
-    private ByteBuffer current(ByteBuffer leaves) {
-        return CpuidLeaves.current(leaves, cpu.system(), cpu.base().isEnabled());
-    }
-
     int get(ByteBuffer header, long address) {
-        ByteBuffer leaves = current(cpu.cpuid().leaves());
+        ByteBuffer leaves = cpu.cpuid().leaves();
         int count = leaves.capacity() / Uapi.KvmCpuidEntry2.SIZE;
         if (Integer.compareUnsigned(header.getInt(Uapi.KvmCpuid2.NENT), count) < 0) {
             return host.refuse(SetupAnswer.CPUID_OF_VCPU_ROOM);

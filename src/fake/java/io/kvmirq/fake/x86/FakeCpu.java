@@ -145,7 +145,7 @@ final class FakeCpu {
 
     /** The rule that refuses KVM_SET_SREGS, if any; NotModelledException before anything has changed. */
     Optional<Answer> refusesSegments(ByteBuffer next) {
-        Optional<Answer> refused = SystemRegisters.refuses(next, cpuid, host.build())
+        Optional<Answer> refused = SystemRegisters.refuses(next, cpuid)
                 .or(() -> base.refuses(next.getLong(APIC_BASE_AT), cpuid, host.build()));
         if (refused.isEmpty() && isReading()) {
             throw new NotModelledException("KVM_SET_SREGS before a read of the guest is complete");

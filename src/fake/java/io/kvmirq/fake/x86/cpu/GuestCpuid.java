@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86.cpu;
 
-import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.Uapi.KvmCpuidEntry2;
 import java.nio.ByteBuffer;
 import java.util.Set;
 
-/** The CPUID leaves of a vCPU that the fake uses. Source: arch/x86/kvm/cpuid.c. Immutable. */
+/**
+ * The CPUID leaves of a vCPU as the VMM set them, and those that the fake uses. A kernel also changes bits of leaves 1, 7
+ * and 0xd as the guest's registers change; no guest of the fake reads them. Source: arch/x86/kvm/cpuid.c. Immutable.
+ */
 public final class GuestCpuid {
-    private static final int FEATURES = CpuidLeaves.FEATURES;
+    private static final int FEATURES = 1;
+    private static final int XSAVE = 0xd;
+    private static final int SIGNIFICANT_INDEX = 1;
     /** Leaf 1, ECX bit 21. */
     public static final int X2APIC = 1 << 21;
 
@@ -22,30 +27,15 @@ public final class GuestCpuid {
     private static final int BYTE = 0xff;
 
     private final ByteBuffer leaves;
-    private final boolean unset;
 
     /** @param leaves {@code struct kvm_cpuid_entry2}, which the caller does not change */
     public GuestCpuid(ByteBuffer leaves) {
-        this(leaves, false);
-    }
-
-    private GuestCpuid(ByteBuffer leaves, boolean unset) {
         this.leaves = leaves;
-        this.unset = unset;
     }
 
     /** The CPUID of a vCPU before KVM_SET_CPUID2. */
     public static GuestCpuid unset() {
-        return new GuestCpuid(ByteBuffer.allocate(0), true);
-    }
-
-    boolean isUnset() {
-        return unset;
-    }
-
-    /** @param register the offset of the register in {@code struct kvm_cpuid_entry2} */
-    boolean has(int leaf, int register, int bit) {
-        return (register(leaf, register) >>> bit & 1) != 0;
+        return new GuestCpuid(ByteBuffer.allocate(0));
     }
 
     /** The leaves as {@code struct kvm_cpuid_entry2}, not to be modified. */
@@ -53,8 +43,25 @@ public final class GuestCpuid {
         return leaves;
     }
 
+    /** Whether another CPUID has the same leaves, apart from padding: {@code kvm_cpuid_check_equal()}. */
+    public boolean isSameAs(GuestCpuid other) {
+        boolean same = leaves.capacity() == other.leaves.capacity();
+        int length = KvmCpuidEntry2.EDX + Integer.BYTES;
+        for (int at = 0; same && at < leaves.capacity(); at += KvmCpuidEntry2.SIZE) {
+            same = leaves.slice(at, length).equals(other.leaves.slice(at, length));
+        }
+        return same;
+    }
+
+    /** The offset of the first entry of a leaf, with index 0 if the leaf has indexes; -1 for none. */
     private int find(int function) {
-        return CpuidLeaves.find(leaves, function, 0);
+        for (int at = 0; at < leaves.capacity(); at += KvmCpuidEntry2.SIZE) {
+            boolean indexed = (leaves.getInt(at + KvmCpuidEntry2.FLAGS) & SIGNIFICANT_INDEX) != 0;
+            if (leaves.getInt(at) == function && (!indexed || leaves.getInt(at + KvmCpuidEntry2.INDEX) == 0)) {
+                return at;
+            }
+        }
+        return -1;
     }
 
     private int register(int function, int register) {
@@ -68,32 +75,32 @@ public final class GuestCpuid {
     }
 
     public boolean hasX2apic() {
-        return (register(FEATURES, Uapi.KvmCpuidEntry2.ECX) & X2APIC) != 0;
+        return (register(FEATURES, KvmCpuidEntry2.ECX) & X2APIC) != 0;
     }
 
     public boolean hasDeadlineTimer() {
-        return (register(FEATURES, Uapi.KvmCpuidEntry2.ECX) & DEADLINE_TIMER) != 0;
+        return (register(FEATURES, KvmCpuidEntry2.ECX) & DEADLINE_TIMER) != 0;
     }
 
     public int signature() {
-        return hasFeatures() ? register(FEATURES, Uapi.KvmCpuidEntry2.EAX) : GeneralRegisters.SIGNATURE;
+        return hasFeatures() ? register(FEATURES, KvmCpuidEntry2.EAX) : GeneralRegisters.SIGNATURE;
     }
 
     /** The XCR0 bits that the CPUID offers. */
     public long xcr0() {
-        return Integer.toUnsignedLong(register(CpuidLeaves.XSAVE, Uapi.KvmCpuidEntry2.EAX))
-                | (long) register(CpuidLeaves.XSAVE, Uapi.KvmCpuidEntry2.EDX) << Integer.SIZE;
+        return Integer.toUnsignedLong(register(XSAVE, KvmCpuidEntry2.EAX))
+                | (long) register(XSAVE, KvmCpuidEntry2.EDX) << Integer.SIZE;
     }
 
     /** The size of a physical address in bits: {@code cpuid_query_maxphyaddr()}. */
     public int addressBits() {
-        boolean told = Integer.compareUnsigned(register(EXTENDED, Uapi.KvmCpuidEntry2.EAX), ADDRESS_SIZES) >= 0
+        boolean told = Integer.compareUnsigned(register(EXTENDED, KvmCpuidEntry2.EAX), ADDRESS_SIZES) >= 0
                 && find(ADDRESS_SIZES) >= 0;
-        return told ? register(ADDRESS_SIZES, Uapi.KvmCpuidEntry2.EAX) & BYTE : LEAST_ADDRESS_BITS;
+        return told ? register(ADDRESS_SIZES, KvmCpuidEntry2.EAX) & BYTE : LEAST_ADDRESS_BITS;
     }
 
     /** Whether the size of a linear address is valid or not reported: {@code kvm_check_cpuid()}. */
     public boolean hasKnownAddresses() {
-        return LINEAR_BITS.contains(register(ADDRESS_SIZES, Uapi.KvmCpuidEntry2.EAX) >>> Byte.SIZE & BYTE);
+        return LINEAR_BITS.contains(register(ADDRESS_SIZES, KvmCpuidEntry2.EAX) >>> Byte.SIZE & BYTE);
     }
 }

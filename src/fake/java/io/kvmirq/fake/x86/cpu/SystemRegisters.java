@@ -4,7 +4,6 @@ package io.kvmirq.fake.x86.cpu;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Build;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -49,8 +48,10 @@ public final class SystemRegisters {
 
     private static final long LONG_MODE = 1 << 8;
     private static final long LONG_MODE_ACTIVE = 1 << 10;
-    private static final long OSXSAVE = 1 << 18;
-    private static final long PROTECTION_KEYS = 1 << 22;
+    /** The first bit of CR4 that some processors lack, and the first that all of 6.1 to 7.2 lack. */
+    private static final int FEATURES = 11;
+
+    private static final int FEATURES_END = 33;
     private static final long PHYSICAL_ADDRESS_EXTENSION = 1 << 5;
     /** The mask of a table limit, two bytes; the padding is not stored. */
     private static final long TABLE_LIMIT = 0xffff;
@@ -91,8 +92,8 @@ public final class SystemRegisters {
         to.put(0, values, 0, END);
     }
 
-    /** The rule that refuses registers that contradict one another, the CPUID or the processor; empty for none. */
-    public static Optional<Answer> refuses(ByteBuffer next, GuestCpuid cpuid, Build build) {
+    /** The rule that refuses registers that contradict one another or the CPUID; empty for none. */
+    public static Optional<Answer> refuses(ByteBuffer next, GuestCpuid cpuid) {
         long cr0 = next.getLong(CR0);
         long efer = next.getLong(EFER);
         boolean invalid;
@@ -112,9 +113,14 @@ public final class SystemRegisters {
         if (wide && bits < Long.SIZE && next.getLong(CR3) >>> bits != 0) {
             return Optional.of(VmAnswer.SREGS_CR3);
         }
-        return (next.getLong(CR4) & ControlBits.reserved(cpuid, build)) != 0
-                ? Optional.of(VmAnswer.SREGS_CR4)
-                : Optional.empty();
+        if (next.getLong(CR4) >>> FEATURES_END != 0) {
+            return Optional.of(VmAnswer.SREGS_CR4);
+        }
+        if (next.getLong(CR4) >>> FEATURES != 0) {
+            throw new NotModelledException(
+                    "CR4 0x" + Long.toHexString(next.getLong(CR4)) + ": a CPUID decides about bits from 11 on");
+        }
+        return Optional.empty();
     }
 
     /** Throws {@link NotModelledException} before a run, if a register has a value that the fake does not model. */
@@ -162,16 +168,6 @@ public final class SystemRegisters {
             values.putLong(table + Long.BYTES, next.getLong(table + Long.BYTES) & TABLE_LIMIT);
         }
         unmodelled = unmodelled(values);
-    }
-
-    /** CR4.OSXSAVE. */
-    boolean savesExtendedState() {
-        return (values.getLong(CR4) & OSXSAVE) != 0;
-    }
-
-    /** CR4.PKE. */
-    boolean hasProtectionKeys() {
-        return (values.getLong(CR4) & PROTECTION_KEYS) != 0;
     }
 
     long address(int segment, int offset) {
