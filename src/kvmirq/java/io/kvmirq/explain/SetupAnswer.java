@@ -19,11 +19,6 @@ public enum SetupAnswer implements Answer {
         "KVM_CAP_TSC_CONTROL; the rate is kept all the same", "x86.c set_tsc_khz()").needs(X86)),
     TSC_OF_VM(refusal(MEASURED, TSC_RATE, EINVAL, "the VM has vCPUs already: its rate is for later ones",
         "KVM_SET_TSC_KHZ of the vCPU", "x86.c kvm_arch_vm_ioctl()").needs(X86, NEW)),
-    TSC_SHARED(behaviour(LAB, "a new vCPU takes the TSC offset that a vCPU of its VM was given last. A write of the TSC"
-        + " does the same if it is of 0, or of a value less than a second from what the last one has become. Both vCPUs"
-        + " must have one rate", "x86.c kvm_synchronize_tsc()")),
-    TSC_FIRST_WRITE_BEFORE(behaviour(LAB, "before 6.7 the first write of a VM's TSC is compared too, with the 0 at"
-        + " which its last vCPU was created", "x86.c kvm_synchronize_tsc()")),
     TSC_OF_HOST(behaviour(MEASURED, "with kvm_pvm a guest reads the processor's TSC: writes of the TSC and of its"
         + " offset are accepted and ignored, and the offset is 0", "x86.c kvm_arch_tsc_set_attr()")),
     SMI_NONE(refusal(MEASURED, SMI, ENOTTY, "this kernel has no System Management Mode", "CONFIG_KVM_SMM in its"

@@ -50,7 +50,7 @@ final class CallJudge {
                     Set.of("EFAULT"),
                     Set.of("OfArray.words", "PostingMachine.loaded", "FakeLapic.shown")),
             // The rate is kept before the kernel sees that the processor cannot have it (kvm_set_tsc_khz()).
-            new Partial(" KVM_SET_TSC_KHZ,", Set.of("EINVAL"), Set.of("TscRate.rate")),
+            new Partial(" KVM_SET_TSC_KHZ,", Set.of("EINVAL"), Set.of("TimeStampCounter.rate")),
             // Flags are looked at where they are used: what comes before the SMM and the triple fault stays.
             new Partial(
                     " KVM_SET_VCPU_EVENTS,",

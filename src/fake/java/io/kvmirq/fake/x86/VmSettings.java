@@ -4,6 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.fake.file.Host;
+import java.util.OptionalLong;
 
 /**
  * The TSCs of a VM and the frequency of its LAPIC timers. Source: {@code kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
@@ -11,15 +12,15 @@ import io.kvmirq.fake.file.Host;
 final class VmSettings {
     private final Host host;
     /** The TSC rate of future vCPUs. */
-    private int tscRate = TscRate.OF_HOST;
+    private int tscRate = TimeStampCounter.RATE_OF_HOST;
 
-    private final SharedTsc tsc;
+    /** The TSC offset of each vCPU that the VMM has not written; empty before the first vCPU, whose TSC begins at 0. */
+    private OptionalLong tscOffset = OptionalLong.empty();
 
     private long busCycle = 1;
 
     VmSettings(Host host) {
         this.host = host;
-        this.tsc = new SharedTsc(host);
     }
 
     /** The nanoseconds of an APIC bus cycle, the unit of LAPIC timers. */
@@ -33,8 +34,11 @@ final class VmSettings {
 
     // The TSCs
 
-    SharedTsc tsc() {
-        return tsc;
+    long tscOffset() {
+        if (tscOffset.isEmpty()) {
+            tscOffset = OptionalLong.of(-TimeStampCounter.ofHost(host.time()));
+        }
+        return tscOffset.getAsLong();
     }
 
     /** The TSC rate of future vCPUs, in kHz. */
@@ -49,7 +53,7 @@ final class VmSettings {
         if (hasVcpus) {
             return host.refuse(SetupAnswer.TSC_OF_VM);
         }
-        tscRate = (int) rate == 0 ? TscRate.OF_HOST : (int) rate;
+        tscRate = (int) rate == 0 ? TimeStampCounter.RATE_OF_HOST : (int) rate;
         return 0;
     }
 }

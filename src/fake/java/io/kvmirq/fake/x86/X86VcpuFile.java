@@ -52,10 +52,8 @@ final class X86VcpuFile extends VcpuFile {
             .inHeader(Uapi.KVM_SET_MSRS, (vcpu, header, address) -> vcpu.msrs.set(header, address))
             .out(Uapi.KVM_GET_VCPU_EVENTS, X86VcpuFile::getEvents)
             .in(Uapi.KVM_SET_VCPU_EVENTS, X86VcpuFile::setEvents)
-            .value(Uapi.KVM_GET_TSC_KHZ, (vcpu, argument) -> vcpu.tsc.rate().get())
-            .value(
-                    Uapi.KVM_SET_TSC_KHZ,
-                    (vcpu, rate) -> vcpu.host.refuse(vcpu.tsc.rate().set((int) rate)))
+            .value(Uapi.KVM_GET_TSC_KHZ, (vcpu, argument) -> vcpu.tsc.rate())
+            .value(Uapi.KVM_SET_TSC_KHZ, (vcpu, rate) -> vcpu.host.refuse(vcpu.tsc.setRate((int) rate)))
             .inHeader(Uapi.KVM_GET_CPUID2, (vcpu, header, address) -> vcpu.cpuid.get(header, address))
             .value(Uapi.KVM_SMI, (vcpu, argument) -> vcpu.refuseManagement())
             .in(Uapi.KVM_ENABLE_CAP, X86VcpuFile::enable)
