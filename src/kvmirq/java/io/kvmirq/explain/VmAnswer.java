@@ -96,8 +96,6 @@ public enum VmAnswer implements Answer {
         "i8254.c kvm_vm_ioctl_set_pit2()")),
     PIT_REINJECTS(behaviour(SOURCE, "on AMD a timer that makes up for lost ticks inhibits AVIC, so no vCPU that has run"
         + " since gets posted interrupts", "i8254.c kvm_pit_set_reinject()")),
-    PIT_TICKS(behaviour(MEASURED, "channel 0 pulses GSI 0: once in the modes 0, 1 and 4, again and again in 2 and 3; the"
-        + " next tick waits for the guest's EOI unless KVM_REINJECT_CONTROL ends that", "i8254.c pit_do_work()")),
     CLOCK_FLAGS(refusal(MEASURED, CLOCK_SET, EINVAL, "flags that KVM_GET_CLOCK does not give",
         "flags: 2, 4 and 8 are known", "x86.c kvm_vm_ioctl_set_clock()").unless(TYPED_CALL)),
     CLOCK_GOES_ON(behaviour(MEASURED, "KVM_GET_CLOCK continues from the value of KVM_SET_CLOCK, in nanoseconds",

@@ -42,7 +42,7 @@ final class CpuBus implements GuestBus {
     }
 
     private void requireNoTimer(int port, int size) {
-        if (vm.hasPit() && PitChannels.has(port, size, vm.hasSpeaker())) {
+        if (vm.pit().filter(pit -> pit.has(port, size)).isPresent()) {
             throw new NotModelledException("a guest that programs its timer (PIT)");
         }
     }

@@ -255,17 +255,14 @@ final class FakeIoapic {
             long half = 0xffff_ffffL << low;
             long before = redirections[pin];
             long next = before & (~half | READ_ONLY) | (long) value << low & half & ~READ_ONLY;
-            program(pin, before, IoapicEntry.LEVEL.isSet(next) ? next : next & ~IoapicEntry.REMOTE_IRR.mask());
+            program(pin, IoapicEntry.LEVEL.isSet(next) ? next : next & ~IoapicEntry.REMOTE_IRR.mask());
         }
     }
 
     /** The end of {@code ioapic_write_indirect()}. The kernel makes only the vCPUs scan that the entry addresses. */
-    private void program(int pin, long before, long next) {
+    private void program(int pin, long next) {
         redirect(pin, next);
         boolean masked = IoapicEntry.MASKED.isSet(next);
-        if (!masked && IoapicEntry.MASKED.isSet(before)) {
-            vm.unmasked(X86Vm.IOAPIC, pin);
-        }
         boolean pending = (irr >>> pin & 1) == 1 && !masked && !IoapicEntry.REMOTE_IRR.isSet(next);
         if (pending && IoapicEntry.LEVEL.isSet(next)) {
             if (vm.resamplesAtUnmask(pin)) {

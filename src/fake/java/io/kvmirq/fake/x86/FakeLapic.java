@@ -327,16 +327,6 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 || !LapicPage.LVT_MASKED.isSet(input) && LapicPage.LVT_MODE.of(input) == DeliveryMode.EXTINT.number();
     }
 
-    /** {@code apic_lvt_nmi_mode()}, for a guest's NMI watchdog. */
-    boolean hasNmiOfWatchdog() {
-        int input = registers.getInt(LapicPage.LINT0_AT);
-        return !LapicPage.LVT_MASKED.isSet(input) && LapicPage.LVT_MODE.of(input) == DeliveryMode.NMI.number();
-    }
-
-    void pulseLint0() {
-        deliverLocal(registers.getInt(LapicPage.LINT0_AT));
-    }
-
     /** {@code kvm_apic_local_deliver()}: delivers an entry of the local vector table. */
     void deliverLocal(int entry) {
         if (present && !LapicPage.LVT_MASKED.isSet(entry)) {

@@ -216,13 +216,7 @@ final class FakePic {
     void writeData(int value) {
         switch (state[INIT_STATE]) {
             case 0 -> {
-                int unmasked = state[IMR] & ~value;
                 state[IMR] = (byte) value;
-                for (int pin = 0; pin < PINS; pin++) {
-                    if ((unmasked >>> pin & 1) == 1) {
-                        vm.unmasked(number, pin);
-                    }
-                }
                 both.update();
             }
             case 1 -> {

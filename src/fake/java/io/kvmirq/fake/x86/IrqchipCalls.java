@@ -193,7 +193,7 @@ final class IrqchipCalls {
 
     /** KVM_CREATE_PIT2. */
     int createPit(ByteBuffer config) {
-        if (vm.hasPit()) {
+        if (vm.pit().isPresent()) {
             return host.refuse(VmAnswer.PIT_EXISTS);
         }
         if (vm.irqchip() != X86Vm.Irqchip.FULL) {

@@ -235,13 +235,6 @@ final class Lapics {
         }
     }
 
-    /** Delivers a tick of the PIT to each LAPIC by its LINT0, if any vCPU takes it as an NMI. */
-    void pulseWatchdog() {
-        if (lapics.stream().anyMatch(FakeLapic::hasNmiOfWatchdog)) {
-            lapics.forEach(FakeLapic::pulseLint0);
-        }
-    }
-
     void recalculateApicMap() {
         boolean before63 = !vm.host().build().isSince(6, 3);
         if (before63) {

@@ -6,6 +6,7 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmClockData;
 import java.nio.ByteBuffer;
+import java.util.function.Consumer;
 
 /**
  * The requests of a VM that save and restore its timer and its clock. Source: {@code kvm_vm_ioctl_set_pit2()} in
@@ -26,29 +27,24 @@ final class TimerCalls {
         clockOffset = -host.time().now();
     }
 
+    private int onPit(Consumer<Pit> call) {
+        vm.pit().ifPresent(call);
+        return vm.pit().isPresent() ? 0 : host.refuse(VmAnswer.PIT_NONE);
+    }
+
     int getPit(ByteBuffer to) {
-        if (!vm.hasPit()) {
-            return host.refuse(VmAnswer.PIT_NONE);
-        }
-        vm.pitTimer().channels().save(to);
-        return 0;
+        return onPit(pit -> pit.save(to));
     }
 
     int reinject(ByteBuffer control) {
-        if (!vm.hasPit()) {
-            return host.refuse(VmAnswer.PIT_NONE);
-        }
-        vm.pitTimer().setReinjecting(control.get(Uapi.KvmReinjectControl.PIT_REINJECT) != 0);
-        return 0;
+        return onPit(pit -> pit.setReinjecting(control.get(Uapi.KvmReinjectControl.PIT_REINJECT) != 0));
     }
 
     int setPit(ByteBuffer from) {
-        if (!vm.hasPit()) {
-            return host.refuse(VmAnswer.PIT_NONE);
-        }
-        host.note(VmAnswer.PIT_RESTART);
-        vm.pitTimer().channels().restore(from);
-        return 0;
+        return onPit(pit -> {
+            host.note(VmAnswer.PIT_RESTART);
+            pit.restore(from);
+        });
     }
 
     /** KVM_GET_CLOCK without flags: a host clock other than the TSC has neither TSC nor time of day. */

@@ -122,6 +122,7 @@ final class X86VcpuFile extends VcpuFile {
         }
         cpu.events().checkModelled(cpu.isHalted());
         kept.checkModelled();
+        vm.pit().filter(pit -> irqchip == X86Vm.Irqchip.FULL).ifPresent(Pit::checkModelled);
         cpu.registers().checkModelled();
         if ((shared.getLong(Uapi.KvmRun.KVM_VALID_REGS) | shared.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)) != 0) {
             throw new NotModelledException("registers in kvm_run (KVM_CAP_SYNC_REGS)");

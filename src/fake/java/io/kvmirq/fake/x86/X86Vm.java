@@ -49,17 +49,12 @@ final class X86Vm extends VmInterrupts {
         }
     }
 
-    /** KVM_PIT_IRQ_SOURCE_ID, the source that drives the pins of the PIT's GSI. */
-    private static final int PIT_SOURCE = 2;
-
     private static final String NOT_TAKEN = "was raised and no LAPIC took its message";
 
     private final FakePics pics = new FakePics(this);
     private final FakeIoapic ioapic = new FakeIoapic(this);
     private final Lapics lapics = new Lapics(this);
     private final VmSettings settings = new VmSettings(host());
-    private final PitTimer pitTimer =
-            new PitTimer(host(), () -> irqchip() == Irqchip.FULL, this::pulsePit, this::setReinjecting);
     /** The posting of the VM; empty on a host without posting hardware. */
     private final Optional<IrqPosting> posting;
 
@@ -68,8 +63,7 @@ final class X86Vm extends VmInterrupts {
     private int holders = 1;
 
     private int reservedPins;
-    private boolean pit;
-    private boolean speaker;
+    private Optional<Pit> pit = Optional.empty();
     private int bootVcpu;
     private int vcpuIds;
     private ReportedEvents reportedEvents = new ReportedEvents(false, false);
@@ -122,23 +116,8 @@ final class X86Vm extends VmInterrupts {
         return settings;
     }
 
-    boolean hasPit() {
+    Optional<Pit> pit() {
         return pit;
-    }
-
-    PitTimer pitTimer() {
-        return pitTimer;
-    }
-
-    /** Whether the PIT also handles the speaker's port. */
-    boolean hasSpeaker() {
-        return speaker;
-    }
-
-    private void pulsePit() {
-        setIrq(PitTimer.GSI, PIT_SOURCE, true, false);
-        setIrq(PitTimer.GSI, PIT_SOURCE, false, false);
-        lapics.pulseWatchdog();
     }
 
     private void setReinjecting(boolean on) {
@@ -147,9 +126,7 @@ final class X86Vm extends VmInterrupts {
     }
 
     void createPit(boolean withSpeaker) {
-        pit = true;
-        speaker = withSpeaker;
-        pitTimer.create();
+        pit = Optional.of(new Pit(host().time(), withSpeaker, this::setReinjecting));
     }
 
     /** Whether a vCPU is the boot vCPU, which starts runnable and takes the interrupts of the PICs. */
@@ -300,11 +277,10 @@ final class X86Vm extends VmInterrupts {
         holders++;
     }
 
-    /** The file of the VM, or of a vCPU, was released. The last one destroys the PIT. */
+    /** The file of the VM, or of a vCPU, was released. The last one ends the VM's messages. */
     void dropHolder() {
         holders--;
         if (holders == 0) {
-            pitTimer.stop();
             lapics.forEach(lapic -> lapic.messages().close());
         }
     }
@@ -425,14 +401,8 @@ final class X86Vm extends VmInterrupts {
 
     /** Whether a resampling irqfd, or the PIT, waits for the EOI of an IOAPIC pin. */
     boolean isAwaited(int pin) {
-        return isResampled(IOAPIC, pin) || pitTimer.awaits(routes().gsiOfPin(IOAPIC, pin));
-    }
-
-    /** A guest unmasks a pin. */
-    void unmasked(int chip, int pin) {
-        if (pitTimer.awaits(routes().gsiOfPin(chip, pin))) {
-            pitTimer.forget();
-        }
+        int gsi = routes().gsiOfPin(IOAPIC, pin);
+        return isResampled(IOAPIC, pin) || pit.map(timer -> timer.awaits(gsi)).orElse(false);
     }
 
     /**
@@ -463,9 +433,6 @@ final class X86Vm extends VmInterrupts {
         if (isResampled(chip, pin)) {
             note(IrqfdAnswer.RESAMPLE_ON_EOI);
             resampler(routes().gsiOfPin(chip, pin)).acknowledge();
-        }
-        if (pitTimer.awaits(routes().gsiOfPin(chip, pin))) {
-            pitTimer.acknowledge();
         }
     }
 }
