@@ -12,10 +12,10 @@ public enum KernelChange {
     POWER_STATE("5.11"),
     /** An irqfd empties its eventfd: {@code eventfd_ctx_do_read()} in {@code irqfd_wakeup()} of virt/kvm/eventfd.c. */
     IRQFD_EMPTIES("5.11"),
+    /** An irq's count grows only after an unhandled one: {@code note_interrupt()}, kernel/irq/spurious.c, 7c07012eb1be. */
+    COUNT_AFTER_UNHANDLED("5.13"),
     /** Control groups have cpu.idle: {@code cpu_idle_write_s64()} in kernel/sched/core.c. */
     CPU_IDLE("5.15"),
-    /** Handled interrupts reset the counts of unhandled ones: {@code note_interrupt()} in kernel/irq/spurious.c. */
-    UNHANDLED_RESET("6.0"),
     /** debugfs has the pid of a vCPU's thread: {@code vcpu_get_pid()} in virt/kvm/kvm_main.c. */
     VCPU_PID("6.0"),
     /** MSI-X of VFIO on x86 gets vectors while others are armed: has_dyn_msix in drivers/vfio/pci/vfio_pci_core.c. */

@@ -534,7 +534,7 @@ public final class HostIrqRules {
             + MOST_UNHANDLED + " of 100000 the kernel disables it").with(Irq::unhandled, irq -> SPURIOUS.in(irq).count())
             .remedy(Irq::enable).on("", Irq::isOn).otherwise(),
         broken("host-irq.unhandled-line", SPURIOUS, irq -> irq.isReset() && (irq.asserts().isPresent()
-            || !irq.host().has(KernelChange.UNHANDLED_RESET).orElse(true)), NOBODY_CARED + "%s").with(Irq::number, irq -> irq.asserts()
+            || !irq.host().has(KernelChange.COUNT_AFTER_UNHANDLED).orElse(true)), NOBODY_CARED + "%s").with(Irq::number, irq -> irq.asserts()
             .map(one -> "; " + one.address() + " asserts the line").orElse("")).remedy(Irq::enable)
             .on("INTx", irq -> irq.isPin() && irq.isOn()).otherwise(),
         doubt("host-irq.unhandled-before", SPURIOUS, Irq::isReset, "interrupts of it were not handled, and its counts were"
