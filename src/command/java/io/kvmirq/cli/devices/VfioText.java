@@ -139,7 +139,8 @@ record VfioText(HostFacts host, Terminal terminal) {
             line(String.format("  %d %-5s %5s  ", irqs.kind().index(), irqs.kind(), count)
                     + (irqs.flags().isEmpty()
                             ? "not described: VFIO answers EINVAL"
-                            : irqs.flags().stream().map(Enum::name).collect(Collectors.joining(" "))));
+                            : irqs.flags().stream().map(Enum::name).collect(Collectors.joining(" ")))
+                    + irqs.doubt().map(text -> "; " + text).orElse(""));
         }
         if (!one.device().config().isComplete()) {
             line(

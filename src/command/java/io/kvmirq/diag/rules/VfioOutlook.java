@@ -7,6 +7,7 @@ import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.function.IntSupplier;
@@ -69,8 +70,12 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         }
     }
 
-    /** The interrupts of an index; no count if the configuration space could not be read. */
-    public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags) {}
+    /**
+     * The interrupts of an index; no count if the configuration space could not be read.
+     *
+     * @param doubt the other possible result, if the release of the kernel does not tell which one it has
+     */
+    public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags, Optional<String> doubt) {}
 
     /** The reasons why VFIO refuses a device. */
     public enum Obstacle {
@@ -121,22 +126,41 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         OptionalInt msix = ifComplete(config, config::msixVectors);
         // Since 6.5, and on x86 only: the ITS of Linux 6.12 still allocates all vectors at once.
         // pci_msix_can_alloc_dyn() returns false without the capability.
-        boolean grows = host.has(KernelChange.DYNAMIC_MSIX).orElse(false) && !host.isArm() && msix.orElse(1) != 0;
+        boolean mayGrow = !host.isArm() && msix.orElse(1) != 0;
+        boolean grows = host.has(KernelChange.DYNAMIC_MSIX).orElse(false) && mayGrow;
+        OptionalInt pins = intx(host, device);
         return List.of(
-                new Irqs(Kind.INTX, intx(host, device), EnumSet.of(Flag.EVENTFD, Flag.MASKABLE, Flag.AUTOMASKED)),
+                new Irqs(
+                        Kind.INTX,
+                        pins,
+                        EnumSet.of(Flag.EVENTFD, Flag.MASKABLE, Flag.AUTOMASKED),
+                        doubt(host, KernelChange.HIDDEN_PIN, "6.15, which reports 0 for a line that is not connected")
+                                .filter(any -> pins.orElse(0) != 0 && !isConnected(device))),
                 fixed(Kind.MSI, ifComplete(config, config::msiVectors)),
-                new Irqs(Kind.MSIX, msix, grows ? EnumSet.of(Flag.EVENTFD) : EnumSet.of(Flag.EVENTFD, Flag.NORESIZE)),
+                new Irqs(
+                        Kind.MSIX,
+                        msix,
+                        grows ? EnumSet.of(Flag.EVENTFD) : EnumSet.of(Flag.EVENTFD, Flag.NORESIZE),
+                        doubt(host, KernelChange.DYNAMIC_MSIX, "6.5, which leaves NORESIZE out")
+                                .filter(any -> mayGrow)),
                 errors(ifComplete(config, () -> config.isExpress() ? 1 : 0)),
                 fixed(Kind.REQ, OptionalInt.of(1)));
     }
 
     private static Irqs fixed(Kind kind, OptionalInt count) {
-        return new Irqs(kind, count, EnumSet.of(Flag.EVENTFD, Flag.NORESIZE));
+        return new Irqs(kind, count, EnumSet.of(Flag.EVENTFD, Flag.NORESIZE), Optional.empty());
+    }
+
+    /** The result that a vendor's kernel of an older number may have, or one without a number. */
+    private static Optional<String> doubt(HostFacts host, KernelChange has, String change) {
+        return host.has(has).isPresent()
+                ? Optional.empty()
+                : Optional.of("doubtful: a vendor may have added the change of Linux " + change);
     }
 
     /** Without PCI Express VFIO does not describe the index, and returns EINVAL. */
     private static Irqs errors(OptionalInt count) {
-        return count.orElse(1) == 0 ? new Irqs(Kind.ERR, count, Set.of()) : fixed(Kind.ERR, count);
+        return count.orElse(1) == 0 ? new Irqs(Kind.ERR, count, Set.of(), Optional.empty()) : fixed(Kind.ERR, count);
     }
 
     private static OptionalInt ifComplete(PciCapabilities config, IntSupplier count) {
@@ -145,12 +169,15 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
 
     /** Since 6.15 VFIO hides a pin whose line is not connected to the host. */
     private static OptionalInt intx(HostFacts host, PciDevice device) {
-        boolean connected = device.irq() != 0 && device.irq() <= Integer.MAX_VALUE;
         boolean hidden = device.isVirtual()
                 || isIntxBroken(device)
-                || !connected && host.has(KernelChange.HIDDEN_PIN).orElse(false);
+                || !isConnected(device) && host.has(KernelChange.HIDDEN_PIN).orElse(false);
         OptionalInt pin = device.config().interruptPin();
         return pin.isEmpty() ? pin : OptionalInt.of(pin.getAsInt() == 0 || hidden ? 0 : 1);
+    }
+
+    private static boolean isConnected(PciDevice device) {
+        return device.irq() != 0 && device.irq() <= Integer.MAX_VALUE;
     }
 
     /** {@code vfio_pci_nointx()}: Intel's X710 and X550 families. */

@@ -75,14 +75,15 @@ public final class VfioRules {
             return host().namedIds().contains(String.format("%04x:%04x", device.vendor(), device.device()));
         }
 
-        /** {@code vfio_pci_dev_in_denylist()}: Intel's QAT. */
-        boolean isDenied() {
+        /** {@code vfio_pci_dev_in_denylist()}: Intel's QAT. Empty if the kernel may have the list or not. */
+        Optional<Boolean> isDenied() {
             return device.vendor() == 0x8086
-                    && Set.of(0x19e2, 0x19e3, 0x37c8, 0x37c9, 0x0435, 0x0443).contains(device.device())
-                    && files().text("sys/module/vfio_pci/parameters/disable_denylist")
+                            && Set.of(0x19e2, 0x19e3, 0x37c8, 0x37c9, 0x0435, 0x0443)
+                                    .contains(device.device())
+                    ? files().text("sys/module/vfio_pci/parameters/disable_denylist")
                             .map("N"::equals)
                             .or(() -> host().has(KernelChange.DENYLIST))
-                            .orElse(false);
+                    : Optional.of(false);
         }
 
         String bound() {
@@ -157,7 +158,11 @@ public final class VfioRules {
             List<String> uses = host().uses(device.address());
             return Remedy.of(
                     Change.COMMAND,
-                    "bind it to vfio-pci" + (uses.isEmpty() ? "" : "; the host loses then: " + String.join("; ", uses)),
+                    "bind it to vfio-pci"
+                            + (isDenied().isPresent()
+                                    ? ""
+                                    : ", which is doubtful: a vendor's kernel of this number may refuse the device (denylist)")
+                            + (uses.isEmpty() ? "" : "; the host loses then: " + String.join("; ", uses)),
                     uses.stream().anyMatch(one -> one.contains("default route"))
                             ? "the host is cut off from its network"
                             : uses.isEmpty() ? "" : "the host loses what uses it");
@@ -215,7 +220,7 @@ public final class VfioRules {
             + " parts of it to guests (mdev or vDPA), and loses them with the device",
             Remedy.look("give the guest a part: ls /sys/bus/mdev/devices /sys/bus/vdpa/devices"))
             .with(Device::address),
-        broken("vfio.not-bound-denied", DRIVER, one -> !one.isBound() && one.isDenied(), "vfio-pci refuses %s: the module lists"
+        broken("vfio.not-bound-denied", DRIVER, one -> !one.isBound() && one.isDenied().orElse(false), "vfio-pci refuses %s: the module lists"
             + " it (denylist) as a device by which a guest can harm the host", Remedy.of(Change.MODULE_OPTION, "if the guest is"
             + " trusted, load vfio-pci with disable_denylist=1", "a guest may harm the host")).with(Device::address).otherwise(),
         broken("vfio.not-bound-ids", WORDS, one -> !one.isBound() && one.isNamed(), "%s is bound to %s, though the kernel's"

@@ -496,16 +496,24 @@ public final class DeviceChains {
     private List<String> remarksOfGuest() {
         List<String> remarks = new ArrayList<>();
         // eventfd_ctx_do_read() in irqfd_wakeup().
-        boolean drains = host.has(KernelChange.IRQFD_EMPTIES).orElse(false);
+        Optional<Boolean> drains = host.has(KernelChange.IRQFD_EMPTIES);
         for (VmProcess process : holders) {
             if (!process.kvmDevices().contains("kvm-vfio")) {
                 remarks.add("process " + process.pid() + " has no KVM-VFIO device: KVM does not know that the VM has a"
                         + " device, which posting does not need and non-coherent DMA does");
             }
-            process.eventfds().stream()
-                    .filter(one -> one.count() != 0 && !one.polled() && drains && waitsByEpoll(process))
-                    .forEach(one -> remarks.add("eventfd " + ProcessLinks.name(one) + " of process " + process.pid()
-                            + " has count " + Long.toUnsignedString(one.count()) + ": nothing has read it"));
+            List<EventfdFile> full = process.eventfds().stream()
+                    .filter(one -> one.count() != 0 && !one.polled() && waitsByEpoll(process))
+                    .toList();
+            if (drains.orElse(false)) {
+                full.forEach(one -> remarks.add("eventfd " + ProcessLinks.name(one) + " of process " + process.pid()
+                        + " has count " + Long.toUnsignedString(one.count()) + ": nothing has read it"));
+            } else if (drains.isEmpty() && !full.isEmpty()) {
+                remarks.add("doubtful whether something reads eventfd " + ProcessLinks.name(full.get(0))
+                        + " of process " + process.pid()
+                        + (full.size() > 1 ? " and " + (full.size() - 1) + " more" : "")
+                        + ": the kernel's release does not tell whether an irqfd resets the count");
+            }
         }
         claims.behindTheHost().ifPresent(remarks::add);
         if (holders.size() > 1) {

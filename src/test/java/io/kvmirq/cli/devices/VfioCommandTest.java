@@ -93,6 +93,36 @@ class VfioCommandTest {
         assertThat(Cli.run("vfio", "--fake", profile, "0000:3b:00.0").out()).contains("\nposting is " + said + "\n");
     }
 
+    /** A vendor adds changes of newer kernels, and keeps its number. */
+    @ParameterizedTest
+    @CsvSource({"5.14.0-70.el9.x86_64, true", "5.14.21, false", "6.15.0-1-amd64, false"})
+    void releaseOfAVendorLeavesTheFlagsInDoubt(String release, boolean doubtful) throws IOException {
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .put("proc/sys/kernel/osrelease", release + "\n")
+                .put("sys/bus/pci/devices/0000:00:02.0/irq", "0\n");
+        String printed = of(host, "0000:00:02.0").out();
+        assertThat(printed.contains(
+                        "; doubtful: a vendor may have added the change of Linux 6.5, which leaves NORESIZE out\n"))
+                .isEqualTo(doubtful);
+        assertThat(printed.contains(
+                        "; doubtful: a vendor may have added the change of Linux 6.15, which reports 0 for a line"))
+                .isEqualTo(doubtful);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"4.18.0-553.el8.x86_64, true", "4.19.1, false"})
+    void releaseOfAVendorLeavesTheDenylistInDoubt(String release, boolean doubtful) throws IOException {
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .put("proc/sys/kernel/osrelease", release + "\n")
+                .put("sys/bus/pci/devices/0000:00:05.0/vendor", "0x8086\n")
+                .put("sys/bus/pci/devices/0000:00:05.0/device", "0x37c8\n");
+        assertThat(of(host, "0000:00:05.0")
+                        .exited(1)
+                        .out()
+                        .contains("bind it to vfio-pci, which is doubtful: a vendor's"))
+                .isEqualTo(doubtful);
+    }
+
     /** Of a stack of block devices, each is on the device below. */
     @Test
     void useOfTheHostIsToldBeforeItIsLost() throws IOException {
