@@ -64,7 +64,7 @@ public final class FormClaims {
         this.its = host.isArm() ? process.map(one -> GuestIts.of(host, one)) : Optional.empty();
     }
 
-    /** Whether the entry of an interrupt has the posted form, or its LPI is a vLPI. */
+    /** Whether the entry of an interrupt names a vCPU (posted), or its LPI is a vLPI. */
     public Claim of(Interrupt interrupt) {
         if (host.isArm()) {
             return its.map(this::ofVlpis)
@@ -103,8 +103,10 @@ public final class FormClaims {
                 Question.FORM,
                 toGuest,
                 Evidence.observed("kernel memory, " + Drift.table(entry)),
-                "the entry"
-                        + (toGuest ? " has the posted form" : entry.isPosted() ? TO_HOST : " has the remapped form"));
+                "the IOMMU's entry"
+                        + (toGuest
+                                ? " names a vCPU (posted)"
+                                : entry.isPosted() ? TO_HOST : " names a CPU of the host (remapped)"));
     }
 
     private static Claim ofEntries(Vendor vendor, List<Entry> own) {
@@ -115,12 +117,12 @@ public final class FormClaims {
                     Question.FORM,
                     posted > 0,
                     evidence,
-                    (own.size() == 1 ? "the entry" : "each of the device's " + own.size() + " entries")
-                            + (posted > 0 ? " has the posted form" : form(vendor, own)));
+                    (own.size() == 1 ? "the IOMMU's entry" : "each of the device's " + own.size() + " entries")
+                            + (posted > 0 ? " names a vCPU (posted)" : form(vendor, own)));
         }
         return Claim.unknown(
                 Question.FORM,
-                posted + " of the device's " + own.size() + " entries have the posted form",
+                posted + " of the device's " + own.size() + " entries name a vCPU (posted)",
                 vendor == Vendor.INTEL
                         ? "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows the entry of each irq"
                         : "watch the tracepoint kvm_pi_irte_update, which names the host irq of each entry");
@@ -129,7 +131,7 @@ public final class FormClaims {
     private static String form(Vendor vendor, List<Entry> own) {
         return vendor == Vendor.INTEL && own.stream().allMatch(one -> Irte.POSTED.isSet(one.low()))
                 ? TO_HOST
-                : " has the remapped form";
+                : " names a CPU of the host (remapped)";
     }
 
     /** The armed vectors of all devices of the VM, because a vLPI may belong to any of them. */

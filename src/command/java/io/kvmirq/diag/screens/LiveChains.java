@@ -318,7 +318,7 @@ public final class LiveChains {
                                 Question.FORM,
                                 true,
                                 Evidence.inferred("live, KVM requested posting; with VT-d nothing inhibits that"),
-                                "the entry has the posted form")
+                                "the IOMMU's entry names a vCPU (posted)")
                         : before;
             }
             if (irq.update().isPresent()) {
@@ -331,7 +331,11 @@ public final class LiveChains {
         }
 
         private Claim remapped(String why) {
-            return Claim.of(Question.FORM, false, Evidence.inferred("live, " + why), "the entry has the remapped form");
+            return Claim.of(
+                    Question.FORM,
+                    false,
+                    Evidence.inferred("live, " + why),
+                    "the IOMMU's entry names a CPU of the host (remapped)");
         }
 
         /**
@@ -381,7 +385,7 @@ public final class LiveChains {
             long counted = irq.counted().orElse(0);
             if (posted && counted > 0) {
                 remarks.add("the host handled " + counted
-                        + " although the entry has the posted form: it changed during the watch");
+                        + " although the IOMMU's entry names a vCPU (posted): it changed during the watch");
             }
             if (live.counted().isPresent() && counted == 0) {
                 remarks.add(

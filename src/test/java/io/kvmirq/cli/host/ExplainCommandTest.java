@@ -383,17 +383,17 @@ class ExplainCommandTest {
         // IM is bit 15 of the low word.
         host.put(path, text.replace("04e2a0c000418001", "04e2a0c000410001"));
         assertThat(of(host, "0000:00:01.0", "0").out())
-                .contains("  entry posts    not shown  4 of the device's 5 entries have the posted form\n");
+                .contains("  entry posts    not shown  4 of the device's 5 entries name a vCPU (posted)\n");
         // irq_debug_show_data() in kernel/irq/debugfs.c
         host.put(
                 "sys/kernel/debug/irq/irqs/27",
                 "handler:  handle_edge_irq\ndomain:  IR-PCI-MSI-0\n hwirq:   0x4000\n"
                         + " parent:\n    domain:  INTEL-IR-0-13\n     hwirq:   0x180000\n     chip:    INTEL-IR\n");
         assertThat(of(host, "0000:00:01.0", "0").out())
-                .contains("  entry posts    no         the entry has the remapped form");
+                .contains("  entry posts    no         the IOMMU's entry names a CPU of the host (remapped)");
         host.put("sys/kernel/debug/irq/irqs/28", " domain:  INTEL-IR-0-13\n  hwirq:   0x190000\n");
         assertThat(of(host, "0000:00:01.0", "1").out())
-                .contains("  entry posts    yes        the entry has the posted form");
+                .contains("  entry posts    yes        the IOMMU's entry names a vCPU (posted)");
     }
 
     /** Nothing shows whether the guest uses AutoEOI, and yet something can be done. */
@@ -418,7 +418,7 @@ class ExplainCommandTest {
         String rows = "IRT[0000] 0000000000000022 0000000000000081\nIRT[0001] 0000000000000023 0000000000000081\n";
         host.put("sys/kernel/debug/iommu/amd/irqtbl", "DeviceId 0000:00:02.0\n" + rows);
         assertThat(of(host, AMD, "0").out())
-                .contains("  entry posts    yes        each of the device's 2 entries has the");
+                .contains("  entry posts    yes        each of the device's 2 entries names a");
         host.put("sys/kernel/debug/iommu/amd/irqtbl", "DeviceId 0000:00:03.0\n" + rows);
         assertThat(of(host, AMD, "0").out())
                 .contains("  entry posts    not shown  /sys/kernel/debug/iommu/amd/irqtbl does not show this device\n")

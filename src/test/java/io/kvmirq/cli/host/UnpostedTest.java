@@ -130,7 +130,7 @@ class UnpostedTest {
         host("intel", 1).writeTo(root);
         assertThat(run(root, "doctor", "--check", "paths").out())
                 .contains(
-                        "0000:00:01.0 MSI-X 0 is not posted, though this host can post it: the entry has the remapped form");
+                        "0000:00:01.0 MSI-X 0 is not posted, though this host can post it: the IOMMU's entry names a CPU of the host (remapped)");
         assertThat(run(root, "explain", "0000:00:01.0").out())
                 .contains("0000:00:01.0  MSI-X 0 ", "let the guest direct the vector to exactly one vCPU")
                 .contains("also MSI-X 1 to MSI-X 4, host irq 28, 29, 30, 31: in order as far as it is seen");

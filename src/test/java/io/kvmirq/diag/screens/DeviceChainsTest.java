@@ -131,7 +131,7 @@ class DeviceChainsTest {
         for (int vector = 0; vector < 5; vector++) {
             Claim form = claim(chain(host, AMD, vector), Question.FORM);
             assertThat(form.holds()).isEmpty();
-            assertThat(form.text()).isEqualTo("4 of the device's 5 entries have the posted form");
+            assertThat(form.text()).isEqualTo("4 of the device's 5 entries name a vCPU (posted)");
             assertThat(Remedy.text(form.remedies()).orElse(""))
                     .contains("kvm_pi_irte_update")
                     .doesNotContain("GENERIC_IRQ_DEBUGFS");
@@ -165,11 +165,11 @@ class DeviceChainsTest {
 
         shared.link("sys/bus/pci/devices/0000:00:01.0/iommu", "../../virtual/iommu/dmar0");
         shared.link("sys/bus/pci/devices/0001:00:01.0/iommu", "../../virtual/iommu/dmar9");
-        assertThat(form(shared, 0).text()).isEqualTo("each of the device's 5 entries has the posted form");
+        assertThat(form(shared, 0).text()).isEqualTo("each of the device's 5 entries names a vCPU (posted)");
 
         shared.link("sys/bus/pci/devices/0000:00:01.0/iommu", "../../virtual/iommu/dmar9");
         assertThat(form(shared, 0).holds()).contains(false);
-        assertThat(form(shared, 0).text()).isEqualTo("the entry has the remapped form");
+        assertThat(form(shared, 0).text()).isEqualTo("the IOMMU's entry names a CPU of the host (remapped)");
     }
 
     /** The index counts within a unit: INTEL-IR-9 is that of dmar9. */
@@ -185,7 +185,9 @@ class DeviceChainsTest {
                         " domain:  INTEL-IR-" + unit + suffix + "\n  hwirq:   0x180000\n");
                 assertThat(form(host, 0).text())
                         .isEqualTo(
-                                unit.equals("0") ? "the entry has the posted form" : "the entry has the remapped form");
+                                unit.equals("0")
+                                        ? "the IOMMU's entry names a vCPU (posted)"
+                                        : "the IOMMU's entry names a CPU of the host (remapped)");
             }
         }
     }
@@ -252,7 +254,8 @@ class DeviceChainsTest {
                         "sys/kernel/debug/iommu/amd/irqtbl",
                         "DeviceId 0000:00:02.0\nIRT[0000] 0000000000000022 0000000000000081\n");
         assertThat(claim(chain(host, AMD, 0), Question.ELIGIBLE).holds()).isEmpty();
-        assertThat(claim(chain(host, AMD, 0), Question.FORM).text()).isEqualTo("the entry has the posted form");
+        assertThat(claim(chain(host, AMD, 0), Question.FORM).text())
+                .isEqualTo("the IOMMU's entry names a vCPU (posted)");
         host.put("proc/cpuinfo", "vendor_id : CentaurHauls\n");
         assertThat(claim(chain(host, AMD, 0), Question.FORM).text())
                 .isEqualTo("/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86");
