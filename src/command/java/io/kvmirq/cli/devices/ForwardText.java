@@ -23,7 +23,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 
-/** Prints the self-test of {@code kvmirq forward}: as text, line by line while it runs, or as one JSON document. */
+/** Prints the self-test of {@code kvmirq forward} when it has ended: as text with a verdict first, or as JSON. */
 final class ForwardText implements ForwardSelftest.Journal {
     /**
      * The interrupts that a self-test would forward; {@code inDevice} is empty if this user may not read the number, {@code
@@ -45,6 +45,7 @@ final class ForwardText implements ForwardSelftest.Journal {
 
     private final KernelReport kernel;
     private final Terminal terminal;
+    private final List<String> lines = new ArrayList<>();
     private boolean guestRuns;
     private boolean saysHow;
 
@@ -56,27 +57,30 @@ final class ForwardText implements ForwardSelftest.Journal {
     /** The steps of a test that does not run. */
     static void plan(String mark, PciAddress device, Planned interrupts, PostingOutlook posting, Terminal terminal) {
         for (String line : List.of(
-                "kvmirq forward " + device + " --selftest would",
+                device + " is ready for the test, and nothing was touched: --selftest would",
                 "  open " + device + ", which resets it",
                 "  forward " + interrupts + " into a throw-away VM",
                 "  trigger each by VFIO's loopback; the device raises none and may not access memory",
                 "  give all back; the device stays bound to vfio-pci",
-                "posting is " + posting,
-                "nothing was touched")) {
+                "posting is " + posting)) {
             terminal.line(mark + line);
         }
+    }
+
+    private void line(String text) {
+        lines.add(text);
     }
 
     @Override
     public void begin(ForwardPlan plan) {
         guestRuns = plan.guestRuns();
-        kernel.line(kernel.nameAndBinding());
-        kernel.line(terminal.bold(plan.device() + "  " + what(plan)) + " → "
+        line(kernel.nameAndBinding());
+        line(terminal.bold(plan.device() + "  " + what(plan)) + " → "
                 + (guestRuns ? "a throw-away guest" : "a throw-away VGIC; no guest runs")
                 + (plan.rounds() > 1 ? ", " + plan.atOnce() + " at a time in " + plan.rounds() + " rounds" : ""));
         plan.abi2014()
                 .filter(probe -> probe != Abi2014.Probe.ABSENT || plan.kind() == IrqKind.INTX)
-                .ifPresent(probe -> kernel.line("direct EOI: " + probe.text()));
+                .ifPresent(probe -> line("direct EOI: " + probe.text()));
     }
 
     private static String what(ForwardPlan plan) {
@@ -95,13 +99,12 @@ final class ForwardText implements ForwardSelftest.Journal {
     public void answered(ForwardAnswer answer) {
         if (!guestRuns && !saysHow && answer.predicted() instanceof Posting.Posted) {
             saysHow = true;
-            kernel.line(
-                    "each is triggered while KVM delivers its LPI, then forwarded again: KVM does not show which vLPIs"
-                            + " of GICv4 are pending");
+            line("each is triggered while KVM delivers its LPI, then forwarded again: KVM does not show which vLPIs"
+                    + " of GICv4 are pending");
         }
         String name = answer.kind().label() + (answer.kind() == IrqKind.INTX ? "" : " " + answer.vector());
         String gsi = answer.gsi().map(Gsi::toString).orElse("user space");
-        kernel.line("  " + KernelReport.padded(name, 10) + " → " + KernelReport.padded(answer.event(), 16) + " → "
+        line("  " + KernelReport.padded(name, 10) + " → " + KernelReport.padded(answer.event(), 16) + " → "
                 + KernelReport.padded(gsi, 8) + " → "
                 + KernelReport.padded(answer.target(), 11) + "  " + arrived(answer) + "  "
                 + KernelReport.padded(answer.mechanism().label(), 8) + "  " + posting(answer.predicted()));
@@ -127,7 +130,7 @@ final class ForwardText implements ForwardSelftest.Journal {
             having.computeIfAbsent(reason(answer.predicted()), reason -> new ArrayList<>())
                     .add(answer);
         }
-        having.forEach((reason, which) -> kernel.line(
+        having.forEach((reason, which) -> line(
                 "predicted for " + (having.size() == 1 && which.size() > 1 ? "all" : named(which)) + ": " + reason));
     }
 
@@ -157,14 +160,40 @@ final class ForwardText implements ForwardSelftest.Journal {
 
     /** @param left handles or irqs that are left */
     void end(ForwardResult result, List<String> left) {
+        kernel.line(headline(result, left));
         reasons(result.answers());
-        result.failure().ifPresent(failure -> kernel.line(terminal.bad("FAIL") + "  " + failure));
-        left.forEach(one -> kernel.line(terminal.bad("LEFT") + "  " + one));
+        result.failure().ifPresent(failure -> line(terminal.bad("FAIL") + "  " + failure));
+        left.forEach(one -> line(terminal.bad("LEFT") + "  " + one));
         int count = result.plan().count();
-        kernel.line(result.answered() + " of " + count + (count == 1 ? " interrupt" : " interrupts")
+        line(result.answered() + " of " + count + (count == 1 ? " interrupt" : " interrupts")
                 + (guestRuns ? " answered" : " seen pending, no guest ran") + ", "
                 + (left.isEmpty() ? "nothing is left" : "something is left") + ": "
                 + (result.passed() && left.isEmpty() ? terminal.good("PASS") : terminal.bad("FAIL")));
+        lines.forEach(kernel::line);
+    }
+
+    /** The verdict in one sentence, for readers who know no link. */
+    private String headline(ForwardResult result, List<String> left) {
+        int count = result.plan().count();
+        String who = (count == 1 ? "interrupt" : "interrupts") + " of "
+                + result.plan().device();
+        String where = guestRuns ? " reached the guest" : " reached the VGIC (no guest ran)";
+        if (result.answered() < count) {
+            return terminal.bad("only " + result.answered() + " of " + count + " " + who + where + ": see NOT below");
+        }
+        if (!result.passed() || !left.isEmpty()) {
+            return terminal.bad("the test failed, though " + (count == 1 ? "the " : "all " + count + " ") + who + where
+                    + ": " + (left.isEmpty() ? "" : "something is left, ")
+                    + result.failure().orElse("see below"));
+        }
+        long posted = result.answers().stream()
+                .filter(one -> one.predicted() instanceof Posting.Posted)
+                .count();
+        boolean sure = result.answers().stream().noneMatch(one -> one.predicted() instanceof Posting.Unknown);
+        String how = posted == count
+                ? "; hardware will deliver what the device sends (posted)"
+                : posted == 0 && sure ? "; KVM will deliver what the device sends (not posted)" : "";
+        return terminal.good((count == 1 ? "the " : "all " + count + " ") + who + where + how);
     }
 
     static void write(HostFacts host, Kernel kernel, ForwardResult result, List<String> left, Terminal terminal) {

@@ -8,10 +8,21 @@ import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.Vcpus;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.text.Foreign;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
 
 /** Prints the vCPUs of a guest. Their texts contain names from files, so all text is made printable. */
 final class ExplainVcpus {
     private static final int FIELD = 9;
+
+    /** The words of the first line for each phase. */
+    private static final List<Map.Entry<String, String>> WORDS = List.of(
+            Map.entry("running", "on a CPU"),
+            Map.entry("preempted", "waiting for a CPU (preempted)"),
+            Map.entry("blocked", "asleep until an interrupt (blocked)"),
+            Map.entry("in user space", "in the VMM (user space)"),
+            Map.entry("", "in an unknown state"));
 
     private ExplainVcpus() {}
 
@@ -26,7 +37,25 @@ final class ExplainVcpus {
         return exitCode;
     }
 
+    /** The verdict in one sentence, for readers who know no phase. */
+    private static String headline(Vcpus vcpus) {
+        List<String> states = new ArrayList<>();
+        for (Map.Entry<String, String> state : WORDS) {
+            long count = vcpus.vcpus().stream()
+                    .filter(one -> one.phase().orElse("").equals(state.getKey()))
+                    .count();
+            if (count > 0) {
+                states.add(count + " " + state.getValue());
+            }
+        }
+        String guest = vcpus.guest().name();
+        return states.isEmpty()
+                ? "no vCPU of " + guest + " is seen"
+                : "vCPUs of " + guest + ": " + String.join(", ", states);
+    }
+
     private static void print(Vcpus vcpus, Terminal terminal) {
+        terminal.line(terminal.bold(Foreign.printable(headline(vcpus))));
         terminal.line(Foreign.printable(vcpus.guest()
                 + vcpus.watched()
                         .map(time -> ", at the end of a watch of " + Live.seconds(time))
@@ -41,9 +70,6 @@ final class ExplainVcpus {
                         field.value().orElse("unknown: " + field.why())
                                 + field.evidence().map(how -> "  [" + how + "]").orElse(""));
             }
-        }
-        if (vcpus.vcpus().isEmpty()) {
-            terminal.line("no vCPU is seen");
         }
         if (vcpus.lost() > 0) {
             terminal.line("events that did not fit into the buffer: " + vcpus.lost());

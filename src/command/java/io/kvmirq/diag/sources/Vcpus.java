@@ -54,6 +54,14 @@ public record Vcpus(
         public One {
             fields = List.copyOf(fields);
         }
+
+        /** Whether its thread runs, waits or sleeps; empty if it is not known. */
+        public Optional<String> phase() {
+            return fields.stream()
+                    .filter(field -> field.name().equals(PHASE))
+                    .findFirst()
+                    .flatMap(Field::value);
+        }
     }
 
     /**
@@ -75,8 +83,7 @@ public record Vcpus(
 
     /** Whether the phase of a vCPU is known. */
     public boolean knowsAPhase() {
-        return vcpus.stream().anyMatch(one -> one.fields().stream()
-                .anyMatch(field -> field.name().equals(PHASE) && field.value().isPresent()));
+        return vcpus.stream().anyMatch(one -> one.phase().isPresent());
     }
 
     /** The vCPUs of a guest that is not watched: no file shows their schedule. */

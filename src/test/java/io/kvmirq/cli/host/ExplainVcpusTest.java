@@ -133,7 +133,8 @@ class ExplainVcpusTest {
                 .out();
         int second = printed.indexOf("vcpu 1  thread 4713");
         assertThat(printed.substring(0, second))
-                .startsWith("web (process 4711), at the end of a watch of 1.0 s")
+                .startsWith(
+                        "vCPUs of web: 1 on a CPU, 1 waiting for a CPU (preempted)\nweb (process 4711), at the end of")
                 .contains("  phase     running  [observed: ", "  CPU       1  [observed: ")
                 .contains("  seen      KVM_RUN entered: 1, halts ended: 0  [observed: ");
         assertThat(printed.substring(second))
@@ -165,7 +166,8 @@ class ExplainVcpusTest {
         String printed = live(host).exited(0).out();
         assertThat(host.asked).containsExactlyInAnyOrder(101, 102);
         assertThat(printed)
-                .startsWith("web (process 100), at the end of a watch of 10.0 s")
+                .startsWith(
+                        "vCPUs of web: 1 on a CPU, 1 waiting for a CPU (preempted)\nweb (process 100), at the end of a")
                 .contains("  phase     running", "  CPU       1  [", "  phase     preempted")
                 .contains("note: removed what a killed kvmirq had left");
     }
@@ -183,7 +185,9 @@ class ExplainVcpusTest {
                                 "kvm_exit: vcpu 0 reason HLT rip 0x10 info1 0x0000000000000000 info2 0x0000000000000000"
                                         + " intr_info 0x00000000 error_code 0x00000000 requests 0x0000000000000000"),
                         of("CPU 0/KVM-101", 1, out(101, "CPU 0/KVM", "S")))));
-        assertThat(live(host).exited(0).out()).contains("  phase     blocked", "  CPU       unknown: it runs on none");
+        assertThat(live(host).exited(0).out())
+                .startsWith("vCPUs of web: 1 asleep until an interrupt (blocked), 1 in an unknown state\n")
+                .contains("  phase     blocked", "  CPU       unknown: it runs on none");
     }
 
     @Test
