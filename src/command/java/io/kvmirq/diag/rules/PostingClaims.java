@@ -260,7 +260,7 @@ public final class PostingClaims {
                             Evidence.inferred(inhibits.stream()
                                     .map(VmmOptions.Inhibit::why)
                                     .collect(Collectors.joining("; "))),
-                            "AVIC is inhibited, so the entry stays remapped: "
+                            "AVIC is inhibited (KVM does not use it for this VM): "
                                     + inhibits.stream()
                                             .map(VmmOptions.Inhibit::cause)
                                             .collect(Collectors.joining("; ")))

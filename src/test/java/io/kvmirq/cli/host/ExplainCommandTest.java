@@ -199,7 +199,7 @@ class ExplainCommandTest {
     void vectorThatWasNeverUsedBreaksNothing() throws IOException {
         String unused = of(withoutHandler(pit(), ""), AMD).exited(17).out();
         assertThat(unused)
-                .startsWith("4 of 5 interrupts of web are not posted, though this host can: AVIC is inhibited,")
+                .startsWith("4 of 5 interrupts of web are not posted, though this host can: AVIC is inhibited (KVM")
                 .contains("  also MSI-X 2, host irq 29: not used\n");
         assertThat(of(withoutHandler(pit(), ""), AMD, "2").exited(0).out())
                 .contains(
@@ -490,7 +490,7 @@ class ExplainCommandTest {
     @Test
     void interruptsOfAGuestAreExplained() throws IOException {
         assertThat(of(pit(), "--vm", "web").exited(17).out())
-                .startsWith("all 5 interrupts of web are not posted, though this host can: AVIC is inhibited,")
+                .startsWith("all 5 interrupts of web are not posted, though this host can: AVIC is inhibited (KVM")
                 .contains("\n0000:00:02.0  MSI-X 0  → web (process 100)\n");
         assertThat(of(pit(), "--vm", "100").exitCode()).isEqualTo(17);
         assertThat(of(pit(), "--all")).isEqualTo(of(pit(), "--vm", "web"));
