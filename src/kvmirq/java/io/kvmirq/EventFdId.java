@@ -2,9 +2,9 @@
 package io.kvmirq;
 
 /**
- * The identity of an eventfd. It is not the descriptor: descriptors are duplicated and reused, and one eventfd may have
- * many of them, in several processes. The kernel's own number is {@code eventfd-id} in {@code /proc/PID/fdinfo/FD}. A
- * program may choose other numbers for its eventfds, as long as no two eventfds have the same number.
+ * The identity of an eventfd. The id is not a descriptor: one eventfd may have many descriptors in several processes,
+ * and their numbers are reused. The kernel's own number is {@code eventfd-id} in {@code /proc/PID/fdinfo/FD}. A program
+ * may choose other numbers for its eventfds, as long as no two eventfds have the same number.
  *
  * @param number any number
  */

@@ -46,7 +46,7 @@ public final class KernelException extends RuntimeException {
         return call;
     }
 
-    /** The operands of the call, such as {@code eventfd=7 gsi=24}. Empty if the call has none. */
+    /** The operands of the call, such as {@code eventfd=7 gsi=24}. Empty if the call has no operands. */
     public String operands() {
         return operands;
     }

@@ -15,14 +15,14 @@ import java.util.OptionalInt;
  *     {@code KVM_X2APIC_API_USE_32BIT_IDS} bits [63:40] its high 24 bits
  * @param data 32 bits; on x86 [7:0] vector, [10:8] delivery mode, [15] trigger; to an ITS the event id
  * @param deviceId 32 bits: the id of the device for the ITS of an ARM guest; for a PCI device its requester id (bus,
- *     device, function). An ITS refuses a message without one; empty on x86
+ *     device, function). An ITS refuses a message without a device id. Empty on x86
  */
 public record MsiMessage(long address, int data, OptionalInt deviceId) {
     public MsiMessage {
         Objects.requireNonNull(deviceId, "deviceId is null");
     }
 
-    /** The first guest-physical address of x86's messages. It is also the address of the LAPICs after a reset. */
+    /** The first guest-physical address of x86's messages. The LAPICs also have this address after a reset. */
     public static final long X86_WINDOW = 0xfee0_0000L;
 
     /** The most vectors of a PCI function: the size of an MSI-X table has 11 bits. Source: PCI 3.0, 6.8.2.3. */

@@ -54,8 +54,9 @@ public sealed interface Route {
     }
 
     /**
-     * A route of another type, in the words of the kernel: an interrupt of another hypervisor's interface ({@link
-     * #hyperV}, {@link #xen}), or of a type to come. It is alone on its GSI, and stays when other routes change.
+     * A route of another type, in the words of the kernel: an interrupt of another hypervisor's interface
+     * ({@link #hyperV}, {@link #xen}), or of a type to come. The route is alone on its GSI, and stays when other routes
+     * change.
      *
      * <p>Source: {@code kvm_set_routing_entry()} in arch/x86/kvm/irq.c.
      *

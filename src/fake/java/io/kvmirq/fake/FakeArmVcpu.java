@@ -9,9 +9,9 @@ import java.util.Set;
 import java.util.function.IntPredicate;
 
 /**
- * A vCPU of a fake kernel on arm64. It runs no guest code: a test calls methods that access the interrupt controller as
- * a guest does. Thread-safe. The vCPU's thread and vPE exist only on a host with GICv4; on other hosts their methods
- * throw IllegalStateException.
+ * A vCPU of a fake kernel on arm64. The vCPU runs no guest code: a test calls methods that access the interrupt
+ * controller as a guest does. Thread-safe. The vCPU's thread and vPE exist only on a host with GICv4; on other hosts
+ * their methods throw IllegalStateException.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="armvcpu"}
  */
@@ -40,7 +40,7 @@ public final class FakeArmVcpu {
      * writes as 0–0x1f. A test writes both registers by {@code VgicV2.writeCpuInterface}. An interrupt of group 1 also
      * needs bit 2 of GICC_CTLR, AckCtl: without it the method returns 1022, and the interrupt stays pending.
      *
-     * @return the INTID, for an SGI of a GICv2 with the source vCPU in bits 12:10; 1023 if there is none to take
+     * @return the INTID, for an SGI of a GICv2 with the source vCPU in bits 12:10; 1023 if no interrupt can be taken
      */
     public int acknowledge() {
         return time.changing(guest::acknowledge);

@@ -38,8 +38,8 @@ public final class FakeExit {
     // Accesses
 
     /**
-     * The guest writes 1, 2 or 4 bytes to port 0 to 65535 (x86), several times for a string instruction. There is no
-     * exit if an ioeventfd matches the write.
+     * The guest writes 1, 2 or 4 bytes to port 0 to 65535 (x86), several times for a string instruction. If an
+     * ioeventfd matches the write, the vCPU does not exit.
      */
     public static FakeExit ioOut(int port, int size, long... data) {
         Objects.requireNonNull(data, "data is null");
@@ -66,8 +66,8 @@ public final class FakeExit {
     }
 
     /**
-     * The guest writes 1, 2, 4 or 8 bytes to a physical address outside memory. There is no exit if an ioeventfd
-     * matches.
+     * The guest writes 1, 2, 4 or 8 bytes to a physical address outside memory. If an ioeventfd matches the write, the
+     * vCPU does not exit.
      */
     public static FakeExit mmioWrite(long address, int size, long data) {
         String text = "mmioWrite(" + hex(address) + ", " + size + ", " + hex(data) + ")";

@@ -34,8 +34,8 @@ import java.util.function.Supplier;
 import java.util.stream.Collectors;
 
 /**
- * A kernel with KVM for one process, in Java: descriptors, memory, {@code /dev/kvm} and its VMs. Thread-safe. It runs
- * one call at a time, in the order of arrival. Other calls run while a call waits.
+ * A kernel with KVM for one process, in Java: descriptors, memory, {@code /dev/kvm} and its VMs. Thread-safe. The fake
+ * runs one call at a time, in the order of arrival. Other calls run while a call waits.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
  */
@@ -74,7 +74,7 @@ public final class FakeKernel {
 
     /**
      * The files in which the host shows its kernel, its devices and its interrupt hardware: {@code proc/version},
-     * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. They show the host at the time of this call.
+     * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. The files show the host at the time of this call.
      */
     @NotPromised
     public HostFiles hostFiles() {
@@ -86,7 +86,7 @@ public final class FakeKernel {
         });
     }
 
-    /** Makes a kernel with a virtual clock. Only {@link #pass} advances it, and with it the timeouts. */
+    /** Makes a kernel with a virtual clock. Only {@link #pass} advances this time, and with it the timeouts. */
     public static FakeKernel inVirtualTime(Profile profile) {
         return new FakeKernel(profile, true);
     }
@@ -108,14 +108,17 @@ public final class FakeKernel {
 
     // Conditions outside the calls
 
-    /** Advances the virtual clock; calls that time out return. IllegalStateException with the machine's clock. */
+    /**
+     * Advances the virtual clock; calls that time out return. IllegalStateException if this kernel uses the machine's
+     * clock.
+     */
     public void pass(Duration passed) {
         time.changing(() -> time.pass(passed));
     }
 
     /**
-     * Makes all later calls come from another process; false returns to the first process. Both have all descriptors,
-     * as after fork or SCM_RIGHTS. Calls on VMs, vCPUs and devices of the other process fail with EIO.
+     * Makes all later calls come from another process; false returns to the first process. Both processes have all
+     * descriptors, as after fork or SCM_RIGHTS. Calls on VMs, vCPUs and devices of the other process fail with EIO.
      */
     public void callAsForeignProcess(boolean on) {
         time.changing(() -> host.files().setForeign(on));
@@ -183,8 +186,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Sets how many interrupt vectors MSI and MSI-X may still allocate on the host. If there are too few, VFIO enables
-     * none and returns the number available, as on a real kernel.
+     * Sets how many interrupt vectors MSI and MSI-X may still allocate on the host. If a device needs more, VFIO
+     * enables no vector and returns the number that is available, as on a real kernel.
      */
     public void limitVectors(int free) {
         if (free < 0) {
@@ -204,8 +207,8 @@ public final class FakeKernel {
     }
 
     /**
-     * A vCPU of the arm64 VM with descriptor {@code vm}. IllegalArgumentException without the vCPU or an initialized
-     * VGIC.
+     * A vCPU of the arm64 VM with descriptor {@code vm}. IllegalArgumentException if the vCPU does not exist, or the
+     * VGIC is not initialised.
      */
     public FakeArmVcpu armVcpu(int vm, VcpuId id) {
         Objects.requireNonNull(id, "id is null");
@@ -274,7 +277,9 @@ public final class FakeKernel {
         return time.locked(() -> host.ledger().vcpus());
     }
 
-    /** The number of deliveries of a vector to each vCPU that got it, over all VMs. As {@link #received} counts them. */
+    /**
+     * The number of deliveries of a vector to each vCPU that got it, over all VMs, as {@link #received} counts them.
+     */
     public Map<VcpuId, Integer> receivers(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
         Map<VcpuId, Integer> receivers = new LinkedHashMap<>();
@@ -290,9 +295,9 @@ public final class FakeKernel {
      * all messages.
      *
      * <p>A message also counts as lost if the program read it from an eventfd that has an irqfd now, and neither sent
-     * nor signalled it again. It still waits in the program, so call this when the program is at rest. Without an
-     * irqfd, the program may keep a message while the guest masks its vector: then only {@link FakeMessages#waiting}
-     * has it.
+     * nor signalled it again. Such a message still waits in the program, so call this method when the program is at
+     * rest. Without an irqfd, the program may keep a message while the guest masks its vector: then only
+     * {@link FakeMessages#waiting} has it.
      */
     public List<String> lost() {
         return time.locked(() -> host.ledger().lost()).stream()

@@ -8,11 +8,11 @@ import java.util.List;
 import java.util.function.Supplier;
 
 /**
- * The ledger of a fake kernel: each message of a vector of a device, and each signal of an eventfd by a program or an
- * ioeventfd, from its source to the vCPU that takes it. Messages of one source that meet in one place merge. A message
- * waits as a pending bit of its device, in the count of an eventfd, in a worker of KVM, in the program that read the
- * eventfd, as a posted request, in the IRR of a LAPIC, or as a pending LPI. Signals of lines are not counted. Get it
- * from {@link FakeKernel#messages}. Thread-safe.
+ * The ledger of a fake kernel. It follows each message of a device's vector, and each signal of an eventfd, from its
+ * source to the vCPU that takes it. Messages of one source that meet in one place merge. A message waits as a pending
+ * bit of its device, in the count of an eventfd, in a worker of KVM, in the program that read the eventfd, as a posted
+ * request, in the IRR of a LAPIC, or as a pending LPI. Signals of lines are not counted. Get it from
+ * {@link FakeKernel#messages}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="hardware"}
  */
@@ -33,8 +33,8 @@ public final class FakeMessages {
      * @param merged another message of its source was in the same place
      * @param waiting it waits now
      * @param ended the program dropped it: it closed the eventfd of a disabled vector, reset the device, a LAPIC or an
-     *     ITS, or closed the VM. Or an arm64 guest did: it cleared the LPI, discarded its event, or enabled LPIs with
-     *     another pending table
+     *     ITS, or closed the VM. Or an arm64 guest dropped the message: it cleared the LPI, discarded the event of the
+     *     LPI, or enabled LPIs with another pending table
      * @param lost it reached no vCPU, was not dropped, and waits nowhere
      */
     public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
@@ -53,8 +53,9 @@ public final class FakeMessages {
     /**
      * Adds the line of the caller to each later sentence about a lost or ended message.
      *
-     * @param line supplies the line that makes the call, or that lets the device send. It runs in that thread, under
-     *     the lock of the kernel, and must not call a kernel. If it throws, the sentence names the exception.
+     * @param line supplies the line that makes the call, or that lets the device send. The supplier runs in that
+     *     thread, under the lock of the kernel, and must not call a kernel. If it throws, the sentence names the
+     *     exception.
      */
     public void traceCallers(Supplier<String> line) {
         time.locked(() -> {
@@ -77,8 +78,8 @@ public final class FakeMessages {
      * <li>as a vLPI of a vCPU that sleeps
      * <li>in PIR or, if the LAPIC would deliver it, in IRR of a vCPU that sleeps in KVM with interrupts enabled.
      * Profiles without interrupt hardware do not model this sleep
-     * <li>on VT-d in PIR without a notification: with ON and SN clear, or with the vCPU in the guest, or loaded with SN
-     * set; also in IRR above RVI while the vCPU is in the guest
+     * <li>on VT-d, a request in PIR of which no notification tells the vCPU: ON and SN are clear, or the vCPU is in the
+     * guest, or the vCPU is loaded and SN is set. Also a request in IRR above RVI while the vCPU is in the guest
      * </ul>
      *
      * <p>Other requests wait until the guest takes them or the thread of the vCPU runs. A message that the program has

@@ -27,9 +27,9 @@ import java.util.stream.IntStream;
 /**
  * A PCI device of a fake kernel's host, which programs use through VFIO. The methods act as its hardware. Thread-safe.
  *
- * <p>Its configuration space is the one that vfio-pci shows: sizes of BARs, virtual bits, resets and power. Its BARs
- * keep the values written to them, also in the MSI-X table, which a user reads as ones. The MSI-X table has its own BAR
- * unless {@link Builder#msixTable} places it.
+ * <p>The configuration space is the one that vfio-pci shows: sizes of BARs, virtual bits, resets and power. The BARs
+ * keep the values written to them. The MSI-X table keeps them too, although a user reads ones. The MSI-X table has its
+ * own BAR unless {@link Builder#msixTable} places it.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="device"}
  */
@@ -95,7 +95,10 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Gives the device an interrupt pin without DisINTx, as before PCI 2.3. It cannot share its line. */
+        /**
+         * Gives the device an interrupt pin without DisINTx, as before PCI 2.3. Such a device cannot share its
+         * interrupt line.
+         */
         public Builder intxWithoutDisIntx() {
             traits.remove(Trait.DIS_INTX);
             return intx();
@@ -158,7 +161,7 @@ public final class FakePciDevice {
             return with(Trait.RESETS);
         }
 
-        /** Lets the device sleep in D3hot. Its registers keep their values there. */
+        /** Lets the device sleep in D3hot. In D3hot the registers keep their values. */
         public Builder powerManagement() {
             return with(Trait.POWER);
         }
@@ -262,7 +265,7 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Places the pending bits of MSI-X like {@link #msixTable}. By default they follow the table. */
+        /** Places the pending bits of MSI-X like {@link #msixTable}. By default the pending bits follow the table. */
         public Builder msixPending(int bar, int offset) {
             checkOffset(offset);
             pendingBar = OptionalInt.of(bar);
@@ -341,7 +344,8 @@ public final class FakePciDevice {
      * The device sends the message of a vector of MSI or MSI-X, whichever is enabled. Without bus mastering it sends
      * nothing.
      *
-     * @return whether an eventfd was signalled; false if the message was posted to a vCPU, see {@link #irte}
+     * @return whether the message signalled an eventfd. False if hardware posted the message to a vCPU, see
+     *     {@link #irte}
      * @throws IllegalArgumentException if the device has no such vector
      */
     public boolean sendMessage(int vector) {

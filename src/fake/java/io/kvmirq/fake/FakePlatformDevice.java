@@ -7,9 +7,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A platform device of a fake kernel's host, which programs use through VFIO. It has one interrupt for each index, and
- * no registers. The methods act as its hardware. Thread-safe. A method throws IllegalArgumentException if the index has
- * no interrupt of that kind.
+ * A platform device of a fake kernel's host, which programs use through VFIO. The device has one interrupt for each
+ * index, and no registers. The methods act as its hardware. Thread-safe. A method throws IllegalArgumentException if
+ * the index has no interrupt of that kind.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="platform"}
  */

@@ -73,7 +73,7 @@ public final class FakeTracing implements AutoCloseable {
         return TracePages.HEADER_EVENT;
     }
 
-    /** Records events of these threads only ({@code set_event_pid}). An empty set means all threads. */
+    /** Records only events of these threads ({@code set_event_pid}). An empty set means all threads. */
     public void only(Set<Integer> threads) {
         Objects.requireNonNull(threads, "threads is null");
         time.changing(() -> {

@@ -27,11 +27,14 @@ import java.util.function.Supplier;
 public final class FakeVcpu {
     /** The state of a vCPU: off its CPU, on a CPU, or in the guest. */
     public enum State {
-        /** On no processor, but not blocked: after a preemption or {@code KVM_RUN}, or before the first load. */
+        /**
+         * The vCPU is on no processor, and not blocked: after a preemption or {@code KVM_RUN}, or before the first
+         * load.
+         */
         PREEMPTED,
-        /** On a processor, outside the guest. */
+        /** The vCPU is on a processor, outside the guest. */
         LOADED,
-        /** On a processor, in the guest. */
+        /** The vCPU is on a processor, in the guest. */
         IN_GUEST,
         /** On no processor; its guest has halted and sleeps. */
         BLOCKED
@@ -162,14 +165,14 @@ public final class FakeVcpu {
         return time.locked(vcpu::descriptor);
     }
 
-    /** The processor whose wake-up list has the sleeping vCPU. Empty if none has, and on AMD. */
+    /** The processor whose wake-up list has the sleeping vCPU. Empty if no list has it, and on AMD. */
     public OptionalInt wakeupList() {
         return time.locked(vcpu::wakeupList);
     }
 
     /**
-     * Its entry in AVIC's physical APIC ID table, with IsRunning as KVM keeps it: kind {@code avic.physical} of {@code
-     * kvmirq decode}. Empty on Intel.
+     * The vCPU's entry in AVIC's physical APIC ID table, with IsRunning as KVM keeps it: kind {@code avic.physical} of
+     * {@code kvmirq decode}. Empty on Intel.
      */
     public Optional<Long> physicalEntry() {
         return time.locked(vcpu::physicalEntry);

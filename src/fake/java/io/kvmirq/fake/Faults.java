@@ -19,11 +19,11 @@ import org.jspecify.annotations.Nullable;
 /**
  * Makes chosen calls fail, on the fake or a real kernel, by a proxy around a {@link Libc} or a backend. Thread-safe.
  *
- * <p>A rule names a call by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code
- * KVM_IRQFD}), and a typed primitive by its method ({@code irqfdAssign}) or its kernel call. {@link #ANY} names all
- * calls that can fail. A rule counts the calls with its name from 1, starting when the rule is made. A call made to
- * fail does not reach the kernel, except tear-down ({@code close}, {@code munmap}, {@code mapZeros}): Linux closes a
- * file even if close returns EINTR.
+ * <p>A rule names a call by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request
+ * ({@code KVM_IRQFD}), and a typed primitive by its method ({@code irqfdAssign}) or its kernel call. {@link #ANY} names
+ * all calls that can fail. A rule counts the calls with its name from 1, starting when the rule is made. A call that a
+ * rule makes fail does not reach the kernel. The exception is tear-down ({@code close}, {@code munmap},
+ * {@code mapZeros}): Linux closes a file even if close returns EINTR.
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);
@@ -134,8 +134,9 @@ public final class Faults {
     }
 
     /**
-     * Makes each call fail that {@code chosen} accepts. {@code chosen} gets the call's name, as {@link #calls} has it, in
-     * the thread of the call. It is asked once for each call that can fail, one call at a time, and must not wait.
+     * Makes each call fail that {@code chosen} accepts. {@code chosen} gets the call's name, as {@link #calls} has it,
+     * in the thread of the call. The predicate is asked once for each call that can fail, one call at a time. It must
+     * not wait.
      */
     public synchronized Faults failIf(Predicate<String> chosen, Errno errno) {
         Objects.requireNonNull(chosen, "chosen is null");

@@ -104,7 +104,10 @@ public final class Profile {
     public static final Profile V6_1 = of("6.1");
     /** Linux 6.12 of Debian 13. */
     public static final Profile V6_12 = of("6.12");
-    /** Linux 6.18 as Debian would build it. The contract suite ran on a real {@code 6.18,pvm} instead. */
+    /**
+     * Linux 6.18 as Debian would build it. The contract suite did not run on this kernel, but on a real
+     * {@code 6.18,pvm}.
+     */
     public static final Profile V6_18 = of("6.18");
 
     /** Linux 7.1. */

@@ -12,13 +12,13 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * A vCPU of a fake kernel that plays exits and runs no guest code. Get it from {@link FakeKernel#vcpu}. Otherwise it
- * behaves like a vCPU that runs code: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an application
- * processor waits for INIT and SIPI, a kick ends the run, and registers keep the VMM's values. Thread-safe.
+ * A vCPU of a fake kernel that plays exits and runs no guest code. Get it from {@link FakeKernel#vcpu}. In other
+ * respects it behaves like a vCPU that runs code: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an
+ * application processor waits for INIT and SIPI, a kick ends the run, and registers keep the VMM's values. Thread-safe.
  *
- * <p>After the last exit the guest halts with interrupts disabled. It stays in {@code KVM_RUN} until exits are added or
- * a kick ends the run. On x86 without an in-kernel LAPIC, each {@code KVM_RUN} returns with HLT. The guest takes
- * interrupts of the in-kernel PICs once it has written the vector of the master.
+ * <p>After the last exit the guest halts with interrupts disabled. The vCPU stays in {@code KVM_RUN} until exits are
+ * added or a kick ends the run. On x86 without an in-kernel LAPIC, each {@code KVM_RUN} returns with HLT. The guest
+ * takes interrupts of the in-kernel PICs once it has written the vector of the master.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="exits"}
  */
@@ -40,7 +40,7 @@ public final class ScriptedVcpu {
 
     /**
      * Adds exits. A guest that halted after the previous exits continues. IllegalArgumentException if vCPUs of this
-     * architecture cannot have one of the exits; then none is added.
+     * architecture cannot have one of the exits; then no exit is added.
      */
     public ScriptedVcpu exits(FakeExit... exits) {
         Objects.requireNonNull(exits, "exits is null");

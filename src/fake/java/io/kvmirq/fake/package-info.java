@@ -2,19 +2,19 @@
 /**
  * A kernel in Java with the calls, errnos, order of checks and lifetimes of the real one.
  *
- * <p>{@link io.kvmirq.fake.FakeKernel} has a {@link io.kvmirq.backend.Libc}, {@code SystemCalls}. It receives file
- * descriptors, request numbers and bytes, as the kernel does, so all code above it is the code that runs on real KVM.
- * {@code FakeKernel} maps paths to files; {@code SystemCalls} finds the file of a descriptor and calls it.
+ * <p>{@link io.kvmirq.fake.FakeKernel} has a {@link io.kvmirq.backend.Libc}, {@code SystemCalls}. The fake receives
+ * file descriptors, request numbers and bytes, as the kernel does. So all code above the fake is the code that runs on
+ * real KVM. {@code FakeKernel} maps paths to files; {@code SystemCalls} finds the file of a descriptor and calls it.
  *
  * <p>Each decision is an {@link io.kvmirq.explain.Answer}, with errno, grade and source. If a method returns an
- * optional one, it is the rule that refuses the call, or empty. The areas are packages; each uses only the packages
+ * optional one, it is the rule that refuses the call, or empty. Each area is a package, and uses only the packages
  * listed before it: {@code file} (descriptors, memory, time, eventfds, and {@code Host}, the interface of a file to its
  * kernel), {@code posting} (processors, remapping units and vCPUs of x86 hosts that post), {@code kvm} (the requests
  * common to all architectures), {@code x86} (chips, vCPUs, and real-mode instructions) and {@code arm64} (VGIC and ITS;
- * it runs no code of a guest). A vCPU of either architecture can play exits of a test instead ({@link
- * io.kvmirq.fake.ScriptedVcpu}). {@code x86} and {@code arm64} do not use each other. {@code vfio} (devices, their
- * groups, containers and iommufds) uses {@code file} only, and {@code kvm} does not use {@code posting}. Each kind of
- * open file is a {@code FakeFile} with a table of the requests that it handles.
+ * it runs no code of a guest). A vCPU of either architecture can play exits of a test instead
+ * ({@link io.kvmirq.fake.ScriptedVcpu}). {@code x86} and {@code arm64} do not use each other. {@code vfio} (devices,
+ * their groups, containers and iommufds) uses {@code file} only, and {@code kvm} does not use {@code posting}. Each
+ * kind of open file is a {@code FakeFile} with a table of the requests that it handles.
  *
  * <p>The fake has one lock, and no thread and no clock of its own. The real kernel does some work asynchronously
  * (detaching an irqfd when its eventfd is closed, injecting through a worker). Here that work is done when the call

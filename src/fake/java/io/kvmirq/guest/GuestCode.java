@@ -41,7 +41,7 @@ public final class GuestCode {
         memory.putInt((long) number * Integer.BYTES, number << 16 | (HANDLER - number * 16));
     }
 
-    /** The interrupts that a vCPU handled. Its data starts at {@code segment} * {@link #MEMORY}. */
+    /** The interrupts that a vCPU handled. The guest's data starts at {@code segment} * {@link #MEMORY}. */
     public static int handled(Mapping memory, int segment, InterruptVector vector) {
         return memory.getInt(COUNTS + (long) segment * MEMORY + (long) vector.number() * Integer.BYTES);
     }

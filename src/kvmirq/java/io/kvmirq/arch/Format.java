@@ -208,7 +208,7 @@ public final class Format {
         return words;
     }
 
-    /** The names of the words, lowest address first. Empty if they have none. */
+    /** The names of the words, lowest address first. Empty if the words have no names. */
     public List<String> wordNames() {
         return wordNames;
     }

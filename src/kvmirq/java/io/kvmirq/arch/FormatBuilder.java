@@ -8,7 +8,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.function.Predicate;
 
-/** Makes a {@link Format}. For use by one thread. */
+/** Makes a {@link Format}. Only one thread may use a builder. */
 public final class FormatBuilder {
     final String kind;
     final String title;

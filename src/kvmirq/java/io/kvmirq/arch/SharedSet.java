@@ -4,7 +4,8 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A set of small numbers in shared words, guarded by a spinlock. It models a list of KVM, of vCPUs or irqfds of a VM.
+ * A set of small numbers in shared words, guarded by a spinlock. The set models a list of KVM: of the vCPUs or of the
+ * irqfds of a VM.
  */
 public class SharedSet {
     /** The index of the lock's word. */

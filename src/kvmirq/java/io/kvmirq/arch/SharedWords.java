@@ -8,8 +8,8 @@ import java.util.Objects;
 /**
  * 64-bit words that threads, or a process and a device, share without a lock. All threads see all accesses in program
  * order, except that {@link #set} is a release store. {@link #or}, {@link #and} and {@link #swap} return the old value;
- * they and {@link #replace} are one locked read-modify-write, even if they change nothing. An index out of range throws
- * IndexOutOfBoundsException. No method allocates.
+ * Each of them, and {@link #replace}, is one locked read-modify-write, even if it changes nothing. An index out of
+ * range throws IndexOutOfBoundsException. No method allocates.
  *
  * <p>Safe for use by any number of threads. Models in any package work on such words. A test extends this class to run
  * the accesses of several actors in any order.

@@ -31,7 +31,7 @@ public record Abi(int version, int routeSize, int irqchipSize, int vfioIrqSize, 
     /** Number of the record that describes the interrupts of a VFIO index. */
     public static final int RECORD_VFIO_IRQ = 2;
 
-    /** Number of the record of one irqfd of many. */
+    /** Number of the record that describes one irqfd, in a call for many irqfds. */
     public static final int RECORD_IRQFD = 3;
 
     /** @throws BackendUnavailableException if the library does not fit this code; the message names both ABIs */

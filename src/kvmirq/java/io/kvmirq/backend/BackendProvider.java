@@ -5,7 +5,7 @@ import io.kvmirq.NotPromised;
 
 /**
  * Provides a backend that is used only if the user selects it by name. {@link java.util.ServiceLoader} finds it. The
- * fake kernel is one, because its package depends on this one.
+ * fake kernel is such a provider, because its package depends on this package.
  */
 @NotPromised
 public interface BackendProvider {

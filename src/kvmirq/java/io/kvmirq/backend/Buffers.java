@@ -99,7 +99,7 @@ public final class Buffers {
         to.putLong(0, to.order() == ByteOrder.nativeOrder() ? value : Long.reverseBytes(value));
     }
 
-    /** Like {@link #put(ByteBuffer, long)}, at a byte offset. */
+    /** Writes a number like {@link #put(ByteBuffer, long)}, at a byte offset. */
     public static void put(ByteBuffer to, int at, int value) {
         to.putInt(at, to.order() == ByteOrder.nativeOrder() ? value : Integer.reverseBytes(value));
     }
@@ -154,9 +154,9 @@ public final class Buffers {
     }
 
     /**
-     * Checks the argument of {@link Libc#ioctl(int, long, ByteBuffer)}. It must have the size in the request number. If
-     * the first word of the structure counts bytes (VFIO, iommufd) or elements, it must have that size too. It must be
-     * writable if the kernel may write it.
+     * Checks the argument of {@link Libc#ioctl(int, long, ByteBuffer)}. The buffer must have the size in the request
+     * number. If the first word of the structure counts bytes (VFIO, iommufd) or elements, it must have that size too.
+     * The buffer must be writable if the kernel may write it.
      */
     public static ByteBuffer ioctlArgument(long request, @Nullable ByteBuffer argument) {
         long size = request >>> 16 & 0x3fff;

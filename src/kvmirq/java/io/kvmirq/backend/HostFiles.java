@@ -25,7 +25,7 @@ public interface HostFiles {
 
     /** The access of this process to a file. */
     enum Access {
-        /** There is no such file. */
+        /** The file does not exist. */
         ABSENT,
         /** The file may not be both read and written. */
         DENIED,
@@ -37,7 +37,7 @@ public interface HostFiles {
     enum Reading {
         /** There is none. */
         ABSENT,
-        /** There is one, and this process may not read it. */
+        /** The file exists, and this process may not read it. */
         DENIED,
         /** It can be read. */
         READABLE
@@ -124,8 +124,8 @@ public interface HostFiles {
     }
 
     /**
-     * The text of a file, without the line end that closes it. Archives may pad a file of sysfs with zeros: it ends
-     * there. Absent if it is longer than {@link #LONGEST_TEXT}: a part of a text is not its text.
+     * The text of a file, without the line end that closes it. Archives may pad a file of sysfs with zeros: the text
+     * ends at the first zero. Absent if it is longer than {@link #LONGEST_TEXT}: a part of a text is not its text.
      */
     default Optional<String> text(String path) {
         Objects.requireNonNull(path, "path is null");
@@ -139,8 +139,8 @@ public interface HostFiles {
     }
 
     /**
-     * The first number of the line that begins with a name, in a text such as /proc/self/status. Empty if there is none,
-     * as for {@code unlimited}.
+     * The first number of the line that begins with a name, in a text such as /proc/self/status. Empty if the line has
+     * no number, such as {@code unlimited}.
      */
     default OptionalLong number(String path, String name) {
         Objects.requireNonNull(path, "path is null");

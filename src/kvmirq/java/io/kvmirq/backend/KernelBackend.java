@@ -7,11 +7,11 @@ import java.nio.ByteBuffer;
 /**
  * The primitives of the interrupt path, one kernel call each.
  *
- * <p>Every method returns {@code >= 0} or {@code -errno}. It never throws for an errno and allocates nothing. Any
- * thread may call it. New file descriptors are O_CLOEXEC. Buffers must be direct, writable, at position 0 and large
- * enough, or the method throws {@link IllegalArgumentException} before it calls the kernel. Their bytes are in native
- * order, whatever the order of the buffer. Do not close the arena of a buffer during the call. The typed objects of {@code
- * io.kvmirq.kvm} document the errnos of each call, in the order of the kernel's checks.
+ * <p>Every method returns {@code >= 0} or {@code -errno}. A method never throws for an errno, and allocates nothing.
+ * Any thread may call it. New file descriptors are O_CLOEXEC. Buffers must be direct, writable, at position 0 and large
+ * enough, or the method throws {@link IllegalArgumentException} before it calls the kernel. The bytes of a record are
+ * in native order. The order of the buffer does not matter. Do not close the arena of a buffer during the call. The
+ * typed objects of {@code io.kvmirq.kvm} document the errnos of each call, in the order of the kernel's checks.
  *
  * <p>Promised to callers, not to implementers: a method that is added has a default, which may not suit another class.
  */
@@ -89,7 +89,10 @@ public interface KernelBackend {
      */
     int eventfdDrain(int fd, ByteBuffer count);
 
-    /** Like {@link #eventfdDrain}, for an eventfd created elsewhere, with or without O_NONBLOCK. Never blocks. */
+    /**
+     * Drains an eventfd that another program created, with or without O_NONBLOCK, like {@link #eventfdDrain}. Never
+     * blocks.
+     */
     int eventfdDrainForeign(int fd, ByteBuffer count);
 
     // vm
@@ -204,7 +207,7 @@ public interface KernelBackend {
     /** KVM_IRQFD with RESAMPLE: a signal raises the GSI; the guest's EOI lowers it and signals {@code resample}. */
     int irqfdAssignLevel(int vm, int fd, int resample, int gsi);
 
-    /** KVM_IRQFD with DEASSIGN. Returns when no interrupt of this irqfd is in flight. */
+    /** KVM_IRQFD with DEASSIGN. Returns when KVM has delivered all earlier signals of this irqfd. */
     int irqfdDeassign(int vm, int fd, int gsi);
 
     // ioeventfd
@@ -222,7 +225,7 @@ public interface KernelBackend {
 
     // injection
 
-    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the message. -EPERM (-1) also if none did. */
+    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the message. -EPERM (-1) also if no vCPU did. */
     int msiSignal(int vm, long address, int data, int flags, int devid);
 
     /** KVM_IRQ_LINE: drives a GSI high (1) or low (0). */
@@ -255,7 +258,7 @@ public interface KernelBackend {
 
     /** Offset of the flags, 4 bytes: {@code VFIO_IRQ_INFO_*}. */
     int VFIO_IRQ_FLAGS = 0;
-    /** Offset of the number of interrupts, 4 bytes, unsigned. 0: the device has none of this index. */
+    /** Offset of the number of interrupts, 4 bytes, unsigned. 0 if the device has no interrupt of this index. */
     int VFIO_IRQ_COUNT = 4;
 
     /**
@@ -287,6 +290,8 @@ public interface KernelBackend {
      */
     int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);
 
-    /** VFIO_DEVICE_RESET of the device alone: -EINVAL if it has none, -EAGAIN if it or its bus is locked. */
+    /**
+     * VFIO_DEVICE_RESET of the device alone: -EINVAL if the device has no reset, -EAGAIN if it or its bus is locked.
+     */
     int vfioDeviceReset(int device);
 }

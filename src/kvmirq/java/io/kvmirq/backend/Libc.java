@@ -15,12 +15,13 @@ import org.jspecify.annotations.Nullable;
  * <p>Promised to callers, not to implementers: a method that is added has a default, which may not suit another class.
  *
  * <p>A method with an address needs a caller that owns the memory and keeps it reachable; for a wrong address the
- * kernel returns EFAULT. Other callers use the methods with a buffer. It must be direct, at position 0, as long as the
- * call needs, and writable if the kernel writes it, or the method throws {@link IllegalArgumentException} without a
- * system call. The buffer of an arena ({@code java.lang.foreign}) must be alive and accessible to the caller, or the
- * method throws the JDK's IllegalStateException or WrongThreadException without a system call. The kernel gets a copy
- * of it. If the arena is closed during the call, the kernel touches no freed memory and the call takes effect. If the
- * kernel writes the buffer, the method then throws IllegalStateException. New descriptors are O_CLOEXEC. Thread-safe.
+ * kernel returns EFAULT. Other callers use the methods with a buffer. The buffer must be direct, at position 0, as long
+ * as the call needs, and writable if the kernel writes it. Otherwise the method throws {@link IllegalArgumentException}
+ * without a system call. The buffer of an arena ({@code java.lang.foreign}) must be alive and accessible to the caller,
+ * or the method throws the JDK's IllegalStateException or WrongThreadException without a system call. The kernel gets a
+ * copy of it. If the arena is closed during the call, the kernel touches no freed memory and the call takes effect. If
+ * the kernel writes the buffer, the method then throws IllegalStateException. New descriptors are O_CLOEXEC.
+ * Thread-safe.
  */
 public interface Libc {
     /** @param path address of a NUL-terminated path */
@@ -50,7 +51,8 @@ public interface Libc {
     /**
      * @param request the full number, zero-extended from 32 bits
      * @param argument a value or an address, depending on the request
-     * @return {@code >= 0} or {@code -errno}; below -4095 it is a value of 32 bits: a TSC of at least 2^31 kHz
+     * @return {@code >= 0} or {@code -errno}; a number below -4095 is no error, but a value of 32 bits, such as a TSC
+     *     of at least 2^31 kHz
      */
     int ioctl(int fd, long request, long argument);
 
@@ -110,17 +112,17 @@ public interface Libc {
     }
 
     /**
-     * A buffer in native order over mapped memory. It does not keep the mapping alive.
+     * A buffer in native order over mapped memory. The buffer does not keep the mapping alive.
      *
      * @throws IllegalArgumentException for a length that is negative or above {@link Integer#MAX_VALUE}
      */
     ByteBuffer view(long address, long length);
 
     /**
-     * As {@link #view(long, long)}, with an action that runs when no code refers to the buffer any more.
+     * A buffer like that of {@link #view(long, long)}. The action runs when no code refers to the buffer any more.
      *
-     * @param unreachable runs once, in a thread of its own, after the last buffer and memory segment made of it became
-     *     unreachable; it must not refer to them. If this method throws, it may run as well
+     * @param unreachable an action that runs once, in a thread of its own, when no buffer and no memory segment of this
+     *     memory is reachable any more. The action must not refer to them. If this method throws, it may run as well
      */
     default ByteBuffer view(long address, long length, Runnable unreachable) {
         ByteBuffer view = view(address, length);

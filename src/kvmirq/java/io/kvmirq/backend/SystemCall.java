@@ -43,7 +43,7 @@ public enum SystemCall {
         this.arm64 = arm64;
     }
 
-    /** Its name in the kernel's documentation. */
+    /** The name of the call in the kernel's documentation. */
     public String kernelName() {
         return name().toLowerCase(Locale.ROOT);
     }
@@ -53,7 +53,7 @@ public enum SystemCall {
         return this != GETPID && this != GETTID;
     }
 
-    /** Its number on this machine. */
+    /** The number of the call on this machine. */
     public long number() {
         return ARM64 ? arm64 : x86;
     }

@@ -4,9 +4,9 @@
  *
  * <p>{@link io.kvmirq.backend.KernelBackend} has one method for each primitive of the interrupt path; the binding
  * encodes its structure. {@link io.kvmirq.backend.Libc} has raw system calls; the caller encodes their structures. Both
- * take file descriptors and scalars and return {@code >= 0} or {@code -errno}. They throw no exceptions for an errno,
- * allocate nothing and keep nothing. Buffers are direct and start at position 0; {@link io.kvmirq.backend.Buffers}
- * checks them before each call.
+ * interfaces take file descriptors and scalars and return {@code >= 0} or {@code -errno}. Their methods throw no
+ * exceptions for an errno, allocate nothing and keep nothing. Buffers are direct and start at position 0;
+ * {@link io.kvmirq.backend.Buffers} checks them before each call.
  *
  * <p>The bindings are sub-packages; {@code io.kvmirq.backend.choice} selects one that works on this machine. A binding
  * is used only after a handshake: same ABI version, same sizes of shared records. The fake kernel is

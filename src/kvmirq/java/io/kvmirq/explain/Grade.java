@@ -23,7 +23,8 @@ public enum Grade {
     }
 
     /**
-     * The kernel on which the answer was observed, unless the answer's text names another one; empty if there is none.
+     * The kernel on which the answer was observed, unless the answer's text names another kernel. Empty if it was
+     * observed on no kernel.
      */
     public String kernel() {
         return kernel;

@@ -24,12 +24,13 @@
  *
  * <p>The {@link io.kvmirq.explain.Grade} is the evidence. MEASURED means measured on 6.18 with kvm_pvm, and for KVM on
  * x86-64, unless the row names another kernel. LAB means Debian's kernels in QEMU: on arm64 these are 6.1 and 6.12 with
- * a GICv3, and 6.1, 6.12 and 7.2 with a GICv2; so a change on a GICv3 is dated between 6.1 and 6.12. SOURCE means Linux
- * 7.1, or the commit that changed the answer. The fake kernel implements all rows except UNTESTED ones, which only
- * explain.
+ * a GICv3, and 6.1, 6.12 and 7.2 with a GICv2. So for a GICv3 the lab only shows whether a change came between 6.1 and
+ * 6.12. SOURCE means Linux 7.1, or the commit that changed the answer. The fake kernel implements all rows except
+ * UNTESTED ones, which only explain.
  *
- * <p>To add a refusal: add the row to the enum of its area, before the less likely causes of the same errno; return it
- * from the fake; provoke it in a contract suite. A test checks that each refused call finds its row by its errno.
+ * <p>To add a refusal, add its row to the enum of its area, before the less likely causes of the same errno. Then
+ * return it from the fake, and provoke it in a contract suite. A test checks that each refused call finds its row by
+ * its errno.
  *
  * <p>A {@link io.kvmirq.explain.Fact} is a known condition of the state. {@code needs} lists facts that must hold for a
  * cause; of two facts that exclude each other, one is enough. {@code certainWhen} lists facts that must hold, and that

@@ -136,7 +136,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public abstract DeviceIrq irq();
 
     /**
-     * The eventfd that the device's interrupt signals. It stays open until {@link #close}. A read of it takes
+     * The eventfd that the device's interrupt signals. The eventfd stays open until {@link #close}. A read of it takes
      * interrupts away from the guest; a write to it raises one.
      */
     public abstract EventFd event();
@@ -164,7 +164,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Predicts, from the set-up and the known facts of the host, whether hardware delivers the interrupt to the guest,
-     * and if not, why. It is predicted, not observed. A masked interrupt is not posted.
+     * and if not, why. The result is predicted, not observed. A masked interrupt is not posted.
      */
     public final Posting predicted() {
         return told().filter(posting -> !isEnded())
@@ -177,9 +177,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * The current path of the interrupt, without its host irq: eventfd, mechanism, GSI, guest vector, vCPU, and whether
-     * hardware posts it; its remarks name the predicted fields of the remapping entry and of the vCPU's descriptor. {@link
-     * InterruptPath#known} states whether a fact was set up, is predicted or is unknown. After {@link #close} only the
-     * device is named.
+     * hardware posts it. The remarks of the path name the predicted fields of the remapping entry and of the vCPU's
+     * descriptor. {@link InterruptPath#known} states whether a fact was set up, is predicted or is unknown. After
+     * {@link #close} only the device is named.
      */
     public final InterruptPath path() {
         return path(Optional.empty(), "no HostIrqs was given");

@@ -186,7 +186,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Defects of the set-up with which interrupts still work, one sentence for each. They are also logged as WARNING.
+     * Defects of the set-up with which interrupts still work, one sentence for each. The warnings are also logged.
      */
     public List<String> warnings() {
         if (device.isHeld() || device.access() == VfioDevice.Access.ADOPTED) {
@@ -350,8 +350,8 @@ public final class Forwarding implements AutoCloseable {
      * It needs a kernel for which the caller states the ABI of 2014, and a platform on which it harms no other device.
      *
      * @param policy facts about the line that no call returns: its other handlers, whether it is shareable, and the
-     *     administrator's assertion. The interrupt and the VM, not the policy, decide the kind of the device, whether
-     *     the interrupt is a level, and whether the architecture maps the EOI
+     *     administrator's assertion. The kind of the device, whether the interrupt is a level, and whether the
+     *     architecture maps the EOI are taken from the interrupt and the VM, not from the policy
      * @return a line whose {@link ForwardedIrq#directEoi} is the decision, with a list of what direct EOI breaks
      * @throws IllegalStateException if direct EOI is refused; the message states the reason
      * @throws KernelException ENXIO on every kernel without that ABI; otherwise as {@link #forward(LineIrq, Gsi)}
@@ -396,7 +396,7 @@ public final class Forwarding implements AutoCloseable {
      * Masks several interrupts, each like {@link ForwardedIrq#mask}.
      *
      * @param which of this forwarding, each once
-     * @throws KernelException as {@link ForwardedIrq#mask}; then none is masked that was not before
+     * @throws KernelException as {@link ForwardedIrq#mask}; then the masks of all interrupts are as before
      * @throws io.kvmirq.kernel.ClosedHandleException if one is closed; likewise
      */
     public void mask(List<? extends ForwardedIrq> which) {

@@ -16,8 +16,8 @@ import java.util.Set;
 
 /**
  * The KVM-VFIO device of a VM. A VM has at most one. Through it KVM gets the VFIO files that the guest uses, and VFIO
- * gets the VM that a device belongs to. Interrupts reach a guest without it. Drivers that need the VM, and coherency of
- * DMA, do not work without it. Thread-safe.
+ * gets the VM that a device belongs to. Interrupts reach a guest without this device too. Drivers that need the VM, and
+ * coherency of DMA, do not work without it. Thread-safe.
  *
  * <p>Add a file before its device is opened, and remove it before the file is closed: the kernel finds it by its
  * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} keeps both orders.
@@ -63,7 +63,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         return new ForwardCalls(kernel).adopt(number, ownership, KvmVfio::new);
     }
 
-    /** The descriptor, to be leased. */
+    /** The descriptor. Lease it before you use its number. */
     public Fd fd() {
         return fd;
     }

@@ -9,13 +9,15 @@ public enum Mechanism {
      */
     IRQFD("irqfd"),
     /**
-     * A level-triggered line: the guest's EOI signals a second eventfd, which unmasks the line. It needs the full
-     * irqchip in the kernel, or a VGIC.
+     * A level-triggered line: the guest's EOI signals a second eventfd, which unmasks the line. This mechanism needs
+     * the full irqchip in the kernel, or a VGIC.
      */
     RESAMPLE("resample"),
     /** A thread of this process reads the eventfd and injects: for a VMM without an in-kernel irqchip. */
     USERSPACE("userspace"),
-    /** The guest's EOI ends the host's interrupt. It needs the ABI of 2014, which no released kernel has. */
+    /**
+     * The guest's EOI ends the host's interrupt. This mechanism needs the ABI of 2014, which no released kernel has.
+     */
     DIRECT_EOI("direct EOI");
 
     private final String label;

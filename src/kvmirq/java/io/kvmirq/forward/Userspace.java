@@ -24,16 +24,17 @@ public record Userspace(EventLoop loop, Injector injector) {
     }
 
     /**
-     * Injects into the guest's interrupt controllers. It is called in the loop's thread; for lines also in the thread
-     * that calls endOfInterrupt, mask, moveTo or close. No lock of this library is held: it may take locks of the VMM,
-     * and read and change forwarded interrupts. If it throws in the loop, the exception is logged and that message is
-     * lost. A line's injection is retried a few times.
+     * Injects into the guest's interrupt controllers. The injector is called in the loop's thread; for lines also in
+     * the thread that calls endOfInterrupt, mask, moveTo or close. No lock of this library is held: it may take locks
+     * of the VMM, and read and change forwarded interrupts. If it throws in the loop, the exception is logged and that
+     * message is lost. A line's injection is retried a few times.
      *
      * <p>An interrupt's injection has ended when its {@code mask}, {@code reroute}, {@code moveTo} or {@code close}
      * returns, or {@code close} of its {@link Forwarding} or of the {@link EventLoop}. These methods wait for an
      * injection in another thread; called by the injector itself, they make its injection the last one. Call them
-     * without a lock that the injector takes. With such a lock call {@link ForwardedIrq#beginMask}, which does not
-     * wait, nor does a {@code reroute} after it. Two injectors that mask each other's line wait for each other.
+     * without a lock that the injector takes. While you hold such a lock, call {@link ForwardedIrq#beginMask}, which
+     * does not wait. A {@code reroute} after it does not wait either. Two injectors that mask each other's line wait
+     * for each other.
      */
     public interface Injector {
         /** Delivers an edge-triggered message, like the device's memory write. */

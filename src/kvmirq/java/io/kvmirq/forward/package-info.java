@@ -3,12 +3,12 @@
  * Forwards interrupts of the host's devices to a guest: joins {@link io.kvmirq.vfio} and {@link io.kvmirq.kvm}. Of the
  * packages below {@code io.kvmirq.pci}, only this one uses both.
  *
- * <p>{@link io.kvmirq.forward.Forwarding} forwards the interrupts of one device to one VM by the best {@link
- * io.kvmirq.forward.Mechanism}, and returns a {@link io.kvmirq.forward.ForwardedIrq} for each. Its state records
- * whether an irqfd or a relay delivers the interrupt, and whether it is masked. Each change of the state is sent to the
- * mirror. {@code Triggers} is the device's half of messages; {@code ForwardedMessage} and {@code ForwardedLine} join
- * both halves. {@link io.kvmirq.forward.KvmVfio} gives KVM the VFIO files that the guest uses. {@link
- * io.kvmirq.forward.Abi2014} is the forwarding proposed in 2014.
+ * <p>{@link io.kvmirq.forward.Forwarding} forwards the interrupts of one device to one VM by the best
+ * {@link io.kvmirq.forward.Mechanism}, and returns a {@link io.kvmirq.forward.ForwardedIrq} for each. The state of a
+ * forwarded interrupt records whether an irqfd or a relay delivers the interrupt, and whether it is masked. Each change
+ * of the state is sent to the mirror. {@code Triggers} is the device's half of messages; {@code ForwardedMessage} and
+ * {@code ForwardedLine} join both halves. {@link io.kvmirq.forward.KvmVfio} gives KVM the VFIO files that the guest
+ * uses. {@link io.kvmirq.forward.Abi2014} is the forwarding proposed in 2014.
  *
  * <p>Rules. Forwarding an interrupt twice fails with EINVAL. A trigger of another program fails with EBUSY, unless it
  * is taken over. A failed forwarding changes nothing. Ending a forwarding cannot fail, in whatever order handles are

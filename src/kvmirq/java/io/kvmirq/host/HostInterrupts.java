@@ -384,8 +384,8 @@ public final class HostInterrupts implements HostIrqs {
 
     /**
      * The irq of a device's message, of any driver. Since Linux 6.2 the chip contains the device's name, and the
-     * hardware number is the vector. Before, {@code pci_msi_domain_calc_hwirq()} computes the hardware number from
-     * both.
+     * hardware number is the vector. In older kernels, {@code pci_msi_domain_calc_hwirq()} computes the hardware number
+     * from both.
      */
     public Optional<Row> message(PciAddress address, int vector) {
         long old = (long) address.domain() << DOMAIN_SHIFT | (long) address.requesterId() << ID_SHIFT | vector;

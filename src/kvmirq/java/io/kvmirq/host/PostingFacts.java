@@ -150,7 +150,7 @@ public final class PostingFacts {
 
     /**
      * The obstacle of {@link #host}, as a sentence without a full stop that names the units which cannot post. Empty if
-     * there is none, or it is not known.
+     * no flaw exists or is known.
      */
     public Optional<String> flaw() {
         return reading().flaw();

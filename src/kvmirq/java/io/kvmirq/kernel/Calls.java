@@ -21,12 +21,12 @@ import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 
 /**
- * Base of the calls that a package makes on its files: here a handle becomes a number for the length of one call, and
+ * Base of the calls that a package makes on its files. It turns a handle into a number for the length of one call, and
  * {@code -errno} a {@link KernelException} of one sentence.
  *
- * <p>Each package that calls the kernel has one package-private subclass per kind of file, and users have none. Every
- * method refuses handles of another kernel with {@link IllegalArgumentException} and closed ones with {@link
- * ClosedHandleException}, before the kernel is called. Thread-safe.
+ * <p>Each package that calls the kernel has one package-private subclass for each kind of file. Users of the library
+ * have no such class. Every method refuses handles of another kernel with {@link IllegalArgumentException} and closed
+ * ones with {@link ClosedHandleException}, before the kernel is called. Thread-safe.
  */
 @SuppressWarnings("exports") // Only packages of this module use it.
 @NotPromised
@@ -122,8 +122,8 @@ public class Calls {
     }
 
     /**
-     * Notes whether KVM takes the signals of the eventfd before anyone else from now on. If it does, a full fence and
-     * {@link #warnIfLoopsWait} follow.
+     * Notes whether an irqfd takes the signals of the eventfd from now on. Then no reader sees them. If it does, a full
+     * fence and {@link #warnIfLoopsWait} follow.
      */
     public static void feedsIrqfd(EventFd event, boolean on) {
         event.feedsIrqfd(on);
@@ -173,9 +173,9 @@ public class Calls {
     }
 
     /**
-     * Makes one call on {@code fd}. For calls that do not wait. The call is repeated after EINTR, when it has done
-     * nothing: {@code KVM_CREATE_VM} answers EINTR whenever a signal is pending, such as a profiler's ({@code
-     * mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
+     * Makes one call on {@code fd}. For calls that do not wait. After EINTR the call is repeated, because it has done
+     * nothing: {@code KVM_CREATE_VM} answers EINTR whenever a signal is pending, such as a profiler's
+     * ({@code mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
      */
     public final int on(Fd fd, IntUnaryOperator call) {
         int raw = begin(fd);
@@ -210,8 +210,8 @@ public class Calls {
     }
 
     /**
-     * Whether {@link #release} closes the kernel's file: its handle is closed, nothing else uses it, and its number
-     * never left the library, so that there is no duplicate. Once true it stays true.
+     * Whether {@link #release} closes the kernel's file. This is so if the handle is closed, nothing else uses it, and
+     * its number never left the library, so no duplicate exists. Once true it stays true.
      */
     public static boolean holdsLastFile(Fd held) {
         return held.isLastUseOfPrivateFile();

@@ -26,10 +26,10 @@ import org.jspecify.annotations.Nullable;
  * A kernel counter that signals: eventfd(2). A device signals it, and an irqfd turns the signal into a guest interrupt.
  * A guest's write signals an ioeventfd.
  *
- * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code
- * signal} and {@code drain} never block, except {@code signal} on an adopted eventfd without O_NONBLOCK whose count is
- * full; they may run on virtual threads. {@code await} blocks, and ends on {@link Thread#interrupt}. Virtual threads
- * may only call it with timeout 0.
+ * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread.
+ * {@code signal} and {@code drain} never block, except {@code signal} on an adopted eventfd without O_NONBLOCK whose
+ * count is full; they may run on virtual threads. {@code await} blocks, and ends on {@link Thread#interrupt}. A virtual
+ * thread may call it only with a timeout of 0.
  *
  * <p>Source: fs/eventfd.c.
  *
@@ -280,7 +280,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * As {@link #drain()}, also after {@link #close}: for the holder of a lease.
+     * Drains like {@link #drain()}, and also works after {@link #close}: for the holder of a lease.
      *
      * @param raw the number of the lease
      * @param count 8 bytes; no other thread may use them during the call
@@ -312,7 +312,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * As {@link #await()}, for a limited time.
+     * Waits like {@link #await()}, for a limited time.
      *
      * @param timeout at most this long; not at all when zero or negative
      * @return whether the count is not 0; false after the timeout, or if the thread was interrupted, which {@link
@@ -324,7 +324,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * As {@link #await(Duration)}, allocating nothing.
+     * Waits like {@link #await(Duration)}, and allocates nothing.
      *
      * @param timeout in nanoseconds; no wait when zero or negative
      */

@@ -23,16 +23,16 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A doorbell says only that there is work; the work itself is stored elsewhere, as in the queues of virtio. The loop
  * never reads a doorbell's eventfd, which makes it several times quicker. Use doorbells for ioeventfds. Rings coalesce:
- * the handler begins at least once after each ring, and once for all the rings before it begins. It may also be called
- * without a new ring, when it is registered or resumed.
+ * the handler begins at least once after each ring, and once for all the rings before it begins. A handler may also be
+ * called without a new ring, when it is registered or resumed.
  *
  * <p>{@link #register} reads the count of each eventfd and passes it to the handler. Use it for a VMM without in-kernel
  * interrupt controllers.
  *
- * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. They may call every method of
- * the loop except these. If a handler throws, {@code run} and {@code poll} end with its exception: see {@link
- * #onFailure}. The handler stays registered, the count of that call is not passed again, and the next round begins with
- * the handlers that this one did not call.
+ * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. Handlers may call every
+ * other method of the loop. If a handler throws, {@code run} and {@code poll} end with its exception: see
+ * {@link #onFailure}. The handler stays registered, the count of that call is not passed again, and the next round
+ * begins with the handlers that this one did not call.
  *
  * <p>An eventfd that feeds an irqfd is never seen here while the irqfd is assigned: KVM takes each signal first.
  *
@@ -100,10 +100,10 @@ public final class EventLoop implements AutoCloseable {
     public interface FailureHandler {
         /**
          * Called by the thread of the handler. An exception that it throws ends {@link #run} or {@link #runOnce}, with
-         * {@code failure} as suppressed; but not a {@link ClosedHandleException} if the registration is closed: the
-         * handler, or another thread, may have closed it before this uses it.
+         * {@code failure} as suppressed. A {@link ClosedHandleException} is ignored if the registration is closed,
+         * because the handler or another thread may have closed it.
          *
-         * @param registration that of the handler, also if the handler closed it
+         * @param registration the registration of the handler, also if the handler closed it
          * @param failure the exception of the handler
          */
         void failed(Registration registration, RuntimeException failure);
@@ -132,7 +132,10 @@ public final class EventLoop implements AutoCloseable {
         return add(event, number -> new Registration.Counted(handlers, number, event, handler, false));
     }
 
-    /** As {@link #register}, but paused: the handler is not called before {@link Registration#resume}. */
+    /**
+     * Registers a handler like {@link #register}, but paused: the handler is not called before
+     * {@link Registration#resume}.
+     */
     public Registration registerPaused(EventFd event, Handler handler) {
         requireHandler(event, handler);
         return add(event, number -> new Registration.Counted(handlers, number, event, handler, true));
@@ -218,7 +221,7 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * As {@link #runOnce}, for a limited time.
+     * Waits and calls handlers like {@link #runOnce}, for a limited time.
      *
      * @param timeout waits at most this long; not at all when zero or negative, then also on a virtual thread
      * @return the number of handlers that were called; 0 also after the timeout
@@ -228,7 +231,7 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * As {@link #poll(Duration)}, allocating nothing.
+     * Waits and calls handlers like {@link #poll(Duration)}, and allocates nothing.
      *
      * @param timeout in nanoseconds; no wait when zero or negative
      */

@@ -21,7 +21,7 @@ import java.util.function.IntUnaryOperator;
 
 /**
  * One open file descriptor, closed by the object that owns it. Thread-safe: it may be closed while other threads are in
- * calls on it. Then new calls are refused, and the end of the last call or lease closes the descriptor.
+ * calls on it. After {@code close} new calls are refused, and the end of the last call or lease closes the descriptor.
  *
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="fd"}
  */
@@ -156,8 +156,8 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * As {@link #adopt(Kernel, String, int, Ownership)}, with the object that owns it. If the owner cannot be made, the
-     * descriptor stays open and still belongs to the caller.
+     * Adopts a descriptor like {@link #adopt(Kernel, String, int, Ownership)}, with the object that owns it. If the
+     * owner cannot be made, the descriptor stays open and still belongs to the caller.
      *
      * @return the owner
      */
@@ -240,7 +240,7 @@ public final class Fd extends UseCount {
         return ioctl(request, raw -> kernel().libc().ioctl(raw, request, argument));
     }
 
-    /** As {@link #ioctl(long, ByteBuffer)}, with a number as the argument. */
+    /** Makes an ioctl like {@link #ioctl(long, ByteBuffer)}, with a number as its argument. */
     public int ioctl(long request, long argument) {
         return ioctl(request, raw -> kernel().libc().ioctl(raw, request, argument));
     }

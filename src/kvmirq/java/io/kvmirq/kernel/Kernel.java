@@ -73,8 +73,8 @@ public final class Kernel implements AutoCloseable {
 
     /**
      * The kernel through the binding that {@value Backends#PROPERTY} or else {@value Backends#ENVIRONMENT} names, or
-     * through the first binding that works. They select the fake kernel only if the module {@code io.kvmirq.testkit} is
-     * present, which logs a WARNING. Opens no device.
+     * through the first binding that works. These settings select the fake kernel only if the module
+     * {@code io.kvmirq.testkit} is present, which logs a WARNING. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException when no binding works, with the cause for each, or when the
      *     fake kernel is selected without that module
@@ -85,8 +85,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The kernel through the named binding, or {@value Backends#AUTO}. {@code fake} needs the module {@code io.kvmirq.fake}
-     * alone. Opens no device.
+     * The kernel through the named binding, or {@value Backends#AUTO}. {@code fake} needs only the module
+     * {@code io.kvmirq.fake}. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException as {@link #open()}
      */
@@ -95,7 +95,7 @@ public final class Kernel implements AutoCloseable {
         return new Kernel(Backends.ofThisMachine().open(backend), DEVICE, !backend.equals(Backends.FAKE));
     }
 
-    /** The kernel through a given binding, with the KVM device at {@link #DEVICE}. Opens no device. */
+    /** Opens the kernel through a given binding, with the KVM device at {@link #DEVICE}. Opens no device. */
     public static Kernel over(KernelBackend backend) {
         return over(backend, DEVICE);
     }
@@ -202,7 +202,10 @@ public final class Kernel implements AutoCloseable {
         return known == null ? facts(device()) : known;
     }
 
-    /** As {@link #facts()}. The first call queries {@code file}, the KVM device or a VM: both return the same facts. */
+    /**
+     * The same facts as {@link #facts()}. The first call queries {@code file}, the KVM device or a VM: both return the
+     * same facts.
+     */
     KernelFacts facts(Fd file) {
         @Nullable KernelFacts known = facts;
         if (known == null) {
@@ -311,7 +314,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The open handles that were made from this kernel, the KVM device included. A test can check that none is left.
+     * The open handles that were made from this kernel, the KVM device included. A test can check that no handle is
+     * left.
      */
     public List<String> openHandles() {
         return handles.stillOpen();
@@ -321,8 +325,8 @@ public final class Kernel implements AutoCloseable {
      * From now on {@link #openHandles} also names the line that made each handle, and warnings name the line that
      * caused them.
      *
-     * @param line the line of the program that is running now, from the stack; called in the thread that makes the handle,
-     *     which may hold locks: it must not wait, nor call this library
+     * @param line gives the line of the program that is running now, from the stack. It is called in the thread that
+     *     makes the handle. That thread may hold locks, so this function must not wait, and must not call this library
      */
     public void traceHandles(Supplier<String> line) {
         Objects.requireNonNull(line, "line is null");

@@ -112,7 +112,7 @@ public final class Mapping {
         }
 
         /**
-         * Refuses later accesses. Unmaps the memory when no access is in flight and no {@link Lease} is left, so never
+         * Refuses later accesses. Unmaps the memory when no access is running and no {@link Lease} is left, so never
          * while a guest or a device has the memory. Idempotent.
          */
         @Override
@@ -186,8 +186,8 @@ public final class Mapping {
     }
 
     /**
-     * Maps the memory of a device, or of a file that may shrink, only for a guest. This process cannot access it: while
-     * the device's memory space is off, an access raises SIGBUS, and a guest can turn it off at any time.
+     * Maps the memory of a device, or of a file that may shrink, only for a guest. This process cannot access the
+     * memory: while the device's memory space is off, an access raises SIGBUS, and a guest can turn it off at any time.
      *
      * @param offset of the file, a multiple of the page size
      * @throws io.kvmirq.KernelException the errno depends on the kind of the file

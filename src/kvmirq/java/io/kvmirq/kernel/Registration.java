@@ -67,9 +67,9 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Holds signals back: they stay in the eventfd. When it returns, the handler is not running and will not run
-     * until {@link #resume}, and it got all that was drained; called from the handler itself, this run is the last.
-     * Pausing twice is pausing once. Do not hold a lock that the handler needs.
+     * Holds signals back: they stay in the eventfd. When it returns, the handler is not running and will not run until
+     * {@link #resume}, and it got all that was drained. If the handler itself calls this method, its current run is the
+     * last. Pausing twice is pausing once. Do not hold a lock that the handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -79,7 +79,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * As {@link #pause}, without waiting for a handler that runs: for a caller with a lock that the handler needs.
+     * Pauses like {@link #pause}, but does not wait for a handler that runs. Call it while you hold a lock that the
+     * handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */

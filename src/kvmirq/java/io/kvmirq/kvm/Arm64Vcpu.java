@@ -30,7 +30,7 @@ public final class Arm64Vcpu {
 
     /** Features of an arm64 vCPU; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
     public enum Feature {
-        /** It is off until another vCPU turns it on. */
+        /** The vCPU is off until another vCPU turns it on. */
         POWER_OFF(UapiArm64.KVM_ARM_VCPU_POWER_OFF),
         /** The guest turns vCPUs and the machine on and off by PSCI 0.2 or later. */
         PSCI_0_2(UapiArm64.KVM_ARM_VCPU_PSCI_0_2),

@@ -70,12 +70,12 @@ public final class Arm64Vm {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v2(fd, true));
     }
 
-    /** Adopts a GICv3, as {@link #adoptVgicV2}. */
+    /** Adopts a GICv3, as {@link #adoptVgicV2} adopts a GICv2. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v3(fd, true));
     }
 
-    /** Adopts an ITS, as {@link #adoptVgicV2}. It does not change routes. */
+    /** Adopts an ITS, as {@link #adoptVgicV2} adopts a GICv2. This call does not change routes. */
     public Its adoptIts(int number, Ownership ownership) {
         return vm.adoptDevice("an ITS", number, ownership, fd -> new Its(calls, fd));
     }
@@ -109,8 +109,9 @@ public final class Arm64Vm {
     }
 
     /**
-     * Drives the line of one vCPU's PPI, as {@link #setSpi}; EINVAL without that vCPU. Linux 6.1 reads the vCPU's id as
-     * its place in the order of creation: create vCPUs 0, 1, 2 and so on in that order.
+     * Drives the line of one vCPU's PPI, as {@link #setSpi} drives that of an SPI. EINVAL if the VM has no such vCPU.
+     * Linux 6.1 reads the vCPU's id as its place in the order of creation: create vCPUs 0, 1, 2 and so on in that
+     * order.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT

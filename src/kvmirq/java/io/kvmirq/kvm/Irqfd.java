@@ -24,8 +24,9 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An eventfd registered with KVM to raise a GSI. It leases the VM and its eventfds: closing one of them earlier takes
- * effect when this is closed. While it is open, {@link RouteTable} does not allocate its GSI. Thread-safe.
+ * An eventfd registered with KVM to raise a GSI. The irqfd leases the VM and its eventfds: if one of them is closed
+ * earlier, this takes effect when the irqfd is closed. While it is open, {@link RouteTable} does not allocate its GSI.
+ * Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
  *
@@ -376,13 +377,13 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Closes many irqfds, of one VM or of several: when it returns none of them is left in the kernel. An irqfd ends
-     * when the last descriptor of its eventfd is closed, so close the {@link EventFd}s first: closing all irqfds then
-     * costs a fraction of closing each. An eventfd that was adopted or leased by {@link EventFd#fd} may have a
-     * duplicate, and an eventfd that has another lease is in use: the irqfds of these are deassigned one by one.
+     * Closes many irqfds, of one VM or of several. After its return the kernel has none of them. An irqfd ends when the
+     * last descriptor of its eventfd is closed, so close the {@link EventFd}s first: closing all irqfds then costs a
+     * fraction of closing each. An eventfd that was adopted or leased by {@link EventFd#fd} may have a duplicate, and
+     * an eventfd that has another lease is in use: the irqfds of these are deassigned one by one.
      *
      * <p>If another thread is starting a child process at this moment, the child holds the files until its exec, and
-     * the irqfds stay as long; no signal can come by then. Idempotent, never fails.
+     * the irqfds stay as long. No signal can come during this time. Idempotent, never fails.
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         Objects.requireNonNull(irqfds, "irqfds is null");

@@ -8,7 +8,7 @@ import java.util.OptionalLong;
 
 /**
  * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. Once the guest has enabled it, it
- * accepts messages of devices, see {@code MsiMessage.toIts}. It lives as long as the VM: {@link #close} closes its
+ * accepts messages of devices, see {@code MsiMessage.toIts}. The ITS lives as long as the VM: {@link #close} closes its
  * descriptor only. Thread-safe.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-its.rst.

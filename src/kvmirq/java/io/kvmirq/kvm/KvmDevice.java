@@ -19,7 +19,10 @@ import java.util.function.Supplier;
 public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
     /** Kinds of device; source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
     public enum Type {
-        /** Tells KVM which host devices the guest has; one per VM. Interrupt forwarding works without it. */
+        /**
+         * Tells KVM which host devices the guest has; one per VM. KVM-VFIO. Interrupt forwarding works without this
+         * device.
+         */
         VFIO(4),
         /** A GICv2 (arm64), see {@link Arm64Vm#createVgicV2}. */
         VGIC_V2(5),

@@ -69,7 +69,7 @@ public final class MaskableVector implements AutoCloseable {
         return createAll(vm, List.of(message)).get(0);
     }
 
-    /** As {@link #create}, one for each message: all, or none. The routes change in one commit. */
+    /** Creates a vector for each message, like {@link #create}: all, or none. The routes change in one commit. */
     public static List<MaskableVector> createAll(Vm vm, List<MsiMessage> messages) {
         Objects.requireNonNull(vm, "vm is null");
         Objects.requireNonNull(messages, "messages is null");
@@ -193,7 +193,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * As {@link #reroute} for vectors of one VM, one message for each: all, or none, in one commit of the routes.
+     * Gives each vector of one VM a new message, like {@link #reroute}: all, or none, in one commit of the routes.
      *
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
      * @throws KernelException as {@link RouteTable#change}; all messages then stay as they were
@@ -294,8 +294,9 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Ends the irqfd, closes the eventfd and removes the route. Do not call it within a {@link RouteTable#change} of
-     * this VM: it would leave the route and log a warning. Idempotent, never fails.
+     * Ends the irqfd, closes the eventfd and removes the route. Do not call {@code close} within a
+     * {@link RouteTable#change} of this VM: the route would stay, and a warning would be logged. Idempotent, never
+     * fails.
      */
     @Override
     public void close() {

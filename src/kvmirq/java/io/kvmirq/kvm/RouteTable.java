@@ -186,9 +186,9 @@ public final class RouteTable {
     /**
      * Changes the table in one step.
      *
-     * @param change edits a copy of the table. If it throws, the table stays as it was. It may run several times, each
-     *     time with a new copy, because another thread changed the table first: it must have no other effect. A slow
-     *     function may run again as long as other threads change the table without a pause
+     * @param change edits a copy of the table. If it throws, the table stays as it was. The function may run several
+     *     times, each time with a new copy, because another thread changed the table first. So it must have no other
+     *     effect. A slow function may run again as long as other threads change the table without a pause
      * @return what {@code change} returned
      * @throws RoutesExhaustedException if the table has {@value #CAPACITY} entries, or no GSI is free
      * @throws IllegalStateException from within another change of this table
@@ -277,7 +277,7 @@ public final class RouteTable {
         }
     }
 
-    /** As {@link #change}, for an edit that returns nothing. */
+    /** Changes the table like {@link #change}, by an edit that returns nothing. */
     public void edit(Consumer<? super Edit> change) {
         Objects.requireNonNull(change, "change is null");
         change(edit -> {
@@ -305,7 +305,7 @@ public final class RouteTable {
         edit(edit -> edit.remove(gsi));
     }
 
-    /** As {@link #remove}, without the warning that signals of an irqfd on this GSI are lost. */
+    /** Removes the routes like {@link #remove}, but does not warn that signals of an irqfd on this GSI are lost. */
     public void removeLosingInterrupts(Gsi gsi) {
         edit(edit -> {
             boolean before = edit.removes;
@@ -356,7 +356,7 @@ public final class RouteTable {
         return held.get(gsi) == 0 && !in.has(gsi);
     }
 
-    /** Whether this kernel has routes of that type, by its capability; true for a type that has none. */
+    /** Whether this kernel has routes of that type, by its capability; true for a type that has no capability. */
     public boolean supports(Route.Other route) {
         return calls.hasType(Objects.requireNonNull(route, "route is null"));
     }
@@ -484,7 +484,7 @@ public final class RouteTable {
             return this;
         }
 
-        /** Removes all routes of {@code gsi}. Does nothing if it has none. */
+        /** Removes all routes of {@code gsi}. Does nothing if the GSI has no route. */
         public Edit remove(Gsi gsi) {
             Objects.requireNonNull(gsi, "gsi is null");
             requireOpen();

@@ -14,9 +14,9 @@ import java.util.Objects;
  * A virtual CPU: the parts that all architectures have. {@link #x86} and {@link #arm64} have the others. On arm64 call
  * {@link Arm64Vcpu#initialize} first.
  *
- * <p>It belongs to the platform thread that created it, or that took it by {@link #moveHere}: the kernel serialises the
- * calls on one mutex, so any other thread would block for as long as the guest runs. Only {@link #kick} and {@link
- * #close} may come from elsewhere.
+ * <p>A vCPU belongs to the platform thread that created it, or that took it by {@link #moveHere}. The kernel takes one
+ * mutex for each call on a vCPU, so another thread would block for as long as the guest runs. Only {@link #kick} and
+ * {@link #close} may be called by another thread.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="run"}
  */
@@ -98,16 +98,17 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Runs the guest until it exits; blocks. An application processor waits inside for its INIT and SIPI. The first run in
-     * a thread blocks one real-time signal there, which {@link #kick} uses; it stays blocked. It fails where the kernel
-     * refuses that signal, because no kick could end it. {@link Thread#interrupt} does not end a run: only a kick does.
+     * Runs the guest until it exits; blocks. An application processor waits inside for its INIT and SIPI. The first run
+     * in a thread blocks one real-time signal there, which {@link #kick} uses; it stays blocked. The run fails if the
+     * kernel refuses that signal, because no kick could end such a run. {@link Thread#interrupt} does not end a run:
+     * only a kick does.
      *
      * @return the exit, always the same object; valid until the next run
      * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone; on arm64
-     *     ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM before {@link Arm64Vcpu#finalizeSve} with SVE, EBUSY before the {@link
-     *     Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set, EINVAL when its addresses overlap. When
-     *     the VGIC refuses the first run, newer kernels, and stable ones with that fix, mark the VM dead: later calls
-     *     fail with EIO. Older kernels destroy the VGIC instead
+     *     ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM before {@link Arm64Vcpu#finalizeSve} with SVE, EBUSY
+     *     before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set, EINVAL when its
+     *     addresses overlap. When the VGIC refuses the first run, newer kernels, and stable ones with that fix, mark
+     *     the VM dead: later calls fail with EIO. Older kernels then destroy the VGIC
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here; on a thread that the
      *     vCPU does not belong to; if every real-time signal of the process has a handler
      */
@@ -127,9 +128,9 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Ends the current run, even if its guest halts. If no run is in progress, it ends the next one. That run returns
      * {@link VcpuExit.Reason#INTR}, or another exit that came first; then the next run returns INTR. Several kicks may
-     * end one run. On a closed vCPU it does nothing. Any thread may call it. It allocates nothing and never fails. If
-     * the kernel keeps refusing the signal, as while the user's pending signals have reached RLIMIT_SIGPENDING, a warning
-     * says so after some thousand attempts, and the run goes on until its guest exits.
+     * end one run. On a closed vCPU it does nothing. Any thread may call it. A kick allocates nothing and never fails.
+     * The kernel refuses the signal while the user's pending signals have reached RLIMIT_SIGPENDING. After some
+     * thousand attempts a warning says so, and the run goes on until its guest exits.
      */
     public void kick() {
         run.kick();
@@ -145,7 +146,7 @@ public final class Vcpu implements AutoCloseable {
         return calls.fd();
     }
 
-    /** As {@link Vm#enableCapability}, of this vCPU. */
+    /** Enables a capability of this vCPU, as {@link Vm#enableCapability} does for a VM. */
     public void enableCapability(int number, long... arguments) {
         run.requireItsThread();
         calls.ioctl(KernelCall.CAP_ENABLE, Uapi.KVM_ENABLE_CAP, VmCalls.capability(number, arguments));

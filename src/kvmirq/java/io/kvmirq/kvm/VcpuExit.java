@@ -45,9 +45,9 @@ public final class VcpuExit {
     private int number;
 
     /**
-     * The kinds of exits. The set is complete: no number that is {@link #OTHER} gets a constant later, so that code which
-     * tells such exits apart by {@link VcpuExit#number} goes on working. Kinds without methods of their own have {@link
-     * VcpuExit#word}. Source: {@code KVM_EXIT_*} in linux/kvm.h.
+     * The kinds of exits. No constant is added for a number that is {@link #OTHER} now. So code that distinguishes such
+     * exits by {@link VcpuExit#number} keeps working. Kinds without methods of their own have {@link VcpuExit#word}.
+     * Source: {@code KVM_EXIT_*} in linux/kvm.h.
      */
     public enum Reason {
         /** The guest read or wrote a port that no in-kernel device serves. */
@@ -85,7 +85,10 @@ public final class VcpuExit {
         HYPERV(Uapi.KVM_EXIT_HYPERV),
         /** A hypercall of Xen. Words: type; the rest depends on it. */
         XEN(Uapi.KVM_EXIT_XEN),
-        /** The guest opened no window for interrupts, after KVM_CAP_X86_NOTIFY_VMEXIT. Word: flags. */
+        /**
+         * The guest has accepted no interrupts for too long. Only after KVM_CAP_X86_NOTIFY_VMEXIT was enabled. Word:
+         * flags.
+         */
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
         /** The guest locked the bus, after KVM_CAP_X86_BUS_LOCK_EXIT. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
@@ -211,19 +214,19 @@ public final class VcpuExit {
         return reason == Reason.IO;
     }
 
-    /** Of {@link Reason#IO}: the port. */
+    /** The port of an exit with the reason {@link Reason#IO}. */
     public int port() {
         require(Reason.IO);
         return (int) field(Uapi.KvmRun.IO_PORT, Short.BYTES);
     }
 
-    /** Of {@link Reason#MMIO}: the guest's physical address. */
+    /** The guest's physical address of an exit with the reason {@link Reason#MMIO}. */
     public long address() {
         require(Reason.MMIO);
         return longAt(Uapi.KvmRun.MMIO_PHYS_ADDR);
     }
 
-    /** Of {@link Reason#IO} and {@link Reason#MMIO}: whether the guest wrote. */
+    /** Whether the guest wrote; for the reasons {@link Reason#IO} and {@link Reason#MMIO}. */
     public boolean isWrite() {
         return isIo()
                 ? byteAt(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT
@@ -248,7 +251,10 @@ public final class VcpuExit {
         return data(0);
     }
 
-    /** As {@link #data()}, for one access, 0 to {@link #count} − 1. */
+    /**
+     * The data of one access of a string instruction; {@code index} is 0 to {@link #count} − 1. Otherwise like
+     * {@link #data()}.
+     */
     public long data(int access) {
         int at = at(access);
         int size = size();
@@ -289,7 +295,10 @@ public final class VcpuExit {
         answer(0, value);
     }
 
-    /** As {@link #answer(long)}, for one access, 0 to {@link #count} − 1. */
+    /**
+     * Answers one access of a string instruction; {@code index} is 0 to {@link #count} − 1. Otherwise like
+     * {@link #answer(long)}.
+     */
     public void answer(int access, long value) {
         if (isWrite()) {
             throw new IllegalStateException(this + " was a write, which has no answer: run the vCPU again");
@@ -316,68 +325,77 @@ public final class VcpuExit {
 
     // The others
 
-    /** Of {@link Reason#IOAPIC_EOI}: the vector that the guest ended. */
+    /** The vector that the guest ended; for the reason {@link Reason#IOAPIC_EOI}. */
     public InterruptVector vector() {
         require(Reason.IOAPIC_EOI);
         return new InterruptVector(byteAt(Uapi.KvmRun.EOI_VECTOR));
     }
 
-    /** Of {@link Reason#SYSTEM_EVENT}: {@code KVM_SYSTEM_EVENT_*}, 1 for off and 2 for reset. */
+    /** The event {@code KVM_SYSTEM_EVENT_*} of a {@link Reason#SYSTEM_EVENT}: 1 for power-off, 2 for reset. */
     public int systemEvent() {
         require(Reason.SYSTEM_EVENT);
         return intAt(Uapi.KvmRun.SYSTEM_EVENT_TYPE);
     }
 
-    /** Of {@link Reason#FAIL_ENTRY}: the processor's reason, as the manual of its vendor numbers them. */
+    /** The processor's reason for a {@link Reason#FAIL_ENTRY}, as the manual of its vendor numbers them. */
     public long hardwareReason() {
         require(Reason.FAIL_ENTRY);
         return longAt(Uapi.KvmRun.FAIL_ENTRY_REASON);
     }
 
-    /** Of {@link Reason#INTERNAL_ERROR}: {@code KVM_INTERNAL_ERROR_*}, 1 for an instruction that KVM cannot emulate. */
+    /**
+     * The error {@code KVM_INTERNAL_ERROR_*} of a {@link Reason#INTERNAL_ERROR}: 1 if KVM cannot emulate an
+     * instruction.
+     */
     public int suberror() {
         require(Reason.INTERNAL_ERROR);
         return intAt(Uapi.KvmRun.INTERNAL_SUBERROR);
     }
 
-    /** Of {@link Reason#MSR_READ} and {@link Reason#MSR_WRITE}: the index of the MSR, 32 bits. */
+    /** The index of the MSR, 32 bits; for the reasons {@link Reason#MSR_READ} and {@link Reason#MSR_WRITE}. */
     public int msr() {
         require(Reason.MSR_READ, Reason.MSR_WRITE);
         return intAt(Uapi.KvmRun.MSR_INDEX);
     }
 
-    /** Of {@link Reason#MSR_WRITE}: the value that the guest wrote. */
+    /** The value that the guest wrote to the MSR; for the reason {@link Reason#MSR_WRITE}. */
     public long msrValue() {
         require(Reason.MSR_WRITE);
         return longAt(Uapi.KvmRun.MSR_DATA);
     }
 
-    /** Of {@link Reason#MSR_READ}: gives the guest this value. Without an answer the guest gets a #GP. */
+    /**
+     * Gives the guest this value of the MSR that it reads ({@link Reason#MSR_READ}). Without an answer the guest gets a
+     * #GP.
+     */
     public void answerMsr(long value) {
         require(Reason.MSR_READ);
         page.putLong(Uapi.KvmRun.MSR_DATA, value);
         isMsrAnswered = true;
     }
 
-    /** Of {@link Reason#MSR_WRITE}: takes the value. Without this call the guest gets a #GP. */
+    /**
+     * Accepts the value that the guest wrote to an MSR ({@link Reason#MSR_WRITE}). Without this call the guest gets a
+     * #GP.
+     */
     public void acceptMsr() {
         require(Reason.MSR_WRITE);
         isMsrAnswered = true;
     }
 
-    /** Of {@link Reason#HYPERCALL}: the number, {@code KVM_HC_*}. */
+    /** The number {@code KVM_HC_*} of a {@link Reason#HYPERCALL}. */
     public long hypercall() {
         require(Reason.HYPERCALL);
         return longAt(Uapi.KvmRun.HYPERCALL_NR);
     }
 
-    /** Of {@link Reason#HYPERCALL}: an argument, 0 to 5. */
+    /** An argument of a {@link Reason#HYPERCALL}, numbered from 0 to 5. */
     public long argument(int index) {
         require(Reason.HYPERCALL);
         return page.getLong(Uapi.KvmRun.HYPERCALL_ARGS + Long.BYTES * Objects.checkIndex(index, 6));
     }
 
-    /** Of {@link Reason#HYPERCALL}: gives the guest this result, 0 or a negative {@code KVM_E*}. */
+    /** Gives the guest this result of its {@link Reason#HYPERCALL}: 0 or a negative {@code KVM_E*}. */
     public void answerHypercall(long result) {
         require(Reason.HYPERCALL);
         page.putLong(Uapi.KvmRun.HYPERCALL_RET, result);

@@ -11,13 +11,13 @@ public enum VcpuState {
     UNINITIALIZED(Uapi.KVM_MP_STATE_UNINITIALIZED),
     /** The vCPU has received INIT and waits for its start-up message (x86). */
     INIT_RECEIVED(Uapi.KVM_MP_STATE_INIT_RECEIVED),
-    /** It waits in HLT for an interrupt (x86). */
+    /** The vCPU waits in HLT for an interrupt (x86). */
     HALTED(Uapi.KVM_MP_STATE_HALTED),
     /**
      * The vCPU has received a start-up message (x86). KVM accepts this state, and reports the state that follows it.
      */
     SIPI_RECEIVED(Uapi.KVM_MP_STATE_SIPI_RECEIVED),
-    /** It is off, until PSCI turns it on (arm64). */
+    /** The vCPU is off until PSCI turns it on (arm64). */
     STOPPED(Uapi.KVM_MP_STATE_STOPPED),
     /** The vCPU waits in a reset that its guest requested (x86, SEV-ES). */
     AP_RESET_HOLD(Uapi.KVM_MP_STATE_AP_RESET_HOLD),

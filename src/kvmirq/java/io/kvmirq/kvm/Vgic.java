@@ -66,8 +66,9 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Sets the distributor's guest physical address. An overlap with other parts of the VGIC is not refused here, but
-     * by a later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link Vcpu#run}, with EINVAL.
+     * Sets the distributor's guest physical address. This call does not refuse an overlap with other parts of the VGIC.
+     * The kernel refuses it in a later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link Vcpu#run},
+     * with EINVAL.
      *
      * @param address guest physical, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
      * @throws io.kvmirq.KernelException EEXIST when it is set; E2BIG beyond the VM's addresses

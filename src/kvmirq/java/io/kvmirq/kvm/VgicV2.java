@@ -61,8 +61,8 @@ public final class VgicV2 extends Vgic {
      * GICD_ISPENDR shows latched interrupts and level-triggered interrupts whose line is high. GICD_ITARGETSR of an SPI
      * has a bit for each vCPU, by its place in the order of creation.
      *
-     * @param vcpu its id; kernels before 6.7 take it for the vCPU's place in the order of creation, unless a stable
-     *     release fixed that, as in Debian's 6.1
+     * @param vcpu the id of the vCPU. Kernels before 6.7 take this number for the vCPU's place in the order of
+     *     creation. Some stable releases have the fix, such as Debian's 6.1
      * @param offset bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist, where kernels of 6.7 and 6.8 may crash
      *     instead; EBUSY while a vCPU runs

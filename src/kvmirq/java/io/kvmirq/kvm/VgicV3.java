@@ -50,7 +50,8 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Places the redistributors of all vCPUs one after the other. Call either this or {@link #addRedistributors}. The
-     * kernel refuses this call after a region was added. It accepts a region after this call, but no vCPU uses it.
+     * kernel refuses this call after a region was added. The kernel accepts a region after this call, but no vCPU uses
+     * that region.
      *
      * @param address guest physical, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST when they are placed; E2BIG beyond the VM's addresses; EINVAL when they
@@ -290,7 +291,7 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Sets the lines of 32 interrupts, as a VMM does to restore them. A high line of an edge-triggered interrupt sets
-     * no latch. It takes effect once the interrupt is level-triggered.
+     * no latch. The new level takes effect once the interrupt is level-triggered.
      *
      * @param vcpu as for {@link #readLines}
      * @param first as for {@link #readLines}

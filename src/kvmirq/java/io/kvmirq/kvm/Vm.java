@@ -48,7 +48,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * A new VM without irqchip, memory or vCPUs. On arm64 its guest has 40 bits of physical addresses, or fewer if the
+     * A new VM without irqchip, memory or vCPUs. On arm64 the guest has 40 bits of physical addresses, or fewer if the
      * host has fewer.
      *
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EBUSY when another hypervisor has the CPU; as {@link
@@ -58,15 +58,18 @@ public final class Vm implements AutoCloseable {
         return VmCalls.create(kernel, OptionalInt.empty(), calls -> new Vm(calls, RouteTable.empty(calls)));
     }
 
-    /** As {@link #create(Kernel)} on arm64, with guest physical addresses of 32 bits to {@link Kernel#facts}' limit. */
+    /**
+     * Creates a VM like {@link #create(Kernel)}, on arm64. Guest physical addresses have 32 bits to the limit in
+     * {@link Kernel#facts}.
+     */
     public static Vm create(Kernel kernel, int guestAddressBits) {
         OptionalInt bits = OptionalInt.of(guestAddressBits);
         return VmCalls.create(kernel, bits, calls -> new Vm(calls, RouteTable.empty(calls)));
     }
 
     /**
-     * Adopts a VM that a VMM in this process made; in any other process KVM returns EIO. It needs no access to {@code
-     * /dev/kvm}, because one call on the VM determines the architecture.
+     * Adopts a VM that a VMM in this process made; in any other process KVM returns EIO. Adopting needs no access to
+     * {@code /dev/kvm}, because one call on the VM determines the architecture.
      *
      * @param number the VM's descriptor
      * @param routesNow all GSI routes of the VM. KVM has no call that reads them, and each change replaces all of them:
@@ -83,7 +86,7 @@ public final class Vm implements AutoCloseable {
                 kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow, firstFree)));
     }
 
-    /** As {@link #adopt(Kernel, int, Ownership, List, Gsi)}, without a list of the routes. */
+    /** Adopts a VM like {@link #adopt(Kernel, int, Ownership, List, Gsi)}, without a list of the routes. */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, RoutesNow routesNow) {
         Objects.requireNonNull(routesNow, "routesNow is null");
         return VmCalls.adopt(kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow)));
@@ -150,22 +153,28 @@ public final class Vm implements AutoCloseable {
         return Irqfd.make(this, event, null, gsi, false);
     }
 
-    /** As {@link #assignIrqfd} for each eventfd and its GSI: assigns all, or none. {@link Irqfd#closeAll} ends many. */
+    /**
+     * Assigns an irqfd for each eventfd and its GSI, like {@link #assignIrqfd}: all, or none. {@link Irqfd#closeAll}
+     * ends many.
+     */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
         return Irqfd.edges(this, events, gsis, false);
     }
 
-    /** As {@link #assignIrqfd}, but masked: signals stay in the eventfd, unseen by KVM, until {@link Irqfd#unmask}. */
+    /**
+     * Makes an irqfd that is masked: signals stay in the eventfd, and KVM does not see them before
+     * {@link Irqfd#unmask}.
+     */
     public Irqfd maskedIrqfd(EventFd event, Gsi gsi) {
         return Irqfd.make(this, event, null, gsi, true);
     }
 
-    /** As {@link #maskedIrqfd} for each eventfd and its GSI: makes all, or none. */
+    /** Makes a {@link #maskedIrqfd} for each eventfd and its GSI: all, or none. */
     public List<Irqfd> maskedIrqfds(List<EventFd> events, List<Gsi> gsis) {
         return Irqfd.edges(this, events, gsis, true);
     }
 
-    /** As {@link #assignLevelIrqfd}, masked as {@link #maskedIrqfd}. */
+    /** Makes a level-triggered irqfd like {@link #assignLevelIrqfd}, which is masked like {@link #maskedIrqfd}. */
     public Irqfd maskedLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
         return Irqfd.make(this, event, Irqfd.requireResample(resample, "maskedIrqfd"), gsi, true);
     }
@@ -230,7 +239,10 @@ public final class Vm implements AutoCloseable {
         return calls.testDevice(Objects.requireNonNull(type, "type is null").number());
     }
 
-    /** @throws io.kvmirq.KernelException ENODEV when this kernel has none; EBUSY when the VM has its one already */
+    /**
+     * @throws io.kvmirq.KernelException ENODEV when this kernel has no device of this type; EBUSY when the VM has its
+     * only device of this type already
+     */
     public KvmDevice createDevice(KvmDevice.Type type) {
         return switch (Objects.requireNonNull(type, "type is null")) {
             case VFIO -> calls.createDevice(type.number(), type.facts(), fd -> new KvmDevice(vgic, fd));
@@ -274,17 +286,18 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * As {@link #addMemory(long, long)}, with memory that is mapped already, such as a {@link
-     * io.kvmirq.kernel.MemoryFile} or a region of a device. Closing the mapping does not unmap it while the guest has
-     * the memory. A closed mapping is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
+     * Gives the guest memory like {@link #addMemory(long, long)}. The memory is mapped already, such as a
+     * {@link io.kvmirq.kernel.MemoryFile} or a region of a device. Closing the mapping does not unmap it while the
+     * guest has the memory. A closed mapping is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, false);
     }
 
     /**
-     * As {@link #addMemory(long, Mapping)}, but read-only for the guest, as for firmware: its writes change nothing and
-     * reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may write it. EINVAL where KVM_CAP_READONLY_MEM is 0.
+     * Gives the guest memory like {@link #addMemory(long, Mapping)}, but read-only, as for firmware. The guest's writes
+     * change nothing and reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may write it. EINVAL where
+     * KVM_CAP_READONLY_MEM is 0.
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, true);

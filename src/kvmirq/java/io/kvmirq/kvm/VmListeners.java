@@ -12,7 +12,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Supplier;
 
 /**
- * The listeners of a VM, and the events that a new one has missed. Thread-safe.
+ * The listeners of a VM, and the earlier events, which a new listener gets first. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
@@ -35,8 +35,8 @@ public final class VmListeners {
     }
 
     /**
-     * Adds a listener for each vCPU, existing and later. It hears of no vCPU of an adopted VM, because other code may
-     * make and run those.
+     * Adds a listener for each vCPU, existing and later. The listener hears of no vCPU of an adopted VM, because other
+     * code may make and run these vCPUs.
      */
     public void add(VmListener listener) {
         Objects.requireNonNull(listener, "listener is null");

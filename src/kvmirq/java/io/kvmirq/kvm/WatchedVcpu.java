@@ -10,10 +10,10 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * The part of a {@link Vcpu} that other threads may read while its thread runs it: whether the thread is in KVM_RUN
- * and, on request, the ids of the LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on {@link Vcpu#fd}. KVM
- * loads the vCPU for each other call on it, too, such as {@link X86Vcpu#registers}: that is not shown. Thread-safe; the
- * methods neither wait nor allocate.
+ * The part of a {@link Vcpu} that other threads may read while its thread runs it. It says whether the thread is in
+ * KVM_RUN and, on request, has the ids of the LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on
+ * {@link Vcpu#fd}. KVM also loads the vCPU for each other call, such as {@link X86Vcpu#registers}. This class does not
+ * show that. Thread-safe; the methods neither wait nor allocate.
  */
 @NotPromised
 public final class WatchedVcpu {
@@ -23,7 +23,7 @@ public final class WatchedVcpu {
     private static final long NOT_RUN = 2;
     /** Outside, and KVM_RUN has returned. */
     private static final long HAS_RUN = 0;
-    /** As {@link #HAS_RUN}, and KVM has entered the guest. */
+    /** The vCPU has run as in {@link #HAS_RUN}, and KVM has entered the guest. */
     private static final long HAS_ENTERED = 3;
 
     private static final long KIND = 3;
@@ -70,8 +70,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * The number of the current phase. It changes before KVM_RUN loads the vCPU, and after KVM_RUN has returned. No
-     * number is reused.
+     * The number of the current phase. The phase changes before KVM_RUN loads the vCPU, and after KVM_RUN has returned.
+     * No number is reused.
      */
     public long phase() {
         return phase.getOpaque();
@@ -93,8 +93,9 @@ public final class WatchedVcpu {
     }
 
     /**
-     * Asks for the registers of the LAPIC. The vCPU's thread reads them once, at the next return from {@link Vcpu#run}:
-     * by KVM_GET_LAPIC, which takes a microsecond or so. Without an in-kernel LAPIC, {@link #lapic} stays empty.
+     * Asks for the registers of the LAPIC. The vCPU's thread reads the ids once, at the next return from
+     * {@link Vcpu#run}: by KVM_GET_LAPIC, which takes a microsecond or so. Without an in-kernel LAPIC, {@link #lapic}
+     * stays empty.
      */
     public void askForLapic() {
         if (!isAsked()) {
@@ -109,7 +110,7 @@ public final class WatchedVcpu {
 
     /**
      * Whether the LAPIC still has the registers of {@link #lapic} in this phase. In KVM_RUN the guest may change them.
-     * Calls on {@link Vcpu#fd} are not seen.
+     * Calls on {@link Vcpu#fd} are not noticed.
      */
     public boolean hasLapicOf(long phase) {
         return lapicPhase == phase;

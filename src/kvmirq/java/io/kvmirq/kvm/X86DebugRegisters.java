@@ -22,7 +22,7 @@ public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X
         DR2(Uapi.KvmDebugregs.DB + 16),
         /** Address of breakpoint 3. */
         DR3(Uapi.KvmDebugregs.DB + 24),
-        /** State; 32 bits are used. */
+        /** The debug status register; 32 bits are used. */
         DR6(Uapi.KvmDebugregs.DR6),
         /** Control; 32 bits are used. */
         DR7(Uapi.KvmDebugregs.DR7);

@@ -14,13 +14,13 @@ import java.util.Objects;
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="debug"}
  */
 public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
-    /** A field. Its value is 0 or 1 unless its comment gives a size. */
+    /** A field. The value of a field is 0 or 1 unless the comment gives a size. */
     public enum Name {
         /** An exception is being delivered. */
         EXCEPTION_INJECTED(Uapi.KvmVcpuEvents.EXCEPTION_INJECTED, Byte.BYTES),
-        /** Its vector, 0 to 31. */
+        /** The vector of the exception, 0 to 31. */
         EXCEPTION_VECTOR(Uapi.KvmVcpuEvents.EXCEPTION_NR, Byte.BYTES),
-        /** It has an error code. */
+        /** The exception has an error code. */
         EXCEPTION_HAS_ERROR_CODE(Uapi.KvmVcpuEvents.EXCEPTION_HAS_ERROR_CODE, Byte.BYTES),
         /** The error code, 32 bits. */
         EXCEPTION_ERROR_CODE(Uapi.KvmVcpuEvents.EXCEPTION_ERROR_CODE, Integer.BYTES),

@@ -4,8 +4,8 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * The x87 and SSE registers of a vCPU of x86, without MXCSR, which only {@link X86Xsave} has: a copy, from {@link
- * X86Vcpu#fpu} to {@link X86Vcpu#setFpu}. Not thread-safe.
+ * The x87 and SSE registers of a vCPU of x86, without MXCSR, which only {@link X86Xsave} has. The object is a copy,
+ * from {@link X86Vcpu#fpu} to {@link X86Vcpu#setFpu}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_fpu} in asm/kvm.h.
  *

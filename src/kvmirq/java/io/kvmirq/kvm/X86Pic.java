@@ -14,7 +14,7 @@ import java.util.Objects;
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pic"}
  */
 public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
-    /** An 8-bit register. It has one bit for each pin unless its comment says otherwise. */
+    /** An 8-bit register. A register has one bit for each pin unless the comment says otherwise. */
     public enum Name {
         /** Levels that were seen last. */
         LAST_IRR(Uapi.KvmPicState.LAST_IRR),

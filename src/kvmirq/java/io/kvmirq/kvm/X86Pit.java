@@ -19,7 +19,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         MODE_0(0, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 0 counts. */
         GATE_0(0, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** The host's time when channel 0 began to count; {@link X86Vm#setPit} sets the current time instead. */
+        /** The host's time at which channel 0 began to count; {@link X86Vm#setPit} sets the current time instead. */
         LOADED_0(0, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Whole count of channel 1, 1 to 65536. */
         COUNT_1(1, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),

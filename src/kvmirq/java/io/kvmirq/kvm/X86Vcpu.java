@@ -89,7 +89,10 @@ public final class X86Vcpu {
 
     // Interrupts of the VMM
 
-    /** Queues a non-maskable interrupt. While the guest handles one, another one waits, and more are the same. */
+    /**
+     * Queues a non-maskable interrupt. While the guest handles an NMI, one more NMI waits. Further NMIs are merged into
+     * the waiting one.
+     */
     public void injectNmi() {
         run.requireItsThread();
         calls.value(KernelCall.NMI, Uapi.KVM_NMI, 0);
@@ -120,8 +123,8 @@ public final class X86Vcpu {
 
     /**
      * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the running guest can take
-     * an interrupt of {@link #injectInterrupt}. It has no effect with a full irqchip. With a split one, a guest that halts
-     * already does not end its run: inject at once.
+     * an interrupt of {@link #injectInterrupt}. The request has no effect with a full irqchip. With a split irqchip, a
+     * guest that is already halted does not end its run. Then inject the vector at once.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link Vcpu#close}
      */

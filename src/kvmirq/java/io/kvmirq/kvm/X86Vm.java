@@ -17,8 +17,8 @@ import java.util.Objects;
 import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
- * The parts of a VM that only x86 has: irqchip, lines, timer, clock, and the form of its APIC ids; from {@link Vm#x86}.
- * Thread-safe. An errno at a method is the errno of the {@link io.kvmirq.KernelException} that it throws.
+ * The parts of a VM that only x86 has: irqchip, lines, timer, clock, and the size of the APIC ids. {@link Vm#x86}
+ * returns them. Thread-safe. An errno at a method is the errno of the {@link io.kvmirq.KernelException} that it throws.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="vm"}
  */
@@ -54,8 +54,8 @@ public final class X86Vm {
     /**
      * Creates PIC, IOAPIC and LAPICs in KVM, with routes GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC.
      *
-     * @throws io.kvmirq.KernelException EEXIST with any irqchip present; ENOTTY on a kernel without one; EINVAL with
-     *     vCPUs
+     * @throws io.kvmirq.KernelException EEXIST with any irqchip present; ENOTTY on a kernel without an irqchip; EINVAL
+     *     with vCPUs
      * @throws IllegalArgumentException if memory is over the page of the LAPICs or the IOAPIC
      */
     public void createIrqchip() {
@@ -112,7 +112,8 @@ public final class X86Vm {
     }
 
     /**
-     * As {@link MsiMessage#to}, also for vCPU 255. All LAPICs must be in x2APIC mode when the message is sent.
+     * The message to a vector of a vCPU, like {@link MsiMessage#to}, also for vCPU 255. All LAPICs must be in x2APIC
+     * mode when the message is sent.
      *
      * @throws IllegalStateException before {@link #use32BitApicIds} and {@link #disableBroadcastQuirk}
      */
@@ -128,9 +129,9 @@ public final class X86Vm {
     }
 
     /**
-     * Starts an application processor as firmware does, by INIT and SIPI. Its next run begins in real mode, with the LAPIC
-     * disabled by software: it takes no interrupt until its guest enables it. A guest does the same by its ICR, without the
-     * VMM. Source: Intel SDM vol. 3, 9.4.4.1.
+     * Starts an application processor as firmware does, by INIT and SIPI. The next run of the vCPU begins in real mode,
+     * with the LAPIC disabled by software: it takes no interrupt until its guest enables it. A guest does the same by
+     * its ICR, without the VMM. Source: Intel SDM vol. 3, 9.4.4.1.
      *
      * @param page the start address divided by 4096, 0 to 255
      * @throws IllegalStateException if the vCPU did not take INIT. KVM finds the newest vCPU by its id only after a LAPIC
@@ -171,7 +172,10 @@ public final class X86Vm {
         createPit(0);
     }
 
-    /** As {@link #createPit}, but KVM also emulates port 0x61, which guests use to measure their TSC. It is silent. */
+    /**
+     * Creates the timer like {@link #createPit}. KVM also emulates port 0x61, which guests use to measure their TSC; it
+     * makes no sound.
+     */
     public void createPitWithSpeaker() {
         createPit(Uapi.KVM_PIT_SPEAKER_DUMMY);
     }
@@ -250,7 +254,7 @@ public final class X86Vm {
         ioctl(KernelCall.PIT_REINJECT, Uapi.KVM_REINJECT_CONTROL, control);
     }
 
-    /** The state of the in-kernel timer; ENXIO without one, see {@link #createPit}. */
+    /** The state of the in-kernel timer; ENXIO if the VM has no timer, see {@link #createPit}. */
     public X86Pit pit() {
         X86Pit pit = new X86Pit();
         ioctl(KernelCall.PIT_GET, Uapi.KVM_GET_PIT2, pit.structure);
@@ -262,7 +266,7 @@ public final class X86Vm {
         ioctl(KernelCall.PIT_SET, Uapi.KVM_SET_PIT2, state.structure);
     }
 
-    /** The guest's paravirtual clock (kvmclock). It starts at 0 with the VM. */
+    /** The guest's paravirtual clock (kvmclock). The clock starts at 0 with the VM. */
     public Duration clock() {
         ByteBuffer clock = Buffers.allocate(Uapi.KvmClockData.SIZE);
         ioctl(KernelCall.CLOCK_GET, Uapi.KVM_GET_CLOCK, clock);

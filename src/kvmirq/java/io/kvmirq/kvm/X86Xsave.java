@@ -4,8 +4,9 @@ package io.kvmirq.kvm;
 import java.util.Objects;
 
 /**
- * The extended state of a vCPU of x86 (x87, SSE, AVX and more) as XSAVE lays it out, not compacted: a copy, from {@link
- * X86Vcpu#xsave} to {@link X86Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Not thread-safe.
+ * The extended state of a vCPU of x86 (x87, SSE, AVX and more) in the layout of XSAVE, not compacted. The object is a
+ * copy, from {@link X86Vcpu#xsave} to {@link X86Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Not
+ * thread-safe.
  *
  * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM vol. 1, "XSAVE area".
  *

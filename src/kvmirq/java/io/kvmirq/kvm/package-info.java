@@ -31,7 +31,7 @@
  * that resampling needs the full irqchip.
  *
  * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, by two opaque stores for
- * each run. This package does not use VFIO: it does not know the source of a signal.
+ * each run. This package does not use VFIO, and does not know the source of a signal.
  *
  * <h2>Public packages</h2>
  *
@@ -62,9 +62,9 @@
  *   <li><b>forwarded</b>: a device's interrupt and a guest's interrupt are joined by {@link io.kvmirq.forward}. The ABI
  *       of 2014 forwards a line in the kernel. A GICv4 LPI is <i>mapped to a vLPI</i>, and the interrupt of a handler
  *       that waits for the guest's EOI has <i>direct EOI</i>.
- *   <li><b>mapped</b>, alone: memory of this process. Everything else is said with its target: a DMA mapping, an ITS
- *       event mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is tied to a physical interrupt (LR.HW)
- *       is a <i>HW interrupt</i>.
+ *   <li><b>mapped</b>, alone: memory of this process. Every other use of the word names its object: a DMA mapping, an
+ *       ITS event mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is tied to a physical interrupt
+ *       (LR.HW) is a <i>HW interrupt</i>.
  *   <li><b>attached</b>: a device has an address space, of a container or an IOAS. An irqfd is <i>assigned</i>, a VFIO
  *       eventfd is <i>wired</i> to an interrupt, a file is <i>added</i> to KVM-VFIO.
  * </ul>

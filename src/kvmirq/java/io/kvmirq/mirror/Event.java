@@ -38,7 +38,9 @@ public sealed interface Event {
         VGIC
     }
 
-    /** The VM has an irqchip. {@link ConsumerAdded} implies this: KVM refuses an irqfd without one. */
+    /**
+     * The VM has an irqchip. {@link ConsumerAdded} implies this event, because KVM refuses an irqfd without an irqchip.
+     */
     record IrqchipCreated(Irqchip kind) implements Event {
         public IrqchipCreated {
             Objects.requireNonNull(kind, "kind is null");
@@ -77,8 +79,8 @@ public sealed interface Event {
     /**
      * The routing table changed.
      *
-     * @param changed the GSIs whose routes changed, each with all its current routes; an empty list if it has none.
-     *     Leave out GSIs whose routes did not change: each one costs time
+     * @param changed the GSIs whose routes changed, each with all its current routes. The list is empty if the GSI has
+     *     no route. Leave out GSIs whose routes did not change: each one costs time
      */
     record RoutesCommitted(Map<Gsi, List<Route>> changed) implements Event {
         /** Copies the map. */
@@ -193,8 +195,8 @@ public sealed interface Event {
     }
 
     /**
-     * The delivery of a device's interrupt changed. It starts as {@link DeliveryPath#KERNEL}, and {@link
-     * DeliveryPath#CLOSED} is final. {@code event} is the eventfd that VFIO signals.
+     * The delivery of a device's interrupt changed. The delivery starts as {@link DeliveryPath#KERNEL}, and
+     * {@link DeliveryPath#CLOSED} is final. {@code event} is the eventfd that VFIO signals.
      */
     record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {
         public DeliveryChanged {
@@ -234,8 +236,8 @@ public sealed interface Event {
     }
 
     /**
-     * The thread of a vCPU is in KVM_RUN: the vCPU is loaded, preempted or asleep. Until another event reports which,
-     * the mirror does not predict the fields that follow its schedule.
+     * The thread of a vCPU is in KVM_RUN: the vCPU is loaded, preempted or asleep. Until another event reports the
+     * state, the mirror does not predict the fields that follow the vCPU's schedule.
      */
     record VcpuEntered(VcpuId vcpu) implements Event {
         public VcpuEntered {
@@ -294,7 +296,7 @@ public sealed interface Event {
 
     /**
      * A vCPU sleeps until an interrupt wakes it. On Intel, the prediction is valid if the guest has interrupts enabled.
-     * If not, KVM leaves the descriptor as after {@link VcpuLeft}.
+     * With interrupts disabled, KVM leaves the descriptor as after {@link VcpuLeft}.
      */
     record VcpuBlocked(VcpuId vcpu) implements Event {
         public VcpuBlocked {
@@ -313,9 +315,10 @@ public sealed interface Event {
     }
 
     /**
-     * x86: the ids that the guest wrote to a vCPU's LAPIC. They are valid until the next event about them. A logical
-     * message is predicted when the ids of all vCPUs are known at the moment at which KVM writes its entry. The mirror samples the vCPUs that it watches; a VMM that runs its vCPUs in another way reads KVM_GET_LAPIC
-     * and the {@code apic_base} of {@code struct kvm_run}.
+     * x86: the ids that the guest wrote to a vCPU's LAPIC. The ids are valid until the next event about them. A logical
+     * message is predicted when the ids of all vCPUs are known at the moment at which KVM writes its entry. The mirror
+     * samples the vCPUs that it watches; a VMM that runs its vCPUs in another way reads KVM_GET_LAPIC and the
+     * {@code apic_base} of {@code struct kvm_run}.
      */
     record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {
         public LapicSampled {
@@ -355,10 +358,11 @@ public sealed interface Event {
     record EventUnmapped(long its, int device, int event) implements Event {}
 
     /**
-     * A message of a device is held back from the guest. Either its forwarding ended while it was pending; or its
-     * interrupt was masked, rerouted, moved or ended while it may have been a pending vLPI; or it is pending in a
-     * guest's pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore. A message that arrives while
-     * its interrupt is masked has no event, because the device signals the eventfd directly.
+     * A message of a device is held back from the guest. There are three cases. The forwarding ended while the message
+     * was pending. Or the interrupt was masked, rerouted, moved or ended while the message may have been a pending
+     * vLPI. Or the message is in a guest's pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore.
+     * A message that arrives while its interrupt is masked has no event, because the device signals the eventfd
+     * directly.
      */
     record Held(Producer producer, HeldMessage message) implements Event {
         public Held {
@@ -368,8 +372,8 @@ public sealed interface Event {
     }
 
     /**
-     * A message is no longer held back. It went to the guest or to the owner of the eventfd, or was dropped by a reset
-     * of the device, or its interrupt was forwarded again without a mask.
+     * A message is no longer held back. The message went to the guest or to the owner of the eventfd, or was dropped by
+     * a reset of the device, or its interrupt was forwarded again without a mask.
      */
     record Released(Producer producer) implements Event {
         public Released {

@@ -13,9 +13,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The predicted state of the device interrupts of one VM: see the package. Thread-safe. Events are stored in a list
- * until the next call of {@link #now} or {@link #irq}, which folds them all: a VMM that never calls these pays for no
- * prediction. If no event came since the last call, and no watched vCPU changed its phase, {@link #now} and {@link
- * #irq} take no lock and do not allocate.
+ * until the next call of {@link #now} or {@link #irq}, which applies all of them. So a VMM that never calls these
+ * methods pays for no prediction. If no event came since the last call, and no watched vCPU changed its phase,
+ * {@link #now} and {@link #irq} take no lock and do not allocate.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
@@ -135,7 +135,8 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd, as {@link Snapshot#of}. It may contain only a part of a list of events.
+     * The current prediction for an eventfd, as {@link Snapshot#of}. The answer may contain only a part of a list of
+     * events.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");

@@ -49,7 +49,7 @@ public sealed interface Posting {
         }
     }
 
-    /** It is unknown, because the VMM lacks a fact. */
+    /** Whether the message is posted is unknown, because the VMM lacks a fact. */
     record Unknown(String reason) implements Posting {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");

@@ -7,7 +7,7 @@ import java.util.Objects;
 /**
  * A field of an entry or a descriptor. Immutable.
  *
- * @param name its name in the kernel's definition
+ * @param name the name of the field in the kernel's definition
  * @param value its predicted, unsigned value, or the reason in a few words why the mirror does not predict it
  */
 public record PredictedField(String name, Known<Long> value) {

@@ -27,8 +27,8 @@ import java.util.Optional;
  * @param irte the remapping entry of the device's message; empty for a line, without interrupt remapping, and on an
  *     unknown host
  * @param listRegister arm64: the list register; empty if hardware delivers the interrupt, or the INTID is unknown
- * @param handler VFIO's handler of the line; empty for messages, and for a platform interrupt without a resample
- *     eventfd, which may be edge-triggered
+ * @param handler VFIO's handler of the line. Empty for messages, and for a platform interrupt without a resample
+ *     eventfd, because it may be edge-triggered
  * @param update x86: the update of the entry on which the prediction depends; empty while KVM has not joined both ends
  */
 public record PredictedIrq(

@@ -16,9 +16,9 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * The predicted form of a remapping entry, and the bits of it that a VMM can know. The host chooses the other bits:
- * vector and destination of a remapped entry, the address of a descriptor or backing page, the VM id in a GATag, the
- * source id. Immutable.
+ * The predicted form of a remapping entry, and the bits of it that a VMM can know. The host chooses the other bits,
+ * which are not predicted: vector and destination of a remapped entry, the address of a descriptor or backing page, the
+ * VM id in a GATag, the source id. Immutable.
  */
 @NotPromised
 public sealed interface PredictedIrte {

@@ -79,9 +79,9 @@ public final class Snapshot {
     }
 
     /**
-     * Whether a message of a device's interrupt is held back from the guest, see {@link Event.Held}. It may be held
-     * even after the interrupt's forwarding has ended, until the interrupt is forwarded again and is not masked. {@code
-     * GuestMsix} and {@code GuestMsi} also drop it when the device is reset.
+     * Whether a message of a device's interrupt is held back from the guest, see {@link Event.Held}. The message may be
+     * held even after the interrupt's forwarding has ended, until the interrupt is forwarded again and is not masked.
+     * {@code GuestMsix} and {@code GuestMsi} also drop it when the device is reset.
      */
     @NotPromised
     public Optional<HeldMessage> held(Producer producer) {

@@ -17,7 +17,7 @@ public interface VcpuPhase {
      */
     long number();
 
-    /** Whether the thread is in KVM_RUN during this phase, or about to enter it. */
+    /** Whether the thread is in KVM_RUN during this phase, or will enter KVM_RUN next. */
     boolean isInRun(long number);
 
     /** Whether this phase began with a return from KVM_RUN. If not, the kernel may never have run the vCPU. */

@@ -35,7 +35,7 @@ public sealed interface VcpuStage {
         }
     }
 
-    /** The vCPU's thread is in KVM_RUN. It is unknown whether the vCPU is loaded, preempted or blocked. */
+    /** The vCPU's thread is in KVM_RUN. Whether the vCPU is loaded, preempted or blocked is unknown. */
     record InRun() implements VcpuStage {
         @Override
         public String toString() {

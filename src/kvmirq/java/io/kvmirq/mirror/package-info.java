@@ -2,26 +2,26 @@
 /**
  * Predictions for a VM's device interrupts, from the steps that set them up.
  *
- * <p>A {@link io.kvmirq.mirror.Mirror} gets one {@link io.kvmirq.mirror.Event} for each step of the control plane: a
- * vCPU was added, routes were committed, an irqfd was assigned, a vector of a device got an eventfd. It folds each
- * event into an {@link io.kvmirq.mirror.Snapshot}, which is immutable. An eventfd joins the two ends of an interrupt,
- * as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device, the {@link
- * io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a {@link io.kvmirq.mirror.PredictedIrq}.
- * {@code X86Rules} and {@code ArmRules} compute it.
+ * <p>A {@link io.kvmirq.mirror.Mirror} gets one {@link io.kvmirq.mirror.Event} for each step of the control plane.
+ * Examples are a new vCPU, a commit of routes, a new irqfd, and an eventfd for a vector of a device. The mirror applies
+ * each event to a {@link io.kvmirq.mirror.Snapshot}, which is immutable. An eventfd joins the two ends of an interrupt,
+ * as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device, the
+ * {@link io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a
+ * {@link io.kvmirq.mirror.PredictedIrq}. {@code X86Rules} and {@code ArmRules} compute it.
  *
  * <p>A forwarding also reports a message that it holds back from the guest or releases, and whether that message is
  * known to exist: {@link io.kvmirq.mirror.Snapshot#held}. Signals of a device are no events.
  *
  * <p>Predictions and observations have separate types. The mirror reads no file, calls no kernel and reads no state of
- * a model. It decides by the rules of {@link io.kvmirq.arch}, for the hardware that its {@link
- * io.kvmirq.mirror.MirrorHost} describes. A prediction leaves out facts that a VMM cannot know: the address of a
+ * a model. The mirror decides by the rules of {@link io.kvmirq.arch}, for the hardware that its
+ * {@link io.kvmirq.mirror.MirrorHost} describes. A prediction leaves out facts that a VMM cannot know: the address of a
  * descriptor, the id that KVM gave the VM.
  *
  * <p>A vCPU's schedule decides some fields: IsRun and Destination of an entry, PID.SN, PID.NV and PID.NDST. A tracer
  * reports it by events. For a vCPU that this process runs, the mirror reads a {@link io.kvmirq.mirror.VcpuPhase} at
- * each query and before each event: the fields are unknown in KVM_RUN, and known after a return from it. The logical
- * ids that a guest gives its LAPICs are known from a {@link io.kvmirq.mirror.LapicSample}, which may be old: {@link
- * io.kvmirq.mirror.LapicSample#taken} is its time.
+ * each query and before each event. The fields are unknown while the vCPU is in KVM_RUN, and known after it has
+ * returned. The logical ids that a guest gives its LAPICs are known from a {@link io.kvmirq.mirror.LapicSample}, which
+ * may be old: {@link io.kvmirq.mirror.LapicSample#taken} is its time.
  *
  * <p>The cost of an event is proportional to the predictions that it changes; the others are shared with the former
  * snapshot. The first {@link io.kvmirq.mirror.Mirror#now} after an event copies one reference for each interrupt.

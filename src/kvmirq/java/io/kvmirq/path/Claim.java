@@ -12,8 +12,8 @@ import java.util.Optional;
  * @param evidence how it is known; empty if it is not
  * @param text one sentence without a full stop
  * @param remedies what to change, or what would show it; empty if there is nothing to do
- * @param never whether no VM on this host is known to be able to make it hold: the host, or the kind of the interrupt,
- *     decides, or no VM has the device
+ * @param never whether no VM can make the claim hold on this host, because the host or the kind of the interrupt
+ *     decides, or because no VM has the device
  */
 public record Claim(
         Question question,
@@ -36,7 +36,7 @@ public record Claim(
         ELIGIBLE("can be posted"),
         /** KVM requested posting from the IOMMU or the ITS. */
         REQUESTED("asked by KVM"),
-        /** The entry of the IOMMU, or of the guest's ITS, has the posted form now. */
+        /** The entry of the IOMMU names a vCPU now (it posts), or the LPI is mapped to a vLPI. */
         FORM("entry posts"),
         /** Hardware delivered interrupts that way. A host irq that stays silent does not show this. */
         DELIVERED("by hardware");
@@ -74,7 +74,7 @@ public record Claim(
         return unknown(question, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
-    /** Nothing shows whether the claim holds; the tools would show it. */
+    /** No file shows whether the claim holds; the named tools would show it. */
     public static Claim unknown(Question question, String text, List<Remedy> remedies) {
         return new Claim(question, Optional.empty(), Optional.empty(), text, remedies, false);
     }

@@ -18,13 +18,15 @@ public record Evidence(Kind kind, String from) {
 
     /** The kinds of evidence, strongest first. */
     public enum Kind {
-        /** This process made it so. */
+        /** This process set up the fact. */
         SET_UP,
         /** A file or a probe of the host shows it. */
         OBSERVED,
-        /** It follows from what files show, if the process does what such processes do. */
+        /**
+         * The fact was concluded from files, on the assumption that the process does what such processes usually do.
+         */
         INFERRED,
-        /** It follows from the rules of hardware and kernel; no file shows it. */
+        /** The fact follows from the rules of hardware and kernel; no file shows it. */
         PREDICTED;
 
         /** The name in words. */

@@ -109,8 +109,8 @@ public record InterruptPath(
     }
 
     /**
-     * Where the path first breaks: its first broken link, or else {@link Hop#POSTING} if it is {@link #unposted}. Empty
-     * if no visible link is broken.
+     * The hop of the first broken link. {@link Hop#POSTING} if no link is broken and the interrupt is
+     * {@link #unposted}. Empty if no visible link is broken.
      */
     public Optional<Hop> fails() {
         return firstBroken().map(Link::hop).or(() -> unposted().map(claim -> Hop.POSTING));
@@ -146,8 +146,8 @@ public record InterruptPath(
     }
 
     /**
-     * Whether hardware posts the interrupt: the form of its entry, or false if a link is broken or it is not eligible.
-     * Empty if nothing shows it.
+     * Whether hardware posts the interrupt, as its entry says. False if a link is broken, or if the host or the VM
+     * cannot post it. Empty if nothing shows it.
      */
     public Optional<Boolean> posted() {
         boolean cannot = firstBroken().isPresent() || ineligible().isPresent();

@@ -85,7 +85,7 @@ public sealed interface Known<T> {
             Objects.requireNonNull(remedy, "remedy is null");
         }
 
-        /** A fact that no step makes known. */
+        /** A fact that is not known, and that no remedy makes known. */
         public Unknown(String why) {
             this(why, NONE);
         }

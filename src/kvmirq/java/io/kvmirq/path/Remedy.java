@@ -11,7 +11,7 @@ import java.util.Optional;
  * @param change the kind of change
  * @param text exactly what to do, without a full stop
  * @param takes when it takes effect
- * @param risk the risk of the change. Empty if it has none
+ * @param risk the risk of the change. Empty if the remedy has no risk
  */
 public record Remedy(Change change, String text, Takes takes, Optional<String> risk) {
     public Remedy {
@@ -78,7 +78,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         }
     }
 
-    /** The texts of remedies, in one: a watch is an alternative to the next one. Empty if there are none. */
+    /** The texts of remedies, in one: a watch is an alternative to the next one. Empty if the list has no remedy. */
     public static Optional<String> text(List<Remedy> remedies) {
         return Objects.requireNonNull(remedies, "remedies is null").stream()
                 .reduce((all, one) -> new Remedy(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Text that other people wrote, as sentences and reports of kvmirq show it. Every package may use this one. */
+/** Text that other people wrote, as sentences and reports of kvmirq show it. Every package may use this package. */
 @NullMarked
 package io.kvmirq.text;
 

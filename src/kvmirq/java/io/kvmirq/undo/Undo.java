@@ -65,7 +65,8 @@ public final class Undo implements AutoCloseable {
     }
 
     /**
-     * Runs a step. Both objects exist before it runs, so that a failure cannot leave the step without its undo.
+     * Runs a step. The step and its undo exist before the step runs. So a failure cannot leave the step without its
+     * undo.
      *
      * @param back undoes the step, and never fails
      */

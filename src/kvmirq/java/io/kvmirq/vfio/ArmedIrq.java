@@ -21,8 +21,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Replaces the eventfd. A line keeps its mask, except after {@link #unwire}: then it is unmasked, because an
-     * interrupt without an eventfd may have masked it.
+     * Replaces the eventfd. A line keeps its mask. After {@link #unwire} the line is unmasked, because an interrupt
+     * that came without an eventfd may have masked it.
      *
      * @throws VectorsDisturbedException if the kernel refuses; the interrupt has its former eventfd again
      */

@@ -87,7 +87,7 @@ public final class ArmedLine extends ArmedIrq {
      * @throws io.kvmirq.KernelException EBUSY when another program set an unmask eventfd; EINVAL if an adopted eventfd
      *     is another kind of file. The former eventfd stays
      * @throws IllegalStateException after {@link #unwire}; or if the kernel refuses this eventfd and then the former
-     *     one, so that none is set
+     *     eventfd, so that no eventfd is set
      * @throws IllegalArgumentException for the eventfd that the line signals
      */
     public void unmaskBy(EventFd event) {

@@ -97,10 +97,10 @@ public final class ArmedVectors extends Armed {
     }
 
     /**
-     * Attaches eventfds to consecutive vectors on a kernel that cannot add vectors to enabled ones ({@link
-     * IrqInfo#noResize}). It disables all vectors, and enables them again together with the new ones. Interrupts of any
-     * vector that the device raises in between may be lost. On a kernel that can add vectors this calls {@link
-     * #set(int, List)}.
+     * Attaches eventfds to consecutive vectors on a kernel that cannot add vectors to enabled ones
+     * ({@link IrqInfo#noResize}). This call disables all vectors, and enables them again together with the new vectors.
+     * Interrupts of any vector that the device raises in between may be lost. On a kernel that can add vectors this
+     * calls {@link #set(int, List)}.
      *
      * @throws VectorsDisturbedException when the host has too few vectors, or the kernel refuses: the former vectors
      *     are armed again; the cause is a {@link VectorsExhaustedException} or {@link io.kvmirq.KernelException}
@@ -127,7 +127,7 @@ public final class ArmedVectors extends Armed {
         }
     }
 
-    /** Signals the vector's eventfd as the device would. A vector without one is skipped. */
+    /** Signals the vector's eventfd as the device would. A vector without an eventfd is skipped. */
     public void trigger(int vector) {
         trigger(vector, 1);
     }

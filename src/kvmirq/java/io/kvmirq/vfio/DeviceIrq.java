@@ -27,21 +27,22 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
         return device;
     }
 
-    /** Its kind, and the properties of all interrupts of this kind of the device. */
+    /** The kind of the interrupt, and the properties of all interrupts of this kind of the device. */
     public final IrqInfo info() {
         return info;
     }
 
     /**
-     * Its number among interrupts of its kind: the vector of MSI and MSI-X, the interrupt of a platform device, else 0.
+     * The number of the interrupt among those of its kind: the vector of MSI and MSI-X, the interrupt of a platform
+     * device, else 0.
      */
     public final int number() {
         return number;
     }
 
     /**
-     * The interrupts, armed through this device's handle, that prevent this one from being armed. They are of the same
-     * kind; or they are INTx, MSI or MSI-X and this one is another of these three.
+     * The armed interrupts of this device's handle that prevent this interrupt from being armed. They are of the same
+     * kind, or both are of INTx, MSI or MSI-X, which exclude each other.
      */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);
@@ -51,7 +52,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
      * The kind of interrupts (INTx, MSI or MSI-X) that this or another process has enabled on the device. Changes
      * nothing. No kernel reports which interrupts of the kind have eventfds.
      *
-     * @return empty if none is enabled. Always empty for a platform device and for an error or request interrupt,
+     * @return empty if no kind is enabled. Always empty for a platform device and for an error or request interrupt,
      *     because the kernel does not report these
      * @throws io.kvmirq.KernelException if the kernel refuses VFIO_DEVICE_SET_IRQS
      */

@@ -37,8 +37,8 @@ public final class DeviceNotResetException extends IllegalStateException {
     }
 
     /**
-     * Whether the device has a reset that the kernel refused only this time. Reset it before you make it a bus master
-     * again.
+     * Whether the device has a reset that the kernel refused only this time. Reset the device before you make it a bus
+     * master again.
      */
     public boolean isResettable() {
         return resettable;

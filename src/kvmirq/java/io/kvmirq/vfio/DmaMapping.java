@@ -7,7 +7,8 @@ import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 
 /**
- * A DMA mapping: memory that devices may use. It leases its {@link DmaSpace} and keeps the memory mapped. Thread-safe.
+ * A DMA mapping: memory that devices may use. The mapping leases its {@link DmaSpace} and keeps the memory mapped.
+ * Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
  */

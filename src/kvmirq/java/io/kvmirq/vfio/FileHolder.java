@@ -15,7 +15,7 @@ public interface FileHolder {
      */
     Hold hold(VfioFile file);
 
-    /** The hold on one file. It leases the file, which stays open until the hold ends. */
+    /** The hold on one file. The hold leases the file, which stays open until the hold ends. */
     interface Hold extends AutoCloseable {
         /** Removes the file. Idempotent, thread-safe, never fails; called with no lock held. */
         @Override

@@ -43,13 +43,13 @@ final class HostDevice {
         return known;
     }
 
-    /** As {@link VfioGroup#isDriver}. */
+    /** Whether a driver belongs to VFIO, see {@link VfioGroup#isDriver}. */
     static boolean isDriver(String driver) {
         Objects.requireNonNull(driver, "driver is null");
         return driver.replace('_', '-').contains("vfio-");
     }
 
-    /** As {@link VfioGroup#isBlockedBy}. */
+    /** Whether a driver blocks the group, see {@link VfioGroup#isBlockedBy}. */
     static boolean isBlockedBy(String driver) {
         return !isDriver(driver) && !LEAVE_DMA_TO_THE_USER.contains(driver);
     }

@@ -57,8 +57,8 @@ public final class Ioas extends DmaSpace {
     }
 
     /**
-     * A new address space in an iommufd that was opened elsewhere. It is removed from a borrowed iommufd when this
-     * object, its mappings and its devices are closed.
+     * A new address space in an iommufd that was opened elsewhere. The address space is removed from a borrowed iommufd
+     * when this object, its mappings and its devices are closed.
      *
      * @param iommufd the descriptor of {@code /dev/iommu}
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or of another file

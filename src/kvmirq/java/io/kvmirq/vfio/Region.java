@@ -132,8 +132,8 @@ public final class Region {
     }
 
     /**
-     * The parts of the region that {@link #map} can map: the whole region, or the parts that the driver lists, for
-     * example all pages except one of emulated registers. Empty if the region cannot be mapped.
+     * The parts of the region that {@link #map} can map. This is the whole region, or a list from the driver, for
+     * example all pages except one with emulated registers. Empty if the region cannot be mapped.
      */
     public List<Area> mappable() {
         return areas;

@@ -8,7 +8,7 @@ import java.util.List;
  * detaches eventfds before it fails. The former eventfds were attached again, as far as the kernel allowed it. An
  * interrupt raised in that moment may be lost. An MSI-X interrupt stays pending in the device's table, unless all
  * vectors were disabled to add some. Since Linux 6.9 INTx keeps its eventfd, but this exception is thrown nevertheless.
- * The cause is the failure.
+ * The cause of this exception is the failure.
  */
 public final class VectorsDisturbedException extends IllegalStateException {
     private static final long serialVersionUID = 1;
@@ -27,14 +27,15 @@ public final class VectorsDisturbedException extends IllegalStateException {
     }
 
     /**
-     * The interrupts that had no eventfd for a moment, by number. Empty if all were detached before. Empty also for the
-     * first arming of an adopted device, because the library does not know which interrupts another program armed.
+     * The interrupts that had no eventfd for a moment, by number. The list is empty if all vectors were detached
+     * before. The list is also empty for the first arming of an adopted device, because the library does not know which
+     * interrupts another program armed.
      */
     public List<Integer> interrupted() {
         return interrupted;
     }
 
-    /** Those of {@link #interrupted} that have no eventfd now. */
+    /** The vectors of {@link #interrupted} that have no eventfd now. */
     public List<Integer> lost() {
         return lost;
     }

@@ -35,9 +35,9 @@ import java.util.concurrent.CopyOnWriteArrayList;
 public final class VfioDevice implements AutoCloseable {
     /** The ways to open a device. */
     public enum Access {
-        /** Through its IOMMU group and a container. */
+        /** The device is opened through its IOMMU group and a container. */
         GROUP,
-        /** Through its own file and an iommufd. */
+        /** The device is opened through its own file and an iommufd. */
         CDEV,
         /** Opened elsewhere; the library was given the descriptor. */
         ADOPTED
@@ -69,9 +69,10 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Opens a device with a DMA space of its own: through its device file and an iommufd where the host has one, else
-     * through its group and a container; {@link #access} returns which. KVM is not given the device's file: its
-     * interrupts work, but mediated devices and non-coherent DMA need {@link #open(Kernel, DeviceName, FileHolder)}.
+     * Opens a device with a DMA space of its own. If the host has a device file, the device is opened through this file
+     * and an iommufd, else through its group and a container; {@link #access} returns which. KVM does not get the
+     * device's file. Interrupts work without it, but mediated devices and non-coherent DMA need
+     * {@link #open(Kernel, DeviceName, FileHolder)}.
      *
      * <p>The kernel opens a group only once at a time: open all its devices through one {@link VfioFile}, by {@link
      * VfioFile#openDevice}.
@@ -190,7 +191,7 @@ public final class VfioDevice implements AutoCloseable {
         return info;
     }
 
-    /** The descriptor, to be leased. */
+    /** The descriptor. Lease it before you use its number. */
     public Fd fd() {
         return calls.device();
     }
@@ -223,8 +224,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Resets the device alone. Its configuration stays, and armed interrupts stay armed. While another thread of the
-     * host locks the device, retries for a quarter of a second.
+     * Resets the device alone. The configuration space keeps its values, and armed interrupts stay armed. While another
+     * thread of the host locks the device, retries for a quarter of a second.
      *
      * @throws io.kvmirq.KernelException EINVAL if the device has no such reset; EAGAIN if it is still locked. After the
      *     host requested the device back, the device stays locked until {@link #close}
@@ -234,10 +235,12 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device is on it. Its
-     * configuration stays, and armed interrupts stay armed. While the device is locked, retries like {@link #reset}.
+     * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device is on it. The
+     * configuration space keeps its values, and armed interrupts stay armed. While the device is locked, retries like
+     * {@link #reset}.
      *
-     * @throws io.kvmirq.KernelException ENODEV on a root bus, which no bridge resets; EAGAIN as {@link #reset}
+     * @throws io.kvmirq.KernelException ENODEV on a root bus, which no bridge resets; EAGAIN if the device is still
+     *     locked
      * @throws IllegalStateException if the reset would affect other devices, or the device was adopted
      */
     public void hotReset() {
@@ -337,7 +340,7 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * The interrupt pin of a PCI device.
      *
-     * @throws IllegalArgumentException if the device has none
+     * @throws IllegalArgumentException if the device has no INTx
      */
     public LineIrq intx() {
         info(UapiVfio.VFIO_PCI_INTX_IRQ_INDEX, IrqKind.INTX).requireVectors(0, 1, this);

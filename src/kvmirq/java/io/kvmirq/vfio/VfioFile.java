@@ -9,8 +9,9 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.undo.Undo;
 
 /**
- * The file through which a device is opened: its IOMMU group, or its own device file. It is separate from {@link
- * VfioDevice} because KVM must be given the file before the device is opened, see {@link FileHolder}. Thread-safe.
+ * The file through which a device is opened: its IOMMU group, or its own device file. The file is separate from
+ * {@link VfioDevice} because KVM must be given the file before the device is opened, see {@link FileHolder}.
+ * Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="cdev"}
  */

@@ -9,9 +9,10 @@
  * and open each device. KVM must be given the file before the device opens: {@link io.kvmirq.vfio.FileHolder} does
  * that, and refuses a file through which a device is open.
  *
- * <p>A {@link io.kvmirq.vfio.DeviceIrq} names an interrupt. It is armed with an eventfd, which the kernel signals when
- * the device raises the interrupt. Arming returns a handle; closing the handle disarms the interrupt. Only INTx, MSI or
- * MSI-X of a PCI device can be armed at a time. VFIO's index and subindex stay in this package and in messages.
+ * <p>A {@link io.kvmirq.vfio.DeviceIrq} names an interrupt. An interrupt is armed with an eventfd, which the kernel
+ * signals when the device raises the interrupt. Arming returns a handle; closing the handle disarms the interrupt. Only
+ * INTx, MSI or MSI-X of a PCI device can be armed at a time. VFIO's index and subindex stay in this package and in
+ * messages.
  *
  * <p>Rules. A positive result of VFIO_DEVICE_SET_IRQS means that nothing was enabled, see {@link
  * io.kvmirq.vfio.VectorsExhaustedException}. When the kernel refuses a change, it detaches eventfds of armed

@@ -13,9 +13,9 @@ import org.junit.jupiter.api.parallel.ExecutionMode;
 /**
  * Lets each kernel call of a {@link KvmTest} fail in turn. The test runs once without a fault, then once for each call
  * that it made, and in that run this call fails. Such a run may end with a {@code KernelException} of this error, or go
- * on. It passes if nothing else fails and nothing is left open. The runs follow one another. If no kernel call is made
- * for 10 s (JUnit's configuration parameter {@code kvmirq.silence.seconds}), the run is interrupted and fails. Each
- * failure names the call that was made to fail. Calls from which Linux never returns the error are skipped.
+ * on. The run passes if nothing else fails and nothing is left open. The runs follow one another. If no kernel call is
+ * made for 10 s (JUnit's configuration parameter {@code kvmirq.silence.seconds}), the run is interrupted and fails.
+ * Each failure names the call that was made to fail. Calls from which Linux never returns the error are skipped.
  *
  * <p>Calls are counted by thread and name, because threads come in any order. A thread is known by its name, or, if Java
  * named it, by the line of its first kernel call. A run whose call never comes is aborted, and neither passes nor fails.

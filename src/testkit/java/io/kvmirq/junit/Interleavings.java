@@ -11,8 +11,8 @@ import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
  * A test of the steps of several {@link Actors}, in every order up to a number of preemptions. A preemption is a switch
- * away from an actor that could go on. The kit runs the method once for each order, each on a fresh fake kernel: the
- * method adds the actors, and the kit then runs their steps on the thread of the test.
+ * away from an actor that could go on. The kit runs the method once for each order, each on a fresh fake kernel. The
+ * method adds the actors. Then the kit runs their steps on the thread of the test.
  *
  * <pre>{@code
  *
@@ -29,15 +29,15 @@ import org.junit.jupiter.api.extension.ExtendWith;
  *
  * <p>An order fails if a step throws, if the code that runs {@link Actors#after} the steps throws, or if it leaves
  * something open that a {@link KvmTest} must close. The failure reports the failing order with the fewest preemptions,
- * and among equals the one that fails after the fewest steps. It names the {@link #order} that replays it. The report
- * entry {@code orders} counts the orders that ran.
+ * and among equals the one that fails after the fewest steps. The failure names the {@link #order} that replays it. The
+ * report entry {@code orders} counts the orders that ran.
  *
- * <p>The method may have the parameters of {@link KvmTest} too. That annotation on its class sets default profiles and
+ * <p>The method may have the parameters of {@link KvmTest} too. {@link KvmTest} on the class sets default profiles and
  * vCPUs. All orders share the instance of the test class and the objects that {@code @BeforeEach} made. If an order
  * changes an object, make that object in the method.
  *
- * <p>A step is atomic: no other actor runs during it. A lock held from one step to the next excludes no other actor,
- * because all steps run on one thread. Use {@link Actors#when} for an actor that waits.
+ * <p>A step is atomic: no other actor runs during it. All steps run on one thread. So a lock that a step takes and the
+ * next step releases does not stop another actor. Use {@link Actors#when} for an actor that waits.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

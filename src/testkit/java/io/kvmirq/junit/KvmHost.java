@@ -36,8 +36,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The kernel of one test, fake or real, and the kit's objects on it. The kit makes each object when the test first asks
- * for it. It closes them after the test. Thread-safe, except that the vCPUs belong to the first thread that asks for
- * one.
+ * for it. The kit closes these objects after the test. Thread-safe, except that the vCPUs belong to the first thread
+ * that asks for one.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */
@@ -192,8 +192,8 @@ public final class KvmHost {
     }
 
     /**
-     * A new eventfd that raises a vector of a vCPU of {@link #vm}. It has its own irqfd and route, which the kit closes
-     * and does not count.
+     * A new eventfd that raises a vector of a vCPU of {@link #vm}. The eventfd has its own irqfd and route, which the
+     * kit closes and does not count.
      *
      * @param vcpu the id of the vCPU
      * @throws IllegalArgumentException if the VM has no such vCPU
@@ -213,8 +213,8 @@ public final class KvmHost {
     }
 
     /**
-     * The vCPUs with this id, for assertions: of all VMs on the fake kernel, and of {@link #vm} on real KVM. It need
-     * not exist yet: an assertion checks that.
+     * The vCPUs with this id, for assertions: of all VMs on the fake kernel, and of {@link #vm} on real KVM. The vCPU
+     * need not exist yet: an assertion checks that.
      */
     public KvmVcpu vcpu(int id) {
         return new KvmVcpu(this, new VcpuId(id));
@@ -289,9 +289,10 @@ public final class KvmHost {
     }
 
     /**
-     * The interrupts that reached no vCPU and wait nowhere, one sentence each. On the fake kernel these are {@link
-     * FakeKernel#lost}. Real KVM does not show every lost interrupt. There the list has signals of irqfds of {@link
-     * #vm} whose GSI had no route, and the last signal of each GSI if the guest did not take its vector afterwards.
+     * The interrupts that reached no vCPU and wait nowhere, one sentence each. On the fake kernel these are
+     * {@link FakeKernel#lost}. Real KVM does not show every lost interrupt. On real KVM the list has the signals of
+     * irqfds of {@link #vm} whose GSI had no route. It also has the last signal of each GSI if the guest did not take
+     * its vector afterwards.
      *
      * @throws IllegalStateException on real KVM, if the kit's guest does not run
      */

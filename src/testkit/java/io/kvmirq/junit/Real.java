@@ -3,7 +3,7 @@ package io.kvmirq.junit;
 
 /** Whether a {@link KvmTest} runs on the KVM of this machine. */
 public enum Real {
-    /** It never runs on KVM. */
+    /** The test never runs on real KVM. */
     NEVER,
     /** It runs on KVM. If KVM cannot be used, it is reported as disabled, with the reason. */
     IF_PRESENT,

@@ -2,12 +2,12 @@
 /**
  * A kit for JUnit 5 tests of code that uses kvmirq, on the fake kernel, on real KVM, or on both.
  *
- * <p>A method with {@link io.kvmirq.junit.KvmTest} gets the objects it needs as parameters, such as a {@link
- * io.kvmirq.junit.KvmHost}. It runs once for each profile of the fake kernel, and on real KVM if {@link
- * io.kvmirq.junit.KvmTest#real} says so. The kit closes its objects. Then it checks that the test left no descriptor,
- * irqfd, route or thread. {@link io.kvmirq.junit.KvmAssertions} count interrupts. {@link io.kvmirq.junit.Fault} and
- * {@link io.kvmirq.junit.EveryCallInTurn} make calls of the kernel fail. A method with {@link
- * io.kvmirq.junit.Interleavings} runs the steps of its {@link io.kvmirq.junit.Actors} in every order.
+ * <p>A method with {@link io.kvmirq.junit.KvmTest} gets the objects it needs as parameters, such as a
+ * {@link io.kvmirq.junit.KvmHost}. The method runs once for each profile of the fake kernel, and on real KVM if
+ * {@link io.kvmirq.junit.KvmTest#real} says so. The kit closes its objects. Then it checks that the test left no
+ * descriptor, irqfd, route or thread. {@link io.kvmirq.junit.KvmAssertions} count interrupts.
+ * {@link io.kvmirq.junit.Fault} and {@link io.kvmirq.junit.EveryCallInTurn} make calls of the kernel fail. A method
+ * with {@link io.kvmirq.junit.Interleavings} runs the steps of its {@link io.kvmirq.junit.Actors} in every order.
  *
  * <p>This package needs {@code org.junit.jupiter:junit-jupiter-api}; the user's project must declare it.
  *
@@ -17,8 +17,8 @@
  * io.kvmirq.guest}, which counts each vector that it takes.
  *
  * <p>{@code InterleavingsSearch} runs the method anew for each order, so no state of the test is kept. A run takes the
- * steps that its order names and then goes on with the same actor. It records which other actors could have taken each
- * step, and so which orders remain. Orders with one preemption more wait until all others have passed.
+ * steps that its order names and then goes on with the same actor. The search records which other actors could have
+ * taken each step. So it knows which orders remain. Orders with one preemption more wait until all others have passed.
  */
 @NullMarked
 package io.kvmirq.junit;

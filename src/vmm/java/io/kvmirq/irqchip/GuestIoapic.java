@@ -26,15 +26,15 @@ import java.util.stream.IntStream;
  *
  * <p>An edge-triggered pin interrupts when its line becomes high; an edge on a masked pin is lost. A level-triggered
  * pin interrupts while its line is high, the pin is not masked and no EOI is awaited (Remote IRR). KVM_SIGNAL_MSI sends
- * a pin's message to the LAPICs. Before a level-triggered pin sends a message for the first time, its GSI is routed to
- * this message, because KVM finds in these routes which EOIs it must report. The polarity bit is stored and has no
- * effect: a high line is asserted. Destinations have 8 bits.
+ * a pin's message to the LAPICs. KVM finds in the routes which EOIs it must report. So before a level-triggered pin
+ * sends a message for the first time, the GSI of the pin is routed to this message. The polarity bit is stored and has
+ * no effect: a high line is asserted. Destinations have 8 bits.
  *
- * <p>Several devices may share a pin, which is high while any of their lines is high: give each forwarding, and each
- * emulated device, its own {@link #source}. This object is also a source. VFIO masks the line of a forwarded device
- * when it interrupts: use {@link #addEndListener} to unmask it.
+ * <p>Several devices may share a pin. The pin is high while any of their lines is high. So give each forwarding, and
+ * each emulated device, its own {@link #source}. This object is also a source. VFIO masks the line of a forwarded
+ * device when it interrupts: use {@link #addEndListener} to unmask it.
  *
- * <p>Locks: one lock guards registers and lines. It is held during calls of the kernel, not during end listeners.
+ * <p>Locks: one lock guards registers and lines. The lock is held during calls of the kernel, not during end listeners.
  *
  * <p>Source: 82093AA datasheet, with the EOI register of version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c behaves
  * the same, except that its version is 0x11 and that it ignores writes of the EOI register, which guests do not use
@@ -282,12 +282,12 @@ public final class GuestIoapic implements Userspace.Injector {
     // The end of an interrupt
 
     /**
-     * Adds a step that runs at each EOI of a level-triggered pin, before the line is sampled, such as {@link
-     * io.kvmirq.forward.ForwardedIrq#endOfInterrupt}, which lowers the line and unmasks the device. It also runs when
-     * the guest unmasks a pin whose line is high.
+     * Adds a step that runs at each EOI of a level-triggered pin, before the line is sampled, such as
+     * {@link io.kvmirq.forward.ForwardedIrq#endOfInterrupt}, which lowers the line and unmasks the device. The listener
+     * also runs when the guest unmasks a pin whose line is high.
      *
-     * @param step called with no lock held, in the thread that handles the access or the EOI. If it throws, the
-     *     exception is rethrown there after all other work is done
+     * @param step called with no lock held, in the thread that handles the access or the EOI. If the step throws, this
+     *     thread gets the exception after all other work is done
      */
     public synchronized void addEndListener(Gsi pin, Runnable step) {
         Objects.requireNonNull(pin, "pin is null");

@@ -7,8 +7,8 @@ import java.util.List;
 /** The savable state of a device as its guest sees it: of its messages only, or of the whole function. */
 public sealed interface DeviceState permits GuestMessages, PciFunction {
     /**
-     * Masks all interrupts until {@link #release}, whatever the guest writes. Interrupts that the device sends
-     * meanwhile stay pending, so their state can be read consistently. A second call does nothing.
+     * Masks all interrupts until {@link #release}, whatever the guest writes. Interrupts that the device sends during
+     * the hold stay pending, so their state can be read consistently. A second call does nothing.
      *
      * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; no interrupt is held then
      */

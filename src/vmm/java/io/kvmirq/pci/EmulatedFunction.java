@@ -24,8 +24,9 @@ import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A function that this process emulates, on a guest's {@link PciHostBridge} beside devices of the host. It has the
- * configuration space, the BARs, MSI-X or MSI, and the doorbells; the author's {@link Registers} are the device behind.
+ * A function that this process emulates, on a guest's {@link PciHostBridge} beside devices of the host. The function
+ * has the configuration space, the BARs, MSI-X or MSI, and the doorbells. The registers behind them are the author's
+ * {@link Registers}.
  *
  * <pre>{@code
  * EmulatedVectors vectors = EmulatedVectors.create(vm, 4);
@@ -41,7 +42,7 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>A doorbell follows its BAR: it is an ioeventfd while the guest has enabled the BAR, at the address that the guest
- * chose. It has no interrupt pin. Otherwise as {@link PciFunction}.
+ * chose. An emulated function has no interrupt pin. Otherwise as {@link PciFunction}.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
@@ -291,7 +292,10 @@ public final class EmulatedFunction extends PciFunction {
             return doorbell(bar, at, length, OptionalLong.empty(), event);
         }
 
-        /** As {@link #doorbell(int, long, int, EventFd)}, only for writes of this value. */
+        /**
+         * Adds a doorbell like {@link #doorbell(int, long, int, EventFd)}. Only writes of this value signal the
+         * eventfd.
+         */
         public Builder doorbell(int bar, long at, int length, long data, EventFd event) {
             return doorbell(bar, at, length, OptionalLong.of(data), event);
         }
@@ -305,7 +309,10 @@ public final class EmulatedFunction extends PciFunction {
             return this;
         }
 
-        /** Receives the warnings, a sentence each, without a lock. Without it they go to the logger {@code io.kvmirq}. */
+        /**
+         * Receives the warnings, a sentence each, without a lock. Without a receiver, warnings go to the logger
+         * {@code io.kvmirq}.
+         */
         public Builder warned(Consumer<String> receiver) {
             warned = Objects.requireNonNull(receiver, "receiver is null");
             return this;

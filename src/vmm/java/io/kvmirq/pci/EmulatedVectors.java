@@ -21,8 +21,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The vectors of an emulated device: an eventfd for each, which the device signals at any time. A vector gets an irqfd
- * and a route when the guest opens it; signals that come before, or while the guest masks the vector, stay in the
- * eventfd and become one interrupt. {@link GuestMsix} and {@link GuestMsi} drive it.
+ * and a route when the guest opens it. Earlier signals, and signals that come while the guest masks the vector, stay in
+ * the eventfd and become one interrupt. {@link GuestMsix} and {@link GuestMsi} drive it.
  *
  * <p>An eventfd may be signalled by another thread or process, or by the kernel: pass its number to vhost's
  * VHOST_SET_VRING_CALL. {@link #signal} and {@link #event} are thread-safe, the rest is not.
@@ -45,7 +45,7 @@ public final class EmulatedVectors implements AutoCloseable {
     }
 
     /**
-     * Vectors with eventfds of their own.
+     * Makes vectors, each with a new eventfd.
      *
      * @param count 1 to 2048
      * @throws io.kvmirq.KernelException EMFILE, ENFILE without free descriptors; no eventfd is left then
@@ -56,7 +56,7 @@ public final class EmulatedVectors implements AutoCloseable {
         return new EmulatedVectors(vm, EventFd.createAll(vm.kernel(), count), true);
     }
 
-    /** Vectors over eventfds that the caller owns, one for each. {@link #close} leaves them open. */
+    /** Makes a vector for each of these eventfds. The caller keeps the eventfds. {@link #close} leaves them open. */
     public static EmulatedVectors of(Vm vm, List<EventFd> events) {
         Objects.requireNonNull(vm, "vm is null");
         requireCount(Objects.requireNonNull(events, "events is null").size());

@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The common part of MSI and MSI-X of a device as its guest sees it. Its state can be saved.
+ * The common part of MSI and MSI-X of a device as its guest sees it. The state of the capability can be saved.
  *
  * <p>A guest's access never throws because of its value. If the kernel refuses the effect of a write, the write throws a
  * {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers

@@ -17,20 +17,19 @@ import java.util.OptionalInt;
  * object; their effect has reached the kernel when the call returns. While this object is in use, it alone changes the
  * MSI vectors of the {@code Forwarding}.
  *
- * <p>Multiple Message Enable is the number of vectors that the guest enables. They are forwarded with one call when the
- * guest sets MSI Enable, because Linux cannot add MSI vectors later. Their messages have the guest's address and data,
- * with the vector's number in the low bits of the data. A vector is open while MSI is enabled and the vector is not
- * masked. A message that the device sends for a masked vector sets its pending bit, and is delivered when the vector
- * opens. This process implements the masks: {@code messageControl} may have Per-Vector Masking Capable even if the
- * device has not.
+ * <p>Multiple Message Enable is the number of vectors that the guest enables. The vectors are forwarded with one call
+ * when the guest sets MSI Enable, because Linux cannot add MSI vectors later. The messages have the guest's address and
+ * data, with the vector's number in the low bits of the data. A vector is open while MSI is enabled and the vector is
+ * not masked. A message that the device sends for a masked vector sets its pending bit, and is delivered when the
+ * vector opens. This process implements the masks: {@code messageControl} may have Per-Vector Masking Capable even if
+ * the device has not.
  *
  * <p>Disabling MSI keeps masks and pending bits, {@link #reset} clears them. A guest that changes Multiple Message
  * Enable while MSI is enabled gets each vector once, because the device is silent for a moment. While INTx or MSI-X of
  * the device is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
  *
  * <p>A write throws a {@link io.kvmirq.vfio.VectorsExhaustedException} if the host has fewer vectors than the guest
- * enables; a guest that must run on such a host needs a lower Multiple Message Capable. Otherwise as {@link
- * GuestMessages}.
+ * enables. For a guest on such a host, lower the Multiple Message Capable. Otherwise as {@link GuestMessages}.
  *
  * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. Extended Message Data
  * is not offered.

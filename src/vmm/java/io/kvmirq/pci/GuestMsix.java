@@ -23,9 +23,9 @@ import java.util.OptionalInt;
  * time, so a guest that uses few of many vectors costs few descriptors. Entries that change while their vectors are
  * masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING; a write without a change makes no
  * call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them. No program can read whether a vLPI of
- * a GICv4 was pending. So an open vector that may be a vLPI counts as pending after it is masked or MSI-X is disabled:
- * at worst its last message is delivered twice, and none is lost. While INTx or MSI of the device is forwarded, all
- * vectors wait as if they were masked: {@link #settle} when that has ended.
+ * a GICv4 was pending. So after an open vector that may be a vLPI is masked, or MSI-X is disabled, the vector counts as
+ * pending. No message is lost; at worst the last one is delivered twice. While INTx or MSI of the device is forwarded,
+ * all vectors wait as if they were masked: {@link #settle} when that has ended.
  *
  * <p>An access with a wrong size or offset reads 0 and writes nothing. A vector whose mask the kernel refuses stays open
  * until it is retried, see {@link GuestMessages}.
@@ -165,8 +165,8 @@ public final class GuestMsix extends GuestMessages {
     }
 
     /**
-     * Handles the guest's write of the table. An entry that changes while its vector is open is used at once, even if
-     * the guest has written only a part of it: software must mask the vector first.
+     * Handles the guest's write of the table. If an entry changes while its vector is open, the new value is used at
+     * once, even if the guest has written only a part of it. So software must mask the vector first.
      *
      * @param at the offset in bytes from the start of the table
      * @param size 4 or 8 bytes, at a multiple of the size; any other write has no effect

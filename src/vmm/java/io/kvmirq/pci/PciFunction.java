@@ -332,10 +332,11 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     /**
-     * Resets the function with the guest, and sets its BARs to the addresses that firmware would choose. A device of the
-     * host without its own reset is reset with its bus, if it is alone there. Else its registers keep their values, and
-     * it does no DMA until the guest makes it a bus master. If the kernel refuses a reset that the device has, a warning
-     * says so, and bus mastering stays off; each write of the guest that enables bus mastering retries the reset.
+     * Resets the function with the guest, and sets its BARs to the addresses that firmware would choose. A device of
+     * the host without its own reset is reset with its bus, if it is alone there. Else its registers keep their values,
+     * and it does no DMA until the guest makes it a bus master. If the kernel refuses a reset that the device supports,
+     * a warning says so, and bus mastering stays off. Each write of the guest that enables bus mastering tries the
+     * reset again.
      */
     @Override
     public final void reset() {

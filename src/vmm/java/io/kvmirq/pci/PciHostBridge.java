@@ -12,10 +12,11 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * PCI bus 0 of a guest: devices by slot. Slot 0 is the bridge itself. An x86 guest finds them by configuration
- * mechanism 1, at ports 0xcf8 and 0xcfc. That needs no ACPI: Linux uses it with {@code pci=conf1}. An arm64 guest finds
- * them by ECAM: the configuration spaces of the bus are memory-mapped, 4 KiB for each function. Like firmware, the
- * bridge assigns each BAR an address: memory BARs in the hole, port BARs from 0xc000 on. The guest may move them.
+ * PCI bus 0 of a guest, with a device in each used slot. Slot 0 is the bridge itself. An x86 guest finds them by
+ * configuration mechanism 1, at ports 0xcf8 and 0xcfc. This way needs no ACPI: Linux uses it with {@code pci=conf1}. An
+ * arm64 guest finds them by ECAM: the configuration spaces of the bus are memory-mapped, 4 KiB for each function. Like
+ * firmware, the bridge assigns each BAR an address: memory BARs in the hole, port BARs from 0xc000 on. The guest may
+ * move them.
  *
  * <pre>{@code
  * PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x3ec00000L);
@@ -25,7 +26,8 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>Guest memory must not overlap the hole, and E820 must not list it. The guest cannot access a BAR that is outside
- * of the hole or overlaps another one. Each write to its device's configuration space retries.
+ * of the hole or overlaps another BAR. Each write to the configuration space of the BAR's device tries again to give
+ * access.
  *
  * <p>Thread-safe. Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 6.0, 7.2.2.
  *
@@ -282,8 +284,8 @@ public final class PciHostBridge {
     }
 
     /**
-     * The guest's read of a port, or of memory, without an exit: for a VMM that decodes accesses itself, and for a test
-     * that plays the guest.
+     * Makes the guest's read of a port, or of memory, without an exit. A VMM that decodes accesses itself calls this
+     * method, and so does a test that plays the guest.
      *
      * @param at the port, or the guest-physical address
      * @param size 1 to 8 bytes

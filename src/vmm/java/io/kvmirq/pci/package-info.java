@@ -3,9 +3,10 @@
  * A passed-through PCI device as its guest sees it, and the parts of it that a VMM emulates.
  *
  * <p>{@link io.kvmirq.pci.PassedThroughDevice} is a whole device on the guest's {@link io.kvmirq.pci.PciHostBridge}, to
- * which a VMM passes the guest's accesses to ports and to unmapped memory. A VMM with its own bus uses {@link
- * io.kvmirq.pci.GuestMsix}, the guest's MSI-X, and {@link io.kvmirq.pci.GuestMsi}, the guest's MSI: it passes them each
- * access of the guest, and they change the device's {@link io.kvmirq.forward.Forwarding} in batches.
+ * which a VMM passes the guest's accesses to ports and to unmapped memory. A VMM with its own bus uses
+ * {@link io.kvmirq.pci.GuestMsix}, the guest's MSI-X, and {@link io.kvmirq.pci.GuestMsi}, the guest's MSI. The VMM
+ * passes each access of the guest to these objects. They change the device's {@link io.kvmirq.forward.Forwarding} in
+ * batches.
  *
  * <p>Theory of operation. Four mechanisms connect guest and device. Configuration space is emulated, except for
  * registers that only the device has. BARs are guest memory, except the pages of the MSI-X table and the PBA.

@@ -15,8 +15,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A thread for each vCPU of a VM. It runs the vCPU and gives each exit to the {@link Owner}, until the owner or {@link
- * #stop} ends the guest. The threads have the names that tools know from QEMU: {@code CPU 0/KVM}.
+ * A thread for each vCPU of a VM. Each thread runs its vCPU and gives each exit to the {@link Owner}, until the owner
+ * or {@link #stop} ends the guest. The threads have the names that tools know from QEMU: {@code CPU 0/KVM}.
  *
  * <pre>{@code
  * try (VcpuThreads threads = VcpuThreads.start(vcpus, owner)) {
@@ -169,7 +169,8 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * As {@link #start}, but no vCPU runs before {@link #resume}. Until then the caller may set the vCPUs up.
+     * Starts the threads like {@link #start}, but no vCPU runs before {@link #resume}. Until then the caller may set
+     * the vCPUs up.
      */
     public static VcpuThreads startPaused(List<Vcpu> vcpus, Owner owner) {
         return new VcpuThreads(vcpus, owner, true);
@@ -195,7 +196,7 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * As {@link #pause}, but fails if a vCPU does not stop in time: the others stay paused then.
+     * Pauses like {@link #pause}, but fails if a vCPU does not stop in time. Then the others stay paused.
      *
      * @throws IllegalStateException also for a handler that has not returned: it names the vCPU and the exit
      */

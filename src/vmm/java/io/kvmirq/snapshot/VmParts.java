@@ -86,8 +86,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds an ITS of an arm64 VM, in the same order in both VMs. Its tables are in guest memory: save that memory
-     * afterwards.
+     * Adds an ITS of an arm64 VM, in the same order in both VMs. The tables of the ITS are in guest memory: save that
+     * memory afterwards.
      */
     public VmParts its(Its ofVm) {
         units.add(ofVm);
@@ -164,9 +164,9 @@ public final class VmParts {
     }
 
     /**
-     * Leaves out the irqfds of a GSI. They are not in the snapshot, and the VMM assigns them again after a restore.
-     * Leave out the irqfds of a {@link io.kvmirq.forward.Forwarding} whose device was not added as a part, and irqfds
-     * of a device in another process. Pending signals of their eventfds are not in the snapshot.
+     * Leaves out the irqfds of a GSI. These irqfds are not in the snapshot, and the VMM assigns them again after a
+     * restore. Leave out the irqfds of a {@link io.kvmirq.forward.Forwarding} whose device was not added as a part, and
+     * irqfds of a device in another process. Pending signals of their eventfds are not in the snapshot.
      */
     public VmParts leaveOut(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");
@@ -175,7 +175,7 @@ public final class VmParts {
     }
 
     /**
-     * Adds the MSI or MSI-X of a device. A device with both has two names.
+     * Adds the MSI or MSI-X of a device. A device with MSI and MSI-X has two names.
      *
      * @throws IllegalArgumentException if the name was given before
      */

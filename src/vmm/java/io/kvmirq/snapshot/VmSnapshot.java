@@ -35,8 +35,8 @@ import java.util.Set;
  * run returns an access of the guest, complete it and run again until {@code INTR}, or the access is lost. Eventfds may
  * be signalled while the VM is paused.
  *
- * <p>One platform thread makes or restores a snapshot. It then owns the vCPUs: another thread that runs one calls
- * {@link Vcpu#moveHere} first.
+ * <p>One platform thread makes or restores a snapshot. The calling thread then owns the vCPUs: another thread that runs
+ * one calls {@link Vcpu#moveHere} first.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
@@ -68,8 +68,8 @@ public final class VmSnapshot {
     }
 
     /**
-     * Saves a VM that will continue elsewhere. Its irqfds and MSI-X stay masked, and pending counts are moved from its
-     * eventfds to the snapshot. Later signals stay in the eventfds and are not in the snapshot.
+     * Saves a VM that will continue elsewhere. The irqfds and MSI-X of the VM stay masked. Pending counts are moved
+     * from its eventfds to the snapshot. Later signals stay in the eventfds and are not in the snapshot.
      *
      * @throws IllegalArgumentException as {@link #of}
      * @throws IllegalStateException as {@link #of}
@@ -169,7 +169,7 @@ public final class VmSnapshot {
      * the end it reads the state back and compares it.
      *
      * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the VM
-     * differs afterwards, eventfds, irqfds, routes and devices are as before, but the VM must be closed.
+     * differs afterwards, the VM must be closed. Its eventfds, irqfds, routes and devices are as before.
      *
      * @return the irqfds except irqfds of vectors, in the order in which they were saved
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts

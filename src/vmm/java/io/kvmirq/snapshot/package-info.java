@@ -6,8 +6,8 @@
  * them, {@link io.kvmirq.snapshot.VmSnapshot#restore} writes them into another VM and reads them back. A pending
  * interrupt is in one place at a time: in the count of an eventfd, in an interrupt controller, in a LAPIC, or in a
  * vCPU's event state. Irqfds are masked first, so that no interrupt moves while the places are read one after the
- * other: a mask waits until signals under way from an eventfd have reached the controllers. A restore fills the places
- * in reverse: vCPUs, controllers, eventfds.
+ * other. A mask waits until earlier signals of the eventfd have reached the controllers. A restore fills the places in
+ * reverse: vCPUs, controllers, eventfds.
  *
  * <p>Guest memory, nested guests, the registers of the host's devices, and emulated devices other than {@link
  * io.kvmirq.pci.EmulatedFunction} are not in a snapshot.

@@ -29,7 +29,8 @@ public final class Host {
     private int threads;
 
     /**
-     * A host of CPUs with these {@link HostCpu#id}s, in its own words. IllegalArgumentException for equal ids or none.
+     * A host of CPUs with these {@link HostCpu#id}s, in its own words. IllegalArgumentException for equal ids, or
+     * without an id.
      */
     public Host(long... ids) {
         this(SharedWords.of(new long[words(ids.length)]), 0, ids);

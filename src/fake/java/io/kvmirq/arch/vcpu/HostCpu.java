@@ -14,7 +14,7 @@ public final class HostCpu {
     /** The lock that disables interrupts. */
     public static final int INTERRUPTS_OFF = PENDING + Host.VECTORS / Long.SIZE;
 
-    /** The number of the thread whose guest runs, from 1; 0 if none does. */
+    /** The number of the thread whose guest runs, from 1; 0 if no guest runs. */
     public static final int GUEST = INTERRUPTS_OFF + 1;
 
     static final int WORDS = GUEST + 1;

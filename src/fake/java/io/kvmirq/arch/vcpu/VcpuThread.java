@@ -6,9 +6,9 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * A model of KVM's thread of one vCPU: its CPU, its mode, its sleep and its requests. It starts no Java thread. One
- * Java thread at a time calls {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt}, {@link
- * #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread calls the other methods.
+ * A model of KVM's thread of one vCPU: its CPU, its mode, its sleep and its requests. The model starts no Java thread.
+ * One Java thread at a time calls {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt},
+ * {@link #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread calls the other methods.
  *
  * <p>A vCPU blocks from {@link #startBlock} until {@link #unblock} is called or {@link #sleep} returns false. While it
  * blocks, it may be preempted and loaded any number of times. After a sleep, a wake and a load, the thread calls {@link
@@ -195,11 +195,12 @@ public final class VcpuThread {
 
     /**
      * Puts the thread of a blocking vCPU to sleep. If the thread stays awake, the vCPU stops blocking. The thread may
-     * call this again after a wake and a load. It announces sleep before it calls {@link VcpuHooks#hasInterrupt}.
+     * call this again after a wake and a load. The thread announces sleep before it calls
+     * {@link VcpuHooks#hasInterrupt}.
      *
      * @param interruptible whether the guest has interrupts enabled, so that an interrupt would end the sleep
-     * @return whether the thread sleeps now, until {@link #isAsleep} is false; otherwise it has an interrupt or was
-     *     woken
+     * @return whether the thread sleeps now; it sleeps until {@link #isAsleep} is false. False if it has an interrupt
+     *     or was woken
      */
     public boolean sleep(boolean interruptible) {
         HostCpu cpu = hereBlocking();

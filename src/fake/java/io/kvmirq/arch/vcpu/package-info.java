@@ -7,10 +7,10 @@
  * and exits the guest, is preempted, blocks, is woken and kicked. At each of these steps the thread calls its {@link
  * io.kvmirq.arch.vcpu.VcpuHooks}, which posting, AVIC or a VGIC implement.
  *
- * <p>The thread has two barriers. It announces guest mode, executes a full barrier, calls {@code entering} and reads
- * the request word. A sender makes its request and then reads the mode, so the sender sees guest mode or the thread
- * sees the request. The thread announces sleep with a full barrier and then calls {@code hasInterrupt}. A sender makes
- * its request and then wakes the thread.
+ * <p>The thread has two barriers. The thread announces guest mode, executes a full barrier, calls {@code entering} and
+ * reads the request word. A sender makes its request and then reads the mode, so the sender sees guest mode or the
+ * thread sees the request. The thread announces sleep with a full barrier and then calls {@code hasInterrupt}. A sender
+ * makes its request and then wakes the thread.
  *
  * <p>The thread clears the request word and then calls {@code prepare}. A sender makes its change and then sets the
  * word. If the sender changes something after {@code prepare} ran, it sets the word after the thread cleared it, and

@@ -15,10 +15,10 @@ import java.util.TreeMap;
 import java.util.function.IntPredicate;
 
 /**
- * The guest of a vCPU. It runs no code; a test makes its accesses. Each step is an entry and an exit: entry fills the
- * list registers, and exit makes interrupts that the guest did not take pending in the distributor again. An SPI that
- * is mapped to a host interrupt has HW set. Source: {@code vgic_v3_populate_lr()} and {@code vgic_v3_fold_lr_state()}
- * in arch/arm64/kvm/vgic/vgic-v3.c.
+ * The guest of a vCPU. The guest runs no code; a test makes its accesses. Each step is an entry and an exit: entry
+ * fills the list registers, and exit makes interrupts that the guest did not take pending in the distributor again. An
+ * SPI that is mapped to a host interrupt has HW set. Source: {@code vgic_v3_populate_lr()} and
+ * {@code vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
  */
 public final class ArmGuest {
     private static final int REGISTERS = VgicDelivery.LIST_REGISTERS;

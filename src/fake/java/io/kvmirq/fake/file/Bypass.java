@@ -6,8 +6,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The irqbypass of an eventfd. Its producer is an MSI or MSI-X vector that VFIO has enabled with the eventfd; its
- * consumer is an irqfd. They are connected while both are registered. Source: virt/lib/irqbypass.c, which only logs a
- * failure.
+ * consumer is an irqfd. Producer and consumer are connected while both are registered. Source: virt/lib/irqbypass.c,
+ * which only logs a failure.
  */
 public final class Bypass {
     public interface Consumer {

@@ -270,7 +270,7 @@ public final class EpollFile extends FakeFile {
         return 0;
     }
 
-    /** Handles the two requests that Linux 6.9 added. 6.9 also changed the errno of all others. */
+    /** Handles the two requests that Linux 6.9 added. Linux 6.9 also changed the errno of all other requests. */
     @Override
     public int ioctl(long request, long argument) {
         if (!host.build().isSince(6, 9)) {

@@ -95,7 +95,10 @@ public final class EventFile extends FakeFile implements MessageSource {
         return source;
     }
 
-    /** Signals as the kernel does for a device or a resamplefd; the count saturates. */
+    /**
+     * Signals the eventfd as the kernel does for a device or a resamplefd: the count grows to its maximum and no
+     * further.
+     */
     public void signal(long add) {
         if (!fits(add)) {
             host.note(FileAnswer.EVENTFD_SATURATES);

@@ -3,7 +3,10 @@ package io.kvmirq.fake.file;
 
 /** A waiter of an eventfd that reads the count at each signal, after irqfds. VFIO's unmask eventfd has one. */
 public interface EventReader {
-    /** The eventfd was signalled. Also called if it was signalled before the reader was added; the count then stays. */
+    /**
+     * The eventfd was signalled. The method is also called if the eventfd was signalled before the reader was added;
+     * then the count stays.
+     */
     void signalled();
 
     /** The last descriptor of the eventfd was closed. */

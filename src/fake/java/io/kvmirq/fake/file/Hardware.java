@@ -13,7 +13,7 @@ public enum Hardware {
     AMD_VI,
     /** AMD with AVIC and an IOMMU in GA mode. */
     AMD_AVIC,
-    /** Like {@link #AMD_AVIC}, with AVIC inhibited in every VM. */
+    /** Hardware like {@link #AMD_AVIC}, but AVIC is inhibited in every VM. */
     AVIC_INHIBITED,
     /** arm64 with a GICv2: its VMs have a GICv2, 8 vCPUs and no ITS. */
     GICV2,

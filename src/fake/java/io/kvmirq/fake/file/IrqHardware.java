@@ -17,7 +17,10 @@ public interface IrqHardware {
         default void free() {}
     }
 
-    /** Allocates an interrupt for a device with a 16-bit requester id. Its entry interrupts the host. */
+    /**
+     * Allocates an interrupt for a device with a 16-bit requester id. The entry of the interrupt then interrupts the
+     * host.
+     */
     Entry allocate(int requester);
 
     /** The sysfs files about the hardware, keyed by path; empty for hardware of no vendor. */

@@ -10,15 +10,15 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Counts each message from its source to the vCPU that takes it, so that every loss is noticed. A waiting message is in
- * a {@link MessagePlace}. A message on its way is in the hand of the ledger: {@link #send} and {@link #pick} put it
- * there, {@link #put} and {@link #arrive} report where it came, and {@link #settle} empties the hand. A second message
- * of one source in one place is merged. The hand is empty between calls.
+ * a {@link MessagePlace}. The hand is the place of a message that is moved. {@link #send} and {@link #pick} put a
+ * message into the hand, {@link #put} and {@link #arrive} report where it came, and {@link #settle} empties the hand. A
+ * second message of one source in one place is merged. Between calls the hand is empty.
  *
  * <p>After each step: sent = taken + merged + waiting + ended + lost. A message is ended if the program dropped it,
  * otherwise it is lost. {@link #audit} compares the places with the state of the fake. If a model forgot a message, the
  * last call counts as the one that lost it.
  *
- * <p>Messages are not objects. Removed sources share one id. The caller holds the kernel's lock.
+ * <p>Messages are not objects. All removed sources share one id. The caller holds the kernel's lock.
  */
 public final class Ledger {
     /** A source that is not registered. */
@@ -38,7 +38,7 @@ public final class Ledger {
         return waiting.register(source);
     }
 
-    /** Removes a source. Its waiting messages lose its name. */
+    /** Removes a source. Messages of the source that wait lose the name of the source. */
     public void forget(int id) {
         hand.countMerged(waiting.forget(id));
         program.forget(id);
@@ -190,15 +190,18 @@ public final class Ledger {
 
     // The program
 
-    /** The program reads the eventfd of a place. It then holds the messages of devices; its own signals are taken. */
+    /**
+     * The program reads the eventfd of a place. Then the program holds the messages of devices; its own signals are
+     * taken.
+     */
     public void read(MessagePlace place, MessageSource event) {
         pick(place, 0);
         program.read(event);
     }
 
     /**
-     * The program signals an eventfd, whose id is {@code source}. It sends messages that it read from it, messages of
-     * its vectors, or a new one.
+     * The program signals an eventfd, whose id is {@code source}. The program passes on messages that it read from this
+     * eventfd or messages of its vectors, or it sends a new message.
      */
     public void signal(int source, MessageSource event) {
         program.signal(source, event);

@@ -8,8 +8,8 @@ import java.util.function.IntPredicate;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A part of the fake where messages wait, such as the IRR of a LAPIC. It has slots, each with the sources of its
- * messages; the slot of an IRR is a vector. {@link Ledger} compares the slots with the state of the part.
+ * A part of the fake where messages wait, such as the IRR of a LAPIC. A place has slots, each with the sources of its
+ * messages. A slot of an IRR is a vector. {@link Ledger} compares the slots with the state of the part.
  */
 public final class MessagePlace {
     private static final @Nullable Sources[] NONE = {};

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-/** A host interrupt that a device raises by a message. It is the irqbypass producer of an eventfd. */
+/**
+ * A host interrupt that a device raises by a message. The producer of an eventfd, as irqbypass of Linux names the
+ * device's side.
+ */
 public final class Producer {
     private final int number;
     private final IrqHardware.Entry entry;

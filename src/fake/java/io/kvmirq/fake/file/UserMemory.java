@@ -173,7 +173,9 @@ public final class UserMemory {
         replace(address, length, null);
     }
 
-    /** As {@link #unmap}, but a mapping of zeros takes its place unless {@code allocator} is null. */
+    /**
+     * Unmaps like {@link #unmap}. A mapping of zeros takes the place of the memory, unless {@code allocator} is null.
+     */
     public void replace(long address, long length, @Nullable IntFunction<ByteBuffer> allocator) {
         int at = find(address);
         if (at < 0 || !regions[at].isMapping() || address >= bases[at] + regions[at].bytes) {

@@ -6,9 +6,9 @@ public record PciBar(Kind kind, int bytes, long address) {
     public enum Kind {
         /** Registers below 4 GiB. */
         MEMORY(0),
-        /** Prefetchable registers with a 64-bit address. It occupies the next BAR too. */
+        /** Prefetchable registers with a 64-bit address. Such a BAR occupies the next BAR too. */
         MEMORY_64(0xc),
-        /** Registers with a 64-bit address, not prefetchable. It occupies the next BAR too. */
+        /** Registers with a 64-bit address, not prefetchable. Such a BAR occupies the next BAR too. */
         REGISTERS_64(4),
         /** I/O ports. */
         PORTS(1),

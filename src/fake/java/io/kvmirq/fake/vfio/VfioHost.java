@@ -54,7 +54,7 @@ public final class VfioHost implements PciHost {
         return pin ? new PciLine(host, controller, vectors.line(), nextLine++) : new PciLine(host, controller, 0, 0);
     }
 
-    /** Adds a device bound to a host driver. Its group is not viable. */
+    /** Adds a device bound to a host driver. The group of the function is then not viable. */
     public void addToHost(PciFunction function) {
         checkNew(function.address());
         group(function.group()).ofHost().add(function.placed(addresses));

@@ -6,7 +6,7 @@ import static io.kvmirq.arch.Description.always;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/** A GATag: {@code AVIC_GATAG}. Its layout depends on the kernel: {@link GaTagKernel}. */
+/** A GATag: {@code AVIC_GATAG}. The layout of the tag depends on the kernel: {@link GaTagKernel}. */
 public final class GaTag {
     /** The id of the VM. */
     public static final BitField VM = new BitField("vm_id", 12, 20, always("", "VM"));

@@ -16,7 +16,7 @@ public enum ApicvKernel {
     /** SN is set whenever the vCPU leaves its CPU, unless it sleeps on a wake-up list. */
     FROM_6_17;
 
-    /** The constant of a Linux version. */
+    /** The constant that describes a Linux version. */
     public static ApicvKernel of(LinuxVersion version) {
         return version.isSince(6, 17) ? FROM_6_17 : UP_TO_6_16;
     }

@@ -12,8 +12,8 @@ import io.kvmirq.arch.Structure;
 import java.util.Objects;
 
 /**
- * An MSI in compatibility format. Devices write it if interrupts are not remapped, and a guest's routes contain it. It
- * has three 32-bit words: low address, high address, data.
+ * An MSI in compatibility format. Devices write it if interrupts are not remapped, and a guest's routes contain it. The
+ * message has three 32-bit words: low address, high address, data.
  *
  * <p>Source: Intel SDM vol. 3, "Message Signalled Interrupts"; {@code struct x86_msi_addr_lo} and its neighbours in
  * arch/x86/include/asm/msi.h; {@code kvm_msi_to_lapic_irq} in arch/x86/kvm/irq.c.
@@ -62,7 +62,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     /** Destination bits 31:8. Only a hypervisor reads them. */
     public static final BitField DESTINATION_HIGH = new BitField("dest_8_31", 40, 24);
 
-    /** The 32-bit destination, if 32-bit APIC ids are enabled. Both parts are in the address. */
+    /** The 32-bit destination, if 32-bit APIC ids are enabled. Both parts of the destination are in the address. */
     public static final SplitField DESTINATION = new SplitField(
             "dest32",
             DESTINATION_LOW,

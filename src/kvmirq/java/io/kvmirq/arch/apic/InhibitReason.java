@@ -103,7 +103,7 @@ public enum InhibitReason {
         return cause + "; " + remedy;
     }
 
-    /** The step that ends or avoids the reason; it begins with "none" if there is none. */
+    /** The step that ends or avoids the reason; it begins with "none" if there is no such step. */
     public String remedy() {
         return remedy;
     }

@@ -47,7 +47,7 @@ public final class IchListRegister {
     public static final BitField PRIORITY = new BitField(
             "priority", 48, 8, saying("Priority", (value, bits) -> "priority 0x" + Long.toHexString(value)));
 
-    /** NMI: a non-maskable interrupt; reserved without FEAT_GICv3_NMI. */
+    /** Bit NMI: the interrupt is non-maskable. The bit is reserved without FEAT_GICv3_NMI. */
     public static final BitField NMI = BitField.flag("nmi", 59, "NMI", "maskable", "non-maskable, with FEAT_GICv3_NMI")
             .ordinarily(0);
 

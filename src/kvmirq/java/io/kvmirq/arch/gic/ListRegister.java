@@ -59,7 +59,8 @@ public final class ListRegister {
                     .ordinarily(0));
 
     /**
-     * PhysicalID: the physical interrupt of a hardware interrupt. It has the bits of {@link #SOURCE} to {@link #EOI}.
+     * PhysicalID: the physical interrupt of a hardware interrupt. This field has the same bits as {@link #SOURCE} to
+     * {@link #EOI}.
      */
     public static final BitField PHYSICAL_ID =
             new BitField("physicalid", 10, 10, physical("PhysicalID", "special", "16-1019"));

@@ -7,8 +7,8 @@ import java.util.Objects;
 /** Whether an interrupt may have direct EOI, and if not, why. {@link DirectEoiPolicy#decide} makes it. */
 public sealed interface DirectEoiDecision {
     /**
-     * Direct EOI is allowed: no other device waits for this guest's EOI. {@code breaks} lists the conflicts that it
-     * causes.
+     * Direct EOI is allowed: no other device waits for this guest's EOI. {@code breaks} lists the conflicts that direct
+     * EOI causes.
      */
     record Allowed(List<Breakage> breaks) implements DirectEoiDecision {
         public Allowed {

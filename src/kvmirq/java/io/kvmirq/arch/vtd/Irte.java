@@ -68,8 +68,8 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     }
 
     /**
-     * The address of a posted entry's descriptor, with 0 in the low 6 bits. It costs one shift less than {@link
-     * PostedIrte#ADDRESS}, for scans.
+     * The address of a posted entry's descriptor, with 0 in the low 6 bits. For scans of a table: this method needs one
+     * shift less than {@link PostedIrte#ADDRESS}.
      */
     static long descriptorAddress(long low, long high) {
         return high & PostedIrte.ADDRESS_HIGH.mask()

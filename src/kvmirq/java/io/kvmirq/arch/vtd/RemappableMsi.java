@@ -12,8 +12,8 @@ import io.kvmirq.arch.apic.CompatibilityMsi;
 import java.util.Optional;
 
 /**
- * An MSI in remappable format. It refers to an entry of the remapping table instead of a CPU and a vector. It has two
- * 32-bit words: address and data.
+ * An MSI in remappable format. Such a message names an entry of the remapping table instead of a CPU and a vector. The
+ * message has two 32-bit words: address and data.
  *
  * <p>Source: VT-d specification, Interrupt Requests in Remappable Format; {@code struct x86_msi_addr_lo} in
  * arch/x86/include/asm/msi.h; {@code fill_msi_msg} in drivers/iommu/intel/irq_remapping.c.

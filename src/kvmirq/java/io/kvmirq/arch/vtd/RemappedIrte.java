@@ -106,8 +106,8 @@ public record RemappedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * This entry changed to post to a descriptor. It keeps P, FPD, AVAIL and the source ({@code
-     * intel_ir_set_vcpu_affinity}). IllegalArgumentException if the address is not at a 64-byte boundary.
+     * This entry changed to post to a descriptor. The new entry keeps P, FPD, AVAIL and the source
+     * ({@code intel_ir_set_vcpu_affinity}). IllegalArgumentException if the address is not at a 64-byte boundary.
      */
     public PostedIrte posted(long descriptorAddress, InterruptVector guestVector) {
         PostedInterruptDescriptor.checkAddress(descriptorAddress);

@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  * when it is tried. Thread-safe.
  */
 public final class Backends {
-    /** System property: the name of a binding, or {@value #AUTO}. It overrides the environment variable. */
+    /** System property: the name of a binding, or {@value #AUTO}. The property overrides the environment variable. */
     public static final String PROPERTY = "kvmirq.backend";
 
     public static final String ENVIRONMENT = "KVMIRQ_BACKEND";

@@ -45,10 +45,10 @@ public abstract class DirectLibc implements Libc {
         }
     }
 
-    /** For a call that does not wait. @return the kernel's result: {@code -errno} from -4095 to -1 */
+    /** Makes a system call that does not wait. @return the kernel's result: {@code -errno} from -4095 to -1 */
     protected abstract long call(long number, long a, long b, long c, long d, long e, long f);
 
-    /** For a call that may wait. */
+    /** Makes a system call that may wait. */
     protected long waitingCall(long number, long a, long b, long c, long d, long e, long f) {
         return call(number, a, b, c, d, e, f);
     }
@@ -73,7 +73,9 @@ public abstract class DirectLibc implements Libc {
         return waitingCall(Call.READ.here(), fd, to, length, 0, 0, 0);
     }
 
-    /** It waits only at a full eventfd that lacks O_NONBLOCK; that which ends a wait at tear-down must not fail. */
+    /**
+     * The call waits only at a full eventfd without O_NONBLOCK. A write that ends a wait at tear-down must not fail.
+     */
     @Override
     public final long write(int fd, long from, long length) {
         return call(Call.WRITE.here(), fd, from, length, 0, 0, 0);

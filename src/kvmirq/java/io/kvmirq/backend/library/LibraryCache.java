@@ -28,8 +28,8 @@ import java.util.zip.ZipFile;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A private directory for the library of the jar. Its file name is derived from its content, so it is written once and
- * not at each start.
+ * A private directory for the library of the jar. The file name is derived from the content, so the library is written
+ * once and not at each start.
  *
  * <p>A file is written under a temporary name and renamed. The writer locks the temporary file, so an unlocked one is
  * the leftover of a killed process. An existing file is used only if its length and CRC-32 are those of the jar's. A

@@ -107,7 +107,7 @@ public final class AvicHost {
         return null;
     }
 
-    /** The vCPU that a GATag names. Empty if there is none. */
+    /** The vCPU that a GATag names. Empty if no vCPU has this tag. */
     public Optional<AvicVcpu> vcpu(long gaTag) {
         AvicVm vm = vm(tags.vm().of(gaTag));
         return vm == null ? Optional.empty() : vm.named((int) tags.vcpu().of(gaTag));

@@ -59,7 +59,10 @@ public class AvicIrqfd implements IrteUpdate {
         return vm.at(AvicVm.BYPASSES + number);
     }
 
-    /** The index of the vCPU in the irqfd's {@code irq_bypass_vcpu}. The entry may be remapped meanwhile. */
+    /**
+     * The index of the vCPU in the irqfd's {@code irq_bypass_vcpu}. The entry may name a CPU of the host although the
+     * irqfd has a vCPU.
+     */
     public OptionalInt vcpu() {
         int vcpu = vcpuOrNone();
         return vcpu == NONE ? OptionalInt.empty() : OptionalInt.of(vcpu);

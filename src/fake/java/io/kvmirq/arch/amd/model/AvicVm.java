@@ -133,7 +133,7 @@ public final class AvicVm {
         changed(words.or(at(INHIBITS), bit(reason)) == 0);
     }
 
-    /** Removes a reason. When none is left, each vCPU enables AVIC before it next enters the guest. */
+    /** Removes a reason. When no reason is left, each vCPU enables AVIC before it next enters the guest. */
     public void permit(InhibitReason reason) {
         changed(words.and(at(INHIBITS), ~bit(reason)) == bit(reason));
     }
@@ -182,7 +182,7 @@ public final class AvicVm {
     }
 
     /**
-     * The broken rules L1 to L6. All rules hold while no call is under way.
+     * The broken rules L1 to L6. All rules hold while no call is running.
      *
      * <ul>
      * <li>L1: an irqfd is on one list at most.

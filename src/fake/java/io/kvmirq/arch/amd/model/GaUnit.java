@@ -21,9 +21,10 @@ import io.kvmirq.arch.amd.GaLog;
  * An AMD IOMMU: a table of remapping entries of 128 bits, the unit's cached copies of them, and the GA log. The unit
  * handles requests, and Linux changes entries.
  *
- * <p>Each entry has a spinlock, which makes 128-bit accesses atomic: cmpxchg16b of Linux, and reads by the IOMMU. Destination, IsRun
- * and GATag are not cached, so a change of them needs no invalidation. Linux relies on that for GALogIntr too. Other
- * fields may be used from the cache until the entry is invalidated. An invalidation waits for the current request.
+ * <p>Each entry has a spinlock, which makes 128-bit accesses atomic: cmpxchg16b of Linux, and reads by the IOMMU.
+ * Destination, IsRun and GATag are not cached, so a change of them needs no invalidation. Linux relies on this order
+ * for GALogIntr too. Other fields may be used from the cache until the entry is invalidated. An invalidation waits for
+ * the current request.
  *
  * <p>Set entries before other threads use the unit. Afterwards any number of threads may use it. A request does not
  * allocate. Source: {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology specification,

@@ -5,8 +5,8 @@
  * <p>A {@link io.kvmirq.arch.amd.model.GaUnit} sets the vector in the IRR of the vCPU's backing page. If IsRun of the
  * entry is set, the unit rings the doorbell of the CPU in Destination. Otherwise, if GALogIntr is set, it writes the
  * GATag into the GA log, and KVM wakes the {@link io.kvmirq.arch.amd.model.AvicVcpu} that the tag names. So KVM changes
- * the entries of a vCPU at each load, put and block. It finds them on the vCPU's list. An entry is on one list at most:
- * through a second list, another vCPU would write the wrong CPU into it.
+ * the entries of a vCPU at each load, put and block. KVM finds these entries on the vCPU's list. An entry is on one
+ * list at most: through a second list, another vCPU would write the wrong CPU into it.
  *
  * <p>Two orders prevent lost interrupts. The vCPU clears IsRun and sets GALogIntr before its last read of the IRR, and
  * the unit sets the IRR before it reads IsRun. An {@link io.kvmirq.arch.amd.model.AvicIrqfd} writes and links its entry

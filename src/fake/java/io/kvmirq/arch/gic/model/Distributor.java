@@ -66,7 +66,7 @@ public class Distributor {
         return new Distributor(SharedWords.of(new long[words(vcpus, shared)]), 0, vcpus, shared, true, kick);
     }
 
-    /** A GICv3 for 1–512 vCPUs and 0–988 SPIs. Its SGIs have no source. */
+    /** A GICv3 for 1–512 vCPUs and 0–988 SPIs. The SGIs of a GICv3 have no source. */
     public static Distributor gicv3(int vcpus, int shared, IntConsumer kick) {
         checkSize(vcpus, shared, false);
         return new Distributor(SharedWords.of(new long[words(vcpus, shared)]), 0, vcpus, shared, false, kick);
@@ -237,7 +237,9 @@ public class Distributor {
         }
     }
 
-    /** A vCPU sends an SGI. It merges with an unqueued one of the same source. A GICv3 does not store the source. */
+    /**
+     * A vCPU sends an SGI. The SGI merges with an unqueued one of the same source. A GICv3 does not store the source.
+     */
     public void send(int from, int to, int sgi) {
         banks.checkVcpu(from);
         checkSgi(to, sgi);

@@ -10,8 +10,8 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 
 /**
- * An interrupt translation service (ITS) as KVM emulates it. It has registers, and reads commands from a ring in guest
- * memory. A message has a device id and an event id, which the ITS translates to an LPI. Not thread-safe.
+ * An interrupt translation service (ITS) as KVM emulates it. An ITS has registers, and reads commands from a ring in
+ * guest memory. A message has a device id and an event id, which the ITS translates to an LPI. Not thread-safe.
  *
  * <p>Source: GIC architecture specification, "The ITS"; arch/arm64/kvm/vgic/vgic-its.c.
  */

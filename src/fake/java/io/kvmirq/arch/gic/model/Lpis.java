@@ -14,7 +14,7 @@ import java.util.function.Predicate;
 
 /**
  * The LPIs of a VM, and the redistributor registers for LPIs. An LPI exists while an ITS event is mapped to it, or
- * while it is in a vCPU's list of pending interrupts. It is edge-triggered and has no line. Not thread-safe.
+ * while it is in a vCPU's list of pending interrupts. An LPI is edge-triggered and has no line. Not thread-safe.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-its.c, vgic-mmio-v3.c, {@code vgic_v3_save_pending_tables()} in vgic-v3.c.
  */
@@ -82,8 +82,8 @@ public final class Lpis {
     }
 
     /**
-     * Writes GICR_CTLR.EnableLPIs. Setting it reads the pending table. While it is 0, pending LPIs are not delivered,
-     * and messages are dropped; vLPIs are still delivered.
+     * Writes GICR_CTLR.EnableLPIs. Setting it reads the pending table. While EnableLPIs is 0, pending LPIs are not
+     * delivered, and messages are dropped; vLPIs are still delivered.
      */
     public void enable(int vcpu, boolean enable) {
         if (enable && !isEnabled(vcpu) && tables.mayHavePending(vcpu)) {

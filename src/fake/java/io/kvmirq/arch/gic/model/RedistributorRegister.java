@@ -53,7 +53,9 @@ public enum RedistributorRegister {
                 .findFirst();
     }
 
-    /** The register of SGIs and PPIs that contains this 32-bit word; empty if it is unaligned or in none. */
+    /**
+     * The register of SGIs and PPIs that contains this 32-bit word; empty if the word is unaligned, or in no register.
+     */
     public static Optional<DistributorRegister> ofPrivate(int at) {
         return DistributorRegister.at(at - PRIVATE_FRAME, InterruptId.FIRST_SPI)
                 .filter(DistributorRegister::isPerInterrupt)

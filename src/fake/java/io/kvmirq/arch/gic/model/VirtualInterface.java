@@ -110,9 +110,9 @@ public class VirtualInterface {
     }
 
     /**
-     * Writes a list register, as KVM does for a hardware interrupt before its guest runs. It flags the vCPU and does
-     * not wake it. A level-triggered interrupt in it is not queued again until it leaves the register, at its end or by
-     * another write.
+     * Writes a list register, as KVM does for a hardware interrupt before its guest runs. The call flags the vCPU and
+     * does not wake it. A level-triggered interrupt in it is not queued again until it leaves the register, at its end
+     * or by another write.
      *
      * @throws IllegalArgumentException if there is no such register or interrupt, or no vCPU that is the source of the
      *     SGI; if the manual forbids the word; or if another register, of any vCPU, holds the interrupt

@@ -27,7 +27,7 @@ public final class VlpiMapping {
         WARNS
     }
 
-    /** A message's route. {@code its} is empty if none is at the doorbell, {@code device} if the VMM set none. */
+    /** A message's route. {@code its} is empty if no ITS is at the doorbell, {@code device} if the VMM set none. */
     public record Route(Optional<Its> its, OptionalInt device, int event) {}
 
     private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);

@@ -11,7 +11,7 @@ import java.util.Optional;
 /**
  * The state of a vCPU in GICv4 (vPE): its table of pending vLPIs, its residency in a redistributor, and its doorbell. A
  * resident vPE takes vLPIs without KVM. Otherwise they stay in the table, and the doorbell, a host interrupt, wakes a
- * blocking vCPU. Safe for use by any number of threads. A vLPI is a number below the constructor's.
+ * blocking vCPU. Safe for use by any number of threads. A vLPI is a number below the count that the constructor gets.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-v4.c; {@code its_make_vpe_resident()} and {@code its_make_vpe_non_resident()} in
  * drivers/irqchip/irq-gic-v4.c; {@code its_vpe_deschedule()} and {@code its_vpe_4_1_deschedule()} in irq-gic-v3-its.c.

@@ -12,7 +12,10 @@ public final class IntxDevice {
     public enum Kind {
         /** A device of PCI 2.3 and later, with STATUS.INTx and COMMAND.DisINTx. */
         PCI_2_3,
-        /** A device before PCI 2.3, with neither. Its interrupt can only be masked at the interrupt controller. */
+        /**
+         * A device before PCI 2.3, with neither. The interrupt of this device can be masked only at the interrupt
+         * controller.
+         */
         PCI,
         /** A platform device, with neither. It usually has its own line. */
         PLATFORM

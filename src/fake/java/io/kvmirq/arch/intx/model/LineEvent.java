@@ -39,7 +39,7 @@ public final class LineEvent implements Signal {
         return base + word;
     }
 
-    /** Passes the signal to the listener; keeps it if there is none. Does not allocate. */
+    /** Passes the signal to the listener. Without a listener, the signal is kept. Does not allocate. */
     @Override
     public void signal() {
         words.or(at(SIGNALLED), 1);

@@ -49,8 +49,8 @@ public final class PhysicalLine {
     @FunctionalInterface
     public interface Handler {
         /**
-         * Called by {@link #take} when the line interrupts. It is never called twice at once. It runs under a lock: it
-         * must not throw, wait, or take, request or free the line.
+         * Called by {@link #take} when the line interrupts. The handler is never called twice at once. The handler runs
+         * under a lock: it must not throw, wait, or take, request or free the line.
          */
         Taken handle();
     }
@@ -302,7 +302,7 @@ public final class PhysicalLine {
      * does so every 100 ms ({@code poll_spurious_irqs}), until a handler is added, so a device on the line is served at
      * most ten times a second. A handler's result is not counted, and leaves no interrupt active. Does not allocate.
      *
-     * @return whether the handlers ran, because the line is stuck and shared
+     * @return whether the handlers ran; they run only if the line is stuck and shared
      */
     public boolean poll() {
         running.take();

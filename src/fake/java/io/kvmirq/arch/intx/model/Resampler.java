@@ -6,15 +6,15 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * The resampling irqfds of one GSI. They share one source, which stays high until the guest's EOI. The EOI lowers it
- * and signals every resamplefd, whichever irqfd, plain irqfd or KVM_IRQ_LINE raised the GSI. Safe for use by any number
- * of threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
+ * The resampling irqfds of one GSI. The irqfds share one source, which stays high until the guest's EOI. The EOI lowers
+ * the line and signals every resamplefd, even if a plain irqfd or KVM_IRQ_LINE raised the GSI. Safe for use by any
+ * number of threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
  */
 public final class Resampler {
     /** The GSI that the resampling source drives, under a lock of the resampler. */
     @FunctionalInterface
     public interface Line {
-        /** Drives the resampling source of the GSI. It must not add or remove an irqfd. */
+        /** Drives the resampling source of the GSI. This method must not add or remove an irqfd. */
         void drive(boolean high);
     }
 
@@ -37,7 +37,10 @@ public final class Resampler {
         resamplefds = more;
     }
 
-    /** Removes a resamplefd after a running {@link #acknowledge}; lowers the source, and is true, if none is left. */
+    /**
+     * Removes a resamplefd after a running {@link #acknowledge}; lowers the source and returns true if no resamplefd is
+     * left.
+     */
     public synchronized boolean remove(Signal resamplefd) {
         List<Signal> left = new ArrayList<>(List.of(resamplefds));
         left.remove(resamplefd);

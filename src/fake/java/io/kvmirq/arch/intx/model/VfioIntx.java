@@ -44,7 +44,10 @@ public class VfioIntx extends IntxState {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
     }
 
-    /** Enables INTx. Only a device that masks by DisINTx shares its line. False is EBUSY, and the mode stays none. */
+    /**
+     * Enables INTx. Only a device that masks by DisINTx shares its line. False stands for EBUSY; the line then stays
+     * without a mode.
+     */
     public boolean enable(Signal eventfd) {
         return enable(eventfd, masksAtDevice());
     }

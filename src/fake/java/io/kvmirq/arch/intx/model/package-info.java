@@ -19,8 +19,8 @@
  * </ul>
  *
  * <p>Three orders prevent lost interrupts. A handler masks before it signals. The guest's EOI lowers the resampling
- * source before it signals the resamplefd, so that a device that asserts again raises the source again. After both, the
- * EOI opens the pin, and then reads the sources.
+ * source before it signals the resamplefd, so that a device that asserts again raises the source again. After both
+ * steps, the EOI opens the pin, and then reads the sources.
  *
  * <p>The fake kernel has its own model of x86 delivery, with the remote IRR of the IOAPIC. It shares only {@link
  * io.kvmirq.arch.intx.model.PinSources} and {@link io.kvmirq.arch.intx.model.Resampler}.

@@ -88,8 +88,8 @@ public class PiDescriptor {
     }
 
     /**
-     * Clears ON and moves the requests to the IRR, if ON is set ({@code vmx_sync_pir_to_irr}). It clears ON before it
-     * reads PIR. A sender writes PIR first, so a request that this call misses sets ON again.
+     * Clears ON and moves the requests to the IRR, if ON is set ({@code vmx_sync_pir_to_irr}). The sync clears ON
+     * before it reads PIR. A sender writes PIR first, so a request that this call misses sets ON again.
      *
      * @param irr holds the IRR in four words from {@code at}
      * @return whether a request was taken

@@ -74,7 +74,7 @@ public final class PostedVcpu {
         NOTIFIED,
         /** The vCPU's own thread made the request, and syncs before its guest runs on. */
         OWN,
-        /** The vCPU was outside guest mode and was woken. It syncs before it enters the guest. */
+        /** The vCPU was outside guest mode and was woken. The vCPU syncs before it enters the guest. */
         WOKEN
     }
 
@@ -144,7 +144,7 @@ public final class PostedVcpu {
     }
 
     /**
-     * RVI, the vector that the CPU takes next in the guest; 0 for none. It is set from the IRR at entry and when a
+     * RVI, the vector that the CPU takes next in the guest; 0 for none. RVI is set from the IRR at entry, and when a
      * notification is taken. {@link #sync} alone does not change it.
      */
     public int rvi() {
@@ -168,7 +168,10 @@ public final class PostedVcpu {
         return (words.get(irr + vector / Long.SIZE) & 1L << vector) != 0;
     }
 
-    /** The broken rules; none if no call is running. R3 and R4 are orders, which cannot be checked by state. */
+    /**
+     * The broken rules. While no call is running, no rule is broken. R3 and R4 are orders, which cannot be checked by
+     * state.
+     */
     public List<String> brokenRules() {
         List<String> broken = new ArrayList<>();
         if (thread.isLoaded() && pid.hasRequests() && !pid.isOn()) {

@@ -22,8 +22,9 @@ import org.jspecify.annotations.Nullable;
  * invalidates the index after each write. The observer is notified of the write, then of the invalidation. Linux clears
  * a block of entries with one invalidation; here each entry has its own. A real unit may also drop a copy earlier.
  *
- * <p>For use by one thread at a time: Java cannot write an entry with one access. Source: VT-d specification 5.1 and
- * 5.2; {@code modify_irte}, {@code intel_ir_set_vcpu_affinity} and {@code intel_ir_reconfigure_irte} of Linux 7.1.
+ * <p>Only one thread may use a table at a time, because Java cannot write an entry with one access. Source: VT-d
+ * specification 5.1 and 5.2; {@code modify_irte}, {@code intel_ir_set_vcpu_affinity} and
+ * {@code intel_ir_reconfigure_irte} of Linux 7.1.
  */
 public final class RemappingTable {
     /** The largest number of entries. */

@@ -13,7 +13,7 @@ import io.kvmirq.arch.vtd.RemappedIrte;
  * io.kvmirq.arch.vtd.posting.PostedVm} bring it to the vCPU.
  *
  * <p>A destination is a physical id, or all ones for all CPUs. Logical destinations are not modelled; such an entry
- * interrupts no CPU. For use by one thread at a time.
+ * interrupts no CPU. Only one thread may use a unit at a time.
  */
 public final class RemappingUnit {
     private static final long BROADCAST = 0xffff_ffffL;

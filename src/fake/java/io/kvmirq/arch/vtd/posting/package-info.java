@@ -10,13 +10,14 @@
  * <p>The model leaves out parts of Linux 7.1:
  *
  * <ul>
- * <li>Nested guests: their notification vector and their descriptors.
- * <li>A LAPIC without APICv. There {@code KVM_REQ_EVENT} makes the vCPU inject from the IRR; here RVI is always in
- * use.
- * <li>Priorities and EOI: the guest takes its whole IRR at once.
- * <li>The IPI of a kick. It has no vector here: the guest exits when its thread calls {@code exit}.
- * <li>Before Linux 6.17, a vCPU that is preempted while it blocks: it is on a wake-up list with SN set.
- * <li>Halt polling and other reasons for a wake: a woken vCPU looks again and may sleep again.
+ * <li>Nested guests, with their notification vector and their descriptors.
+ * <li>A LAPIC without APICv. In Linux, {@code KVM_REQ_EVENT} makes the vCPU inject from the IRR; the model always uses
+ * RVI.
+ * <li>Priorities and EOI. The guest of the model takes all vectors of its IRR at once.
+ * <li>The IPI of a kick. In the model the guest exits when its thread calls {@code exit}.
+ * <li>A vCPU that is preempted while it blocks, before Linux 6.17. There it is on a wake-up list with SN set.
+ * <li>Halt polling and other reasons to wake a vCPU. A woken vCPU of the model checks for requests, and may sleep
+ * again.
  * </ul>
  *
  * <p>A vCPU in user space takes its requests when {@code KVM_RUN} loads it. A re-entry on the fast path is {@link

@@ -20,7 +20,7 @@ public interface GuestCode {
     /** Whether the guest takes interrupts of the in-kernel PICs. */
     boolean takesInterruptOfPic();
 
-    /** Whether a halt ended without an interrupt. */
+    /** Whether the guest goes on after a halt, although no interrupt came. */
     boolean goesOn();
 
     /** Whether a read waits for the VMM's value. */

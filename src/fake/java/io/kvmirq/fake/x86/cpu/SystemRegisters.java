@@ -92,7 +92,7 @@ public final class SystemRegisters {
         to.put(0, values, 0, END);
     }
 
-    /** The rule that refuses registers that contradict one another or the CPUID; empty for none. */
+    /** The rule that refuses registers which contradict one another or the CPUID. Empty if no rule refuses them. */
     public static Optional<Answer> refuses(ByteBuffer next, GuestCpuid cpuid) {
         long cr0 = next.getLong(CR0);
         long efer = next.getLong(EFER);

@@ -92,14 +92,14 @@ public final class VcpuEvents {
 
     // Settings of the VMM
 
-    /** Injects an interrupt, which the vCPU takes before it runs on, whatever its flags. */
+    /** Injects an interrupt. The vCPU takes it before its next instruction, even if its flags forbid interrupts. */
     public void inject(int vector) {
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
                 .put(KvmVcpuEvents.INTERRUPT_NR, (byte) vector)
                 .put(KvmVcpuEvents.INTERRUPT_SOFT, (byte) 0);
     }
 
-    /** Notes that the vCPU took an interrupt. Its vector stays readable: {@code kvm_queue_interrupt()}. */
+    /** Notes that the vCPU took an interrupt. The vector of the event stays readable: {@code kvm_queue_interrupt()}. */
     public void took(int vector) {
         inject(vector);
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 0);
@@ -120,7 +120,7 @@ public final class VcpuEvents {
         return vector;
     }
 
-    /** Whether there is an injected event, which the vCPU takes whatever its flags. */
+    /** Whether an event was injected. The vCPU takes such an event even if its flags forbid interrupts. */
     public boolean isInjected() {
         return isSet(KvmVcpuEvents.INTERRUPT_INJECTED) || nmiInjected || isException();
     }
@@ -353,7 +353,7 @@ public final class VcpuEvents {
     }
 
     /**
-     * Takes INIT. It discards pending NMIs and injected events, but not their vectors. {@code blocks}: NMIs stay
+     * Takes INIT. INIT discards pending NMIs and injected events, but not their vectors. {@code blocks}: NMIs stay
      * blocked (kvm_amd, 6.4).
      */
     public boolean takeInit(boolean blocks) {

@@ -7,7 +7,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * KVM's map from destinations to LAPICs. It has the state of the LAPICs from the time when it was built. Immutable.
+ * KVM's map from destinations to LAPICs. The map has the state of the LAPICs from the time when it was built.
+ * Immutable.
  *
  * <p>Source: {@code struct kvm_apic_map}, {@code kvm_recalculate_apic_map()} and {@code kvm_apic_map_get_dest_lapic()}
  * in arch/x86/kvm/lapic.c.
@@ -43,9 +44,9 @@ public final class ApicMap<A extends LocalApic> {
     /**
      * Makes the map.
      *
-     * @param before63 whether to build it as Linux before 6.3 does: of two LAPICs with the same physical id the first
-     *     one has it, of two with the same logical id the last one; only the lowest bit of a logical id is used; a
-     *     LAPIC in x2APIC mode also has the physical id that its logical id implies
+     * @param before63 whether to build the map as Linux before 6.3 does. There the first of two LAPICs gets a physical
+     *     id that both have, and the last of two gets a logical id that both have. Only the lowest bit of a logical id
+     *     is used, and a LAPIC in x2APIC mode also has the physical id that its logical id implies
      * @return empty if two LAPICs have the same id, without 32-bit ids and since Linux 6.3
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> of(
@@ -132,7 +133,7 @@ public final class ApicMap<A extends LocalApic> {
                         || destination == ApicMessage.BROADCAST && logical != Logical.X2APIC;
     }
 
-    /** The LAPIC that has a physical id; null if none has. Does not allocate. */
+    /** The LAPIC that has a physical id; null if no LAPIC has this id. Does not allocate. */
     @SuppressWarnings("unchecked") // The map holds what of() was given.
     public @Nullable A physical(int id) {
         return id >= 0 && id < physical.length ? (A) physical[id] : null;
@@ -156,7 +157,7 @@ public final class ApicMap<A extends LocalApic> {
         return (long) (destination >>> 16) * CLUSTER;
     }
 
-    /** The LAPIC of bit 0–15 of a logical destination; null if none has it. Does not allocate. */
+    /** The LAPIC of bit 0–15 of a logical destination; null if no LAPIC has this bit. Does not allocate. */
     @SuppressWarnings("unchecked") // The map holds what of() was given.
     public @Nullable A member(int destination, int bit) {
         return (A)

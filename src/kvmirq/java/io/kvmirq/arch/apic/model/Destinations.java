@@ -10,7 +10,7 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * Finds the LAPICs of a message's destination. It has the state of the LAPICs from the time when it was built.
+ * Finds the LAPICs of a message's destination. The object has the state of the LAPICs from the time when it was built.
  * Immutable.
  *
  * @param <A> the LAPICs
@@ -77,7 +77,7 @@ public final class Destinations<A extends LocalApic> {
         return single(message, LinuxVersion.NEWEST);
     }
 
-    /** Like {@link #single(ApicMessage)}, for any kernel version. */
+    /** The single destination of a message, like {@link #single(ApicMessage)}, for any kernel version. */
     public Optional<A> single(ApicMessage message, LinuxVersion kernel) {
         Optional<A> looked = mapped(message, kernel);
         if (looked.isPresent()) {

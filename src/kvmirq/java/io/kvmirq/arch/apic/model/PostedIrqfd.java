@@ -11,7 +11,7 @@ import java.util.Optional;
  * An irqfd with a producer, and the update of its IRTE when its route changes: {@code kvm_pi_update_irte} of Linux 7.1,
  * for both vendors. {@link PostingDecision} has the reason why an interrupt is not posted.
  *
- * <p>For use by one thread at a time: {@code kvm->irqfds.lock} of Linux.
+ * <p>Only one thread may use an irqfd at a time; Linux takes {@code kvm->irqfds.lock}.
  */
 public final class PostedIrqfd {
     private final IrteUpdate irte;
@@ -30,9 +30,9 @@ public final class PostedIrqfd {
     }
 
     /**
-     * Posts the irqfd to the vCPU of its route's destination, or to none if that is not a single vCPU. Does nothing if
-     * the irqfd was posted to none and still is. Throws KernelException as {@link IrteUpdate#post}; it is then posted
-     * to no vCPU. {@code route} is empty if it is no message.
+     * Posts the irqfd to the vCPU of its route's destination, or to no vCPU if the destination is not a single vCPU. If
+     * the irqfd was posted to no vCPU before, and is to no vCPU now, the call does nothing. Throws KernelException as
+     * {@link IrteUpdate#post}; it is then posted to no vCPU. {@code route} is empty if it is no message.
      */
     public void update(PostingVm vm, Optional<ApicMessage> route) {
         Optional<ApicMessage> message = route.filter(
@@ -49,7 +49,7 @@ public final class PostedIrqfd {
         }
     }
 
-    /** Ends posting when the producer or the irqfd is removed. Does nothing if the irqfd is posted to none. */
+    /** Ends posting when the producer or the irqfd is removed. Does nothing if the irqfd is posted to no vCPU. */
     public void unpost() {
         if (vcpu.isPresent()) {
             vcpu = Optional.empty();

@@ -11,7 +11,7 @@ import java.util.Set;
  *
  * @param lapicsInKernel whether the VM has an irqchip in the kernel, full or split
  * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
- * @param inhibits the current reasons that inhibit APIC virtualization, of the VM and of the destination vCPU together
+ * @param inhibits the reasons that inhibit APIC virtualization now, for the VM or for the destination vCPU
  */
 public record PostingVm(
         boolean lapicsInKernel,
