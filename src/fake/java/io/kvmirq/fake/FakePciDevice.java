@@ -39,7 +39,6 @@ public final class FakePciDevice {
     private static final int MOST_MSI = 32;
     private static final int MSIX_ENTRY = 16;
     private static final int MOST_PORTS = 256;
-    private static final int SMALLEST_ROM = 2048;
     private static final int VENDOR = 9;
     /** Slot identification, CompactPCI, hot plug, debug port, subsystem id, AGP 8x, secure device, and newer ids. */
     private static final List<Integer> HIDDEN = List.of(4, 6, 0xa, 0xb, 0xc, 0xd, 0xe, 0xf, 0x14);
@@ -69,7 +68,6 @@ public final class FakePciDevice {
         private OptionalInt pendingBar = OptionalInt.empty();
         private int pendingAt;
         private final Map<Integer, PciBar> bars = new TreeMap<>();
-        private ByteBuffer rom = ByteBuffer.allocate(0);
         private final List<ByteBuffer> others = new ArrayList<>();
         private final List<PciFunction.Register> registers = new ArrayList<>();
 
@@ -245,18 +243,6 @@ public final class FakePciDevice {
             return below != null && below.kind().isWide();
         }
 
-        /** Gives the device an expansion ROM; its content must begin with 55 aa. */
-        public Builder rom(byte... content) {
-            Objects.requireNonNull(content, "content is null");
-            if (content.length < 2 || content[0] != 0x55 || content[1] != (byte) 0xaa) {
-                throw new IllegalArgumentException("a ROM begins with the bytes 55 and aa");
-            }
-            int bytes = Math.max(SMALLEST_ROM, Integer.highestOneBit(2 * content.length - 1));
-            bars.put(PciFunction.ROM, new PciBar(PciBar.Kind.ROM, bytes));
-            rom = ByteBuffer.wrap(content.clone());
-            return this;
-        }
-
         /** Places the MSI-X table in a memory BAR, at a byte offset that is a multiple of 8. */
         public Builder msixTable(int bar, int offset) {
             checkOffset(offset);
@@ -313,7 +299,6 @@ public final class FakePciDevice {
                     msi,
                     places,
                     Map.copyOf(bars),
-                    rom,
                     List.copyOf(others),
                     List.copyOf(registers));
         }

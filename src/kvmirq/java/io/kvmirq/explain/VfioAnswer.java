@@ -135,7 +135,7 @@ public enum VfioAnswer implements Answer {
     REGION_READ_DISABLED(refusal(LAB, VFIO_READ, EIO,
         "memory or I/O space of the device is off, or the device is powered down",
         "bits 0 and 1 of COMMAND in configuration space", "vfio_pci_rdwr.c vfio_pci_bar_rw()").also(VFIO_WRITE)),
-    VFIO_ROM_OFF(refusal(LAB, VFIO_READ, ENOMEM, "the expansion ROM has no valid content, or memory space is off",
+    VFIO_ROM_OFF(refusal(UNTESTED, VFIO_READ, ENOMEM, "the expansion ROM has no valid content, or memory space is off",
         "bit 1 of COMMAND in configuration space", "vfio_pci_rdwr.c vfio_pci_bar_rw(), drivers/pci/rom.c")),
     VFIO_REGION_EMPTY(refusal(LAB, VFIO_READ, EINVAL,
         "the access is outside of the region, or the region has another size or no access",

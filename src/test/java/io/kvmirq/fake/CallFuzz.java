@@ -72,7 +72,6 @@ final class CallFuzz {
                 .bar64(0, 0x1000)
                 .msixTable(0, 0)
                 .ioBar(2, 0x20)
-                .rom((byte) 0x55, (byte) 0xaa)
                 .express()
                 .powerManagement()
                 .resettable()

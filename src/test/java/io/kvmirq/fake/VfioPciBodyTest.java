@@ -248,16 +248,6 @@ class VfioPciBodyTest {
         assertThat(register(device, 0)).isEqualTo(7);
     }
 
-    @Test
-    void romEndsWithItsContent() {
-        VfioDevice device = open(builder.rom((byte) 0x55, (byte) 0xaa, (byte) 1, (byte) 2, (byte) 3, (byte) 4)
-                .add());
-        assertThat(region(device, 6, VfioRegionInfo.LENGTH)).isEqualTo(2048);
-        ByteBuffer content = Buffers.allocate(8);
-        assertThat(vfio.libc().pread(device.fd, content, 6L << 40)).isEqualTo(8);
-        assertThat(content.getLong(0)).isEqualTo(0xffff_0403_0201_aa55L);
-    }
-
     // Descriptions that cannot be
 
     @Test
@@ -269,7 +259,6 @@ class VfioPciBodyTest {
         builder.bar64(2, 0x1000);
         assertRefused(() -> builder.bar(3, 0x1000), "takes two numbers");
         assertRefused(() -> builder.bar64(1, 0x1000), "takes two numbers");
-        assertRefused(() -> builder.rom((byte) 0x55), "55 and aa");
         assertRefused(() -> builder.capability((byte) 5, (byte) 0, (byte) 0), "expected id 9");
         assertRefused(() -> builder.capability((byte) 9, (byte) 0, (byte) 9), "expected id 9");
         assertRefused(() -> builder.register(0, 3, 0, 0), "an even number of bytes");

@@ -7,7 +7,6 @@ import java.nio.ByteOrder;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -47,9 +46,6 @@ public final class Bars {
 
     /** Fills a BAR with its content after a reset. */
     private void fill(int bar, ByteBuffer of) {
-        if (bar == PciFunction.ROM) {
-            of.put(0, function.rom(), 0, function.rom().limit());
-        }
         presets.getOrDefault(bar, Map.of()).forEach(of::putInt);
         Msix table = tableIn(bar);
         if (table != null) {
@@ -102,7 +98,7 @@ public final class Bars {
     }
 
     boolean isMappable(int bar) {
-        return size(bar) != 0 && bar < PciFunction.ROM && !isPorts(bar);
+        return size(bar) != 0 && !isPorts(bar);
     }
 
     /** The memory behind an mmap of a part of a BAR; empty beyond its end. */
@@ -112,21 +108,10 @@ public final class Bars {
                 : Optional.of(memory(bar).slice((int) at, length));
     }
 
-    /** Whether VFIO hides a byte: in the MSI-X table, or beyond the content of the ROM. */
+    /** Whether VFIO hides a byte, because it is in the MSI-X table. */
     boolean isExcluded(int bar, int at) {
-        if (bar == PciFunction.ROM) {
-            return at >= function.rom().limit();
-        }
         Msix table = tableIn(bar);
         return table != null && at >= table.tableAt() && at < table.tableAt() + table.tableSize();
-    }
-
-    /** Whether an eventfd may write to a register, because it is in a BAR and outside the MSI-X table. */
-    boolean isRegister(int bar, long at, int width) {
-        if (bar >= PciFunction.ROM || at > size(bar) - width) {
-            return false;
-        }
-        return IntStream.range((int) at, (int) at + width).noneMatch(one -> isExcluded(bar, one));
     }
 
     byte read(int bar, int at) {

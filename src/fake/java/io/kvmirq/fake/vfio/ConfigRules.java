@@ -104,11 +104,10 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
                 .one(CACHE_LINE, 0, BYTE)
                 .one(LATENCY, 0, BYTE)
                 .one(SELF_TEST, 0, BYTE)
-                .both(ROM_BAR, ALL, ALL)
                 .one(FIRST_CAPABILITY, BYTE, 0)
                 .one(INTERRUPT_LINE, BYTE, BYTE)
                 .one(INTERRUPT_PIN, BYTE, 0);
-        for (int bar = 0; bar < PciFunction.ROM; bar++) {
+        for (int bar = 0; bar < PciFunction.BARS; bar++) {
             rules.both(BAR_0 + bar * Integer.BYTES, ALL, ALL);
         }
         return rules;

@@ -317,7 +317,7 @@ final class ConfigSpace {
         }
         barsWritten = false;
         Map<Integer, PciBar> bars = device.function().bars();
-        for (int number = 0; number < PciFunction.ROM; number++) {
+        for (int number = 0; number < PciFunction.BARS; number++) {
             int at = BAR_0 + number * WORD;
             PciBar bar = bars.get(number);
             virtual.putInt(at, bar == null ? 0 : bar.register(virtual.getInt(at)));
@@ -325,7 +325,5 @@ final class ConfigSpace {
                 number++;
             }
         }
-        PciBar rom = bars.get(PciFunction.ROM);
-        virtual.putInt(ROM_BAR, rom == null ? 0 : rom.register(virtual.getInt(ROM_BAR)));
     }
 }

@@ -23,7 +23,7 @@ final class HostAddresses {
                 port = at + bytes;
                 yield at;
             }
-            case MEMORY, ROM, REGISTERS_64 -> {
+            case MEMORY, REGISTERS_64 -> {
                 long at = within(aligned(memory, bytes), bytes, FIRST, LAST);
                 memory = at + bytes;
                 yield at;

@@ -11,9 +11,7 @@ public record PciBar(Kind kind, int bytes, long address) {
         /** Registers with a 64-bit address, not prefetchable. Such a BAR occupies the next BAR too. */
         REGISTERS_64(4),
         /** I/O ports. */
-        PORTS(1),
-        /** The expansion ROM, read-only memory. The lowest bit of its register enables it. */
-        ROM(0);
+        PORTS(1);
 
         /** The low bits of the register. */
         final int flags;
@@ -38,7 +36,6 @@ public record PciBar(Kind kind, int bytes, long address) {
 
     /** The value of the register after a write: the bits above the size are kept. */
     int register(int written) {
-        int enable = kind == Kind.ROM ? 1 : 0;
-        return written & (-bytes | enable) | kind.flags;
+        return written & -bytes | kind.flags;
     }
 }

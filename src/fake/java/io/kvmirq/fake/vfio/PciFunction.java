@@ -15,8 +15,7 @@ import java.util.TreeMap;
  * @param group the number of its IOMMU group
  * @param ids the vendor and the device id, in the lower and the upper half
  * @param msi the number of MSI vectors; 0 without the capability
- * @param bars the BARs by number; {@link #ROM} is the expansion ROM
- * @param rom the content of its expansion ROM; empty without one
+ * @param bars the BARs by number
  * @param others the bytes of capabilities that have no trait
  * @param registers registers of the configuration space that differ from those of a plain device
  */
@@ -28,7 +27,6 @@ public record PciFunction(
         int msi,
         Optional<Msix> msix,
         Map<Integer, PciBar> bars,
-        ByteBuffer rom,
         List<ByteBuffer> others,
         List<Register> registers) {
 
@@ -75,8 +73,8 @@ public record PciFunction(
      */
     public record Register(int capability, int at, int value, int writable) {}
 
-    /** The number of the expansion ROM, equal to its VFIO region index. */
-    public static final int ROM = 6;
+    /** The number of BARs that a header has room for. */
+    static final int BARS = 6;
     /** The most bytes of {@link #others}. */
     private static final int ROOM = 0x40;
 
@@ -137,6 +135,6 @@ public record PciFunction(
     PciFunction placed(HostAddresses addresses) {
         Map<Integer, PciBar> placed = new TreeMap<>();
         bars.forEach((number, bar) -> placed.put(number, bar.at(addresses.place(bar.kind(), bar.bytes()))));
-        return new PciFunction(address, group, ids, traits, msi, msix, Map.copyOf(placed), rom, others, registers);
+        return new PciFunction(address, group, ids, traits, msi, msix, Map.copyOf(placed), others, registers);
     }
 }

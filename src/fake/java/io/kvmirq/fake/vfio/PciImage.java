@@ -27,7 +27,6 @@ final class PciImage {
     private static final int UNASSIGNED_CLASS = 0xff;
     static final int CACHE_LINE = 0xc;
     static final int BAR_0 = 0x10;
-    static final int ROM_BAR = 0x30;
     static final int FIRST_CAPABILITY = 0x34;
     static final int INTERRUPT_LINE = 0x3c;
     static final int INTERRUPT_PIN = 0x3d;
@@ -146,7 +145,7 @@ final class PciImage {
         values.putInt(0, function.ids()).put(CLASS, (byte) UNASSIGNED_CLASS);
         values.put(INTERRUPT_PIN, (byte) (function.intx() ? 1 : 0));
         function.bars().forEach((number, bar) -> {
-            int at = number == PciFunction.ROM ? ROM_BAR : BAR_0 + number * Integer.BYTES;
+            int at = BAR_0 + number * Integer.BYTES;
             values.putInt(at, bar.register((int) bar.address()));
             if (bar.kind().isWide()) {
                 values.putInt(at + Integer.BYTES, (int) (bar.address() >>> Integer.SIZE));

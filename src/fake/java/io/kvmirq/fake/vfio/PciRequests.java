@@ -66,7 +66,7 @@ final class PciRequests {
             int index = info.getInt(VfioRegionInfo.INDEX);
             boolean config = index == UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
             if (Integer.compareUnsigned(info.getInt(VfioRegionInfo.ARGSZ), VfioRegionInfo.SIZE) < 0
-                    || !config && Integer.compareUnsigned(index, PciFunction.ROM) > 0) {
+                    || Integer.compareUnsigned(index, UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX) > 0) {
                 return host.refuse(VfioAnswer.VFIO_INFO_ARGUMENTS);
             }
             int size = config ? device.config().size() : device.bars().size(index);
@@ -80,9 +80,6 @@ final class PciRequests {
     }
 
     private int regionFlags(int index) {
-        if (index == PciFunction.ROM) {
-            return UapiVfio.VFIO_REGION_INFO_FLAG_READ;
-        }
         int readWrite = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;
         boolean mappable =
                 index != UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX && device.bars().isMappable(index);
@@ -215,9 +212,6 @@ final class PciRequests {
     private long readBar(long to, long length, int bar, int at) {
         int count = (int) Math.min(length, device.bars().size(bar) - at);
         boolean answers = device.answers(bar);
-        if (bar == PciFunction.ROM && !answers) {
-            return host.refuse(VfioAnswer.VFIO_ROM_OFF);
-        }
         if (isOff(bar, at, count)) {
             return host.refuse(VfioAnswer.REGION_READ_DISABLED);
         }
@@ -231,9 +225,6 @@ final class PciRequests {
     }
 
     private long writeBar(long from, long length, int bar, int at) {
-        if (bar == PciFunction.ROM) {
-            return host.refuse(VfioAnswer.VFIO_REGION_EMPTY);
-        }
         int count = (int) Math.min(length, device.bars().size(bar) - at);
         if (isOff(bar, at, count)) {
             return host.refuse(VfioAnswer.REGION_READ_DISABLED);
