@@ -39,14 +39,10 @@ class VfioDmaContract extends VfioSuite {
     private long memory;
 
     private void attach() {
-        attach(UapiVfio.VFIO_TYPE1v2_IOMMU);
-    }
-
-    private void attach(int type) {
         int group = vfio.group(EDU);
         container = vfio.container();
         assertOk(vfio.setContainer(group, container));
-        assertOk(vfio.setIommu(container, type));
+        assertOk(vfio.setIommu(container, UapiVfio.VFIO_TYPE1v2_IOMMU));
         memory = world.map(4 * PAGE, -1);
     }
 
@@ -244,7 +240,7 @@ class VfioDmaContract extends VfioSuite {
     }
 
     @Test
-    void version2SplitsNoMapping() {
+    void mappingIsNotSplit() {
         attach();
         assertOk(map(PAGE, 2 * PAGE));
         assertOk(map(3 * PAGE, 2 * PAGE));
@@ -254,13 +250,5 @@ class VfioDmaContract extends VfioSuite {
         assertThat(unmap(0, PAGE, 4 * PAGE)).isEqualTo(4 * PAGE);
         assertOk(map(2 * PAGE, 2 * PAGE));
         assertThat(unmap(ALL, 0, 0)).isEqualTo(2 * PAGE);
-    }
-
-    @Test
-    void version1UnmapsWholeMappingsThatBeginInTheRange() {
-        attach(UapiVfio.VFIO_TYPE1_IOMMU);
-        assertOk(map(PAGE, 2 * PAGE));
-        assertThat(unmap(0, 2 * PAGE, PAGE)).isZero();
-        assertThat(unmap(0, PAGE, PAGE)).isEqualTo(2 * PAGE);
     }
 }

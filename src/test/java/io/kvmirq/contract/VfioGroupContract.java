@@ -20,7 +20,6 @@ import org.junit.jupiter.api.Test;
 class VfioGroupContract extends VfioSuite {
     private static final int VIABLE = UapiVfio.VFIO_GROUP_FLAGS_VIABLE;
     private static final int ATTACHED = UapiVfio.VFIO_GROUP_FLAGS_CONTAINER_SET;
-    private static final int TYPE1 = UapiVfio.VFIO_TYPE1_IOMMU;
     private static final int TYPE1V2 = UapiVfio.VFIO_TYPE1v2_IOMMU;
     /** VFIO_SPAPR_TCE_IOMMU: of another architecture. */
     private static final int OTHER_TYPE = 2;
@@ -60,9 +59,9 @@ class VfioGroupContract extends VfioSuite {
         assertOk(vfio.setContainer(group, container));
         assertErrno(Errno.ENODEV, vfio.setIommu(container, OTHER_TYPE));
         assertErrno(Errno.ENODEV, vfio.setIommu(container, UapiVfio.VFIO_NOIOMMU_IOMMU));
-        assertOk(vfio.setIommu(container, TYPE1));
+        assertOk(vfio.setIommu(container, TYPE1V2));
         assertErrno(Errno.EINVAL, vfio.setIommu(container, OTHER_TYPE));
-        assertErrno(Errno.EINVAL, vfio.setIommu(container, TYPE1));
+        assertErrno(Errno.EINVAL, vfio.setIommu(container, TYPE1V2));
         assertErrno(Errno.ENOTTY, vfio.ioctl(container, UapiVfio.VFIO_IOMMU_ENABLE, 0));
         assertThat(vfio.ioctl(container, UapiVfio.VFIO_GET_API_VERSION, 0)).isZero();
     }

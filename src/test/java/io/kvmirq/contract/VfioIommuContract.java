@@ -29,7 +29,6 @@ class VfioIommuContract extends VfioSuite {
     private static final int ROOM = 256;
     private static final long TRANSPORT = 0xfd_0000_0000L;
     private static final long TRANSPORT_END = 1L << 40;
-    private static final int NESTING = 6;
     private static final int UNMAP_ALL = 9;
 
     private boolean amd;
@@ -105,18 +104,5 @@ class VfioIommuContract extends VfioSuite {
         assertOk(vfio.setContainer(group, container));
         assertErrno(Errno.EINVAL, vfio.setIommu(container, UNMAP_ALL));
         assertErrno(Errno.ENODEV, vfio.setIommu(container, UapiVfio.VFIO_DMA_CC_IOMMU));
-    }
-
-    /** It is a type of the driver, which no IOMMU of AMD has. */
-    @Test
-    void amdHasNoNesting() {
-        assumeTrue(amd && !vfio.isSince(6, 13), "needs an IOMMU of AMD and a kernel before 6.13");
-        int group = vfio.group(EDU);
-        container = vfio.container();
-        assertThat(vfio.ioctl(container, UapiVfio.VFIO_CHECK_EXTENSION, NESTING))
-                .isEqualTo(1);
-        assertOk(vfio.setContainer(group, container));
-        assertErrno(Errno.EINVAL, vfio.setIommu(container, NESTING));
-        assertOk(vfio.setIommu(container, UapiVfio.VFIO_TYPE1v2_IOMMU));
     }
 }

@@ -110,9 +110,9 @@ final class VfioSteps {
         }
     }
 
-    /** Extensions that are no types among them; nesting, 6, where the IOMMU is known not to have it. */
+    /** Extensions that are no types among them. */
     private long type() {
-        return values.rarely(3) ? values.of(2, 4, 8, 9, VfioSide.isIommuKnown() ? 6 : 9) : values.of(1, 3, 3);
+        return values.rarely(3) ? values.of(2, 4, 8, 9) : UapiVfio.VFIO_TYPE1v2_IOMMU;
     }
 
     /** Addresses that no mapping may contain, and high ones where the IOMMU is known. */

@@ -140,7 +140,7 @@ final class CallFuzz {
             int group = open("/dev/vfio/" + number);
             arguments.memory().putInt(0, container);
             ioctl(group, UapiVfio.VFIO_GROUP_SET_CONTAINER, arguments.base());
-            ioctl(container, UapiVfio.VFIO_SET_IOMMU, 1);
+            ioctl(container, UapiVfio.VFIO_SET_IOMMU, UapiVfio.VFIO_TYPE1v2_IOMMU);
             String name = number == 5 ? "fff51000.ethernet" : "0000:00:0" + (number - 1) + ".0";
             ioctl(group, UapiVfio.VFIO_GROUP_GET_DEVICE_FD, arguments.text(0, name));
         }

@@ -103,16 +103,13 @@ final class ContainerFile extends FakeFile {
         if (groups == 0 || dma != null) {
             return host.refuse(VfioAnswer.VFIO_IOMMU_STATE);
         }
-        if (type == NESTING && hasNesting()) {
-            if (host.build().hardware().isAmd()) {
-                return host.refuse(VfioAnswer.VFIO_IOMMU_NESTING);
-            }
-            throw new NotModelledException("VFIO_TYPE1_NESTING_IOMMU");
+        if (type == UapiVfio.VFIO_TYPE1_IOMMU || type == NESTING && hasNesting()) {
+            throw new NotModelledException("another type of IOMMU than VFIO_TYPE1v2_IOMMU");
         }
-        if (type != UapiVfio.VFIO_TYPE1_IOMMU && type != UapiVfio.VFIO_TYPE1v2_IOMMU) {
+        if (type != UapiVfio.VFIO_TYPE1v2_IOMMU) {
             return host.refuse(type == UNMAP_ALL ? VfioAnswer.VFIO_IOMMU_NO_TYPE : VfioAnswer.VFIO_IOMMU_TYPE);
         }
-        dma = new DmaMappings(host, mayPin, type == UapiVfio.VFIO_TYPE1v2_IOMMU);
+        dma = new DmaMappings(host, mayPin);
         return 0;
     }
 }

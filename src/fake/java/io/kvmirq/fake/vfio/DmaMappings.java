@@ -17,14 +17,13 @@ import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoCapIovaRange;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoCapMigration;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoDmaAvail;
 import java.nio.ByteBuffer;
-import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.LongPredicate;
 
-/** The DMA mappings of a container's devices; source: drivers/vfio/vfio_iommu_type1.c. */
+/** The DMA mappings of a container's devices, with VFIO_TYPE1v2_IOMMU; source: drivers/vfio/vfio_iommu_type1.c. */
 final class DmaMappings {
     private static final long PAGE_MASK = 4095;
     /** The module parameter dma_entry_limit. */
@@ -73,17 +72,13 @@ final class DmaMappings {
 
     private final Host host;
     private final LongPredicate mayPin;
-    /** Whether the driver is VFIO_TYPE1v2_IOMMU, which splits no mapping. */
-    private final boolean v2;
-
     /** The mappings, keyed by first address. They do not overlap. */
     private final NavigableMap<Long, Mapping> mappings = new TreeMap<>(Long::compareUnsigned);
 
     /** @param mayPin whether an IOMMU driver may pin this many more bytes */
-    DmaMappings(Host host, LongPredicate mayPin, boolean v2) {
+    DmaMappings(Host host, LongPredicate mayPin) {
         this.host = host;
         this.mayPin = mayPin;
-        this.v2 = v2;
     }
 
     /** The first address of the IOMMU's MSI window. */
@@ -281,7 +276,7 @@ final class DmaMappings {
             return host.refuse(checksWrapFirst() ? VfioAnswer.VFIO_UNMAP_WRAPS : VfioAnswer.VFIO_UNMAP_WRAPS_BEFORE);
         }
         long last = all ? -1 : iova + size - 1;
-        if (v2 && !all && splits(iova, last)) {
+        if (!all && splits(iova, last)) {
             return host.refuse(VfioAnswer.VFIO_UNMAP_SPLITS);
         }
         unmap.putLong(VfioIommuType1DmaUnmap.LENGTH, remove(iova, last));
@@ -296,19 +291,10 @@ final class DmaMappings {
                         .isPresent();
     }
 
-    /** @return the unmapped bytes; type 1 unmaps whole mappings, beyond the range too, but none from its middle */
+    /** @return the unmapped bytes */
     private long remove(long iova, long last) {
-        List<Mapping> inOrder = mappings.values().stream()
-                .filter(mapping -> mapping.overlaps(iova, last))
-                .toList();
-        long unmapped = 0;
-        for (Mapping mapping : inOrder) {
-            if (!v2 && Long.compareUnsigned(iova, mapping.first()) > 0) {
-                break;
-            }
-            mappings.remove(mapping.first());
-            unmapped += mapping.size();
-        }
-        return unmapped;
+        long before = bytes();
+        mappings.values().removeIf(mapping -> mapping.overlaps(iova, last));
+        return before - bytes();
     }
 }
