@@ -39,20 +39,9 @@ final class Msrs {
     private static final List<Integer> OF_PROCESSOR =
             numbers("34 3b 48 10a 122 4b564d02 4b564d03 4b564d04 c0010117 c001011f");
 
-    /** Memory types of ranges below 1 MiB. */
-    private static final List<Integer> FIXED = numbers("250 258 259 268 269 26a 26b 26c 26d 26e 26f");
-
-    /** Pairs of base and mask. */
-    private static final int VARIABLE = 0x200;
-
-    private static final int VARIABLE_END = VARIABLE + 16;
     private static final long NO_PEBS_NO_BTS = 1 << 12 | 1 << 11;
     private static final long INITIAL_PAT = 0x0007_0406_0007_0406L;
     private static final long MTRR_BITS = 0xcff;
-    private static final long BASE_RESERVED = 0xf00;
-    private static final long MASK_RESERVED = 0x7ff;
-    /** The address bits of a processor whose CPUID does not report them. */
-    private static final int ADDRESS_BITS = 36;
     /** The valid memory types: 0, 1, 4, 5, 6, and in the PAT also 7. */
     private static final int MTRR_TYPES = 0b111_0011;
 
@@ -82,11 +71,7 @@ final class Msrs {
 
     /** Whether a vCPU keeps the MSR. */
     private static boolean isKept(int number) {
-        return LISTED.contains(number)
-                || OF_PROCESSOR.contains(number)
-                || FIXED.contains(number)
-                || number >= VARIABLE && number < VARIABLE_END
-                || number == X86Msr.MTRR_DEF_TYPE.number();
+        return LISTED.contains(number) || OF_PROCESSOR.contains(number) || number == X86Msr.MTRR_DEF_TYPE.number();
     }
 
     private static long initial(int number) {
@@ -202,44 +187,28 @@ final class Msrs {
             host.note(SetupAnswer.MSRS_OF_PROCESSOR);
             return true;
         }
-        if (FIXED.contains(number)) {
-            return areTypes(value, MTRR_TYPES);
-        }
-        if (number >= VARIABLE && number < VARIABLE_END) {
-            boolean isBase = number % 2 == 0;
-            boolean valid = (value & (isBase ? BASE_RESERVED : MASK_RESERVED)) == 0;
-            return valid && (!isBase || isType(value & BYTE, MTRR_TYPES)) && isAddress(value);
-        }
         if (number == DEADLINE && value != 0) {
             tsc.checkModelled();
         }
         return switch (X86Msr.of(number).orElseThrow()) {
             case LSTAR, CSTAR, KERNEL_GS_BASE -> canonical(value) == value;
-            case PAT -> areTypes(value, PAT_TYPES);
+            case PAT ->
+                IntStream.range(0, Long.BYTES).allMatch(at -> isType(value >>> at * Byte.SIZE & BYTE, PAT_TYPES));
             case MTRR_DEF_TYPE -> (value & ~MTRR_BITS) == 0 && isType(value & BYTE, MTRR_TYPES);
-            case KVM_OLD_SYSTEM_TIME, KVM_OLD_WALL_CLOCK, KVM_SYSTEM_TIME, KVM_WALL_CLOCK ->
-                isModelled(value == 0, "a clock of KVM");
+            case KVM_OLD_SYSTEM_TIME, KVM_OLD_WALL_CLOCK, KVM_SYSTEM_TIME, KVM_WALL_CLOCK -> isModelled(value == 0);
             default -> true;
         };
     }
 
-    private static boolean isModelled(boolean modelled, String otherwise) {
+    private static boolean isModelled(boolean modelled) {
         if (!modelled) {
-            throw new NotModelledException(otherwise);
+            throw new NotModelledException("a clock of KVM");
         }
         return true;
     }
 
-    private static boolean isAddress(long value) {
-        return isModelled(value >>> ADDRESS_BITS == 0, "a range of memory types beyond 64 GiB");
-    }
-
     private static long canonical(long address) {
         return address << CANONICAL_SHIFT >> CANONICAL_SHIFT;
-    }
-
-    private static boolean areTypes(long value, int types) {
-        return IntStream.range(0, Long.BYTES).allMatch(at -> isType(value >>> at * Byte.SIZE & BYTE, types));
     }
 
     private static boolean isType(long type, int types) {
