@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.junit;
 
-import java.lang.annotation.Annotation;
+import java.lang.annotation.Retention;
+import java.lang.annotation.RetentionPolicy;
 import java.lang.reflect.Method;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -9,12 +10,16 @@ import org.junit.jupiter.api.extension.BeforeEachCallback;
 import org.junit.jupiter.api.extension.ExtensionContext;
 import org.junit.platform.commons.support.AnnotationSupport;
 
-/** Rejects {@link Fault} and {@link EveryCallInTurn}, which register it, on a method without {@link KvmTest}. */
+/** Rejects {@link Fault} and {@link EveryCallInTurn}, which register it, on a method that the kit does not run. */
 final class FaultExtension implements BeforeEachCallback {
+    /** Marks the annotations of methods that the kit runs. */
+    @Retention(RetentionPolicy.RUNTIME)
+    @interface RunByKit {}
+
     @Override
     public void beforeEach(ExtensionContext context) {
         Method test = context.getRequiredTestMethod();
-        if (has(test, KvmTest.class) || has(test, Interleavings.class)) {
+        if (AnnotationSupport.isAnnotated(test, RunByKit.class)) {
             return;
         }
         Stream.of(Fault.class, Fault.All.class, EveryCallInTurn.class)
@@ -24,9 +29,5 @@ final class FaultExtension implements BeforeEachCallback {
                     String name = found == EveryCallInTurn.class ? "EveryCallInTurn" : "Fault";
                     throw new Mistake(Optional.of(test), "@" + name + " needs @KvmTest instead of @Test");
                 });
-    }
-
-    private static boolean has(Method test, Class<? extends Annotation> annotation) {
-        return AnnotationSupport.isAnnotated(test, annotation);
     }
 }

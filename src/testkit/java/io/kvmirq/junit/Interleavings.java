@@ -43,6 +43,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @Retention(RetentionPolicy.RUNTIME)
 @Target({ElementType.METHOD, ElementType.ANNOTATION_TYPE})
 @TestTemplate
+@FaultExtension.RunByKit
 @ExtendWith(InterleavingsExtension.class)
 @SuppressWarnings("exports") // JUnit is optional
 public @interface Interleavings {

@@ -85,8 +85,7 @@ final class KvmExtension implements TestTemplateInvocationContextProvider, Param
     public boolean supportsParameter(ParameterContext parameter, ExtensionContext context) {
         return KvmInvocation.gives(parameter.getParameter().getType())
                 && context.getTestMethod().isPresent()
-                && !supportsTestTemplate(context)
-                && !AnnotationSupport.isAnnotated(context.getRequiredTestMethod(), Interleavings.class);
+                && !AnnotationSupport.isAnnotated(context.getRequiredTestMethod(), FaultExtension.RunByKit.class);
     }
 
     @Override

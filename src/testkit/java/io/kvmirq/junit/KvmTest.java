@@ -42,6 +42,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @Retention(RetentionPolicy.RUNTIME)
 @Target({ElementType.METHOD, ElementType.TYPE, ElementType.ANNOTATION_TYPE})
 @TestTemplate
+@FaultExtension.RunByKit
 @ExtendWith(KvmExtension.class)
 @SuppressWarnings("exports") // JUnit is optional
 public @interface KvmTest {
