@@ -6,13 +6,13 @@ import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.Host;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.LongPredicate;
+import org.jspecify.annotations.Nullable;
 
 /** An IOAS: the memory that its attached devices may access. Source: drivers/iommu/iommufd/io_pagetable.c. */
 final class AddressSpace extends IommuObject {
@@ -35,7 +35,8 @@ final class AddressSpace extends IommuObject {
     /** The mappings, keyed by first address. They do not overlap. */
     private final NavigableMap<Long, Area> areas = new TreeMap<>(Long::compareUnsigned);
 
-    private final List<PageTable> tables = new ArrayList<>();
+    /** The page table of the attached devices; null without one. */
+    private @Nullable PageTable table;
 
     /** @param mayPin whether an IOMMU driver may pin this many more bytes */
     AddressSpace(Host host, LongPredicate mayPin) {
@@ -43,23 +44,23 @@ final class AddressSpace extends IommuObject {
         this.mayPin = mayPin;
     }
 
-    List<PageTable> tables() {
-        return tables;
+    Optional<PageTable> table() {
+        return Optional.ofNullable(table);
     }
 
-    void add(PageTable table) {
-        tables.add(table);
-        use();
-    }
-
-    void remove(PageTable table) {
-        tables.remove(table);
-        unuse();
+    /** Sets the page table, which uses this object. */
+    void setTable(@Nullable PageTable to) {
+        table = to;
+        if (to == null) {
+            unuse();
+        } else {
+            use();
+        }
     }
 
     /** Whether an IOMMU has the mappings. Then they consist of whole pages of existing memory. */
     private boolean isInUse() {
-        return tables.stream().anyMatch(PageTable::isUsed);
+        return table != null;
     }
 
     /** The rule that refuses to attach the first device; empty for none. */
@@ -163,10 +164,10 @@ final class AddressSpace extends IommuObject {
 
     /** The usable ranges as first and last addresses. Without a device these are all addresses. */
     long[] ranges() {
-        return tables.isEmpty() ? new long[] {0, -1} : DmaMappings.ranges(host);
+        return table == null ? new long[] {0, -1} : DmaMappings.ranges(host);
     }
 
     long alignment() {
-        return tables.isEmpty() ? 1 : PAGE_MASK + 1;
+        return table == null ? 1 : PAGE_MASK + 1;
     }
 }

@@ -12,7 +12,6 @@ import io.kvmirq.fake.file.Work;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceAttachIommufdPt;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceBindIommufd;
-import io.kvmirq.uapi.UapiVfio.VfioDeviceDetachIommufdPt;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -27,7 +26,6 @@ final class DeviceFile extends FakeFile {
 
     private static final int ATTACH_LEAST = 12;
     private static final int DETACH_LEAST = 8;
-    private static final int TOKEN_SIZE = 16;
 
     private final VfioDevice device;
     /** The group that opened the file; null for the device's own file. */
@@ -191,10 +189,7 @@ final class DeviceFile extends FakeFile {
             return host.refuse(IommufdAnswer.VFIO_BIND_TWICE);
         }
         if (flags != 0) {
-            return host.copied(
-                    bind.getLong(VfioDeviceBindIommufd.TOKEN_UUID_PTR),
-                    TOKEN_SIZE,
-                    token -> host.refuse(IommufdAnswer.VFIO_BIND_TOKEN));
+            throw new NotModelledException("VFIO_DEVICE_BIND_IOMMUFD with a token");
         }
         FakeFile file = host.file(fd);
         if (!(file instanceof IommuFile iommufd)) {
@@ -221,34 +216,23 @@ final class DeviceFile extends FakeFile {
         return 0;
     }
 
-    private boolean hasPasid() {
-        return host.build().isSince(6, 15);
-    }
-
     /** Checks argsz and flags, in the same way for ATTACH and DETACH. Returns a negative errno or 0. */
-    private int refusesArguments(ByteBuffer given, int least, int whole, String name) {
+    private int refusesArguments(ByteBuffer given, int least) {
         long argsz = Integer.toUnsignedLong(given.getInt(VfioDeviceAttachIommufdPt.ARGSZ));
         int flags = given.getInt(VfioDeviceAttachIommufdPt.FLAGS);
-        int known = hasPasid() ? UapiVfio.VFIO_DEVICE_ATTACH_PASID : 0;
+        int known = host.build().isSince(6, 15) ? UapiVfio.VFIO_DEVICE_ATTACH_PASID : 0;
         if (argsz < least || (flags & ~known) != 0) {
             return host.refuse(IommufdAnswer.VFIO_ATTACH_ARGUMENTS);
         }
-        if (flags == 0) {
-            return 0;
+        if (flags != 0) {
+            throw new NotModelledException("a PASID of a VFIO device");
         }
-        if (!device.hasPasid()) {
-            return host.refuse(IommufdAnswer.VFIO_ATTACH_PASID);
-        }
-        if (argsz < whole) {
-            return host.refuse(IommufdAnswer.VFIO_ATTACH_ARGUMENTS);
-        }
-        throw new NotModelledException(name + " with a PASID");
+        return 0;
     }
 
     private int attach(long address) {
         return host.copied(address, ATTACH_LEAST, attach -> {
-            int refused = refusesArguments(
-                    attach, ATTACH_LEAST, VfioDeviceAttachIommufdPt.SIZE, "VFIO_DEVICE_ATTACH_IOMMUFD_PT");
+            int refused = refusesArguments(attach, ATTACH_LEAST);
             BoundDevice bound = device.bound();
             if (refused < 0 || bound == null) {
                 return refused;
@@ -268,8 +252,7 @@ final class DeviceFile extends FakeFile {
 
     private int detach(long address) {
         return host.copied(address, DETACH_LEAST, detach -> {
-            int refused = refusesArguments(
-                    detach, DETACH_LEAST, VfioDeviceDetachIommufdPt.SIZE, "VFIO_DEVICE_DETACH_IOMMUFD_PT");
+            int refused = refusesArguments(detach, DETACH_LEAST);
             BoundDevice bound = device.bound();
             if (refused == 0 && bound != null) {
                 bound.iommufd().detach(bound);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
-import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
 import java.util.Objects;
@@ -13,7 +13,6 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.LongPredicate;
 import java.util.stream.Stream;
-import org.jspecify.annotations.Nullable;
 
 /** /dev/iommu, an iommufd, with address spaces and bound devices. Source: drivers/iommu/iommufd/main.c, device.c. */
 final class IommuFile extends FakeFile {
@@ -71,15 +70,8 @@ final class IommuFile extends FakeFile {
         if (object.isUsed()) {
             return host.refuse(IommufdAnswer.IOMMUFD_OBJECT_USED);
         }
-        remove(object);
+        objects.remove(id);
         return 0;
-    }
-
-    private void remove(IommuObject object) {
-        objects.values().remove(object);
-        if (object instanceof PageTable table) {
-            table.space().remove(table);
-        }
     }
 
     // Devices
@@ -118,77 +110,55 @@ final class IommuFile extends FakeFile {
         closed();
     }
 
-    /** Attaches a device to an address space or a page table, or moves its whole group there. */
+    /** Attaches a device to an address space. Devices of a group share a page table. */
     int attach(BoundDevice bound, int id) {
         IommuObject object = objects.get(id);
         if (object == null) {
             return host.refuse(IommufdAnswer.IOMMUFD_NO_OBJECT);
         }
-        if (object instanceof PageTable table) {
-            return attach(bound, table);
+        if (object instanceof PageTable
+                || bound.table() != null && bound.table().space() != object) {
+            throw new NotModelledException("attaching a device to a page table, or to another address space");
         }
-        return object instanceof AddressSpace space
+        return object instanceof AddressSpace space && mayAttach(bound, space)
                 ? attach(bound, space)
                 : host.refuse(IommufdAnswer.IOMMUFD_ATTACH_INCOMPATIBLE);
     }
 
+    private boolean mayAttach(BoundDevice bound, AddressSpace space) {
+        return devices(bound.device().group())
+                .map(BoundDevice::table)
+                .filter(Objects::nonNull)
+                .allMatch(table -> table.space() == space);
+    }
+
     private int attach(BoundDevice bound, AddressSpace space) {
-        if (!space.tables().isEmpty() && mayAttach(bound, space.tables().get(0))) {
-            return attach(bound, space.tables().get(0));
+        if (bound.table() != null) {
+            return 0;
         }
-        PageTable table = new PageTable(space);
-        add(table);
-        int result = attach(bound, table);
-        if (result < 0) {
-            remove(table);
-        }
-        return result;
-    }
-
-    /** Whether a device may be attached. Devices of a group share a page table; an attached device moves its group. */
-    private boolean mayAttach(BoundDevice bound, PageTable table) {
-        return bound.table() != null
-                || devices(bound.device().group())
-                        .map(BoundDevice::table)
-                        .filter(Objects::nonNull)
-                        .allMatch(one -> one == table);
-    }
-
-    private int attach(BoundDevice bound, PageTable table) {
-        if (!mayAttach(bound, table)) {
-            return host.refuse(IommufdAnswer.IOMMUFD_ATTACH_INCOMPATIBLE);
-        }
-        Optional<Answer> refused =
-                table.isUsed() ? Optional.empty() : table.space().refusesDevice();
+        Optional<PageTable> made = space.table();
+        Optional<Answer> refused = made.isPresent() ? Optional.empty() : space.refusesDevice();
         if (refused.isPresent()) {
             return host.refuse(refused);
         }
-        if (bound.table() == null) {
-            move(bound, table);
-        } else {
-            List<BoundDevice> moved = devices(bound.device().group())
-                    .filter(one -> one.table() != null)
-                    .toList();
-            moved.forEach(one -> move(one, table));
+        PageTable table = made.orElseGet(() -> new PageTable(space));
+        if (made.isEmpty()) {
+            add(table);
         }
+        table.use();
+        bound.setTable(table);
         return 0;
     }
 
+    /** Detaches a device. A page table without devices is destroyed. */
     void detach(BoundDevice bound) {
-        move(bound, null);
-    }
-
-    /** Moves a device to another page table. A page table without devices is destroyed. */
-    private void move(BoundDevice bound, @Nullable PageTable to) {
         PageTable from = bound.table();
-        if (to != null) {
-            to.use();
-        }
-        bound.setTable(to);
+        bound.setTable(null);
         if (from != null) {
             from.unuse();
             if (!from.isUsed()) {
-                remove(from);
+                objects.values().remove(from);
+                from.space().setTable(null);
             }
         }
     }

@@ -7,7 +7,7 @@ final class PageTable extends IommuObject {
 
     PageTable(AddressSpace space) {
         this.space = space;
-        space.add(this);
+        space.setTable(this);
     }
 
     AddressSpace space() {

@@ -183,8 +183,5 @@ public abstract class VfioDevice implements VfioLines {
         });
     }
 
-    /** Whether the bus driver can attach PASIDs. */
-    abstract boolean hasPasid();
-
     abstract boolean resets();
 }

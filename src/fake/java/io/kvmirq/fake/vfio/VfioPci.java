@@ -194,11 +194,6 @@ public final class VfioPci extends VfioDevice {
     }
 
     @Override
-    boolean hasPasid() {
-        return true;
-    }
-
-    @Override
     boolean resets() {
         return function.resets();
     }

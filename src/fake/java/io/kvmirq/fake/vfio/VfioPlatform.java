@@ -53,11 +53,6 @@ public final class VfioPlatform extends VfioDevice {
     }
 
     @Override
-    boolean hasPasid() {
-        return false;
-    }
-
-    @Override
     boolean resets() {
         return resets;
     }
