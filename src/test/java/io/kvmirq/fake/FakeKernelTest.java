@@ -15,6 +15,7 @@ import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -358,6 +359,7 @@ class FakeKernelTest {
         assertThat(hour).isNotDone();
         kernel.pass(Duration.ofMinutes(1));
         assertThat(hour.get()).isZero();
+        Reference.reachabilityFence(polled);
         assertThatThrownBy(() -> new FakeKernel(Profile.V6_18).pass(Duration.ofSeconds(1)))
                 .isInstanceOf(IllegalStateException.class);
     }
