@@ -49,6 +49,9 @@ public final class Watcher implements AutoCloseable {
     /** How many of its times a look waits until the next one. */
     private static final int PAUSE = 10;
 
+    /** The most rounds of a look, which takes another one if a tick has read a change meanwhile. */
+    private static final int ROUNDS = 2;
+
     /** The links that KVM changes while a vector stays armed. Kernel memory shows them. */
     private static final List<Hop> REWIRED = List.of(Hop.IRQFD, Hop.GUEST_VECTOR);
 
@@ -217,7 +220,7 @@ public final class Watcher implements AutoCloseable {
     private long took;
     private int ticks;
     /** Whether files changed since the look began that was taken last. */
-    private boolean moved;
+    private volatile boolean moved;
 
     private boolean torn;
     private int looks;
@@ -271,8 +274,14 @@ public final class Watcher implements AutoCloseable {
             memory.irqfds();
             seen = memory;
         }
-        memory.forget();
-        return look();
+        Look look;
+        int rounds = 0;
+        do {
+            moved = false;
+            memory.forget();
+            look = look();
+        } while (moved && ++rounds < ROUNDS);
+        return look;
     }
 
     /** Reads the counters, and takes a look when it is time. */
@@ -283,9 +292,11 @@ public final class Watcher implements AutoCloseable {
         last = now;
         marks.replaceAll((cell, left) -> left - 1);
         marks.values().removeIf(left -> left < 0);
-        moved |= !irqs.read();
-        moved |= !readCounters();
-        moved |= readSigns();
+        boolean sameRows = irqs.read();
+        boolean sameVms = readCounters();
+        if (readSigns() || !sameRows || !sameVms) {
+            moved = true;
+        }
         Optional<Look> taken = Optional.empty();
         if (ticks == 0) {
             taken = Optional.of(look);
@@ -293,7 +304,6 @@ public final class Watcher implements AutoCloseable {
         } else {
             taken = taken();
             if (looking.isEmpty() && (moved || now - looked >= took * PAUSE)) {
-                moved = false;
                 looking = Optional.of(CompletableFuture.supplyAsync(this::lookAgain, executor));
             }
             taken = taken.or(this::taken);

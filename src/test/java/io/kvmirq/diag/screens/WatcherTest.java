@@ -10,9 +10,12 @@ import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Executor;
@@ -93,10 +96,14 @@ class WatcherTest {
         return new Event(what, "web", DEVICE, "MSI-X " + vector, text);
     }
 
-    private void master(boolean on) throws IOException {
-        byte[] config = Files.readAllBytes(root.resolve(CONFIG));
-        config[4] = (byte) (on ? config[4] | 4 : config[4] & ~4);
-        Files.write(root.resolve(CONFIG), config);
+    private void master(boolean on) {
+        try {
+            byte[] config = Files.readAllBytes(root.resolve(CONFIG));
+            config[4] = (byte) (on ? config[4] | 4 : config[4] & ~4);
+            Files.write(root.resolve(CONFIG), config);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     @Test
@@ -271,6 +278,31 @@ class WatcherTest {
         looks.remove(0).run();
         assertThat(watcher.tick().events()).isEmpty();
         looks.remove(0).run();
+        assertThat(watcher.tick().events()).extracting(Event::what).contains("flaw");
+    }
+
+    /** A tick reads it meanwhile: the look is taken again, so that the next tick tells it. */
+    @Test
+    void changeThatComesDuringALookIsToldByTheNextTick() throws IOException {
+        watcher.close();
+        Deque<Runnable> looks = new ArrayDeque<>();
+        Deque<Runnable> during = new ArrayDeque<>();
+        watcher = watcher(
+                () -> {
+                    if (!during.isEmpty()) {
+                        during.remove().run();
+                    }
+                    return nanos.addAndGet(SECOND);
+                },
+                looks::add);
+        watcher.tick();
+        watcher.tick();
+        during.add(() -> {}); // the look begins
+        during.add(() -> {
+            master(false);
+            assertThat(watcher.tick().events()).isEmpty();
+        });
+        looks.remove().run();
         assertThat(watcher.tick().events()).extracting(Event::what).contains("flaw");
     }
 }
