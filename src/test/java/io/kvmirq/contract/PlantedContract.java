@@ -35,11 +35,11 @@ import org.junit.jupiter.api.io.TempDir;
 /** Faults that are planted live in a device, its host irq and its VMM, and repaired: explain names each at its link. */
 @VfioContract
 class PlantedContract extends VfioSuite {
-    private static final String DEVICES = "/sys/bus/pci/devices/";
+    static final String DEVICES = "/sys/bus/pci/devices/";
     private static final int VECTOR = 2;
     private static final Path GROUP = Path.of("/sys/fs/cgroup/planted");
-    private static final int MSIX_CONTROL = 0xa2;
-    private static final int PMCSR = 0xcc;
+    static final int MSIX_CONTROL = 0xa2;
+    static final int PMCSR = 0xcc;
     private static final int PTRACE_SEIZE = 0x4206;
     private static final int PTRACE_INTERRUPT = 0x4207;
     private static final int EDU_RAISE = 0x60;
@@ -67,7 +67,7 @@ class PlantedContract extends VfioSuite {
 
     /** A change of the host that a test plants or repairs. */
     @FunctionalInterface
-    private interface Change {
+    interface Change {
         void make() throws IOException, InterruptedException;
     }
 
@@ -103,7 +103,7 @@ class PlantedContract extends VfioSuite {
         bits(nic, at, bits, on);
     }
 
-    private static void bits(String device, int at, int bits, boolean on) throws IOException {
+    static void bits(String device, int at, int bits, boolean on) throws IOException {
         try (RandomAccessFile config = new RandomAccessFile(DEVICES + device + "/config", "rw")) {
             config.seek(at);
             int word = config.read() | config.read() << Byte.SIZE;
@@ -113,7 +113,7 @@ class PlantedContract extends VfioSuite {
         }
     }
 
-    private static String irq(String handler) throws IOException {
+    static String irq(String handler) throws IOException {
         return VfioKillContract.interrupts().stream()
                 .filter(row -> row.contains(handler))
                 .map(row -> row.strip().split(":", 2)[0])
@@ -121,8 +121,12 @@ class PlantedContract extends VfioSuite {
                 .orElse("none");
     }
 
-    /** QEMU with the device, whose firmware enables MSI-X and masks vector 1. */
     private long qemu(boolean spins) throws IOException, InterruptedException {
+        return qemu(temporary, nic, spins).pid();
+    }
+
+    /** QEMU with the device, whose firmware enables MSI-X and masks vector 1. Its monitor reads standard input. */
+    static Process qemu(Path temporary, String nic, boolean spins) throws IOException, InterruptedException {
         Path vmm = Path.of("vmm", "x86_64").toAbsolutePath();
         assumeTrue(Files.isDirectory(vmm), "needs QEMU in " + vmm + ": make lab runs this");
         byte[] firmware = ExplainContract.firmware(false);
@@ -135,7 +139,7 @@ class PlantedContract extends VfioSuite {
         Path rom = Files.write(temporary.resolve("rom"), firmware);
         ProcessBuilder process = new ProcessBuilder(
                         (vmm + "/qemu-system-x86_64 -name guest=planted,debug-threads=on -accel kvm"
-                                        + " -cpu host -m 16 -nodefaults -display none -machine q35,smm=off,kernel-irqchip=split"
+                                        + " -cpu host -m 16 -nodefaults -display none -monitor stdio -machine q35,smm=off,kernel-irqchip=split"
                                         + " -bios " + rom + " -device vfio-pci,addr=2,host=" + nic)
                                 .split(" "))
                 .redirectErrorStream(true)
@@ -148,7 +152,7 @@ class PlantedContract extends VfioSuite {
                     .isTrue();
             TimeUnit.MILLISECONDS.sleep(20);
         }
-        return started.pid();
+        return started;
     }
 
     private static long vcpu(long pid) throws IOException {
@@ -162,7 +166,7 @@ class PlantedContract extends VfioSuite {
         throw new AssertionError("process " + pid + " has no thread of vcpu 0");
     }
 
-    private static void run(String command) throws IOException, InterruptedException {
+    static void run(String command) throws IOException, InterruptedException {
         Program.output(List.of("sh", "-c", command));
     }
 
@@ -208,12 +212,12 @@ class PlantedContract extends VfioSuite {
         }
     }
 
-    private static void stop(long pid) throws IOException, InterruptedException {
+    static void stop(long pid) throws IOException, InterruptedException {
         Program.signal("STOP", pid);
         awaitState(pid, "T");
     }
 
-    private static void awaitState(long pid, String state) throws IOException, InterruptedException {
+    static void awaitState(long pid, String state) throws IOException, InterruptedException {
         awaitStatus(pid, "State:\t" + state + ".*");
     }
 

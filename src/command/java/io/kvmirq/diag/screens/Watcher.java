@@ -470,6 +470,7 @@ public final class Watcher implements AutoCloseable {
                 path.link(Hop.EVENTFD).filter(link -> link.value().isPresent()).isPresent();
         for (Hop hop : inMemory ? REWIRED : List.<Hop>of()) {
             path.link(hop)
+                    .filter(link -> hop == Hop.IRQFD || link.value().isPresent())
                     .ifPresent(link -> to.put(
                             hop + key(path),
                             new Told(

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.PlantedContract.MSIX_CONTROL;
+import static io.kvmirq.contract.PlantedContract.PMCSR;
+import static io.kvmirq.contract.PlantedContract.awaitState;
+import static io.kvmirq.contract.PlantedContract.bits;
+import static io.kvmirq.contract.PlantedContract.irq;
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.cli.Cli;
+import io.kvmirq.contract.PlantedContract.Change;
+import io.kvmirq.diag.screens.Watcher;
+import io.kvmirq.diag.sources.KernelPaths;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.host.memory.KernelStructures;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.GuestAssembler;
+import io.kvmirq.testing.Program;
+import io.kvmirq.undo.Undo;
+import io.kvmirq.vfio.VfioDevice;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * A host that is watched while a guest's device, its host irq, its vectors and its VMM change: each change is told at its row
+ * within two ticks, and no other. A look runs between two ticks, as on a machine on which it ends within an interval.
+ * {@code CYCLES=600} of {@code scripts/lab/run} is ten minutes of a machine that does not change.
+ */
+@VfioContract
+class WatchContract extends VfioSuite {
+    private static final HostFiles FILES = HostFiles.of(Path.of("/"));
+    private static final int MOST_TICKS = 2;
+    private static final int BEGIN = 0x1000;
+    /** Port 0xcf8 chooses MSI-X of the device in the guest's slot 2. */
+    private static final String CHOOSE = "o /w 0xcf8 0x800010a0";
+
+    @TempDir
+    private Path temporary;
+
+    private final Deque<Runnable> looks = new ArrayDeque<>();
+    private final Undo made = new Undo();
+    private String nic = "";
+    private String guest = "planted";
+
+    @BeforeEach
+    void requireRealFiles() {
+        assumeTrue(world.fake().isEmpty(), "needs a real kernel: the fake shows no processes and irqs");
+        assumeFalse(world.isArm64(), "needs the registers of the lab's x86 devices: make lab runs this");
+        nic = vfio.place(E1000E).address();
+    }
+
+    @AfterEach
+    void end() {
+        made.close();
+        ProcessHandle.current().children().forEach(child -> {
+            child.destroyForcibly();
+            child.onExit().join();
+        });
+    }
+
+    /** Begins to watch, until two ticks tell nothing. The clock stands, so that a look is always due. */
+    private Watcher watch() {
+        Watcher watcher = made.add(new Watcher(
+                FILES, () -> 0, looks::add, one -> true, one -> true, KernelPaths.of(FILES, KernelStructures.CORE)));
+        for (int silent = 0; silent < 3; silent++) {
+            List<String> told = tick(watcher);
+            System.out.println("lab-watch: begins: " + told);
+            silent = told.isEmpty() ? silent : 0;
+        }
+        return watcher;
+    }
+
+    /** The changes of a tick, and then a look. */
+    private List<String> tick(Watcher watcher) {
+        List<Watcher.Event> events = watcher.tick().events();
+        while (!looks.isEmpty()) {
+            looks.remove().run();
+        }
+        return events.stream()
+                .map(one ->
+                        one.what() + " " + one.guest() + " " + one.device() + " " + one.interrupt() + ": " + one.text())
+                .toList();
+    }
+
+    /** Makes a change. {@code also} may be told with it. */
+    private void planted(Watcher watcher, String name, String also, Change change, String... expected)
+            throws IOException, InterruptedException {
+        change.make();
+        List<String> told = new ArrayList<>();
+        List<String> missing = new ArrayList<>(List.of(expected));
+        int ticks = 0;
+        for (; ticks < MOST_TICKS && !missing.isEmpty(); ticks++) {
+            told.addAll(tick(watcher));
+            missing.removeIf(pattern -> told.stream().anyMatch(one -> one.matches(pattern)));
+        }
+        System.out.println("lab-watch: " + name + ": " + ticks + " ticks: " + told);
+        assertThat(missing).as("%s: %s", name, told).isEmpty();
+        told.addAll(tick(watcher));
+        told.addAll(tick(watcher));
+        assertThat(told)
+                .as(name)
+                .allMatch(one -> one.matches(also) || Stream.of(expected).anyMatch(one::matches));
+    }
+
+    private static Change ask(Process qemu, String value) {
+        return () -> {
+            OutputStream monitor = qemu.getOutputStream();
+            monitor.write((CHOOSE + "\no /w 0xcfc " + value + "\n").getBytes(StandardCharsets.UTF_8));
+            monitor.flush();
+        };
+    }
+
+    private String at(String what, String vectors, String text) {
+        return what + " " + guest + " " + nic + " MSI-X " + vectors + ": " + text + ".*";
+    }
+
+    @Test
+    void changeIsToldAtItsRowWithinTwoTicks() throws IOException, InterruptedException {
+        Process qemu = PlantedContract.qemu(temporary, nic, false);
+        long pid = qemu.pid();
+        Watcher watcher = watch();
+        ofDevice(watcher);
+        ofHostIrq(watcher);
+        planted(
+                watcher,
+                "SIGSTOP",
+                "",
+                () -> PlantedContract.stop(pid),
+                at("flaw", "\\d", "VMM broken: .* is stopped by a signal"));
+        planted(
+                watcher,
+                "SIGCONT",
+                "",
+                () -> {
+                    Program.signal("CONT", pid);
+                    awaitState(pid, "S");
+                },
+                at("flaw", "\\d", "repaired: VMM broken"));
+        ofGuest(watcher, qemu);
+        unchanged();
+        planted(
+                watcher,
+                "SIGKILL",
+                "power planted " + nic + " : from D0 to D3hot",
+                () -> qemu.destroyForcibly().waitFor(),
+                "gone planted  : process " + pid + " holds no VM any more");
+        planted(
+                watcher,
+                "QEMU begins",
+                ".* planted .*",
+                () -> PlantedContract.qemu(temporary, nic, false),
+                "came planted  : process \\d+ holds a VM",
+                at("armed", "0", "VFIO has armed it"),
+                at("armed", "2", "VFIO has armed it"));
+    }
+
+    private void ofDevice(Watcher watcher) throws IOException, InterruptedException {
+        flawed(watcher, "[02]", "bus mastering", () -> bits(nic, 4, 4, false), () -> bits(nic, 4, 4, true));
+        flawed(
+                watcher,
+                "[02]",
+                "the function mask",
+                () -> bits(nic, MSIX_CONTROL, 0x4000, true),
+                () -> bits(nic, MSIX_CONTROL, 0x4000, false));
+        flawed(watcher, "\\d", ".*D3hot", () -> bits(nic, PMCSR, 3, true), () -> bits(nic, PMCSR, 3, false));
+    }
+
+    private void flawed(Watcher watcher, String vectors, String text, Change plant, Change repair)
+            throws IOException, InterruptedException {
+        planted(watcher, text, "power .*", plant, at("flaw", vectors, "device broken: " + text));
+        planted(
+                watcher,
+                text + " repaired",
+                "power .*",
+                repair,
+                at("flaw", vectors, "repaired: device broken: " + text));
+    }
+
+    private void ofHostIrq(Watcher watcher) throws IOException, InterruptedException {
+        if (Runtime.getRuntime().availableProcessors() == 1) {
+            System.out.println("lab-watch: no affinity moves on one processor: LAB_PROCESSORS=2");
+            return;
+        }
+        String file = "/proc/irq/" + irq("vfio-msix[2](" + nic) + "/";
+        int cpu = Integer.parseInt(
+                Files.readString(Path.of(file + "effective_affinity_list")).strip());
+        planted(
+                watcher,
+                "affinity moved",
+                "",
+                () -> PlantedContract.run("echo " + (1 - cpu) + " > " + file + "smp_affinity_list"),
+                at("affinity", "2", "host irq \\d+ moved from CPU " + cpu + " to CPU " + (1 - cpu)));
+    }
+
+    private void ofGuest(Watcher watcher, Process qemu) throws IOException, InterruptedException {
+        String intx = ".* planted " + nic + " INTx: .*|posted planted .*";
+        planted(
+                watcher,
+                "guest disables MSI-X",
+                intx,
+                () -> {
+                    ask(qemu, "0x0").make();
+                    awaitHandlers(0);
+                },
+                at("armed", "[02]", "VFIO has disarmed it"));
+        planted(
+                watcher,
+                "guest enables MSI-X",
+                intx,
+                () -> {
+                    ask(qemu, "0x80000000").make();
+                    awaitHandlers(2);
+                },
+                at("armed", "[02]", "VFIO has armed it"));
+    }
+
+    private void awaitHandlers(int count) throws IOException, InterruptedException {
+        while (VfioKillContract.interrupts().stream()
+                        .filter(row -> row.contains("vfio-msix[") && row.contains(nic))
+                        .count()
+                != count) {
+            TimeUnit.MILLISECONDS.sleep(20);
+        }
+    }
+
+    /** The command itself. */
+    private void unchanged() throws IOException, InterruptedException {
+        String ticks = System.getProperty("kvmirq.test.probes.cycles", "3");
+        Process watch = Cli.jvm().start("watch", "--count", ticks);
+        String said = new String(watch.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        System.out.println("lab-watch: unchanged: " + said);
+        assertThat(said).matches("watched for \\d+ s: 0 changes\n");
+        assertThat(watch.waitFor()).isZero();
+    }
+
+    /** Kernel memory alone shows these changes. In flavour avic KVM posts, and an inhibit ends that. */
+    @Test
+    void changeInKernelMemoryIsToldAtItsVector() throws IOException, InterruptedException {
+        guest = "java";
+        KernelStructures structures = made.add(PredictedEntriesContract.structures());
+        Kernel own = made.add(Kernel.open(Backends.AUTO));
+        Vm vm = made.add(Vm.create(own));
+        vm.x86().createIrqchip();
+        vm.x86().createPit();
+        vm.x86().setPitReinjection(false);
+        vm.addMemory(0, 0x10000).mapping().put(BEGIN, GuestAssembler.bytes("loop: out 0x80, al; jmp loop"));
+        Vcpu vcpu = made.add(vm.createVcpu(new VcpuId(0)));
+        vcpu.x86().enableLapic();
+        vcpu.x86().startAt(BEGIN, BEGIN);
+        VfioDevice device = made.add(VfioDevice.open(own, vfio.address(E1000E), made.add(KvmVfio.create(vm))));
+        device.config().enableBusMaster();
+        List<ForwardedIrq> irqs = made.add(Forwarding.of(vm, device))
+                .forwardAll(device.msix(0, 3), i -> MsiMessage.to(new VcpuId(0), new InterruptVector(0x41 + i)));
+        vcpu.run();
+        Watcher watcher = watch();
+        String posting = "posted java .*";
+        planted(
+                watcher,
+                "vector masked",
+                posting,
+                irqs.get(1)::mask,
+                at("irqfd", "1", "no VM has an irqfd of this eventfd"));
+        planted(watcher, "vector unmasked", posting, irqs.get(1)::unmask, at("irqfd", "1", "process \\d+: KVM "));
+        planted(
+                watcher,
+                "vector rerouted",
+                "",
+                () -> irqs.get(2).reroute(MsiMessage.to(new VcpuId(0), new InterruptVector(0x51))),
+                at("guest vector", "2", "0x51: "));
+        if (PredictedEntriesContract.isVapic(structures)) {
+            inhibited(watcher, "inhibited", vm, vcpu, true, "not posted: ");
+            inhibited(watcher, "not inhibited", vm, vcpu, false, "hardware posts it");
+        }
+        device.reset(); // QEMU's e1000e counts 128 us from its last message
+    }
+
+    /** A vCPU writes the entries when it enters the guest. */
+    private void inhibited(Watcher watcher, String name, Vm vm, Vcpu vcpu, boolean on, String text)
+            throws IOException, InterruptedException {
+        planted(
+                watcher,
+                "AVIC " + name,
+                "",
+                () -> {
+                    vm.x86().setPitReinjection(on);
+                    vcpu.run();
+                },
+                at("posted", "0", text),
+                at("posted", "1", text),
+                at("posted", "2", text));
+    }
+}
