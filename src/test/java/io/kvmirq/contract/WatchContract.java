@@ -40,6 +40,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -87,7 +88,13 @@ class WatchContract extends VfioSuite {
     /** Begins to watch, until two ticks tell nothing. The clock stands, so that a look is always due. */
     private Watcher watch() {
         Watcher watcher = made.add(new Watcher(
-                FILES, () -> 0, looks::add, one -> true, one -> true, KernelPaths.of(FILES, KernelStructures.CORE)));
+                FILES,
+                () -> 0,
+                looks::add,
+                one -> true,
+                one -> true,
+                KernelPaths.of(FILES, KernelStructures.CORE),
+                host -> Optional.empty()));
         for (int silent = 0; silent < 3; silent++) {
             List<String> told = tick(watcher);
             System.out.println("lab-watch: begins: " + told);

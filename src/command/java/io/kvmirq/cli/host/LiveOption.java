@@ -32,7 +32,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ParseResult;
 
 /** The option {@code --live}: watches this machine for a while before a command prints. */
-final class LiveOption {
+public final class LiveOption {
     private static final String NAME = "--live";
     private static final int LONGEST = 3600;
     private static final int BY_DEFAULT = 10;
@@ -92,13 +92,22 @@ final class LiveOption {
             throw new IllegalArgumentException(NAME + " " + Foreign.quoted(typed) + " is no time: expected 1 to "
                     + LONGEST + " seconds, such as 10");
         }
+        return new LiveOption(machine(arguments, machine), seconds, byProbes);
+    }
+
+    /**
+     * The machine that is watched. An option that names another one is wrong.
+     *
+     * @param machine null for this one
+     */
+    public static LiveHost machine(ParseResult arguments, @Nullable LiveHost machine) {
         for (String other : List.of("--fake", "--root", "--from")) {
             if (arguments.hasMatchedOption(other)) {
                 throw new IllegalArgumentException(
                         NAME + " watches this machine, and " + other + " is another: give one of them");
             }
         }
-        return new LiveOption(machine == null ? LiveHost.thisMachine() : machine, seconds, byProbes);
+        return machine == null ? LiveHost.thisMachine() : machine;
     }
 
     /** As {@link #of}, without probes, for a command that does not print their counts. */

@@ -12,8 +12,11 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.host.HostChoice;
 import io.kvmirq.cli.host.HostSource;
 import io.kvmirq.cli.host.ListCommand;
+import io.kvmirq.cli.host.LiveOption;
 import io.kvmirq.cli.host.MemoryOption;
 import io.kvmirq.diag.screens.Watcher;
+import io.kvmirq.diag.sources.LiveHost;
+import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.InterruptPath;
@@ -34,19 +37,33 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq watch}: rates of guests and vectors, and changes as they happen. It reads files only. */
+/** {@code kvmirq watch}: rates of guests and vectors, and changes as they happen. Without {@code --live} it reads files only. */
 public final class WatchCommand implements Command {
     private static final String ONCE = "--once";
     private static final String COUNT = "--count";
     private static final String JSON = "--json";
+    private static final String LIVE = "--live";
     private static final double LONGEST = 3600;
     private static final double SHORTEST = 0.1;
     private static final long MILLIS = 1000;
     /** The limit for the summary after SIGTERM, before the process ends. */
     private static final int SECONDS_TO_PRINT = 5;
+
+    /** Null for this machine: without {@code --live} its classes are not loaded. */
+    private final @Nullable LiveHost machine;
+
+    public WatchCommand() {
+        this(null);
+    }
+
+    /** @param machine what {@code --live} watches */
+    WatchCommand(@Nullable LiveHost machine) {
+        this.machine = machine;
+    }
 
     @Override
     public void describe(Usage usage) {
@@ -57,7 +74,7 @@ public final class WatchCommand implements Command {
                                 + " posted or not, an affinity moved, a power state, a flaw or its repair, a storm, a guest that"
                                 + " comes or goes. A star marks a cell that changed. In a pipe, or if TERM is dumb, it prints a"
                                 + " line for each change, and a summary at the end. It reads /proc, sysfs and debugfs, and writes"
-                                + " nothing. Only root sees the guests of other users.")
+                                + " nothing without --live. Only root sees the guests of other users.")
                 .footer(Stream.concat(
                                 Stream.concat(Stream.of("", "Keys:"), WatchScreen.KEYS.stream()),
                                 Stream.of("", "Example: kvmirq watch --vm web", "         kvmirq watch --once"))
@@ -71,6 +88,11 @@ public final class WatchCommand implements Command {
         usage.add(OptionSpec.builder(ONCE).description("Print one table after an interval, and end."));
         usage.add(Command.option(ListCommand.TEXTFILE, "FILE", Path.class)
                 .description("Also write the numbers of all guests to FILE after each look, as kvmirq list does."));
+        usage.add(
+                OptionSpec.builder(LIVE)
+                        .description(
+                                "Also count the stages of each vector by probes, as explain --live does, and tell the first"
+                                        + " stage that loses interrupts. This writes to tracefs, as explain --live says. Needs root."));
         MemoryOption.describe(usage);
         HostSource.describe(usage);
         usage.add(OptionSpec.builder(JSON).description("Print a JSON document for each interval, one a line."));
@@ -82,7 +104,11 @@ public final class WatchCommand implements Command {
         int given = arguments.matchedOptionValue(COUNT, Integer.MAX_VALUE);
         int count = Commands.read(arguments, () -> count(arguments.hasMatchedOption(ONCE) ? 1 : given));
         Optional<String> device = HostChoice.device(arguments).map(PciAddress::toString);
-        HostFiles files = Commands.read(arguments, () -> HostSource.withoutPci(arguments));
+        Optional<LiveHost> live = arguments.hasMatchedOption(LIVE)
+                ? Optional.of(Commands.read(arguments, () -> LiveOption.machine(arguments, machine)))
+                : Optional.empty();
+        HostFiles files = live.map(LiveHost::files)
+                .orElseGet(() -> Commands.read(arguments, () -> HostSource.withoutPci(arguments)));
         String vm = arguments.matchedOptionValue("--vm", "");
         if (!vm.isEmpty()) {
             HostChoice.guests(new HostFacts(files, terminal.host()), vm);
@@ -96,9 +122,23 @@ public final class WatchCommand implements Command {
             thread.setDaemon(true);
             return thread;
         });
-        try (Watcher watcher =
-                new Watcher(files, System::nanoTime, looks, guests, paths, MemoryOption.of(arguments, null))) {
-            return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count).run();
+        try (LiveWindow probes = live.map(one -> LiveWindow.ofProbes(one, new HostFacts(files)))
+                        .orElse(null);
+                Watcher watcher = new Watcher(
+                        files,
+                        System::nanoTime,
+                        looks,
+                        guests,
+                        paths,
+                        MemoryOption.of(arguments, machine),
+                        host -> probes == null ? Optional.empty() : probes.counted(host))) {
+            Optional<String> without = probes == null ? Optional.empty() : probes.withoutProbes();
+            if (without.isPresent()) {
+                terminal.complain(LIVE + " counts by probes, and none can be set: " + without.get());
+                return ExitCode.COULD_NOT_RUN;
+            }
+            Runnable undo = probes == null ? () -> {} : probes::close;
+            return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count, undo).run();
         } finally {
             looks.shutdownNow();
         }
@@ -128,17 +168,20 @@ public final class WatchCommand implements Command {
         private final Watcher watcher;
         private final long millis;
         private final int count;
+        private final Runnable undo;
         private final Map<String, Integer> changes = new TreeMap<>();
         private final long begin = System.nanoTime();
         private int done;
         private boolean written = true;
 
-        Run(ParseResult arguments, Terminal terminal, Watcher watcher, long millis, int count) {
+        /** @param undo removes what the watch made, if a signal ends the process */
+        Run(ParseResult arguments, Terminal terminal, Watcher watcher, long millis, int count, Runnable undo) {
             this.arguments = arguments;
             this.terminal = terminal;
             this.watcher = watcher;
             this.millis = millis;
             this.count = count;
+            this.undo = undo;
         }
 
         int run() {
@@ -183,12 +226,16 @@ public final class WatchCommand implements Command {
                     terminal.colour(),
                     arguments.hasMatchedOption("--vm") || arguments.hasMatchedOption("--device"));
             try (WatchTerminal shown = WatchTerminal.ofProcess()) {
+                Runnable close = shown::close;
                 StopHook.during(
                         () -> {
                             show(screen, shown);
                             return done;
                         },
-                        shown::close);
+                        () -> {
+                            close.run();
+                            undo.run();
+                        });
             }
             terminal.line(summary());
         }
@@ -227,6 +274,7 @@ public final class WatchCommand implements Command {
                     () -> {
                         stop.countDown();
                         await(ended, SECONDS_TO_PRINT * MILLIS);
+                        undo.run();
                     });
         }
 
@@ -234,6 +282,11 @@ public final class WatchCommand implements Command {
             boolean json = arguments.hasMatchedOption(JSON);
             while (done < count && !terminal.out().checkError() && !await(stop, millis)) {
                 Watcher.Tick tick = tick();
+                if (arguments.hasMatchedOption(ONCE)
+                        && arguments.hasMatchedOption(LIVE)
+                        && tick.look().isEmpty()) {
+                    continue; // Stages are counted by a look.
+                }
                 done++;
                 if (json) {
                     write(tick);
@@ -273,6 +326,7 @@ public final class WatchCommand implements Command {
                             .number("exitsPerSecond", known(row.exits()))
                             .number("cpu", known(row.cpu()))
                             .text("posted", row.posted())
+                            .value("stages", row.stages())
                             .text("flaw", row.flaw()))
                     .value("changes", tick.events()));
         }

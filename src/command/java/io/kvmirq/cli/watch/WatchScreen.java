@@ -312,7 +312,8 @@ final class WatchScreen {
             if (minute > 0) {
                 line.styled(plain, "  " + pad(sparkline(row.history().rates(), minute), minute));
             }
-            cell(line, row, "flaw", "  " + Foreign.printable(row.flaw(), Math.max(20, width)), plain);
+            String last = row.flaw().isEmpty() ? stages(row) : row.flaw();
+            cell(line, row, "flaw", "  " + Foreign.printable(last, Math.max(20, width)), plain);
             lines.add(line.toAttributedString().columnSubSequence(0, width));
         }
     }
@@ -329,6 +330,12 @@ final class WatchScreen {
                 ? Foreign.printable(row.guest()) + " (" + row.pid() + ")"
                 : "  " + (row.device().startsWith(DOMAIN) ? row.device().substring(DOMAIN.length()) : row.device())
                         + " " + row.interrupt();
+    }
+
+    private static String stages(Row row) {
+        return row.stages().stream()
+                .map(one -> one.label() + " " + one.counted())
+                .collect(Collectors.joining(", "));
     }
 
     private AttributedStyle style(AttributedStyle style) {

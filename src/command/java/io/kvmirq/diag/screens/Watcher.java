@@ -3,6 +3,7 @@ package io.kvmirq.diag.screens;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.rules.HostIrqRules;
 import io.kvmirq.diag.sources.InterruptTicks;
 import io.kvmirq.diag.sources.KernelPaths;
@@ -29,6 +30,7 @@ import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
 import java.util.function.LongSupplier;
 import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
@@ -92,6 +94,7 @@ public final class Watcher implements AutoCloseable {
      * @param exits exits per second; likewise
      * @param cpu the CPU that handled most; negative if there were none
      * @param posted yes, no, or empty if it is not known
+     * @param stages counts of the probes since they were set; none for a guest, and without probes
      * @param flaw the first flaw, or why it is not posted; empty without one
      * @param marked the cells that changed: cpu, posted, flaw
      */
@@ -106,6 +109,7 @@ public final class Watcher implements AutoCloseable {
             double exits,
             int cpu,
             String posted,
+            List<Stages.Stage> stages,
             String flaw,
             Set<String> marked,
             History history) {
@@ -147,6 +151,7 @@ public final class Watcher implements AutoCloseable {
             int irq,
             String guest,
             int pid,
+            List<Stages.Stage> stages,
             String flaw,
             Optional<Value> affinity,
             Optional<Value> power) {}
@@ -191,6 +196,8 @@ public final class Watcher implements AutoCloseable {
     private final Predicate<InterruptPath> paths;
     private final InterruptTicks irqs;
     private final KernelPaths memory;
+    private final Function<HostFacts, Optional<Stages.Counted>> probes;
+    private Optional<Stages.Counted> counted = Optional.empty();
     /** The memory that looks read. */
     private KernelPaths seen = KernelPaths.none();
 
@@ -240,6 +247,7 @@ public final class Watcher implements AutoCloseable {
      * @param guests the guests that are watched
      * @param paths the paths that are watched, of these guests
      * @param memory of the host's kernel, closed at the end
+     * @param probes the counts of probes, if there are any
      */
     public Watcher(
             HostFiles files,
@@ -247,13 +255,15 @@ public final class Watcher implements AutoCloseable {
             Executor executor,
             Predicate<VmProcess> guests,
             Predicate<InterruptPath> paths,
-            KernelPaths memory) {
+            KernelPaths memory,
+            Function<HostFacts, Optional<Stages.Counted>> probes) {
         this.files = files;
         this.nanos = nanos;
         this.executor = executor;
         this.guests = guests;
         this.paths = paths;
         this.memory = memory;
+        this.probes = probes;
         this.irqs = new InterruptTicks(files);
         this.look = look();
         // The first screen does not wait until the memory is open.
@@ -262,7 +272,9 @@ public final class Watcher implements AutoCloseable {
 
     private Look look() {
         long begin = nanos.getAsLong();
-        Look look = Look.of(new HostFacts(files), seen);
+        HostFacts host = new HostFacts(files);
+        Look look = Look.of(host, seen);
+        counted = probes.apply(host);
         looked = nanos.getAsLong();
         took = looked - begin;
         return look;
@@ -408,6 +420,11 @@ public final class Watcher implements AutoCloseable {
                 if (Look.isArmed(path) && !numbers.isEmpty()) {
                     int irq = numbers.get(0).number();
                     String files = "sys/bus/pci/devices/" + path.device();
+                    Optional<Stages> stages = counted.flatMap(one -> Stages.of(one, irq));
+                    stages.flatMap(Stages::loses)
+                            .ifPresent(loses -> facts.put(
+                                    "loses" + key(path),
+                                    new Told("loses", String.valueOf(stages.flatMap(Stages::at)), loses, path)));
                     boolean another = devices.add(path.device());
                     if (another) {
                         value(files + "/config", Watcher::withoutStatus, used).ifPresent(signs::add);
@@ -417,6 +434,7 @@ public final class Watcher implements AutoCloseable {
                             irq,
                             names.getOrDefault(pid, ""),
                             pid,
+                            stages.map(Stages::stages).orElse(List.of()),
                             Look.flaw(path).map(Look::text).or(path::whyNot).orElse(""),
                             value("proc/irq/" + irq + "/effective_affinity_list", all -> all, used),
                             another ? value(files + "/power_state", all -> all, used) : Optional.empty()));
@@ -626,6 +644,7 @@ public final class Watcher implements AutoCloseable {
                             -1,
                             irqs.busiest(name),
                             one.path().posted().map(yes -> yes ? "yes" : "no").orElse(""),
+                            one.stages(),
                             one.flaw(),
                             marked,
                             history("irq " + name, rate, used)));
@@ -676,6 +695,7 @@ public final class Watcher implements AutoCloseable {
                         .map(Row::cpu)
                         .orElse(-1),
                 own.isEmpty() ? "" : posted + "/" + own.size(),
+                List.of(),
                 flaw,
                 Set.of(),
                 history("guest " + process.pid(), rate + Math.max(0, injected), used));

@@ -96,7 +96,12 @@ public final class LiveWindow extends Watch {
     private Map<String, Long> before = Map.of();
 
     private LiveWindow(
-            LiveHost machine, HostFacts host, List<PciAddress> devices, List<VmProcess> guests, boolean byProbes) {
+            LiveHost machine,
+            HostFacts host,
+            List<PciAddress> devices,
+            List<VmProcess> guests,
+            boolean byTracepoints,
+            boolean byProbes) {
         super(machine);
         this.beginsToSet = machine.nanos();
         this.cpuBefore = machine.cpu();
@@ -106,7 +111,7 @@ public final class LiveWindow extends Watch {
         this.known = armed(host);
         this.bound = devices.stream().filter(device -> isBound(host, device)).toList();
         this.earlier = host.vms().all().stream().map(VmProcess::pid).collect(Collectors.toSet());
-        this.tracing = open(machine.tracing());
+        this.tracing = byTracepoints ? open(machine.tracing()) : Optional.empty();
         this.probes = byProbes ? machine.probes(tasks()).flatMap(this::count) : Optional.empty();
     }
 
@@ -120,7 +125,7 @@ public final class LiveWindow extends Watch {
      */
     public static LiveWindow of(
             LiveHost machine, HostFacts host, List<PciAddress> devices, List<VmProcess> guests, boolean byProbes) {
-        LiveWindow window = new LiveWindow(machine, host, devices, guests, byProbes);
+        LiveWindow window = new LiveWindow(machine, host, devices, guests, true, byProbes);
         window.begin(() -> {
             window.record();
             window.before = window.counters(new HostFacts(machine.files()));
@@ -129,6 +134,27 @@ public final class LiveWindow extends Watch {
             window.begin = machine.nanos();
         });
         return window;
+    }
+
+    /** Begins to count by probes alone, for {@link #counted(HostFacts)}. */
+    public static LiveWindow ofProbes(LiveHost machine, HostFacts host) {
+        return new LiveWindow(machine, host, List.of(), host.vms().all(), false, true);
+    }
+
+    /** The counts of the probes until now, for all guests of a host. Empty if they cannot be read. */
+    public Optional<Stages.Counted> counted(HostFacts now) {
+        processes.clear();
+        vcpus.clear();
+        seeThreads(now, now.vms().all());
+        return probes.flatMap(one -> one.read().known()).map(one -> counted(one, now));
+    }
+
+    /** Why no probes count. Empty if they do. */
+    public Optional<String> withoutProbes() {
+        return probes.isPresent()
+                ? Optional.empty()
+                : Optional.of(
+                        missing.stream().map(Known.Unknown::why).findFirst().orElse("tracefs is not mounted"));
     }
 
     private void record() {

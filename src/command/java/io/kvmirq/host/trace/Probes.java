@@ -93,7 +93,7 @@ public final class Probes implements AutoCloseable {
                 List.of(Map.entry(PROBES, "KPROBE_EVENTS"), Map.entry(SYNTHETIC, "SYNTH_EVENTS"))) {
             if (!isListed(files, "", file.getKey())) {
                 return new Known.Unknown<>(
-                        "this kernel has no " + file.getKey() + " in tracefs, so the tracepoints alone are watched",
+                        "this kernel has no " + file.getKey() + " in tracefs",
                         "a kernel with CONFIG_" + file.getValue());
             }
         }
@@ -177,6 +177,7 @@ public final class Probes implements AutoCloseable {
     /** The counts until now, from the device to the vCPU: a later stage counts all that an earlier one counts. */
     public Known<ProbeCounts> read() {
         try {
+            List<String> missing = new ArrayList<>(this.missing);
             String woken = ProbePlan.GROUP + "/" + plan.name() + ProbePlan.WAKEUP;
             String handlers = plan.hostIrq().known().isEmpty()
                     ? ""

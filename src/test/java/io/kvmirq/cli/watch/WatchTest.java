@@ -3,17 +3,25 @@ package io.kvmirq.cli.watch;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.screens.Watcher;
 import io.kvmirq.diag.screens.Watcher.Event;
 import io.kvmirq.diag.screens.Watcher.History;
 import io.kvmirq.diag.screens.Watcher.Row;
+import io.kvmirq.diag.sources.StillHost;
 import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.trace.FakeTracefs;
+import io.kvmirq.host.trace.Probes;
+import io.kvmirq.path.Known;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Recorded;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -52,7 +60,20 @@ class WatchTest {
 
     private static Row guest(String name, int pid, double rate) {
         return new Row(
-                name, pid, "", "", -1, rate, rate / 2, rate * 3, 1, "2/3", "", Set.of(), history(1, 5, rate, rate / 2));
+                name,
+                pid,
+                "",
+                "",
+                -1,
+                rate,
+                rate / 2,
+                rate * 3,
+                1,
+                "2/3",
+                List.of(),
+                "",
+                Set.of(),
+                history(1, 5, rate, rate / 2));
     }
 
     private static Row vector(
@@ -68,6 +89,7 @@ class WatchTest {
                 -1,
                 vector,
                 posted,
+                List.of(),
                 flaw,
                 Set.of(marked),
                 history(rate, rate / 4, rate / 2));
@@ -237,6 +259,58 @@ class WatchTest {
                 .allMatch(line -> line.startsWith("{\"schema\":\"kvmirq.watch/1\",\"time\":"))
                 .allMatch(line -> line.contains("{\"guest\":\"web\",\"pid\":100,\"device\":\"0000:00:02.0\","
                         + "\"interrupt\":\"MSI-X 0\",\"hostIrq\":27,\"perSecond\":0,\"injectedPerSecond\":null,"));
+    }
+
+    /** A host on whose machine probes count. */
+    private record Probed(HostFiles files, Optional<Known<Probes>> probes) implements StillHost {
+        @Override
+        public Optional<Known<Probes>> probes(Set<Integer> threads) {
+            return probes;
+        }
+    }
+
+    private static Cli.Ended live(Optional<Known<Probes>> probes, String... more) throws IOException {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        ByteArrayOutputStream err = new ByteArrayOutputStream();
+        Terminal terminal = new Terminal(
+                new PrintStream(out, true, StandardCharsets.UTF_8),
+                new PrintStream(err, true, StandardCharsets.UTF_8),
+                false,
+                200,
+                0);
+        List<String> words = new ArrayList<>(List.of("watch", "--live", "--interval", "0.1"));
+        words.addAll(List.of(more));
+        WatchCommand watch =
+                new WatchCommand(new Probed(GuestHosts.of("amd-avic").tree(), probes));
+        int code = new Commands(List.of(new Commands.Named(Commands.Audience.ALL, "watch", "", watch)))
+                .run(words.toArray(String[]::new), terminal);
+        return new Cli.Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+    }
+
+    @Test
+    void liveCountsTheStagesOfEachVector() throws IOException {
+        FakeTracefs tracefs = new FakeTracefs()
+                .counts("_host_irq", "irq,id", new long[] {27, 9, 12})
+                .counts("_wakeup", "wait,id,gsi", new long[] {-4096, 9, 24, 12})
+                .counts("_wakeup", "wait,id,pid", new long[] {-4096, 9, 100, 12});
+        assertThat(live(Optional.of(tracefs.begin()), "--json", "--count", "1")
+                        .exited(0)
+                        .out())
+                .contains("\"stages\":[{\"label\":\"host irq\",\"count\":12,", "{\"label\":\"irqfd\",\"count\":12,");
+        assertThat(tracefs.isEmpty()).isTrue();
+        assertThat(live(Optional.of(tracefs.begin()), "--once").exited(0).out())
+                .containsPattern("02.0 MSI-X 0 .*  host irq 12, eventfd 12, irqfd 12");
+        assertThat(tracefs.isEmpty()).isTrue();
+    }
+
+    @Test
+    void liveNeedsProbesAndThisMachine() throws IOException {
+        Known<Probes> refused = new Known.Unknown<>("this kernel has no kprobe_events", "another kernel");
+        assertThat(live(Optional.of(refused)).exited(ExitCode.COULD_NOT_RUN).err())
+                .contains("--live counts by probes, and none can be set: this kernel has no kprobe_events");
+        assertThat(live(Optional.empty()).exited(ExitCode.COULD_NOT_RUN).err()).contains("tracefs is not mounted");
+        assertThat(Cli.run(command("amd-pit", "--live")).exited(ExitCode.USAGE).err())
+                .contains("--live watches this machine, and --from is another");
     }
 
     @Test

@@ -4,10 +4,12 @@ package io.kvmirq.diag.screens;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.screens.Watcher.Event;
 import io.kvmirq.diag.screens.Watcher.Row;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -18,9 +20,11 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Executor;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Function;
 import java.util.function.LongSupplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -41,6 +45,7 @@ class WatcherTest {
 
     private final AtomicLong nanos = new AtomicLong();
     private RecordedHost host;
+    private Function<HostFacts, Optional<Stages.Counted>> probes = same -> Optional.empty();
     private Watcher watcher;
 
     @BeforeEach
@@ -60,7 +65,7 @@ class WatcherTest {
     }
 
     private Watcher watcher(LongSupplier clock, Executor executor) {
-        return new Watcher(HostFiles.of(root), clock, executor, one -> true, one -> true, KernelPaths.none());
+        return new Watcher(HostFiles.of(root), clock, executor, one -> true, one -> true, KernelPaths.none(), probes);
     }
 
     @AfterEach

@@ -322,8 +322,7 @@ class ProbesTest {
         tracefs.top.remove(file);
         assertThat(begun(OWN))
                 .isEqualTo(new Known.Unknown<>(
-                        "this kernel has no " + file + " in tracefs, so the tracepoints alone are watched",
-                        "a kernel with CONFIG_" + configuration));
+                        "this kernel has no " + file + " in tracefs", "a kernel with CONFIG_" + configuration));
         assertThat(tracefs.written).isEmpty();
     }
 
