@@ -145,13 +145,12 @@ public final class WatchCommand implements Command {
     }
 
     private static double interval(String typed) {
-        if (!typed.matches("\\d{1,4}(\\.\\d{1,3})?")
-                || Double.parseDouble(typed) < SHORTEST
-                || Double.parseDouble(typed) > LONGEST) {
+        double seconds = typed.matches("\\d{1,4}(\\.\\d{1,3})?") ? Double.parseDouble(typed) : 0;
+        if (seconds < SHORTEST || seconds > LONGEST) {
             throw new IllegalArgumentException(
                     "--interval " + Foreign.quoted(typed) + " is no time: expected 0.1 to 3600 seconds, such as 2");
         }
-        return Double.parseDouble(typed);
+        return seconds;
     }
 
     private static int count(int given) {

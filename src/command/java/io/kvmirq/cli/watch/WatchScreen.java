@@ -310,7 +310,7 @@ final class WatchScreen {
             }
             cell(line, row, "posted", String.format("%8s", row.posted().isEmpty() ? "-" : row.posted()), plain);
             if (minute > 0) {
-                line.styled(plain, "  " + pad(sparkline(row.history().rates(), minute), minute));
+                line.styled(plain, "  " + pad(sparkline(List.copyOf(row.history()), minute), minute));
             }
             String last = row.flaw().isEmpty() ? stages(row) : row.flaw();
             cell(line, row, "flaw", "  " + Foreign.printable(last, Math.max(20, width)), plain);

@@ -57,6 +57,9 @@ public final class Watcher implements AutoCloseable {
     /** The links that KVM changes while a vector stays armed. Kernel memory shows them. */
     private static final List<Hop> REWIRED = List.of(Hop.IRQFD, Hop.GUEST_VECTOR);
 
+    /** The rates of a row that are kept. */
+    private static final int KEPT = 60;
+
     private static final String KVM = "sys/kernel/debug/kvm/";
     private static final int VALUE = 256;
     /** Of a device's configuration: registers, and the begin of the pointer to its capabilities. */
@@ -64,25 +67,6 @@ public final class Watcher implements AutoCloseable {
 
     private static final int STATUS = 6;
     private static final int CAPABILITIES = 0x34;
-
-    /** The last rates of a row, the newest last. */
-    public static final class History {
-        private static final int LENGTH = 60;
-        private final Deque<Double> rates = new ArrayDeque<>();
-
-        /** Adds the newest rate; the oldest one goes. */
-        public void add(double rate) {
-            rates.add(rate);
-            if (rates.size() > LENGTH) {
-                rates.remove();
-            }
-        }
-
-        /** The rates, the oldest first. */
-        public List<Double> rates() {
-            return List.copyOf(rates);
-        }
-    }
 
     /**
      * A guest, or a vector of a device.
@@ -97,6 +81,7 @@ public final class Watcher implements AutoCloseable {
      * @param stages counts of the probes since they were set; none for a guest, and without probes
      * @param flaw the first flaw, or why it is not posted; empty without one
      * @param marked the cells that changed: cpu, posted, flaw
+     * @param history the last rates, the newest last; the next tick adds to it
      */
     public record Row(
             String guest,
@@ -112,7 +97,7 @@ public final class Watcher implements AutoCloseable {
             List<Stages.Stage> stages,
             String flaw,
             Set<String> marked,
-            History history) {
+            Deque<Double> history) {
         /** Whether it is a guest. */
         public boolean isGuest() {
             return device.isEmpty();
@@ -149,8 +134,6 @@ public final class Watcher implements AutoCloseable {
     private record Vector(
             InterruptPath path,
             int irq,
-            String guest,
-            int pid,
             List<Stages.Stage> stages,
             String flaw,
             Optional<Value> affinity,
@@ -202,7 +185,7 @@ public final class Watcher implements AutoCloseable {
     private KernelPaths seen = KernelPaths.none();
 
     private final List<Event> events = new ArrayList<>();
-    private final Map<String, History> histories = new HashMap<>();
+    private final Map<String, Deque<Double>> histories = new HashMap<>();
     private final Map<String, Integer> marks = new HashMap<>();
     private final Map<String, Value> values = new HashMap<>();
     private final Set<Integer> storms = new HashSet<>();
@@ -345,8 +328,17 @@ public final class Watcher implements AutoCloseable {
         return seconds > 0 ? more / seconds : 0;
     }
 
-    private void tell(String what, String guest, String device, String interrupt, String text) {
-        events.add(new Event(what, guest, device, interrupt, text));
+    private void tell(String what, InterruptPath of, String text) {
+        events.add(new Event(what, name(of), of.device(), of.interrupt(), text));
+    }
+
+    private static String name(InterruptPath path) {
+        return path.guest().map(InterruptPath.Guest::name).orElse("");
+    }
+
+    /** The guest's process; 0 without a guest. */
+    private static int pid(InterruptPath path) {
+        return path.guest().map(InterruptPath.Guest::process).orElse(0);
     }
 
     private void mark(int irq, String cell) {
@@ -390,12 +382,12 @@ public final class Watcher implements AutoCloseable {
         if (!first) {
             names.forEach((pid, name) -> {
                 if (!then.containsKey(pid)) {
-                    tell("came", name, "", "", "process " + pid + " holds a VM");
+                    events.add(new Event("came", name, "", "", "process " + pid + " holds a VM"));
                 }
             });
             then.forEach((pid, name) -> {
                 if (!names.containsKey(pid)) {
-                    tell("gone", name, "", "", "process " + pid + " holds no VM any more");
+                    events.add(new Event("gone", name, "", "", "process " + pid + " holds no VM any more"));
                 }
             });
         }
@@ -408,7 +400,7 @@ public final class Watcher implements AutoCloseable {
         Set<String> devices = new HashSet<>();
         Map<String, Told> facts = new LinkedHashMap<>();
         for (InterruptPath path : now.paths()) {
-            int pid = path.guest().map(InterruptPath.Guest::process).orElse(0);
+            int pid = pid(path);
             if ((pid == 0 || names.containsKey(pid)) && paths.test(path)) {
                 facts(path, facts);
                 if (path.device().isEmpty()) {
@@ -422,9 +414,8 @@ public final class Watcher implements AutoCloseable {
                     String files = "sys/bus/pci/devices/" + path.device();
                     Optional<Stages> stages = counted.flatMap(one -> Stages.of(one, irq));
                     stages.flatMap(Stages::loses)
-                            .ifPresent(loses -> facts.put(
-                                    "loses" + key(path),
-                                    new Told("loses", String.valueOf(stages.flatMap(Stages::at)), loses, path)));
+                            .ifPresent(text -> add(
+                                    facts, "loses", String.valueOf(stages.get().at()), text, path));
                     boolean another = devices.add(path.device());
                     if (another) {
                         value(files + "/config", Watcher::withoutStatus, used).ifPresent(signs::add);
@@ -432,8 +423,6 @@ public final class Watcher implements AutoCloseable {
                     vectors.add(new Vector(
                             path,
                             irq,
-                            names.getOrDefault(pid, ""),
-                            pid,
                             stages.map(Stages::stages).orElse(List.of()),
                             Look.flaw(path).map(Look::text).or(path::whyNot).orElse(""),
                             value("proc/irq/" + irq + "/effective_affinity_list", all -> all, used),
@@ -483,40 +472,31 @@ public final class Watcher implements AutoCloseable {
         return " " + path.guest() + " " + path.device() + " " + path.interrupt();
     }
 
+    private static void add(Map<String, Told> to, String kind, String id, String text, InterruptPath path) {
+        to.put(kind + key(path), new Told(kind, id, text, path));
+    }
+
     private static void facts(InterruptPath path, Map<String, Told> to) {
         boolean inMemory =
                 path.link(Hop.EVENTFD).filter(link -> link.value().isPresent()).isPresent();
         for (Hop hop : inMemory ? REWIRED : List.<Hop>of()) {
             path.link(hop)
                     .filter(link -> hop == Hop.IRQFD || link.value().isPresent())
-                    .ifPresent(link -> to.put(
-                            hop + key(path),
-                            new Told(
-                                    hop.label(),
-                                    link.value() + link.text(),
-                                    link.value().map(value -> value + ": ").orElse("") + link.text(),
-                                    path)));
+                    .map(link -> link.value().map(value -> value + ": ").orElse("") + link.text())
+                    .ifPresent(text -> add(to, hop.label(), text, text, path));
         }
-        Look.flaw(path)
-                .ifPresent(link -> to.put(
-                        "flaw" + key(path),
-                        new Told(
-                                "flaw",
-                                link.state().label() + " " + link.hop() + link.flaws(),
-                                Look.text(link),
-                                path)));
+        Look.flaw(path).ifPresent(link -> {
+            String id = link.state().label() + " " + link.hop() + link.flaws();
+            add(to, "flaw", id, Look.text(link), path);
+        });
         if (Look.isArmed(path)) {
-            to.put("armed" + key(path), new Told("armed", "yes", "VFIO has armed it", path));
-            path.posted()
-                    .ifPresent(posted -> to.put(
-                            "posted" + key(path),
-                            new Told(
-                                    "posted",
-                                    posted.toString(),
-                                    posted
-                                            ? "hardware posts it"
-                                            : "not posted: " + path.whyNot().orElse(""),
-                                    path)));
+            add(to, "armed", "yes", "VFIO has armed it", path);
+            path.posted().ifPresent(posted -> {
+                String text = posted
+                        ? "hardware posts it"
+                        : "not posted: " + path.whyNot().orElse("");
+                add(to, "posted", posted.toString(), text, path);
+            });
         }
     }
 
@@ -547,7 +527,7 @@ public final class Watcher implements AutoCloseable {
                 || looks == 2 && of.kind().equals("posted")) {
             return; // The vector is armed or disarmed, or the memory was opened.
         }
-        int pid = of.path().guest().map(InterruptPath.Guest::process).orElse(0);
+        int pid = pid(of.path());
         // The end of a VM is told once, and so is its begin.
         if (pid == 0 || names.containsKey(pid)) {
             String text = now.map(Told::text)
@@ -558,12 +538,7 @@ public final class Watcher implements AutoCloseable {
                                 case "inhibited" -> "cleared: " + of.text();
                                 default -> "not known any more: " + of.text();
                             });
-            tell(
-                    of.kind(),
-                    of.path().guest().map(InterruptPath.Guest::name).orElse(""),
-                    of.path().device(),
-                    of.path().interrupt(),
-                    text);
+            tell(of.kind(), of.path(), text);
             of.path().link(Hop.HOST_IRQ).map(link -> link.numbers(HostIrq.class)).stream()
                     .flatMap(List::stream)
                     .forEach(irq -> mark(irq.number(), of.kind()));
@@ -602,19 +577,15 @@ public final class Watcher implements AutoCloseable {
     }
 
     private void state(Vector one) {
-        String device = one.path().device();
+        InterruptPath path = one.path();
         one.affinity().flatMap(Value::change).ifPresent(text -> {
-            tell(
-                    "affinity",
-                    one.guest(),
-                    device,
-                    one.path().interrupt(),
-                    "host irq " + one.irq() + " moved from CPU " + text[0] + " to CPU " + text[1]);
+            tell("affinity", path, "host irq " + one.irq() + " moved from CPU " + text[0] + " to CPU " + text[1]);
             mark(one.irq(), "cpu");
         });
         one.power()
                 .flatMap(Value::change)
-                .ifPresent(text -> tell("power", one.guest(), device, "", "from " + text[0] + " to " + text[1]));
+                .ifPresent(text -> events.add(
+                        new Event("power", name(path), path.device(), "", "from " + text[0] + " to " + text[1])));
     }
 
     // Rows
@@ -632,10 +603,10 @@ public final class Watcher implements AutoCloseable {
                     marked.add(cell);
                 }
             }
-            byGuest.computeIfAbsent(one.pid(), pid -> new ArrayList<>())
+            byGuest.computeIfAbsent(pid(one.path()), pid -> new ArrayList<>())
                     .add(new Row(
-                            one.guest(),
-                            one.pid(),
+                            name(one.path()),
+                            pid(one.path()),
                             one.path().device(),
                             one.path().interrupt(),
                             one.irq(),
@@ -701,11 +672,14 @@ public final class Watcher implements AutoCloseable {
                 history("guest " + process.pid(), rate + Math.max(0, injected), used));
     }
 
-    private History history(String key, double rate, Set<String> used) {
+    private Deque<Double> history(String key, double rate, Set<String> used) {
         used.add(key);
-        History history = histories.computeIfAbsent(key, same -> new History());
+        Deque<Double> history = histories.computeIfAbsent(key, same -> new ArrayDeque<>());
         if (ticks > 0) {
             history.add(rate);
+        }
+        if (history.size() > KEPT) {
+            history.remove();
         }
         return history;
     }
@@ -714,13 +688,8 @@ public final class Watcher implements AutoCloseable {
         if (rate >= HostIrqRules.STORM
                 ? storms.add(one.irq())
                 : rate < HostIrqRules.STORM / 2.0 && storms.remove(one.irq())) {
-            tell(
-                    "storm",
-                    one.guest(),
-                    one.path().device(),
-                    one.path().interrupt(),
-                    "host irq " + one.irq() + (rate >= HostIrqRules.STORM ? " comes " : " is over: it comes ")
-                            + Math.round(rate) + " times per second");
+            String comes = rate >= HostIrqRules.STORM ? " comes " : " is over: it comes ";
+            tell("storm", one.path(), "host irq " + one.irq() + comes + Math.round(rate) + " times per second");
         }
     }
 

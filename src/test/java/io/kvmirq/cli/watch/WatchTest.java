@@ -10,7 +10,6 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.screens.Watcher;
 import io.kvmirq.diag.screens.Watcher.Event;
-import io.kvmirq.diag.screens.Watcher.History;
 import io.kvmirq.diag.screens.Watcher.Row;
 import io.kvmirq.diag.sources.StillHost;
 import io.kvmirq.host.facts.GuestHosts;
@@ -26,12 +25,16 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalTime;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
+import java.util.stream.DoubleStream;
 import org.jline.terminal.Size;
 import org.jline.terminal.Terminal.Signal;
 import org.jline.terminal.impl.LineDisciplineTerminal;
@@ -50,12 +53,8 @@ class WatchTest {
     @TempDir
     private Path temporary;
 
-    private static History history(double... rates) {
-        History history = new History();
-        for (double rate : rates) {
-            history.add(rate);
-        }
-        return history;
+    private static Deque<Double> history(double... rates) {
+        return DoubleStream.of(rates).boxed().collect(Collectors.toCollection(ArrayDeque::new));
     }
 
     private static Row guest(String name, int pid, double rate) {
