@@ -30,6 +30,7 @@ import org.junit.jupiter.api.Test;
 class PrometheusTest {
     private static final Path FILES = Machine.root().resolve("src/packaging/prometheus");
     private static final Path NUMBERS = Machine.root().resolve("src/test/resources/io/kvmirq/cli/host");
+    private static final Path METRICS = Machine.root().resolve("src/command/java/io/kvmirq/diag/screens/Metrics.java");
     private static final Pattern METRIC = Pattern.compile("(?<!:)\\bkvmirq_[a-z_]+");
 
     private static String promtool() {
@@ -51,17 +52,33 @@ class PrometheusTest {
 
     @Test
     void rulesAndDashboardNameMetricsThatAreWritten() throws IOException {
-        String source =
-                Files.readString(Machine.root().resolve("src/command/java/io/kvmirq/diag/screens/Metrics.java"));
-        Set<String> written = Pattern.compile("write\\(\\s*\"([a-z_]+)\"")
-                .matcher(source)
-                .results()
-                .map(one -> "kvmirq_" + one.group(1))
-                .collect(Collectors.toCollection(TreeSet::new));
+        Set<String> written = new TreeSet<>();
+        words(METRICS, "write\\(\\s*\"([a-z_]+)\"", " ").forEach(name -> written.add("kvmirq_" + name));
         assertThat(written).hasSizeGreaterThan(10);
         for (String file : List.of("kvmirq-alerts.yml", "kvmirq-recording.yml", "kvmirq-dashboard.json")) {
             assertThat(written).as(file).containsAll(metrics(Files.readString(FILES.resolve(file))));
         }
+    }
+
+    /** A label that no number has would leave a panel empty. */
+    @Test
+    void dashboardNamesLabelsThatAreWritten() throws IOException {
+        Set<String> written = words(METRICS, "new Samples\\(\"([^)]+)\"\\)", "\", \"");
+        written.addAll(List.of("cluster", "instance")); // Prometheus adds these
+        Path dashboard = FILES.resolve("kvmirq-dashboard.json");
+        Set<String> asked = words(dashboard, "(\\w+)=~?\\\\\"", ", ");
+        asked.addAll(words(dashboard, "by \\(([^)]+)\\)", ", "));
+        assertThat(asked).hasSizeGreaterThan(5);
+        assertThat(written).containsAll(asked);
+    }
+
+    /** The words of the first group of a pattern. */
+    private static Set<String> words(Path file, String pattern, String between) throws IOException {
+        return Pattern.compile(pattern)
+                .matcher(Files.readString(file))
+                .results()
+                .flatMap(one -> Stream.of(one.group(1).split(between)))
+                .collect(Collectors.toCollection(TreeSet::new));
     }
 
     /** Grafana is in no Debian: what it needs of each panel is checked here. */
