@@ -10,25 +10,36 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.diag.rules.Drift;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.host.memory.KernelStructures;
+import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.VcpuState;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.Posting;
+import io.kvmirq.path.Known;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
+import java.util.SplittableRandom;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -41,6 +52,8 @@ import org.junit.jupiter.api.Test;
 @Tag(RealKvm.TAG)
 class LastWriteContract {
     private static final int ROUNDS = 50;
+    private static final int STEPS = 200;
+    private static final int VECTORS = 4;
     private static final VcpuId FIRST = new VcpuId(0);
     private static final VcpuId LATE = new VcpuId(1);
     private static final InterruptVector VECTOR = new InterruptVector(0x41);
@@ -57,6 +70,7 @@ class LastWriteContract {
     private PciAddress address;
 
     private int known;
+    private int posted;
     private int unknown;
 
     @BeforeEach
@@ -200,5 +214,130 @@ class LastWriteContract {
         assertThat(known)
                 .as("unknown is only what the vCPU's next entry decides")
                 .isGreaterThanOrEqualTo(4 * ROUNDS);
+    }
+
+    /** A vector of the device while the test has it. */
+    private static final class Open {
+        final int index;
+        ForwardedIrq irq;
+        MsiMessage message;
+        boolean masked;
+
+        Open(int index, ForwardedIrq irq, MsiMessage message) {
+            this.index = index;
+            this.irq = irq;
+            this.message = message;
+        }
+    }
+
+    private static MsiMessage message(SplittableRandom random, int index) {
+        return MsiMessage.to(random.nextBoolean() ? FIRST : LATE, new InterruptVector(0x51 + index));
+    }
+
+    /**
+     * Steps of a VMM and of its vCPUs, in any order: after each, the entries in memory are those that the mirror predicts, and
+     * the vCPU, its record and the inhibit reasons in memory are those of the VM.
+     */
+    @Test
+    void memoryAndMirrorAgreeAfterRandomSteps() throws IOException {
+        long seed = Long.getLong("kvmirq.test.live.seed", System.nanoTime());
+        SplittableRandom random = new SplittableRandom(seed);
+        int compared = 0;
+        try (KernelPaths memory = KernelPaths.of(HostFiles.of(Path.of("/")), KernelStructures.CORE);
+                World world = new World();
+                Vcpu late = world.vm.createVcpu(LATE)) {
+            late.x86().enableLapic();
+            late.x86().startAt(START, START);
+            late.setState(VcpuState.RUNNABLE);
+            world.vm.x86().createPit();
+            world.inhibit(false);
+            boolean inhibited = false;
+            List<Open> open = new ArrayList<>();
+            for (int step = 0; step < STEPS; step++) {
+                int what = random.nextInt(6);
+                if (what == 0 && open.size() < VECTORS || open.isEmpty()) {
+                    int index = IntStream.range(0, VECTORS)
+                            .filter(i -> open.stream().noneMatch(one -> one.index == i))
+                            .findFirst()
+                            .orElseThrow();
+                    MsiMessage message = message(random, index);
+                    open.add(new Open(index, world.forward(index, message), message));
+                } else if (what == 1) {
+                    inhibited = !inhibited;
+                    world.inhibit(inhibited);
+                    if (random.nextInt(4) > 0) {
+                        world.enterGuest();
+                        late.run();
+                    }
+                } else if (what == 2) {
+                    (random.nextBoolean() ? world.vcpu : late).run();
+                } else {
+                    Open one = open.get(random.nextInt(open.size()));
+                    if (what == 3) {
+                        one.message = message(random, one.index);
+                        one.irq.reroute(one.message);
+                    } else if (what == 4) {
+                        one.masked = !one.masked;
+                        if (one.masked) {
+                            one.irq.mask();
+                        } else {
+                            one.irq.unmask();
+                        }
+                    } else {
+                        one.irq.close();
+                        open.remove(one);
+                    }
+                }
+                memory.forget();
+                for (Open one : open) {
+                    if (!one.masked) {
+                        compared += compare(world, memory, one, inhibited, "seed " + seed + ", step " + step);
+                    }
+                }
+            }
+            open.forEach(one -> one.irq.close());
+        }
+        System.out.println("lab-last-write: seed " + seed + ": " + STEPS + " random steps, " + compared
+                + " fields of memory agree, 0 differ; " + known + " predictions as the kernel's table, " + unknown
+                + " unknown");
+        assertThat(known).isGreaterThan(STEPS / 4);
+        assertThat(posted).isGreaterThan(STEPS / 10);
+    }
+
+    private int compare(World world, KernelPaths memory, Open one, boolean inhibited, String where) {
+        KernelPaths.KernelPath path = memory.of(PredictedEntriesContract.hostIrq(address, one.irq))
+                .known()
+                .orElseThrow();
+        RemappingEntry entry = path.entry().known().orElseThrow().orElseThrow();
+        Posting predicted = one.irq.predicted();
+        if (predicted instanceof Posting.Unknown) {
+            unknown++;
+        } else {
+            known++;
+            assertThat(entry.isPosted())
+                    .as("%s: %s", where, predicted.text())
+                    .isEqualTo(predicted instanceof Posting.Posted);
+            assertThat(PredictedEntriesContract.predicted(world.forwarding.mirror(), one.irq)
+                            .agrees(entry.low(), entry.high()))
+                    .as("%s: %s", where, entry)
+                    .isTrue();
+        }
+        assertThat(path.inhibits())
+                .as(where)
+                .isEqualTo(new Known.Observed<>(inhibited ? List.of(InhibitReason.PIT_REINJ.name()) : List.of()));
+        assertThat(path.posted().known()).as("%s: %s", where, path.posted()).isPresent();
+        Optional<PostedVcpu> vcpu = path.posted().known().orElseThrow();
+        assertThat(vcpu.isPresent()).as(where).isEqualTo(entry.isPosted());
+        if (vcpu.isPresent()) {
+            posted++;
+            Optional<VcpuId> wanted = Optional.of(new VcpuId((int) (one.message.address() >>> 12 & 0xff)));
+            assertThat(vcpu.get().vcpu()).as(where).isEqualTo(wanted);
+            assertThat(vcpu.get().recorded().known().orElseThrow()).as(where).isEqualTo(wanted);
+        }
+        List<Drift> fields = Drift.of(path);
+        assertThat(fields).as(where).noneMatch(field -> field.verdict() == Drift.Verdict.DIFFER);
+        return (int) fields.stream()
+                .filter(field -> field.verdict() == Drift.Verdict.AGREE)
+                .count();
     }
 }

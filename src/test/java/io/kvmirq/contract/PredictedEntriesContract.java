@@ -92,7 +92,7 @@ class PredictedEntriesContract {
                         .toList();
     }
 
-    private static HostIrq hostIrq(PciAddress device, ForwardedIrq irq) {
+    static HostIrq hostIrq(PciAddress device, ForwardedIrq irq) {
         return new HostFacts(HostFiles.of(Path.of("/")))
                 .armed(device).stream()
                         .filter(one -> one.vector() == irq.irq().number())

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
+import io.kvmirq.VcpuId;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Field;
+import io.kvmirq.arch.amd.AvicTables;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.LegacyIrte;
+import io.kvmirq.arch.apic.Apic;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.RemappedIrte;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.host.memory.KernelIrqfd;
+import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
@@ -38,6 +43,7 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
         UNOBSERVABLE
     }
 
+    private static final String CHANGES = "it changes whenever the vCPU runs or stops";
     private static final int VECTOR = 0xff;
     private static final int XAPIC_SHIFT = 8;
     /** The bits that a posted entry takes from the remapped one: {@code dmar_copy_shared_irte()}. */
@@ -85,7 +91,7 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
         if (path.entry() instanceof Known.Unknown<Optional<RemappingEntry>> unknown) {
             all.add(unobservable(Hop.HOST_IRQ, "remapping entry", unknown.why()));
         }
-        path.entry().known().flatMap(one -> one).ifPresent(entry -> entry(entry, irqfds, all));
+        path.entry().known().flatMap(one -> one).ifPresent(entry -> entry(path, entry, irqfds, all));
         if (path.eventfd() instanceof Known.Unknown<?> unknown) {
             all.add(unobservable(Hop.EVENTFD, "irqaction.dev_id", unknown.why()));
         }
@@ -96,7 +102,7 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
         return all;
     }
 
-    private static void entry(RemappingEntry entry, List<KernelIrqfd> irqfds, List<Drift> all) {
+    private static void entry(KernelPath path, RemappingEntry entry, List<KernelIrqfd> irqfds, List<Drift> all) {
         String table = table(entry) + ": ";
         boolean intel = entry.unit() == Vendor.INTEL;
         if (intel && entry.isPosted()) {
@@ -130,6 +136,10 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
         }
         if (entry.isPostedToGuest()) {
             posted(entry, irqfds, table, all);
+            if (path.posted() instanceof Known.Unknown<Optional<PostedVcpu>> unknown) {
+                all.add(unobservable(Hop.HOST_IRQ, table + vcpu(entry), unknown.why()));
+            }
+            path.posted().known().flatMap(one -> one).ifPresent(vcpu -> vcpu(vcpu, table, all));
         } else if (!entry.isPosted()) {
             entry.target().ifPresent(target -> remapped(entry, target, table, all));
         }
@@ -176,10 +186,48 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
         } else {
             all.add(unobservable(Hop.HOST_IRQ, field, "no irqfd with one message is seen"));
         }
-        all.add(unobservable(
-                Hop.HOST_IRQ,
-                table + (entry.unit() == Vendor.INTEL ? "descriptor's address" : "backing page"),
-                "the vCPU's own structure is not read"));
+    }
+
+    private static String vcpu(RemappingEntry entry) {
+        return entry.unit() == Vendor.INTEL ? "vCPU of the descriptor" : "vCPU of the backing page";
+    }
+
+    private static void vcpu(PostedVcpu posted, String table, List<Drift> all) {
+        String field = table + vcpu(posted.entry());
+        String observed = text(posted.vcpu());
+        if (posted.recorded() instanceof Known.Unknown<Optional<VcpuId>> unknown
+                && posted.vcpu().isPresent()) {
+            all.add(unobservable(Hop.HOST_IRQ, field, "it is " + observed + "; " + unknown.why()));
+        } else {
+            String expected = posted.recorded().known().map(Drift::text).orElse("a vCPU of the VM");
+            all.add(of(Hop.HOST_IRQ, field, expected, observed, "KVM, with " + posted.record()));
+        }
+        if (posted.vcpu().isEmpty()) {
+            return;
+        }
+        if (posted.entry().unit() == Vendor.INTEL) {
+            long nv = PostedInterruptDescriptor.NV.of(posted.state());
+            all.add(of(
+                    Hop.HOST_IRQ,
+                    "pi_desc.nv",
+                    nv == Apic.WAKEUP ? hex(Apic.WAKEUP) : hex(Apic.NOTIFICATION),
+                    hex(nv),
+                    "vmx_vcpu_pi_load(), or pi_enable_wakeup_handler() while the vCPU is blocked"));
+            all.add(unobservable(Hop.HOST_IRQ, "pi_desc: PIR, ON, SN, NDST", CHANGES));
+        } else if (AvicTables.IS_RUNNING.isSet(posted.state())) {
+            all.add(unobservable(Hop.HOST_IRQ, table + "IsRun, of the vCPU", CHANGES));
+        } else {
+            all.add(of(
+                    Hop.HOST_IRQ,
+                    table + "IsRun, of the vCPU",
+                    0,
+                    GaIrte.IS_RUN.of(posted.entry().low()),
+                    "avic_vcpu_put(), with the vCPU's entry in the physical APIC id table"));
+        }
+    }
+
+    private static String text(Optional<VcpuId> vcpu) {
+        return vcpu.map(one -> "vCPU " + one.number()).orElse("none");
     }
 
     private static void irqfd(KernelPath path, KernelIrqfd irqfd, List<Drift> all) {

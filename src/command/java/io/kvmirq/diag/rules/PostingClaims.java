@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
@@ -18,6 +19,7 @@ import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.vfio.IrqKind;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -33,6 +35,7 @@ public final class PostingClaims {
     private final boolean arm;
     private final HostFacts host;
     private final PciDevice device;
+    private final KernelPaths memory;
     private final FormClaims forms;
     private final Claim ofHost;
     private final Optional<VmProcess> process;
@@ -55,6 +58,7 @@ public final class PostingClaims {
         this.inhibits = process.stream()
                 .flatMap(one -> x86.stream().flatMap(on -> VmmOptions.inhibits(one, on, host.kernel()).stream()))
                 .toList();
+        this.memory = memory;
         this.forms = new FormClaims(host, device, process, memory);
         this.ofHost = ofHost();
     }
@@ -229,7 +233,33 @@ public final class PostingClaims {
                     Evidence.predicted("no setting of the host prevents it"),
                     ofHost.text() + ", and no obstacle of the VM is seen");
         }
-        return ofAvic(holder, vmm);
+        return interrupt
+                .armed()
+                .flatMap(one -> memory.of(one.irq()).known())
+                .flatMap(one -> one.inhibits().known())
+                .map(this::ofMemory)
+                .orElseGet(() -> ofAvic(holder, vmm));
+    }
+
+    /** The claim from the VM's inhibit reasons in kernel memory, by the names of the kernel. */
+    private Claim ofMemory(List<String> reasons) {
+        Evidence evidence = Evidence.observed("kernel memory, kvm_arch.apicv_inhibit_reasons");
+        if (reasons.isEmpty()) {
+            return Claim.of(Question.ELIGIBLE, true, evidence, ofHost.text() + ", and nothing inhibits AVIC in the VM");
+        }
+        List<InhibitReason> known = Arrays.stream(InhibitReason.values())
+                .filter(one -> reasons.contains(one.name())
+                        || one == InhibitReason.DISABLED && reasons.contains("DISABLE")) // up to 6.2
+                .toList();
+        return Claim.of(
+                        Question.ELIGIBLE,
+                        false,
+                        evidence,
+                        "AVIC is inhibited (" + String.join(", ", reasons) + "), so the entry stays remapped: "
+                                + known.stream().map(InhibitReason::cause).collect(Collectors.joining("; ")))
+                .with(known.stream()
+                        .map(one -> Remedy.of(Change.VMM_FLAG, one.remedy()))
+                        .toList());
     }
 
     /** The reasons that inhibit AVIC in a VM of a host that cannot post: they would prevent posting next. */

@@ -3,8 +3,10 @@ package io.kvmirq.diag.screens;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Guests.Guest;
 import io.kvmirq.diag.sources.KernelPaths;
@@ -15,16 +17,19 @@ import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 
 /**
  * The guests of a host at one moment, and the paths of their interrupts, without the files that showed them. Immutable.
@@ -51,11 +56,15 @@ public record Look(
     /** The rows of interrupts that are counted on x86: posted ones, and errors. */
     private static final List<String> ROWS = List.of("PIN", "PIW", "NPI", "SPU", "ERR", "MIS");
 
+    /** It ends when the guest takes an interrupt. */
+    private static final String MOMENTARY = Finding.name(InhibitReason.IRQWIN);
+
     /**
      * A guest.
      *
      * @param directories of its VMs in {@code debugfs/kvm}
-     * @param inhibits reasons that keep AVIC off in it, by the command line of its VMM; empty if the host never posts
+     * @param inhibits reasons that keep AVIC off in its VMs by kernel memory, or else by the command line of its VMM; empty if
+     *     the host never posts
      */
     public record Seen(Guest guest, List<String> directories, List<String> inhibits) {}
 
@@ -69,13 +78,7 @@ public record Look(
                 .map(guest -> new Seen(
                         guest,
                         VcpuThreads.directories(host, guest.process()),
-                        inhibited
-                                ? VmmOptions.inhibits(guest.process(), posting.orElseThrow(), host.kernel()).stream()
-                                        .filter(Inhibit::isCertain)
-                                        .map(Inhibit::name)
-                                        .distinct()
-                                        .toList()
-                                : List.of()))
+                        inhibited ? inhibits(host, guest.process(), posting.orElseThrow(), memory) : List.of()))
                 .toList();
         TreeMap<String, Long> counters = new TreeMap<>();
         host.interrupts().ifPresent(all -> ROWS.forEach(row -> all.count(row).ifPresent(n -> counters.put(row, n))));
@@ -88,6 +91,19 @@ public record Look(
                 PathsCheck.all(host, memory),
                 hostIrqs(host),
                 counters);
+    }
+
+    private static List<String> inhibits(HostFacts host, VmProcess process, PostingHost posting, KernelPaths memory) {
+        List<List<String>> seen = memory.inhibits().known().orElse(Map.of()).entrySet().stream()
+                .filter(one -> MemoryLinks.hasThread(host, process.pid(), one.getKey()))
+                .map(Map.Entry::getValue)
+                .toList();
+        Stream<String> names = seen.isEmpty()
+                ? VmmOptions.inhibits(process, posting, host.kernel()).stream()
+                        .filter(Inhibit::isCertain)
+                        .map(Inhibit::name)
+                : seen.stream().flatMap(List::stream).map(one -> one.toLowerCase(Locale.ROOT));
+        return names.distinct().filter(one -> !one.equals(MOMENTARY)).toList();
     }
 
     /** Vectors whose eventfds were taken away keep their counts until the driver disables MSI-X: a total may not fall. */

@@ -12,6 +12,7 @@ import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.memory.KernelIrqfd;
+import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Link;
@@ -120,11 +121,15 @@ final class MemoryLinks {
     private String owner(int thread) {
         return host.vms().all().stream()
                 .map(VmProcess::pid)
-                .filter(pid -> pid == thread
-                        || host.files().list("proc/" + pid + "/task").contains(String.valueOf(thread)))
+                .filter(pid -> hasThread(host, pid, thread))
                 .findFirst()
                 .map(pid -> "process " + pid)
                 .orElse("VM of thread " + thread);
+    }
+
+    /** Whether a thread belongs to a process. */
+    static boolean hasThread(HostFacts host, int pid, int thread) {
+        return pid == thread || host.files().list("proc/" + pid + "/task").contains(String.valueOf(thread));
     }
 
     private void message(MsiMessage message) {
@@ -138,7 +143,14 @@ final class MemoryLinks {
                 && (message.data() & DELIVERY & ~LOWEST_PRIORITY) == 0
                 && message.address() >>> Integer.SIZE == 0
                 && id != BROADCAST;
-        if (toOne) {
+        Optional<VcpuId> posted = path.posted().known().flatMap(one -> one).flatMap(PostedVcpu::vcpu);
+        if (posted.isPresent()) {
+            put(Link.whole(
+                    Hop.VCPU,
+                    Evidence.observed(MEMORY + "the structures of the VM's vCPUs"),
+                    List.of(posted.get().number()),
+                    "the entry posts to it"));
+        } else if (toOne) {
             put(Link.whole(
                     Hop.VCPU,
                     Evidence.inferred(

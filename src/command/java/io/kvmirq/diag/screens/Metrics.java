@@ -131,7 +131,7 @@ public final class Metrics {
         write(
                 "avic_inhibited",
                 GAUGE,
-                "Guests of this name whose VMM inhibits AVIC for the reason: their interrupts are not posted.",
+                "Guests of this name in which AVIC is inhibited for the reason: their interrupts are not posted.",
                 inhibited);
     }
 

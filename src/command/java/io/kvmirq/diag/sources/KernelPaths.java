@@ -6,6 +6,7 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.memory.KernelIrqfd;
 import io.kvmirq.host.memory.KernelStructures;
+import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.path.Known;
 import java.nio.file.Path;
@@ -25,12 +26,16 @@ public final class KernelPaths implements AutoCloseable {
      * @param entry its remapping entry; empty if no IOMMU remaps it
      * @param eventfd the eventfd that VFIO signals; empty if VFIO has no handler of a message
      * @param irqfds the irqfds of that eventfd, of all VMs
+     * @param posted the vCPU that the entry posts to; empty if it posts to no guest
+     * @param inhibits the kernel's names of the reasons for which APIC virtualization is inhibited in the irqfd's VM
      */
     public record KernelPath(
             HostIrq irq,
             Known<Optional<RemappingEntry>> entry,
             Known<Optional<EventFdId>> eventfd,
-            Known<List<KernelIrqfd>> irqfds) {}
+            Known<List<KernelIrqfd>> irqfds,
+            Known<Optional<PostedVcpu>> posted,
+            Known<List<String>> inhibits) {}
 
     private final Supplier<Known<KernelStructures>> open;
     private @Nullable Known<KernelStructures> memory;
@@ -77,7 +82,14 @@ public final class KernelPaths implements AutoCloseable {
     public Known<KernelPath> of(HostIrq irq) {
         Objects.requireNonNull(irq, "irq is null");
         return memory().map(from -> paths.computeIfAbsent(
-                irq, same -> new KernelPath(irq, from.entry(irq), from.eventfd(irq), from.irqfds(irq))));
+                irq,
+                same -> new KernelPath(
+                        irq,
+                        from.entry(irq),
+                        from.eventfd(irq),
+                        from.irqfds(irq),
+                        from.posted(irq),
+                        from.inhibits(irq))));
     }
 
     /** Reads all again that is asked for from now on. */
@@ -88,6 +100,11 @@ public final class KernelPaths implements AutoCloseable {
     /** The irqfds of all VMs, or why they cannot be read. */
     public Known<List<KernelIrqfd>> irqfds() {
         return memory().then(KernelStructures::irqfds);
+    }
+
+    /** The reasons that inhibit APIC virtualization in VMs, by the thread that made them, or why they cannot be read. */
+    public Known<Map<Integer, List<String>>> inhibits() {
+        return memory().then(KernelStructures::inhibits);
     }
 
     @Override

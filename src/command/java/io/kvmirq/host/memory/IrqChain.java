@@ -89,8 +89,21 @@ final class IrqChain {
         return (int) memory.half(symbols.address(MODE), MODE);
     }
 
+    /** The data of an irq's domains: the address of what the IOMMU's has, and the allocation of the vectors'. */
+    private record Domains(Vendor unit, long own, Optional<Target> target) {}
+
     /** The entry of an irq. Empty if no IOMMU remaps it. */
     Optional<RemappingEntry> entry(HostIrq irq) {
+        return domains(irq)
+                .map(all -> all.unit == Vendor.INTEL ? intel(all.own, all.target) : amd(all.own, all.target));
+    }
+
+    /** The address of the kernel's data of an irq that an IOMMU remaps, such as {@code amd_ir_data}. */
+    long own(HostIrq irq) {
+        return domains(irq).orElseThrow(() -> Unseen.torn("the chain of domains of " + irq)).own;
+    }
+
+    private Optional<Domains> domains(HostIrq irq) {
         long at = descriptor(irq).address() + desc.offset("irq_data");
         Optional<Target> target = Optional.empty();
         Layout.Snapshot remapped = null;
@@ -115,8 +128,7 @@ final class IrqChain {
         if (remapped == null) {
             return Optional.empty();
         }
-        long own = remapped.pointer("chip_data");
-        return Optional.of(unit == Vendor.INTEL ? intel(own, target) : amd(own, target));
+        return Optional.of(new Domains(unit, remapped.pointer("chip_data"), target));
     }
 
     private String chip(long chip) {

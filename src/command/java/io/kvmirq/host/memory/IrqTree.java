@@ -56,9 +56,19 @@ final class IrqTree {
     }
 
     private long inRadix(long index) {
+        long head = symbols.address(RADIX) + types.layout("xarray", "xa_head").offset("xa_head");
+        return inXarray(memory, types, head, index, "the tree of irq descriptors");
+    }
+
+    /**
+     * The entry of an xarray, or of a radix tree, which is the same; 0 if it has none.
+     *
+     * @param head the address of its {@code xa_head}
+     * @param what it is, for the sentence of a failure
+     */
+    static long inXarray(KernelMemory memory, Types types, long head, long index, String what) {
         Layout node = types.layout("xa_node", "shift", "parent", "slots");
-        long entry = memory.word(
-                symbols.address(RADIX) + types.layout("xarray", "xa_head").offset("xa_head"), RADIX);
+        long entry = memory.word(head, what);
         if ((entry & TAGS) != INTERNAL) {
             return index == 0 ? entry : 0;
         }
@@ -67,7 +77,7 @@ final class IrqTree {
         Layout.Snapshot here = node.at(memory, address);
         long shift = here.number("shift");
         if (shift % RADIX_BITS != 0 || shift > RADIX_HIGHEST) {
-            throw Unseen.wrong("the tree of irq descriptors begins at bit " + shift + ", expected a multiple of 6");
+            throw Unseen.wrong(what + " begins at bit " + shift + ", expected a multiple of 6");
         }
         if (index >>> shift >= 1 << RADIX_BITS) {
             return 0;
@@ -84,7 +94,7 @@ final class IrqTree {
             here = node.at(memory, address);
             shift -= RADIX_BITS;
         }
-        throw Unseen.torn("the tree of irq descriptors");
+        throw Unseen.torn(what);
     }
 
     private long inMaple(long index) {

@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.BiConsumer;
+import java.util.function.Consumer;
 import java.util.function.LongConsumer;
 
 /**
@@ -23,7 +24,8 @@ import java.util.function.LongConsumer;
 final class Irqfds {
     static final String VMS = "vm_list";
 
-    private static final String KVM = "kvm";
+    static final String KVM = "kvm";
+
     private static final int MOST_VMS = 1 << 14;
     private static final int MOST_IRQFDS = 1 << 16;
     /** A GSI has a pin of each of two PICs and of the IOAPIC. */
@@ -37,7 +39,7 @@ final class Irqfds {
     private static final int HAS_DEVICE = 1;
 
     /** An irqfd of a VM, by its address. */
-    private record Place(long vm, long irqfd) {}
+    record Place(long vm, long irqfd) {}
 
     private final KernelMemory memory;
     private final Symbols symbols;
@@ -96,7 +98,8 @@ final class Irqfds {
 
     /** The irqfds of an eventfd. The list of all is read once, and again if it has none of the eventfd or an old one. */
     List<KernelIrqfd> of(long eventfd) {
-        List<KernelIrqfd> found = known(eventfd);
+        // The memory of an old one may be in other use.
+        List<KernelIrqfd> found = Unseen.known(() -> known(eventfd)).known().orElse(List.of());
         if (found.isEmpty()) {
             Map<Long, List<Place>> now = new HashMap<>();
             walk((owner, one) -> now.computeIfAbsent(one.number("eventfd"), same -> new ArrayList<>())
@@ -105,6 +108,13 @@ final class Irqfds {
             found = known(eventfd);
         }
         return found;
+    }
+
+    /** The only irqfd of an eventfd. */
+    Optional<Place> only(long eventfd) {
+        return of(eventfd).size() == 1
+                ? places.getOrDefault(eventfd, List.of()).stream().findFirst()
+                : Optional.empty();
     }
 
     /** The irqfds of an eventfd that are still where they were; none if one is not. */
@@ -126,17 +136,32 @@ final class Irqfds {
         return found;
     }
 
+    /** Visits all VMs. */
+    void vms(Consumer<Layout.Snapshot> visit) {
+        nodes(
+                symbols.address(VMS),
+                MOST_VMS,
+                "the list of VMs",
+                node -> visit.accept(vm.at(memory, node - vm.offset("vm_list"))));
+    }
+
+    /** The thread that made a VM. */
+    static int thread(Layout.Snapshot owner) {
+        long thread = owner.number("userspace_pid");
+        if (thread < 1 || thread > MOST_THREADS) {
+            throw Unseen.wrong("kvm.userspace_pid is " + thread + ", expected the number of a thread");
+        }
+        return (int) thread;
+    }
+
     private void walk(BiConsumer<Layout.Snapshot, Layout.Snapshot> visit) {
-        nodes(symbols.address(VMS), MOST_VMS, "the list of VMs", node -> {
-            Layout.Snapshot owner = vm.at(memory, node - vm.offset("vm_list"));
-            nodes(owner.address() + vm.offset("irqfds.items"), MOST_IRQFDS, "a VM's list of irqfds", item -> {
-                Layout.Snapshot one = irqfd.at(memory, item - irqfd.offset("list"));
-                if (one.number("kvm") != owner.address()) {
-                    throw Unseen.torn("kvm_kernel_irqfd.kvm");
-                }
-                visit.accept(owner, one);
-            });
-        });
+        vms(owner -> nodes(owner.address() + vm.offset("irqfds.items"), MOST_IRQFDS, "a VM's list of irqfds", item -> {
+            Layout.Snapshot one = irqfd.at(memory, item - irqfd.offset("list"));
+            if (one.number("kvm") != owner.address()) {
+                throw Unseen.torn("kvm_kernel_irqfd.kvm");
+            }
+            visit.accept(owner, one);
+        }));
     }
 
     private KernelIrqfd of(Layout.Snapshot owner, Layout.Snapshot one) {
@@ -144,13 +169,10 @@ final class Irqfds {
         if (gsi > Gsi.MAX) {
             throw Unseen.wrong("kvm_kernel_irqfd.gsi is " + gsi + ", expected at most " + Gsi.MAX);
         }
-        long thread = owner.number("userspace_pid");
-        if (thread < 1 || thread > MOST_THREADS) {
-            throw Unseen.wrong("kvm.userspace_pid is " + thread + ", expected the number of a thread");
-        }
+        int thread = thread(owner);
         List<Layout.Snapshot> routes = routes(owner, gsi);
         return new KernelIrqfd(
-                (int) thread,
+                thread,
                 new EventFdId((int) eventfd.at(memory, one.pointer("eventfd")).number("id")),
                 new Gsi((int) gsi),
                 one.number("producer") == 0 ? Optional.empty() : Optional.of(host(one.pointer("producer"))),
@@ -202,8 +224,12 @@ final class Irqfds {
                 hasDevice ? OptionalInt.of((int) of.number(path + "msi.devid")) : OptionalInt.empty()));
     }
 
-    /** Visits the nodes of a list; each must name the one before it, which no knot does for long. */
     private void nodes(long head, int most, String what, LongConsumer visit) {
+        nodes(memory, list, head, most, what, visit);
+    }
+
+    /** Visits the nodes of a list; each must name the one before it, which no knot does for long. */
+    static void nodes(KernelMemory memory, Layout list, long head, int most, String what, LongConsumer visit) {
         long before = head;
         long node = list.at(memory, head).pointer("next");
         for (int left = most; node != head; left--) {

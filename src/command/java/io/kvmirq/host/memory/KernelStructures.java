@@ -7,11 +7,14 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.path.Known;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.function.Supplier;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,10 +30,12 @@ public final class KernelStructures implements AutoCloseable {
     private final Symbols symbols;
     private @Nullable IrqChain chain;
     private @Nullable Irqfds irqfds;
+    private @Nullable Vcpus vcpus;
 
     private KernelStructures(HostFiles files, KernelMemory memory) {
         this.memory = memory;
-        symbols = Symbols.of(files, Set.of(IrqTree.RADIX, IrqTree.MAPLE, IrqChain.HANDLER, IrqChain.MODE, Irqfds.VMS));
+        symbols = Symbols.of(
+                files, Set.of(IrqTree.RADIX, IrqTree.MAPLE, IrqChain.HANDLER, IrqChain.MODE, Irqfds.VMS, Vcpus.DIRECT));
         types = new Types(files);
     }
 
@@ -81,6 +86,50 @@ public final class KernelStructures implements AutoCloseable {
         });
     }
 
+    /** The vCPU that the entry of a host irq posts to, with the entry; empty if the entry posts to no guest. */
+    public Known<Optional<PostedVcpu>> posted(HostIrq irq) {
+        Objects.requireNonNull(irq, "irq is null");
+        return Unseen.known(() -> {
+            Optional<RemappingEntry> entry = chain().entry(irq);
+            if (entry.filter(RemappingEntry::isPostedToGuest).isEmpty()) {
+                return Optional.empty();
+            }
+            PostedVcpu found = vcpus().of(entry.get(), chain().own(irq), irqfd(irq));
+            if (!chain().entry(irq).equals(entry)) {
+                throw Unseen.torn("the entry of " + irq);
+            }
+            return Optional.of(found);
+        });
+    }
+
+    /**
+     * The reasons for which KVM inhibits APIC virtualization in the VM that a message goes to, by the kernel's names without
+     * their common beginning, such as {@code PIT_REINJ}.
+     */
+    public Known<List<String>> inhibits(HostIrq irq) {
+        Objects.requireNonNull(irq, "irq is null");
+        return Unseen.known(() -> vcpus().inhibits(irqfd(irq).vm()));
+    }
+
+    /** The same of all VMs, by the thread that made them; a thread may have made several. */
+    public Known<Map<Integer, List<String>>> inhibits() {
+        return Unseen.known(() -> {
+            Map<Integer, List<String>> all = new TreeMap<>();
+            vms().vms(owner ->
+                    all.merge(Irqfds.thread(owner), vcpus().inhibits(owner.address()), (one, other) -> Stream.concat(
+                                    one.stream(), other.stream())
+                            .distinct()
+                            .toList()));
+            return all;
+        });
+    }
+
+    private Irqfds.Place irqfd(HostIrq irq) {
+        OptionalLong trigger = chain().trigger(irq);
+        return (trigger.isEmpty() ? Optional.<Irqfds.Place>empty() : vms().only(trigger.getAsLong()))
+                .orElseThrow(() -> new Unseen(irq + " has not one irqfd", "look while a VM has its device"));
+    }
+
     /** The irqfds of all VMs, those of the newest VM first. */
     public Known<List<KernelIrqfd>> irqfds() {
         return Unseen.known(() -> vms().all());
@@ -105,6 +154,15 @@ public final class KernelStructures implements AutoCloseable {
         if (one == null) {
             one = new Irqfds(memory, types, symbols);
             irqfds = one;
+        }
+        return one;
+    }
+
+    private Vcpus vcpus() {
+        Vcpus one = vcpus;
+        if (one == null) {
+            one = new Vcpus(memory, types, symbols);
+            vcpus = one;
         }
         return one;
     }

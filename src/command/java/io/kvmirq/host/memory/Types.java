@@ -49,6 +49,11 @@ final class Types {
         return known;
     }
 
+    /** The names of the values of an enum of a module, which begin alike. */
+    Map<Integer, String> names(String module, String type) {
+        return value(types(module).names(type));
+    }
+
     private Btf types(String module) {
         return module.isEmpty() ? kernel : value(modules.computeIfAbsent(module, name -> kernel.with(files, name)));
     }

@@ -31,6 +31,8 @@ public final class Btf {
         STRUCT(4),
         /** A {@code union}. */
         UNION(5),
+        /** An {@code enum} of 32 bits. */
+        ENUM(6),
         /** A {@code typedef}. */
         TYPEDEF(8),
         /** A function. */
@@ -90,7 +92,7 @@ public final class Btf {
     private static final int INT = 1;
     private static final int PTR = 2;
     private static final int ARRAY = 3;
-    private static final int ENUM = 6;
+    private static final int ENUM = Kind.ENUM.number;
     private static final int TYPEDEF = Kind.TYPEDEF.number;
     private static final int VOLATILE = 9;
     private static final int RESTRICT = 11;
@@ -262,6 +264,22 @@ public final class Btf {
      */
     public Known<List<Parameter>> parameters(String name) {
         return one(Kind.FUNC, name, "", id -> parameters(word(id, 8)));
+    }
+
+    /** The names of an enum's values. */
+    public Known<Map<Integer, String>> names(String name) {
+        return one(Kind.ENUM, name, "", id -> Optional.of(names(id)));
+    }
+
+    private Map<Integer, String> names(int id) {
+        Btf home = home(id);
+        int at = home.types[id - home.firstId];
+        Map<Integer, String> names = new HashMap<>();
+        for (int i = 0; i < home.membersAt(at); i++) {
+            int value = at + TYPE + i * EACH[ENUM];
+            names.put(home.bytes.getInt(value + 4), home.string(home.bytes.getInt(value)));
+        }
+        return names;
     }
 
     private interface Answer<T> {

@@ -39,7 +39,7 @@ class MemoryChainsTest {
     private static final int GUEST_VECTOR = 0x51;
     private static final int HOST_VECTOR = 0x31;
     private static final int PROCESS = 100;
-    private static final long PAGE = 0x1_2345_6000L;
+    private static final long NOTIFIES = 0xf2L << 16;
 
     @TempDir
     @SuppressWarnings("NullAway.Init")
@@ -54,6 +54,7 @@ class MemoryChainsTest {
         final long[] descs = new long[VECTORS];
         final long[] irqfds = new long[VECTORS];
         final long vm;
+        final long[] vcpus = new long[2];
 
         Host(String name, String kernel, boolean posted) throws IOException {
             files = GuestHosts.of(name);
@@ -62,6 +63,10 @@ class MemoryChainsTest {
             source = intel ? 8 : 0x10;
             image = new KernelImage(kernel, intel ? Vendor.INTEL : Vendor.AMD);
             vm = image.vm(PROCESS);
+            for (int i = 0; i < vcpus.length; i++) {
+                vcpus[i] = image.vcpu(vm, i);
+                image.state(vcpus[i], intel ? NOTIFIES : 1L << 63);
+            }
             for (int i = 0; i < VECTORS; i++) {
                 long eventfd = image.eventfd(i + 1);
                 descs[i] = image.irq(
@@ -84,6 +89,9 @@ class MemoryChainsTest {
                         24 + i,
                         FIRST_IRQ + i,
                         MsiMessage.to(new VcpuId(i % 2), new InterruptVector(GUEST_VECTOR + i)));
+                if (posted) {
+                    image.posts(descs[i], irqfds[i], vcpus[i % 2]);
+                }
             }
             image.finish();
         }
@@ -91,7 +99,7 @@ class MemoryChainsTest {
         private long low(boolean intel, boolean posted, int i) {
             if (intel) {
                 return posted
-                        ? PostedIrte.lowWord(PAGE, GUEST_VECTOR + i)
+                        ? PostedIrte.lowWord(image.target(vcpus[i % 2]), GUEST_VECTOR + i)
                         : 0x100_0000_0009L | (long) (HOST_VECTOR + i) << 16;
             }
             return posted ? GaIrte.guestLow(0x100 + i, true) : 0x101;
@@ -99,9 +107,11 @@ class MemoryChainsTest {
 
         private long high(boolean intel, boolean posted, int i) {
             if (intel) {
-                return posted ? PostedIrte.highWord(PAGE, source, 0, 1) : PostedIrte.highWord(0, source, 0, 1);
+                return posted
+                        ? PostedIrte.highWord(image.target(vcpus[i % 2]), source, 0, 1)
+                        : PostedIrte.highWord(0, source, 0, 1);
             }
-            return posted ? GaIrte.guestHigh(PAGE, GUEST_VECTOR + i) : HOST_VECTOR + i;
+            return posted ? GaIrte.guestHigh(image.target(vcpus[i % 2]), GUEST_VECTOR + i) : HOST_VECTOR + i;
         }
 
         Host with(Consumer<Host> change) {
@@ -218,6 +228,33 @@ class MemoryChainsTest {
                 "ir_table.base: vector, for the guest is 0x56, expected 0x54 (written by KVM");
         drifts(
                 new Host("amd-avic", kernel, true),
+                host -> {
+                    long high = GaIrte.guestHigh(host.image.target(host.vcpus[0]), GUEST_VECTOR + 3);
+                    host.image.word(entry(host, 3) + 8, high);
+                    host.image.word(
+                            host.image.word(host.image.at(
+                                            host.image.chipData(host.descs[3], 1), "amd_ir_data", "entry"))
+                                    + 8,
+                            high);
+                },
+                "host irq",
+                "irq_remap_table.table: vCPU of the backing page is vCPU 0, expected "
+                        + (kernel.equals("7.2")
+                                ? "vCPU 1 (written by KVM, with kvm_kernel_irqfd.irq_bypass_vcpu)"
+                                : "none (written by KVM, with vcpu_svm.ir_list)"));
+        drifts(
+                new Host("intel-posted", kernel, true),
+                host -> flip(host, entry(host, 3), 50),
+                "host irq",
+                "ir_table.base: vCPU of the descriptor is none, expected "
+                        + (kernel.equals("7.2") ? "vCPU 1" : "a vCPU of the VM"));
+        drifts(
+                new Host("intel-posted", kernel, true),
+                host -> host.image.state(host.vcpus[1], NOTIFIES ^ 1 << 16),
+                "host irq",
+                "pi_desc.nv is 0xf3, expected 0xf2 (written by vmx_vcpu_pi_load()");
+        drifts(
+                new Host("amd-avic", kernel, true),
                 host -> host.image.put(host.image.route(host.vm, 27), "kvm_kernel_irq_routing_entry", "msi.data", 0x77),
                 "GSI",
                 "kvm_kernel_irqfd.irq_entry.msi is msi 0xfee01000/0x54, expected msi 0xfee01000/0x77");
@@ -235,6 +272,51 @@ class MemoryChainsTest {
                         31),
                 "irqfd",
                 "irq_bypass_producer.irq is 31, expected 30");
+    }
+
+    @ParameterizedTest
+    @CsvSource({"6.1, 8", "6.12, 9", "7.2, 9"})
+    void inhibitOfTheVmSaysWhyItsEntryIsRemapped(String kernel, int bit) throws IOException {
+        Host host = new Host("amd-avic", kernel, false);
+        host.image.put(host.vm, "kvm", "arch.apicv_inhibit_reasons", 1L << bit);
+        assertThat(host.run("explain", host.device, "3").out().replaceAll("\\s+", " "))
+                .contains(
+                        "can be posted no AVIC is inhibited (PIT_REINJ), so the entry stays remapped: the PIT reinjects"
+                                + " lost ticks")
+                .contains("observed: kernel memory, kvm_arch.apicv_inhibit_reasons", "lost_tick_policy=discard");
+    }
+
+    /** The command line of the VMM shows no reason, and a reason that the command line shows may have ended. */
+    @Test
+    void fleetIsToldTheInhibitsOfMemory() throws IOException {
+        Host host = new Host("amd-avic", "7.2", false);
+        Path file = temporary.resolve("kvmirq.prom");
+        host.image.put(host.vm, "kvm", "arch.apicv_inhibit_reasons", 1 << 1 | 1 << 8);
+        host.run("list", "--textfile", file.toString());
+        assertThat(file)
+                .content()
+                .contains("kvmirq_avic_inhibited{guest=\"", ",reason=\"hyperv\"} 1\n")
+                .doesNotContain("irqwin");
+        Host cleared = new Host("amd-pit", "7.2", false);
+        cleared.run("list", "--textfile", file.toString());
+        assertThat(file).content().doesNotContain("reason=");
+        cleared.image.put(cleared.vm, "kvm", "userspace_pid", 4242);
+        cleared.run("list", "--textfile", file.toString());
+        assertThat(file).content().contains("reason=\"pit_reinj\"} 1\n");
+    }
+
+    /** A vCPU that runs changes its entries all the time. */
+    @Test
+    void isRunOfARunningVcpuIsNotCompared() throws IOException {
+        Host host = new Host("amd-avic", "7.2", true);
+        host.image.state(host.vcpus[1], 3L << 62);
+        assertThat(host.run("explain", host.device, "3", "--evidence").out())
+                .contains("UNOBSERVABLE  irq_remap_table.table: IsRun, of the vCPU  it changes whenever")
+                .doesNotContain("DIFFER");
+        host.image.state(host.vcpus[1], 1L << 63);
+        flip(host, entry(host, 3), 6);
+        assertThat(host.run("explain", host.device, "3", "--evidence").out().replaceAll("\\s+", " "))
+                .contains("DIFFER irq_remap_table.table: IsRun, of the vCPU 0x1, expected 0x0");
     }
 
     @Test
@@ -317,7 +399,7 @@ class MemoryChainsTest {
             Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
             assertThat(finding.status()).isEqualTo(Finding.Status.PASS);
             assertThat(finding.text())
-                    .startsWith("5 armed vectors of messages, 5 irqfds, 80 fields compared, 0 differ");
+                    .startsWith("5 armed vectors of messages, 5 irqfds, 90 fields compared, 0 differ");
         }
         try (KernelPaths memory = KernelPaths.none()) {
             Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);

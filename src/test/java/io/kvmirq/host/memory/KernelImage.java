@@ -18,6 +18,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -45,7 +46,12 @@ public final class KernelImage {
     private record Part(long node, int type, long max) {}
 
     private final Map<String, Structure> kernel = new LinkedHashMap<>();
-    private final Map<String, Structure> module = new LinkedHashMap<>();
+    /** By the module's name. */
+    private final Map<String, Map<String, Structure>> modules = new LinkedHashMap<>();
+
+    /** The names of the values of an enum, from 0. */
+    private final Map<String, List<String>> enums = new LinkedHashMap<>();
+
     private final Map<String, Long> symbols = new LinkedHashMap<>();
     private final Map<String, Long> texts = new HashMap<>();
     private final TreeMap<Integer, Long> irqs = new TreeMap<>();
@@ -73,6 +79,8 @@ public final class KernelImage {
         symbols.put("vfio_msihandler\t[vfio_pci_core]", HANDLER);
         symbols.put("vm_list\t[kvm]", variable(16));
         symbols.put("vm_list_lock\t[kvm]", variable(16));
+        symbols.put("page_offset_base", variable(8));
+        word(symbol("page_offset_base"), HEAP);
         data.putInt((int) (symbol("amd_iommu_guest_ir") - DATA), 1);
         if (unit == Vendor.INTEL) {
             long table = alloc("ir_table");
@@ -94,10 +102,12 @@ public final class KernelImage {
         try (InputStream in = KernelImage.class.getResourceAsStream("structures-" + release + ".txt")) {
             Map<String, Structure> into = kernel;
             for (String line : new String(in.readAllBytes(), StandardCharsets.UTF_8).split("\n")) {
+                String[] words = line.split(" ");
                 if (line.startsWith("[")) {
-                    into = module;
+                    into = modules.computeIfAbsent(line.substring(1, line.length() - 1), same -> new LinkedHashMap<>());
+                } else if (line.startsWith("enum ")) {
+                    enums.put(words[1], List.of(words).subList(2, words.length));
                 } else if (!line.startsWith("#")) {
-                    String[] words = line.split(" ");
                     Structure structure = new Structure(Integer.parseInt(words[1]), new LinkedHashMap<>());
                     into.put(words[0], structure);
                     for (int i = 2; i < words.length; i++) {
@@ -118,11 +128,11 @@ public final class KernelImage {
     }
 
     private Structure structure(String name) {
-        Structure found = kernel.getOrDefault(name, module.get(name));
-        if (found == null) {
-            throw new IllegalArgumentException("no struct " + name);
-        }
-        return found;
+        return Stream.concat(Stream.of(kernel), modules.values().stream())
+                .filter(one -> one.containsKey(name))
+                .map(one -> one.get(name))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("no struct " + name));
     }
 
     /** Moves a member in BTF only, as another kernel has it. */
@@ -135,7 +145,7 @@ public final class KernelImage {
     /** Leaves a structure out of BTF. */
     public KernelImage undescribed(String type) {
         kernel.remove(type);
-        module.remove(type);
+        modules.values().forEach(one -> one.remove(type));
         return this;
     }
 
@@ -347,10 +357,80 @@ public final class KernelImage {
         put(routes, "kvm_irq_routing_table", "nr_rt_entries", GSIS);
         put(vm, "kvm", "irq_routing", routes);
         long items = at(vm, "kvm", "irqfds.items");
-        word(items, items);
-        word(items + 8, items);
+        emptyList(items);
         vms.add(vm);
         return vm;
+    }
+
+    private void emptyList(long head) {
+        word(head, head);
+        word(head + 8, head);
+    }
+
+    /** The next vCPU of a VM, with a LAPIC; its id is {@code id}. */
+    public long vcpu(long vm, int id) {
+        boolean intel = unit == Vendor.INTEL;
+        long vcpu = alloc(structure(intel ? "vcpu_vmx" : "vcpu_svm").size, 64);
+        put(vcpu, "kvm_vcpu", "kvm", vm);
+        put(vcpu, "kvm_vcpu", "vcpu_id", id);
+        long lapic = alloc("kvm_lapic");
+        put(lapic, "kvm_lapic", "regs", alloc(PAGE, PAGE));
+        put(vcpu, "kvm_vcpu", "arch.apic", lapic);
+        if (!intel) {
+            emptyList(at(vcpu, "vcpu_svm", "ir_list"));
+            if (structure("vcpu_svm").members.containsKey("avic_physical_id_cache")) {
+                put(vcpu, "vcpu_svm", "avic_physical_id_cache", alloc(8, 8));
+            }
+        }
+        long online = at(vm, "kvm", "online_vcpus");
+        int index = (int) word(online);
+        put(vm, "kvm", "online_vcpus", index + 1);
+        long head = at(vm, "kvm", "vcpu_array.xa_head");
+        if (index == 0) {
+            word(head, vcpu);
+        } else if (index == 1) {
+            long node = alloc("xa_node");
+            word(at(node, "xa_node", "slots"), word(head));
+            word(head, node | 2);
+        }
+        if (index > 0) {
+            word(at(word(head) - 2, "xa_node", "slots") + index * 8L, vcpu);
+        }
+        return vcpu;
+    }
+
+    /** The physical address that hardware posts to for a vCPU. */
+    public long target(long vcpu) {
+        return unit == Vendor.INTEL
+                ? descriptor(vcpu) - HEAP
+                : word(at(word(at(vcpu, "kvm_vcpu", "arch.apic")), "kvm_lapic", "regs")) - HEAP;
+    }
+
+    private long descriptor(long vcpu) {
+        boolean isOld = structure("vcpu_vmx").members.containsKey("pi_desc");
+        return at(vcpu, "vcpu_vmx", isOld ? "pi_desc" : "vt.pi_desc");
+    }
+
+    /** Writes the vCPU's entry in the physical APIC id table of AVIC, or bits 319:256 of its descriptor. */
+    public void state(long vcpu, long value) {
+        if (unit == Vendor.INTEL) {
+            word(descriptor(vcpu) + 32, value);
+        } else if (structure("vcpu_svm").members.containsKey("avic_physical_id_entry")) {
+            put(vcpu, "vcpu_svm", "avic_physical_id_entry", value);
+        } else {
+            word(word(at(vcpu, "vcpu_svm", "avic_physical_id_cache")), value);
+        }
+    }
+
+    /** Lets KVM have a record that an irq is posted to a vCPU, as far as this kernel keeps one. */
+    public void posts(long desc, long irqfd, long vcpu) {
+        if (structure("kvm_kernel_irqfd").members.containsKey("irq_bypass_vcpu")) {
+            put(irqfd, "kvm_kernel_irqfd", "irq_bypass_vcpu", vcpu);
+        } else if (unit == Vendor.AMD) {
+            long node = alloc("amd_svm_iommu_ir");
+            put(node, "amd_svm_iommu_ir", "data", chipData(desc, 1));
+            append(this, at(vcpu, "vcpu_svm", "ir_list"), node);
+        }
     }
 
     private static void append(KernelImage image, long head, long node) {
@@ -490,8 +570,7 @@ public final class KernelImage {
             finished = true;
             tree();
             long head = symbol("vm_list");
-            word(head, head);
-            word(head + 8, head);
+            emptyList(head);
             vms.forEach(vm -> append(this, head, at(vm, "kvm", "vm_list")));
         }
         return this;
@@ -554,13 +633,15 @@ public final class KernelImage {
     /** The host's files that describe the memory. */
     public Map<String, byte[]> contents() {
         Btf base = new Btf(kernel, null);
-        return new HashMap<>(Map.of(
-                "proc/kallsyms",
-                kallsyms().getBytes(StandardCharsets.UTF_8),
-                "sys/kernel/btf/vmlinux",
-                base.file(),
-                "sys/kernel/btf/kvm",
-                new Btf(module, base).file()));
+        Map<String, byte[]> contents = new HashMap<>();
+        contents.put("proc/kallsyms", kallsyms().getBytes(StandardCharsets.UTF_8));
+        contents.put("sys/kernel/btf/vmlinux", base.file());
+        modules.forEach((name, structures) -> {
+            Btf module = new Btf(structures, base);
+            enums.forEach(module::values);
+            contents.put("sys/kernel/btf/" + name, module.file());
+        });
+        return contents;
     }
 
     public HostFiles files() {
@@ -580,6 +661,9 @@ public final class KernelImage {
             before = base == null ? 0 : base.count;
             strings = base == null ? 0 : base.names.size();
             names.write(0);
+            if (base != null) {
+                ids.putAll(base.ids);
+            }
             for (int i = 0; i < 4 && base == null; i++) {
                 add("number" + i, 1 << 24, 1 << i);
                 types.putInt(8 << i);
@@ -613,6 +697,13 @@ public final class KernelImage {
                                 : ids.getOrDefault("of " + place.size, Integer.numberOfTrailingZeros(place.size) + 1));
                 types.putInt((int) place.offset * 8);
             });
+        }
+
+        void values(String name, List<String> values) {
+            add(name, 6 << 24 | values.size(), 4);
+            for (int i = 0; i < values.size(); i++) {
+                types.putInt(name("APICV_INHIBIT_REASON_" + values.get(i))).putInt(i);
+            }
         }
 
         private int add(String name, int info, int size) {

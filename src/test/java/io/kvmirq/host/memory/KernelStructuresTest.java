@@ -9,7 +9,9 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.memory.RemappingEntry.Target;
 import io.kvmirq.host.memory.RemappingEntry.Words;
@@ -36,6 +38,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -56,6 +59,9 @@ class KernelStructuresTest {
     @SuppressWarnings("NullAway.Init")
     private Path directory;
 
+    /** The state of the first vCPU. */
+    private static final long STATE = 0x8000_0000_0000_0001L;
+
     /** Addresses of the structures that a test changes. */
     private static final class World {
         final KernelImage image;
@@ -64,6 +70,7 @@ class KernelStructuresTest {
         final long desc;
         final long vm;
         final long irqfd;
+        final long[] vcpus = new long[3];
 
         World(String kernel, Vendor unit) {
             image = new KernelImage(kernel, unit);
@@ -79,7 +86,26 @@ class KernelStructuresTest {
             vm = image.vm(4712);
             image.irqfd(vm, image.eventfd(13), 23, 0, MESSAGE);
             irqfd = image.irqfd(vm, eventfd, 24, IRQ, MESSAGE);
+            for (int i = 0; i < vcpus.length; i++) {
+                vcpus[i] = image.vcpu(vm, 4 + i);
+                image.state(vcpus[i], STATE + i);
+            }
             image.finish();
+        }
+
+        /** Lets the entry of the irq post to the second vCPU. */
+        World posted() {
+            entry(image.target(vcpus[1]));
+            image.posts(desc, irqfd, vcpus[1]);
+            return this;
+        }
+
+        /** Writes a posted entry with an address that hardware posts to. */
+        void entry(long target) {
+            boolean intel = unit == Vendor.INTEL;
+            long at = image.entry(5, SOURCE);
+            image.word(at, intel ? PostedIrte.lowWord(target, 0x51) : GaIrte.guestLow(0x100, false));
+            image.word(at + 8, intel ? PostedIrte.highWord(target, SOURCE, 0, 1) : GaIrte.guestHigh(target, 0x51));
         }
     }
 
@@ -164,6 +190,99 @@ class KernelStructuresTest {
                             mine);
             assertThat(structures.eventfd(new HostIrq(9)).known().orElseThrow()).isEmpty();
             assertThat(structures.irqfds(new HostIrq(9)).known().orElseThrow()).isEmpty();
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("kernels")
+    void postedVcpuIsTheOneWhoseAddressTheEntryHas(String kernel, Vendor unit) throws IOException {
+        World world = new World(kernel, unit);
+        try (KernelStructures structures = open(world)) {
+            assertThat(structures.posted(HOST_IRQ).known().orElseThrow())
+                    .as("a remapped entry posts to no vCPU")
+                    .isEmpty();
+        }
+        boolean hasRecord = unit == Vendor.AMD || kernel.equals("7.2");
+        try (KernelStructures structures = open(world.posted())) {
+            PostedVcpu posted =
+                    structures.posted(HOST_IRQ).known().orElseThrow().orElseThrow();
+            assertThat(posted.vcpu()).contains(new VcpuId(5));
+            assertThat(posted.recorded().known())
+                    .isEqualTo(hasRecord ? Optional.of(Optional.of(new VcpuId(5))) : Optional.empty());
+            assertThat(posted.state()).isEqualTo(STATE + 1);
+            assertThat(posted.entry())
+                    .isEqualTo(structures.entry(HOST_IRQ).known().orElseThrow().orElseThrow());
+        }
+        world.entry(world.image.target(world.vcpus[2]) | (unit == Vendor.AMD ? 1L << 47 : 0));
+        try (KernelStructures structures = open(world)) {
+            PostedVcpu posted =
+                    structures.posted(HOST_IRQ).known().orElseThrow().orElseThrow();
+            assertThat(posted.vcpu()).contains(new VcpuId(6));
+            assertThat(posted.state()).isEqualTo(STATE + 2);
+            assertThat(posted.recorded().known())
+                    .isEqualTo(
+                            !hasRecord
+                                    ? Optional.empty()
+                                    : Optional.of(
+                                            kernel.equals("7.2") ? Optional.of(new VcpuId(5)) : Optional.empty()));
+        }
+        world.entry(world.image.target(world.vcpus[2]) + 0x10_0000);
+        try (KernelStructures structures = open(world)) {
+            PostedVcpu posted =
+                    structures.posted(HOST_IRQ).known().orElseThrow().orElseThrow();
+            assertThat(posted.vcpu()).isEmpty();
+            assertThat(posted.state()).isZero();
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("kernels")
+    void vcpuThatIsNotAsTypesSayIsNotShown(String kernel, Vendor unit) throws IOException {
+        World torn = new World(kernel, unit).posted();
+        torn.image.put(torn.vcpus[0], "kvm_vcpu", "kvm", torn.eventfd);
+        try (KernelStructures structures = open(torn)) {
+            assertThat(why(structures.posted(HOST_IRQ))).isEqualTo("kvm_vcpu.kvm changed while it was read");
+        }
+        World many = new World(kernel, unit).posted();
+        many.image.put(many.vm, "kvm", "online_vcpus", 5000);
+        try (KernelStructures structures = open(many)) {
+            assertThat(why(structures.posted(HOST_IRQ))).isEqualTo("kvm.online_vcpus is 5000, expected at most 4096");
+        }
+        World moved = new World(kernel, unit).posted();
+        moved.image.described("kvm", "vcpu_array", 8);
+        try (KernelStructures structures = open(moved)) {
+            assertThat(why(structures.posted(HOST_IRQ))).startsWith("an entry of kvm.vcpu_array is ");
+        }
+        World unnamed = new World(kernel, unit).posted();
+        unnamed.image.withoutSymbol("page_offset_base");
+        try (KernelStructures structures = open(unnamed)) {
+            assertThat(why(structures.posted(HOST_IRQ))).isEqualTo("/proc/kallsyms has no symbol page_offset_base");
+            assertThat(structures.entry(HOST_IRQ).known()).isPresent();
+        }
+        if (unit == Vendor.INTEL && !kernel.equals("6.1")) {
+            World tdx = new World(kernel, unit).posted();
+            tdx.image.put(tdx.vm, "kvm", "arch.vm_type", 5);
+            try (KernelStructures structures = open(tdx)) {
+                assertThat(why(structures.posted(HOST_IRQ))).isEqualTo("the vCPUs of a VM of TDX are not read");
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"6.1, HYPERV PIT_REINJ, 0x102", "6.12, HYPERV PIT_REINJ, 0x202", "7.2, PHYSICAL_ID_TOO_BIG, 0x1000"})
+    void inhibitsHaveTheNamesOfTheKernel(String kernel, String names, String reasons) throws IOException {
+        World world = new World(kernel, Vendor.AMD);
+        try (KernelStructures structures = open(world)) {
+            assertThat(structures.inhibits(HOST_IRQ).known().orElseThrow()).isEmpty();
+        }
+        world.image.put(world.vm, "kvm", "arch.apicv_inhibit_reasons", Long.decode(reasons));
+        try (KernelStructures structures = open(world)) {
+            assertThat(structures.inhibits(HOST_IRQ).known().orElseThrow()).containsExactly(names.split(" "));
+            assertThat(why(structures.inhibits(new HostIrq(9)))).isEqualTo("host irq 9 has not one irqfd");
+        }
+        world.image.put(world.vm, "kvm", "arch.apicv_inhibit_reasons", 1L << 40);
+        try (KernelStructures structures = open(world)) {
+            assertThat(structures.inhibits(HOST_IRQ).known().orElseThrow()).containsExactly("40");
         }
     }
 
@@ -463,9 +582,10 @@ class KernelStructuresTest {
         }
     }
 
-    /** A deassigned irqfd keeps its content, and points to itself. */
-    @Test
-    void deassignedIrqfdIsNotShown() throws IOException {
+    /** A deassigned irqfd keeps its content, and points to itself, until its memory is in other use. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void deassignedIrqfdIsNotShown(boolean inOtherUse) throws IOException {
         World world = new World("6.1", Vendor.AMD);
         KernelImage image = world.image;
         Path core = image.write(directory.resolve("kcore"));
@@ -476,7 +596,8 @@ class KernelStructuresTest {
                 KernelStructures structures =
                         KernelStructures.of(image.files(), core).known().orElseThrow()) {
             assertThat(structures.irqfds(HOST_IRQ).known().orElseThrow()).hasSize(1);
-            long[][] words = {{before, head}, {head + 8, before}, {node, node}, {node + 8, node}};
+            long own = inOtherUse ? 5 : node;
+            long[][] words = {{before, head}, {head + 8, before}, {node, own}, {node + 8, own}};
             for (long[] word : words) {
                 file.seek(image.offset(word[0]));
                 file.writeLong(Long.reverseBytes(word[1]));
@@ -559,7 +680,7 @@ class KernelStructuresTest {
     @ParameterizedTest
     @MethodSource("kernels")
     void damagedMemoryEndsInASentenceOrAValue(String kernel, Vendor unit) throws IOException {
-        World world = new World(kernel, unit);
+        World world = new World(kernel, unit).posted();
         Random random = new Random(Integer.getInteger("kvmirq.test.memory.seed", 71));
         Damaged memory = new Damaged(Files.readAllBytes(world.image.write(directory.resolve("kcore"))), random);
         Map<String, Integer> sentences = new TreeMap<>();
@@ -581,6 +702,8 @@ class KernelStructuresTest {
                         () -> structures.entry(HOST_IRQ),
                         () -> structures.eventfd(HOST_IRQ),
                         () -> structures.irqfds(HOST_IRQ),
+                        () -> structures.posted(HOST_IRQ),
+                        () -> structures.inhibits(HOST_IRQ),
                         structures::irqfds)) {
                     memory.reads = 0;
                     if (question.get() instanceof Known.Unknown<?> unknown) {
@@ -604,7 +727,11 @@ class KernelStructuresTest {
     /** A node of a list. */
     private static long node(World world, Random random) {
         KernelImage image = world.image;
-        return switch (random.nextInt(5)) {
+        return switch (random.nextInt(6)) {
+            case 5 ->
+                world.unit == Vendor.AMD
+                        ? image.at(world.vcpus[1], "vcpu_svm", "ir_list")
+                        : image.at(world.vm, "kvm", "vcpu_array");
             case 0 -> image.symbol("vm_list");
             case 1 -> image.at(world.vm, "kvm", "vm_list");
             case 2 -> image.at(world.vm, "kvm", "irqfds.items");
@@ -615,7 +742,9 @@ class KernelStructuresTest {
 
     private static long target(World world, Random random) {
         KernelImage image = world.image;
-        return switch (random.nextInt(6)) {
+        return switch (random.nextInt(8)) {
+            case 6 -> world.vcpus[random.nextInt(world.vcpus.length)];
+            case 7 -> image.at(world.vcpus[1], "kvm_vcpu", "arch.apic");
             case 0 -> world.desc;
             case 1 -> world.irqfd;
             case 2 -> image.data(world.desc, 1 + random.nextInt(2));
@@ -631,9 +760,15 @@ class KernelStructuresTest {
         int irq = 100;
         for (int vm = 0; vm < 100; vm++) {
             long owner = image.vm(1000 + vm);
+            long[] vcpus = new long[8];
+            for (int i = 0; i < vcpus.length; i++) {
+                vcpus[i] = image.vcpu(owner, i);
+            }
             for (int vector = 0; vector < 64; vector++) {
                 long eventfd = image.eventfd(irq);
-                image.irq(irq, eventfd, irq, vm, VTD_LOW, VTD_HIGH);
+                long target = image.target(vcpus[vector % 8]);
+                image.irq(
+                        irq, eventfd, irq, vm, PostedIrte.lowWord(target, 0x51), PostedIrte.highWord(target, vm, 0, 1));
                 image.irqfd(owner, eventfd, 24 + vector, irq, MESSAGE);
                 irq++;
             }
@@ -646,7 +781,13 @@ class KernelStructuresTest {
                 KernelStructures.of(files, core).known().orElseThrow()) {
             for (int vector = 0; vector < 64; vector++) {
                 HostIrq one = new HostIrq(100 + 64 * 50 + vector);
-                assertThat(structures.entry(one).known()).isPresent();
+                assertThat(structures
+                                .posted(one)
+                                .known()
+                                .orElseThrow()
+                                .orElseThrow()
+                                .vcpu())
+                        .contains(new VcpuId(vector % 8));
                 assertThat(structures.irqfds(one).known().orElseThrow())
                         .extracting(KernelIrqfd::thread)
                         .containsExactly(1050);

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.memory;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.vtd.PostedIrte;
+import io.kvmirq.path.Known;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * The vCPUs of VMs, and the parts of them that hardware posts to.
+ *
+ * <p>Source: include/linux/kvm_host.h ({@code struct kvm_vcpu}, {@code kvm_get_vcpu()}), arch/x86/include/asm/kvm_host.h
+ * ({@code enum kvm_apicv_inhibit}), arch/x86/kvm/lapic.h, svm/svm.h and svm/avic.c ({@code avic_pi_update_irte()}), vmx/vmx.h,
+ * vmx/common.h and vmx/posted_intr.c ({@code vmx_pi_update_irte()}).
+ */
+final class Vcpus {
+    /** The kernel's address of physical address 0. */
+    static final String DIRECT = "page_offset_base";
+
+    private static final String INHIBITS = "arch.apicv_inhibit_reasons";
+    private static final String PREFIX = "APICV_INHIBIT_REASON_";
+    /** {@code KVM_MAX_VCPUS}. */
+    private static final int MOST = 4096;
+
+    private static final int MOST_LISTED = 1 << 16;
+    /** {@code KVM_X86_TDX_VM}: its vCPUs are no {@code vcpu_vmx}. */
+    private static final int TDX = 5;
+
+    private static final int PAGE_BITS = 12;
+    private static final int ADDRESS_BITS = 52;
+    /** The encryption bit of a physical address: CPUID 0x8000001f, EBX bits 5:0. */
+    private static final long ENCRYPTED = 1L << 47 | 1L << 51;
+
+    private final KernelMemory memory;
+    private final Types types;
+    private final Symbols symbols;
+    private final Layout vm;
+    private final Layout vcpu;
+    /** The address of the vCPU by that of its page or descriptor, for each VM. */
+    private final Map<Long, Map<Long, Long>> places = new HashMap<>();
+
+    Vcpus(KernelMemory memory, Types types, Symbols symbols) {
+        this.memory = memory;
+        this.types = types;
+        this.symbols = symbols;
+        vm = types.ofModule(Irqfds.KVM, "kvm", INHIBITS, "online_vcpus", "vcpu_array.xa_head", "?arch.vm_type");
+        vcpu = types.ofModule(Irqfds.KVM, "kvm_vcpu", "kvm", "vcpu_id", "arch.apic");
+    }
+
+    List<String> inhibits(long of) {
+        long reasons = vm.at(memory, of).number(INHIBITS);
+        Map<Integer, String> names = types.names(Irqfds.KVM, "kvm_apicv_inhibit");
+        List<String> all = new ArrayList<>();
+        for (int bit = 0; bit < Long.SIZE; bit++) {
+            if ((reasons >>> bit & 1) != 0) {
+                all.add(names.getOrDefault(bit, PREFIX + bit).substring(PREFIX.length()));
+            }
+        }
+        return all;
+    }
+
+    /**
+     * The vCPU that an entry posts to.
+     *
+     * @param data of the irq in the kernel: {@code amd_ir_data}
+     */
+    PostedVcpu of(RemappingEntry entry, long data, Irqfds.Place irqfd) {
+        Vendor vendor = entry.unit();
+        boolean intel = vendor == Vendor.INTEL;
+        Layout.Snapshot owner = vm.at(memory, irqfd.vm());
+        if (intel && owner.has("arch.vm_type") && owner.number("arch.vm_type") == TDX) {
+            throw new Unseen("the vCPUs of a VM of TDX are not read", "none");
+        }
+        long address = intel
+                ? new PostedIrte(entry.low(), entry.high()).descriptorAddress()
+                : (GaIrte.BACKING_PAGE.of(entry.high()) << PAGE_BITS) & ~ENCRYPTED;
+        Optional<Layout.Snapshot> found = at(owner, address, vendor);
+        Layout record = types.ofModule(Irqfds.KVM, "kvm_kernel_irqfd", "?irq_bypass_vcpu");
+        Known<Optional<VcpuId>> recorded;
+        if (record.has("irq_bypass_vcpu")) {
+            long pointer = record.at(memory, irqfd.irqfd()).number("irq_bypass_vcpu");
+            recorded = new Known.Observed<>(
+                    pointer == 0 ? Optional.empty() : Optional.of(id(checked(pointer, irqfd.vm()))));
+        } else if (intel) {
+            recorded = new Known.Unknown<>("this kernel keeps no record of the vCPU", "none");
+        } else {
+            recorded =
+                    new Known.Observed<>(found.filter(one -> lists(one, data)).map(Vcpus::id));
+        }
+        return new PostedVcpu(
+                entry,
+                found.map(Vcpus::id),
+                recorded,
+                record.has("irq_bypass_vcpu") ? "kvm_kernel_irqfd.irq_bypass_vcpu" : "vcpu_svm.ir_list",
+                found.map(one -> state(one, vendor)).orElse(0L));
+    }
+
+    private static VcpuId id(Layout.Snapshot of) {
+        return new VcpuId((int) of.number("vcpu_id"));
+    }
+
+    private Layout.Snapshot checked(long address, long owner) {
+        Layout.Snapshot one = vcpu.at(memory, address);
+        if (one.number("kvm") != owner || one.number("vcpu_id") >= MOST) {
+            throw Unseen.torn("kvm_vcpu.kvm");
+        }
+        return one;
+    }
+
+    /** The vCPU that hardware posts to at an address. The vCPUs of a VM are read once, and again if none is there. */
+    private Optional<Layout.Snapshot> at(Layout.Snapshot owner, long address, Vendor vendor) {
+        Long before = places.getOrDefault(owner.address(), Map.of()).get(address);
+        // The memory of an old one may be in other use.
+        Optional<Layout.Snapshot> known = before == null
+                ? Optional.empty()
+                : Unseen.known(() -> checked(before, owner.address()))
+                        .known()
+                        .filter(one ->
+                                Unseen.known(() -> target(one, vendor)).known().equals(Optional.of(address)));
+        if (known.isPresent()) {
+            return known;
+        }
+        Map<Long, Long> now = new HashMap<>();
+        long count = owner.number("online_vcpus");
+        if (count > MOST) {
+            throw Unseen.wrong("kvm.online_vcpus is " + count + ", expected at most " + MOST);
+        }
+        for (int i = 0; i < count; i++) {
+            long head = owner.address() + vm.offset("vcpu_array.xa_head");
+            Layout.Snapshot one = checked(
+                    KernelMemory.checked(
+                            IrqTree.inXarray(memory, types, head, i, "kvm.vcpu_array"), "an entry of kvm.vcpu_array"),
+                    owner.address());
+            now.put(target(one, vendor), one.address());
+        }
+        places.put(owner.address(), now);
+        return Optional.ofNullable(now.get(address)).map(one -> vcpu.at(memory, one));
+    }
+
+    /** The physical address that hardware posts to for a vCPU. */
+    private long target(Layout.Snapshot of, Vendor vendor) {
+        if (vendor == Vendor.INTEL) {
+            return physical(descriptor(of));
+        }
+        return of.number("arch.apic") == 0
+                ? -1 // the VM has no LAPICs in the kernel
+                : physical(types.ofModule(Irqfds.KVM, "kvm_lapic", "regs")
+                        .at(memory, of.pointer("arch.apic"))
+                        .pointer("regs"));
+    }
+
+    private long physical(long virtual) {
+        long physical = virtual - memory.word(symbols.address(DIRECT), DIRECT);
+        if (physical >>> ADDRESS_BITS != 0) {
+            throw Unseen.wrong("what hardware posts to is not in the kernel's map of the memory");
+        }
+        return physical;
+    }
+
+    private long descriptor(Layout.Snapshot of) {
+        Layout vmx = types.ofModule("kvm_intel", "vcpu_vmx", "vcpu", "?pi_desc", "?vt.pi_desc");
+        return of.address() - vmx.offset("vcpu") + vmx.offset(vmx.has("pi_desc") ? "pi_desc" : "vt.pi_desc");
+    }
+
+    private long state(Layout.Snapshot of, Vendor vendor) {
+        if (vendor == Vendor.INTEL) {
+            return memory.word(descriptor(of) + PostedInterruptDescriptor.CONTROL * Long.BYTES, "pi_desc.control");
+        }
+        Layout.Snapshot svm = svm(of);
+        if (svm.has("avic_physical_id_entry")) {
+            return svm.number("avic_physical_id_entry");
+        }
+        return memory.word(svm.pointer("avic_physical_id_cache"), "vcpu_svm.avic_physical_id_cache");
+    }
+
+    private Layout.Snapshot svm(Layout.Snapshot of) {
+        Layout svm = types.ofModule(
+                "kvm_amd", "vcpu_svm", "vcpu", "?avic_physical_id_cache", "?avic_physical_id_entry", "ir_list");
+        return svm.at(memory, of.address() - svm.offset("vcpu"));
+    }
+
+    /** Whether the vCPU's list of entries that KVM writes when it is loaded has an irq. Up to 6.16. */
+    private boolean lists(Layout.Snapshot of, long data) {
+        Layout svm = types.ofModule("kvm_amd", "vcpu_svm", "vcpu", "ir_list");
+        Layout element = types.ofModule("kvm_amd", "amd_svm_iommu_ir", "node", "data");
+        long head = of.address() - svm.offset("vcpu") + svm.offset("ir_list");
+        boolean[] found = {false};
+        Irqfds.nodes(
+                memory,
+                types.layout("list_head", "next", "prev"),
+                head,
+                MOST_LISTED,
+                "vcpu_svm.ir_list",
+                node -> found[0] |=
+                        element.at(memory, node - element.offset("node")).number("data") == data);
+        return found[0];
+    }
+}
