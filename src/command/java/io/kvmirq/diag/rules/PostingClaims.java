@@ -98,8 +98,10 @@ public final class PostingClaims {
                 .isPresent();
         Claim eligible = isPosted && isSeen && cannot ? despite(expected, form) : expected;
         boolean goesThroughHost = !isPosted && (cannot || broken || form.holds().isPresent());
-        return List.of(
-                eligible, requested(eligible, interrupt), form, delivered(count, goesThroughHost, isPosted && isSeen));
+        Claim requested = isPosted && isSeen
+                ? Claim.of(Question.REQUESTED, true, form.evidence().orElseThrow(), "KVM asked: the entry is posted")
+                : requested(eligible, interrupt);
+        return List.of(eligible, requested, form, delivered(count, goesThroughHost, isPosted && isSeen));
     }
 
     /** A visible entry overrides what other facts say: a monitor may have changed the VM, or a file is of another boot. */
