@@ -22,8 +22,9 @@ import org.jspecify.annotations.Nullable;
  * <p>A rule names a call by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request
  * ({@code KVM_IRQFD}), and a typed primitive by its method ({@code irqfdAssign}) or its kernel call. {@link #ANY} names
  * all calls that can fail. A rule counts the calls with its name from 1, starting when the rule is made. A call that a
- * rule makes fail does not reach the kernel. The exception is tear-down ({@code close}, {@code munmap},
- * {@code mapZeros}): Linux closes a file even if close returns EINTR.
+ * rule makes fail does not reach the kernel. A call that tears
+ * down ({@code close}, {@code munmap}, {@code mapZeros}) does its work nevertheless, as Linux closes a file even if close
+ * returns EINTR.
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);

@@ -105,7 +105,7 @@ public final class Format {
         return kind;
     }
 
-    /** The structure in a few words. */
+    /** A short name of the structure for people, such as "VT-d IRTE, posted". */
     public String title() {
         return title;
     }

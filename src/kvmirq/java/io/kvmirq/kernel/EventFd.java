@@ -317,7 +317,7 @@ public final class EventFd implements AutoCloseable {
      * @param timeout at most this long; not at all when zero or negative
      * @return whether the count is not 0; false after the timeout, or if the thread was interrupted, which {@link
      *     Thread#isInterrupted} tells apart
-     * @throws IllegalStateException on a virtual thread, if it may have to wait
+     * @throws IllegalStateException on a virtual thread, unless the timeout is 0
      */
     public boolean await(Duration timeout) {
         return awaitNanos(Interruption.nanos(timeout));

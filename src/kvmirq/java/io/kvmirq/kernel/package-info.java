@@ -6,8 +6,8 @@
  * host without KVM. Each file descriptor is one {@link io.kvmirq.kernel.Fd}, which counts the calls that use it now.
  * {@code close()} refuses new calls and returns at once. The last of the running calls closes the descriptor. The
  * kernel reuses descriptor numbers, so a number is never used after its close. A <i>lease</i> is a use that outlives a
- * call, such as an irqfd's hold on its eventfd. A handle that is closed earlier closes its descriptor when the last
- * lease ends.
+ * call, such as an irqfd's hold on its eventfd. If a handle is closed while it has leases,
+ * its descriptor stays open until the last lease ends.
  *
  * <p>{@link io.kvmirq.kernel.Calls} helps to make a call: it turns a handle into a number for the length of one call,
  * and {@code -errno} into a {@link io.kvmirq.KernelException} with call, operands, errno and cause. Such a call also

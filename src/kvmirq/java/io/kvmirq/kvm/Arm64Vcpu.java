@@ -182,7 +182,7 @@ public final class Arm64Vcpu {
      * Sets a register of any size. Otherwise as {@link #setRegister}.
      *
      * @param bytes as many as the register has
-     * @throws IllegalArgumentException if they are more or fewer
+     * @throws IllegalArgumentException if the number of bytes is not the register's size
      */
     public void setRegisterBytes(ArmRegister register, byte[] bytes) {
         Objects.requireNonNull(register, "register is null");

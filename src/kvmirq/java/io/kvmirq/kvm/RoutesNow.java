@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-/** The GSI routes of a VM that is adopted. The kernel has no call to read them, and each change replaces all. */
+/**
+ * The GSI routes that a VM of another owner has when this library takes over its descriptor. The owner says it, because the
+ * kernel has no call to read routes, and each change replaces all of them.
+ */
 public enum RoutesNow {
     /** The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. GSIs are allocated from 24 on. */
     NONE,

@@ -43,8 +43,10 @@ public sealed interface MirrorHost {
     }
 
     /**
-     * An x86 host: the facts that decide posting, and on AMD the kernel if it is known; without it GALogIntr is
-     * unknown.
+     * An x86 host.
+     *
+     * @param host the facts that decide whether it posts
+     * @param avic on AMD, what its kernel does with AVIC; if it is empty, the mirror does not predict GALogIntr
      */
     record X86(PostingHost host, Optional<AvicKernel> avic) implements MirrorHost {
         public X86 {

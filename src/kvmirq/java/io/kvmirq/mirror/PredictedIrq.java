@@ -16,8 +16,8 @@ import java.util.Optional;
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  *
  * @param event the eventfd that joins the two ends
- * @param producer the device's end; empty if no event added one
- * @param consumer the guest's end; empty if no irqfd is assigned
+ * @param producer the interrupt of a device that signals the eventfd; empty if no event added one
+ * @param consumer the interrupt of the guest that the eventfd raises; empty if no irqfd is assigned to it
  * @param routes the routes of the irqfd's GSI
  * @param posting whether hardware delivers the interrupt
  * @param vcpu the vCPU whose list contains the interrupt: hardware posts to it, or would if AVIC were not inhibited. An

@@ -84,8 +84,8 @@ public final class ArmedLine extends ArmedIrq {
      * {@code event} replaces the former unmask eventfd; a signal of the former one during the change is not lost. The
      * eventfd is leased: without an open file of it, the line would stay masked for ever.
      *
-     * @throws io.kvmirq.KernelException EBUSY when another program set an unmask eventfd; EINVAL if an adopted eventfd
-     *     is another kind of file. The former eventfd stays
+     * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if the descriptor is
+     *     no eventfd, which only one that others opened can be. The former eventfd stays
      * @throws IllegalStateException after {@link #unwire}; or if the kernel refuses this eventfd and then the former
      *     eventfd, so that no eventfd is set
      * @throws IllegalArgumentException for the eventfd that the line signals

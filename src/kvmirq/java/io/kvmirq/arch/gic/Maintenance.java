@@ -39,7 +39,7 @@ public final class Maintenance {
     private static final BitField UPPER =
             BitField.reserved("rsvd_16_63", 16, 48).ordinarily(0);
 
-    /** Kind {@code gic.eisr}: bit n is list register n. */
+    /** EISR, kind {@code gic.eisr}: bit n is set if the guest ended the interrupt of list register n. */
     public static final Format ENDED = Format.builder("gic.eisr", "GIC ended list registers, EISR1:0", 64, 1)
             .fields(registers("eisr", "EISR", "ended, EOI requested", Long.SIZE))
             .build();

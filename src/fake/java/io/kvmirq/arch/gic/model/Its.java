@@ -202,7 +202,7 @@ public final class Its {
         CONTRADICTION,
         /** A collection exists already: EEXIST. */
         EXISTS,
-        /** An LPI is a vLPI of GICv4.0, whose state KVM cannot read: EACCES. */
+        /** The save fails with EACCES: an LPI is a vLPI of GICv4.0, and KVM cannot read the state of one. */
         VLPI,
         /** The collection of an event was unmapped. Linux reads through a null pointer there. */
         LOST_COLLECTION

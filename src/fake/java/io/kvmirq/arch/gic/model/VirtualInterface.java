@@ -219,7 +219,7 @@ public class VirtualInterface {
         return empty;
     }
 
-    /** MISR with the bits EOI and U, the causes of the maintenance interrupt; 0 if there is none. */
+    /** MISR, the causes of the maintenance interrupt: of its bits, only EOI and U are modelled. 0 without a cause. */
     public long status() {
         boolean underflows = HypervisorControl.UNDERFLOW.isSet(control()) && inUse() <= 1;
         return (ended() == 0 ? 0 : Maintenance.END.mask()) | (underflows ? Maintenance.UNDERFLOW.mask() : 0);
