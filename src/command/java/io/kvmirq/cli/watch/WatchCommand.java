@@ -26,6 +26,8 @@ import java.time.Instant;
 import java.time.LocalTime;
 import java.time.ZoneId;
 import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -122,25 +124,41 @@ public final class WatchCommand implements Command {
             thread.setDaemon(true);
             return thread;
         });
-        try (LiveWindow probes = live.map(one -> LiveWindow.ofProbes(one, new HostFacts(files)))
-                        .orElse(null);
-                Watcher watcher = new Watcher(
-                        files,
-                        System::nanoTime,
-                        looks,
-                        guests,
-                        paths,
-                        MemoryOption.of(arguments, machine),
-                        host -> probes == null ? Optional.empty() : probes.counted(host))) {
-            Optional<String> without = probes == null ? Optional.empty() : probes.withoutProbes();
-            if (without.isPresent()) {
-                terminal.complain(LIVE + " counts by probes, and none can be set: " + without.get());
-                return ExitCode.COULD_NOT_RUN;
-            }
-            Runnable undo = probes == null ? () -> {} : probes::close;
-            return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count, undo).run();
-        } finally {
-            looks.shutdownNow();
+        List<LiveWindow> begun = new ArrayList<>();
+        return StopHook.during(
+                () -> {
+                    try (LiveWindow probes = live.map(one -> begin(one, begun)).orElse(null);
+                            Watcher watcher = new Watcher(
+                                    files,
+                                    System::nanoTime,
+                                    looks,
+                                    guests,
+                                    paths,
+                                    MemoryOption.of(arguments, machine),
+                                    host -> probes == null ? Optional.empty() : probes.counted(host))) {
+                        Optional<String> without = probes == null ? Optional.empty() : probes.withoutProbes();
+                        if (without.isPresent()) {
+                            terminal.complain(LIVE + " counts by probes, and none can be set: " + without.get());
+                            return ExitCode.COULD_NOT_RUN;
+                        }
+                        return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count).run();
+                    } finally {
+                        looks.shutdownNow();
+                    }
+                },
+                () -> {
+                    synchronized (begun) {
+                        begun.forEach(LiveWindow::close);
+                    }
+                });
+    }
+
+    /** Sets the probes. A signal that comes meanwhile removes them afterwards. */
+    private static LiveWindow begin(LiveHost machine, List<LiveWindow> begun) {
+        synchronized (begun) {
+            LiveWindow window = LiveWindow.ofProbes(machine, new HostFacts(machine.files()));
+            begun.add(window);
+            return window;
         }
     }
 
@@ -167,20 +185,17 @@ public final class WatchCommand implements Command {
         private final Watcher watcher;
         private final long millis;
         private final int count;
-        private final Runnable undo;
         private final Map<String, Integer> changes = new TreeMap<>();
         private final long begin = System.nanoTime();
         private int done;
         private boolean written = true;
 
-        /** @param undo removes what the watch made, if a signal ends the process */
-        Run(ParseResult arguments, Terminal terminal, Watcher watcher, long millis, int count, Runnable undo) {
+        Run(ParseResult arguments, Terminal terminal, Watcher watcher, long millis, int count) {
             this.arguments = arguments;
             this.terminal = terminal;
             this.watcher = watcher;
             this.millis = millis;
             this.count = count;
-            this.undo = undo;
         }
 
         int run() {
@@ -231,10 +246,7 @@ public final class WatchCommand implements Command {
                             show(screen, shown);
                             return done;
                         },
-                        () -> {
-                            close.run();
-                            undo.run();
-                        });
+                        close);
             }
             terminal.line(summary());
         }
@@ -273,7 +285,6 @@ public final class WatchCommand implements Command {
                     () -> {
                         stop.countDown();
                         await(ended, SECONDS_TO_PRINT * MILLIS);
-                        undo.run();
                     });
         }
 

@@ -35,6 +35,7 @@ public final class Probes implements AutoCloseable {
     private final List<String> missing = new ArrayList<>();
     private final Injected injected;
     private final Latencies latencies;
+    private boolean closed;
     private boolean isTimed;
 
     private Probes(TraceFiles files, ProbePlan plan, Set<Integer> threads) {
@@ -175,7 +176,10 @@ public final class Probes implements AutoCloseable {
     }
 
     /** The counts until now, from the device to the vCPU: a later stage counts all that an earlier one counts. */
-    public Known<ProbeCounts> read() {
+    public synchronized Known<ProbeCounts> read() {
+        if (closed) {
+            return new Known.Unknown<>("the probes are removed", "none");
+        }
         try {
             List<String> missing = new ArrayList<>(this.missing);
             String woken = ProbePlan.GROUP + "/" + plan.name() + ProbePlan.WAKEUP;
@@ -308,7 +312,8 @@ public final class Probes implements AutoCloseable {
     }
 
     @Override
-    public void close() {
+    public synchronized void close() {
+        closed = true; // an open histogram would keep the instance
         removeAll(files, plan.name());
     }
 
