@@ -179,7 +179,8 @@ final class ForwardText implements ForwardSelftest.Journal {
                 + result.plan().device();
         String where = guestRuns ? " reached the guest" : " reached the VGIC (no guest ran)";
         if (result.answered() < count) {
-            return terminal.bad("only " + result.answered() + " of " + count + " " + who + where + ": see NOT below");
+            return terminal.bad("only " + result.answered() + " of " + count + " " + who + where
+                    + result.failure().map(one -> ": " + one).orElse(": see NOT below"));
         }
         if (!result.passed() || !left.isEmpty()) {
             return terminal.bad("the test failed, though " + (count == 1 ? "the " : "all " + count + " ") + who + where

@@ -307,7 +307,7 @@ public final class HostIrqRules {
         }
 
         /**
-         * Both counts are reset when it is disabled, and when a driver requests it again; since Linux 6.0 also when most
+         * Both counts are reset when it is disabled, and when a driver requests it again; since Linux 5.13 also when most
          * were handled. The flags in debugfs decide, where they are shown.
          */
         boolean isReset() {
