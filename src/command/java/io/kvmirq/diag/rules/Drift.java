@@ -121,7 +121,7 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
             long[] bits = words(entry, entry.low(), entry.high());
             long[] copy = words(entry, entry.copy().low(), entry.copy().high());
             for (Field field : entry.format().fields()) {
-                if (field.isStored()) {
+                if (field.isStored() && !entry.changes(field)) {
                     all.add(
                             field.equals(GaIrte.ROOT)
                                     ? address(table + field.name(), field.value(copy) == field.value(bits), writer)
@@ -134,6 +134,9 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
                 }
             }
         }
+        if (entry.isPosted() && !intel) {
+            all.add(unobservable(Hop.HOST_IRQ, table + "IsRun, GALogIntr, destination", CHANGES));
+        }
         if (entry.isPostedToGuest()) {
             posted(entry, irqfds, table, all);
             if (path.posted() instanceof Known.Unknown<Optional<PostedVcpu>> unknown) {
@@ -144,6 +147,7 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
             entry.target().ifPresent(target -> remapped(entry, target, table, all));
         }
         entry.posts()
+                .filter(posts -> !entry.hostPosts())
                 .ifPresent(posts -> all.add(of(
                         Hop.HOST_IRQ,
                         "intel_ir_data.irq_2_iommu.posted_vcpu",
@@ -199,7 +203,8 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
                 && posted.vcpu().isPresent()) {
             all.add(unobservable(Hop.HOST_IRQ, field, "it is " + observed + "; " + unknown.why()));
         } else {
-            String expected = posted.recorded().known().map(Drift::text).orElse("a vCPU of the VM");
+            Optional<VcpuId> recorded = posted.recorded().known().flatMap(one -> one);
+            String expected = posted.vcpu().isEmpty() && recorded.isEmpty() ? "a vCPU of the VM" : text(recorded);
             all.add(of(Hop.HOST_IRQ, field, expected, observed, "KVM, with " + posted.record()));
         }
         if (posted.vcpu().isEmpty()) {
@@ -221,7 +226,7 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
                     Hop.HOST_IRQ,
                     table + "IsRun, of the vCPU",
                     0,
-                    GaIrte.IS_RUN.of(posted.entry().low()),
+                    posted.runsInTheTableAlone() ? 1 : 0,
                     "avic_vcpu_put(), with the vCPU's entry in the physical APIC id table"));
         }
     }

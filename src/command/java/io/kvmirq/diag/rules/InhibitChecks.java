@@ -149,12 +149,15 @@ public final class InhibitChecks {
 
     /** The remedy of a reason: another command line of the VMM. */
     static Remedy remedy(VmmOptions.Inhibit inhibit) {
-        InhibitReason reason = inhibit.reason();
+        return remedy(inhibit.reason(), inhibit.remedy());
+    }
+
+    static Remedy remedy(InhibitReason reason, String text) {
         boolean helps =
                 reason.clears() || reason == InhibitReason.PHYSICAL_ID_TOO_BIG || reason == InhibitReason.DISABLED;
         return Remedy.of(
                 Change.VMM_FLAG,
-                inhibit.remedy(),
+                text,
                 helps ? Takes.VMM_RESTART : Takes.NOTHING,
                 reason == InhibitReason.PIT_REINJ
                         ? "a guest that counts ticks of the PIT, such as a very old one, loses time"

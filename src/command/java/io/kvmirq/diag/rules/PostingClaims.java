@@ -244,23 +244,27 @@ public final class PostingClaims {
     }
 
     /** The claim from the VM's inhibit reasons in kernel memory, by the names of the kernel. */
-    private Claim ofMemory(List<String> reasons) {
+    private Claim ofMemory(List<String> all) {
+        // One ends when the guest takes an interrupt.
+        List<String> reasons = all.stream()
+                .filter(one -> !one.equals(InhibitReason.IRQWIN.name()))
+                .toList();
         Evidence evidence = Evidence.observed("kernel memory, kvm_arch.apicv_inhibit_reasons");
         if (reasons.isEmpty()) {
             return Claim.of(Question.ELIGIBLE, true, evidence, ofHost.text() + ", and nothing inhibits AVIC in the VM");
         }
         List<InhibitReason> known = Arrays.stream(InhibitReason.values())
-                .filter(one -> reasons.contains(one.name())
-                        || one == InhibitReason.DISABLED && reasons.contains("DISABLE")) // up to 6.2
+                .filter(one -> reasons.contains(one.name()))
                 .toList();
+        String causes = known.stream().map(InhibitReason::cause).collect(Collectors.joining("; "));
         return Claim.of(
                         Question.ELIGIBLE,
                         false,
                         evidence,
-                        "AVIC is inhibited (" + String.join(", ", reasons) + "), so the entry stays remapped: "
-                                + known.stream().map(InhibitReason::cause).collect(Collectors.joining("; ")))
+                        "AVIC is inhibited (" + String.join(", ", reasons) + "), so the entry stays remapped"
+                                + (causes.isEmpty() ? "" : ": " + causes))
                 .with(known.stream()
-                        .map(one -> Remedy.of(Change.VMM_FLAG, one.remedy()))
+                        .map(one -> InhibitChecks.remedy(one, one.remedy()))
                         .toList());
     }
 

@@ -3,6 +3,7 @@ package io.kvmirq.diag.sources;
 
 import io.kvmirq.EventFdId;
 import io.kvmirq.HostIrq;
+import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.memory.KernelIrqfd;
 import io.kvmirq.host.memory.KernelStructures;
@@ -36,6 +37,8 @@ public final class KernelPaths implements AutoCloseable {
             Known<List<KernelIrqfd>> irqfds,
             Known<Optional<PostedVcpu>> posted,
             Known<List<String>> inhibits) {}
+
+    private static final String WITH_DEVICE = "look while a VM has its device";
 
     private final Supplier<Known<KernelStructures>> open;
     private @Nullable Known<KernelStructures> memory;
@@ -81,15 +84,24 @@ public final class KernelPaths implements AutoCloseable {
     /** The way of a host irq, or why kernel memory cannot be read. */
     public Known<KernelPath> of(HostIrq irq) {
         Objects.requireNonNull(irq, "irq is null");
-        return memory().map(from -> paths.computeIfAbsent(
-                irq,
-                same -> new KernelPath(
-                        irq,
-                        from.entry(irq),
-                        from.eventfd(irq),
-                        from.irqfds(irq),
-                        from.posted(irq),
-                        from.inhibits(irq))));
+        return memory().map(from -> paths.computeIfAbsent(irq, same -> {
+            Known<Optional<RemappingEntry>> entry = from.entry(irq);
+            Known<List<KernelIrqfd>> irqfds = from.irqfds(irq);
+            boolean isOfAmd = entry.known()
+                    .flatMap(one -> one)
+                    .filter(one -> one.unit() == Vendor.AMD)
+                    .isPresent();
+            boolean one = irqfds.known().filter(all -> all.size() == 1).isPresent();
+            return new KernelPath(
+                    irq,
+                    entry,
+                    from.eventfd(irq),
+                    irqfds,
+                    one ? from.posted(irq) : new Known.Unknown<>(irq + " has not one irqfd", WITH_DEVICE),
+                    one && isOfAmd
+                            ? from.inhibits(irq)
+                            : new Known.Unknown<>("no message of an IOMMU of AMD to one irqfd", WITH_DEVICE));
+        }));
     }
 
     /** Reads all again that is asked for from now on. */

@@ -25,6 +25,8 @@ public final class KernelStructures implements AutoCloseable {
     /** The memory of this machine's kernel. */
     public static final Path CORE = Path.of("/proc/kcore");
 
+    private static final int TRIES = 5;
+
     private final KernelMemory memory;
     private final Types types;
     private final Symbols symbols;
@@ -90,21 +92,37 @@ public final class KernelStructures implements AutoCloseable {
     public Known<Optional<PostedVcpu>> posted(HostIrq irq) {
         Objects.requireNonNull(irq, "irq is null");
         return Unseen.known(() -> {
-            Optional<RemappingEntry> entry = chain().entry(irq);
-            if (entry.filter(RemappingEntry::isPostedToGuest).isEmpty()) {
-                return Optional.empty();
+            Optional<PostedVcpu> found = readPosted(irq);
+            // A vCPU that is put and loaded between two reads seems to run in one of them.
+            for (int left = TRIES;
+                    left > 0 && found.filter(PostedVcpu::runsInTheTableAlone).isPresent();
+                    left--) {
+                found = readPosted(irq);
             }
-            PostedVcpu found = vcpus().of(entry.get(), chain().own(irq), irqfd(irq));
-            if (!chain().entry(irq).equals(entry)) {
-                throw Unseen.torn("the entry of " + irq);
-            }
-            return Optional.of(found);
+            return found;
         });
     }
 
+    private Optional<PostedVcpu> readPosted(HostIrq irq) {
+        Optional<RemappingEntry> before = chain().entry(irq).filter(RemappingEntry::isPostedToGuest);
+        if (before.isEmpty()) {
+            return Optional.empty();
+        }
+        PostedVcpu found = vcpus().of(before.get(), chain().own(irq), irqfd(irq));
+        RemappingEntry after =
+                chain().entry(irq).filter(before.get()::isSame).orElseThrow(() -> Unseen.torn("the entry of " + irq));
+        // If the vCPU was not running when the first entry was read, the second one tells nothing of it.
+        return Optional.of(new PostedVcpu(
+                found.runsInTheTableAlone() ? after : found.entry(),
+                found.vcpu(),
+                found.recorded(),
+                found.record(),
+                found.state()));
+    }
+
     /**
-     * The reasons for which KVM inhibits APIC virtualization in the VM that a message goes to, by the kernel's names without
-     * their common beginning, such as {@code PIT_REINJ}.
+     * The reasons for which KVM inhibits APIC virtualization in the VM that a message goes to, by the names of newer kernels
+     * without their common beginning, such as {@code PIT_REINJ}.
      */
     public Known<List<String>> inhibits(HostIrq irq) {
         Objects.requireNonNull(irq, "irq is null");

@@ -2,6 +2,9 @@
 package io.kvmirq.host.memory;
 
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.amd.AvicTables;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.path.Known;
 import java.util.Objects;
 import java.util.Optional;
@@ -9,7 +12,7 @@ import java.util.Optional;
 /**
  * The vCPU that an entry posts to. Immutable.
  *
- * @param entry the entry, as it was before and after the rest was read
+ * @param entry the entry, as it was after the rest was read
  * @param vcpu the vCPU of the irqfd's VM that the entry's address belongs to: of its LAPIC's page with AMD, of its descriptor
  *     with VT-d. Empty if it belongs to none
  * @param recorded the vCPU that KVM has a record of for the irq; empty if it has none. Unknown where the kernel keeps no such
@@ -25,5 +28,13 @@ public record PostedVcpu(
         Objects.requireNonNull(vcpu, "vcpu is null");
         Objects.requireNonNull(recorded, "recorded is null");
         Objects.requireNonNull(record, "record is null");
+    }
+
+    /** Whether the entry of AMD's IOMMU says that the vCPU runs, and the vCPU's own entry that it does not. */
+    public boolean runsInTheTableAlone() {
+        return vcpu.isPresent()
+                && entry.unit() == Vendor.AMD
+                && GaIrte.IS_RUN.isSet(entry.low())
+                && !AvicTables.IS_RUNNING.isSet(state);
     }
 }

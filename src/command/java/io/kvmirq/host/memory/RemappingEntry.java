@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.memory;
 
+import io.kvmirq.arch.Field;
 import io.kvmirq.arch.Format;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.LegacyIrte;
@@ -10,6 +11,7 @@ import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.arch.vtd.RemappedIrte;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * The entry of a host irq in the table that its IOMMU reads, and the kernel's own records about it. Immutable.
@@ -50,6 +52,12 @@ public record RemappingEntry(
     }
 
     private static final int WORDS_128 = 128;
+    /** Up to 6.4, KVM on AMD changes these in the table alone. */
+    private static final Set<Field> CHANGING =
+            Set.of(GaIrte.IS_RUN, GaIrte.GA_LOG_INTR, GaIrte.DESTINATION_LOW, GaIrte.DESTINATION_HIGH);
+
+    private static final long CHANGING_LOW =
+            GaIrte.IS_RUN.mask() | GaIrte.GA_LOG_INTR.mask() | GaIrte.DESTINATION_LOW.mask();
 
     /** Whether hardware uses it. */
     public boolean isPresent() {
@@ -61,9 +69,25 @@ public record RemappingEntry(
         return unit == Vendor.INTEL ? Irte.POSTED.isSet(low) : bits == WORDS_128 && GaIrte.GUEST_MODE.isSet(low);
     }
 
-    /** Whether it posts to a vCPU. */
+    /** Whether it posts to a vCPU. Where the host posts irqs to its own CPUs, the kernel's record tells. */
     public boolean isPostedToGuest() {
-        return isPosted() && !hostPosts;
+        return isPosted() && (!hostPosts || posts.orElse(false));
+    }
+
+    /** Whether a field changes whenever the vCPU of a posted entry is loaded or put. */
+    public boolean changes(Field field) {
+        return unit == Vendor.AMD && isPosted() && CHANGING.contains(field);
+    }
+
+    /** Whether another reading of the entry differs at most in fields that change. */
+    boolean isSame(RemappingEntry other) {
+        return unit == other.unit
+                && index == other.index
+                && source == other.source
+                && isPosted() == other.isPosted()
+                && ((low ^ other.low) & ~(isPosted() && unit == Vendor.AMD ? CHANGING_LOW : 0)) == 0
+                && ((high ^ other.high) & ~(isPosted() && unit == Vendor.AMD ? GaIrte.DESTINATION_HIGH.mask() : 0))
+                        == 0;
     }
 
     /** The layout of its form. */

@@ -29,6 +29,9 @@ final class Vcpus {
     /** {@code KVM_MAX_VCPUS}. */
     private static final int MOST = 4096;
 
+    /** {@code KVM_MAX_VCPU_IDS}. */
+    private static final int MOST_IDS = 4 * MOST;
+
     private static final int MOST_LISTED = 1 << 16;
     /** {@code KVM_X86_TDX_VM}: its vCPUs are no {@code vcpu_vmx}. */
     private static final int TDX = 5;
@@ -60,7 +63,8 @@ final class Vcpus {
         List<String> all = new ArrayList<>();
         for (int bit = 0; bit < Long.SIZE; bit++) {
             if ((reasons >>> bit & 1) != 0) {
-                all.add(names.getOrDefault(bit, PREFIX + bit).substring(PREFIX.length()));
+                String name = names.getOrDefault(bit, PREFIX + bit).substring(PREFIX.length());
+                all.add(name.equals("DISABLE") ? "DISABLED" : name); // up to 6.2
             }
         }
         return all;
@@ -98,7 +102,9 @@ final class Vcpus {
                 entry,
                 found.map(Vcpus::id),
                 recorded,
-                record.has("irq_bypass_vcpu") ? "kvm_kernel_irqfd.irq_bypass_vcpu" : "vcpu_svm.ir_list",
+                record.has("irq_bypass_vcpu")
+                        ? "kvm_kernel_irqfd.irq_bypass_vcpu"
+                        : intel ? "vmx_pi_update_irte()" : "vcpu_svm.ir_list",
                 found.map(one -> state(one, vendor)).orElse(0L));
     }
 
@@ -108,7 +114,7 @@ final class Vcpus {
 
     private Layout.Snapshot checked(long address, long owner) {
         Layout.Snapshot one = vcpu.at(memory, address);
-        if (one.number("kvm") != owner || one.number("vcpu_id") >= MOST) {
+        if (one.number("kvm") != owner || one.number("vcpu_id") >= MOST_IDS) {
             throw Unseen.torn("kvm_vcpu.kvm");
         }
         return one;

@@ -268,7 +268,8 @@ public final class Btf {
 
     /** The names of an enum's values. */
     public Known<Map<Integer, String>> names(String name) {
-        return one(Kind.ENUM, name, "", id -> Optional.of(names(id)));
+        // A declaration has no values.
+        return one(Kind.ENUM, name, "", id -> Optional.of(names(id)).filter(all -> !all.isEmpty()));
     }
 
     private Map<Integer, String> names(int id) {
