@@ -240,13 +240,12 @@ public final class WatchCommand implements Command {
                     terminal.colour(),
                     arguments.hasMatchedOption("--vm") || arguments.hasMatchedOption("--device"));
             try (WatchTerminal shown = WatchTerminal.ofProcess()) {
-                Runnable close = shown::close;
                 StopHook.during(
                         () -> {
                             show(screen, shown);
                             return done;
                         },
-                        close);
+                        shown::close);
             }
             terminal.line(summary());
         }

@@ -118,8 +118,8 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
             String writer = intel
                     ? "modify_irte(), from intel_ir_data.irte_entry"
                     : "modify_irte_ga() or modify_irte(), from amd_ir_data.entry";
-            long[] bits = words(entry, entry.low(), entry.high());
-            long[] copy = words(entry, entry.copy().low(), entry.copy().high());
+            long[] bits = entry.words(entry.low(), entry.high());
+            long[] copy = entry.words(entry.copy().low(), entry.copy().high());
             for (Field field : entry.format().fields()) {
                 if (field.isStored() && !entry.changes(field)) {
                     all.add(
@@ -160,10 +160,6 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
 
     private static long word(BitField field, long low, long high) {
         return field.word() == 0 ? low : high;
-    }
-
-    private static long[] words(RemappingEntry entry, long low, long high) {
-        return entry.format().wordCount() == 1 ? new long[] {low} : new long[] {low, high};
     }
 
     private static void remapped(RemappingEntry entry, RemappingEntry.Target target, String table, List<Drift> all) {

@@ -56,9 +56,6 @@ public record RemappingEntry(
     private static final Set<Field> CHANGING =
             Set.of(GaIrte.IS_RUN, GaIrte.GA_LOG_INTR, GaIrte.DESTINATION_LOW, GaIrte.DESTINATION_HIGH);
 
-    private static final long CHANGING_LOW =
-            GaIrte.IS_RUN.mask() | GaIrte.GA_LOG_INTR.mask() | GaIrte.DESTINATION_LOW.mask();
-
     /** Whether hardware uses it. */
     public boolean isPresent() {
         return unit == Vendor.INTEL ? Irte.PRESENT.isSet(low) : LegacyIrte.VALID.isSet(low);
@@ -79,15 +76,20 @@ public record RemappingEntry(
         return unit == Vendor.AMD && isPosted() && CHANGING.contains(field);
     }
 
+    /** Words in the form that a field of the entry's format takes. */
+    public long[] words(long first, long second) {
+        return format().wordCount() == 1 ? new long[] {first} : new long[] {first, second};
+    }
+
     /** Whether another reading of the entry differs at most in fields that change. */
     boolean isSame(RemappingEntry other) {
         return unit == other.unit
                 && index == other.index
                 && source == other.source
                 && isPosted() == other.isPosted()
-                && ((low ^ other.low) & ~(isPosted() && unit == Vendor.AMD ? CHANGING_LOW : 0)) == 0
-                && ((high ^ other.high) & ~(isPosted() && unit == Vendor.AMD ? GaIrte.DESTINATION_HIGH.mask() : 0))
-                        == 0;
+                && format().fields().stream()
+                        .filter(field -> field.isStored() && !changes(field))
+                        .allMatch(field -> field.value(words(low, high)) == field.value(words(other.low, other.high)));
     }
 
     /** The layout of its form. */
