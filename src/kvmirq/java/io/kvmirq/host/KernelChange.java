@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host;
 
+import java.util.Arrays;
 import java.util.Optional;
 import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /** Changes of Linux that facts of a host depend on, with the release that first has each, and its source there. */
 public enum KernelChange {
@@ -20,11 +22,17 @@ public enum KernelChange {
     VCPU_PID("6.0"),
     /** MSI-X of VFIO on x86 gets vectors while others are armed: has_dyn_msix in drivers/vfio/pci/vfio_pci_core.c. */
     DYNAMIC_MSIX("6.5"),
-    /** VFIO hides a pin whose line is not connected: {@code vfio_config_init()} in drivers/vfio/pci/vfio_pci_config.c. */
-    HIDDEN_PIN("6.15");
+    /** VFIO hides a pin if the device has no irq: {@code vfio_config_init()}, vfio_pci_config.c, 2bd42b03ab6b. */
+    HIDDEN_PIN_WITHOUT_IRQ("6.15"),
+    /** VFIO hides a pin whose line is not connected (irq 1 << 31): the same function, 860be250fc32. */
+    HIDDEN_PIN_NOT_CONNECTED("6.15 5.4.294 5.10.238 5.15.185 6.1.141 6.6.93 6.12.31 6.14.9");
+
+    /** The suffixes of Arch, Debian and Fedora, which build the kernel of kernel.org with that number. */
+    private static final Pattern UPSTREAM = Pattern.compile("(-debian|-arch\\d+-\\d+|-\\d+\\.fc\\d+\\..+)?");
 
     private final String first;
 
+    /** @param first the first release that has it, and then the first one of each stable kernel */
     KernelChange(String first) {
         this.first = first;
     }
@@ -32,7 +40,7 @@ public enum KernelChange {
     /**
      * Whether a kernel has it.
      *
-     * @param release such as {@code 6.1.0-56-amd64}
+     * @param release such as {@code 6.1.192-debian} or {@code 5.14.0-70.el9.x86_64}
      * @return empty for a vendor's kernel of an older number, which may have it, and for a release of another form
      */
     public Optional<Boolean> isIn(String release) {
@@ -40,7 +48,11 @@ public enum KernelChange {
         if (!parts.matches()) {
             return Optional.empty();
         }
-        boolean newer = KernelBug.number(parts) >= KernelBug.number(first);
-        return newer || parts.group(4).isEmpty() ? Optional.of(newer) : Optional.empty();
+        long number = KernelBug.number(parts);
+        String branch = parts.group(1) + "." + parts.group(2) + ".";
+        String[] all = first.split(" ");
+        boolean has = number >= KernelBug.number(all[0])
+                || Arrays.stream(all).anyMatch(one -> one.startsWith(branch) && number >= KernelBug.number(one));
+        return has || UPSTREAM.matcher(parts.group(4)).matches() ? Optional.of(has) : Optional.empty();
     }
 }

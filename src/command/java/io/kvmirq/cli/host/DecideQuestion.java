@@ -105,7 +105,7 @@ record DecideQuestion(
                 List.of(posting.withKernel(kernel(arguments, posting.kernel()))),
                 Optional.of(PostingOutlook.of(host)),
                 hashing,
-                host.kernel().orElse(""));
+                host.stable().orElse(""));
     }
 
     private static DecideQuestion of(

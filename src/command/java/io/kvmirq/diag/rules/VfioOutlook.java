@@ -134,7 +134,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
                         Kind.INTX,
                         pins,
                         EnumSet.of(Flag.EVENTFD, Flag.MASKABLE, Flag.AUTOMASKED),
-                        doubt(host, KernelChange.HIDDEN_PIN, "6.15, which reports 0 for a line that is not connected")
+                        doubt(host, hidesPin(device), "6.15, which reports 0 for a line that is not connected")
                                 .filter(any -> pins.orElse(0) != 0 && !isConnected(device))),
                 fixed(Kind.MSI, ifComplete(config, config::msiVectors)),
                 new Irqs(
@@ -167,13 +167,17 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         return config.isComplete() ? OptionalInt.of(count.getAsInt()) : OptionalInt.empty();
     }
 
-    /** Since 6.15 VFIO hides a pin whose line is not connected to the host. */
+    /** A newer kernel's VFIO hides a pin whose line is not connected to the host. */
     private static OptionalInt intx(HostFacts host, PciDevice device) {
         boolean hidden = device.isVirtual()
                 || isIntxBroken(device)
-                || !isConnected(device) && host.has(KernelChange.HIDDEN_PIN).orElse(false);
+                || !isConnected(device) && host.has(hidesPin(device)).orElse(false);
         OptionalInt pin = device.config().interruptPin();
         return pin.isEmpty() ? pin : OptionalInt.of(pin.getAsInt() == 0 || hidden ? 0 : 1);
+    }
+
+    private static KernelChange hidesPin(PciDevice device) {
+        return device.irq() == 0 ? KernelChange.HIDDEN_PIN_WITHOUT_IRQ : KernelChange.HIDDEN_PIN_NOT_CONNECTED;
     }
 
     private static boolean isConnected(PciDevice device) {

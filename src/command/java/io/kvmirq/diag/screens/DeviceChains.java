@@ -534,7 +534,7 @@ public final class DeviceChains {
             host.posting()
                     .host()
                     .ifPresent(posts ->
-                            remarks.addAll(KernelBug.of(host.kernel().orElse(""), Optional.of(posts.vendor()))));
+                            remarks.addAll(KernelBug.of(host.stable().orElse(""), Optional.of(posts.vendor()))));
         }
         if (host.allowsUnsafeInterrupts()) {
             remarks.add(

@@ -119,7 +119,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
     /** The kernel's bugs, each with the guests whose vectors it reaches. */
     private static List<String> bugs(HostFacts host, List<InterruptPath> chains) {
         return host.posting().host().stream()
-                .flatMap(one -> KernelBug.of(host.kernel().orElse(""), Optional.of(one.vendor())).stream())
+                .flatMap(one -> KernelBug.of(host.stable().orElse(""), Optional.of(one.vendor())).stream())
                 .flatMap(bug -> chains.stream()
                         .filter(chain -> chain.remarks().contains(bug))
                         .map(chain ->

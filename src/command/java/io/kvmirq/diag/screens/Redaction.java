@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableSet;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
@@ -70,7 +71,8 @@ final class Redaction {
     private static final Pattern STATUS = Pattern.compile("(CapEff|Seccomp|Cpus_allowed_list|State|TracerPid):");
     private static final Pattern VMM = Pattern.compile("qemu(-kvm|-system-(x86|x86_64|i386|aarch64))?|kvm|kvmtool|lkvm"
             + "|cloud-hyperviso(r)?|crosvm|firecracker|java|openvmm");
-    private static final Pattern VERSION = Pattern.compile("(Linux version )?(\\S+)[\\s\\S]*");
+    private static final Pattern VERSION =
+            Pattern.compile("(Linux version )?(\\S+)(?:.*( Debian \\d+\\.\\d+(\\.\\d+)?-\\d+))?[\\s\\S]*");
     private static final Pattern RELEASE =
             Pattern.compile("\\d+\\.\\d+(\\.\\d+)?([-.+~_](\\d+|rc\\d+|git|deb\\d+u?\\d*|bpo"
                     + "|amd64|arm64|x86_64|x86|64|aarch64|cloud|generic|lowlatency|default|azure|aws|gcp|oracle|kvm|pve|rt|lts"
@@ -225,7 +227,8 @@ final class Redaction {
             case "proc/version", "proc/sys/kernel/osrelease" -> {
                 Matcher version = VERSION.matcher(text);
                 yield version.matches()
-                        ? (version.group(1) == null ? "" : version.group(1)) + release(version.group(2)) + "\n"
+                        ? Objects.toString(version.group(1), "") + release(version.group(2))
+                                + Objects.toString(version.group(3), "") + "\n"
                         : "";
             }
             case "proc/sys/kernel/random/boot_id" -> GONE + "\n";

@@ -24,6 +24,7 @@ import java.util.Set;
 import java.util.SortedSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -51,6 +52,9 @@ public final class HostFacts {
             "smp_affinity",
             "smp_affinity_list",
             "spurious");
+
+    /** The end of {@code /proc/version} of Debian. */
+    private static final Pattern DEBIAN = Pattern.compile(" Debian (\\d{1,4}\\.\\d{1,4}(?:\\.\\d{1,4})?)-\\d");
 
     private final ReadOnce tree;
     private final String chosen;
@@ -100,6 +104,15 @@ public final class HostFacts {
         return posting.kernel();
     }
 
+    /**
+     * The release, but with Debian's kernels {@code 6.1.192-debian} for {@code 6.1.0-56-amd64}: the number of the stable
+     * kernel that Debian built, which only {@code /proc/version} has.
+     */
+    public Optional<String> stable() {
+        Matcher built = DEBIAN.matcher(tree.text("proc/version").orElse(""));
+        return built.find() ? Optional.of(built.group(1) + "-debian") : kernel();
+    }
+
     /** The id that the kernel chose when it was booted. */
     public Optional<String> bootId() {
         return tree.text("proc/sys/kernel/random/boot_id").map(String::strip);
@@ -107,7 +120,7 @@ public final class HostFacts {
 
     /** Whether the kernel has a change. Empty if its version does not tell. */
     public Optional<Boolean> has(KernelChange change) {
-        return kernel().flatMap(change::isIn);
+        return stable().flatMap(change::isIn);
     }
 
     /** Whether the kernel is of a version or newer. Empty if its version is not known. */

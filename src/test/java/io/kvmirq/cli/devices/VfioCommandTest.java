@@ -98,6 +98,7 @@ class VfioCommandTest {
     @CsvSource({"5.14.0-70.el9.x86_64, true", "5.14.21, false", "6.15.0-1-amd64, false"})
     void releaseOfAVendorLeavesTheFlagsInDoubt(String release, boolean doubtful) throws IOException {
         RecordedHost host = RecordedHost.of("amd-6.1")
+                .put("proc/version", "Linux version " + release + " (build@host) (gcc (Debian 12.2.0-14)) #1 SMP\n")
                 .put("proc/sys/kernel/osrelease", release + "\n")
                 .put("sys/bus/pci/devices/0000:00:02.0/irq", "0\n");
         String printed = of(host, "0000:00:02.0").out();
@@ -109,10 +110,27 @@ class VfioCommandTest {
                 .isEqualTo(doubtful);
     }
 
+    /** Debian has its own number in the release, and that of the stable kernel at the end of /proc/version. */
+    @ParameterizedTest
+    @CsvSource({"6.1.140-1, 1", "6.1.141-1, 0", "6.12.95-1~bpo12+1, 0"})
+    void releaseOfDebianIsThatOfTheStableKernel(String debian, int pins) throws IOException {
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .put(
+                        "proc/version",
+                        "Linux version 6.1.0-56-amd64 (build@host) #1 SMP Debian " + debian + " (2026-11-16)\n")
+                .put("sys/bus/pci/devices/0000:00:02.0/irq", "2147483648\n");
+
+        assertThat(of(host, "0000:00:02.0").out())
+                .contains("0 INTX      " + pins)
+                .contains("MSIX")
+                .doesNotContain("doubtful");
+    }
+
     @ParameterizedTest
     @CsvSource({"4.18.0-553.el8.x86_64, true", "4.19.1, false"})
     void releaseOfAVendorLeavesTheDenylistInDoubt(String release, boolean doubtful) throws IOException {
         RecordedHost host = RecordedHost.of("amd-6.1")
+                .put("proc/version", "Linux version " + release + " (build@host) #1 SMP\n")
                 .put("proc/sys/kernel/osrelease", release + "\n")
                 .put("sys/bus/pci/devices/0000:00:05.0/vendor", "0x8086\n")
                 .put("sys/bus/pci/devices/0000:00:05.0/device", "0x37c8\n");

@@ -47,7 +47,11 @@ class QuestionsTest {
                                 + " 9 9 9 9 9 9 9 9 17 3 0 0");
             case "blocked" -> GuestHosts.of("group-not-viable");
             case "lost" -> PlantedFaultsTest.apply(GuestHosts.of("amd-avic"), "remapped", "{dev}config - 0x4 0x4");
-            case "bug" -> GuestHosts.of("intel-posted");
+            case "bug" ->
+                GuestHosts.of("intel-posted")
+                        .put(
+                                "proc/version",
+                                "Linux version 6.1.0-33-amd64 (build@host) #1 SMP Debian 6.1.133-1 (2025-04-10)\n");
             default -> GuestHosts.of("amd-pit");
         };
     }

@@ -343,7 +343,9 @@ class CaptureTest {
     @Test
     void namesAndAddressesAreTakenOut() throws Exception {
         RecordedHost host = RecordedHost.of("intel-6.1")
-                .put("proc/version", "Linux version 6.1.0-56-amd64 (root@secret) (gcc) #1 SMP\n")
+                .put(
+                        "proc/version",
+                        "Linux version 6.1.0-56-amd64 (root@secret) (gcc) #1 SMP Debian 6.1.192-2 (secret)\n")
                 .put(
                         "proc/cmdline",
                         "root=UUID=secret ip=10.1.2.3 intel_iommu=on,sm_on intremap=nopost hostname=secret\n")

@@ -121,11 +121,18 @@ class VfioOutlookTest {
     @Test
     void pinWithoutALineIsHiddenSince615() throws Exception {
         for (String irq : List.of("0\n", "2147483648\n")) {
-            RecordedHost old = RecordedHost.of("amd-6.12").put(NETWORK_FILES + "irq", irq);
-            assertThat(irqs(old, VfioOutlook.Kind.INTX).count()).hasValue(1);
             RecordedHost recent = RecordedHost.of("amd-7.1").put(NETWORK_FILES + "irq", irq);
             assertThat(irqs(recent, VfioOutlook.Kind.INTX).count()).hasValue(0);
         }
+    }
+
+    /** The disassembled vfio_config_init() of Debian's 6.1.176 and 6.12.117 compares pdev->irq with 1 << 31 alone. */
+    @Test
+    void stableKernelHidesOnlyAPinThatIsNotConnected() throws Exception {
+        RecordedHost none = RecordedHost.of("amd-6.12").put(NETWORK_FILES + "irq", "0\n");
+        assertThat(irqs(none, VfioOutlook.Kind.INTX).count()).hasValue(1);
+        RecordedHost notConnected = RecordedHost.of("amd-6.12").put(NETWORK_FILES + "irq", "2147483648\n");
+        assertThat(irqs(notConnected, VfioOutlook.Kind.INTX).count()).hasValue(0);
     }
 
     // Refusals
