@@ -124,25 +124,27 @@ final class Irqfds {
             Layout.Snapshot one = irqfd.at(memory, place.irqfd);
             long node = place.irqfd + irqfd.offset("list");
             long before = list.at(memory, node).pointer("prev");
-            // One that was deassigned points to itself: list_del_init().
-            if (one.number("kvm") != place.vm
-                    || one.number("eventfd") != eventfd
-                    || before == node
-                    || list.at(memory, before).number("next") != node) {
+            if (one.number("kvm") != place.vm || one.number("eventfd") != eventfd) {
                 return List.of();
             }
             found.add(of(vm.at(memory, place.vm), one));
+            // One that was deassigned points to itself: list_del_init().
+            if (before == node || list.at(memory, before).number("next") != node) {
+                return List.of();
+            }
         }
         return found;
     }
 
-    /** Visits all VMs. */
+    /** Visits the VMs, without one that is being created: it has no thread yet, and no irqfd. */
     void vms(Consumer<Layout.Snapshot> visit) {
-        nodes(
-                symbols.address(VMS),
-                MOST_VMS,
-                "the list of VMs",
-                node -> visit.accept(vm.at(memory, node - vm.offset("vm_list"))));
+        nodes(symbols.address(VMS), MOST_VMS, "the list of VMs", node -> {
+            Layout.Snapshot one = vm.at(memory, node - vm.offset("vm_list"));
+            long items = one.address() + vm.offset("irqfds.items");
+            if (one.number("userspace_pid") != 0 || list.at(memory, items).number("next") != items) {
+                visit.accept(one);
+            }
+        });
     }
 
     /** The thread that made a VM. */
@@ -175,15 +177,19 @@ final class Irqfds {
                 thread,
                 new EventFdId((int) eventfd.at(memory, one.pointer("eventfd")).number("id")),
                 new Gsi((int) gsi),
-                one.number("producer") == 0 ? Optional.empty() : Optional.of(host(one.pointer("producer"))),
+                one.number("producer") == 0 ? Optional.empty() : Optional.of(host(one)),
                 message(one, "irq_entry."),
                 routes.size() == 1 ? message(routes.get(0), "") : Optional.empty(),
                 routes.size(),
                 one.number("resampler") != 0);
     }
 
-    private HostIrq host(long address) {
-        long irq = producer.at(memory, address).number("irq");
+    private HostIrq host(Layout.Snapshot one) {
+        long irq = producer.at(memory, one.pointer("producer")).number("irq");
+        // VFIO frees a producer after it has left the irqfd.
+        if (irqfd.at(memory, one.address()).number("producer") != one.number("producer")) {
+            throw Unseen.torn("kvm_kernel_irqfd.producer");
+        }
         if (irq > Integer.MAX_VALUE) {
             throw Unseen.wrong("irq_bypass_producer.irq is " + irq + ", expected the number of a host irq");
         }
@@ -228,19 +234,22 @@ final class Irqfds {
         nodes(memory, list, head, most, what, visit);
     }
 
-    /** Visits the nodes of a list; each must name the one before it, which no knot does for long. */
+    /**
+     * Visits the nodes of a list; each must name the one before it, which no knot does for long, nor one that has left the list
+     * under its visit.
+     */
     static void nodes(KernelMemory memory, Layout list, long head, int most, String what, LongConsumer visit) {
         long before = head;
         long node = list.at(memory, head).pointer("next");
         for (int left = most; node != head; left--) {
-            Layout.Snapshot here = list.at(memory, node);
-            if (here.number("prev") != before) {
-                throw Unseen.torn(what);
-            }
             if (left == 0) {
                 throw Unseen.wrong(what + " has more than " + most);
             }
             visit.accept(node);
+            Layout.Snapshot here = list.at(memory, node);
+            if (here.number("prev") != before) {
+                throw Unseen.torn(what);
+            }
             before = node;
             node = here.pointer("next");
         }

@@ -12,22 +12,22 @@ final class Unseen extends RuntimeException {
 
     private final String why;
     private final String remedy;
-    private final boolean torn;
+    private final boolean mayPass;
 
-    private Unseen(String why, String remedy, boolean torn) {
+    private Unseen(String why, String remedy, boolean mayPass) {
         super(why, null, false, false);
         this.why = why;
         this.remedy = remedy;
-        this.torn = torn;
+        this.mayPass = mayPass;
     }
 
     Unseen(String why, String remedy) {
         this(why, remedy, false);
     }
 
-    /** The memory is not what the kernel's types say. */
+    /** The memory is not what the kernel's types say, as memory is that was freed under a walk. */
     static Unseen wrong(String why) {
-        return new Unseen(why, AGAIN, false);
+        return new Unseen(why, AGAIN, true);
     }
 
     /** The memory changed under a walk. */
@@ -35,25 +35,16 @@ final class Unseen extends RuntimeException {
         return new Unseen(what + " changed while it was read", "look again", true);
     }
 
-    /** The result of a walk. One under which memory changes is begun again, {@value #TRIES} times at most. */
-    static <T> T again(Supplier<T> walk) {
+    /** The result of a walk, or why there is none. One that fails on memory is begun again, {@value #TRIES} times at most. */
+    static <T> Known<T> known(Supplier<T> walk) {
         for (int left = TRIES; ; left--) {
             try {
-                return walk.get();
+                return new Known.Observed<>(walk.get());
             } catch (Unseen e) {
-                if (!e.torn || left == 1) {
-                    throw e;
+                if (!e.mayPass || left == 1) {
+                    return new Known.Unknown<>(e.why, e.remedy);
                 }
             }
-        }
-    }
-
-    /** The result of a walk, or why there is none. */
-    static <T> Known<T> known(Supplier<T> walk) {
-        try {
-            return new Known.Observed<>(again(walk));
-        } catch (Unseen e) {
-            return new Known.Unknown<>(e.why, e.remedy);
         }
     }
 }

@@ -68,6 +68,7 @@ class KernelStructuresTest {
         final Vendor unit;
         final long eventfd;
         final long desc;
+        final long other;
         final long vm;
         final long irqfd;
         final long[] vcpus = new long[3];
@@ -82,7 +83,7 @@ class KernelStructuresTest {
             }
             desc = image.irq(IRQ, eventfd, 5, SOURCE, intel ? VTD_LOW : GA_LOW, intel ? VTD_HIGH : GA_HIGH);
             image.target(desc, 0x41, 1);
-            image.vm(4711);
+            other = image.vm(4711);
             vm = image.vm(4712);
             image.irqfd(vm, image.eventfd(13), 23, 0, MESSAGE);
             irqfd = image.irqfd(vm, eventfd, 24, IRQ, MESSAGE);
@@ -528,8 +529,28 @@ class KernelStructuresTest {
         }
     }
 
+    /** A change of the file of an image. */
+    private interface Change {
+        void of(RandomAccessFile file) throws IOException;
+    }
+
+    private static void write(RandomAccessFile file, World world, long address, long value) throws IOException {
+        file.seek(world.image.offset(address));
+        file.writeLong(Long.reverseBytes(value));
+    }
+
     /** Memory in which a byte changes before some of the reads that have it. */
     private KernelStructures changing(World world, long address, int reads) throws IOException {
+        return changing(world, address, reads, file -> {
+            file.seek(world.image.offset(address));
+            int value = file.read();
+            file.seek(world.image.offset(address));
+            file.write(value ^ 1);
+        });
+    }
+
+    /** Memory that changes before some of the reads that have an address. */
+    private KernelStructures changing(World world, long address, int reads, Change change) throws IOException {
         Path core = world.image.write(directory.resolve("kcore"));
         long place = world.image.offset(address);
         RandomAccessFile file = new RandomAccessFile(core.toFile(), "rw");
@@ -541,10 +562,7 @@ class KernelStructuresTest {
                                 (into, position) -> {
                                     if (left[0] > 0 && position <= place && place < position + into.remaining()) {
                                         left[0]--;
-                                        file.seek(place);
-                                        int value = file.read();
-                                        file.seek(place);
-                                        file.write(value ^ 1);
+                                        change.of(file);
                                     }
                                     return file.getChannel().read(into, position);
                                 },
@@ -582,6 +600,50 @@ class KernelStructuresTest {
         }
     }
 
+    /** KVM lists a VM before it knows its thread, and frees one after it has left the list. */
+    @ParameterizedTest
+    @ValueSource(ints = {0x6b6b6b6b, 5000})
+    void vmThatComesOrGoesSpoilsNothingOfOthers(int garbage) throws IOException {
+        World world = new World("6.12", Vendor.AMD);
+        KernelImage image = world.image;
+        long thread = image.at(world.vm, "kvm", "userspace_pid");
+        long gone = image.at(world.vm, "kvm", "vm_list");
+        long left = image.at(world.other, "kvm", "vm_list");
+        long head = image.symbol("vm_list");
+        long[][] words = {
+            {head + 8, left}, {left, head}, {gone, 0xdead_0000_0000_0100L}, {gone + 8, 0xdead_0000_0000_0122L}
+        };
+        try (KernelStructures structures = changing(world, thread, 1, file -> {
+            for (long[] word : words) {
+                write(file, world, word[0], word[1]);
+            }
+            write(file, world, thread, garbage);
+        })) {
+            assertThat(structures.inhibits().known()).contains(Map.of(4711, List.of()));
+        }
+        image.put(world.other, "kvm", "userspace_pid", 0);
+        try (KernelStructures structures = open(world)) {
+            assertThat(structures.inhibits().known()).contains(Map.of(4712, List.of()));
+            assertThat(structures.irqfds().known().orElseThrow()).hasSize(2);
+        }
+    }
+
+    /** VFIO frees a producer after it has left the irqfd. */
+    @Test
+    void producerThatIsFreedIsNotShown() throws IOException {
+        World world = new World("6.12", Vendor.AMD);
+        long pair = world.image.at(world.irqfd, "kvm_kernel_irqfd", "producer");
+        long irq = world.image.at(world.image.word(pair), "irq_bypass_producer", "irq");
+        try (KernelStructures structures = changing(world, irq, 1, file -> {
+            write(file, world, irq, 31);
+            write(file, world, pair, 0);
+        })) {
+            assertThat(structures.irqfds(HOST_IRQ).known().orElseThrow())
+                    .extracting(KernelIrqfd::producer)
+                    .containsExactly(Optional.empty());
+        }
+    }
+
     /** A deassigned irqfd keeps its content, and points to itself, until its memory is in other use. */
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
@@ -599,8 +661,7 @@ class KernelStructuresTest {
             long own = inOtherUse ? 5 : node;
             long[][] words = {{before, head}, {head + 8, before}, {node, own}, {node + 8, own}};
             for (long[] word : words) {
-                file.seek(image.offset(word[0]));
-                file.writeLong(Long.reverseBytes(word[1]));
+                write(file, world, word[0], word[1]);
             }
             assertThat(structures.irqfds(HOST_IRQ).known().orElseThrow()).isEmpty();
         }
