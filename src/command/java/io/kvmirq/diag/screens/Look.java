@@ -74,11 +74,12 @@ public record Look(
         boolean inhibited = posting.filter(
                         one -> one.vendor() == Vendor.AMD && one.flaw().isEmpty())
                 .isPresent();
+        Map<Integer, List<String>> seen = inhibited ? memory.inhibits().known().orElse(Map.of()) : Map.of();
         List<Seen> guests = Guests.of(host).all().stream()
                 .map(guest -> new Seen(
                         guest,
                         VcpuThreads.directories(host, guest.process()),
-                        inhibited ? inhibits(host, guest.process(), posting.orElseThrow(), memory) : List.of()))
+                        inhibited ? inhibits(host, guest.process(), posting.orElseThrow(), seen) : List.of()))
                 .toList();
         TreeMap<String, Long> counters = new TreeMap<>();
         host.interrupts().ifPresent(all -> ROWS.forEach(row -> all.count(row).ifPresent(n -> counters.put(row, n))));
@@ -93,8 +94,9 @@ public record Look(
                 counters);
     }
 
-    private static List<String> inhibits(HostFacts host, VmProcess process, PostingHost posting, KernelPaths memory) {
-        List<List<String>> seen = memory.inhibits().known().orElse(Map.of()).entrySet().stream()
+    private static List<String> inhibits(
+            HostFacts host, VmProcess process, PostingHost posting, Map<Integer, List<String>> all) {
+        List<List<String>> seen = all.entrySet().stream()
                 .filter(one -> MemoryLinks.hasThread(host, process.pid(), one.getKey()))
                 .map(Map.Entry::getValue)
                 .toList();

@@ -38,8 +38,6 @@ public final class KernelPaths implements AutoCloseable {
             Known<Optional<PostedVcpu>> posted,
             Known<List<String>> inhibits) {}
 
-    private static final String WITH_DEVICE = "look while a VM has its device";
-
     private final Supplier<Known<KernelStructures>> open;
     private @Nullable Known<KernelStructures> memory;
     private final Map<HostIrq, KernelPath> paths = new HashMap<>();
@@ -86,21 +84,17 @@ public final class KernelPaths implements AutoCloseable {
         Objects.requireNonNull(irq, "irq is null");
         return memory().map(from -> paths.computeIfAbsent(irq, same -> {
             Known<Optional<RemappingEntry>> entry = from.entry(irq);
-            Known<List<KernelIrqfd>> irqfds = from.irqfds(irq);
             boolean isOfAmd = entry.known()
                     .flatMap(one -> one)
                     .filter(one -> one.unit() == Vendor.AMD)
                     .isPresent();
-            boolean one = irqfds.known().filter(all -> all.size() == 1).isPresent();
             return new KernelPath(
                     irq,
                     entry,
                     from.eventfd(irq),
-                    irqfds,
-                    one ? from.posted(irq) : new Known.Unknown<>(irq + " has not one irqfd", WITH_DEVICE),
-                    one && isOfAmd
-                            ? from.inhibits(irq)
-                            : new Known.Unknown<>("no message of an IOMMU of AMD to one irqfd", WITH_DEVICE));
+                    from.irqfds(irq),
+                    from.posted(irq),
+                    isOfAmd ? from.inhibits(irq) : new Known.Unknown<>("no IOMMU of AMD remaps it", "none"));
         }));
     }
 

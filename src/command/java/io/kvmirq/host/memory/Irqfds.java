@@ -234,10 +234,7 @@ final class Irqfds {
         nodes(memory, list, head, most, what, visit);
     }
 
-    /**
-     * Visits the nodes of a list; each must name the one before it, which no knot does for long, nor one that has left the list
-     * under its visit.
-     */
+    /** Visits the nodes of a list. After its visit, each must name the one before it: no knot does for long, no freed node. */
     static void nodes(KernelMemory memory, Layout list, long head, int most, String what, LongConsumer visit) {
         long before = head;
         long node = list.at(memory, head).pointer("next");

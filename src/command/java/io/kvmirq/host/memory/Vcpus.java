@@ -46,6 +46,8 @@ final class Vcpus {
     private final Symbols symbols;
     private final Layout vm;
     private final Layout vcpu;
+    /** The value of {@link #DIRECT}; 0 until it is read. */
+    private long direct;
     /** The address of the vCPU by that of its page or descriptor, for each VM. */
     private final Map<Long, Map<Long, Long>> places = new HashMap<>();
 
@@ -163,7 +165,8 @@ final class Vcpus {
     }
 
     private long physical(long virtual) {
-        long physical = virtual - memory.word(symbols.address(DIRECT), DIRECT);
+        direct = direct == 0 ? memory.word(symbols.address(DIRECT), DIRECT) : direct;
+        long physical = virtual - direct;
         if (physical >>> ADDRESS_BITS != 0) {
             throw Unseen.wrong("what hardware posts to is not in the kernel's map of the memory");
         }
@@ -179,24 +182,22 @@ final class Vcpus {
         if (vendor == Vendor.INTEL) {
             return memory.word(descriptor(of) + PostedInterruptDescriptor.CONTROL * Long.BYTES, "pi_desc.control");
         }
-        Layout.Snapshot svm = svm(of);
+        Layout.Snapshot svm = svm().at(memory, of.address() - svm().offset("vcpu"));
         if (svm.has("avic_physical_id_entry")) {
             return svm.number("avic_physical_id_entry");
         }
         return memory.word(svm.pointer("avic_physical_id_cache"), "vcpu_svm.avic_physical_id_cache");
     }
 
-    private Layout.Snapshot svm(Layout.Snapshot of) {
-        Layout svm = types.ofModule(
+    private Layout svm() {
+        return types.ofModule(
                 "kvm_amd", "vcpu_svm", "vcpu", "?avic_physical_id_cache", "?avic_physical_id_entry", "ir_list");
-        return svm.at(memory, of.address() - svm.offset("vcpu"));
     }
 
     /** Whether the vCPU's list of entries that KVM writes when it is loaded has an irq. Up to 6.16. */
     private boolean lists(Layout.Snapshot of, long data) {
-        Layout svm = types.ofModule("kvm_amd", "vcpu_svm", "vcpu", "ir_list");
         Layout element = types.ofModule("kvm_amd", "amd_svm_iommu_ir", "node", "data");
-        long head = of.address() - svm.offset("vcpu") + svm.offset("ir_list");
+        long head = of.address() - svm().offset("vcpu") + svm().offset("ir_list");
         boolean[] found = {false};
         Irqfds.nodes(
                 memory,
