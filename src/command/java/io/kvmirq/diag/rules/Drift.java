@@ -91,7 +91,7 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
         if (path.entry() instanceof Known.Unknown<Optional<RemappingEntry>> unknown) {
             all.add(unobservable(Hop.HOST_IRQ, "remapping entry", unknown.why()));
         }
-        path.entry().known().flatMap(one -> one).ifPresent(entry -> entry(path, entry, irqfds, all));
+        path.entry().known().flatMap(one -> one).ifPresent(entry -> entry(path, entry, all));
         if (path.eventfd() instanceof Known.Unknown<?> unknown) {
             all.add(unobservable(Hop.EVENTFD, "irqaction.dev_id", unknown.why()));
         }
@@ -102,7 +102,7 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
         return all;
     }
 
-    private static void entry(KernelPath path, RemappingEntry entry, List<KernelIrqfd> irqfds, List<Drift> all) {
+    private static void entry(KernelPath path, RemappingEntry entry, List<Drift> all) {
         String table = table(entry) + ": ";
         boolean intel = entry.unit() == Vendor.INTEL;
         if (intel && entry.isPosted()) {
@@ -138,7 +138,7 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
             all.add(unobservable(Hop.HOST_IRQ, table + "IsRun, GALogIntr, destination", CHANGES));
         }
         if (entry.isPostedToGuest()) {
-            posted(entry, irqfds, table, all);
+            posted(path, entry, table, all);
             if (path.posted() instanceof Known.Unknown<Optional<PostedVcpu>> unknown) {
                 all.add(unobservable(Hop.HOST_IRQ, table + vcpu(entry), unknown.why()));
             }
@@ -178,10 +178,16 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
         all.add(of(Hop.HOST_IRQ, table + "destination, of the CPU", target.apicId(), destination, writer));
     }
 
-    private static void posted(RemappingEntry entry, List<KernelIrqfd> irqfds, String table, List<Drift> all) {
+    private static void posted(KernelPath path, RemappingEntry entry, String table, List<Drift> all) {
+        List<KernelIrqfd> irqfds = path.irqfds().known().orElse(List.of());
         String field = table + "vector, for the guest";
         String writer = "KVM, from kvm_kernel_irqfd.irq_entry.msi.data";
-        if (irqfds.size() == 1 && irqfds.get(0).message().isPresent()) {
+        if (path.staysPosted()) {
+            BitField form = entry.unit() == Vendor.INTEL ? Irte.POSTED : GaIrte.GUEST_MODE;
+            String eventfd = path.eventfd().known().orElseThrow().orElseThrow().toString();
+            String remapper = "kvm_arch_irq_bypass_del_producer(), before KVM frees the irqfd";
+            all.add(of(Hop.HOST_IRQ, table + form.name() + ", without an irqfd of " + eventfd, 0, 1, remapper));
+        } else if (irqfds.size() == 1 && irqfds.get(0).message().isPresent()) {
             all.add(of(Hop.HOST_IRQ, field, irqfds.get(0).message().get().data() & VECTOR, entry.vector(), writer));
         } else {
             all.add(unobservable(Hop.HOST_IRQ, field, "no irqfd with one message is seen"));

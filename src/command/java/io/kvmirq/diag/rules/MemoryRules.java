@@ -52,6 +52,10 @@ public final class MemoryRules {
             return entry().filter(one -> !one.isPresent()).isPresent();
         }
 
+        private boolean staysPosted() {
+            return path.staysPosted();
+        }
+
         private String text() {
             return differing()
                     .map(one -> one.field() + " is " + one.observed() + ", expected " + one.expected() + " (written by "
@@ -65,6 +69,11 @@ public final class MemoryRules {
             "look again; if it stays, let the guest set the interrupt's affinity, which writes the entry again,"
                     + " and report it");
 
+    private static final Remedy FIXED = Remedy.of(
+            Remedy.Change.KERNEL,
+            "boot a kernel that has the fix b4d37cdb77a0; until then, let the guest's driver disable MSI-X, which frees the"
+                    + " entry");
+
     // spotless:off
     private static Table<Seen> drift(Hop hop, String name) {
         return new Table<>(hop, doubt(name, MEMORY, Seen::drifts, "%s", AGAIN).with(Seen::text));
@@ -73,6 +82,8 @@ public final class MemoryRules {
     private static final Table<Seen> ENTRY = new Table<>(Hop.HOST_IRQ,
         broken("host-irq.entry-absent", MEMORY, Seen::isAbsent,
             "the entry of the IOMMU is not present: it blocks the interrupt", AGAIN),
+        doubt("host-irq.entry-stays-posted", MEMORY, Seen::staysPosted,
+            "%s: its interrupts go to a vCPU, and not to the eventfd", FIXED).with(Seen::text).otherwise(),
         doubt("host-irq.entry-differs", MEMORY, Seen::drifts, "%s", AGAIN).with(Seen::text).otherwise());
     // spotless:on
 

@@ -82,7 +82,10 @@ final class MemoryLinks {
         if (path.irqfds().known().isPresent() && irqfds.isEmpty()) {
             put(Link.notShown(
                     Hop.IRQFD,
-                    "no VM has an irqfd of this eventfd: the VMM reads it and injects the interrupt itself, or it is lost",
+                    "no VM has an irqfd of this eventfd: "
+                            + (path.staysPosted()
+                                    ? "the entry posts the interrupt past it"
+                                    : "the VMM reads it and injects the interrupt itself, or it is lost"),
                     GuestRules.BY_VMM));
         }
         if (irqfds.size() == 1) {

@@ -16,6 +16,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -28,6 +30,8 @@ public final class KernelPaths implements AutoCloseable {
      * @param eventfd the eventfd that VFIO signals; empty if VFIO has no handler of a message
      * @param irqfds the irqfds of that eventfd, of all VMs
      * @param posted the vCPU that the entry posts to; empty if it posts to no guest
+     * @param staysPosted whether the entry posts to a vCPU while no VM has an irqfd of the eventfd, or one that is paired with
+     *     the irq. For a moment, this is so while KVM removes an irqfd
      * @param inhibits the kernel's names of the reasons for which APIC virtualization is inhibited in the irqfd's VM
      */
     public record KernelPath(
@@ -36,13 +40,20 @@ public final class KernelPaths implements AutoCloseable {
             Known<Optional<EventFdId>> eventfd,
             Known<List<KernelIrqfd>> irqfds,
             Known<Optional<PostedVcpu>> posted,
+            boolean staysPosted,
             Known<List<String>> inhibits) {}
+
+    /** Looks at an entry that stays posted, after the first one. */
+    private static final int LOOKS = 3;
+
+    /** The time between two looks. KVM takes an irqfd off its list, waits for SRCU, and writes the entry then. */
+    private static final long TEAR_DOWN_NANOS = TimeUnit.MILLISECONDS.toNanos(20);
 
     private final Supplier<Known<KernelStructures>> open;
     private @Nullable Known<KernelStructures> memory;
     private final Map<HostIrq, KernelPath> paths = new HashMap<>();
 
-    private KernelPaths(Supplier<Known<KernelStructures>> open) {
+    KernelPaths(Supplier<Known<KernelStructures>> open) {
         this.open = open;
     }
 
@@ -83,19 +94,37 @@ public final class KernelPaths implements AutoCloseable {
     public Known<KernelPath> of(HostIrq irq) {
         Objects.requireNonNull(irq, "irq is null");
         return memory().map(from -> paths.computeIfAbsent(irq, same -> {
-            Known<Optional<RemappingEntry>> entry = from.entry(irq);
-            boolean isOfAmd = entry.known()
-                    .flatMap(one -> one)
-                    .filter(one -> one.unit() == Vendor.AMD)
-                    .isPresent();
-            return new KernelPath(
-                    irq,
-                    entry,
-                    from.eventfd(irq),
-                    from.irqfds(irq),
-                    from.posted(irq),
-                    isOfAmd ? from.inhibits(irq) : new Known.Unknown<>("no IOMMU of AMD remaps it", "none"));
+            KernelPath path = read(from, irq);
+            for (int left = LOOKS; left > 0 && path.staysPosted; left--) {
+                LockSupport.parkNanos(TEAR_DOWN_NANOS);
+                path = read(from, irq);
+            }
+            return path;
         }));
+    }
+
+    private static KernelPath read(KernelStructures from, HostIrq irq) {
+        Known<Optional<RemappingEntry>> entry = from.entry(irq);
+        Known<Optional<EventFdId>> eventfd = from.eventfd(irq);
+        Known<List<KernelIrqfd>> irqfds = from.irqfds(irq);
+        Optional<RemappingEntry> remapped = entry.known().flatMap(one -> one);
+        return new KernelPath(
+                irq,
+                entry,
+                eventfd,
+                irqfds,
+                from.posted(irq),
+                remapped.filter(RemappingEntry::isPostedToGuest).isPresent()
+                        && eventfd.known().flatMap(one -> one).isPresent()
+                        && irqfds.known().filter(List::isEmpty).isPresent()
+                        && from.irqfds()
+                                .known()
+                                .filter(all -> all.stream()
+                                        .noneMatch(one -> one.producer().equals(Optional.of(irq))))
+                                .isPresent(),
+                remapped.filter(one -> one.unit() == Vendor.AMD).isPresent()
+                        ? from.inhibits(irq)
+                        : new Known.Unknown<>("no IOMMU of AMD remaps it", "none"));
     }
 
     /** Reads all again that is asked for from now on. */

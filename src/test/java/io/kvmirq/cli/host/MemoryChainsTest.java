@@ -310,6 +310,28 @@ class MemoryChainsTest {
         assertThat(file).content().contains("reason=\"pit_reinj\"} 1\n");
     }
 
+    @ParameterizedTest
+    @CsvSource({
+        "intel-posted, 6.1, ir_table.base: pst",
+        "intel-posted, 7.2, ir_table.base: pst",
+        "amd-avic, 6.1, irq_remap_table.table: guest_mode",
+        "amd-avic, 7.2, irq_remap_table.table: guest_mode"
+    })
+    void entryThatStaysPostedWithoutAnIrqfdIsNamed(String name, String kernel, String field) throws IOException {
+        drifts(
+                new Host(name, kernel, true),
+                host -> host.image.deassign(host.irqfds[3]),
+                "host irq",
+                field + ", without an irqfd of eventfd-id 4 is 0x1, expected 0x0 (written by"
+                        + " kvm_arch_irq_bypass_del_producer(), before KVM frees the irqfd)");
+        Host paired = new Host(name, kernel, true);
+        paired.image.put(paired.irqfds[3], "kvm_kernel_irqfd", "eventfd", paired.image.eventfd(99));
+        assertThat(paired.run("explain", paired.device, "3", "--evidence").out())
+                .as("another irqfd has the host irq as producer")
+                .contains("UNOBSERVABLE  " + field.replaceAll(":.*", ": vector, for the guest"))
+                .doesNotContain("without an irqfd");
+    }
+
     /** With intremap=posted_msi the host posts all irqs to its CPUs, until KVM posts one to a vCPU. */
     @Test
     void entryOfAHostThatPostsIsOfTheGuestByTheKernelsRecord() throws IOException {
@@ -323,7 +345,10 @@ class MemoryChainsTest {
                 .contains("is delivered by hardware (posted)")
                 .doesNotContain("DIFFER");
         host.image.put(host.image.chipData(host.descs[3], 1), own, "irq_2_iommu.posted_vcpu", 0);
-        assertThat(host.run("explain", host.device, "3").out()).contains("posts to a CPU of the host");
+        host.image.deassign(host.irqfds[3]);
+        assertThat(host.run("explain", host.device, "3", "--evidence").out())
+                .contains("posts to a CPU of the host")
+                .doesNotContain("DIFFER");
     }
 
     /** A vCPU that runs changes its entries all the time. */

@@ -4,6 +4,7 @@ package io.kvmirq.host.memory;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.path.Known;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -413,13 +414,17 @@ public final class KernelImage {
 
     /** Writes the vCPU's entry in the physical APIC id table of AVIC, or bits 319:256 of its descriptor. */
     public void state(long vcpu, long value) {
+        word(stateAt(vcpu), value);
+    }
+
+    /** The address of that. */
+    public long stateAt(long vcpu) {
         if (unit == Vendor.INTEL) {
-            word(descriptor(vcpu) + 32, value);
-        } else if (structure("vcpu_svm").members.containsKey("avic_physical_id_entry")) {
-            put(vcpu, "vcpu_svm", "avic_physical_id_entry", value);
-        } else {
-            word(word(at(vcpu, "vcpu_svm", "avic_physical_id_cache")), value);
+            return descriptor(vcpu) + 32;
         }
+        return structure("vcpu_svm").members.containsKey("avic_physical_id_entry")
+                ? at(vcpu, "vcpu_svm", "avic_physical_id_entry")
+                : word(at(vcpu, "vcpu_svm", "avic_physical_id_cache"));
     }
 
     /** Lets KVM have a record that an irq is posted to a vCPU, as far as this kernel keeps one. */
@@ -458,6 +463,14 @@ public final class KernelImage {
         message(route, "kvm_kernel_irq_routing_entry", "", gsi, message);
         word(slot(vm, gsi), at(route, "kvm_kernel_irq_routing_entry", "link"));
         return one;
+    }
+
+    /** Takes an irqfd off the list of its VM. Its record, and the entry, stay as they are. */
+    public void deassign(long irqfd) {
+        long node = at(irqfd, "kvm_kernel_irqfd", "list");
+        word(word(node + 8), word(node));
+        word(word(node) + 8, word(node + 8));
+        emptyList(node);
     }
 
     private void message(long at, String type, String path, int gsi, MsiMessage message) {
@@ -600,6 +613,30 @@ public final class KernelImage {
             out.setLength(PAGE + DATA_SIZE + heap.capacity());
         }
         return file;
+    }
+
+    /** A change of the file of an image. */
+    public interface Change {
+        void of(RandomAccessFile file) throws IOException;
+    }
+
+    /** The memory in a file that changes before some of the reads that have an address. */
+    public Known<KernelStructures> changing(Path core, long address, int reads, Change change) throws IOException {
+        RandomAccessFile file = new RandomAccessFile(write(core).toFile(), "rw");
+        long place = offset(address);
+        int[] left = {reads};
+        return KernelStructures.of(
+                files(),
+                () -> KernelMemory.of(
+                        "kcore",
+                        (into, position) -> {
+                            if (left[0] > 0 && position <= place && place < position + into.remaining()) {
+                                left[0]--;
+                                change.of(file);
+                            }
+                            return file.getChannel().read(into, position);
+                        },
+                        file));
     }
 
     private static void program(ByteBuffer head, int type, long offset, long address, long size) {

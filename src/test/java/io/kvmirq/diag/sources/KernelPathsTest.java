@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag.sources;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.host.memory.KernelImage;
+import io.kvmirq.host.memory.KernelStructures;
+import io.kvmirq.host.memory.RemappingEntry;
+import io.kvmirq.path.Known;
+import java.io.IOException;
+import java.nio.file.Path;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Ways in an image that changes between two looks. */
+class KernelPathsTest {
+    private static final HostIrq IRQ = new HostIrq(27);
+    private static final int SOURCE = 0x10;
+    private static final int INDEX = 24;
+    /** The reads of the entry in a look: two each for the entry and for its vCPU. */
+    private static final int LOOK = 4;
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path directory;
+
+    /** KVM takes an irqfd off its list, and lets the entry be remapped milliseconds later. */
+    @ParameterizedTest
+    @CsvSource({"1, false", "2, false", "1000, true"})
+    void entryWhoseIrqfdIsJustTornDownIsLookedAtAgain(int looks, boolean stays) throws IOException {
+        KernelImage image = new KernelImage("7.2", Vendor.AMD);
+        long vm = image.vm(4712);
+        long vcpu = image.vcpu(vm, 0);
+        long eventfd = image.eventfd(1);
+        long low = GaIrte.guestLow(0x100, false);
+        image.irq(IRQ.number(), eventfd, INDEX, SOURCE, low, GaIrte.guestHigh(image.target(vcpu), 0x51));
+        MsiMessage message = MsiMessage.to(new VcpuId(0), new InterruptVector(0x51));
+        image.deassign(image.irqfd(vm, eventfd, 24, IRQ.number(), message));
+        long entry = image.entry(INDEX, SOURCE);
+        int[] reads = {0};
+        Known<KernelStructures> memory = image.changing(directory.resolve("kcore"), entry, Integer.MAX_VALUE, file -> {
+            reads[0]++;
+            if (reads[0] == looks * LOOK + 1) {
+                file.seek(image.offset(entry));
+                file.writeLong(Long.reverseBytes(0x101));
+            }
+        });
+        try (KernelPaths paths = new KernelPaths(() -> memory)) {
+            KernelPaths.KernelPath path = paths.of(IRQ).known().orElseThrow();
+            assertThat(path.irqfds().known().orElseThrow()).isEmpty();
+            assertThat(path.staysPosted()).isEqualTo(stays);
+            assertThat(path.entry().known().orElseThrow().map(RemappingEntry::isPosted))
+                    .contains(stays);
+        }
+    }
+}
