@@ -529,11 +529,6 @@ class KernelStructuresTest {
         }
     }
 
-    /** A change of the file of an image. */
-    private interface Change {
-        void of(RandomAccessFile file) throws IOException;
-    }
-
     private static void write(RandomAccessFile file, World world, long address, long value) throws IOException {
         file.seek(world.image.offset(address));
         file.writeLong(Long.reverseBytes(value));
@@ -549,24 +544,10 @@ class KernelStructuresTest {
         });
     }
 
-    /** Memory that changes before some of the reads that have an address. */
-    private KernelStructures changing(World world, long address, int reads, Change change) throws IOException {
-        Path core = world.image.write(directory.resolve("kcore"));
-        long place = world.image.offset(address);
-        RandomAccessFile file = new RandomAccessFile(core.toFile(), "rw");
-        int[] left = {reads};
-        return KernelStructures.of(
-                        world.image.files(),
-                        () -> KernelMemory.of(
-                                "kcore",
-                                (into, position) -> {
-                                    if (left[0] > 0 && position <= place && place < position + into.remaining()) {
-                                        left[0]--;
-                                        change.of(file);
-                                    }
-                                    return file.getChannel().read(into, position);
-                                },
-                                file))
+    private KernelStructures changing(World world, long address, int reads, KernelImage.Change change)
+            throws IOException {
+        return world.image
+                .changing(directory.resolve("kcore"), address, reads, change)
                 .known()
                 .orElseThrow();
     }
@@ -584,6 +565,84 @@ class KernelStructuresTest {
         }
         try (KernelStructures structures = changing(world, word, 100)) {
             assertThat(why(structures.entry(HOST_IRQ))).isEqualTo("intel_ir_data changed while it was read");
+        }
+    }
+
+    /** Loaded and put, as a vCPU that sleeps and wakes: each change is seen by one read, and four reads are a try. */
+    @ParameterizedTest
+    @MethodSource("kernels")
+    void vcpuThatChangesUnderTheWalkIsReadAgain(String kernel, Vendor unit) throws IOException {
+        World world = new World(kernel, unit).posted();
+        long state = world.image.stateAt(world.vcpus[1]);
+        for (int reads : List.of(2, 4, 8)) {
+            try (KernelStructures structures = changing(world, state, reads)) {
+                assertThat(structures.posted(HOST_IRQ).known().orElseThrow().map(PostedVcpu::state))
+                        .contains(STATE + 1);
+            }
+        }
+        try (KernelStructures structures = changing(world, state, 12)) {
+            assertThat(why(structures.posted(HOST_IRQ)))
+                    .isEqualTo((unit == Vendor.INTEL
+                                    ? "pi_desc.control"
+                                    : kernel.equals("7.2") ? "vcpu_svm" : "vcpu_svm.avic_physical_id_cache")
+                            + " changed while it was read");
+        }
+    }
+
+    /** A new vector between the entry's reading and that of its vCPU, which each agree with themselves. */
+    @ParameterizedTest
+    @MethodSource("kernels")
+    void entryThatChangesWhileItsVcpuIsReadIsReadAgain(String kernel, Vendor unit) throws IOException {
+        World world = new World(kernel, unit).posted();
+        long entry = world.image.entry(5, SOURCE);
+        long vector = world.image.offset(entry) + (unit == Vendor.INTEL ? 2 : 8);
+        for (int changes = 0; changes <= 3; changes++) {
+            int last = changes;
+            int[] reads = {0};
+            try (KernelStructures structures = changing(world, entry, Integer.MAX_VALUE, file -> {
+                if (reads[0] % 4 == 2 && reads[0] / 4 < last) {
+                    file.seek(vector);
+                    file.write(0x61 + reads[0] / 4);
+                }
+                reads[0]++;
+            })) {
+                Known<Optional<PostedVcpu>> posted = structures.posted(HOST_IRQ);
+                if (changes == 3) {
+                    assertThat(why(posted)).isEqualTo("the entry of host irq 27 changed while it was read");
+                } else {
+                    assertThat(posted.known()
+                                    .orElseThrow()
+                                    .orElseThrow()
+                                    .entry()
+                                    .vector())
+                            .isEqualTo(changes == 0 ? 0x51 : 0x60 + changes);
+                }
+            }
+        }
+    }
+
+    /** KVM writes IsRun into the vCPU's own entry before it writes it into the IOMMU's. */
+    @ParameterizedTest
+    @CsvSource({"6.1, 1, false", "7.2, 1, false", "7.2, 5, false", "7.2, 6, true"})
+    void vcpuThatIsPutBetweenTwoReadsRunsInNeither(String kernel, int looks, boolean alone) throws IOException {
+        World world = new World(kernel, Vendor.AMD).posted();
+        long entry = world.image.entry(5, SOURCE);
+        long put = world.image.word(entry);
+        world.image.word(entry, put | GaIrte.IS_RUN.mask());
+        int[] reads = {0};
+        try (KernelStructures structures = changing(world, entry, Integer.MAX_VALUE, file -> {
+            if (reads[0] == 4 * looks) {
+                write(file, world, entry, put);
+            }
+            reads[0]++;
+        })) {
+            assertThat(structures
+                            .posted(HOST_IRQ)
+                            .known()
+                            .orElseThrow()
+                            .orElseThrow()
+                            .runsInTheTableAlone())
+                    .isEqualTo(alone);
         }
     }
 
