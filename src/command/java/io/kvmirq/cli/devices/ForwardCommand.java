@@ -285,8 +285,17 @@ public final class ForwardCommand implements Command {
         ForwardText text = new ForwardText(kernel, terminal);
         ForwardSelftest selftest = new ForwardSelftest(
                 target.kernel, address, target::mirror, choice, json ? new ForwardSelftest.Journal() {} : text);
-        // Ctrl-C gives the device back before the JVM ends.
-        ForwardResult result = StopHook.during(selftest::run, selftest::stop);
+        // Ctrl-C gives the device back, and what was seen is printed, before the JVM ends.
+        return StopHook.during(() -> report(target, address, selftest.run(), json, text, terminal), selftest::stop);
+    }
+
+    private static int report(
+            Target target,
+            PciAddress address,
+            ForwardResult result,
+            boolean json,
+            ForwardText text,
+            Terminal terminal) {
         List<String> left = new ArrayList<>(result.left());
         target.host(terminal).interrupts().ifPresent(irqs -> irqs.armed(address)
                 .forEach(one -> left.add(one.irq() + ", which VFIO has armed")));

@@ -1,24 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 
 /** Lets work end in order if the process is told to end: by Ctrl-C or SIGTERM. */
 public final class StopHook {
+    /** A pipe that nobody reads may hold up the end of the work. */
+    private static final int SECONDS_TO_PRINT = 5;
+
     private StopHook() {}
 
-    /** Does {@code work}. If the process is told to end meanwhile, {@code stop} runs, and then the JVM ends. */
+    /**
+     * Does {@code work}. If the process is told to end meanwhile, {@code stop} tells the work so. The JVM ends when the
+     * work has printed what it has, at the latest 5 s after {@code stop}.
+     */
     public static <T> T during(Supplier<T> work, Runnable stop) {
-        Thread hook = new Thread(stop, "kvmirq-stop");
+        CountDownLatch ended = new CountDownLatch(1);
+        Thread hook = new Thread(
+                () -> {
+                    stop.run();
+                    await(ended);
+                },
+                "kvmirq-stop");
         Runtime.getRuntime().addShutdownHook(hook);
         try {
             return work.get();
         } finally {
+            ended.countDown();
             try {
                 Runtime.getRuntime().removeShutdownHook(hook);
             } catch (IllegalStateException e) {
                 // The JVM is stopping: the hook is running.
             }
+        }
+    }
+
+    private static void await(CountDownLatch ended) {
+        try {
+            ended.await(SECONDS_TO_PRINT, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         }
     }
 }

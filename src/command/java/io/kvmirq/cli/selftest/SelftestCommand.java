@@ -176,13 +176,18 @@ public final class SelftestCommand implements Command {
             journal = new ProgressJournal(journal, terminal.err(), terminal.progressColumns());
         }
         Selftest selftest = new Selftest(kernel, irqchip, count, journal);
-        // Ctrl-C stops the vCPU and joins its thread before the JVM ends.
-        List<Result> results = StopHook.during(() -> selftest.run(scenarios), selftest::stop);
-        if (json) {
-            SelftestJson.write(new KernelReport(kernel, terminal), irqchip, target.fake(), results, terminal);
-        } else {
-            text.summary(results);
-        }
+        // Ctrl-C stops the vCPU and joins its thread, and what ran is printed, before the JVM ends.
+        List<Result> results = StopHook.during(
+                () -> {
+                    List<Result> ran = selftest.run(scenarios);
+                    if (json) {
+                        SelftestJson.write(new KernelReport(kernel, terminal), irqchip, target.fake(), ran, terminal);
+                    } else {
+                        text.summary(ran);
+                    }
+                    return ran;
+                },
+                selftest::stop);
         // A run that skipped every scenario proves nothing.
         boolean failed = results.stream().anyMatch(result -> result.failure().isPresent());
         return !failed && results.stream().anyMatch(Result::passed) ? ExitCode.OK : ExitCode.FAILED;

@@ -52,8 +52,6 @@ public final class WatchCommand implements Command {
     private static final double LONGEST = 3600;
     private static final double SHORTEST = 0.1;
     private static final long MILLIS = 1000;
-    /** The limit for the summary after SIGTERM, before the process ends. */
-    private static final int SECONDS_TO_PRINT = 5;
 
     /** Null for this machine: without {@code --live} its classes are not loaded. */
     private final @Nullable LiveHost machine;
@@ -274,17 +272,12 @@ public final class WatchCommand implements Command {
 
         private void pipe() {
             CountDownLatch stop = new CountDownLatch(1);
-            CountDownLatch ended = new CountDownLatch(1);
             StopHook.during(
                     () -> {
                         print(stop);
-                        ended.countDown();
                         return done;
                     },
-                    () -> {
-                        stop.countDown();
-                        await(ended, SECONDS_TO_PRINT * MILLIS);
-                    });
+                    stop::countDown);
         }
 
         private void print(CountDownLatch stop) {
