@@ -19,6 +19,7 @@ import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -61,6 +62,16 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
         public String counted() {
             return count.isEmpty() ? "not seen" : (atLeast ? "at least " : "") + count.getAsLong();
         }
+
+        private Stage plus(Stage later) {
+            boolean isBoth = count.isPresent() && later.count.isPresent();
+            return new Stage(
+                    label,
+                    isBoth ? OptionalLong.of(count.getAsLong() + later.count.getAsLong()) : later.count,
+                    atLeast || later.atLeast,
+                    later.value,
+                    later.latency);
+        }
     }
 
     /** In a microsecond. */
@@ -72,6 +83,15 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
 
     public Stages {
         stages = List.copyOf(stages);
+    }
+
+    /** These stages and those of a later time: the sums of the counts, and the loss and the doubt of the later time. */
+    public Stages then(Stages later) {
+        Map<String, Stage> sums = new LinkedHashMap<>();
+        Stream.of(this, later)
+                .flatMap(one -> one.stages.stream())
+                .forEach(stage -> sums.merge(stage.label(), stage, Stage::plus));
+        return new Stages(List.copyOf(sums.values()), later.loses, later.at, later.doubt);
     }
 
     /**

@@ -78,7 +78,7 @@ public final class Watcher implements AutoCloseable {
      * @param exits exits per second; likewise
      * @param cpu the CPU that handled most; negative if there were none
      * @param posted yes, no, or empty if it is not known
-     * @param stages counts of the probes since they were set; none for a guest, and without probes
+     * @param stages counts of the probes since they were set, while it was armed; none for a guest, and without probes
      * @param flaw the first flaw, or why it is not posted; empty without one
      * @param marked the cells that changed: cpu, posted, flaw
      * @param history the last rates, the newest last; the next tick adds to it
@@ -180,7 +180,10 @@ public final class Watcher implements AutoCloseable {
     private final InterruptTicks irqs;
     private final KernelPaths memory;
     private final Function<HostFacts, Optional<Stages.Counted>> probes;
-    private Optional<Stages.Counted> counted = Optional.empty();
+    /** The counts of the looks that were not taken yet. */
+    private final List<Stages.Counted> counted = new ArrayList<>();
+    /** The stages of armed vectors, by path. */
+    private final Map<String, Stages> passed = new HashMap<>();
     /** The memory that looks read. */
     private KernelPaths seen = KernelPaths.none();
 
@@ -230,7 +233,7 @@ public final class Watcher implements AutoCloseable {
      * @param guests the guests that are watched
      * @param paths the paths that are watched, of these guests
      * @param memory of the host's kernel, closed at the end
-     * @param probes the counts of probes, if there are any
+     * @param probes the counts of probes since it was asked last, if there are any
      */
     public Watcher(
             HostFiles files,
@@ -257,7 +260,7 @@ public final class Watcher implements AutoCloseable {
         long begin = nanos.getAsLong();
         HostFacts host = new HostFacts(files);
         Look look = Look.of(host, seen);
-        counted = probes.apply(host);
+        probes.apply(host).ifPresent(counted::add);
         looked = nanos.getAsLong();
         took = looked - begin;
         return look;
@@ -398,6 +401,7 @@ public final class Watcher implements AutoCloseable {
         wrong.clear();
         Set<String> used = new HashSet<>();
         Set<String> devices = new HashSet<>();
+        Set<String> armed = new HashSet<>();
         Map<String, Told> facts = new LinkedHashMap<>();
         for (InterruptPath path : now.paths()) {
             int pid = pid(path);
@@ -412,7 +416,11 @@ public final class Watcher implements AutoCloseable {
                 if (Look.isArmed(path) && !numbers.isEmpty()) {
                     int irq = numbers.get(0).number();
                     String files = "sys/bus/pci/devices/" + path.device();
-                    Optional<Stages> stages = counted.flatMap(one -> Stages.of(one, irq));
+                    armed.add(key(path));
+                    counted.stream()
+                            .flatMap(one -> Stages.of(one, irq).stream())
+                            .forEach(more -> passed.merge(key(path), more, Stages::then));
+                    Optional<Stages> stages = Optional.ofNullable(passed.get(key(path)));
                     stages.flatMap(Stages::loses)
                             .ifPresent(text -> add(
                                     facts, "loses", String.valueOf(stages.get().at()), text, path));
@@ -430,6 +438,8 @@ public final class Watcher implements AutoCloseable {
                 }
             }
         }
+        counted.clear();
+        passed.keySet().retainAll(armed);
         for (Look.Seen one : now.guests()) {
             VmProcess process = one.guest().process();
             value("proc/" + process.pid() + "/stat", Watcher::stopped, used).ifPresent(signs::add);
@@ -517,13 +527,11 @@ public final class Watcher implements AutoCloseable {
             }
         }
         waiting.remove(key);
-        if (now.isPresent()) {
-            told.put(key, now.get());
-        } else {
-            told.remove(key);
-        }
-        boolean rewired = REWIRED.stream().anyMatch(hop -> of.kind().equals(hop.label()));
-        if (rewired && (before.isEmpty() || now.isEmpty())
+        now.ifPresentOrElse(fact -> told.put(key, fact), () -> told.remove(key));
+        boolean isRewired = REWIRED.stream().anyMatch(hop -> of.kind().equals(hop.label()));
+        boolean isDisarmed = of.kind().equals("loses") && !passed.containsKey(key(of.path()));
+        if (isDisarmed
+                || isRewired && (before.isEmpty() || now.isEmpty())
                 || looks == 2 && of.kind().equals("posted")) {
             return; // The vector is armed or disarmed, or the memory was opened.
         }
@@ -534,7 +542,7 @@ public final class Watcher implements AutoCloseable {
                     .orElse(
                             switch (of.kind()) {
                                 case "armed" -> "VFIO has disarmed it";
-                                case "flaw" -> "repaired: " + of.text();
+                                case "flaw", "loses" -> "repaired: " + of.text();
                                 case "inhibited" -> "cleared: " + of.text();
                                 default -> "not known any more: " + of.text();
                             });

@@ -141,12 +141,12 @@ public final class LiveWindow extends Watch {
         return new LiveWindow(machine, host, List.of(), host.vms().all(), false, true);
     }
 
-    /** The counts of the probes until now, for all guests of a host. Empty if they cannot be read. */
+    /** The counts of the probes since the last call, for all guests of a host. Empty if they cannot be read. */
     public Optional<Stages.Counted> counted(HostFacts now) {
         processes.clear();
         vcpus.clear();
         seeThreads(now, now.vms().all());
-        return probes.flatMap(one -> one.read().known()).map(one -> counted(one, now));
+        return probes.flatMap(one -> one.readMore().known()).map(one -> counted(one, now));
     }
 
     /** Why no probes count. Empty if they do. */

@@ -3,12 +3,15 @@ package io.kvmirq.host.trace;
 
 import java.math.BigInteger;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.BiFunction;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The histograms of {@code hist} triggers: the number of hits of an event for each combination of their keys.
@@ -20,6 +23,9 @@ final class Histogram {
             Pattern.compile("(?m)^\\{ (.*?) } hitcount: +(\\d{1,18})\\s*(?:max: +(\\d{1,18}))?");
     private static final Pattern KEY = Pattern.compile("([a-z_]+): +(?:~ 2\\^)?(\\d{1,20}) *(?:, |$)");
     private static final Pattern DROPPED = Pattern.compile("(?m)^ +Dropped: (\\d{1,18})$");
+
+    /** A row, or the number of hits that had no row, and its count. */
+    private static final Pattern COUNT = Pattern.compile("((?:\\{ .* } hitcount|    Dropped): +)(\\d{1,18})(.*)");
 
     private static final String EACH = "(?m)^# event histogram$";
 
@@ -69,6 +75,30 @@ final class Histogram {
                 .flatMap(one -> DROPPED.matcher(one).results())
                 .mapToLong(found -> Long.parseLong(found.group(1)))
                 .sum();
+    }
+
+    /** A {@code hist} file with the counts since an earlier text of it, without rows that did not grow. */
+    static String since(String earlier, String text) {
+        Map<String, Long> before = new HashMap<>();
+        counted(earlier, before::putIfAbsent);
+        return counted(text, (key, count) -> count - before.getOrDefault(key, 0L));
+    }
+
+    /** The text with other counts. Those that are null or 0 are left out. */
+    private static String counted(String text, BiFunction<String, Long, @Nullable Long> counts) {
+        StringBuilder changed = new StringBuilder();
+        String trigger = "";
+        for (String line : text.split("\n")) {
+            Matcher count = COUNT.matcher(line);
+            if (count.matches()) {
+                Long other = counts.apply(trigger + count.group(1).stripTrailing(), Long.valueOf(count.group(2)));
+                line = other == null || other == 0 ? "" : count.group(1) + other + count.group(3);
+            } else if (line.startsWith("# trigger info")) {
+                trigger = line;
+            }
+            changed.append(line).append('\n');
+        }
+        return changed.toString();
     }
 
     private static Map<String, Long> keys(String text) {

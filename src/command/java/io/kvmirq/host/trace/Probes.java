@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -26,6 +27,7 @@ import java.util.stream.Collectors;
  */
 public final class Probes implements AutoCloseable {
     private static final String PROBES = "kprobe_events";
+    private static final String PROFILE = "kprobe_profile";
     private static final String SYNTHETIC = "synthetic_events";
     private static final String INSTANCES = "instances";
     private static final String OF_PROBES = "-probes";
@@ -35,6 +37,9 @@ public final class Probes implements AutoCloseable {
     private final List<String> missing = new ArrayList<>();
     private final Injected injected;
     private final Latencies latencies;
+    /** The files of the last {@link #readMore}. */
+    private Map<String, String> before = Map.of();
+
     private boolean closed;
     private boolean isTimed;
 
@@ -177,6 +182,26 @@ public final class Probes implements AutoCloseable {
 
     /** The counts until now, from the device to the vCPU: a later stage counts all that an earlier one counts. */
     public synchronized Known<ProbeCounts> read() {
+        return read(files::read);
+    }
+
+    /**
+     * The counts since the last call, or since the probes were set. The kernel gives the id of a closed eventfd to the next
+     * one, and these counts do not join both. The longest times are those since the probes were set.
+     */
+    public synchronized Known<ProbeCounts> readMore() {
+        Map<String, String> now = new HashMap<>();
+        Known<ProbeCounts> counts = read(file -> {
+            String text = now.containsKey(file) ? now.get(file) : files.read(file);
+            now.put(file, text);
+            return Histogram.since(before.getOrDefault(file, ""), text);
+        });
+        before = counts.known().isPresent() ? now : before;
+        return counts;
+    }
+
+    private Known<ProbeCounts> read(Latencies.Reader from) {
+        Latencies.Reader hist = event -> from.histograms(file(plan.name(), event, "hist"));
         if (closed) {
             return new Known.Unknown<>("the probes are removed", "none");
         }
@@ -185,24 +210,24 @@ public final class Probes implements AutoCloseable {
             String woken = ProbePlan.GROUP + "/" + plan.name() + ProbePlan.WAKEUP;
             String handlers = plan.hostIrq().known().isEmpty()
                     ? ""
-                    : histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.HOST_IRQ);
-            String irqfds = histograms(woken);
-            String results = histograms("synthetic/" + plan.name() + ProbePlan.SENT);
-            String cpus = histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.DELIVERED);
-            String raised = histograms("synthetic/" + plan.name() + ProbePlan.BY_WORKER);
-            String workers = histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.WORKER);
-            String unrouted = histograms("synthetic/" + plan.name() + ProbePlan.UNROUTED);
+                    : hist.histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.HOST_IRQ);
+            String irqfds = hist.histograms(woken);
+            String results = hist.histograms("synthetic/" + plan.name() + ProbePlan.SENT);
+            String cpus = hist.histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.DELIVERED);
+            String raised = hist.histograms("synthetic/" + plan.name() + ProbePlan.BY_WORKER);
+            String workers = hist.histograms(ProbePlan.GROUP + "/" + plan.name() + ProbePlan.WORKER);
+            String unrouted = hist.histograms("synthetic/" + plan.name() + ProbePlan.UNROUTED);
             String vcpus = isAccepted() || plan.queued().known().isPresent()
-                    ? histograms("synthetic/" + plan.name() + ProbePlan.TO_VCPU)
+                    ? hist.histograms("synthetic/" + plan.name() + ProbePlan.TO_VCPU)
                     : "";
-            long untimed = isTimed ? latencies.dropped(this::histograms) : 0;
+            long untimed = isTimed ? latencies.dropped(hist) : 0;
             if (untimed > 0) {
                 missing.add(
                         "latencies leave out " + untimed + " times, for which a histogram of the kernel had no room");
             }
-            String taken = injected.isThere() ? histograms(ProbePlan.INJECTED) : "";
+            String taken = injected.isThere() ? hist.histograms(ProbePlan.INJECTED) : "";
             boolean isEnded = events().contains(ProbePlan.ENDED);
-            String ended = isEnded ? histograms(ProbePlan.ENDED) : "";
+            String ended = isEnded ? hist.histograms(ProbePlan.ENDED) : "";
             long missed = Histogram.dropped(handlers, ProbePlan.HANDLERS)
                     + Histogram.dropped(irqfds, ProbePlan.IRQFDS, ProbePlan.VMS, ProbePlan.ROUTES, ProbePlan.MESSAGES)
                     + Histogram.dropped(results, ProbePlan.RESULTS)
@@ -212,7 +237,8 @@ public final class Probes implements AutoCloseable {
                     + Histogram.dropped(workers, ProbePlan.EVENTFD)
                     + Histogram.dropped(taken, injected.keys())
                     + Histogram.dropped(ended, ProbePlan.ENDS)
-                    + missedByProbes();
+                    + missedByProbes(from.histograms(PROFILE))
+                    - missedByProbes(before.getOrDefault(PROFILE, ""));
             return new Known.Observed<>(new ProbeCounts(
                     Histogram.of(handlers, ProbePlan.HANDLERS).stream()
                             .map(row -> new ProbeCounts.Handler((int) row.key("irq"), (int) row.key("id"), row.count()))
@@ -240,17 +266,13 @@ public final class Probes implements AutoCloseable {
                             .map(row -> new ProbeCounts.Caller(
                                     (int) row.key("id"), (int) row.key(ProbePlan.THREAD), row.count()))
                             .toList(),
-                    isTimed ? latencies.read(this::histograms) : List.of(),
+                    isTimed ? latencies.read(hist) : List.of(),
                     missed,
                     missing));
         } catch (IOException e) {
             return new Known.Unknown<>(
                     "the counts of probes cannot be read: " + refusal(e), TraceFiles.remedy(refusal(e)));
         }
-    }
-
-    private String histograms(String event) throws IOException {
-        return files.read(file(plan.name(), event, "hist"));
     }
 
     private static List<ProbeCounts.Starved> starved(String woken) {
@@ -301,9 +323,8 @@ public final class Probes implements AutoCloseable {
     }
 
     /** The last column of {@code kprobe_profile}. */
-    private long missedByProbes() throws IOException {
-        return files.read("kprobe_profile")
-                .lines()
+    private long missedByProbes(String profile) {
+        return profile.lines()
                 .map(line -> line.strip().split(" +"))
                 .filter(words ->
                         words.length == 3 && words[0].startsWith(plan.name() + "_") && words[2].matches("\\d{1,18}"))

@@ -8,9 +8,14 @@ import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.screens.Watcher.Event;
 import io.kvmirq.diag.screens.Watcher.Row;
 import io.kvmirq.diag.sources.KernelPaths;
+import io.kvmirq.diag.sources.LiveWindow;
+import io.kvmirq.diag.sources.StillHost;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.host.trace.FakeTracefs;
+import io.kvmirq.host.trace.Probes;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -21,6 +26,7 @@ import java.util.Deque;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Executor;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
@@ -269,6 +275,54 @@ class WatcherTest {
         assertThat(looks).as("after bus mastering went off").hasValue(2);
         watcher.tick();
         assertThat(looks).hasValue(2);
+    }
+
+    private FakeTracefs handled(FakeTracefs tracefs, long signals, long taken, long unread) throws IOException {
+        write("proc/100/fdinfo/20", "pos:\t0\neventfd-count: " + Long.toHexString(unread) + "\neventfd-id: 1\n");
+        return tracefs.text("_host_irq/hist", "")
+                .text("_wakeup/hist", "")
+                .counts("_host_irq", "irq,id", new long[] {27, 1, signals})
+                .counts("_wakeup", "wait,id,gsi", new long[] {-4096, 1, 24, taken});
+    }
+
+    /** A loss is that of the interrupts between two looks. Without an interrupt between them it stays. */
+    @Test
+    void lossIsToldWhenItBeginsAndEnds() throws IOException {
+        watcher.close();
+        FakeTracefs tracefs = handled(new FakeTracefs(), 100, 100, 0);
+        StillHost machine = new StillHost() {
+            @Override
+            public HostFiles files() {
+                return HostFiles.of(root);
+            }
+
+            @Override
+            public Optional<Known<Probes>> probes(Set<Integer> threads) {
+                return Optional.of(tracefs.begin());
+            }
+        };
+        try (LiveWindow window = LiveWindow.ofProbes(machine, new HostFacts(machine.files()))) {
+            probes = window::counted;
+            watcher = watcher(() -> 0, Runnable::run);
+            for (int i = 0; i < 3; i++) {
+                assertThat(watcher.tick().events()).isEmpty();
+            }
+            handled(tracefs, 120, 100, 20);
+            assertThat(seen()).containsExactly(vector("loses", 0, "irqfd: 20 signals that no irqfd took"));
+            handled(tracefs, 150, 130, 0);
+            assertThat(watcher.tick().events())
+                    .containsExactly(vector("loses", 0, "repaired: irqfd: 20 signals that no irqfd took"));
+            assertThat(seen()).isEmpty();
+            assertThat(watcher.tick().rows())
+                    .filteredOn(row -> row.irq() == 27)
+                    .flatExtracting(Row::stages)
+                    .extracting(stage -> stage.label() + " " + stage.counted())
+                    .startsWith("host irq 150", "eventfd 150", "irqfd 130");
+            handled(tracefs, 170, 130, 20);
+            assertThat(seen()).containsExactly(vector("loses", 0, "irqfd: 20 signals that no irqfd took"));
+            write(INTERRUPTS, text(INTERRUPTS).replaceFirst("vfio-msix\\[0]\\S+", ""));
+            assertThat(seen()).extracting(Event::what).contains("armed").doesNotContain("loses");
+        }
     }
 
     /** Files that a VMM changes meanwhile tell of two moments. */

@@ -280,6 +280,37 @@ class ProbesTest {
         }
     }
 
+    /** Eventfd 9 is that of irq 28 after it was that of irq 27. */
+    @Test
+    void laterReadingHasTheCountsSinceTheOneBefore() {
+        String profile = "  " + NAME + "_wakeup  10  %d\n";
+        tracefs.counts("_host_irq", "irq,id", new long[] {27, 9, 12})
+                .counts("_wakeup", "wait,id,gsi", new long[] {-4096, 9, 24, 12})
+                .counts("_wakeup", "id,address,data", new long[] {9, 0xfee00000L, 0x41, 12})
+                .text("kprobe_profile", String.format(profile, 4));
+        Probes probes = begin(OWN);
+        assertThat(probes.readMore().known().orElseThrow().handlers())
+                .containsExactly(new ProbeCounts.Handler(27, 9, 12));
+        assertThat(probes.readMore().known().orElseThrow().handlers()).isEmpty();
+        tracefs.text("_host_irq/hist", "")
+                .text("_wakeup/hist", "")
+                .text("kprobe_profile", String.format(profile, 5))
+                .counts("_host_irq", "irq,id", new long[] {27, 9, 12}, new long[] {28, 9, 7})
+                .counts("_wakeup", "wait,id,gsi", new long[] {-4096, 9, 24, 12}, new long[] {-8192, 9, 25, 7})
+                .counts("_wakeup", "id,address,data", new long[] {9, 0xfee00000L, 0x41, 12}, new long[] {
+                    9, 0xfee00000L, 0x42, 7
+                });
+        ProbeCounts more = probes.readMore().known().orElseThrow();
+        assertThat(more.handlers()).containsExactly(new ProbeCounts.Handler(28, 9, 7));
+        assertThat(more.irqfds()).singleElement().satisfies(one -> {
+            assertThat(one.gsi()).isEqualTo(25);
+            assertThat(one.signals()).isEqualTo(7);
+            assertThat(one.messages()).containsExactly(new ProbeCounts.Message(0xfee00000L, 0x42));
+        });
+        assertThat(more.missed()).isEqualTo(1);
+        probes.close();
+    }
+
     @Test
     void refusedStepIsToldAndNothingIsLeft() {
         begin(OWN).close();
