@@ -95,7 +95,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
     }
 
     /**
-     * The counts of a machine.
+     * The counts of a machine. Immutable.
      *
      * @param arm whether it is an arm64
      * @param injects whether KVM injects each interrupt itself, and no hardware does
@@ -116,6 +116,15 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
             Set<Integer> shared,
             Set<Integer> gone,
             Map<Integer, Long> unread) {
+        public Counted {
+            processes = Map.copyOf(processes);
+            vcpus = Map.copyOf(vcpus);
+            names = Map.copyOf(names);
+            shared = Set.copyOf(shared);
+            gone = Set.copyOf(gone);
+            unread = Map.copyOf(unread);
+        }
+
         /** The signals of a host irq that no irqfd took, by their eventfd. */
         public Map<Integer, Long> untaken(int irq) {
             Map<Integer, Long> untaken = new TreeMap<>();

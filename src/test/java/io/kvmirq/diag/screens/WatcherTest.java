@@ -2,6 +2,7 @@
 package io.kvmirq.diag.screens;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Stages;
@@ -322,6 +323,10 @@ class WatcherTest {
             assertThat(seen()).containsExactly(vector("loses", 0, "irqfd: 20 signals that no irqfd took"));
             write(INTERRUPTS, text(INTERRUPTS).replaceFirst("vfio-msix\\[0]\\S+", ""));
             assertThat(seen()).extracting(Event::what).contains("armed").doesNotContain("loses");
+            Stages.Counted counted =
+                    window.counted(new HostFacts(machine.files())).orElseThrow();
+            assertThatThrownBy(() -> counted.processes().clear()).isInstanceOf(UnsupportedOperationException.class);
+            assertThatThrownBy(() -> counted.vcpus().clear()).isInstanceOf(UnsupportedOperationException.class);
         }
     }
 
