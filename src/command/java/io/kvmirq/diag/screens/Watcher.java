@@ -216,7 +216,8 @@ public final class Watcher implements AutoCloseable {
     private volatile boolean moved;
 
     private boolean torn;
-    private int looks;
+    /** Whether the next look that is taken is the first one that reads kernel memory. */
+    private boolean opened;
 
     /** A fact of a path: what it is compared by, and how it is told. */
     private record Told(String kind, String id, String text, InterruptPath path) {
@@ -269,7 +270,7 @@ public final class Watcher implements AutoCloseable {
     private Look lookAgain() {
         if (seen != memory) {
             // The types of KVM's module are read with the first irqfds.
-            memory.irqfds();
+            opened = memory.irqfds().known().isPresent();
             seen = memory;
         }
         Look look;
@@ -395,7 +396,6 @@ public final class Watcher implements AutoCloseable {
             });
         }
         look = now;
-        looks++;
         vectors.clear();
         signs.clear();
         wrong.clear();
@@ -466,6 +466,7 @@ public final class Watcher implements AutoCloseable {
         for (String key : keys) {
             compare(key, Optional.ofNullable(told.get(key)), Optional.ofNullable(facts.get(key)), names);
         }
+        opened = false;
     }
 
     private Map<Integer, String> names(Look of) {
@@ -517,9 +518,12 @@ public final class Watcher implements AutoCloseable {
             return;
         }
         Told of = now.or(() -> before).orElseThrow();
-        if (before.or(() -> now).filter(Told::isDoubt).isPresent()
-                || of.isDoubt()
-                || torn && !of.kind().equals("armed")) {
+        // Kernel memory shows more than the look before, which had not opened it.
+        boolean isFirst = opened && !List.of("armed", "loses").contains(of.kind());
+        if (!isFirst
+                && (before.or(() -> now).filter(Told::isDoubt).isPresent()
+                        || of.isDoubt()
+                        || torn && !of.kind().equals("armed"))) {
             Told gone = new Told(of.kind(), "", "", of.path());
             Told seen = waiting.put(key, now.orElse(gone));
             if (seen == null || !seen.id().equals(now.orElse(gone).id())) {
@@ -530,10 +534,8 @@ public final class Watcher implements AutoCloseable {
         now.ifPresentOrElse(fact -> told.put(key, fact), () -> told.remove(key));
         boolean isRewired = REWIRED.stream().anyMatch(hop -> of.kind().equals(hop.label()));
         boolean isDisarmed = of.kind().equals("loses") && !passed.containsKey(key(of.path()));
-        if (isDisarmed
-                || isRewired && (before.isEmpty() || now.isEmpty())
-                || looks == 2 && of.kind().equals("posted")) {
-            return; // The vector is armed or disarmed, or the memory was opened.
+        if (isFirst || isDisarmed || isRewired && (before.isEmpty() || now.isEmpty())) {
+            return; // A vector that is armed or disarmed gets or loses its way.
         }
         int pid = pid(of.path());
         // The end of a VM is told once, and so is its begin.

@@ -14,6 +14,7 @@ import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.screens.MemoryEvidence;
+import io.kvmirq.diag.screens.Watcher;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.StillHost;
 import io.kvmirq.host.facts.GuestHosts;
@@ -436,6 +437,27 @@ class MemoryChainsTest {
             Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
             assertThat(finding.status()).isEqualTo(Finding.Status.UNKNOWN);
             assertThat(finding.text()).endsWith("cannot be read: there is none");
+        }
+    }
+
+    /** The command line has the PIT that inhibits AVIC. The second look reads that nothing inhibits it from the memory. */
+    @Test
+    void watchTellsNoChangeWhenItFirstReadsTheMemory() throws IOException {
+        Host host = new Host("amd-pit", "6.12", false);
+        try (Watcher watcher = new Watcher(
+                host.files(),
+                () -> 0,
+                Runnable::run,
+                one -> true,
+                one -> true,
+                host.memory(),
+                same -> Optional.empty())) {
+            assertThat(watcher.tick().rows().get(0).flaw()).isEqualTo("pit_reinj inhibits AVIC");
+            for (int i = 0; i < 4; i++) {
+                Watcher.Tick tick = watcher.tick();
+                assertThat(tick.events()).isEmpty();
+                assertThat(tick.rows().get(0).flaw()).doesNotContain("inhibits AVIC");
+            }
         }
     }
 
