@@ -139,6 +139,9 @@ public final class WatchCommand implements Command {
                             terminal.complain(LIVE + " counts by probes, and none can be set: " + without.get());
                             return ExitCode.COULD_NOT_RUN;
                         }
+                        if (probes != null) {
+                            probes.notes().forEach(note -> terminal.complain("note: " + note));
+                        }
                         return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count).run();
                     } finally {
                         looks.shutdownNow();

@@ -138,7 +138,14 @@ public final class LiveWindow extends Watch {
 
     /** Begins to count by probes alone, for {@link #counted(HostFacts)}. */
     public static LiveWindow ofProbes(LiveHost machine, HostFacts host) {
-        return new LiveWindow(machine, host, List.of(), host.vms().all(), false, true);
+        LiveWindow window = new LiveWindow(machine, host, List.of(), host.vms().all(), false, true);
+        window.probes.flatMap(one -> one.read().known()).ifPresent(one -> window.notes.addAll(one.missing()));
+        return window;
+    }
+
+    /** Sentences without a full stop: what was removed of killed runs, and what this kernel does not count. */
+    public List<String> notes() {
+        return List.copyOf(notes);
     }
 
     /** The counts of the probes since the last call, for all guests of a host. Empty if they cannot be read. */

@@ -263,6 +263,11 @@ class WatchTest {
     /** A host on whose machine probes count. */
     private record Probed(HostFiles files, Optional<Known<Probes>> probes) implements StillHost {
         @Override
+        public List<String> tidy() {
+            return List.of("removed the probes of another run");
+        }
+
+        @Override
         public Optional<Known<Probes>> probes(Set<Integer> threads) {
             return probes;
         }
@@ -300,6 +305,19 @@ class WatchTest {
         assertThat(live(Optional.of(tracefs.begin()), "--once").exited(0).out())
                 .containsPattern("02.0 MSI-X 0 .*  host irq 12, eventfd 12, irqfd 12");
         assertThat(tracefs.isEmpty()).isTrue();
+    }
+
+    /** Also of a probe that this kernel does not have. */
+    @Test
+    void notesOfTheProbesAreOnStandardError() throws IOException {
+        FakeTracefs tracefs = new FakeTracefs().refuse("synthetic/kvmirq_4711_123456_4026531836_to_irqfd");
+        assertThat(live(Optional.of(tracefs.begin()), "--json", "--count", "2")
+                        .exited(0)
+                        .err()
+                        .lines())
+                .satisfiesExactly(
+                        one -> assertThat(one).isEqualTo("kvmirq: note: removed the probes of another run"),
+                        one -> assertThat(one).startsWith("kvmirq: note: latency is not measured: "));
     }
 
     @Test
