@@ -29,9 +29,6 @@ final class Vcpus {
     /** {@code KVM_MAX_VCPUS}. */
     private static final int MOST = 4096;
 
-    /** {@code KVM_MAX_VCPU_IDS}. */
-    private static final int MOST_IDS = 4 * MOST;
-
     private static final int MOST_LISTED = 1 << 16;
     /** {@code KVM_X86_TDX_VM}: its vCPUs are no {@code vcpu_vmx}. */
     private static final int TDX = 5;
@@ -116,8 +113,11 @@ final class Vcpus {
 
     private Layout.Snapshot checked(long address, long owner) {
         Layout.Snapshot one = vcpu.at(memory, address);
-        if (one.number("kvm") != owner || one.number("vcpu_id") >= MOST_IDS) {
+        if (one.number("kvm") != owner) {
             throw Unseen.torn("kvm_vcpu.kvm");
+        }
+        if (one.number("vcpu_id") > VcpuId.MAX) {
+            throw Unseen.wrong("kvm_vcpu.vcpu_id is " + one.number("vcpu_id") + ", expected at most " + VcpuId.MAX);
         }
         return one;
     }

@@ -249,6 +249,11 @@ class KernelStructuresTest {
         try (KernelStructures structures = open(many)) {
             assertThat(why(structures.posted(HOST_IRQ))).isEqualTo("kvm.online_vcpus is 5000, expected at most 4096");
         }
+        World high = new World(kernel, unit).posted();
+        high.image.put(high.vcpus[1], "kvm_vcpu", "vcpu_id", 8197);
+        try (KernelStructures structures = open(high)) {
+            assertThat(why(structures.posted(HOST_IRQ))).isEqualTo("kvm_vcpu.vcpu_id is 8197, expected at most 4095");
+        }
         World moved = new World(kernel, unit).posted();
         moved.image.described("kvm", "vcpu_array", 8);
         try (KernelStructures structures = open(moved)) {
@@ -824,6 +829,7 @@ class KernelStructuresTest {
                         () -> structures.irqfds(HOST_IRQ),
                         () -> structures.posted(HOST_IRQ),
                         () -> structures.inhibits(HOST_IRQ),
+                        () -> structures.inhibits(),
                         structures::irqfds)) {
                     memory.reads = 0;
                     if (question.get() instanceof Known.Unknown<?> unknown) {
