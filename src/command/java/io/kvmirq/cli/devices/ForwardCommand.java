@@ -26,6 +26,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
+import io.kvmirq.path.Remedy;
 import io.kvmirq.selftest.CouldNotRunException;
 import io.kvmirq.selftest.ForwardResult;
 import io.kvmirq.selftest.ForwardSelftest;
@@ -232,8 +233,8 @@ public final class ForwardCommand implements Command {
         VfioOutlook outlook = device.get();
         return outlook.refusals().stream()
                 .findFirst()
-                .map(refusal -> address + " cannot be forwarded: " + refusal.text() + "; " + refusal.remedy() + ". See "
-                        + vfio + " " + address)
+                .map(refusal -> address + " cannot be forwarded: " + refusal.text() + "; "
+                        + Remedy.text(refusal.remedies()).orElseThrow() + ". See " + vfio + " " + address)
                 .or(() -> VfioView.broken(host, address)
                         .map(text -> address + " cannot be forwarded: " + text + ". See " + vfio + " " + address))
                 .or(() -> missing(outlook, choice).map(missing -> address + " has " + missing))

@@ -160,18 +160,15 @@ record VfioText(HostFacts host, Terminal terminal) {
     private void refusals(VfioView one) {
         List<VfioOutlook.Refusal> refusals = one.outlook().refusals();
         if (!one.flaws().isEmpty()) {
-            terminal.line(
-                    terminal.bad("its interrupts are " + one.link().state().label() + ": ")
-                            + Foreign.printable(one.link().text()));
-            one.link().remedies().forEach(remedy -> line("     do: " + remedy.text() + remedy.cost()));
+            terminal.link(one.link());
+            terminal.remedies(false, one.link().remedies());
         }
         if (!refusals.isEmpty()) {
             line("VFIO would refuse it:");
         }
         for (int i = 0; i < refusals.size(); i++) {
             line("  " + (i + 1) + "  " + refusals.get(i).text());
-            String risk = refusals.get(i).risk();
-            line("     do: " + refusals.get(i).remedy() + (risk.isEmpty() ? "" : " (risk: " + risk + ")"));
+            refusals.get(i).remedies().forEach(remedy -> terminal.remedy("     do: ", remedy));
         }
     }
 

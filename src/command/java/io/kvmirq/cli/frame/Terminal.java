@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
+import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Link;
+import io.kvmirq.path.Remedy;
 import io.kvmirq.text.Foreign;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
@@ -39,6 +44,9 @@ public record Terminal(
     public static final String PROGRESS = "kvmirq.progress";
 
     public static final int DEFAULT_COLUMNS = 80;
+
+    /** Where the texts of rows begin. */
+    private static final String BELOW = " ".repeat(28);
 
     /** The width of lines that no terminal shows. */
     private static final int LONGEST = 200;
@@ -87,6 +95,51 @@ public record Terminal(
     /** Prints a fact: its name, padded to a width, and its text, which may contain names from outside. */
     public void fact(String name, int width, String text) {
         line(String.format("  %-" + width + "s ", name) + Foreign.printable(text), width + 3);
+    }
+
+    /** Prints a link of a path with its evidence. It may contain names from outside. */
+    public void link(Link link) {
+        String value = link.value()
+                .filter(text -> !text.equals(link.text()))
+                .map(text -> text + ": ")
+                .orElse("");
+        row(link.hop().label(), link.state().label(), value + link.text(), link.evidence());
+    }
+
+    /** Prints a link, a claim or another fact. A reason is as long as a sentence, so it has a line of its own. */
+    public void row(String name, String state, String text, Optional<Evidence> evidence) {
+        String begin = String.format("  %-14s %-10s ", name, state);
+        boolean reasoned = evidence.filter(
+                        one -> one.kind() == Evidence.Kind.INFERRED || one.kind() == Evidence.Kind.PREDICTED)
+                .isPresent();
+        String from = evidence.map(Evidence::toString).orElse("");
+        line(
+                (state.equals(Link.State.BROKEN.label()) ? bad(begin) : begin)
+                        + Foreign.printable(text + (reasoned || from.isEmpty() ? "" : " [" + from + "]")),
+                BELOW.length());
+        if (reasoned) {
+            line(BELOW + Foreign.printable(from));
+        }
+    }
+
+    /**
+     * Prints remedies below a row.
+     *
+     * @param shows whether tools show more, so that they are one line
+     */
+    public void remedies(boolean shows, List<Remedy> remedies) {
+        Remedy.text(remedies.stream()
+                        .filter(one -> shows && one.change().shows())
+                        .toList())
+                .ifPresent(tools -> line(BELOW + "shown by: " + Foreign.printable(tools)));
+        remedies.stream()
+                .filter(one -> !shows || !one.change().shows())
+                .forEach(remedy -> remedy(BELOW + "do: ", remedy));
+    }
+
+    /** Prints what to do, when it takes effect, and its risk. It may contain names from outside. */
+    public void remedy(String before, Remedy remedy) {
+        line(before + Foreign.printable(remedy.text()) + remedy.cost());
     }
 
     /** Prints a note below a table. It may contain names from outside. */

@@ -86,12 +86,7 @@ final class DoctorText {
                 step++;
                 mark = finding.oneIsEnough() ? step == 1 ? "either " : "or " : step + ". ";
             }
-            terminal.line(" ".repeat(STATUS)
-                    + mark
-                    + remedy.change().label()
-                    + ": "
-                    + Foreign.printable(remedy.text())
-                    + remedy.cost());
+            terminal.remedy(" ".repeat(STATUS) + mark + remedy.change().label() + ": ", remedy);
         }
     }
 }

@@ -13,11 +13,9 @@ import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.diag.screens.Sources;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Claim;
-import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
-import io.kvmirq.path.Remedy;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -31,7 +29,7 @@ import java.util.stream.Stream;
 
 /** Prints chains as text. Their texts contain names from files, so all text is made printable. */
 final class ExplainText {
-    private static final String BELOW = " ".repeat(28);
+    private static final int INDENT = 28;
     private static final int NOTE = 8;
     private static final int VERDICT = 14;
     private static final int LISTED = 4;
@@ -220,7 +218,7 @@ final class ExplainText {
                 List<Link> hidden = links.subList(i, end);
                 line("  not shown      " + joined(hidden, ", ", one -> one.hop().label()) + ": "
                         + printable(joined(hidden, "; ", Link::text)));
-                remedies(
+                terminal.remedies(
                         true,
                         hidden.stream()
                                 .flatMap(one -> one.remedies().stream())
@@ -229,19 +227,19 @@ final class ExplainText {
                 i = end - 1;
                 continue;
             }
-            link(link);
+            terminal.link(link);
             // Groups links that the same tool would show.
             boolean again = i + 1 < links.size()
                     && link.state() == Link.State.NOT_SHOWN
                     && links.get(i + 1).remedies().equals(link.remedies());
             if (!again) {
-                remedies(link.state() == Link.State.NOT_SHOWN, link.remedies());
+                terminal.remedies(link.state() == Link.State.NOT_SHOWN, link.remedies());
             }
         }
         for (Claim claim : chain.claims()) {
             String holds = claim.holds().map(yes -> yes ? "yes" : "no").orElse("not shown");
-            row(claim.question().label(), holds, claim.text(), claim.evidence());
-            remedies(claim.holds().isEmpty(), claim.remedies());
+            terminal.row(claim.question().label(), holds, claim.text(), claim.evidence());
+            terminal.remedies(claim.holds().isEmpty(), claim.remedies());
         }
         chain.remarks().forEach(remark -> line("  note: " + printable(remark), NOTE));
     }
@@ -260,13 +258,13 @@ final class ExplainText {
     void print(Sources sources, boolean alone) {
         line(terminal.bold(printable(sources.guest() + "  other interrupts")));
         if (alone || sources.isFlawed()) {
-            link(sources.vmm());
-            remedies(
+            terminal.link(sources.vmm());
+            terminal.remedies(
                     sources.vmm().state() == Link.State.NOT_SHOWN, sources.vmm().remedies());
         }
         for (Sources.Row row : sources.rows()) {
-            row(row.name(), row.evidence().isPresent() ? "seen" : "not shown", row.text(), row.evidence());
-            remedies(true, row.remedies());
+            terminal.row(row.name(), row.evidence().isPresent() ? "seen" : "not shown", row.text(), row.evidence());
+            terminal.remedies(true, row.remedies());
         }
     }
 
@@ -310,35 +308,6 @@ final class ExplainText {
         if (all.isEmpty()) {
             line("kernel memory: no vector is armed by VFIO");
         }
-    }
-
-    private void link(Link link) {
-        String value = link.value()
-                .filter(text -> !text.equals(link.text()))
-                .map(text -> text + ": ")
-                .orElse("");
-        row(link.hop().label(), link.state().label(), value + link.text(), link.evidence());
-    }
-
-    /** A link, a claim or another fact. A reason is as long as a sentence, so it has a line of its own. */
-    private void row(String name, String state, String text, Optional<Evidence> evidence) {
-        String begin = String.format("  %-14s %-10s ", name, state);
-        String observed = evidence.filter(one -> !isReasoned(one))
-                .map(one -> " [" + one + "]")
-                .orElse("");
-        line((state.equals(Link.State.BROKEN.label()) ? terminal.bad(begin) : begin) + printable(text + observed));
-        evidence.filter(ExplainText::isReasoned).ifPresent(one -> line(BELOW + printable(one.toString())));
-    }
-
-    /** @param shows whether tools show more, so that they are one line */
-    private void remedies(boolean shows, List<Remedy> remedies) {
-        Remedy.text(remedies.stream()
-                        .filter(one -> shows && one.change().shows())
-                        .toList())
-                .ifPresent(tools -> line(BELOW + "shown by: " + printable(tools)));
-        remedies.stream()
-                .filter(one -> !shows || !one.change().shows())
-                .forEach(remedy -> line(BELOW + "do: " + printable(remedy.text()) + remedy.cost()));
     }
 
     /** Prints consecutive vectors with the same end as one line. */
@@ -430,12 +399,8 @@ final class ExplainText {
         return link.map(Link::text);
     }
 
-    private static boolean isReasoned(Evidence evidence) {
-        return evidence.kind() == Evidence.Kind.INFERRED || evidence.kind() == Evidence.Kind.PREDICTED;
-    }
-
     private void line(String text) {
-        line(text, text.startsWith(BELOW) ? BELOW.length() + 2 : BELOW.length());
+        line(text, INDENT);
     }
 
     /** @param indent of continuation lines */

@@ -239,6 +239,16 @@ public final class IommuRules {
         return finding;
     }
 
+    /** The remedies that enable the IOMMU. */
+    static List<Remedy> enable(HostFacts host) {
+        return new Machine(new Fact.Facts(host)).enable();
+    }
+
+    /** The remedies that make the IOMMU remap interrupts. */
+    static List<Remedy> remap(HostFacts host) {
+        return new Machine(new Fact.Facts(host)).remapOnly();
+    }
+
     /** The remedies that make the host post. */
     static List<Remedy> forPosting(HostFacts host) {
         List<Remedy> remedies = posting(host).remedies();

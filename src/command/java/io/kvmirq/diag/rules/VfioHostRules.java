@@ -15,7 +15,6 @@ import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
@@ -49,14 +48,19 @@ public final class VfioHostRules {
             return host().boundToVfio().stream().map(PciAddress::toString).toList();
         }
 
-        /** The remedies of refusals, each once. */
+        /** The remedies of refusals, each once. Those of the host's IOMMU are told by other checks. */
         List<Remedy> admit() {
             return refused(false)
                     .map(Refused::refusal)
-                    .collect(Collectors.toMap(Refusal::remedy, one -> one, (one, same) -> one, LinkedHashMap::new))
-                    .values()
-                    .stream()
-                    .flatMap(one -> remedies(one).stream())
+                    .flatMap(one -> switch (one.cause()) {
+                        case NO_IOMMU -> Stream.of(Remedy.of(Change.SEE, "iommu"));
+                        case NO_REMAPPING ->
+                            Stream.of(
+                                    Remedy.of(Change.SEE, "remapping"),
+                                    one.remedies().get(one.remedies().size() - 1));
+                        default -> one.remedies().stream();
+                    })
+                    .distinct()
                     .toList();
         }
 
@@ -182,25 +186,6 @@ public final class VfioHostRules {
         return finding.status() != Finding.Status.WARN
                 ? finding
                 : finding.with("modules", finding.reason().equals("noiommu") ? List.of("vfio") : one.allowing());
-    }
-
-    /** Adds the remedies of a refusal; on a host that does not remap interrupts, one of them is enough. */
-    public static List<Remedy> remedies(Refusal refusal) {
-        return switch (refusal.cause()) {
-            case NO_IOMMU -> List.of(Remedy.of(Change.SEE, "iommu"));
-            case NO_GROUP -> List.of(Remedy.of(Change.HARDWARE, refusal.remedy()));
-            case NO_REMAPPING ->
-                List.of(
-                        Remedy.of(Change.SEE, "remapping"),
-                        Remedy.of(
-                                Change.COMMAND,
-                                "or, if all guests are trusted, echo 1 >"
-                                        + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
-                                "a guest with a device can send any interrupt to the host"));
-            case GROUP_NOT_VIABLE ->
-                List.of(Remedy.of(Change.COMMAND, refusal.remedy(), "the host loses the devices of the group"));
-            default -> List.of(Remedy.of(Change.COMMAND, refusal.remedy(), refusal.risk()));
-        };
     }
 
     private static String some(List<String> names) {

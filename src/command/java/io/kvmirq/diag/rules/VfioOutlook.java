@@ -5,6 +5,7 @@ import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.path.Remedy;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
@@ -110,9 +111,8 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
      *
      * @param rule its name
      * @param text a sentence with the names of devices and drivers
-     * @param risk of the remedy; empty if none is known
      */
-    public record Refusal(Obstacle cause, String rule, String text, String remedy, String risk) {}
+    public record Refusal(Obstacle cause, String rule, String text, List<Remedy> remedies) {}
 
     /** Predicts VFIO's results on {@code host} for {@code device}. */
     public static VfioOutlook of(HostFacts host, PciDevice device) {

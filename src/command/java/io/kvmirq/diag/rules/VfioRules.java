@@ -3,7 +3,6 @@ package io.kvmirq.diag.rules;
 
 import static io.kvmirq.diag.rules.Rule.broken;
 
-import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles.Access;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.Rule.Flaw;
@@ -19,6 +18,7 @@ import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -27,9 +27,6 @@ import java.util.stream.Stream;
 
 /** The rules by which VFIO refuses a device, in the order of its calls. */
 public final class VfioRules {
-    private static final String EMULATE_IOMMU = "this host is a VM: let its hypervisor give it an IOMMU (QEMU: -machine"
-            + " q35,kernel-irqchip=split -device ";
-
     /** A device, and a process that has it open; 0 if the rules are about none. */
     record Device(Fact.Facts facts, PciDevice device, int holder) implements Fact.Subject {
         @Override
@@ -141,19 +138,6 @@ public final class VfioRules {
                     .orElseGet(() -> "process " + host().named(holder) + " has it open");
         }
 
-        Remedy enableIommu() {
-            boolean amd = host().posting().vendor().equals(Optional.of(Vendor.AMD));
-            return Remedy.of(
-                    Change.FIRMWARE,
-                    !host().isVirtual()
-                            ? "enable VT-d or AMD-Vi in the firmware; on Intel, boot with intel_iommu=on"
-                            : EMULATE_IOMMU
-                                    + (amd
-                                            ? "amd-iommu,intremap=on,xtsup=on)"
-                                            : "intel-iommu,intremap=on,caching-mode=on), and boot it with"
-                                                    + " intel_iommu=on iommu=pt"));
-        }
-
         Remedy bind() {
             List<String> uses = host().uses(device.address());
             return Remedy.of(
@@ -169,17 +153,17 @@ public final class VfioRules {
         }
 
         /** The alternative is a file of sysfs: the module is already loaded, so modprobe would ignore the option. */
-        Remedy remap() {
-            return Remedy.of(
-                    Change.FIRMWARE,
-                    (host().isVirtual()
-                                    ? "let the hypervisor's IOMMU remap interrupts (QEMU: -machine kernel-irqchip=split"
-                                            + " and intremap=on of its IOMMU)"
-                                    : host().isArm()
-                                            ? "use a host whose messages go through an ITS"
-                                            : "enable interrupt remapping in the firmware (VT-d or AMD-Vi, and x2APIC)")
-                            + ", or, if all guests are trusted, echo 1 >"
-                            + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts");
+        List<Remedy> remap() {
+            List<Remedy> all = new ArrayList<>(
+                    isArm()
+                            ? List.of(Remedy.of(Change.HARDWARE, "use a host whose messages go through an ITS"))
+                            : IommuRules.remap(host()));
+            all.add(Remedy.of(
+                    Change.COMMAND,
+                    "or, if all guests are trusted, echo 1 >"
+                            + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
+                    "a guest with a device can send any interrupt to the host"));
+            return all;
         }
     }
 
@@ -201,7 +185,7 @@ public final class VfioRules {
         broken("vfio.bridge", CLASS, one -> one.device.isBridge(), "%s is a bridge",
             Remedy.command("name a device behind it: bridges stay with the host")).with(Device::address),
         broken("vfio.no-iommu", GROUP, one -> one.device.group().isEmpty() && one.host().iommus().isEmpty(),
-            "no IOMMU is in use on this host").remedy(Device::enableIommu).otherwise(),
+            "no IOMMU is in use on this host").remedies(one -> IommuRules.enable(one.host())).otherwise(),
         broken("vfio.no-group-graphics", WORDS, one -> one.device.group().isEmpty() && one.device.classCode() >> 16 == 3
             && WORDS.in(one).matches("(.* )?intel_iommu=(\\S*,)?igfx_off(,.*| .*|)"), "%s has no IOMMU group: igfx_off on the"
             + " kernel's command line keeps graphics from the IOMMU", Remedy.of(Change.KERNEL_PARAMETER, "remove igfx_off, and"
@@ -238,19 +222,19 @@ public final class VfioRules {
             + " to another slot, or let the VMM use MSI alone")),
         broken("vfio.group-not-viable", MEMBERS, one -> !one.blocking().isEmpty(), "drivers of the host use other devices of"
             + " IOMMU group %s: %s; VFIO_GROUP_SET_CONTAINER answers EPERM").with(Device::group, Device::blocking)
-            .remedy(one -> Remedy.command("bind each of them to vfio-pci too, or unbind its driver; "
-            + one.host().command("vfio") + " with its address prints how")),
+            .remedy(one -> Remedy.of(Change.COMMAND, "bind each of them to vfio-pci too, or unbind its driver; "
+            + one.host().command("vfio") + " with its address prints how", "the host loses the devices of the group")),
         broken("vfio.no-remapping", CHIPS, one -> !one.isRemapped(),
-            "the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM").remedy(Device::remap),
+            "the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM").remedies(Device::remap),
         broken("vfio.no-remapping-arm", CHIPS, Device::hasOtherMessages, "no message of this host goes through an ITS, and those"
-            + " of other controllers are not isolated; VFIO_SET_IOMMU answers EPERM").remedy(Device::remap)
+            + " of other controllers are not isolated; VFIO_SET_IOMMU answers EPERM").remedies(Device::remap)
             .on("arm64", one -> one.host().isArm() && !one.host().allowsUnsafeInterrupts()),
         broken("vfio.reserved-region", REGIONS, one -> REGIONS.in(one).lines().anyMatch(line -> line.endsWith(" direct")), "the firmware has"
             + " reserved memory that a device of IOMMU group %s reaches at its own addresses (direct): VFIO_SET_IOMMU answers"
             + " EPERM, and since Linux 6.6 EINVAL", Remedy.of(Change.FIRMWARE, "switch off in the firmware what uses the device"
             + " (RMRR, IVMD: shared memory of a management controller), or use another device")).with(Device::group),
         broken("vfio.no-iommu-mode", FILE, Device::hasNoIommu, "no IOMMU serves %s, whose group is /dev/vfio/noiommu-%s")
-            .with(Device::address, Device::group).remedy(Device::enableIommu).on("VFIO's", Device::isBound),
+            .with(Device::address, Device::group).remedies(one -> IommuRules.enable(one.host())).on("VFIO's", Device::isBound),
         broken("vfio.no-file", FILE, one -> one.is(one.group(), Access.ABSENT) && !one.opens(),
             "/dev/vfio/%s does not exist here").with(Device::group).remedy(one -> Remedy.command("in a container, pass"
             + " /dev/vfio/vfio and /dev/vfio/" + one.group() + " to it")).on("VFIO's", Device::isBound).otherwise(),
@@ -259,10 +243,9 @@ public final class VfioRules {
             + " the user the owner of /dev/vfio/" + one.group())).on("VFIO's", Device::isBound).otherwise());
 
     private static final Table<Device> OF_HOLDER = new Table<>(Hop.HOST_IRQ,
-        broken("vfio.in-use", FILE, one -> true, "%s; open() answers EBUSY").with(Device::use).remedy(one -> Remedy.command(
-            one.guest().isPresent() ? "nothing, if that guest shall have it: " + one.host().command("explain")
-            + " shows its interrupts"
-            : "end that process, or let it release the device")).on("VFIO's", Device::isBound));
+        broken("vfio.in-use", FILE, one -> true, "%s; open() answers EBUSY").with(Device::use).remedy(one -> one.guest()
+            .isPresent() ? Remedy.look("nothing, if that guest shall have it: " + one.host().command("explain")
+            + " shows its interrupts") : Remedy.command("end that process, or let it release the device")).on("VFIO's", Device::isBound));
     // spotless:on
 
     /** The rules of VFIO. */
@@ -293,14 +276,6 @@ public final class VfioRules {
                 .filter(one -> name.startsWith(Finding.id(one)))
                 .findFirst()
                 .orElseThrow();
-        return new Refusal(
-                cause,
-                flaw.rule(),
-                flaw.text(),
-                Remedy.text(flaw.remedies()).orElseThrow(),
-                flaw.remedies().stream()
-                        .flatMap(one -> one.risk().stream())
-                        .findFirst()
-                        .orElse(""));
+        return new Refusal(cause, flaw.rule(), flaw.text(), flaw.remedies());
     }
 }

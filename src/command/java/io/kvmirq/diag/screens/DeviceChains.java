@@ -12,9 +12,7 @@ import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.GuestRules.Vector;
 import io.kvmirq.diag.rules.HostIrqRules;
 import io.kvmirq.diag.rules.IntxRemarks;
-import io.kvmirq.diag.rules.IommuRules;
 import io.kvmirq.diag.rules.PostingClaims;
-import io.kvmirq.diag.rules.VfioHostRules;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.diag.sources.KernelPaths;
@@ -353,11 +351,7 @@ public final class DeviceChains {
                 Optional.of(Evidence.observed("/sys/bus/pci/devices/" + device.address())),
                 Optional.empty(),
                 driver + refusals.stream().map(VfioOutlook.Refusal::text).collect(Collectors.joining("; ")),
-                first.cause() == VfioOutlook.Obstacle.NO_IOMMU
-                        ? IommuRules.iommu(host).remedies()
-                        : first.cause() == VfioOutlook.Obstacle.NO_REMAPPING
-                                ? List.of(Remedy.of(Remedy.Change.FIRMWARE, first.remedy()))
-                                : VfioHostRules.remedies(first),
+                first.remedies(),
                 List.of(),
                 refusals.stream().map(VfioOutlook.Refusal::rule).toList());
     }

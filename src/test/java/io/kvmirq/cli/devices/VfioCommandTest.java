@@ -45,7 +45,7 @@ class VfioCommandTest {
                 .startsWith("0000:00:05.0 cannot be given to a guest now: ")
                 .contains(
                         "do: bind it to vfio-pci; the host loses then: the network interface nic0 is up and has the default route"
-                                + " (risk: the host is cut off from its network)\n");
+                                + " (live; risk: the host is cut off from its network)\n");
     }
 
     @Test
@@ -57,7 +57,7 @@ class VfioCommandTest {
                 .put("sys/devices/pci0000:00/0000:00:05.0/net/nic0/operstate", "up\n");
         assertThat(of(host, "0000:00:05.0").exited(1).out())
                 .contains("the network interface nic0 is up and is the way of br0, which has the default route"
-                        + " (risk: the host is cut off from its network)\n");
+                        + " (live; risk: the host is cut off from its network)\n");
     }
 
     @ParameterizedTest
@@ -216,7 +216,9 @@ class VfioCommandTest {
         Arrays.fill(ones, (byte) -1);
         RecordedHost host = RecordedHost.of("intel-6.1").putBytes("sys/bus/pci/devices/0000:00:01.0/config", ones);
         assertThat(of(host, "0000:00:01.0").exited(ExitCode.FAILED).out())
-                .contains("its interrupts are broken: the device does not answer:", "\n     do: restart the guest,");
+                .contains(
+                        "\n  device         broken     D0: the device does not answer:",
+                        "\n                            do: restart the guest,");
         String root = temporary.toString();
         assertThat(Cli.run("vfio", "--root", root).out()).contains("  vfio-pci    function.gone\n");
         assertThat(Cli.run("vfio", "--root", root, "--json").out())

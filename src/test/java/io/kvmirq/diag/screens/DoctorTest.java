@@ -13,9 +13,11 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Remedy;
@@ -352,6 +354,13 @@ class DoctorTest {
         Finding vfio = finding(host, Check.VFIO);
         assertThat(vfio.remedies()).extracting(Remedy::change).containsExactly(Change.SEE, Change.COMMAND);
         assertThat(vfio.remedies().get(1).takes()).isEqualTo(Takes.LIVE);
+        HostFacts facts = new HostFacts(host.tree());
+        PciDevice bound = facts.pci(facts.boundToVfio().get(0)).orElseThrow();
+        assertThat(VfioOutlook.of(facts, bound).refusals())
+                .filteredOn(refusal -> refusal.cause() == VfioOutlook.Obstacle.NO_REMAPPING)
+                .singleElement()
+                .satisfies(refusal -> assertThat(refusal.remedies())
+                        .containsExactly(remove, vfio.remedies().get(1)));
     }
 
     private static VmProcess vmm(int highestVcpu, String... words) {
