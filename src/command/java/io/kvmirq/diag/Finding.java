@@ -84,8 +84,12 @@ public record Finding(
     }
 
     public Finding with(Remedy remedy) {
+        return with(List.of(remedy));
+    }
+
+    public Finding with(List<Remedy> others) {
         List<Remedy> more = new ArrayList<>(remedies);
-        more.add(remedy);
+        more.addAll(others);
         return new Finding(check, status, reason, text, facts, more, needsRoot, oneIsEnough, verdict);
     }
 

@@ -24,6 +24,8 @@ import org.junit.jupiter.api.Test;
 /** The answers that {@link VfioOutlook} derives from the files of a host are those of VFIO there. */
 @VfioContract
 class VfioOutlookContract extends VfioSuite {
+    private static final List<VfioOutlook.Flag> FLAGS = List.of(VfioOutlook.Flag.values());
+
     private HostFacts host() {
         return new HostFacts(world.kernel().libc().hostFiles());
     }
@@ -41,7 +43,8 @@ class VfioOutlookContract extends VfioSuite {
         if (irqs.flags().isEmpty()) {
             return "EINVAL";
         }
-        int flags = irqs.flags().stream().mapToInt(VfioOutlook.Flag::bit).sum();
+        int flags =
+                irqs.flags().stream().mapToInt(flag -> 1 << FLAGS.indexOf(flag)).sum();
         return flags + " " + irqs.count().orElseThrow();
     }
 
@@ -54,7 +57,7 @@ class VfioOutlookContract extends VfioSuite {
             for (VfioOutlook.Irqs irqs : outlook.irqs()) {
                 assertThat(text(irqs))
                         .as(one + " " + irqs.kind())
-                        .isEqualTo(device.irqInfo(irqs.kind().index()));
+                        .isEqualTo(device.irqInfo(outlook.irqs().indexOf(irqs)));
             }
         }
     }

@@ -133,10 +133,11 @@ record VfioText(HostFacts host, Terminal terminal) {
     private void irqs(VfioView one) {
         line("interrupts that VFIO"
                 + host.kernel().map(release -> " of Linux " + release).orElse("") + " will report");
-        for (VfioOutlook.Irqs irqs : one.outlook().irqs()) {
+        List<VfioOutlook.Irqs> all = one.outlook().irqs();
+        for (VfioOutlook.Irqs irqs : all) {
             String count =
                     irqs.count().isPresent() ? String.valueOf(irqs.count().getAsInt()) : "?";
-            line(String.format("  %d %-5s %5s  ", irqs.kind().index(), irqs.kind(), count)
+            line(String.format("  %d %-5s %5s  ", all.indexOf(irqs), irqs.kind(), count)
                     + (irqs.flags().isEmpty()
                             ? "not described: VFIO answers EINVAL"
                             : irqs.flags().stream().map(Enum::name).collect(Collectors.joining(" ")))

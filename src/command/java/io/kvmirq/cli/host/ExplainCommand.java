@@ -402,7 +402,7 @@ public final class ExplainCommand implements Command {
 
     private static void checkVector(HostFacts host, PciDevice device, int vector) {
         List<VfioOutlook.Irqs> messages = VfioOutlook.of(host, device).irqs().stream()
-                .filter(irqs -> irqs.kind().index() <= VfioOutlook.Kind.MSIX.index())
+                .filter(irqs -> irqs.kind().compareTo(VfioOutlook.Kind.MSIX) <= 0)
                 .toList();
         boolean known = messages.stream().allMatch(irqs -> irqs.count().isPresent());
         if (known && messages.stream().noneMatch(irqs -> vector < irqs.count().orElse(0))) {

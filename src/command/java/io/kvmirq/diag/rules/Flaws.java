@@ -156,17 +156,14 @@ public final class Flaws {
         }
         flaws = flaws.isEmpty() ? notes : flaws;
         String rule = flaws.get(0).rule();
-        Finding finding = Finding.of(
-                check,
-                flaws == notes ? Finding.Status.PASS : broken.isEmpty() ? Finding.Status.WARN : Finding.Status.FAIL,
-                rule.substring(rule.indexOf('.') + 1),
-                flaws.stream().map(Flaw::text).collect(Collectors.joining("; ")));
-        for (Flaw flaw : flaws) {
-            for (Remedy remedy : flaw.remedies()) {
-                finding = finding.with(remedy);
-            }
-        }
-        return finding;
+        return Finding.of(
+                        check,
+                        flaws == notes
+                                ? Finding.Status.PASS
+                                : broken.isEmpty() ? Finding.Status.WARN : Finding.Status.FAIL,
+                        rule.substring(rule.indexOf('.') + 1),
+                        flaws.stream().map(Flaw::text).collect(Collectors.joining("; ")))
+                .with(flaws.stream().flatMap(flaw -> flaw.remedies().stream()).toList());
     }
 
     /**

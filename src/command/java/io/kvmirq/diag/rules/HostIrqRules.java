@@ -89,14 +89,12 @@ public final class HostIrqRules {
     private static final Pattern DEPTH = Pattern.compile("(?m)^ddepth:\\s+[1-9]");
 
     /** The irqs of a device, with the CPUs to which all vCPUs are pinned: no CPU if one may run anywhere. */
-    public record Irqs(
-            HostFacts host, PciDevice device, Set<HostIrq> messages, Optional<VmProcess> vmm, Known<BitSet> pinned) {
+    public record Irqs(HostFacts host, PciDevice device, Set<HostIrq> messages, Known<BitSet> pinned) {
         public static Irqs of(HostFacts host, PciDevice device, Optional<VmProcess> vmm) {
             return new Irqs(
                     host,
                     device,
                     Set.copyOf(device.messageIrqs()),
-                    vmm,
                     vmm.map(one -> HostIrqRules.pinned(host, one)).orElseGet(() -> new Known.Observed<>(new BitSet())));
         }
 

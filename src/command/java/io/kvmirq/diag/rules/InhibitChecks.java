@@ -3,7 +3,6 @@ package io.kvmirq.diag.rules;
 
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
-import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
@@ -18,9 +17,11 @@ import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.path.Remedy.Takes;
 import java.util.ArrayList;
 import java.util.EnumSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
  * The reasons that inhibit AVIC in running VMs, inferred from the command lines of their VMMs. The kernel shows them
@@ -33,13 +34,16 @@ public final class InhibitChecks {
             "the tracepoint kvm:kvm_apicv_inhibit_changed shows each reason when it begins and ends; switch it on before"
                     + " the VM starts";
 
-    private final HostFacts host;
+    private static final EnumSet<InhibitReason> BY_COMMAND_LINE = EnumSet.of(
+            InhibitReason.DISABLED,
+            InhibitReason.ABSENT,
+            InhibitReason.PIT_REINJ,
+            InhibitReason.SEV,
+            InhibitReason.PHYSICAL_ID_TOO_BIG);
 
-    public InhibitChecks(HostFacts host) {
-        this.host = host;
-    }
+    private InhibitChecks() {}
 
-    public Finding avicInhibits() {
+    public static Finding avicInhibits(HostFacts host) {
         Optional<PostingHost> posting = host.posting().host();
         boolean other = host.isArm() || host.kvm().hasFlag("vmx");
         if (posting.isEmpty() && !other) {
@@ -55,21 +59,18 @@ public final class InhibitChecks {
                     "not-amd",
                     "does not apply: only KVM on AMD takes a posted entry back when a VM inhibits APIC virtualization");
         }
-        Optional<PostingObstacle> flaw = posting.get().flaw();
-        if (flaw.isPresent()) {
-            Finding later = finding(host.vms(), posting.get());
-            if (later.status() == Status.WARN) {
-                return later.whose(
-                        "later",
-                        "posting is off on this host, see posting; once it is on, this is next: " + later.text());
-            }
-            return Finding.pass(
-                    Check.AVIC_INHIBITS,
-                    "not-posted-anyway",
-                    "does not apply: posting is off on this host for another reason, see posting");
+        Finding finding = finding(host, posting.get());
+        if (posting.get().flaw().isPresent()) {
+            return finding.status() == Status.WARN
+                    ? finding.whose(
+                            "later",
+                            "posting is off on this host, see posting; once it is on, this is next: " + finding.text())
+                    : Finding.pass(
+                            Check.AVIC_INHIBITS,
+                            "not-posted-anyway",
+                            "does not apply: posting is off on this host for another reason, see posting");
         }
         VmProcesses vms = host.vms();
-        Finding finding = finding(vms, posting.get());
         if (vms.unreadable() > 0) {
             finding = finding.with(Remedy.look(HostKvm.AS_ROOT
                             + ": processes of other users whose files may not be read: " + vms.unreadable()))
@@ -78,73 +79,51 @@ public final class InhibitChecks {
         return finding.with("vms", (long) vms.all().size()).with("unreadableProcesses", (long) vms.unreadable());
     }
 
-    private Finding finding(VmProcesses vms, PostingHost posting) {
+    private static Finding finding(HostFacts host, PostingHost posting) {
+        List<VmProcess> vms = host.vms().all();
         List<String> inhibited = new ArrayList<>();
         List<String> possible = new ArrayList<>();
         List<String> inferred = new ArrayList<>();
-        List<Remedy> remedies = new ArrayList<>();
-        EnumSet<InhibitReason> seen = EnumSet.noneOf(InhibitReason.class);
-        StringBuilder strange = new StringBuilder();
-        for (VmProcess vm : vms.all()) {
-            if (!VmmOptions.of(vm).known()) {
-                strange.append("; how ").append(vm.command()).append(" sets up its VM is not known");
-            }
+        Map<InhibitReason, Remedy> remedies = new LinkedHashMap<>();
+        for (VmProcess vm : vms) {
             for (VmmOptions.Inhibit inhibit : VmmOptions.inhibits(vm, posting, host.kernel())) {
-                String name = inhibit.name();
-                String where = vm.name() + " (process " + vm.pid() + "): " + name;
+                String condition = inhibit.condition().map(one -> ", " + one).orElse("");
                 (inhibit.isCertain() ? inhibited : possible)
-                        .add(
-                                inhibit.isCertain()
-                                        ? where
-                                        : where + ", " + inhibit.condition().get());
-                inferred.add(vm.pid() + ":" + name);
-                if (seen.add(inhibit.reason())) {
-                    remedies.add(remedy(inhibit));
-                }
+                        .add(vm.name() + " (process " + vm.pid() + "): " + inhibit.name() + condition);
+                inferred.add(vm.pid() + ":" + inhibit.name());
+                remedies.putIfAbsent(inhibit.reason(), remedy(inhibit));
             }
         }
         if (!remedies.isEmpty()) {
-            Finding finding = Finding.warn(
+            return Finding.warn(
                             Check.AVIC_INHIBITS,
                             inhibited.isEmpty() ? "may-be-inhibited" : "inhibited",
                             "by their VMMs' command lines, AVIC "
                                     + (inhibited.isEmpty() ? "" : "is inhibited in " + String.join("; ", inhibited))
                                     + (inhibited.isEmpty() || possible.isEmpty() ? "" : "; it ")
                                     + (possible.isEmpty() ? "" : "may be inhibited in " + String.join("; ", possible)))
-                    .with("inferred", inferred);
-            for (Remedy remedy : remedies) {
-                finding = finding.with(remedy);
-            }
-            return finding.with(Remedy.look(TRACEPOINT));
+                    .with("inferred", inferred)
+                    .with(List.copyOf(remedies.values()))
+                    .with(Remedy.look(TRACEPOINT));
         }
-        if (vms.all().isEmpty() && vms.unreadable() == 0) {
+        if (vms.isEmpty() && host.vms().unreadable() == 0) {
             return Finding.pass(Check.AVIC_INHIBITS, "no-vm", "no VM runs: nothing inhibits AVIC");
         }
         return Finding.of(
                         Check.AVIC_INHIBITS,
                         Status.UNKNOWN,
                         "not-visible",
-                        vms.all().isEmpty()
+                        vms.isEmpty()
                                 ? "no VM is visible to this user"
                                 : "no command line of a VMM inhibits AVIC; what guests do is not visible: "
-                                        + names(EnumSet.complementOf(EnumSet.copyOf(BY_COMMAND_LINE)))
-                                        + strange)
+                                        + EnumSet.complementOf(BY_COMMAND_LINE).stream()
+                                                .map(Finding::name)
+                                                .collect(Collectors.joining(", "))
+                                        + vms.stream()
+                                                .filter(vm -> !VmmOptions.of(vm).known())
+                                                .map(vm -> "; how " + vm.command() + " sets up its VM is not known")
+                                                .collect(Collectors.joining()))
                 .with(Remedy.look(TRACEPOINT));
-    }
-
-    private static final Set<InhibitReason> BY_COMMAND_LINE = Set.of(
-            InhibitReason.DISABLED,
-            InhibitReason.ABSENT,
-            InhibitReason.PIT_REINJ,
-            InhibitReason.SEV,
-            InhibitReason.PHYSICAL_ID_TOO_BIG);
-
-    private static String names(Set<InhibitReason> reasons) {
-        StringBuilder names = new StringBuilder();
-        for (InhibitReason reason : reasons) {
-            names.append(names.length() == 0 ? "" : ", ").append(Finding.name(reason));
-        }
-        return names.toString();
     }
 
     /** The remedy of a reason: another command line of the VMM. */

@@ -23,52 +23,30 @@ import java.util.function.IntSupplier;
  * @param refusals the reasons why VFIO would refuse the device now, in the order of the calls. Empty if it would not
  */
 public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
-    /** The kinds of interrupts of a PCI device. */
+    /** The kinds of interrupts of a PCI device, in the order of VFIO's indexes. */
     public enum Kind {
         /** The interrupt pin. */
-        INTX(0),
+        INTX,
         /** MSI. */
-        MSI(1),
+        MSI,
         /** MSI-X. */
-        MSIX(2),
+        MSIX,
         /** An error that the device cannot correct. */
-        ERR(3),
+        ERR,
         /** The host wants the device back. */
-        REQ(4);
-
-        private final int index;
-
-        Kind(int index) {
-            this.index = index;
-        }
-
-        /** The index that VFIO gives it. */
-        public int index() {
-            return index;
-        }
+        REQ
     }
 
-    /** The flags that VFIO reports of an index. */
+    /** The flags that VFIO reports of an index, in the order of their bits. */
     public enum Flag {
         /** The interrupt may have an eventfd as its trigger. */
-        EVENTFD(1),
+        EVENTFD,
         /** It may be masked. */
-        MASKABLE(2),
+        MASKABLE,
         /** The kernel masks it when it triggers. */
-        AUTOMASKED(4),
+        AUTOMASKED,
         /** Vectors cannot be added while others are armed. */
-        NORESIZE(8);
-
-        private final int bit;
-
-        Flag(int bit) {
-            this.bit = bit;
-        }
-
-        /** The bit that VFIO sets for it. */
-        public int bit() {
-            return bit;
-        }
+        NORESIZE
     }
 
     /**

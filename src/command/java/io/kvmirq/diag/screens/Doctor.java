@@ -69,7 +69,7 @@ public final class Doctor {
             case IOMMU -> IommuRules.iommu(host);
             case REMAPPING -> IommuRules.remapping(host);
             case POSTING -> IommuRules.posting(host);
-            case AVIC_INHIBITS -> new InhibitChecks(host).avicInhibits();
+            case AVIC_INHIBITS -> InhibitChecks.avicInhibits(host);
             case VFIO -> VfioHostRules.vfio(host);
             case UNSAFE_INTERRUPTS -> VfioHostRules.unsafeInterrupts(host);
             case PATHS -> PathsCheck.paths(host);

@@ -45,7 +45,8 @@ final class MemoryLinks {
     /** The links with what memory shows. A flaw stays: memory shows the same eventfd, and not who reads it. */
     static List<Link> of(HostFacts host, KernelPath path, List<Link> before) {
         MemoryLinks all = new MemoryLinks(host, path, before);
-        if (all.reaches(Hop.EVENTFD)) {
+        // The path of the files goes on to it.
+        if (all.links.containsKey(Hop.EVENTFD)) {
             all.put();
         }
         Fact.Facts facts = new Fact.Facts(host);
@@ -59,11 +60,6 @@ final class MemoryLinks {
             }
         }
         return links;
-    }
-
-    /** Whether the path of the files goes on to a hop. */
-    private boolean reaches(Hop hop) {
-        return links.containsKey(hop);
     }
 
     private void put() {

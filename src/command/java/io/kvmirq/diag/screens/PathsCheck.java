@@ -38,6 +38,7 @@ import java.util.stream.Stream;
  */
 final class PathsCheck {
     private static final int SHOWN = 4;
+    private static final String AGAIN = "look on the host itself, or capture it again";
 
     /** Flaws, with what explain is asked to show them. */
     private final Map<String, String> broken = new LinkedHashMap<>();
@@ -114,35 +115,29 @@ final class PathsCheck {
             devices++;
             add(gone.device(), gone.device(), List.of(gone));
         }
+        Verdict verdict = Verdict.of(all, List.of(), List.of());
+        boolean whole = verdict.grade() == Status.PASS;
         if (devices == 0 && host.vms().unreadable() > 0) {
-            return Finding.unknown(
-                    Check.PATHS,
-                    "not-shown",
-                    ProcessLinks.hiddenFiles(host.vms().unreadable()),
-                    HostKvm.AS_ROOT);
+            return unknown(ProcessLinks.hiddenFiles(host.vms().unreadable()), HostKvm.AS_ROOT);
         }
         if (devices == 0 && !armed.isEmpty() && host.pciAddresses().isEmpty()) {
-            return Finding.unknown(
-                    Check.PATHS,
-                    "not-shown",
+            return unknown(
                     "VFIO has armed interrupts of " + armed.get(0)
                             + ", and /sys/bus/pci/devices lists no device: it was not copied, or is not mounted",
-                    "look on the host itself, or capture it again");
+                    AGAIN);
         }
-        Verdict verdict = Verdict.of(all, List.of(), List.of());
-        if (host.interrupts().isEmpty() && verdict.grade() == Status.PASS) {
-            return Finding.unknown(Check.PATHS, "not-shown", "/proc/interrupts cannot be read", host.forInterrupts());
+        if (host.interrupts().isEmpty() && whole) {
+            return unknown("/proc/interrupts cannot be read", host.forInterrupts());
         }
-        if (hidden.isPresent() && verdict.grade() == Status.PASS) {
-            return Finding.unknown(
-                    Check.PATHS, "not-shown", hidden.get(), "look on the host itself, or capture it again");
+        if (hidden.isPresent() && whole) {
+            return unknown(hidden.get(), AGAIN);
         }
         if (devices + guests == 0) {
             return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
         }
         Map<String, String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
         String seen = looked(devices, guests) + " looked at, and no link that is seen is broken or doubtful";
-        Finding finding = verdict.grade() != Status.PASS
+        Finding finding = !whole
                 ? Finding.of(
                         Check.PATHS,
                         verdict.grade(),
@@ -152,19 +147,19 @@ final class PathsCheck {
                         .flatMap(path -> path.links().stream())
                         .filter(PathsCheck::isIncomplete)
                         .findFirst()
-                        .map(link -> Finding.unknown(
-                                Check.PATHS,
-                                "not-shown",
+                        .map(link -> unknown(
                                 seen + "; " + link.hop().label() + ": " + link.text(),
                                 link.remedies().get(0).text()))
                         .orElseGet(() -> Finding.pass(Check.PATHS, "whole", seen));
-        for (Remedy remedy : remedies.stream().limit(SHOWN).toList()) {
-            finding = finding.with(remedy);
-        }
-        return finding.with("broken", List.copyOf(broken.keySet()))
+        return finding.with(remedies.stream().limit(SHOWN).toList())
+                .with("broken", List.copyOf(broken.keySet()))
                 .with("doubtful", List.copyOf(doubtful.keySet()))
                 .with("notPosted", List.copyOf(unposted.keySet()))
                 .withVerdict(verdict);
+    }
+
+    private static Finding unknown(String why, String remedy) {
+        return Finding.unknown(Check.PATHS, "not-shown", why, remedy);
     }
 
     /** Whether a file that would show a flaw was not read. */

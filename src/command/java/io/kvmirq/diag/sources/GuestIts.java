@@ -17,9 +17,8 @@ import java.util.OptionalInt;
  * identifies a device by an id of the guest.
  *
  * @param vlpis those that GICv4 delivers
- * @param software how many LPIs KVM delivers
  */
-public record GuestIts(List<Lpi> vlpis, int software) {
+public record GuestIts(List<Lpi> vlpis) {
     /**
      * An LPI.
      *
@@ -76,6 +75,6 @@ public record GuestIts(List<Lpi> vlpis, int software) {
         List<Lpi> vlpis = vgic.vlpis().stream()
                 .map(one -> new Lpi(events.getOrDefault((long) one.id(), OptionalInt.empty()), one.id(), one.target()))
                 .toList();
-        return new GuestIts(vlpis, vgic.count(VgicState.Kind.LPI) - vlpis.size());
+        return new GuestIts(vlpis);
     }
 }

@@ -113,7 +113,7 @@ public record ProbeCounts(
     public record Taken(int thread, int vector, long count) {}
 
     /** A thread signalled an eventfd that has an irqfd. */
-    public record Caller(int eventfd, int thread, long count) {}
+    public record Caller(int eventfd, int thread) {}
 
     /** The stage at which a time ends. */
     public enum Stage {

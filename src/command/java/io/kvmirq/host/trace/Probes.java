@@ -263,8 +263,7 @@ public final class Probes implements AutoCloseable {
                     vectors(ended, ProbePlan.ENDS, "vector"),
                     isEnded,
                     Histogram.of(irqfds, ProbePlan.CALLERS).stream()
-                            .map(row -> new ProbeCounts.Caller(
-                                    (int) row.key("id"), (int) row.key(ProbePlan.THREAD), row.count()))
+                            .map(row -> new ProbeCounts.Caller((int) row.key("id"), (int) row.key(ProbePlan.THREAD)))
                             .toList(),
                     isTimed ? latencies.read(hist) : List.of(),
                     missed,

@@ -20,6 +20,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /** Compares the outlook from the files of recorded hosts with the answers of VFIO on these hosts. */
 class VfioOutlookTest {
+    private static final List<VfioOutlook.Flag> FLAGS = List.of(VfioOutlook.Flag.values());
     private static final PciAddress NETWORK = PciAddress.parse("0000:00:02.0");
     private static final String NETWORK_FILES = "sys/bus/pci/devices/0000:00:02.0/";
 
@@ -61,8 +62,9 @@ class VfioOutlookTest {
                     .findFirst()
                     .orElseThrow();
             assertThat(predicted.count()).as(observed.toString()).hasValue(observed.count());
-            int flags =
-                    predicted.flags().stream().mapToInt(VfioOutlook.Flag::bit).sum();
+            int flags = predicted.flags().stream()
+                    .mapToInt(flag -> 1 << FLAGS.indexOf(flag))
+                    .sum();
             assertThat(flags).as(observed.toString()).isEqualTo(observed.flags());
         }
     }
