@@ -72,6 +72,7 @@ class LastWriteContract {
     private int known;
     private int posted;
     private int unknown;
+    private int masked;
 
     @BeforeEach
     void findsEntries() throws IOException {
@@ -290,24 +291,43 @@ class LastWriteContract {
                 }
                 memory.forget();
                 for (Open one : open) {
-                    if (!one.masked) {
-                        compared += compare(world, memory, one, inhibited, "seed " + seed + ", step " + step);
+                    String where = "seed " + seed + ", step " + step;
+                    if (one.masked) {
+                        isRemapped(memory, one, where);
+                    } else {
+                        compared += compare(world, memory, one, inhibited, where);
                     }
                 }
             }
             open.forEach(one -> one.irq.close());
         }
         System.out.println("lab-last-write: seed " + seed + ": " + STEPS + " random steps, " + compared
-                + " fields of memory agree, 0 differ; " + known + " predictions as the kernel's table, " + unknown
+                + " fields of memory agree, 0 differ; " + masked + " looks at masked vectors, all remapped; " + known
+                + " predictions as the kernel's table, " + unknown
                 + " unknown");
         assertThat(known).isGreaterThan(STEPS / 4);
         assertThat(posted).isGreaterThan(STEPS / 10);
     }
 
-    private int compare(World world, KernelPaths memory, Open one, boolean inhibited, String where) {
-        KernelPaths.KernelPath path = memory.of(PredictedEntriesContract.hostIrq(address, one.irq))
+    private KernelPaths.KernelPath path(KernelPaths memory, Open one) {
+        return memory.of(PredictedEntriesContract.hostIrq(address, one.irq))
                 .known()
                 .orElseThrow();
+    }
+
+    /** A masked interrupt has no irqfd. Kernels with the fix b4d37cdb77a0, as the lab has, do not leave its entry posted. */
+    private void isRemapped(KernelPaths memory, Open one, String where) {
+        KernelPaths.KernelPath path = path(memory, one);
+        masked++;
+        assertThat(path.irqfds().known().orElseThrow()).as(where).isEmpty();
+        assertThat(path.entry().known().orElseThrow().orElseThrow().isPosted())
+                .as(where)
+                .isFalse();
+        assertThat(path.staysPosted()).as(where).isFalse();
+    }
+
+    private int compare(World world, KernelPaths memory, Open one, boolean inhibited, String where) {
+        KernelPaths.KernelPath path = path(memory, one);
         RemappingEntry entry = path.entry().known().orElseThrow().orElseThrow();
         Posting predicted = one.irq.predicted();
         if (predicted instanceof Posting.Unknown) {
