@@ -212,11 +212,8 @@ public final class WatchCommand implements Command {
                     && !arguments.hasMatchedOption(JSON)
                     && Boolean.getBoolean(Terminal.PROPERTY)
                     && !System.getenv().getOrDefault("TERM", "dumb").equals("dumb");
-            if (onScreen) {
-                screen(first);
-            } else {
-                pipe();
-            }
+            Optional<WatchTerminal> opened = onScreen ? WatchTerminal.ofProcess() : Optional.empty();
+            opened.ifPresentOrElse(shown -> screen(first, shown), this::pipe);
             return written ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
         }
 
@@ -235,12 +232,12 @@ public final class WatchCommand implements Command {
                     "kvmirq watch" + terminal.host() + ", each " + millis / (double) MILLIS + " s", styled, all, tick);
         }
 
-        private void screen(Watcher.Tick first) {
+        private void screen(Watcher.Tick first, WatchTerminal opened) {
             WatchScreen screen = screenOf(
                     first,
                     terminal.colour(),
                     arguments.hasMatchedOption("--vm") || arguments.hasMatchedOption("--device"));
-            try (WatchTerminal shown = WatchTerminal.ofProcess()) {
+            try (WatchTerminal shown = opened) {
                 StopHook.during(
                         () -> {
                             show(screen, shown);

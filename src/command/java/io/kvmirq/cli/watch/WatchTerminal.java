@@ -2,7 +2,7 @@
 package io.kvmirq.cli.watch;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.jline.terminal.Attributes;
 import org.jline.terminal.Size;
@@ -29,13 +29,13 @@ final class WatchTerminal implements AutoCloseable {
     private int columns;
     private int rows;
 
-    /** Takes the terminal of this process. */
-    static WatchTerminal ofProcess() {
+    /** Takes the terminal of this process. Empty if its input is another file. */
+    static Optional<WatchTerminal> ofProcess() {
         try {
-            return new WatchTerminal(
-                    TerminalBuilder.builder().system(true).dumb(false).build());
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
+            return Optional.of(new WatchTerminal(
+                    TerminalBuilder.builder().system(true).dumb(false).build()));
+        } catch (IOException | IllegalStateException e) {
+            return Optional.empty();
         }
     }
 

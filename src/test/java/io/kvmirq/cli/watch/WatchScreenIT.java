@@ -92,6 +92,15 @@ class WatchScreenIT {
     }
 
     @Test
+    void changesArePrintedWithoutInputOfATerminal() throws IOException, InterruptedException {
+        assertThat(Cli.launcher()
+                        .under("sh", "-c", "exec \"$0\" \"$@\" < /dev/null")
+                        .onTerminal(80)
+                        .execute("watch", "--fake", "vtd-posting", "--interval", "0.1", "--count", "1"))
+                .isEqualTo(new Cli.Ended(0, "watched for 0 s: 0 changes\n", ""));
+    }
+
+    @Test
     void signalLeavesTheScreen() throws IOException, InterruptedException {
         Program.signal("TERM", java().pid());
         await(END);
