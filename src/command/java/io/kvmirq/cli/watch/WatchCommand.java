@@ -32,6 +32,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -122,6 +123,14 @@ public final class WatchCommand implements Command {
             thread.setDaemon(true);
             return thread;
         });
+        boolean onScreen = !arguments.hasMatchedOption(ONCE)
+                && !arguments.hasMatchedOption(JSON)
+                && Boolean.getBoolean(Terminal.PROPERTY)
+                && !System.getenv().getOrDefault("TERM", "dumb").equals("dumb");
+        // JLine opens it while the first look is taken.
+        CompletableFuture<Optional<WatchTerminal>> screen = onScreen
+                ? CompletableFuture.supplyAsync(WatchTerminal::ofProcess, looks)
+                : CompletableFuture.completedFuture(Optional.empty());
         List<LiveWindow> begun = new ArrayList<>();
         return StopHook.during(
                 () -> {
@@ -142,7 +151,7 @@ public final class WatchCommand implements Command {
                         if (probes != null) {
                             probes.notes().forEach(note -> terminal.complain("note: " + note));
                         }
-                        return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count).run();
+                        return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count).run(screen);
                     } finally {
                         looks.shutdownNow();
                     }
@@ -199,7 +208,7 @@ public final class WatchCommand implements Command {
             this.count = count;
         }
 
-        int run() {
+        int run(CompletableFuture<Optional<WatchTerminal>> screen) {
             Watcher.Tick first = tick();
             if (!watcher.seesInterrupts()) {
                 terminal.complain(ListCommand.NO_INTERRUPTS);
@@ -208,12 +217,7 @@ public final class WatchCommand implements Command {
             if (!written) {
                 return ExitCode.COULD_NOT_RUN;
             }
-            boolean onScreen = !arguments.hasMatchedOption(ONCE)
-                    && !arguments.hasMatchedOption(JSON)
-                    && Boolean.getBoolean(Terminal.PROPERTY)
-                    && !System.getenv().getOrDefault("TERM", "dumb").equals("dumb");
-            Optional<WatchTerminal> opened = onScreen ? WatchTerminal.ofProcess() : Optional.empty();
-            opened.ifPresentOrElse(shown -> screen(first, shown), this::pipe);
+            screen.join().ifPresentOrElse(shown -> screen(first, shown), this::pipe);
             return written ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
         }
 

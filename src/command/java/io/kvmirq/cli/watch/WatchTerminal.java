@@ -11,6 +11,7 @@ import org.jline.terminal.TerminalBuilder;
 import org.jline.utils.Display;
 import org.jline.utils.InfoCmp.Capability;
 import org.jline.utils.NonBlockingReader;
+import org.jspecify.annotations.Nullable;
 
 /** The terminal of this process while the screen is on it. Any thread may close it; the others are for one. */
 final class WatchTerminal implements AutoCloseable {
@@ -21,15 +22,17 @@ final class WatchTerminal implements AutoCloseable {
     private static final int DEFAULT_ROWS = 24;
 
     private final Terminal terminal;
-    private final Attributes before;
     private final Display display;
+    /** Null until it is drawn. */
+    private volatile @Nullable Attributes before;
+
     private final AtomicBoolean open = new AtomicBoolean(true);
     private volatile boolean interrupted;
     private volatile boolean clear = true;
     private int columns;
     private int rows;
 
-    /** Takes the terminal of this process. Empty if its input is another file. */
+    /** The terminal of this process, which does not change until it is drawn. Empty if its input is another file. */
     static Optional<WatchTerminal> ofProcess() {
         try {
             return Optional.of(new WatchTerminal(
@@ -41,8 +44,11 @@ final class WatchTerminal implements AutoCloseable {
 
     WatchTerminal(Terminal terminal) {
         this.terminal = terminal;
-        this.before = terminal.enterRawMode();
         this.display = new Display(terminal, true);
+    }
+
+    private void take() {
+        before = terminal.enterRawMode();
         terminal.handle(Terminal.Signal.INT, signal -> interrupted = true);
         terminal.handle(Terminal.Signal.WINCH, signal -> clear = true);
         // A shell set other attributes while the process was stopped.
@@ -59,6 +65,9 @@ final class WatchTerminal implements AutoCloseable {
     void draw(WatchScreen screen) {
         if (!open.get()) {
             return;
+        }
+        if (before == null) {
+            take();
         }
         if (clear) {
             clear = false;
@@ -105,11 +114,12 @@ final class WatchTerminal implements AutoCloseable {
 
     @Override
     public void close() {
-        if (open.getAndSet(false)) {
+        Attributes attributes = before;
+        if (open.getAndSet(false) && attributes != null) {
             terminal.puts(Capability.cursor_visible);
             terminal.puts(Capability.exit_ca_mode);
             terminal.flush();
-            terminal.setAttributes(before);
+            terminal.setAttributes(attributes);
             try {
                 terminal.close();
             } catch (IOException e) {
