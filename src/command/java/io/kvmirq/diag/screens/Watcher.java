@@ -703,11 +703,6 @@ public final class Watcher implements AutoCloseable {
         }
     }
 
-    /** Counts that the last tick parsed. */
-    public int parsed() {
-        return irqs.parsed();
-    }
-
     /** Whether the files show the host's irqs. */
     public boolean seesInterrupts() {
         return !irqs.names().isEmpty();
