@@ -93,6 +93,17 @@ class VfioCdevContract {
         assertErrno(Errno.ENOENT, files.attach(device, NO_OBJECT));
     }
 
+    /** The first object of an iommufd is the first device that is bound to it. */
+    @Test
+    void attachedDeviceIsAttachedToNoDevice() {
+        int device = device();
+        int iommufd = files.iommufd();
+        assertOk(files.bind(device, iommufd));
+        assertErrno(Errno.EINVAL, files.attach(device, 1));
+        assertOk(files.attach(device, files.space(iommufd)));
+        assertErrno(Errno.EINVAL, files.attach(device, 1));
+    }
+
     @Test
     void groupAndFileOfADeviceExcludeEachOther() {
         int device = device();

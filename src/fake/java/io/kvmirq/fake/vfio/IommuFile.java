@@ -117,7 +117,9 @@ final class IommuFile extends FakeFile {
             return host.refuse(IommufdAnswer.IOMMUFD_NO_OBJECT);
         }
         if (object instanceof PageTable
-                || bound.table() != null && bound.table().space() != object) {
+                || object instanceof AddressSpace
+                        && bound.table() != null
+                        && bound.table().space() != object) {
             throw new NotModelledException("attaching a device to a page table, or to another address space");
         }
         return object instanceof AddressSpace space && mayAttach(bound, space)
