@@ -250,6 +250,20 @@ class ResampleContract extends KernelSuite {
         }
     }
 
+    /** A guest may program the pin as an edge. Its end is forwarded to the IOAPIC for the resamplefd alone. */
+    @Test
+    void endOfAnEdgeIsToldToo() {
+        RealModeGuest guest = guested();
+        world.redirect(vm, GSI, VECTOR);
+        int event = level(resample);
+        for (int i = 0; i < 3; i++) {
+            assertOk(kernel.eventfdSignal(event, 1));
+            eventually("the vector is requested", () -> world.requested(guest.vcpu(), VECTOR));
+            guest.answer();
+            assertThat(world.drain(resample)).isEqualTo(1);
+        }
+    }
+
     @Test
     void signalsBeforeTheEndAreOneInterrupt() {
         RealModeGuest guest = guested();

@@ -152,7 +152,7 @@ final class FakeIoapic {
             lapic.eoiExitBitmap().add(tick);
         }
         for (int pin = 0; pin < PINS; pin++) {
-            if (IoapicEntry.LEVEL.isSet(redirections[pin]) || pin == CLOCK || vm.isAwaited(pin)) {
+            if (IoapicEntry.LEVEL.isSet(redirections[pin]) || pin == CLOCK || vm.isResampled(X86Vm.IOAPIC, pin)) {
                 int vector = interrupts[pin].vector();
                 lapic.eoiExitBitmap().add(vector, vm.lapics().isFor(interrupts[pin], lapic), lapic.isPending(vector));
             }

@@ -19,7 +19,6 @@ final class Pit {
     private static final int COMMAND_PORT = 0x43;
     private static final int SPEAKER_PORT = 0x61;
 
-    private static final int GSI = 0;
     private static final int CHANNELS = 3;
     private static final int SPEAKER_CHANNEL = 2;
     /** The mode of a channel before the guest programs it, in which it does not tick. */
@@ -89,11 +88,6 @@ final class Pit {
             reinjects = on;
             whenReinjecting.accept(on);
         }
-    }
-
-    /** Whether the timer waits for the EOI of a GSI. */
-    boolean awaits(int gsi) {
-        return reinjects && gsi == GSI;
     }
 
     /** Whether the timer handles an access of the guest. */

@@ -399,12 +399,6 @@ final class X86Vm extends VmInterrupts {
         }
     }
 
-    /** Whether a resampling irqfd, or the PIT, waits for the EOI of an IOAPIC pin. */
-    boolean isAwaited(int pin) {
-        int gsi = routes().gsiOfPin(IOAPIC, pin);
-        return isResampled(IOAPIC, pin) || pit.map(timer -> timer.awaits(gsi)).orElse(false);
-    }
-
     /**
      * Signals the resamplefds of an IOAPIC pin that the guest unmasks while it is pending, since 6.4, so that the device
      * raises it again if it still asserts. False if there are none.
@@ -418,7 +412,7 @@ final class X86Vm extends VmInterrupts {
         return resamples;
     }
 
-    private boolean isResampled(int chip, int pin) {
+    boolean isResampled(int chip, int pin) {
         int gsi = routes().gsiOfPin(chip, pin);
         return gsi >= 0 && isResampledGsi(gsi);
     }
