@@ -6,13 +6,13 @@ import java.util.Objects;
 
 /**
  * A run of bits in a structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64, where bit 0 is the
- * least significant one. A field lies in one word. Values are unsigned. An object in a static final field is as fast as
- * a shift and a mask. A parameter {@code word} is the value of the 64-bit word that holds the field.
+ * least significant one. A field lies in one word. Values are unsigned. A {@code BitField} in a static final constant
+ * is as fast as a shift and a mask. A parameter {@code word} is the value of the 64-bit word that holds the field.
  *
  * @param name the name in the kernel's definition
  * @param low the number of the lowest bit in the structure
  * @param width in bits, 1–64
- * @param description label, meaning, role and rules
+ * @param description the field's label, meaning, role and rules
  */
 public record BitField(String name, int low, int width, Description description) implements Field {
     /** @throws IllegalArgumentException if the field does not lie in one 64-bit word */
@@ -23,7 +23,7 @@ public record BitField(String name, int low, int width, Description description)
         }
     }
 
-    /** A run of bits without label and meaning, for use as an accessor only. */
+    /** Creates a run of bits without label and meaning, only to read and write the bits. */
     public BitField(String name, int low, int width) {
         this(name, low, width, Description.NONE);
     }
@@ -49,18 +49,18 @@ public record BitField(String name, int low, int width, Description description)
         return new BitField(name, low, width, Description.RESERVED);
     }
 
-    /** The same bits with another description, as in another form of the structure. */
+    /** A copy with the same bits and another description, for another form of the structure. */
     public BitField as(Description other) {
         Objects.requireNonNull(other, "other is null");
         return new BitField(name, low, width, other);
     }
 
-    /** The same bits as an optional field with a default. */
+    /** A copy for an optional field whose default is {@code value}. */
     public BitField ordinarily(long value) {
         return as(description.ordinarily(value));
     }
 
-    /** The same bits as a field that must be given. */
+    /** A copy for a field that must be given to encode the structure. */
     public BitField required() {
         return as(description.required());
     }
@@ -80,12 +80,12 @@ public record BitField(String name, int low, int width, Description description)
         return -1L >>> (Long.SIZE - width);
     }
 
-    /** The bits of the field in its word. */
+    /** The mask of the field in its 64-bit word. */
     public long mask() {
         return -1L >>> (Long.SIZE - width) << low;
     }
 
-    /** Reads the field. */
+    /** The unsigned value of the field in {@code word}. */
     public long of(long word) {
         return word >>> low & -1L >>> (Long.SIZE - width);
     }
@@ -95,7 +95,7 @@ public record BitField(String name, int low, int width, Description description)
         return (word & mask()) != 0;
     }
 
-    /** A word with {@code value} in this field and 0 elsewhere; IllegalArgumentException if it does not fit. */
+    /** A word with {@code value} in this field and 0 elsewhere; IllegalArgumentException if the value does not fit. */
     public long with(long value) {
         if ((value & ~(-1L >>> (Long.SIZE - width))) != 0) {
             throw doesNotFit(value);
@@ -109,7 +109,7 @@ public record BitField(String name, int low, int width, Description description)
                 + Long.toHexString(max()) + ", " + width + (width == 1 ? " bit" : " bits"));
     }
 
-    /** {@code word} with {@code value} in this field; IllegalArgumentException if it does not fit. */
+    /** {@code word} with {@code value} in this field; IllegalArgumentException if the value does not fit. */
     public long put(long word, long value) {
         return word & ~mask() | with(value);
     }

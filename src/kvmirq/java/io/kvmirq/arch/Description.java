@@ -15,8 +15,8 @@ import java.util.stream.Stream;
  *
  * @param label the short name in the manual, such as FPD
  * @param meaning the meaning of a value, for people
- * @param role how the field is written and read as a named value
- * @param ordinary the value of a {@link Field.Role#DEFAULTED} field that is not given
+ * @param role whether the field is decoded to a named value, and whether encoding needs it
+ * @param ordinary the default of a {@link Field.Role#DEFAULTED} field
  * @param isReserved whether the manual requires the value 0
  * @param shift the number of low address bits that the structure does not store; they are 0 in the value
  * @param computed computes the value from the bits of the field
@@ -42,7 +42,7 @@ public record Description(
     /** A rule of the manual about one field. */
     @FunctionalInterface
     public interface Check {
-        /** The error in a value; empty if the manual allows it. */
+        /** The error in {@code value}; empty if the manual allows the value. */
         Optional<String> fault(long value, long[] bits);
     }
 
@@ -55,43 +55,43 @@ public record Description(
     static final Description RESERVED =
             new Description("R", Meaning.always("reserved"), Field.Role.NAMED, 0, true, 0, PLAIN, List.of());
 
-    /** A field whose meaning depends on its value, or on other fields. */
+    /** Describes a field whose meaning depends on its value, or on other fields. */
     public static Description saying(String label, Meaning meaning) {
         Objects.requireNonNull(label, "label is null");
         Objects.requireNonNull(meaning, "meaning is null");
         return new Description(label, meaning, Field.Role.NAMED, 0, false, 0, PLAIN, List.of());
     }
 
-    /** A field whose value n means {@code texts[n]}. Larger values are printed as reserved. */
+    /** Describes a field whose value n means {@code texts[n]}. Larger values are printed as reserved. */
     public static Description oneOf(String label, String... texts) {
         Objects.requireNonNull(label, "label is null");
         Objects.requireNonNull(texts, "texts is null");
         return saying(label, Meaning.oneOf(texts));
     }
 
-    /** A field with the same meaning for every value. */
+    /** Describes a field with the same meaning for every value. */
     public static Description always(String label, String text) {
         Objects.requireNonNull(label, "label is null");
         Objects.requireNonNull(text, "text is null");
         return saying(label, Meaning.always(text));
     }
 
-    /** The field is optional and {@code value} is its default. */
+    /** A copy for an optional field whose default is {@code value}. */
     public Description ordinarily(long value) {
         return new Description(label, meaning, Field.Role.DEFAULTED, value, isReserved, shift, computed, checks);
     }
 
-    /** The field must be given. */
+    /** A copy for a field that must be given to encode the structure. */
     public Description required() {
         return inRole(Field.Role.NAMED);
     }
 
-    /** The field follows from other fields. */
+    /** A copy for a field that follows from other fields. */
     public Description derived() {
         return inRole(Field.Role.DERIVED);
     }
 
-    /** The field is printed for people, and is not a named value. */
+    /** A copy for a field that is printed for people, and is not a named value. */
     public Description shown() {
         return inRole(Field.Role.SHOWN);
     }
@@ -100,12 +100,12 @@ public record Description(
         return new Description(label, meaning, other, ordinary, isReserved, shift, computed, checks);
     }
 
-    /** The field is an address. The structure does not store its low {@code bits} bits, which are 0. */
+    /** A copy for a field that is an address whose low {@code bits} bits are 0 and are not stored. */
     public Description shifted(int bits) {
         return new Description(label, meaning, role, ordinary, isReserved, bits, computed, checks);
     }
 
-    /** The value is computed from the bits. A structure cannot be encoded from such a field. */
+    /** A copy whose value is computed from the bits. A structure cannot be encoded from such a field. */
     public Description computed(LongUnaryOperator value) {
         Objects.requireNonNull(value, "value is null");
         return new Description(label, meaning, role, ordinary, isReserved, shift, value, checks);
@@ -115,7 +115,7 @@ public record Description(
         return computed != PLAIN;
     }
 
-    /** Adds a check, which may read other fields. */
+    /** A copy with a further check, which may read other fields. */
     public Description checked(Check check) {
         Objects.requireNonNull(check, "check is null");
         return new Description(
@@ -129,14 +129,14 @@ public record Description(
                 Stream.concat(checks.stream(), Stream.of(check)).toList());
     }
 
-    /** The manual forbids some values; {@code text} is the error in one, as a clause. */
+    /** A copy for which the manual forbids some values; {@code text} is the error in such a value, as a clause. */
     public Description forbidding(LongPredicate forbidden, LongFunction<String> text) {
         Objects.requireNonNull(forbidden, "forbidden is null");
         Objects.requireNonNull(text, "text is null");
         return checked((value, bits) -> forbidden.test(value) ? Optional.of(text.apply(value)) : Optional.empty());
     }
 
-    /** The value must be {@code expected}; {@code otherwise} is the meaning of any other. */
+    /** A copy whose value must be {@code expected}; {@code otherwise} is the meaning of any other value. */
     public Description expecting(long expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");
         return forbidding(

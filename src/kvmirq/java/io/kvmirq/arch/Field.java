@@ -11,26 +11,26 @@ import java.util.List;
 public sealed interface Field permits BitField, SplitField {
     /** The role of a field when a structure is decoded to named values or encoded from them. */
     enum Role {
-        /** Always decoded, and required to encode. */
+        /** The field is always decoded, and must be given to encode. */
         NAMED,
-        /** Optional: omitted when it equals its default. */
+        /** The field is optional: it is omitted when it equals its default. */
         DEFAULTED,
-        /** Follows from other fields. Decoded, and not required to encode. */
+        /** The field follows from other fields. It is decoded, and need not be given to encode. */
         DERIVED,
-        /** Printed for people only. */
+        /** The field is printed for people, and is not a named value. */
         SHOWN
     }
 
     /** The name in the kernel's definition. */
     String name();
 
-    /** Label, meaning, role and rules. */
+    /** The field's label, meaning, role and rules. */
     Description description();
 
     /** The runs of bits of this field, lowest first. */
     List<BitField> parts();
 
-    /** The number of bits in the structure, 1–64. */
+    /** The number of the field's bits in the structure, 1–64. */
     default int width() {
         return parts().stream().mapToInt(BitField::width).sum();
     }
@@ -41,7 +41,7 @@ public sealed interface Field permits BitField, SplitField {
                 && !description().isComputed();
     }
 
-    /** The value in a structure. */
+    /** The unsigned value of this field in a structure. */
     default long value(long[] bits) {
         long value = 0;
         int at = description().shift();
@@ -52,12 +52,12 @@ public sealed interface Field permits BitField, SplitField {
         return description().computed().applyAsLong(value);
     }
 
-    /** The meaning of the value, for people. */
+    /** The meaning of this field's value in a structure, for people. */
     default String meaning(long[] bits) {
         return description().meaning().of(value(bits), bits);
     }
 
-    /** Replaces the value; IllegalArgumentException if it does not fit, or has low bits that are not kept. */
+    /** Replaces the value; IllegalArgumentException if it does not fit, or sets bits that are not stored. */
     default void put(long[] bits, long value) {
         int shift = description().shift();
         long max = -1L >>> (Long.SIZE - width()) << shift;

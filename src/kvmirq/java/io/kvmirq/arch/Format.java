@@ -13,12 +13,12 @@ import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /**
- * The format of a hardware structure: its kind, its words, and its fields in printing order. Encoding reverses decoding
- * for any bits, reserved bits included.
+ * The format of a hardware structure: its name in commands, its words, and its fields in printing order. Encoding
+ * reverses decoding for any bits, reserved bits included.
  *
  * <p>A structure has two representations. Its <em>words</em> have 32 or 64 bits each, as tools print them, lowest
- * address first. Its <em>bits</em> are the same content in 64-bit words, in which a {@link BitField} has its position.
- * Three 32-bit words occupy two 64-bit words; the rest is 0. Immutable.
+ * address first. Its <em>bits</em> are the same content in 64-bit words, to which the positions of a {@link BitField}
+ * refer. Three 32-bit words occupy two 64-bit words; the rest is 0. Immutable.
  */
 public final class Format {
     /** A sentence printed if {@code when} holds. */
@@ -93,7 +93,7 @@ public final class Format {
         return bits(words);
     }
 
-    /** Begins a format: the name of its kind, its title, and words of 32 or 64 bits. */
+    /** Starts a format with its name in commands, its title, and words of 32 or 64 bits. */
     public static FormatBuilder builder(String kind, String title, int wordBits, int wordCount) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(title, "title is null");
@@ -126,8 +126,8 @@ public final class Format {
     }
 
     /**
-     * The fields that exist in these bits, in printing order. The value of one field may decide which of two other
-     * fields has the same bits.
+     * The fields that exist in these bits, in printing order. The value of a one-bit field may select which of two
+     * fields occupies the same bits.
      */
     public List<Field> fieldsOf(long... bits) {
         Objects.requireNonNull(bits, "bits is null");
@@ -146,12 +146,12 @@ public final class Format {
         return Optional.ofNullable(places.get(name)).map(fields::get);
     }
 
-    /** Whether the fields do not cover all bits, so that the structure cannot be encoded from them. */
+    /** Whether the structure cannot be encoded, because its fields do not cover all bits. */
     public boolean isDecodeOnly() {
         return decodeOnly;
     }
 
-    /** The place of a field as the manual writes it: {@code 63:38}, or {@code data 7:0} if the words have names. */
+    /** The bits of a field as the manual writes them: {@code 63:38}, or {@code data 7:0} if the words have names. */
     public String position(Field field) {
         StringBuilder text = new StringBuilder();
         String before = "";
@@ -174,7 +174,7 @@ public final class Format {
 
     /**
      * The structure in 64-bit words, from {@link #wordCount()} words of {@link #wordBits()}, lowest address first;
-     * IllegalArgumentException for others.
+     * IllegalArgumentException for another number or width of words.
      */
     public long[] bits(long... words) {
         if (words.length != wordCount) {
@@ -195,7 +195,7 @@ public final class Format {
         return bits;
     }
 
-    /** Reverses {@link #bits}. */
+    /** The words of {@link #wordBits()} from a structure in 64-bit words: reverses {@link #bits}. */
     public long[] words(long... bits) {
         if (wordBits == Long.SIZE) {
             return bits.clone();
@@ -213,7 +213,7 @@ public final class Format {
         return wordNames;
     }
 
-    /** The kind and the words in hex. */
+    /** The name in commands and the words in hex. */
     public String text(long... words) {
         Objects.requireNonNull(words, "words is null");
         return Arrays.stream(words)
@@ -227,7 +227,7 @@ public final class Format {
                 + (wordNames.isEmpty() || wordCount > MANY ? "" : " (" + String.join(", ", wordNames) + ")");
     }
 
-    /** The values of {@link #fields()}, in their order. */
+    /** The values of the fields, in the order of {@link #fields()}. */
     public long[] values(long... bits) {
         Objects.requireNonNull(bits, "bits is null");
         long[] values = new long[fields.size()];
@@ -434,8 +434,8 @@ public final class Format {
     }
 
     /**
-     * Reverses {@link #values}. IllegalArgumentException if a value does not fit or contradicts another, or for a
-     * decode-only format.
+     * Encodes the result of {@link #values}. IllegalArgumentException if a value does not fit or contradicts another
+     * value, or for a decode-only format.
      */
     public long[] encode(long... values) {
         requireEncodable();

@@ -43,8 +43,8 @@ public final class FormatBuilder {
     }
 
     /**
-     * Adds fields that exist only while the one-bit {@code selector} has this value, 0 or 1. With its other value,
-     * other fields have the same bits.
+     * Adds fields that exist only while the one-bit {@code selector} has this value, 0 or 1. While the selector has the
+     * other value, other fields have the same bits.
      */
     public FormatBuilder fieldsIf(BitField selector, int value, Field... more) {
         Objects.requireNonNull(selector, "selector is null");
@@ -71,7 +71,7 @@ public final class FormatBuilder {
     }
 
     /**
-     * Declares that hardware reads the structure only if {@code when} holds. Otherwise the structure has no violations.
+     * Declares that hardware reads the structure only if {@code when} holds. If not, the structure has no violations.
      */
     public FormatBuilder looked(Predicate<long[]> when) {
         Objects.requireNonNull(when, "when is null");

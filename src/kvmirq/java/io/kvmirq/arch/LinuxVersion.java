@@ -6,7 +6,7 @@ import java.util.Optional;
 
 /** A version of Linux. A stable kernel may contain changes that were first released in a later version. */
 public record LinuxVersion(int major, int minor) {
-    /** The latest version whose source was read. */
+    /** The latest Linux version whose source the rules of kvmirq follow. */
     public static final LinuxVersion NEWEST = new LinuxVersion(7, 1);
 
     private static final int RADIX = 10;

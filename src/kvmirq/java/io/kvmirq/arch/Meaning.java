@@ -9,7 +9,7 @@ import java.util.function.IntFunction;
 /** The meaning of a field's value, for people. */
 @FunctionalInterface
 public interface Meaning {
-    /** The meaning of one value in a few words; empty if it needs none. */
+    /** The meaning of one value in a few words; empty if the value needs no explanation. */
     String of(long value, long[] bits);
 
     /** A meaning with the same text for every value. */
@@ -29,12 +29,12 @@ public interface Meaning {
         return String.format("%02x:%02x.%x", id >>> 8 & 0xff, id >>> 3 & 0x1f, id & 7);
     }
 
-    /** The numbers of the set bits, counted from {@code first}, in hex and with runs joined. */
+    /** The numbers of the set bits in hex, counted from {@code first}. A run of bits is joined: {@code 0x20-0x23}. */
     static String numbers(long word, int first) {
         return runs(word, bit -> "0x" + Integer.toHexString(first + bit));
     }
 
-    /** The numbers of the set bits, in decimal and with runs joined. */
+    /** The numbers of the set bits in decimal. A run of bits is joined: {@code 4-7}. */
     static String decimals(long word) {
         return runs(word, Integer::toString);
     }

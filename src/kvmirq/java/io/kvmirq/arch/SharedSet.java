@@ -4,11 +4,11 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A set of small numbers in shared words, guarded by a spinlock. The set models a list of KVM: of the vCPUs or of the
+ * A set of small numbers in shared words, guarded by a spinlock. The set models one of KVM's lists: the vCPUs or the
  * irqfds of a VM.
  */
 public class SharedSet {
-    /** The index of the lock's word. */
+    /** The index of the word that is the spinlock. */
     public static final int LOCK = 0;
 
     /** The index of the first word of the bitmap, which has one bit for each number. */
@@ -18,7 +18,7 @@ public class SharedSet {
     private final int base;
     private final int size;
 
-    /** An empty set of numbers below {@code size}, in the words from {@code base} on. */
+    /** Creates an empty set of numbers below {@code size}, in the words from {@code base} on. */
     public SharedSet(SharedWords words, int base, int size) {
         Objects.requireNonNull(words, "words is null");
         this.words = words;
@@ -46,12 +46,12 @@ public class SharedSet {
         words.unlock(at(LOCK));
     }
 
-    /** Adds a number. The lock is held. */
+    /** Adds a number. The caller holds the lock. */
     public void add(int number) {
         words.or(word(number), 1L << number);
     }
 
-    /** Removes a number. The lock is held. */
+    /** Removes a number. The caller holds the lock. */
     public void remove(int number) {
         words.and(word(number), ~(1L << number));
     }
@@ -61,7 +61,7 @@ public class SharedSet {
         return (words.get(word(number)) & 1L << number) != 0;
     }
 
-    /** The first number in the set from {@code number} on, or -1. The lock is held. */
+    /** The first number in the set from {@code number} on, or -1. The caller holds the lock. */
     public int next(int number) {
         for (int i = number; i < size; i++) {
             if (has(i)) {

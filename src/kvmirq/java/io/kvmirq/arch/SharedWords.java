@@ -7,9 +7,9 @@ import java.util.Objects;
 
 /**
  * 64-bit words that threads, or a process and a device, share without a lock. All threads see all accesses in program
- * order, except that {@link #set} is a release store. {@link #or}, {@link #and} and {@link #swap} return the old value;
- * Each of them, and {@link #replace}, is one locked read-modify-write, even if it changes nothing. An index out of
- * range throws IndexOutOfBoundsException. No method allocates.
+ * order, except that {@link #set} is a release store. {@link #or}, {@link #and} and {@link #swap} return the old value.
+ * Each of these methods, and {@link #replace}, is one locked read-modify-write, even if the value stays the same. An
+ * index out of range throws IndexOutOfBoundsException. No method allocates.
  *
  * <p>Safe for use by any number of threads. Models in any package work on such words. A test extends this class to run
  * the accesses of several actors in any order.
@@ -35,21 +35,21 @@ public abstract class SharedWords {
      */
     public abstract void set(int word, long value);
 
-    /** Sets the bits of {@code bits}. */
+    /** Sets the bits of {@code bits} in a word, and returns the old value. */
     public abstract long or(int word, long bits);
 
-    /** Clears the bits that are not in {@code bits}. */
+    /** Clears the bits of a word that are not in {@code bits}, and returns the old value. */
     public abstract long and(int word, long bits);
 
     /** Writes a word. */
     public abstract long swap(int word, long value);
 
-    /** Writes a word if it is {@code expected}, and returns whether it was. */
+    /** Writes a word if its value is {@code expected}, and returns whether it wrote. */
     public abstract boolean replace(int word, long expected, long value);
 
     /**
      * Writes a word and the next one. A processor does this with one locked access of 128 bits (cmpxchg16b). Java has
-     * no such access: another thread may see only the first word changed.
+     * no access of 128 bits: another thread may see only the first word changed.
      */
     public void setPair(int word, long low, long high) {
         swap(word, low);

@@ -5,12 +5,12 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * A number in two runs of bits, in one word or in two. An object in a static final field is as fast as two shifts.
+ * A number in two runs of bits, in one word or two. A {@code SplitField} in a constant is as fast as two shifts.
  *
  * @param name the name in the kernel's definition
  * @param lower the low bits of the number
  * @param upper the high bits of the number
- * @param description label, meaning, role and rules
+ * @param description the field's label, meaning, role and rules
  */
 public record SplitField(String name, BitField lower, BitField upper, Description description) implements Field {
     public SplitField {

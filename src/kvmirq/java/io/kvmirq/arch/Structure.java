@@ -4,14 +4,14 @@ package io.kvmirq.arch;
 import java.util.List;
 
 /**
- * The words of one structure; any bits are accepted. {@code toString} returns the kind and the words, as {@code kvmirq
- * decode} accepts them.
+ * The words of one hardware structure. Any bits are accepted. {@code toString} returns the kind and the words, as
+ * {@code kvmirq decode} accepts them.
  */
 public interface Structure {
-    /** The description of the structure. */
+    /** The format of the structure: its words and its fields. */
     Format format();
 
-    /** The structure in 64-bit words, a copy. */
+    /** A copy of the structure's 64-bit words. */
     long[] bits();
 
     /** The value of a field of this structure, unsigned. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Bit formats and rules of the hardware that carries an interrupt. No input or output.
+ * Bit formats and rules of the hardware that carries an interrupt. The package does no input or output.
  *
  * <p>One class describes one structure. A static final {@link io.kvmirq.arch.Field} has the bits of a field, its names,
  * its meaning and the rules of the manual. A {@link io.kvmirq.arch.Format} lists the fields in printing order;
@@ -11,7 +11,7 @@
  *
  * <p>Numbers are unsigned, whatever their Java type: an {@code int} or {@code long} with all bits set is the largest.
  * Decoding accepts any bits and lists violations of the manual. Encoding refuses a value that does not fit its bits.
- * Each reverses the other.
+ * Encoding and decoding reverse each other.
  */
 @NotPromised
 @NullMarked

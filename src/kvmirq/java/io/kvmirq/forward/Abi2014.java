@@ -18,17 +18,17 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The forwarding that was proposed for KVM-VFIO in 2014 and never merged: the attributes FORWARD_IRQ and UNFORWARD_IRQ
- * of the group KVM_DEV_VFIO_DEVICE. The handler of a forwarded line only signals, and the guest's EOI ends the
- * interrupt of the host. Thread-safe.
+ * of the group KVM_DEV_VFIO_DEVICE. VFIO's handler of a forwarded line signals the eventfd and does not mask the line;
+ * the guest's EOI ends the host's interrupt. Thread-safe.
  *
- * <p>No header defines the numbers and the layout; they are inferred. A series of 2025 proposes the same numbers for
- * another purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel has this ABI. Use it only on a kernel that
- * you patched yourself, and state that by {@link #named}.
+ * <p>No header defines the numbers and the layout, so they are inferred. A series of 2025 proposes the same numbers for
+ * another purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel has this ABI. Use this ABI only on a kernel
+ * that you patched yourself, and confirm that by {@link #named}.
  *
  * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
- * forwarding the kernel returns 0 and changes nothing, and no call shows the difference. A test with the device shows
- * it: serve the device and let it interrupt again, without an unmask. A forwarded line signals again; a line that is
- * not forwarded stays masked.
+ * forwarding the kernel returns 0 and changes nothing, and no call shows the difference. A test shows whether the line
+ * is forwarded: serve the device and let it interrupt again, without an unmask. A forwarded line signals again; a line
+ * that is not forwarded stays masked.
  *
  * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and its review.
  *
@@ -70,7 +70,7 @@ public final class Abi2014 {
     }
 
     /**
-     * Checks whether the kernel has the group. Changes nothing.
+     * Checks whether the kernel has the group KVM_DEV_VFIO_DEVICE. Changes nothing.
      *
      * @throws io.kvmirq.KernelException EIO if another process created the VM
      */
@@ -136,7 +136,7 @@ public final class Abi2014 {
 
     /**
      * Forwards a line to a GSI. The device's file stays open until {@link #unforward}, even if the device is closed
-     * before. The line still needs an eventfd and an irqfd on the GSI.
+     * earlier. The line still needs an eventfd and an irqfd on the GSI.
      *
      * @throws io.kvmirq.KernelException EINVAL if the line is forwarded already, or cannot be forwarded; EBUSY if the
      *     line is armed already; ENXIO on every kernel without the patches
@@ -155,8 +155,8 @@ public final class Abi2014 {
     }
 
     /**
-     * Ends the forwarding of a line, even while its interrupt waits for the guest's EOI: its handler masks it from then
-     * on. Closing the {@link KvmVfio} ends all forwardings. Idempotent, never fails.
+     * Ends the forwarding of a line, even while its interrupt waits for the guest's EOI: VFIO's handler masks the line
+     * from then on. Closing the {@link KvmVfio} ends all forwardings. Idempotent, never fails.
      */
     public void unforward(LineIrq irq) {
         synchronized (kvmVfio) {

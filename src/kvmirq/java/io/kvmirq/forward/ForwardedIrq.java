@@ -29,8 +29,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A device's interrupt that is forwarded to a guest. Closing it ends the forwarding and removes its objects from the
- * kernel. Device, VM and this object may be closed in any order. Thread-safe.
+ * A device's interrupt that is forwarded to a guest. {@link #close} ends the forwarding and removes the forwarding's
+ * objects from the kernel. Device, VM and this object may be closed in any order. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarded"}
  */
@@ -132,16 +132,16 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return relay != null;
     }
 
-    /** The interrupt of the device. */
+    /** The interrupt of the device, as VFIO names it. */
     public abstract DeviceIrq irq();
 
     /**
-     * The eventfd that the device's interrupt signals. The eventfd stays open until {@link #close}. A read of it takes
-     * interrupts away from the guest; a write to it raises one.
+     * The eventfd that the device's interrupt signals. The eventfd stays open until {@link #close}. A read of the
+     * eventfd takes interrupts away from the guest; a write raises an interrupt.
      */
     public abstract EventFd event();
 
-    /** The GSI; empty for a message that this process injects and the kernel never injected. */
+    /** The GSI that the eventfd raises; empty for a message that this process injects and the kernel never injected. */
     public abstract Optional<Gsi> gsi();
 
     /** The mechanism that delivers the interrupt, or delivered it before it was masked. */
@@ -246,7 +246,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return Optional.empty();
     }
 
-    /** The message that the vector sends now; empty for a line. */
+    /** The MSI message by which the guest gets the interrupt now; empty for a line. */
     public abstract Optional<MsiMessage> message();
 
     // Masks
@@ -257,14 +257,14 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Holds interrupts back from the guest until {@link #unmask}. None is lost: messages stay in the eventfd, which
-     * merges them into one, and a line stays asserted by the device. No program can read whether a GICv4 vLPI was
-     * pending, so the guest may get one extra interrupt on an arm64 host that may use vLPIs. The route stays. After
-     * this returns, no new interrupt is requested; the guest may still take an earlier one.
+     * Holds interrupts back from the guest until {@link #unmask}. No interrupt is lost: messages stay in the eventfd,
+     * which merges them into one interrupt, and the device keeps its line asserted. No program can read whether a GICv4
+     * vLPI was pending, so the guest may get one extra interrupt on an arm64 host that may use vLPIs. The route of the
+     * GSI stays. After the call returns, no new interrupt is requested; the guest may still take an earlier one.
      *
      * <p>If this process injects, the call waits until a running injection has ended. {@link #moveTo}, {@link #close}
-     * and the {@link #reroute} of an unmasked interrupt wait likewise. Do not hold a lock that the injector needs: see
-     * {@link #beginMask}.
+     * and the {@link #reroute} of an unmasked interrupt wait too. Do not call these methods with a lock that the
+     * injector needs: see {@link #beginMask}.
      *
      * @throws KernelException as {@link Irqfd#mask}; the interrupt arrives as before
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -278,9 +278,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Masks like {@link #mask}, but does not wait for a running injection of this process. A caller may hold a lock
-     * that the injector needs, here and in {@link #reroute} and {@link #unmask}. The running injection may still
-     * reach the guest, by the old message; no later one does. Call {@link #mask}, {@link #moveTo} and {@link #close}
-     * without that lock: they wait.
+     * that the injector needs, here and in {@link #reroute} and {@link #unmask}. The running injection may still reach
+     * the guest, by the old message, but no later injection does. Call {@link #mask}, {@link #moveTo} and {@link
+     * #close} without this lock, because these methods wait.
      */
     public final void beginMask() {
         RelayedIrq held = masked();
@@ -312,8 +312,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Whether a masked interrupt is pending until {@link #unmask}, like the pending bit of MSI-X. After {@link #close}:
-     * whether one was pending when the device was disarmed. On arm64 it may be true although the guest took the
-     * interrupt already: at most once for each {@link #mask}, reroute or close.
+     * whether an interrupt was pending when the device was disarmed. On arm64 the result may be true although the guest
+     * took the interrupt already: at most once for each {@link #mask}, reroute or close.
      *
      * @throws IllegalStateException on a virtual thread
      */
@@ -416,8 +416,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Sends the interrupt to another vector or vCPU. None is lost: each arrives by the old message or by the new one.
-     * If the message is unchanged, no kernel call is made.
+     * Sends the interrupt to another vector or vCPU. No interrupt is lost: each arrives by the old MSI message or by
+     * the new one. If the message is unchanged, no kernel call is made.
      *
      * @throws UnsupportedOperationException for a line, which has a pin: change the routes of its GSI
      * @throws KernelException EINVAL if KVM refuses the message; the interrupt arrives as before
@@ -434,14 +434,14 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     // Moves: the eventfd stays, and its next reader gets the pending signals
 
     /**
-     * Moves the injection of the interrupt from the kernel into this process, or back. None is lost: undelivered
-     * signals stay in the eventfd, and the new mechanism delivers them. A masked interrupt stays masked. A move to the
-     * current mechanism does nothing.
+     * Moves the injection of the interrupt from the kernel into this process, or back. No interrupt is lost:
+     * undelivered signals stay in the eventfd, and the new mechanism delivers them. A masked interrupt stays masked. A
+     * move to the current mechanism does nothing.
      *
      * @param to {@link Mechanism#USERSPACE}, or the mechanism in the kernel: {@link Mechanism#IRQFD} for a message or
      *     an edge, {@link Mechanism#RESAMPLE} for another line; UnsupportedOperationException for any other
      * @throws KernelException as {@link #mask} and {@link Forwarding#forward}; the interrupt arrives as before
-     * @throws IllegalStateException without {@link Forwarding.Builder#userspace}; after {@link #close}
+     * @throws IllegalStateException if {@link Forwarding.Builder#userspace} was not called; after {@link #close}
      */
     public abstract void moveTo(Mechanism to);
 
@@ -461,8 +461,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     void moved() {}
 
     /**
-     * Reports the guest's EOI of a level-triggered line that this process injects. The line goes low; if the device
-     * still asserts its line, it interrupts again. Does nothing while the kernel injects, because KVM sees the EOI.
+     * Reports the guest's EOI of a level-triggered line that this process injects. The line goes low; a device that
+     * still asserts its line interrupts again. Does nothing while the kernel injects, because KVM sees the EOI.
      *
      * @throws UnsupportedOperationException for a message
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -471,7 +471,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Signals the eventfd as the device would, by VFIO's loopback, to test the path to the guest. The device itself
-     * does nothing. If another program wired the eventfd to the device, signals the eventfd without VFIO.
+     * does nothing. If another program wired the eventfd to the device, writes to the eventfd without VFIO.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */

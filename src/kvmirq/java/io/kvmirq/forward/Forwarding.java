@@ -41,13 +41,13 @@ import java.util.stream.Collectors;
  * }
  * }</pre>
  *
- * <p>A batch makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and none if nothing changes. No
+ * <p>A batch makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and no call if nothing changes. No
  * interrupt is lost, because routes are set up first, then irqfds, and the device last; tear-down is in reverse order.
- * A failed batch changes nothing, except triggers that it took over. Closing never fails, whichever handles were closed
- * before.
+ * A failed batch changes nothing, except that eventfds that {@code takeOver} replaced are not restored. Closing never
+ * fails, whichever handles were closed before.
  *
- * <p>Locks: one guards set-up and tear-down, another guards how each interrupt is delivered. The second is taken after
- * the first.
+ * <p>One lock guards set-up and tear-down, a second lock guards the delivery of each interrupt. A thread that needs
+ * both takes the second after the first.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarding"}
  */
@@ -91,7 +91,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * A forwarding of this device to this VM, without interrupts yet.
+     * Creates a forwarding of a device to a VM, without interrupts yet.
      *
      * @throws IllegalArgumentException if VM and device belong to two {@code Kernel}s
      */
@@ -99,7 +99,7 @@ public final class Forwarding implements AutoCloseable {
         return builder(vm, device).build();
     }
 
-    /** A forwarding with options. */
+    /** Starts a forwarding with other options than the defaults of {@link #of}. */
     public static Builder builder(Vm vm, VfioDevice device) {
         Objects.requireNonNull(device, "device is null");
         Objects.requireNonNull(vm, "vm is null");
@@ -120,9 +120,10 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Sends each step and the events of the VM's vCPUs to this mirror, and predicts from it. All devices of a VM
-         * share one mirror. Without this call the forwarding makes its own mirror, with facts from the host's files.
-         * For an adopted VM, send the events of vCPUs that the library does not know to the mirror.
+         * Sends each step and the events of the VM's vCPUs to the mirror {@code told}, and predicts from it. Use one
+         * mirror for all devices of a VM. Otherwise the forwarding makes its own mirror, with facts from the host's
+         * files. If another program created the VM, also send the mirror the events of vCPUs that the library does not
+         * know.
          */
         public Builder mirror(Mirror told) {
             Objects.requireNonNull(told, "told is null");
@@ -133,8 +134,8 @@ public final class Forwarding implements AutoCloseable {
         /**
          * Lets this process inject the interrupts for which KVM accepts no irqfd: all interrupts of an x86 VM without
          * an in-kernel irqchip, lines of a VM with a split irqchip, and interrupts that {@link ForwardedIrq#moveTo}
-         * moves here. A line may interrupt before {@link Forwarding#forward} returns. If the guest's EOI also comes
-         * before that, the injector must remember the EOI.
+         * moves into this process. A line may interrupt before {@link Forwarding#forward} returns. If the guest's EOI
+         * also comes before the return, the injector must remember the EOI.
          */
         public Builder userspace(Userspace relay) {
             Objects.requireNonNull(relay, "relay is null");
@@ -185,9 +186,7 @@ public final class Forwarding implements AutoCloseable {
         return mirror;
     }
 
-    /**
-     * Defects of the set-up with which interrupts still work, one sentence for each. The warnings are also logged.
-     */
+    /** Defects of the set-up that do not stop interrupts, one sentence for each. The warnings are also logged. */
     public List<String> warnings() {
         if (device.isHeld() || device.access() == VfioDevice.Access.ADOPTED) {
             return List.of();
@@ -233,16 +232,16 @@ public final class Forwarding implements AutoCloseable {
      * Forwards vectors, each to a new GSI: one call of KVM_SET_GSI_ROUTING, one of VFIO_DEVICE_SET_IRQS.
      *
      * <p>Some kernels cannot add vectors to enabled ones ({@link io.kvmirq.vfio.IrqInfo#noResize}: Linux before 6.5,
-     * MSI, an arm64 ITS). There the first call enables all vectors of MSI-X. For MSI, or if the host has too few
-     * vectors, a later call disables the enabled vectors and enables more. It then signals each formerly enabled vector
-     * once, because interrupts raised while vectors were disabled are lost.
+     * MSI, an arm64 ITS). On such a kernel the first call enables all vectors of MSI-X. For MSI, or if the host has too
+     * few vectors, a later call disables the enabled vectors and enables more. The later call then signals each
+     * formerly enabled vector once, because interrupts raised while vectors were disabled are lost.
      *
      * @param messages the message for each index in {@code which}, from 0; called before all checks, without a lock
      * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if another program or the user armed the
      *     device: use {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without an in-kernel irqchip;
      *     other refusals of the kernel
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
-     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it has the number available
+     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it has the available number
      * @throws io.kvmirq.vfio.VectorsDisturbedException in place of these if other vectors were disabled for a moment
      * @throws IllegalStateException if vectors cannot be added to those that another {@code Forwarding} enabled; after
      *     {@link #close}
@@ -255,7 +254,7 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards vectors as masked: their signals wait in the eventfds until {@link ForwardedIrq#unmask}. A guest's MSI-X
-     * table starts masked, too. An irqfd is assigned to KVM at its first unmask. Otherwise like {@link #forwardAll}.
+     * table starts masked, too. Each irqfd is assigned to KVM at the first unmask. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -265,10 +264,10 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards vectors although another program, or the device's user, has armed them: one call replaces their
-     * eventfds, which are not restored later. While the eventfds are replaced, messages of MSI-X stay pending; one of
-     * MSI may be lost. Signals in the former eventfds stay there. Close your armed vectors only after the forwarding,
-     * because their close disables all vectors. If the eventfds are known, {@link #takeOver(MessageIrqs, List,
-     * IntFunction)} loses nothing. Otherwise like {@link #forwardAll}.
+     * eventfds, which are not restored later. While the eventfds are replaced, messages of MSI-X stay pending; a
+     * message of MSI may be lost. Signals in the former eventfds stay there. Close your armed vectors only after the
+     * forwarding, because their close disables all vectors. If you know the eventfds, {@link #takeOver(MessageIrqs,
+     * List, IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -282,7 +281,7 @@ public final class Forwarding implements AutoCloseable {
      * disarms them. An interrupt that may have been pending as a vLPI is then signalled to its eventfd. Otherwise like
      * {@link #forwardAll}.
      *
-     * @param wired the eventfd of each vector. The kernel cannot check that it is the right one
+     * @param wired the eventfd of each vector. The kernel cannot check that an eventfd belongs to its vector
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, List<EventFd> wired, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -327,8 +326,8 @@ public final class Forwarding implements AutoCloseable {
      * Forwards a line to the pin of a GSI's routes. Each interrupt masks a level-triggered line, and the guest's EOI
      * unmasks it; an edge-triggered line of a platform device is not masked.
      *
-     * @throws KernelException EINVAL if it is forwarded already, or without the full in-kernel irqchip; EBUSY if
-     *     another program or the user armed the line, or the host's line must be exclusive and is shared
+     * @throws KernelException EINVAL if the line is forwarded already, or the VM has no full in-kernel irqchip; EBUSY
+     *     if another program or the user armed the line, or the host's line must be exclusive and is shared
      * @throws IllegalStateException while messages of the device are forwarded; after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
@@ -347,7 +346,8 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards a line with direct EOI: the guest's EOI ends the host's interrupt, and the host does not mask the line.
-     * It needs a kernel for which the caller states the ABI of 2014, and a platform on which it harms no other device.
+     * Direct EOI needs a kernel for which the caller states the ABI of 2014, and a platform on which no other device is
+     * harmed.
      *
      * @param policy facts about the line that no call returns: its other handlers, whether it is shareable, and the
      *     administrator's assertion. The kind of the device, whether the interrupt is a level, and whether the
@@ -395,19 +395,19 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Masks several interrupts, each like {@link ForwardedIrq#mask}.
      *
-     * @param which of this forwarding, each once
+     * @param which interrupts of this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#mask}; then the masks of all interrupts are as before
-     * @throws io.kvmirq.kernel.ClosedHandleException if one is closed; likewise
+     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; then also no mask changes
      */
     public void mask(List<? extends ForwardedIrq> which) {
         change.mask(which);
     }
 
     /**
-     * Unmasks several interrupts, each like {@link ForwardedIrq#unmask}. If one stays masked, all masked ones stay
-     * masked.
+     * Unmasks several interrupts, each like {@link ForwardedIrq#unmask}. If one cannot be unmasked, all masked
+     * interrupts stay masked.
      *
-     * @param which of this forwarding, each once
+     * @param which interrupts of this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#unmask}
      * @throws io.kvmirq.kernel.ClosedHandleException if one is closed; then none is unmasked
      */
@@ -419,9 +419,9 @@ public final class Forwarding implements AutoCloseable {
      * Reroutes several vectors, each like {@link ForwardedIrq#reroute}, by one call of KVM_SET_GSI_ROUTING, or without
      * a call if nothing changes.
      *
-     * @param which of this forwarding, each once
+     * @param which interrupts of this forwarding, each once
      * @param messages the message for each index in {@code which}, from 0; called before any change, without a lock
-     * @throws UnsupportedOperationException if one is a line
+     * @throws UnsupportedOperationException if an interrupt is a line
      * @throws KernelException EINVAL if KVM refuses a message; all interrupts arrive as before
      * @throws io.kvmirq.kernel.ClosedHandleException if one is closed; then none is changed
      */
@@ -450,7 +450,7 @@ public final class Forwarding implements AutoCloseable {
      * Ends several interrupts, each like {@link ForwardedIrq#close}, by one call of KVM_SET_GSI_ROUTING, and one of
      * VFIO_DEVICE_SET_IRQS for each range of consecutive numbers. Idempotent, never fails.
      *
-     * @param which of this forwarding
+     * @param which interrupts of this forwarding
      */
     public void close(List<? extends ForwardedIrq> which) {
         change.requireOurs(which);

@@ -24,9 +24,9 @@ import java.util.stream.Stream;
  * guest makes a prediction stale until the next call.
  *
  * <p>During {@link #tell} no vCPU may run, and all interrupts of all devices of the VM must be masked. KVM decides at
- * the unmask whether an interrupt becomes a vLPI. With GICv4.0 it cannot save the tables while a vLPI exists. So a VMM
- * stops its vCPUs, holds its devices, calls {@link #tell} for each, releases the devices, and runs the vCPUs again. For
- * one thread.
+ * the unmask whether an interrupt becomes a vLPI. With GICv4.0 KVM cannot save the tables while a vLPI exists. So a VMM
+ * stops its vCPUs, holds its devices, calls {@link #tell} for each, releases the devices, and runs the vCPUs again.
+ * Only one thread may use a reader.
  *
  * <p>KVM before November 2024 does not clear the entry of a removed device or event, so {@link #tell} clears entries
  * before KVM writes the tables.
@@ -75,11 +75,10 @@ public final class ItsEvents {
      * ForwardedIrq#predicted} and {@link ForwardedIrq#path()} name LPI and vCPU. Messages to another ITS are left out.
      *
      * @return the reason, in a sentence, if the tables cannot be read; empty on success. The predictions then stay as
-     *     they were, and some table entries may be cleared. The tables cannot be read if they are not in guest memory,
-     *     or in memory that Java cannot access, such as a BAR. They cannot be read either if the VMM did not pass all
-     *     memory
+     *     they were, and some table entries may be cleared. The tables cannot be read if they are outside of guest
+     *     memory, in memory that Java cannot access (such as a BAR), or in memory that the VMM did not pass
      * @throws io.kvmirq.KernelException as {@link Its#saveTables}, EFAULT excepted: EBUSY while a vCPU runs, EACCES
-     *     while an LPI of the VM is a vLPI; the mirror is not told then
+     *     while an LPI of the VM is a vLPI; then the mirror gets no event
      * @throws IllegalStateException if an interrupt of the forwarding is not masked
      */
     public Optional<String> tell(Forwarding forwarding) {

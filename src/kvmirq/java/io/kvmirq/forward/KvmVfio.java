@@ -15,11 +15,11 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * The KVM-VFIO device of a VM. A VM has at most one. Through it KVM gets the VFIO files that the guest uses, and VFIO
- * gets the VM that a device belongs to. Interrupts reach a guest without this device too. Drivers that need the VM, and
- * coherency of DMA, do not work without it. Thread-safe.
+ * The KVM-VFIO device of a VM. A VM has at most one. The KVM-VFIO device gives KVM the VFIO files that the guest uses,
+ * and gives VFIO the VM that a device belongs to. Without a KVM-VFIO device interrupts still reach the guest, but
+ * coherent DMA and drivers that need the VM do not work. Thread-safe.
  *
- * <p>Add a file before its device is opened, and remove it before the file is closed: the kernel finds it by its
+ * <p>Add a file before its device is opened, and remove it before the file is closed: the kernel finds the file by its
  * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} keeps both orders.
  *
  * <p>Source: virt/kvm/vfio.c, Documentation/virt/kvm/devices/vfio.rst.
@@ -41,8 +41,8 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     }
 
     /**
-     * @throws io.kvmirq.KernelException EBUSY when the VM has one already: {@link #adopt} that one; ENODEV if the
-     *     kernel has no KVM-VFIO devices
+     * @throws io.kvmirq.KernelException EBUSY if the VM has a KVM-VFIO device already: {@link #adopt} that device;
+     *     ENODEV if the kernel has no KVM-VFIO devices
      */
     public static KvmVfio create(Vm vm) {
         Objects.requireNonNull(vm, "vm is null");
@@ -55,15 +55,15 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     }
 
     /**
-     * A KVM-VFIO device that a VMM created, by its descriptor. Throws IllegalArgumentException if it is no open KVM
-     * device.
+     * Takes over a KVM-VFIO device that a VMM created, by its descriptor {@code number}. IllegalArgumentException if
+     * the descriptor is no open KVM device.
      */
     public static KvmVfio adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
         return new ForwardCalls(kernel).adopt(number, ownership, KvmVfio::new);
     }
 
-    /** The descriptor. Lease it before you use its number. */
+    /** The descriptor of the KVM-VFIO device. Call {@link Fd#lease} before you use its number. */
     public Fd fd() {
         return fd;
     }
@@ -101,7 +101,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     }
 
     /**
-     * Adds the file of a group or a device.
+     * Gives KVM the VFIO file of a group or a device, until the result is closed.
      *
      * @throws io.kvmirq.KernelException EEXIST when the file was added already; EINVAL if it is no VFIO file, or a
      *     device file on a kernel before 6.6

@@ -4,8 +4,8 @@ package io.kvmirq.forward;
 /** The mechanisms that deliver a device's interrupt to the guest, best first. */
 public enum Mechanism {
     /**
-     * VFIO signals the eventfd of an irqfd, and KVM injects. Hardware that can post the interrupt delivers it without
-     * the host. No kernel reports whether it does; {@link ForwardedIrq#predicted} predicts it.
+     * VFIO signals the eventfd of an irqfd, and KVM injects the interrupt. Hardware that can post the interrupt
+     * delivers it without the host. No kernel reports whether it does: see {@link ForwardedIrq#predicted}.
      */
     IRQFD("irqfd"),
     /**
@@ -13,7 +13,7 @@ public enum Mechanism {
      * the full irqchip in the kernel, or a VGIC.
      */
     RESAMPLE("resample"),
-    /** A thread of this process reads the eventfd and injects: for a VMM without an in-kernel irqchip. */
+    /** A thread of this process reads the eventfd and injects the interrupt: for a VMM without an in-kernel irqchip. */
     USERSPACE("userspace"),
     /**
      * The guest's EOI ends the host's interrupt. This mechanism needs the ABI of 2014, which no released kernel has.

@@ -25,34 +25,34 @@ public record Userspace(EventLoop loop, Injector injector) {
 
     /**
      * Injects into the guest's interrupt controllers. The injector is called in the loop's thread; for lines also in
-     * the thread that calls endOfInterrupt, mask, moveTo or close. No lock of this library is held: it may take locks
-     * of the VMM, and read and change forwarded interrupts. If it throws in the loop, the exception is logged and that
-     * message is lost. A line's injection is retried a few times.
+     * the thread that calls endOfInterrupt, mask, moveTo or close. No lock of this library is held, so the injector may
+     * take locks of the VMM, and read and change forwarded interrupts. If the injector throws in the loop, the
+     * exception is logged and the message is lost. A line's injection is retried a few times.
      *
      * <p>An interrupt's injection has ended when its {@code mask}, {@code reroute}, {@code moveTo} or {@code close}
      * returns, or {@code close} of its {@link Forwarding} or of the {@link EventLoop}. These methods wait for an
-     * injection in another thread; called by the injector itself, they make its injection the last one. Call them
-     * without a lock that the injector takes. While you hold such a lock, call {@link ForwardedIrq#beginMask}, which
-     * does not wait. A {@code reroute} after it does not wait either. Two injectors that mask each other's line wait
-     * for each other.
+     * injection in another thread; if the injector itself calls them, its current injection is the last one. Call these
+     * methods without a lock that the injector takes. While you hold such a lock, call {@link ForwardedIrq#beginMask},
+     * which does not wait. A {@code reroute} after {@code beginMask} does not wait either. Two injectors that mask each
+     * other's line wait for each other.
      */
     public interface Injector {
         /** Delivers an edge-triggered message, like the device's memory write. */
         void message(MsiMessage message);
 
-        /** Drives a line of an IOAPIC, a PIC or a GIC; an edge is a line that goes high and low. */
+        /** Sets a line of an IOAPIC, a PIC or a GIC high or low. For an edge the line goes high, then low. */
         void line(Gsi gsi, boolean high);
     }
 
-    /** A relay for a VMM that emulates its interrupt controllers, or only its IOAPIC beside KVM's LAPICs. */
+    /** Creates the means for a VMM that emulates its interrupt controllers, or only its IOAPIC beside KVM's LAPICs. */
     public static Userspace of(EventLoop loop, Injector injector) {
         return new Userspace(loop, injector);
     }
 
     /**
-     * A relay into KVM's in-kernel controllers of {@code vm}. Messages need its LAPICs (on arm64 an ITS), lines need
-     * the full irqchip. On arm64 line n is SPI n + 32. As in hardware, interrupts that the guest does not accept are
-     * dropped.
+     * Creates the means to inject into the in-kernel interrupt controllers of {@code vm}. Messages need the VM's LAPICs
+     * (on arm64 an ITS), lines need the full irqchip. On arm64 line n is SPI n + 32. As in hardware, interrupts that
+     * the guest does not accept are dropped.
      */
     public static Userspace into(Vm vm, EventLoop loop) {
         Objects.requireNonNull(loop, "loop is null");

@@ -10,14 +10,14 @@
  * {@code ForwardedLine} join both halves. {@link io.kvmirq.forward.KvmVfio} gives KVM the VFIO files that the guest
  * uses. {@link io.kvmirq.forward.Abi2014} is the forwarding proposed in 2014.
  *
- * <p>Rules. Forwarding an interrupt twice fails with EINVAL. A trigger of another program fails with EBUSY, unless it
- * is taken over. A failed forwarding changes nothing. Ending a forwarding cannot fail, in whatever order handles are
- * closed. Each vector signals an eventfd, each eventfd has an irqfd or a reader, and each irqfd has a route: routes are
- * set up first and removed last. VFIO's index and subindex do not leave this package: KVM's side has only the VM, an
- * eventfd and a GSI.
+ * <p>Rules. Forwarding an interrupt a second time fails with EINVAL. Forwarding an interrupt that another program armed
+ * fails with EBUSY, except by {@code takeOver}. A failed forwarding changes nothing. Ending a forwarding cannot fail,
+ * in whatever order handles are closed. Each vector signals an eventfd, each eventfd has an irqfd or a reader, and each
+ * irqfd has a route: routes are set up first and removed last. VFIO's index and subindex do not leave this package:
+ * KVM's side has only the VM, an eventfd and a GSI.
  *
- * <p>Where KVM accepts no irqfd for an interrupt, the loop and the injector of {@link io.kvmirq.forward.Userspace}
- * relay it: {@code RelayedEdge} relays a message or an edge, {@code RelayedLine} a line until the guest's EOI.
+ * <p>The loop and the injector of {@link io.kvmirq.forward.Userspace} relay an interrupt for which KVM accepts no
+ * irqfd: {@code RelayedEdge} a message or an edge, {@code RelayedLine} a line until the guest's EOI.
  *
  * <p>{@code ForwardCalls} makes the calls on the KVM-VFIO device.
  */

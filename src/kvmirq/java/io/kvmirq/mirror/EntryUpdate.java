@@ -9,8 +9,8 @@ import java.util.Optional;
  * The last update of a remapping entry on x86, on which its prediction depends. Immutable.
  *
  * @param last the event that made KVM write the entry
- * @param next the prediction after the next update, if a later event changed it: for example a vCPU that was created
- *     after KVM looked for the destination. A mask and an unmask of the interrupt update its entry
+ * @param next the prediction after the next update of the entry, if a later event changed the prediction: for example,
+ *     a vCPU was created after KVM looked for the destination. A mask and an unmask of the interrupt update the entry
  */
 @NotPromised
 public record EntryUpdate(Moment last, Optional<Posting> next) {
@@ -25,7 +25,7 @@ public record EntryUpdate(Moment last, Optional<Posting> next) {
         IRQFD_ASSIGNED("the irqfd was assigned"),
         /** VFIO enabled the device's vector on the eventfd. */
         VECTOR_ENABLED("VFIO enabled the vector"),
-        /** The message of the route changed. */
+        /** The MSI message of the GSI's route changed. */
         ROUTE_CHANGED("the message changed");
 
         private final String label;

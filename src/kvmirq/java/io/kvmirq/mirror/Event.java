@@ -23,8 +23,8 @@ import java.util.stream.Stream;
  * A step of the control plane that succeeded. Immutable. An event that changes nothing is ignored, so tear-down may
  * report steps twice.
  *
- * <p>A mask that deassigns the irqfd and keeps the route is {@link ConsumerRemoved} with {@link DeliveryChanged}; the
- * unmask is {@link ConsumerAdded} with {@link DeliveryChanged}.
+ * <p>Report a mask that deassigns the irqfd and keeps the route as {@link ConsumerRemoved} and {@link DeliveryChanged},
+ * and the unmask as {@link ConsumerAdded} and {@link DeliveryChanged}.
  */
 @NotPromised
 public sealed interface Event {
@@ -38,9 +38,7 @@ public sealed interface Event {
         VGIC
     }
 
-    /**
-     * The VM has an irqchip. {@link ConsumerAdded} implies this event, because KVM refuses an irqfd without an irqchip.
-     */
+    /** The VM has an in-kernel irqchip. {@link ConsumerAdded} implies this event, because an irqfd needs an irqchip. */
     record IrqchipCreated(Irqchip kind) implements Event {
         public IrqchipCreated {
             Objects.requireNonNull(kind, "kind is null");
@@ -51,14 +49,14 @@ public sealed interface Event {
     record ApicIdsWidened() implements Event {}
 
     /**
-     * x86: destination 255 is no longer a broadcast in x2APIC mode (KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK), but vCPU
-     * 255. If that vCPU exists, the mirror assumes that the guest is in x2APIC mode.
+     * x86: destination 255 means vCPU 255 in x2APIC mode, and not all vCPUs (KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK).
+     * If vCPU 255 exists, the mirror assumes that the guest is in x2APIC mode.
      */
     record BroadcastQuirkDisabled() implements Event {}
 
     /**
-     * This process created the VM, and each of its vCPUs is reported by {@link VcpuAdded}. Without this event and
-     * without a vCPU, the mirror does not know to which vCPU KVM posts a message.
+     * This process created the VM, and each of its vCPUs is reported by {@link VcpuAdded}. Until this event or a vCPU
+     * is reported, the mirror does not know to which vCPU KVM posts a message.
      */
     record VmCreated() implements Event {}
 
@@ -77,7 +75,7 @@ public sealed interface Event {
     }
 
     /**
-     * The routing table changed.
+     * The VM's table of GSI routes changed.
      *
      * @param changed the GSIs whose routes changed, each with all its current routes. The list is empty if the GSI has
      *     no route. Leave out GSIs whose routes did not change: each one costs time
@@ -89,13 +87,13 @@ public sealed interface Event {
                     .collect(Collectors.toUnmodifiableMap(Map.Entry::getKey, entry -> List.copyOf(entry.getValue())));
         }
 
-        /** A change of the GSIs of these routes, which are all current routes of those GSIs. */
+        /** The event for the GSIs of {@code routes}, which must contain all current routes of these GSIs. */
         public static RoutesCommitted of(Route... routes) {
             Objects.requireNonNull(routes, "routes is null");
             return new RoutesCommitted(Stream.of(routes).collect(Collectors.groupingBy(Route::gsi)));
         }
 
-        /** A change that removes all routes of a GSI. */
+        /** The event for a GSI whose routes are all removed. */
         public static RoutesCommitted without(Gsi gsi) {
             Objects.requireNonNull(gsi, "gsi is null");
             return new RoutesCommitted(Map.of(gsi, List.of()));
@@ -104,7 +102,7 @@ public sealed interface Event {
 
     /**
      * An irqfd was assigned to an eventfd. A second irqfd of the VM on this eventfd replaces the first one in the
-     * mirror, because the kernel refuses it while the first one exists.
+     * mirror, because the kernel accepts a second one only after the first one is gone.
      *
      * @param resample the eventfd that the guest's EOI signals, for a level-triggered interrupt
      */
@@ -115,19 +113,19 @@ public sealed interface Event {
             Objects.requireNonNull(resample, "resample is null");
         }
 
-        /** An edge-triggered irqfd. */
+        /** The event for an edge-triggered irqfd. */
         public ConsumerAdded(EventFdId event, Gsi gsi) {
             this(event, gsi, Optional.empty());
         }
     }
 
     /**
-     * Consecutive messages of a device are forwarded, each with its own eventfd and GSI. For each message it replaces
-     * {@link RoutesCommitted}, {@link ProducerAdded} and, if it is not masked, {@link ConsumerAdded} and {@link
-     * Released}.
+     * Consecutive MSI or MSI-X vectors of a device are forwarded, each with its own eventfd and GSI. For each vector
+     * this event replaces {@link RoutesCommitted}, {@link ProducerAdded} and, unless masked, {@link ConsumerAdded} and
+     * {@link Released}.
      *
-     * @param first the number of the first message
-     * @param messages one element for each message, as in {@code events} and {@code gsis}
+     * @param first the number of the first vector
+     * @param messages the MSI message of each vector; {@code events} and {@code gsis} have as many elements
      */
     record MessagesForwarded(
             DeviceName device,
@@ -172,9 +170,9 @@ public sealed interface Event {
     }
 
     /**
-     * VFIO signals an eventfd for an interrupt of a device. The first message on an eventfd is its producer. The kernel
-     * refuses bypass for a second message on this eventfd, until that message is added again after the first one was
-     * removed.
+     * VFIO signals an eventfd for an interrupt of a device. The first MSI or MSI-X vector of an eventfd is its
+     * irqbypass producer. The kernel refuses irqbypass for a second vector of this eventfd, until the second vector is
+     * added again after the first one was removed.
      */
     record ProducerAdded(EventFdId event, Producer producer) implements Event {
         public ProducerAdded {
@@ -205,7 +203,7 @@ public sealed interface Event {
         }
     }
 
-    /** A device entered or left an IOMMU domain of VFIO (type UNMANAGED). It starts in one. Only AMD depends on it. */
+    /** A device entered or left its IOMMU domain of VFIO (type UNMANAGED). Initially the device is in it. AMD only. */
     record DomainChanged(DeviceName device, boolean unmanaged) implements Event {
         public DomainChanged {
             Objects.requireNonNull(device, "device is null");
@@ -213,9 +211,9 @@ public sealed interface Event {
     }
 
     /**
-     * x86: all current reasons that inhibit APIC virtualization. On AMD each vCPU applies them when it next enters its
-     * guest. Until {@link GuestEntered} reports that, it is unknown whether an interrupt is posted to the vCPU. Up to
-     * Linux 6.16, an entry that KVM writes in between stays unknown until its next write.
+     * x86: all current reasons that inhibit APIC virtualization. On AMD each vCPU applies the reasons when it next
+     * enters its guest. Until {@link GuestEntered} reports the entry, it is unknown whether an interrupt is posted to
+     * the vCPU. Up to Linux 6.16, a remapping entry that KVM writes before then stays unknown until its next write.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
         /** Copies the set. */
@@ -225,8 +223,8 @@ public sealed interface Event {
     }
 
     /**
-     * This process runs a vCPU, and from now on the mirror reads its phase. Other events may also report its schedule;
-     * they are valid until the phase changes. Report {@link VcpuAdded} separately.
+     * This process runs a vCPU, and from now on the mirror reads its phase. Other events may also report the vCPU's
+     * schedule, and are valid until the phase changes. Report {@link VcpuAdded} separately.
      */
     record VcpuWatched(VcpuId vcpu, VcpuPhase phase) implements Event {
         public VcpuWatched {
@@ -246,8 +244,9 @@ public sealed interface Event {
     }
 
     /**
-     * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited}, so APIC virtualization is on or off for
-     * the vCPU as that event says. Report it after {@link VcpuLoaded}. A watched vCPU reports it by its phase.
+     * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited}, so APIC virtualization is on or off
+     * for the vCPU as that event says. Report it after {@link VcpuLoaded}. The phase of a watched vCPU replaces this
+     * event.
      */
     record GuestEntered(VcpuId vcpu) implements Event {
         public GuestEntered {
@@ -256,8 +255,8 @@ public sealed interface Event {
     }
 
     /**
-     * The thread of a vCPU is in user space, but it is unknown how KVM stopped the vCPU. PID.SN, PID.NV and PID.NDST
-     * are not predicted.
+     * The thread of a vCPU is in user space, but it is unknown how KVM stopped the vCPU. Therefore PID.SN, PID.NV and
+     * PID.NDST are not predicted.
      */
     record VcpuOutside(VcpuId vcpu) implements Event {
         public VcpuOutside {
@@ -266,9 +265,9 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU is loaded on a CPU of the host. Without this event, {@link VcpuPreempted}, {@link VcpuLeft}, {@link
-     * VcpuBlocked} and {@link VcpuWatched} the mirror does not predict the fields that follow the vCPU's schedule:
-     * IsRun, Destination, PID.SN, PID.NV and PID.NDST.
+     * A vCPU is loaded on a CPU of the host. Until this event or {@link VcpuPreempted}, {@link VcpuLeft}, {@link
+     * VcpuBlocked} or {@link VcpuWatched} is reported, the mirror does not predict the fields that follow the vCPU's
+     * schedule: IsRun, Destination, PID.SN, PID.NV and PID.NDST.
      */
     record VcpuLoaded(VcpuId vcpu, HostApicId cpu) implements Event {
         public VcpuLoaded {
@@ -278,8 +277,8 @@ public sealed interface Event {
     }
 
     /**
-     * The host preempted a vCPU. The event does not change a sleeping vCPU: after a wake-up its fields stay until it is
-     * loaded.
+     * The host preempted a vCPU. A sleeping vCPU is not changed by this event: after a wake-up the fields of the vCPU
+     * stay until it is loaded.
      */
     record VcpuPreempted(VcpuId vcpu) implements Event {
         public VcpuPreempted {
@@ -296,7 +295,7 @@ public sealed interface Event {
 
     /**
      * A vCPU sleeps until an interrupt wakes it. On Intel, the prediction is valid if the guest has interrupts enabled.
-     * With interrupts disabled, KVM leaves the descriptor as after {@link VcpuLeft}.
+     * If they are disabled, KVM leaves the posted-interrupt descriptor as after {@link VcpuLeft}.
      */
     record VcpuBlocked(VcpuId vcpu) implements Event {
         public VcpuBlocked {
@@ -305,8 +304,8 @@ public sealed interface Event {
     }
 
     /**
-     * The schedule of a vCPU is unknown from now on, because its observer missed a step. The fields that follow it are
-     * not predicted until the next {@link VcpuLoaded}, {@link VcpuPreempted}, {@link VcpuLeft} or {@link VcpuBlocked}.
+     * The schedule of a vCPU is unknown from now on, because its observer missed a step. Its fields are not predicted
+     * until the next {@link VcpuLoaded}, {@link VcpuPreempted}, {@link VcpuLeft} or {@link VcpuBlocked}.
      */
     record VcpuUnseen(VcpuId vcpu) implements Event {
         public VcpuUnseen {
@@ -315,10 +314,10 @@ public sealed interface Event {
     }
 
     /**
-     * x86: the ids that the guest wrote to a vCPU's LAPIC. The ids are valid until the next event about them. A logical
-     * message is predicted when the ids of all vCPUs are known at the moment at which KVM writes its entry. The mirror
-     * samples the vCPUs that it watches; a VMM that runs its vCPUs in another way reads KVM_GET_LAPIC and the
-     * {@code apic_base} of {@code struct kvm_run}.
+     * x86: the ids that the guest wrote to a vCPU's LAPIC. The ids are valid until the next event about them. A message
+     * with a logical destination is predicted if the ids of all vCPUs are known when KVM writes the remapping entry.
+     * The mirror samples watched vCPUs; for other vCPUs the VMM reads KVM_GET_LAPIC and the {@code apic_base} of {@code
+     * struct kvm_run}.
      */
     record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {
         public LapicSampled {
@@ -338,8 +337,8 @@ public sealed interface Event {
     record ItsAdded(long its) implements Event {}
 
     /**
-     * arm64: a guest maps an event of a device to an LPI, or moves it to another vCPU. A VMM learns this only if it
-     * reads the tables of the ITS.
+     * arm64: a guest maps a device's ITS event to an LPI, or moves the event to another vCPU. A VMM learns the mapping
+     * only from the tables of the ITS.
      *
      * @param lpi {@value InterruptId#FIRST_LPI} or more
      * @param vcpu the vCPU of the LPI's collection
@@ -354,15 +353,14 @@ public sealed interface Event {
         }
     }
 
-    /** arm64: a guest's event of a device has no LPI. */
+    /** arm64: a device's ITS event has no LPI. */
     record EventUnmapped(long its, int device, int event) implements Event {}
 
     /**
-     * A message of a device is held back from the guest. There are three cases. The forwarding ended while the message
-     * was pending. Or the interrupt was masked, rerouted, moved or ended while the message may have been a pending
-     * vLPI. Or the message is in a guest's pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore.
-     * A message that arrives while its interrupt is masked has no event, because the device signals the eventfd
-     * directly.
+     * A message of a device is held back from the guest, in one of three cases: its forwarding ended while the message
+     * was pending; its interrupt was masked, rerouted, moved or ended while the message may have been a pending vLPI;
+     * or the message is a guest's pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore. A message
+     * that arrives while its interrupt is masked has no event, because the device signals the eventfd directly.
      */
     record Held(Producer producer, HeldMessage message) implements Event {
         public Held {
@@ -372,8 +370,8 @@ public sealed interface Event {
     }
 
     /**
-     * A message is no longer held back. The message went to the guest or to the owner of the eventfd, or was dropped by
-     * a reset of the device, or its interrupt was forwarded again without a mask.
+     * A message that {@link Held} reported is not held back any more. The message went to the guest or to the owner of
+     * the eventfd, or was dropped by a reset of the device, or its interrupt was forwarded again without a mask.
      */
     record Released(Producer producer) implements Event {
         public Released {
@@ -381,14 +379,14 @@ public sealed interface Event {
         }
     }
 
-    /** The line of a device now has direct EOI. */
+    /** A device's line got direct EOI: VFIO does not mask it, and the guest's EOI ends the host's interrupt. */
     record LineForwarded(EventFdId event) implements Event {
         public LineForwarded {
             Objects.requireNonNull(event, "event is null");
         }
     }
 
-    /** The line of a device is masked automatically again. */
+    /** The direct EOI of a line ended: VFIO masks the line at each interrupt again. */
     record LineUnforwarded(EventFdId event) implements Event {
         public LineUnforwarded {
             Objects.requireNonNull(event, "event is null");

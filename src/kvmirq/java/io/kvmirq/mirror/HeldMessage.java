@@ -6,12 +6,12 @@ import io.kvmirq.NotPromised;
 /** Whether a message that is held back from the guest is known to exist. */
 @NotPromised
 public enum HeldMessage {
-    /** A message is pending. */
+    /** The message is known to be pending. */
     KNOWN,
     /**
-     * A message may be pending, or the guest took it already: a GICv4.0 vLPI ended, whose pending bit no program can
-     * read; a guest changed the number of its MSI vectors; or a device was restored on arm64. The guest gets one
-     * interrupt in either case.
+     * The message may be pending, or the guest took the message already. Causes: a GICv4.0 vLPI ended, whose pending
+     * bit no program can read; a guest changed the number of its MSI vectors; a device was restored on arm64. The guest
+     * gets one interrupt in either case.
      */
     POSSIBLE
 }

@@ -5,8 +5,8 @@ import io.kvmirq.NotPromised;
 
 /**
  * The physical APIC id of a CPU of an x86 host, {@code apicid} in {@code /proc/cpuinfo}: PID.NDST and the destination
- * of a guest-mode entry contain it. The id is not the number of the CPU, {@code processor} in the same file, which
- * tracepoints and {@code taskset} show; on a host with several threads or sockets the two differ.
+ * of a guest-mode entry contain this id. The id is not the CPU number ({@code processor} in the same file) that
+ * tracepoints and {@code taskset} show: the two differ on a host with several threads or sockets.
  *
  * @param number 0 or more
  */

@@ -34,11 +34,11 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
 
     /** The mode of a LAPIC, IA32_APIC_BASE bits 11:10. */
     public enum Mode {
-        /** Off. */
+        /** The LAPIC is off. */
         OFF,
-        /** 8-bit ids. */
+        /** The LAPIC is in xAPIC mode: APIC ids have 8 bits. */
         XAPIC,
-        /** 32-bit ids. */
+        /** The LAPIC is in x2APIC mode: APIC ids have 32 bits. */
         X2APIC
     }
 

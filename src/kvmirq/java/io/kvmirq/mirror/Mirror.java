@@ -41,21 +41,21 @@ public final class Mirror {
         this.followsVcpus = host instanceof MirrorHost.X86;
     }
 
-    /** A mirror of a VM without any set-up yet. */
+    /** Creates a mirror for a VM in which nothing is set up yet. */
     @NotPromised
     public static Mirror of(MirrorHost host) {
         Objects.requireNonNull(host, "host is null");
         return new Mirror(host);
     }
 
-    /** Folds an event into the state. Report an event after its step succeeded, in the order of the steps. */
+    /** Applies an event to the predicted state. Report an event after its step succeeded, in the order of the steps. */
     @NotPromised
     public void apply(Event event) {
         Objects.requireNonNull(event, "event is null");
         apply(List.of(event));
     }
 
-    /** Folds events into the state, in their order. No snapshot shows a part of them. */
+    /** Applies events to the predicted state, in their order. No snapshot shows only a part of the events. */
     @NotPromised
     public synchronized void apply(List<? extends Event> events) {
         Objects.requireNonNull(events, "events is null");
@@ -135,8 +135,8 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd, as {@link Snapshot#of}. The answer may contain only a part of a list of
-     * events.
+     * The current prediction for an eventfd, as {@link Snapshot#of}. The prediction may reflect only a part of a list
+     * of events.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");

@@ -8,7 +8,7 @@ import io.kvmirq.arch.gic.VlpiKernel;
 import java.util.Objects;
 import java.util.Optional;
 
-/** The known facts of a mirror's host. Immutable. */
+/** The facts about a VM's host from which a {@link Mirror} predicts. Immutable. */
 @NotPromised
 public sealed interface MirrorHost {
     /** An x86 host. */
@@ -45,8 +45,8 @@ public sealed interface MirrorHost {
     /**
      * An x86 host.
      *
-     * @param host the facts that decide whether it posts
-     * @param avic on AMD, what its kernel does with AVIC; if it is empty, the mirror does not predict GALogIntr
+     * @param host the facts that decide whether the host posts
+     * @param avic on AMD, the kernel's rules for AVIC; if {@code avic} is empty, the mirror does not predict GALogIntr
      */
     record X86(PostingHost host, Optional<AvicKernel> avic) implements MirrorHost {
         public X86 {
@@ -63,7 +63,7 @@ public sealed interface MirrorHost {
         }
     }
 
-    /** A host without known facts, for a reason in one sentence. */
+    /** A host about which nothing is known. {@code reason} is one sentence. */
     record Unknown(String reason) implements MirrorHost {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");

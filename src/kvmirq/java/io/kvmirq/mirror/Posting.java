@@ -17,7 +17,7 @@ public sealed interface Posting {
     /** The text for people: one sentence without a full stop. */
     String text();
 
-    /** Hardware delivers the interrupt to {@code what}; {@code note} is a limit of this, in one sentence. */
+    /** Hardware delivers the interrupt to {@code what}; {@code note} is a limit of the delivery, in one sentence. */
     record Posted(Target what, Optional<String> note) implements Posting {
         public Posted {
             Objects.requireNonNull(what, "what is null");
@@ -33,9 +33,9 @@ public sealed interface Posting {
     /**
      * Software delivers the interrupt.
      *
-     * @param reason that the interrupt is no message; otherwise the first obstacle that applies, from {@link
-     *     PostingObstacle} or {@link VlpiObstacle}, with the fact of this interrupt that causes it
-     * @param remedy the advice how to get it posted
+     * @param reason the first obstacle that applies, from {@link PostingObstacle} or {@link VlpiObstacle}, with its
+     *     cause in this interrupt; for a line, that the interrupt is no message
+     * @param remedy the advice how to get the interrupt posted
      */
     record NotPosted(String reason, String remedy) implements Posting {
         public NotPosted {
@@ -49,7 +49,7 @@ public sealed interface Posting {
         }
     }
 
-    /** Whether the message is posted is unknown, because the VMM lacks a fact. */
+    /** It is unknown whether hardware delivers the message, because the VMM lacks a fact. */
     record Unknown(String reason) implements Posting {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");

@@ -5,7 +5,7 @@ import io.kvmirq.path.Known;
 import java.util.Objects;
 
 /**
- * A field of an entry or a descriptor. Immutable.
+ * A predicted field of a remapping entry, of an AVIC entry or of a posted-interrupt descriptor. Immutable.
  *
  * @param name the name of the field in the kernel's definition
  * @param value its predicted, unsigned value, or the reason in a few words why the mirror does not predict it

@@ -20,12 +20,12 @@ import java.util.Optional;
  * @param consumer the interrupt of the guest that the eventfd raises; empty if no irqfd is assigned to it
  * @param routes the routes of the irqfd's GSI
  * @param posting whether hardware delivers the interrupt
- * @param vcpu the vCPU whose list contains the interrupt: hardware posts to it, or would if AVIC were not inhibited. An
- *     interrupt is on one list at most
- * @param destination x86: the only vCPU that the message means now, to which KVM takes it while hardware does not post
- *     it. Empty if it means several vCPUs or none, if the ids of its LAPICs are unknown, and without an irqfd
- * @param irte the remapping entry of the device's message; empty for a line, without interrupt remapping, and on an
- *     unknown host
+ * @param vcpu the vCPU to which hardware posts the interrupt, or would post it if AVIC were not inhibited. KVM has the
+ *     interrupt on the list of this vCPU only
+ * @param destination x86: the only vCPU in the destination of the MSI message, to which KVM delivers the interrupt
+ *     while hardware does not post it. Empty for several vCPUs or none, unknown LAPIC ids, or no irqfd
+ * @param irte the remapping entry of the device's message; empty for a line, on a host without interrupt remapping, and
+ *     on an unknown host
  * @param listRegister arm64: the list register; empty if hardware delivers the interrupt, or the INTID is unknown
  * @param handler VFIO's handler of the line. Empty for messages, and for a platform interrupt without a resample
  *     eventfd, because it may be edge-triggered
@@ -73,7 +73,7 @@ public record PredictedIrq(
                 update);
     }
 
-    /** The GSI of the irqfd. */
+    /** The GSI of the irqfd; empty if no irqfd is assigned. */
     public Optional<Gsi> gsi() {
         return consumer.map(Consumer::gsi);
     }

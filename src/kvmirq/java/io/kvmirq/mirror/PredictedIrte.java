@@ -38,12 +38,12 @@ public sealed interface PredictedIrte {
         return 0;
     }
 
-    /** Whether an entry has the predicted values in its known bits. A 32-bit entry has high word 0. Does not allocate. */
+    /** Whether an entry has the predicted values in its known bits. Pass high word 0 for 32 bits. Does not allocate. */
     default boolean agrees(long observedLow, long observedHigh) {
         return (observedLow & lowMask()) == low() && (observedHigh & highMask()) == high();
     }
 
-    /** The layout of this form. */
+    /** The format of an entry of this form. */
     Format format();
 
     /** The form, in a few words. */
@@ -132,7 +132,7 @@ public sealed interface PredictedIrte {
     /**
      * AMD: the entry is in guest mode.
      *
-     * @param vcpu the vCPU whose list contains the entry
+     * @param vcpu the vCPU to which the entry posts
      * @param isRun whether the vCPU runs; empty if no event reported it
      * @param gaLogIntr whether a request for a vCPU that does not run writes to the GA log; empty if unknown
      * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if the vCPU does not run: the field

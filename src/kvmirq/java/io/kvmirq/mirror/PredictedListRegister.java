@@ -14,7 +14,7 @@ public record PredictedListRegister(int intid, Eoi eoi) {
 
     /** The effect of the guest's EOI outside the guest. */
     public enum Eoi {
-        /** None. */
+        /** The EOI has no effect outside the guest. */
         NONE,
         /** LR.HW: the EOI deactivates a physical interrupt. */
         PHYSICAL,

@@ -7,7 +7,7 @@ import java.util.Objects;
 /**
  * The device's end of an interrupt: a vector or a line that signals an eventfd.
  *
- * @param number the vector of MSI or MSI-X, the number of a platform interrupt, 0 for INTx
+ * @param number the vector of MSI or MSI-X, the number of a platform interrupt, or 0 for INTx
  */
 public record Producer(DeviceName device, Kind kind, int number) {
     public Producer {
@@ -17,11 +17,11 @@ public record Producer(DeviceName device, Kind kind, int number) {
 
     /** The kinds of device interrupts. */
     public enum Kind {
-        /** The line of a PCI device. */
+        /** The interrupt line of a PCI device. */
         INTX("INTx"),
-        /** A message of a PCI device. */
+        /** An MSI vector of a PCI device. */
         MSI("MSI"),
-        /** A message of a PCI device's MSI-X table. */
+        /** A vector in a PCI device's MSI-X table. */
         MSI_X("MSI-X"),
         /** An interrupt of a platform device. */
         PLATFORM("platform");
@@ -37,7 +37,7 @@ public record Producer(DeviceName device, Kind kind, int number) {
             return label;
         }
 
-        /** Whether it is a message. VFIO registers messages with irqbypass, and no lines. */
+        /** Whether the interrupt is MSI or MSI-X. VFIO registers only these with irqbypass. */
         public boolean isMessage() {
             return this == MSI || this == MSI_X;
         }

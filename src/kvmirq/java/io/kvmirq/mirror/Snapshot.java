@@ -16,7 +16,7 @@ import java.util.OptionalInt;
 import java.util.stream.Stream;
 
 /**
- * A mirror's predictions at one moment. Immutable.
+ * The predictions of a {@link Mirror} at one moment. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
@@ -45,8 +45,8 @@ public final class Snapshot {
     }
 
     /**
-     * The interrupt of an eventfd. If several device interrupts share the eventfd, returns the one that is registered
-     * with irqbypass, else the first one. Does not allocate.
+     * The prediction for the interrupt of an eventfd. If several device interrupts share the eventfd, returns the one
+     * that is registered with irqbypass, else the first one. Does not allocate.
      */
     public Optional<PredictedIrq> of(EventFdId event) {
         Ends found = ends.get(event);
@@ -63,8 +63,8 @@ public final class Snapshot {
     }
 
     /**
-     * The interrupts on the list of a vCPU, in the order of their eventfds' numbers: those that hardware posts to it,
-     * or would if AVIC were not inhibited.
+     * The interrupts that hardware posts to a vCPU, or would post if AVIC were not inhibited, in the order of their
+     * eventfds' numbers.
      */
     public List<PredictedIrq> byVcpu(VcpuId vcpu) {
         return sorted().flatMap(one -> one.irq().stream())
@@ -81,7 +81,7 @@ public final class Snapshot {
     /**
      * Whether a message of a device's interrupt is held back from the guest, see {@link Event.Held}. The message may be
      * held even after the interrupt's forwarding has ended, until the interrupt is forwarded again and is not masked.
-     * {@code GuestMsix} and {@code GuestMsi} also drop it when the device is reset.
+     * {@code GuestMsix} and {@code GuestMsi} also drop the message when the device is reset.
      */
     @NotPromised
     public Optional<HeldMessage> held(Producer producer) {
@@ -108,17 +108,17 @@ public final class Snapshot {
         return Optional.ofNullable(lapics.get(vcpu));
     }
 
-    /** The place of a vCPU in its schedule; empty if no event reported it. */
+    /** The state of a vCPU in the host's schedule, such as loaded or asleep; empty if no event reported it. */
     public Optional<VcpuStage> stage(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");
         return Optional.ofNullable(runs.get(vcpu)).map(VcpuRun::stage);
     }
 
     /**
-     * The descriptor of a vCPU on an Intel host. Empty on other hosts, and if the schedule of the vCPU is unknown, as
-     * in KVM_RUN without further events. Also empty if irqbypass had joined no interrupt of the VM when the vCPU
-     * stopped: KVM may then not update the descriptor. A vCPU that sleeps while its guest has disabled interrupts has
-     * the fields of a vCPU in user space.
+     * The predicted posted-interrupt descriptor of a vCPU on an Intel host. Empty on other hosts, and if the schedule
+     * of the vCPU is unknown, as in KVM_RUN without further events. Also empty if irqbypass had joined no interrupt of
+     * the VM when the vCPU stopped: KVM may then not update the descriptor. A vCPU that sleeps while its guest has
+     * disabled interrupts has the fields of a vCPU in user space.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
         VcpuRun run = runs.get(vcpu);
@@ -135,9 +135,9 @@ public final class Snapshot {
 
     /**
      * The fields from which hardware knows where a vCPU runs, each with its predicted value or the reason why it has
-     * none. On Intel they are fields of the posted-interrupt descriptor. On AMD they are fields of KVM's copy of the
-     * entry in AVIC's table of physical APIC ids. If the module parameter {@code enable_ipiv} is off, IsRun in the
-     * hardware's table is always 0. Empty if no interrupt is posted to the vCPU.
+     * none. On Intel the fields are in the posted-interrupt descriptor. On AMD the fields are in KVM's copy of the
+     * vCPU's entry in AVIC's table of physical APIC ids. If the module parameter {@code enable_ipiv} is off, IsRun in
+     * the hardware's table is always 0. Empty if no interrupt is posted to the vCPU.
      */
     public List<PredictedField> vcpuFields(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");

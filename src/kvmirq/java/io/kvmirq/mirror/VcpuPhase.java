@@ -6,8 +6,8 @@ import java.util.Optional;
 
 /**
  * The phase of a vCPU that this process runs (in KVM_RUN, or outside), and its LAPIC if a sample was requested. A
- * {@link Mirror} reads it at each query and before each event, so the vCPU's thread never waits for a mirror. Two
- * objects for one vCPU are equal. Thread-safe; the methods do not wait and do not allocate.
+ * {@link Mirror} reads the phase at each query and before each event, so the vCPU's thread never waits for a mirror.
+ * Two {@code VcpuPhase} objects for one vCPU are equal. Thread-safe; the methods do not wait and do not allocate.
  */
 @NotPromised
 public interface VcpuPhase {
@@ -23,14 +23,14 @@ public interface VcpuPhase {
     /** Whether this phase began with a return from KVM_RUN. If not, the kernel may never have run the vCPU. */
     boolean hasRun(long number);
 
-    /** Whether KVM has entered the guest in the run with which this phase began, as far as its exit shows. */
+    /** Whether KVM has entered the guest in the run with which this phase began, as far as the exit shows. */
     default boolean hasEntered(long number) {
         return false;
     }
 
     /**
-     * Requests that the LAPIC is read at the next return from KVM_RUN. A mirror calls it at each query while the VM has
-     * a logical message.
+     * Requests that the LAPIC is read at the next return from KVM_RUN. A mirror calls this method at each query while
+     * the VM has a message with a logical destination.
      */
     default void askForLapic() {}
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
-/** The place of a vCPU in its schedule. Immutable. */
+/** The state of a vCPU in the host's schedule. Immutable. */
 public sealed interface VcpuStage {
     /** The vCPU is loaded on a CPU of the host; {@code cpu} is its physical APIC id. */
     record Loaded(int cpu) implements VcpuStage {

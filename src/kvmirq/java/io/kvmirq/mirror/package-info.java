@@ -9,8 +9,8 @@
  * {@link io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a
  * {@link io.kvmirq.mirror.PredictedIrq}. {@code X86Rules} and {@code ArmRules} compute it.
  *
- * <p>A forwarding also reports a message that it holds back from the guest or releases, and whether that message is
- * known to exist: {@link io.kvmirq.mirror.Snapshot#held}. Signals of a device are no events.
+ * <p>A {@code Forwarding} also reports each message that it holds back from the guest or releases, and whether the
+ * message is known to exist: {@link io.kvmirq.mirror.Snapshot#held}. Signals of a device are no events.
  *
  * <p>Predictions and observations have separate types. The mirror reads no file, calls no kernel and reads no state of
  * a model. The mirror decides by the rules of {@link io.kvmirq.arch}, for the hardware that its
@@ -18,14 +18,14 @@
  * descriptor, the id that KVM gave the VM.
  *
  * <p>A vCPU's schedule decides some fields: IsRun and Destination of an entry, PID.SN, PID.NV and PID.NDST. A tracer
- * reports it by events. For a vCPU that this process runs, the mirror reads a {@link io.kvmirq.mirror.VcpuPhase} at
- * each query and before each event. The fields are unknown while the vCPU is in KVM_RUN, and known after it has
- * returned. The logical ids that a guest gives its LAPICs are known from a {@link io.kvmirq.mirror.LapicSample}, which
- * may be old: {@link io.kvmirq.mirror.LapicSample#taken} is its time.
+ * reports the schedule by events. For a vCPU that this process runs, the mirror reads a {@link
+ * io.kvmirq.mirror.VcpuPhase} at each query and before each event. The fields are unknown while the vCPU is in KVM_RUN,
+ * and known after it has returned. The logical ids that a guest gives its LAPICs are known from a {@link
+ * io.kvmirq.mirror.LapicSample}, which may be old: {@link io.kvmirq.mirror.LapicSample#taken} is its time.
  *
- * <p>The cost of an event is proportional to the predictions that it changes; the others are shared with the former
- * snapshot. The first {@link io.kvmirq.mirror.Mirror#now} after an event copies one reference for each interrupt.
- * {@link io.kvmirq.mirror.Mirror#irq} copies nothing.
+ * <p>The cost of an event is proportional to the predictions that it changes; other predictions are shared with the
+ * former snapshot. The first {@link io.kvmirq.mirror.Mirror#now} after an event copies one reference for each
+ * interrupt. {@link io.kvmirq.mirror.Mirror#irq} copies nothing.
  */
 @NullMarked
 package io.kvmirq.mirror;

@@ -6,12 +6,12 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The answer to one question about posting. Immutable. Texts may hold names from files.
+ * The answer to one question about posting. Immutable. Texts may contain names that were read from files.
  *
- * @param holds empty if nothing that was read answers the question
- * @param evidence how it is known; empty if it is not
+ * @param holds whether the claim is true; empty if no file that was read shows it
+ * @param evidence the evidence for {@code holds}; empty if {@code holds} is empty
  * @param text one sentence without a full stop
- * @param remedies what to change, or what would show it; empty if there is nothing to do
+ * @param remedies changes to make, or tools that would show more; empty if there is nothing to do
  * @param never whether no VM can make the claim hold on this host, because the host or the kind of the interrupt
  *     decides, or because no VM has the device
  */
@@ -32,13 +32,13 @@ public record Claim(
 
     /** The questions, which have independent answers. */
     public enum Question {
-        /** Host and VM may post: no obstacle is known. */
+        /** Host and VM can post the interrupt: no obstacle is known. */
         ELIGIBLE("can be posted"),
         /** KVM requested posting from the IOMMU or the ITS. */
         REQUESTED("asked by KVM"),
         /** The entry of the IOMMU names a vCPU now (it posts), or the LPI is mapped to a vLPI. */
         FORM("entry posts"),
-        /** Hardware delivered interrupts that way. A host irq that stays silent does not show this. */
+        /** Hardware delivered interrupts to the guest. A host irq whose count does not rise is no proof of this. */
         DELIVERED("by hardware");
 
         private final String label;
@@ -47,13 +47,13 @@ public record Claim(
             this.label = label;
         }
 
-        /** The name in words. */
+        /** The question in a few words, such as {@code can be posted}. */
         public String label() {
             return label;
         }
     }
 
-    /** The claim holds, or not. */
+    /** A claim that is known to hold, or known not to hold. */
     public static Claim of(Question question, boolean holds, Evidence evidence, String text) {
         return new Claim(
                 question,
@@ -64,17 +64,17 @@ public record Claim(
                 false);
     }
 
-    /** The same claim, which no VM on this host is known to be able to make hold. */
+    /** A copy with {@code never} set: no VM can make the claim hold on this host. */
     public Claim byHost() {
         return new Claim(question, holds, evidence, text, remedies, true);
     }
 
-    /** Nothing shows whether the claim holds; the tool would show it. */
+    /** It is unknown whether the claim holds; {@code tool} would show it. */
     public static Claim unknown(Question question, String text, String tool) {
         return unknown(question, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
-    /** No file shows whether the claim holds; the named tools would show it. */
+    /** It is unknown whether the claim holds; the tools of {@code remedies} would show it. */
     public static Claim unknown(Question question, String text, List<Remedy> remedies) {
         return new Claim(question, Optional.empty(), Optional.empty(), text, remedies, false);
     }

@@ -8,7 +8,7 @@ import java.util.Objects;
  * The evidence for a fact. Immutable.
  *
  * @param kind the kind of evidence
- * @param from the file, or the reasoning: a clause without a full stop. It may hold names from files
+ * @param from the file, or the reasoning: a clause without a full stop. The clause may contain names from files
  */
 public record Evidence(Kind kind, String from) {
     public Evidence {
@@ -18,9 +18,9 @@ public record Evidence(Kind kind, String from) {
 
     /** The kinds of evidence, strongest first. */
     public enum Kind {
-        /** This process set up the fact. */
+        /** The fact is true because this process set it up. */
         SET_UP,
-        /** A file or a probe of the host shows it. */
+        /** A file or a probe of the host shows the fact. */
         OBSERVED,
         /**
          * The fact was concluded from files, on the assumption that the process does what such processes usually do.
@@ -29,28 +29,28 @@ public record Evidence(Kind kind, String from) {
         /** The fact follows from the rules of hardware and kernel; no file shows it. */
         PREDICTED;
 
-        /** The name in words. */
+        /** The kind in words, such as {@code set up}. */
         public String label() {
             return name().toLowerCase(Locale.ROOT).replace('_', ' ');
         }
     }
 
-    /** A file or a probe shows it. */
+    /** Evidence from a file or a probe, which {@code from} names. */
     public static Evidence observed(String from) {
         return new Evidence(Kind.OBSERVED, from);
     }
 
-    /** It follows from what files show. */
+    /** Evidence that is concluded from files; {@code from} is the reasoning. */
     public static Evidence inferred(String from) {
         return new Evidence(Kind.INFERRED, from);
     }
 
-    /** Rules say so. */
+    /** Evidence from the rules of hardware and kernel; {@code from} is the reasoning. */
     public static Evidence predicted(String from) {
         return new Evidence(Kind.PREDICTED, from);
     }
 
-    /** Kind and origin in one line. */
+    /** The kind and {@code from}, in one line. */
     @Override
     public String toString() {
         return kind.label() + ": " + from;

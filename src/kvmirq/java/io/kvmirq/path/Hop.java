@@ -17,11 +17,11 @@ public enum Hop {
     IRQFD("irqfd"),
     /** The GSI that the irqfd raises, and its route. */
     GSI("GSI"),
-    /** The guest's vector, or the LPI on arm64: whole or not shown, never broken. */
+    /** The guest's vector, or the LPI on arm64. This link is never broken, only whole or not shown. */
     GUEST_VECTOR("guest vector"),
     /** The vCPU that gets the interrupt. */
     VCPU("vCPU"),
-    /** Not a link: whether this host posts the interrupt if it can, see {@link InterruptPath#unposted}. */
+    /** Not a link: whether the host posts an interrupt that it can post, see {@link InterruptPath#unposted}. */
     POSTING("posting");
 
     private final String label;
@@ -30,7 +30,7 @@ public enum Hop {
         this.label = label;
     }
 
-    /** The name in words. */
+    /** The name of the step in words, such as {@code host irq}. */
     public String label() {
         return label;
     }

@@ -14,10 +14,10 @@ import java.util.stream.Stream;
  * @param device the device, such as {@code 0000:3b:00.0}
  * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the device has none
  *     to tell apart
- * @param guest empty if it is not known
- * @param links in the order of {@link Hop}, each hop at most once. Links after a broken one may be missing
- * @param claims in the order of {@link Claim.Question}; empty if posting is not the question
- * @param remarks unusual facts that break nothing, a sentence each
+ * @param guest the guest; empty if it is not known
+ * @param links in the order of {@link Hop}, at most one link for each step. Links after a broken one may be missing
+ * @param claims the claims in the order of {@link Claim.Question}; empty if posting was not examined
+ * @param remarks unusual facts that break no link, one sentence each
  */
 public record InterruptPath(
         String device,
@@ -36,10 +36,10 @@ public record InterruptPath(
     }
 
     /**
-     * A guest.
+     * The guest that gets an interrupt.
      *
-     * @param name its name, or the name of its process; it comes from files
-     * @param process the number of its process
+     * @param name the name of the guest or of its process, as read from files
+     * @param process the process id
      */
     public record Guest(String name, int process) {
         public Guest {
@@ -58,15 +58,15 @@ public record InterruptPath(
         return new InterruptPath(device, interrupt, guest, links, claims, remarks);
     }
 
-    /** A link. Empty if the path ends before it, or nothing was asked about it. */
+    /** The link of a step. Empty if the path ends before this step, or the step was not examined. */
     public Optional<Link> link(Hop hop) {
         Objects.requireNonNull(hop, "hop is null");
         return links.stream().filter(link -> link.hop() == hop).findFirst();
     }
 
     /**
-     * The number of a hop, such as {@code known(Hop.GSI, Gsi.class)}, or why it is not known. The type of the result tells
-     * whether it was set up, observed, inferred or predicted.
+     * The number of a step, such as {@code known(Hop.GSI, Gsi.class)}, or the reason why it is not known. The type of
+     * the result states whether the number was set up, observed, inferred or predicted.
      */
     public <T> Known<T> known(Hop hop, Class<T> type) {
         Objects.requireNonNull(type, "type is null");
@@ -83,7 +83,7 @@ public record InterruptPath(
         };
     }
 
-    /** The answer to a question, if it was asked. */
+    /** The claim that answers a question; empty if the question was not examined. */
     public Optional<Claim> claim(Claim.Question question) {
         Objects.requireNonNull(question, "question is null");
         return claims.stream().filter(claim -> claim.question() == question).findFirst();
@@ -94,7 +94,7 @@ public record InterruptPath(
         return first(Link.State.BROKEN);
     }
 
-    /** The first link in doubt. */
+    /** The first link whose state is {@link Link.State#DOUBTFUL}. */
     public Optional<Link> firstDoubtful() {
         return first(Link.State.DOUBTFUL);
     }
@@ -109,16 +109,16 @@ public record InterruptPath(
     }
 
     /**
-     * The hop of the first broken link. {@link Hop#POSTING} if no link is broken and the interrupt is
-     * {@link #unposted}. Empty if no visible link is broken.
+     * The step of the first broken link. {@link Hop#POSTING} if no link is broken and the interrupt is {@link
+     * #unposted}. Empty if no visible link is broken.
      */
     public Optional<Hop> fails() {
         return firstBroken().map(Link::hop).or(() -> unposted().map(claim -> Hop.POSTING));
     }
 
     /**
-     * Why an interrupt is not posted that this host could post: its VM prevents it, or its entry is remapped. Empty if a
-     * link is broken, or the interrupt is not used.
+     * The claim that prevents posting on a host that could post the interrupt: the VM cannot, or the IOMMU's entry is
+     * remapped. Empty if a link is broken, or the interrupt is not used.
      */
     public Optional<Claim> unposted() {
         return claims.stream()
@@ -128,7 +128,7 @@ public record InterruptPath(
                 .findFirst();
     }
 
-    /** Whether this host can post the interrupt to no VM, which is not a failure. */
+    /** Whether this host cannot post the interrupt to any VM, which is not a failure. */
     public boolean isNeverPosted() {
         return firstBroken().isEmpty() && ineligible().filter(Claim::never).isPresent();
     }
@@ -146,8 +146,8 @@ public record InterruptPath(
     }
 
     /**
-     * Whether hardware posts the interrupt, as its entry says. False if a link is broken, or if the host or the VM
-     * cannot post it. Empty if nothing shows it.
+     * Whether hardware posts the interrupt, as the IOMMU's entry or the ITS says. False if a link is broken, or if the
+     * host or the VM cannot post the interrupt. Empty if it is unknown.
      */
     public Optional<Boolean> posted() {
         boolean cannot = firstBroken().isPresent() || ineligible().isPresent();
@@ -156,7 +156,7 @@ public record InterruptPath(
                 .or(() -> cannot ? Optional.of(false) : Optional.empty());
     }
 
-    /** The evidence for {@link #posted}. Empty if that is empty. */
+    /** The evidence for {@link #posted}. Empty if {@link #posted} is empty. */
     public Optional<Evidence> postedEvidence() {
         Optional<Claim> form =
                 claim(Claim.Question.FORM).filter(claim -> claim.holds().isPresent());
@@ -167,7 +167,7 @@ public record InterruptPath(
                         : ineligible().flatMap(Claim::evidence);
     }
 
-    /** The reason why it is not posted, if it is not: one sentence without a full stop. */
+    /** The reason why the interrupt is not posted, without a full stop; empty if it is posted or this is unknown. */
     public Optional<String> whyNot() {
         if (posted().orElse(true)) {
             return Optional.empty();

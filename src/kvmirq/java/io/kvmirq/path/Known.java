@@ -6,7 +6,7 @@ import java.util.Optional;
 import java.util.function.Function;
 
 /**
- * A fact with its source, or the reason why it is not known. Immutable if its value is.
+ * A fact with its source, or the reason why it is not known. Immutable if its value is immutable.
  *
  * @param <T> the type of the value
  */
@@ -46,7 +46,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** A fact that follows from what files show, if processes do what such processes do. */
+    /** A fact that follows from files, if the process behaves as such processes usually do. */
     record Inferred<T>(T value) implements Fact<T> {
         public Inferred {
             Objects.requireNonNull(value, "value is null");
@@ -74,7 +74,7 @@ public sealed interface Known<T> {
      * A fact that is not known.
      *
      * @param why one sentence without a full stop, such as {@code /proc/cmdline cannot be read}
-     * @param remedy the step that makes it known, such as {@code run as root}; {@link #NONE} if there is none
+     * @param remedy the step that makes the fact known, such as {@code run as root}; {@link #NONE} if there is none
      */
     record Unknown<T>(String why, String remedy) implements Known<T> {
         /** No step makes the fact known. */
@@ -96,13 +96,13 @@ public sealed interface Known<T> {
         }
     }
 
-    /** The observation that follows from this fact. */
+    /** An observed fact whose value {@code next} computes; unknown if this fact is unknown. */
     default <R> Known<R> map(Function<? super T, ? extends R> next) {
         Objects.requireNonNull(next, "next is null");
         return then(next.andThen(Observed::new));
     }
 
-    /** The fact that is derived from this one, if this one is known. */
+    /** The fact that {@code next} derives from the value; unknown if this fact is unknown. */
     default <R> Known<R> then(Function<? super T, ? extends Known<R>> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof Unknown<T> unknown) {

@@ -13,18 +13,18 @@ import java.util.stream.Collectors;
 /**
  * One link of an {@link InterruptPath}. Immutable. Texts may contain names from files: a printer must make them printable.
  *
- * @param hop its place in the path
- * @param state whether interrupts pass it
- * @param evidence the evidence for the state; empty if it is not shown
+ * @param hop the step of the path
+ * @param state whether interrupts pass the link
+ * @param evidence the evidence for the state; empty if the state is not shown
  * @param value the value in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty if it is not
  *     shown
  * @param text one sentence without a full stop
- * @param remedies remedies for a broken or doubtful link, or tools that show one that is not shown. Empty for a whole
- *     link
+ * @param remedies remedies for a broken or doubtful link, or tools that would show a link that is not shown. Empty for
+ *     a whole link
  * @param numbers the numbers that the value names, with their types: {@link io.kvmirq.HostIrq}, {@link
  *     io.kvmirq.EventFdId}, {@link io.kvmirq.Gsi}, {@link io.kvmirq.InterruptVector} or {@link io.kvmirq.VcpuId}. Empty
  *     for another value
- * @param flaws the stable names of the flaws that make it broken or doubtful, such as {@code device.bus-master-off}
+ * @param flaws the stable names of the flaws that caused the state, such as {@code device.bus-master-off}
  */
 public record Link(
         Hop hop,
@@ -57,9 +57,9 @@ public record Link(
         BROKEN("broken"),
         /** Evidence is contradictory, and proves nothing alone. */
         DOUBTFUL("doubtful"),
-        /** The interrupt is not used, so none is expected. */
+        /** The interrupt is not used, so no interrupt is expected. */
         IDLE("not used"),
-        /** No read file shows it, or a file that would show a flaw was not read. */
+        /** No file that was read shows the state, or a file that would show a flaw was not read. */
         NOT_SHOWN("not shown");
 
         private final String label;
@@ -85,7 +85,7 @@ public record Link(
                 List.of());
     }
 
-    /** A link that interrupts pass, of host irqs, GSIs or vCPUs. A number that its type does not allow is only printed. */
+    /** A link that interrupts pass, of host irqs, GSIs or vCPUs. A number that is out of range is only printed. */
     public static Link whole(Hop hop, Evidence evidence, Collection<? extends Number> numbers, String text) {
         Objects.requireNonNull(hop, "hop is null");
         String value = Objects.requireNonNull(numbers, "numbers is null").stream()
@@ -133,7 +133,7 @@ public record Link(
                 List.of());
     }
 
-    /** The same link, whose value names these numbers. */
+    /** A copy of the link with the numbers that its value names. */
     public Link numbered(List<? extends Record> numbers) {
         return new Link(
                 hop,
@@ -159,7 +159,7 @@ public record Link(
                 .toList();
     }
 
-    /** The names of state and hop, the value, the sentence and the evidence, in one line. */
+    /** The state, the step, the value, the sentence and the evidence, in one line. */
     @Override
     public String toString() {
         return String.format("%-14s %-10s ", hop.label(), state.label())

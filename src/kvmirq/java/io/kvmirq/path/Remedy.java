@@ -10,7 +10,7 @@ import java.util.Optional;
  *
  * @param change the kind of change
  * @param text exactly what to do, without a full stop
- * @param takes when it takes effect
+ * @param takes the time at which the change takes effect
  * @param risk the risk of the change. Empty if the remedy has no risk
  */
 public record Remedy(Change change, String text, Takes takes, Optional<String> risk) {
@@ -33,9 +33,9 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         SEE("see", Takes.NOTHING),
         /** No change is possible on this hardware. */
         HARDWARE("hardware", Takes.NOTHING),
-        /** No change: a tool that shows more. */
+        /** The remedy changes nothing: a tool shows more. */
         LOOK("to see it", Takes.NOTHING),
-        /** No change: kvmirq can watch the host. A text that follows such a watch leaves this remedy out. */
+        /** The remedy changes nothing: kvmirq can watch the host. The output of a watch leaves this remedy out. */
         WATCH("to see it", Takes.NOTHING);
 
         private final String label;
@@ -51,7 +51,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
             return label;
         }
 
-        /** Whether it only shows more. */
+        /** Whether the remedy only shows more, and changes nothing. */
         public boolean shows() {
             return this == LOOK || this == WATCH;
         }
@@ -72,13 +72,13 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
             this.label = label;
         }
 
-        /** The effect in words. */
+        /** The time of the effect in words. */
         public String label() {
             return label;
         }
     }
 
-    /** The texts of remedies, in one: a watch is an alternative to the next one. Empty if the list has no remedy. */
+    /** Joins the texts of remedies: a watch is an alternative to the next remedy. Empty if the list has no remedy. */
     public static Optional<String> text(List<Remedy> remedies) {
         return Objects.requireNonNull(remedies, "remedies is null").stream()
                 .reduce((all, one) -> new Remedy(
@@ -89,12 +89,12 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 .map(Remedy::text);
     }
 
-    /** When the change takes effect, and its risk, in brackets after a space. Empty if the remedy changes nothing. */
+    /** The time of the effect and the risk, in brackets after a space. Empty if the remedy changes nothing. */
     public String cost() {
         return takes == Takes.NOTHING ? "" : " (" + takes.label() + "; risk: " + risk.orElse("none known") + ")";
     }
 
-    /** A change that takes effect at another time. {@code risk} is empty if none is known. */
+    /** A change that takes effect at {@code takes}. {@code risk} is empty if no risk is known. */
     public static Remedy of(Change change, String text, Takes takes, String risk) {
         return new Remedy(
                 change,
@@ -103,7 +103,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 Objects.requireNonNull(risk, "risk is null").isEmpty() ? Optional.empty() : Optional.of(risk));
     }
 
-    /** A change that takes effect when its kind usually does. A risk is known only of a new kernel. */
+    /** A change that takes effect when its kind usually does. Only a new kernel has a known risk. */
     public static Remedy of(Change change, String text) {
         return of(
                 Objects.requireNonNull(change, "change is null"),

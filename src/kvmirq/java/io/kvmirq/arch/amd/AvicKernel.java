@@ -3,23 +3,23 @@ package io.kvmirq.arch.amd;
 
 import io.kvmirq.arch.LinuxVersion;
 
-/** Kernel versions by the way in which KVM and the IOMMU driver post with AVIC. */
+/** Kernel versions that differ in how KVM and the IOMMU driver post interrupts with AVIC. */
 public enum AvicKernel {
     /**
      * Linux 6.5 to 6.16. GALogIntr is always set. An entry that moves to another vCPU is written first, and then
-     * unlinked from the previous vCPU's list. An entry set while AVIC is inhibited stays remapped after the inhibit;
-     * every other entry has IsRun clear until its vCPU is loaded again. A device without {@code use_vapic} fails with
-     * EINVAL since 6.15 and in stable kernels since 6.12.26, 6.6.89 and 6.1.136. Older kernels report success, and
-     * leave the entry remapped.
+     * unlinked from the previous vCPU's list. After an inhibit of AVIC, an entry that was set during the inhibit stays
+     * remapped, and every other entry has IsRun clear until its vCPU is loaded again. A device without {@code
+     * use_vapic} fails with EINVAL since 6.15 and in stable kernels since 6.12.26, 6.6.89 and 6.1.136. Older kernels
+     * report success, and leave the entry remapped.
      */
     UP_TO_6_16,
     /**
-     * Linux 6.17 and later. GALogIntr is set only while the vCPU blocks. An entry that moves is unlinked first. Entries
-     * stay on their vCPU's list while AVIC is inhibited.
+     * Linux 6.17 and later. GALogIntr is set only while the vCPU blocks. An entry that moves to another vCPU is first
+     * unlinked from the previous vCPU's list. Entries stay on their vCPU's list while AVIC is inhibited.
      */
     FROM_6_17;
 
-    /** The constant of a Linux version. */
+    /** The constant for a Linux version. */
     public static AvicKernel of(LinuxVersion version) {
         return version.isSince(6, 17) ? FROM_6_17 : UP_TO_6_16;
     }

@@ -8,10 +8,10 @@ import io.kvmirq.arch.Format;
 
 /** The entries of the two tables by which AVIC finds a vCPU: by physical and by logical APIC id. */
 public final class AvicTables {
-    /** Physical: the APIC id of the host CPU. */
+    /** Physical table: the APIC id of the host CPU. */
     public static final BitField HOST_ID = new BitField("host_physical_id", 0, 12, always("HostPhysicalId", "APIC id"));
 
-    /** Physical: the address of the backing page. */
+    /** Physical table: the address of the backing page. */
     public static final BitField BACKING_PAGE = new BitField(
             "backing_page",
             12,
@@ -19,32 +19,32 @@ public final class AvicTables {
             always("BackingPage", "address, with the encryption bit if there is one")
                     .shifted(12));
 
-    /** Physical: GALogIntr, only in KVM's own copy of the entry. */
+    /** Physical table: GALogIntr, only in KVM's own copy of the entry. */
     public static final BitField GA_LOG_INTR =
             BitField.flag("ga_log_intr_sw", 61, "", "", "GALogIntr in KVM's own copy: never in the hardware's table");
 
-    /** Physical: the vCPU runs. */
+    /** Physical table: the vCPU runs. */
     public static final BitField IS_RUNNING =
             BitField.flag("is_running", 62, "IsRunning", "vCPU does not run", "vCPU runs");
 
-    /** Physical: the entry is in use. */
+    /** Physical table: the entry is in use. */
     public static final BitField PHYSICAL_VALID = BitField.flag("valid", 63, "V", "not in use", "in use");
 
-    /** Kind {@code avic.physical}: {@code AVIC_PHYSICAL_ID_ENTRY_*}. */
+    /** The format {@code avic.physical} of {@code kvmirq decode}: {@code AVIC_PHYSICAL_ID_ENTRY_*}. */
     public static final Format PHYSICAL = Format.builder("avic.physical", "AVIC physical APIC id table entry", 64, 1)
             .fields(HOST_ID, BACKING_PAGE, BitField.reserved("rsvd_52_60", 52, 9))
             .fields(GA_LOG_INTR, IS_RUNNING, PHYSICAL_VALID)
             .looked(bits -> PHYSICAL_VALID.isSet(bits[0]))
             .build();
 
-    /** Logical: the physical APIC id of the vCPU. */
+    /** Logical table: the physical APIC id of the vCPU. */
     public static final BitField GUEST_ID =
             new BitField("guest_physical_id", 0, 8, always("GuestPhysicalId", "APIC id"));
 
-    /** Logical: the entry is in use. */
+    /** Logical table: the entry is in use. */
     public static final BitField LOGICAL_VALID = BitField.flag("valid", 31, "V", "not in use", "in use");
 
-    /** Kind {@code avic.logical}: {@code AVIC_LOGICAL_ID_ENTRY_*}. */
+    /** The format {@code avic.logical} of {@code kvmirq decode}: {@code AVIC_LOGICAL_ID_ENTRY_*}. */
     public static final Format LOGICAL = Format.builder("avic.logical", "AVIC logical APIC id table entry", 32, 1)
             .fields(GUEST_ID, BitField.reserved("rsvd_8_30", 8, 23), LOGICAL_VALID)
             .looked(bits -> LOGICAL_VALID.isSet(bits[0]))

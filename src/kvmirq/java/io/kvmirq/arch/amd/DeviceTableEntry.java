@@ -19,7 +19,7 @@ public final class DeviceTableEntry {
     public static final BitField INTERRUPTS_VALID =
             BitField.flag("iv", 0, "IV", "interrupts pass unmapped", "what follows is valid");
 
-    /** The length of the device's table: two to this power entries. */
+    /** The length of the device's table: value n means 2^n entries. */
     public static final BitField TABLE_LENGTH = new BitField(
             "inttablen",
             1,
@@ -45,7 +45,7 @@ public final class DeviceTableEntry {
             oneOf("IntCtl", "block", "forward unmapped", "remap")
                     .forbidding(value -> value == 3, value -> "IntCtl 3 is reserved: expected 0-2"));
 
-    /** Kind {@code amd.dte.data2}. */
+    /** The format {@code amd.dte.data2} of {@code kvmirq decode}. */
     public static final Format FORMAT = Format.builder("amd.dte.data2", "AMD DTE, bits 191:128", 64, 1)
             .fields(INTERRUPTS_VALID, TABLE_LENGTH, TABLE, CONTROL, IGNORE_FAULTS)
             .fields(BitField.reserved("rsvd_52_55", 52, 4).ordinarily(0))

@@ -6,7 +6,7 @@ import static io.kvmirq.arch.Description.always;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/** A GATag: {@code AVIC_GATAG}. The layout of the tag depends on the kernel: {@link GaTagKernel}. */
+/** A GATag names VM and vCPU in the GA log ({@code AVIC_GATAG}). Its layout depends on {@link GaTagKernel}. */
 public final class GaTag {
     /** The id of the VM. */
     public static final BitField VM = new BitField("vm_id", 12, 20, always("", "VM"));
@@ -27,17 +27,17 @@ public final class GaTag {
     public static final BitField VCPU_6_1 =
             new BitField("vcpu_id", 0, 9, always("", "id of the vCPU, in Linux 6.17 its index"));
 
-    /** Kind {@code gatag.6.0}. */
+    /** The format {@code gatag.6.0} of {@code kvmirq decode}. */
     public static final Format FORMAT_6_0 = Format.builder("gatag.6.0", "GATag of Linux up to 6.0", 32, 1)
             .fields(VM_6_0, VCPU_6_0)
             .build();
 
-    /** Kind {@code gatag.6.1}. */
+    /** The format {@code gatag.6.1} of {@code kvmirq decode}. */
     public static final Format FORMAT_6_1 = Format.builder("gatag.6.1", "GATag of Linux 6.1 to 6.17", 32, 1)
             .fields(VM_6_1, VCPU_6_1)
             .build();
 
-    /** Kind {@code gatag}. */
+    /** The format {@code gatag} of {@code kvmirq decode}. */
     public static final Format FORMAT = Format.builder("gatag", "GATag of Linux 6.18 and later", 32, 1)
             .fields(VM, VCPU)
             .build();

@@ -11,7 +11,7 @@ import io.kvmirq.arch.LinuxVersion;
 public enum GaTagKernel {
     /** Linux up to 6.0: 24 bits of the VM's id, 8 bits of the vCPU's id. */
     UP_TO_6_0(GaTag.VM_6_0, GaTag.VCPU_6_0, false),
-    /** Linux 6.1 to 6.16: 23 and 9 bits. 6.1 and 6.2 have this layout in stable kernels, other kernels since 6.3. */
+    /** Linux 6.1 to 6.16: 23 bits of the VM's id, 9 of the vCPU's id. In 6.1 and 6.2 only stable kernels have it. */
     FROM_6_1(GaTag.VM_6_1, GaTag.VCPU_6_1, false),
     /** Linux 6.17: 23 bits of the VM's id, 9 bits of the vCPU's index. */
     FROM_6_17(GaTag.VM_6_1, GaTag.VCPU_6_1, true),
@@ -32,7 +32,7 @@ public enum GaTagKernel {
         this.byIndex = byIndex;
     }
 
-    /** The constant of a Linux version. */
+    /** The constant for a Linux version. */
     public static GaTagKernel of(LinuxVersion version) {
         if (version.isSince(6, 18)) {
             return FROM_6_18;
@@ -55,7 +55,7 @@ public enum GaTagKernel {
         return byIndex;
     }
 
-    /** The GATag of a vCPU. An id that does not fit is cut, as the kernel cuts it. */
+    /** The GATag of a vCPU. A vCPU number that does not fit loses its high bits, as in the kernel. */
     public long tag(long vmId, int vcpuId, int vcpuIndex) {
         return vm.with(vmId) | vcpu.with((byIndex ? vcpuIndex : vcpuId) & vcpu.max());
     }

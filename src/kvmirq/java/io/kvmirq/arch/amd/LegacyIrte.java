@@ -36,7 +36,7 @@ public final class LegacyIrte {
     /** The vector of the host. */
     public static final BitField VECTOR = new BitField("vector", 16, 8, always("Vector", "host vector"));
 
-    /** Kind {@code irte.amd.legacy32}. */
+    /** The format {@code irte.amd.legacy32} of {@code kvmirq decode}. */
     public static final Format FORMAT = Format.builder("irte.amd.legacy32", "AMD IRTE of 32 bits", 32, 1)
             .fields(VALID, NO_FAULT, INT_TYPE, RQ_EOI, LOGICAL, BitField.reserved("rsvd_1", 7, 1))
             .fields(DESTINATION, VECTOR, BitField.reserved("rsvd_2", 24, 8))

@@ -4,12 +4,12 @@ package io.kvmirq.arch.apic;
 /** The vectors of Linux for posting on x86, 8 bits each. Source: {@code asm/irq_vectors.h}. */
 public final class Apic {
     /**
-     * Posted-interrupt notification. In guest mode the CPU moves requests from PIR to the virtual IRR; outside of it
-     * the handler does nothing.
+     * Posted-interrupt notification. In guest mode the CPU moves requests from PIR to the virtual IRR; outside of guest
+     * mode the handler does nothing.
      */
     public static final int NOTIFICATION = 0xf2;
 
-    /** Posted-interrupt wake-up: its handler wakes each vCPU on the CPU's list that has ON set. */
+    /** Posted-interrupt wake-up: its handler wakes each vCPU on the CPU's list whose descriptor has ON set. */
     public static final int WAKEUP = 0xf1;
 
     private Apic() {}

@@ -4,7 +4,7 @@ package io.kvmirq.arch.apic;
 import io.kvmirq.arch.LinuxVersion;
 
 /**
- * Kernel versions by the way in which KVM updates the posted-interrupt descriptor of a vCPU that leaves its CPU: {@code
+ * Kernel versions that differ in how KVM updates the posted-interrupt descriptor of a vCPU that leaves its CPU: {@code
  * vmx_vcpu_pi_put()} of Linux 6.12 and 7.1.
  */
 public enum ApicvKernel {

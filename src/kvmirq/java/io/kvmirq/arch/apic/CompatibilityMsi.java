@@ -36,7 +36,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     public static final BitField HINT =
             BitField.flag("redirect_hint", 3, "RH", "all of the destination", "one of the destination");
 
-    /** The message has another format: see {@code RemappableMsi}. */
+    /** The message is in remappable format: see {@code RemappableMsi}. */
     public static final BitField REMAPPABLE =
             format(0, "it is of remappable format").ordinarily(0);
 
@@ -91,7 +91,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     private static final BitField RESERVED_80 =
             BitField.reserved("rsvd_80_95", 80, 16).ordinarily(0);
 
-    /** Kind {@code msi.compat}. */
+    /** The format {@code msi.compat} of {@code kvmirq decode}. */
     public static final Format FORMAT = Format.builder("msi.compat", "MSI of compatibility format", 32, 3)
             .wordNames("address", "high address", "data")
             .fields(DESTINATION_LOW, DESTINATION, VECTOR, LOGICAL, HINT, MODE, LEVEL)

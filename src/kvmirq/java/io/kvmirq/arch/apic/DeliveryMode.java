@@ -19,13 +19,13 @@ public enum DeliveryMode {
     LOWEST_PRIORITY(1, "lowest priority"),
     /** System management interrupt. */
     SMI(2, "SMI"),
-    /** No meaning in the manual. */
+    /** The manual gives this value no meaning. */
     RESERVED_3(3, "reserved"),
     /** Non-maskable interrupt. */
     NMI(4, "NMI"),
     /** Reset of the CPU. */
     INIT(5, "INIT"),
-    /** No meaning in a message or an entry; in an ICR it is the start-up IPI. */
+    /** The value has no meaning in a message or an entry; in an ICR it is the start-up IPI. */
     RESERVED_6(6, "reserved"),
     /** The CPU reads the vector from an external controller. */
     EXTINT(7, "ExtINT");

@@ -5,8 +5,8 @@ import io.kvmirq.arch.LinuxVersion;
 import java.util.Objects;
 
 /**
- * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is the bit, and the {@code reason=} of
- * the tracepoint kvm_apicv_inhibit_changed. Linux 6.1 has no PHYSICAL_ID_ALIASED, so later bits are one lower there.
+ * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is KVM's bit, and the {@code reason=}
+ * of the tracepoint kvm_apicv_inhibit_changed. Linux 6.1 has no PHYSICAL_ID_ALIASED: its later bits are one lower.
  *
  * <p>Source: {@code enum kvm_apicv_inhibit} in arch/x86/include/asm/kvm_host.h of Linux 6.1, 6.12 and 7.1.
  */
@@ -73,13 +73,13 @@ public enum InhibitReason {
         this.remedy = remedy;
     }
 
-    /** Whether the vendor's KVM module has the reason. AMD's has all. */
+    /** Whether the vendor's KVM module has the reason. AMD's module has all reasons. */
     public boolean counts(Vendor vendor) {
         Objects.requireNonNull(vendor, "vendor is null");
         return vendor == Vendor.AMD || intel;
     }
 
-    /** The first kernel with the reason; 6.1 also for older ones. */
+    /** The first Linux version with the reason; 6.1 also stands for older versions. */
     public LinuxVersion since() {
         return switch (this) {
             case PHYSICAL_ID_ALIASED, LOGICAL_ID_ALIASED -> new LinuxVersion(6, 3);

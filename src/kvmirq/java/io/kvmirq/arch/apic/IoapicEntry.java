@@ -68,14 +68,14 @@ public final class IoapicEntry {
     private static final BitField RESERVED_17 =
             BitField.reserved("rsvd_17_47", 17, 31).ordinarily(0);
 
-    /** Kind {@code ioapic.rte}. */
+    /** The format {@code ioapic.rte} of {@code kvmirq decode}. */
     public static final Format COMPATIBLE = Format.builder("ioapic.rte", "IOAPIC entry, compatibility form", 64, 1)
             .fields(VECTOR, MODE, LOGICAL, ACTIVE_LOW, LEVEL, MASKED, DESTINATION)
             .fields(SEND_PENDING, REMOTE_IRR, RESERVED_17, EXTENDED)
             .fields(as(0, "it is of remappable format"))
             .build();
 
-    /** Kind {@code ioapic.rte.remap}. */
+    /** The format {@code ioapic.rte.remap} of {@code kvmirq decode}. */
     public static final Format REMAPPED = Format.builder("ioapic.rte.remap", "IOAPIC entry, remappable form", 64, 1)
             .fields(HANDLE, VECTOR.as(always("V", "vector that an EOI names")), ACTIVE_LOW, LEVEL, MASKED)
             .fields(SEND_PENDING, REMOTE_IRR)

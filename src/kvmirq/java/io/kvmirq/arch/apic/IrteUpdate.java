@@ -13,11 +13,11 @@ import io.kvmirq.VcpuId;
 public interface IrteUpdate {
     /**
      * Posts the host irq to a vCPU, by its id. Throws KernelException EINVAL if the entry cannot be posted and ENOSYS
-     * if the host irq is not remapped; it is then posted to no vCPU.
+     * if the host irq is not remapped. The host irq is then posted to no vCPU.
      */
     void post(VcpuId vcpu, InterruptVector vector);
 
-    /** Remaps the host irq again. Does nothing if it is not posted. */
+    /** Remaps the host irq again. Does nothing if the host irq is not posted. */
     void unpost();
 
     /** The update of a host irq that is not remapped: none of its irqchips implements {@code irq_set_vcpu_affinity}. */

@@ -21,7 +21,7 @@ import java.util.stream.IntStream;
  * arch/x86/include/asm/apicdef.h.
  */
 public final class LapicPage {
-    /** The distance of two registers, in bytes. */
+    /** The distance between two registers, in bytes. */
     public static final int STRIDE = 0x10;
 
     /** ID: the APIC id. */
@@ -66,7 +66,7 @@ public final class LapicPage {
     /** ICR: the interrupt command; its upper half is the next register. */
     public static final int ICR_AT = 0x300;
 
-    /** The first register of the local vector table, the timer's. The others follow by {@link #STRIDE}. */
+    /** The first register of the local vector table, the timer's. The others follow at steps of {@link #STRIDE}. */
     public static final int LVT_AT = 0x320;
 
     /** The local vector table's register for pin LINT0, to which a PIC is connected. */
@@ -149,7 +149,7 @@ public final class LapicPage {
 
     private static final List<String> LVT_NAMES = List.of("timer", "thermal", "perf", "lint0", "lint1", "error");
 
-    /** Kind {@code lapic.page}: the low 32 bits of each register, as {@code KVM_GET_LAPIC} returns them. */
+    /** The format {@code lapic.page} of {@code kvmirq decode}: 32 bits of each register of {@code KVM_GET_LAPIC}. */
     public static final Format FORMAT = format();
 
     private static Map.Entry<Integer, List<BitField>> register(int offset, BitField... fields) {

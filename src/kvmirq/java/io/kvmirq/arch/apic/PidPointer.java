@@ -23,7 +23,7 @@ public record PidPointer(long word) implements Structure {
     public static final BitField ADDRESS = new BitField(
             "pid_phys", 6, 58, always("PID", "descriptor address").shifted(PostedInterruptDescriptor.BOUNDARY_BITS));
 
-    /** Kind {@code pid.pointer}. */
+    /** The format {@code pid.pointer} of {@code kvmirq decode}. */
     public static final Format FORMAT = Format.builder("pid.pointer", "entry of the PID-pointer table", 64, 1)
             .fields(VALID, RESERVED_1, ADDRESS)
             .looked(bits -> VALID.isSet(bits[0]))

@@ -12,8 +12,8 @@ import io.kvmirq.arch.Structure;
 
 /**
  * The words of a posted-interrupt descriptor (PID): 64 bytes at a 64-byte boundary, one for each vCPU. An IOMMU or
- * another CPU stores requested vectors of a guest in it. This record is a copy of the words; {@code PiDescriptor}
- * models the live memory.
+ * another CPU stores requested vectors of a guest in the descriptor. This record is a copy of the words; {@code
+ * PiDescriptor} models the live memory.
  *
  * <p>Source: VT-d specification, Posted Interrupt Descriptor, and Intel SDM vol. 3, Posted-Interrupt Processing; {@code
  * struct pi_desc} in arch/x86/include/asm/posted_intr.h.
@@ -36,14 +36,14 @@ public record PostedInterruptDescriptor(
     /** The number of low bits of a descriptor's address that are 0. */
     public static final int BOUNDARY_BITS = 6;
 
-    /** The index of the 64-bit word that holds ON, SN, NV and NDST. They change together. */
+    /** The index of the 64-bit word that holds ON, SN, NV and NDST. These fields change together. */
     public static final int CONTROL = 4;
 
     /** Outstanding notification, bit 256: no further notification is sent. */
     public static final BitField ON =
             BitField.flag("on", 256, "ON", "no notification outstanding", "notification outstanding");
 
-    /** Suppress notification, bit 257. An urgent request is notified even so. */
+    /** Suppress notification, bit 257. An urgent request notifies even if SN is set. */
     public static final BitField SN = BitField.flag("sn", 257, "SN", "notifications sent", "notifications suppressed");
 
     /** Notification vector, bits 279:272. */
@@ -57,7 +57,7 @@ public record PostedInterruptDescriptor(
     /** The position of an 8-bit APIC id in NDST. */
     private static final BitField XAPIC_ID = new BitField("xapic id", 8, 8);
 
-    /** Kind {@code pid}. */
+    /** The format {@code pid} of {@code kvmirq decode}. */
     public static final Format FORMAT = Format.builder("pid", "posted-interrupt descriptor", 64, 8)
             .fields(pir(0), pir(1), pir(2), pir(3), ON, SN)
             .fields(BitField.reserved("rsvd_258_271", 258, 14), NV, BitField.reserved("rsvd_280_287", 280, 8), NDST)
@@ -110,8 +110,8 @@ public record PostedInterruptDescriptor(
     }
 
     /**
-     * Reads eight 64-bit words, lowest address first; IllegalArgumentException for another number. Any bits are
-     * accepted.
+     * Reads eight 64-bit words, lowest address first; IllegalArgumentException for another number of words. Any bits
+     * are accepted.
      */
     public static PostedInterruptDescriptor decode(long... words) {
         long[] bits = FORMAT.bits(words);

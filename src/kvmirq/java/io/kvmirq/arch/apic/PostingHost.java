@@ -18,7 +18,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
     private static final int X2AVIC_MAX_PHYSICAL_ID = 0x1ff;
 
-    /** Features for posting. All are needed, except the last three. */
+    /** Features of a host. Posting needs all of them except the last three. */
     public enum Feature {
         /** The host remaps interrupts. */
         REMAPPING,
@@ -27,15 +27,15 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
          * APIC mode, EFR bit 21.
          */
         POSTING_UNITS,
-        /** The module parameter enable_apicv of kvm_intel, or avic of kvm_amd. */
+        /** The module parameter enable_apicv of kvm_intel, or avic of kvm_amd, is on. */
         APIC_VIRTUALIZATION,
-        /** The module parameter enable_device_posted_irqs. Before Linux 6.16 every host has this feature. */
+        /** The module parameter enable_device_posted_irqs is on. Before Linux 6.16 every host has this feature. */
         DEVICE_POSTED_IRQS,
         /** AMD: the table of AVIC holds vCPU ids above 254, up to 511. */
         X2AVIC,
         /** AMD, since Linux 6.18: the table of AVIC holds all vCPU ids. */
         X2AVIC_EXT,
-        /** AMD: the table of AVIC holds vCPU ids above 0. Linux 6.18 to 6.18.9 takes them for too big without X2AVIC. */
+        /** AMD: the table of AVIC holds vCPU ids above 0. Without X2AVIC, Linux 6.18 to 6.18.9 refuses these. */
         AVIC_IDS
     }
 

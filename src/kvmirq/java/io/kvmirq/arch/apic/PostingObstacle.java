@@ -16,7 +16,7 @@ public enum PostingObstacle {
             "irq_remapping_cap(), from intremap=nopost or intremap=off; AMD hosts heed it too",
             "/proc/cmdline",
             "remove intremap=nopost from the kernel's command line"),
-    /** Intel. */
+    /** The obstacle exists on Intel hosts only. */
     UNIT_CANNOT_POST(
             "a remapping unit cannot post, or the processor has no cx16",
             "set_irq_posting_cap(), which asks all units",

@@ -48,13 +48,13 @@ public final class HypervisorControl {
                     (value, bits) ->
                             value + (value == 1 ? " interrupt" : " interrupts") + " ended that no list register held"));
 
-    /** Kind {@code gic.hcr}. */
+    /** The format {@code gic.hcr} of {@code kvmirq decode}. */
     public static final Format GICH = Format.builder("gic.hcr", "GICv2 hypervisor control, GICH_HCR", 32, 1)
             .fields(enables())
             .fields(BitField.reserved("rsvd_8_26", 8, 19).ordinarily(0), END_COUNT)
             .build();
 
-    /** Kind {@code gic.ich_hcr}. */
+    /** The format {@code gic.ich_hcr} of {@code kvmirq decode}. */
     public static final Format ICH = Format.builder("gic.ich_hcr", "GICv3 hypervisor control, ICH_HCR", 64, 1)
             .fields(enables())
             .fields(

@@ -60,7 +60,7 @@ public final class IchListRegister {
     private static final BitField LOW_RESERVED = BitField.reserved("rsvd_45_47", 45, 3);
     private static final BitField HIGH_RESERVED = BitField.reserved("rsvd_56_58", 56, 3);
 
-    /** Kind {@code gic.ich_lr}. */
+    /** The format {@code gic.ich_lr} of {@code kvmirq decode}. */
     public static final Format FORMAT = Format.builder("gic.ich_lr", "GICv3 list register, ICH_LR", 64, 1)
             .fields(VIRTUAL_ID)
             .fieldsIf(HW, 0, LOW, EOI, HIGH)

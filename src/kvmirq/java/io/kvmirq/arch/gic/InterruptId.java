@@ -9,7 +9,7 @@ public final class InterruptId {
     /** The first PPI. All lower ids are SGIs. */
     public static final int FIRST_PPI = Ppi.FIRST;
 
-    /** The first SPI. SGIs and PPIs, below it, are private to each CPU. */
+    /** The first SPI. Lower ids are SGIs and PPIs, which are private to each CPU. */
     public static final int FIRST_SPI = Spi.FIRST;
 
     /** The first special id. The last SPI is one less. */

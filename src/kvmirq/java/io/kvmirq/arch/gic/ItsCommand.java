@@ -61,7 +61,7 @@ public enum ItsCommand {
     /** MAPD: bits 51:8 of the address of the device's table of events. */
     public static final BitField EVENT_TABLE = new BitField("itt_addr", 136, 44);
 
-    /** MAPC, MOVALL: the vCPU, by index before Linux 6.7, by id since. */
+    /** MAPC, MOVALL: the vCPU, by its index before Linux 6.7, by its id since 6.7. */
     public static final BitField TARGET = new BitField("rdbase", 144, 32);
 
     /** MAPD, MAPC: 1 maps, 0 unmaps. */
@@ -102,7 +102,7 @@ public enum ItsCommand {
                 .words;
     }
 
-    /** MAPC: maps a collection to a vCPU, by index before Linux 6.7, by id since. */
+    /** MAPC: maps a collection to a vCPU, by its index before Linux 6.7, by its id since 6.7. */
     public static long[] mapCollection(int collection, int vcpu) {
         return MAPC.with(COLLECTION, collection).and(TARGET, vcpu).and(VALID, 1).words;
     }

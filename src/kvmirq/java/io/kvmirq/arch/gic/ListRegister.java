@@ -13,8 +13,8 @@ import java.util.Optional;
 /**
  * The fields of a GICv2 list register, GICH_LR, which holds an interrupt for a guest.
  *
- * <p>HW decides the meaning of bits 19:10: the physical interrupt, or the source of an SGI and the EOI request. {@link
- * #FORMAT} decodes and encodes only the fields that HW selects.
+ * <p>The bit HW decides the meaning of bits 19:10: the physical interrupt, or the source of an SGI and the EOI request.
+ * {@link #FORMAT} decodes and encodes only the fields that HW selects.
  *
  * <p>Source: ARM IHI 0048, "GICH_LRn".
  */
@@ -86,7 +86,7 @@ public final class ListRegister {
     static final String SPENT =
             "the guest ended the interrupt: EISR shows the register until software clears EOI, ELRSR does not";
 
-    /** Kind {@code gic.lr}. */
+    /** The format {@code gic.lr} of {@code kvmirq decode}. */
     public static final Format FORMAT = Format.builder("gic.lr", "GICv2 list register, GICH_LR", 32, 1)
             .fields(VIRTUAL_ID)
             .fieldsIf(HW, 0, SOURCE, MIDDLE, EOI)
@@ -141,7 +141,7 @@ public final class ListRegister {
         return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);
     }
 
-    /** Whether the register's bit in ELRSR is set: it holds no interrupt, and no EOI that awaits maintenance. */
+    /** Whether the register's bit in ELRSR is set: no interrupt and no EOI that awaits maintenance. */
     public static boolean isEmpty(long word) {
         return !STATE.isSet(word) && (HW.isSet(word) || !EOI.isSet(word));
     }

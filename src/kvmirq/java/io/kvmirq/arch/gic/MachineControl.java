@@ -14,9 +14,9 @@ import io.kvmirq.arch.Format;
  * <p>Source: ARM IHI 0048, "GICH_VMCR"; ARM IHI 0069, "ICH_VMCR_EL2".
  */
 public final class MachineControl {
-    /** The enable of group 0. */
+    /** The enable bit of group 0. */
     public static final BitField GROUP0 = group("vmgrp0en", 0, "VMGrp0En", "group 0");
-    /** The enable of group 1. */
+    /** The enable bit of group 1. */
     public static final BitField GROUP1 = group("vmgrp1en", 1, "VMGrp1En", "group 1");
 
     /** AckCtl: a read of IAR also acknowledges group 1 interrupts. */
@@ -49,7 +49,7 @@ public final class MachineControl {
     /** VMPriMask of a GICv2, bits 7:3. */
     public static final BitField MASK = new BitField("vmprimask", 27, 5, mask("VMPriMask", 3));
 
-    /** Kind {@code gic.vmcr}. */
+    /** The format {@code gic.vmcr} of {@code kvmirq decode}. */
     public static final Format GICH = Format.builder("gic.vmcr", "GICv2 VM control, GICH_VMCR", 32, 1)
             .fields(GROUP0, GROUP1, ACK_CONTROL, FIQ, COMMON, LOW_RESERVED, END_MODE, MIDDLE_RESERVED)
             .fields(
@@ -63,7 +63,7 @@ public final class MachineControl {
     /** VPMR of ICH_VMCR: priorities below it reach the guest. */
     public static final BitField ICH_MASK = new BitField("vpmr", 24, 8, mask("VPMR", 0));
 
-    /** Kind {@code gic.ich_vmcr}. */
+    /** The format {@code gic.ich_vmcr} of {@code kvmirq decode}. */
     public static final Format ICH = Format.builder("gic.ich_vmcr", "GICv3 VM control, ICH_VMCR", 64, 1)
             .fields(
                     group("veng0", 0, "VENG0", "group 0"),

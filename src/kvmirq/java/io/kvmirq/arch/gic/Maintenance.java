@@ -22,14 +22,14 @@ public final class Maintenance {
     public static final BitField UNDERFLOW =
             cause("u", 1, "U", "underflow: at most one list register holds an interrupt");
 
-    /** Kind {@code gic.misr}. */
+    /** The format {@code gic.misr} of {@code kvmirq decode}. */
     public static final Format STATUS = Format.builder(
                     "gic.misr", "GICv2 maintenance interrupt status, GICH_MISR", 32, 1)
             .fields(causes())
             .fields(BitField.reserved("rsvd_8_31", 8, 24).ordinarily(0))
             .build();
 
-    /** Kind {@code gic.ich_misr}. */
+    /** The format {@code gic.ich_misr} of {@code kvmirq decode}. */
     public static final Format ICH_STATUS = Format.builder(
                     "gic.ich_misr", "GICv3 maintenance interrupt status, ICH_MISR", 64, 1)
             .fields(causes())
@@ -39,22 +39,22 @@ public final class Maintenance {
     private static final BitField UPPER =
             BitField.reserved("rsvd_16_63", 16, 48).ordinarily(0);
 
-    /** EISR, kind {@code gic.eisr}: bit n is set if the guest ended the interrupt of list register n. */
+    /** Format {@code gic.eisr} of {@code kvmirq decode}: bit n is set if the interrupt of list register n ended. */
     public static final Format ENDED = Format.builder("gic.eisr", "GIC ended list registers, EISR1:0", 64, 1)
             .fields(registers("eisr", "EISR", "ended, EOI requested", Long.SIZE))
             .build();
 
-    /** Kind {@code gic.ich_eisr}: bit n is list register n. */
+    /** The format {@code gic.ich_eisr} of {@code kvmirq decode}: bit n is list register n. */
     public static final Format ICH_ENDED = Format.builder("gic.ich_eisr", "GICv3 ended list registers, ICH_EISR", 64, 1)
             .fields(registers("eisr", "EISR", "ended, EOI requested", Short.SIZE), UPPER)
             .build();
 
-    /** Kind {@code gic.elrsr}: bit n is list register n. */
+    /** The format {@code gic.elrsr} of {@code kvmirq decode}: bit n is list register n. */
     public static final Format EMPTY = Format.builder("gic.elrsr", "GIC empty list registers, ELRSR1:0", 64, 1)
             .fields(registers("elrsr", "ELRSR", "empty", Long.SIZE))
             .build();
 
-    /** Kind {@code gic.ich_elrsr}: bit n is list register n. */
+    /** The format {@code gic.ich_elrsr} of {@code kvmirq decode}: bit n is list register n. */
     public static final Format ICH_EMPTY = Format.builder(
                     "gic.ich_elrsr", "GICv3 empty list registers, ICH_ELRSR", 64, 1)
             .fields(registers("elrsr", "ELRSR", "empty", Short.SIZE), UPPER)

@@ -2,17 +2,15 @@
 package io.kvmirq.arch.gic;
 
 /**
- * Kernel versions by the way in which KVM finds the LPI of a host interrupt. Stable kernels may have the fixes, so the
+ * Kernel versions that differ in how KVM finds the LPI of a host interrupt. Stable kernels may have the fixes, so the
  * version is only a hint.
  */
 public enum VlpiKernel {
     /**
-     * Before 6.16: by the route and its current ITS translation. If the route changes, the old route's LPI stays a
-     * vLPI, and a later step makes the kernel warn.
+     * Before 6.16, KVM finds the LPI by the route and its current ITS translation. If the route changes, the old
+     * route's LPI stays a vLPI, and a later step makes the kernel warn.
      */
     BY_ROUTE,
-    /**
-     * Since 6.16: by the host interrupt. A change of the route ends its vLPI, and creates no vLPI for the new route.
-     */
+    /** Since 6.16, KVM finds the LPI by the host interrupt. A new route ends the vLPI, and gets no vLPI. */
     BY_HOST_IRQ
 }

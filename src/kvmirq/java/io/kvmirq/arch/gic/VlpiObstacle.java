@@ -2,7 +2,7 @@
 package io.kvmirq.arch.gic;
 
 /**
- * The reasons for which KVM delivers an irqfd's LPI in software, in the order of its checks. KVM does not report them.
+ * The reasons for which KVM delivers an irqfd's LPI in software, in the order of its checks, which KVM does not report.
  */
 public enum VlpiObstacle {
     NO_GICV4(
@@ -13,7 +13,7 @@ public enum VlpiObstacle {
     UNMAPPED(
             "the guest has not mapped the event yet, or its ITS or LPIs are disabled",
             "register the irqfd again later"),
-    /** Since 6.16. On older kernels the later registration gets the LPI. */
+    /** KVM checks this since Linux 6.16. On older kernels the later registration gets the LPI. */
     TAKEN("the LPI is a vLPI of another host interrupt", "let the guest map each event to an LPI of its own");
 
     private final String text;

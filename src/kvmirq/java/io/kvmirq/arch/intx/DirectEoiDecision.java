@@ -4,7 +4,7 @@ package io.kvmirq.arch.intx;
 import java.util.List;
 import java.util.Objects;
 
-/** Whether an interrupt may have direct EOI, and if not, why. {@link DirectEoiPolicy#decide} makes it. */
+/** Whether an interrupt may have direct EOI, and if not, why. {@link DirectEoiPolicy#decide} makes the decision. */
 public sealed interface DirectEoiDecision {
     /**
      * Direct EOI is allowed: no other device waits for this guest's EOI. {@code breaks} lists the conflicts that direct
@@ -16,7 +16,7 @@ public sealed interface DirectEoiDecision {
         }
     }
 
-    /** The interrupt is masked automatically, for all these reasons, in the order of {@link NotDirect}. */
+    /** Direct EOI is refused for all these reasons, which are in the order of {@link NotDirect}. */
     record Refused(List<NotDirect> reasons) implements DirectEoiDecision {
         public Refused {
             Objects.requireNonNull(reasons, "reasons is null");
@@ -24,8 +24,8 @@ public sealed interface DirectEoiDecision {
     }
 
     /**
-     * Allowed because the administrator asserts that no other device on the line matters. {@code breaks} also lists the
-     * conflicts that occur if the assertion is wrong.
+     * Direct EOI is allowed because the administrator asserts that no other device on the line matters. {@code breaks}
+     * also lists the conflicts that occur if the assertion is wrong.
      */
     record AllowedByAssertion(List<NotDirect> outweighed, List<Breakage> breaks) implements DirectEoiDecision {
         public AllowedByAssertion {

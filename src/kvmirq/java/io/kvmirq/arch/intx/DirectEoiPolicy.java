@@ -22,7 +22,7 @@ import java.util.stream.Stream;
 public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     /** A trait of the interrupt. */
     public enum Trait {
-        /** A platform device; otherwise a PCI device, whose line other devices may share. */
+        /** The device is a platform device; otherwise it is a PCI device, whose line may be shared. */
         PLATFORM_DEVICE,
         /** The interrupt is level-triggered. */
         LEVEL,
@@ -53,7 +53,7 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
 
     /**
      * INTx of a PCI device whose line is shareable, as vfio-pci requests it with DisINTx, and has this number of other
-     * handlers. The guest's EOI deactivates it. IllegalArgumentException for a negative number.
+     * handlers. The guest's EOI deactivates the physical interrupt. IllegalArgumentException for a negative number.
      */
     public static DirectEoiPolicy shared(int otherHandlers) {
         return new DirectEoiPolicy(EnumSet.of(Trait.LEVEL, Trait.EOI_DEACTIVATES, Trait.SHAREABLE), otherHandlers);
@@ -90,8 +90,8 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * Decides about direct EOI. An assertion outweighs {@link NotDirect#SHARED} and {@link NotDirect#SHAREABLE}, but no
-     * reason of the hardware, nor {@link NotDirect#REFUSED}, where Linux refuses the request.
+     * Decides about direct EOI. An assertion outweighs {@link NotDirect#SHARED} and {@link NotDirect#SHAREABLE}, but
+     * neither reasons of the hardware nor {@link NotDirect#REFUSED}, with which Linux refuses the request.
      */
     public DirectEoiDecision decide() {
         List<NotDirect> reasons = Stream.of(NotDirect.values())

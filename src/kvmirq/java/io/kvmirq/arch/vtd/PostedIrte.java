@@ -38,7 +38,7 @@ public record PostedIrte(long low, long high) implements Irte {
                     .shifted(PostedInterruptDescriptor.BOUNDARY_BITS)
                     .derived());
 
-    /** Kind {@code irte.vtd.posted}. */
+    /** The format {@code irte.vtd.posted} of {@code kvmirq decode}. */
     public static final Format FORMAT = Irte.format(
                     "irte.vtd.posted",
                     "VT-d IRTE, posted form",

@@ -25,7 +25,7 @@ public record RemappableMsi(int address, int data) implements Structure {
     /** SHV, address bit 3: the subhandle is added to the handle. */
     public static final BitField SHV = BitField.flag("shv", 3, "SHV", "entry = handle", "entry = handle + subhandle");
 
-    /** The message has this format. */
+    /** The message is in remappable format. */
     public static final BitField REMAPPABLE = CompatibilityMsi.format(1, "it is of compatibility format");
 
     /** The handle: bits 14:0 are address bits 19:5, bit 15 is address bit 2. */
@@ -48,7 +48,7 @@ public record RemappableMsi(int address, int data) implements Structure {
                             : Optional.empty())
                     .ordinarily(0));
 
-    /** Kind {@code msi.vtd.remappable}. */
+    /** The format {@code msi.vtd.remappable} of {@code kvmirq decode}. */
     public static final Format FORMAT = Format.builder("msi.vtd.remappable", "VT-d MSI of remappable format", 32, 2)
             .wordNames("address", "data")
             .fields(HANDLE, SUBHANDLE, SHV, REMAPPABLE, CompatibilityMsi.BASE_ADDRESS.required())
@@ -57,7 +57,7 @@ public record RemappableMsi(int address, int data) implements Structure {
 
     /**
      * The message that Linux writes for interrupt {@code subhandle} of a block of entries that starts at {@code
-     * handle}; IllegalArgumentException for more than 16 bits.
+     * handle}; IllegalArgumentException if either has more than 16 bits.
      */
     public static RemappableMsi to(int handle, int subhandle) {
         long[] bits = {CompatibilityMsi.BASE_ADDRESS.with(CompatibilityMsi.BASE) | SHV.with(1) | REMAPPABLE.with(1)};

@@ -57,7 +57,7 @@ public record RemappedIrte(long low, long high) implements Irte {
             32,
             Description.saying("DST", (value, bits) -> destinationText(value, LOGICAL.isSet(bits[0]))));
 
-    /** Kind {@code irte.vtd.remapped}. */
+    /** The format {@code irte.vtd.remapped} of {@code kvmirq decode}. */
     public static final Format FORMAT = Irte.format(
                     "irte.vtd.remapped",
                     "VT-d IRTE, remapped form",
@@ -106,8 +106,8 @@ public record RemappedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * This entry changed to post to a descriptor. The new entry keeps P, FPD, AVAIL and the source
-     * ({@code intel_ir_set_vcpu_affinity}). IllegalArgumentException if the address is not at a 64-byte boundary.
+     * A copy of this entry that posts to a descriptor. The new entry keeps P, FPD, AVAIL and the source ({@code
+     * intel_ir_set_vcpu_affinity}). IllegalArgumentException if the address is not at a 64-byte boundary.
      */
     public PostedIrte posted(long descriptorAddress, InterruptVector guestVector) {
         PostedInterruptDescriptor.checkAddress(descriptorAddress);
@@ -117,8 +117,8 @@ public record RemappedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * This entry with another vector and DST, for a changed affinity of the host irq; IllegalArgumentException above 32
-     * bits.
+     * A copy of this entry with another vector and DST, for a changed affinity of the host irq;
+     * IllegalArgumentException if DST has more than 32 bits.
      */
     public RemappedIrte moved(InterruptVector toVector, long toDestination) {
         return new RemappedIrte(DESTINATION.put(VECTOR.put(low, toVector.number()), toDestination), high);

@@ -60,7 +60,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
             saying("NFR", (value, bits) -> "fault recording registers: " + value)
                     .computed(field -> field + 1));
 
-    /** The unit supports posted entries. Linux posts only if every unit of the host does. */
+    /** The unit supports posted entries. Linux posts only if every unit of the host supports them. */
     public static final BitField POSTING = BitField.flag("pi", 59, "PI", "no posted interrupts", "posted interrupts");
 
     /** Hardware flushes its interrupt cache when software sets a new table. */
@@ -73,11 +73,11 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
             oneOf("ESRTPS", "software flushes for a new root table", "hardware flushes for a new root table")
                     .shown());
 
-    /** The unit snoops the CPU caches for its tables. */
+    /** The unit snoops the CPU caches when it reads its tables. */
     public static final BitField COHERENT =
             BitField.flag("coherent", 64, "C", "tables are not snooped", "tables are snooped");
 
-    /** Invalidations are queued. Interrupt remapping needs this. */
+    /** The unit supports queued invalidation, which interrupt remapping needs. */
     public static final BitField QUEUED =
             BitField.flag("qi", 65, "QI", "no queued invalidation", "queued invalidation");
 
@@ -102,7 +102,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     public static final BitField HANDLE_MASK =
             new BitField("mhmv", 84, 4, always("MHMV", "an invalidation covers up to 2 to this power entries"));
 
-    /** Kind {@code vtd.cap_ecap}. Decode-only, because fields are computed. */
+    /** The format {@code vtd.cap_ecap} of {@code kvmirq decode}. Decode-only, because fields are computed. */
     public static final Format FORMAT = Format.builder("vtd.cap_ecap", "VT-d unit capabilities for interrupts", 64, 2)
             .wordNames("CAP", "ECAP")
             .fields(POSTING, FLUSHES_INTERRUPTS, FLUSHES_ROOTS, CACHING, DOMAINS, ADDRESS_WIDTH)

@@ -22,13 +22,13 @@ public final class ApicMap<A extends LocalApic> {
     public enum Logical {
         /** No LAPIC has a logical id. */
         NOBODY,
-        /** xAPIC, a set of eight. */
+        /** xAPIC flat model: a logical id is a set of eight LAPICs. */
         FLAT,
-        /** xAPIC, a cluster and a set of four. */
+        /** xAPIC cluster model: a logical id is a cluster and a set of four LAPICs. */
         CLUSTERS,
-        /** x2APIC, a cluster and a set of sixteen. */
+        /** x2APIC mode: a logical id is a cluster and a set of sixteen LAPICs. */
         X2APIC,
-        /** The LAPICs differ, or an id is not one bit of one LAPIC. The map then has no logical destinations. */
+        /** The formats differ, or an id is not one bit of one LAPIC. The map then has no logical destinations. */
         AMBIGUOUS
     }
 
@@ -44,10 +44,10 @@ public final class ApicMap<A extends LocalApic> {
     /**
      * Makes the map.
      *
-     * @param before63 whether to build the map as Linux before 6.3 does. There the first of two LAPICs gets a physical
-     *     id that both have, and the last of two gets a logical id that both have. Only the lowest bit of a logical id
-     *     is used, and a LAPIC in x2APIC mode also has the physical id that its logical id implies
-     * @return empty if two LAPICs have the same id, without 32-bit ids and since Linux 6.3
+     * @param before63 whether to build the map as Linux before 6.3 does. Before 6.3, a physical id that two LAPICs have
+     *     goes to the first, and a logical id that two LAPICs have goes to the last. Only the lowest bit of a logical
+     *     id is used, and a LAPIC in x2APIC mode also has the physical id that its logical id implies
+     * @return empty if two LAPICs have the same id, and neither {@code apicIds32Bit} nor {@code before63} is set
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> of(
             List<A> lapics, boolean apicIds32Bit, boolean before63) {

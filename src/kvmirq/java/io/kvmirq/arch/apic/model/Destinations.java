@@ -28,7 +28,7 @@ public final class Destinations<A extends LocalApic> {
      *
      * @param lapics in the order of the vCPUs' indices
      * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
-     * @param quirk whether 0xff is also the broadcast in x2APIC mode, until KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK
+     * @param quirk whether 0xff is a broadcast also in x2APIC mode: true until KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK
      * @param vectorHashing the module parameter kvm.vector_hashing, which is on by default
      */
     public Destinations(List<A> lapics, boolean apicIds32Bit, boolean quirk, boolean vectorHashing) {

@@ -23,14 +23,14 @@ public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int 
         }
     }
 
-    /** In xAPIC mode, flat model, with one bit of 8. The APIC id is the vCPU's id. */
+    /** A LAPIC in xAPIC mode, flat model, whose logical id is one bit of 8. The APIC id is the vCPU's id. */
     public static LapicIds flat(int vcpu, int logical) {
         return xapic(vcpu, logical, LapicPage.DFR_FLAT);
     }
 
     /**
-     * In xAPIC mode, cluster model: cluster 0–14 and one bit of 4, else IllegalArgumentException. The APIC id is the
-     * vCPU's id.
+     * A LAPIC in xAPIC mode, cluster model, with cluster 0–14 and one bit of 4; otherwise IllegalArgumentException. The
+     * APIC id is the vCPU's id.
      */
     public static LapicIds cluster(int vcpu, int cluster, int member) {
         return xapic(vcpu, cluster << 4 | member, LapicPage.DFR_CLUSTER);
@@ -40,7 +40,7 @@ public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int 
         return new LapicIds(vcpu, vcpu, false, (int) LapicPage.XAPIC_ID.with(logical), format, 0);
     }
 
-    /** In x2APIC mode. The APIC id is the vCPU's id, and the logical id follows from it. */
+    /** A LAPIC in x2APIC mode. The APIC id is the vCPU's id, and the logical id follows from it. */
     public static LapicIds x2apic(int vcpu) {
         int logical = (int) (LapicPage.CLUSTER.with(vcpu >>> 4) | LapicPage.MEMBERS.with(1L << (vcpu & 0xf)));
         return new LapicIds(vcpu, vcpu, true, logical, LapicPage.DFR_FLAT, 0);

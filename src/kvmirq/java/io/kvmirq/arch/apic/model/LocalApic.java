@@ -18,7 +18,7 @@ public interface LocalApic {
     /** Whether software has enabled the LAPIC (SVR bit 8). */
     boolean enabled();
 
-    /** Whether the LAPIC is enabled in IA32_APIC_BASE (bit 11). Messages reach no other LAPIC. */
+    /** Whether the LAPIC is enabled in IA32_APIC_BASE (bit 11). A LAPIC that is not enabled there gets no messages. */
     default boolean isPresent() {
         return true;
     }
@@ -40,8 +40,8 @@ public interface LocalApic {
     }
 
     /**
-     * Whether a destination matches this LAPIC, independent of other LAPICs. {@code quirk} is that of {@link
-     * Destinations}.
+     * Whether a destination matches this LAPIC, independent of other LAPICs. {@code quirk} has the meaning that it has
+     * in {@link Destinations}.
      */
     default boolean isFor(int destination, boolean logical, boolean quirk) {
         boolean everybody = isX2apic()

@@ -31,8 +31,8 @@ public final class PostedIrqfd {
 
     /**
      * Posts the irqfd to the vCPU of its route's destination, or to no vCPU if the destination is not a single vCPU. If
-     * the irqfd was posted to no vCPU before, and is to no vCPU now, the call does nothing. Throws KernelException as
-     * {@link IrteUpdate#post}; it is then posted to no vCPU. {@code route} is empty if it is no message.
+     * the irqfd was posted to no vCPU and stays so, the call does nothing. After a KernelException of {@link
+     * IrteUpdate#post} the irqfd is posted to no vCPU. {@code route} is empty if the route is no message.
      */
     public void update(PostingVm vm, Optional<ApicMessage> route) {
         Optional<ApicMessage> message = route.filter(

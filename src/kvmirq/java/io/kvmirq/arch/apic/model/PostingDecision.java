@@ -33,7 +33,7 @@ public sealed interface PostingDecision {
      * Software delivers the interrupt. The record has the first obstacle, its cause in this interrupt, and a remedy.
      */
     record Unposted(PostingObstacle reason, String detail, String remedy) implements PostingDecision {
-        /** Uses the remedy of the obstacle. */
+        /** Creates the decision with the remedy of {@code reason}. */
         public Unposted(PostingObstacle reason, String detail) {
             this(reason, detail, reason.remedy());
         }

@@ -11,7 +11,7 @@ import java.util.Optional;
  *
  * @param producer whether a driver registers the interrupt as a producer: a vector of MSI or MSI-X that VFIO or
  *     vhost-vDPA has enabled
- * @param consumer whether an irqfd is assigned to its eventfd
+ * @param consumer whether an irqfd is assigned to the interrupt's eventfd
  * @param alone whether no other producer or consumer uses the eventfd
  * @param routes the routing entries of the GSI
  * @param unmanagedDomain whether the device is in a VFIO domain (UNMANAGED); only AMD depends on it
