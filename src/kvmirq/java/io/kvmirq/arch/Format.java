@@ -195,7 +195,7 @@ public final class Format {
         return bits;
     }
 
-    /** The words of {@link #wordBits()} from a structure in 64-bit words: reverses {@link #bits}. */
+    /** The words of a structure from its 64-bit words: reverses {@link #bits}. */
     public long[] words(long... bits) {
         if (wordBits == Long.SIZE) {
             return bits.clone();

@@ -132,7 +132,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return relay != null;
     }
 
-    /** The interrupt of the device, as VFIO names it. */
+    /** The device's interrupt that is forwarded. */
     public abstract DeviceIrq irq();
 
     /**
@@ -277,10 +277,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Masks like {@link #mask}, but does not wait for a running injection of this process. A caller may hold a lock
-     * that the injector needs, here and in {@link #reroute} and {@link #unmask}. The running injection may still reach
-     * the guest, by the old message, but no later injection does. Call {@link #mask}, {@link #moveTo} and {@link
-     * #close} without this lock, because these methods wait.
+     * Masks like {@link #mask}, but does not wait for a running injection of this process. A caller that holds a lock
+     * that the injector needs may call this method, then {@link #reroute} and {@link #unmask}. The running injection
+     * may still reach the guest, by the old message, but no later injection does. Call {@link #mask}, {@link #moveTo}
+     * and {@link #close} without this lock, because these methods wait.
      */
     public final void beginMask() {
         RelayedIrq held = masked();

@@ -121,9 +121,9 @@ public final class Forwarding implements AutoCloseable {
 
         /**
          * Sends each step and the events of the VM's vCPUs to the mirror {@code told}, and predicts from it. Use one
-         * mirror for all devices of a VM. Otherwise the forwarding makes its own mirror, with facts from the host's
-         * files. If another program created the VM, also send the mirror the events of vCPUs that the library does not
-         * know.
+         * mirror for all devices of a VM. If this method is not called, the forwarding makes its own mirror, with facts
+         * from the host's files. If another program created the VM, also send the mirror the events of vCPUs that the
+         * library does not know.
          */
         public Builder mirror(Mirror told) {
             Objects.requireNonNull(told, "told is null");
@@ -209,8 +209,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards one vector to a GSI that the caller chose. If the GSI is routed to this message already, this route is
-     * used, and stays when the forwarding ends.
+     * Forwards one vector to a GSI that the caller chose. If the GSI is routed to {@code message} already, the
+     * forwarding uses this route and keeps it when the forwarding ends.
      *
      * @throws IllegalArgumentException if the GSI has another route or an irqfd
      * @throws RuntimeException as {@link #forwardAll}
@@ -397,7 +397,7 @@ public final class Forwarding implements AutoCloseable {
      *
      * @param which interrupts of this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#mask}; then the masks of all interrupts are as before
-     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; then also no mask changes
+     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; then no mask changes
      */
     public void mask(List<? extends ForwardedIrq> which) {
         change.mask(which);

@@ -25,8 +25,8 @@ import java.util.stream.Stream;
  *
  * <p>During {@link #tell} no vCPU may run, and all interrupts of all devices of the VM must be masked. KVM decides at
  * the unmask whether an interrupt becomes a vLPI. With GICv4.0 KVM cannot save the tables while a vLPI exists. So a VMM
- * stops its vCPUs, holds its devices, calls {@link #tell} for each, releases the devices, and runs the vCPUs again.
- * Only one thread may use a reader.
+ * stops its vCPUs, masks all interrupts, calls {@link #tell} for each device, unmasks, and runs the vCPUs again. Only
+ * one thread may use a reader.
  *
  * <p>KVM before November 2024 does not clear the entry of a removed device or event, so {@link #tell} clears entries
  * before KVM writes the tables.

@@ -15,9 +15,9 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * The KVM-VFIO device of a VM. A VM has at most one. The KVM-VFIO device gives KVM the VFIO files that the guest uses,
- * and gives VFIO the VM that a device belongs to. Without a KVM-VFIO device interrupts still reach the guest, but
- * coherent DMA and drivers that need the VM do not work. Thread-safe.
+ * The KVM-VFIO device of a VM. A VM has at most one KVM-VFIO device. The KVM-VFIO device gives KVM the VFIO files that
+ * the guest uses, and gives VFIO the VM that a device belongs to. Without a KVM-VFIO device interrupts still reach the
+ * guest, but coherent DMA and drivers that need the VM do not work. Thread-safe.
  *
  * <p>Add a file before its device is opened, and remove it before the file is closed: the kernel finds the file by its
  * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} keeps both orders.

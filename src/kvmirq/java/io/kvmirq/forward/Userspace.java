@@ -44,15 +44,15 @@ public record Userspace(EventLoop loop, Injector injector) {
         void line(Gsi gsi, boolean high);
     }
 
-    /** Creates the means for a VMM that emulates its interrupt controllers, or only its IOAPIC beside KVM's LAPICs. */
+    /** The means for a VMM that emulates its interrupt controllers, or only its IOAPIC beside KVM's LAPICs. */
     public static Userspace of(EventLoop loop, Injector injector) {
         return new Userspace(loop, injector);
     }
 
     /**
-     * Creates the means to inject into the in-kernel interrupt controllers of {@code vm}. Messages need the VM's LAPICs
-     * (on arm64 an ITS), lines need the full irqchip. On arm64 line n is SPI n + 32. As in hardware, interrupts that
-     * the guest does not accept are dropped.
+     * The means to inject into the in-kernel interrupt controllers of {@code vm}. Messages need the VM's LAPICs (on
+     * arm64 an ITS), lines need the full irqchip. On arm64 line n is SPI n + 32. As in hardware, interrupts that the
+     * guest does not accept are dropped.
      */
     public static Userspace into(Vm vm, EventLoop loop) {
         Objects.requireNonNull(loop, "loop is null");

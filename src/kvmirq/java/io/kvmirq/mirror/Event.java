@@ -30,11 +30,11 @@ import java.util.stream.Stream;
 public sealed interface Event {
     /** The interrupt controllers that KVM emulates. */
     enum Irqchip {
-        /** x86: PIC, IOAPIC and LAPICs. */
+        /** x86: KVM emulates PIC, IOAPIC and LAPICs. */
         FULL,
-        /** x86: LAPICs only (KVM_CAP_SPLIT_IRQCHIP). */
+        /** x86: KVM emulates only LAPICs (KVM_CAP_SPLIT_IRQCHIP). */
         SPLIT,
-        /** arm64: a VGIC. */
+        /** arm64: KVM emulates a VGIC. */
         VGIC
     }
 
@@ -81,7 +81,7 @@ public sealed interface Event {
      *     no route. Leave out GSIs whose routes did not change: each one costs time
      */
     record RoutesCommitted(Map<Gsi, List<Route>> changed) implements Event {
-        /** Copies the map. */
+        /** Creates the event with a copy of the map. */
         public RoutesCommitted {
             changed = changed.entrySet().stream()
                     .collect(Collectors.toUnmodifiableMap(Map.Entry::getKey, entry -> List.copyOf(entry.getValue())));
@@ -121,8 +121,8 @@ public sealed interface Event {
 
     /**
      * Consecutive MSI or MSI-X vectors of a device are forwarded, each with its own eventfd and GSI. For each vector
-     * this event replaces {@link RoutesCommitted}, {@link ProducerAdded} and, unless masked, {@link ConsumerAdded} and
-     * {@link Released}.
+     * this event replaces {@link RoutesCommitted}, {@link ProducerAdded} and, unless the vectors are masked, {@link
+     * ConsumerAdded} and {@link Released}.
      *
      * @param first the number of the first vector
      * @param messages the MSI message of each vector; {@code events} and {@code gsis} have as many elements
@@ -136,7 +136,7 @@ public sealed interface Event {
             List<MsiMessage> messages,
             boolean masked)
             implements Event {
-        /** Copies the lists. */
+        /** Creates the event with copies of the lists. */
         public MessagesForwarded {
             Objects.requireNonNull(device, "device is null");
             Objects.requireNonNull(kind, "kind is null");
@@ -203,7 +203,7 @@ public sealed interface Event {
         }
     }
 
-    /** A device entered or left its IOMMU domain of VFIO (type UNMANAGED). Initially the device is in it. AMD only. */
+    /** A device entered or left its VFIO domain (type UNMANAGED), in which it starts. Only AMD predictions use this. */
     record DomainChanged(DeviceName device, boolean unmanaged) implements Event {
         public DomainChanged {
             Objects.requireNonNull(device, "device is null");
@@ -216,7 +216,7 @@ public sealed interface Event {
      * the vCPU. Up to Linux 6.16, a remapping entry that KVM writes before then stays unknown until its next write.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
-        /** Copies the set. */
+        /** Creates the event with a copy of the set. */
         public Inhibited {
             reasons = reasons.isEmpty() ? Set.of() : Set.copyOf(EnumSet.copyOf(reasons));
         }
@@ -245,8 +245,8 @@ public sealed interface Event {
 
     /**
      * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited}, so APIC virtualization is on or off
-     * for the vCPU as that event says. Report it after {@link VcpuLoaded}. The phase of a watched vCPU replaces this
-     * event.
+     * for the vCPU as that event says. Report this event after {@link VcpuLoaded}. The phase of a watched vCPU replaces
+     * this event.
      */
     record GuestEntered(VcpuId vcpu) implements Event {
         public GuestEntered {
@@ -304,8 +304,9 @@ public sealed interface Event {
     }
 
     /**
-     * The schedule of a vCPU is unknown from now on, because its observer missed a step. Its fields are not predicted
-     * until the next {@link VcpuLoaded}, {@link VcpuPreempted}, {@link VcpuLeft} or {@link VcpuBlocked}.
+     * The schedule of a vCPU is unknown from now on, because its observer missed a step. The fields that follow the
+     * schedule are not predicted until the next {@link VcpuLoaded}, {@link VcpuPreempted}, {@link VcpuLeft} or {@link
+     * VcpuBlocked}.
      */
     record VcpuUnseen(VcpuId vcpu) implements Event {
         public VcpuUnseen {

@@ -36,7 +36,7 @@ public sealed interface MirrorHost {
         return new Arm64(Optional.empty(), kernel);
     }
 
-    /** A host without known facts. */
+    /** A host about which nothing is known, for a reason in one sentence. */
     static MirrorHost unknown(String reason) {
         Objects.requireNonNull(reason, "reason is null");
         return new Unknown(reason);

@@ -38,7 +38,7 @@ public sealed interface PredictedIrte {
         return 0;
     }
 
-    /** Whether an entry has the predicted values in its known bits. Pass high word 0 for 32 bits. Does not allocate. */
+    /** Whether the known bits of an entry are as predicted. A 32-bit entry has 0 as high word. Does not allocate. */
     default boolean agrees(long observedLow, long observedHigh) {
         return (observedLow & lowMask()) == low() && (observedHigh & highMask()) == high();
     }

@@ -5,17 +5,17 @@
  * <p>A {@link io.kvmirq.mirror.Mirror} gets one {@link io.kvmirq.mirror.Event} for each step of the control plane.
  * Examples are a new vCPU, a commit of routes, a new irqfd, and an eventfd for a vector of a device. The mirror applies
  * each event to a {@link io.kvmirq.mirror.Snapshot}, which is immutable. An eventfd joins the two ends of an interrupt,
- * as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device, the
- * {@link io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a
- * {@link io.kvmirq.mirror.PredictedIrq}. {@code X86Rules} and {@code ArmRules} compute it.
+ * as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device, the {@link
+ * io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a {@link io.kvmirq.mirror.PredictedIrq}.
+ * {@code X86Rules} and {@code ArmRules} compute the prediction.
  *
  * <p>A {@code Forwarding} also reports each message that it holds back from the guest or releases, and whether the
  * message is known to exist: {@link io.kvmirq.mirror.Snapshot#held}. Signals of a device are no events.
  *
  * <p>Predictions and observations have separate types. The mirror reads no file, calls no kernel and reads no state of
- * a model. The mirror decides by the rules of {@link io.kvmirq.arch}, for the hardware that its
- * {@link io.kvmirq.mirror.MirrorHost} describes. A prediction leaves out facts that a VMM cannot know: the address of a
- * descriptor, the id that KVM gave the VM.
+ * a model. The mirror decides by the rules of {@link io.kvmirq.arch}, for the hardware that its {@link
+ * io.kvmirq.mirror.MirrorHost} describes. A prediction leaves out facts that a VMM cannot know: the address of a
+ * descriptor, and the id that KVM gave the VM.
  *
  * <p>A vCPU's schedule decides some fields: IsRun and Destination of an entry, PID.SN, PID.NV and PID.NDST. A tracer
  * reports the schedule by events. For a vCPU that this process runs, the mirror reads a {@link

@@ -36,7 +36,7 @@ public record Claim(
         ELIGIBLE("can be posted"),
         /** KVM requested posting from the IOMMU or the ITS. */
         REQUESTED("asked by KVM"),
-        /** The entry of the IOMMU names a vCPU now (it posts), or the LPI is mapped to a vLPI. */
+        /** The IOMMU's entry posts to a vCPU now, or the LPI is mapped to a vLPI. */
         FORM("entry posts"),
         /** Hardware delivered interrupts to the guest. A host irq whose count does not rise is no proof of this. */
         DELIVERED("by hardware");

@@ -9,11 +9,11 @@ import java.util.stream.Stream;
 
 /**
  * The path of one interrupt of a device into a guest, with the evidence for each link, and the claims about its
- * posting. Immutable. Texts may contain names from files: a printer must make them printable.
+ * posting. Immutable. Texts may contain names from files: escape unprintable characters.
  *
  * @param device the device, such as {@code 0000:3b:00.0}
- * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the device has none
- *     to tell apart
+ * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the device has no
+ *     distinguishable interrupts
  * @param guest the guest; empty if it is not known
  * @param links in the order of {@link Hop}, at most one link for each step. Links after a broken one may be missing
  * @param claims the claims in the order of {@link Claim.Question}; empty if posting was not examined

@@ -11,7 +11,7 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 
 /**
- * One link of an {@link InterruptPath}. Immutable. Texts may contain names from files: a printer must make them printable.
+ * One link of an {@link InterruptPath}. Immutable. Texts may contain names from files: escape unprintable characters.
  *
  * @param hop the step of the path
  * @param state whether interrupts pass the link

@@ -44,7 +44,7 @@ public final class GaIrte {
                             + " since Linux 6.18; VM " + GaTag.VM_6_1.of(value) + ", vCPU " + GaTag.VCPU_6_1.of(value)
                             + " on 6.1 to 6.17"));
 
-    /** The vector: in guest mode the guest's, otherwise the host's. */
+    /** The vector: a guest's vector in guest mode, otherwise a host vector. */
     public static final BitField VECTOR = new BitField("vector", 64, 8, always("Vector", "guest vector"));
 
     /** Bits 51:12 of the address of the vCPU's backing page. */

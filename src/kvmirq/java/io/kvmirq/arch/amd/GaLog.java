@@ -54,7 +54,7 @@ public final class GaLog {
                     .computed(code -> 2L << code)
                     .derived());
 
-    /** Format {@code amd.galog.base} of {@code kvmirq decode}: register 0xe0 of {@code iommu_ga_log_enable}. */
+    /** Format {@code amd.galog.base} of {@code kvmirq decode}: the register at 0xe0, {@code iommu_ga_log_enable}. */
     public static final Format REGISTER = Format.builder("amd.galog.base", "GA log base register", 64, 1)
             .fields(BASE, LENGTH, ENTRIES)
             .fields(BitField.reserved("rsvd_0_11", 0, 12).ordinarily(0))

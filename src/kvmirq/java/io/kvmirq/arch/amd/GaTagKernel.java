@@ -11,7 +11,7 @@ import io.kvmirq.arch.LinuxVersion;
 public enum GaTagKernel {
     /** Linux up to 6.0: 24 bits of the VM's id, 8 bits of the vCPU's id. */
     UP_TO_6_0(GaTag.VM_6_0, GaTag.VCPU_6_0, false),
-    /** Linux 6.1 to 6.16: 23 bits of the VM's id, 9 of the vCPU's id. In 6.1 and 6.2 only stable kernels have it. */
+    /** Linux 6.1 to 6.16: 23 bits of the VM's id, 9 of the vCPU's id; before 6.3 only in stable kernels. */
     FROM_6_1(GaTag.VM_6_1, GaTag.VCPU_6_1, false),
     /** Linux 6.17: 23 bits of the VM's id, 9 bits of the vCPU's index. */
     FROM_6_17(GaTag.VM_6_1, GaTag.VCPU_6_1, true),

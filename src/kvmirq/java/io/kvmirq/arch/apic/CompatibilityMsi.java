@@ -40,7 +40,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     public static final BitField REMAPPABLE =
             format(0, "it is of remappable format").ordinarily(0);
 
-    /** Destination bits 14:8, if a hypervisor offers them in the low address. Otherwise 0. */
+    /** Destination bits 14:8, if a hypervisor offers these bits in the low address; otherwise 0. */
     public static final BitField EXTENDED = new BitField(
             "virt_destid_8_14",
             5,
@@ -50,7 +50,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     /** Destination bits 7:0. */
     public static final BitField DESTINATION_LOW = new BitField("dest8", 12, 8, always("DID", "destination, 8 bits"));
 
-    /** The interrupt window. */
+    /** Address bits 31:20: {@link #BASE} selects the interrupt window. */
     public static final BitField BASE_ADDRESS = new BitField(
                     "base", 20, 12, always("BASE", "interrupt window").expecting(BASE, "a write there is no interrupt"))
             .ordinarily(BASE);
@@ -85,7 +85,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             78,
             oneOf("L", "deassert", "assert: of no effect for edge").ordinarily(0));
 
-    /** Trigger mode: level, not edge. */
+    /** Trigger mode: the interrupt is level-triggered. */
     public static final BitField LEVEL = BitField.flag("is_level", 79, "TM", "edge", "level");
 
     private static final BitField RESERVED_80 =

@@ -19,14 +19,14 @@ public final class IoapicEntry {
     /** The physical address of the registers of a machine's first IOAPIC. */
     public static final long REGISTERS = 0xfec0_0000L;
 
-    /** Delivery mode. Remappable form: 0. */
+    /** The delivery mode; 0 in remappable form. */
     public static final BitField MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
-    /** Vector. Remappable form: the vector of the EOI. */
+    /** The vector; in remappable form, the vector of the EOI. */
     public static final BitField VECTOR =
             new BitField("vector", 0, 8, DeliveryMode.deliverable(always("INTVEC", "vector"), MODE));
 
-    /** Destination mode: the destination is a logical id. Remappable form: bit 15 of the handle. */
+    /** Destination mode: the destination is a logical id. In remappable form, bit 15 of the handle. */
     public static final BitField LOGICAL = BitField.flag("dest_mode_logical", 11, "DESTMOD", "physical", "logical");
 
     /** Delivery status: the message is not sent yet. Read-only. */
@@ -40,13 +40,13 @@ public final class IoapicEntry {
     public static final BitField REMOTE_IRR =
             BitField.flag("irr", 14, "RIRR", "no EOI awaited", "EOI awaited").ordinarily(0);
 
-    /** Trigger mode: level, not edge. */
+    /** Trigger mode: the pin is level-triggered. */
     public static final BitField LEVEL = BitField.flag("is_level", 15, "TM", "edge", "level");
 
     /** The pin sends nothing. */
     public static final BitField MASKED = BitField.flag("masked", 16, "MASK", "not masked", "masked");
 
-    /** Destination bits 14:8, if a hypervisor offers them. Otherwise 0. */
+    /** Destination bits 14:8, if a hypervisor offers these bits; otherwise 0. */
     public static final BitField EXTENDED = new BitField(
                     "virt_destid_8_14", 49, 7, always("XID", "destination 14:8 where a hypervisor offers it"))
             .ordinarily(0);

@@ -27,7 +27,7 @@ public final class LapicPage {
     /** ID: the APIC id. */
     public static final int ID_AT = 0x20;
 
-    /** Version. */
+    /** The version register. */
     public static final int VERSION_AT = 0x30;
 
     /** TPR: task priority. */
@@ -103,7 +103,7 @@ public final class LapicPage {
     /** DFR of the cluster model: a logical id is a cluster of 4 bits and a set of four LAPICs. */
     public static final int DFR_CLUSTER = 0x0fff_ffff;
 
-    /** SVR: software enable. */
+    /** SVR: software has enabled the LAPIC. */
     public static final BitField ENABLED = BitField.flag("enabled", 8, "", "disabled by software", "enabled");
 
     /** Local vector table: delivery mode. */
@@ -149,7 +149,7 @@ public final class LapicPage {
 
     private static final List<String> LVT_NAMES = List.of("timer", "thermal", "perf", "lint0", "lint1", "error");
 
-    /** The format {@code lapic.page} of {@code kvmirq decode}: 32 bits of each register of {@code KVM_GET_LAPIC}. */
+    /** The format {@code lapic.page} of {@code kvmirq decode}: 32 low bits of each {@code KVM_GET_LAPIC} register. */
     public static final Format FORMAT = format();
 
     private static Map.Entry<Integer, List<BitField>> register(int offset, BitField... fields) {

@@ -22,7 +22,7 @@ public enum PostingObstacle {
             "set_irq_posting_cap(), which asks all units",
             "bit 59 of /sys/class/iommu/dmar*/intel-iommu/cap; cx16 in /proc/cpuinfo",
             "none on this hardware; on an emulated IOMMU this is usual"),
-    /** AMD. */
+    /** The obstacle exists on AMD hosts only. */
     NO_VIRTUAL_APIC(
             "the IOMMU does not use its virtual APIC mode",
             "enable_iommus_vapic(), from EFR bit 21 (GAM), GASup, SNP without SNPAVIC, and amd_iommu_intr=legacy",
@@ -79,13 +79,13 @@ public enum PostingObstacle {
             "kvm_intr_is_single_vcpu()",
             "the tracepoint kvm_msi_set_irq shows dst; in the guest, /proc/irq/N/effective_affinity",
             "let the guest direct the vector to exactly one vCPU that the VM has"),
-    /** AMD. */
+    /** The obstacle exists on AMD hosts only. */
     DOMAIN_NOT_UNMANAGED(
             "the device is not in a domain of VFIO",
             "amd_ir_set_vcpu_affinity(), EINVAL: the domain has to be of type UNMANAGED",
             "the driver is vfio-pci and a container or IOAS is open; iommu_group/type does not show it",
             "attach the group to a container, or the device to an IOAS"),
-    /** AMD. */
+    /** The obstacle exists on AMD hosts only. */
     INHIBITED(
             "KVM inhibits APIC virtualization of this VM, and posts nothing meanwhile",
             "avic_pi_update_irte() and avic_refresh_apicv_exec_ctrl()",
@@ -115,7 +115,7 @@ public enum PostingObstacle {
         return decidedBy;
     }
 
-    /** The place where root can see the obstacle. */
+    /** The files, messages or tools in which root can see the obstacle. */
     public String seen() {
         return seen;
     }

@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Source: {@code struct kvm_apic_map}, {@code kvm_recalculate_apic_map()} and {@code kvm_apic_map_get_dest_lapic()}
  * in arch/x86/kvm/lapic.c.
  *
- * @param <A> the LAPICs
+ * @param <A> the type of the LAPICs
  */
 public final class ApicMap<A extends LocalApic> {
     private static final int CLUSTER = 16;

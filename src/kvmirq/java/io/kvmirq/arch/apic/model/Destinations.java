@@ -13,7 +13,7 @@ import java.util.Set;
  * Finds the LAPICs of a message's destination. The object has the state of the LAPICs from the time when it was built.
  * Immutable.
  *
- * @param <A> the LAPICs
+ * @param <A> the type of the LAPICs
  */
 public final class Destinations<A extends LocalApic> {
     private final List<A> lapics;
