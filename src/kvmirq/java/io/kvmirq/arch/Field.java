@@ -15,7 +15,7 @@ public sealed interface Field permits BitField, SplitField {
         NAMED,
         /** The field is optional: it is omitted when it equals its default. */
         DEFAULTED,
-        /** The field follows from other fields. It is decoded, and need not be given to encode. */
+        /** The field follows from other fields: it is decoded, but need not be given to encode. */
         DERIVED,
         /** The field is printed for people, and is not a named value. */
         SHOWN

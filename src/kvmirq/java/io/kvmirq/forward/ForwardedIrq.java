@@ -526,8 +526,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Ends the forwarding of this interrupt. After it returns, the guest gets no further interrupt, not even one that
-     * was held back. Idempotent, never fails.
+     * Ends the forwarding of this interrupt. After the call returns, the guest gets no further interrupt, not even one
+     * that was held back. Idempotent, never fails.
      */
     @Override
     public final void close() {

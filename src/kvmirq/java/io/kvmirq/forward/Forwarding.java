@@ -409,7 +409,7 @@ public final class Forwarding implements AutoCloseable {
      *
      * @param which interrupts of this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#unmask}
-     * @throws io.kvmirq.kernel.ClosedHandleException if one is closed; then none is unmasked
+     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; then none is unmasked
      */
     public void unmask(List<? extends ForwardedIrq> which) {
         change.unmask(which);
@@ -423,7 +423,7 @@ public final class Forwarding implements AutoCloseable {
      * @param messages the message for each index in {@code which}, from 0; called before any change, without a lock
      * @throws UnsupportedOperationException if an interrupt is a line
      * @throws KernelException EINVAL if KVM refuses a message; all interrupts arrive as before
-     * @throws io.kvmirq.kernel.ClosedHandleException if one is closed; then none is changed
+     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; then none is changed
      */
     public void reroute(List<? extends ForwardedIrq> which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(messages, "messages is null");

@@ -63,7 +63,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         return new ForwardCalls(kernel).adopt(number, ownership, KvmVfio::new);
     }
 
-    /** The descriptor of the KVM-VFIO device. Call {@link Fd#lease} before you use its number. */
+    /** The descriptor of the KVM-VFIO device. Call {@link Fd#lease} before you use the number. */
     public Fd fd() {
         return fd;
     }

@@ -10,7 +10,7 @@ import java.util.Objects;
 
 /**
  * The means to inject interrupts from this process, where KVM accepts no irqfd: an event loop for the device's
- * eventfds, and the VMM's injector. A VMM passes it to {@link Forwarding}, and runs the loop in a thread of its own.
+ * eventfds, and the VMM's injector. A VMM passes both to {@link Forwarding}, and runs the loop in a thread of its own.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="userspace"}
  *

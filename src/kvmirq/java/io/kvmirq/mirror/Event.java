@@ -295,7 +295,7 @@ public sealed interface Event {
 
     /**
      * A vCPU sleeps until an interrupt wakes it. On Intel, the prediction is valid if the guest has interrupts enabled.
-     * If they are disabled, KVM leaves the posted-interrupt descriptor as after {@link VcpuLeft}.
+     * If interrupts are disabled, KVM leaves the posted-interrupt descriptor as after {@link VcpuLeft}.
      */
     record VcpuBlocked(VcpuId vcpu) implements Event {
         public VcpuBlocked {

@@ -103,8 +103,8 @@ public final class Mirror {
     }
 
     /**
-     * A snapshot of the current state. Later events do not change it. The first call after an event, or after a watched
-     * vCPU changed its phase, copies one reference for each interrupt.
+     * A snapshot of the current state. Later events do not change the snapshot. The first call after an event, or after
+     * a watched vCPU changed its phase, copies one reference for each interrupt.
      */
     public Snapshot now() {
         Snapshot known = watches.isCurrent() ? now : null;

@@ -23,7 +23,7 @@ import java.util.Optional;
  * @param vcpu the vCPU to which hardware posts the interrupt, or would post it if AVIC were not inhibited. KVM has the
  *     interrupt on the list of this vCPU only
  * @param destination x86: the only vCPU in the destination of the MSI message, to which KVM delivers the interrupt
- *     while hardware does not post it. Empty if there is no such vCPU, no irqfd, or LAPIC ids are unknown
+ *     while hardware does not post it. Empty if no such vCPU or no irqfd exists, or LAPIC ids are unknown
  * @param irte the remapping entry of the device's message; empty for a line, on a host without interrupt remapping, and
  *     on an unknown host
  * @param listRegister arm64: the list register; empty if hardware delivers the interrupt, or the INTID is unknown

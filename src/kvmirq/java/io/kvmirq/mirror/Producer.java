@@ -37,7 +37,7 @@ public record Producer(DeviceName device, Kind kind, int number) {
             return label;
         }
 
-        /** Whether the interrupt is MSI or MSI-X. VFIO registers only these with irqbypass. */
+        /** Whether the interrupt is MSI or MSI-X. VFIO registers only MSI and MSI-X with irqbypass. */
         public boolean isMessage() {
             return this == MSI || this == MSI_X;
         }

@@ -100,7 +100,7 @@ public final class Snapshot {
 
     /**
      * The sampled ids of a vCPU's LAPIC, from which logical messages are predicted. Empty if the LAPIC was not sampled:
-     * a mirror samples it only while the VM has a logical message.
+     * a mirror samples LAPICs only while the VM has a message with a logical destination.
      */
     @NotPromised
     public Optional<LapicSample> lapic(VcpuId vcpu) {

@@ -59,7 +59,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     public static final BitField RESERVED_32 =
             BitField.reserved("rsvd_32_39", 32, 8).ordinarily(0);
 
-    /** Destination bits 31:8. Only a hypervisor reads them. */
+    /** Destination bits 31:8, which only a hypervisor reads. */
     public static final BitField DESTINATION_HIGH = new BitField("dest_8_31", 40, 24);
 
     /** The 32-bit destination, if 32-bit APIC ids are enabled. Both parts of the destination are in the address. */

@@ -28,7 +28,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     /** The fault that hardware reports for reserved bits that are not 0. */
     String RESERVED_FAULT = "fault reason 0x24";
 
-    /** P, bit 0: the entry is in use. If it is 0, hardware ignores the other fields. */
+    /** P, bit 0: the entry is in use. If P is 0, hardware ignores the other fields. */
     BitField PRESENT = BitField.flag("present", 0, "P", "not present", "present");
 
     /** FPD, bit 1: faults of this entry are not recorded. */
@@ -37,7 +37,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     /** AVAIL, bits 11:8, for software. */
     BitField AVAILABLE = new BitField("avail", 8, 4, always("AVAIL", "for software"));
 
-    /** IM, bit 15: the entry posts to a descriptor. Otherwise it remaps. */
+    /** IM, bit 15: the entry posts to a descriptor. Otherwise the entry remaps. */
     BitField POSTED =
             BitField.bit("pst", 15, oneOf("IM", "remapped", "posted").expecting(1, "the entry is of remapped form"));
 

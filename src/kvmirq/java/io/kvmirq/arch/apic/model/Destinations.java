@@ -87,7 +87,7 @@ public final class Destinations<A extends LocalApic> {
         return meant.size() == 1 ? Optional.of(meant.get(0)) : Optional.empty();
     }
 
-    /** The only LAPIC that the map has for a message; empty if the map does not decide about it. */
+    /** The only LAPIC that the map has for a message; empty if the map does not determine the LAPIC. */
     public Optional<A> mapped(ApicMessage message, LinuxVersion kernel) {
         return (kernel.isSince(6, 3) ? map : mapBefore63).flatMap(known -> byMap(message, known));
     }

@@ -14,7 +14,7 @@ import java.util.Optional;
  * @param consumer whether an irqfd is assigned to the interrupt's eventfd
  * @param alone whether no other producer or consumer uses the eventfd
  * @param routes the routing entries of the GSI
- * @param unmanagedDomain whether the device is in a VFIO domain (UNMANAGED); only AMD depends on it
+ * @param unmanagedDomain whether the device is in a VFIO domain (UNMANAGED); only AMD depends on the domain
  */
 public record PostingIrq(
         boolean producer, boolean consumer, boolean alone, List<Route> routes, boolean unmanagedDomain) {
