@@ -96,10 +96,16 @@ public sealed interface Known<T> {
         }
     }
 
-    /** An observed fact whose value {@code next} computes; unknown if this fact is unknown. */
+    /** A fact of the same source whose value {@code next} computes; unknown if this fact is unknown. */
     default <R> Known<R> map(Function<? super T, ? extends R> next) {
         Objects.requireNonNull(next, "next is null");
-        return then(next.andThen(Observed::new));
+        if (this instanceof SetUp) {
+            return then(next.andThen(SetUp::new));
+        }
+        if (this instanceof Inferred) {
+            return then(next.andThen(Inferred::new));
+        }
+        return then(next.andThen(this instanceof Predicted ? Predicted::new : Observed::new));
     }
 
     /** The fact that {@code next} derives from the value; unknown if this fact is unknown. */
