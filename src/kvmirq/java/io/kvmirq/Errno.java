@@ -11,7 +11,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * An error number that the kernel returned. A number without a name here is kept and printed as a number.
+ * An error number that the kernel returned. A number that this class does not name is printed as {@code errno 4094}.
  *
  * <p>Source: include/uapi/asm-generic/errno-base.h and errno.h (the same on every architecture kvmirq supports).
  *
@@ -30,7 +30,7 @@ public record Errno(int number) {
     public static final Errno EIO = new Errno(5);
     /** No such device or address; from KVM: no such attribute, or no in-kernel irqchip. */
     public static final Errno ENXIO = new Errno(6);
-    /** Argument list too long; from KVM: the caller's buffer is too short, or too many objects. */
+    /** Argument list too long; from KVM: the caller's buffer is too short, or a limit is exceeded. */
     public static final Errno E2BIG = new Errno(7);
     /** Exec format error. */
     public static final Errno ENOEXEC = new Errno(8);
@@ -56,7 +56,7 @@ public record Errno(int number) {
     public static final Errno ENFILE = new Errno(23);
     /** Too many open files in the process. */
     public static final Errno EMFILE = new Errno(24);
-    /** The file does not know this ioctl. */
+    /** The file does not support this ioctl. */
     public static final Errno ENOTTY = new Errno(25);
     /** No space left. */
     public static final Errno ENOSPC = new Errno(28);
@@ -64,13 +64,13 @@ public record Errno(int number) {
     public static final Errno ESPIPE = new Errno(29);
     /** Result out of range. */
     public static final Errno ERANGE = new Errno(34);
-    /** The call, or the operation of a driver, does not exist. */
+    /** The kernel lacks the call, or a driver lacks the operation. */
     public static final Errno ENOSYS = new Errno(38);
-    /** Too many symbolic links, or epoll sets in one another. */
+    /** Too many symbolic links, or too many nested epoll sets. */
     public static final Errno ELOOP = new Errno(40);
-    /** A value does not fit. */
+    /** A value is too large for its type. */
     public static final Errno EOVERFLOW = new Errno(75);
-    /** The file is of another kind, or in a wrong state. */
+    /** The file has the wrong kind or is in a wrong state. */
     public static final Errno EBADFD = new Errno(77);
     /** Message too long; from iommufd: the caller's buffer is too short. */
     public static final Errno EMSGSIZE = new Errno(90);
@@ -134,8 +134,8 @@ public record Errno(int number) {
     }
 
     /**
-     * Reads an errno that a person typed: a name in either case ({@code EBUSY}, {@code ebusy}), a number, or the
-     * negative number that a call returns. {@code -1} is EPERM, as in the kernel.
+     * Reads an errno that a person typed: a name in upper or lower case ({@code EBUSY}, {@code ebusy}), a number, or
+     * the negative number that a call returns. {@code -1} is EPERM, as in the kernel.
      *
      * @return the number, 0 for success, or empty if the text is neither a known name nor a number from -4095 to 4095
      */

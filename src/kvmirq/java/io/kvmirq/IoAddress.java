@@ -26,7 +26,7 @@ public sealed interface IoAddress {
      *
      * @param port 0–0xFFFF
      * @param length 0 (any), 1, 2 or 4 bytes
-     * @param data the value to match; empty matches any, and must be empty if the length is 0
+     * @param data the value to match, or empty for any value; must be empty if the length is 0
      */
     record Port(int port, int length, OptionalLong data) implements IoAddress {
         private static final int WIDEST = 4;
@@ -50,7 +50,7 @@ public sealed interface IoAddress {
      *
      * @param address unsigned, 64 bits
      * @param length 0 (any), 1, 2, 4 or 8 bytes
-     * @param data the value to match; empty matches any, and must be empty if the length is 0
+     * @param data the value to match, or empty for any value; must be empty if the length is 0
      */
     record Mmio(long address, int length, OptionalLong data) implements IoAddress {
         private static final int WIDEST = 8;

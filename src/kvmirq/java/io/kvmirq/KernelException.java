@@ -51,7 +51,7 @@ public final class KernelException extends RuntimeException {
         return operands;
     }
 
-    /** A sentence without a full stop; empty if nothing is known. */
+    /** The likely cause, a sentence without a full stop; empty if no cause is known. */
     public String likelyCause() {
         return likelyCause;
     }

@@ -11,9 +11,10 @@ import java.util.OptionalInt;
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="routes"}
  *
- * @param address 64 bits; on x86 bits [31:20] are 0xFEE and [19:12] the destination's low 8 bits, and with
- *     {@code KVM_X2APIC_API_USE_32BIT_IDS} bits [63:40] its high 24 bits
- * @param data 32 bits; on x86 [7:0] vector, [10:8] delivery mode, [15] trigger; to an ITS the event id
+ * @param address 64 bits; on x86 bits [31:20] are 0xFEE and bits [19:12] the destination's low 8 bits. With {@code
+ *     KVM_X2APIC_API_USE_32BIT_IDS}, bits [63:40] are the destination's high 24 bits
+ * @param data 32 bits; on x86 the vector in bits [7:0], delivery mode in [10:8], trigger mode in [15]; for an ITS the
+ *     event id
  * @param deviceId 32 bits: the id of the device for the ITS of an ARM guest; for a PCI device its requester id (bus,
  *     device, function). An ITS refuses a message without a device id. Empty on x86
  */
@@ -22,7 +23,9 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
         Objects.requireNonNull(deviceId, "deviceId is null");
     }
 
-    /** The first guest-physical address of x86's messages. The LAPICs also have this address after a reset. */
+    /**
+     * The first guest-physical address of x86's messages. After a reset, the LAPIC registers are also at this address.
+     */
     public static final long X86_WINDOW = 0xfee0_0000L;
 
     /** The most vectors of a PCI function: the size of an MSI-X table has 11 bits. Source: PCI 3.0, 6.8.2.3. */
@@ -46,11 +49,12 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For an id above 255 call
-     * {@code X86Vm.use32BitApicIds} first. Otherwise the kernel reads only the low 8 bits and delivers to another vCPU.
+     * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For a vCPU id above 255 call
+     * {@code X86Vm.use32BitApicIds} first. Without that call, the kernel reads only the low 8 bits of the id and
+     * delivers to another vCPU.
      *
-     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast: use {@code X86Vm.x2apicMessage}; for a
-     *     vector below 16, which no LAPIC delivers
+     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id: use {@code
+     *     X86Vm.x2apicMessage}; for a vector below 16, which no LAPIC delivers
      */
     public static MsiMessage to(VcpuId vcpu, InterruptVector vector) {
         Objects.requireNonNull(vector, "vector is null");
@@ -66,14 +70,14 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
      * Makes a message that raises a non-maskable interrupt (NMI) on one vCPU. An NMI ends HLT even while the guest has
      * disabled interrupts.
      *
-     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast
+     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id
      */
     public static MsiMessage nmiTo(VcpuId vcpu) {
         return new MsiMessage(x86Address(vcpu), DELIVERY_NMI);
     }
 
     /**
-     * Makes a message to an ARM ITS: it writes {@code eventId} to the register GITS_TRANSLATER. The guest's ITS
+     * Makes a message that writes {@code eventId} to the register GITS_TRANSLATER of an ARM ITS. The guest's ITS
      * commands map the device's event to an interrupt (LPI) and a vCPU.
      *
      * @param address the guest physical address of the ITS, a multiple of 64 KiB below 2^52

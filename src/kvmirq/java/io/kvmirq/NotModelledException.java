@@ -7,7 +7,7 @@ import java.util.Objects;
 public final class NotModelledException extends UnsupportedOperationException {
     private static final long serialVersionUID = 1;
 
-    /** @param what the missing part, as the object of "does not model" */
+    /** @param what the missing feature; the message says that the fake kernel does not model it */
     public NotModelledException(String what) {
         super("the fake kernel does not model " + what);
         Objects.requireNonNull(what, "what is null");
@@ -17,7 +17,7 @@ public final class NotModelledException extends UnsupportedOperationException {
         super(message, cause);
     }
 
-    /** This exception with the place in the guest that needs the feature, such as {@code RIP 0x1000 of vcpu 0}. */
+    /** A copy of this exception whose message also names a place in the guest, such as {@code RIP 0x1000 of vcpu 0}. */
     public NotModelledException at(String place) {
         Objects.requireNonNull(place, "place is null");
         return new NotModelledException(getMessage() + " (at " + place + ")", this);

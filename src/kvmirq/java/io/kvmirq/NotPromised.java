@@ -8,8 +8,8 @@ import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
 
 /**
- * Marks a public package, type or member that may still change or disappear in any release. "What is promised" in
- * {@code src/docs/library.md} lists the packages whose other types are promised, and by which rules.
+ * Marks a public package, type or member that may still change or disappear in any release. The section "What is
+ * promised" of {@code src/docs/library.md} lists the promised packages and the rules of the promise.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

@@ -32,8 +32,8 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
     }
 
     /**
-     * Reads an address as sysfs and lspci print it, with domain 0 if it has none; IllegalArgumentException for another
-     * text.
+     * Reads an address in the form of sysfs or lspci; without a domain in the text, the domain is 0.
+     * IllegalArgumentException for any other text.
      */
     public static PciAddress parse(String text) {
         Objects.requireNonNull(text, "text is null");
@@ -64,7 +64,7 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
         return byDomain != 0 ? byDomain : Integer.compare(requesterId(), other.requesterId());
     }
 
-    /** Bus, device and function in the 16 bits that a device sends with each request. IRTEs compare them. */
+    /** The 16 bits of bus, device and function that a device sends with each request. IRTEs compare these bits. */
     public int requesterId() {
         return bus << 8 | device << 3 | function;
     }

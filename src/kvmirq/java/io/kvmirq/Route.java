@@ -7,18 +7,18 @@ import java.util.Objects;
 /**
  * One entry of KVM's GSI routing table: the destination of an interrupt that is raised on {@link #gsi()}.
  *
- * <p>A GSI has one route, or on x86 irqchip routes to different chips.
+ * <p>A GSI has one route, or on x86 several routes to pins of different chips.
  *
  * <p>Source: {@code struct kvm_irq_routing_entry}, {@code setup_routing_entry()} in virt/kvm/irqchip.c.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pins"}
  */
 public sealed interface Route {
-    /** The GSI that the entry is for. */
+    /** The GSI that this entry routes. */
     Gsi gsi();
 
     /**
-     * A route to a message: to a LAPIC, without PIC or IOAPIC, or on arm64 to an ITS. If the ITS is not enabled by the
+     * A route to a message, which KVM sends directly to LAPICs, or on arm64 to an ITS. If the ITS is not enabled by the
      * guest, or the message has no device id, each signal is lost, and the kernel reports no error.
      *
      * @param message the address and data that KVM delivers
@@ -54,15 +54,15 @@ public sealed interface Route {
     }
 
     /**
-     * A route of another type, in the words of the kernel: an interrupt of another hypervisor's interface
-     * ({@link #hyperV}, {@link #xen}), or of a type to come. The route is alone on its GSI, and stays when other routes
-     * change.
+     * A route of any other type, as raw kernel data: an interrupt of Hyper-V's interface ({@link #hyperV}), of Xen's
+     * ({@link #xen}), or a type of a later kernel. No other route may have its GSI. A change of other routes keeps this
+     * route.
      *
      * <p>Source: {@code kvm_set_routing_entry()} in arch/x86/kvm/irq.c.
      *
      * @param type the kernel's {@code KVM_IRQ_ROUTING_*} number, neither 1 nor 2
-     * @param flags the flags that this type has, mostly 0
-     * @param words the first words of the entry's union, 32 bits each, at most 7; the others are 0
+     * @param flags the flags of this type, usually 0
+     * @param words the first 32-bit words of the entry's union, at most 7; the other words are 0
      */
     record Other(Gsi gsi, int type, int flags, List<Integer> words) implements Route {
         private static final int HV_SINT = 4;
@@ -86,12 +86,12 @@ public sealed interface Route {
         }
 
         /**
-         * A route to a synthetic interrupt of Hyper-V's SynIC. The VMM enables the vCPU's SynIC
-         * (KVM_CAP_HYPERV_SYNIC by {@link io.kvmirq.kvm.Vcpu#enableCapability}), and then the guest does; until then signals
-         * are lost.
+         * A route to a synthetic interrupt of Hyper-V's SynIC. The VMM must enable the vCPU's SynIC
+         * (KVM_CAP_HYPERV_SYNIC by {@link io.kvmirq.kvm.Vcpu#enableCapability}), and then the guest must enable the
+         * SynIC. Earlier signals are lost.
          *
-         * @param processor Hyper-V's index of the virtual processor (VP index): the vCPUs' order of creation, from 0,
-         *     unless the VMM set HV_X64_MSR_VP_INDEX
+         * @param processor Hyper-V's index of the virtual processor (VP index): the vCPU's position in the order of
+         *     creation, from 0, unless the VMM set HV_X64_MSR_VP_INDEX
          * @param sint 0–15
          */
         public static Other hyperV(Gsi gsi, int processor, int sint) {
@@ -103,8 +103,8 @@ public sealed interface Route {
         }
 
         /**
-         * A route to an event channel of Xen, of the two-level interface. Until the VM has a shared page of Xen, signals are
-         * lost. The kernel answers EINVAL for a port from 1024 on unless KVM_XEN_ATTR_TYPE_LONG_MODE is set.
+         * A route to a Xen event channel of the two-level interface. Until the VM has Xen's shared page, signals are
+         * lost. For a port of 1024 or more, the kernel returns EINVAL unless KVM_XEN_ATTR_TYPE_LONG_MODE is set.
          *
          * @param port 0–1023; 0–4095 of a 64-bit guest
          * @param vcpu the vCPU that the channel is bound to
@@ -135,7 +135,7 @@ public sealed interface Route {
         PIC_MASTER(0, 8),
         PIC_SLAVE(1, 8),
         IOAPIC(2, 24),
-        /** The VGIC of arm64, the only chip there. */
+        /** The VGIC, the only chip of an arm64 VM. */
         VGIC(0, Spi.LAST - Spi.FIRST + 1);
 
         private final int id;

@@ -6,10 +6,10 @@ package io.kvmirq;
  *
  * <p>Source: GIC architecture (IHI 0069), 2.2.1; {@code VGIC_NR_PRIVATE_IRQS} in include/kvm/arm_vgic.h.
  *
- * @param number the INTID, {@value #FIRST}–{@value #LAST}. A VGIC has fewer, see {@code Vgic.setInterrupts}
+ * @param number the INTID, {@value #FIRST}–{@value #LAST}. A VGIC has fewer SPIs, see {@code Vgic.setInterrupts}
  */
 public record Spi(int number) {
-    /** The lowest SPI; lower INTIDs belong to one vCPU each. */
+    /** The lowest SPI; each vCPU has its own interrupts with lower INTIDs. */
     public static final int FIRST = 32;
     /** The highest SPI that the architecture has. */
     public static final int LAST = 1019;
@@ -21,7 +21,7 @@ public record Spi(int number) {
         }
     }
 
-    /** The pin of the VGIC that raises it. */
+    /** The pin of the VGIC that raises this SPI. */
     public int pin() {
         return number - FIRST;
     }

@@ -4,11 +4,11 @@ package io.kvmirq;
 import java.util.Objects;
 
 /**
- * The number of a vCPU within its VM, 0–{@value #MAX} or {@code KVM_CAP_MAX_VCPU_ID}. On x86 it is also the initial
- * APIC id.
+ * The number of a vCPU within its VM, 0–{@value #MAX} or {@code KVM_CAP_MAX_VCPU_ID}. On x86 the number is also the
+ * initial APIC id.
  */
 public record VcpuId(int number) implements Comparable<VcpuId> {
-    /** {@code KVM_MAX_VCPU_IDS} of a default x86 kernel, less one. */
+    /** The highest id in a default x86 kernel: {@code KVM_MAX_VCPU_IDS} - 1. */
     public static final int MAX = 4095;
     /** The most vCPUs of an arm64 VM with a GICv2, {@code VGIC_V2_MAX_CPUS}. */
     public static final int MOST_OF_GICV2 = 8;

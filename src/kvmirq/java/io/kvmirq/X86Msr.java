@@ -5,7 +5,7 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * A model specific register (MSR) of x86, by name. Use the number for an MSR without a name here.
+ * A model specific register (MSR) of x86, by name. For an MSR that this enum does not name, use its number.
  *
  * <p>Source: Intel SDM vol. 4; AMD APM vol. 2, appendix A; for the MSRs of KVM, asm/kvm_para.h.
  *
@@ -44,11 +44,11 @@ public enum X86Msr {
     MTRR_DEF_TYPE(0x2ff),
     /** The TSC at which the LAPIC's timer fires, in deadline mode. */
     TSC_DEADLINE(0x6e0),
-    /** State that XSAVES saves. */
+    /** The parts of supervisor state that XSAVES saves. */
     XSS(0xda0),
-    /** Address of KVM's wall clock. */
+    /** Guest-physical address of KVM's wall clock. */
     KVM_WALL_CLOCK(0x4b564d00),
-    /** Address of KVM's clock, bit 0 on. */
+    /** Guest-physical address of KVM's system time; bit 0 enables it. */
     KVM_SYSTEM_TIME(0x4b564d01),
     /** The older number of {@link #KVM_WALL_CLOCK}. */
     KVM_OLD_WALL_CLOCK(0x11),
@@ -56,11 +56,11 @@ public enum X86Msr {
     KVM_OLD_SYSTEM_TIME(0x12),
     /** Extended features: bit 0 SYSCALL, 8 long mode, 10 long mode active, 11 no-execute. */
     EFER(0xc0000080),
-    /** Segments of SYSCALL. */
+    /** Segment selectors of SYSCALL and SYSRET. */
     STAR(0xc0000081),
-    /** Instruction pointer of SYSCALL, 64-bit. */
+    /** The address to which SYSCALL in 64-bit mode jumps. */
     LSTAR(0xc0000082),
-    /** Instruction pointer of SYSCALL, compatibility mode. */
+    /** The address to which SYSCALL in compatibility mode jumps. */
     CSTAR(0xc0000083),
     /** Flags that SYSCALL clears. */
     SYSCALL_MASK(0xc0000084),
@@ -70,7 +70,7 @@ public enum X86Msr {
     GS_BASE(0xc0000101),
     /** Base that SWAPGS exchanges with GS. */
     KERNEL_GS_BASE(0xc0000102),
-    /** The value that RDTSCP and RDPID read beside the counter. */
+    /** The value that RDPID returns, and RDTSCP together with the counter. */
     TSC_AUX(0xc0000103);
 
     private final int number;
@@ -84,7 +84,7 @@ public enum X86Msr {
         return number;
     }
 
-    /** The register of a number, if it has a name here. */
+    /** The MSR with this number; empty if this enum does not name it. */
     public static Optional<X86Msr> of(int number) {
         return Arrays.stream(values()).filter(msr -> msr.number == number).findFirst();
     }

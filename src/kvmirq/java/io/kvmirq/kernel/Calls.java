@@ -21,12 +21,12 @@ import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 
 /**
- * Base of the calls that a package makes on its files. It turns a handle into a number for the length of one call, and
- * {@code -errno} a {@link KernelException} of one sentence.
+ * Base of the calls that a package makes on its files. For one call, the class turns a handle into a descriptor number,
+ * and {@code -errno} into a {@link KernelException}.
  *
  * <p>Each package that calls the kernel has one package-private subclass for each kind of file. Users of the library
  * have no such class. Every method refuses handles of another kernel with {@link IllegalArgumentException} and closed
- * ones with {@link ClosedHandleException}, before the kernel is called. Thread-safe.
+ * handles with {@link ClosedHandleException}, before the kernel is called. Thread-safe.
  */
 @SuppressWarnings("exports") // Only packages of this module use it.
 @NotPromised
@@ -43,7 +43,7 @@ public class Calls {
         this.kernel = kernel;
     }
 
-    /** The kernel whose handles the calls take. */
+    /** The kernel whose handles the calls accept. */
     public final Kernel kernel() {
         return kernel;
     }
@@ -59,8 +59,8 @@ public class Calls {
     }
 
     /**
-     * The facts of this kernel. The first use asks {@code file}, the KVM device or a VM; later uses make no call. So a
-     * process that has a VM's descriptor needs no KVM device.
+     * The facts of this kernel. The first use queries {@code file}, which is the KVM device or a VM; later uses make no
+     * system call. A process that has a VM's descriptor needs no KVM device.
      */
     public final KernelFacts facts(Fd file) {
         return kernel.facts(file);
@@ -71,7 +71,7 @@ public class Calls {
         return kernel.kickSignal();
     }
 
-    /** Lends this thread eight bytes for the result of one call, until {@link #done}. */
+    /** Eight bytes for the result of one call of this thread, valid until {@link #done}. */
     public final ByteBuffer scratch() {
         return kernel.scratch();
     }
@@ -85,7 +85,7 @@ public class Calls {
 
     /**
      * @param known the known conditions of the call's objects
-     * @param operands for the message; asked only on failure
+     * @param operands the call's operands for the error's text; evaluated only on failure
      * @return {@code result}
      * @throws KernelException if {@code result} is {@code -errno}
      */
@@ -106,7 +106,7 @@ public class Calls {
 
     // Callbacks
 
-    /** Warns the user in the log. A thread of its own logs: the caller may hold locks. */
+    /** Logs a warning for the user. A separate thread writes the log, because the caller may hold locks. */
     public final void warn(String text) {
         kernel.reports().warn(text + kernel.here(), null);
     }
@@ -115,21 +115,21 @@ public class Calls {
      * Logs a warning about a user's mistake that the kernel accepts, the first time it is made with this {@link
      * Kernel}. A separate thread writes the log, because the caller may hold locks.
      *
-     * @param where the operands of the call; the text begins with them, and the mistake follows
+     * @param where the operands of the call; they precede {@code mistake} in the logged text
      */
     public final void warnOnce(String where, String mistake) {
         kernel.reports().warnOnce(mistake, where + mistake + kernel.here());
     }
 
     /**
-     * Notes whether an irqfd takes the signals of the eventfd from now on. Then no reader sees them. If it does, a full
-     * fence and {@link #warnIfLoopsWait} follow.
+     * Records whether an irqfd consumes the signals of the eventfd from now on, so that no reader sees them. After a
+     * call with {@code true}, the caller makes a full fence and calls {@link #warnIfLoopsWait}.
      */
     public static void feedsIrqfd(EventFd event, boolean on) {
         event.feedsIrqfd(on);
     }
 
-    /** Warns if event loops wait for signals that KVM takes. */
+    /** Warns if event loops wait for signals of an eventfd that feeds an irqfd. */
     public static void warnIfLoopsWait(EventFd event) {
         event.warnIfLoopsWait();
     }
@@ -138,7 +138,7 @@ public class Calls {
      * Runs a listener of the user. An exception of the listener is logged and not rethrown, because the change that it
      * reports has already happened.
      *
-     * @param what names the code, for the log
+     * @param what the name of the listener in the log
      */
     public final void tell(String what, Runnable told) {
         try {
@@ -160,7 +160,7 @@ public class Calls {
     /**
      * Begins a call on {@code fd}; {@link #end} must follow.
      *
-     * @return its number
+     * @return the descriptor's number
      */
     public final int begin(Fd fd) {
         requireOurs(fd.kernel(), fd);
@@ -173,8 +173,8 @@ public class Calls {
     }
 
     /**
-     * Makes one call on {@code fd}. For calls that do not wait. After EINTR the call is repeated, because it has done
-     * nothing: {@code KVM_CREATE_VM} answers EINTR whenever a signal is pending, such as a profiler's
+     * Makes one call on {@code fd} that does not wait. After EINTR the call is repeated, because a call that ends with
+     * EINTR did nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's signal
      * ({@code mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
      */
     public final int on(Fd fd, IntUnaryOperator call) {
@@ -191,8 +191,8 @@ public class Calls {
     }
 
     /**
-     * Keeps a file open until {@link #release}, even if its handle is closed earlier. Like {@link Fd#lease}, but without an
-     * object, and for a holder that makes no duplicate. A closed handle is refused.
+     * Keeps a file open until {@link #release}, even if its handle is closed earlier. Unlike {@link Fd#lease}, this
+     * call allocates no object, and its caller must not duplicate the descriptor. A closed handle is refused.
      */
     public final Fd held(Fd fd) {
         begin(fd);
@@ -210,8 +210,8 @@ public class Calls {
     }
 
     /**
-     * Whether {@link #release} closes the kernel's file. This is so if the handle is closed, nothing else uses it, and
-     * its number never left the library, so no duplicate exists. Once true it stays true.
+     * Whether {@link #release} closes the kernel's file. True if the handle is closed, no other call uses the file, and
+     * its number never left the library, so no duplicate exists. A result of true stays true.
      */
     public static boolean holdsLastFile(Fd held) {
         return held.isLastUseOfPrivateFile();
@@ -224,10 +224,10 @@ public class Calls {
     }
 
     /**
-     * The owner of the descriptor that a call makes; the descriptor is closed if its owner cannot be made.
+     * Makes an owner for the descriptor that a call returns. If the owner cannot be made, the descriptor is closed.
      *
-     * @param call gives the number, or {@code -errno}
-     * @param failed of {@code -errno}
+     * @param call returns the descriptor's number, or {@code -errno}
+     * @param failed makes the exception for {@code -errno}
      */
     public final <T> T made(
             String kind,
@@ -238,10 +238,10 @@ public class Calls {
     }
 
     /**
-     * The owner of a descriptor made elsewhere; the descriptor stays open if its owner cannot be made.
+     * Makes an owner for a descriptor that other code opened. If the owner cannot be made, the descriptor stays open.
      *
-     * @param expected for the message
-     * @param kinds the kinds of file that it may be, as labels of {@code UapiTable.FileKind}
+     * @param expected the expected kind of file, for the error's text
+     * @param kinds the allowed kinds of file, as labels of {@code UapiTable.FileKind}
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
      *     on another kind of file
      */
@@ -258,7 +258,7 @@ public class Calls {
         return Fd.adopt(kernel, kind, number, ownership, owner);
     }
 
-    /** Whether the eventfd was adopted. The descriptor of an adopted eventfd may belong to another kind of file. */
+    /** Whether other code opened the eventfd's descriptor. Such a descriptor may belong to another kind of file. */
     public static boolean isAdopted(EventFd event) {
         return event.isAdopted();
     }
@@ -276,8 +276,8 @@ public class Calls {
     /**
      * Makes one call in which the kernel uses the mapping, and keeps the memory mapped during the call.
      *
-     * @param start receives the first bytes of the mapping after the call, also of one that failed, and even if the
-     *     mapping's owner was closed during the call
+     * @param start receives the first bytes of the mapping after the call, even if the call failed or the mapping's
+     *     owner was closed during the call
      * @return the call's result
      */
     public static int after(Mapping mapping, IntSupplier call, long[] start) {
@@ -289,12 +289,12 @@ public class Calls {
         return mapping.putByteIfMapped(offset, value);
     }
 
-    /** Refuses memory of another kernel. */
+    /** Throws IllegalArgumentException for memory of another kernel. */
     public final void requireOurs(Mapping.Lease pages) {
         requireOurs(pages.mapping().kernel(), pages.mapping());
     }
 
-    /** The address of leased memory, for calls that end before the lease does. */
+    /** The address of leased memory, for calls that return before the lease is closed. */
     public static long address(Mapping.Lease pages) {
         return pages.address();
     }

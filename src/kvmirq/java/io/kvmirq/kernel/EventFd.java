@@ -23,13 +23,13 @@ import java.util.function.IntSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel counter that signals: eventfd(2). A device signals it, and an irqfd turns the signal into a guest interrupt.
- * A guest's write signals an ioeventfd.
+ * A kernel counter that signals: eventfd(2). A device signals an eventfd, and an irqfd turns each signal into a guest
+ * interrupt. With an ioeventfd, a guest's write signals an eventfd.
  *
- * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread.
- * {@code signal} and {@code drain} never block, except {@code signal} on an adopted eventfd without O_NONBLOCK whose
- * count is full; they may run on virtual threads. {@code await} blocks, and ends on {@link Thread#interrupt}. A virtual
- * thread may call it only with a timeout of 0.
+ * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code
+ * signal} and {@code drain} may run on virtual threads. Neither blocks, except {@code signal} at a full count of an
+ * eventfd that other code opened without O_NONBLOCK. {@code await} blocks, and ends on {@link Thread#interrupt}. A
+ * virtual thread may call {@code await} only with a timeout of 0.
  *
  * <p>Source: fs/eventfd.c.
  *
@@ -98,7 +98,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Creates a number of eventfds as {@link #create} does: all, or none.
+     * Creates {@code count} eventfds like {@link #create}. If one fails, none is left.
      *
      * @throws IllegalArgumentException if the count is negative
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
@@ -142,9 +142,10 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Adopts an eventfd made elsewhere. O_NONBLOCK is a flag of the shared file, so it is not changed.
+     * Takes over an eventfd that other code opened. O_NONBLOCK is not changed, because all its descriptors share this
+     * flag.
      *
-     * @param number an open eventfd of this process
+     * @param number the number of an open eventfd descriptor of this process
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
      *     on another kind of file, such as a regular file, whose bytes {@link #signal} would overwrite
      */
@@ -211,7 +212,7 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    /** To be leased. */
+    /** The eventfd's descriptor; a lease of it returns the number. */
     public Fd fd() {
         return fd;
     }
@@ -228,9 +229,9 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Adds {@code count} to the count. An irqfd injects one interrupt, whatever the count is. A count of 0 does
-     * nothing, so that {@code to.signal(from.drain())} moves what was signalled; the kernel wakes an irqfd at a write
-     * of 0, too.
+     * Adds {@code count} to the count. An irqfd injects one interrupt, whatever the count is. A count of 0 makes no
+     * write, because the kernel wakes an irqfd even at a write of 0. So {@code to.signal(from.drain())} moves only real
+     * signals.
      *
      * @param count unsigned, at most 2^64 - 2
      * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1
@@ -259,7 +260,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Takes the whole count, or 1 of a semaphore, without waiting.
+     * Reads the count and sets it to 0, or takes 1 from a semaphore's count, without waiting.
      *
      * @return the count, unsigned; 0 when nothing was signalled
      * @throws io.kvmirq.KernelException EINVAL if an adopted descriptor is not an eventfd
@@ -300,10 +301,10 @@ public final class EventFd implements AutoCloseable {
     /**
      * Waits without a timeout until the count is not 0.
      *
-     * @return whether the count is not 0; false if the thread was interrupted, whose interrupt status it keeps
+     * @return true if the count is not 0; false if the thread was interrupted; the thread's interrupt status stays set
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: the first call that has to wait makes a second eventfd,
-     *     by which {@link #close} and interrupts end the wait. An interrupt uses it up: where other threads wait too,
-     *     the next of them makes another
+     *     by which {@link #close} and interrupts end the wait. After an interrupt, the next thread that waits makes
+     *     another one
      * @throws ClosedHandleException if the eventfd was closed before or during the call
      * @throws IllegalStateException on a virtual thread
      */
@@ -314,9 +315,9 @@ public final class EventFd implements AutoCloseable {
     /**
      * Waits like {@link #await()}, for a limited time.
      *
-     * @param timeout at most this long; not at all when zero or negative
-     * @return whether the count is not 0; false after the timeout, or if the thread was interrupted, which {@link
-     *     Thread#isInterrupted} tells apart
+     * @param timeout the longest wait; no wait when zero or negative
+     * @return true if the count is not 0; false after the timeout or an interrupt, which {@link Thread#isInterrupted}
+     *     distinguishes
      * @throws IllegalStateException on a virtual thread, unless the timeout is 0
      */
     public boolean await(Duration timeout) {
@@ -465,8 +466,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Ends every {@link #await} and refuses new calls. The end of the last lease, such as an irqfd's, closes the
-     * descriptor. Idempotent, never fails.
+     * Ends every {@link #await} and refuses new calls. The descriptor closes when its last lease ends, such as the
+     * lease of an irqfd. Idempotent, never fails.
      */
     @Override
     public void close() {

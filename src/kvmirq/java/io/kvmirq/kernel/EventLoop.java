@@ -11,7 +11,8 @@ import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Waits for many eventfds in one thread, and calls the handler of each that was signalled. There are two ways:
+ * Waits for many eventfds in one thread, and calls the handler of each that was signalled. A handler is registered in
+ * one of two ways:
  *
  * <pre>{@code
  * try (EventLoop loop = EventLoop.create(kernel)) {
@@ -22,23 +23,23 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>A doorbell says only that there is work; the work itself is stored elsewhere, as in the queues of virtio. The loop
- * never reads a doorbell's eventfd, which makes it several times quicker. Use doorbells for ioeventfds. Rings coalesce:
- * the handler begins at least once after each ring, and once for all the rings before it begins. A handler may also be
- * called without a new ring, when it is registered or resumed.
+ * never reads a doorbell's eventfd, so doorbells are several times quicker. Use doorbells for ioeventfds. Rings
+ * coalesce: after each ring the handler is called at least once, and one call serves all rings before it. A handler may
+ * also be called without a new ring, when it is registered or resumed.
  *
- * <p>{@link #register} reads the count of each eventfd and passes it to the handler. Use it for a VMM without in-kernel
- * interrupt controllers.
+ * <p>{@link #register} reads the count of each eventfd and passes the count to the handler. Use {@code register} for a
+ * VMM without in-kernel interrupt controllers.
  *
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. Handlers may call every
- * other method of the loop. If a handler throws, {@code run} and {@code poll} end with its exception: see
- * {@link #onFailure}. The handler stays registered, the count of that call is not passed again, and the next round
- * begins with the handlers that this one did not call.
+ * other method of the loop. If a handler throws, {@code run} and {@code poll} end with its exception: see {@link
+ * #onFailure}. A handler that throws stays registered, and its count is not passed again. The next round begins with
+ * the handlers that the failed round did not call.
  *
- * <p>An eventfd that feeds an irqfd is never seen here while the irqfd is assigned: KVM takes each signal first.
+ * <p>The loop sees no signal of an eventfd while an irqfd is assigned to it, because KVM consumes each signal first.
  *
- * <p>Thread-safe. {@link #run} and {@link #runOnce} block, end on {@link Thread#interrupt}, whose status the thread keeps,
- * and on virtual threads are refused unless the timeout is 0. Only one thread at a time may be in them. Waiting,
- * draining and calling a handler allocate nothing.
+ * <p>Thread-safe. {@link #run} and {@link #runOnce} block and end on {@link Thread#interrupt}; the interrupt status
+ * stays set. A virtual thread may only poll with a timeout of 0. Only one thread at a time may call these methods.
+ * Waiting, draining and calling a handler allocate nothing.
  *
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="loop"}
  */
@@ -79,19 +80,19 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * A loop without registrations. The first loop of a process takes about 10 ms, because the kernel registers the
-     * process for membarrier(2). Thanks to it {@link Registration#close} waits for a running handler without a cost for
-     * handlers.
+     * process for membarrier(2). This registration lets {@link Registration#close} wait for a running handler at no
+     * cost for handlers.
      *
-     * @throws KernelException EMFILE, ENFILE, ENOMEM: it needs two descriptors
+     * @throws KernelException EMFILE, ENFILE, ENOMEM: the loop needs two descriptors
      */
     public static EventLoop create(Kernel kernel) {
         return new EventLoop(kernel);
     }
 
-    /** Takes the signals of an eventfd. */
+    /** Receives the signals of an eventfd. */
     @FunctionalInterface
     public interface Handler {
-        /** @param count signals since the last time, unsigned, not 0; of a semaphore always 1 */
+        /** @param count signals since the last call, unsigned, not 0; always 1 for a semaphore */
         void signalled(long count);
     }
 
@@ -99,9 +100,9 @@ public final class EventLoop implements AutoCloseable {
     @FunctionalInterface
     public interface FailureHandler {
         /**
-         * Called by the thread of the handler. An exception that it throws ends {@link #run} or {@link #runOnce}, with
-         * {@code failure} as suppressed. A {@link ClosedHandleException} is ignored if the registration is closed,
-         * because the handler or another thread may have closed it.
+         * Called in the thread of the handler. An exception of this method ends {@link #run} or {@link #runOnce}, with
+         * {@code failure} suppressed in it. A {@link ClosedHandleException} is ignored if the registration is closed,
+         * because the handler or another thread may have closed the registration.
          *
          * @param registration the registration of the handler, also if the handler closed it
          * @param failure the exception of the handler
@@ -119,9 +120,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Calls {@code handler} for the signals of {@code event}. Signals from before this call reach it at once. The
-     * registration leases the eventfd: closing it earlier takes effect when the registration is closed. A borrowed
-     * eventfd must stay open as long.
+     * Calls {@code handler} for the signals of {@code event}. Signals from before this call reach the handler at once.
+     * The registration keeps the eventfd open: an earlier close takes effect when the registration is closed. A {@link
+     * Ownership#BORROWED} eventfd must stay open as long.
      *
      * @throws KernelException EEXIST if this loop has the eventfd already; ENOSPC beyond
      *     /proc/sys/fs/epoll/max_user_watches; ENOMEM
@@ -142,9 +143,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Calls {@code handler} after {@code event} was signalled, and once now if its count is not 0. The count stays in
+     * Calls {@code handler} after {@code event} was signalled, and at once if its count is not 0. The count stays in
      * the eventfd. The handler may drain the eventfd before it looks for work; a later drain may lose a ring. The
-     * registration leases the eventfd, as {@link #register} does.
+     * registration keeps the eventfd open, as in {@link #register}.
      *
      * @throws KernelException as {@link #register}
      * @throws ClosedHandleException if the loop or the eventfd is closed
@@ -180,8 +181,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * A descriptor that is readable while a registered eventfd is signalled. A VMM may lease it for its own epoll set,
-     * and then calls {@link #pollNanos} with timeout 0.
+     * A descriptor that is readable while a registered eventfd is signalled. A VMM may lease the descriptor for its own
+     * epoll set, and call {@link #pollNanos} with timeout 0 when it is readable.
      */
     public Fd fd() {
         return set.fd();
@@ -191,7 +192,7 @@ public final class EventLoop implements AutoCloseable {
      * Calls handlers until {@link #close}, or until this thread is interrupted; returns at once if the loop is closed
      * already.
      *
-     * @throws RuntimeException of a handler, see {@link #onFailure}; the loop is not closed then
+     * @throws RuntimeException the exception of a handler, see {@link #onFailure}; the loop stays open
      * @throws IllegalStateException on a virtual thread; if another thread is in {@code run} or {@link #runOnce}; from a
      *     handler
      */
@@ -208,11 +209,11 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. This is one round, for a
+     * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. A call is one round, for a
      * VMM with a loop of its own. A round ends after 256 handlers. The next round calls the handlers that are left.
      *
      * @return the number of handlers that were called; 0 if {@link #close} or an interrupt ended the wait
-     * @throws ClosedHandleException if the loop was closed before
+     * @throws ClosedHandleException if the loop was closed before the call
      * @throws RuntimeException as {@link #run}
      * @throws IllegalStateException as {@link #run}
      */
@@ -223,7 +224,7 @@ public final class EventLoop implements AutoCloseable {
     /**
      * Waits and calls handlers like {@link #runOnce}, for a limited time.
      *
-     * @param timeout waits at most this long; not at all when zero or negative, then also on a virtual thread
+     * @param timeout the longest wait; zero or negative does not wait, and is allowed on a virtual thread
      * @return the number of handlers that were called; 0 also after the timeout
      */
     public int poll(Duration timeout) {
@@ -378,8 +379,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #run}, {@link #runOnce} and all registrations. After it returns, no handler is running or will run.
-     * Called from a handler, that handler is the last. Unhandled signals stay in their eventfds. Never fails.
+     * Ends {@link #run}, {@link #runOnce} and all registrations. After {@code close} returns, no handler is running or
+     * will run. A handler that calls {@code close} is the last. Unhandled signals stay in their eventfds. Never fails.
      */
     @Override
     public void close() {

@@ -20,8 +20,9 @@ import java.util.function.IntSupplier;
 import java.util.function.IntUnaryOperator;
 
 /**
- * One open file descriptor, closed by the object that owns it. Thread-safe: it may be closed while other threads are in
- * calls on it. After {@code close} new calls are refused, and the end of the last call or lease closes the descriptor.
+ * One open file descriptor, closed by the object that owns it. Thread-safe: one thread may close the descriptor while
+ * other threads use it in calls. After {@code close} new calls are refused, and the descriptor closes when the last
+ * call or lease ends.
  *
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="fd"}
  */
@@ -216,7 +217,7 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Leases the descriptor: it stays open until the lease is closed, even if the handle is closed earlier.
+     * Leases the descriptor: the descriptor stays open until the lease is closed, even if the handle is closed earlier.
      * ClosedHandleException after {@link #close}.
      */
     public Lease lease() {
@@ -227,9 +228,9 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Makes an ioctl that has no method here. For calls that do not wait: after EINTR the call is repeated.
+     * Makes an ioctl for which the library has no method. The ioctl must not wait, because it is repeated after EINTR.
      *
-     * @param request such as a {@code KVM_*} of {@code io.kvmirq.uapi.Uapi}
+     * @param request the request number, such as a {@code KVM_*} of {@code io.kvmirq.uapi.Uapi}
      * @param argument a direct buffer that is as long as the structure
      * @return the kernel's result, 0 or more
      * @throws KernelException the kernel's errno, with the name of the request if it is known
@@ -264,7 +265,7 @@ public final class Fd extends UseCount {
         return isLast() && !shared;
     }
 
-    /** A use of the descriptor, see {@link Fd#lease}. A second close does nothing. */
+    /** A use that keeps the descriptor open, see {@link Fd#lease}. A second close does nothing. */
     public static final class Lease implements AutoCloseable {
         private final UseCount once = new UseCount();
         private final Fd fd;

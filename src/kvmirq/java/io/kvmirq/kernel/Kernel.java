@@ -25,7 +25,8 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel behind one binding, which all objects made from it use. The first VM opens the KVM device. Thread-safe.
+ * A kernel and the binding that makes its calls. All objects created from this kernel use this binding. The first VM
+ * opens the KVM device. Thread-safe.
  *
  * <pre>{@code
  * try (Kernel kernel = Kernel.open();
@@ -72,9 +73,10 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The kernel through the binding that {@value Backends#PROPERTY} or else {@value Backends#ENVIRONMENT} names, or
-     * through the first binding that works. These settings select the fake kernel only if the module
-     * {@code io.kvmirq.testkit} is present, which logs a WARNING. Opens no device.
+     * Opens the kernel through the binding that the property {@value Backends#PROPERTY} or else the environment
+     * variable {@value Backends#ENVIRONMENT} names, or through the first binding that works. These settings may name
+     * the fake kernel only if the module {@code io.kvmirq.testkit} is present; a WARNING is then logged. Opens no
+     * device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException when no binding works, with the cause for each, or when the
      *     fake kernel is selected without that module
@@ -111,7 +113,7 @@ public final class Kernel implements AutoCloseable {
      * The KVM device, opened by the first call.
      *
      * @throws io.kvmirq.KernelException opening it: ENOENT (no KVM here), EACCES (not permitted)
-     * @throws io.kvmirq.backend.BackendUnavailableException when it speaks another version of the KVM API
+     * @throws io.kvmirq.backend.BackendUnavailableException when the device has another version of the KVM API
      * @throws ClosedHandleException after {@link #close}
      */
     public Fd device() {
@@ -175,12 +177,12 @@ public final class Kernel implements AutoCloseable {
         return text(backend.name());
     }
 
-    /** The binding's origin and ABI, for people. */
+    /** The binding's origin and ABI, as text for people. */
     public String backendDescription() {
         return text(backend.description());
     }
 
-    /** The binding, or the profile of a fake. */
+    /** The binding's name, or the description of a fake kernel. */
     @Override
     public String toString() {
         return isReal() ? "real kernel through " + backendName() : "fake kernel " + backendDescription();
@@ -265,7 +267,7 @@ public final class Kernel implements AutoCloseable {
      * io.kvmirq.uapi} and the descriptor number of a lease, such as one of {@code Vcpu.fd()}. The library does not
      * check such a call, and does not see its effect on a VM or device.
      *
-     * @throws IllegalStateException if the backend is a mock that was not told of them
+     * @throws IllegalStateException if the backend is a mock that returns no {@link Libc}
      */
     public Libc libc() {
         Libc libc = backend.libc();
@@ -322,11 +324,12 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * From now on {@link #openHandles} also names the line that made each handle, and warnings name the line that
-     * caused them.
+     * Makes {@link #openHandles} name the line of code that made each handle, and makes each warning name the line that
+     * caused it.
      *
-     * @param line gives the line of the program that is running now, from the stack. It is called in the thread that
-     *     makes the handle. That thread may hold locks, so this function must not wait, and must not call this library
+     * @param line returns the line of code that is running now, from the stack. The function is called in the thread
+     *     that makes the handle. That thread may hold locks, so the function must not wait, and must not call this
+     *     library
      */
     public void traceHandles(Supplier<String> line) {
         Objects.requireNonNull(line, "line is null");
@@ -334,8 +337,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Refuses new calls on the KVM device. Handles made from it stay open until their owners close them. Forgotten
-     * handles are reported.
+     * Refuses new calls on the KVM device. Handles made from this kernel stay open until their owners close them.
+     * Forgotten handles are reported.
      */
     @Override
     public void close() {

@@ -5,10 +5,10 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * The facts of a kernel: architecture and guest address size. A fake kernel has the facts of the machine that it
- * imitates.
+ * The properties of a kernel: its architecture and the size of guest addresses. A fake kernel has the properties of the
+ * machine that it imitates.
  *
- * @param architecture of the guests that this KVM runs
+ * @param architecture the architecture of the guests that this KVM runs
  * @param guestAddressBits the largest size of a guest's physical addresses in bits, on arm64 ({@code
  *     KVM_CAP_ARM_VM_IPA_SIZE}); empty on x86, where no capability of KVM reports it
  */
@@ -18,7 +18,9 @@ public record KernelFacts(Architecture architecture, OptionalInt guestAddressBit
         Objects.requireNonNull(guestAddressBits, "guestAddressBits is null");
     }
 
-    /** An architecture of KVM. The library recognises it by capabilities that only this architecture has. */
+    /**
+     * An architecture of KVM. The library recognises an architecture by capabilities that no other architecture has.
+     */
     public enum Architecture {
         X86_64("x86_64"),
         ARM64("arm64"),
@@ -31,7 +33,7 @@ public record KernelFacts(Architecture architecture, OptionalInt guestAddressBit
             this.label = label;
         }
 
-        /** As messages name it. */
+        /** The architecture's name in messages. */
         public String label() {
             return label;
         }

@@ -15,13 +15,13 @@ import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Memory mapped from the kernel. Single accesses are by offset, and throw {@link ClosedHandleException} after the
- * mapping was closed. Each access spends some nanoseconds to keep the memory mapped: use a {@link #view} for frequent
- * accesses, such as those of a virtqueue. Only the {@link Owner} unmaps it. An offset outside of the mapping throws
- * {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses are volatile, because a guest or the kernel
- * accesses the same memory.
+ * Memory mapped from the kernel. The methods access single values by offset, and throw {@link ClosedHandleException}
+ * after the mapping was closed. Each access spends some nanoseconds to keep the memory mapped: use a {@link #view} for
+ * frequent accesses, such as those of a virtqueue. Only the {@link Owner} unmaps the memory. An offset outside of the
+ * mapping throws {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses are volatile, because a guest or
+ * the kernel accesses the same memory.
  *
- * <p>The memory is not in child processes (MADV_DONTFORK) and not in core dumps (MADV_DONTDUMP).
+ * <p>Child processes do not inherit the memory (MADV_DONTFORK), and core dumps omit it (MADV_DONTDUMP).
  *
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="memory"}
  */
@@ -95,8 +95,8 @@ public final class Mapping {
     }
 
     /**
-     * The right to unmap a {@link Mapping}. The object that knows when the guest no longer has the memory keeps this
-     * right; users of that object get the mapping only. Thread-safe.
+     * The right to unmap a {@link Mapping}. The object that removes the memory from the guest keeps this right, and
+     * gives its users only the mapping. Thread-safe.
      */
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;
@@ -106,14 +106,14 @@ public final class Mapping {
             this.mapping = new Mapping(kernel, name, length, flags, raw, offset, guestOnly);
         }
 
-        /** The memory; its users cannot unmap it. */
+        /** The mapping, which its users cannot unmap. */
         public Mapping mapping() {
             return mapping;
         }
 
         /**
-         * Refuses later accesses. Unmaps the memory when no access is running and no {@link Lease} is left, so never
-         * while a guest or a device has the memory. Idempotent.
+         * Refuses later accesses. Unmaps the memory when no access is running and every {@link Lease} is closed, so
+         * never while a guest or a device uses the memory. Idempotent.
          */
         @Override
         public void close() {
@@ -122,7 +122,7 @@ public final class Mapping {
     }
 
     /**
-     * Zeroed memory of this process.
+     * Allocates zeroed memory of this process.
      *
      * @param length bytes, a multiple of the page size if a guest gets it; may be 2 GiB or more
      * @throws IllegalArgumentException if {@code length} is not positive
@@ -140,14 +140,14 @@ public final class Mapping {
     }
 
     /**
-     * Maps the memory of {@code fd}, a {@link MemoryFile} made here or adopted, also of huge pages. The mapping stays
-     * when {@code fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), because an access beyond its end
-     * would be a SIGBUS.
+     * Maps the memory of {@code fd}, such as a {@link MemoryFile}, also of huge pages. The mapping stays when {@code
+     * fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), because an access beyond its end would raise
+     * SIGBUS.
      *
      * @param offset of the file, a multiple of the page size, or of the huge page size
-     * @throws IllegalArgumentException if the file takes no seal, such as a file of a directory, or ends before
-     *     {@code offset + length}; {@link #forGuest} maps those. If {@code offset} is negative or no multiple of 4096, or
-     *     {@code length} is not positive
+     * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before {@code
+     *     offset + length}; {@link #forGuest} maps such files. Also if {@code offset} is negative or no multiple of
+     *     4096, or {@code length} is not positive
      * @throws io.kvmirq.KernelException EINVAL for an offset that is no multiple of a larger page size; EACCES if
      *     {@code fd} is not open for reading and writing; ENOMEM, also without free huge pages
      */
@@ -187,7 +187,8 @@ public final class Mapping {
 
     /**
      * Maps the memory of a device, or of a file that may shrink, only for a guest. This process cannot access the
-     * memory: while the device's memory space is off, an access raises SIGBUS, and a guest can turn it off at any time.
+     * memory: while the device's memory space is off, an access raises SIGBUS, and a guest can turn that space off at
+     * any time.
      *
      * @param offset of the file, a multiple of the page size
      * @throws io.kvmirq.KernelException the errno depends on the kind of the file
@@ -219,7 +220,7 @@ public final class Mapping {
     /**
      * Leases the mapping: the memory stays mapped until the lease is closed, even if its owner is closed before.
      *
-     * @throws ClosedHandleException after the owner closed it
+     * @throws ClosedHandleException after the owner closed the mapping
      */
     public Lease lease() {
         Lease lease = new Lease(this); // before it is counted, which no failure may leave behind
@@ -227,7 +228,7 @@ public final class Mapping {
         return lease;
     }
 
-    /** A use of the mapping, see {@link Mapping#lease}. A second close does nothing. Thread-safe. */
+    /** A use that keeps the memory mapped, see {@link Mapping#lease}. A second close does nothing. Thread-safe. */
     public static final class Lease implements AutoCloseable {
         private final UseCount once = new UseCount();
         private final Mapping mapping;
@@ -265,11 +266,11 @@ public final class Mapping {
      * LITTLE_ENDIAN)} has {@code getAcquire} and {@code setRelease} for the indices of a virtqueue. The handles for
      * {@code int[]} and {@code long[]} also have {@code compareAndSet}.
      *
-     * <p>After the mapping was unmapped the buffer shows zeros, and writes to it reach neither guest nor file. The
-     * pages are freed at once. In a process with mlockall(MCL_FUTURE) zeroed pages take their place; if RLIMIT_MEMLOCK
-     * forbids them, the old pages stay and a warning says so. The addresses are freed when neither the buffer nor a
-     * slice or memory segment made of it is reachable. On the fake kernel it keeps the former bytes. An access never
-     * fails, except by its index.
+     * <p>After the memory was unmapped, the buffer reads zeros, and writes to the buffer reach neither guest nor file.
+     * The memory's pages are freed at once. In a process with mlockall(MCL_FUTURE), zeroed pages replace them; if
+     * RLIMIT_MEMLOCK forbids that, the old pages stay and a warning is logged. The addresses are freed when neither the
+     * buffer nor a slice or memory segment made of it is reachable. On the fake kernel the buffer keeps its bytes. An
+     * access fails only if its index is out of range.
      *
      * @param offset bytes from the start of the memory
      * @param length bytes, 1 to 1 GiB
@@ -402,7 +403,7 @@ public final class Mapping {
         }
     }
 
-    /** Plain store; visible to a guest that enters afterwards. */
+    /** Plain store of one byte; a vCPU that enters the guest afterwards sees it. */
     public void putByte(long offset, byte value) {
         enter(offset, Byte.BYTES);
         try {

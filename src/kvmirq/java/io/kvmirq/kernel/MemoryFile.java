@@ -14,7 +14,7 @@ import java.util.Set;
 /**
  * Memory with a descriptor: memfd_create(2). A process that receives the descriptor can map the same memory, such as a
  * device in another process (vhost-user). The size is sealed, so that no process can shrink the file while others use
- * it. The last descriptor or mapping that is closed frees the memory. Thread-safe.
+ * it. The memory is freed when all its descriptors and mappings are closed. Thread-safe.
  *
  * <p>Source: mm/memfd.c, mm/shmem.c.
  *
@@ -34,11 +34,11 @@ public final class MemoryFile implements AutoCloseable {
     /**
      * Creates zeroed memory. A page is allocated when it is first written.
      *
-     * @param name for /proc/PID/maps, at most 249 bytes
+     * @param name the name in /proc/PID/maps, at most 249 bytes
      * @param length bytes, at least one page and a multiple of 4096; may be 2 GiB or more
      * @throws IllegalArgumentException for another length, or a name with a NUL
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EINVAL for a name that is too long; EFBIG beyond
-     *     RLIMIT_FSIZE. The file is not executable, so that vm.memfd_noexec refuses nothing
+     *     RLIMIT_FSIZE. The file is not executable, so vm.memfd_noexec does not refuse it
      */
     public static MemoryFile create(Kernel kernel, String name, long length) {
         Objects.requireNonNull(name, "name is null");
@@ -70,11 +70,12 @@ public final class MemoryFile implements AutoCloseable {
     }
 
     /**
-     * Adopts a memfd that another program made, such as the VMM for which this process emulates a device.
+     * Takes over a memfd that another program made, such as the VMM for which this process emulates a device.
      *
      * @param number an open memfd of this process
-     * @param length bytes from its start on, for {@link #map}, which refuses more than the file has
-     * @throws IllegalArgumentException if {@code number} is negative, not open, or open on a file that takes no seals
+     * @param length the number of bytes that {@link #map} maps, from the file's start; {@code map} refuses more than
+     *     the file has
+     * @throws IllegalArgumentException if {@code number} is negative, not open, or open on a file that cannot be sealed
      */
     public static MemoryFile adopt(Kernel kernel, int number, long length, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
@@ -90,7 +91,7 @@ public final class MemoryFile implements AutoCloseable {
         return Fd.adopt(kernel, "memory file", number, ownership, fd -> new MemoryFile(fd, length));
     }
 
-    /** The memory's descriptor. A lease of it returns the number to share. */
+    /** The memory's descriptor; a lease of it returns the number for other processes. */
     public Fd fd() {
         return fd;
     }
@@ -110,7 +111,7 @@ public final class MemoryFile implements AutoCloseable {
         return Mapping.of(fd, length);
     }
 
-    /** Closes the descriptor, or leaves it to the last lease. Mappings stay. Idempotent, never fails. */
+    /** Closes the descriptor when no lease is left. Mappings stay. Idempotent, never fails. */
     @Override
     public void close() {
         fd.close();

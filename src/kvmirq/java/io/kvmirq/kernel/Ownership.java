@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
-/** The party that closes an adopted file descriptor: the library or the caller. */
+/** The party that closes a file descriptor passed to an {@code adopt} method: the library or the caller. */
 public enum Ownership {
-    /** Our {@code close()} closes it. */
+    /** The {@code close()} of the library's object closes the descriptor. */
     OWNED,
-    /** It stays open and its owner closes it, after we have closed our handle. */
+    /** The caller closes the descriptor, after the {@code close()} of the library's object. */
     BORROWED
 }

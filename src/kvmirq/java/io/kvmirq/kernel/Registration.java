@@ -67,9 +67,9 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Holds signals back: they stay in the eventfd. When it returns, the handler is not running and will not run until
-     * {@link #resume}, and it got all that was drained. If the handler itself calls this method, its current run is the
-     * last. Pausing twice is pausing once. Do not hold a lock that the handler needs.
+     * Stops calling the handler: signals stay in the eventfd. After the return, the handler does not run until {@link
+     * #resume}, and no drained signal is lost. If the handler itself calls this method, its current run is the last. A
+     * second pause changes nothing. Do not hold a lock that the handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -79,8 +79,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Pauses like {@link #pause}, but does not wait for a handler that runs. Call it while you hold a lock that the
-     * handler needs.
+     * Pauses like {@link #pause}, but does not wait for a handler that runs. Use this method while you hold a lock that
+     * the handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -142,7 +142,10 @@ public abstract sealed class Registration implements AutoCloseable {
         }
     }
 
-    /** Ends the registration. Then the eventfd may be registered again. Waits as {@link #pause}. Idempotent, never fails. */
+    /**
+     * Ends the registration. The eventfd may then be registered again. Waits like {@link #pause}. Idempotent, never
+     * fails.
+     */
     @Override
     public void close() {
         handlers.lock.lock();
@@ -172,8 +175,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Waits until the handler does not run. Returns at once in the handler itself. Do not hold a lock that the handler
-     * needs. Pause first, because signals in a row may keep the handler running.
+     * Waits until the handler is not running. Called by the handler itself, it returns at once. Do not hold a lock that
+     * the handler needs. Pause first, because signals in a row may keep the handler running.
      */
     public void awaitHandler() {
         handlers.lock.lock();

@@ -34,15 +34,15 @@ public final class Arm64Vcpu {
         POWER_OFF(UapiArm64.KVM_ARM_VCPU_POWER_OFF),
         /** The guest turns vCPUs and the machine on and off by PSCI 0.2 or later. */
         PSCI_0_2(UapiArm64.KVM_ARM_VCPU_PSCI_0_2),
-        /** EL1 is AArch32. */
+        /** The guest runs AArch32 at EL1. */
         EL1_32BIT(UapiArm64.KVM_ARM_VCPU_EL1_32BIT),
         /** A PMU; {@link Arm64Vcpu#createPmu} sets its interrupt. */
         PMU_V3(UapiArm64.KVM_ARM_VCPU_PMU_V3),
-        /** Scalable vectors; {@link Arm64Vcpu#finalizeSve} must follow. */
+        /** Scalable vectors (SVE); a call of {@link Arm64Vcpu#finalizeSve} must follow. */
         SVE(UapiArm64.KVM_ARM_VCPU_SVE),
-        /** Authentication of addresses; with {@link #PTRAUTH_GENERIC}. */
+        /** Pointer authentication of addresses; requires {@link #PTRAUTH_GENERIC}. */
         PTRAUTH_ADDRESS(UapiArm64.KVM_ARM_VCPU_PTRAUTH_ADDRESS),
-        /** Generic authentication; with {@link #PTRAUTH_ADDRESS}. */
+        /** Generic pointer authentication; requires {@link #PTRAUTH_ADDRESS}. */
         PTRAUTH_GENERIC(UapiArm64.KVM_ARM_VCPU_PTRAUTH_GENERIC);
 
         private final int bit;
@@ -77,7 +77,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Makes SVE final, after the vectors' lengths are chosen and before registers are listed or the guest runs.
+     * Fixes the lengths of SVE vectors. Call it after you set them, and before you list registers or run the guest.
      *
      * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM if SVE is
      *     final already
@@ -113,7 +113,7 @@ public final class Arm64Vcpu {
     /**
      * The registers that the vCPU has, in the kernel's order.
      *
-     * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; EPERM before {@link #finalizeSve} with SVE
+     * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; with SVE, EPERM before {@link #finalizeSve}
      */
     public List<ArmRegister> registers() {
         run.requireItsThread();
@@ -150,8 +150,8 @@ public final class Arm64Vcpu {
     /**
      * A register of at most 64 bits, zero-extended.
      *
-     * @throws IllegalArgumentException if it is larger
-     * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU does not have it
+     * @throws IllegalArgumentException if the register is larger @throws io.kvmirq.KernelException ENOEXEC before
+     *     {@link #initialize}; ENOENT if the vCPU lacks the register
      */
     public long register(ArmRegister register) {
         Objects.requireNonNull(register, "register is null").requireSmall();
@@ -161,16 +161,17 @@ public final class Arm64Vcpu {
     /**
      * Sets a register of at most 64 bits.
      *
-     * @throws IllegalArgumentException if it is larger, or smaller than {@code value} is as an unsigned or signed number
-     * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU does not have it; EINVAL
-     *     for a value that it cannot have
+     * @throws IllegalArgumentException if the register is larger, or {@code value} does not fit in it, unsigned or
+     *     signed
+     * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU lacks the register;
+     *     EINVAL for a value that the register cannot have
      */
     public void setRegister(ArmRegister register, long value) {
         Objects.requireNonNull(register, "register is null");
         register(KernelCall.REGISTER_SET, Uapi.KVM_SET_ONE_REG, register, register.encode(value));
     }
 
-    /** The bytes of a register of any size, as in memory. Otherwise as {@link #register}. */
+    /** The bytes of a register of any size, as in memory. Errors are as for {@link #register}. */
     public byte[] registerBytes(ArmRegister register) {
         byte[] bytes =
                 new byte[Objects.requireNonNull(register, "register is null").size()];
@@ -181,7 +182,7 @@ public final class Arm64Vcpu {
     /**
      * Sets a register of any size. Otherwise as {@link #setRegister}.
      *
-     * @param bytes as many as the register has
+     * @param bytes all bytes of the register, as in memory
      * @throws IllegalArgumentException if the number of bytes is not the register's size
      */
     public void setRegisterBytes(ArmRegister register, byte[] bytes) {
@@ -225,9 +226,10 @@ public final class Arm64Vcpu {
     /**
      * Sets the PMU's interrupt and initialises the PMU. Call it after {@link Vgic#init}.
      *
-     * @param interrupt the same of each vCPU; usually PPI 23
+     * @param interrupt the same PPI for each vCPU, usually PPI 23
      * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC
-     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PMU has its interrupt
+     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PMU has an
+     *     interrupt
      */
     public void createPmu(Ppi interrupt) {
         ByteBuffer number = Buffers.allocate(Integer.BYTES).putInt(0, interrupt.number());

@@ -34,24 +34,24 @@ public final class Arm64Vm {
     }
 
     /**
-     * Creates a GICv2. Call {@link Vgic#init} before a vCPU runs. ENODEV on a host whose GIC runs none; EEXIST with a
-     * VGIC present, even if its handle is closed; EBUSY when a vCPU has run, or another thread creates or uses one;
-     * E2BIG with more than 8 vCPUs on a host with a GICv3; a host with a GICv2 allows only 8.
+     * Creates a GICv2. Call {@link Vgic#init} before a vCPU runs. ENODEV if the host's GIC cannot run a GICv2; EEXIST
+     * if the VM has a VGIC, even one whose handle is closed; EBUSY when a vCPU has run, or another thread creates or
+     * uses a vCPU; E2BIG with more than 8 vCPUs, which only a GICv3 host allows.
      */
     public VgicV2 createVgicV2() {
         return create(KvmDevice.Type.VGIC_V2, fd -> v2(fd, false));
     }
 
     /**
-     * Creates a GICv3, which is not ready before {@link Vgic#init}. ENODEV on a host with a GICv2; else as {@link
-     * #createVgicV2}.
+     * Creates a GICv3, which is not ready before {@link Vgic#init}. ENODEV on a host with a GICv2; other errors as for
+     * {@link #createVgicV2}.
      */
     public VgicV3 createVgicV3() {
         return create(KvmDevice.Type.VGIC_V3, fd -> v3(fd, false));
     }
 
     /**
-     * Creates an ITS, which accepts messages of devices; a VM may have several. Create it before you restore
+     * Creates an ITS, which accepts messages of devices; a VM may have several. Create the ITS before you restore
      * GICR_PROPBASER, because the creation resets that register. ENODEV on a host with a GICv2.
      */
     public Its createIts() {
@@ -63,19 +63,19 @@ public final class Arm64Vm {
     }
 
     /**
-     * Adopts a GICv2 that a VMM made for this adopted VM. The VMM initialises it: {@link Vgic#init} of this handle does
-     * not change {@link Vm#routes}.
+     * Takes over a GICv2 that a VMM created for this VM. The VMM initialises the GICv2: {@link Vgic#init} here does not
+     * change {@link Vm#routes}.
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v2(fd, true));
     }
 
-    /** Adopts a GICv3, as {@link #adoptVgicV2} adopts a GICv2. */
+    /** Takes over a GICv3, as {@link #adoptVgicV2} does a GICv2. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v3(fd, true));
     }
 
-    /** Adopts an ITS, as {@link #adoptVgicV2} adopts a GICv2. This call does not change routes. */
+    /** Takes over an ITS, as {@link #adoptVgicV2} does a GICv2. This call does not change routes. */
     public Its adoptIts(int number, Ownership ownership) {
         return vm.adoptDevice("an ITS", number, ownership, fd -> new Its(calls, fd));
     }
@@ -109,9 +109,8 @@ public final class Arm64Vm {
     }
 
     /**
-     * Drives the line of one vCPU's PPI, as {@link #setSpi} drives that of an SPI. EINVAL if the VM has no such vCPU.
-     * Linux 6.1 reads the vCPU's id as its place in the order of creation: create vCPUs 0, 1, 2 and so on in that
-     * order.
+     * Drives the line of one vCPU's PPI, as {@link #setSpi} drives an SPI's. EINVAL if the VM has no such vCPU. Linux
+     * 6.1 takes the vCPU's id for its position in the order of creation: create vCPUs 0, 1, 2 and so on in this order.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT

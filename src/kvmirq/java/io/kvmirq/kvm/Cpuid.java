@@ -41,7 +41,7 @@ public final class Cpuid {
      * @param function EAX before the instruction
      * @param index ECX before the instruction, if bit 0 of {@code flags} is set
      * @param flags bit 0: the results depend on {@code index}
-     * @param eax EAX after the instruction, as the other registers
+     * @param eax EAX after the instruction; likewise EBX, ECX and EDX
      */
     public record Leaf(int function, int index, int flags, int eax, int ebx, int ecx, int edx) {
         /** The bit of {@link #flags} that is set if the results depend on the index. */
@@ -67,7 +67,7 @@ public final class Cpuid {
         return read(HostCpu.cpuid(kernel, MOST_LEAVES));
     }
 
-    /** A CPUID of these leaves, such as the {@link #leaves} of another host. */
+    /** A CPUID with these leaves, such as the {@link #leaves} of another host. */
     public static Cpuid of(List<Leaf> leaves) {
         Objects.requireNonNull(leaves, "leaves is null");
         return new Cpuid(leaves);
@@ -113,7 +113,7 @@ public final class Cpuid {
         return leaves;
     }
 
-    /** The leaf of a function and an index. If it is absent, the guest reads zeros. */
+    /** The leaf of a function and an index. If the leaf is absent, the guest reads zeros. */
     public Optional<Leaf> leaf(int function, int index) {
         return leaves.stream().filter(leaf -> leaf.answers(function, index)).findFirst();
     }
@@ -134,11 +134,11 @@ public final class Cpuid {
     }
 
     /**
-     * A copy with the two bits of leaf 1 that KVM leaves to the VMM. Linux looks for KVM only if the hypervisor bit is
-     * set. The bit for the LAPIC timer's TSC-deadline mode needs in-kernel LAPICs and {@code
+     * A copy that sets the two bits of leaf 1 that KVM leaves to the VMM. Linux looks for KVM only if the hypervisor
+     * bit is set. The bit for the LAPIC timer's TSC-deadline mode needs in-kernel LAPICs and {@code
      * KVM_CAP_TSC_DEADLINE_TIMER}.
      *
-     * @throws IllegalStateException without leaf 1
+     * @throws IllegalStateException if leaf 1 is absent
      */
     public Cpuid forGuestOfKvm() {
         Leaf old = leaf(FEATURES, 0).orElseThrow(() -> new IllegalStateException("no leaf 1: begin with ofHost"));
@@ -149,7 +149,7 @@ public final class Cpuid {
     /**
      * A copy for one vCPU, with its APIC id and the number of cores. All vCPUs are cores of one package.
      *
-     * @param apicId the vCPU's APIC id, which equals its id
+     * @param apicId the vCPU's APIC id, which equals the vCPU's id
      * @param vcpus at least 1
      * @throws IllegalArgumentException for a negative id, or no vCPUs
      */

@@ -46,7 +46,9 @@ public final class DirtyLog implements AutoCloseable {
         this.request = Buffers.allocate(Uapi.KvmDirtyLog.SIZE).putInt(Uapi.KvmDirtyLog.SLOT, slot);
     }
 
-    /** Reads the kernel's log and clears it there. IllegalStateException after this log or the memory was closed. */
+    /**
+     * Reads the kernel's log of written pages and clears it. IllegalStateException if this log or the memory is closed.
+     */
     public synchronized void take() {
         memory.take(this, request, bitmap);
     }
@@ -67,8 +69,8 @@ public final class DirtyLog implements AutoCloseable {
     }
 
     /**
-     * The mapping's offset of the first page that {@link #take} found, from the page of this byte on; -1 if there is
-     * none.
+     * The offset in the mapping of the first page that {@link #take} found, at or after the page of this byte; -1 if no
+     * page is left.
      */
     public synchronized long next(long from) {
         long page = from == pages * PAGE ? pages : page(from);
@@ -94,7 +96,7 @@ public final class DirtyLog implements AutoCloseable {
         return bitmap.getLong((int) (page / Long.SIZE * Long.BYTES));
     }
 
-    /** Ends the kernel's log. Idempotent, never fails. */
+    /** Stops the kernel's logging. Idempotent, never fails. */
     @Override
     public void close() {
         memory.end(this, unlogged);

@@ -11,8 +11,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A memory slot of the VM: guest memory that this process shares. The slot leases the VM and the mapping. So the memory
- * stays mapped until the slot is removed, even if both are closed before. Thread-safe.
+ * A memory slot of the VM: guest memory that this process shares. Until the slot is removed, the memory stays mapped
+ * and the VM open, even if their handles are closed before. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="memory"}
  */
@@ -79,8 +79,8 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * The mapping of this memory; offset 0 is {@link #guestAddress}. The mapping is usable until {@link #close}, or
-     * until its owner closes it if the caller passed it.
+     * The mapping of this memory; offset 0 is {@link #guestAddress}. A mapping made here is usable until {@link
+     * #close}, a mapping that the caller passed until its owner is closed.
      */
     public Mapping mapping() {
         return mapping;

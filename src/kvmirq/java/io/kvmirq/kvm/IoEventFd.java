@@ -8,8 +8,8 @@ import io.kvmirq.undo.Undo;
 import java.util.Objects;
 
 /**
- * An ioeventfd: guest writes to its address signal an eventfd. The ioeventfd leases the VM and the eventfd. Unlike an
- * irqfd, it does not end when the eventfd is closed. Thread-safe.
+ * An ioeventfd: guest writes to its address signal an eventfd. The ioeventfd keeps the VM and the eventfd open. Unlike
+ * an irqfd, an ioeventfd does not end when its eventfd is closed. Thread-safe.
  *
  * <p>Source: {@code kvm_assign_ioeventfd_idx()} in virt/kvm/eventfd.c.
  *

@@ -24,9 +24,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An eventfd registered with KVM to raise a GSI. The irqfd leases the VM and its eventfds: if one of them is closed
- * earlier, this takes effect when the irqfd is closed. While it is open, {@link RouteTable} does not allocate its GSI.
- * Thread-safe.
+ * An eventfd registered with KVM to raise a GSI. The irqfd keeps the VM and its eventfds open: an earlier close takes
+ * effect when the irqfd is closed. {@link RouteTable} does not allocate the GSI of an open irqfd. Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
  *
@@ -301,13 +300,13 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** Whether this irqfd belongs to {@code other}. */
+    /** Whether this irqfd belongs to the VM {@code other}. */
     public boolean isOf(Vm other) {
         Objects.requireNonNull(other, "other is null");
         return vm == other;
     }
 
-    /** The GSI that it raises. */
+    /** The GSI that this irqfd raises. */
     public Gsi gsi() {
         return gsi;
     }
@@ -318,7 +317,7 @@ public final class Irqfd implements AutoCloseable {
      * nothing.
      *
      * @throws KernelException EIO from another process than the one that made the VM; EBADF if other code closed the
-     *     descriptor of the eventfd. The irqfd is then not masked, and the next mask tries again
+     *     descriptor of the eventfd. After an error the irqfd is not masked, and the next mask tries again
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void mask() {
@@ -352,7 +351,7 @@ public final class Irqfd implements AutoCloseable {
      * Ends {@link #mask}. If the eventfd was signalled during the mask, one interrupt is raised now.
      *
      * @throws io.kvmirq.KernelException EBUSY when the eventfd was assigned to another GSI during the mask; this irqfd
-     *     stays masked. As {@link #mask} if the last mask failed
+     *     stays masked. The errors of {@link #mask} if the last mask failed
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void unmask() {
@@ -377,10 +376,10 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Closes many irqfds, of one VM or of several. After its return the kernel has none of them. An irqfd ends when the
-     * last descriptor of its eventfd is closed, so close the {@link EventFd}s first: closing all irqfds then costs a
-     * fraction of closing each. An eventfd that was adopted or leased by {@link EventFd#fd} may have a duplicate, and
-     * an eventfd that has another lease is in use: the irqfds of these are deassigned one by one.
+     * Closes many irqfds, of one VM or of several. Afterwards the kernel has none of these irqfds. An irqfd ends when
+     * the last descriptor of its eventfd is closed, so close the {@link EventFd}s first: closing all irqfds then costs
+     * a fraction of closing each. An eventfd that was adopted or leased by {@link EventFd#fd} may have a duplicate, and
+     * an eventfd that has another lease stays open: irqfds of such eventfds are deassigned one by one.
      *
      * <p>If another thread is starting a child process at this moment, the child holds the files until its exec, and
      * the irqfds stay as long. No signal can come during this time. Idempotent, never fails.

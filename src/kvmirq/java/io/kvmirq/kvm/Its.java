@@ -7,9 +7,9 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.OptionalLong;
 
 /**
- * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. Once the guest has enabled it, it
- * accepts messages of devices, see {@code MsiMessage.toIts}. The ITS lives as long as the VM: {@link #close} closes its
- * descriptor only. Thread-safe.
+ * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. Once the guest has enabled the ITS,
+ * devices can send messages to it, see {@code MsiMessage.toIts}. The ITS lives as long as the VM: {@link #close} closes
+ * its descriptor only. Thread-safe.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-its.rst.
  *
@@ -32,7 +32,7 @@ public final class Its extends KvmDevice {
      * Sets the guest physical address of the ITS, which occupies 128 KiB.
      *
      * @param address guest physical, a multiple of 64 KiB
-     * @throws io.kvmirq.KernelException EEXIST when it is set; E2BIG beyond the VM's addresses
+     * @throws io.kvmirq.KernelException EEXIST if the address is set; E2BIG beyond the VM's addresses
      */
     public void setAddress(long address) {
         requireAligned("ITS", address, PAGE);
@@ -54,9 +54,9 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Makes the ITS ready; kernels since 4.10 do nothing more here.
+     * Makes the ITS ready. On kernels since 4.10 the call has no effect.
      *
-     * @throws io.kvmirq.KernelException ENXIO on a kernel that knows no such control
+     * @throws io.kvmirq.KernelException ENXIO on a kernel that lacks this control
      */
     public void init() {
         control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
@@ -73,7 +73,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Restores the tables from guest memory. Write the registers before. After an EEXIST no event is mapped, but the
+     * Restores the tables from guest memory. Write the registers first. After an EEXIST no event is mapped, but the
      * kernel may still deliver events that its translation cache holds.
      *
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST when the ITS has collections already, see
@@ -84,7 +84,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Forgets all devices, events and collections and disables the ITS, as a reset of the machine does.
+     * Removes all devices, events and collections and disables the ITS, as a reset of the machine does.
      *
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs
      */

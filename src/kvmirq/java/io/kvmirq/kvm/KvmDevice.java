@@ -20,8 +20,8 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
     /** Kinds of device; source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
     public enum Type {
         /**
-         * Tells KVM which host devices the guest has; one per VM. KVM-VFIO. Interrupt forwarding works without this
-         * device.
+         * KVM-VFIO, which tells KVM the host devices of the guest; one per VM. Interrupt forwarding works without
+         * KVM-VFIO.
          */
         VFIO(4),
         /** A GICv2 (arm64), see {@link Arm64Vm#createVgicV2}. */
@@ -102,12 +102,12 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         return fd;
     }
 
-    /** Whether this kernel knows the attribute; sets nothing. */
+    /** Whether this kernel supports the attribute. This call sets nothing. */
     public final boolean hasAttribute(int group, long attribute) {
         return calls.vm().hasAttribute(fd, group, attribute);
     }
 
-    /** Idempotent, never fails. */
+    /** Closes the descriptor. Idempotent, never fails. */
     @Override
     public final void close() {
         calls.vm().closeDevice(fd);

@@ -19,8 +19,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Function;
 
 /**
- * A vector of an emulated device: an eventfd, the irqfd that it feeds, and the route of the irqfd's GSI to a message. It
- * owns all three. Thread-safe.
+ * A vector of an emulated device: an eventfd, the irqfd that it feeds, and the route of the irqfd's GSI to a message.
+ * The vector owns all three. Thread-safe.
  *
  * <pre>{@code
  * try (MaskableVector vector = MaskableVector.create(vm, MsiMessage.to(vcpu, number))) {
@@ -58,11 +58,11 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * A vector that is not masked, on a free GSI.
+     * Creates an unmasked vector on a free GSI.
      *
      * @throws RoutesExhaustedException if no GSI is free
      * @throws KernelException EMFILE without a free descriptor; EINVAL without in-kernel irqchip; EAGAIN before an ARM
-     *     VGIC is initialised. Nothing is left of it then
+     *     VGIC is initialised. No part of the vector is left then
      */
     public static MaskableVector create(Vm vm, MsiMessage message) {
         Objects.requireNonNull(message, "message is null");
@@ -85,9 +85,9 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Masked vectors over eventfds that exist, one for each message: all, or none, in one commit of the routes. What was
-     * signalled before is raised at {@link #unmask}. {@link #close} leaves the eventfds open, such as those that a vhost
-     * queue signals.
+     * Creates masked vectors over existing eventfds, one for each message: all, or none, in one commit of the routes.
+     * An eventfd that was signalled before raises an interrupt at {@link #unmask}. {@link #close} leaves the eventfds
+     * open, because a vhost queue may signal them.
      *
      * @throws IllegalArgumentException if the lists differ in length
      * @throws KernelException as {@link #create}
@@ -124,14 +124,14 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * The eventfd that raises the interrupt, to be lent to another thread, process or device. Do not close it: {@link
-     * #close} closes it, and {@link #signal} needs it until then.
+     * The eventfd that raises the interrupt, for signals of another thread, process or device. Do not close the
+     * eventfd: {@link #close} closes it, and {@link #signal} needs it until then.
      */
     public EventFd event() {
         return event;
     }
 
-    /** Whether this vector belongs to {@code other}. */
+    /** Whether this vector belongs to the VM {@code other}. */
     public boolean isOf(Vm other) {
         Objects.requireNonNull(other, "other is null");
         return vm == other;
@@ -182,8 +182,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Makes later interrupts send this message, also one that waits for {@link #unmask}. No interrupt is lost. An equal
-     * message makes no system call.
+     * Makes later interrupts send this message, also an interrupt that waits for {@link #unmask}. No interrupt is lost.
+     * An equal message makes no system call.
      *
      * @throws KernelException as {@link RouteTable#change}; the message then stays as it was
      * @throws ClosedHandleException after {@link #close}
@@ -243,11 +243,11 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Masks vectors of one VM, and gives each another GSI with its message, for example from a snapshot. The eventfds
-     * stay, and keep their signals. All, or none, in one commit of the routes. Do not call it while another thread uses
-     * these vectors.
+     * Masks vectors of one VM and moves each to another GSI and message, for example from a snapshot. The eventfds
+     * stay, and keep their signals. Moves all vectors, or none, in one commit of the routes. Do not call it while
+     * another thread uses these vectors.
      *
-     * @param to one for each vector. A route that its GSI had is replaced
+     * @param to the new GSI and message of each vector. Other routes of such a GSI are replaced
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
      * @throws KernelException as {@link RouteTable#change} and {@link Irqfd#mask}
      * @throws ClosedHandleException if a vector is closed
@@ -317,9 +317,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Closes many vectors, of one VM or of several, as {@link #close} does each. The routes of a VM change in one
-     * commit, and the irqfds end as in {@link Irqfd#closeAll}. A concurrent {@link #close} of one of them returns at
-     * once.
+     * Closes many vectors, of one VM or of several, like {@link #close}. The routes of a VM change in one commit, and
+     * the irqfds end as in {@link Irqfd#closeAll}. A concurrent {@link #close} of one of them returns at once.
      */
     public static void closeAll(Collection<MaskableVector> vectors) {
         Objects.requireNonNull(vectors, "vectors is null");

@@ -7,15 +7,16 @@ package io.kvmirq.kvm;
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="signal"}
  *
- * @param vcpus the vCPUs whose LAPICs accepted it. A vector that was pending counts too: KVM reports no coalescing here.
- *     0 for {@link #NOT_ACCEPTED}, -1 for {@link #NO_DESTINATION_MATCHED}
+ * @param vcpus the number of vCPUs whose LAPICs accepted the MSI, also if the vector was pending: KVM reports no
+ *     coalescing. 0 for {@link #NOT_ACCEPTED}, -1 for {@link #NO_DESTINATION_MATCHED}
  */
 public record MsiOutcome(int vcpus) {
-    /** No vCPU accepted it: no vCPU has that APIC id, or its LAPIC is disabled by software. */
+    /** No vCPU accepted the MSI: no vCPU has that APIC id, or its LAPIC is disabled by software. */
     public static final MsiOutcome NOT_ACCEPTED = new MsiOutcome(0);
     /**
-     * KVM returned -1, which reads as EPERM, because no vCPU matched: the VM has none yet, or a broadcast or a message of
-     * lowest priority with vector hashing found none. The EPERM of a system call filter is a {@link io.kvmirq.KernelException}.
+     * KVM returned -1, the value of EPERM, because no vCPU matched: the VM has none yet, or a broadcast or a message of
+     * lowest priority with vector hashing found none. The EPERM of a system call filter is a {@link
+     * io.kvmirq.KernelException}.
      */
     public static final MsiOutcome NO_DESTINATION_MATCHED = new MsiOutcome(-1);
 

@@ -22,8 +22,8 @@ import java.util.stream.IntStream;
 
 /**
  * A VM's GSI routes. Each call replaces the kernel's whole table, and its cost grows with the number of routes. Make
- * related changes in one {@link #change}: it makes one call, or none if nothing differs, and fails as a whole. Routes
- * that another program set on an adopted VM are unknown here, and the next change removes them.
+ * related changes in one {@link #change}: a change makes one call, or none if nothing differs, and fails as a whole.
+ * The library does not know routes that another program sets, and the next change removes them.
  *
  * <p>{@link #add} takes the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
  * Thread-safe. Changes are committed one at a time, under a lock that is held during KVM_SET_GSI_ROUTING, and not while
@@ -162,8 +162,8 @@ public final class RouteTable {
     }
 
     /**
-     * Whether this table has all routes of the VM. For an adopted VM it does only if the VMM named them ({@link
-     * RoutesNow}).
+     * Whether this table has all routes of the VM. The table of a VM taken over from a VMM does only if the caller
+     * named them ({@link RoutesNow}).
      */
     public boolean isKnown() {
         return !othersStay;
@@ -186,13 +186,13 @@ public final class RouteTable {
     /**
      * Changes the table in one step.
      *
-     * @param change edits a copy of the table. If it throws, the table stays as it was. The function may run several
-     *     times, each time with a new copy, because another thread changed the table first. So it must have no other
-     *     effect. A slow function may run again as long as other threads change the table without a pause
+     * @param change edits a copy of the table. If the function throws, the table stays as it was. If another thread
+     *     changed the table first, the function runs again with a new copy, so the function must have no other effect.
+     *     A slow function may run again as long as other threads keep changing the table
      * @return what {@code change} returned
      * @throws RoutesExhaustedException if the table has {@value #CAPACITY} entries, or no GSI is free
      * @throws IllegalStateException from within another change of this table
-     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip, or for an irqchip route on a split one
+     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip, or for a route to a pin with a split irqchip
      */
     public <T> T change(Function<? super Edit, ? extends T> change) {
         Objects.requireNonNull(change, "change is null");
@@ -286,20 +286,20 @@ public final class RouteTable {
         });
     }
 
-    /** A new GSI for one message, in a change of its own. */
+    /** Routes a free GSI to one message, in a separate change. */
     public Gsi add(MsiMessage message) {
         return change(edit -> edit.add(message));
     }
 
-    /** Replaces all routes of {@code gsi} by this message, in a change of its own. @return {@code gsi} */
+    /** Replaces all routes of {@code gsi} by this message, in a separate change. @return {@code gsi} */
     public Gsi replace(Gsi gsi, MsiMessage message) {
         edit(edit -> edit.replace(gsi, message));
         return gsi;
     }
 
     /**
-     * Removes all routes of {@code gsi}, in a change of its own. A signal of an irqfd that is still on this GSI is
-     * lost, unless the route is back before the kernel injects it.
+     * Removes all routes of {@code gsi}, in a separate change. A signal of an irqfd that is still on this GSI is lost,
+     * unless the route is back before the kernel injects it.
      */
     public void remove(Gsi gsi) {
         edit(edit -> edit.remove(gsi));
@@ -325,7 +325,7 @@ public final class RouteTable {
         }
     }
 
-    /** The routes as last committed, by GSI. */
+    /** The routes of the last commit, in the order of their GSIs. */
     public List<Route> routes() {
         Routes now = table;
         return IntStream.rangeClosed(0, Gsi.MAX)
@@ -356,12 +356,12 @@ public final class RouteTable {
         return held.get(gsi) == 0 && !in.has(gsi);
     }
 
-    /** Whether this kernel has routes of that type, by its capability; true for a type that has no capability. */
+    /** Whether this kernel supports the type of the route, by its capability; true for a type without capability. */
     public boolean supports(Route.Other route) {
         return calls.hasType(Objects.requireNonNull(route, "route is null"));
     }
 
-    /** The routes of one GSI, as last committed. */
+    /** The routes of one GSI at the last commit. */
     public List<Route> of(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");
         return table.of(gsi.number());
@@ -420,8 +420,8 @@ public final class RouteTable {
         }
 
         /**
-         * Routes the lowest free GSI to {@code message}. Another thread that names the same GSI by hand at this moment,
-         * as in {@code Vm.assignIrqfd}, gets it too.
+         * Routes the lowest free GSI to {@code message}. Another thread may use the same GSI by number at this moment,
+         * as in {@code Vm.assignIrqfd}.
          */
         public Gsi add(MsiMessage message) {
             Objects.requireNonNull(message, "message is null");
@@ -432,7 +432,7 @@ public final class RouteTable {
             return gsi;
         }
 
-        /** Routes exactly this GSI, and replaces the routes that it had. */
+        /** Routes this GSI to {@code message}, and replaces its earlier routes. */
         public Edit replace(Gsi gsi, MsiMessage message) {
             Objects.requireNonNull(message, "message is null");
             requireOpen();
@@ -468,9 +468,9 @@ public final class RouteTable {
         }
 
         /**
-         * Routes exactly this GSI, and replaces the routes that it had.
+         * Routes this GSI by {@code route}, and replaces its earlier routes.
          *
-         * @throws UnsupportedOperationException if this kernel does not have the type: Hyper-V and Xen are optional
+         * @throws UnsupportedOperationException if this kernel lacks the type: Hyper-V and Xen are optional
          */
         public Edit replace(Route.Other route) {
             requireOpen();

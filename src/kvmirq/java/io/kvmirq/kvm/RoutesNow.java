@@ -2,14 +2,14 @@
 package io.kvmirq.kvm;
 
 /**
- * The GSI routes that a VM of another owner has when this library takes over its descriptor. The owner says it, because the
- * kernel has no call to read routes, and each change replaces all of them.
+ * The GSI routes that a VM of another owner has when this library takes over its descriptor. The caller states them,
+ * because the kernel has no call to read routes, and each change replaces all of them.
  */
 public enum RoutesNow {
     /** The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. GSIs are allocated from 24 on. */
     NONE,
     /** The routes that KVM_CREATE_IRQCHIP made (x86): GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC. */
     OF_FULL_IRQCHIP,
-    /** The VMM manages the routes: they cannot be changed here. Irqfds on their GSIs work. */
+    /** The VMM manages the routes: this library cannot change them. Irqfds on the VMM's GSIs work. */
     UNKNOWN
 }

@@ -11,10 +11,10 @@ import io.kvmirq.undo.Undo;
 import java.util.Objects;
 
 /**
- * A virtual CPU: the parts that all architectures have. {@link #x86} and {@link #arm64} have the others. On arm64 call
- * {@link Arm64Vcpu#initialize} first.
+ * A virtual CPU: the parts that all architectures have. {@link #x86} and {@link #arm64} return the other parts. On
+ * arm64 call {@link Arm64Vcpu#initialize} first.
  *
- * <p>A vCPU belongs to the platform thread that created it, or that took it by {@link #moveHere}. The kernel takes one
+ * <p>A vCPU belongs to the platform thread that created it, or that last called {@link #moveHere}. The kernel takes one
  * mutex for each call on a vCPU, so another thread would block for as long as the guest runs. Only {@link #kick} and
  * {@link #close} may be called by another thread.
  *
@@ -44,7 +44,7 @@ public final class Vcpu implements AutoCloseable {
         return vm.createVcpu(id, fd -> new Vcpu(vm, vgic, id, fd));
     }
 
-    /** The id that it was made with. */
+    /** The id with which the vCPU was created. */
     public VcpuId id() {
         return id;
     }
@@ -61,16 +61,16 @@ public final class Vcpu implements AutoCloseable {
         return arm64;
     }
 
-    /** Whether it is a vCPU of the VM with this handle, {@link Vm#fd}. */
+    /** Whether this vCPU belongs to the VM with this descriptor, {@link Vm#fd}. */
     public boolean isOf(Fd vm) {
         Objects.requireNonNull(vm, "vm is null");
         return calls.vm().vm() == vm;
     }
 
     /**
-     * Moves the vCPU from the thread that made or last took it to the calling thread.
+     * Moves the vCPU from its thread to the calling thread, which becomes the only thread that may use the vCPU.
      *
-     * @throws IllegalStateException on a virtual thread, and while another thread runs it; after {@link #close}
+     * @throws IllegalStateException on a virtual thread, and while another thread runs the vCPU; after {@link #close}
      */
     public void moveHere() {
         CurrentThread.requirePlatform("Vcpu.moveHere");
@@ -89,8 +89,8 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Makes the vCPU run, halt or wait to be started.
      *
-     * @throws io.kvmirq.KernelException EINVAL for a state that this architecture does not have; without in-kernel irqchip,
-     *     for all but {@link VcpuState#RUNNABLE}
+     * @throws io.kvmirq.KernelException EINVAL for a state that this architecture does not have; without in-kernel
+     *     irqchip, for every state except {@link VcpuState#RUNNABLE}
      */
     public void setState(VcpuState next) {
         run.requireItsThread();
@@ -98,19 +98,19 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Runs the guest until it exits; blocks. An application processor waits inside for its INIT and SIPI. The first run
-     * in a thread blocks one real-time signal there, which {@link #kick} uses; it stays blocked. The run fails if the
-     * kernel refuses that signal, because no kick could end such a run. {@link Thread#interrupt} does not end a run:
-     * only a kick does.
+     * Runs the guest, and blocks until it exits. An application processor waits in this call for its INIT and SIPI. The
+     * first run of a thread blocks the real-time signal that {@link #kick} uses; the signal stays blocked. The run
+     * fails if the kernel refuses that signal, because no kick could end such a run. {@link Thread#interrupt} does not
+     * end a run: only a kick does.
      *
      * @return the exit, always the same object; valid until the next run
      * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone; on arm64
      *     ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM before {@link Arm64Vcpu#finalizeSve} with SVE, EBUSY
-     *     before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set, EINVAL when its
+     *     before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set, EINVAL when the VGIC's
      *     addresses overlap. When the VGIC refuses the first run, newer kernels, and stable ones with that fix, mark
      *     the VM dead: later calls fail with EIO. Older kernels then destroy the VGIC
-     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here; on a thread that the
-     *     vCPU does not belong to; if every real-time signal of the process has a handler
+     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here; on another thread
+     *     than the vCPU's; if every real-time signal of the process has a handler
      */
     public VcpuExit run() {
         return run.run();
@@ -126,11 +126,11 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Ends the current run, even if its guest halts. If no run is in progress, it ends the next one. That run returns
-     * {@link VcpuExit.Reason#INTR}, or another exit that came first; then the next run returns INTR. Several kicks may
-     * end one run. On a closed vCPU it does nothing. Any thread may call it. A kick allocates nothing and never fails.
-     * The kernel refuses the signal while the user's pending signals have reached RLIMIT_SIGPENDING. After some
-     * thousand attempts a warning says so, and the run goes on until its guest exits.
+     * Ends the current run, even if its guest halts. If no run is in progress, the kick ends the next one. The ended
+     * run returns {@link VcpuExit.Reason#INTR}; if another exit came first, the next run returns INTR. Several kicks
+     * may end one run. On a closed vCPU a kick does nothing. Any thread may call it. A kick allocates nothing and never
+     * fails. The kernel refuses the signal while the user's pending signals have reached RLIMIT_SIGPENDING. After some
+     * thousand attempts a warning is logged, and the run goes on until its guest exits.
      */
     public void kick() {
         run.kick();

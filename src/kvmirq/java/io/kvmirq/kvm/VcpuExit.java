@@ -9,12 +9,12 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * Why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one such object, and its next run changes
- * it. A method for another kind of exit throws {@link IllegalStateException}. Use it only in the thread that runs the
- * vCPU.
+ * The reason why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one such object, and its next
+ * run changes it. A method for another kind of exit throws {@link IllegalStateException}. Use the object only in the
+ * vCPU's thread.
  *
- * <p>If the guest reads a port or an address, {@link #answer} sets the value, and the next run delivers it. Without an
- * answer the guest reads all ones, as from an empty bus.
+ * <p>If the guest reads a port or an address, {@link #answer} sets the value, and the next run delivers it. Without a
+ * call of {@code answer} the guest reads all ones, as from an empty bus.
  *
  * <p>Source: {@code struct kvm_run} in linux/kvm.h.
  *
@@ -45,8 +45,8 @@ public final class VcpuExit {
     private int number;
 
     /**
-     * The kinds of exits. No constant is added for a number that is {@link #OTHER} now. So code that distinguishes such
-     * exits by {@link VcpuExit#number} keeps working. Kinds without methods of their own have {@link VcpuExit#word}.
+     * The kinds of exits. A number that is {@link #OTHER} never gets a constant, so code that distinguishes such exits
+     * by {@link VcpuExit#number} keeps working. For kinds without own methods, {@link VcpuExit#word} returns the data.
      * Source: {@code KVM_EXIT_*} in linux/kvm.h.
      */
     public enum Reason {
@@ -54,13 +54,13 @@ public final class VcpuExit {
         IO(Uapi.KVM_EXIT_IO),
         /** The guest read or wrote an address that is neither memory nor an in-kernel device. */
         MMIO(Uapi.KVM_EXIT_MMIO),
-        /** The guest halted, in a VM without in-kernel LAPIC. With one, the kernel handles HLT. */
+        /** The guest halted, in a VM without in-kernel LAPIC. With an in-kernel LAPIC, the kernel handles HLT. */
         HLT(Uapi.KVM_EXIT_HLT),
-        /** Triple fault. */
+        /** The guest caused a triple fault. */
         SHUTDOWN(Uapi.KVM_EXIT_SHUTDOWN),
         /** The processor refused to enter the guest. */
         FAIL_ENTRY(Uapi.KVM_EXIT_FAIL_ENTRY),
-        /** {@link Vcpu#kick}, or a signal of the process. */
+        /** A {@link Vcpu#kick}, or a signal of the process, ended the run. */
         INTR(Uapi.KVM_EXIT_INTR),
         /** KVM cannot go on, such as after an instruction that it cannot emulate. */
         INTERNAL_ERROR(Uapi.KVM_EXIT_INTERNAL_ERROR),
@@ -70,33 +70,37 @@ public final class VcpuExit {
         IOAPIC_EOI(Uapi.KVM_EXIT_IOAPIC_EOI),
         /** The guest read an MSR that KVM passes on, after KVM_CAP_X86_USER_SPACE_MSR. */
         MSR_READ(Uapi.KVM_EXIT_X86_RDMSR),
-        /** The guest wrote such an MSR. */
+        /** The guest wrote an MSR that KVM passes on, after KVM_CAP_X86_USER_SPACE_MSR. */
         MSR_WRITE(Uapi.KVM_EXIT_X86_WRMSR),
         /** A hypercall that KVM passes on, after KVM_CAP_EXIT_HYPERCALL. */
         HYPERCALL(Uapi.KVM_EXIT_HYPERCALL),
-        /** A breakpoint or step, after KVM_SET_GUEST_DEBUG. Words: exception; address; DR6; DR7. */
+        /** A breakpoint or step, after KVM_SET_GUEST_DEBUG. {@link VcpuExit#word} 0–3: exception, address, DR6, DR7. */
         DEBUG(Uapi.KVM_EXIT_DEBUG),
         /**
-         * An access that no memory serves, or whose page has a hardware error (KVM_CAP_MEMORY_FAULT_INFO). Words: flags;
-         * address; bytes.
+         * An access that no memory serves, or whose page has a hardware error (KVM_CAP_MEMORY_FAULT_INFO). {@link
+         * VcpuExit#word} 0–2: flags, address, number of bytes.
          */
         MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
-        /** A hypercall or synthetic interrupt of Hyper-V. Words: type; the rest depends on it. */
+        /**
+         * A hypercall or synthetic interrupt of Hyper-V. {@link VcpuExit#word} 0 is the type, which defines the others.
+         */
         HYPERV(Uapi.KVM_EXIT_HYPERV),
-        /** A hypercall of Xen. Words: type; the rest depends on it. */
+        /** A hypercall of Xen. {@link VcpuExit#word} 0 is the type, which defines the other words. */
         XEN(Uapi.KVM_EXIT_XEN),
         /**
-         * The guest has accepted no interrupts for too long. Only after KVM_CAP_X86_NOTIFY_VMEXIT was enabled. Word:
-         * flags.
+         * The guest has accepted no interrupts for too long. Only after KVM_CAP_X86_NOTIFY_VMEXIT was enabled. {@link
+         * VcpuExit#word} 0: flags.
          */
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
         /** The guest locked the bus, after KVM_CAP_X86_BUS_LOCK_EXIT. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
-        /** The guest read or wrote its TPR, after KVM_TPR_ACCESS_REPORTING. Words: address; whether it wrote. */
+        /**
+         * The guest read or wrote its TPR, after KVM_TPR_ACCESS_REPORTING. {@link VcpuExit#word} 0: address, 1: write.
+         */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
         /** The guest can take an interrupt now, after {@link X86Vcpu#requestInterruptWindow}. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),
-        /** Any other: dispatch by {@link VcpuExit#number}. */
+        /** Any other exit; {@link VcpuExit#number} distinguishes them. */
         OTHER(Uapi.KVM_EXIT_UNKNOWN);
 
         private static final Reason[] ALL = values();
@@ -121,8 +125,8 @@ public final class VcpuExit {
     }
 
     /**
-     * Whether the guest can take an interrupt of {@link X86Vcpu#injectInterrupt} now. With a full irqchip, which refuses
-     * those, it is always true.
+     * Whether the guest can take an interrupt of {@link X86Vcpu#injectInterrupt} now. With a full irqchip, which
+     * refuses such interrupts, always true.
      */
     public boolean isReadyForInterrupt() {
         int at = Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION;
@@ -191,7 +195,10 @@ public final class VcpuExit {
         return reason;
     }
 
-    /** The {@code KVM_EXIT_*} number of every exit, also of those with a {@link Reason}. It never changes. */
+    /**
+     * The {@code KVM_EXIT_*} number of the exit, also if it has a {@link Reason}. The kernel never changes these
+     * numbers.
+     */
     public int number() {
         return number;
     }
@@ -233,27 +240,27 @@ public final class VcpuExit {
                 : byteAt(Uapi.KvmRun.MMIO_IS_WRITE) != 0;
     }
 
-    /** The bytes of one access: 1, 2 or 4 of a port, 1 to 8 of an address. */
+    /** The size of one access in bytes: 1, 2 or 4 for a port, 1 to 8 for an address. */
     public int size() {
         return isIo() ? byteAt(Uapi.KvmRun.IO_SIZE) : intAt(Uapi.KvmRun.MMIO_LEN);
     }
 
-    /** The number of accesses of that size: more than 1 for a string instruction on a port. */
+    /** The number of accesses of {@link #size} bytes: more than 1 for a string instruction on a port. */
     public int count() {
         return isIo() ? intAt(Uapi.KvmRun.IO_COUNT) : 1;
     }
 
     /**
-     * The value that the guest wrote, or the answer that was set, zero-extended. If there are several accesses, the
-     * value of the first.
+     * The value that the guest wrote, or that {@code answer} set, zero-extended. Of several accesses, the first one's
+     * value.
      */
     public long data() {
         return data(0);
     }
 
     /**
-     * The data of one access of a string instruction; {@code index} is 0 to {@link #count} − 1. Otherwise like
-     * {@link #data()}.
+     * The data of one access of a string instruction; {@code access} is 0 to {@link #count} − 1. Otherwise like {@link
+     * #data()}.
      */
     public long data(int access) {
         int at = at(access);
@@ -287,16 +294,17 @@ public final class VcpuExit {
     }
 
     /**
-     * Sets the value that the guest reads; its low bytes count. If there are several accesses, it answers the first.
+     * Sets the value that the guest reads, in the low {@link #size} bytes. Of several accesses, sets the first one's
+     * value.
      *
-     * @throws IllegalStateException if the guest wrote, or the access was answered
+     * @throws IllegalStateException if the guest wrote, or the value was set before
      */
     public void answer(long value) {
         answer(0, value);
     }
 
     /**
-     * Answers one access of a string instruction; {@code index} is 0 to {@link #count} − 1. Otherwise like
+     * Sets the value of one access of a string instruction; {@code access} is 0 to {@link #count} − 1. Otherwise like
      * {@link #answer(long)}.
      */
     public void answer(int access, long value) {
@@ -337,7 +345,7 @@ public final class VcpuExit {
         return intAt(Uapi.KvmRun.SYSTEM_EVENT_TYPE);
     }
 
-    /** The processor's reason for a {@link Reason#FAIL_ENTRY}, as the manual of its vendor numbers them. */
+    /** The processor's reason for a {@link Reason#FAIL_ENTRY}: a number from its vendor's manual. */
     public long hardwareReason() {
         require(Reason.FAIL_ENTRY);
         return longAt(Uapi.KvmRun.FAIL_ENTRY_REASON);
@@ -365,7 +373,7 @@ public final class VcpuExit {
     }
 
     /**
-     * Gives the guest this value of the MSR that it reads ({@link Reason#MSR_READ}). Without an answer the guest gets a
+     * Gives the guest this value of the MSR that it reads ({@link Reason#MSR_READ}). Without this call the guest gets a
      * #GP.
      */
     public void answerMsr(long value) {
@@ -402,8 +410,8 @@ public final class VcpuExit {
     }
 
     /**
-     * A 64-bit word of the exit's data, in {@code struct kvm_run} from its union on, for exits without methods here. Word 0
-     * of {@link Reason#MEMORY_FAULT} is its flags, word 1 the address.
+     * A 64-bit word of the exit's data, in {@code struct kvm_run} from its union on, for exits without own methods.
+     * Word 0 of {@link Reason#MEMORY_FAULT} has flags, word 1 the address.
      *
      * @param index 0 to 31
      */

@@ -5,7 +5,7 @@ import io.kvmirq.uapi.Uapi;
 
 /** The run state of a vCPU. Source: {@code KVM_MP_STATE_*} in linux/kvm.h. */
 public enum VcpuState {
-    /** It runs. */
+    /** The vCPU runs when its thread calls {@link Vcpu#run}. */
     RUNNABLE(Uapi.KVM_MP_STATE_RUNNABLE),
     /** An application processor (x86) waits for INIT. */
     UNINITIALIZED(Uapi.KVM_MP_STATE_UNINITIALIZED),

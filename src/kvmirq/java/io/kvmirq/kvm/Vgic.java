@@ -14,12 +14,12 @@ import java.util.List;
 import java.util.OptionalLong;
 
 /**
- * The virtual interrupt controller (VGIC) of an arm64 VM. A VM has at most one, and it lives as long as the VM: {@link
- * #close} closes its descriptor only.
+ * The virtual interrupt controller (VGIC) of an arm64 VM. A VM has at most one VGIC, which lives as long as the VM:
+ * {@link #close} closes its descriptor only.
  *
- * <p>Order: number of interrupts, vCPUs, {@link #init}, then irqfds and lines. Addresses may be set before or after
- * init, and before the first vCPU runs. Thread-safe; changes of single interrupts are not atomic against a running
- * guest.
+ * <p>Set the number of interrupts, create vCPUs, call {@link #init}, then use irqfds and lines. Set addresses before or
+ * after init, but before the first vCPU runs. Thread-safe; changes of single interrupts are not atomic against a
+ * running guest.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst and arm-vgic-v3.rst.
  *
@@ -71,7 +71,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * with EINVAL.
      *
      * @param address guest physical, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
-     * @throws io.kvmirq.KernelException EEXIST when it is set; E2BIG beyond the VM's addresses
+     * @throws io.kvmirq.KernelException EEXIST if the address is set; E2BIG beyond the VM's addresses
      */
     public void setDistributor(long address) {
         requireAligned("distributor", address, size);
@@ -99,10 +99,10 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Sets the number of interrupts, the 32 private ones included. Possible once, before {@link #init}.
+     * Sets the number of interrupts, the 32 private ones included. Call it once, before {@link #init}.
      *
      * @param count 64–992, a multiple of 32: SPIs 32 to {@code count} - 1
-     * @throws io.kvmirq.KernelException EBUSY when it is set, by {@link #init} at the latest
+     * @throws io.kvmirq.KernelException EBUSY if the number is set, which {@link #init} does at the latest
      */
     public void setInterrupts(int count) {
         if (count < FEWEST_INTERRUPTS || count > MOST_INTERRUPTS || count % STEP != 0) {
@@ -114,9 +114,9 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Makes the VGIC ready, with 256 interrupts if no other number was set. From now on the VM accepts irqfds and lines
-     * and refuses further vCPUs. GSI n has its default route: pin n, which raises SPI n + 32. A second call changes
-     * nothing.
+     * Makes the VGIC ready, with 256 interrupts if no other number was set. After this call the VM accepts irqfds and
+     * lines and refuses further vCPUs. GSI n has its default route: pin n, which raises SPI n + 32. A second call
+     * changes nothing.
      *
      * @throws io.kvmirq.KernelException EBUSY while another thread creates a vCPU; ENOMEM
      */
@@ -150,7 +150,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      *
      * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset without a register reads
      *     0
-     * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL without vCPU
+     * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL without a vCPU
      * @throws IllegalArgumentException for an offset outside this range
      * @throws IllegalStateException before the {@link #init} of a GICv2 that was created here
      */
@@ -221,7 +221,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Makes an SPI level-triggered: it is pending while its line is high.
+     * Makes an SPI level-triggered: the SPI is pending while its line is high.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}

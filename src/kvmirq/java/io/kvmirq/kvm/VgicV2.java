@@ -10,12 +10,11 @@ import java.util.OptionalLong;
 /**
  * A GICv2 for up to 8 vCPUs, on a host whose GIC can run one.
  *
- * <p>Call {@link #init} before lines, registers and the first {@link Vcpu#run}. Otherwise the kernel initialises a
- * GICv2 by itself and sets the default routes, which {@link Vm#routes} would not know. Before {@link #init}, lines,
- * registers and runs are refused.
+ * <p>Call {@link #init} before you use lines or registers, or run a vCPU; these calls are refused before it. Otherwise
+ * the kernel would initialise the GICv2 by itself and set default routes that {@link Vm#routes} does not know.
  *
- * <p>A host with a GICv2 gives its VMs a GICv2, 8 vCPUs and no ITS. Many hosts with a GICv3 run no GICv2: creating one
- * fails with ENODEV there. The fake has one in profiles with {@code gicv2}.
+ * <p>On a host with a GICv2, a VM has a GICv2, at most 8 vCPUs and no ITS. Many hosts with a GICv3 cannot run a GICv2:
+ * creating one fails with ENODEV. The fake kernel has a GICv2 in profiles with {@code gicv2}.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst.
  *
@@ -59,13 +58,13 @@ public final class VgicV2 extends Vgic {
     /**
      * Reads a register of the distributor as one vCPU sees it: each vCPU has its own registers for interrupts 0–31.
      * GICD_ISPENDR shows latched interrupts and level-triggered interrupts whose line is high. GICD_ITARGETSR of an SPI
-     * has a bit for each vCPU, by its place in the order of creation.
+     * has a bit for each vCPU, in the order of their creation.
      *
-     * @param vcpu the id of the vCPU. Kernels before 6.7 take this number for the vCPU's place in the order of
-     *     creation. Some stable releases have the fix, such as Debian's 6.1
+     * @param vcpu the id of the vCPU. Kernels before 6.7 take the id for the vCPU's position in the order of creation.
+     *     Some stable releases have the fix, such as Debian's 6.1
      * @param offset bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
-     * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist, where kernels of 6.7 and 6.8 may crash
-     *     instead; EBUSY while a vCPU runs
+     * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist (kernels 6.7 and 6.8 may crash instead);
+     *     EBUSY while a vCPU runs
      * @throws IllegalArgumentException for another offset, or an id above 255
      * @throws IllegalStateException before the {@link #init} of a GICv2 that was created here
      */
@@ -107,7 +106,7 @@ public final class VgicV2 extends Vgic {
      *
      * @param vcpu as for {@link #readDistributor(VcpuId, int)}
      * @param offset as for {@link #readCpuInterface}. The kernel ignores a write to an offset without a register
-     * @param value GICC_PMR as {@link #readCpuInterface} gives it
+     * @param value GICC_PMR has the form of {@link #readCpuInterface}
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
      */
     public void writeCpuInterface(VcpuId vcpu, int offset, int value) {

@@ -13,8 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A GICv3: one distributor, one redistributor for each vCPU. Message-signalled interrupts need an {@link Its} beside
- * it.
+ * A GICv3: one distributor, one redistributor for each vCPU. Message-signalled interrupts also need an {@link Its}.
  *
  * <p>An edge-triggered interrupt is pending while its latch is set, a level-triggered one while its line is high or its
  * latch is set. The kernel keeps line and latch apart: {@link #isLatched} and {@link #isHigh}.
@@ -40,7 +39,7 @@ public final class VgicV3 extends Vgic {
      * Redistributors at consecutive addresses.
      *
      * @param address guest physical, of the first one
-     * @param count 1–4095; 0 for one per vCPU, which {@link #setRedistributors} placed
+     * @param count 1–4095; 0 for the redistributors of all vCPUs, which {@link #setRedistributors} placed
      */
     public record RedistributorRegion(long address, int count) {}
 
@@ -49,13 +48,13 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Places the redistributors of all vCPUs one after the other. Call either this or {@link #addRedistributors}. The
-     * kernel refuses this call after a region was added. The kernel accepts a region after this call, but no vCPU uses
-     * that region.
+     * Places the redistributors of all vCPUs one after the other. Call either this method or {@link
+     * #addRedistributors}. The kernel refuses this call after a region was added. A region that is added after this
+     * call is accepted, but no vCPU uses it.
      *
      * @param address guest physical, a multiple of 64 KiB
-     * @throws io.kvmirq.KernelException EEXIST when they are placed; E2BIG beyond the VM's addresses; EINVAL when they
-     *     overlap the distributor, or regions were added before
+     * @throws io.kvmirq.KernelException EEXIST if redistributors are placed; E2BIG beyond the VM's addresses; EINVAL
+     *     when redistributors overlap the distributor, or regions were added before
      */
     public void setRedistributors(long address) {
         requireAligned("redistributors", address, PAGE);
@@ -93,8 +92,8 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * The regions of redistributors, in the order of their indexes, as the kernel has them: by {@link
-     * #setRedistributors} or {@link #addRedistributors}. One call for each region.
+     * The regions of redistributors, in the order of their indexes: those of {@link #setRedistributors} or {@link
+     * #addRedistributors}. Makes one system call for each region.
      *
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
@@ -189,7 +188,7 @@ public final class VgicV3 extends Vgic {
      * ICC_BPR1_EL1, ICC_AP0R0_EL1 and the other active priorities, ICC_CTLR_EL1, ICC_SRE_EL1, ICC_IGRPEN0_EL1 and
      * ICC_IGRPEN1_EL1.
      *
-     * @param register as {@link #systemRegister} gives it, 0–0xffff
+     * @param register an id from {@link #systemRegister}, 0–0xffff
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}; ENOENT for another register (ENXIO before 6.0);
      *     EINVAL for an active priority register that the host does not have
      * @throws IllegalArgumentException for an id out of range
@@ -204,7 +203,7 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Writes a system register of a vCPU's CPU interface, as a VMM does to restore it. Restore ICC_CTLR_EL1 before the
-     * active priorities: its priority bits decide which of them exist.
+     * active priorities: its priority bits decide which of these registers exist.
      *
      * @param register as for {@link #readSystemRegister}
      * @throws io.kvmirq.KernelException as {@link #readSystemRegister}; EINVAL for a value that this host cannot have
@@ -257,7 +256,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Whether the line of a level-triggered SPI is high. Needs the vCPU of id 0.
+     * Whether the line of a level-triggered SPI is high. The VM must have a vCPU with id 0.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}
@@ -279,7 +278,7 @@ public final class VgicV3 extends Vgic {
     /**
      * Reads the lines of 32 interrupts, as a VMM does to save them. Lines of edge-triggered interrupts read as low.
      *
-     * @param vcpu whose PPIs are read; SPIs are the same for each vCPU
+     * @param vcpu the vCPU whose PPIs are read; SPIs are the same for each vCPU
      * @param first the first interrupt, a multiple of 32: 0 for the PPIs in bits 16–31, 32–992 for SPIs
      * @return bit n for interrupt {@code first} + n, 1 for high; 0 beyond {@link #interrupts}
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}

@@ -17,12 +17,12 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A virtual machine, created here or adopted from a VMM: the parts that all architectures have. {@link #x86} and {@link
- * #arm64} have the others. Thread-safe. An errno at a method is the errno of the {@link io.kvmirq.KernelException} that
- * it throws.
+ * A virtual machine, created here or taken over from a VMM: the parts of all architectures. {@link #x86} and {@link
+ * #arm64} return the other parts. Thread-safe. An errno at a method is the errno of the {@link
+ * io.kvmirq.KernelException} that it throws.
  *
- * <p>Irqfds, ioeventfds and memory that are registered with a VM lease it: {@link #close} takes effect when the last of
- * them is closed. A vCPU does not lease its VM.
+ * <p>Irqfds, ioeventfds and guest memory keep their VM open: {@link #close} takes effect when the last of them is
+ * closed. A vCPU does not keep its VM open.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="irqfd"}
  */
@@ -48,19 +48,19 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * A new VM without irqchip, memory or vCPUs. On arm64 the guest has 40 bits of physical addresses, or fewer if the
-     * host has fewer.
+     * Creates a VM without irqchip, memory or vCPUs. On arm64 the guest has 40 bits of physical addresses, or fewer if
+     * the host has fewer.
      *
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EBUSY when another hypervisor has the CPU; as {@link
-     *     Kernel#device}, which the first VM opens
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EBUSY when another hypervisor uses the CPU; the errors
+     *     of {@link Kernel#device}, which the first VM opens
      */
     public static Vm create(Kernel kernel) {
         return VmCalls.create(kernel, OptionalInt.empty(), calls -> new Vm(calls, RouteTable.empty(calls)));
     }
 
     /**
-     * Creates a VM like {@link #create(Kernel)}, on arm64. Guest physical addresses have 32 bits to the limit in
-     * {@link Kernel#facts}.
+     * Creates a VM like {@link #create(Kernel)}, on arm64. Guest physical addresses have from 32 bits up to the limit
+     * in {@link Kernel#facts}.
      */
     public static Vm create(Kernel kernel, int guestAddressBits) {
         OptionalInt bits = OptionalInt.of(guestAddressBits);
@@ -68,17 +68,18 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Adopts a VM that a VMM in this process made; in any other process KVM returns EIO. Adopting needs no access to
-     * {@code /dev/kvm}, because one call on the VM determines the architecture.
+     * Takes over a VM that a VMM in this process created; in any other process KVM returns EIO. The call needs no
+     * access to {@code /dev/kvm}, because one call on the VM determines the architecture.
      *
      * @param number the VM's descriptor
      * @param routesNow all GSI routes of the VM. KVM has no call that reads them, and each change replaces all of them:
      *     the first change loses a route that is not named here. If the VM has no routes, or the routes of an irqchip,
      *     or unknown ones, use {@link #adopt(Kernel, int, Ownership, RoutesNow)}
-     * @param firstFree the lowest GSI that may be given out; those below belong to the VMM, or to pins of its IOAPIC
+     * @param firstFree the lowest GSI that the library may allocate; lower GSIs belong to the VMM, or to pins of its
+     *     IOAPIC
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or no VM
-     * @throws io.kvmirq.KernelException with routes to pins, and a new {@code kernel}: EPERM when a system call filter
-     *     refuses KVM_CHECK_EXTENSION
+     * @throws io.kvmirq.KernelException with routes to pins, and a {@code kernel} without queried facts: EPERM when a
+     *     system call filter refuses KVM_CHECK_EXTENSION
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
         Objects.requireNonNull(routesNow, "routesNow is null");
@@ -86,7 +87,7 @@ public final class Vm implements AutoCloseable {
                 kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow, firstFree)));
     }
 
-    /** Adopts a VM like {@link #adopt(Kernel, int, Ownership, List, Gsi)}, without a list of the routes. */
+    /** Takes over a VM like {@link #adopt(Kernel, int, Ownership, List, Gsi)}, without a list of the routes. */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, RoutesNow routesNow) {
         Objects.requireNonNull(routesNow, "routesNow is null");
         return VmCalls.adopt(kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow)));
@@ -116,7 +117,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * The parts of an x86 VM. For an adopted VM the first call queries KVM.
+     * The parts of an x86 VM. For a VM taken over from a VMM, the first call queries KVM.
      *
      * @throws UnsupportedOperationException if this is an arm64 VM
      */
@@ -126,7 +127,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * The parts of an arm64 VM. For an adopted VM the first call queries KVM.
+     * The parts of an arm64 VM. For a VM taken over from a VMM, the first call queries KVM.
      *
      * @throws UnsupportedOperationException if this is no arm64 VM
      */
@@ -155,16 +156,13 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Assigns an irqfd for each eventfd and its GSI, like {@link #assignIrqfd}: all, or none. {@link Irqfd#closeAll}
-     * ends many.
+     * closes many irqfds.
      */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
         return Irqfd.edges(this, events, gsis, false);
     }
 
-    /**
-     * Makes an irqfd that is masked: signals stay in the eventfd, and KVM does not see them before
-     * {@link Irqfd#unmask}.
-     */
+    /** Makes a masked irqfd: signals stay in the eventfd, and KVM does not see them before {@link Irqfd#unmask}. */
     public Irqfd maskedIrqfd(EventFd event, Gsi gsi) {
         return Irqfd.make(this, event, null, gsi, true);
     }
@@ -180,24 +178,26 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Makes a signal of {@code event} hold {@code gsi} high. The guest's EOI lowers it and signals {@code resample}. A
-     * device still asserting its line then signals {@code event} again.
+     * Makes a signal of {@code event} hold {@code gsi} high. The guest's EOI lowers {@code gsi} and signals {@code
+     * resample}. A device that still asserts its line then signals {@code event} again.
      *
-     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; else as {@link #assignIrqfd}
-     * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
+     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; other errors as for {@link
+     *     #assignIrqfd}
+     * @throws IllegalArgumentException if both are the same eventfd, which would signal itself for ever
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
         return Irqfd.make(this, event, Irqfd.requireResample(resample, "assignIrqfd"), gsi, false);
     }
 
     /**
-     * Sends a message now. Allocates nothing. On arm64 it needs an {@link Its} that the guest has enabled, and {@link
-     * MsiMessage#toIts}; {@link MsiOutcome#NOT_ACCEPTED} then means an event that the guest has not mapped.
+     * Sends a message now. Allocates nothing. On arm64 the message of {@link MsiMessage#toIts} needs an {@link Its}
+     * that the guest has enabled; {@link MsiOutcome#NOT_ACCEPTED} means that the guest has not mapped the event.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the
      *     call; on arm64 ENODEV without ITS, EINVAL without device id or at an address without ITS, EBUSY before the
      *     guest has enabled the ITS
-     * @throws IllegalStateException to a vCPU above 255 before {@link X86Vm#use32BitApicIds}; an adopted VM is not asked
+     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; not checked for a VM
+     *     taken over from a VMM
      */
     public MsiOutcome signal(MsiMessage message) {
         return calls.signal(message);
@@ -206,8 +206,7 @@ public final class Vm implements AutoCloseable {
     /**
      * Makes the kernel signal {@code event} when the guest writes to {@code address}, without an exit to the VMM: a
      * doorbell. {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for it. EINVAL for a range that
-     * wraps; EEXIST when another ioeventfd takes writes of the same address, length and data; ENOSPC when the VM's bus
-     * is full.
+     * wraps; EEXIST when another ioeventfd has the same address, length and data; ENOSPC when the VM's bus is full.
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
         return new IoEventFd(calls, address, event);
@@ -216,8 +215,8 @@ public final class Vm implements AutoCloseable {
     // Devices
 
     /**
-     * KVM_CHECK_EXTENSION of this VM: 0 for a {@code KVM_CAP_*} that this kernel lacks; else 1, or its count. EPERM
-     * when a system call filter refuses the call.
+     * KVM_CHECK_EXTENSION of this VM: 0 for a {@code KVM_CAP_*} that this kernel lacks; else 1 or a number that the
+     * capability defines. EPERM when a system call filter refuses the call.
      */
     public int capability(int number) {
         return calls.capability(number);
@@ -227,21 +226,21 @@ public final class Vm implements AutoCloseable {
      * KVM_ENABLE_CAP of this VM, for capabilities without a method here.
      *
      * @param number {@code KVM_CAP_*}
-     * @param arguments at most 4, as the kernel's api.rst has them
+     * @param arguments at most 4, as the kernel's api.rst describes them
      * @throws io.kvmirq.KernelException EINVAL for a capability that a VM cannot enable, or a wrong argument
      */
     public void enableCapability(int number, long... arguments) {
         calls.enable(number, arguments);
     }
 
-    /** Whether {@link #createDevice} supports this type here. Makes no device. */
+    /** Whether {@link #createDevice} supports this type here. Creates no device. */
     public boolean supports(KvmDevice.Type type) {
         return calls.testDevice(Objects.requireNonNull(type, "type is null").number());
     }
 
     /**
-     * @throws io.kvmirq.KernelException ENODEV when this kernel has no device of this type; EBUSY when the VM has its
-     * only device of this type already
+     * @throws io.kvmirq.KernelException ENODEV when this kernel has no device of this type; EBUSY when the VM already
+     *     has its only device of this type
      */
     public KvmDevice createDevice(KvmDevice.Type type) {
         return switch (Objects.requireNonNull(type, "type is null")) {
@@ -255,11 +254,11 @@ public final class Vm implements AutoCloseable {
     // vCPUs and memory
 
     /**
-     * Creates a vCPU. Only the calling thread may use it, until another thread takes it by {@link Vcpu#moveHere}.
+     * Creates a vCPU. Only the calling thread may use it, until another thread calls {@link Vcpu#moveHere}.
      *
      * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511, with a GICv2 7), or when
-     *     addresses of the VGIC overlap or end beyond the VM's; EEXIST for an id that exists; EBUSY after {@link
-     *     Vgic#init}
+     *     addresses of the VGIC overlap or end beyond the VM's addresses; EEXIST for an id that exists; EBUSY after
+     *     {@link Vgic#init}
      * @throws IllegalStateException on a virtual thread
      */
     public Vcpu createVcpu(VcpuId id) {
@@ -267,7 +266,7 @@ public final class Vm implements AutoCloseable {
         return listeners.make(() -> Vcpu.create(calls, vgic, id));
     }
 
-    /** The listeners of its vCPUs. */
+    /** The listeners of this VM's vCPUs. */
     @NotPromised
     public VmListeners listeners() {
         return listeners;
@@ -275,7 +274,7 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Adds zeroed memory to the guest. Address and length are in bytes, multiples of 4096, or the kernel returns
-     * EINVAL. EEXIST if it overlaps other memory.
+     * EINVAL. EEXIST if the range overlaps other memory.
      *
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
      * @throws IllegalArgumentException if {@code length} is not positive; on x86 also over the page of the in-kernel
@@ -286,9 +285,9 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Gives the guest memory like {@link #addMemory(long, long)}. The memory is mapped already, such as a
-     * {@link io.kvmirq.kernel.MemoryFile} or a region of a device. Closing the mapping does not unmap it while the
-     * guest has the memory. A closed mapping is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
+     * Gives the guest memory like {@link #addMemory(long, long)}, but memory that is mapped already, such as a {@link
+     * io.kvmirq.kernel.MemoryFile} or a region of a device. Closing the mapping does not unmap it while the guest has
+     * the memory. A closed mapping is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, false);
@@ -296,7 +295,7 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Gives the guest memory like {@link #addMemory(long, Mapping)}, but read-only, as for firmware. The guest's writes
-     * change nothing and reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may write it. EINVAL where
+     * change nothing and reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may write the memory. EINVAL where
      * KVM_CAP_READONLY_MEM is 0.
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
@@ -313,7 +312,10 @@ public final class Vm implements AutoCloseable {
         return calls.supportsResample();
     }
 
-    /** Refuses new calls, and closes the VM with its last lease. A borrowed VM stays open. Idempotent, never fails. */
+    /**
+     * Refuses new calls, and closes the VM with its last lease. A {@link Ownership#BORROWED} VM stays open. Idempotent,
+     * never fails.
+     */
     @Override
     public void close() {
         calls.closeVm();

@@ -5,8 +5,8 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 
 /**
- * A listener for a VM's vCPUs. The thread that changes the VM calls it without a lock, and may report an event twice.
- * An exception that it throws is logged, and the change remains.
+ * A listener for a VM's vCPUs. The thread that changes the VM calls the listener without a lock, and may report an
+ * event twice. An exception of the listener is logged, and the change remains.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
@@ -21,7 +21,10 @@ public interface VmListener {
     /** The phase of a vCPU that {@link Vm#createVcpu} made can be read from now on. Follows {@link #vcpuAdded}. */
     default void vcpuWatched(WatchedVcpu vcpu) {}
 
-    /** A call on a vCPU has set registers of its LAPIC: {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */
+    /**
+     * A call on a vCPU has set registers of its LAPIC, see {@link WatchedVcpu#lapic} and {@link
+     * WatchedVcpu#hasLapicOf}.
+     */
     default void lapicSet() {}
 
     /** APIC ids have 32 bits from now on: {@link X86Vm#use32BitApicIds}. */

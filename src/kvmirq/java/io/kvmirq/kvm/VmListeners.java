@@ -35,8 +35,8 @@ public final class VmListeners {
     }
 
     /**
-     * Adds a listener for each vCPU, existing and later. The listener hears of no vCPU of an adopted VM, because other
-     * code may make and run these vCPUs.
+     * Adds a listener for existing and later vCPUs. vCPUs of a VM taken over from a VMM are not reported, because other
+     * code may make and run them.
      */
     public void add(VmListener listener) {
         Objects.requireNonNull(listener, "listener is null");
@@ -53,7 +53,7 @@ public final class VmListeners {
         }
     }
 
-    /** Ends {@link #add}. */
+    /** Removes a listener that {@link #add} added. */
     public void remove(VmListener listener) {
         Objects.requireNonNull(listener, "listener is null");
         listeners.remove(listener);

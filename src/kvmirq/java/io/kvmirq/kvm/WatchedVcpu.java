@@ -10,10 +10,10 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * The part of a {@link Vcpu} that other threads may read while its thread runs it. It says whether the thread is in
- * KVM_RUN and, on request, has the ids of the LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on
- * {@link Vcpu#fd}. KVM also loads the vCPU for each other call, such as {@link X86Vcpu#registers}. This class does not
- * show that. Thread-safe; the methods neither wait nor allocate.
+ * The part of a {@link Vcpu} that other threads may read while its thread runs it. The object shows whether that thread
+ * is in KVM_RUN and, on request, the ids of the LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on {@link
+ * Vcpu#fd}. KVM also loads the vCPU for each other call, such as {@link X86Vcpu#registers}, which this class does not
+ * show. Thread-safe; the methods neither wait nor allocate.
  */
 @NotPromised
 public final class WatchedVcpu {
@@ -45,14 +45,14 @@ public final class WatchedVcpu {
     private volatile Runnable lapicListener = () -> {};
 
     /**
-     * Registers of a LAPIC that decide which messages it takes (x86).
+     * Registers of a LAPIC that decide which messages the LAPIC accepts (x86).
      *
      * @param apicBase IA32_APIC_BASE: bit 11 the LAPIC is on, bit 10 it is in x2APIC mode
      * @param id the register ID
      * @param logicalId the register LDR
      * @param logicalFormat the register DFR
      * @param spurious the register SVR; bit 8 enables the LAPIC
-     * @param taken when they were read
+     * @param taken the time at which the registers were read
      */
     public record Lapic(long apicBase, int id, int logicalId, int logicalFormat, int spurious, Instant taken) {
         public Lapic {
@@ -64,7 +64,7 @@ public final class WatchedVcpu {
         this.id = id;
     }
 
-    /** The id in its VM. */
+    /** The vCPU's id in its VM. */
     public VcpuId id() {
         return id;
     }
@@ -93,9 +93,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * Asks for the registers of the LAPIC. The vCPU's thread reads the ids once, at the next return from
-     * {@link Vcpu#run}: by KVM_GET_LAPIC, which takes a microsecond or so. Without an in-kernel LAPIC, {@link #lapic}
-     * stays empty.
+     * Requests the registers of the LAPIC. The vCPU's thread reads them once, at the next return from {@link Vcpu#run},
+     * by KVM_GET_LAPIC, which takes about a microsecond. Without an in-kernel LAPIC, {@link #lapic} stays empty.
      */
     public void askForLapic() {
         if (!isAsked()) {
@@ -103,7 +102,7 @@ public final class WatchedVcpu {
         }
     }
 
-    /** The LAPIC registers that were read or set last; the same object until the next time. */
+    /** The LAPIC registers that were read or set last; the same object until they are read or set again. */
     public Optional<Lapic> lapic() {
         return lapic;
     }

@@ -4,8 +4,8 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * The debug registers of a vCPU of x86: a copy, from {@link X86Vcpu#debugRegisters} to {@link X86Vcpu#setDebugRegisters}. Not
- * thread-safe.
+ * A copy of an x86 vCPU's debug registers, read by {@link X86Vcpu#debugRegisters}, written by {@link
+ * X86Vcpu#setDebugRegisters}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_debugregs} in asm/kvm.h.
  *
@@ -24,7 +24,7 @@ public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X
         DR3(Uapi.KvmDebugregs.DB + 24),
         /** The debug status register; 32 bits are used. */
         DR6(Uapi.KvmDebugregs.DR6),
-        /** Control; 32 bits are used. */
+        /** The debug control register; 32 bits are used. */
         DR7(Uapi.KvmDebugregs.DR7);
 
         private final int offset;
@@ -38,7 +38,7 @@ public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X
         super(Uapi.KvmDebugregs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
     }
 
-    /** The state of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
+    /** Makes the state from its {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length. */
     public static X86DebugRegisters of(byte[] bytes) {
         return load(new X86DebugRegisters(), bytes);
     }

@@ -26,23 +26,23 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         EXCEPTION_ERROR_CODE(Uapi.KvmVcpuEvents.EXCEPTION_ERROR_CODE, Integer.BYTES),
         /** An interrupt is being delivered. */
         INTERRUPT_INJECTED(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, Byte.BYTES),
-        /** Its vector, 8 bits. */
+        /** The vector of the injected interrupt, 8 bits. */
         INTERRUPT_VECTOR(Uapi.KvmVcpuEvents.INTERRUPT_NR, Byte.BYTES),
         /** An instruction raised the interrupt. KVM accepts this field and never reports it. */
         INTERRUPT_SOFT(Uapi.KvmVcpuEvents.INTERRUPT_SOFT, Byte.BYTES),
-        /** Interrupts wait for one instruction: bit 0 after MOV SS, bit 1 after STI. */
+        /** Interrupts are held back for one instruction: bit 0 after MOV SS, bit 1 after STI. */
         SHADOW(Uapi.KvmVcpuEvents.INTERRUPT_SHADOW, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SHADOW),
         /** An NMI is being delivered. */
         NMI_INJECTED(Uapi.KvmVcpuEvents.NMI_INJECTED, Byte.BYTES),
         /** The number of pending NMIs, up to 2; before 6.4, 1 if any is pending. */
         NMI_PENDING(Uapi.KvmVcpuEvents.NMI_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_NMI_PENDING),
-        /** The guest handles an NMI. */
+        /** The guest is handling an NMI, so further NMIs wait. */
         NMI_MASKED(Uapi.KvmVcpuEvents.NMI_MASKED, Byte.BYTES),
         /** The vector of a start-up message (SIPI), 32 bits. KVM accepts this field and never reports it. */
         SIPI_VECTOR(Uapi.KvmVcpuEvents.SIPI_VECTOR, Integer.BYTES, Uapi.KVM_VCPUEVENT_VALID_SIPI_VECTOR),
         /** The vCPU is in System Management Mode. */
         SMM(Uapi.KvmVcpuEvents.SMI_SMM, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
-        /** An SMI waits. */
+        /** An SMI is pending. */
         SMI_PENDING(Uapi.KvmVcpuEvents.SMI_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
         /** The SMI came in the handler of an NMI. */
         SMM_INSIDE_NMI(Uapi.KvmVcpuEvents.SMI_SMM_INSIDE_NMI, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
@@ -78,7 +78,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         super(Uapi.KvmVcpuEvents.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** The state of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
+    /** Makes the state from its {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length. */
     public static X86Events of(byte[] bytes) {
         return load(new X86Events(), bytes);
     }

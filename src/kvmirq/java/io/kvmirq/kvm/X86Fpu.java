@@ -4,8 +4,8 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * The x87 and SSE registers of a vCPU of x86, without MXCSR, which only {@link X86Xsave} has. The object is a copy,
- * from {@link X86Vcpu#fpu} to {@link X86Vcpu#setFpu}. Not thread-safe.
+ * A copy of an x86 vCPU's x87 and SSE registers, read by {@link X86Vcpu#fpu} and written by {@link X86Vcpu#setFpu}.
+ * Only {@link X86Xsave} has MXCSR. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_fpu} in asm/kvm.h.
  *
@@ -18,17 +18,17 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
 
     /** A register of control and state. */
     public enum Name {
-        /** Control word, 16 bits. */
+        /** x87 control word, 16 bits. */
         FCW(Uapi.KvmFpu.FCW, Short.BYTES),
-        /** Status word, 16 bits. */
+        /** x87 status word, 16 bits. */
         FSW(Uapi.KvmFpu.FSW, Short.BYTES),
-        /** Tags as FXSAVE has them: 8 bits, 1 for a register in use. */
+        /** x87 register tags in FXSAVE's format: 8 bits, 1 for a register in use. */
         FTW(Uapi.KvmFpu.FTWX, Byte.BYTES),
         /** The last instruction's opcode, 16 bits. */
         FOP(Uapi.KvmFpu.LAST_OPCODE, Short.BYTES),
         /** The last instruction's address. */
         FIP(Uapi.KvmFpu.LAST_IP, Long.BYTES),
-        /** The address of its operand. */
+        /** The address of the last instruction's operand. */
         FDP(Uapi.KvmFpu.LAST_DP, Long.BYTES);
 
         private final int offset;
@@ -44,7 +44,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         super(Uapi.KvmFpu.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** The state of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
+    /** Makes the state from its {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length. */
     public static X86Fpu of(byte[] bytes) {
         return load(new X86Fpu(), bytes);
     }

@@ -6,7 +6,7 @@ import java.util.Arrays;
 import java.util.Objects;
 
 /**
- * The registers of a vCPU's in-kernel LAPIC (x86): a copy, from {@link X86Vcpu#lapic} to {@link X86Vcpu#setLapic}. Not
+ * A copy of a vCPU's in-kernel LAPIC (x86), read by {@link X86Vcpu#lapic} and written by {@link X86Vcpu#setLapic}. Not
  * thread-safe.
  *
  * <p>Source: Intel SDM vol. 3, "Local APIC register address map".
@@ -20,7 +20,7 @@ public final class X86Lapic extends X86State {
     public enum Name {
         /** APIC id, in bits 31:24; in x2APIC mode its bits depend on {@code KVM_CAP_X2APIC_API}. */
         ID(0x20),
-        /** Version. */
+        /** Version of the LAPIC. */
         VERSION(0x30),
         /** Task priority. */
         TPR(0x80),
@@ -34,27 +34,27 @@ public final class X86Lapic extends X86State {
         SVR(0xf0),
         /** In-service bits of vectors 0–31. The bits of the next 32 vectors follow 16 bytes later, and so on. */
         ISR(0x100),
-        /** Trigger mode, as {@link #ISR}. */
+        /** Trigger mode bits, laid out like {@link #ISR}. */
         TMR(0x180),
-        /** Requested, as {@link #ISR}. */
+        /** Interrupt request bits, laid out like {@link #ISR}. */
         IRR(0x200),
-        /** Errors. */
+        /** Error status. */
         ESR(0x280),
         /** Interrupt command, lower half. */
         ICR(0x300),
         /** Interrupt command, upper half. */
         ICR_HIGH(0x310),
-        /** Entry of the timer. */
+        /** Local vector table entry of the timer. */
         LVT_TIMER(0x320),
-        /** Entry of the thermal sensor. */
+        /** Local vector table entry of the thermal sensor. */
         LVT_THERMAL(0x330),
-        /** Entry of the performance counters. */
+        /** Local vector table entry of the performance counters. */
         LVT_PERFORMANCE(0x340),
-        /** Entry of LINT0: delivery mode in bits 10:8, 7 for a PIC. */
+        /** Local vector table entry of LINT0: delivery mode in bits 10:8, 7 for a PIC. */
         LVT_LINT0(0x350),
-        /** Entry of LINT1: as LINT0, 4 for NMI. */
+        /** Local vector table entry of LINT1: delivery mode in bits 10:8, 4 for NMI. */
         LVT_LINT1(0x360),
-        /** Entry of errors. */
+        /** Local vector table entry of errors. */
         LVT_ERROR(0x370),
         /** Initial count of the timer. */
         TIMER_INITIAL(0x380),
@@ -74,7 +74,7 @@ public final class X86Lapic extends X86State {
         super(Uapi.KvmLapicState.SIZE);
     }
 
-    /** The state of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
+    /** Makes the state from its {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length. */
     public static X86Lapic of(byte[] bytes) {
         return load(new X86Lapic(), bytes);
     }
@@ -101,13 +101,13 @@ public final class X86Lapic extends X86State {
         return structure.getInt(checked(offset));
     }
 
-    /** Changes this copy. */
+    /** Sets a register in this copy. */
     public X86Lapic set(Name name, int value) {
         Objects.requireNonNull(name, "name is null");
         return set(name.offset, value);
     }
 
-    /** Changes this copy, at a multiple of 16 from 0x00 to 0x3f0. */
+    /** Sets a register in this copy, at a multiple of 16 from 0x00 to 0x3f0. */
     public X86Lapic set(int offset, int value) {
         structure.putInt(checked(offset), value);
         return this;

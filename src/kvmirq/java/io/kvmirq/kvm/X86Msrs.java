@@ -13,7 +13,7 @@ import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
- * Model specific registers of a vCPU of x86, in the order in which they were added: a copy, from {@link X86Vcpu#msrs} to
+ * A copy of MSRs of an x86 vCPU, in the order in which they were added, read by {@link X86Vcpu#msrs} and written by
  * {@link X86Vcpu#setMsrs}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_msrs} in asm/kvm.h.
@@ -23,12 +23,12 @@ import java.util.stream.Collectors;
 public final class X86Msrs {
     private final Map<Integer, Long> values = new LinkedHashMap<>();
 
-    /** None. */
+    /** A copy without registers. */
     public X86Msrs() {}
 
     /**
-     * The registers that KVM on this host wants saved and restored with a vCPU, all 0. To read them, give them to {@link
-     * X86Vcpu#msrs}.
+     * The MSRs that KVM on this host wants saved and restored with a vCPU, all with value 0. {@link X86Vcpu#msrs} reads
+     * their values.
      *
      * @throws io.kvmirq.KernelException opening the KVM device: ENOENT, EACCES
      * @throws UnsupportedOperationException if the kernel is not x86
@@ -93,13 +93,13 @@ public final class X86Msrs {
         return value;
     }
 
-    /** Changes this copy. */
+    /** Sets the value of a register in this copy. */
     public X86Msrs set(X86Msr msr, long value) {
         Objects.requireNonNull(msr, "msr is null");
         return set(msr.number(), value);
     }
 
-    /** Changes this copy. */
+    /** Sets the value of a register in this copy. */
     public X86Msrs set(int number, long value) {
         values.put(number, value);
         return this;

@@ -7,7 +7,7 @@ import io.kvmirq.uapi.Uapi;
 import java.util.Objects;
 
 /**
- * A copy of an in-kernel PIC's state, from {@link X86Vm#pic} to {@link X86Vm#setPic}. Not thread-safe.
+ * A copy of an in-kernel PIC's state, read by {@link X86Vm#pic} and written by {@link X86Vm#setPic}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_pic_state} in asm/kvm.h; 8259A datasheet.
  *
@@ -16,13 +16,13 @@ import java.util.Objects;
 public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
     /** An 8-bit register. A register has one bit for each pin unless the comment says otherwise. */
     public enum Name {
-        /** Levels that were seen last. */
+        /** The last level of each pin. */
         LAST_IRR(Uapi.KvmPicState.LAST_IRR),
-        /** Requested. */
+        /** Interrupt requests. */
         IRR(Uapi.KvmPicState.IRR),
-        /** Masked. */
+        /** Masked pins. */
         IMR(Uapi.KvmPicState.IMR),
-        /** In service. */
+        /** Interrupts in service. */
         ISR(Uapi.KvmPicState.ISR),
         /** The pin of the highest priority. */
         PRIORITY_ADD(Uapi.KvmPicState.PRIORITY_ADD),
@@ -30,7 +30,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         VECTOR(Uapi.KvmPicState.IRQ_BASE),
         /** The guest's progress in programming the PIC; 0 if it is done. */
         INIT_STATE(Uapi.KvmPicState.INIT_STATE),
-        /** Level-triggered. */
+        /** Level-triggered pins. */
         ELCR(Uapi.KvmPicState.ELCR);
 
         private final int offset;
@@ -50,7 +50,9 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         this.chip = chip;
     }
 
-    /** The state of {@link #bytes}, of master or slave; IllegalArgumentException for another length or chip. */
+    /**
+     * Makes the state of master or slave from its {@link #bytes}; IllegalArgumentException for a wrong length or chip.
+     */
     public static X86Pic of(Route.Chip chip, byte[] bytes) {
         return load(new X86Pic(Objects.requireNonNull(chip, "chip is null")), bytes);
     }

@@ -4,7 +4,8 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * A copy of the state of an in-kernel timer, from {@link X86Vm#pit} to {@link X86Vm#setPit}. Not thread-safe.
+ * A copy of an in-kernel i8254 timer's state, read by {@link X86Vm#pit} and written by {@link X86Vm#setPit}. Not
+ * thread-safe.
  *
  * <p>Source: {@code struct kvm_pit_state2} in asm/kvm.h; 8254 datasheet.
  *
@@ -13,25 +14,25 @@ import io.kvmirq.uapi.Uapi;
 public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
     /** A field of one of the three channels. */
     public enum Name {
-        /** Whole count of channel 0, 1 to 65536. */
+        /** Start value of channel 0's counter, 1 to 65536. */
         COUNT_0(0, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 0, 0 to 5; 0xff before the guest sets one: it does not tick. */
+        /** Mode of channel 0, 0 to 5; 0xff before the guest sets a mode, when the channel does not tick. */
         MODE_0(0, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 0 counts. */
         GATE_0(0, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
         /** The host's time at which channel 0 began to count; {@link X86Vm#setPit} sets the current time instead. */
         LOADED_0(0, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
-        /** Whole count of channel 1, 1 to 65536. */
+        /** Start value of channel 1's counter, 1 to 65536. */
         COUNT_1(1, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 1, 0 to 5; 0xff before the guest sets one: it does not tick. */
+        /** Mode of channel 1, 0 to 5; 0xff before the guest sets a mode, when the channel does not tick. */
         MODE_1(1, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 1 counts. */
         GATE_1(1, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
         /** The host's time when channel 1 began to count; {@link X86Vm#setPit} sets the current time instead. */
         LOADED_1(1, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
-        /** Whole count of channel 2, 1 to 65536. */
+        /** Start value of channel 2's counter, 1 to 65536. */
         COUNT_2(2, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 2, 0 to 5; 0xff before the guest sets one: it does not tick. */
+        /** Mode of channel 2, 0 to 5; 0xff before the guest sets a mode, when the channel does not tick. */
         MODE_2(2, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 2 counts. */
         GATE_2(2, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
@@ -51,7 +52,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         super(Uapi.KvmPitState2.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** The state of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
+    /** Makes the state from its {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length. */
     public static X86Pit of(byte[] bytes) {
         return load(new X86Pit(), bytes);
     }

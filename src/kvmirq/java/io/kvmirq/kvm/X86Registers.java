@@ -4,8 +4,8 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * The general registers of a vCPU of x86: a copy, from {@link X86Vcpu#registers} to {@link X86Vcpu#setRegisters}. Not
- * thread-safe.
+ * A copy of an x86 vCPU's general registers, read by {@link X86Vcpu#registers}, written by {@link
+ * X86Vcpu#setRegisters}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_regs} in asm/kvm.h.
  *
@@ -30,21 +30,21 @@ public final class X86Registers extends X86Fields<X86Registers.Name, X86Register
         RSP(48),
         /** Frame pointer. */
         RBP(56),
-        /** General. */
+        /** General register. */
         R8(64),
-        /** General. */
+        /** General register. */
         R9(72),
-        /** General. */
+        /** General register. */
         R10(80),
-        /** General. */
+        /** General register. */
         R11(88),
-        /** General. */
+        /** General register. */
         R12(96),
-        /** General. */
+        /** General register. */
         R13(104),
-        /** General. */
+        /** General register. */
         R14(112),
-        /** General. */
+        /** General register. */
         R15(120),
         /** Instruction pointer. */
         RIP(128),
@@ -64,7 +64,9 @@ public final class X86Registers extends X86Fields<X86Registers.Name, X86Register
         set(Name.RFLAGS, 2);
     }
 
-    /** The registers of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
+    /**
+     * Makes registers from their {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length.
+     */
     public static X86Registers of(byte[] bytes) {
         return load(new X86Registers(), bytes);
     }

@@ -49,7 +49,7 @@ public record X86Segment(long base, int limit, int selector, int access) {
         }
     }
 
-    /** @throws IllegalArgumentException for a selector of more than 16 bits, or other bits of {@code access} */
+    /** @throws IllegalArgumentException for a selector of more than 16 bits, or undefined bits of {@code access} */
     public X86Segment {
         if (selector < 0 || selector > LAST_SELECTOR) {
             throw new IllegalArgumentException("selector " + selector + ": expected 0 to " + LAST_SELECTOR);

@@ -5,7 +5,7 @@ import io.kvmirq.uapi.Uapi;
 import java.util.Objects;
 
 /**
- * The segment and control registers of a vCPU of x86: a copy, from {@link X86Vcpu#systemRegisters} to {@link
+ * A copy of an x86 vCPU's segment and control registers, read by {@link X86Vcpu#systemRegisters} and written by {@link
  * X86Vcpu#setSystemRegisters}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_sregs} in asm/kvm.h.
@@ -51,7 +51,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         CR4(Uapi.KvmSregs.CR4),
         /** The task priority. */
         CR8(Uapi.KvmSregs.CR8),
-        /** IA32_EFER: bit 8 enables long mode, bit 10 says that it is on. */
+        /** IA32_EFER: bit 8 enables long mode, bit 10 says that long mode is on. */
         EFER(Uapi.KvmSregs.EFER),
         /** IA32_APIC_BASE. */
         APIC_BASE(Uapi.KvmSregs.APIC_BASE);
@@ -67,7 +67,9 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         super(Uapi.KvmSregs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
     }
 
-    /** The registers of {@link #bytes}, for example from another host; IllegalArgumentException for another length. */
+    /**
+     * Makes registers from their {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length.
+     */
     public static X86SystemRegisters of(byte[] bytes) {
         return load(new X86SystemRegisters(), bytes);
     }

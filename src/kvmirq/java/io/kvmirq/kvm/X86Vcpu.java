@@ -68,7 +68,8 @@ public final class X86Vcpu {
     /**
      * Sets the CPUID that the guest sees. KVM accepts features that the host lacks; a guest that uses one fails.
      *
-     * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL after the first run, unless it is the same
+     * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL after the first run, unless the CPUID is
+     *     the same
      */
     public void setCpuid(Cpuid cpuid) {
         Objects.requireNonNull(cpuid, "cpuid is null");
@@ -109,11 +110,12 @@ public final class X86Vcpu {
     }
 
     /**
-     * Gives the guest an interrupt of the VMM's own controller: of any, without in-kernel irqchip; of a PIC, with a
-     * split one. Without irqchip, inject one interrupt after each exit with {@link VcpuExit#isReadyForInterrupt}: a
-     * second interrupt replaces the first.
+     * Gives the guest an interrupt of a controller in the VMM: of any controller without in-kernel irqchip, of a PIC
+     * with a split irqchip. Without irqchip, inject one interrupt after each exit with {@link
+     * VcpuExit#isReadyForInterrupt}: a second interrupt replaces the first.
      *
-     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; with a split one, EEXIST while one waits
+     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; with a split irqchip, EEXIST while an interrupt
+     *     waits
      */
     public void injectInterrupt(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
@@ -124,7 +126,7 @@ public final class X86Vcpu {
     /**
      * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the running guest can take
      * an interrupt of {@link #injectInterrupt}. The request has no effect with a full irqchip. With a split irqchip, a
-     * guest that is already halted does not end its run. Then inject the vector at once.
+     * guest that is already halted does not end its run: inject the vector at once.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link Vcpu#close}
      */
@@ -166,7 +168,7 @@ public final class X86Vcpu {
      * Reads model specific registers.
      *
      * @param wanted the MSRs to read; their values are ignored, and the object does not change
-     * @throws MsrRefusedException for one that KVM or the vCPU's CPUID lacks
+     * @throws MsrRefusedException for an MSR that KVM or the vCPU's CPUID lacks
      */
     public X86Msrs msrs(X86Msrs wanted) {
         Objects.requireNonNull(wanted, "wanted is null");
@@ -229,7 +231,7 @@ public final class X86Vcpu {
     /**
      * Sets the rate of the vCPU's time stamp counter.
      *
-     * @param kilohertz 0 for the host's
+     * @param kilohertz 0 for the host's rate
      * @throws io.kvmirq.KernelException EINVAL for a rate that the processor cannot scale to
      * @throws IllegalArgumentException for a negative rate, which the kernel takes for one of more than 2 THz
      */
@@ -248,8 +250,8 @@ public final class X86Vcpu {
     }
 
     /**
-     * Gives the vCPU these x87 and SSE registers. {@link X86Xsave#features} decides which of them are in use: in
-     * a new vCPU all are in their initial state. {@link #setXsave} sets features and registers.
+     * Gives the vCPU these x87 and SSE registers. {@link X86Xsave#features} decides which registers are in use: in a
+     * new vCPU all are in their initial state. {@link #setXsave} sets features and registers.
      */
     public void setFpu(X86Fpu fpu) {
         Objects.requireNonNull(fpu, "fpu is null");
@@ -289,7 +291,7 @@ public final class X86Vcpu {
     }
 
     /**
-     * Sets XCR0, whose number among the XCRs is 0.
+     * Sets XCR0, the extended state that the guest enabled.
      *
      * @throws io.kvmirq.KernelException EINVAL for bits that leaf 0xd of the vCPU's CPUID does not offer, or without bit 0
      */

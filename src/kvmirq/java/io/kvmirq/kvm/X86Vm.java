@@ -54,8 +54,8 @@ public final class X86Vm {
     /**
      * Creates PIC, IOAPIC and LAPICs in KVM, with routes GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC.
      *
-     * @throws io.kvmirq.KernelException EEXIST with any irqchip present; ENOTTY on a kernel without an irqchip; EINVAL
-     *     with vCPUs
+     * @throws io.kvmirq.KernelException EEXIST if the VM has any irqchip; ENOTTY on a kernel without an irqchip; EINVAL
+     *     if the VM has vCPUs
      * @throws IllegalArgumentException if memory is over the page of the LAPICs or the IOAPIC
      */
     public void createIrqchip() {
@@ -70,7 +70,7 @@ public final class X86Vm {
     /**
      * Creates in-kernel LAPICs and no routes. The VMM emulates PIC and IOAPIC.
      *
-     * @param pins the number of pins of the VMM's IOAPIC, 0–4096; GSIs below it belong to that IOAPIC
+     * @param pins the number of pins of the VMM's IOAPIC, 0–4096; GSIs below this number belong to that IOAPIC
      * @throws io.kvmirq.KernelException EINVAL with more pins; EEXIST with any irqchip or vCPU present
      * @throws IllegalArgumentException if memory is over the page of the LAPICs
      */
@@ -85,7 +85,7 @@ public final class X86Vm {
 
     /**
      * Makes vCPUs with ids above 255 reachable by messages. Without this call, the kernel ignores the high bits of a
-     * destination and delivers to the vCPU of its low 8 bits. EINVAL on a kernel without it.
+     * destination and delivers to the vCPU of the low 8 bits. EINVAL on a kernel without 32-bit ids.
      */
     public void use32BitApicIds() {
         vm.use32BitApicIds();
@@ -94,7 +94,7 @@ public final class X86Vm {
 
     /**
      * Makes {@link X86Vcpu#events} distinguish pending exceptions, with their payloads, from those being delivered, and
-     * report pending triple faults. EINVAL on a kernel without it.
+     * report pending triple faults. EINVAL on a kernel without these reports.
      */
     public void reportWaitingFaults() {
         vm.enable(Uapi.KVM_CAP_EXCEPTION_PAYLOAD, 1);
@@ -102,9 +102,9 @@ public final class X86Vm {
     }
 
     /**
-     * Makes destination 255 the vCPU 255 of a guest in x2APIC mode. Otherwise the kernel treats 255 as the broadcast
-     * there, as 0xffffffff. In xAPIC mode 255 stays the broadcast. EINVAL on a kernel without it. Source: {@code
-     * kvm_apic_mda()} in arch/x86/kvm/lapic.c.
+     * Makes destination 255 reach vCPU 255 of a guest in x2APIC mode. Without this call, the kernel treats 255 as a
+     * broadcast, like 0xffffffff. In xAPIC mode 255 stays the broadcast. EINVAL if the kernel lacks this mode. Source:
+     * {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
      */
     public void disableBroadcastQuirk() {
         vm.disableBroadcastQuirk();
@@ -130,8 +130,8 @@ public final class X86Vm {
 
     /**
      * Starts an application processor as firmware does, by INIT and SIPI. The next run of the vCPU begins in real mode,
-     * with the LAPIC disabled by software: it takes no interrupt until its guest enables it. A guest does the same by
-     * its ICR, without the VMM. Source: Intel SDM vol. 3, 9.4.4.1.
+     * with the LAPIC disabled by software: the vCPU takes no interrupt until its guest enables the LAPIC. A guest
+     * starts processors by its ICR, without the VMM. Source: Intel SDM vol. 3, 9.4.4.1.
      *
      * @param page the start address divided by 4096, 0 to 255
      * @throws IllegalStateException if the vCPU did not take INIT. KVM finds the newest vCPU by its id only after a LAPIC
@@ -152,7 +152,7 @@ public final class X86Vm {
         }
     }
 
-    /** Whether destination 255 is the broadcast in x2APIC mode, too. It is until {@link #disableBroadcastQuirk}. */
+    /** Whether destination 255 is the broadcast in x2APIC mode, too: true until {@link #disableBroadcastQuirk}. */
     public boolean hasBroadcastQuirk() {
         return vm.hasBroadcastQuirk();
     }
@@ -164,17 +164,18 @@ public final class X86Vm {
 
     /**
      * Creates an in-kernel timer (i8254) at ports 0x40–0x43, which raises GSI 0. vCPUs may exist already. The VMM
-     * emulates the speaker's port 0x61. On AMD a VM with it gets no posted interrupts until {@link #setPitReinjection}
-     * is off. Errors, in the order of the checks: ENOTTY on a kernel without irqchip; EEXIST with a timer; since 6.12
-     * ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
+     * emulates the speaker's port 0x61. On AMD a VM with this timer gets no posted interrupts until {@link
+     * #setPitReinjection} is off. Errors, in the order of the checks: ENOTTY on a kernel without irqchip; EEXIST if the
+     * VM has a timer; since 6.12 ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in
+     * arch/x86/kvm/x86.c.
      */
     public void createPit() {
         createPit(0);
     }
 
     /**
-     * Creates the timer like {@link #createPit}. KVM also emulates port 0x61, which guests use to measure their TSC; it
-     * makes no sound.
+     * Creates the timer like {@link #createPit}. KVM also emulates port 0x61, without sound, which guests use to
+     * measure their TSC.
      */
     public void createPitWithSpeaker() {
         createPit(Uapi.KVM_PIT_SPEAKER_DUMMY);
@@ -188,8 +189,9 @@ public final class X86Vm {
     /**
      * Reserves three pages for KVM, before the first run; the guest must not use them. On Intel processors without
      * unrestricted guest, KVM keeps a task state segment there for real mode; other processors do not use them. EINVAL
-     * if they do not end below 4 GiB; on such a processor also EINVAL for a misaligned address, and EEXIST when they
-     * overlap memory. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
+     * if the pages do not end below 4 GiB; without unrestricted guest also EINVAL for a misaligned address, and EEXIST
+     * when the pages overlap memory. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()}
+     * in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
      */
@@ -245,8 +247,8 @@ public final class X86Vm {
     }
 
     /**
-     * Sets whether the in-kernel timer injects missed ticks later; on by default. While it is on, KVM on AMD counts the
-     * guest's EOIs and posts no interrupts. ENXIO without a timer, see {@link #createPit}.
+     * Sets whether the in-kernel timer injects missed ticks later; on by default. While this is on, KVM on AMD counts
+     * the guest's EOIs and posts no interrupts. ENXIO without a timer, see {@link #createPit}.
      */
     public void setPitReinjection(boolean on) {
         ByteBuffer control = Buffers.allocate(Uapi.KvmReinjectControl.SIZE)
@@ -261,7 +263,7 @@ public final class X86Vm {
         return pit;
     }
 
-    /** Gives the timer a state from {@link #pit}, changed or not. Each channel starts again from its whole count. */
+    /** Gives the timer a state from {@link #pit}, changed or not. Each channel starts again from its start value. */
     public void setPit(X86Pit state) {
         ioctl(KernelCall.PIT_SET, Uapi.KVM_SET_PIT2, state.structure);
     }
@@ -281,8 +283,8 @@ public final class X86Vm {
     }
 
     /**
-     * Drives a line of the PIC or the IOAPIC from user space. Irqfds drive the same pins as other sources; a pin is high
-     * while any source is. Allocates nothing. ENXIO without in-kernel irqchip.
+     * Drives a line of the PIC or the IOAPIC from user space. Each irqfd of a pin is another source; a pin is high
+     * while any of its sources is high. Allocates nothing. ENXIO without in-kernel irqchip.
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
         Objects.requireNonNull(gsi, "gsi is null");

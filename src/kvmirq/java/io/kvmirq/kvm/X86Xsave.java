@@ -4,9 +4,8 @@ package io.kvmirq.kvm;
 import java.util.Objects;
 
 /**
- * The extended state of a vCPU of x86 (x87, SSE, AVX and more) in the layout of XSAVE, not compacted. The object is a
- * copy, from {@link X86Vcpu#xsave} to {@link X86Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Not
- * thread-safe.
+ * A copy of an x86 vCPU's extended state (x87, SSE, AVX and more) in XSAVE's layout, not compacted, read by {@link
+ * X86Vcpu#xsave} and written by {@link X86Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM vol. 1, "XSAVE area".
  *
@@ -48,12 +47,12 @@ public final class X86Xsave extends X86State {
         return putLong(FEATURES, features);
     }
 
-    /** The control and status of SSE. */
+    /** The control and status register of SSE. */
     public int mxcsr() {
         return structure.getInt(MXCSR);
     }
 
-    /** Changes this copy. */
+    /** Sets MXCSR in this copy. */
     public X86Xsave setMxcsr(int value) {
         structure.putInt(MXCSR, value);
         return this;
@@ -64,7 +63,7 @@ public final class X86Xsave extends X86State {
         return structure.getLong(offset);
     }
 
-    /** Changes this copy. */
+    /** Sets eight bytes of this copy. */
     public X86Xsave putLong(int offset, long value) {
         structure.putLong(offset, value);
         return this;

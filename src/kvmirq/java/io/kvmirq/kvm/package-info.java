@@ -5,28 +5,29 @@
  * <p>A {@link io.kvmirq.kvm.Vm} with an in-kernel irqchip has a {@link io.kvmirq.kvm.RouteTable}, which routes each GSI
  * to a message or a pin. An {@link io.kvmirq.kvm.Irqfd} raises a GSI when its eventfd is signalled, without a thread of
  * this process. {@link io.kvmirq.kvm.Vm#signal} and {@link io.kvmirq.kvm.X86Vm#setLine} raise an interrupt by a call.
- * The other way, a guest's write to the address of an {@link io.kvmirq.kvm.IoEventFd} signals an eventfd. A {@link
- * io.kvmirq.kvm.Vcpu} runs the guest, whose memory is {@link io.kvmirq.kvm.GuestMemory}.
+ * In the other direction, a guest's write to the address of an {@link io.kvmirq.kvm.IoEventFd} signals an eventfd. A
+ * {@link io.kvmirq.kvm.Vcpu} runs the guest, whose memory is {@link io.kvmirq.kvm.GuestMemory}.
  *
  * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
- * io.kvmirq.kvm.Its} for messages. Create it, set its number of interrupts and its addresses, and initialise it after
- * all vCPUs exist. Then GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
- * io.kvmirq.kvm.Arm64Vm#setPpi} drive lines without a GSI. {@link io.kvmirq.kernel.Kernel#facts} has the architecture.
- * A call of the other architecture is refused before it reaches the kernel. KVM accepts a route to any message.
+ * io.kvmirq.kvm.Its} for messages. Create the VGIC, set its number of interrupts and its addresses, and initialise it
+ * after all vCPUs exist. Then GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
+ * io.kvmirq.kvm.Arm64Vm#setPpi} drive lines without a GSI. {@link io.kvmirq.kernel.Kernel#facts} returns the
+ * architecture. A call of the other architecture is refused before it reaches the kernel. KVM accepts a route to any
+ * message.
  *
  * <p>Rules. Route first, irqfd second: a signal on an irqfd whose GSI has no route is consumed and lost. To mask, keep
  * the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and arrive
- * once at {@link io.kvmirq.kvm.Irqfd#unmask}. A route table is replaced as a whole. So make related changes in one
- * transaction; it makes no call if nothing differs. One eventfd feeds one GSI. Irqfds, ioeventfds and memory lease
- * their VM. Except for kick and close, only the thread of a vCPU uses it: the thread that made it, or the last one that
- * took it by {@link io.kvmirq.kvm.Vcpu#moveHere}.
+ * once at {@link io.kvmirq.kvm.Irqfd#unmask}. Each change replaces the whole route table, so make related changes in
+ * one transaction; a change without a difference makes no call. One eventfd feeds one GSI. Irqfds, ioeventfds and
+ * memory keep their VM open. Except for kick and close, only one thread may use a vCPU: the thread that created it, or
+ * the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}.
  *
- * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one each.
- * The lock of an irqfd or a VGIC is taken before the lock of the table. No lock is held while code of a user runs, such
- * as a change of routes or a logger. Such code may wait for other threads that use the same VM.
+ * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one lock
+ * each. The lock of an irqfd or a VGIC is taken before the lock of the route table. No lock is held while code of a
+ * user runs, such as a change of routes or a logger. Such code may wait for other threads that use the same VM.
  *
  * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make KVM's calls; {@code Irqfd} makes its own. A {@link
- * io.kvmirq.kvm.Vm} records who made it, which irqchip it has, and whether it has vCPUs. A call that fails names the
+ * io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs. A call that fails names the
  * cause that follows from these facts: on a VM with a split irqchip, {@link io.kvmirq.kvm.Vm#assignLevelIrqfd} says
  * that resampling needs the full irqchip.
  *
@@ -35,8 +36,8 @@
  *
  * <h2>Public packages</h2>
  *
- * <p>{@code module-info} exports the packages below; only their types are public, also on the class path. All others,
- * such as the models in {@code io.kvmirq.arch.gic.model}, may change with any version.
+ * <p>{@code module-info} exports the packages below; only their types are public, also on the class path. All other
+ * packages, such as the models in {@code io.kvmirq.arch.gic.model}, may change with any version.
  *
  * <ul>
  *   <li>{@link io.kvmirq}: values such as GSIs, addresses and errnos.

@@ -14,12 +14,12 @@ public final class Foreign {
 
     private Foreign() {}
 
-    /** A word in quotes, {@link #printable} and cut. */
+    /** The word in quotes, made {@link #printable}, and cut if it is too long. */
     public static String quoted(String word) {
         return "'" + printable(word, WORD) + "'";
     }
 
-    /** A path or a sentence, {@link #printable} and cut. */
+    /** The path or sentence, made {@link #printable}, and cut if it is too long. */
     public static String shown(String sentence) {
         return printable(sentence, SENTENCE);
     }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Text that other people wrote, as sentences and reports of kvmirq show it. Every package may use this package. */
+/**
+ * Text that other people wrote, made printable for sentences and reports of kvmirq. Every package may use this package.
+ */
 @NullMarked
 package io.kvmirq.text;
 

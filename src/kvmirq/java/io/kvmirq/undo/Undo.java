@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
  * called. Not thread-safe.
  *
  * <p>{@code new Undo()} checks that enough stack is left to undo the set-up. If not, it throws StackOverflowError
- * before anything is made.
+ * before the set-up begins.
  */
 public final class Undo implements AutoCloseable {
     /** Frames of {@link #room} that the stack must have room for: 5.5 KiB, 2 KiB once compiled well. */
@@ -49,7 +49,7 @@ public final class Undo implements AutoCloseable {
                         + (a ^ b ^ c ^ d ^ e ^ f ^ g ^ h ^ i ^ j ^ k ^ l ^ m ^ n ^ o ^ p);
     }
 
-    /** @return {@code step}, whose closing never fails; it is closed at once if it cannot be added */
+    /** Adds a step whose closing never fails; a step that cannot be added is closed at once. @return {@code step} */
     public <T extends AutoCloseable> T add(T step) {
         Objects.requireNonNull(step, "step is null");
         boolean done = false;
@@ -91,8 +91,8 @@ public final class Undo implements AutoCloseable {
     }
 
     /**
-     * Undoes every step. If a step throws, the others are still undone, and the next close tries it again. Needs no
-     * memory.
+     * Undoes every step. If a step throws, the others are still undone, and the next close tries that step again. Needs
+     * no memory.
      */
     @Override
     public void close() {
