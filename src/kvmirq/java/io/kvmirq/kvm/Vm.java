@@ -106,7 +106,10 @@ public final class Vm implements AutoCloseable {
         return calls.vm().kernel();
     }
 
-    /** Whether this is an arm64 VM, with a VGIC instead of LAPICs. For an adopted VM the first call queries KVM. */
+    /**
+     * Whether this is an arm64 VM, with a VGIC instead of LAPICs. For a VM taken over from a VMM, the first call
+     * queries KVM.
+     */
     public boolean isArm64() {
         return calls.isArm64();
     }

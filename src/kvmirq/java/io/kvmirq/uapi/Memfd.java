@@ -6,9 +6,9 @@ public final class Memfd {
     public static final int MFD_CLOEXEC = 1;
     public static final int MFD_ALLOW_SEALING = 2;
     public static final int MFD_HUGETLB = 4;
-    /** Since 6.3. */
+    /** Since Linux 6.3. */
     public static final int MFD_NOEXEC_SEAL = 8;
-    /** Since 6.3. */
+    /** Since Linux 6.3. */
     public static final int MFD_EXEC = 0x10;
 
     public static final int F_ADD_SEALS = 1033;
@@ -16,7 +16,7 @@ public final class Memfd {
     public static final int F_SEAL_SEAL = 1;
     public static final int F_SEAL_SHRINK = 2;
     public static final int F_SEAL_GROW = 4;
-    /** Since 6.3. */
+    /** Since Linux 6.3. */
     public static final int F_SEAL_EXEC = 0x20;
 
     private Memfd() {}

@@ -7,7 +7,7 @@ public final class Signals {
     public static final int SIG_UNBLOCK = 1;
     public static final int SIG_SETMASK = 2;
 
-    /** The bytes of a set. */
+    /** The size of a set in bytes. */
     public static final int SET_SIZE = 8;
 
     /** The first real-time signal. The C library uses this one and the next one internally. */

@@ -26,8 +26,8 @@ import io.kvmirq.uapi.Fact.U8;
  * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure. The constants
  * of an interface are the byte offsets of the fields, and {@code SIZE} is the size of the structure. A structure comes
  * from include/uapi/linux/kvm.h unless it names another header. The compiler inlines the constants where they are used.
- * The fake kernel and error texts read the annotations of the constants through {@link UapiTable}. A test compares
- * constants and annotations with the C compiler and with vectors made from the kernel's own headers.
+ * The fake kernel and error texts read the constants' annotations through {@link UapiTable}. A test compares both with
+ * the C compiler's values and with vectors made from the kernel's headers.
  *
  * <p>Ioctls are encoded as in asm-generic/ioctl.h (x86, arm64, riscv). Alpha, mips, powerpc and sparc differ, and are
  * refused by {@code backend.libc.LibcBackend}.
@@ -55,7 +55,7 @@ public final class Uapi {
     public static final int O_NONBLOCK = 04000;
     public static final int FASYNC = 020000;
     public static final int O_NOATIME = 01000000;
-    /** include/uapi/asm-generic/ioctls.h: sets or clears O_NONBLOCK by an int at the argument, 0 for blocking. */
+    /** include/uapi/asm-generic/ioctls.h: sets or clears O_NONBLOCK. The argument points to an int, 0 to clear. */
     public static final int FIONBIO = 0x5421;
     public static final int FIOASYNC = 0x5452;
     public static final int FIOCLEX = 0x5451;
@@ -218,7 +218,7 @@ public final class Uapi {
     @Ioctl(VM) public static final long KVM_CREATE_IRQCHIP = IO | 0x60;
     @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_GET_IRQCHIP = IOWR | KvmIrqchip.SIZE << 16 | 0x62;
-    /** Encoded as a read, historically. */
+    /** The kernel encodes this request as a read, for historical reasons. */
     @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_SET_IRQCHIP = IOR | KvmIrqchip.SIZE << 16 | 0x63;
     public static final int KVM_PIT_SPEAKER_DUMMY = 1;
@@ -226,7 +226,7 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmPitConfig.class)
     public static final long KVM_CREATE_PIT2 = IOW | KvmPitConfig.SIZE << 16 | 0x77;
 
-    /** include/uapi/linux/kvm.h; the rest is reserved. */
+    /** include/uapi/linux/kvm.h; the other fields are reserved. */
     public interface KvmPitConfig {
         int SIZE = 64;
         @U32 @Flags("KVM_PIT_") int FLAGS = 0;
@@ -237,7 +237,7 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmPitState2.class)
     public static final long KVM_SET_PIT2 = IOW | KvmPitState2.SIZE << 16 | 0xa0;
 
-    /** arch/x86/include/uapi/asm/kvm.h; three of {@link KvmPitChannelState} first. */
+    /** arch/x86/include/uapi/asm/kvm.h; begins with three {@link KvmPitChannelState}. */
     public interface KvmPitState2 {
         int SIZE = 112;
         @Bytes(72) int CHANNELS = 0;
@@ -280,7 +280,7 @@ public final class Uapi {
         @U64 int HOST_TSC = 24;
     }
 
-    /** arch/x86/include/uapi/asm/kvm.h; bytes of flags by pin, and of modes. */
+    /** arch/x86/include/uapi/asm/kvm.h; bytes with one flag for each pin, and bytes with modes. */
     public interface KvmPicState {
         int SIZE = 16;
         @U8 int LAST_IRR = 0;
@@ -391,7 +391,7 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmMsi.class)
     public static final long KVM_SIGNAL_MSI = IOW | KvmMsi.SIZE << 16 | 0xa5;
 
-    /** include/uapi/linux/kvm.h; the status comes back in {@code irq}'s place. */
+    /** include/uapi/linux/kvm.h; the kernel returns the status in {@code irq}. */
     public interface KvmIrqLevel {
         int SIZE = 8;
         @U32 @Gsi int IRQ = 0;
@@ -418,7 +418,7 @@ public final class Uapi {
 
     /**
      * Proposed in 2014 and never merged, so no header has it. In 2025 another series proposed the same numbers for
-     * another purpose, TDI_BIND and TDI_UNBIND: a kernel that knows the group may mean that.
+     * another purpose, TDI_BIND and TDI_UNBIND: a kernel with this group may mean TDI_BIND.
      */
     @Inferred("[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014; the next free number")
     public static final int KVM_DEV_VFIO_DEVICE = 2;
@@ -496,7 +496,7 @@ public final class Uapi {
     public static final int KVM_MP_STATE_SIPI_RECEIVED = 4;
     public static final int KVM_MP_STATE_STOPPED = 5;
     public static final int KVM_MP_STATE_AP_RESET_HOLD = 9;
-    /** Of arm64. */
+    /** Only on arm64. */
     public static final int KVM_MP_STATE_SUSPENDED = 10;
 
     public static final int KVM_EXIT_UNKNOWN = 0;
@@ -690,7 +690,7 @@ public final class Uapi {
         @U32 int MXCSR = 408;
     }
 
-    /** arch/x86/include/uapi/asm/kvm.h; each of the array is a {@link KvmXcr}. */
+    /** arch/x86/include/uapi/asm/kvm.h; each array element is a {@link KvmXcr}. */
     public interface KvmXcrs {
         int SIZE = 392;
         @U32 int NR_XCRS = 0;
@@ -752,7 +752,7 @@ public final class Uapi {
     public static final long KVM_GET_XCRS = IOR | KvmXcrs.SIZE << 16 | 0xa6;
     @Ioctl(on = VCPU, argument = KvmXcrs.class)
     public static final long KVM_SET_XCRS = IOW | KvmXcrs.SIZE << 16 | 0xa7;
-    /** Encoded without a size; its argument points to 32 bytes. */
+    /** The request encodes no size; the argument points to 32 bytes. */
     @Ioctl(on = VM, argument = KvmReinjectControl.class) public static final long KVM_REINJECT_CONTROL = IO | 0x71;
     @Ioctl(VCPU) public static final long KVM_KVMCLOCK_CTRL = IO | 0xad;
     @Ioctl(on = VCPU, argument = KvmSregs2.class)
@@ -766,9 +766,9 @@ public final class Uapi {
     @Ioctl(on = {KVM, VCPU}, argument = KvmCpuid2.class)
     public static final long KVM_GET_SUPPORTED_HV_CPUID = IOWR | KvmCpuid2.SIZE << 16 | 0xc1;
     @Ioctl(VM) public static final long KVM_SET_NR_MMU_PAGES = IO | 0x44;
-    /** Gone by 6.18. */
+    /** Linux 6.18 lacks this request. */
     @Ioctl(VM) public static final long KVM_GET_NR_MMU_PAGES = IO | 0x45;
-    /** Since 6.8. */
+    /** Since Linux 6.8. */
     @Ioctl(VM) public static final long KVM_SET_MEMORY_ATTRIBUTES = IOW | 32 << 16 | 0xd2;
     @Ioctl({VM, VCPU}) public static final long KVM_MEMORY_ENCRYPT_OP = IOWR | 8 << 16 | 0xba;
     @Ioctl(on = VM, argument = KvmEncRegion.class)
@@ -799,13 +799,13 @@ public final class Uapi {
     @Ioctl(on = VCPU, argument = KvmX86Mce.class)
     public static final long KVM_X86_SET_MCE = IOW | KvmX86Mce.SIZE << 16 | 0x9e;
     @Ioctl(VCPU) public static final long KVM_GET_XSAVE = IOR | 4096 << 16 | 0xa4;
-    /** Since 6.18. */
+    /** Since Linux 6.18. */
     @Ioctl(on = VCPU, argument = KvmOneReg.class)
     public static final long KVM_GET_ONE_REG = IOW | KvmOneReg.SIZE << 16 | 0xab;
-    /** Since 6.18. */
+    /** Since Linux 6.18. */
     @Ioctl(on = VCPU, argument = KvmOneReg.class)
     public static final long KVM_SET_ONE_REG = IOW | KvmOneReg.SIZE << 16 | 0xac;
-    /** Since 6.18. */
+    /** Since Linux 6.18. */
     @Ioctl(on = VCPU, argument = KvmRegList.class)
     public static final long KVM_GET_REG_LIST = IOWR | KvmRegList.SIZE << 16 | 0xb0;
     @Ioctl(VCPU) public static final long KVM_SMI = IO | 0xb7;
@@ -813,7 +813,7 @@ public final class Uapi {
     @Ioctl(VCPU) public static final long KVM_SET_NESTED_STATE = IOW | 128 << 16 | 0xbf;
     @Ioctl(VCPU) public static final long KVM_XEN_VCPU_GET_ATTR = IOWR | 72 << 16 | 0xca;
     @Ioctl(VCPU) public static final long KVM_XEN_VCPU_SET_ATTR = IOW | 72 << 16 | 0xcb;
-    /** Since 6.11. */
+    /** Since Linux 6.11. */
     @Ioctl(VCPU) public static final long KVM_PRE_FAULT_MEMORY = IOWR | 64 << 16 | 0xd5;
 
     public static final int KVM_HYPERV_EVENTFD_DEASSIGN = 1;
@@ -828,7 +828,7 @@ public final class Uapi {
     /** The page of a vCPU's mapping that holds a {@link KvmCoalescedMmioRing}; arch/x86/include/uapi/asm/kvm.h. */
     public static final int KVM_COALESCED_MMIO_PAGE_OFFSET = 2;
 
-    /** {@link KvmCoalescedMmio}s follow, up to the end of the page. */
+    /** {@link KvmCoalescedMmio}s follow this header, up to the end of the page. */
     public interface KvmCoalescedMmioRing {
         int SIZE = 8;
         @U32 int FIRST = 0;
@@ -859,7 +859,7 @@ public final class Uapi {
         @U32 @Flags int FLAGS = 4;
     }
 
-    /** arch/x86/include/uapi/asm/kvm.h: up to the base of the LAPIC it is a {@link KvmSregs}. */
+    /** arch/x86/include/uapi/asm/kvm.h: up to the LAPIC's base equal to {@link KvmSregs}. */
     public interface KvmSregs2 {
         int SIZE = 320;
         @U64 int APIC_BASE = 272;

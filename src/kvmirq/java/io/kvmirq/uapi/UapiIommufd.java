@@ -15,7 +15,7 @@ import io.kvmirq.uapi.Fact.U64;
 
 /**
  * {@link Uapi} of include/uapi/linux/iommufd.h. Objects of an iommufd (address spaces, page tables, virtual IOMMUs)
- * have ids of this iommufd, which are no descriptors.
+ * have ids within this iommufd, not descriptors.
  */
 public final class UapiIommufd {
     private UapiIommufd() {}

@@ -43,12 +43,12 @@ public final class UapiTable {
             this.links = String.join(" ", links);
         }
 
-        /** The name of such files. */
+        /** The name of this kind of file. */
         public String label() {
             return label;
         }
 
-        /** Whether such files are opened by a path. */
+        /** Whether files of this kind are opened by a path. */
         public boolean isNode() {
             return links.contains("/dev/");
         }
@@ -85,7 +85,7 @@ public final class UapiTable {
      * A field.
      *
      * @param path the name in C within the structure, such as {@code u.msi.data}
-     * @param names the names of its bits or values
+     * @param names the names of the field's bits or values
      */
     public record Field(String path, int offset, int size, Role role, Map<Integer, String> names) {}
 
@@ -111,7 +111,7 @@ public final class UapiTable {
 
     private static final List<Request> ALL = READER.requests();
 
-    /** The requests of these classes, without those for arm64 alone: one entry for each kind of file. */
+    /** The requests of these classes, except arm64's own: one entry for each kind of file. */
     public static final List<Request> REQUESTS =
             ALL.stream().filter(request -> !request.arm64).toList();
 

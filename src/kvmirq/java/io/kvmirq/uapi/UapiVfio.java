@@ -76,15 +76,15 @@ public final class UapiVfio {
     }
 
     /**
-     * It follows a {@link VfioInfoCapHeader}. After it come the ranges: 64 bits for the first and 64 bits for the last
-     * address.
+     * Follows a {@link VfioInfoCapHeader}. The ranges follow this structure: 64 bits for the first and 64 bits for the
+     * last address.
      */
     public interface VfioIommuType1InfoCapIovaRange {
         int SIZE = 16;
         @U32 int NR_IOVAS = 8;
     }
 
-    /** After a {@link VfioInfoCapHeader}. */
+    /** Follows a {@link VfioInfoCapHeader}. */
     public interface VfioIommuType1InfoCapMigration {
         int SIZE = 32;
         @U32 int FLAGS = 8;
@@ -92,7 +92,7 @@ public final class UapiVfio {
         @U64 int MAX_DIRTY_BITMAP_SIZE = 24;
     }
 
-    /** After a {@link VfioInfoCapHeader}. */
+    /** Follows a {@link VfioInfoCapHeader}. */
     public interface VfioIommuType1InfoDmaAvail {
         int SIZE = 12;
         @U32 int AVAIL = 8;
@@ -106,7 +106,7 @@ public final class UapiVfio {
         @U64 @Path("size") int LENGTH = 24;
     }
 
-    /** include/uapi/linux/vfio.h; a struct vfio_bitmap follows under its flag. */
+    /** include/uapi/linux/vfio.h; a struct vfio_bitmap follows if its flag is set. */
     public interface VfioIommuType1DmaUnmap extends Fact.Argsz {
         int SIZE = 24;
         @U32 @Flags("VFIO_DMA_UNMAP_FLAG_") int FLAGS = 4;
@@ -115,7 +115,7 @@ public final class UapiVfio {
         @U64 @Path("data.data") @Address int BITMAP_DATA = 40;
     }
 
-    /** include/uapi/linux/vfio.h; a struct vfio_iommu_type1_dirty_bitmap_get follows under its flag. */
+    /** include/uapi/linux/vfio.h; a struct vfio_iommu_type1_dirty_bitmap_get follows if its flag is set. */
     public interface VfioIommuType1DirtyBitmap extends Fact.Argsz {
         int SIZE = 8;
         @U32 @Flags("VFIO_IOMMU_DIRTY_PAGES_FLAG_") int FLAGS = 4;
@@ -256,7 +256,7 @@ public final class UapiVfio {
         @U64 int OFFSET = 24;
     }
 
-    /** Of a list of capabilities, which follows a structure at its CAP_OFFSET. */
+    /** The header of each capability in a list that follows a structure at its CAP_OFFSET. */
     public interface VfioInfoCapHeader {
         int SIZE = 8;
         @U16 int ID = 0;
@@ -264,7 +264,9 @@ public final class UapiVfio {
         @U32 int NEXT = 4;
     }
 
-    /** include/uapi/linux/vfio.h, behind its header: areas of 16 bytes follow, offset and size of each. */
+    /**
+     * include/uapi/linux/vfio.h, after the capability header: areas follow, each with 8 bytes of offset and 8 of size.
+     */
     public interface VfioRegionInfoCapSparseMmap {
         int SIZE = 16;
         @U32 int NR_AREAS = 8;
@@ -277,7 +279,7 @@ public final class UapiVfio {
         @U32 int COUNT = 12;
     }
 
-    /** include/uapi/linux/vfio.h: data follows: a byte for each interrupt, or a descriptor, which is -1 for none. */
+    /** include/uapi/linux/vfio.h: for each interrupt a byte follows, or a descriptor, which is -1 for none. */
     public interface VfioIrqSet extends Fact.Argsz {
         int SIZE = 20;
         @U32 @Flags("VFIO_IRQ_SET_") int FLAGS = 4;
