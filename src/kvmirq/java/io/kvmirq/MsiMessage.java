@@ -13,8 +13,7 @@ import java.util.OptionalInt;
  *
  * @param address 64 bits; on x86 bits [31:20] are 0xFEE and bits [19:12] the destination's low 8 bits. With {@code
  *     KVM_X2APIC_API_USE_32BIT_IDS}, bits [63:40] are the destination's high 24 bits
- * @param data 32 bits; on x86 the vector in bits [7:0], delivery mode in [10:8], trigger mode in [15]; for an ITS the
- *     event id
+ * @param data 32 bits; on x86 bits [7:0] vector, [10:8] delivery mode, [15] trigger mode; for an ITS the event id
  * @param deviceId 32 bits: the id of the device for the ITS of an ARM guest; for a PCI device its requester id (bus,
  *     device, function). An ITS refuses a message without a device id. Empty on x86
  */
@@ -23,9 +22,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
         Objects.requireNonNull(deviceId, "deviceId is null");
     }
 
-    /**
-     * The first guest-physical address of x86's messages. After a reset, the LAPIC registers are also at this address.
-     */
+    /** The first guest-physical address of x86's messages, and of the LAPIC registers after a reset. */
     public static final long X86_WINDOW = 0xfee0_0000L;
 
     /** The most vectors of a PCI function: the size of an MSI-X table has 11 bits. Source: PCI 3.0, 6.8.2.3. */
@@ -50,8 +47,8 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
 
     /**
      * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For a vCPU id above 255 call
-     * {@code X86Vm.use32BitApicIds} first. Without that call, the kernel reads only the low 8 bits of the id and
-     * delivers to another vCPU.
+     * {@code X86Vm.use32BitApicIds} first: otherwise the kernel reads only the id's low 8 bits and delivers to another
+     * vCPU.
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id: use {@code
      *     X86Vm.x2apicMessage}; for a vector below 16, which no LAPIC delivers

@@ -4,8 +4,8 @@
  * package has the values that every other package uses.
  *
  * <p>Packages have the names of the kernel's layers. VFIO knows the interrupts of devices and no guest. KVM knows the
- * interrupts of guests and no device. Only {@code forward} joins both. In this drawing, a package uses the packages to
- * its right and below:
+ * interrupts of guests and no device. Only {@code forward} joins both. Here a package uses the packages to its right
+ * and below:
  *
  * <pre>
  *  cli ── selftest ── forward ─┬─ kvm ──┬── kernel ──── backend ─┬─ jni ── native/  C owns the layouts

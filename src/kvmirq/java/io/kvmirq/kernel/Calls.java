@@ -59,8 +59,8 @@ public class Calls {
     }
 
     /**
-     * The facts of this kernel. The first use queries {@code file}, which is the KVM device or a VM; later uses make no
-     * system call. A process that has a VM's descriptor needs no KVM device.
+     * The properties of this kernel. The first use queries {@code file}, which is the KVM device or a VM; later uses
+     * make no system call. A process that has a VM's descriptor needs no KVM device.
      */
     public final KernelFacts facts(Fd file) {
         return kernel.facts(file);
@@ -173,8 +173,8 @@ public class Calls {
     }
 
     /**
-     * Makes one call on {@code fd} that does not wait. After EINTR the call is repeated, because a call that ends with
-     * EINTR did nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's signal
+     * Makes one call on {@code fd} that does not wait. After EINTR the call is repeated, because an interrupted call
+     * did nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's signal
      * ({@code mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
      */
     public final int on(Fd fd, IntUnaryOperator call) {

@@ -142,8 +142,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Takes over an eventfd that other code opened. O_NONBLOCK is not changed, because all its descriptors share this
-     * flag.
+     * Takes over an eventfd that other code opened. O_NONBLOCK stays as it is, because all descriptors share it.
      *
      * @param number the number of an open eventfd descriptor of this process
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
@@ -229,9 +228,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Adds {@code count} to the count. An irqfd injects one interrupt, whatever the count is. A count of 0 makes no
-     * write, because the kernel wakes an irqfd even at a write of 0. So {@code to.signal(from.drain())} moves only real
-     * signals.
+     * Adds {@code count} to the count. An irqfd injects one interrupt, whatever the count is. A count of 0 writes
+     * nothing, so {@code to.signal(from.drain())} moves only signals: a write of 0 would wake an irqfd.
      *
      * @param count unsigned, at most 2^64 - 2
      * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1

@@ -182,7 +182,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * A descriptor that is readable while a registered eventfd is signalled. A VMM may lease the descriptor for its own
-     * epoll set, and call {@link #pollNanos} with timeout 0 when it is readable.
+     * epoll set, and then calls {@link #pollNanos} with timeout 0.
      */
     public Fd fd() {
         return set.fd();

@@ -73,10 +73,9 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Opens the kernel through the binding that the property {@value Backends#PROPERTY} or else the environment
-     * variable {@value Backends#ENVIRONMENT} names, or through the first binding that works. These settings may name
-     * the fake kernel only if the module {@code io.kvmirq.testkit} is present; a WARNING is then logged. Opens no
-     * device.
+     * Uses the binding that the property {@value Backends#PROPERTY} or else the variable {@value Backends#ENVIRONMENT}
+     * names, or the first binding that works. These settings may name the fake kernel only if the module {@code
+     * io.kvmirq.testkit} is present; a WARNING is then logged. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException when no binding works, with the cause for each, or when the
      *     fake kernel is selected without that module
@@ -112,7 +111,7 @@ public final class Kernel implements AutoCloseable {
     /**
      * The KVM device, opened by the first call.
      *
-     * @throws io.kvmirq.KernelException opening it: ENOENT (no KVM here), EACCES (not permitted)
+     * @throws io.kvmirq.KernelException ENOENT if the host has no KVM, EACCES without permission
      * @throws io.kvmirq.backend.BackendUnavailableException when the device has another version of the KVM API
      * @throws ClosedHandleException after {@link #close}
      */
@@ -194,8 +193,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The facts of this kernel. The first call opens the KVM device if necessary and queries it, unless a VM of this
-     * kernel was queried before.
+     * The properties of this kernel. The first call opens and queries the KVM device, unless a VM of this kernel was
+     * queried before.
      *
      * @throws io.kvmirq.KernelException as {@link #device}; EPERM when a system call filter refuses KVM_CHECK_EXTENSION
      */
@@ -324,12 +323,11 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Makes {@link #openHandles} name the line of code that made each handle, and makes each warning name the line that
-     * caused it.
+     * Makes {@link #openHandles} name the line of code that made each handle, and warnings name the line that caused
+     * them.
      *
-     * @param line returns the line of code that is running now, from the stack. The function is called in the thread
-     *     that makes the handle. That thread may hold locks, so the function must not wait, and must not call this
-     *     library
+     * @param line returns the running line of code, from the stack. The function runs in the thread that makes the
+     *     handle. That thread may hold locks, so the function must not wait or call this library
      */
     public void traceHandles(Supplier<String> line) {
         Objects.requireNonNull(line, "line is null");

@@ -18,9 +18,7 @@ public record KernelFacts(Architecture architecture, OptionalInt guestAddressBit
         Objects.requireNonNull(guestAddressBits, "guestAddressBits is null");
     }
 
-    /**
-     * An architecture of KVM. The library recognises an architecture by capabilities that no other architecture has.
-     */
+    /** An architecture of KVM, recognised by capabilities that no other architecture has. */
     public enum Architecture {
         X86_64("x86_64"),
         ARM64("arm64"),

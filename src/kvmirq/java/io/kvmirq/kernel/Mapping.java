@@ -141,7 +141,7 @@ public final class Mapping {
 
     /**
      * Maps the memory of {@code fd}, such as a {@link MemoryFile}, also of huge pages. The mapping stays when {@code
-     * fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), because an access beyond its end would raise
+     * fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), because an access beyond its end raises
      * SIGBUS.
      *
      * @param offset of the file, a multiple of the page size, or of the huge page size

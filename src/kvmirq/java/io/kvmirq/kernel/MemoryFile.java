@@ -73,8 +73,7 @@ public final class MemoryFile implements AutoCloseable {
      * Takes over a memfd that another program made, such as the VMM for which this process emulates a device.
      *
      * @param number an open memfd of this process
-     * @param length the number of bytes that {@link #map} maps, from the file's start; {@code map} refuses more than
-     *     the file has
+     * @param length the bytes from the file's start for {@link #map}, which refuses more than the file has
      * @throws IllegalArgumentException if {@code number} is negative, not open, or open on a file that cannot be sealed
      */
     public static MemoryFile adopt(Kernel kernel, int number, long length, Ownership ownership) {

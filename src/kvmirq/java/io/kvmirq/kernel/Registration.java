@@ -143,8 +143,7 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Ends the registration. The eventfd may then be registered again. Waits like {@link #pause}. Idempotent, never
-     * fails.
+     * Ends the registration, and waits like {@link #pause}. Then the eventfd is free again. Idempotent, never fails.
      */
     @Override
     public void close() {

@@ -38,7 +38,7 @@ public final class Arm64Vcpu {
         EL1_32BIT(UapiArm64.KVM_ARM_VCPU_EL1_32BIT),
         /** A PMU; {@link Arm64Vcpu#createPmu} sets its interrupt. */
         PMU_V3(UapiArm64.KVM_ARM_VCPU_PMU_V3),
-        /** Scalable vectors (SVE); a call of {@link Arm64Vcpu#finalizeSve} must follow. */
+        /** Scalable vectors; a call of {@link Arm64Vcpu#finalizeSve} must follow. */
         SVE(UapiArm64.KVM_ARM_VCPU_SVE),
         /** Pointer authentication of addresses; requires {@link #PTRAUTH_GENERIC}. */
         PTRAUTH_ADDRESS(UapiArm64.KVM_ARM_VCPU_PTRAUTH_ADDRESS),
@@ -150,8 +150,8 @@ public final class Arm64Vcpu {
     /**
      * A register of at most 64 bits, zero-extended.
      *
-     * @throws IllegalArgumentException if the register is larger @throws io.kvmirq.KernelException ENOEXEC before
-     *     {@link #initialize}; ENOENT if the vCPU lacks the register
+     * @throws IllegalArgumentException if the register is larger
+     * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU lacks the register
      */
     public long register(ArmRegister register) {
         Objects.requireNonNull(register, "register is null").requireSmall();

@@ -59,7 +59,7 @@ public final class Cpuid {
     /**
      * All CPUID leaves that KVM supports on this host, x2APIC included.
      *
-     * @throws io.kvmirq.KernelException opening the KVM device: ENOENT, EACCES
+     * @throws io.kvmirq.KernelException ENOENT or EACCES if the KVM device cannot be opened
      * @throws UnsupportedOperationException if the kernel is not x86
      */
     public static Cpuid ofHost(Kernel kernel) {

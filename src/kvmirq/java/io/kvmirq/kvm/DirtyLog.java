@@ -46,9 +46,7 @@ public final class DirtyLog implements AutoCloseable {
         this.request = Buffers.allocate(Uapi.KvmDirtyLog.SIZE).putInt(Uapi.KvmDirtyLog.SLOT, slot);
     }
 
-    /**
-     * Reads the kernel's log of written pages and clears it. IllegalStateException if this log or the memory is closed.
-     */
+    /** Reads and clears the kernel's log. IllegalStateException if this log or the memory is closed. */
     public synchronized void take() {
         memory.take(this, request, bitmap);
     }
@@ -69,8 +67,8 @@ public final class DirtyLog implements AutoCloseable {
     }
 
     /**
-     * The offset in the mapping of the first page that {@link #take} found, at or after the page of this byte; -1 if no
-     * page is left.
+     * The offset in the mapping of the first page that {@link #take} found, from this byte's page on; -1 if none is
+     * left.
      */
     public synchronized long next(long from) {
         long page = from == pages * PAGE ? pages : page(from);

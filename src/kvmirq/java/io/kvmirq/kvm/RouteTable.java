@@ -25,7 +25,7 @@ import java.util.stream.IntStream;
  * related changes in one {@link #change}: a change makes one call, or none if nothing differs, and fails as a whole.
  * The library does not know routes that another program sets, and the next change removes them.
  *
- * <p>{@link #add} takes the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
+ * <p>{@link #add} allocates the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
  * Thread-safe. Changes are committed one at a time, under a lock that is held during KVM_SET_GSI_ROUTING, and not while
  * a function given to {@link #change} runs. Readers of the table do not wait for the lock.
  *
@@ -162,8 +162,8 @@ public final class RouteTable {
     }
 
     /**
-     * Whether this table has all routes of the VM. The table of a VM taken over from a VMM does only if the caller
-     * named them ({@link RoutesNow}).
+     * Whether this table has all routes of the VM. For a VM taken over from a VMM, true only if the caller named them
+     * ({@link RoutesNow}).
      */
     public boolean isKnown() {
         return !othersStay;

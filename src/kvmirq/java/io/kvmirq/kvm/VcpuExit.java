@@ -81,11 +81,9 @@ public final class VcpuExit {
          * VcpuExit#word} 0–2: flags, address, number of bytes.
          */
         MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
-        /**
-         * A hypercall or synthetic interrupt of Hyper-V. {@link VcpuExit#word} 0 is the type, which defines the others.
-         */
+        /** A hypercall or synthetic interrupt of Hyper-V. {@link VcpuExit#word} 0 is its type. */
         HYPERV(Uapi.KVM_EXIT_HYPERV),
-        /** A hypercall of Xen. {@link VcpuExit#word} 0 is the type, which defines the other words. */
+        /** A hypercall of Xen. {@link VcpuExit#word} 0 is its type. */
         XEN(Uapi.KVM_EXIT_XEN),
         /**
          * The guest has accepted no interrupts for too long. Only after KVM_CAP_X86_NOTIFY_VMEXIT was enabled. {@link
@@ -94,9 +92,7 @@ public final class VcpuExit {
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
         /** The guest locked the bus, after KVM_CAP_X86_BUS_LOCK_EXIT. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
-        /**
-         * The guest read or wrote its TPR, after KVM_TPR_ACCESS_REPORTING. {@link VcpuExit#word} 0: address, 1: write.
-         */
+        /** The guest accessed its TPR (KVM_TPR_ACCESS_REPORTING). {@link VcpuExit#word} 0–1: address, 1 for a write. */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
         /** The guest can take an interrupt now, after {@link X86Vcpu#requestInterruptWindow}. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),
@@ -195,10 +191,7 @@ public final class VcpuExit {
         return reason;
     }
 
-    /**
-     * The {@code KVM_EXIT_*} number of the exit, also if it has a {@link Reason}. The kernel never changes these
-     * numbers.
-     */
+    /** The {@code KVM_EXIT_*} number of the exit, also of one with a {@link Reason}. Numbers never change. */
     public int number() {
         return number;
     }
@@ -251,8 +244,7 @@ public final class VcpuExit {
     }
 
     /**
-     * The value that the guest wrote, or that {@code answer} set, zero-extended. Of several accesses, the first one's
-     * value.
+     * The value that the guest wrote or {@code answer} set, zero-extended. Of several accesses, the value of the first.
      */
     public long data() {
         return data(0);
@@ -294,8 +286,7 @@ public final class VcpuExit {
     }
 
     /**
-     * Sets the value that the guest reads, in the low {@link #size} bytes. Of several accesses, sets the first one's
-     * value.
+     * Sets the value that the guest reads, in its low {@link #size} bytes. Of several accesses, sets the first.
      *
      * @throws IllegalStateException if the guest wrote, or the value was set before
      */

@@ -10,7 +10,7 @@ import java.util.OptionalLong;
 /**
  * A GICv2 for up to 8 vCPUs, on a host whose GIC can run one.
  *
- * <p>Call {@link #init} before you use lines or registers, or run a vCPU; these calls are refused before it. Otherwise
+ * <p>Call {@link #init} before you use lines or registers, or run a vCPU: earlier uses are refused. In an earlier use
  * the kernel would initialise the GICv2 by itself and set default routes that {@link Vm#routes} does not know.
  *
  * <p>On a host with a GICv2, a VM has a GICv2, at most 8 vCPUs and no ITS. Many hosts with a GICv3 cannot run a GICv2:
@@ -106,7 +106,7 @@ public final class VgicV2 extends Vgic {
      *
      * @param vcpu as for {@link #readDistributor(VcpuId, int)}
      * @param offset as for {@link #readCpuInterface}. The kernel ignores a write to an offset without a register
-     * @param value GICC_PMR has the form of {@link #readCpuInterface}
+     * @param value for GICC_PMR a value as {@link #readCpuInterface} returns it
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
      */
     public void writeCpuInterface(VcpuId vcpu, int offset, int value) {

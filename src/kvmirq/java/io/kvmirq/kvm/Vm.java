@@ -106,10 +106,7 @@ public final class Vm implements AutoCloseable {
         return calls.vm().kernel();
     }
 
-    /**
-     * Whether this is an arm64 VM, with a VGIC instead of LAPICs. For a VM taken over from a VMM, the first call
-     * queries KVM.
-     */
+    /** Whether this is an arm64 VM, with a VGIC instead of LAPICs. The first call may query KVM. */
     public boolean isArm64() {
         return calls.isArm64();
     }
@@ -120,7 +117,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * The parts of an x86 VM. For a VM taken over from a VMM, the first call queries KVM.
+     * The parts of an x86 VM. The first call may query KVM.
      *
      * @throws UnsupportedOperationException if this is an arm64 VM
      */
@@ -130,7 +127,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * The parts of an arm64 VM. For a VM taken over from a VMM, the first call queries KVM.
+     * The parts of an arm64 VM. The first call may query KVM.
      *
      * @throws UnsupportedOperationException if this is no arm64 VM
      */
@@ -316,7 +313,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Refuses new calls, and closes the VM with its last lease. A {@link Ownership#BORROWED} VM stays open. Idempotent,
+     * Refuses new calls, and closes the VM with its last lease unless it is {@link Ownership#BORROWED}. Idempotent,
      * never fails.
      */
     @Override

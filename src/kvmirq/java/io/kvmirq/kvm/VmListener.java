@@ -21,10 +21,7 @@ public interface VmListener {
     /** The phase of a vCPU that {@link Vm#createVcpu} made can be read from now on. Follows {@link #vcpuAdded}. */
     default void vcpuWatched(WatchedVcpu vcpu) {}
 
-    /**
-     * A call on a vCPU has set registers of its LAPIC, see {@link WatchedVcpu#lapic} and {@link
-     * WatchedVcpu#hasLapicOf}.
-     */
+    /** A call has set registers of a vCPU's LAPIC, see {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */
     default void lapicSet() {}
 
     /** APIC ids have 32 bits from now on: {@link X86Vm#use32BitApicIds}. */

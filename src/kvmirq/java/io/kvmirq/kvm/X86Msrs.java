@@ -30,7 +30,7 @@ public final class X86Msrs {
      * The MSRs that KVM on this host wants saved and restored with a vCPU, all with value 0. {@link X86Vcpu#msrs} reads
      * their values.
      *
-     * @throws io.kvmirq.KernelException opening the KVM device: ENOENT, EACCES
+     * @throws io.kvmirq.KernelException ENOENT or EACCES if the KVM device cannot be opened
      * @throws UnsupportedOperationException if the kernel is not x86
      */
     public static X86Msrs ofHost(Kernel kernel) {

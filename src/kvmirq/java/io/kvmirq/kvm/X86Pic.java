@@ -50,9 +50,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         this.chip = chip;
     }
 
-    /**
-     * Makes the state of master or slave from its {@link #bytes}; IllegalArgumentException for a wrong length or chip.
-     */
+    /** Makes a PIC's state from its {@link #bytes}; IllegalArgumentException for a wrong length or chip. */
     public static X86Pic of(Route.Chip chip, byte[] bytes) {
         return load(new X86Pic(Objects.requireNonNull(chip, "chip is null")), bytes);
     }

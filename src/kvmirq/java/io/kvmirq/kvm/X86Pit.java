@@ -4,8 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * A copy of an in-kernel i8254 timer's state, read by {@link X86Vm#pit} and written by {@link X86Vm#setPit}. Not
- * thread-safe.
+ * A copy of an i8254 timer's state, read by {@link X86Vm#pit} and written by {@link X86Vm#setPit}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_pit_state2} in asm/kvm.h; 8254 datasheet.
  *
@@ -16,7 +15,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
     public enum Name {
         /** Start value of channel 0's counter, 1 to 65536. */
         COUNT_0(0, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 0, 0 to 5; 0xff before the guest sets a mode, when the channel does not tick. */
+        /** Mode of channel 0, 0 to 5; 0xff, without ticks, before the guest sets one. */
         MODE_0(0, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 0 counts. */
         GATE_0(0, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
@@ -24,7 +23,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         LOADED_0(0, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Start value of channel 1's counter, 1 to 65536. */
         COUNT_1(1, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 1, 0 to 5; 0xff before the guest sets a mode, when the channel does not tick. */
+        /** Mode of channel 1, 0 to 5; 0xff, without ticks, before the guest sets one. */
         MODE_1(1, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 1 counts. */
         GATE_1(1, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
@@ -32,7 +31,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         LOADED_1(1, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Start value of channel 2's counter, 1 to 65536. */
         COUNT_2(2, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 2, 0 to 5; 0xff before the guest sets a mode, when the channel does not tick. */
+        /** Mode of channel 2, 0 to 5; 0xff, without ticks, before the guest sets one. */
         MODE_2(2, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 2 counts. */
         GATE_2(2, Uapi.KvmPitChannelState.GATE, Byte.BYTES),

@@ -12,7 +12,7 @@ import java.nio.ByteBuffer;
  * @param base 64 bits
  * @param limit in bytes, 32 bits, unsigned
  * @param selector 0–65535
- * @param access type in bits 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16. VMX has the same layout
+ * @param access bits: type 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16. VMX has the same layout
  *     (Intel SDM vol. 3, "Format of access rights")
  */
 public record X86Segment(long base, int limit, int selector, int access) {

@@ -21,9 +21,9 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         DS(24),
         /** Extra. */
         ES(48),
-        /** Extra, its base used by threads. */
+        /** Extra segment; threads use its base. */
         FS(72),
-        /** Extra, its base used by processors. */
+        /** Extra segment; processors use its base. */
         GS(96),
         /** Stack. */
         SS(120),
@@ -67,9 +67,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         super(Uapi.KvmSregs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
     }
 
-    /**
-     * Makes registers from their {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length.
-     */
+    /** Makes registers from {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length. */
     public static X86SystemRegisters of(byte[] bytes) {
         return load(new X86SystemRegisters(), bytes);
     }

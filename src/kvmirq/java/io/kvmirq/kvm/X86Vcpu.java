@@ -68,8 +68,8 @@ public final class X86Vcpu {
     /**
      * Sets the CPUID that the guest sees. KVM accepts features that the host lacks; a guest that uses one fails.
      *
-     * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL after the first run, unless the CPUID is
-     *     the same
+     * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL after the first run, unless it is
+     *     unchanged
      */
     public void setCpuid(Cpuid cpuid) {
         Objects.requireNonNull(cpuid, "cpuid is null");
@@ -114,8 +114,7 @@ public final class X86Vcpu {
      * with a split irqchip. Without irqchip, inject one interrupt after each exit with {@link
      * VcpuExit#isReadyForInterrupt}: a second interrupt replaces the first.
      *
-     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; with a split irqchip, EEXIST while an interrupt
-     *     waits
+     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; with a split one, EEXIST while an interrupt waits
      */
     public void injectInterrupt(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();

@@ -54,8 +54,8 @@ public final class X86Vm {
     /**
      * Creates PIC, IOAPIC and LAPICs in KVM, with routes GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC.
      *
-     * @throws io.kvmirq.KernelException EEXIST if the VM has any irqchip; ENOTTY on a kernel without an irqchip; EINVAL
-     *     if the VM has vCPUs
+     * @throws io.kvmirq.KernelException EEXIST if the VM has an irqchip; ENOTTY on a kernel without irqchip; EINVAL if
+     *     the VM has vCPUs
      * @throws IllegalArgumentException if memory is over the page of the LAPICs or the IOAPIC
      */
     public void createIrqchip() {
@@ -103,7 +103,7 @@ public final class X86Vm {
 
     /**
      * Makes destination 255 reach vCPU 255 of a guest in x2APIC mode. Without this call, the kernel treats 255 as a
-     * broadcast, like 0xffffffff. In xAPIC mode 255 stays the broadcast. EINVAL if the kernel lacks this mode. Source:
+     * broadcast, like 0xffffffff. In xAPIC mode 255 stays the broadcast. EINVAL if the kernel cannot do this. Source:
      * {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
      */
     public void disableBroadcastQuirk() {
@@ -247,8 +247,8 @@ public final class X86Vm {
     }
 
     /**
-     * Sets whether the in-kernel timer injects missed ticks later; on by default. While this is on, KVM on AMD counts
-     * the guest's EOIs and posts no interrupts. ENXIO without a timer, see {@link #createPit}.
+     * Sets whether the in-kernel timer injects missed ticks later; on by default. While reinjection is on, KVM on AMD
+     * counts the guest's EOIs and posts no interrupts. ENXIO without a timer, see {@link #createPit}.
      */
     public void setPitReinjection(boolean on) {
         ByteBuffer control = Buffers.allocate(Uapi.KvmReinjectControl.SIZE)

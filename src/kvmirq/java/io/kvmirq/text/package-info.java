@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/**
- * Text that other people wrote, made printable for sentences and reports of kvmirq. Every package may use this package.
- */
+/** Text that other people wrote, made printable for kvmirq's output. Every package may use this package. */
 @NullMarked
 package io.kvmirq.text;
 

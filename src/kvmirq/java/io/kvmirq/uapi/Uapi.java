@@ -859,7 +859,7 @@ public final class Uapi {
         @U32 @Flags int FLAGS = 4;
     }
 
-    /** arch/x86/include/uapi/asm/kvm.h: up to the LAPIC's base equal to {@link KvmSregs}. */
+    /** arch/x86/include/uapi/asm/kvm.h: equals {@link KvmSregs} up to the LAPIC's base. */
     public interface KvmSregs2 {
         int SIZE = 320;
         @U64 int APIC_BASE = 272;

@@ -52,9 +52,9 @@ public final class UapiArm64 {
     /** The same number as KVM_GET_ONE_REG, on a VM. */
     @Ioctl(on = VM, argument = KvmArmDeviceAddr.class, arm64 = true)
     public static final long KVM_ARM_SET_DEVICE_ADDR = WRITE | size(16) | KVMIO | 0xab;
-    /** The headers of Linux 6.1 lack it. */
+    /** The headers of Linux 6.1 lack this request. */
     @Ioctl(on = VM, arm64 = true) public static final long KVM_ARM_SET_COUNTER_OFFSET = WRITE | size(16) | KVMIO | 0xb5;
-    /** The headers of Linux 6.1 lack it. */
+    /** The headers of Linux 6.1 lack this request. */
     @Ioctl(on = VM, argument = RegMaskRange.class, arm64 = true)
     public static final long KVM_ARM_GET_REG_WRITABLE_MASKS = READ | size(64) | KVMIO | 0xb6;
 

@@ -264,9 +264,7 @@ public final class UapiVfio {
         @U32 int NEXT = 4;
     }
 
-    /**
-     * include/uapi/linux/vfio.h, after the capability header: areas follow, each with 8 bytes of offset and 8 of size.
-     */
+    /** include/uapi/linux/vfio.h, after the capability header: areas follow, 8 bytes of offset and 8 of size each. */
     public interface VfioRegionInfoCapSparseMmap {
         int SIZE = 16;
         @U32 int NR_AREAS = 8;
