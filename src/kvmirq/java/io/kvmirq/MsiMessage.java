@@ -47,8 +47,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
 
     /**
      * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For a vCPU id above 255 call
-     * {@code X86Vm.use32BitApicIds} first: otherwise the kernel reads only the id's low 8 bits and delivers to another
-     * vCPU.
+     * {@code X86Vm.use32BitApicIds} first: otherwise the kernel reads only its low 8 bits and delivers to another vCPU.
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id: use {@code
      *     X86Vm.x2apicMessage}; for a vector below 16, which no LAPIC delivers

@@ -3,9 +3,8 @@
  * The path of an interrupt: device → host irq → eventfd → guest irq. This page describes kvmirq's architecture; the
  * package has the values that every other package uses.
  *
- * <p>Packages have the names of the kernel's layers. VFIO knows the interrupts of devices and no guest. KVM knows the
- * interrupts of guests and no device. Only {@code forward} joins both. Here a package uses the packages to its right
- * and below:
+ * <p>Packages have the names of the kernel's layers. VFIO knows interrupts of devices, and no guest. KVM knows
+ * interrupts of guests, and no device. Only {@code forward} joins both. A package uses packages to its right and below:
  *
  * <pre>
  *  cli ── selftest ── forward ─┬─ kvm ──┬── kernel ──── backend ─┬─ jni ── native/  C owns the layouts
@@ -35,17 +34,16 @@
  *   <li>Java makes every decision. C only makes the call, and returns a negative errno.
  *   <li>The code that makes a call translates its errno, once, into a {@link KernelException} with the call, its
  *       operands, the {@link Errno} and the likely cause.
- *   <li>A set-up that fails undoes its steps. Tear-down cannot fail, and needs no order: a registration keeps the
- *       objects that it uses open.
+ *   <li>A set-up that fails undoes its steps. Tear-down cannot fail, and needs no order: a registration keeps what it
+ *       uses open.
  *   <li>Predicted and observed facts have different types, see {@link io.kvmirq.path.Known}. Package {@code mirror}
  *       never reads a host's files, and package {@code host} never uses a prediction.
  *   <li>Every call has two encoders, C and {@code Uapi}, and a test compares their bytes. Every result of the fake
  *       kernel has a source and a grade.
  * </ul>
  *
- * <p>The values of this package are immutable and check their ranges. A {@link Gsi} is an index into KVM's routing
- * table, and a {@link Route} is one entry of that table. A {@link MsiMessage} carries an {@link InterruptVector} to a
- * {@link VcpuId}.
+ * <p>These values are immutable and check their ranges. A {@link Gsi} is an index into KVM's routing table, a {@link
+ * Route} an entry of that table. A {@link MsiMessage} carries an {@link InterruptVector} to a {@link VcpuId}.
  */
 @NullMarked
 package io.kvmirq;

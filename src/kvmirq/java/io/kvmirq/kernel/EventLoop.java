@@ -11,8 +11,7 @@ import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Waits for many eventfds in one thread, and calls the handler of each that was signalled. A handler is registered in
- * one of two ways:
+ * Waits for many eventfds in one thread, and calls the handlers of signalled ones. Two methods register a handler:
  *
  * <pre>{@code
  * try (EventLoop loop = EventLoop.create(kernel)) {

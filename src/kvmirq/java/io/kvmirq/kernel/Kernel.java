@@ -25,8 +25,8 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel and the binding that makes its calls. All objects created from this kernel use this binding. The first VM
- * opens the KVM device. Thread-safe.
+ * A kernel and the binding that makes its calls. All its objects use this binding. The first VM opens the KVM device.
+ * Thread-safe.
  *
  * <pre>{@code
  * try (Kernel kernel = Kernel.open();
@@ -73,9 +73,9 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Uses the binding that the property {@value Backends#PROPERTY} or else the variable {@value Backends#ENVIRONMENT}
-     * names, or the first binding that works. These settings may name the fake kernel only if the module {@code
-     * io.kvmirq.testkit} is present; a WARNING is then logged. Opens no device.
+     * The kernel through the binding that the property {@value Backends#PROPERTY} or else the variable {@value
+     * Backends#ENVIRONMENT} names, or the first binding that works. These settings may name the fake kernel only if the
+     * module {@code io.kvmirq.testkit} is present; a WARNING is then logged. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException when no binding works, with the cause for each, or when the
      *     fake kernel is selected without that module
@@ -323,8 +323,7 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Makes {@link #openHandles} name the line of code that made each handle, and warnings name the line that caused
-     * them.
+     * Makes {@link #openHandles} name the line of code that made each handle, and warnings the line that caused them.
      *
      * @param line returns the running line of code, from the stack. The function runs in the thread that makes the
      *     handle. That thread may hold locks, so the function must not wait or call this library

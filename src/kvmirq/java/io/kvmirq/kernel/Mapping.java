@@ -140,9 +140,8 @@ public final class Mapping {
     }
 
     /**
-     * Maps the memory of {@code fd}, such as a {@link MemoryFile}, also of huge pages. The mapping stays when {@code
-     * fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), because an access beyond its end raises
-     * SIGBUS.
+     * Maps the memory of {@code fd}, such as a {@link MemoryFile}, also huge pages. The mapping stays when {@code fd}
+     * is closed. The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end raises SIGBUS.
      *
      * @param offset of the file, a multiple of the page size, or of the huge page size
      * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before {@code
@@ -187,8 +186,7 @@ public final class Mapping {
 
     /**
      * Maps the memory of a device, or of a file that may shrink, only for a guest. This process cannot access the
-     * memory: while the device's memory space is off, an access raises SIGBUS, and a guest can turn that space off at
-     * any time.
+     * memory: while the device's memory space is off, an access raises SIGBUS, and a guest can do that at any time.
      *
      * @param offset of the file, a multiple of the page size
      * @throws io.kvmirq.KernelException the errno depends on the kind of the file

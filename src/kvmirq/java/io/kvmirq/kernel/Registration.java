@@ -142,9 +142,7 @@ public abstract sealed class Registration implements AutoCloseable {
         }
     }
 
-    /**
-     * Ends the registration, and waits like {@link #pause}. Then the eventfd is free again. Idempotent, never fails.
-     */
+    /** Ends the registration, and waits like {@link #pause}. The eventfd is then free. Idempotent, never fails. */
     @Override
     public void close() {
         handlers.lock.lock();

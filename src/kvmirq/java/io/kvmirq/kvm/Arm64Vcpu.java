@@ -161,8 +161,7 @@ public final class Arm64Vcpu {
     /**
      * Sets a register of at most 64 bits.
      *
-     * @throws IllegalArgumentException if the register is larger, or {@code value} does not fit in it, unsigned or
-     *     signed
+     * @throws IllegalArgumentException if the register is larger, or {@code value} does not fit in it
      * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU lacks the register;
      *     EINVAL for a value that the register cannot have
      */
@@ -228,8 +227,7 @@ public final class Arm64Vcpu {
      *
      * @param interrupt the same PPI for each vCPU, usually PPI 23
      * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC
-     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PMU has an
-     *     interrupt
+     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PMU has one
      */
     public void createPmu(Ppi interrupt) {
         ByteBuffer number = Buffers.allocate(Integer.BYTES).putInt(0, interrupt.number());

@@ -14,9 +14,8 @@ public record MsiOutcome(int vcpus) {
     /** No vCPU accepted the MSI: no vCPU has that APIC id, or its LAPIC is disabled by software. */
     public static final MsiOutcome NOT_ACCEPTED = new MsiOutcome(0);
     /**
-     * KVM returned -1, the value of EPERM, because no vCPU matched: the VM has none yet, or a broadcast or a
-     * lowest-priority message with vector hashing found none. The EPERM of a system call filter is a {@link
-     * io.kvmirq.KernelException}.
+     * KVM returned -1, as for EPERM, because no vCPU matched: the VM has none yet, or a broadcast or a lowest-priority
+     * message with vector hashing found none. A system call filter's EPERM is a {@link io.kvmirq.KernelException}.
      */
     public static final MsiOutcome NO_DESTINATION_MATCHED = new MsiOutcome(-1);
 

@@ -75,8 +75,7 @@ public final class Vm implements AutoCloseable {
      * @param routesNow all GSI routes of the VM. KVM has no call that reads them, and each change replaces all of them:
      *     the first change loses a route that is not named here. If the VM has no routes, or the routes of an irqchip,
      *     or unknown ones, use {@link #adopt(Kernel, int, Ownership, RoutesNow)}
-     * @param firstFree the lowest GSI that the library may allocate; lower GSIs belong to the VMM, or to pins of its
-     *     IOAPIC
+     * @param firstFree the lowest GSI that the library may allocate; the VMM, or pins of its IOAPIC, use lower GSIs
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or no VM
      * @throws io.kvmirq.KernelException with routes to pins, and a {@code kernel} without queried facts: EPERM when a
      *     system call filter refuses KVM_CHECK_EXTENSION
@@ -181,8 +180,7 @@ public final class Vm implements AutoCloseable {
      * Makes a signal of {@code event} hold {@code gsi} high. The guest's EOI lowers {@code gsi} and signals {@code
      * resample}. A device that still asserts its line then signals {@code event} again.
      *
-     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; other errors as for {@link
-     *     #assignIrqfd}
+     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; else as {@link #assignIrqfd}
      * @throws IllegalArgumentException if both are the same eventfd, which would signal itself for ever
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
@@ -196,8 +194,8 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the
      *     call; on arm64 ENODEV without ITS, EINVAL without device id or at an address without ITS, EBUSY before the
      *     guest has enabled the ITS
-     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; not checked for a VM
-     *     taken over from a VMM
+     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; not checked after
+     *     {@code adopt}
      */
     public MsiOutcome signal(MsiMessage message) {
         return calls.signal(message);
@@ -312,10 +310,7 @@ public final class Vm implements AutoCloseable {
         return calls.supportsResample();
     }
 
-    /**
-     * Refuses new calls, and closes the VM with its last lease unless it is {@link Ownership#BORROWED}. Idempotent,
-     * never fails.
-     */
+    /** Refuses new calls, and closes an {@link Ownership#OWNED} VM with its last lease. Idempotent, never fails. */
     @Override
     public void close() {
         calls.closeVm();

@@ -68,8 +68,7 @@ public final class X86Vcpu {
     /**
      * Sets the CPUID that the guest sees. KVM accepts features that the host lacks; a guest that uses one fails.
      *
-     * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL after the first run, unless it is
-     *     unchanged
+     * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL for another CPUID after the first run
      */
     public void setCpuid(Cpuid cpuid) {
         Objects.requireNonNull(cpuid, "cpuid is null");

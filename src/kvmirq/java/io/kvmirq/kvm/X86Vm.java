@@ -164,10 +164,9 @@ public final class X86Vm {
 
     /**
      * Creates an in-kernel timer (i8254) at ports 0x40–0x43, which raises GSI 0. vCPUs may exist already. The VMM
-     * emulates the speaker's port 0x61. On AMD a VM with this timer gets no posted interrupts until {@link
-     * #setPitReinjection} is off. Errors, in the order of the checks: ENOTTY on a kernel without irqchip; EEXIST if the
-     * VM has a timer; since 6.12 ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in
-     * arch/x86/kvm/x86.c.
+     * emulates the speaker's port 0x61. On AMD a VM with a timer gets no posted interrupts until {@link
+     * #setPitReinjection} is off. Errors, in the order of the checks: ENOTTY on a kernel without irqchip; EEXIST with a
+     * timer; since 6.12 ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
      */
     public void createPit() {
         createPit(0);
@@ -189,9 +188,8 @@ public final class X86Vm {
     /**
      * Reserves three pages for KVM, before the first run; the guest must not use them. On Intel processors without
      * unrestricted guest, KVM keeps a task state segment there for real mode; other processors do not use them. EINVAL
-     * if the pages do not end below 4 GiB; without unrestricted guest also EINVAL for a misaligned address, and EEXIST
-     * when the pages overlap memory. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()}
-     * in vmx.c.
+     * if the pages do not end below 4 GiB; without unrestricted guest also EINVAL for a misaligned address, EEXIST for
+     * pages over memory. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
      */

@@ -12,8 +12,7 @@
  * io.kvmirq.kvm.Its} for messages. Create the VGIC, set its number of interrupts and its addresses, and initialise it
  * after all vCPUs exist. Then GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
  * io.kvmirq.kvm.Arm64Vm#setPpi} drive lines without a GSI. {@link io.kvmirq.kernel.Kernel#facts} returns the
- * architecture. A call of the other architecture is refused before it reaches the kernel. KVM accepts a route to any
- * message.
+ * architecture. A call of the other architecture is refused before it reaches KVM. KVM accepts a route to any message.
  *
  * <p>Rules. Route first, irqfd second: a signal on an irqfd whose GSI has no route is consumed and lost. To mask, keep
  * the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and arrive
