@@ -75,7 +75,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Creates an eventfd with count 0. {@link #drain} takes the whole count.
+     * Creates an eventfd with count 0. Each {@link #drain} sets the count to 0.
      *
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
@@ -171,7 +171,7 @@ public final class EventFd implements AutoCloseable {
 
     /**
      * The identity of this eventfd in this process. An identity is never reused, and it is not the kernel's eventfd-id.
-     * An eventfd that is adopted twice has two identities.
+     * Two {@link #adopt} calls for one eventfd give it two identities.
      */
     public EventFdId id() {
         return new EventFdId(id);
@@ -219,8 +219,8 @@ public final class EventFd implements AutoCloseable {
     /**
      * Adds 1 to the count.
      *
-     * @throws io.kvmirq.KernelException EAGAIN when the count is 2^64 - 2 (an adopted eventfd without O_NONBLOCK
-     *     blocks)
+     * @throws io.kvmirq.KernelException EAGAIN when the count is 2^64 - 2 (an eventfd without O_NONBLOCK blocks
+     *     instead)
      * @throws ClosedHandleException after {@link #close}
      */
     public void signal() {
@@ -261,7 +261,7 @@ public final class EventFd implements AutoCloseable {
      * Reads the count and sets it to 0, or takes 1 from a semaphore's count, without waiting.
      *
      * @return the count, unsigned; 0 when nothing was signalled
-     * @throws io.kvmirq.KernelException EINVAL if an adopted descriptor is not an eventfd
+     * @throws io.kvmirq.KernelException EINVAL if {@link #adopt} took a descriptor of another kind of file
      */
     public long drain() {
         warnIfFed();

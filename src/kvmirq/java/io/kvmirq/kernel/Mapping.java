@@ -186,7 +186,7 @@ public final class Mapping {
 
     /**
      * Maps the memory of a device, or of a file that may shrink, only for a guest. This process cannot access the
-     * memory: while the device's memory space is off, an access raises SIGBUS, and a guest can do that at any time.
+     * memory: an access raises SIGBUS while the device's memory space is off, and a guest can turn it off at any time.
      *
      * @param offset of the file, a multiple of the page size
      * @throws io.kvmirq.KernelException the errno depends on the kind of the file
@@ -250,7 +250,7 @@ public final class Mapping {
             return mapping.address;
         }
 
-        /** Keeps the lease for ever: memory that a guest still has stays mapped until the process ends. */
+        /** Never ends the lease, so memory that a guest still has stays mapped until the process ends. */
         public void abandon() {
             if (once.end()) {
                 mapping.entry.released(0);
@@ -265,9 +265,9 @@ public final class Mapping {
      * {@code int[]} and {@code long[]} also have {@code compareAndSet}.
      *
      * <p>After the memory was unmapped, the buffer reads zeros, and writes to the buffer reach neither guest nor file.
-     * The memory's pages are freed at once. In a process with mlockall(MCL_FUTURE), zeroed pages replace them; if
-     * RLIMIT_MEMLOCK forbids that, the old pages stay and a warning is logged. The addresses are freed when neither the
-     * buffer nor a slice or memory segment made of it is reachable. On the fake kernel the buffer keeps its bytes. An
+     * The memory's pages are freed at once. In a process with mlockall(MCL_FUTURE), zeroed pages replace the memory; if
+     * RLIMIT_MEMLOCK forbids new pages, the old pages stay and a warning is logged. The addresses are freed when the
+     * buffer, its slices and its memory segments are unreachable. On the fake kernel the buffer keeps its bytes. An
      * access fails only if its index is out of range.
      *
      * @param offset bytes from the start of the memory

@@ -172,8 +172,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Waits until the handler is not running. Called by the handler itself, it returns at once. Do not hold a lock that
-     * the handler needs. Pause first, because signals in a row may keep the handler running.
+     * Waits until the handler is not running. A call by the handler itself returns at once. Do not hold a lock that the
+     * handler needs. Pause first, because signals in a row may keep the handler running.
      */
     public void awaitHandler() {
         handlers.lock.lock();

@@ -10,9 +10,9 @@
  * leases, its descriptor stays open until the last lease ends.
  *
  * <p>{@link io.kvmirq.kernel.Calls} helps to make a call: for one call it turns a handle into a descriptor number, and
- * {@code -errno} into a {@link io.kvmirq.KernelException} with call, operands, errno and cause. Such a call also
- * refuses handles of another kernel. A package makes the calls of its objects in package-private subclasses, such as
- * {@code VmCalls} in {@code io.kvmirq.kvm}.
+ * {@code -errno} into a {@link io.kvmirq.KernelException} with call, operands, errno and cause. {@code Calls} refuses
+ * handles of another kernel. A package makes the calls of its objects in package-private subclasses, such as {@code
+ * VmCalls} in {@code io.kvmirq.kvm}.
  *
  * <p>No thread blocks in read(2). {@link io.kvmirq.kernel.EventFd} waits in poll(2), also for a second eventfd, by
  * which closing ends the wait. {@link io.kvmirq.kernel.EventLoop} waits for many eventfds in epoll(7) and calls their

@@ -16,7 +16,7 @@ import java.util.function.Supplier;
 
 /**
  * The state of a vCPU that only arm64 has: features, registers by id, timers and PMU; from {@link Vcpu#arm64}. Call
- * {@link #initialize} first. Only the thread of the vCPU may use it.
+ * {@link #initialize} first. Only the vCPU's thread may use this object.
  *
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/arm64/kvm/arm.c, guest.c.
  *
@@ -77,7 +77,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Fixes the lengths of SVE vectors. Call it after you set them, and before you list registers or run the guest.
+     * Fixes the lengths of SVE vectors. Set the lengths before this call. List registers and run the guest after it.
      *
      * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM if SVE is
      *     final already
@@ -179,7 +179,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Sets a register of any size. Otherwise as {@link #setRegister}.
+     * Sets a register of any size. Errors are as for {@link #setRegister}.
      *
      * @param bytes all bytes of the register, as in memory
      * @throws IllegalArgumentException if the number of bytes is not the register's size
@@ -223,7 +223,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Sets the PMU's interrupt and initialises the PMU. Call it after {@link Vgic#init}.
+     * Sets the PMU's interrupt and initialises the PMU. Call this method after {@link Vgic#init}.
      *
      * @param interrupt the same PPI for each vCPU, usually PPI 23
      * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC

@@ -12,8 +12,8 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.function.Function;
 
 /**
- * The parts of a VM that only arm64 has: VGIC, ITSs, and the lines of SPIs and PPIs; from {@link Vm#arm64}. Thread-safe.
- * An errno at a method is the errno of the {@link io.kvmirq.KernelException} that it throws.
+ * The parts of a VM that only arm64 has: VGIC, ITSs, and the lines of SPIs and PPIs; from {@link Vm#arm64}.
+ * Thread-safe. Each errno in a method's comment comes as a {@link io.kvmirq.KernelException}.
  *
  * <p>Source: {@code kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
  *
@@ -63,8 +63,8 @@ public final class Arm64Vm {
     }
 
     /**
-     * Takes over a GICv2 that a VMM created for this VM. The VMM initialises the GICv2: {@link Vgic#init} here does not
-     * change {@link Vm#routes}.
+     * Takes over a GICv2 that a VMM created for this VM. The VMM initialises the GICv2: {@link Vgic#init} of the result
+     * leaves {@link Vm#routes} as it is.
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v2(fd, true));

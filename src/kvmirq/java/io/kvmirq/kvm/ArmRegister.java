@@ -149,7 +149,7 @@ public record ArmRegister(long id) {
         return 1 << (id >>> UapiArm64.KVM_REG_SIZE_SHIFT & SIZE_MASK);
     }
 
-    /** The register's name. A register without a name here prints its MRS operands or its id. */
+    /** The register's name. For a register that this class does not name, its MRS operands or its id. */
     @Override
     public String toString() {
         String name = NAMES.get(this);

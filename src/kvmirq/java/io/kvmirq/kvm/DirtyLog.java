@@ -51,7 +51,7 @@ public final class DirtyLog implements AutoCloseable {
         memory.take(this, request, bitmap);
     }
 
-    /** The number of pages that the last {@link #take} found. */
+    /** The number of written pages that the last {@link #take} found. */
     public synchronized long count() {
         long count = 0;
         for (int at = 0; at < bitmap.limit(); at += Long.BYTES) {
@@ -60,16 +60,13 @@ public final class DirtyLog implements AutoCloseable {
         return count;
     }
 
-    /** Whether the last {@link #take} found the page that holds this byte of the mapping. */
+    /** Whether the last {@link #take} found a write to the page of this byte of the mapping. */
     public synchronized boolean isDirty(long offset) {
         long page = page(offset);
         return (word(page) >>> page & 1) != 0;
     }
 
-    /**
-     * The offset in the mapping of the first page that {@link #take} found, from this byte's page on; -1 if none is
-     * left.
-     */
+    /** The offset in the mapping of the first written page, from this byte's page on; -1 if none is left. */
     public synchronized long next(long from) {
         long page = from == pages * PAGE ? pages : page(from);
         while (page < pages) {

@@ -79,8 +79,8 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * The mapping of this memory; offset 0 is {@link #guestAddress}. A mapping made here is usable until {@link
-     * #close}, a mapping that the caller passed until its owner is closed.
+     * The mapping of this memory; offset 0 is {@link #guestAddress}. The mapping is usable until {@link #close}, or if
+     * the caller passed it, until its owner is closed.
      */
     public Mapping mapping() {
         return mapping;

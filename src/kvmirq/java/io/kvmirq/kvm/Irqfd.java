@@ -348,7 +348,7 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #mask}. If the eventfd was signalled during the mask, one interrupt is raised now.
+     * Ends {@link #mask}. If the eventfd was signalled during the mask, one interrupt is raised at once.
      *
      * @throws io.kvmirq.KernelException EBUSY when the eventfd was assigned to another GSI during the mask; this irqfd
      *     stays masked. The errors of {@link #mask} if the last mask failed
@@ -378,8 +378,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Closes many irqfds, of one VM or of several. Afterwards the kernel has none of these irqfds. An irqfd ends when
      * the last descriptor of its eventfd is closed, so close the {@link EventFd}s first: closing all irqfds then costs
-     * a fraction of closing each. An eventfd that was adopted or leased by {@link EventFd#fd} may have a duplicate, and
-     * an eventfd that has another lease stays open: irqfds of such eventfds are deassigned one by one.
+     * a fraction of closing each. An eventfd from {@link EventFd#adopt}, or leased by {@link EventFd#fd}, may have a
+     * duplicate, and an eventfd that has another lease stays open: irqfds of such eventfds are deassigned one by one.
      *
      * <p>If another thread is starting a child process at this moment, the child holds the files until its exec, and
      * the irqfds stay as long. No signal can come during this time. Idempotent, never fails.
@@ -429,7 +429,7 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Deassigns the irqfd: after the call, no interrupt comes from this eventfd. Idempotent, and nothing is thrown.
+     * Deassigns the irqfd: after the call, no interrupt comes from this eventfd. Idempotent, never fails.
      *
      * <p>Called from another process than the one that made the VM, the kernel returns EIO and the irqfd stays until
      * the VM or the eventfd is closed in every process. Nevertheless the GSI is free for other irqfds.

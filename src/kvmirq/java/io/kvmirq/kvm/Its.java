@@ -45,7 +45,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * The guest physical address of the ITS; empty until it is set.
+     * The guest physical address of the ITS; empty until {@link #setAddress}.
      *
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */

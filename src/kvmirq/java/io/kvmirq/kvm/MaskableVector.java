@@ -172,7 +172,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #mask}. If the eventfd was signalled during the mask, one interrupt is raised now.
+     * Ends {@link #mask}. If the eventfd was signalled during the mask, one interrupt is raised at once.
      *
      * @throws KernelException as {@link Irqfd#unmask}
      * @throws ClosedHandleException after {@link #close}
@@ -185,7 +185,7 @@ public final class MaskableVector implements AutoCloseable {
      * Makes later interrupts send this message, also an interrupt that waits for {@link #unmask}. No interrupt is lost.
      * An equal message makes no system call.
      *
-     * @throws KernelException as {@link RouteTable#change}; the message then stays as it was
+     * @throws KernelException as {@link RouteTable#change}; after an error the message is unchanged
      * @throws ClosedHandleException after {@link #close}
      */
     public void reroute(MsiMessage to) {
@@ -244,8 +244,8 @@ public final class MaskableVector implements AutoCloseable {
 
     /**
      * Masks vectors of one VM and moves each to another GSI and message, for example from a snapshot. The eventfds
-     * stay, and keep their signals. Moves all vectors, or none, in one commit of the routes. Do not call it while
-     * another thread uses these vectors.
+     * stay, and keep their signals. Moves all vectors, or none, in one commit of the routes. No other thread may use
+     * these vectors during the call.
      *
      * @param to the new GSI and message of each vector. Other routes of such a GSI are replaced
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
@@ -318,7 +318,7 @@ public final class MaskableVector implements AutoCloseable {
 
     /**
      * Closes many vectors, of one VM or of several, like {@link #close}. The routes of a VM change in one commit, and
-     * the irqfds end as in {@link Irqfd#closeAll}. A concurrent {@link #close} of one of them returns at once.
+     * the irqfds end as in {@link Irqfd#closeAll}. A concurrent {@link #close} of such a vector returns at once.
      */
     public static void closeAll(Collection<MaskableVector> vectors) {
         Objects.requireNonNull(vectors, "vectors is null");

@@ -132,9 +132,9 @@ public final class RouteTable {
     }
 
     /**
-     * The routes that {@link X86Vm#createIrqchip} makes: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin of its
-     * number. Use them to restore the defaults, or in the list of {@link Vm#adopt(io.kvmirq.kernel.Kernel, int,
-     * io.kvmirq.kernel.Ownership, List, Gsi)}. Source: {@code default_routing} in arch/x86/kvm/irq.c.
+     * The routes that {@link X86Vm#createIrqchip} makes: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin of
+     * its number. Use these routes to restore the defaults, or in the list of {@link Vm#adopt(io.kvmirq.kernel.Kernel,
+     * int, io.kvmirq.kernel.Ownership, List, Gsi)}. Source: {@code default_routing} in arch/x86/kvm/irq.c.
      */
     public static List<Route.Pin> defaultsOfX86() {
         List<Route.Pin> routes = new ArrayList<>();
@@ -277,7 +277,7 @@ public final class RouteTable {
         }
     }
 
-    /** Changes the table like {@link #change}, by an edit that returns nothing. */
+    /** Changes the table like {@link #change}, by a function without result. */
     public void edit(Consumer<? super Edit> change) {
         Objects.requireNonNull(change, "change is null");
         change(edit -> {

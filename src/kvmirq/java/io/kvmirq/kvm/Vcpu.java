@@ -98,10 +98,10 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Runs the guest, and blocks until it exits. An application processor waits in this call for its INIT and SIPI. The
-     * first run of a thread blocks the real-time signal that {@link #kick} uses; the signal stays blocked. The run
-     * fails if the kernel refuses that signal, because no kick could end such a run. {@link Thread#interrupt} does not
-     * end a run: only a kick does.
+     * Runs the guest, and blocks until the guest exits. An application processor waits in this call for its INIT and
+     * SIPI. The first run of a thread blocks the real-time signal that {@link #kick} uses; the signal stays blocked.
+     * The run fails if the kernel refuses that signal, because no kick could end such a run. {@link Thread#interrupt}
+     * does not end a run: only a kick does.
      *
      * @return the exit, always the same object; valid until the next run
      * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone; on arm64
@@ -128,7 +128,7 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Ends the current run, even if its guest halts. If no run is in progress, the kick ends the next one. The ended
      * run returns {@link VcpuExit.Reason#INTR}; if another exit came first, the next run returns INTR. Several kicks
-     * may end one run. On a closed vCPU a kick does nothing. Any thread may call it. A kick allocates nothing and never
+     * may end one run. On a closed vCPU a kick does nothing. Any thread may kick. A kick allocates nothing and never
      * fails. The kernel refuses the signal while the user's pending signals have reached RLIMIT_SIGPENDING. After some
      * thousand attempts a warning is logged, and the run goes on until its guest exits.
      */
@@ -141,7 +141,7 @@ public final class Vcpu implements AutoCloseable {
         return run.watched();
     }
 
-    /** The vCPU's descriptor. Lease it for ioctls that have no method here. */
+    /** The vCPU's descriptor. Lease the descriptor for ioctls without a method here. */
     public Fd fd() {
         return calls.fd();
     }

@@ -62,9 +62,9 @@ public final class VcpuExit {
         FAIL_ENTRY(Uapi.KVM_EXIT_FAIL_ENTRY),
         /** A {@link Vcpu#kick}, or a signal of the process, ended the run. */
         INTR(Uapi.KVM_EXIT_INTR),
-        /** KVM cannot go on, such as after an instruction that it cannot emulate. */
+        /** KVM cannot continue the guest, for example after an instruction that KVM cannot emulate. */
         INTERNAL_ERROR(Uapi.KVM_EXIT_INTERNAL_ERROR),
-        /** The guest asked to be turned off or reset (PSCI on arm64). */
+        /** The guest requested a power-off or reset (PSCI on arm64). */
         SYSTEM_EVENT(Uapi.KVM_EXIT_SYSTEM_EVENT),
         /** The guest ended a level-triggered interrupt of the VMM's IOAPIC (split irqchip). */
         IOAPIC_EOI(Uapi.KVM_EXIT_IOAPIC_EOI),

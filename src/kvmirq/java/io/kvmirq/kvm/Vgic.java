@@ -67,8 +67,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     /**
      * Sets the distributor's guest physical address. This call does not refuse an overlap with other parts of the VGIC.
-     * The kernel refuses it in a later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link Vcpu#run},
-     * with EINVAL.
+     * The kernel refuses an overlap in a later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link
+     * Vcpu#run}, with EINVAL.
      *
      * @param address guest physical, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
      * @throws io.kvmirq.KernelException EEXIST if the address is set; E2BIG beyond the VM's addresses
@@ -79,7 +79,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * The distributor's guest physical address; empty until it is set.
+     * The distributor's guest physical address; empty until {@link #setDistributor}.
      *
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
@@ -88,7 +88,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * The number of interrupts, the 32 private ones included; 32 until it is set or {@link #init} has chosen 256.
+     * The number of interrupts, the 32 private ones included; 32 until {@link #setInterrupts} or {@link #init} sets it.
      *
      * @throws io.kvmirq.KernelException ENOMEM
      */
@@ -99,7 +99,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Sets the number of interrupts, the 32 private ones included. Call it once, before {@link #init}.
+     * Sets the number of interrupts, the 32 private ones included. Call this method once, before {@link #init}.
      *
      * @param count 64–992, a multiple of 32: SPIs 32 to {@code count} - 1
      * @throws io.kvmirq.KernelException EBUSY if the number is set, which {@link #init} does at the latest
@@ -145,8 +145,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     // Registers
 
     /**
-     * Reads a register of the distributor to save it. Some registers differ from the guest's view. With a GICv2,
-     * registers of private interrupts are read for vCPU 0, see {@link VgicV2#readDistributor(VcpuId, int)}.
+     * Reads a register of the distributor, as a VMM does to save it. Some registers differ from the guest's view. With
+     * a GICv2, registers of private interrupts are read for vCPU 0, see {@link VgicV2#readDistributor(VcpuId, int)}.
      *
      * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset without a register reads
      *     0

@@ -45,7 +45,7 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * The guest physical address of the CPU interface; empty until it is set.
+     * The guest physical address of the CPU interface; empty until {@link #setCpuInterface}.
      *
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */

@@ -245,7 +245,7 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Sets or clears the SPI's latch. The call rewrites the latches of a block of 32 SPIs, so an edge of another SPI of
-     * the block may be lost during it.
+     * the block may be lost during the call.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}

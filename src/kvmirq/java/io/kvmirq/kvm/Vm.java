@@ -18,8 +18,8 @@ import java.util.OptionalInt;
 
 /**
  * A virtual machine, created here or taken over from a VMM: the parts of all architectures. {@link #x86} and {@link
- * #arm64} return the other parts. Thread-safe. An errno at a method is the errno of the {@link
- * io.kvmirq.KernelException} that it throws.
+ * #arm64} return the other parts. Thread-safe. Each errno in a method's comment comes as a {@link
+ * io.kvmirq.KernelException}.
  *
  * <p>Irqfds, ioeventfds and guest memory keep their VM open: {@link #close} takes effect when the last of them is
  * closed. A vCPU does not keep its VM open.
@@ -72,9 +72,9 @@ public final class Vm implements AutoCloseable {
      * access to {@code /dev/kvm}, because one call on the VM determines the architecture.
      *
      * @param number the VM's descriptor
-     * @param routesNow all GSI routes of the VM. KVM has no call that reads them, and each change replaces all of them:
-     *     the first change loses a route that is not named here. If the VM has no routes, or the routes of an irqchip,
-     *     or unknown ones, use {@link #adopt(Kernel, int, Ownership, RoutesNow)}
+     * @param routesNow all GSI routes of the VM. KVM has no call that reads routes, and each change replaces all
+     *     routes: the first change removes a route that is not named here. If the VM has no routes, or the routes of an
+     *     irqchip, or unknown ones, use {@link #adopt(Kernel, int, Ownership, RoutesNow)}
      * @param firstFree the lowest GSI that the library may allocate; the VMM, or pins of its IOAPIC, use lower GSIs
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or no VM
      * @throws io.kvmirq.KernelException with routes to pins, and a {@code kernel} without queried facts: EPERM when a
@@ -110,7 +110,7 @@ public final class Vm implements AutoCloseable {
         return calls.isArm64();
     }
 
-    /** The VM's descriptor. A lease of it returns the number to share with a VMM. */
+    /** The VM's descriptor. Its lease returns the number to share with a VMM. */
     public Fd fd() {
         return calls.vm();
     }
@@ -144,7 +144,7 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Makes each signal of {@code event} raise {@code gsi} once, edge-triggered, in the kernel. If {@code event} was
-     * signalled before, it raises {@code gsi} now. Route {@code gsi} first: without a route signals are lost for ever.
+     * signalled before, {@code gsi} is raised at once. Route {@code gsi} first: without a route signals are lost.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN before an ARM VGIC is initialised;
      *     EBUSY when {@code event} feeds a GSI already; since 6.17 also when it feeds a GSI of another VM
@@ -203,8 +203,9 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Makes the kernel signal {@code event} when the guest writes to {@code address}, without an exit to the VMM: a
-     * doorbell. {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for it. EINVAL for a range that
-     * wraps; EEXIST when another ioeventfd has the same address, length and data; ENOSPC when the VM's bus is full.
+     * doorbell. {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for a doorbell. EINVAL for a range
+     * that wraps; EEXIST when another ioeventfd has the same address, length and data; ENOSPC when the VM's bus is
+     * full.
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
         return new IoEventFd(calls, address, event);
@@ -213,7 +214,7 @@ public final class Vm implements AutoCloseable {
     // Devices
 
     /**
-     * KVM_CHECK_EXTENSION of this VM: 0 for a {@code KVM_CAP_*} that this kernel lacks; else 1 or a number that the
+     * The result of KVM_CHECK_EXTENSION: 0 for a {@code KVM_CAP_*} that this kernel lacks; else 1 or a number that the
      * capability defines. EPERM when a system call filter refuses the call.
      */
     public int capability(int number) {
@@ -221,7 +222,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * KVM_ENABLE_CAP of this VM, for capabilities without a method here.
+     * Calls KVM_ENABLE_CAP, for capabilities without a method here.
      *
      * @param number {@code KVM_CAP_*}
      * @param arguments at most 4, as the kernel's api.rst describes them
@@ -252,7 +253,7 @@ public final class Vm implements AutoCloseable {
     // vCPUs and memory
 
     /**
-     * Creates a vCPU. Only the calling thread may use it, until another thread calls {@link Vcpu#moveHere}.
+     * Creates a vCPU. Only the calling thread may use the vCPU, until another thread calls {@link Vcpu#moveHere}.
      *
      * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511, with a GICv2 7), or when
      *     addresses of the VGIC overlap or end beyond the VM's addresses; EEXIST for an id that exists; EBUSY after

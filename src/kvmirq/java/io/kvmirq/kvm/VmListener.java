@@ -15,7 +15,7 @@ public interface VmListener {
     /** This process created the VM, and every vCPU is reported by {@link #vcpuAdded}. */
     default void vmCreated() {}
 
-    /** A vCPU was added. The VM keeps it until the VM ends, even after {@link Vcpu#close}. */
+    /** A vCPU was added. The VM keeps the vCPU until the VM ends, even after {@link Vcpu#close}. */
     void vcpuAdded(VcpuId vcpu);
 
     /** The phase of a vCPU that {@link Vm#createVcpu} made can be read from now on. Follows {@link #vcpuAdded}. */

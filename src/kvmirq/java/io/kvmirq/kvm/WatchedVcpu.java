@@ -82,7 +82,7 @@ public final class WatchedVcpu {
         return (phase & KIND) == IN_RUN;
     }
 
-    /** Whether this phase began with a return from KVM_RUN. Otherwise the vCPU has not run, or its run failed. */
+    /** Whether this phase began with a return from KVM_RUN. If false, the vCPU has not run, or its run failed. */
     public static boolean hasRun(long phase) {
         return (phase & KIND) == HAS_RUN || hasEntered(phase);
     }
@@ -93,8 +93,9 @@ public final class WatchedVcpu {
     }
 
     /**
-     * Requests the registers of the LAPIC. The vCPU's thread reads them once, at the next return from {@link Vcpu#run},
-     * by KVM_GET_LAPIC, which takes about a microsecond. Without an in-kernel LAPIC, {@link #lapic} stays empty.
+     * Requests the registers of the LAPIC. The vCPU's thread reads the registers once, at the next return from {@link
+     * Vcpu#run}, by KVM_GET_LAPIC, which takes about a microsecond. Without an in-kernel LAPIC, {@link #lapic} stays
+     * empty.
      */
     public void askForLapic() {
         if (!isAsked()) {
@@ -108,8 +109,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * Whether the LAPIC still has the registers of {@link #lapic} in this phase. In KVM_RUN the guest may change them.
-     * Calls on {@link Vcpu#fd} are not noticed.
+     * Whether the LAPIC still has the registers of {@link #lapic} in this phase. In KVM_RUN the guest may change the
+     * registers. Calls on {@link Vcpu#fd} are not noticed.
      */
     public boolean hasLapicOf(long phase) {
         return lapicPhase == phase;

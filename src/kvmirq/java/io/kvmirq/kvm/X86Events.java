@@ -6,8 +6,8 @@ import java.util.Objects;
 
 /**
  * The events that an x86 vCPU is about to take: exceptions, injected interrupts, NMIs, SMIs. Interrupts that wait in
- * its LAPIC are not among them. {@link X86Vcpu#events} reads a copy, {@link X86Vcpu#setEvents} writes it back. Not
- * thread-safe.
+ * the vCPU's LAPIC are not included. {@link X86Vcpu#events} reads a copy, {@link X86Vcpu#setEvents} writes the copy
+ * back. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_vcpu_events} in asm/kvm.h; Documentation/virt/kvm/api.rst, KVM_GET_VCPU_EVENTS.
  *

@@ -14,8 +14,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The state of a vCPU that only x86 has: CPUID, registers, MSRs and LAPIC; from {@link Vcpu#x86}. Only the thread of the
- * vCPU may use it.
+ * The state of a vCPU that only x86 has: CPUID, registers, MSRs and LAPIC; from {@link Vcpu#x86}. Only the vCPU's
+ * thread may use this object.
  *
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c; for MSRs {@code __msr_io()}.
  *

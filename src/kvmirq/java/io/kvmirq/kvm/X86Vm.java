@@ -18,7 +18,7 @@ import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
  * The parts of a VM that only x86 has: irqchip, lines, timer, clock, and the size of the APIC ids. {@link Vm#x86}
- * returns them. Thread-safe. An errno at a method is the errno of the {@link io.kvmirq.KernelException} that it throws.
+ * returns this object. Thread-safe. Each errno in a method's comment comes as a {@link io.kvmirq.KernelException}.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="vm"}
  */

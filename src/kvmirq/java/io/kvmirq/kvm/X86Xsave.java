@@ -32,7 +32,7 @@ public final class X86Xsave extends X86State {
         return load(new X86Xsave(area.length), area);
     }
 
-    /** The bytes of the area: at least 4096. */
+    /** The size of the area in bytes, at least 4096. */
     public int size() {
         return structure.capacity();
     }

@@ -31,11 +31,11 @@
  * that resampling needs the full irqchip.
  *
  * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, by two opaque stores for
- * each run. This package does not use VFIO, and does not know the source of a signal.
+ * each run. This package does not use VFIO, and does not know which device sent a signal.
  *
  * <h2>Public packages</h2>
  *
- * <p>{@code module-info} exports the packages below; only their types are public, also on the class path. All other
+ * <p>{@code module-info} exports the packages below; only their types are public, also on the class path. Other
  * packages, such as the models in {@code io.kvmirq.arch.gic.model}, may change with any version.
  *
  * <ul>

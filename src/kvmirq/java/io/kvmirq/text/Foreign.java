@@ -2,7 +2,7 @@
 package io.kvmirq.text;
 
 /**
- * Text from outside: arguments, names of files and devices, snapshots, messages of other libraries. It may have
+ * Text from outside: arguments, names of files and devices, snapshots, messages of other libraries. Such text may have
  * any length, and contain terminal commands or characters that hide other text.
  */
 public final class Foreign {

@@ -417,8 +417,8 @@ public final class Uapi {
     public static final int KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE = 3;
 
     /**
-     * Proposed in 2014 and never merged, so no header has it. In 2025 another series proposed the same numbers for
-     * another purpose, TDI_BIND and TDI_UNBIND: a kernel with this group may mean TDI_BIND.
+     * A group proposed in 2014 and never merged, so no header has it. In 2025 another series proposed the same numbers
+     * for another purpose, TDI_BIND and TDI_UNBIND: a kernel with this group may mean TDI_BIND.
      */
     @Inferred("[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014; the next free number")
     public static final int KVM_DEV_VFIO_DEVICE = 2;

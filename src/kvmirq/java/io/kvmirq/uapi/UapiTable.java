@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name,
- * with the facts that annotations beside the constants state. The class reads the annotations once, when it is loaded.
- * The fake kernel and the names of calls use it; the bindings to the real kernel do not. Immutable.
+ * with the contents of the annotations beside the constants. The class reads the annotations once, when it is loaded.
+ * The fake kernel and the names of calls use this class; the bindings to the real kernel do not. Immutable.
  */
 public final class UapiTable {
     private UapiTable() {}
@@ -69,7 +69,7 @@ public final class UapiTable {
         }
     }
 
-    /** The meaning of the number in a field. The annotation with this name in {@link Fact} defines it. */
+    /** The meaning of the number in a field. The annotation of the same name in {@link Fact} defines this meaning. */
     public enum Role {
         NUMBER,
         FD,

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The kernel's interface: requests, structures, fields and constants of KVM, VFIO, iommufd and eventfd, each in one
- * place.
+ * The kernel's interface: requests, structures, fields and constants of KVM, VFIO, iommufd and eventfd, each defined
+ * once.
  *
  * <p>The package is exported for calls that have no method yet: use a constant of this package, {@link
  * io.kvmirq.backend.Libc}, and the descriptor of {@code Vm.fd()} or {@code Vcpu.fd()}. This package is outside the
- * compatibility promise: its classes may change with any version. Values do not change, because the kernel never
+ * compatibility promise: its classes may change with any version. The values stay the same, because the kernel never
  * changes them. A constant has the kernel's name, and no comment of its own. The kernel's header documents the
  * constant; its class or group names this header. {@code DocumentedTest} leaves this package out.
  *
  * <p>{@link io.kvmirq.uapi.Uapi}, {@link io.kvmirq.uapi.UapiVfio}, {@link io.kvmirq.uapi.UapiIommufd} and {@link
  * io.kvmirq.uapi.UapiArm64} hold compile-time constants, which a call uses and the compiler inlines. Annotations of a
  * constant have facts for the fake kernel and for error texts. The annotations name the kind of file of a request, and
- * the structure at its argument. They say whether a field is a descriptor, an address, a length, a GSI or flags. {@link
- * io.kvmirq.uapi.UapiTable} reads the annotations once, when it is loaded. The bindings to the real kernel do not use
- * that class.
+ * the structure at its argument. The annotations say whether a field is a descriptor, an address, a length, a GSI or
+ * flags. {@link io.kvmirq.uapi.UapiTable} reads the annotations once, when it is loaded. The bindings to the real
+ * kernel do not use that class.
  */
 @NotPromised
 @NullMarked

@@ -10,8 +10,8 @@ import org.jspecify.annotations.Nullable;
  * Undoes a set-up of many steps in one visible place: closes the added steps, last first, unless {@link #keep} is
  * called. Not thread-safe.
  *
- * <p>{@code new Undo()} checks that enough stack is left to undo the set-up. If not, it throws StackOverflowError
- * before the set-up begins.
+ * <p>{@code new Undo()} throws StackOverflowError, before the set-up begins, unless enough stack is left to undo the
+ * set-up.
  */
 public final class Undo implements AutoCloseable {
     /** Frames of {@link #room} that the stack must have room for: 5.5 KiB, 2 KiB once compiled well. */
@@ -65,7 +65,7 @@ public final class Undo implements AutoCloseable {
     }
 
     /**
-     * Runs a step. The step and its undo exist before the step runs. So a failure cannot leave the step without its
+     * Runs a step. The step and its undo exist before the step runs. A failure thus never leaves the step without its
      * undo.
      *
      * @param back undoes the step, and never fails
