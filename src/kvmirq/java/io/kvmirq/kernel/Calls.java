@@ -76,7 +76,7 @@ public class Calls {
         return kernel.scratch();
     }
 
-    /** Ends the use of the bytes of {@link #scratch}. */
+    /** Ends this thread's use of the bytes from {@link #scratch}. */
     public final void done(ByteBuffer scratch) {
         kernel.done(scratch);
     }
@@ -284,7 +284,7 @@ public class Calls {
         return mapping.after(call, start);
     }
 
-    /** Stores a byte, unless the mapping was closed. @return whether it was stored */
+    /** Stores a byte, unless the mapping was closed. @return whether the byte was stored */
     public static boolean put(Mapping mapping, long offset, byte value) {
         return mapping.putByteIfMapped(offset, value);
     }

@@ -98,7 +98,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Creates {@code count} eventfds like {@link #create}. If one fails, none is left.
+     * Creates {@code count} eventfds like {@link #create}, or none if one fails.
      *
      * @throws IllegalArgumentException if the count is negative
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
@@ -211,7 +211,7 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    /** The eventfd's descriptor; a lease of it returns the number. */
+    /** The eventfd's descriptor; {@link Fd#lease} gives its number. */
     public Fd fd() {
         return fd;
     }

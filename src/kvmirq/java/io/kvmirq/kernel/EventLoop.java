@@ -78,8 +78,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * A loop without registrations. The first loop of a process takes about 10 ms, because the kernel registers the
-     * process for membarrier(2). This registration lets {@link Registration#close} wait for a running handler at no
+     * Creates a loop without registrations. The first loop of a process takes about 10 ms, because the kernel registers
+     * the process for membarrier(2). This registration lets {@link Registration#close} wait for a running handler at no
      * cost for handlers.
      *
      * @throws KernelException EMFILE, ENFILE, ENOMEM: the loop needs two descriptors

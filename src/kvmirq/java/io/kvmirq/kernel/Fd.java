@@ -20,8 +20,8 @@ import java.util.function.IntSupplier;
 import java.util.function.IntUnaryOperator;
 
 /**
- * One open file descriptor, closed by the object that owns it. Thread-safe: one thread may close it while others use it
- * in calls. After {@code close} new calls are refused, and the descriptor closes with the last call or lease.
+ * One open file descriptor, closed by the object that owns it. Thread-safe: one thread may close the descriptor while
+ * others use it. After {@code close} new calls are refused, and the descriptor closes with the last call or lease.
  *
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="fd"}
  */

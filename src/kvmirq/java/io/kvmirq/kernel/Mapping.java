@@ -140,8 +140,8 @@ public final class Mapping {
     }
 
     /**
-     * Maps the memory of {@code fd}, such as a {@link MemoryFile}, also huge pages. The mapping stays when {@code fd}
-     * is closed. The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end raises SIGBUS.
+     * Maps the memory of {@code fd}, such as a {@link MemoryFile}, also of huge pages. The mapping stays when {@code
+     * fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end raises SIGBUS.
      *
      * @param offset of the file, a multiple of the page size, or of the huge page size
      * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before {@code

@@ -90,7 +90,7 @@ public final class MemoryFile implements AutoCloseable {
         return Fd.adopt(kernel, "memory file", number, ownership, fd -> new MemoryFile(fd, length));
     }
 
-    /** The memory's descriptor; a lease of it returns the number for other processes. */
+    /** The memory's descriptor; {@link Fd#lease} gives its number, for example to share the memory. */
     public Fd fd() {
         return fd;
     }
@@ -110,7 +110,7 @@ public final class MemoryFile implements AutoCloseable {
         return Mapping.of(fd, length);
     }
 
-    /** Closes the descriptor when no lease is left. Mappings stay. Idempotent, never fails. */
+    /** Closes the descriptor when no {@link Fd.Lease} is left. Mappings stay. Idempotent, never fails. */
     @Override
     public void close() {
         fd.close();

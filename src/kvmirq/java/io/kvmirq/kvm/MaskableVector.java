@@ -62,14 +62,14 @@ public final class MaskableVector implements AutoCloseable {
      *
      * @throws RoutesExhaustedException if no GSI is free
      * @throws KernelException EMFILE without a free descriptor; EINVAL without in-kernel irqchip; EAGAIN before an ARM
-     *     VGIC is initialised. No part of the vector is left then
+     *     VGIC is initialised. After an error no part of it is left
      */
     public static MaskableVector create(Vm vm, MsiMessage message) {
         Objects.requireNonNull(message, "message is null");
         return createAll(vm, List.of(message)).get(0);
     }
 
-    /** Creates a vector for each message, like {@link #create}: all, or none. The routes change in one commit. */
+    /** Creates a vector for each message, like {@link #create}, or none if one fails. One commit adds the routes. */
     public static List<MaskableVector> createAll(Vm vm, List<MsiMessage> messages) {
         Objects.requireNonNull(vm, "vm is null");
         Objects.requireNonNull(messages, "messages is null");
@@ -85,9 +85,9 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Creates masked vectors over existing eventfds, one for each message: all, or none, in one commit of the routes.
-     * An eventfd that was signalled before raises an interrupt at {@link #unmask}. {@link #close} leaves the eventfds
-     * open, because a vhost queue may signal them.
+     * Creates masked vectors over existing eventfds, one for each message, or none if one fails. One commit adds the
+     * routes. An eventfd that was signalled before raises an interrupt at {@link #unmask}. {@link #close} leaves the
+     * eventfds open, because a vhost queue may signal them.
      *
      * @throws IllegalArgumentException if the lists differ in length
      * @throws KernelException as {@link #create}
@@ -124,8 +124,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * The eventfd that raises the interrupt, for signals of another thread, process or device. Do not close the
-     * eventfd: {@link #close} closes it, and {@link #signal} needs it until then.
+     * The eventfd that raises the interrupt, to be signalled also by another thread, process or device. Do not close
+     * the eventfd: {@link #close} closes it, and {@link #signal} needs it until then.
      */
     public EventFd event() {
         return event;
@@ -193,7 +193,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Gives each vector of one VM a new message, like {@link #reroute}: all, or none, in one commit of the routes.
+     * Gives each vector of one VM a new message, like {@link #reroute}, in one commit of the routes; after an error
+     * none has changed.
      *
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
      * @throws KernelException as {@link RouteTable#change}; all messages then stay as they were
@@ -317,8 +318,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Closes many vectors, of one VM or of several, like {@link #close}. The routes of a VM change in one commit, and
-     * the irqfds end as in {@link Irqfd#closeAll}. A concurrent {@link #close} of such a vector returns at once.
+     * Closes many vectors, of one VM or of several, like {@link #close}. A VM's routes change in one commit, and the
+     * irqfds end as in {@link Irqfd#closeAll}. A concurrent {@link #close} of such a vector returns at once.
      */
     public static void closeAll(Collection<MaskableVector> vectors) {
         Objects.requireNonNull(vectors, "vectors is null");

@@ -34,7 +34,7 @@ import java.util.stream.IntStream;
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="routes"}
  */
 public final class RouteTable {
-    /** Entries a table can hold: {@code KVM_MAX_IRQ_ROUTES}. */
+    /** The largest number of entries in a table: {@code KVM_MAX_IRQ_ROUTES}. */
     public static final int CAPACITY = 4096;
 
     private static final int IOAPIC_PINS = 24;
@@ -379,12 +379,12 @@ public final class RouteTable {
         return unrouted;
     }
 
-    /** Whether an {@link Irqfd} of this VM is on {@code gsi}. */
+    /** Whether an {@link Irqfd} of this VM raises {@code gsi}. */
     public boolean hasIrqfd(Gsi gsi) {
         return irqfds(gsi) > 0;
     }
 
-    /** The number of {@link Irqfd}s of this VM on {@code gsi}. */
+    /** The number of {@link Irqfd}s of this VM that raise {@code gsi}. */
     public int irqfds(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");
         return held.get(gsi.number());
@@ -468,7 +468,7 @@ public final class RouteTable {
         }
 
         /**
-         * Routes this GSI by {@code route}, and replaces its earlier routes.
+         * Adds this route, and removes the earlier routes of its GSI.
          *
          * @throws UnsupportedOperationException if this kernel lacks the type: Hyper-V and Xen are optional
          */

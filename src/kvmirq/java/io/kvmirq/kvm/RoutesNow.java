@@ -10,6 +10,6 @@ public enum RoutesNow {
     NONE,
     /** The routes that KVM_CREATE_IRQCHIP made (x86): GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC. */
     OF_FULL_IRQCHIP,
-    /** The VMM manages the routes: this library cannot change them. Irqfds on the VMM's GSIs work. */
+    /** The VMM manages the routes: this library cannot change them. Irqfds may raise the VMM's GSIs. */
     UNKNOWN
 }

@@ -141,7 +141,7 @@ public final class Vcpu implements AutoCloseable {
         return run.watched();
     }
 
-    /** The vCPU's descriptor. Lease the descriptor for ioctls without a method here. */
+    /** The vCPU's descriptor; {@link Fd#ioctl(long, long)} makes ioctls that have no method here. */
     public Fd fd() {
         return calls.fd();
     }

@@ -87,12 +87,12 @@ public final class VcpuExit {
         XEN(Uapi.KVM_EXIT_XEN),
         /**
          * The guest has accepted no interrupts for too long. Only after KVM_CAP_X86_NOTIFY_VMEXIT was enabled. {@link
-         * VcpuExit#word} 0: flags.
+         * VcpuExit#word} 0 has its flags.
          */
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
         /** The guest locked the bus, after KVM_CAP_X86_BUS_LOCK_EXIT. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
-        /** The guest accessed its TPR (KVM_TPR_ACCESS_REPORTING). {@link VcpuExit#word} 0–1: address, 1 for a write. */
+        /** The guest accessed its TPR (KVM_TPR_ACCESS_REPORTING). {@link VcpuExit#word} 1 is 1 for a write. */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
         /** The guest can take an interrupt now, after {@link X86Vcpu#requestInterruptWindow}. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),

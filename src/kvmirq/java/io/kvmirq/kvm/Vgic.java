@@ -102,7 +102,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * Sets the number of interrupts, the 32 private ones included. Call this method once, before {@link #init}.
      *
      * @param count 64–992, a multiple of 32: SPIs 32 to {@code count} - 1
-     * @throws io.kvmirq.KernelException EBUSY if the number is set, which {@link #init} does at the latest
+     * @throws io.kvmirq.KernelException EBUSY if the number was set before, by this method or {@link #init}
      */
     public void setInterrupts(int count) {
         if (count < FEWEST_INTERRUPTS || count > MOST_INTERRUPTS || count % STEP != 0) {

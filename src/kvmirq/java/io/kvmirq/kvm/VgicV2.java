@@ -10,8 +10,8 @@ import java.util.OptionalLong;
 /**
  * A GICv2 for up to 8 vCPUs, on a host whose GIC can run one.
  *
- * <p>Call {@link #init} before you use lines or registers, or run a vCPU: earlier uses are refused. In an earlier use
- * the kernel would initialise the GICv2 by itself and set default routes that {@link Vm#routes} does not know.
+ * <p>Call {@link #init} before you use lines or registers, or run a vCPU: earlier uses are refused, because the kernel
+ * would initialise the GICv2 by itself and set default routes that {@link Vm#routes} does not know.
  *
  * <p>On a host with a GICv2, a VM has a GICv2, at most 8 vCPUs and no ITS. Many hosts with a GICv3 cannot run a GICv2:
  * creating one fails with ENODEV. The fake kernel has a GICv2 in profiles with {@code gicv2}.

@@ -67,8 +67,8 @@ public final class VgicV3 extends Vgic {
      * @param index 0 for the first region, then 1 and so on
      * @param address guest physical, a multiple of 64 KiB
      * @param count redistributors, 1–4095, each of {@value #REDISTRIBUTOR_SIZE} bytes
-     * @throws io.kvmirq.KernelException EINVAL for an index out of turn, or for regions that overlap; E2BIG beyond the
-     *     VM's addresses
+     * @throws io.kvmirq.KernelException EINVAL for an index that is not the next one, or for regions that overlap;
+     *     E2BIG beyond the VM's addresses
      */
     public void addRedistributors(int index, long address, int count) {
         requireAligned("redistributors", address, PAGE);

@@ -110,7 +110,7 @@ public final class Vm implements AutoCloseable {
         return calls.isArm64();
     }
 
-    /** The VM's descriptor. Its lease returns the number to share with a VMM. */
+    /** The VM's descriptor; {@link Fd#lease} gives its number, for example to share it with a VMM. */
     public Fd fd() {
         return calls.vm();
     }
@@ -154,8 +154,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Assigns an irqfd for each eventfd and its GSI, like {@link #assignIrqfd}: all, or none. {@link Irqfd#closeAll}
-     * closes many irqfds.
+     * Assigns an irqfd for each eventfd and its GSI, like {@link #assignIrqfd}, or none if one fails. {@link
+     * Irqfd#closeAll} closes many irqfds.
      */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
         return Irqfd.edges(this, events, gsis, false);
@@ -166,7 +166,7 @@ public final class Vm implements AutoCloseable {
         return Irqfd.make(this, event, null, gsi, true);
     }
 
-    /** Makes a {@link #maskedIrqfd} for each eventfd and its GSI: all, or none. */
+    /** Makes a {@link #maskedIrqfd} for each eventfd and its GSI, or none if one fails. */
     public List<Irqfd> maskedIrqfds(List<EventFd> events, List<Gsi> gsis) {
         return Irqfd.edges(this, events, gsis, true);
     }
@@ -311,7 +311,7 @@ public final class Vm implements AutoCloseable {
         return calls.supportsResample();
     }
 
-    /** Refuses new calls, and closes an {@link Ownership#OWNED} VM with its last lease. Idempotent, never fails. */
+    /** Refuses new calls, and closes an {@link Ownership#OWNED} VM after its last use. Idempotent, never fails. */
     @Override
     public void close() {
         calls.closeVm();

@@ -343,7 +343,8 @@ public final class X86Vcpu {
     /**
      * Gives the LAPIC these registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also for another id
+     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also for an id that is
+     *     not the vCPU's
      */
     public void setLapic(X86Lapic next) {
         Objects.requireNonNull(next, "next is null");

@@ -10,7 +10,7 @@
  *
  * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
  * io.kvmirq.kvm.Its} for messages. Create the VGIC, set its number of interrupts and its addresses, and initialise it
- * after all vCPUs exist. Then GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
+ * after all vCPUs exist. After that, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
  * io.kvmirq.kvm.Arm64Vm#setPpi} drive lines without a GSI. {@link io.kvmirq.kernel.Kernel#facts} returns the
  * architecture. A call of the other architecture is refused before it reaches KVM. KVM accepts a route to any message.
  *
@@ -60,8 +60,8 @@
  *
  * <ul>
  *   <li><b>forwarded</b>: a device's interrupt and a guest's interrupt are joined by {@link io.kvmirq.forward}. The ABI
- *       of 2014 forwards a line in the kernel. A GICv4 LPI is <i>mapped to a vLPI</i>, and the interrupt of a handler
- *       that waits for the guest's EOI has <i>direct EOI</i>.
+ *       proposed in 2014 (never merged) forwards a line in the kernel. A GICv4 LPI is <i>mapped to a vLPI</i>, and the
+ *       interrupt of a handler that waits for the guest's EOI has <i>direct EOI</i>.
  *   <li><b>mapped</b>, alone: memory of this process. Every other use of the word names its object: a DMA mapping, an
  *       ITS event mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is tied to a physical interrupt
  *       (LR.HW) is a <i>HW interrupt</i>.

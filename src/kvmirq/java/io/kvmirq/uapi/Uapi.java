@@ -191,7 +191,7 @@ public final class Uapi {
         @U32 @Fd int GUEST_MEMFD = 40;
     }
 
-    /** include/uapi/linux/kvm.h: how the file of KVM_GET_STATS_FD begins. */
+    /** include/uapi/linux/kvm.h: the first bytes in the file of KVM_GET_STATS_FD. */
     public interface KvmStatsHeader {
         int SIZE = 24;
         @U32 int FLAGS = 0;

@@ -14,8 +14,8 @@ import io.kvmirq.uapi.Fact.U32;
 import io.kvmirq.uapi.Fact.U64;
 
 /**
- * {@link Uapi} of include/uapi/linux/iommufd.h. Objects of an iommufd (address spaces, page tables, virtual IOMMUs)
- * have ids within this iommufd, not descriptors.
+ * Numbers and structures of include/uapi/linux/iommufd.h, as in {@link Uapi}. Objects of an iommufd (address spaces,
+ * page tables, virtual IOMMUs) have ids within this iommufd, not descriptors.
  */
 public final class UapiIommufd {
     private UapiIommufd() {}

@@ -93,7 +93,7 @@ public final class UapiTable {
     public record Struct(String tag, int size, List<Field> fields) {}
 
     /**
-     * A {@link Fact.Ioctl} on one kind of file.
+     * An ioctl on one kind of file, as its {@link Fact.Ioctl} describes it.
      *
      * @param argument absent when the argument is a value, or memory not described here
      * @param text whether the argument is a {@link Fact.Text}

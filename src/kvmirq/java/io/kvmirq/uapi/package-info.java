@@ -11,10 +11,10 @@
  *
  * <p>{@link io.kvmirq.uapi.Uapi}, {@link io.kvmirq.uapi.UapiVfio}, {@link io.kvmirq.uapi.UapiIommufd} and {@link
  * io.kvmirq.uapi.UapiArm64} hold compile-time constants, which a call uses and the compiler inlines. Annotations of a
- * constant have facts for the fake kernel and for error texts. The annotations name the kind of file of a request, and
- * the structure at its argument. The annotations say whether a field is a descriptor, an address, a length, a GSI or
- * flags. {@link io.kvmirq.uapi.UapiTable} reads the annotations once, when it is loaded. The bindings to the real
- * kernel do not use that class.
+ * constant inform the fake kernel and error texts. The annotations name the kind of file of a request, and the
+ * structure at its argument. The annotations say whether a field is a descriptor, an address, a length, a GSI or flags.
+ * {@link io.kvmirq.uapi.UapiTable} reads the annotations once, when it is loaded. The bindings to the real kernel do
+ * not use that class.
  */
 @NotPromised
 @NullMarked
