@@ -49,7 +49,7 @@ public final class Undo implements AutoCloseable {
                         + (a ^ b ^ c ^ d ^ e ^ f ^ g ^ h ^ i ^ j ^ k ^ l ^ m ^ n ^ o ^ p);
     }
 
-    /** Adds a step whose closing never fails; a step that cannot be added is closed at once. @return {@code step} */
+    /** @return {@code step}, whose closing never fails; a step that cannot be added is closed at once */
     public <T extends AutoCloseable> T add(T step) {
         Objects.requireNonNull(step, "step is null");
         boolean done = false;
