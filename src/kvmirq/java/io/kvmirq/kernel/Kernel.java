@@ -25,8 +25,7 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel and the binding that makes its calls. All its objects use this binding. The first VM opens the KVM device.
- * Thread-safe.
+ * A kernel, with one binding that makes the calls of all its objects. The first VM opens the KVM device. Thread-safe.
  *
  * <pre>{@code
  * try (Kernel kernel = Kernel.open();

@@ -95,8 +95,8 @@ public final class Mapping {
     }
 
     /**
-     * The right to unmap a {@link Mapping}. The object that removes the memory from the guest keeps this right, and
-     * gives its users only the mapping. Thread-safe.
+     * The right to unmap a {@link Mapping}. The object that removes the memory from the guest keeps the {@code Owner},
+     * and gives users only the mapping. Thread-safe.
      */
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;

@@ -67,7 +67,7 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Stops calling the handler: signals stay in the eventfd. After the return, the handler does not run until {@link
+     * Stops calling the handler: signals stay in the eventfd. After this call, the handler does not run until {@link
      * #resume}, and no drained signal is lost. If the handler itself calls this method, its current run is the last. A
      * second pause changes nothing. Do not hold a lock that the handler needs.
      *

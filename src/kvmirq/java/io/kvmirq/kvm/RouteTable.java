@@ -22,8 +22,8 @@ import java.util.stream.IntStream;
 
 /**
  * A VM's GSI routes. Each call replaces the kernel's whole table, and its cost grows with the number of routes. Make
- * related changes in one {@link #change}: a change makes one call, or none if nothing differs, and fails as a whole.
- * The library does not know routes that another program sets, and the next change removes them.
+ * related changes in one {@link #change}: a change makes one call, or none if nothing differs; a change that fails
+ * changes nothing. The library does not know routes that another program sets, and the next change removes them.
  *
  * <p>{@link #add} allocates the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
  * Thread-safe. Changes are committed one at a time, under a lock that is held during KVM_SET_GSI_ROUTING, and not while

@@ -10,10 +10,10 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * The part of a {@link Vcpu} that other threads may read while its thread runs it. The object shows whether that thread
- * is in KVM_RUN and, on request, the ids of the LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on {@link
- * Vcpu#fd}. KVM also loads the vCPU for each other call, such as {@link X86Vcpu#registers}, which this class does not
- * show. Thread-safe; the methods neither wait nor allocate.
+ * The part of a {@link Vcpu} that other threads may read while its thread runs it. The object shows whether the vCPU's
+ * thread is in KVM_RUN and, on request, the ids of the LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on
+ * {@link Vcpu#fd}. KVM also loads the vCPU for each other call, such as {@link X86Vcpu#registers}, which this class
+ * does not show. Thread-safe; the methods neither wait nor allocate.
  */
 @NotPromised
 public final class WatchedVcpu {

@@ -49,7 +49,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         return load(new X86Fpu(), bytes);
     }
 
-    /** A copy of the 16 bytes of a register ST0 to ST7. The first ten are used. */
+    /** A copy of the 16 bytes of a register ST0 to ST7; its first ten bytes are used. */
     public byte[] st(int number) {
         return register(Uapi.KvmFpu.FPR, "ST", number, STACK);
     }

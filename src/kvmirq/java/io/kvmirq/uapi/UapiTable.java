@@ -132,8 +132,8 @@ public final class UapiTable {
     }
 
     /**
-     * The request with this number on this kind of file. If there is none, the first request with this number. Null if
-     * no request has the number. Does not allocate.
+     * The request with this number on this kind of file, or else the first request with this number. Null if no request
+     * has the number. Does not allocate.
      */
     public static @Nullable Request find(Long number, FileKind kind) {
         List<Request> named = find(number);
