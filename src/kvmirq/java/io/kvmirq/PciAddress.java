@@ -32,8 +32,8 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
     }
 
     /**
-     * Reads an address in the form of sysfs or lspci; without a domain in the text, the domain is 0.
-     * IllegalArgumentException for any other text.
+     * Reads an address in the form of sysfs or lspci; the domain is 0 if the text has none. IllegalArgumentException
+     * for any other text.
      */
     public static PciAddress parse(String text) {
         Objects.requireNonNull(text, "text is null");

@@ -58,9 +58,9 @@ public enum X86Msr {
     EFER(0xc0000080),
     /** Segment selectors of SYSCALL and SYSRET. */
     STAR(0xc0000081),
-    /** The address to which SYSCALL in 64-bit mode jumps. */
+    /** Target address of SYSCALL in 64-bit mode. */
     LSTAR(0xc0000082),
-    /** The address to which SYSCALL in compatibility mode jumps. */
+    /** Target address of SYSCALL in compatibility mode. */
     CSTAR(0xc0000083),
     /** Flags that SYSCALL clears. */
     SYSCALL_MASK(0xc0000084),

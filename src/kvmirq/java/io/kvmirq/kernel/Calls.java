@@ -59,8 +59,8 @@ public class Calls {
     }
 
     /**
-     * The properties of this kernel. The first use queries {@code file}, which is the KVM device or a VM; later uses
-     * make no system call. A process that has a VM's descriptor needs no KVM device.
+     * The properties of this kernel. The first use queries {@code file}, the KVM device or a VM; later uses make no
+     * system call. A process that has a VM's descriptor needs no KVM device.
      */
     public final KernelFacts facts(Fd file) {
         return kernel.facts(file);

@@ -5,10 +5,10 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * The properties of a kernel: its architecture and the size of guest addresses. A fake kernel has the properties of the
- * machine that it imitates.
+ * The properties of a kernel: architecture and guest address size. A fake kernel has the properties of the machine that
+ * it imitates.
  *
- * @param architecture the architecture of the guests that this KVM runs
+ * @param architecture the architecture of this KVM's guests
  * @param guestAddressBits the largest size of a guest's physical addresses in bits, on arm64 ({@code
  *     KVM_CAP_ARM_VM_IPA_SIZE}); empty on x86, where no capability of KVM reports it
  */

@@ -2,8 +2,8 @@
 package io.kvmirq.kvm;
 
 /**
- * The GSI routes that a VM of another owner has when this library takes over its descriptor. The caller states them,
- * because the kernel has no call to read routes, and each change replaces all of them.
+ * The GSI routes of a VM at the time when this library takes over its descriptor. The caller states them, because the
+ * kernel has no call to read routes, and each change replaces all of them.
  */
 public enum RoutesNow {
     /** The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. GSIs are allocated from 24 on. */

@@ -126,7 +126,7 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Ends the current run, even if its guest halts. If no run is in progress, the kick ends the next one. The ended
+     * Ends the current run, even if its guest halts. Without a run in progress, the kick ends the next one. The ended
      * run returns {@link VcpuExit.Reason#INTR}; if another exit came first, the next run returns INTR. Several kicks
      * may end one run. On a closed vCPU a kick does nothing. Any thread may kick. A kick allocates nothing and never
      * fails. The kernel refuses the signal while the user's pending signals have reached RLIMIT_SIGPENDING. After some

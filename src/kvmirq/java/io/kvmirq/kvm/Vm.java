@@ -110,7 +110,7 @@ public final class Vm implements AutoCloseable {
         return calls.isArm64();
     }
 
-    /** The VM's descriptor; {@link Fd#lease} gives its number, for example to share it with a VMM. */
+    /** The VM's descriptor; {@link Fd#lease} gives the number to share with a VMM. */
     public Fd fd() {
         return calls.vm();
     }

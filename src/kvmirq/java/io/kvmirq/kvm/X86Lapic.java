@@ -16,7 +16,7 @@ import java.util.Objects;
 public final class X86Lapic extends X86State {
     private static final int STRIDE = 16;
 
-    /** A register of 32 bits, or the first of an array of eight. */
+    /** A 32-bit register, or the first of an array of eight. LVT is the local vector table. */
     public enum Name {
         /** APIC id, in bits 31:24; in x2APIC mode its bits depend on {@code KVM_CAP_X2APIC_API}. */
         ID(0x20),
@@ -44,17 +44,17 @@ public final class X86Lapic extends X86State {
         ICR(0x300),
         /** Interrupt command, upper half. */
         ICR_HIGH(0x310),
-        /** Local vector table entry of the timer. */
+        /** LVT entry of the timer. */
         LVT_TIMER(0x320),
-        /** Local vector table entry of the thermal sensor. */
+        /** LVT entry of the thermal sensor. */
         LVT_THERMAL(0x330),
-        /** Local vector table entry of the performance counters. */
+        /** LVT entry of the performance counters. */
         LVT_PERFORMANCE(0x340),
-        /** Local vector table entry of LINT0: delivery mode in bits 10:8, 7 for a PIC. */
+        /** LVT entry of LINT0: delivery mode in bits 10:8, 7 for a PIC. */
         LVT_LINT0(0x350),
-        /** Local vector table entry of LINT1: delivery mode in bits 10:8, 4 for NMI. */
+        /** LVT entry of LINT1: delivery mode in bits 10:8, 4 for NMI. */
         LVT_LINT1(0x360),
-        /** Local vector table entry of errors. */
+        /** LVT entry of errors. */
         LVT_ERROR(0x370),
         /** Initial count of the timer. */
         TIMER_INITIAL(0x380),

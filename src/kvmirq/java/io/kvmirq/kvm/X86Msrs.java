@@ -93,13 +93,13 @@ public final class X86Msrs {
         return value;
     }
 
-    /** Sets the value of a register in this copy. */
+    /** Sets a register in this copy. */
     public X86Msrs set(X86Msr msr, long value) {
         Objects.requireNonNull(msr, "msr is null");
         return set(msr.number(), value);
     }
 
-    /** Sets the value of a register in this copy. */
+    /** Sets a register in this copy. */
     public X86Msrs set(int number, long value) {
         values.put(number, value);
         return this;

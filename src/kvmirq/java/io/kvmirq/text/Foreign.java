@@ -14,12 +14,12 @@ public final class Foreign {
 
     private Foreign() {}
 
-    /** The word in quotes, made {@link #printable}, and cut if it is too long. */
+    /** The word in quotes, {@link #printable}, and cut if too long. */
     public static String quoted(String word) {
         return "'" + printable(word, WORD) + "'";
     }
 
-    /** The path or sentence, made {@link #printable}, and cut if it is too long. */
+    /** The path or sentence, {@link #printable}, and cut if too long. */
     public static String shown(String sentence) {
         return printable(sentence, SENTENCE);
     }

@@ -13,8 +13,7 @@
  * io.kvmirq.uapi.UapiArm64} hold compile-time constants, which a call uses and the compiler inlines. Annotations of a
  * constant inform the fake kernel and error texts. The annotations name the kind of file of a request, and the
  * structure at its argument. The annotations say whether a field is a descriptor, an address, a length, a GSI or flags.
- * {@link io.kvmirq.uapi.UapiTable} reads the annotations once, when it is loaded. The bindings to the real kernel do
- * not use that class.
+ * {@link io.kvmirq.uapi.UapiTable} reads the annotations.
  */
 @NotPromised
 @NullMarked
