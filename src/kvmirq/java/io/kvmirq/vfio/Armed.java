@@ -13,11 +13,11 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Armed interrupts of one kind of a device. Each keeps its eventfd open. Closing this object, or the device, disarms
- * all of them. Thread-safe.
+ * Interrupts of a device, all of one kind (such as MSI-X), that are armed: the kernel signals their eventfds. Armed
+ * interrupts keep their eventfds open. Closing this object, or the device, disarms all its interrupts. Thread-safe.
  *
- * <p>When the kernel refuses a change, it detaches eventfds of armed interrupts. The change then attaches them again,
- * and throws {@link VectorsDisturbedException}.
+ * <p>When the kernel refuses a change, it detaches eventfds of armed interrupts. The refused method then attaches these
+ * eventfds again, and throws {@link VectorsDisturbedException}.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="armed"}
  */
@@ -63,7 +63,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
-    /** The kind of interrupts. */
+    /** The kind of the armed interrupts. */
     public final IrqKind kind() {
         return info().kind();
     }
@@ -262,7 +262,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return files[number] != null;
     }
 
-    /** Disarms all interrupts: none signals its eventfd after this call. Idempotent, never fails. */
+    /** Disarms all interrupts: after this call no interrupt signals its eventfd. Idempotent, never fails. */
     @Override
     public final void close() {
         end(() -> irqs.disable(index));

@@ -21,10 +21,10 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Replaces the eventfd. A line keeps its mask. After {@link #unwire} the line is unmasked, because an interrupt
-     * that came without an eventfd may have masked it.
+     * Replaces the eventfd. A masked line stays masked. After {@link #unwire} the line is unmasked instead, because an
+     * interrupt that came without an eventfd may have masked the line.
      *
-     * @throws VectorsDisturbedException if the kernel refuses; the interrupt has its former eventfd again
+     * @throws VectorsDisturbedException if the kernel refuses; {@code lost()} is empty if the former eventfd is back
      */
     public final void set(EventFd event) {
         Objects.requireNonNull(event, "event is null");
@@ -47,9 +47,9 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Detaches the eventfd; {@link #set} attaches another one. Until then {@link #trigger} and unmasking are refused:
-     * kernels before the fixes of CVE-2024-26812 and CVE-2024-26813 dereference the missing eventfd. Signals
-     * of the eventfds that mask and unmask a line wait until then.
+     * Detaches the eventfd; {@link #set} attaches another one. Before {@link #set}, {@link #trigger} and unmasking are
+     * refused: kernels before the fixes of CVE-2024-26812 and CVE-2024-26813 dereference the missing eventfd. Signals
+     * of eventfds that mask or unmask the line wait for {@link #set}.
      */
     public final void unwire() {
         synchronized (irqs()) {
@@ -74,8 +74,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     void resume() {}
 
     /**
-     * Signals the eventfd as the device would, even if it belongs to a masked PCI line. For a platform device the
-     * kernel runs the interrupt's handler: it masks a level-triggered interrupt, and signals only if it was unmasked.
+     * Signals the eventfd as the device would, even if the line of a PCI device is masked. For a platform device the
+     * kernel runs the interrupt's handler, which masks a level-triggered interrupt, and signals only an unmasked one.
      *
      * @throws IllegalStateException after {@link #unwire}
      */

@@ -12,9 +12,9 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An armed INTx, or an armed interrupt of a platform device. The kernel masks a level-triggered line whenever it
- * signals. Unmask the line after the guest has served the device, by a call or by an eventfd such as the resample
- * eventfd of an irqfd. If the device still asserts the line, the line then signals again. Thread-safe.
+ * An armed INTx, or an armed interrupt of a platform device. The kernel masks a level-triggered line whenever the line
+ * signals. After the guest has served the device, unmask the line by {@link #unmask}, or by an eventfd such as the
+ * resample eventfd of an irqfd. If the device still asserts the line, the line then signals again. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
@@ -49,7 +49,7 @@ public final class ArmedLine extends ArmedIrq {
         }
     }
 
-    /** Masks the line: it signals no more. Idempotent. */
+    /** Masks the line, which then signals nothing until it is unmasked. Idempotent. */
     public void mask() {
         requireMaskable();
         act(MASK);
@@ -61,7 +61,7 @@ public final class ArmedLine extends ArmedIrq {
         act(MASK, on);
     }
 
-    /** Lets the line signal again, at once if the device asserts it; IllegalStateException after {@link #unwire}. */
+    /** Unmasks the line, which signals at once if asserted. Throws IllegalStateException after {@link #unwire}. */
     public void unmask() {
         requireMaskable();
         synchronized (irqs()) {
@@ -80,12 +80,12 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     /**
-     * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if it has a count already.
-     * {@code event} replaces the former unmask eventfd; a signal of the former one during the change is not lost. The
-     * eventfd is leased: without an open file of it, the line would stay masked for ever.
+     * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if {@code event} has a count
+     * already. {@code event} replaces the former unmask eventfd; a signal of the former one during the change is not
+     * lost. The line keeps {@code event} open: if the eventfd's file were closed, the line would stay masked for ever.
      *
-     * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if the descriptor is
-     *     no eventfd, which only one that others opened can be. The former eventfd stays
+     * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if another program
+     *     opened the descriptor of {@code event} and it is no eventfd. The former eventfd stays
      * @throws IllegalStateException after {@link #unwire}; or if the kernel refuses this eventfd and then the former
      *     eventfd, so that no eventfd is set
      * @throws IllegalArgumentException for the eventfd that the line signals
@@ -95,13 +95,13 @@ public final class ArmedLine extends ArmedIrq {
         actBy(UNMASK, event);
     }
 
-    /** Ends {@link #unmaskBy}. */
+    /** Detaches the eventfd that {@link #unmaskBy} attached. */
     public void stopUnmaskBy() {
         stopActing(UNMASK);
     }
 
     /**
-     * Makes the kernel mask the line whenever {@code event} is signalled. Only for platform devices.
+     * Makes the kernel mask the line whenever {@code event} is signalled. Works only for platform devices.
      *
      * @throws io.kvmirq.KernelException as {@link #unmaskBy}
      * @throws UnsupportedOperationException for INTx of a PCI device
@@ -112,7 +112,7 @@ public final class ArmedLine extends ArmedIrq {
         actBy(MASK, event);
     }
 
-    /** Ends {@link #maskBy}. */
+    /** Detaches the eventfd that {@link #maskBy} attached. */
     public void stopMaskBy() {
         requireMaskableByEventFd();
         stopActing(MASK);

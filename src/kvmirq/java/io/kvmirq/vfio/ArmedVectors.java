@@ -8,7 +8,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The armed vectors of MSI or MSI-X of a device. A vector without an eventfd signals nothing: its MSI-X message stays
- * pending in the device, its MSI is lost. Vectors are numbered as in the device's table. Thread-safe.
+ * pending in the device, its MSI message is lost. MSI-X vectors have the numbers of the device's table. Thread-safe.
  *
  * <p>Source: {@code vfio_msi_set_block()} in drivers/vfio/pci/vfio_pci_intrs.c.
  *
@@ -21,8 +21,8 @@ public final class ArmedVectors extends Armed {
     private int enabled;
 
     /**
-     * Detaches only the eventfds that this object attached. MSI or MSI-X stays enabled for another program that enabled
-     * it before. Use this in place of {@link #close} for an adopted device. Idempotent, never fails.
+     * Detaches only the eventfds that this object attached. Vectors that another program enabled before stay enabled.
+     * Use this method instead of {@link #close} if another program opened the device. Idempotent, never fails.
      */
     public void closeLeavingOthers() {
         leave();
@@ -56,12 +56,12 @@ public final class ArmedVectors extends Armed {
     }
 
     /**
-     * Attaches an eventfd to a vector and replaces the former one. A message that is pending in the MSI-X table is
-     * signalled at once.
+     * Attaches an eventfd to a vector, in place of the vector's former eventfd. If an MSI-X message of the vector is
+     * pending in the device, the eventfd is signalled at once.
      *
-     * @throws io.kvmirq.KernelException ENOSPC, ENOMEM for a vector that was not enabled before
+     * @throws io.kvmirq.KernelException ENOSPC, ENOMEM if the kernel cannot add a vector that was not enabled before
      * @throws VectorsDisturbedException for the same errnos, if the vector had an eventfd before
-     * @throws IllegalStateException if the vector is not enabled and vectors cannot be added, see {@link
+     * @throws IllegalStateException if the vector is not enabled and the kernel cannot add vectors, see {@link
      *     #growLosingInterrupts}
      */
     public void set(int vector, EventFd event) {
@@ -97,13 +97,13 @@ public final class ArmedVectors extends Armed {
     }
 
     /**
-     * Attaches eventfds to consecutive vectors on a kernel that cannot add vectors to enabled ones
-     * ({@link IrqInfo#noResize}). This call disables all vectors, and enables them again together with the new vectors.
-     * Interrupts of any vector that the device raises in between may be lost. On a kernel that can add vectors this
-     * calls {@link #set(int, List)}.
+     * Attaches eventfds to consecutive vectors on a kernel that cannot add vectors to enabled ones ({@link
+     * IrqInfo#noResize}). This call disables all vectors, and enables them again together with the new vectors.
+     * Interrupts that the device raises while its vectors are disabled may be lost. On a kernel that can add vectors
+     * this method calls {@link #set(int, List)}.
      *
-     * @throws VectorsDisturbedException when the host has too few vectors, or the kernel refuses: the former vectors
-     *     are armed again; the cause is a {@link VectorsExhaustedException} or {@link io.kvmirq.KernelException}
+     * @throws VectorsDisturbedException if the host has too few vectors, or the kernel refuses. The former vectors are
+     *     armed again; the cause is a {@link VectorsExhaustedException} or {@link io.kvmirq.KernelException}
      */
     public void growLosingInterrupts(int first, List<EventFd> events) {
         Objects.requireNonNull(events, "events is null");
@@ -127,7 +127,7 @@ public final class ArmedVectors extends Armed {
         }
     }
 
-    /** Signals the vector's eventfd as the device would. A vector without an eventfd is skipped. */
+    /** Signals the vector's eventfd as the device would. Does nothing if the vector has no eventfd. */
     public void trigger(int vector) {
         trigger(vector, 1);
     }

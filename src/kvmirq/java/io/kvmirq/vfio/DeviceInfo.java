@@ -9,8 +9,8 @@ import java.util.Objects;
  *
  * @param bus the bus of the VFIO driver that serves the device
  * @param resettable whether {@link VfioDevice#reset} works
- * @param regions the number of its regions; some have size 0
- * @param irqs its interrupts, by VFIO's index
+ * @param regions the number of the device's regions; a region of size 0 does not exist
+ * @param irqs the device's interrupts, listed by VFIO's index
  */
 public record DeviceInfo(Bus bus, boolean resettable, int regions, List<IrqInfo> irqs) {
     /** Buses that VFIO has drivers for. */

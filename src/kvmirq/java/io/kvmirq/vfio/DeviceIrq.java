@@ -4,8 +4,8 @@ package io.kvmirq.vfio;
 import java.util.Optional;
 
 /**
- * One interrupt of a device. The object is a name: it holds nothing, and two names of one interrupt are equal. To use
- * the interrupt, arm it and use the object that arming returns. Immutable.
+ * One interrupt of a device. The object only identifies the interrupt and holds no resource; two objects for one
+ * interrupt are equal. To receive the interrupt, arm it and use the object that arming returns. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
@@ -33,7 +33,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     }
 
     /**
-     * The number of the interrupt among those of its kind: the vector of MSI and MSI-X, the interrupt of a platform
+     * The number of the interrupt within its kind: the vector for MSI and MSI-X, the interrupt's number for a platform
      * device, else 0.
      */
     public final int number() {
@@ -41,8 +41,8 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     }
 
     /**
-     * The armed interrupts of this device's handle that prevent this interrupt from being armed. They are of the same
-     * kind, or both are of INTx, MSI or MSI-X, which exclude each other.
+     * The armed interrupts of this {@link VfioDevice} that prevent this interrupt from being armed. Armed interrupts
+     * prevent others of the same kind, and INTx, MSI and MSI-X prevent each other.
      */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);

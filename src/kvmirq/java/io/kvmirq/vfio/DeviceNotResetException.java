@@ -6,7 +6,7 @@ import io.kvmirq.KernelException;
 import java.util.List;
 import java.util.Optional;
 
-/** The kernel did not reset a device. The message says why, and whether the device may still read and write memory. */
+/** The kernel did not reset a device. The exception says why, and whether the device may still access memory. */
 public final class DeviceNotResetException extends IllegalStateException {
     private static final long serialVersionUID = 1;
 
@@ -37,8 +37,8 @@ public final class DeviceNotResetException extends IllegalStateException {
     }
 
     /**
-     * Whether the device has a reset that the kernel refused only this time. Reset the device before you make it a bus
-     * master again.
+     * Whether the device supports a reset, which the kernel refused only this time. Repeat the reset before you enable
+     * bus mastering.
      */
     public boolean isResettable() {
         return resettable;

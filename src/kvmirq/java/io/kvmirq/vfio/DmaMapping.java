@@ -7,7 +7,7 @@ import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 
 /**
- * A DMA mapping: memory that devices may use. The mapping leases its {@link DmaSpace} and keeps the memory mapped.
+ * A DMA mapping: memory that devices may access. The mapping keeps its {@link DmaSpace} open and the memory mapped.
  * Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
@@ -34,7 +34,7 @@ public final class DmaMapping implements AutoCloseable {
         }
     }
 
-    /** The address that devices use. */
+    /** The first address that devices use for this memory. */
     public long iova() {
         return iova;
     }
@@ -49,8 +49,8 @@ public final class DmaMapping implements AutoCloseable {
     }
 
     /**
-     * Ends the mapping: the IOMMU refuses later accesses of devices to it. If the kernel has dropped this mapping and a
-     * part of its range is mapped again, the new mapping stays. Idempotent, never fails.
+     * Removes the mapping: the IOMMU refuses later accesses of devices to its addresses. If the kernel has dropped this
+     * mapping and a newer mapping uses a part of its range, the newer mapping stays. Idempotent, never fails.
      */
     @Override
     public void close() {

@@ -10,8 +10,8 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * The addresses that devices use for DMA, as the IOMMU translates them: a container of type 1, or an address space of
- * an iommufd. Several devices may share one. Thread-safe.
+ * An address space that the IOMMU translates for the DMA of devices: a VFIO container of type 1, or an address space of
+ * an iommufd. Several devices may share one space. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
  */
@@ -41,17 +41,17 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     }
 
     /**
-     * Maps memory so that devices can read and write it. The kernel pins its pages.
+     * Maps memory so that devices can read and write it. The kernel pins the memory's pages.
      *
      * @param iova the address that devices use, a multiple of the page size
-     * @throws io.kvmirq.KernelException EEXIST when a part of the range is mapped; EINVAL misaligned, in a range that
-     *     the IOMMU reserves, or in a container without a device; ENOMEM beyond RLIMIT_MEMLOCK
+     * @throws io.kvmirq.KernelException EEXIST if a part of the range is mapped; EINVAL if misaligned, if the IOMMU
+     *     reserves a part, or if the container has no device; ENOMEM beyond RLIMIT_MEMLOCK
      */
     public final DmaMapping map(long iova, Mapping memory) {
         return map(this, iova, memory, true);
     }
 
-    /** Maps memory so that devices can read it; the IOMMU refuses their writes. Otherwise like {@link #map}. */
+    /** Maps memory so that devices can read it; the IOMMU refuses writes of devices. Otherwise like {@link #map}. */
     public final DmaMapping mapReadOnly(long iova, Mapping memory) {
         return map(this, iova, memory, false);
     }

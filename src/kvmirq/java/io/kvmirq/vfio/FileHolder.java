@@ -2,22 +2,22 @@
 package io.kvmirq.vfio;
 
 /**
- * KVM's KVM-VFIO device, which must be given a device's file before the device is opened. When the device opens, its
- * bus driver gets the VM from this file; a file added later has no effect on that device.
+ * KVM's KVM-VFIO device. Add a host device's file to KVM-VFIO before you open the device: during the open, the bus
+ * driver gets the VM from this file. A file that is added later has no effect on the device.
  */
 public interface FileHolder {
     /**
      * Adds a file, through which no device is open yet.
      *
-     * @return the hold; closing it removes the file from the KVM-VFIO device
+     * @return the added file; closing this object removes the file from the KVM-VFIO device
      * @throws io.kvmirq.KernelException EEXIST if the file was added before; EINVAL for a file of another kind
      * @throws IllegalStateException while a device is open through the file
      */
     Hold hold(VfioFile file);
 
-    /** The hold on one file. The hold leases the file, which stays open until the hold ends. */
+    /** A file in the KVM-VFIO device. The file stays open until this object is closed. */
     interface Hold extends AutoCloseable {
-        /** Removes the file. Idempotent, thread-safe, never fails; called with no lock held. */
+        /** Removes the file from KVM-VFIO. Idempotent, thread-safe, never fails; called with no lock held. */
         @Override
         void close();
     }

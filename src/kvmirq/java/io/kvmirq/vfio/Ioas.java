@@ -41,7 +41,7 @@ public final class Ioas extends DmaSpace {
         }
     }
 
-    /** @throws io.kvmirq.KernelException ENOENT when the kernel has no iommufd; EACCES; ENOMEM */
+    /** @throws io.kvmirq.KernelException ENOENT if the kernel has no iommufd; EACCES; ENOMEM */
     public static Ioas create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
         return open(calls, file -> new Ioas(calls, file, false));
@@ -57,12 +57,12 @@ public final class Ioas extends DmaSpace {
     }
 
     /**
-     * A new address space in an iommufd that was opened elsewhere. The address space is removed from a borrowed iommufd
-     * when this object, its mappings and its devices are closed.
+     * A new address space in an iommufd that other code opened. If {@code ownership} leaves the iommufd open, the
+     * address space is removed when this object, its mappings and its devices are closed.
      *
      * @param iommufd the descriptor of {@code /dev/iommu}
-     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or of another file
-     * @throws io.kvmirq.KernelException ENOTTY for another descriptor; ENOMEM. The descriptor stays open
+     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
+     * @throws io.kvmirq.KernelException ENOTTY if the descriptor is no iommufd; ENOMEM. The descriptor stays open
      */
     public static Ioas createIn(Kernel kernel, int iommufd, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");

@@ -4,7 +4,7 @@ package io.kvmirq.vfio;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.Objects;
 
-/** VFIO's description of an index: the number of interrupts (0 if the device has none), and VFIO_IRQ_INFO_* as bits. */
+/** VFIO's description of one kind of interrupts: their number (0 if the device has none), and bits VFIO_IRQ_INFO_*. */
 public record IrqInfo(IrqKind kind, int count, int flags) {
     public IrqInfo {
         Objects.requireNonNull(kind, "kind is null");
@@ -20,12 +20,12 @@ public record IrqInfo(IrqKind kind, int count, int flags) {
         return (flags & UapiVfio.VFIO_IRQ_INFO_MASKABLE) != 0;
     }
 
-    /** Whether the kernel masks each interrupt when it signals, until it is unmasked. */
+    /** Whether the kernel masks an interrupt when the interrupt signals, until a program unmasks it. */
     public boolean automasked() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_AUTOMASKED) != 0;
     }
 
-    /** Whether an armed index must be disabled to get more vectors. Interrupts raised while it is disabled are lost. */
+    /** Whether all vectors must be disabled to add more. Interrupts raised while vectors are disabled are lost. */
     public boolean noResize() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_NORESIZE) != 0;
     }

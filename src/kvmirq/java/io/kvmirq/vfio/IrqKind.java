@@ -9,9 +9,9 @@ public enum IrqKind {
     MSI("MSI"),
     /** Message-signalled interrupts, in a table with a mask bit for each vector. */
     MSIX("MSI-X"),
-    /** The device reports an error that it cannot correct; PCI Express. */
+    /** A PCI Express device reports an error that it cannot correct. */
     ERROR("error"),
-    /** The host asks for the device back: stop using it and close it. */
+    /** The host requests the device back: stop using the device and close it. */
     REQUEST("request"),
     /** One interrupt of a platform device. */
     PLATFORM("platform");
@@ -22,7 +22,7 @@ public enum IrqKind {
         this.label = label;
     }
 
-    /** The name of the kind in messages. */
+    /** The name of the kind in texts for users, such as {@code MSI-X}. */
     public String label() {
         return label;
     }

@@ -15,12 +15,12 @@ public final class LineIrq extends DeviceIrq {
     }
 
     /**
-     * Enables the line and makes it signal an eventfd. A level-triggered line is masked after each signal until it is
-     * unmasked.
+     * Enables the line, and attaches the eventfd that it signals. The kernel masks a level-triggered line after each
+     * signal, until a program unmasks it.
      *
-     * @throws io.kvmirq.KernelException EBUSY when the line has another handler, and one of the two handlers does not
-     *     share it; EINVAL when another program armed the device; ENODEV without a usable line
-     * @throws IllegalStateException while MSI or MSI-X of the device is armed, or the line
+     * @throws io.kvmirq.KernelException EBUSY if the line has another handler, and one of the two handlers does not
+     *     share it; EINVAL if another program armed the device; ENODEV if the line is unusable
+     * @throws IllegalStateException while the line, or MSI or MSI-X of the device, is armed
      */
     public ArmedLine arm(EventFd event) {
         Objects.requireNonNull(event, "event is null");

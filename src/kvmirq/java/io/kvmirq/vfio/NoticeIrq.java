@@ -14,8 +14,8 @@ public final class NoticeIrq extends DeviceIrq {
     }
 
     /**
-     * Makes the interrupt signal an eventfd. Throws KernelException EINVAL if an adopted eventfd is another kind of
-     * file, IllegalStateException while the interrupt is armed.
+     * Makes the interrupt signal an eventfd. Throws KernelException EINVAL if the descriptor of {@code event} is
+     * another kind of file, and IllegalStateException if the interrupt is armed already.
      */
     public ArmedIrq arm(EventFd event) {
         return ArmedIrq.arm(device().interrupts(), index(), event);

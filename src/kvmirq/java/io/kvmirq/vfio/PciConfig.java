@@ -3,8 +3,8 @@ package io.kvmirq.vfio;
 
 /**
  * The configuration space of a PCI device as vfio-pci shows it: vfio-pci emulates some bits. Values are unsigned.
- * Thread-safe, except that {@link #enableBusMaster}, {@link #disableBusMaster} and {@link #enableMemory} read and write
- * in two accesses.
+ * Thread-safe, except for {@link #enableBusMaster}, {@link #disableBusMaster} and {@link #enableMemory}, each of which
+ * reads a register and then writes it.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="region"}
  */
@@ -54,7 +54,7 @@ public final class PciConfig {
         region.put(at, Integer.BYTES, value);
     }
 
-    /** Enables bus mastering, without which a device sends no messages, and neither reads nor writes memory. */
+    /** Enables bus mastering: only a bus master sends MSI and MSI-X messages, and reads and writes memory. */
     public void enableBusMaster() {
         putShort(COMMAND, getShort(COMMAND) | BUS_MASTER);
     }
@@ -70,8 +70,8 @@ public final class PciConfig {
     }
 
     /**
-     * Makes the device respond to accesses of its memory regions. vfio-pci enables this when it opens a device, and
-     * keeps it in a reset.
+     * Makes the device respond to accesses of its memory regions. vfio-pci enables these accesses when it opens a
+     * device, and keeps them enabled in a reset.
      */
     public void enableMemory() {
         putShort(COMMAND, getShort(COMMAND) | MEMORY);

@@ -119,7 +119,7 @@ public final class Region {
      * Reads a register of 1, 2, 4 or 8 bytes.
      *
      * @param at bytes from the start of the region, a multiple of {@code size}
-     * @return zero-extended
+     * @return the value, zero-extended
      * @throws RuntimeException as {@link #getInt}
      */
     public long read(long at, int size) {
@@ -132,8 +132,8 @@ public final class Region {
     }
 
     /**
-     * The parts of the region that {@link #map} can map. This is the whole region, or a list from the driver, for
-     * example all pages except one with emulated registers. Empty if the region cannot be mapped.
+     * The parts of the region that {@link #map} can map. The list has the whole region, or the parts that the driver
+     * reports, for example all pages except one with emulated registers. Empty if the region cannot be mapped.
      */
     public List<Area> mappable() {
         return areas;
@@ -146,9 +146,9 @@ public final class Region {
 
     /**
      * Maps a part of the region for {@code Vm.addMemory}, so that the guest accesses the device without an exit. Leave
-     * out the pages of the MSI-X table, which the VMM emulates. The mapping outlives the handle of the device. Only the
-     * guest can use it: accesses of this process to it throw UnsupportedOperationException. This process uses {@link
-     * #read} and {@link #write}, which fail with EIO while the device's memory space is disabled.
+     * out the pages of the MSI-X table, which the VMM emulates. The mapping stays valid after the {@link VfioDevice} is
+     * closed. Only the guest can use the mapping: accesses of this process throw UnsupportedOperationException. This
+     * process uses {@link #read} and {@link #write}, which fail with EIO while the device's memory space is disabled.
      *
      * @param at bytes from the start of the region, a multiple of the page size
      * @param length bytes, a multiple of the page size

@@ -5,10 +5,10 @@ import java.util.List;
 
 /**
  * A change of armed interrupts failed, and other armed interrupts had no eventfd for a moment, because the kernel
- * detaches eventfds before it fails. The former eventfds were attached again, as far as the kernel allowed it. An
- * interrupt raised in that moment may be lost. An MSI-X interrupt stays pending in the device's table, unless all
- * vectors were disabled to add some. Since Linux 6.9 INTx keeps its eventfd, but this exception is thrown nevertheless.
- * The cause of this exception is the failure.
+ * detaches eventfds before it fails. The former eventfds were attached again, as far as the kernel allowed. An
+ * interrupt that the device raised without an eventfd may be lost. An MSI-X interrupt stays pending in the device
+ * instead, unless all vectors were disabled to add some. Since Linux 6.9 INTx keeps its eventfd, but this exception is
+ * thrown nevertheless. The cause of this exception is the exception of the failed change.
  */
 public final class VectorsDisturbedException extends IllegalStateException {
     private static final long serialVersionUID = 1;
@@ -27,15 +27,15 @@ public final class VectorsDisturbedException extends IllegalStateException {
     }
 
     /**
-     * The interrupts that had no eventfd for a moment, by number. The list is empty if all vectors were detached
-     * before. The list is also empty for the first arming of an adopted device, because the library does not know which
-     * interrupts another program armed.
+     * The interrupts that had no eventfd for a moment, by number. The list is empty if no vector had an eventfd before.
+     * The list is also empty for the first arming of a device that another program opened, because the library does not
+     * know which interrupts that program armed.
      */
     public List<Integer> interrupted() {
         return interrupted;
     }
 
-    /** The vectors of {@link #interrupted} that have no eventfd now. */
+    /** The vectors of {@link #interrupted} whose former eventfd could not be attached again. */
     public List<Integer> lost() {
         return lost;
     }

@@ -2,8 +2,8 @@
 package io.kvmirq.vfio;
 
 /**
- * The host has fewer interrupt vectors than requested. Nothing was enabled. VFIO reports this as a positive result,
- * which looks like success.
+ * The host has fewer interrupt vectors than requested. No vector was enabled. VFIO reports the shortage as a positive
+ * result, which looks like success.
  */
 public final class VectorsExhaustedException extends IllegalStateException {
     private static final long serialVersionUID = 1;

@@ -36,10 +36,10 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Opens the device file of a device, which it finds in sysfs.
+     * Finds the device file of a device in sysfs, and opens it.
      *
-     * @throws KernelException ENOENT when the device is not bound to a VFIO driver, or the kernel has no device files;
-     *     EACCES; ENODEV when the device was removed
+     * @throws KernelException ENOENT if the device is not bound to a VFIO driver, or the kernel has no device files;
+     *     EACCES; ENODEV if the device was removed
      */
     public static VfioCdev open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -64,11 +64,11 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * A device file that was opened elsewhere and is not bound.
+     * A device file that other code opened, and that is not bound to an iommufd.
      *
      * @param number the descriptor of {@code /dev/vfio/devices/vfioN}
-     * @param name of the device, for messages
-     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or of another file
+     * @param name the name of the device, for error messages
+     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
      */
     public static VfioCdev adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
         Objects.requireNonNull(name, "name is null");
@@ -88,11 +88,11 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Binds the file to the iommufd and attaches the device to the address space. From then on {@link VfioDevice#close}
+     * Binds the file to the iommufd of {@code space}, and attaches the device. {@link VfioDevice#close} then also
      * closes the file. After a failure close this object, because a file cannot be bound twice.
      *
-     * @throws KernelException EPERM when drivers of the host have other devices of the group, which the message names;
-     *     EBUSY when the group is open; EINVAL when the file is bound already
+     * @throws KernelException EPERM if drivers of the host use other devices of the group (the exception names them);
+     *     EBUSY if the group is open; EINVAL if the file is bound already
      */
     public synchronized VfioDevice openDevice(Ioas space) {
         if (isUsed()) {
@@ -129,7 +129,7 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Closes the file, unless a device was opened through it: then closing the device closes the file. Idempotent,
+     * Closes the file. If a device was opened through the file, only closing the device closes the file. Idempotent,
      * never fails.
      */
     @Override

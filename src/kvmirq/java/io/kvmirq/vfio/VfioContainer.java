@@ -33,7 +33,7 @@ public final class VfioContainer extends DmaSpace {
         this.maybeSet = adopted;
     }
 
-    /** @throws io.kvmirq.KernelException ENOENT when VFIO is not loaded; EACCES */
+    /** @throws io.kvmirq.KernelException ENOENT if VFIO is not loaded; EACCES */
     public static VfioContainer create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
         return calls.open(
@@ -45,10 +45,10 @@ public final class VfioContainer extends DmaSpace {
     }
 
     /**
-     * A container that was opened elsewhere, with or without groups.
+     * A container that other code opened, with or without groups.
      *
      * @param number the descriptor of {@code /dev/vfio/vfio}
-     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or of another file
+     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
      */
     public static VfioContainer adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
@@ -67,17 +67,17 @@ public final class VfioContainer extends DmaSpace {
     }
 
     /**
-     * Reads ranges and limits of the IOMMU driver.
+     * Reads the DMA ranges and the limits of the container's IOMMU driver.
      *
-     * @throws io.kvmirq.KernelException EINVAL without a device
+     * @throws io.kvmirq.KernelException EINVAL if the container has no device
      */
     public ContainerInfo info() {
         return ContainerInfo.of(calls().iommuInfo(file()));
     }
 
     /**
-     * Whether the IOMMU forces DMA of all devices to be coherent with the caches. If not, KVM must be given the
-     * devices' files, so that the guest's cache flushes take effect. False without a device.
+     * Whether the IOMMU forces DMA of all devices to be coherent with the caches. If false, add the devices' files to
+     * KVM-VFIO, so that the guest's cache flushes take effect. Also false if the container has no device.
      */
     public boolean isCoherent() {
         return calls().hasExtension(file(), UapiVfio.VFIO_DMA_CC_IOMMU);

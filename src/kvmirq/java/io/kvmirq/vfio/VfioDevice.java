@@ -33,13 +33,13 @@ import java.util.concurrent.CopyOnWriteArrayList;
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="kvmvfio"}
  */
 public final class VfioDevice implements AutoCloseable {
-    /** The ways to open a device. */
+    /** The file through which a device was opened. */
     public enum Access {
         /** The device is opened through its IOMMU group and a container. */
         GROUP,
         /** The device is opened through its own file and an iommufd. */
         CDEV,
-        /** Opened elsewhere; the library was given the descriptor. */
+        /** Other code opened the device and passed the descriptor to the library. */
         ADOPTED
     }
 
@@ -71,10 +71,10 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * Opens a device with a DMA space of its own. If the host has a device file, the device is opened through this file
      * and an iommufd, else through its group and a container; {@link #access} returns which. KVM does not get the
-     * device's file. Interrupts work without it, but mediated devices and non-coherent DMA need
-     * {@link #open(Kernel, DeviceName, FileHolder)}.
+     * device's file: interrupts work, but mediated devices and non-coherent DMA need {@link #open(Kernel, DeviceName,
+     * FileHolder)}.
      *
-     * <p>The kernel opens a group only once at a time: open all its devices through one {@link VfioFile}, by {@link
+     * <p>A group can be open only once at a time: open all devices of a group through one {@link VfioFile}, by {@link
      * VfioFile#openDevice}.
      *
      * @throws io.kvmirq.KernelException ENODEV, ENOENT, EPERM, EBUSY, EACCES as {@link VfioGroup} and {@link VfioCdev};
@@ -85,8 +85,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Gives the device's file to KVM and then opens the device, as the kernel requires. {@link #close} removes the file
-     * from KVM before it closes it. Otherwise like {@link #open(Kernel, DeviceName)}.
+     * Adds the device's file to KVM-VFIO and then opens the device, as the kernel requires. {@link #close} removes the
+     * file from KVM-VFIO before closing the file. Otherwise like {@link #open(Kernel, DeviceName)}.
      *
      * @param holder KVM's {@code KvmVfio}
      */
@@ -129,7 +129,7 @@ public final class VfioDevice implements AutoCloseable {
         listeners.add(step);
     }
 
-    /** Ends {@link #addCloseListener}. */
+    /** Removes a step that {@link #addCloseListener} added. */
     public void removeCloseListener(Runnable step) {
         Objects.requireNonNull(step, "step is null");
         listeners.remove(step);
@@ -141,15 +141,15 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * A device that was opened elsewhere. All descriptors of a device share its interrupts, and the kernel does not
-     * report which interrupts have eventfds. So arming replaces eventfds that another program attached, and closing the
-     * armed interrupts disables the whole index for that program, too. A refused arming may detach eventfds of that
-     * program; it then throws {@link VectorsDisturbedException}.
+     * A device that other code opened. All descriptors of a device share its interrupts, and the kernel does not report
+     * which interrupts have eventfds. Arming replaces eventfds that another program attached. Closing the armed
+     * interrupts disables all interrupts of this kind for that program, too. A refused arming may detach eventfds of
+     * that program, and then throws {@link VectorsDisturbedException}.
      *
      * @param number the descriptor of the device
-     * @param name for messages
-     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or of another file
-     * @throws io.kvmirq.KernelException ENOTTY, EINVAL if the descriptor is not an opened VFIO device; it stays open
+     * @param name the device's name for error messages
+     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
+     * @throws io.kvmirq.KernelException ENOTTY, EINVAL if it is not an opened VFIO device; the descriptor stays open
      */
     public static VfioDevice adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
         Objects.requireNonNull(name, "name is null");
@@ -181,7 +181,7 @@ public final class VfioDevice implements AutoCloseable {
         return name;
     }
 
-    /** The way in which the device was opened. */
+    /** The file through which the device was opened. */
     public Access access() {
         return access;
     }
@@ -191,7 +191,7 @@ public final class VfioDevice implements AutoCloseable {
         return info;
     }
 
-    /** The descriptor. Lease it before you use its number. */
+    /** The device's descriptor. Call {@code lease} before you use its number. */
     public Fd fd() {
         return calls.device();
     }
@@ -199,7 +199,7 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * The DMA space that was created together with the device.
      *
-     * @throws IllegalStateException if the caller made the space, or the device was adopted
+     * @throws IllegalStateException if the caller created the space, or the device comes from {@link #adopt}
      */
     public DmaSpace dma() {
         return space.orElseThrow(() -> new IllegalStateException(
@@ -207,8 +207,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Whether KVM was given the device's file before the device opened. False for an adopted device, because the
-     * library cannot know it.
+     * Whether KVM-VFIO had the device's file before the device was opened. False for a device from {@link #adopt},
+     * because the library cannot know it.
      */
     public boolean isHeld() {
         return hold.isPresent();
@@ -224,24 +224,24 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Resets the device alone. The configuration space keeps its values, and armed interrupts stay armed. While another
-     * thread of the host locks the device, retries for a quarter of a second.
+     * Resets only this device, not its bus. The configuration space keeps its values, and armed interrupts stay armed.
+     * While another thread of the host holds the device's lock, retries for a quarter of a second.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the device has no such reset; EAGAIN if it is still locked. After the
-     *     host requested the device back, the device stays locked until {@link #close}
+     * @throws io.kvmirq.KernelException EINVAL if the device has no such reset; EAGAIN if the device is still locked.
+     *     After the host requested the device back, the device stays locked until {@link #close}
      */
     public void reset() {
         calls.reset();
     }
 
     /**
-     * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device is on it. The
+     * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device shares it. The
      * configuration space keeps its values, and armed interrupts stay armed. While the device is locked, retries like
      * {@link #reset}.
      *
      * @throws io.kvmirq.KernelException ENODEV on a root bus, which no bridge resets; EAGAIN if the device is still
      *     locked
-     * @throws IllegalStateException if the reset would affect other devices, or the device was adopted
+     * @throws IllegalStateException if the reset would affect other devices, or the device comes from {@link #adopt}
      */
     public void hotReset() {
         if (access == Access.ADOPTED) {
@@ -257,11 +257,11 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Resets the device alone, or with its bus if the kernel refuses that. If both fail, disables bus mastering: the
-     * device's next user decides when it may read and write memory again.
+     * Resets the device alone, or with its bus if the kernel refuses. If both resets fail, disables bus mastering, so
+     * that the device accesses no memory until its next user enables bus mastering.
      *
-     * @throws DeviceNotResetException if the device was not reset; it says whether bus mastering is off at least
-     * @throws UnsupportedOperationException if it is not a PCI device
+     * @throws DeviceNotResetException if the device was not reset; the exception says whether bus mastering is off
+     * @throws UnsupportedOperationException if the device is not a PCI device
      */
     public void resetOrStop() {
         PciConfig config = config();
@@ -298,7 +298,7 @@ public final class VfioDevice implements AutoCloseable {
         return new Region(calls, index, calls.regionInfo(index));
     }
 
-    /** @throws UnsupportedOperationException if it is not a PCI device */
+    /** @throws UnsupportedOperationException if the device is not a PCI device */
     public PciConfig config() {
         if (info.bus() != DeviceInfo.Bus.PCI) {
             throw new UnsupportedOperationException(this + " is not a PCI device: it has no configuration space");
@@ -316,7 +316,7 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * Vectors of MSI-X, as in the device's table.
      *
-     * @throws IllegalArgumentException if the device does not have them
+     * @throws IllegalArgumentException if the device does not have these vectors
      */
     public MessageIrqs msix(int first, int count) {
         return messages(UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX, IrqKind.MSIX, first, count);
@@ -325,7 +325,7 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * Vectors of MSI.
      *
-     * @throws IllegalArgumentException if the device does not have them
+     * @throws IllegalArgumentException if the device does not have these vectors
      */
     public MessageIrqs msi(int first, int count) {
         return messages(UapiVfio.VFIO_PCI_MSI_IRQ_INDEX, IrqKind.MSI, first, count);
@@ -376,8 +376,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * The interrupt by which the host requests the device back. Close the device then: the host's administrator waits
-     * for it.
+     * The interrupt by which the host requests the device back. When this interrupt comes, close the device: the host's
+     * administrator waits until the device is closed.
      */
     public NoticeIrq req() {
         info(UapiVfio.VFIO_PCI_REQ_IRQ_INDEX, IrqKind.REQUEST).requireVectors(0, 1, this);

@@ -9,9 +9,8 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.undo.Undo;
 
 /**
- * The file through which a device is opened: its IOMMU group, or its own device file. The file is separate from
- * {@link VfioDevice} because KVM must be given the file before the device is opened, see {@link FileHolder}.
- * Thread-safe.
+ * The file through which a device is opened: its IOMMU group, or its own device file. The file is separate from {@link
+ * VfioDevice} because KVM must get the file before the device is opened, see {@link FileHolder}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="cdev"}
  */
@@ -26,11 +25,11 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Opens the file of a device: its device file where the host has one, else its group. Opens the group also if sysfs
-     * shows a device file, but this user has no access to it or to {@code /dev/iommu}.
+     * Opens the file of a device: its device file where the host has one, else its group. Also opens the group if this
+     * user has no access to the device file or to {@code /dev/iommu}.
      *
-     * @throws KernelException as {@link VfioGroup#open(Kernel, DeviceName)} and {@link VfioCdev#open}. If both fail,
-     *     the exception is the group's, and the device file's is suppressed in it
+     * @throws KernelException as {@link VfioGroup#open(Kernel, DeviceName)} and {@link VfioCdev#open}. If neither can
+     *     be opened, the group's exception has the device file's exception as suppressed
      */
     public static VfioFile open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -64,14 +63,14 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
         return calls;
     }
 
-    /** The descriptor, to be leased. */
+    /** The file's descriptor. Call {@code lease} before you use its number. */
     public final Fd fd() {
         return fd;
     }
 
     /**
-     * Whether a device is open through this file; if so, KVM cannot use the file for it. A device opens under the
-     * monitor of this object, so the result stays valid while the caller holds it.
+     * Whether a device is open through this file. If true, KVM cannot use the file for that device. A device is opened
+     * under this object's monitor, so the result stays valid while the caller holds the monitor.
      */
     public final synchronized boolean isUsed() {
         return devices > 0;
@@ -97,14 +96,14 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      * Opens a device of this file. Several devices of a group may be opened in one space.
      *
      * @param space of the type that {@link #createSpace} returns
-     * @param name name of the device; a device file belongs to one device
+     * @param name the name of the device; a device file belongs to one device
      * @throws KernelException as {@link VfioGroup#openDevice(DeviceName, VfioContainer)} and {@link
      *     VfioCdev#openDevice(Ioas)}
      * @throws IllegalArgumentException if the space is of the other type, or the device file belongs to another device
      */
     public abstract VfioDevice openDevice(DmaSpace space, DeviceName name);
 
-    /** Idempotent, never fails. */
+    /** Closes the file. Idempotent, never fails. */
     @Override
     public abstract void close();
 

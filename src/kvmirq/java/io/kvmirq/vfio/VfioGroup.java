@@ -13,9 +13,9 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An IOMMU group of the host, {@code /dev/vfio/N}. The kernel opens a group only once at a time, so several devices of
- * one group are opened through one object. Devices keep their group open in the kernel, so this object may be closed
- * before them. Thread-safe.
+ * An IOMMU group of the host, {@code /dev/vfio/N}. A group can be open only once at a time, so one object opens all
+ * devices of the group. Devices keep their group open in the kernel, so this object may be closed before the devices.
+ * Thread-safe.
  *
  * <p>Source: drivers/vfio/group.c.
  *
@@ -46,10 +46,10 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Opens the group of a device, which it finds in sysfs.
+     * Finds the group of a device in sysfs, and opens it.
      *
-     * @throws io.kvmirq.KernelException ENODEV without such a device or without an IOMMU; ENOENT when the device is not
-     *     bound to a VFIO driver; EACCES, EPERM; EBUSY when the group is open elsewhere
+     * @throws io.kvmirq.KernelException ENODEV if the device does not exist or has no IOMMU; ENOENT if the device is
+     *     not bound to a VFIO driver; EACCES, EPERM; EBUSY if the group is open elsewhere
      */
     public static VfioGroup open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -67,10 +67,10 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * A group that was opened elsewhere, in this process or another one.
+     * A group that other code opened, in this process or another one.
      *
      * @param number the descriptor of {@code /dev/vfio/N}
-     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or of another file
+     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
      */
     public static VfioGroup adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
@@ -84,10 +84,10 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Opens a device of the group. The first device opened adds the group to the container, where it stays.
+     * Opens a device of the group. Opening the first device adds the group to the container, where the group stays.
      *
-     * @throws io.kvmirq.KernelException ENODEV when the device is not in the group or not bound to a VFIO driver; EPERM
-     *     when drivers of the host have other devices of the group, which the message names
+     * @throws io.kvmirq.KernelException ENODEV if the device is not in the group or not bound to a VFIO driver; EPERM
+     *     if drivers of the host use other devices of the group (the exception names them)
      * @throws IllegalStateException if the group is in another container
      */
     public synchronized VfioDevice openDevice(DeviceName name, VfioContainer in) {
@@ -111,11 +111,11 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Opens a device of an adopted group, which its owner has added to a container.
+     * Opens a device of a group that other code opened, and added to a container.
      *
-     * @throws io.kvmirq.KernelException ENODEV as for {@link #openDevice(DeviceName, VfioContainer)}; EINVAL when the
+     * @throws io.kvmirq.KernelException ENODEV as for {@link #openDevice(DeviceName, VfioContainer)}; EINVAL if the
      *     group is in no container
-     * @throws IllegalStateException if the group was opened here
+     * @throws IllegalStateException if {@link #open} opened the group
      */
     public synchronized VfioDevice openDevice(DeviceName name) {
         Objects.requireNonNull(name, "name is null");
