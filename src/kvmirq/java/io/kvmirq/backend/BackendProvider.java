@@ -12,13 +12,13 @@ public interface BackendProvider {
     /** The name that selects the backend. */
     String name();
 
-    /** @throws BackendUnavailableException if the backend cannot be used as configured */
+    /** @throws BackendUnavailableException if this backend cannot be used as configured */
     KernelBackend open();
 
     /**
-     * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select it, not code alone. So it
-     * is where the module {@code io.kvmirq.testkit} is: a program that has no tests does not simulate because of a
-     * variable.
+     * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select this backend, besides
+     * code. The fake kernel allows this only with the module {@code io.kvmirq.testkit}: no variable makes a program
+     * without tests use a fake.
      */
     default boolean isSelectedFromOutside() {
         return false;

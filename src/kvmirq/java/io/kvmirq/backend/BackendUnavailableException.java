@@ -13,7 +13,7 @@ public final class BackendUnavailableException extends RuntimeException {
         Objects.requireNonNull(reason, "reason is null");
     }
 
-    /** The same, with the failure that caused it. */
+    /** As {@link #BackendUnavailableException(String)}, with the exception that caused this one. */
     public BackendUnavailableException(String reason, Throwable cause) {
         super(reason, cause);
         Objects.requireNonNull(reason, "reason is null");

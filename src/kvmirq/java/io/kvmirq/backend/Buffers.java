@@ -10,7 +10,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import org.jspecify.annotations.Nullable;
 
-/** Checks buffers before their addresses are passed to the kernel. All checks are here. */
+/** Checks buffers before their addresses are passed to the kernel. This class has all checks of buffers. */
 @NotPromised
 public final class Buffers {
     /** Bytes of a record of {@link KernelBackend#routesSet}. */
@@ -44,8 +44,8 @@ public final class Buffers {
      *
      * @return {@code buffer}
      * @throws IllegalArgumentException if null, on the heap, not at position 0 or shorter than {@code bytes}
-     * @throws IllegalStateException if its arena is closed
-     * @throws RuntimeException a {@code WrongThreadException}, if its arena is confined to another thread
+     * @throws IllegalStateException if the buffer's arena is closed
+     * @throws RuntimeException a {@code WrongThreadException}, if the buffer's arena is confined to another thread
      */
     public static ByteBuffer readable(@Nullable ByteBuffer buffer, long bytes) {
         if (buffer == null) {
@@ -119,7 +119,7 @@ public final class Buffers {
         return inNativeOrder(readable(routes, (long) ROUTE_SIZE * count));
     }
 
-    /** Checks records of {@code size} bytes that a call reads and writes: as {@link #writable}, and in native order. */
+    /** Checks {@code count} records, which a call reads and writes: like {@link #writable}, and in native order. */
     public static ByteBuffer results(@Nullable ByteBuffer records, int size, int count) {
         if (count < 0) {
             throw new IllegalArgumentException("count " + count + " is negative");
@@ -144,7 +144,7 @@ public final class Buffers {
         return (int) bytes;
     }
 
-    /** Checks {@link Libc#view}'s length for JNI, which keeps 32 bits: IllegalArgumentException beyond an int. */
+    /** Checks {@link Libc#view}'s length for JNI. Throws IllegalArgumentException if an int cannot hold it. */
     public static int viewLength(long length) {
         if (length < 0 || length > Integer.MAX_VALUE) {
             throw new IllegalArgumentException(
@@ -155,8 +155,8 @@ public final class Buffers {
 
     /**
      * Checks the argument of {@link Libc#ioctl(int, long, ByteBuffer)}. The buffer must have the size in the request
-     * number. If the first word of the structure counts bytes (VFIO, iommufd) or elements, it must have that size too.
-     * The buffer must be writable if the kernel may write it.
+     * number. If the first word of the structure counts bytes (VFIO, iommufd) or elements, the buffer must have that
+     * size, too. The buffer must be writable if the kernel may write it.
      */
     public static ByteBuffer ioctlArgument(long request, @Nullable ByteBuffer argument) {
         long size = request >>> 16 & 0x3fff;

@@ -8,7 +8,7 @@ import java.lang.invoke.MethodType;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
-/** Tells whether the current thread is virtual. */
+/** Finds whether the current thread is virtual. */
 @NotPromised
 public final class CurrentThread {
     /** {@code Thread.isVirtual()}; null before Java 21. */
@@ -35,8 +35,8 @@ public final class CurrentThread {
     }
 
     /**
-     * Checks a call that blocks in the kernel. On a virtual thread it would pin the carrier; with all carriers pinned,
-     * no virtual thread runs.
+     * Refuses virtual threads for a call that blocks in the kernel. The call would pin the carrier thread; if all
+     * carrier threads are pinned, no virtual thread runs.
      *
      * @throws IllegalStateException on a virtual thread
      */

@@ -15,40 +15,40 @@ import java.util.OptionalLong;
 import java.util.Set;
 
 /**
- * The files of a host, read only. Paths are relative to its root: {@code sys/bus/pci/devices}. A file that does not
- * exist or cannot be read is absent. Thread-safe.
+ * The files of a host, read only. Paths are relative to the host's root: {@code sys/bus/pci/devices}. A file that does
+ * not exist or cannot be read is absent. Thread-safe.
  */
 @NotPromised
 public interface HostFiles {
-    /** The most that is read of a text file, in bytes. */
+    /** The longest text file that is read, in bytes. */
     int LONGEST_TEXT = 1 << 25;
 
     /** The access of this process to a file. */
     enum Access {
         /** The file does not exist. */
         ABSENT,
-        /** The file may not be both read and written. */
+        /** This process may not both read and write the file. */
         DENIED,
-        /** The file may be read and written. */
+        /** This process may read and write the file. */
         ALLOWED
     }
 
     /** Whether a file, link or directory can be read. */
     enum Reading {
-        /** There is none. */
+        /** The file, link or directory does not exist. */
         ABSENT,
         /** The file exists, and this process may not read it. */
         DENIED,
-        /** It can be read. */
+        /** This process can read the file. */
         READABLE
     }
 
     /**
      * The access to a file.
      *
-     * @param mode its permissions, as of chmod
-     * @param user the number of its owner
-     * @param group the number of its group
+     * @param mode the permissions, as of chmod(1)
+     * @param user the user id of the owner
+     * @param group the group id of the file
      */
     record Owner(int mode, int user, int group) {}
 
@@ -68,7 +68,7 @@ public interface HostFiles {
         /**
          * Reads bytes at a position.
          *
-         * @return how many; 0 or less at the end, or if the file cannot be read any more
+         * @return the number of bytes; 0 or less at the end, or if the file has become unreadable
          */
         int read(ByteBuffer to, long position);
 
@@ -114,7 +114,7 @@ public interface HostFiles {
         return Optional.empty();
     }
 
-    /** Why a file or directory is absent here: it does not exist, or it may not be read. */
+    /** Whether a file or directory is readable, does not exist, or may not be read by this process. */
     default Reading reading(String path) {
         Objects.requireNonNull(path, "path is null");
         if (bytes(path, 1).isPresent() || link(path).isPresent() || !list(path).isEmpty()) {
@@ -125,7 +125,7 @@ public interface HostFiles {
 
     /**
      * The text of a file, without the line end that closes it. Archives may pad a file of sysfs with zeros: the text
-     * ends at the first zero. Absent if it is longer than {@link #LONGEST_TEXT}: a part of a text is not its text.
+     * ends at the first zero. Empty if the text is longer than {@link #LONGEST_TEXT}.
      */
     default Optional<String> text(String path) {
         Objects.requireNonNull(path, "path is null");
@@ -175,8 +175,8 @@ public interface HostFiles {
     /**
      * Files in memory.
      *
-     * @param files the content of each file, by its path
-     * @param links the target of each symbolic link, by its path. Paths through a link are not resolved
+     * @param files the content of each file, by the file's path
+     * @param links the target of each symbolic link, by the link's path. Paths through a link are not resolved
      */
     static HostFiles of(Map<String, byte[]> files, Map<String, String> links) {
         return of(files, links, Set.of());
@@ -185,7 +185,7 @@ public interface HostFiles {
     /**
      * Files in memory, as another process saw them.
      *
-     * @param denied the files and directories that it could not read
+     * @param denied the files and directories that the other process could not read
      */
     static HostFiles of(Map<String, byte[]> files, Map<String, String> links, Set<String> denied) {
         return of(files, links, denied, Map.of());
@@ -194,7 +194,7 @@ public interface HostFiles {
     /**
      * Files in memory, with their owners.
      *
-     * @param owners who may use a file, by its path
+     * @param owners the owner and permissions of a file, by the file's path
      */
     static HostFiles of(
             Map<String, byte[]> files, Map<String, String> links, Set<String> denied, Map<String, Owner> owners) {

@@ -5,15 +5,15 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
- * The primitives of the interrupt path, one kernel call each.
+ * The kernel calls that the interrupt path needs, one method for each.
  *
  * <p>Every method returns {@code >= 0} or {@code -errno}. A method never throws for an errno, and allocates nothing.
  * Any thread may call it. New file descriptors are O_CLOEXEC. Buffers must be direct, writable, at position 0 and large
  * enough, or the method throws {@link IllegalArgumentException} before it calls the kernel. The bytes of a record are
- * in native order. The order of the buffer does not matter. Do not close the arena of a buffer during the call. The
- * typed objects of {@code io.kvmirq.kvm} document the errnos of each call, in the order of the kernel's checks.
+ * in native order, whatever the buffer's order. Do not close the arena of a buffer during the call. The typed objects
+ * of {@code io.kvmirq.kvm} document the errnos of each call, in the order of the kernel's checks.
  *
- * <p>Promised to callers, not to implementers: a method that is added has a default, which may not suit another class.
+ * <p>The interface is stable for callers only: a new method gets a default, which may not suit other implementations.
  */
 public interface KernelBackend {
     /** The name that selects the backend, such as {@code jni}. */
@@ -32,7 +32,7 @@ public interface KernelBackend {
 
     // fd
 
-    /** close(2). Never call it again, even after EINTR: the number may belong to another file by then. */
+    /** close(2). Do not repeat a failed close, even after EINTR: the number may belong to another file. */
     int fdClose(int fd);
 
     /** fcntl(2) with F_DUPFD_CLOEXEC: a second descriptor of the same file. */
@@ -57,7 +57,7 @@ public interface KernelBackend {
     int eventfdCreate();
 
     /**
-     * As many of {@link #eventfdCreate}. A binding may make all in one crossing.
+     * Makes {@code count} eventfds by {@link #eventfdCreate}. A binding may make all of them in one native call.
      *
      * @param numbers gets {@code count} descriptors, in native order
      * @return the number of eventfds that were made; they stay open. If it is less than {@code count}, the next number
@@ -84,7 +84,7 @@ public interface KernelBackend {
     /**
      * Reads the count and resets it to 0 (a semaphore: subtracts 1).
      *
-     * @param count 8 bytes that receive the unsigned count in native order; in the result it could look like an errno
+     * @param count 8 bytes that receive the unsigned count in native order; returned, it could look like an errno
      * @return 0, or -EAGAIN if the count was 0
      */
     int eventfdDrain(int fd, ByteBuffer count);
@@ -145,7 +145,7 @@ public interface KernelBackend {
      * record of another type has the first 28 bytes of the entry's union from {@link #ROUTE_CHIP} on.
      */
     int ROUTE_TYPE = 4;
-    /** Offset of the flags, 4 bytes: of a message, 0 or {@link #ROUTE_FLAG_DEVID}. */
+    /** Offset of the flags, 4 bytes: for an MSI route 0 or {@link #ROUTE_FLAG_DEVID}. */
     int ROUTE_FLAGS = 8;
     /** Offset of the chip, 4 bytes; for an irqchip route. */
     int ROUTE_CHIP = 12;
@@ -160,7 +160,7 @@ public interface KernelBackend {
 
     /** The route ends at a pin of an interrupt chip. */
     int ROUTE_TYPE_IRQCHIP = 1;
-    /** The route is a message. */
+    /** The route sends an MSI message. */
     int ROUTE_TYPE_MSI = 2;
     /** The record has a device id. */
     int ROUTE_FLAG_DEVID = 1;
@@ -185,7 +185,7 @@ public interface KernelBackend {
     int IRQFD_GSI = Integer.BYTES;
 
     /**
-     * As many of {@link #irqfdAssign}. A binding may make all in one crossing.
+     * Assigns {@code count} irqfds by {@link #irqfdAssign}. A binding may assign all of them in one native call.
      *
      * @param irqfds {@code count} records of {@link #IRQFD_SIZE} bytes in native order
      * @return the number of irqfds that were assigned; they stay assigned. If it is less than {@code count}, the next
@@ -225,7 +225,7 @@ public interface KernelBackend {
 
     // injection
 
-    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the message. -EPERM (-1) also if no vCPU did. */
+    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the message. -EPERM (-1) also if no vCPU accepted it. */
     int msiSignal(int vm, long address, int data, int flags, int devid);
 
     /** KVM_IRQ_LINE: drives a GSI high (1) or low (0). */
@@ -276,13 +276,13 @@ public interface KernelBackend {
     /**
      * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index, from {@code start}; both are unsigned.
      *
-     * <p>A failed check changes nothing. If the kernel fails at one vector, it detaches the eventfds of all vectors
-     * from {@code start} to that one, even those that an earlier call attached.
+     * <p>If a check of the arguments fails, nothing changes. If the kernel fails at one vector, it detaches the
+     * eventfds of all vectors from {@code start} to that one, even those that an earlier call attached.
      *
      * @param flags one {@code VFIO_IRQ_SET_DATA_*} and one {@code VFIO_IRQ_SET_ACTION_*}
      * @param set {@link #VFIO_IRQS_HEADER_SIZE} bytes, then the data in native order: {@code count} bytes (BOOL),
      *     {@code count} descriptors of 4 bytes, -1 for none (EVENTFD), or nothing (NONE). The call writes the header
-     *     into it, so no other thread may use it meanwhile.
+     *     into the buffer, so no other thread may use the buffer during the call.
      * @return 0. A positive number: the kernel enabled nothing, and this many vectors are available. -EINVAL: no such
      *     index, range or data type, or another mode of the device is active. -ENOTTY: this index lacks the action.
      *     -EBADF, -EINVAL: a descriptor is not open or no eventfd. -EBUSY: an unmask eventfd is already set, or the

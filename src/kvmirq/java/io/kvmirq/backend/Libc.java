@@ -12,15 +12,15 @@ import org.jspecify.annotations.Nullable;
  * Raw system calls with the signatures of libc, returning {@code >= 0} or {@code -errno}. The caller encodes
  * structures.
  *
- * <p>Promised to callers, not to implementers: a method that is added has a default, which may not suit another class.
+ * <p>The interface is stable for callers only: a new method gets a default, which may not suit other implementations.
  *
- * <p>A method with an address needs a caller that owns the memory and keeps it reachable; for a wrong address the
+ * <p>Methods with an address are for a caller that owns the memory and keeps it reachable; for a wrong address the
  * kernel returns EFAULT. Other callers use the methods with a buffer. The buffer must be direct, at position 0, as long
  * as the call needs, and writable if the kernel writes it. Otherwise the method throws {@link IllegalArgumentException}
  * without a system call. The buffer of an arena ({@code java.lang.foreign}) must be alive and accessible to the caller,
  * or the method throws the JDK's IllegalStateException or WrongThreadException without a system call. The kernel gets a
- * copy of it. If the arena is closed during the call, the kernel touches no freed memory and the call takes effect. If
- * the kernel writes the buffer, the method then throws IllegalStateException. New descriptors are O_CLOEXEC.
+ * copy of such a buffer. If the arena is closed during the call, the kernel touches no freed memory and the call takes
+ * effect. If the kernel writes the buffer, the method then throws IllegalStateException. New descriptors are O_CLOEXEC.
  * Thread-safe.
  */
 public interface Libc {
@@ -30,7 +30,7 @@ public interface Libc {
     /** close(2). */
     int close(int fd);
 
-    /** fcntl(2) with a number as its argument. */
+    /** fcntl(2) with a number as the argument. */
     int fcntl(int fd, int command, int argument);
 
     /** read(2) to an address. */
@@ -60,10 +60,10 @@ public interface Libc {
     long mmap(long length, int protection, int flags, int fd, long offset);
 
     /**
-     * mmap(2) with MAP_FIXED: zeroed memory in place of all that is mapped there. Like munmap it lets the pages go, but the
-     * addresses stay taken, and an access finds memory.
+     * mmap(2) with MAP_FIXED: replaces all that is mapped at the addresses by zeroed memory. Like munmap(2), the call
+     * frees the pages, but the addresses stay mapped and accessible.
      *
-     * @return 0, or {@code -errno}: ENOMEM, and before Linux 6.12 the addresses may be free then
+     * @return 0, or {@code -errno}: ENOMEM; before Linux 6.12 the addresses may be unmapped then
      */
     default int mapZeros(long address, long length) {
         return (int) Math.min(
@@ -75,8 +75,8 @@ public interface Libc {
 
     /**
      * @param fds address of {@code count} {@code struct pollfd}
-     * @param timeout address of a {@code struct timespec}, 0 for no limit; the kernel may write the time that is left to it.
-     *     Through jna and jnr libc reads it, so a wrong address ends the JVM
+     * @param timeout address of a {@code struct timespec}, 0 for no limit; the kernel may write the remaining time
+     *     there. With jna and jnr, libc reads the time, so a wrong address ends the JVM
      */
     int ppoll(long fds, long count, long timeout);
 
@@ -93,8 +93,8 @@ public interface Libc {
     int epollWait(int epoll, long events, int max, int timeoutMillis);
 
     /**
-     * syscall(2). The arguments are values or addresses. Pass 0 for each argument that the call does not have. The fifth
-     * and the sixth are 0.
+     * syscall(2). The arguments are values or addresses. Pass 0 for each argument that the call does not have. The
+     * fifth and the sixth argument are 0.
      *
      * @return {@code >= 0} or {@code -errno}
      */
@@ -119,10 +119,10 @@ public interface Libc {
     ByteBuffer view(long address, long length);
 
     /**
-     * A buffer like that of {@link #view(long, long)}. The action runs when no code refers to the buffer any more.
+     * A buffer like {@link #view(long, long)}. The action runs when no code refers to the buffer any more.
      *
      * @param unreachable an action that runs once, in a thread of its own, when no buffer and no memory segment of this
-     *     memory is reachable any more. The action must not refer to them. If this method throws, it may run as well
+     *     memory is reachable any more. The action must not refer to these. If this method throws, it may run as well
      */
     default ByteBuffer view(long address, long length, Runnable unreachable) {
         ByteBuffer view = view(address, length);

@@ -33,13 +33,13 @@ public final class Pool<T> {
         this.idle = new LinkedBlockingDeque<>(mostIdle);
     }
 
-    /** Takes the object returned last, for one call. {@link #giveBack} should follow. */
+    /** Returns an idle object, or a new one, for one call. Pass the object to {@link #giveBack} afterwards. */
     public T take() {
         @Nullable T found = idle.pollFirst();
         return found == null ? maker.get() : found;
     }
 
-    /** Returns an object that the caller no longer uses. */
+    /** Puts an object back into the pool after its use. */
     public void giveBack(T used) {
         idle.offerFirst(used);
     }

@@ -23,7 +23,7 @@ public enum SystemCall {
     MEMFD_CREATE(319, 279),
     /** Descriptor, length. */
     FTRUNCATE(77, 46),
-    /** Address, length, protection, flags; of memory without a file, so that the other two arguments are 0. */
+    /** Address, length, protection, flags. Only for memory without a file: descriptor and offset are 0. */
     MMAP(9, 222),
     /** Address, length, advice. */
     MADVISE(28, 233),

@@ -4,8 +4,8 @@ package io.kvmirq.explain;
 import java.util.List;
 
 /**
- * A row of the table of answers: one refusal of the kernel, or one behaviour, with its evidence. The constants are in
- * one enum per area; within a call and an errno the likeliest row is the first.
+ * An answer of the kernel: one refusal, or one other behaviour, with its evidence. Each area of the kernel has an enum
+ * of answers; of the answers with one call and errno, the likeliest is the first.
  */
 public interface Answer {
     /** The constant's name, such as {@code IRQFD_BUSY_HOST}; no two answers have the same. */
@@ -18,17 +18,17 @@ public interface Answer {
         return row().grade();
     }
 
-    /** The errno's number; 0 for an answer that is no refusal. */
+    /** The errno's number; 0 if this answer is no refusal. */
     default int errno() {
         return row().errno();
     }
 
-    /** The cause or the behaviour, one clause that begins in lower case. */
+    /** The cause of the refusal, or the behaviour: one clause that begins in lower case. */
     default String text() {
         return row().text();
     }
 
-    /** The next thing to look at or to do, one clause; empty for a behaviour. */
+    /** The next thing to check or to do after the refusal, one clause; empty for a behaviour. */
     default String check() {
         return row().check();
     }
@@ -38,12 +38,12 @@ public interface Answer {
         return row().source();
     }
 
-    /** The conditions that must all hold for this cause, in words. */
+    /** The conditions that must all hold for this cause, as texts. */
     default List<String> conditions() {
         return row().conditions();
     }
 
-    /** The negative errno of a refused call; IllegalStateException if the answer refuses nothing. */
+    /** The negative errno of a refused call; throws IllegalStateException if this answer is no refusal. */
     default int result() {
         if (errno() == 0) {
             throw new IllegalStateException(name() + " refuses nothing");

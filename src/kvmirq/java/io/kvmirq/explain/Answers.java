@@ -14,13 +14,13 @@ import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** Looks up rows in the table: all of them, or the causes of one refusal. Makes no kernel call. */
+/** Looks up the known answers of the kernel: all answers, or the causes of one refusal. Makes no kernel call. */
 public final class Answers {
     private static final int MOST_IN_A_SENTENCE = 3;
 
     private Answers() {}
 
-    /** Every row of every area, likeliest first within a call and errno. */
+    /** All answers of all areas. Of the answers with one call and errno, the likeliest is the first. */
     public static Stream<Answer> all() {
         return Stream.<Answer[]>of(
                         VmAnswer.values(),
@@ -38,7 +38,7 @@ public final class Answers {
                 .flatMap(Arrays::stream);
     }
 
-    /** The answers that the fake kernel gives: all but those of grade UNTESTED. */
+    /** The answers that the fake kernel implements: all except those of grade UNTESTED. */
     public static Stream<Answer> rules() {
         return all().filter(answer -> answer.grade() != Grade.UNTESTED);
     }
@@ -47,7 +47,7 @@ public final class Answers {
         return rules().filter(rule -> names.contains(rule.name())).collect(Collectors.toSet());
     }
 
-    /** The possible causes, likeliest first; empty if none is known. Errno 0 is success. */
+    /** The possible causes of a call's errno, likeliest first; empty if no cause is known. Errno 0 is success. */
     public static List<Answer> of(KernelCall call, int errno, Set<Fact> known) {
         Set<Fact> facts = facts(call, known);
         List<KernelCall> calls = new ArrayList<>(List.of(call, call.kind()));
@@ -84,8 +84,8 @@ public final class Answers {
     }
 
     /**
-     * The errnos that the table has for a call, by a label of {@link KernelCall} or by a name of the kernel, which may
-     * mean several calls. Empty if the table does not have the call.
+     * The known errnos of a call. {@code name} is a label of {@link KernelCall}, or a name of the kernel, which may
+     * mean several calls. Empty if no answer is about the call.
      */
     public static Set<Errno> errnos(String name) {
         Optional<KernelCall> found = KernelCall.of(name);
@@ -102,7 +102,7 @@ public final class Answers {
                 .collect(Collectors.toCollection(() -> new TreeSet<>(Comparator.comparing(Errno::toString))));
     }
 
-    /** The causes as a clause for a message: the certain one alone, else the first few; empty if none is known. */
+    /** The causes as a clause for a message: the certain cause alone, else the first few; empty if none is known. */
     public static String sentence(KernelCall call, Errno errno, Set<Fact> known) {
         List<Answer> causes = of(call, errno.number(), known);
         List<Answer> own = causes.stream()

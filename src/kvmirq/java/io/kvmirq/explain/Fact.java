@@ -7,7 +7,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 
-/** A known condition of the state in which a call failed. Two conditions of one kind exclude each other. */
+/** A known condition under which a call failed, such as ARM64. Two conditions of one kind exclude each other. */
 public enum Fact {
     NO_IRQCHIP("none", Kind.IRQCHIP, "the VM has no in-kernel irqchip"),
     SPLIT_IRQCHIP("split", Kind.IRQCHIP, "the VM has the split irqchip"),
@@ -79,7 +79,7 @@ public enum Fact {
         return text;
     }
 
-    /** Whether both conditions cannot hold together. */
+    /** Whether this condition and the other one cannot hold together. */
     public boolean excludes(Fact other) {
         return this != other && kind == other.kind;
     }
@@ -98,7 +98,7 @@ public enum Fact {
         return Arrays.stream(values()).filter(fact -> fact.label.equals(lower)).findFirst();
     }
 
-    /** The facts of a release such as {@code 6.1.0-13-amd64}, and of an architecture as Java or uname name it. */
+    /** The conditions of a release such as {@code 6.1.0-13-amd64} and an architecture, named as in Java or uname. */
     public static Set<Fact> ofMachine(String release, String architecture) {
         Set<Fact> facts = EnumSet.noneOf(Fact.class);
         String[] numbers = release.split("[^0-9]", -1);

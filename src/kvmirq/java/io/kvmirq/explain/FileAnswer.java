@@ -10,7 +10,7 @@ import static io.kvmirq.explain.Row.like;
 import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Text.*;
 
-/** Answers about descriptors, memory of the process, eventfds, epoll sets and the device node, and to any request. */
+/** Refusals and behaviours of descriptors, process memory, eventfds, epoll sets, {@code /dev/kvm} and any request. */
 public enum FileAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 

@@ -5,15 +5,15 @@ import java.util.Locale;
 
 /** The evidence for an {@link Answer}, strongest first. */
 public enum Grade {
-    /** The contract suite checks the answer on 6.18 with kvm_pvm, and on x86-64. */
+    /** The contract suite checks the answer on Linux 6.18 with kvm_pvm, for KVM on x86-64. */
     MEASURED("6.18,pvm"),
-    /** The answer was observed on a stock kernel of that version in a virtual machine. */
+    /** The answer was observed on a stock kernel of its version, which ran in a virtual machine. */
     LAB("Debian's kernels in QEMU"),
     /** The answer was read in the kernel's source or in the commit that introduced it. */
     SOURCE(""),
-    /** The answer is derived from others or from hearsay. A test that depends on it is weaker evidence. */
+    /** The answer is derived from others or from hearsay. A test that depends on such an answer is weaker evidence. */
     INFERRED(""),
-    /** The row only explains. The fake kernel does not implement it, so no test compares it with a real kernel. */
+    /** The answer only explains. The fake kernel does not implement it, so no test compares it with a real kernel. */
     UNTESTED("");
 
     private final String kernel;

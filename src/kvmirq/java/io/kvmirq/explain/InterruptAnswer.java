@@ -12,7 +12,7 @@ import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Row.success;
 import static io.kvmirq.explain.Text.*;
 
-/** Answers about routes, messages, lines, devices of KVM, and the KVM-VFIO device. */
+/** Refusals and behaviours of KVM: GSI routes, MSI messages, interrupt lines, and KVM's devices such as KVM-VFIO. */
 public enum InterruptAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 

@@ -8,7 +8,7 @@ import static io.kvmirq.explain.KernelCall.*;
 import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Text.*;
 
-/** Answers of iommufds, and of files of VFIO devices that are bound to one: drivers/iommu/iommufd. */
+/** Refusals by iommufds, and by VFIO device files that are bound to an iommufd: drivers/iommu/iommufd. */
 public enum IommufdAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 

@@ -11,7 +11,7 @@ import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Row.success;
 import static io.kvmirq.explain.Text.*;
 
-/** Answers about irqfds and ioeventfds, and behaviours of an irqfd that shares its eventfd with a device's vector. */
+/** Refusals and behaviours of irqfds, also with the eventfd of a device's vector, and of ioeventfds. */
 public enum IrqfdAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 

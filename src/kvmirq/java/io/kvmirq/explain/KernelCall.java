@@ -188,7 +188,7 @@ public enum KernelCall {
         return label;
     }
 
-    /** The call with this name: any of its names, in any case, with spaces, hyphens or underscores. */
+    /** Finds a call by any of its names, in upper or lower case, with spaces, hyphens or underscores. */
     public static Optional<KernelCall> of(String name) {
         String wanted = plain(name);
         return Arrays.stream(values())
@@ -210,7 +210,7 @@ public enum KernelCall {
         return kind == null ? this : kind;
     }
 
-    /** The conditions without which there is no such call. */
+    /** The conditions that always hold when this call is made. */
     public Set<Fact> implied() {
         if (compareTo(VGIC_ADDRESS) >= 0 && compareTo(ITS_CREADR) <= 0) {
             return EnumSet.of(Fact.ARM64, Fact.VGIC_DEVICE);

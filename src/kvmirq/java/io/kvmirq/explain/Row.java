@@ -9,18 +9,18 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The cells of an {@link Answer}.
+ * The contents of an {@link Answer}.
  *
  * @param grade the evidence
- * @param calls the calls with this answer; empty for a behaviour, and for a row that is {@link #like} another one
- * @param errno the number of the errno; 0 for an answer that is no refusal
- * @param text the cause or the behaviour, one clause that begins in lower case
- * @param check the next thing to look at or to do, one clause; empty for a behaviour
+ * @param calls the calls with this answer; empty for a behaviour, and for a row made by {@link #like}
+ * @param errno the number of the errno; 0 if the answer is no refusal
+ * @param text the cause of the refusal, or the behaviour: one clause that begins in lower case
+ * @param check the next thing to check or to do after the refusal, one clause; empty for a behaviour
  * @param source file and function of the kernel
  * @param needs conditions that must hold for this cause; of two that exclude each other, only one must hold
- * @param certain whether it is certainly the cause if all needed conditions are known to hold
- * @param excluding conditions that rule it out
- * @param others rows of the same refusal, which explain it in other calls or states
+ * @param certain whether the cause is certain if all needed conditions are known to hold
+ * @param excluding conditions that rule this cause out
+ * @param others other rows, which explain the same refusal in other calls or states
  */
 public record Row(
         Grade grade,

@@ -10,7 +10,7 @@ import static io.kvmirq.explain.Row.like;
 import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Text.*;
 
-/** Answers about the VGIC and the ITS of arm64: arch/arm64/kvm/vgic. */
+/** Refusals and behaviours of the VGIC and the ITS of arm64: arch/arm64/kvm/vgic. */
 public enum VgicAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 

@@ -11,7 +11,7 @@ import static io.kvmirq.explain.Row.like;
 import static io.kvmirq.explain.Row.refusal;
 import static io.kvmirq.explain.Text.*;
 
-/** Answers to requests that set up a VM: the system, irqchips, vCPUs, memory. */
+/** Refusals and behaviours of requests that set up a VM: {@code /dev/kvm}, irqchips, vCPUs, memory. */
 public enum VmAnswer implements Answer {
     // spotless:off: a table; within a call and an errno the likeliest row is the first
 

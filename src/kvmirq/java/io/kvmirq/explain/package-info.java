@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The table of answers: the kernel's result, its cause, the evidence, and the next thing to check. Exceptions, the
- * command {@code kvmirq errno}, the fake kernel and the grades in the summary of a test run all read this table. Each
- * refusal of the kernel is one row of it.
+ * The table of the kernel's answers: the result of a call, its cause, the evidence, and the next thing to check.
+ * Exceptions, the command {@code kvmirq errno}, the fake kernel and the grades in the summary of a test run all read
+ * this table. Each refusal of the kernel is one row of the table.
  *
  * <p>A row is an {@link io.kvmirq.explain.Answer}, a constant of the enum of its area:
  *
@@ -10,13 +10,12 @@
  * NAME(refusal(GRADE, CALL, ERRNO, "cause", "what to look at next", "source").needs(FACT)),
  * }</pre>
  *
- * <p>Within a call and an errno the rows are in the order of likelihood. The other forms of a row:
+ * <p>Rows with the same call and errno are in the order of likelihood. The other forms of a row:
  *
  * <ul>
  *   <li>{@code .also(CALL)}: the same cause in another call;
  *   <li>{@code success(GRADE, CALL, ...)}: the result is 0, and the call did less than its caller may think;
- *   <li>{@code like(GRADE, ROW.row)}: another check of the kernel that refuses for the cause of that row, with its own
- *       evidence;
+ *   <li>{@code like(GRADE, ROW.row)}: another check of the kernel, with the cause of ROW and its own evidence;
  *   <li>{@code .or(ROW.row)}: the other row explains the same refusal in another call or state;
  *   <li>{@code behaviour(GRADE, "text", "source")}: a decision of the kernel that refuses nothing. The different
  *       decision of an older version is a separate row, whose name ends in {@code _BEFORE}.
@@ -25,18 +24,18 @@
  * <p>The {@link io.kvmirq.explain.Grade} is the evidence. MEASURED means measured on 6.18 with kvm_pvm, and for KVM on
  * x86-64, unless the row names another kernel. LAB means Debian's kernels in QEMU: on arm64 these are 6.1 and 6.12 with
  * a GICv3, and 6.1, 6.12 and 7.2 with a GICv2. So for a GICv3 the lab only shows whether a change came between 6.1 and
- * 6.12. SOURCE means Linux 7.1, or the commit that changed the answer. The fake kernel implements all rows except
- * UNTESTED ones, which only explain.
+ * 6.12. SOURCE means read in Linux 7.1, or in the commit that changed the answer. The fake kernel implements all rows
+ * except UNTESTED ones, which only explain.
  *
  * <p>To add a refusal, add its row to the enum of its area, before the less likely causes of the same errno. Then
- * return it from the fake, and provoke it in a contract suite. A test checks that each refused call finds its row by
- * its errno.
+ * return the row from the fake kernel, and provoke the refusal in a contract suite. A test checks that each refused
+ * call finds its row by its errno.
  *
- * <p>A {@link io.kvmirq.explain.Fact} is a known condition of the state. {@code needs} lists facts that must hold for a
- * cause; of two facts that exclude each other, one is enough. {@code certainWhen} lists facts that must hold, and that
- * make the cause certain once they are known: an error message then names only this cause. {@code unless} lists facts
- * that rule a cause out. {@link io.kvmirq.explain.Answers} filters and ranks the causes: certain ones first, then by
- * the number of needed facts that are known, then in the order of the tables.
+ * <p>A {@link io.kvmirq.explain.Fact} is a known condition under which a call failed. {@code needs} lists facts that
+ * must hold for a cause; of two facts that exclude each other, one is enough. {@code certainWhen} lists facts that must
+ * hold, and that make the cause certain once they are known: an error message then names only this cause. {@code
+ * unless} lists facts that rule a cause out. {@link io.kvmirq.explain.Answers} filters and ranks the causes: certain
+ * ones first, then by the number of needed facts that are known, then in the order of the tables.
  */
 @NullMarked
 package io.kvmirq.explain;

@@ -59,7 +59,7 @@ public final class HostInterrupts implements HostIrqs {
      * @param vector the vector of MSI or MSI-X; 0 for INTx
      * @param chip the interrupt controller
      * @param count the number of times that the host handled the irq, on all CPUs
-     * @param sharers the names of other drivers' handlers on the line
+     * @param sharers the names of other drivers' handlers on the same line
      */
     public record ArmedVector(
             HostIrq irq, PciAddress address, IrqKind kind, int vector, String chip, long count, List<String> sharers) {
@@ -367,8 +367,9 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * The count of a row without a number, on all CPUs, such as {@code PIN} (notifications of posted interrupts that came
-     * while no guest ran) and {@code PIW} (wakeups of blocked vCPUs). Empty if there is no such row.
+     * The count on all CPUs of a row that has a name, not a number, such as {@code PIN} (notifications of posted
+     * interrupts that came while no guest ran) and {@code PIW} (wakeups of blocked vCPUs). Empty if there is no such
+     * row.
      */
     public OptionalLong count(String row) {
         Objects.requireNonNull(row, "row is null");
@@ -376,16 +377,16 @@ public final class HostInterrupts implements HostIrqs {
         return count == null ? OptionalLong.empty() : OptionalLong.of(count);
     }
 
-    /** The irqs of a device that VFIO has armed, in the order of the irqs. */
+    /** The irqs that VFIO has armed for a device, in the order of the irqs' numbers. */
     public List<ArmedVector> armed(PciAddress address) {
         Objects.requireNonNull(address, "address is null");
         return List.copyOf(armedByDevice.getOrDefault(address, List.of()));
     }
 
     /**
-     * The irq of a device's message, of any driver. Since Linux 6.2 the chip contains the device's name, and the
-     * hardware number is the vector. In older kernels, {@code pci_msi_domain_calc_hwirq()} computes the hardware number
-     * from both.
+     * The irq of a device's MSI or MSI-X vector, also if a driver of the host armed it. Since Linux 6.2 the chip
+     * contains the device's name, and the hardware number is the vector. In older kernels, {@code
+     * pci_msi_domain_calc_hwirq()} computes the hardware number from device and vector.
      */
     public Optional<Row> message(PciAddress address, int vector) {
         long old = (long) address.domain() << DOMAIN_SHIFT | (long) address.requesterId() << ID_SHIFT | vector;
@@ -401,7 +402,7 @@ public final class HostInterrupts implements HostIrqs {
         return Optional.empty();
     }
 
-    /** All irqs that have a number, with their handlers after hardware number and trigger. */
+    /** All irqs that have a number. The text of the handlers begins with hardware number and trigger. */
     public List<Row> rows() {
         List<Row> before = all;
         if (before == null) {
@@ -427,7 +428,7 @@ public final class HostInterrupts implements HostIrqs {
         return Optional.empty();
     }
 
-    /** The names of the handlers of an irq, in the order of the line. Empty also if there is no such line. */
+    /** The names of the handlers of an irq, as listed. Also empty if {@code /proc/interrupts} does not list the irq. */
     public List<String> handlers(HostIrq irq) {
         return row(irq.number()).stream()
                 .flatMap(row -> Stream.of(row.handlers().strip().split(", ", MOST_HANDLERS)))
@@ -435,9 +436,7 @@ public final class HostInterrupts implements HostIrqs {
                 .toList();
     }
 
-    /**
-     * The host irq at the time when the text was read. Empty for interrupts of platform devices, errors and requests.
-     */
+    /** The host irq when the text was read. Empty for interrupts of platform devices, errors and requests. */
     @Override
     public Optional<HostIrq> of(DeviceIrq irq) {
         Objects.requireNonNull(irq, "irq is null");

@@ -10,8 +10,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Bugs of posting in ranges of Linux releases, with the commit that fixes each. A vendor's kernel may have the fix under
- * an old number.
+ * Bugs of Linux in posting interrupts, each with its range of releases and the commit that fixes it. A vendor's kernel
+ * may have the fix under an old release number.
  *
  * <p>Source: the "affected" ranges of the kernel's CVE records; for {@code AVIC_IDS} and {@code GATAG} the ChangeLogs of
  * 6.18.10, 6.1.21 and 6.2.8.
@@ -62,7 +62,7 @@ public enum KernelBug {
     }
 
     /**
-     * A sentence for each bug that a release may have: its range, its effect, and what to boot.
+     * A sentence for each bug that a release may have: its range, its effect, and the kernel to boot instead.
      *
      * @param vendor of an x86 processor; empty for arm64
      */

@@ -6,11 +6,11 @@ import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** Changes of Linux that facts of a host depend on, with the release that first has each, and its source there. */
+/** Changes of Linux that affect the facts of a host, each with its first release and its place in the source. */
 public enum KernelChange {
     /** vfio-pci refuses devices of a list: {@code vfio_pci_dev_in_denylist()} in drivers/vfio/pci/vfio_pci.c. */
     DENYLIST("5.9"),
-    /** sysfs has power_state of a PCI function: {@code power_state_show()} in drivers/pci/pci-sysfs.c. */
+    /** sysfs has the file power_state for a PCI function: {@code power_state_show()} in drivers/pci/pci-sysfs.c. */
     POWER_STATE("5.11"),
     /** An irqfd empties its eventfd: {@code eventfd_ctx_do_read()} in {@code irqfd_wakeup()} of virt/kvm/eventfd.c. */
     IRQFD_EMPTIES("5.11"),
@@ -38,10 +38,10 @@ public enum KernelChange {
     }
 
     /**
-     * Whether a kernel has it.
+     * Whether a kernel has this change.
      *
      * @param release such as {@code 6.1.192-debian} or {@code 5.14.0-70.el9.x86_64}
-     * @return empty for a vendor's kernel of an older number, which may have it, and for a release of another form
+     * @return empty for a vendor's kernel of an older number, which may have the change, and for other forms
      */
     public Optional<Boolean> isIn(String release) {
         Matcher parts = KernelBug.parts(release);

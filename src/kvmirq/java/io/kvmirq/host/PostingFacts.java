@@ -18,8 +18,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The facts of a host that decide whether it posts interrupts: its processor, kernel, IOMMUs and interrupt controllers,
- * as its files show them at one moment. Each fact is read once, at its first use. Thread-safe.
+ * The facts that decide whether a host posts interrupts: its processor, kernel, IOMMUs and interrupt controllers, as
+ * the host's files show them at one moment. Each fact is read once, at its first use. Thread-safe.
  */
 public final class PostingFacts {
     private static final String VERSION = "Linux version ";
@@ -42,7 +42,7 @@ public final class PostingFacts {
         this.tree = tree;
     }
 
-    /** The facts for a mirror. {@link MirrorHost.Unknown} names the file that could not be read. */
+    /** The host's facts for a {@code Mirror}. {@link MirrorHost.Unknown} names the file that could not be read. */
     public MirrorHost forMirror(boolean arm64) {
         if (arm64) {
             return vlpiKernel()
@@ -76,7 +76,7 @@ public final class PostingFacts {
         return release.isPresent() ? LinuxVersion.of(release.get()) : Optional.empty();
     }
 
-    /** Whether the kernel is of a version or newer. Empty if its version is not known. */
+    /** Whether the kernel is of this version or newer. Empty if the kernel's version is not known. */
     public Optional<Boolean> isSince(int major, int minor) {
         Optional<LinuxVersion> version = version();
         return version.isPresent() ? Optional.of(version.get().isSince(major, minor)) : Optional.empty();
@@ -90,7 +90,7 @@ public final class PostingFacts {
     /**
      * The host irqs. Empty if {@code /proc/interrupts} cannot be read, or has no row.
      *
-     * @throws UncheckedIOException if the file is endless
+     * @throws UncheckedIOException if {@code /proc/interrupts} is endless
      */
     public Optional<HostInterrupts> interrupts() {
         Interrupts before = interrupts;
@@ -143,14 +143,14 @@ public final class PostingFacts {
         return before;
     }
 
-    /** The facts that decide posting on an x86 host. Empty if one cannot be read: {@link #unreadable} names it. */
+    /** The facts that decide posting on an x86 host. Empty if a fact cannot be read, see {@link #unreadable}. */
     public Optional<PostingHost> host() {
         return reading().host();
     }
 
     /**
-     * The obstacle of {@link #host}, as a sentence without a full stop that names the units which cannot post. Empty if
-     * no flaw exists or is known.
+     * The reason why this host cannot post, as a sentence without a full stop that names the units which cannot post.
+     * Empty if no such reason exists or is known.
      */
     public Optional<String> flaw() {
         return reading().flaw();
@@ -172,24 +172,24 @@ public final class PostingFacts {
         return before;
     }
 
-    /** The way in which KVM of this kernel version posts with AVIC. Empty if the version is unknown. */
+    /** The behaviour of KVM when it posts with AVIC, for this kernel version. Empty if the version is unknown. */
     public Optional<AvicKernel> avicKernel() {
         return version().map(AvicKernel::of);
     }
 
     /**
-     * The way in which KVM on arm64 finds the LPI of a host irq. Empty if the version is not known. A stable kernel may
-     * use the way of a later version.
+     * The method by which KVM on arm64 finds the LPI of a host irq. Empty if the version is not known. A stable kernel
+     * may use the method of a later version.
      */
     public Optional<VlpiKernel> vlpiKernel() {
         return isSince(6, 16).map(since -> since ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE);
     }
 
     /**
-     * Whether KVM on arm64 uses GICv4. The doorbell of a vPE in {@code /proc/interrupts} proves it; such rows exist
-     * only while a VM does. KVM does not use GICv4 if kvm-arm.vgic_v4_enable is not set on the kernel's command line,
-     * or if no interrupt goes through a GICv3. Empty if the parameter is set and no VM shows a vPE: the hardware may
-     * have no GICv4.
+     * Whether KVM on arm64 uses GICv4. The doorbell of a vPE in {@code /proc/interrupts} proves GICv4; such a row
+     * exists only while its VM exists. KVM does not use GICv4 if kvm-arm.vgic_v4_enable is not set on the kernel's
+     * command line, or if no interrupt goes through a GICv3. Empty if the parameter is set and no VM shows a vPE: the
+     * hardware may have no GICv4.
      */
     public Optional<Boolean> gicv4() {
         Optional<HostInterrupts> interrupts = interrupts();

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * Facts from a host's files about the path of an interrupt: {@link io.kvmirq.host.HostInterrupts} reads {@code
- * /proc/interrupts}, and {@link io.kvmirq.host.PostingFacts} reads whether the host posts.
+ * /proc/interrupts}, and {@link io.kvmirq.host.PostingFacts} finds whether the host posts interrupts.
  *
  * <p>A {@link io.kvmirq.backend.HostFiles} reads the files: of this machine, of a copy from another machine, or in
- * memory. A fact that no file shows is absent; it is never guessed. The command reads more facts of a host, in another
- * package.
+ * memory. A fact that no file shows is absent and never guessed. The command {@code kvmirq} reads more facts of a host,
+ * in another package.
  */
 @NotPromised
 @NullMarked

@@ -3,9 +3,8 @@
  * The choice among the bindings. Only this package depends on all bindings.
  *
  * <p>{@link io.kvmirq.backend.choice.Backends} tries the bindings in order of preference, loads the classes of a
- * binding only when it tries it, and reports why the others do not work. The fake kernel is a {@link
- * io.kvmirq.backend.BackendProvider}: it is found through {@link java.util.ServiceLoader}, and only if it is selected
- * by name.
+ * binding only when it tries it, and reports why other bindings do not work. The fake kernel is a {@link
+ * io.kvmirq.backend.BackendProvider}, found through {@link java.util.ServiceLoader} only if selected by name.
  */
 @NullMarked
 package io.kvmirq.backend.choice;

@@ -12,7 +12,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.function.BiFunction;
 
-/** The primitives, implemented by {@code libkvmirq.so}. Thread-safe, stateless. */
+/** The kernel calls of the interrupt path, implemented by {@code libkvmirq.so}. Thread-safe, stateless. */
 public final class JniBackend implements KernelBackend {
     private final String description;
     private final Libc libc = new JniLibc();

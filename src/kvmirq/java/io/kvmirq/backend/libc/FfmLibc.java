@@ -4,7 +4,9 @@ package io.kvmirq.backend.libc;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Libc;
 
-/** libc through java.lang.foreign. This class is for Java 17–21; the real one is in {@code META-INF/versions/22}. */
+/**
+ * libc through java.lang.foreign. This class is for Java 17–21; that for Java 22 is in {@code META-INF/versions/22}.
+ */
 public final class FfmLibc {
     private static final int FIRST_JAVA = 22;
 

@@ -3,16 +3,16 @@
  * The bindings without C code of kvmirq: the structure layouts are in Java.
  *
  * <p>{@link io.kvmirq.uapi.Uapi} holds request numbers and layouts. {@link io.kvmirq.backend.libc.LibcBackend} encodes
- * the primitives of the interrupt path from it, over any {@link io.kvmirq.backend.Libc}: {@link
+ * the kernel calls of the interrupt path from {@code Uapi}, over any {@link io.kvmirq.backend.Libc}: {@link
  * io.kvmirq.backend.libc.JnaLibc}, {@link io.kvmirq.backend.libc.JnrLibc} and {@link io.kvmirq.backend.libc.FfmLibc}
- * call libc; the fake kernel answers without libc. On every binding, structures for raw calls (vCPU, memory, LAPIC) are
- * encoded from {@code Uapi} too.
+ * call libc; the fake kernel handles the calls without libc. On every binding, structures for raw calls (vCPU, memory,
+ * LAPIC) are encoded from {@code Uapi} too.
  *
- * <p>This is the second encoder beside the C compiler. The two encoders share no code and must write the same bytes. A
- * C program, vectors from the kernel's headers and a test that watches the system calls compare them.
+ * <p>{@code LibcBackend} is the second encoder beside the C compiler. The two encoders share no code and must write the
+ * same bytes. A C program, vectors from the kernel's headers and a test that watches the system calls compare the two.
  *
- * <p>Each adaptor reads the errno that its library saved for the calling thread. The library saves it before it returns
- * to Java, so a garbage collection or another call cannot change it. No adaptor allocates on the interrupt path.
+ * <p>Each adaptor reads the errno that its library saved for the calling thread. The library saves the errno before it
+ * returns to Java, so no garbage collection and no other call changes it. No adaptor allocates on the interrupt path.
  */
 @NullMarked
 package io.kvmirq.backend.libc;

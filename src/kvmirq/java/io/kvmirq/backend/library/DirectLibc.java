@@ -91,7 +91,7 @@ public abstract class DirectLibc implements Libc {
         return waitingCall(Call.PWRITE64.here(), fd, from, length, offset, 0, 0);
     }
 
-    /** The kernel takes the offset in two halves, and of 64 bits all in the first. */
+    /** The kernel takes the offset in two words; a 64-bit kernel reads all of it from the first word. */
     @Override
     public final long preadv2(int fd, long vectors, int count, long offset, int flags) {
         return waitingCall(Call.PREADV2.here(), fd, vectors, count, offset, 0, flags);

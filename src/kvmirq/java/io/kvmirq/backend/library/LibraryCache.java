@@ -106,7 +106,7 @@ public final class LibraryCache {
      * A directory private to this user, into which another binding unpacks its own library. Some bindings fail for the
      * rest of the process if their library cannot be loaded, so a directory that is mounted noexec is refused here.
      *
-     * @throws BackendUnavailableException if there is none and it cannot be created
+     * @throws BackendUnavailableException if the directory does not exist and cannot be created
      */
     public static Path directoryForOthers() {
         LibraryCache others = new LibraryCache(ofThisUser().directory.resolve("others"));
@@ -120,8 +120,8 @@ public final class LibraryCache {
     }
 
     /**
-     * Unpacks another binding's library, named by its content; null without such a resource. Throws
-     * BackendUnavailableException without a private directory.
+     * Unpacks another binding's library, named by its content; null if the resource is missing. Throws
+     * BackendUnavailableException if no private directory can be made.
      */
     public static @Nullable Path holdForOthers(Class<?> binding, String resource) {
         LibraryCache others = new LibraryCache(directoryForOthers());
@@ -304,7 +304,7 @@ public final class LibraryCache {
         return true;
     }
 
-    /** Removes this user's files with such names whose writers, which lock them, have ended. */
+    /** Removes this user's files with this prefix and suffix if the writer, which locks the file, has ended. */
     public static void removeAbandoned(Path directory, String prefix, String suffix) {
         String @Nullable [] names = directory.toFile().list();
         for (String name : names == null ? new String[0] : names) {

@@ -23,9 +23,9 @@ import org.jspecify.annotations.Nullable;
  * Finds and loads {@code libkvmirq.so}.
  *
  * <p>If {@value #PROPERTY} is set, only that file is used. Otherwise the first usable file wins: in {@code
- * java.library.path}, then in our jar, through {@link LibraryCache}. JNI gives a file to one class loader only, so a second class loader gets a copy. The
- * file and every directory above it must belong to root or to this user and must not be writable by others.
- * Thread-safe.
+ * java.library.path}, then in kvmirq's jar, through {@link LibraryCache}. JNI gives a file to one class loader only, so
+ * a second class loader gets a copy. The file and every directory above it must belong to root or to this user and must
+ * not be writable by others. Thread-safe.
  */
 public final class NativeLibrary {
     /** The absolute path of the library, overriding the search. */
@@ -81,7 +81,7 @@ public final class NativeLibrary {
      * @param opening gets the file, and one message for each file that was found earlier and could not be used. If it
      *     throws {@link BackendUnavailableException} the search goes on. Give it a class, not a lambda: the first
      *     lambda takes a JVM longer than loading the library
-     * @throws BackendUnavailableException listing every place looked at and what was wrong with it
+     * @throws BackendUnavailableException listing every searched place and what was wrong there
      */
     public <T> T load(BiFunction<Path, List<String>, T> opening) {
         try {
