@@ -26,15 +26,15 @@ import java.util.stream.IntStream;
  *
  * <p>An edge-triggered pin interrupts when its line becomes high; an edge on a masked pin is lost. A level-triggered
  * pin interrupts while its line is high, the pin is not masked and no EOI is awaited (Remote IRR). KVM_SIGNAL_MSI sends
- * a pin's message to the LAPICs. KVM finds in the routes which EOIs it must report. So before a level-triggered pin
- * sends a message for the first time, the GSI of the pin is routed to this message. The polarity bit is stored and has
- * no effect: a high line is asserted. Destinations have 8 bits.
+ * a pin's MSI message to the LAPICs. KVM finds in the GSI routes for which vectors it must report an EOI. Before a
+ * level-triggered pin sends a message for the first time, this class routes the pin's GSI to this message. The polarity
+ * bit is stored and has no effect: a high line is asserted. Destinations have 8 bits.
  *
- * <p>Several devices may share a pin. The pin is high while any of their lines is high. So give each forwarding, and
- * each emulated device, its own {@link #source}. This object is also a source. VFIO masks the line of a forwarded
- * device when it interrupts: use {@link #addEndListener} to unmask it.
+ * <p>Several devices may share a pin. The pin is high while any of their lines is high. Give each forwarding, and each
+ * emulated device, its own {@link #source}. This object is also a source. VFIO masks a forwarded device's line when the
+ * device interrupts: use {@link #addEndListener} to unmask the line.
  *
- * <p>Locks: one lock guards registers and lines. The lock is held during calls of the kernel, not during end listeners.
+ * <p>Locks: one lock guards registers and lines. The lock is held during kernel calls, but not while end listeners run.
  *
  * <p>Source: 82093AA datasheet, with the EOI register of version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c behaves
  * the same, except that its version is 0x11 and that it ignores writes of the EOI register, which guests do not use
@@ -81,7 +81,7 @@ public final class GuestIoapic implements Userspace.Injector {
     /**
      * Creates an IOAPIC in the state after a reset: all pins are masked.
      *
-     * @param vm with a split irqchip of the same number of pins ({@link io.kvmirq.kvm.X86Vm#createSplitIrqchip})
+     * @param vm a VM with a split irqchip of the same number of pins ({@link io.kvmirq.kvm.X86Vm#createSplitIrqchip})
      * @param pins 1 to 120; usually 24
      * @throws IllegalArgumentException for another number of pins, and for a VM with the full irqchip
      * @throws UnsupportedOperationException on arm64
@@ -144,8 +144,8 @@ public final class GuestIoapic implements Userspace.Injector {
     // Registers
 
     /**
-     * Handles the guest's read of the low bytes of a register, at an offset from {@link #ADDRESS}. Returns 0 if there
-     * is no register.
+     * Handles the guest's read of the low bytes of a register, at an offset from {@link #ADDRESS}. Returns 0 if no
+     * register is there.
      */
     public synchronized int read(long at, int size) {
         return low(size, registers.read(at));
@@ -215,12 +215,12 @@ public final class GuestIoapic implements Userspace.Injector {
 
     // Lines
 
-    /** A new source of lines. A pin is high while any source drives it high. */
+    /** A new source that drives lines. A pin is high while any source drives the pin's line high. */
     public Userspace.Injector source() {
         return new Source();
     }
 
-    /** Delivers a message to the LAPICs directly, as a device's message bypasses the IOAPIC. */
+    /** Delivers an MSI message to the LAPICs directly, because a device's MSI bypasses the IOAPIC. */
     @Override
     public void message(MsiMessage message) {
         ours.message(message);
@@ -282,9 +282,9 @@ public final class GuestIoapic implements Userspace.Injector {
     // The end of an interrupt
 
     /**
-     * Adds a step that runs at each EOI of a level-triggered pin, before the line is sampled, such as
-     * {@link io.kvmirq.forward.ForwardedIrq#endOfInterrupt}, which lowers the line and unmasks the device. The listener
-     * also runs when the guest unmasks a pin whose line is high.
+     * Adds a step that runs at each EOI of a level-triggered pin, before the line is sampled, such as {@link
+     * io.kvmirq.forward.ForwardedIrq#endOfInterrupt}, which lowers the line and unmasks the device. The step also runs
+     * when the guest unmasks a pin whose line is high.
      *
      * @param step called with no lock held, in the thread that handles the access or the EOI. If the step throws, this
      *     thread gets the exception after all other work is done
@@ -295,7 +295,7 @@ public final class GuestIoapic implements Userspace.Injector {
         ended.get(requirePin(pin)).add(step);
     }
 
-    /** Ends {@link #addEndListener}. */
+    /** Removes a step that {@link #addEndListener} added. */
     public synchronized void removeEndListener(Gsi pin, Runnable step) {
         Objects.requireNonNull(pin, "pin is null");
         Objects.requireNonNull(step, "step is null");
@@ -303,8 +303,8 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Handles KVM_EXIT_IOAPIC_EOI: a LAPIC sent an EOI of this vector. A level-triggered pin whose line is still high
-     * sends its message again.
+     * Handles KVM_EXIT_IOAPIC_EOI: a LAPIC sent an EOI of this vector. A level-triggered pin of this vector whose line
+     * is still high sends its message again.
      */
     public void endOfInterrupt(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
@@ -343,9 +343,9 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * The registers, and the lines of this object's own source, for {@link #restore}. After a restore the other sources
-     * must drive their lines again: emulated devices before the guest runs. Forwardings do so when the device asserts
-     * its line.
+     * The registers, and the lines of this object's own source, for {@link #restore}. After a restore, other sources
+     * must drive their lines again: emulated devices before the guest runs, forwardings when their device asserts its
+     * line.
      */
     public synchronized byte[] state() {
         ByteBuffer state = ByteBuffer.allocate(stateBytes()).order(ByteOrder.LITTLE_ENDIAN);
@@ -355,8 +355,8 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Restores a state that {@link #state} returned. No message is sent before {@link #settle}. The routes of the pins
-     * are part of the VM's state.
+     * Restores a state that {@link #state} returned. No pin sends a message before {@link #settle}. The routes of the
+     * pins are part of the VM's state.
      *
      * @throws IllegalArgumentException if the state comes from an IOAPIC with another number of pins
      */

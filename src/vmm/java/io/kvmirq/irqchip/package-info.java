@@ -3,8 +3,8 @@
  * Interrupt controllers of an x86 guest with a split irqchip: only its LAPICs are in KVM.
  *
  * <p>{@link io.kvmirq.irqchip.GuestIoapic} is the IOAPIC, {@link io.kvmirq.irqchip.GuestPic} the part of the two PICs
- * that Linux uses when it boots. The VMM passes to them each access of the guest, and each EOI that KVM reports. The
- * IOAPIC is an {@link io.kvmirq.forward.Userspace.Injector}, so it gets the lines of passed-through devices.
+ * that Linux uses when it boots. The VMM passes each access of the guest, and each EOI that KVM reports, to these
+ * objects. The IOAPIC is an {@link io.kvmirq.forward.Userspace.Injector}, so passed-through devices can drive its pins.
  */
 @NullMarked
 package io.kvmirq.irqchip;

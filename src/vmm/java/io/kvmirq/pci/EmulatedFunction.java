@@ -24,8 +24,8 @@ import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A function that this process emulates, on a guest's {@link PciHostBridge} beside devices of the host. The function
- * has the configuration space, the BARs, MSI-X or MSI, and the doorbells. The registers behind them are the author's
+ * A PCI function that this process emulates on a guest's {@link PciHostBridge}, beside devices of the host. This class
+ * implements the configuration space, the BARs, MSI-X or MSI, and the doorbells. The author implements the device's
  * {@link Registers}.
  *
  * <pre>{@code
@@ -41,8 +41,8 @@ import org.jspecify.annotations.Nullable;
  * vectors.signal(2);
  * }</pre>
  *
- * <p>A doorbell follows its BAR: it is an ioeventfd while the guest has enabled the BAR, at the address that the guest
- * chose. An emulated function has no interrupt pin. Otherwise as {@link PciFunction}.
+ * <p>While the guest has enabled a BAR, each doorbell of the BAR is an ioeventfd at the address that the guest chose.
+ * An emulated function has no interrupt pin. Otherwise like {@link PciFunction}.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
@@ -57,10 +57,10 @@ public final class EmulatedFunction extends PciFunction {
     private final Registers registers;
 
     /**
-     * The device behind the BARs, in the author's code. Several vCPU threads call it at once, without a lock of this
-     * library, and an access that began earlier may come during and after a reset or {@link #close}: pause the vCPUs
-     * first. An exception is a warning, once until the next reset; the access then reads all ones or has no effect. An
-     * {@link Error} goes on to the caller of {@link PciHostBridge#handle}: {@link io.kvmirq.run.VcpuThreads} ends the guest.
+     * The device behind the BARs, implemented by the author. Several vCPU threads call it at once, without a lock of
+     * this library. An access that began earlier may come during and after a reset or {@link #close}: pause the vCPUs
+     * first. An exception causes a warning, once until the next reset; the access then reads all ones or has no effect.
+     * An {@link Error} goes to the caller of {@link PciHostBridge#handle}: {@code VcpuThreads} ends the guest.
      */
     public interface Registers {
         /**
@@ -74,7 +74,7 @@ public final class EmulatedFunction extends PciFunction {
         /** Writes a register. A write to a doorbell does not come here. */
         void write(int bar, long at, int size, long value);
 
-        /** Resets the device with the guest, after its interrupts and BARs have ended. What it signals is forgotten. */
+        /** Resets the device with the guest, after its interrupts and BARs have ended. Its signals are then dropped. */
         default void reset() {}
 
         /** The device's registers, for a snapshot. */
@@ -82,7 +82,7 @@ public final class EmulatedFunction extends PciFunction {
             return new byte[0];
         }
 
-        /** Restores what {@link #state} returned. */
+        /** Restores registers that {@link #state} returned. */
         default void restore(byte[] state) {}
     }
 
@@ -141,7 +141,7 @@ public final class EmulatedFunction extends PciFunction {
             return value;
         }
 
-        /** Vendor and device id, 16 bits each; also the subsystem's unless {@link #subsystem} sets it. */
+        /** Sets vendor and device id, 16 bits each, also for the subsystem unless {@link #subsystem} sets its ids. */
         public Builder ids(int vendor, int device) {
             image.putShort(0, (short) word(vendor, "vendor id")).putShort(2, (short) word(device, "device id"));
             if (image.getInt(SUBSYSTEM) == 0) {
@@ -150,14 +150,14 @@ public final class EmulatedFunction extends PciFunction {
             return this;
         }
 
-        /** The subsystem's vendor and id, 16 bits each. */
+        /** Sets the subsystem's vendor id and device id, 16 bits each. */
         public Builder subsystem(int vendor, int id) {
             image.putShort(SUBSYSTEM, (short) word(vendor, "vendor id of a subsystem"));
             image.putShort(SUBSYSTEM + 2, (short) word(id, "id of a subsystem"));
             return this;
         }
 
-        /** The class code, 24 bits: base class, sub-class, programming interface, such as 0x020000. */
+        /** Sets the class code, 24 bits: base class, sub-class, programming interface, such as 0x020000. */
         public Builder type(int code) {
             if (code < 0 || code > 0xffffff) {
                 throw new IllegalArgumentException(
@@ -222,7 +222,7 @@ public final class EmulatedFunction extends PciFunction {
         /**
          * Adds MSI-X.
          *
-         * @param bar the BAR of table and pending bits, of memory
+         * @param bar the memory BAR that has the table and the pending bits
          * @param table the offset of the table, 16 bytes for each vector, a multiple of 8
          * @param pending the offset of the pending bits, a bit for each vector, a multiple of 8
          */
@@ -253,8 +253,8 @@ public final class EmulatedFunction extends PciFunction {
 
         /**
          * Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. MSI and {@link #msix} may share vectors: while
-         * one of them drives the vectors, the other waits. Vectors of its own are delivered even while MSI-X is
-         * enabled.
+         * one of them drives the vectors, the other waits. If MSI has vectors of its own, they are delivered even while
+         * MSI-X is enabled.
          */
         public Builder msi(EmulatedVectors vectors) {
             int count = Objects.requireNonNull(vectors, "vectors is null").count();
@@ -272,7 +272,7 @@ public final class EmulatedFunction extends PciFunction {
         /**
          * Adds a vendor-specific capability, such as a capability of virtio.
          *
-         * @param body the bytes after id, next pointer and length
+         * @param body the bytes of the capability after id, next pointer and length
          */
         public Builder vendorCapability(byte... body) {
             int at = capability(GuestConfig.VENDOR, Objects.requireNonNull(body, "body is null").length + 3);
@@ -310,8 +310,8 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Receives the warnings, a sentence each, without a lock. Without a receiver, warnings go to the logger
-         * {@code io.kvmirq}.
+         * Sets the receiver of warnings, which gets a sentence for each, without a lock. Without a receiver, warnings
+         * go to the logger {@code io.kvmirq}.
          */
         public Builder warned(Consumer<String> receiver) {
             warned = Objects.requireNonNull(receiver, "receiver is null");
@@ -325,9 +325,9 @@ public final class EmulatedFunction extends PciFunction {
         /**
          * Puts the function on the bus.
          *
-         * @throws IllegalArgumentException without {@link #ids}; if the slot is taken, the bus has no room for a BAR, a
-         *     doorbell is in the table or the pending bits of MSI-X, two doorbells take the same write, or the vectors are
-         *     those of another VM or function
+         * @throws IllegalArgumentException without {@link #ids}; if the slot is in use, the bus has no room for a BAR,
+         *     a doorbell overlaps the table or the pending bits of MSI-X, two doorbells match the same write, or the
+         *     vectors belong to another VM or function
          */
         public EmulatedFunction build() {
             if (image.getInt(0) == 0) {
@@ -427,7 +427,7 @@ public final class EmulatedFunction extends PciFunction {
     /**
      * A function to be emulated.
      *
-     * @param slot on the bus, 1 to 31
+     * @param slot the function's slot on the bus, 1 to 31
      */
     public static Builder builder(PciHostBridge bridge, int slot, Vm vm, Registers registers) {
         return new Builder(

@@ -20,9 +20,9 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The vectors of an emulated device: an eventfd for each, which the device signals at any time. A vector gets an irqfd
+ * The vectors of an emulated device: each has an eventfd, which the device signals at any time. A vector gets an irqfd
  * and a route when the guest opens it. Earlier signals, and signals that come while the guest masks the vector, stay in
- * the eventfd and become one interrupt. {@link GuestMsix} and {@link GuestMsi} drive it.
+ * the eventfd and become one interrupt. {@link GuestMsix} and {@link GuestMsi} use these vectors.
  *
  * <p>An eventfd may be signalled by another thread or process, or by the kernel: pass its number to vhost's
  * VHOST_SET_VRING_CALL. {@link #signal} and {@link #event} are thread-safe, the rest is not.
@@ -48,7 +48,7 @@ public final class EmulatedVectors implements AutoCloseable {
      * Makes vectors, each with a new eventfd.
      *
      * @param count 1 to 2048
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE without free descriptors; no eventfd is left then
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE if no descriptor is free; all new eventfds are closed then
      */
     public static EmulatedVectors create(Vm vm, int count) {
         Objects.requireNonNull(vm, "vm is null");
@@ -56,7 +56,7 @@ public final class EmulatedVectors implements AutoCloseable {
         return new EmulatedVectors(vm, EventFd.createAll(vm.kernel(), count), true);
     }
 
-    /** Makes a vector for each of these eventfds. The caller keeps the eventfds. {@link #close} leaves them open. */
+    /** Makes a vector for each of these eventfds. The caller closes the eventfds; {@link #close} leaves them open. */
     public static EmulatedVectors of(Vm vm, List<EventFd> events) {
         Objects.requireNonNull(vm, "vm is null");
         requireCount(Objects.requireNonNull(events, "events is null").size());
@@ -75,7 +75,7 @@ public final class EmulatedVectors implements AutoCloseable {
     }
 
     /**
-     * The eventfd that raises a vector, to be lent to another thread, process or device. Do not close it.
+     * The eventfd that raises a vector, for use by another thread, process or device. Do not close the eventfd.
      *
      * @throws IndexOutOfBoundsException for a vector beyond {@link #count}
      */
@@ -88,7 +88,7 @@ public final class EmulatedVectors implements AutoCloseable {
     }
 
     /**
-     * Raises a vector. While the guest masks it, the interrupt waits, and several signals become one.
+     * Raises a vector. While the guest masks the vector, the interrupt waits, and several signals become one.
      *
      * @throws IndexOutOfBoundsException for a vector beyond {@link #count}
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -229,7 +229,7 @@ public final class EmulatedVectors implements AutoCloseable {
         }
     }
 
-    /** Ends irqfds and routes, and closes the eventfds that were made here. Idempotent, never fails. */
+    /** Removes irqfds and routes, and closes the eventfds that {@link #create} made. Idempotent, never fails. */
     @Override
     public void close() {
         BitSet all = new BitSet();

@@ -9,11 +9,11 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The common part of MSI and MSI-X of a device as its guest sees it. The state of the capability can be saved.
+ * The common part of {@link GuestMsi} and {@link GuestMsix}. The state of the capability can be saved.
  *
- * <p>A guest's access never throws because of its value. If the kernel refuses the effect of a write, the write throws a
- * {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers
- * keep the written value, the affected vectors wait as if masked, and the next write, or {@link #settle}, retries.
+ * <p>No value of a guest's access makes a method throw. If the kernel refuses the effect of a write, it throws a {@link
+ * io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers keep the
+ * written value, the affected vectors wait as if masked, and the next write, or {@link #settle}, retries.
  *
  * <p>Not thread-safe: make one access of a device at a time. Call this without a lock that an injector of the
  * forwarding takes.
@@ -39,7 +39,7 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
         return vectors.count();
     }
 
-    /** Whether the guest enabled it. */
+    /** Whether the guest enabled MSI or MSI-X. */
     public abstract boolean isEnabled();
 
     @Override
@@ -59,8 +59,8 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
     }
 
     /**
-     * Makes the kernel's state match the registers, with as few calls as possible, and without a call if it matches
-     * already. A VMM calls it after it removed the cause of an exception that an access threw, and when another kind of
+     * Makes the kernel's state match the registers, with as few kernel calls as possible, and none if the state matches
+     * already. A VMM calls this method when it has removed the cause of an access's exception, or when another kind of
      * the device's interrupts has ended.
      */
     public abstract void settle();

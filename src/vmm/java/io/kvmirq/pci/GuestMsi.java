@@ -13,8 +13,8 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * MSI of a device as its guest sees it: the capability in config space. The VMM passes the guest's accesses to this
- * object; their effect has reached the kernel when the call returns. While this object is in use, it alone changes the
+ * MSI of a guest's device: the MSI capability in config space. The VMM passes the guest's accesses to this object; when
+ * the call returns, the kernel has the effect of the access. While this object is in use, no other code may change the
  * MSI vectors of the {@code Forwarding}.
  *
  * <p>Multiple Message Enable is the number of vectors that the guest enables. The vectors are forwarded with one call
@@ -26,13 +26,13 @@ import java.util.OptionalInt;
  *
  * <p>Disabling MSI keeps masks and pending bits, {@link #reset} clears them. A guest that changes Multiple Message
  * Enable while MSI is enabled gets each vector once, because the device is silent for a moment. While INTx or MSI-X of
- * the device is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
+ * the device is forwarded, all vectors wait as if masked: call {@link #settle} when that has ended.
  *
  * <p>A write throws a {@link io.kvmirq.vfio.VectorsExhaustedException} if the host has fewer vectors than the guest
- * enables. For a guest on such a host, lower the Multiple Message Capable. Otherwise as {@link GuestMessages}.
+ * enables. On such a host, lower Multiple Message Capable. Otherwise like {@link GuestMessages}.
  *
- * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. Extended Message Data
- * is not offered.
+ * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. This class does not
+ * offer Extended Message Data.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msi"}
  */

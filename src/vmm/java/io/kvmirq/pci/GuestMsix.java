@@ -13,24 +13,24 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * MSI-X of a device as its guest sees it: Message Control, the table and the Pending Bit Array (PBA). The VMM traps the
- * guest's accesses to these three and passes them to this object; their effect has reached the kernel when the call
- * returns. While this object is in use, it alone changes the MSI-X vectors of the {@code Forwarding}.
+ * MSI-X of a guest's device: Message Control, the MSI-X table and the Pending Bit Array (PBA). The VMM traps the
+ * guest's accesses to these three and passes them to this object; when the call returns, the kernel has the effect of
+ * the access. While this object is in use, no other code may change the MSI-X vectors of the {@code Forwarding}.
  *
  * <p>A vector is open while MSI-X is enabled and neither the function nor the vector is masked. A message for a vector
  * that is not open sets the pending bit, and is delivered when the vector opens. If a vector has not been open since
  * MSI-X was enabled, its pending bit is only in the device's own PBA. A vector is forwarded when it opens for the first
- * time, so a guest that uses few of many vectors costs few descriptors. Entries that change while their vectors are
+ * time, so a guest that uses few of its vectors needs few descriptors. Entries that change while their vectors are
  * masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING; a write without a change makes no
  * call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them. No program can read whether a vLPI of
- * a GICv4 was pending. So after an open vector that may be a vLPI is masked, or MSI-X is disabled, the vector counts as
- * pending. No message is lost; at worst the last one is delivered twice. While INTx or MSI of the device is forwarded,
- * all vectors wait as if they were masked: {@link #settle} when that has ended.
+ * a GICv4 was pending. Therefore an open vector that may be a vLPI counts as pending after the vector is masked, or
+ * MSI-X is disabled. No message is lost; at worst the last one is delivered twice. While INTx or MSI of the device is
+ * forwarded, all vectors wait as if they were masked: call {@link #settle} when that forwarding has ended.
  *
- * <p>An access with a wrong size or offset reads 0 and writes nothing. A vector whose mask the kernel refuses stays open
- * until it is retried, see {@link GuestMessages}.
+ * <p>An access with a wrong size or offset reads 0 and writes nothing. A vector whose mask the kernel refuses stays
+ * open until the call is repeated, see {@link GuestMessages}.
  *
- * <p>Source: PCI Express Base Specification 6.0, 7.7.2; the table's reset values are there, too.
+ * <p>Source: PCI Express Base Specification 6.0, 7.7.2; the section also has the table's reset values.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msix"}
  */
@@ -166,7 +166,7 @@ public final class GuestMsix extends GuestMessages {
 
     /**
      * Handles the guest's write of the table. If an entry changes while its vector is open, the new value is used at
-     * once, even if the guest has written only a part of it. So software must mask the vector first.
+     * once, even if the guest has written only a part of it. Guest software must mask the vector first.
      *
      * @param at the offset in bytes from the start of the table
      * @param size 4 or 8 bytes, at a multiple of the size; any other write has no effect

@@ -34,10 +34,10 @@ import java.util.OptionalInt;
  *
  * <p>The guest accesses the device's registers without an exit, except in the pages of the MSI-X table and the PBA.
  * {@link GuestMsix} emulates the table and the PBA; other accesses to their pages are passed to the device. {@link
- * GuestMsi} is the guest's MSI. At most one of INTx, MSI and MSI-X is forwarded. INTx is forwarded while the guest
- * has enabled decoding and not disabled INTx.
+ * GuestMsi} is the guest's MSI. At most one of INTx, MSI and MSI-X is forwarded. INTx is forwarded while the guest has
+ * enabled decoding and has not disabled INTx.
  *
- * <p>A function reset by the guest is a VFIO_DEVICE_RESET.
+ * <p>A function-level reset by the guest becomes a VFIO_DEVICE_RESET.
  *
  * <p>Thread-safe. An injector of the forwarding may call only {@link #endOfInterrupt}. Call no other method with a lock
  * that the injector takes.
@@ -49,7 +49,7 @@ public final class PassedThroughDevice extends PciFunction {
     private final Forwarding forwarding;
     private final HostSide host;
 
-    /** Receives events of a device. Called without a lock. */
+    /** Receives events of a device. The methods are called without a lock. */
     public interface Notices {
         /**
          * An access of the guest had no effect, or the kernel refused a call. The sentence begins with the device's
@@ -103,15 +103,15 @@ public final class PassedThroughDevice extends PciFunction {
             return this;
         }
 
-        /** Sets the DMA space for {@link #memory}; by default the space that was created with the device. */
+        /** Sets the DMA space for {@link #memory}. The default is the space that was created with the device. */
         public Builder space(DmaSpace used) {
             space = Optional.of(Objects.requireNonNull(used, "used is null"));
             return this;
         }
 
         /**
-         * Adds the receiver of notices to the VMM. Errors of the device and requests of the host are reported in the
-         * thread that runs the loop.
+         * Sets the receiver of the device's events. The thread that runs the event loop reports errors of the device
+         * and requests of the host.
          */
         public Builder notices(EventLoop inLoop, Notices told) {
             Objects.requireNonNull(inLoop, "inLoop is null");
@@ -124,8 +124,8 @@ public final class PassedThroughDevice extends PciFunction {
         /**
          * Passes the device to the guest, after a reset if the device can be reset.
          *
-         * @throws IllegalArgumentException if the slot is taken; if the bus has no room for a BAR; if memory is in the
-         *     hole or not in {@link DmaSpace#ranges}
+         * @throws IllegalArgumentException if the slot is in use; if the bus has no room for a BAR; if guest memory is
+         *     in the bridge's hole or not in {@link DmaSpace#ranges}
          * @throws UnsupportedOperationException if the device is not a PCI device
          * @throws io.kvmirq.KernelException ENOMEM if RLIMIT_MEMLOCK is too low for the memory; other refusals of the
          *     kernel
@@ -138,8 +138,8 @@ public final class PassedThroughDevice extends PciFunction {
     /**
      * A device to be passed through.
      *
-     * @param slot on the bus, 1 to 31
-     * @param forwarding of {@code device} to {@code vm}
+     * @param slot the device's slot on the bus, 1 to 31
+     * @param forwarding the forwarding of {@code device} to {@code vm}
      * @throws IllegalArgumentException for a forwarding of another device, or to another VM
      */
     public static Builder builder(PciHostBridge bridge, int slot, Vm vm, VfioDevice device, Forwarding forwarding) {
@@ -228,8 +228,8 @@ public final class PassedThroughDevice extends PciFunction {
 
     /**
      * Handles the guest's EOI of the pin, if this process emulates the IOAPIC: a device that still asserts its line
-     * interrupts again. Pass it to {@link io.kvmirq.irqchip.GuestIoapic#addEndListener}; it takes no lock. With KVM's
-     * IOAPIC, or while INTx is not forwarded, it does nothing.
+     * interrupts again. Pass this method to {@link io.kvmirq.irqchip.GuestIoapic#addEndListener}. It locks nothing. It
+     * does nothing with KVM's IOAPIC, or while INTx is not forwarded.
      */
     public void endOfInterrupt() {
         for (ForwardedIrq irq : forwarding.irqs()) {

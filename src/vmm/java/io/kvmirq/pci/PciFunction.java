@@ -18,12 +18,12 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A function on a guest's {@link PciHostBridge}: a device of the host, or an emulated one. The guest sees its
+ * A PCI function on a guest's {@link PciHostBridge}: a device of the host, or an emulated device. The guest sees its
  * configuration space, its BARs and its interrupts; at most one of INTx, MSI and MSI-X is in use.
  *
- * <p>A guest's access never throws. A refused access reads all ones or writes nothing, and the owner gets a warning, each
- * kind once until the next reset. A BAR that the guest moves onto memory or onto another BAR keeps the written address,
- * but the guest cannot access it. Each write to the configuration space retries.
+ * <p>A guest's access never throws. A refused access reads all ones or writes nothing, and the VMM gets a warning of
+ * each kind once until the next reset. A BAR that the guest moves onto memory or onto another BAR keeps the written
+ * address, but the guest cannot access it. Each write to the configuration space tries to place such a BAR again.
  *
  * <p>Thread-safe.
  *
@@ -193,8 +193,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
 
     /**
      * Holds interrupts back as {@link DeviceState#hold} does. The guest's vCPUs may keep running. Messages that a
-     * vector sends meanwhile become one interrupt, and an asserted line stays asserted. The guest may still take an
-     * interrupt that was requested before. A reset does not end the hold. If a device of the host is gone, a warning
+     * vector sends during the hold become one interrupt, and an asserted line stays asserted. The guest may still take
+     * an interrupt that was requested before. A reset does not end the hold. If a device of the host is gone, a warning
      * says so.
      */
     @Override
@@ -215,8 +215,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     /**
-     * Ends {@link #hold}. Interrupts that the kernel refuses stay held, as after a write of the guest, and a warning says
-     * so.
+     * Ends {@link #hold}. Interrupts whose release the kernel refuses stay masked, as after a write of the guest, and a
+     * warning says so.
      */
     @Override
     public final void release() {
@@ -230,7 +230,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     // Save and restore
 
     /**
-     * A text of all constant properties that the guest sees: ids, sizes of BARs, places of capabilities, the pin. A
+     * A text of all constant properties that the guest sees: ids, sizes of BARs, offsets of capabilities, the pin. A
      * state can be restored into a function with the same text.
      */
     public final synchronized String identity() {
@@ -251,7 +251,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
      * The guest's writes to the configuration space, including the addresses of the BARs and Device Control of PCI
      * Express, the state of MSI and MSI-X ({@link GuestMessages}), and an emulated function's own registers. Registers
      * and memory of a device of the host cannot be saved: its driver must write them again after a restore, as after a
-     * reset. An asserted line is not in the state; the restored device asserts its own.
+     * reset. An asserted line is not in the state; the restored device asserts its line itself.
      *
      * @throws IllegalStateException on a virtual thread, and after {@link #close}
      */
@@ -333,10 +333,10 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
 
     /**
      * Resets the function with the guest, and sets its BARs to the addresses that firmware would choose. A device of
-     * the host without its own reset is reset with its bus, if it is alone there. Else its registers keep their values,
-     * and it does no DMA until the guest makes it a bus master. If the kernel refuses a reset that the device supports,
-     * a warning says so, and bus mastering stays off. Each write of the guest that enables bus mastering tries the
-     * reset again.
+     * the host without its own reset is reset with its bus, if no other device is on the bus. Else its registers keep
+     * their values, and the device does no DMA until the guest enables bus mastering. If the kernel refuses a reset
+     * that the device supports, a warning says so, and bus mastering stays off. Each write of the guest that enables
+     * bus mastering tries the reset again.
      */
     @Override
     public final void reset() {
@@ -368,8 +368,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     /**
-     * Removes the function from the guest: interrupts, BARs, DMA, and the memory last. The guest then reads all ones.
-     * Idempotent, never fails.
+     * Removes interrupts, BARs and DMA of the function from the guest, and its memory last. The guest then reads all
+     * ones. Idempotent, never fails.
      */
     @Override
     public final void close() {

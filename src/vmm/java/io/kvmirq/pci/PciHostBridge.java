@@ -12,11 +12,11 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * PCI bus 0 of a guest, with a device in each used slot. Slot 0 is the bridge itself. An x86 guest finds them by
- * configuration mechanism 1, at ports 0xcf8 and 0xcfc. This way needs no ACPI: Linux uses it with {@code pci=conf1}. An
- * arm64 guest finds them by ECAM: the configuration spaces of the bus are memory-mapped, 4 KiB for each function. Like
- * firmware, the bridge assigns each BAR an address: memory BARs in the hole, port BARs from 0xc000 on. The guest may
- * move them.
+ * PCI bus 0 of a guest, with a device in each used slot. Slot 0 is the bridge itself. An x86 guest finds the devices by
+ * configuration mechanism 1, at ports 0xcf8 and 0xcfc. Mechanism 1 needs no ACPI: Linux uses it with {@code pci=conf1}.
+ * An arm64 guest finds the devices by ECAM: the configuration spaces of the bus are memory-mapped, 4 KiB for each
+ * function. Like firmware, the bridge assigns each BAR an address: memory BARs in the hole, port BARs from 0xc000 on.
+ * The guest may move BARs.
  *
  * <pre>{@code
  * PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x3ec00000L);
@@ -25,9 +25,9 @@ import org.jspecify.annotations.Nullable;
  * if (!bus.handle(exit)) { ... }
  * }</pre>
  *
- * <p>Guest memory must not overlap the hole, and E820 must not list it. The guest cannot access a BAR that is outside
- * of the hole or overlaps another BAR. Each write to the configuration space of the BAR's device tries again to give
- * access.
+ * <p>Guest memory must not overlap the hole, and E820 must not list the hole. The guest cannot access a BAR that is
+ * outside of the hole or overlaps another BAR. Each write to the configuration space of the BAR's device tries again to
+ * make the BAR accessible.
  *
  * <p>Thread-safe. Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 6.0, 7.2.2.
  *
@@ -93,14 +93,14 @@ public final class PciHostBridge {
     /**
      * An x86 bus without devices.
      *
-     * @param hole guest-physical, a multiple of 4096, below 4 GiB
-     * @param length bytes, a multiple of 4096
+     * @param hole the guest-physical address of the hole for memory BARs, a multiple of 4096, below 4 GiB
+     * @param length bytes of the hole, a multiple of 4096
      */
     public PciHostBridge(long hole, long length) {
         this(hole, length, NO_ECAM);
     }
 
-    /** A bus without devices whose ECAM is at this guest-physical address, a multiple of 1 MiB outside of the hole. */
+    /** An arm64 bus without devices. {@code ecam} is guest-physical, a multiple of 1 MiB, outside of the hole. */
     public static PciHostBridge withEcam(long hole, long length, long ecam) {
         boolean isOutside = ecam + ECAM_BYTES <= hole || ecam >= hole + length;
         if (ecam < 0 || ecam % ECAM_BYTES != 0 || !isOutside) {
@@ -284,12 +284,12 @@ public final class PciHostBridge {
     }
 
     /**
-     * Makes the guest's read of a port, or of memory, without an exit. A VMM that decodes accesses itself calls this
-     * method, and so does a test that plays the guest.
+     * Handles the guest's read of a port, or of memory, without an exit. For a VMM that decodes accesses itself, and
+     * for a test that plays the guest.
      *
      * @param at the port, or the guest-physical address
      * @param size 1 to 8 bytes
-     * @return the bytes, zero-extended; all ones where nothing is
+     * @return the bytes, zero-extended; all ones if no register is there
      */
     public long read(boolean ports, long at, int size) {
         requireSize(size);
@@ -319,7 +319,7 @@ public final class PciHostBridge {
         return place == null ? -1 : place.device.read(place.bar, at, size);
     }
 
-    /** The guest's write, as {@link #read}. */
+    /** Handles the guest's write of a port, or of memory, like {@link #read}. */
     public void write(boolean ports, long at, int size, long value) {
         requireSize(size);
         if (isAddress(ports, at, size)) {

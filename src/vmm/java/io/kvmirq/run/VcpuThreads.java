@@ -43,7 +43,7 @@ public final class VcpuThreads implements AutoCloseable {
     private int parked;
     private volatile @Nullable Throwable failure;
 
-    /** The VMM's part. Several vCPU threads call it at once. */
+    /** The VMM's handler of exits. Several vCPU threads call it at once. */
     public interface Owner {
         /**
          * Handles an exit, except {@link VcpuExit.Reason#INTR}. An exception ends the guest, see {@link #failed}.
@@ -161,24 +161,25 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Starts a thread for each vCPU, which takes it by {@link Vcpu#moveHere}. The threads are not daemons. If a thread
-     * cannot be started, as beyond a limit of processes, those that were started have ended when this throws.
+     * Starts a thread for each vCPU; the thread calls {@link Vcpu#moveHere}. The threads are not daemons. If a thread
+     * cannot be started, as beyond a limit of processes, the started ones end before this throws.
      */
     public static VcpuThreads start(List<Vcpu> vcpus, Owner owner) {
         return new VcpuThreads(vcpus, owner, false);
     }
 
     /**
-     * Starts the threads like {@link #start}, but no vCPU runs before {@link #resume}. Until then the caller may set
-     * the vCPUs up.
+     * Starts the threads like {@link #start}, but no vCPU runs before {@link #resume}. Before {@link #resume} the
+     * caller may set the vCPUs up.
      */
     public static VcpuThreads startPaused(List<Vcpu> vcpus, Owner owner) {
         return new VcpuThreads(vcpus, owner, true);
     }
 
     /**
-     * Stops all vCPUs until {@link #resume}. When it returns, no vCPU runs, no exit is being handled, and each access of
-     * the guest is complete. The caller may then take the vCPUs by {@link Vcpu#moveHere}. A second call returns at once.
+     * Stops all vCPUs until {@link #resume}. When pause returns, no vCPU runs, no exit is being handled, and each
+     * access of the guest is complete. The caller may then use the vCPUs after {@link Vcpu#moveHere}. A second call
+     * returns at once.
      *
      * @throws IllegalStateException in a vCPU's thread; if the guest has ended
      */
@@ -196,9 +197,9 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Pauses like {@link #pause}, but fails if a vCPU does not stop in time. Then the others stay paused.
+     * Pauses like {@link #pause}, but fails if a vCPU does not stop in time. Then other vCPUs stay paused.
      *
-     * @throws IllegalStateException also for a handler that has not returned: it names the vCPU and the exit
+     * @throws IllegalStateException also if a handler has not returned; the exception names the vCPU and the exit
      */
     public void pause(Duration limit) throws InterruptedException {
         long left = Objects.requireNonNull(limit, "limit is null").toNanos();
@@ -260,7 +261,7 @@ public final class VcpuThreads implements AutoCloseable {
         }
     }
 
-    /** Ends {@link #pause}: each thread takes its vCPU again and runs it. */
+    /** Ends {@link #pause}: each thread takes over its vCPU again by {@link Vcpu#moveHere}, and runs it. */
     public void resume() {
         lock.lock();
         try {
@@ -271,7 +272,7 @@ public final class VcpuThreads implements AutoCloseable {
         }
     }
 
-    /** Ends the guest without a wait: each thread ends after its exit. May be called by the owner. Never fails. */
+    /** Ends the guest without a wait: each thread ends after its exit. The owner may call this method. Never fails. */
     public void stop() {
         lock.lock();
         try {
@@ -283,7 +284,7 @@ public final class VcpuThreads implements AutoCloseable {
         runners.forEach(runner -> runner.vcpu.kick());
     }
 
-    /** The failure that ended the guest; empty while it runs, and if {@link #stop} or the owner ended it. */
+    /** The failure that ended the guest; empty while the guest runs, and if {@link #stop} or the owner ended it. */
     public Optional<Throwable> failure() {
         return Optional.ofNullable(failure);
     }
@@ -300,7 +301,7 @@ public final class VcpuThreads implements AutoCloseable {
     /**
      * Waits until all threads have ended.
      *
-     * @return false if the time is over before
+     * @return false if {@code limit} is over before
      * @throws IllegalStateException in a vCPU's thread
      */
     public boolean join(Duration limit) throws InterruptedException {
@@ -317,7 +318,7 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * {@link #stop}, and then waits until all threads have ended, except for the calling one. Its vCPUs stay open.
+     * Calls {@link #stop}, and then waits until all threads except the calling one have ended. The vCPUs stay open.
      * Idempotent, never fails; an interrupt of the thread does not end the wait.
      */
     @Override

@@ -2,8 +2,8 @@
 /**
  * The threads of a VM's vCPUs.
  *
- * <p>{@link io.kvmirq.run.VcpuThreads} runs each vCPU in a thread of its own, passes exits to the author's function, and
- * pauses all of them at once, as a snapshot needs it.
+ * <p>{@link io.kvmirq.run.VcpuThreads} runs each vCPU in a thread of its own, passes exits to the VMM's handler, and
+ * pauses all vCPUs at once, as a snapshot needs.
  */
 @NullMarked
 package io.kvmirq.run;

@@ -29,7 +29,7 @@ import java.util.TreeMap;
 import java.util.function.Supplier;
 
 /**
- * The parts of a VM, each with a name that the VMM chooses. A restore finds the part of the new VM by the name of the
+ * The parts of a VM, each with a name that the VMM chooses. A restore finds each part of the new VM by the name of the
  * saved part. For one thread.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
@@ -50,7 +50,7 @@ public final class VmParts {
     private final List<Its> units = new ArrayList<>();
     private final Set<Gsi> leftOut = new HashSet<>();
 
-    /** Creates the parts with the VM itself: its irqchip, timer, routes, lines and clock. */
+    /** Creates parts that so far have only the VM itself: its irqchip, timer, routes, lines and clock. */
     public VmParts(Vm vm) {
         Objects.requireNonNull(vm, "vm is null");
         this.vm = vm;
@@ -63,8 +63,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds the IOAPIC of a VM with a split irqchip. Before a restore, the VMM drives the lines with their own {@link
-     * GuestIoapic#source} again.
+     * Adds the IOAPIC of a VM with a split irqchip. Before a restore, the VMM must drive again the lines that have
+     * their own {@link GuestIoapic#source} again.
      */
     public VmParts ioapic(GuestIoapic ofVmm) {
         Objects.requireNonNull(ofVmm, "ofVmm is null");
@@ -97,8 +97,8 @@ public final class VmParts {
     /**
      * Adds a vCPU. Add all vCPUs of the VM.
      *
-     * @throws IllegalArgumentException if the id was given before, or is not the vCPU's id, or the vCPU belongs to
-     *     another VM
+     * @throws IllegalArgumentException if a vCPU with this id was added before, if this is not the vCPU's id, or if the
+     *     vCPU belongs to another VM
      */
     public VmParts vcpu(VcpuId id, Vcpu vcpu) {
         Objects.requireNonNull(id, "id is null");
@@ -148,8 +148,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds a vector of an emulated device: its GSI and message, its mask, and the count of its eventfd. A restore gives
-     * all of these to the vector with this name in the new VM, which the VMM creates before.
+     * Adds a vector of an emulated device: its GSI and message, its mask, and the count of its eventfd. A restore sets
+     * this state in the vector with the same name in the new VM, which the VMM creates before.
      *
      * @throws IllegalArgumentException if the name was given before, or the vector belongs to another VM
      */
@@ -175,7 +175,7 @@ public final class VmParts {
     }
 
     /**
-     * Adds the MSI or MSI-X of a device. A device with MSI and MSI-X has two names.
+     * Adds the MSI or MSI-X of a device. For a device with MSI and MSI-X, call this method twice, with two names.
      *
      * @throws IllegalArgumentException if the name was given before
      */

@@ -31,12 +31,12 @@ import java.util.Set;
  * <p>On arm64 the VM has a GICv3. Tables of ITSs and of LPIs are in guest memory: save that memory after the snapshot,
  * and load it before a restore. A pending SError is not in a snapshot, and a vCPU with a PMU is refused.
  *
- * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. A kick ends a run. If that
- * run returns an access of the guest, complete it and run again until {@code INTR}, or the access is lost. Eventfds may
- * be signalled while the VM is paused.
+ * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. To pause a vCPU, kick it. If
+ * the kicked run returns an access of the guest, complete the access and run again until {@code INTR}, or the access is
+ * lost. Eventfds may be signalled while the VM is paused.
  *
- * <p>One platform thread makes or restores a snapshot. The calling thread then owns the vCPUs: another thread that runs
- * one calls {@link Vcpu#moveHere} first.
+ * <p>One platform thread makes or restores a snapshot. The calling thread then owns the vCPUs: another thread calls
+ * {@link Vcpu#moveHere} before it runs one.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
@@ -60,7 +60,7 @@ public final class VmSnapshot {
      * Saves a VM without changing it, so that it may run on.
      *
      * @throws IllegalArgumentException if a vCPU or an irqfd of the VM is not among the parts
-     * @throws IllegalStateException if a vCPU runs, or left within an instruction
+     * @throws IllegalStateException if a vCPU runs, or exited within an instruction
      * @throws UnsupportedOperationException on arm64 without a GICv3, or if a vCPU has a PMU
      */
     public static VmSnapshot of(VmParts parts) {
@@ -165,17 +165,17 @@ public final class VmSnapshot {
 
     /**
      * Restores this state into another VM. That VM must have the same irqchip, vCPUs with the same ids that have never
-     * run, eventfds, vectors and devices with the same names, and the guest's memory. The restore assigns the irqfds. At
-     * the end it reads the state back and compares it.
+     * run, eventfds, vectors and devices with the same names, and the guest's memory. The restore assigns the irqfds.
+     * At the end the restore reads the VM's state back and compares it with the snapshot.
      *
      * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the VM
-     * differs afterwards, the VM must be closed. Its eventfds, irqfds, routes and devices are as before.
+     * differs afterwards, the VM must be closed. The VM's eventfds, irqfds, routes and devices are as before.
      *
      * @return the irqfds except irqfds of vectors, in the order in which they were saved
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
      * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from
      *     it
-     * @throws IllegalStateException if a vCPU runs, or left within an instruction; {@link
+     * @throws IllegalStateException if a vCPU runs, or exited within an instruction; {@link
      *     io.kvmirq.kvm.MsrRefusedException} for a value that an MSR does not accept
      * @throws io.kvmirq.KernelException for other values that the kernel does not accept
      */

@@ -3,7 +3,7 @@ package io.kvmirq.vmm;
 
 import org.jspecify.annotations.Nullable;
 
-/** Steps that all run, even if some of them throw. */
+/** Runs steps so that all of them run, even if some throw. */
 public final class Steps {
     private Steps() {}
 

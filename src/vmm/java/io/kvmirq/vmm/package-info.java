@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Parts that packages of this module share. Not exported. */
+/** Classes that packages of this module share. This package is not exported. */
 @NullMarked
 package io.kvmirq.vmm;
 
