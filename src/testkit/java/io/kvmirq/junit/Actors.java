@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The actors of a test with {@link Interleavings}, such as a device, a vCPU and a control plane, and their steps. The
- * test adds them; the kit runs the steps when the method has returned.
+ * test adds the steps; the test kit runs them when the test method has returned.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="orders"}
  */
@@ -24,7 +24,7 @@ public final class Actors {
     /** The work that an actor does without a switch to another actor. */
     @FunctionalInterface
     public interface Step {
-        /** Does the work. The order fails if it throws. */
+        /** Does the work. If it throws, the order of steps fails. */
         void run() throws Exception;
     }
 
@@ -74,7 +74,7 @@ public final class Actors {
         this.mistake = mistake;
     }
 
-    /** Adds steps to the actor {@code name}, in this order. A failing order shows the name. */
+    /** Adds steps to the actor {@code name}, in this order. The report of a failing order shows the name. */
     public void add(String name, Step... steps) {
         requireIncomplete();
         if (steps.length == 0) {
@@ -99,7 +99,7 @@ public final class Actors {
 
     /**
      * A step whose actor waits until {@code ready} is true; {@code ready} must change nothing. A switch away from a
-     * waiting actor is no preemption. An order fails if all actors wait.
+     * waiting actor does not count as a preemption. An order fails if all actors wait.
      */
     public static Step when(BooleanSupplier ready, Step step) {
         Objects.requireNonNull(ready, "ready is null");

@@ -7,12 +7,12 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeProvider;
 
 /**
- * The fake kernel where {@code -Dkvmirq.backend=fake} or {@code KVMIRQ_BACKEND=fake} selects it. Each use logs a WARNING
- * to the logger {@code io.kvmirq}. Thread-safe.
+ * Provides the fake kernel if {@code -Dkvmirq.backend=fake} or {@code KVMIRQ_BACKEND=fake} selects it. Each use of the
+ * fake kernel logs a WARNING to the logger {@code io.kvmirq}. Thread-safe.
  */
 @NotPromised
 public final class FakeFromOutside implements BackendProvider {
-    /** For {@link java.util.ServiceLoader}. */
+    /** Called by {@link java.util.ServiceLoader}. */
     public FakeFromOutside() {}
 
     @Override

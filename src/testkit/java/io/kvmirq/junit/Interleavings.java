@@ -11,8 +11,8 @@ import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
  * A test of the steps of several {@link Actors}, in every order up to a number of preemptions. A preemption is a switch
- * away from an actor that could go on. The kit runs the method once for each order, each on a fresh fake kernel. The
- * method adds the actors. Then the kit runs their steps on the thread of the test.
+ * away from an actor that could go on. The test kit runs the method once for each order, each time on a fresh fake
+ * kernel. The method adds the actors. Then the kit runs the actors' steps on the thread of the test.
  *
  * <pre>{@code
  *
@@ -27,17 +27,17 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * }
  * }</pre>
  *
- * <p>An order fails if a step throws, if the code that runs {@link Actors#after} the steps throws, or if it leaves
- * something open that a {@link KvmTest} must close. The failure reports the failing order with the fewest preemptions,
- * and among equals the one that fails after the fewest steps. The failure names the {@link #order} that replays it. The
- * report entry {@code orders} counts the orders that ran.
+ * <p>An order fails if a step throws, if the code that runs {@link Actors#after} the steps throws, or if something
+ * stays open that a {@link KvmTest} must close. The test reports the failing order with the fewest preemptions; if
+ * several have as few, the order that fails after the fewest steps. The report names the {@link #order} that replays
+ * the failure. The report entry {@code orders} counts the orders that ran.
  *
  * <p>The method may have the parameters of {@link KvmTest} too. {@link KvmTest} on the class sets default profiles and
  * vCPUs. All orders share the instance of the test class and the objects that {@code @BeforeEach} made. If an order
  * changes an object, make that object in the method.
  *
- * <p>A step is atomic: no other actor runs during it. All steps run on one thread. So a lock that a step takes and the
- * next step releases does not stop another actor. Use {@link Actors#when} for an actor that waits.
+ * <p>A step is atomic: no other actor runs during it. All steps run on one thread, so a lock that one step locks and
+ * the next step unlocks does not stop another actor. Use {@link Actors#when} for an actor that waits.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)
@@ -50,19 +50,19 @@ public @interface Interleavings {
     /** The largest number of preemptions in an order. */
     int preemptions() default 2;
 
-    /** The largest number of orders. If there are more, the test fails at once and reports how many there are. */
+    /** The largest number of orders. If the test has more orders, it fails at once and reports their number. */
     int limit() default 10_000;
 
     /** The profiles of the fake kernel, as in {@link KvmTest#profiles}. All orders run on each profile. */
     String[] profiles() default {};
 
-    /** The number of vCPUs of the kit's VM. */
+    /** The number of vCPUs of the test kit's VM. */
     int vcpus() default 1;
 
     /**
-     * The only order to run, in the form that a failure reports: {@code B1A2B1} is a step of the second actor, two of
-     * the first, and one of the second. The remaining steps run afterwards, those of the last actor first. The system
-     * property {@code kvmirq.order} sets the order of one method without a change of its source.
+     * The only order to run, in the form that a failure reports: {@code B1A2B1} is one step of the second actor, two
+     * steps of the first, and one step of the second. The remaining steps run afterwards, those of the last actor
+     * first. The system property {@code kvmirq.order} sets the order of one method without a change of its source.
      */
     String order() default "";
 }

@@ -27,7 +27,7 @@ public final class KvmAssertions {
 
     private KvmAssertions() {}
 
-    /** A number of times. */
+    /** The expected number of interrupts. */
     public record Times(int count) {
         /** @throws IllegalArgumentException if the count is negative */
         public Times {
@@ -42,7 +42,7 @@ public final class KvmAssertions {
         }
     }
 
-    /** The vector of a guest. */
+    /** An interrupt vector of a guest. */
     public static InterruptVector vector(int number) {
         return new InterruptVector(number);
     }

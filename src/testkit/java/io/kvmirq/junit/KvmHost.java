@@ -35,9 +35,9 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernel of one test, fake or real, and the kit's objects on it. The kit makes each object when the test first asks
- * for it. The kit closes these objects after the test. Thread-safe, except that the vCPUs belong to the first thread
- * that asks for one.
+ * The kernel of one test, fake or real, and the test kit's objects that use this kernel. The kit makes each object when
+ * the test first calls its method, and closes the objects after the test. Thread-safe, except that the vCPUs belong to
+ * the first thread that gets one.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */
@@ -111,7 +111,7 @@ public final class KvmHost {
                 new IllegalStateException("this test runs on real KVM, which has no FakeKernel: ask isReal() first"));
     }
 
-    /** The faults of the test's calls. The test may add rules; they do not affect calls of the kit. */
+    /** The faults of the test's calls. The test may add rules, which do not affect calls of the test kit. */
     public Faults faults() {
         return faults;
     }
@@ -192,8 +192,8 @@ public final class KvmHost {
     }
 
     /**
-     * A new eventfd that raises a vector of a vCPU of {@link #vm}. The eventfd has its own irqfd and route, which the
-     * kit closes and does not count.
+     * A new eventfd that raises a vector of a vCPU of {@link #vm}. The eventfd has its own irqfd and route. The test
+     * kit closes both, and does not count the calls for them.
      *
      * @param vcpu the id of the vCPU
      * @throws IllegalArgumentException if the VM has no such vCPU
@@ -214,7 +214,7 @@ public final class KvmHost {
 
     /**
      * The vCPUs with this id, for assertions: of all VMs on the fake kernel, and of {@link #vm} on real KVM. The vCPU
-     * need not exist yet: an assertion checks that.
+     * need not exist before an assertion.
      */
     public KvmVcpu vcpu(int id) {
         return new KvmVcpu(this, new VcpuId(id));
@@ -237,7 +237,7 @@ public final class KvmHost {
 
     /**
      * A PCI Express device of the fake host at 0000:03:00.0, bound to vfio-pci, with a reset, INTx, 32 MSI vectors and
-     * 64 MSI-X vectors. {@link FakeKernel#pciDevice} adds others.
+     * 64 MSI-X vectors. {@link FakeKernel#pciDevice} adds other devices.
      *
      * @throws IllegalStateException if the test runs on real KVM
      */
@@ -254,7 +254,7 @@ public final class KvmHost {
         return device;
     }
 
-    /** The {@link #device}, opened through VFIO as bus master, and added to the KVM-VFIO device of {@link #vm}. */
+    /** The {@link #device}, opened through VFIO as a bus master. KVM-VFIO of {@link #vm} has the device's file. */
     public synchronized VfioDevice vfio() {
         if (vfio == null) {
             FakePciDevice of = device();
@@ -289,12 +289,12 @@ public final class KvmHost {
     }
 
     /**
-     * The interrupts that reached no vCPU and wait nowhere, one sentence each. On the fake kernel these are
-     * {@link FakeKernel#lost}. Real KVM does not show every lost interrupt. On real KVM the list has the signals of
-     * irqfds of {@link #vm} whose GSI had no route. It also has the last signal of each GSI if the guest did not take
-     * its vector afterwards.
+     * The interrupts that reached no vCPU and wait nowhere, one sentence each. On the fake kernel the result is {@link
+     * FakeKernel#lost}. Real KVM does not show every lost interrupt. On real KVM the list has signals of irqfds of
+     * {@link #vm} whose GSI had no route, and the last signal of each GSI if the guest did not take its vector
+     * afterwards.
      *
-     * @throws IllegalStateException on real KVM, if the kit's guest does not run
+     * @throws IllegalStateException on real KVM, if the test kit's guest does not run
      */
     public List<String> lost() {
         return fake.isPresent() ? fake.get().lost() : guest().lost();

@@ -28,12 +28,12 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * <tr><td>{@code VfioDevice}</td><td>this device, opened through VFIO; not on real KVM</td></tr>
  * </table>
  *
- * <p>After the test, the kit closes every object that it made. Then the test fails if it left a descriptor, an irqfd,
- * an ioeventfd, a route in the kit's VM, a thread that used the kernel, or a non-daemon thread. Tests may run in
- * parallel: each has its own kernel.
+ * <p>After the test, the test kit closes every object that the kit made. Then the test fails if it left a descriptor,
+ * an irqfd, an ioeventfd, a route in the kit's VM, a thread that used the kernel, or a non-daemon thread. Tests may run
+ * in parallel: each has its own kernel.
  *
  * <p>On a class, the annotation sets defaults for annotated methods of the class, and of nested classes without the
- * annotation. A method uses the class's value for each element that it omits, or sets to the default.
+ * annotation. A method uses the class's value for each element that the method omits, or sets to the default.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */
@@ -47,15 +47,15 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @SuppressWarnings("exports") // JUnit is optional
 public @interface KvmTest {
     /**
-     * The profiles of the fake kernel, such as {@code "6.1"} or {@code "vtd-posting"}; see {@code Profile}. Without any,
-     * the test runs on 6.12, or on real KVM alone if that is {@link Real#REQUIRED}.
+     * The profiles of the fake kernel, such as {@code "6.1"} or {@code "vtd-posting"}; see {@code Profile}. If empty,
+     * the test runs on 6.12, or on real KVM alone if {@link #real} is {@link Real#REQUIRED}.
      */
     String[] profiles() default {};
 
     /** Whether the test runs on the KVM of this machine. */
     Real real() default Real.NEVER;
 
-    /** The number of vCPUs of the kit's VM; at most 16 on real KVM. */
+    /** The number of vCPUs of the test kit's VM; at most 16 on real KVM. */
     int vcpus() default 1;
 
     /** The binding to the real kernel: {@code jni}, {@code ffm}, {@code jna}, {@code jnr}, or the first that works. */

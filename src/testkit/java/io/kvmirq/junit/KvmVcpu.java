@@ -21,7 +21,7 @@ public final class KvmVcpu {
         this.id = id;
     }
 
-    /** The id in its VM. */
+    /** The vCPU's id in its VM. */
     public VcpuId id() {
         return id;
     }
@@ -29,7 +29,7 @@ public final class KvmVcpu {
     /**
      * The number of times that the vCPU received a vector since the test began. On the fake kernel every delivery
      * counts, whether the vCPU runs or not. On real KVM the kit's guest counts the vectors that it takes, so a second
-     * request counts only if the guest had taken the first.
+     * interrupt of a vector counts only if the guest had taken the first.
      *
      * @throws IllegalStateException on the fake kernel, if no VM has had a vCPU with this id; on real KVM, if the kit's
      *     guest does not run on the vCPU

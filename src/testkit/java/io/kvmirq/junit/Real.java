@@ -5,8 +5,8 @@ package io.kvmirq.junit;
 public enum Real {
     /** The test never runs on real KVM. */
     NEVER,
-    /** It runs on KVM. If KVM cannot be used, it is reported as disabled, with the reason. */
+    /** The test runs on KVM. If KVM cannot be used, the test is reported as disabled, with the reason. */
     IF_PRESENT,
-    /** It runs on KVM. If KVM cannot be used, it fails with the reason. */
+    /** The test runs on KVM. If KVM cannot be used, the test fails with the reason. */
     REQUIRED
 }

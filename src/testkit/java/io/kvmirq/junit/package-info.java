@@ -2,23 +2,23 @@
 /**
  * A kit for JUnit 5 tests of code that uses kvmirq, on the fake kernel, on real KVM, or on both.
  *
- * <p>A method with {@link io.kvmirq.junit.KvmTest} gets the objects it needs as parameters, such as a
- * {@link io.kvmirq.junit.KvmHost}. The method runs once for each profile of the fake kernel, and on real KVM if
- * {@link io.kvmirq.junit.KvmTest#real} says so. The kit closes its objects. Then it checks that the test left no
- * descriptor, irqfd, route or thread. {@link io.kvmirq.junit.KvmAssertions} count interrupts.
- * {@link io.kvmirq.junit.Fault} and {@link io.kvmirq.junit.EveryCallInTurn} make calls of the kernel fail. A method
- * with {@link io.kvmirq.junit.Interleavings} runs the steps of its {@link io.kvmirq.junit.Actors} in every order.
+ * <p>A method with {@link io.kvmirq.junit.KvmTest} gets the objects that it needs as parameters, such as a {@link
+ * io.kvmirq.junit.KvmHost}. The method runs once for each profile of the fake kernel, and on real KVM if {@link
+ * io.kvmirq.junit.KvmTest#real} says so. The kit closes its objects, and then checks that the test left no descriptor,
+ * irqfd, route or thread. {@link io.kvmirq.junit.KvmAssertions} count interrupts. {@link io.kvmirq.junit.Fault} and
+ * {@link io.kvmirq.junit.EveryCallInTurn} make calls of the kernel fail. A method with {@link
+ * io.kvmirq.junit.Interleavings} runs the steps of its {@link io.kvmirq.junit.Actors} in every order.
  *
  * <p>This package needs {@code org.junit.jupiter:junit-jupiter-api}; the user's project must declare it.
  *
- * <p>How it works. {@code Seam} is a proxy between the test's kernel and the binding. Calls of the test pass the faults
- * and are recorded; calls of the kit are not. On the fake, counts come from {@link io.kvmirq.fake.FakeKernel#received}.
- * On real KVM, an IRR bit cannot count requests, so each vCPU of the kit's VM runs the guest of {@code
- * io.kvmirq.guest}, which counts each vector that it takes.
+ * <p>How it works. {@code Seam} is a proxy between the test's kernel and the binding. The proxy applies faults to calls
+ * of the test and records them, but not calls of the kit. On the fake kernel, counts come from {@link
+ * io.kvmirq.fake.FakeKernel#received}. On real KVM, an IRR bit cannot count requests, so each vCPU of the kit's VM runs
+ * the guest of {@code io.kvmirq.guest}, which counts each vector that it takes.
  *
- * <p>{@code InterleavingsSearch} runs the method anew for each order, so no state of the test is kept. A run takes the
- * steps that its order names and then goes on with the same actor. The search records which other actors could have
- * taken each step. So it knows which orders remain. Orders with one preemption more wait until all others have passed.
+ * <p>{@code InterleavingsSearch} runs the method anew for each order, so no state of the test is kept. A run executes
+ * the steps that its order names and then goes on with the same actor. The search records which other actors could have
+ * run at each step: these are the remaining orders. Orders with one preemption more run after all others have passed.
  */
 @NullMarked
 package io.kvmirq.junit;

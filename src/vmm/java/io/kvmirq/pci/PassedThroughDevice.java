@@ -52,18 +52,18 @@ public final class PassedThroughDevice extends PciFunction {
     /** Receives events of a device. The methods are called without a lock. */
     public interface Notices {
         /**
-         * An access of the guest had no effect, or the kernel refused a call. The sentence begins with the device's
+         * An access of the guest had no effect, or the kernel refused a call. {@code sentence} begins with the device's
          * name.
          */
         default void warned(String sentence) {}
 
         /**
-         * The device reported an error that it cannot correct: stop the guest, or reset the device. Called in the
+         * The device reported an error that it cannot correct: stop the guest, or reset the device. Called in the event
          * loop's thread.
          */
         default void failed() {}
 
-        /** The host requests the device back: close this object and the device. Called in the loop's thread. */
+        /** The host requests the device back: close this function and the device. Called in the event loop's thread. */
         default void askedBack() {}
     }
 

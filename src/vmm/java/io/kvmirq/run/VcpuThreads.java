@@ -43,17 +43,17 @@ public final class VcpuThreads implements AutoCloseable {
     private int parked;
     private volatile @Nullable Throwable failure;
 
-    /** The VMM's handler of exits. Several vCPU threads call it at once. */
+    /** Handles exits in the VMM. Several vCPU threads call the methods at once. */
     public interface Owner {
         /**
          * Handles an exit, except {@link VcpuExit.Reason#INTR}. An exception ends the guest, see {@link #failed}.
          *
-         * @return whether the guest runs on; false ends it, with all its vCPUs
+         * @return whether the guest runs on; false ends the guest with all its vCPUs
          */
         boolean exited(Vcpu vcpu, VcpuExit exit);
 
         /**
-         * The guest has ended because this vCPU could not run on. Called once, in the vCPU's thread; the other vCPUs end,
+         * The guest has ended because this vCPU could not run on. Called once, in the vCPU's thread; other vCPUs end
          * too.
          */
         void failed(Vcpu vcpu, Throwable failure);

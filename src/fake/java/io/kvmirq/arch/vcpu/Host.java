@@ -29,14 +29,14 @@ public final class Host {
     private int threads;
 
     /**
-     * A host of CPUs with these {@link HostCpu#id}s, in its own words. IllegalArgumentException for equal ids, or
-     * without an id.
+     * A host of CPUs with these {@link HostCpu#id}s, whose state is in new memory. Throws IllegalArgumentException if
+     * ids are equal or none is given.
      */
     public Host(long... ids) {
         this(SharedWords.of(new long[words(ids.length)]), 0, ids);
     }
 
-    /** A host as by {@link #Host(long...)}, in {@link #words} of {@code words} from {@code base} on. */
+    /** A host like {@link #Host(long...)}, whose state is the {@link #words} in {@code words} from {@code base} on. */
     public Host(SharedWords words, int base, long... ids) {
         if (ids.length == 0) {
             throw new IllegalArgumentException("a host without CPUs cannot be: expected the id of 1 CPU or more");
@@ -56,7 +56,7 @@ public final class Host {
         }
     }
 
-    /** The number of words of a host. */
+    /** The number of shared words that hold a host's state. */
     public static int words(int cpus) {
         return cpus * HostCpu.WORDS;
     }
@@ -81,7 +81,7 @@ public final class Host {
         return found < 0 ? Optional.empty() : Optional.of(cpus.get(numbers[found]));
     }
 
-    /** Sends an interrupt to the CPU with this id; without such a CPU the interrupt is lost. Does not allocate. */
+    /** Sends an interrupt to the CPU with this id; if no CPU has the id, the interrupt is lost. Does not allocate. */
     public void interrupt(long id, int vector) {
         int found = Arrays.binarySearch(ids, id);
         if (found >= 0) {
@@ -90,8 +90,8 @@ public final class Host {
     }
 
     /**
-     * Adds a handler. A CPU that takes the vector runs all its handlers with interrupts off. IllegalArgumentException
-     * for a vector out of range.
+     * Adds a handler. A CPU that takes an interrupt of the vector runs all handlers of the vector with interrupts off.
+     * Throws IllegalArgumentException for a vector out of range.
      */
     public void handle(int vector, Consumer<HostCpu> handler) {
         Objects.requireNonNull(handler, "handler is null");
@@ -103,7 +103,7 @@ public final class Host {
         handlers.set(vector, all);
     }
 
-    /** Removes a handler of a vector. Does nothing if it was not added. */
+    /** Removes a handler of a vector. Does nothing if this handler was not added. */
     public void forget(int vector, Consumer<HostCpu> handler) {
         Objects.requireNonNull(handler, "handler is null");
         List<Consumer<HostCpu>> all = new ArrayList<>(handlers.get(vector));

@@ -8,10 +8,10 @@ import io.kvmirq.arch.SharedWords;
  * Safe for use by any number of threads.
  */
 public final class HostCpu {
-    /** The pending vectors, four words with a bit each. */
+    /** The first of four words with a bit for each pending vector. */
     public static final int PENDING = 0;
 
-    /** The lock that disables interrupts. */
+    /** The word of the spinlock that models disabled interrupts. */
     public static final int INTERRUPTS_OFF = PENDING + Host.VECTORS / Long.SIZE;
 
     /** The number of the thread whose guest runs, from 1; 0 if no guest runs. */
@@ -48,7 +48,7 @@ public final class HostCpu {
         return base + word;
     }
 
-    /** Sends an interrupt, which merges with a pending one of the same vector. Without a handler it does nothing. */
+    /** Sends an interrupt, which merges with a pending one of the same vector. Ignores a vector without a handler. */
     public void interrupt(int vector) {
         if (host.handles(vector)) {
             words.or(pending(vector), 1L << vector);
@@ -70,7 +70,7 @@ public final class HostCpu {
         return false;
     }
 
-    /** Takes the interrupt with the highest vector, if there is one. Waits while interrupts are off. */
+    /** Takes the pending interrupt with the highest vector, if any. Waits while interrupts are off. */
     public void takeInterrupt() {
         interruptsOff();
         host.take(this);
@@ -82,7 +82,7 @@ public final class HostCpu {
         return (words.and(pending(vector), ~(1L << vector)) >>> vector & 1) != 0;
     }
 
-    /** Disables interrupts. This models them as a spinlock: it waits until no other caller has them off. */
+    /** Disables interrupts. The method locks a spinlock: it waits while another caller has interrupts off. */
     public void interruptsOff() {
         words.lock(at(INTERRUPTS_OFF));
     }

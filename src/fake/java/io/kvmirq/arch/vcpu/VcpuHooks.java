@@ -9,15 +9,15 @@ import java.util.Optional;
  */
 public interface VcpuHooks {
     /**
-     * The thread comes to a CPU, after a preemption or a sleep. Interrupts are on. If {@link VcpuThread#isBlocking}
-     * then {@link #unblocked} follows before the guest is entered: AVIC sets IsRun there and not here.
+     * The vCPU's thread is loaded on a CPU, after a preemption or a sleep. Interrupts are on. If {@link
+     * VcpuThread#isBlocking} then {@link #unblocked} follows before the guest is entered: AVIC sets IsRun then.
      *
      * @param here the CPU
-     * @param last the CPU it was on before; empty at the first load
+     * @param last the thread's CPU before; empty at the first load
      */
     default void load(HostCpu here, Optional<HostCpu> last) {}
 
-    /** The thread is about to announce guest mode. Interrupts are off. A VGIC fills its list registers here. */
+    /** The thread is about to announce guest mode. Interrupts are off. A VGIC fills its list registers. */
     default void prepare(HostCpu here) {}
 
     /**
@@ -28,21 +28,21 @@ public interface VcpuHooks {
     /** The guest runs: the entry was not refused. Interrupts are off. Models the hardware's work at VMRUN. */
     default void entered(HostCpu here) {}
 
-    /** The guest exited, or its entry was refused. Interrupts are off. A VGIC reads its list registers back here. */
+    /** The guest exited, or its entry was refused. Interrupts are off. A VGIC reads its list registers. */
     default void exited(HostCpu here) {}
 
     /**
-     * The thread is preempted. Interrupts are on. This may come between {@link #blocking} and {@link #asleep}, and
-     * between a {@link #load} after sleep and {@link #unblocked}: see {@link VcpuThread#isBlocking}.
+     * The thread is preempted. Interrupts are on. A preemption may come between {@link #blocking} and {@link #asleep},
+     * and between a {@link #load} after sleep and {@link #unblocked}: see {@link VcpuThread#isBlocking}.
      */
     default void preempted(HostCpu here) {}
 
-    /** {@code KVM_RUN} returns, with interrupts on. By default this is like a preemption. */
+    /** {@code KVM_RUN} returns, with interrupts on. By default calls {@link #preempted}. */
     default void left(HostCpu here) {
         preempted(here);
     }
 
-    /** The vCPU is about to block, with interrupts on. {@link #unblocked} always follows. AVIC clears IsRun here. */
+    /** The vCPU is about to block, with interrupts on. {@link #unblocked} always follows. AVIC clears IsRun. */
     default void blocking(HostCpu here) {}
 
     /** Whether an interrupt would end the sleep. The thread has announced sleep, and a full barrier is behind it. */
@@ -50,9 +50,9 @@ public interface VcpuHooks {
         return false;
     }
 
-    /** The vCPU did not sleep, or was woken and loaded. Interrupts are on. AVIC sets IsRun here. */
+    /** The vCPU did not sleep, or was woken and loaded. Interrupts are on. AVIC sets IsRun. */
     default void unblocked(HostCpu here) {}
 
-    /** The thread leaves its CPU to sleep, with interrupts off. {@code interruptible}: an interrupt ends the sleep. */
+    /** The thread leaves its CPU to sleep, with interrupts off. An interrupt ends an {@code interruptible} sleep. */
     default void asleep(HostCpu here, boolean interruptible) {}
 }

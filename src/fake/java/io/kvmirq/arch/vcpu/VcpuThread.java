@@ -10,16 +10,16 @@ import java.util.Optional;
  * One Java thread at a time calls {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt},
  * {@link #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread calls the other methods.
  *
- * <p>A vCPU blocks from {@link #startBlock} until {@link #unblock} is called or {@link #sleep} returns false. While it
- * blocks, it may be preempted and loaded any number of times. After a sleep, a wake and a load, the thread calls {@link
- * #unblock} before it enters the guest.
+ * <p>A vCPU blocks from {@link #startBlock} until {@link #unblock} is called or {@link #sleep} returns false. A
+ * blocking vCPU may be preempted and loaded any number of times. After a sleep, a wake and a load, the thread calls
+ * {@link #unblock} before it enters the guest.
  *
  * <p>A method throws IllegalStateException in the wrong state: exit and reenter outside guest mode; load, enter,
  * preempt and the methods of blocking in guest mode; enter and startBlock while the vCPU blocks; sleep and unblock
- * while it does not; all except load if the thread is not loaded.
+ * while the vCPU does not block; all except load if the thread is not loaded.
  */
 public final class VcpuThread {
-    /** The mode: outside the guest, in the guest, or told to exit by a kick. */
+    /** The word of the mode: outside the guest, in the guest, or requested by a kick to exit. */
     public static final int MODE = 0;
 
     /** The present or last CPU of the thread, -1 before the first load. */
@@ -37,7 +37,7 @@ public final class VcpuThread {
     /** Whether {@link #request} was called since the last preparation. */
     public static final int REQUEST = 5;
 
-    /** The number of words of a thread. */
+    /** The number of shared words that hold a thread's state. */
     public static final int WORDS = 6;
 
     private static final long OUTSIDE_GUEST_MODE = 0;
@@ -52,7 +52,7 @@ public final class VcpuThread {
     private final VcpuHooks hooks;
     private final int number;
 
-    /** A thread that is not loaded. {@code index} is for messages; {@link #WORDS} words from {@code base} must be 0. */
+    /** A thread that is not loaded. {@code index} is for texts; {@link #WORDS} words from {@code base} must be 0. */
     public VcpuThread(Host host, int index, SharedWords words, int base, VcpuHooks hooks) {
         Objects.requireNonNull(hooks, "hooks is null");
         this.host = host;
@@ -75,8 +75,8 @@ public final class VcpuThread {
     }
 
     /**
-     * Loads the thread on a CPU by number. A blocking vCPU still blocks. IllegalArgumentException if there is no such
-     * CPU, IllegalStateException if the thread sleeps or is loaded elsewhere.
+     * Loads the thread on a CPU by number. A blocking vCPU still blocks. Throws IllegalArgumentException if the CPU
+     * does not exist, IllegalStateException if the thread sleeps or is on another CPU.
      */
     public void load(int cpu) {
         HostCpu here = host.cpu(cpu);
@@ -96,7 +96,7 @@ public final class VcpuThread {
     /**
      * Enters the guest. The entry is refused if a {@link #request} came after this method cleared earlier requests, or
      * a {@link #kick} after it announced guest mode ({@code kvm_vcpu_exit_request}). Then the vCPU is outside the
-     * guest, and the thread may try again. See the package for the barriers.
+     * guest, and the thread may try again. The package's description lists the barriers.
      *
      * @return whether the guest runs
      * @throws IllegalStateException if the CPU runs another guest
@@ -130,9 +130,9 @@ public final class VcpuThread {
     }
 
     /**
-     * The guest exits for work that its thread does at once, and runs on (the fast path of {@code vcpu_enter_guest}).
+     * The guest exits for work that its thread does at once, and continues (the fast path of {@code vcpu_enter_guest}).
      * The mode stays guest mode, and interrupts stay off. The thread calls {@link VcpuHooks#entering} and not {@link
-     * VcpuHooks#prepare}. If a request or a kick is pending then, the guest exits.
+     * VcpuHooks#prepare}. If a request or a kick is pending, the guest exits.
      *
      * @param fastPath the work of the thread between exit and entry
      * @return whether the guest runs on; otherwise it has exited
@@ -166,14 +166,14 @@ public final class VcpuThread {
         cpu.interruptsOn();
     }
 
-    /** The host preempts the thread, which does not sleep. {@link #load} brings it back. */
+    /** The host preempts the thread, which must be awake. {@link #load} puts the thread on a CPU again. */
     public void preempt() {
         HostCpu cpu = hereOutsideGuest();
         words.set(at(LOADED), 0);
         hooks.preempted(cpu);
     }
 
-    /** {@code KVM_RUN} returns to user space. {@link #load} brings the thread back. */
+    /** {@code KVM_RUN} returns to user space. {@link #load} puts the thread on a CPU again. */
     public void leave() {
         HostCpu cpu = hereNotBlocking();
         words.set(at(LOADED), 0);
@@ -195,12 +195,12 @@ public final class VcpuThread {
 
     /**
      * Puts the thread of a blocking vCPU to sleep. If the thread stays awake, the vCPU stops blocking. The thread may
-     * call this again after a wake and a load. The thread announces sleep before it calls
-     * {@link VcpuHooks#hasInterrupt}.
+     * call this method again after a wake and a load. The thread announces sleep before it calls {@link
+     * VcpuHooks#hasInterrupt}.
      *
      * @param interruptible whether the guest has interrupts enabled, so that an interrupt would end the sleep
-     * @return whether the thread sleeps now; it sleeps until {@link #isAsleep} is false. False if it has an interrupt
-     *     or was woken
+     * @return whether the thread sleeps now; it sleeps until {@link #isAsleep} is false. False if the vCPU has an
+     *     interrupt or was woken
      */
     public boolean sleep(boolean interruptible) {
         HostCpu cpu = hereBlocking();
@@ -245,13 +245,13 @@ public final class VcpuThread {
     }
 
     /**
-     * Wakes the thread if it sleeps, and tells its guest to exit if it is in guest mode. A kick does nothing to a
-     * thread that is awake and outside guest mode. If the thread is about to enter the guest, {@link
-     * VcpuHooks#entering} sees the caller's earlier changes, but {@link VcpuHooks#prepare} may have run before them. If
-     * {@code prepare} must see a change, the caller calls {@link #request} before the kick. The model sends no IPI: the
-     * guest runs until {@link #exit} is called.
+     * Wakes the thread if it sleeps, and requests an exit if its guest runs. A kick does nothing to a thread that is
+     * awake and outside guest mode. If the thread is about to enter the guest, {@link VcpuHooks#entering} sees the
+     * caller's earlier changes, but {@link VcpuHooks#prepare} may have run before them. If {@code prepare} must see a
+     * change, the caller calls {@link #request} before the kick. The model sends no IPI: the guest runs until {@link
+     * #exit} is called.
      *
-     * @return whether this kick told a guest to exit; false outside guest mode, and after an earlier kick
+     * @return whether this kick requested an exit; false outside guest mode, and after an earlier kick
      */
     public boolean kick() {
         wake();
@@ -282,12 +282,12 @@ public final class VcpuThread {
         return words.get(at(BLOCKING)) != 0;
     }
 
-    /** Whether this guest runs on the CPU, even if a kick told it to exit. Does not allocate. */
+    /** Whether this guest runs on the CPU, even if a kick has requested its exit. Does not allocate. */
     public boolean isGuestOf(HostCpu cpu) {
         return cpu.runsGuestOf(number);
     }
 
-    /** Whether this guest runs, even if a kick told it to exit. Does not allocate. */
+    /** Whether this guest runs, even if a kick has requested its exit. Does not allocate. */
     public boolean isGuest() {
         int cpu = (int) words.get(at(CPU));
         return cpu != NONE && isGuestOf(host.cpu(cpu));

@@ -16,7 +16,7 @@
  * word. If the sender changes something after {@code prepare} ran, it sets the word after the thread cleared it, and
  * the thread does not enter the guest.
  *
- * <p>All state is in {@link io.kvmirq.arch.SharedWords}, so that tests can play any order of accesses. Safe for use by
+ * <p>All state is in {@link io.kvmirq.arch.SharedWords}, so that tests can run any order of accesses. Safe for use by
  * any number of threads, except that a vCPU's methods that need a CPU are called only by its own thread.
  *
  * <p>Source: {@code vcpu_enter_guest}, {@code kvm_vcpu_block} and {@code kvm_vcpu_kick} of Linux 7.1.

@@ -2,9 +2,9 @@
 package io.kvmirq.arch.vtd.posting;
 
 /**
- * A reason why a unit blocked a request. The fault record has its number.
+ * A reason why a remapping unit blocked an interrupt request. The fault record has the reason's number.
  *
- * <p>Source: VT-d specification, "Interrupt Translation Faults". Not verified: that FPD suppresses 0x27 and 0x28 too.
+ * <p>Source: VT-d specification, "Interrupt Translation Faults". Not verified: that FPD also suppresses 0x27 and 0x28.
  */
 public enum FaultReason {
     RESERVED_IN_REQUEST(0x20, "reserved bits of the request are set"),

@@ -13,9 +13,9 @@ import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 
 /**
  * A live posted-interrupt descriptor. Senders set PIR and ON; the vCPU's thread and the CPU clear them, all without a
- * lock. Every change of a bit is one locked read-modify-write, even if the bit has the value already. A sender that
- * only tests the bit would not be ordered against the receiver: the receiver could take the bit and read the sender's
- * data before that data is visible. A vector is 0–255.
+ * lock. Every change of a bit is one locked read-modify-write, even if the bit has the value already. If a sender only
+ * tested the bit, nothing would order the sender against the receiver: the receiver could take the bit and read the
+ * sender's data before that data is visible. A vector is 0–255.
  *
  * <p>Safe for use by any number of threads; only the vCPU's own thread calls {@link #load}, {@link #resume}, {@link
  * #put} and {@link #block}. Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing";
@@ -56,9 +56,9 @@ public class PiDescriptor {
     }
 
     /**
-     * Posts a request of a unit through a posted IRTE. Sets the vector's PIR bit, then ON unless a notification is
-     * outstanding or suppressed. A real unit does both in one 64-byte access. The partner is the read of PIR in {@link
-     * #load} and {@link #resume}: they see this PIR bit, or this method sees SN clear.
+     * Posts a request of a remapping unit through a posted IRTE. Sets the vector's PIR bit, then ON unless a
+     * notification is outstanding or suppressed. A real unit sets both bits in one 64-byte access. The partner is the
+     * read of PIR in {@link #load} and {@link #resume}: these see the PIR bit, or this method sees SN clear.
      *
      * @param urgent URG of the IRTE: the request notifies although SN is set
      * @return 0 if no notification is due; otherwise the control word, whose NV and NDST name vector and destination
@@ -78,8 +78,8 @@ public class PiDescriptor {
     }
 
     /**
-     * Posts a request of software. Sets the PIR bit, then ON. Both are full barriers. The caller reads the vCPU's mode
-     * after ON; the partner is the barrier between the mode and {@link #sync}.
+     * Posts a request of software. Sets the PIR bit, then ON. Both writes are full barriers. The caller reads the
+     * vCPU's mode after ON; the partner is the barrier between the mode and {@link #sync}.
      *
      * @return whether this call set ON; then the caller notifies or wakes the vCPU
      */
@@ -100,7 +100,7 @@ public class PiDescriptor {
         return ON.isSet(seen) && take(seen, irr, at);
     }
 
-    /** Does {@link #sync} for a CPU in guest mode that takes NV, even if ON is clear. */
+    /** Does {@link #sync} when a CPU in guest mode takes an interrupt of vector NV, even if ON is clear. */
     public boolean acknowledge(SharedWords irr, int at) {
         return take(words.get(control), irr, at);
     }
@@ -145,12 +145,12 @@ public class PiDescriptor {
     }
 
     /**
-     * Loads the vCPU on a CPU: directs notifications there by NDST and NV, and clears SN. While SN was set, units
+     * Loads the vCPU on a CPU: NDST and NV direct notifications to this CPU, and SN is cleared. While SN was set, units
      * posted without ON, so this call sets ON if PIR is not empty. The clearing of SN is the full barrier before PIR is
      * read. Its partner is the unit's access: the unit sees SN clear and sets ON, or it has set PIR before.
      *
      * @param ndst the CPU's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
-     * @throws IllegalArgumentException if it does not fit 32 bits
+     * @throws IllegalArgumentException if {@code ndst} does not fit 32 bits
      */
     public void load(long ndst) {
         redirect(ndst);
@@ -199,8 +199,8 @@ public class PiDescriptor {
      * Puts the vCPU to sleep: NV becomes the wake-up vector 0xf1. Until {@link #load} the vCPU must be on the wake-up
      * list of its CPU.
      *
-     * @return whether ON was set before. Then the notification had the old vector and wakes no vCPU, so the caller must
-     *     send 0xf1 to its own CPU
+     * @return whether ON was set before. If so, the notification had the old vector and wakes no vCPU, and the caller
+     *     must send 0xf1 to its own CPU
      */
     public boolean block() {
         while (true) {
@@ -211,7 +211,7 @@ public class PiDescriptor {
         }
     }
 
-    /** Clears ON and PIR, because LAPIC state was loaded ({@code pi_apicv_pre_state_restore}). */
+    /** Clears ON and PIR when LAPIC state is loaded ({@code pi_apicv_pre_state_restore}). */
     public void discard() {
         clearOn(words.get(control));
         for (int i = 0; i < PIR_WORDS; i++) {
@@ -233,7 +233,7 @@ public class PiDescriptor {
         return ON.isSet(now) || SN.isSet(now) && hasRequests();
     }
 
-    /** A copy, read word by word. Another thread may change a word while the next one is read. */
+    /** A copy of the descriptor, read word by word. Another thread may change a word while the next one is read. */
     public PostedInterruptDescriptor snapshot() {
         long[] now = new long[WORDS];
         for (int i = 0; i < WORDS; i++) {

@@ -45,7 +45,7 @@ public final class PostedVcpu {
         this.thread = new VcpuThread(vm.host(), index, words, base + THREAD, new Posting());
     }
 
-    /** The index in the VM. */
+    /** The vCPU's index in the VM. */
     public int index() {
         return index;
     }
@@ -55,7 +55,7 @@ public final class PostedVcpu {
         return pid;
     }
 
-    /** The physical address that a posted IRTE names. In the model any two differ in both 32-bit halves. */
+    /** The descriptor's physical address for a posted IRTE. Two such addresses differ in both 32-bit halves. */
     public long descriptorAddress() {
         long number = thread.number();
         return number << Integer.SIZE | number << PostedInterruptDescriptor.BOUNDARY_BITS;
@@ -100,8 +100,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * A remapping unit requests a vector; {@code urgent} is the bit URG of its entry. Returns whether it notified the
-     * CPU in NDST.
+     * A remapping unit requests a vector; {@code urgent} is the bit URG of the unit's entry. Returns whether the unit
+     * notified the CPU in NDST.
      */
     public boolean post(int vector, boolean urgent) {
         long notification = pid.post(vector, urgent);
@@ -112,7 +112,7 @@ public final class PostedVcpu {
         return notification != 0;
     }
 
-    /** Moves the requests to the IRR if ON is set, also outside guest mode. Returns whether one was moved. */
+    /** Moves the requests to the IRR if ON is set, also outside guest mode. Returns whether a request was moved. */
     public boolean sync() {
         return pid.sync(words, irr);
     }
@@ -144,8 +144,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * RVI, the vector that the CPU takes next in the guest; 0 for none. RVI is set from the IRR at entry, and when a
-     * notification is taken. {@link #sync} alone does not change it.
+     * RVI, the vector that the CPU takes next in the guest; 0 if no vector is requested. RVI is set from the IRR at
+     * entry, and when a notification is taken. {@link #sync} alone does not change it.
      */
     public int rvi() {
         return (int) words.get(rvi);
@@ -169,8 +169,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * The broken rules. While no call is running, no rule is broken. R3 and R4 are orders, which cannot be checked by
-     * state.
+     * The broken rules of posting. While no call is running, no rule is broken. R3 and R4 are orders of accesses, which
+     * state cannot show.
      */
     public List<String> brokenRules() {
         List<String> broken = new ArrayList<>();
@@ -210,8 +210,8 @@ public final class PostedVcpu {
         }
 
         /**
-         * A sender sets ON before it reads the mode: it sees guest mode and notifies, or its request is taken here. RVI
-         * is set even if nothing is taken, because an earlier sync may have filled the IRR.
+         * A sender sets ON before it reads the mode: it sees guest mode and notifies, or this method takes its request.
+         * RVI is set even if nothing is taken, because an earlier sync may have filled the IRR.
          */
         @Override
         public void entering(HostCpu here) {
@@ -240,7 +240,7 @@ public final class PostedVcpu {
 
         /**
          * {@code vmx_vcpu_pi_put} of a sleeping vCPU. The handler of the wake-up vector takes the list's lock, and
-         * interrupts are off here, so it finds the vCPU whether NV or the list changes first.
+         * interrupts are off in this method, so the handler finds the vCPU whether NV or the list changes first.
          */
         @Override
         public void asleep(HostCpu here, boolean interruptible) {

@@ -39,14 +39,14 @@ public final class PostedVm {
     private final Consumer<HostCpu> wakeUp = this::wakeUp;
 
     /**
-     * A VM without loaded vCPUs or requests. NDST holds an x2APIC id, or an xAPIC id in bits 15:8.
-     * IllegalArgumentException without a vCPU, or if a CPU's id does not fit NDST.
+     * Creates a VM without loaded vCPUs or requests. NDST holds an x2APIC id, or an xAPIC id in bits 15:8. Throws
+     * IllegalArgumentException if {@code vcpus} is 0, or if a CPU's id does not fit NDST.
      */
     public PostedVm(Host host, int vcpus, boolean x2apic) {
         this(host, vcpus, x2apic, ApicvKernel.FROM_6_17);
     }
 
-    /** A VM like {@link #PostedVm(Host, int, boolean)}, on a kernel of choice. */
+    /** Creates a VM like {@link #PostedVm(Host, int, boolean)}, on this kernel version. */
     public PostedVm(Host host, int vcpus, boolean x2apic, ApicvKernel kernel) {
         this(
                 host,
@@ -97,7 +97,7 @@ public final class PostedVm {
         return host;
     }
 
-    /** A vCPU by its index; IndexOutOfBoundsException if there is none. */
+    /** A vCPU by its index; IndexOutOfBoundsException if no vCPU has this index. */
     public PostedVcpu vcpu(int index) {
         PostedVcpu vcpu = vcpus[index];
         if (index >= taken) {
@@ -125,8 +125,8 @@ public final class PostedVm {
     }
 
     /**
-     * Begins to allow posting of a device's interrupt. The first bypass wakes all vCPUs, so that a vCPU that sleeps on
-     * no list checks again, and then sleeps on a list ({@code vmx_pi_start_bypass}).
+     * Allows posting of one more device interrupt. The first bypass wakes all vCPUs, so that a vCPU that sleeps on no
+     * list checks again, and then sleeps on a list ({@code vmx_pi_start_bypass}).
      */
     public void startBypass() {
         if (addBypass(1) == 0) {
@@ -136,7 +136,7 @@ public final class PostedVm {
         }
     }
 
-    /** Ends one {@link #startBypass}; IllegalStateException if each has ended. */
+    /** Ends one {@link #startBypass}; IllegalStateException if all have ended. */
     public void stopBypass() {
         addBypass(-1);
     }
@@ -196,7 +196,7 @@ public final class PostedVm {
         list.unlock();
     }
 
-    /** Removes the VM's handlers from the host. Nothing may be posted to it, and none of its vCPUs may sleep. */
+    /** Removes the VM's handlers from the host. Nothing may be posted to the VM, and none of its vCPUs may sleep. */
     public void destroy() {
         host.forget(Apic.NOTIFICATION, notified);
         host.forget(Apic.WAKEUP, wakeUp);

@@ -7,7 +7,7 @@ import io.kvmirq.arch.vtd.RemappedIrte;
 import java.util.Objects;
 import java.util.Optional;
 
-/** The outcome of a device's request. */
+/** The outcome of a device's interrupt request in a remapping unit. */
 public sealed interface RemappingOutcome {
     /** The unit sent the host interrupt of the entry that it read. */
     record Remapped(RemappedIrte entry) implements RemappingOutcome {
@@ -16,7 +16,7 @@ public sealed interface RemappingOutcome {
         }
     }
 
-    /** The unit set the vector in PIR. {@code notification} is empty if one was outstanding or suppressed. */
+    /** The unit set the vector in PIR. No {@code notification} if one was outstanding or suppressed. */
     record Posted(PostedIrte entry, Optional<Notification> notification) implements RemappingOutcome {
         public Posted {
             Objects.requireNonNull(entry, "entry is null");
@@ -31,7 +31,7 @@ public sealed interface RemappingOutcome {
         }
     }
 
-    /** The unit blocked the request. {@code recorded}: FPD does not suppress the fault record. */
+    /** The unit blocked the request. {@code recorded} is false if FPD suppresses the fault record. */
     record Blocked(FaultReason reason, boolean recorded) implements RemappingOutcome {
         public Blocked {
             Objects.requireNonNull(reason, "reason is null");

@@ -15,10 +15,10 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The interrupt-remapping table of a unit, which handles requests while Linux changes entries. Linux also stores the
- * remapped form of each entry. A change of host affinity changes that form even while the entry posts.
+ * The interrupt-remapping table of a VT-d unit, which handles requests while Linux changes entries. Linux also stores
+ * the remapped form of each entry. A change of host affinity changes that form even while the entry posts.
  *
- * <p>The unit caches each present entry that it uses, and uses the copy until the index is invalidated. Linux
+ * <p>The unit caches each present entry that it uses, and uses the cached copy until the index is invalidated. Linux
  * invalidates the index after each write. The observer is notified of the write, then of the invalidation. Linux clears
  * a block of entries with one invalidation; here each entry has its own. A real unit may also drop a copy earlier.
  *
@@ -40,8 +40,8 @@ public final class RemappingTable {
          *
          * @param low bits 63:0
          * @param high bits 127:64
-         * @param atOnce whether one access of 128 bits wrote both words, as if the old or the new entry posts.
-         *     Otherwise the low word was first
+         * @param atOnce whether one access of 128 bits wrote both words, as Linux does if the old or the new entry
+         *     posts. Otherwise the low word was written first
          */
         void written(int index, long low, long high, boolean atOnce);
 
@@ -51,7 +51,7 @@ public final class RemappingTable {
 
     /** Finds descriptors in memory. */
     public interface Descriptors {
-        /** The descriptor at a physical address; empty if there is none. */
+        /** The descriptor at a physical address; empty if no descriptor is there. */
         Optional<PiDescriptor> at(long address);
     }
 
@@ -77,7 +77,7 @@ public final class RemappingTable {
      *
      * @param memory two words for each entry, low word first; a power of two entries, 2–65536. The unit also reads the
      *     caller's writes to it, see {@link #invalidate}
-     * @param unit the capabilities. Without PI, IM is a reserved bit
+     * @param unit the unit's capabilities. If PI is 0, IM is a reserved bit
      * @param extended EIME: destinations are x2APIC ids, not xAPIC ids in bits 15:8
      * @param observer receives every change
      * @throws IllegalArgumentException if the table has no such size, or is extended and the unit has no EIM
@@ -168,7 +168,7 @@ public final class RemappingTable {
         return known(index, low, high);
     }
 
-    /** Drops the unit's copy of an entry, as each change here does. Call it after your own writes to the memory. */
+    /** Drops the unit's copy of an entry, as each change here does. Call this after your own writes to the memory. */
     public void invalidate(int index) {
         checkIndex(index);
         cache.setPair(firstCached + WORDS_OF_ENTRY * index, 0, 0);
@@ -194,8 +194,8 @@ public final class RemappingTable {
     }
 
     /**
-     * Changes the host irq's affinity to a vector and DST. The entry in memory changes only if it does not post, so
-     * that affinity never ends posting.
+     * Changes the host irq's affinity to a vector and DST. The entry in memory changes only while it is in remapped
+     * form, so that affinity never ends posting.
      */
     public void move(int index, InterruptVector vector, long destination) {
         remapped[index] = remapped(index).moved(vector, destination);
@@ -205,12 +205,12 @@ public final class RemappingTable {
     }
 
     /**
-     * Makes the entry post to a vCPU, also if it posts to another one.
+     * Makes the entry post to a vCPU, also if it posts to another vCPU.
      *
      * @param descriptorAddress physical, at a 64-byte boundary
-     * @throws IllegalStateException if the entry is not in use, or the unit cannot post. Linux then has {@code
-     *     enable_device_posted_irqs} off and never asks for it. Nothing is changed
-     * @throws IllegalArgumentException if the address is at no such boundary. Nothing is changed
+     * @throws IllegalStateException if the entry is not in use, or the unit cannot post. If the unit cannot post, Linux
+     *     has {@code enable_device_posted_irqs} off and never posts. Nothing is changed
+     * @throws IllegalArgumentException if the address is not at a 64-byte boundary. Nothing is changed
      */
     public void post(int index, long descriptorAddress, InterruptVector guestVector) {
         PostedIrte posted = remapped(index).posted(descriptorAddress, guestVector);
@@ -222,14 +222,14 @@ public final class RemappingTable {
         write(index, posted);
     }
 
-    /** Makes the entry remap to its last vector and destination; IllegalStateException if it is not in use. */
+    /** Makes the entry remap to its last vector and destination; IllegalStateException if the entry is not in use. */
     public void unpost(int index) {
         RemappedIrte entry = remapped(index);
         postedToVcpu[index] = false;
         write(index, entry);
     }
 
-    /** Takes the entry out of use; IllegalStateException if it is not. */
+    /** Clears the entry, which is then not in use; IllegalStateException if it is not in use already. */
     public void clear(int index) {
         remapped(index);
         remapped[index] = null;
@@ -270,8 +270,8 @@ public final class RemappingTable {
     }
 
     /**
-     * Handles a device's message. Blocks compatibility format, as Linux configures the unit. Sets PIR and ON and
-     * returns the notification that is due; {@link RemappingUnit} also sends it.
+     * Handles a device's message. Blocks messages in compatibility format, because Linux configures the unit so. Sets
+     * PIR and ON and returns the notification that is due; {@link RemappingUnit} also sends it.
      *
      * @param requester the device's requester id, 16 bits
      */

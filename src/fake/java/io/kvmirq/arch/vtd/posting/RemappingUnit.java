@@ -8,9 +8,9 @@ import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 
 /**
- * A VT-d remapping unit of a host. {@link #request} takes a device's message to the entry, the descriptor and the CPU.
- * {@link HostCpu#takeInterrupt} takes the interrupt on that CPU, and the handlers of {@link
- * io.kvmirq.arch.vtd.posting.PostedVm} bring it to the vCPU.
+ * A VT-d remapping unit of a host. {@link #request} passes a device's message through the entry and the descriptor to
+ * the CPU. {@link HostCpu#takeInterrupt} takes the interrupt on that CPU, and the handlers of {@link
+ * io.kvmirq.arch.vtd.posting.PostedVm} deliver the interrupt to the vCPU.
  *
  * <p>A destination is a physical id, or all ones for all CPUs. Logical destinations are not modelled; such an entry
  * interrupts no CPU. Only one thread may use a unit at a time.
@@ -30,7 +30,7 @@ public final class RemappingUnit {
         this.descriptors = descriptors;
     }
 
-    /** Handles the message of a requester (16 bits), and sends the resulting interrupt. */
+    /** Handles the message of a device with this requester id (16 bits), and sends the resulting interrupt. */
     public RemappingOutcome request(RemappableMsi message, int requester) {
         RemappingOutcome outcome = table.request(message, requester, descriptors);
         if (outcome instanceof RemappingOutcome.Posted posted) {
