@@ -11,7 +11,7 @@ import java.util.function.IntPredicate;
 /**
  * A vCPU of a fake kernel on arm64. The vCPU runs no guest code: a test calls methods that access the interrupt
  * controller as a guest does. Thread-safe. The vCPU's thread and vPE exist only on a host with GICv4; on other hosts
- * their methods throw IllegalStateException.
+ * methods about thread and vPE throw IllegalStateException.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="armvcpu"}
  */
@@ -26,19 +26,19 @@ public final class FakeArmVcpu {
 
     /**
      * The guest reads IAR: it takes the pending interrupt with the highest priority. Active interrupts mask no others.
-     * As on a real kernel, the interrupt and the distributor must be enabled. An interrupt can become pending earlier,
-     * but then Linux queues it for the guest only at the next signal or write: enable the distributor first.
+     * As on a real kernel, the interrupt and the distributor must be enabled. Linux queues an interrupt that became
+     * pending earlier only at the next signal or write: enable the distributor first.
      *
      * <p>With a GICv3 the guest takes interrupts of group 1. At equal priority an LPI comes after other interrupts. The
      * distributor is enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a
      * guest's driver does). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither, because hardware delivers it.
      * The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the interrupt's priority. A driver sets
-     * them by instructions, a test by {@code VgicV3.writeSystemRegister}.
+     * both registers by instructions, a test by {@code VgicV3.writeSystemRegister}.
      *
      * <p>With a GICv2 the distributor is enabled by bit 0 of GICD_CTLR. The guest takes interrupts of group 0 if bit 0
      * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. Bits 7:3 of the priority must be below GICC_PMR, which a VMM
      * writes as 0–0x1f. A test writes both registers by {@code VgicV2.writeCpuInterface}. An interrupt of group 1 also
-     * needs bit 2 of GICC_CTLR, AckCtl: without it the method returns 1022, and the interrupt stays pending.
+     * needs bit 2 of GICC_CTLR, AckCtl: if the bit is 0, the method returns 1022, and the interrupt stays pending.
      *
      * @return the INTID, for an SGI of a GICv2 with the source vCPU in bits 12:10; 1023 if no interrupt can be taken
      */
@@ -47,10 +47,10 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest writes EOIR: it ends an interrupt that it took. An LPI needs no EOI. The EOI of a level-triggered SPI
-     * signals the resamplefds of its GSI. The EOI of an interrupt with HW set deactivates the host interrupt.
+     * The guest writes EOIR, which ends an interrupt that it took. An LPI needs no EOI. The EOI of a level-triggered
+     * SPI signals the resamplefds of its GSI. The EOI of an interrupt with HW set deactivates the host interrupt.
      *
-     * @param answer the value that {@link #acknowledge} returned, for an SGI of a GICv2 with its source
+     * @param answer the value that {@link #acknowledge} returned, for an SGI of a GICv2 including the source vCPU
      * @return whether the interrupt was active
      */
     public boolean end(int answer) {
@@ -58,8 +58,8 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest sends SGI 0 to 15 by a write to ICC_SGI1R_EL1, or to GICD_SGIR of a GICv2. Targets that the VM lacks
-     * are ignored. IllegalArgumentException if {@code sgi} is not 0 to 15.
+     * The guest sends SGI 0 to 15 by a write to ICC_SGI1R_EL1, or to GICD_SGIR of a GICv2. Ignores targets that the VM
+     * lacks. Throws IllegalArgumentException if {@code sgi} is not 0 to 15.
      */
     public void sendSgi(int sgi, VcpuId... targets) {
         Set<VcpuId> all = Set.of(targets);
@@ -88,20 +88,20 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * Loads the thread on a CPU: the vCPU stops blocking and its vPE becomes resident. IllegalStateException if the
-     * thread sleeps.
+     * Loads the thread on a CPU: the vCPU stops blocking and its vPE becomes resident. Throws IllegalStateException if
+     * the thread sleeps.
      */
     public void load() {
         time.changing(guest::load);
     }
 
-    /** The host preempts the thread: the vPE leaves its CPU, no doorbell rings. IllegalStateException without a CPU. */
+    /** The host preempts the thread: the vPE leaves its CPU, no doorbell rings. IllegalStateException if on no CPU. */
     public void preempt() {
         time.changing(guest::preempt);
     }
 
     /**
-     * The guest waits for an interrupt. The vPE is not resident. A vLPI rings the vPE's doorbell, which ends the sleep.
+     * The guest waits for an interrupt. The vPE becomes non-resident. A vLPI rings its doorbell, which ends the sleep.
      *
      * @return whether the thread sleeps; false if an interrupt is pending
      * @throws IllegalStateException if the thread has no CPU

@@ -12,8 +12,8 @@ import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
- * An exit that a vCPU of a fake kernel plays; see {@link ScriptedVcpu#exits}. Names and data are as in {@code
- * io.kvmirq.kvm.VcpuExit}.
+ * An exit that a test defines for a vCPU of a fake kernel; see {@link ScriptedVcpu#exits}. Names and data are as in
+ * {@code io.kvmirq.kvm.VcpuExit}.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="exits"}
  */
@@ -38,7 +38,7 @@ public final class FakeExit {
     // Accesses
 
     /**
-     * The guest writes 1, 2 or 4 bytes to port 0 to 65535 (x86), several times for a string instruction. If an
+     * The guest writes 1, 2 or 4 bytes to a port, 0 to 65535 (x86). A string instruction writes several times. If an
      * ioeventfd matches the write, the vCPU does not exit.
      */
     public static FakeExit ioOut(int port, int size, long... data) {
@@ -53,7 +53,7 @@ public final class FakeExit {
                 Kind.IO_OUT, port, size, Arrays.stream(data).boxed().toList(), text));
     }
 
-    /** The guest reads 1, 2 or 4 bytes from port 0 to 65535 (x86). */
+    /** The guest reads 1, 2 or 4 bytes from a port, 0 to 65535 (x86). */
     public static FakeExit ioIn(int port, int size) {
         return ioIn(port, size, 1);
     }
@@ -86,8 +86,8 @@ public final class FakeExit {
     // The others
 
     /**
-     * The guest halts with interrupts enabled (x86). Without an in-kernel LAPIC this is an exit. With one, the guest
-     * enables the LAPIC and stays in {@code KVM_RUN} until it has taken an interrupt and ended it.
+     * The guest halts with interrupts enabled (x86). Without an in-kernel LAPIC the vCPU exits. With an in-kernel
+     * LAPIC, the guest enables the LAPIC and stays in {@code KVM_RUN} until it has taken and ended an interrupt.
      */
     public static FakeExit hlt() {
         return new FakeExit(new ScriptedExit(Kind.HLT, 0, 0, List.of(), "hlt()"));
@@ -100,7 +100,7 @@ public final class FakeExit {
                 Kind.IOAPIC_EOI, 0, 0, List.of((long) vector.number()), "ioapicEoi(" + vector.number() + ")"));
     }
 
-    /** Triple fault (x86). */
+    /** The guest causes a triple fault (x86). */
     public static FakeExit shutdown() {
         return other(Uapi.KVM_EXIT_SHUTDOWN, 0, "shutdown()");
     }
@@ -125,7 +125,7 @@ public final class FakeExit {
     /**
      * An exit {@code KVM_EXIT_*} that has no method here.
      *
-     * @param words its data in {@code struct kvm_run}, at most 32 words of 64 bits, as {@code VcpuExit.word} reads them
+     * @param words the data in {@code struct kvm_run}, at most 32 words of 64 bits, as {@code VcpuExit.word} reads them
      */
     public static FakeExit unknown(int number, long... words) {
         Objects.requireNonNull(words, "words is null");

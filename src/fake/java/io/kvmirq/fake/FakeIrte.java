@@ -14,7 +14,7 @@ import java.util.Optional;
  *
  * @param vcpu the vCPU that the entry posts to
  * @param guestVector the guest's vector, if the entry posts
- * @param words the entry as input of {@code kvmirq decode}; empty without an entry, or without hardware in the profile
+ * @param words the entry as input of {@code kvmirq decode}; empty if no entry exists, or the profile has no hardware
  */
 @NotPromised
 public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVector> guestVector, String words) {
@@ -27,15 +27,15 @@ public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVecto
 
     /** The form of an entry. */
     public enum Form {
-        /** The device's vector has no host interrupt. */
+        /** The device's vector has no host interrupt, and so no entry. */
         NONE,
         /** The message interrupts the host, and VFIO signals the eventfd. */
         REMAPPED,
-        /** The message goes to a vCPU. */
+        /** The message is posted to a vCPU. */
         POSTED
     }
 
-    /** Whether the entry posts. */
+    /** Whether the entry posts to a vCPU. */
     public boolean isPosted() {
         return form == Form.POSTED;
     }

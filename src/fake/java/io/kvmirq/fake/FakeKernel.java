@@ -35,7 +35,7 @@ import java.util.stream.Collectors;
 
 /**
  * A kernel with KVM for one process, in Java: descriptors, memory, {@code /dev/kvm} and its VMs. Thread-safe. The fake
- * runs one call at a time, in the order of arrival. Other calls run while a call waits.
+ * runs one call at a time, in the order of arrival. While a call waits, other calls run.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
  */
@@ -48,7 +48,7 @@ public final class FakeKernel {
     private final FakeTime time;
     private final VfioHost vfio;
 
-    /** Makes a kernel that uses the machine's clock. */
+    /** Creates a kernel that uses the machine's clock. */
     public FakeKernel(Profile profile) {
         this(profile, false);
     }
@@ -86,7 +86,7 @@ public final class FakeKernel {
         });
     }
 
-    /** Makes a kernel with a virtual clock. Only {@link #pass} advances this time, and with it the timeouts. */
+    /** Creates a kernel with a virtual clock. Only {@link #pass} advances the clock, and so ends timeouts. */
     public static FakeKernel inVirtualTime(Profile profile) {
         return new FakeKernel(profile, true);
     }
@@ -96,12 +96,12 @@ public final class FakeKernel {
         return calls;
     }
 
-    /** A new {@link Kernel} through which a VMM uses this fake. All share its files. Opens no device. */
+    /** A new {@link Kernel} through which a VMM uses this fake. All such objects share its files. Opens no device. */
     public Kernel open() {
         return Kernel.over(backend());
     }
 
-    /** The backend of this kernel, for {@link Kernel#over} with faults in between. */
+    /** The backend of this fake, for example for {@link Kernel#over} with {@link Faults} in between. */
     public KernelBackend backend() {
         return LibcBackend.over(calls, Backends.FAKE, profile.label());
     }
@@ -109,16 +109,16 @@ public final class FakeKernel {
     // Conditions outside the calls
 
     /**
-     * Advances the virtual clock; calls that time out return. IllegalStateException if this kernel uses the machine's
-     * clock.
+     * Advances the virtual clock; calls that time out return. Throws IllegalStateException if this kernel uses the
+     * machine's clock.
      */
     public void pass(Duration passed) {
         time.changing(() -> time.pass(passed));
     }
 
     /**
-     * Makes all later calls come from another process; false returns to the first process. Both processes have all
-     * descriptors, as after fork or SCM_RIGHTS. Calls on VMs, vCPUs and devices of the other process fail with EIO.
+     * If true, all later calls come from another process; if false, from the first process again. Both processes have
+     * all descriptors, as after fork or SCM_RIGHTS. Calls on VMs, vCPUs and devices of the other process fail with EIO.
      */
     public void callAsForeignProcess(boolean on) {
         time.changing(() -> host.files().setForeign(on));
@@ -146,13 +146,13 @@ public final class FakeKernel {
     /**
      * Suspends the kernel's workers until {@link #runWorkers}. Meanwhile an irqfd stays after its eventfd is closed,
      * and no interrupt is injected through a pin. A call that waits for the workers (a deassign, the release of the VM)
-     * does their work. The workers of a real kernel may be delayed as long.
+     * does their work. In a real kernel, the workers may be delayed as long.
      */
     public void holdWorkers() {
         time.changing(() -> host.work().hold());
     }
 
-    /** Does all suspended work and ends the suspension of workers. */
+    /** Does all suspended work, and ends {@link #holdWorkers}. */
     public void runWorkers() {
         time.changing(host.work()::run);
     }
@@ -186,8 +186,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Sets how many interrupt vectors MSI and MSI-X may still allocate on the host. If a device needs more, VFIO
-     * enables no vector and returns the number that is available, as on a real kernel.
+     * Sets the number of interrupt vectors that MSI and MSI-X may still allocate on the host. If a device needs more,
+     * VFIO enables no vector and returns the number that is available, as on a real kernel.
      */
     public void limitVectors(int free) {
         if (free < 0) {
@@ -197,8 +197,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Sets the module parameter {@code nointxmask} of vfio-pci. If on, VFIO masks INTx at the interrupt controller even
-     * if the device has DisINTx, and no two devices can share a line. The default is off.
+     * Sets the module parameter {@code nointxmask} of vfio-pci. If set, VFIO masks INTx at the interrupt controller
+     * even if the device has DisINTx, and no two devices can share a line. The default is off.
      *
      * @throws IllegalStateException if a PCI device is bound to vfio-pci already
      */
@@ -207,8 +207,8 @@ public final class FakeKernel {
     }
 
     /**
-     * A vCPU of the arm64 VM with descriptor {@code vm}. IllegalArgumentException if the vCPU does not exist, or the
-     * VGIC is not initialised.
+     * A vCPU of the arm64 VM with descriptor {@code vm}. Throws IllegalArgumentException if the vCPU does not exist, or
+     * the VGIC is not initialised.
      */
     public FakeArmVcpu armVcpu(int vm, VcpuId id) {
         Objects.requireNonNull(id, "id is null");
@@ -223,8 +223,8 @@ public final class FakeKernel {
     }
 
     /**
-     * A vCPU that plays exits, so that a test of a VMM needs no guest code. After the first call, all present and
-     * future vCPUs with this id, in any VM, play exits and run no code. They share the exits.
+     * A vCPU whose exits the test defines, so that a test of a VMM needs no guest code. After the first call, all
+     * present and future vCPUs with this id, in any VM, share these exits and run no code.
      *
      * @param id as in KVM_CREATE_VCPU
      */
@@ -244,8 +244,8 @@ public final class FakeKernel {
     }
 
     /**
-     * A new, empty trace buffer for the tracepoints that threads of vCPUs and calls pass. Profiles without {@link
-     * #vcpus} have no tracepoints, because they model no processors.
+     * A new, empty trace buffer for tracepoints of vCPU threads and kernel calls. Profiles without {@link #vcpus} have
+     * no tracepoints, because such profiles model no processors.
      */
     public FakeTracing tracing() {
         return new FakeTracing(
@@ -278,7 +278,7 @@ public final class FakeKernel {
     }
 
     /**
-     * The number of deliveries of a vector to each vCPU that got it, over all VMs, as {@link #received} counts them.
+     * The number of deliveries of a vector to each vCPU that got the vector, over all VMs, as {@link #received} counts.
      */
     public Map<VcpuId, Integer> receivers(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
@@ -296,8 +296,8 @@ public final class FakeKernel {
      *
      * <p>A message also counts as lost if the program read it from an eventfd that has an irqfd now, and neither sent
      * nor signalled it again. Such a message still waits in the program, so call this method when the program is at
-     * rest. Without an irqfd, the program may keep a message while the guest masks its vector: then only
-     * {@link FakeMessages#waiting} has it.
+     * rest. If the eventfd has no irqfd, the program may keep a message while the guest masks its vector: then only
+     * {@link FakeMessages#waiting} lists the message.
      */
     public List<String> lost() {
         return time.locked(() -> host.ledger().lost()).stream()
@@ -305,7 +305,7 @@ public final class FakeKernel {
                 .toList();
     }
 
-    /** The ledger of messages. */
+    /** The record of the path of each message. */
     public FakeMessages messages() {
         return new FakeMessages(time, host.ledger());
     }
@@ -323,12 +323,12 @@ public final class FakeKernel {
         return vfio;
     }
 
-    /** The number of calls that block now. */
+    /** The number of calls that are blocked now. */
     public int waiting() {
         return time.locked(() -> time.waiting());
     }
 
-    /** The names of the rules that determined the results so far, as {@code kvmirq errno} shows them. */
+    /** The names of the kernel's answers that determined the results so far, as {@code kvmirq errno} shows them. */
     public Set<String> rulesUsed() {
         return time.locked(() -> host.rules().used().stream().map(Answer::name).collect(Collectors.toSet()));
     }

@@ -8,10 +8,10 @@ import java.util.List;
 import java.util.function.Supplier;
 
 /**
- * The ledger of a fake kernel. It follows each message of a device's vector, and each signal of an eventfd, from its
- * source to the vCPU that takes it. Messages of one source that meet in one place merge. A message waits as a pending
+ * The ledger of a fake kernel: it follows each message of a device's vector, and each signal of an eventfd, from its
+ * source to the vCPU that takes it. Messages of one source that wait in one place merge. A message waits as a pending
  * bit of its device, in the count of an eventfd, in a worker of KVM, in the program that read the eventfd, as a posted
- * request, in the IRR of a LAPIC, or as a pending LPI. Signals of lines are not counted. Get it from
+ * request, in the IRR of a LAPIC, or as a pending LPI. The ledger does not count signals of lines. Get the ledger from
  * {@link FakeKernel#messages}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="hardware"}
@@ -28,18 +28,18 @@ public final class FakeMessages {
     /**
      * Numbers of messages since the kernel was made.
      *
-     * @param taken a vCPU acknowledged it, it became a level of a line, the program read its own signal, or
+     * @param taken a vCPU acknowledged the message, it became a level of a line, the program read its own signal, or
      *     KVM_SET_LAPIC cleared a request that KVM_GET_LAPIC had shown
-     * @param merged another message of its source was in the same place
-     * @param waiting it waits now
-     * @param ended the program dropped it: it closed the eventfd of a disabled vector, reset the device, a LAPIC or an
-     *     ITS, or closed the VM. Or an arm64 guest dropped the message: it cleared the LPI, discarded the event of the
-     *     LPI, or enabled LPIs with another pending table
-     * @param lost it reached no vCPU, was not dropped, and waits nowhere
+     * @param merged another message of the same source was in the same place
+     * @param waiting the message waits now
+     * @param ended the program dropped the message: it closed the eventfd of a disabled vector, reset the device, a
+     *     LAPIC or an ITS, or closed the VM. Or an arm64 guest dropped the message: it cleared the LPI, discarded the
+     *     event of the LPI, or enabled LPIs with another pending table
+     * @param lost the message reached no vCPU, was not dropped, and waits nowhere
      */
     public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
 
-    /** The counts after the last call. */
+    /** The counts after the last kernel call. */
     public Counts counts() {
         Ledger.Counts now = time.locked(ledger::counts);
         return new Counts(now.sent(), now.taken(), now.merged(), now.waiting(), now.ended(), now.lost());
@@ -51,11 +51,11 @@ public final class FakeMessages {
     }
 
     /**
-     * Adds the line of the caller to each later sentence about a lost or ended message.
+     * Adds the calling line of code to each later sentence about a lost or dropped message.
      *
-     * @param line supplies the line that makes the call, or that lets the device send. The supplier runs in that
-     *     thread, under the lock of the kernel, and must not call a kernel. If it throws, the sentence names the
-     *     exception.
+     * @param line supplies the line of code that makes the call or lets the device send. The supplier runs in the
+     *     calling thread, under the lock of the kernel, and must not call a kernel. If it throws, the sentence names
+     *     the exception.
      */
     public void traceCallers(Supplier<String> line) {
         time.locked(() -> {
@@ -78,12 +78,12 @@ public final class FakeMessages {
      * <li>as a vLPI of a vCPU that sleeps
      * <li>in PIR or, if the LAPIC would deliver it, in IRR of a vCPU that sleeps in KVM with interrupts enabled.
      * Profiles without interrupt hardware do not model this sleep
-     * <li>on VT-d, a request in PIR of which no notification tells the vCPU: ON and SN are clear, or the vCPU is in the
-     * guest, or the vCPU is loaded and SN is set. Also a request in IRR above RVI while the vCPU is in the guest
+     * <li>on VT-d, in PIR without a notification for the vCPU: ON and SN are clear, or the vCPU is in the guest, or the
+     * vCPU is loaded and SN is set. Also in IRR above RVI while the vCPU is in the guest
      * </ul>
      *
-     * <p>Other requests wait until the guest takes them or the thread of the vCPU runs. A message that the program has
-     * read waits for the program: see {@link #waiting}.
+     * <p>Other requests wait until the guest takes them or the vCPU's thread runs. A message that the program has read
+     * waits for the program: see {@link #waiting}.
      */
     public List<String> brokenRules() {
         return time.locked(() -> {

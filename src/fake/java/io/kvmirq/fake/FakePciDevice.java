@@ -25,11 +25,11 @@ import java.util.TreeMap;
 import java.util.stream.IntStream;
 
 /**
- * A PCI device of a fake kernel's host, which programs use through VFIO. The methods act as its hardware. Thread-safe.
+ * A PCI device of a fake host, which programs use through VFIO. Methods act as the device's hardware. Thread-safe.
  *
  * <p>The configuration space is the one that vfio-pci shows: sizes of BARs, virtual bits, resets and power. The BARs
- * keep the values written to them. The MSI-X table keeps them too, although a user reads ones. The MSI-X table has its
- * own BAR unless {@link Builder#msixTable} places it.
+ * keep the values written to them. The MSI-X table keeps them too, although a user reads ones. The table has its own
+ * BAR, unless {@link Builder#msixTable} is called.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="device"}
  */
@@ -94,7 +94,7 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device an interrupt pin without DisINTx, as before PCI 2.3. Such a device cannot share its
+         * Gives the device an interrupt pin without the DisINTx bit, as before PCI 2.3. Such a device cannot share its
          * interrupt line.
          */
         public Builder intxWithoutDisIntx() {
@@ -166,11 +166,11 @@ public final class FakePciDevice {
 
         /**
          * Adds a capability: a vendor capability (id 9), or one that vfio-pci hides. The third byte of a vendor
-         * capability is its length; its other bytes keep the values written to them. All capabilities together have at
-         * most 64 bytes.
+         * capability is its length; its other bytes keep written values. All capabilities together have at most 64
+         * bytes.
          *
          * @param bytes from the id on; the second byte, the pointer to the next capability, is ignored
-         * @throws IllegalArgumentException if the capability is of another kind, or shorter than it says
+         * @throws IllegalArgumentException if the capability is of another kind, or shorter than its length byte says
          */
         public Builder capability(byte... bytes) {
             Objects.requireNonNull(bytes, "bytes is null");
@@ -185,7 +185,7 @@ public final class FakePciDevice {
 
         /**
          * Sets the reset value and the writable bits of a 16-bit register in the configuration space. Other registers
-         * are as in a plain device. vfio-pci decides which bits a user can read and write.
+         * keep their defaults. vfio-pci decides which bits a user can read and write.
          *
          * @param capability the id of a capability that the device has; 0 for the header
          * @param at the even byte offset in the capability, after its id and next pointer: 2 to 254, in the header 0 to
@@ -203,7 +203,7 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Adds BAR 0 to 5 of mappable registers that keep values; its size is a power of two, at least 4096 bytes. */
+        /** Adds a BAR, 0 to 5, of mappable registers that keep values. {@code bytes} is a power of two from 4096 on. */
         public Builder bar(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.MEMORY, bytes), LAST_BAR, PAGE, Integer.MAX_VALUE);
         }
@@ -218,7 +218,7 @@ public final class FakePciDevice {
             return bar(number, new PciBar(PciBar.Kind.REGISTERS_64, bytes), LAST_BAR - 1, PAGE, Integer.MAX_VALUE);
         }
 
-        /** Adds BAR 0 to 5 of I/O ports that keep values; its size is a power of two, 4 to 256 bytes. */
+        /** Adds a BAR, 0 to 5, of I/O ports that keep values. {@code bytes} is a power of two from 4 to 256. */
         public Builder ioBar(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.PORTS, bytes), LAST_BAR, Integer.BYTES, MOST_PORTS);
         }
@@ -243,7 +243,7 @@ public final class FakePciDevice {
             return below != null && below.kind().isWide();
         }
 
-        /** Places the MSI-X table in a memory BAR, at a byte offset that is a multiple of 8. */
+        /** Puts the MSI-X table into a memory BAR, at a byte offset that is a multiple of 8. */
         public Builder msixTable(int bar, int offset) {
             checkOffset(offset);
             tableBar = OptionalInt.of(bar);
@@ -303,7 +303,7 @@ public final class FakePciDevice {
                     List.copyOf(registers));
         }
 
-        /** Adds the device, bound to vfio-pci; IllegalArgumentException if a device has the address already. */
+        /** Adds the device, bound to vfio-pci. Throws IllegalArgumentException if a device has the address already. */
         public FakePciDevice add() {
             FakeTime time = kernel.time();
             return time.locked(
@@ -311,8 +311,8 @@ public final class FakePciDevice {
         }
 
         /**
-         * Adds the device, bound to a driver of the host, so that VFIO cannot use its group. IllegalArgumentException
-         * if a device has the address already.
+         * Adds the device, bound to a driver of the host, so that VFIO cannot use its group. Throws
+         * IllegalArgumentException if a device has the address already.
          */
         public void addToHost() {
             FakeTime time = kernel.time();
@@ -326,8 +326,8 @@ public final class FakePciDevice {
     }
 
     /**
-     * The device sends the message of a vector of MSI or MSI-X, whichever is enabled. Without bus mastering it sends
-     * nothing.
+     * The device sends the message of a vector of MSI or MSI-X, whichever is enabled. If bus mastering is disabled, the
+     * device sends nothing.
      *
      * @return whether the message signalled an eventfd. False if hardware posted the message to a vCPU, see
      *     {@link #irte}
@@ -338,7 +338,7 @@ public final class FakePciDevice {
     }
 
     /**
-     * The present IRTE of the host for a vector of MSI or MSI-X. Without hardware in the profile its form is REMAPPED.
+     * The present IRTE of the host for a vector of MSI or MSI-X. If the profile has no hardware, the form is REMAPPED.
      *
      * @throws IllegalArgumentException if the device has no such vector
      */
@@ -356,7 +356,7 @@ public final class FakePciDevice {
         });
     }
 
-    /** The device asserts its interrupt pin until {@link #serve}; IllegalStateException without a pin. */
+    /** The device asserts its interrupt pin until {@link #serve}. Throws IllegalStateException if it has no pin. */
     public void requestService() {
         time.changing(device::request);
     }
@@ -371,7 +371,7 @@ public final class FakePciDevice {
         return time.locked(() -> device.bars().register(bar, at));
     }
 
-    /** The device sets {@link #register}. A reset restores this value, and sets other registers to 0. */
+    /** The device sets {@link #register}. A reset restores the value, and sets all other registers to 0. */
     public void setRegister(int bar, int at, int value) {
         time.changing(() -> device.bars().preset(bar, at, value));
     }
@@ -382,11 +382,11 @@ public final class FakePciDevice {
     }
 
     /**
-     * The host removes the device: it requests the device from its user, and removes it as soon as no file of it is
-     * open. Until then everything works as before, and more files can be opened. Source: {@code
+     * The host removes the device: it requests the device from its user, and removes the device as soon as no file of
+     * it is open. Before the removal everything works as before, and more files can be opened. Source: {@code
      * vfio_unregister_group_dev()}.
      *
-     * @return whether the device is removed now
+     * @return whether the device is removed already
      */
     public boolean remove() {
         return time.changing(device::remove);
@@ -394,8 +394,8 @@ public final class FakePciDevice {
 
     /**
      * Simulates another thread of the host that takes or releases the device's lock, as for a write to the device's
-     * {@code reset} file in sysfs. While the lock is held, a reset by the user fails with EAGAIN. {@link #remove} holds
-     * the lock until the device is removed.
+     * {@code reset} file in sysfs. While the host holds the lock, a reset by the user fails with EAGAIN. {@link
+     * #remove} holds the lock until the device is removed.
      */
     public void lockByHost(boolean locked) {
         time.locked(() -> {

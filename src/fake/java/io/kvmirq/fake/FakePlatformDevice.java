@@ -8,8 +8,8 @@ import java.util.List;
 
 /**
  * A platform device of a fake kernel's host, which programs use through VFIO. The device has one interrupt for each
- * index, and no registers. The methods act as its hardware. Thread-safe. A method throws IllegalArgumentException if
- * the index has no interrupt of that kind.
+ * index, and no registers. The methods act as the device's hardware. Thread-safe. A method throws
+ * IllegalArgumentException if the index has no interrupt of the method's kind.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="platform"}
  */
@@ -81,8 +81,8 @@ public final class FakePlatformDevice {
     }
 
     /**
-     * The host removes the device once no file of it is open ({@code vfio_unregister_group_dev()}). Returns whether it
-     * is removed now.
+     * The host removes the device once no file of it is open ({@code vfio_unregister_group_dev()}). Returns whether the
+     * device is removed already.
      */
     public boolean remove() {
         return time.changing(device::remove);

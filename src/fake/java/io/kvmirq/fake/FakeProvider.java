@@ -25,7 +25,7 @@ public final class FakeProvider implements BackendProvider {
         return new FakeKernel(profile()).backend();
     }
 
-    /** The profile of {@value #PROFILE}; BackendUnavailableException if it names none. */
+    /** The profile that {@value #PROFILE} names. Throws BackendUnavailableException if the name is no profile. */
     public static Profile profile() {
         try {
             return Profile.of(System.getProperty(PROFILE, DEFAULT.label()));

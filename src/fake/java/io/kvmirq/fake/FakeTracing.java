@@ -19,13 +19,13 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 
 /**
- * A trace buffer of the fake kernel, like an instance of tracefs: it records chosen events of chosen threads. Get it
- * from {@link FakeKernel#tracing}. Thread-safe.
+ * A trace buffer of the fake kernel, like an instance of tracefs: it records chosen events of chosen threads. Get a
+ * buffer from {@link FakeKernel#tracing}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="tracing"}
  */
 public final class FakeTracing implements AutoCloseable {
-    /** The id of the process whose threads the vCPUs are. */
+    /** The id of the process that all vCPU threads belong to. */
     @NotPromised
     public static final int PROCESS = Tracepoints.PROCESS;
 
@@ -50,7 +50,7 @@ public final class FakeTracing implements AutoCloseable {
 
     /**
      * Chooses an event such as {@code kvm/kvm_fpu}. Returns the text of its {@code format} file, or empty if this
-     * kernel never passes it.
+     * kernel never records the event.
      */
     public Optional<String> choose(String event) {
         Objects.requireNonNull(event, "event is null");
@@ -81,7 +81,7 @@ public final class FakeTracing implements AutoCloseable {
         });
     }
 
-    /** Sets the buffer's size in events of each CPU. In a full buffer, a new event replaces the oldest. */
+    /** Sets the buffer's size, in events for each CPU. In a full buffer, a new event replaces the oldest. */
     public void limit(int events) {
         time.changing(() -> {
             most = events;
@@ -108,7 +108,7 @@ public final class FakeTracing implements AutoCloseable {
 
     /**
      * Removes the events from the buffer. Returns pages as in {@code per_cpu/cpuN/trace_pipe_raw}, keyed by CPU number,
-     * in the byte order of this machine. A page has a flag if events before it were lost.
+     * in the byte order of this machine. A flag in a page says that events before the page were lost.
      */
     public Map<Integer, List<ByteBuffer>> read() {
         return time.locked(() -> {
@@ -130,7 +130,7 @@ public final class FakeTracing implements AutoCloseable {
         return pages.pages();
     }
 
-    /** The number of events that were replaced since the last call of this method. */
+    /** The number of events that newer ones replaced since the last call of this method. */
     public long lost() {
         return time.locked(() -> {
             long count = lost;

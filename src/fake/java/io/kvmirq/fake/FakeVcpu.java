@@ -14,18 +14,18 @@ import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 
 /**
- * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test moves it through the states
- * that {@code KVM_RUN} and the host's scheduler cause, and observes the effect of a device's posted interrupt. Get it
- * from {@link FakeKernel#vcpus}. The host has 4 processors; each runs one vCPU at a time. Loading a vCPU preempts the
- * one that is loaded. Thread-safe.
+ * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test moves the vCPU through the
+ * states that {@code KVM_RUN} and the host's scheduler cause, and observes the effect of a device's posted interrupt.
+ * Get vCPUs from {@link FakeKernel#vcpus}. The host has 4 processors; each runs one vCPU at a time. Loading a vCPU
+ * preempts the vCPU that the processor runs. Thread-safe.
  *
- * <p>The methods that move it throw IllegalStateException while a thread is in {@code KVM_RUN}, because that call moves
- * it. {@link #acknowledge}, {@link #end} and {@link #takeInterrupt} also throw it while the vCPU is not in the guest.
+ * <p>Methods that change the vCPU's state throw IllegalStateException while a thread is in {@code KVM_RUN}. {@link
+ * #acknowledge}, {@link #end} and {@link #takeInterrupt} also throw it while the vCPU is not in the guest.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="vcpu"}
  */
 public final class FakeVcpu {
-    /** The state of a vCPU: off its CPU, on a CPU, or in the guest. */
+    /** The states of a vCPU: off its CPU, on a CPU, or in the guest. */
     public enum State {
         /**
          * The vCPU is on no processor, and not blocked: after a preemption or {@code KVM_RUN}, or before the first
@@ -67,12 +67,12 @@ public final class FakeVcpu {
 
     // Moves
 
-    /** Loads the vCPU on processor 0–3, awake and outside the guest; IllegalArgumentException for another processor. */
+    /** Loads the vCPU on processor 0–3, awake and outside the guest. IllegalArgumentException for other numbers. */
     public void load(int cpu) {
         moved(() -> vcpu.load(cpu));
     }
 
-    /** Enters the guest, on the present processor or else on one that the scheduler chooses. */
+    /** Enters the guest, on the vCPU's processor, or else on a processor that the scheduler chooses. */
     public void enterGuest() {
         moved(vcpu::enterGuest);
     }
@@ -85,12 +85,12 @@ public final class FakeVcpu {
         });
     }
 
-    /** The guest halts with interrupts enabled, until an interrupt wakes it. Returns whether the vCPU sleeps. */
+    /** The guest halts with interrupts enabled, until an interrupt wakes the vCPU. Returns whether the vCPU sleeps. */
     public boolean block() {
         return moved(() -> vcpu.block(true));
     }
 
-    /** The guest takes its next vector, if any, with interrupts enabled; it is in service until {@link #end}. */
+    /** The guest takes its next vector, if any, with interrupts on. {@link #end} ends the service. */
     public Optional<InterruptVector> acknowledge() {
         return served(vcpu::acknowledge);
     }
@@ -106,7 +106,7 @@ public final class FakeVcpu {
         });
     }
 
-    /** The guest takes its next vector, if any, with interrupts enabled, and ends it. */
+    /** The guest takes its next vector, if any, with interrupts enabled, and writes the EOI. */
     public Optional<InterruptVector> takeInterrupt() {
         return served(() -> {
             int vector = vcpu.acknowledge();
@@ -129,7 +129,7 @@ public final class FakeVcpu {
 
     // Views
 
-    /** The id in its VM. */
+    /** The vCPU's id in its VM. */
     public VcpuId id() {
         return vcpu.id();
     }
@@ -149,7 +149,7 @@ public final class FakeVcpu {
         });
     }
 
-    /** The number of its present or last processor; empty before the first load. */
+    /** The number of the vCPU's present or last processor; empty before the first load. */
     public OptionalInt cpu() {
         return time.locked(vcpu::cpu);
     }
@@ -159,7 +159,7 @@ public final class FakeVcpu {
         return time.locked(() -> vcpu.isRequested(vector.number()));
     }
 
-    /** A copy of its posted-interrupt descriptor: PIR, ON, SN, NV and NDST. Empty on AMD. */
+    /** A copy of the vCPU's posted-interrupt descriptor: PIR, ON, SN, NV and NDST. Empty on AMD. */
     @NotPromised
     public Optional<PostedInterruptDescriptor> descriptor() {
         return time.locked(vcpu::descriptor);

@@ -19,12 +19,11 @@ import org.jspecify.annotations.Nullable;
 /**
  * Makes chosen calls fail, on the fake or a real kernel, by a proxy around a {@link Libc} or a backend. Thread-safe.
  *
- * <p>A rule names a call by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request
- * ({@code KVM_IRQFD}), and a typed primitive by its method ({@code irqfdAssign}) or its kernel call. {@link #ANY} names
- * all calls that can fail. A rule counts the calls with its name from 1, starting when the rule is made. A call that a
- * rule makes fail does not reach the kernel. A call that tears
- * down ({@code close}, {@code munmap}, {@code mapZeros}) does its work nevertheless, as Linux closes a file even if close
- * returns EINTR.
+ * <p>A rule names a call by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code
+ * KVM_IRQFD}), and a typed primitive by its method ({@code irqfdAssign}) or its kernel call. {@link #ANY} names all
+ * calls that can fail. A rule counts the calls with its name from 1, beginning when the rule is added. A call that a
+ * rule makes fail does not reach the kernel, with one exception: a call that tears down ({@code close}, {@code munmap},
+ * {@code mapZeros}) does its work, as Linux closes a file even if close returns EINTR.
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);
@@ -135,9 +134,9 @@ public final class Faults {
     }
 
     /**
-     * Makes each call fail that {@code chosen} accepts. {@code chosen} gets the call's name, as {@link #calls} has it,
-     * in the thread of the call. The predicate is asked once for each call that can fail, one call at a time. It must
-     * not wait.
+     * Makes each call fail that {@code chosen} accepts. {@code chosen} gets the call's name, as in {@link #calls}, in
+     * the thread of the call. The predicate is evaluated once for each call that can fail, one call at a time. The
+     * predicate must not wait.
      */
     public synchronized Faults failIf(Predicate<String> chosen, Errno errno) {
         Objects.requireNonNull(chosen, "chosen is null");
@@ -157,12 +156,12 @@ public final class Faults {
         return FaultNames.errnos(call);
     }
 
-    /** Makes the nth call return {@code count}, like a short read or write. It transfers nothing. */
+    /** Makes the nth call return {@code count}, like a short read or write. The call transfers nothing. */
     public Faults shorten(String call, int nth, int count) {
         return add(call, requireNth(nth), count, Optional.empty());
     }
 
-    /** Delays the nth call until {@code before} has returned, which may wait for another thread. */
+    /** Delays the nth call until {@code before} has returned; {@code before} may wait for another thread. */
     public Faults delay(String call, int nth, Runnable before) {
         return add(call, requireNth(nth), 0, Optional.of(before));
     }
@@ -210,7 +209,7 @@ public final class Faults {
         return found;
     }
 
-    /** A proxy of {@code libc} whose system calls fail by the rules. */
+    /** A proxy of {@code libc} whose system calls fail as the rules say. */
     public Libc over(Libc libc) {
         Objects.requireNonNull(libc, "libc is null");
         return (Libc) Proxy.newProxyInstance(
@@ -219,7 +218,7 @@ public final class Faults {
                 (proxy, method, arguments) -> call(proxy, libc, method, arguments));
     }
 
-    /** A proxy of {@code backend} whose typed primitives and raw system calls fail by the rules. */
+    /** A proxy of {@code backend} whose typed methods and raw system calls fail as the rules say. */
     public KernelBackend over(KernelBackend backend) {
         Objects.requireNonNull(backend, "backend is null");
         Libc door = over(backend.libc());

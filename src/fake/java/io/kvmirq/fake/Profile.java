@@ -16,15 +16,15 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernel that a fake imitates: a version, and switches for its configuration, its patches and the hardware of its
- * host. The text form is the version and the switches, separated by commas: {@code 6.18,split}. A switch of hardware
- * needs no version: {@code vtd-posting} means 6.18, {@code gicv4} means 6.18,arm64,gicv4 and {@code historic} means
- * 6.1,arm64,historic.
+ * The kernel that a fake imitates: a version, and switches for the kernel's configuration, its patches and the host's
+ * hardware. The text form is the version and the switches, separated by commas: {@code 6.18,split}. A switch of
+ * hardware needs no version: {@code vtd-posting} means 6.18, {@code gicv4} means 6.18,arm64,gicv4 and {@code historic}
+ * means 6.1,arm64,historic.
  *
- * <p>Source: 6.18,pvm was measured. The others follow Debian's builds 6.1 and 6.12, and for 7.1 Debian's 7.2, measured
- * in {@code make lab}; git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm. On arm64, Debian's 6.1.192
- * and 6.12.117 were measured; later versions behave like 6.12, with the differences found in their source. The lab's
- * GICv3 cannot run a GICv2. GICv2 was measured on Debian's 6.1, 6.12 and 7.2.
+ * <p>Source: 6.18,pvm was measured. The other profiles follow Debian's builds 6.1 and 6.12, and for 7.1 Debian's 7.2,
+ * measured in {@code make lab}; git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm. On arm64, Debian's
+ * 6.1.192 and 6.12.117 were measured; later versions behave like 6.12, with the differences found in their source. The
+ * lab's GICv3 cannot run a GICv2. GICv2 was measured on Debian's 6.1, 6.12 and 7.2.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
  */
@@ -180,7 +180,7 @@ public final class Profile {
                 .collect(Collectors.joining(", "));
     }
 
-    /** The syntax of a profile, for messages and help. */
+    /** The syntax of a profile's text, for error messages and help. */
     public static String expected() {
         return String.join(", ", labels()) + ", and after a comma " + labels(one -> !one.standsAlone())
                 + "; with or without a version " + labels(Switch::standsAlone);
@@ -224,7 +224,7 @@ public final class Profile {
         return Optional.empty();
     }
 
-    /** The text form. */
+    /** The profile as text, which {@link #of} parses. */
     public String label() {
         return Stream.concat(Stream.of(version.label), switches.stream().map(one -> one.label))
                 .collect(Collectors.joining(","));
@@ -266,7 +266,7 @@ public final class Profile {
         return label();
     }
 
-    /** The versions, without switches. */
+    /** The kernel versions that a profile may name. */
     public static List<String> labels() {
         return Arrays.stream(Version.values()).map(version -> version.label).toList();
     }

@@ -12,13 +12,13 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * A vCPU of a fake kernel that plays exits and runs no guest code. Get it from {@link FakeKernel#vcpu}. In other
- * respects it behaves like a vCPU that runs code: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an
+ * A vCPU of a fake kernel that returns a test's exits and runs no guest code. Get a vCPU from {@link FakeKernel#vcpu}.
+ * Otherwise it behaves like a vCPU that runs code: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an
  * application processor waits for INIT and SIPI, a kick ends the run, and registers keep the VMM's values. Thread-safe.
  *
  * <p>After the last exit the guest halts with interrupts disabled. The vCPU stays in {@code KVM_RUN} until exits are
  * added or a kick ends the run. On x86 without an in-kernel LAPIC, each {@code KVM_RUN} returns with HLT. The guest
- * takes interrupts of the in-kernel PICs once it has written the vector of the master.
+ * takes interrupts of the in-kernel PICs after it has written the vector of the master PIC.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="exits"}
  */
@@ -39,8 +39,8 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * Adds exits. A guest that halted after the previous exits continues. IllegalArgumentException if vCPUs of this
-     * architecture cannot have one of the exits; then no exit is added.
+     * Adds exits. A guest that halted after the previous exits continues. Throws IllegalArgumentException, and adds no
+     * exit, if vCPUs of this architecture cannot have one of the exits.
      */
     public ScriptedVcpu exits(FakeExit... exits) {
         Objects.requireNonNull(exits, "exits is null");
@@ -63,12 +63,12 @@ public final class ScriptedVcpu {
         return time.locked(script::answers);
     }
 
-    /** The vectors of the interrupts that the guest took, in this order; 2 is an NMI. */
+    /** The vectors of the interrupts that the guest took, in the order of delivery; 2 is an NMI. */
     public List<Integer> interrupts() {
         return time.locked(script::interrupts);
     }
 
-    /** The number of exits that are not played yet. */
+    /** The number of exits that {@code KVM_RUN} has not returned yet. */
     public int left() {
         return time.locked(script::left);
     }

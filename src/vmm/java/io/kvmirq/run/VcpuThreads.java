@@ -43,7 +43,7 @@ public final class VcpuThreads implements AutoCloseable {
     private int parked;
     private volatile @Nullable Throwable failure;
 
-    /** Handles exits in the VMM. Several vCPU threads call the methods at once. */
+    /** Handles exits in the VMM. Several vCPU threads call it at once. */
     public interface Owner {
         /**
          * Handles an exit, except {@link VcpuExit.Reason#INTR}. An exception ends the guest, see {@link #failed}.
@@ -177,9 +177,8 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Stops all vCPUs until {@link #resume}. When pause returns, no vCPU runs, no exit is being handled, and each
-     * access of the guest is complete. The caller may then use the vCPUs after {@link Vcpu#moveHere}. A second call
-     * returns at once.
+     * Stops all vCPUs until {@link #resume}. When pause returns, no vCPU runs, no exit is being handled, and each guest
+     * access is complete. The caller may then call {@link Vcpu#moveHere}. A second call returns at once.
      *
      * @throws IllegalStateException in a vCPU's thread; if the guest has ended
      */
