@@ -133,8 +133,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Sets RLIMIT_MEMLOCK: a DMA mapping fails with ENOMEM if all mappings together would pin more bytes. Without this
-     * call the process has CAP_IPC_LOCK. Existing mappings stay.
+     * Sets RLIMIT_MEMLOCK: a DMA mapping fails with ENOMEM if all mappings together would pin more bytes. By default
+     * the process has CAP_IPC_LOCK. Existing mappings stay.
      */
     public void limitLockedMemory(long bytes) {
         if (bytes < 0) {

@@ -26,10 +26,10 @@ public final class FakeMessages {
     }
 
     /**
-     * Numbers of messages since the kernel was made.
+     * Numbers of messages since the fake kernel was created.
      *
-     * @param taken a vCPU acknowledged the message, it became a level of a line, the program read its own signal, or
-     *     KVM_SET_LAPIC cleared a request that KVM_GET_LAPIC had shown
+     * @param taken a vCPU acknowledged the message, the message became a level of a line, the program read its own
+     *     signal, or KVM_SET_LAPIC cleared a request that KVM_GET_LAPIC had shown
      * @param merged another message of the same source was in the same place
      * @param waiting the message waits now
      * @param ended the program dropped the message: it closed the eventfd of a disabled vector, reset the device, a

@@ -109,7 +109,7 @@ public final class FakePciDevice {
 
         /**
          * Connects the device's interrupt pin to the line of another device, which may belong to the same VM or to
-         * another VM. Without this call the device has its own line. A line connects at most 64 devices and drivers.
+         * another VM. By default the device has its own line. A line connects at most 64 devices and drivers.
          *
          * @throws IllegalArgumentException if the other device has no pin, or belongs to another kernel
          */
@@ -393,9 +393,9 @@ public final class FakePciDevice {
     }
 
     /**
-     * Simulates another thread of the host that takes or releases the device's lock, as for a write to the device's
-     * {@code reset} file in sysfs. While the host holds the lock, a reset by the user fails with EAGAIN. {@link
-     * #remove} holds the lock until the device is removed.
+     * Simulates another thread of the host that locks or unlocks the device, as for a write to the device's {@code
+     * reset} file in sysfs. While the host holds the lock, a reset by the user fails with EAGAIN. {@link #remove} holds
+     * the lock until the device is removed.
      */
     public void lockByHost(boolean locked) {
         time.locked(() -> {

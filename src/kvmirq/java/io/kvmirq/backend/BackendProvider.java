@@ -4,8 +4,8 @@ package io.kvmirq.backend;
 import io.kvmirq.NotPromised;
 
 /**
- * Provides a backend that is used only if the user selects it by name. {@link java.util.ServiceLoader} finds it. The
- * fake kernel is such a provider, because its package depends on this package.
+ * Provides a backend that is used only if the user selects it by name. {@link java.util.ServiceLoader} finds the
+ * provider. The fake kernel is such a provider, because its package depends on this package.
  */
 @NotPromised
 public interface BackendProvider {

@@ -55,9 +55,7 @@ public interface HostFiles {
     /** The first bytes of a file, {@code most} or fewer. */
     Optional<byte[]> bytes(String path, int most);
 
-    /**
-     * A file to be read piece by piece, for files that may be longer than {@link #LONGEST_TEXT}. The caller closes it.
-     */
+    /** Opens a file of any length, to be read piece by piece. The caller closes the stream. */
     default Optional<InputStream> open(String path) {
         Objects.requireNonNull(path, "path is null");
         return bytes(path, Integer.MAX_VALUE).map(ByteArrayInputStream::new);

@@ -8,10 +8,10 @@ import java.nio.ByteBuffer;
  * The kernel calls that the interrupt path needs, one method for each.
  *
  * <p>Every method returns {@code >= 0} or {@code -errno}. A method never throws for an errno, and allocates nothing.
- * Any thread may call it. New file descriptors are O_CLOEXEC. Buffers must be direct, writable, at position 0 and large
- * enough, or the method throws {@link IllegalArgumentException} before it calls the kernel. The bytes of a record are
- * in native order, whatever the buffer's order. Do not close the arena of a buffer during the call. The typed objects
- * of {@code io.kvmirq.kvm} document the errnos of each call, in the order of the kernel's checks.
+ * Any thread may call any method. New file descriptors are O_CLOEXEC. Buffers must be direct, writable, at position 0
+ * and large enough, or the method throws {@link IllegalArgumentException} before it calls the kernel. The bytes of a
+ * record are in native order, whatever the buffer's order. Do not close the arena of a buffer during the call. The
+ * typed objects of {@code io.kvmirq.kvm} document the errnos of each call, in the order of the kernel's checks.
  *
  * <p>The interface is stable for callers only: a new method gets a default, which may not suit other implementations.
  */
@@ -27,7 +27,7 @@ public interface KernelBackend {
         return libc().isReal();
     }
 
-    /** The raw system calls, for everything without a method here. */
+    /** The raw system calls, for everything that has no method in this interface. */
     Libc libc();
 
     // fd
@@ -60,8 +60,8 @@ public interface KernelBackend {
      * Makes {@code count} eventfds by {@link #eventfdCreate}. A binding may make all of them in one native call.
      *
      * @param numbers gets {@code count} descriptors, in native order
-     * @return the number of eventfds that were made; they stay open. If it is less than {@code count}, the next number
-     *     is -errno
+     * @return the number of new eventfds, which stay open. If the number is less than {@code count}, the next number is
+     *     -errno
      */
     default int eventfdsCreate(ByteBuffer numbers, int count) {
         Buffers.results(numbers, Integer.BYTES, count);
@@ -188,7 +188,7 @@ public interface KernelBackend {
      * Assigns {@code count} irqfds by {@link #irqfdAssign}. A binding may assign all of them in one native call.
      *
      * @param irqfds {@code count} records of {@link #IRQFD_SIZE} bytes in native order
-     * @return the number of irqfds that were assigned; they stay assigned. If it is less than {@code count}, the next
+     * @return the number of assigned irqfds, which stay assigned. If the number is less than {@code count}, the next
      *     record has -errno in place of its eventfd
      */
     default int irqfdsAssign(int vm, ByteBuffer irqfds, int count) {
@@ -225,7 +225,7 @@ public interface KernelBackend {
 
     // injection
 
-    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the message. -EPERM (-1) also if no vCPU accepted it. */
+    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the message; -EPERM (-1) also if no vCPU did. */
     int msiSignal(int vm, long address, int data, int flags, int devid);
 
     /** KVM_IRQ_LINE: drives a GSI high (1) or low (0). */
@@ -270,7 +270,7 @@ public interface KernelBackend {
      */
     int vfioIrqInfo(int device, int index, ByteBuffer info);
 
-    /** Bytes at the start of the buffer of {@link #vfioIrqsSet}, which the call overwrites. The data follows. */
+    /** Bytes of the header in the buffer of {@link #vfioIrqsSet}. The call overwrites the header; data follows it. */
     int VFIO_IRQS_HEADER_SIZE = 20;
 
     /**

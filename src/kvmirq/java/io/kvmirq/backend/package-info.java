@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The interface to the kernel, implemented by all bindings and the fake kernel. Only authors of bindings need it.
+ * The interface to the kernel, implemented by all bindings and the fake kernel. Only authors of bindings use it.
  *
  * <p>{@link io.kvmirq.backend.KernelBackend} has one method for each kernel call of the interrupt path; the binding
  * encodes the call's structure. {@link io.kvmirq.backend.Libc} has raw system calls; the caller encodes their

@@ -8,7 +8,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The armed vectors of MSI or MSI-X of a device. A vector without an eventfd signals nothing: its MSI-X message stays
- * pending in the device, its MSI message is lost. MSI-X vectors have the numbers of the device's table. Thread-safe.
+ * pending in the device, its MSI message is lost. MSI-X vectors are numbered as in the device's table. Thread-safe.
  *
  * <p>Source: {@code vfio_msi_set_block()} in drivers/vfio/pci/vfio_pci_intrs.c.
  *

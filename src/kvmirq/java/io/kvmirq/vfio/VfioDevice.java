@@ -392,8 +392,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Disarms all interrupts, removes the device's file from KVM if {@link #open} added it, and closes the device and
-     * the files that were opened with it. Idempotent, never fails.
+     * Disarms all interrupts, removes the device's file from KVM-VFIO if {@link #open} added the file, and closes the
+     * device and the files that were opened with it. Idempotent, never fails.
      */
     @Override
     public void close() {

@@ -144,7 +144,7 @@ public final class VfioGroup extends VfioFile {
         throw new IllegalArgumentException(this + " needs a container, and not " + space);
     }
 
-    /** Closes the group; devices opened through it keep it open in the kernel. Idempotent, never fails. */
+    /** Closes this object; devices opened through it keep the group open in the kernel. Idempotent, never fails. */
     @Override
     public void close() {
         calls().closeFile(fd());

@@ -24,7 +24,7 @@ public final class Actors {
     /** The work that an actor does without a switch to another actor. */
     @FunctionalInterface
     public interface Step {
-        /** Does the work. If it throws, the order of steps fails. */
+        /** Does the work. If this method throws, the order of steps fails. */
         void run() throws Exception;
     }
 

@@ -17,7 +17,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * <table>
  * <caption>Parameters</caption>
  * <tr><th>type</th><th>is</th></tr>
- * <tr><td>{@link KvmHost}</td><td>the kernel and all that the kit makes on it</td></tr>
+ * <tr><td>{@link KvmHost}</td><td>the kernel, and all that the kit makes on it</td></tr>
  * <tr><td>{@code Kernel}</td><td>the kernel, through which a VMM makes its VMs</td></tr>
  * <tr><td>{@code Vm}</td><td>a VM with an irqchip and {@link #vcpus} vCPUs: {@link KvmHost#vm}</td></tr>
  * <tr><td>{@code Vcpu}</td><td>a vCPU of this VM, which the test runs itself: the first parameter is vCPU 0</td></tr>

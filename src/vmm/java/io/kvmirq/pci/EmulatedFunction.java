@@ -74,7 +74,7 @@ public final class EmulatedFunction extends PciFunction {
         /** Writes a register. A write to a doorbell does not come here. */
         void write(int bar, long at, int size, long value);
 
-        /** Resets the device with the guest, after its interrupts and BARs have ended. Its signals are then dropped. */
+        /** Resets the device with the guest, after the function's interrupts and BARs have ended. Drops its signals. */
         default void reset() {}
 
         /** The device's registers, for a snapshot. */
@@ -325,9 +325,9 @@ public final class EmulatedFunction extends PciFunction {
         /**
          * Puts the function on the bus.
          *
-         * @throws IllegalArgumentException without {@link #ids}; if the slot is in use, the bus has no room for a BAR,
-         *     a doorbell overlaps the table or the pending bits of MSI-X, two doorbells match the same write, or the
-         *     vectors belong to another VM or function
+         * @throws IllegalArgumentException if {@link #ids} was not called, the slot is in use, the bus has no room for
+         *     a BAR, a doorbell overlaps the table or the pending bits of MSI-X, two doorbells match the same write, or
+         *     the vectors belong to another VM or function
          */
         public EmulatedFunction build() {
             if (image.getInt(0) == 0) {

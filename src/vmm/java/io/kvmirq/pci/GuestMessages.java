@@ -11,12 +11,12 @@ import java.util.Objects;
 /**
  * The common part of {@link GuestMsi} and {@link GuestMsix}. The state of the capability can be saved.
  *
- * <p>No value of a guest's access makes a method throw. If the kernel refuses the effect of a write, it throws a {@link
- * io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers keep the
- * written value, the affected vectors wait as if masked, and the next write, or {@link #settle}, retries.
+ * <p>No value of a guest's access makes a method throw. If the kernel refuses the effect of a write, the write throws a
+ * {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers
+ * keep the written value, the affected vectors wait as if masked, and the next write, or {@link #settle}, retries.
  *
- * <p>Not thread-safe: make one access of a device at a time. Call this without a lock that an injector of the
- * forwarding takes.
+ * <p>Not thread-safe: make one access of a device at a time. Call no method while you hold a lock that an injector of
+ * the forwarding locks.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msix"}
  */

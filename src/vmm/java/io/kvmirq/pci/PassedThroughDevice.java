@@ -39,8 +39,8 @@ import java.util.OptionalInt;
  *
  * <p>A function-level reset by the guest becomes a VFIO_DEVICE_RESET.
  *
- * <p>Thread-safe. An injector of the forwarding may call only {@link #endOfInterrupt}. Call no other method with a lock
- * that the injector takes.
+ * <p>Thread-safe. An injector of the forwarding may call only {@link #endOfInterrupt}. Call no other method while you
+ * hold a lock that the injector locks.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="passed"}
  */
@@ -97,7 +97,7 @@ public final class PassedThroughDevice extends PciFunction {
             return this;
         }
 
-        /** Lets the device read and write this memory of the guest, as long as it is passed through. */
+        /** Lets the device read and write this memory of the guest while the device is passed through. */
         public Builder memory(GuestMemory shared) {
             memory.add(Objects.requireNonNull(shared, "shared is null"));
             return this;
@@ -228,8 +228,8 @@ public final class PassedThroughDevice extends PciFunction {
 
     /**
      * Handles the guest's EOI of the pin, if this process emulates the IOAPIC: a device that still asserts its line
-     * interrupts again. Pass this method to {@link io.kvmirq.irqchip.GuestIoapic#addEndListener}. It locks nothing. It
-     * does nothing with KVM's IOAPIC, or while INTx is not forwarded.
+     * interrupts again. Pass this method to {@link io.kvmirq.irqchip.GuestIoapic#addEndListener}. This method locks
+     * nothing. With KVM's IOAPIC, or while INTx is not forwarded, the method does nothing.
      */
     public void endOfInterrupt() {
         for (ForwardedIrq irq : forwarding.irqs()) {

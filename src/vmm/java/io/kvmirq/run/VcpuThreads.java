@@ -15,7 +15,7 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A thread for each vCPU of a VM. Each thread runs its vCPU and gives each exit to the {@link Owner}, until the owner
+ * A thread for each vCPU of a VM. Each thread runs its vCPU and passes each exit to the {@link Owner}, until the owner
  * or {@link #stop} ends the guest. The threads have the names that tools know from QEMU: {@code CPU 0/KVM}.
  *
  * <pre>{@code
@@ -43,7 +43,7 @@ public final class VcpuThreads implements AutoCloseable {
     private int parked;
     private volatile @Nullable Throwable failure;
 
-    /** Handles exits in the VMM. Several vCPU threads call it at once. */
+    /** The VMM's part. Several vCPU threads call its methods at once. */
     public interface Owner {
         /**
          * Handles an exit, except {@link VcpuExit.Reason#INTR}. An exception ends the guest, see {@link #failed}.

@@ -131,8 +131,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds an irqfd to save; a restore assigns it. Add its eventfds first. Add all irqfds, except irqfds of added
-     * devices and of GSIs that are {@linkplain #leaveOut left out}.
+     * Adds an irqfd to save; a restore assigns the irqfd. Add the irqfd's eventfds first. Add all irqfds, except irqfds
+     * of added devices and of GSIs that are {@linkplain #leaveOut left out}.
      *
      * @throws IllegalArgumentException if one of its eventfds has no name, or the irqfd belongs to another VM
      */

@@ -45,7 +45,7 @@ public interface VcpuHooks {
     /** The vCPU is about to block, with interrupts on. {@link #unblocked} always follows. AVIC clears IsRun. */
     default void blocking(HostCpu here) {}
 
-    /** Whether an interrupt would end the sleep. The thread has announced sleep, and a full barrier is behind it. */
+    /** Whether an interrupt would end the sleep. The thread has announced sleep, followed by a full barrier. */
     default boolean hasInterrupt() {
         return false;
     }

@@ -95,8 +95,8 @@ public final class VcpuThread {
 
     /**
      * Enters the guest. The entry is refused if a {@link #request} came after this method cleared earlier requests, or
-     * a {@link #kick} after it announced guest mode ({@code kvm_vcpu_exit_request}). Then the vCPU is outside the
-     * guest, and the thread may try again. The package's description lists the barriers.
+     * a {@link #kick} after it announced guest mode ({@code kvm_vcpu_exit_request}). After a refusal the vCPU is
+     * outside the guest, and the thread may try again. The package's description lists the barriers.
      *
      * @return whether the guest runs
      * @throws IllegalStateException if the CPU runs another guest
@@ -223,7 +223,7 @@ public final class VcpuThread {
         return asleep;
     }
 
-    /** Stops blocking. The thread calls this when it is loaded after its sleep. */
+    /** Stops blocking. The thread calls this method when it is loaded after its sleep. */
     public void unblock() {
         HostCpu cpu = hereBlocking();
         words.set(at(BLOCKING), 0);

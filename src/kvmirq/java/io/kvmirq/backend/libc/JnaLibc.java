@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * libc through JNA's direct mapping. JNA saves the errno of each call for the calling thread before it returns to Java,
- * so no other call changes it.
+ * so no other call changes the errno.
  */
 public final class JnaLibc extends ForeignLibc {
     /** The directory into which JNA unpacks its own library. */

@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * libc through jnr-ffi. jffi saves the errno of each call for the calling thread before it returns to Java, so no other
- * call changes it.
+ * call changes the errno.
  */
 public final class JnrLibc extends ForeignLibc {
     /** The path of jffi's own library. Without it jffi unpacks the library, possibly into the working directory. */

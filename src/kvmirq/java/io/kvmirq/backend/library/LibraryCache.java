@@ -71,7 +71,7 @@ public final class LibraryCache {
                 System.getProperty("java.io.tmpdir", "/tmp")));
     }
 
-    /** The directory that this user's libraries are unpacked to. It need not exist. */
+    /** The directory that this user's libraries are unpacked to. The directory need not exist. */
     public static Path directory() {
         return ofThisUser().directory;
     }

@@ -76,11 +76,11 @@ public final class NativeLibrary {
     }
 
     /**
-     * Loads the first usable library into this class loader and opens it. A second call does not load it again.
+     * Loads the first usable library into this class loader and opens it. A second call loads nothing.
      *
      * @param opening gets the file, and one message for each file that was found earlier and could not be used. If it
-     *     throws {@link BackendUnavailableException} the search goes on. Give it a class, not a lambda: the first
-     *     lambda takes a JVM longer than loading the library
+     *     throws {@link BackendUnavailableException} the search goes on. Pass a class, not a lambda: a JVM needs longer
+     *     for its first lambda than for loading the library
      * @throws BackendUnavailableException listing every searched place and what was wrong there
      */
     public <T> T load(BiFunction<Path, List<String>, T> opening) {

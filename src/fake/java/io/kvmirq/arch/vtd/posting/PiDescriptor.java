@@ -147,7 +147,7 @@ public class PiDescriptor {
     /**
      * Loads the vCPU on a CPU: NDST and NV direct notifications to this CPU, and SN is cleared. While SN was set, units
      * posted without ON, so this call sets ON if PIR is not empty. The clearing of SN is the full barrier before PIR is
-     * read. Its partner is the unit's access: the unit sees SN clear and sets ON, or it has set PIR before.
+     * read. The barrier's partner is the unit's access: the unit sees SN clear and sets ON, or it has set PIR before.
      *
      * @param ndst the CPU's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
      * @throws IllegalArgumentException if {@code ndst} does not fit 32 bits

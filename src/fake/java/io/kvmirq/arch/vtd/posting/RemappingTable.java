@@ -181,7 +181,7 @@ public final class RemappingTable {
         return postedToVcpu[index];
     }
 
-    /** Puts an entry into use, in remapped form; IllegalArgumentException without such an entry, or if IM is set. */
+    /** Writes an entry in remapped form; IllegalArgumentException if the table has no such entry, or IM is set. */
     public void set(int index, RemappedIrte entry) {
         checkIndex(index);
         if (Irte.POSTED.isSet(entry.low())) {
