@@ -177,7 +177,7 @@ public final class FakeKernel {
     /**
      * Starts to add a platform device to the host, bound to vfio-platform.
      *
-     * @param name in sysfs, such as {@code fff51000.ethernet}
+     * @param name the device's name in sysfs, such as {@code fff51000.ethernet}
      * @param group the number of its IOMMU group
      */
     public FakePlatformDevice.Builder platformDevice(String name, int group) {

@@ -90,7 +90,7 @@ public final class FakeVcpu {
         return moved(() -> vcpu.block(true));
     }
 
-    /** The guest takes its next vector, if any, with interrupts on. {@link #end} ends the service. */
+    /** The guest, with interrupts enabled, takes its next vector, if any. {@link #end} ends the vector's service. */
     public Optional<InterruptVector> acknowledge() {
         return served(vcpu::acknowledge);
     }
@@ -106,7 +106,7 @@ public final class FakeVcpu {
         });
     }
 
-    /** The guest takes its next vector, if any, with interrupts enabled, and writes the EOI. */
+    /** The guest, with interrupts enabled, takes its next vector, if any, and writes the EOI. */
     public Optional<InterruptVector> takeInterrupt() {
         return served(() -> {
             int vector = vcpu.acknowledge();

@@ -114,7 +114,7 @@ public final class Faults {
     }
 
     /**
-     * Makes the nth call fail.
+     * Makes the nth call with this name fail.
      *
      * @throws IllegalArgumentException if no call has the name (the message lists similar names), or if the call cannot
      *     fail, such as {@code getpid}
@@ -161,7 +161,7 @@ public final class Faults {
         return add(call, requireNth(nth), count, Optional.empty());
     }
 
-    /** Delays the nth call until {@code before} has returned; {@code before} may wait for another thread. */
+    /** Delays the nth call until {@code before} has returned; it may wait for another thread. */
     public Faults delay(String call, int nth, Runnable before) {
         return add(call, requireNth(nth), 0, Optional.of(before));
     }

@@ -24,7 +24,7 @@
  * <p>Each message of a device, and each signal of an eventfd, is counted by the {@code Ledger} of {@code file} from its
  * source to the vCPU that takes it. The model that moves a message notifies the ledger. After each call the ledger
  * compares the recorded places of messages with the models' state. If a model has dropped a message, the ledger reports
- * a loss by this call, with the message's source and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
+ * that this call lost it, with its source and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
  *
  * <p>The contract suite runs on the fake and on the real kernel. If they differ, the fake is wrong.
  */

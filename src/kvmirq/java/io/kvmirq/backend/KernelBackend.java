@@ -38,15 +38,15 @@ public interface KernelBackend {
     /** fcntl(2) with F_DUPFD_CLOEXEC: a second descriptor of the same file. */
     int fdDup(int fd);
 
-    /** Set in the result of {@link #fdWait}: the first fd is readable, hung up or in error. */
+    /** Bit in the result of {@link #fdWait}: {@code fd} is readable, hung up or in error. */
     int READY_FD = 1;
-    /** Set in the result of {@link #fdWait}: the wake fd is readable, hung up or in error. */
+    /** Bit in the result of {@link #fdWait}: {@code wake} is readable, hung up or in error. */
     int READY_WAKE = 2;
 
     /**
      * Waits until {@code fd} or {@code wake} (-1: none) is readable.
      *
-     * @param timeoutNanos negative: wait without limit
+     * @param timeoutNanos the timeout; a negative one waits without limit
      * @return READY bits, 0 after the timeout, -EINTR or -EBADF
      */
     int fdWait(int fd, int wake, long timeoutNanos);
@@ -100,7 +100,7 @@ public interface KernelBackend {
     /** @param path of the KVM device node, NUL-terminated */
     int kvmOpen(ByteBuffer path);
 
-    /** KVM_GET_API_VERSION: 12. */
+    /** KVM_GET_API_VERSION: the version of KVM's API, which is 12. */
     int kvmVersion(int kvm);
 
     /** KVM_CHECK_EXTENSION on the KVM device or on a VM. */
@@ -111,10 +111,10 @@ public interface KernelBackend {
 
     // irqchip
 
-    /** KVM_CREATE_IRQCHIP: PIC, IOAPIC and LAPICs in the kernel. */
+    /** KVM_CREATE_IRQCHIP: creates PIC, IOAPIC and LAPICs in the kernel. */
     int irqchipCreate(int vm);
 
-    /** KVM_CAP_SPLIT_IRQCHIP: LAPICs in the kernel, {@code pins} IOAPIC pins in the VMM. */
+    /** KVM_CAP_SPLIT_IRQCHIP: the LAPICs are in the kernel, and an IOAPIC of {@code pins} pins is in the VMM. */
     default int irqchipCreateSplit(int vm, int pins) {
         return Argument.enable(libc(), vm, Uapi.KVM_CAP_SPLIT_IRQCHIP, Integer.toUnsignedLong(pins));
     }
@@ -162,7 +162,7 @@ public interface KernelBackend {
     int ROUTE_TYPE_IRQCHIP = 1;
     /** The route sends an MSI message. */
     int ROUTE_TYPE_MSI = 2;
-    /** The record has a device id. */
+    /** Flag: the record has a device id. */
     int ROUTE_FLAG_DEVID = 1;
 
     /**
@@ -212,9 +212,9 @@ public interface KernelBackend {
 
     // ioeventfd
 
-    /** Only a write of the value {@code datamatch} matches. */
+    /** Flag: only a write of the value {@code datamatch} matches. */
     int IOEVENTFD_DATAMATCH = 1;
-    /** The address is an I/O port. */
+    /** Flag: the address is an I/O port. */
     int IOEVENTFD_PIO = 2;
 
     /** KVM_IOEVENTFD: a matching write of the guest signals the eventfd and does not exit. */

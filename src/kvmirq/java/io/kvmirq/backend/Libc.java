@@ -145,7 +145,7 @@ public interface Libc {
         }
     }
 
-    /** Reads up to {@code limit()} bytes. */
+    /** Reads up to {@code to.limit()} bytes. */
     default long read(int fd, @Nullable ByteBuffer to) {
         ByteBuffer checked = Buffers.writable(to, 0);
         ByteBuffer held = ArenaMemory.held(checked);
@@ -158,7 +158,7 @@ public interface Libc {
         }
     }
 
-    /** Writes up to {@code limit()} bytes. */
+    /** Writes up to {@code from.limit()} bytes. */
     default long write(int fd, @Nullable ByteBuffer from) {
         ByteBuffer checked = Buffers.readable(from, 0);
         ByteBuffer held = ArenaMemory.held(checked);
@@ -169,7 +169,7 @@ public interface Libc {
         }
     }
 
-    /** Reads up to {@code limit()} bytes. */
+    /** Reads up to {@code to.limit()} bytes. */
     default long pread(int fd, @Nullable ByteBuffer to, long offset) {
         ByteBuffer checked = Buffers.writable(to, 0);
         ByteBuffer held = ArenaMemory.held(checked);
@@ -182,7 +182,7 @@ public interface Libc {
         }
     }
 
-    /** Writes up to {@code limit()} bytes. */
+    /** Writes up to {@code from.limit()} bytes. */
     default long pwrite(int fd, @Nullable ByteBuffer from, long offset) {
         ByteBuffer checked = Buffers.readable(from, 0);
         ByteBuffer held = ArenaMemory.held(checked);

@@ -5,8 +5,7 @@ import io.kvmirq.uapi.Uapi;
 import java.util.Locale;
 
 /**
- * System calls that libc has no function for, or none that fits; source: asm/unistd_64.h of x86, asm-generic/unistd.h of
- * arm64.
+ * System calls for which libc has no suitable function. Source: asm/unistd_64.h of x86, asm-generic/unistd.h of arm64.
  */
 public enum SystemCall {
     /** The process. No arguments. */

@@ -8,7 +8,7 @@ import java.util.Objects;
  * VFIO's description of a device.
  *
  * @param bus the bus of the VFIO driver that serves the device
- * @param resettable whether {@link VfioDevice#reset} works
+ * @param resettable whether the device supports {@link VfioDevice#reset}
  * @param regions the number of the device's regions; a region of size 0 does not exist
  * @param irqs the device's interrupts, listed by VFIO's index
  */

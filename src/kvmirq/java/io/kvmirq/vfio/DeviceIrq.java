@@ -22,7 +22,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
         this.number = info.kind() == IrqKind.PLATFORM ? index : number;
     }
 
-    /** The device. */
+    /** The device that has the interrupt. */
     public final VfioDevice device() {
         return device;
     }

@@ -5,9 +5,9 @@ package io.kvmirq.vfio;
 public enum IrqKind {
     /** The interrupt pin of a PCI device; level-triggered. */
     INTX("INTx"),
-    /** Message-signalled interrupts, without a table. */
+    /** Message-signalled interrupts of a device that has no table of messages. */
     MSI("MSI"),
-    /** Message-signalled interrupts, in a table with a mask bit for each vector. */
+    /** Message-signalled interrupts; the device has a table of messages, with a mask bit for each vector. */
     MSIX("MSI-X"),
     /** A PCI Express device reports an error that it cannot correct. */
     ERROR("error"),

@@ -89,12 +89,12 @@ public final class Region {
         return size;
     }
 
-    /** Whether {@link #getInt} works. */
+    /** Whether registers of the region can be read, as by {@link #getInt}. */
     public boolean isReadable() {
         return (flags & UapiVfio.VFIO_REGION_INFO_FLAG_READ) != 0;
     }
 
-    /** Whether {@link #putInt} works. */
+    /** Whether registers of the region can be written, as by {@link #putInt}. */
     public boolean isWritable() {
         return (flags & UapiVfio.VFIO_REGION_INFO_FLAG_WRITE) != 0;
     }

@@ -214,7 +214,7 @@ public final class VfioDevice implements AutoCloseable {
         return hold.isPresent();
     }
 
-    /** The number of calls of VFIO_DEVICE_SET_IRQS through this handle. */
+    /** The number of calls of VFIO_DEVICE_SET_IRQS through this object. */
     public long irqChanges() {
         return interrupts.changes();
     }

@@ -95,7 +95,7 @@ public final class KvmHost {
         return seam.isOfKit() ? BY_KIT : Place.here();
     }
 
-    /** The kernel. */
+    /** The kernel of this test. */
     public Kernel kernel() {
         return kernel;
     }

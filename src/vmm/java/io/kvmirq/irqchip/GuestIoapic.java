@@ -82,7 +82,7 @@ public final class GuestIoapic implements Userspace.Injector {
      * Creates an IOAPIC in the state after a reset: all pins are masked.
      *
      * @param vm a VM with a split irqchip of the same number of pins ({@link io.kvmirq.kvm.X86Vm#createSplitIrqchip})
-     * @param pins 1 to 120; usually 24
+     * @param pins the number of pins, 1 to 120; usually 24
      * @throws IllegalArgumentException for another number of pins, and for a VM with the full irqchip
      * @throws UnsupportedOperationException on arm64
      */

@@ -16,7 +16,7 @@
  * <p>Order. When the guest disables decoding, the memory slots are removed before the device gets the write; when the
  * guest enables decoding, the slots are added after the write. An access to a mapped register while the device does not
  * decode would end KVM_RUN with EFAULT. A reset ends interrupts, then BARs, then bus mastering, and resets the device
- * last. Closing a device then unmaps its DMA.
+ * last. Closing a device resets it and then unmaps its DMA.
  */
 @NullMarked
 package io.kvmirq.pci;

@@ -75,7 +75,7 @@ public final class Host {
         return cpus.get(number);
     }
 
-    /** The CPU with an id of the interrupt hardware. */
+    /** The CPU with this id in interrupt hardware; empty if no CPU has the id. */
     public Optional<HostCpu> withId(long id) {
         int found = Arrays.binarySearch(ids, id);
         return found < 0 ? Optional.empty() : Optional.of(cpus.get(numbers[found]));

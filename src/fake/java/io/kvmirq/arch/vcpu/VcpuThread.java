@@ -186,7 +186,7 @@ public final class VcpuThread {
         return sleep(interruptible);
     }
 
-    /** Begins to block. The thread is still on its CPU. */
+    /** Begins to block the vCPU. The thread is still on its CPU. */
     public void startBlock() {
         HostCpu cpu = hereNotBlocking();
         hooks.blocking(cpu);
@@ -223,7 +223,7 @@ public final class VcpuThread {
         return asleep;
     }
 
-    /** Stops blocking. The thread calls this method when it is loaded after its sleep. */
+    /** The vCPU stops blocking. The thread calls this method when it is loaded after its sleep. */
     public void unblock() {
         HostCpu cpu = hereBlocking();
         words.set(at(BLOCKING), 0);

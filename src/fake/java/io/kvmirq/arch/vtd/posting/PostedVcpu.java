@@ -17,7 +17,7 @@ import java.util.Optional;
  * {@link #post} at any time. When its {@link #thread} is loaded, preempted or put to sleep, the vCPU changes its
  * descriptor and the wake-up lists together. A vector is 0–255.
  *
- * <p>Safe for use by one thread of its own and any number of senders.
+ * <p>Safe for use by the vCPU's own thread and any number of senders.
  */
 public final class PostedVcpu {
     // The eight words of the descriptor come first, on a boundary of eight words.
@@ -211,7 +211,7 @@ public final class PostedVcpu {
 
         /**
          * A sender sets ON before it reads the mode: it sees guest mode and notifies, or this method takes its request.
-         * RVI is set even if nothing is taken, because an earlier sync may have filled the IRR.
+         * RVI is set even if no request is taken, because an earlier sync may have filled the IRR.
          */
         @Override
         public void entering(HostCpu here) {

@@ -92,7 +92,7 @@ public final class PostedVm {
         return kernel;
     }
 
-    /** The host. */
+    /** The host whose CPUs run the VM. */
     public Host host() {
         return host;
     }
