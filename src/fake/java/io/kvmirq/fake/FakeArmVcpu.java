@@ -101,7 +101,7 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest waits for an interrupt. The vPE becomes non-resident. A vLPI rings its doorbell, which ends the sleep.
+     * The guest waits for an interrupt. The vPE is not resident. A vLPI rings the vPE's doorbell, which ends the sleep.
      *
      * @return whether the thread sleeps; false if an interrupt is pending
      * @throws IllegalStateException if the thread has no CPU

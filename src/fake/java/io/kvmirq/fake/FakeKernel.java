@@ -305,7 +305,7 @@ public final class FakeKernel {
                 .toList();
     }
 
-    /** The record of the path of each message. */
+    /** The ledger of messages, which records the path of each message. */
     public FakeMessages messages() {
         return new FakeMessages(time, host.ledger());
     }

@@ -28,7 +28,7 @@ import java.util.stream.IntStream;
  * A PCI device of a fake host, which programs use through VFIO. Methods act as the device's hardware. Thread-safe.
  *
  * <p>The configuration space is the one that vfio-pci shows: sizes of BARs, virtual bits, resets and power. The BARs
- * keep the values written to them. The MSI-X table keeps them too, although a user reads ones. The table has its own
+ * and the MSI-X table keep the values written to them, although a user reads ones from the table. The table has its own
  * BAR, unless {@link Builder#msixTable} is called.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="device"}

@@ -161,7 +161,7 @@ public final class Faults {
         return add(call, requireNth(nth), count, Optional.empty());
     }
 
-    /** Delays the nth call until {@code before} has returned; it may wait for another thread. */
+    /** Runs {@code before}, which may wait for another thread, before the nth call. */
     public Faults delay(String call, int nth, Runnable before) {
         return add(call, requireNth(nth), 0, Optional.of(before));
     }

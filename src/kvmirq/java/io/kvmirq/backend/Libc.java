@@ -122,7 +122,7 @@ public interface Libc {
      * A buffer like {@link #view(long, long)}. The action runs when no code refers to the buffer any more.
      *
      * @param unreachable an action that runs once, in a thread of its own, when no buffer and no memory segment of this
-     *     memory is reachable any more. The action must not refer to these. If this method throws, it may run as well
+     *     memory is reachable any more. The action must not refer to these, and may also run if this method throws
      */
     default ByteBuffer view(long address, long length, Runnable unreachable) {
         ByteBuffer view = view(address, length);

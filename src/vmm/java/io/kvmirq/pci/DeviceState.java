@@ -10,7 +10,7 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
      * Masks all interrupts until {@link #release}, whatever the guest writes. Interrupts that the device sends until
      * then stay pending, so that their state can be read consistently. A second call does nothing.
      *
-     * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; no interrupt is masked then
+     * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; this method then masks none
      */
     void hold();
 

@@ -284,8 +284,8 @@ public final class PciHostBridge {
     }
 
     /**
-     * Handles the guest's read of a port, or of memory, without an exit. For a VMM that decodes accesses itself, and
-     * for a test that plays the guest.
+     * Handles the guest's read of a port, or of memory, without an exit. This method serves a VMM that decodes accesses
+     * itself, and a test that plays the guest.
      *
      * @param at the port, or the guest-physical address
      * @param size 1 to 8 bytes

@@ -63,8 +63,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds the IOAPIC of a VM with a split irqchip. Before a restore, the VMM must drive again the lines that have
-     * their own {@link GuestIoapic#source} again.
+     * Adds the IOAPIC of a VM with a split irqchip. Before a restore, the VMM must again drive the lines that have
+     * their own {@link GuestIoapic#source}.
      */
     public VmParts ioapic(GuestIoapic ofVmm) {
         Objects.requireNonNull(ofVmm, "ofVmm is null");
