@@ -562,7 +562,8 @@ class ExplainCommandTest {
     void exitCodesAreThoseOfHopsThatBreak() throws IOException {
         String help = Cli.run("help", "explain").exited(0).out();
         String page = Files.readString(Machine.root().resolve("src/docs/command.md"));
-        String codes = page.substring(page.indexOf("Exit codes:"), page.indexOf("`--json` prints one"));
+        int begin = page.indexOf("Exit codes:");
+        String codes = page.substring(begin, page.indexOf("\n```\n", begin));
         for (Hop hop : EnumSet.complementOf(EnumSet.of(Hop.GUEST_VECTOR))) {
             assertThat(help).containsOnlyOnce("\n   " + ExitCode.of(hop) + "  ");
             assertThat(codes)
