@@ -88,7 +88,7 @@ public final class ItsEvents {
             irqs.stream().filter(irq -> !irq.isMasked()).findFirst().ifPresent(irq -> {
                 throw new IllegalStateException(
                         irq.irq() + " is not masked, so that KVM has decided about its vLPI: mask all"
-                                + " interrupts, or hold the devices, before the events are read");
+                                + " interrupts before the events are read");
             });
             List<MsiMessage> messages = irqs.stream()
                     .flatMap(irq -> irq.message().stream())

@@ -228,7 +228,7 @@ class ItsEventsTest {
         assertThatThrownBy(() -> tell(world, forwarding))
                 .isInstanceOf(IllegalStateException.class)
                 .hasMessageContaining("MSI-X 0 of 0000:00:03.0 is not masked")
-                .hasMessageContaining("hold the devices");
+                .hasMessageContaining("mask all interrupts before the events are read");
         assertThat(irq.predicted()).isInstanceOf(Posting.Unknown.class);
     }
 
