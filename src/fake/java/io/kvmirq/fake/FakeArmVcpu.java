@@ -36,9 +36,10 @@ public final class FakeArmVcpu {
      * both registers by instructions, a test by {@code VgicV3.writeSystemRegister}.
      *
      * <p>With a GICv2 the distributor is enabled by bit 0 of GICD_CTLR. The guest takes interrupts of group 0 if bit 0
-     * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. Bits 7:3 of the priority must be below GICC_PMR, which a VMM
-     * writes as 0–0x1f. A test writes both registers by {@code VgicV2.writeCpuInterface}. An interrupt of group 1 also
-     * needs bit 2 of GICC_CTLR, AckCtl: if the bit is 0, the method returns 1022, and the interrupt stays pending.
+     * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. An interrupt can only be taken if bits 7:3 of its priority are
+     * below GICC_PMR, which a VMM writes as 0–0x1f. A test writes both registers by {@code VgicV2.writeCpuInterface}.
+     * An interrupt of group 1 also needs bit 2 of GICC_CTLR, AckCtl: if the bit is 0, the method returns 1022, and the
+     * interrupt stays pending.
      *
      * @return the INTID, for an SGI of a GICv2 with the source vCPU in bits 12:10; 1023 if no interrupt can be taken
      */

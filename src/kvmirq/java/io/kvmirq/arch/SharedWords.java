@@ -11,8 +11,8 @@ import java.util.Objects;
  * Each of these methods, and {@link #replace}, is one locked read-modify-write, even if the value stays the same. An
  * index out of range throws IndexOutOfBoundsException. No method allocates.
  *
- * <p>Safe for use by any number of threads. Models in any package work on such words. A test extends this class to run
- * the accesses of several actors in any order.
+ * <p>Safe for use by any number of threads. The models of posting and of interrupt lines keep their state in these
+ * words. A test extends this class to run the accesses of several actors in any order.
  */
 public abstract class SharedWords {
     /** Creates words of another implementation, such as a test's. */

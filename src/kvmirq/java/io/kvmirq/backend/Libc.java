@@ -20,8 +20,8 @@ import org.jspecify.annotations.Nullable;
  * without a system call. The buffer of an arena ({@code java.lang.foreign}) must be alive and accessible to the caller,
  * or the method throws the JDK's IllegalStateException or WrongThreadException without a system call. The kernel gets a
  * copy of such a buffer. If the arena is closed during the call, the kernel touches no freed memory and the call takes
- * effect. If the kernel writes the buffer, the method then throws IllegalStateException. New descriptors are O_CLOEXEC.
- * Thread-safe.
+ * effect. If the call writes its buffer, it throws IllegalStateException for a closed arena. New descriptors are
+ * O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
     /** @param path address of a NUL-terminated path */

@@ -92,7 +92,7 @@ public final class VcpuExit {
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
         /** The guest locked the bus, after KVM_CAP_X86_BUS_LOCK_EXIT. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
-        /** The guest accessed its TPR (KVM_TPR_ACCESS_REPORTING). {@link VcpuExit#word} 0–1: address, 1 for a write. */
+        /** The guest accessed its TPR. {@link VcpuExit#word} 0 is the instruction's address, 1 is 1 for a write. */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
         /** The guest can take an interrupt now, after {@link X86Vcpu#requestInterruptWindow}. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),

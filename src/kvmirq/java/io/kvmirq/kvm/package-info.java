@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Guest irqs: how an interrupt gets into a VM, and out of one.
+ * Guest irqs: VMs, their vCPUs, and the objects that raise an interrupt in a guest or tell the VMM of a guest's write.
  *
  * <p>A {@link io.kvmirq.kvm.Vm} with an in-kernel irqchip has a {@link io.kvmirq.kvm.RouteTable}, which routes each GSI
  * to a message or a pin. An {@link io.kvmirq.kvm.Irqfd} raises a GSI when its eventfd is signalled, without a thread of

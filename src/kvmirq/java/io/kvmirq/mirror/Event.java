@@ -20,8 +20,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A step of the control plane that succeeded. Immutable. An event that changes nothing is ignored, so tear-down may
- * report steps twice.
+ * A change of interrupts, vCPUs or devices that a VMM has made with success. Immutable. An event that changes nothing
+ * is ignored, so tear-down may report steps twice.
  *
  * <p>Report a mask that deassigns the irqfd and keeps the route as {@link ConsumerRemoved} and {@link DeliveryChanged},
  * and the unmask as {@link ConsumerAdded} and {@link DeliveryChanged}.

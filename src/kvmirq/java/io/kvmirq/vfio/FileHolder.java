@@ -3,7 +3,7 @@ package io.kvmirq.vfio;
 
 /**
  * KVM's KVM-VFIO device. Add a host device's file to KVM-VFIO before you open the device: during the open, the bus
- * driver gets the VM from this file. A file that is added later has no effect on the device.
+ * driver gets the VM from this file. A file that is added after the open has no effect on the device.
  */
 public interface FileHolder {
     /**

@@ -114,8 +114,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds an eventfd whose count is part of the VM's state: the eventfd of an irqfd, of a device's line that awaits
-     * its EOI, or of a doorbell.
+     * Adds an eventfd whose count is part of the VM's state: the eventfd of an irqfd, of an ioeventfd (a doorbell), or
+     * the resample eventfd of a line that awaits its EOI.
      *
      * @throws IllegalArgumentException if the name was given before, or the eventfd is of another {@code Kernel}
      */

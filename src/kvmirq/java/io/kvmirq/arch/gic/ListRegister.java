@@ -135,7 +135,8 @@ public final class ListRegister {
     }
 
     /**
-     * Whether the register's bit in EISR is set: the guest has sent the EOI of a software interrupt with {@link #EOI}.
+     * Whether the register's bit in EISR is set. The bit is set if the register holds a software interrupt, its field
+     * {@link #EOI} is 1, and the guest has written the EOI.
      */
     public static boolean isSpent(long word) {
         return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);

@@ -11,8 +11,9 @@
  * <p>{@code LibcBackend} is the second encoder beside the C compiler. The two encoders share no code and must write the
  * same bytes. A C program, vectors from the kernel's headers and a test that watches the system calls compare the two.
  *
- * <p>Each adaptor reads the errno that its library saved for the calling thread. The library saves the errno before it
- * returns to Java, so no garbage collection and no other call changes it. No adaptor allocates on the interrupt path.
+ * <p>Each adaptor reads the errno that its binding library (JNA, jnr-ffi or java.lang.foreign) saved for the calling
+ * thread before it returned to Java. So no garbage collection and no other call changes the errno. No adaptor allocates
+ * on the interrupt path.
  */
 @NullMarked
 package io.kvmirq.backend.libc;

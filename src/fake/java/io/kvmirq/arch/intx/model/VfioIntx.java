@@ -36,9 +36,9 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * A device without an enabled mode. {@code nointxmask} of vfio-pci: masks at the controller, even with DisINTx. The
-     * handler stays reserved until {@link #remove}. IllegalStateException if the line has 64 handlers, or the device
-     * has one.
+     * A device on which INTx, MSI and MSI-X are off. With {@code nointxmask}, a parameter of vfio-pci, a mask disables
+     * the line at the interrupt controller, even if the device has DisINTx. The handler stays reserved until {@link
+     * #remove}. IllegalStateException if the line has 64 handlers, or the device has one.
      */
     public static VfioIntx of(IntxDevice device, boolean nointxmask) {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
