@@ -15,8 +15,8 @@ import java.util.Objects;
 import java.util.function.Supplier;
 
 /**
- * The state of a vCPU that only arm64 has: features, registers by id, timers and PMU; from {@link Vcpu#arm64}. Call
- * {@link #initialize} first. Only the vCPU's thread may use this object.
+ * The arm64 part of a vCPU, returned by {@link Vcpu#arm64}: features, registers by id, timers and PMU. Call {@link
+ * #initialize} first. Only the vCPU's thread may use this object.
  *
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/arm64/kvm/arm.c, guest.c.
  *
@@ -36,9 +36,9 @@ public final class Arm64Vcpu {
         PSCI_0_2(UapiArm64.KVM_ARM_VCPU_PSCI_0_2),
         /** The guest runs AArch32 at EL1. */
         EL1_32BIT(UapiArm64.KVM_ARM_VCPU_EL1_32BIT),
-        /** A PMU; {@link Arm64Vcpu#createPmu} sets its interrupt. */
+        /** The vCPU has a PMU, whose interrupt {@link Arm64Vcpu#createPmu} sets. */
         PMU_V3(UapiArm64.KVM_ARM_VCPU_PMU_V3),
-        /** Scalable vectors; a call of {@link Arm64Vcpu#finalizeSve} must follow. */
+        /** The vCPU has scalable vectors; a call of {@link Arm64Vcpu#finalizeSve} must follow. */
         SVE(UapiArm64.KVM_ARM_VCPU_SVE),
         /** Pointer authentication of addresses; requires {@link #PTRAUTH_GENERIC}. */
         PTRAUTH_ADDRESS(UapiArm64.KVM_ARM_VCPU_PTRAUTH_ADDRESS),
@@ -77,7 +77,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Fixes the lengths of SVE vectors. Set the lengths before this call. List registers and run the guest after it.
+     * Fixes the lengths of SVE vectors. Set the lengths before this call, list registers and run the guest afterwards.
      *
      * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM if SVE is
      *     final already
@@ -148,7 +148,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * A register of at most 64 bits, zero-extended.
+     * The value of a register of at most 64 bits, zero-extended.
      *
      * @throws IllegalArgumentException if the register is larger
      * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU lacks the register
@@ -170,7 +170,7 @@ public final class Arm64Vcpu {
         register(KernelCall.REGISTER_SET, Uapi.KVM_SET_ONE_REG, register, register.encode(value));
     }
 
-    /** The bytes of a register of any size, as in memory. Errors are as for {@link #register}. */
+    /** The bytes of a register of any size, lowest byte first. Errors are as for {@link #register}. */
     public byte[] registerBytes(ArmRegister register) {
         byte[] bytes =
                 new byte[Objects.requireNonNull(register, "register is null").size()];
@@ -181,7 +181,7 @@ public final class Arm64Vcpu {
     /**
      * Sets a register of any size. Errors are as for {@link #setRegister}.
      *
-     * @param bytes all bytes of the register, as in memory
+     * @param bytes all bytes of the register, lowest byte first
      * @throws IllegalArgumentException if the number of bytes is not the register's size
      */
     public void setRegisterBytes(ArmRegister register, byte[] bytes) {
@@ -227,7 +227,7 @@ public final class Arm64Vcpu {
      *
      * @param interrupt the same PPI for each vCPU, usually PPI 23
      * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC
-     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PMU has one
+     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PPI is set
      */
     public void createPmu(Ppi interrupt) {
         ByteBuffer number = Buffers.allocate(Integer.BYTES).putInt(0, interrupt.number());

@@ -12,8 +12,8 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.function.Function;
 
 /**
- * The parts of a VM that only arm64 has: VGIC, ITSs, and the lines of SPIs and PPIs; from {@link Vm#arm64}.
- * Thread-safe. Each errno in a method's comment comes as a {@link io.kvmirq.KernelException}.
+ * The arm64 part of a VM, returned by {@link Vm#arm64}: VGIC, ITSs, and the lines of SPIs and PPIs. Thread-safe. A
+ * method throws each errno of its comment as a {@link io.kvmirq.KernelException}.
  *
  * <p>Source: {@code kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
  *
@@ -63,19 +63,19 @@ public final class Arm64Vm {
     }
 
     /**
-     * Takes over a GICv2 that a VMM created for this VM. The VMM initialises the GICv2: {@link Vgic#init} of the result
-     * leaves {@link Vm#routes} as it is.
+     * Takes over a GICv2 that a VMM created for this VM. The VMM initialises the GICv2, so {@link Vgic#init} of the
+     * returned object does not change {@link Vm#routes}.
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v2(fd, true));
     }
 
-    /** Takes over a GICv3, as {@link #adoptVgicV2} does a GICv2. */
+    /** Takes over a GICv3 of a VMM, like {@link #adoptVgicV2}. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v3(fd, true));
     }
 
-    /** Takes over an ITS, as {@link #adoptVgicV2} does a GICv2. This call does not change routes. */
+    /** Takes over an ITS of a VMM, like {@link #adoptVgicV2}. This call does not change routes. */
     public Its adoptIts(int number, Ownership ownership) {
         return vm.adoptDevice("an ITS", number, ownership, fd -> new Its(calls, fd));
     }
@@ -96,10 +96,10 @@ public final class Arm64Vm {
 
     /**
      * Drives the line of an SPI from user space, without a GSI route. A rising line latches an edge-triggered SPI; a
-     * level-triggered SPI is pending while its line is high. All sources share one line, and the last value counts.
-     * Allocates nothing. ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's SPIs.
+     * level-triggered SPI is pending while its line is high. Irqfds drive the same line, and the last value counts.
+     * Allocates nothing. ENXIO if the VM has no VGIC; EBUSY before {@link Vgic#init}; EINVAL if the VGIC lacks the SPI.
      *
-     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
+     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link #createVgicV2}
      */
     public void setSpi(Spi spi, boolean high) {
         int result = setLine(word(spi.number()), high);
@@ -109,8 +109,8 @@ public final class Arm64Vm {
     }
 
     /**
-     * Drives the line of one vCPU's PPI, as {@link #setSpi} drives an SPI's. EINVAL if the VM has no such vCPU. Linux
-     * 6.1 takes the vCPU's id for its position in the order of creation: create vCPUs 0, 1, 2 and so on in this order.
+     * Drives the line of one vCPU's PPI, like {@link #setSpi}. EINVAL if the VM has no such vCPU. Linux 6.1 interprets
+     * the id as the vCPU's position in the order of creation, so create vCPUs 0, 1, 2 and so on in this order.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT

@@ -15,7 +15,7 @@ import java.util.Map;
  *
  * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="vcpu"}
  *
- * @param id the kernel's id: architecture, size, kind and number
+ * @param id the kernel's id, which encodes architecture, size, kind and number
  */
 public record ArmRegister(long id) {
     /** The stack pointer of EL0. */
@@ -38,17 +38,17 @@ public record ArmRegister(long id) {
     public static final ArmRegister MPIDR_EL1 = system(3, 0, 0, 0, 5);
     /** System control register of EL1; bit 0 turns the MMU on. */
     public static final ArmRegister SCTLR_EL1 = system(3, 0, 1, 0, 0);
-    /** The traps of floating-point and SVE instructions. */
+    /** Controls whether floating-point and SVE instructions trap. */
     public static final ArmRegister CPACR_EL1 = system(3, 0, 1, 0, 2);
-    /** The page table for the lower virtual addresses. */
+    /** The address of the page table for the lower virtual addresses. */
     public static final ArmRegister TTBR0_EL1 = system(3, 0, 2, 0, 0);
-    /** The page table for the upper virtual addresses. */
+    /** The address of the page table for the upper virtual addresses. */
     public static final ArmRegister TTBR1_EL1 = system(3, 0, 2, 0, 1);
     /** Translation control register. */
     public static final ArmRegister TCR_EL1 = system(3, 0, 2, 0, 2);
-    /** Memory attributes, by index. */
+    /** Memory attributes, which page table entries select by index. */
     public static final ArmRegister MAIR_EL1 = system(3, 0, 10, 2, 0);
-    /** The table of exception vectors. */
+    /** The address of the exception vectors. */
     public static final ArmRegister VBAR_EL1 = system(3, 0, 12, 0, 0);
 
     private static final Map<ArmRegister, String> NAMES = Map.ofEntries(
@@ -116,7 +116,7 @@ public record ArmRegister(long id) {
         return core(offset, UapiArm64.KVM_REG_SIZE_U32);
     }
 
-    /** A general register, X0 to X30. */
+    /** The general register with this number, X0 to X30. */
     public static ArmRegister x(int number) {
         if (number < 0 || number > LAST_X) {
             throw new IllegalArgumentException("X" + number + " is no register: expected X0 to X" + LAST_X);
@@ -124,7 +124,7 @@ public record ArmRegister(long id) {
         return core(KvmArmRegs.REGS + number * Long.BYTES);
     }
 
-    /** A 128-bit floating-point register, V0 to V31. A vCPU with SVE has Z registers instead. */
+    /** The 128-bit floating-point register with this number, V0 to V31. A vCPU with SVE has Z registers instead. */
     public static ArmRegister v(int number) {
         if (number < 0 || number > LAST_V) {
             throw new IllegalArgumentException("V" + number + " is no register: expected V0 to V" + LAST_V);
@@ -149,7 +149,7 @@ public record ArmRegister(long id) {
         return 1 << (id >>> UapiArm64.KVM_REG_SIZE_SHIFT & SIZE_MASK);
     }
 
-    /** The register's name. For a register that this class does not name, its MRS operands or its id. */
+    /** The register's name; if this class has no name for it, its MRS operands or its id. */
     @Override
     public String toString() {
         String name = NAMES.get(this);

@@ -67,7 +67,7 @@ public final class Cpuid {
         return read(HostCpu.cpuid(kernel, MOST_LEAVES));
     }
 
-    /** A CPUID with these leaves, such as the {@link #leaves} of another host. */
+    /** Makes a CPUID from leaves, such as the {@link #leaves} of another host. */
     public static Cpuid of(List<Leaf> leaves) {
         Objects.requireNonNull(leaves, "leaves is null");
         return new Cpuid(leaves);
@@ -134,9 +134,9 @@ public final class Cpuid {
     }
 
     /**
-     * A copy that sets the two bits of leaf 1 that KVM leaves to the VMM. Linux looks for KVM only if the hypervisor
-     * bit is set. The bit for the LAPIC timer's TSC-deadline mode needs in-kernel LAPICs and {@code
-     * KVM_CAP_TSC_DEADLINE_TIMER}.
+     * A copy with the hypervisor bit and the TSC-deadline bit of leaf 1, which KVM leaves to the VMM. Linux looks for
+     * KVM only if the hypervisor bit is set. The bit for the LAPIC timer's TSC-deadline mode needs in-kernel LAPICs and
+     * {@code KVM_CAP_TSC_DEADLINE_TIMER}.
      *
      * @throws IllegalStateException if leaf 1 is absent
      */
@@ -147,7 +147,7 @@ public final class Cpuid {
     }
 
     /**
-     * A copy for one vCPU, with its APIC id and the number of cores. All vCPUs are cores of one package.
+     * A copy for one vCPU, with this APIC id and with all vCPUs as cores of one package.
      *
      * @param apicId the vCPU's APIC id, which equals the vCPU's id
      * @param vcpus at least 1

@@ -60,13 +60,13 @@ public final class DirtyLog implements AutoCloseable {
         return count;
     }
 
-    /** Whether the last {@link #take} found a write to the page of this byte of the mapping. */
+    /** Whether the last {@link #take} found a write to the page that contains this offset of the mapping. */
     public synchronized boolean isDirty(long offset) {
         long page = page(offset);
         return (word(page) >>> page & 1) != 0;
     }
 
-    /** The offset in the mapping of the first written page, from this byte's page on; -1 if none is left. */
+    /** The offset of the first written page at or after the page of {@code from}; -1 if none follows. */
     public synchronized long next(long from) {
         long page = from == pages * PAGE ? pages : page(from);
         while (page < pages) {

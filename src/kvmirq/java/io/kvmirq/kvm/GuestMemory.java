@@ -11,8 +11,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A memory slot of the VM: guest memory that this process shares. Until the slot is removed, the memory stays mapped
- * and the VM open, even if their handles are closed before. Thread-safe.
+ * A memory slot of a VM: memory that the guest and this process share. Until the slot is removed, the memory stays
+ * mapped and the VM open, even if their handles are closed before. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="memory"}
  */
@@ -79,8 +79,8 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * The mapping of this memory; offset 0 is {@link #guestAddress}. The mapping is usable until {@link #close}, or if
-     * the caller passed it, until its owner is closed.
+     * The mapping of this memory; offset 0 is {@link #guestAddress}. A mapping that the caller passed is usable until
+     * its owner is closed, any other until {@link #close}.
      */
     public Mapping mapping() {
         return mapping;
@@ -140,9 +140,8 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * Removes the memory slot and then releases the memory. If the kernel keeps the slot, the memory stays mapped until
-     * the process ends, because the guest could still write to it, and the slot is not used again. Idempotent, never
-     * fails.
+     * Removes the memory slot and then releases the memory. If the kernel keeps the slot, the guest could still write:
+     * the memory stays mapped until the process ends, and the slot is not used again. Idempotent, never fails.
      */
     @Override
     public synchronized void close() {

@@ -35,7 +35,7 @@ public final class IoEventFd implements AutoCloseable {
         }
     }
 
-    /** The eventfd that the write signals. */
+    /** The eventfd that guest writes signal. */
     public EventFd event() {
         return event;
     }

@@ -24,8 +24,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An eventfd registered with KVM to raise a GSI. The irqfd keeps the VM and its eventfds open: an earlier close takes
- * effect when the irqfd is closed. {@link RouteTable} does not allocate the GSI of an open irqfd. Thread-safe.
+ * An eventfd registered with KVM to raise a GSI. The irqfd keeps its VM and eventfds open: if they are closed first,
+ * they stay open until the irqfd is closed. {@link RouteTable} does not allocate the GSI of an open irqfd. Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
  *
@@ -290,7 +290,7 @@ public final class Irqfd implements AutoCloseable {
         return Optional.ofNullable(resample);
     }
 
-    /** Whether {@link #mask} holds interrupts back. */
+    /** Whether the irqfd is masked: {@link #mask} makes signals stay in the eventfd. */
     public boolean isMasked() {
         lock.lock();
         try {
@@ -313,11 +313,11 @@ public final class Irqfd implements AutoCloseable {
 
     /**
      * Holds interrupts back: signals stay in the eventfd. A high line of a level interrupt is lowered, and the resample
-     * eventfd is signalled: a device that still asserts its interrupt then signals again. A second mask changes
+     * eventfd is signalled: a device that still asserts its interrupt then signals again. A second call changes
      * nothing.
      *
-     * @throws KernelException EIO from another process than the one that made the VM; EBADF if other code closed the
-     *     descriptor of the eventfd. After an error the irqfd is not masked, and the next mask tries again
+     * @throws KernelException EIO in another process than the one that made the VM; EBADF if other code closed the
+     *     descriptor of the eventfd. After an error the irqfd is not masked, and the next call tries again
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void mask() {
@@ -348,10 +348,10 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #mask}. If the eventfd was signalled during the mask, one interrupt is raised at once.
+     * Ends a {@link #mask}. If the eventfd was signalled while the irqfd was masked, one interrupt is raised at once.
      *
-     * @throws io.kvmirq.KernelException EBUSY when the eventfd was assigned to another GSI during the mask; this irqfd
-     *     stays masked. The errors of {@link #mask} if the last mask failed
+     * @throws io.kvmirq.KernelException EBUSY if the eventfd was assigned to another GSI meanwhile; this irqfd stays
+     *     masked. The errors of {@link #mask} if the last {@code mask} failed
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void unmask() {
@@ -377,12 +377,12 @@ public final class Irqfd implements AutoCloseable {
 
     /**
      * Closes many irqfds, of one VM or of several. Afterwards the kernel has none of these irqfds. An irqfd ends when
-     * the last descriptor of its eventfd is closed, so close the {@link EventFd}s first: closing all irqfds then costs
-     * a fraction of closing each. An eventfd from {@link EventFd#adopt}, or leased by {@link EventFd#fd}, may have a
-     * duplicate, and an eventfd that has another lease stays open: irqfds of such eventfds are deassigned one by one.
+     * the last descriptor of its eventfd is closed, so close the {@link EventFd}s before this call, which then costs a
+     * fraction of closing each irqfd. An eventfd from {@link EventFd#adopt}, or leased by {@link EventFd#fd}, may have
+     * a duplicate descriptor, and an eventfd with another lease stays open: irqfds of both are deassigned one by one.
      *
-     * <p>If another thread is starting a child process at this moment, the child holds the files until its exec, and
-     * the irqfds stay as long. No signal can come during this time. Idempotent, never fails.
+     * <p>If another thread starts a child process during this call, the child holds the eventfds until its exec, and
+     * the irqfds stay as long. Until the exec, no signal can come. Idempotent, never fails.
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         Objects.requireNonNull(irqfds, "irqfds is null");
@@ -431,8 +431,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Deassigns the irqfd: after the call, no interrupt comes from this eventfd. Idempotent, never fails.
      *
-     * <p>Called from another process than the one that made the VM, the kernel returns EIO and the irqfd stays until
-     * the VM or the eventfd is closed in every process. Nevertheless the GSI is free for other irqfds.
+     * <p>In another process than the one that made the VM, the kernel returns EIO, and the irqfd stays until the VM or
+     * the eventfd is closed in every process. The GSI is nevertheless free for other irqfds.
      */
     @Override
     public void close() {

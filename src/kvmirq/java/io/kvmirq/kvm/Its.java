@@ -32,7 +32,7 @@ public final class Its extends KvmDevice {
      * Sets the guest physical address of the ITS, which occupies 128 KiB.
      *
      * @param address guest physical, a multiple of 64 KiB
-     * @throws io.kvmirq.KernelException EEXIST if the address is set; E2BIG beyond the VM's addresses
+     * @throws io.kvmirq.KernelException EEXIST if the address is set; E2BIG beyond the VM's address space
      */
     public void setAddress(long address) {
         requireAligned("ITS", address, PAGE);
@@ -56,25 +56,25 @@ public final class Its extends KvmDevice {
     /**
      * Makes the ITS ready. On kernels since 4.10 the call has no effect.
      *
-     * @throws io.kvmirq.KernelException ENXIO on a kernel that lacks this control
+     * @throws io.kvmirq.KernelException ENXIO on a kernel that lacks this attribute
      */
     public void init() {
         control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
     }
 
     /**
-     * Writes devices, events and collections to the tables in guest memory, to save the VM.
+     * Writes devices, events and collections of the ITS to its tables in guest memory, to save the VM.
      *
-     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EACCES on a physical GICv4 without GICv4.1; EFAULT
-     *     when the guest's tables lie outside its memory
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EACCES on a host with GICv4 but without GICv4.1;
+     *     EFAULT when the guest's tables lie outside its memory
      */
     public void saveTables() {
         control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES, "save tables");
     }
 
     /**
-     * Restores the tables from guest memory. Write the registers first. After an EEXIST no event is mapped, but the
-     * kernel may still deliver events that its translation cache holds.
+     * Restores devices, events and collections from the tables in guest memory. Write the registers before this call.
+     * After EEXIST no event is mapped, but the kernel may still deliver events that its translation cache holds.
      *
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST when the ITS has collections already, see
      *     {@link #reset}; EINVAL for tables that contradict themselves; EFAULT as {@link #saveTables}
@@ -95,8 +95,8 @@ public final class Its extends KvmDevice {
     /**
      * Reads a register, as a VMM does to save it.
      *
-     * @param offset bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...; a multiple of 8, or
-     *     of 4 below 8 and from 0xffd0 on
+     * @param offset bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...; a multiple of 4 below
+     *     8 and from 0xffd0 on, else of 8
      * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without register; EBUSY while
      *     a vCPU runs
      * @throws IllegalArgumentException for an offset within a register
@@ -117,7 +117,7 @@ public final class Its extends KvmDevice {
      *
      * @param offset as for {@link #readRegister}
      * @throws io.kvmirq.KernelException as {@link #readRegister}; EBUSY for GITS_CREADR while the ITS is enabled;
-     *     EINVAL for GITS_CREADR beyond the ring of commands, or GITS_IIDR with a version that the kernel does not have
+     *     EINVAL for GITS_CREADR beyond the command queue, or GITS_IIDR with a version that the kernel does not have
      */
     public void writeRegister(long offset, long value) {
         requireOffset(offset);

@@ -17,9 +17,9 @@ import java.util.function.Supplier;
  * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="its"}
  */
 public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
-    /** Kinds of device; source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
+    /** The types of in-kernel devices; source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
     public enum Type {
-        /** KVM-VFIO, which tells KVM the host devices of the guest; one per VM. Forwarding works without KVM-VFIO. */
+        /** KVM-VFIO, which tells KVM the host devices of the guest; a VM has one. Forwarding works without KVM-VFIO. */
         VFIO(4),
         /** A GICv2 (arm64), see {@link Arm64Vm#createVgicV2}. */
         VGIC_V2(5),

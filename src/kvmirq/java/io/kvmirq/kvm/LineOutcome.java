@@ -2,12 +2,12 @@
 package io.kvmirq.kvm;
 
 /**
- * The outcome of setting a line. Source: {@code kvm_set_irq()} in virt/kvm/irqchip.c.
+ * The outcome of {@link X86Vm#setLine}. Source: {@code kvm_set_irq()} in virt/kvm/irqchip.c.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pins"}
  *
- * @param accepted the results of all chips and LAPICs that accepted the interrupt, summed over the routes of the GSI;
- *     0 for {@link #COALESCED}, -1 for {@link #IGNORED}
+ * @param accepted the sum of the results of all chips and LAPICs that accepted the interrupt, over all routes of the
+ *     GSI; 0 for {@link #COALESCED}, -1 for {@link #IGNORED}
  */
 public record LineOutcome(int accepted) {
     /** The GSI has no route, or every chip masked the interrupt. */

@@ -19,8 +19,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Function;
 
 /**
- * A vector of an emulated device: an eventfd, the irqfd that it feeds, and the route of the irqfd's GSI to a message.
- * The vector owns all three. Thread-safe.
+ * An interrupt vector of an emulated device: an eventfd, the irqfd that it feeds, and the route of the irqfd's GSI to
+ * an MSI message. Thread-safe.
  *
  * <pre>{@code
  * try (MaskableVector vector = MaskableVector.create(vm, MsiMessage.to(vcpu, number))) {
@@ -62,14 +62,14 @@ public final class MaskableVector implements AutoCloseable {
      *
      * @throws RoutesExhaustedException if no GSI is free
      * @throws KernelException EMFILE without a free descriptor; EINVAL without in-kernel irqchip; EAGAIN before an ARM
-     *     VGIC is initialised. After an error no part of it is left
+     *     VGIC is initialised. After an error no part of the vector is left
      */
     public static MaskableVector create(Vm vm, MsiMessage message) {
         Objects.requireNonNull(message, "message is null");
         return createAll(vm, List.of(message)).get(0);
     }
 
-    /** Creates a vector for each message, like {@link #create}, or none if one fails. One commit adds the routes. */
+    /** Creates a vector for each message, like {@link #create}, or none if one fails. One ioctl adds all routes. */
     public static List<MaskableVector> createAll(Vm vm, List<MsiMessage> messages) {
         Objects.requireNonNull(vm, "vm is null");
         Objects.requireNonNull(messages, "messages is null");
@@ -85,8 +85,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Creates masked vectors over existing eventfds, one for each message, or none if one fails. One commit adds the
-     * routes. An eventfd that was signalled before raises an interrupt at {@link #unmask}. {@link #close} leaves the
+     * Creates masked vectors over existing eventfds, one for each message, or none if one fails. One ioctl adds all
+     * routes. If an eventfd is already signalled, {@link #unmask} raises an interrupt. {@link #close} leaves the
      * eventfds open, because a vhost queue may signal them.
      *
      * @throws IllegalArgumentException if the lists differ in length
@@ -125,7 +125,7 @@ public final class MaskableVector implements AutoCloseable {
 
     /**
      * The eventfd that raises the interrupt, to be signalled also by another thread, process or device. Do not close
-     * the eventfd: {@link #close} closes it, and {@link #signal} needs it until then.
+     * the eventfd: {@link #signal} needs it, and {@link #close} closes it.
      */
     public EventFd event() {
         return event;
@@ -137,23 +137,23 @@ public final class MaskableVector implements AutoCloseable {
         return vm == other;
     }
 
-    /** The GSI that is routed to the message. */
+    /** The GSI of this vector, routed to {@link #message}. */
     public Gsi gsi() {
         return irqfd.gsi();
     }
 
-    /** The message that the next interrupt sends. */
+    /** The MSI message that the next interrupt sends. */
     public MsiMessage message() {
         return message;
     }
 
-    /** Whether {@link #mask} holds interrupts back. */
+    /** Whether the vector is masked: {@link #mask} makes signals wait. */
     public boolean isMasked() {
         return irqfd.isMasked();
     }
 
     /**
-     * Raises the interrupt. While this vector is masked, the interrupt waits, and several signals become one.
+     * Raises the interrupt. While this vector is masked, the interrupt waits, and several signals become one interrupt.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -162,7 +162,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Holds interrupts back until {@link #unmask}. A second mask changes nothing.
+     * Holds interrupts back until {@link #unmask}. A second call changes nothing.
      *
      * @throws KernelException as {@link Irqfd#mask}
      * @throws ClosedHandleException after {@link #close}
@@ -172,7 +172,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #mask}. If the eventfd was signalled during the mask, one interrupt is raised at once.
+     * Ends a {@link #mask}. If the eventfd was signalled while the vector was masked, one interrupt is raised at once.
      *
      * @throws KernelException as {@link Irqfd#unmask}
      * @throws ClosedHandleException after {@link #close}
@@ -182,8 +182,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Makes later interrupts send this message, also an interrupt that waits for {@link #unmask}. No interrupt is lost.
-     * An equal message makes no system call.
+     * Makes interrupts after this call send this message, also an interrupt that waits for {@link #unmask}. No
+     * interrupt is lost. If the message is unchanged, no system call is made.
      *
      * @throws KernelException as {@link RouteTable#change}; after an error the message is unchanged
      * @throws ClosedHandleException after {@link #close}
@@ -193,8 +193,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Gives each vector of one VM a new message, like {@link #reroute}, in one commit of the routes; after an error
-     * none has changed.
+     * Gives each of these vectors of one VM a new message, like {@link #reroute}, by one ioctl.
      *
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
      * @throws KernelException as {@link RouteTable#change}; all messages then stay as they were
@@ -245,10 +244,10 @@ public final class MaskableVector implements AutoCloseable {
 
     /**
      * Masks vectors of one VM and moves each to another GSI and message, for example from a snapshot. The eventfds
-     * stay, and keep their signals. Moves all vectors, or none, in one commit of the routes. No other thread may use
-     * these vectors during the call.
+     * stay, and keep their signals. Moves all vectors, or none, by one change of the route table. No other thread may
+     * use these vectors during the call.
      *
-     * @param to the new GSI and message of each vector. Other routes of such a GSI are replaced
+     * @param to the new GSI and message of each vector. Earlier routes of these GSIs are replaced
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
      * @throws KernelException as {@link RouteTable#change} and {@link Irqfd#mask}
      * @throws ClosedHandleException if a vector is closed
@@ -318,8 +317,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Closes many vectors, of one VM or of several, like {@link #close}. A VM's routes change in one commit, and the
-     * irqfds end as in {@link Irqfd#closeAll}. A concurrent {@link #close} of such a vector returns at once.
+     * Closes many vectors, of one VM or of several, like {@link #close}. One ioctl per VM removes the routes, and the
+     * irqfds end as in {@link Irqfd#closeAll}. A concurrent {@link #close} of one of these vectors returns at once.
      */
     public static void closeAll(Collection<MaskableVector> vectors) {
         Objects.requireNonNull(vectors, "vectors is null");

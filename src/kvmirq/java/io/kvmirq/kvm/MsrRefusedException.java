@@ -15,7 +15,7 @@ public final class MsrRefusedException extends IllegalStateException {
         this.number = number;
     }
 
-    /** The number of the register, unsigned. */
+    /** The number of the refused MSR, unsigned. */
     public int number() {
         return number;
     }

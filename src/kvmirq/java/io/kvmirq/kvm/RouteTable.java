@@ -21,13 +21,14 @@ import java.util.function.Supplier;
 import java.util.stream.IntStream;
 
 /**
- * A VM's GSI routes. Each call replaces the kernel's whole table, and its cost grows with the number of routes. Make
- * related changes in one {@link #change}: a change makes one call, or none if nothing differs; a change that fails
- * changes nothing. The library does not know routes that another program sets, and the next change removes them.
+ * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the kernel's whole table, and its cost grows with the number of
+ * routes. Make related changes in one {@link #change}, which makes one system call, or none if no route differs; a
+ * change that fails changes nothing. The library does not know routes that another program sets, and the next change
+ * removes them.
  *
  * <p>{@link #add} allocates the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
  * Thread-safe. Changes are committed one at a time, under a lock that is held during KVM_SET_GSI_ROUTING, and not while
- * a function given to {@link #change} runs. Readers of the table do not wait for the lock.
+ * a function given to {@link #change} runs. Methods that read the table do not wait for the lock.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  *
@@ -162,8 +163,8 @@ public final class RouteTable {
     }
 
     /**
-     * Whether this table has all routes of the VM. For a VM taken over from a VMM, true only if the caller named them
-     * ({@link RoutesNow}).
+     * Whether this table has all routes of the VM. For a VM taken over from a VMM, true only if the caller named the
+     * routes ({@link RoutesNow}).
      */
     public boolean isKnown() {
         return !othersStay;
@@ -192,7 +193,7 @@ public final class RouteTable {
      * @return what {@code change} returned
      * @throws RoutesExhaustedException if the table has {@value #CAPACITY} entries, or no GSI is free
      * @throws IllegalStateException from within another change of this table
-     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip, or for a route to a pin with a split irqchip
+     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; with a split irqchip, for a route to a pin
      */
     public <T> T change(Function<? super Edit, ? extends T> change) {
         Objects.requireNonNull(change, "change is null");
@@ -286,7 +287,7 @@ public final class RouteTable {
         });
     }
 
-    /** Routes a free GSI to one message, in a separate change. */
+    /** Routes a free GSI to this message, in a separate change. @return the GSI */
     public Gsi add(MsiMessage message) {
         return change(edit -> edit.add(message));
     }
@@ -298,8 +299,8 @@ public final class RouteTable {
     }
 
     /**
-     * Removes all routes of {@code gsi}, in a separate change. A signal of an irqfd that is still on this GSI is lost,
-     * unless the route is back before the kernel injects it.
+     * Removes all routes of {@code gsi}, in a separate change. A signal of an irqfd on this GSI is lost, unless the GSI
+     * has a route again before the kernel injects the signal.
      */
     public void remove(Gsi gsi) {
         edit(edit -> edit.remove(gsi));
@@ -325,7 +326,7 @@ public final class RouteTable {
         }
     }
 
-    /** The routes of the last commit, in the order of their GSIs. */
+    /** The routes after the last change, in the order of their GSIs. */
     public List<Route> routes() {
         Routes now = table;
         return IntStream.rangeClosed(0, Gsi.MAX)
@@ -356,12 +357,12 @@ public final class RouteTable {
         return held.get(gsi) == 0 && !in.has(gsi);
     }
 
-    /** Whether this kernel supports the type of the route, by its capability; true for a type without capability. */
+    /** Whether this kernel has the KVM capability for the type of this route; true for a type without a capability. */
     public boolean supports(Route.Other route) {
         return calls.hasType(Objects.requireNonNull(route, "route is null"));
     }
 
-    /** The routes of one GSI at the last commit. */
+    /** The routes of one GSI after the last change. */
     public List<Route> of(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");
         return table.of(gsi.number());
@@ -420,8 +421,8 @@ public final class RouteTable {
         }
 
         /**
-         * Routes the lowest free GSI to {@code message}. Another thread may use the same GSI by number at this moment,
-         * as in {@code Vm.assignIrqfd}.
+         * Routes the lowest free GSI to {@code message}. Another thread may choose the same GSI at this moment, as for
+         * {@code Vm.assignIrqfd}.
          */
         public Gsi add(MsiMessage message) {
             Objects.requireNonNull(message, "message is null");
@@ -432,7 +433,7 @@ public final class RouteTable {
             return gsi;
         }
 
-        /** Routes this GSI to {@code message}, and replaces its earlier routes. */
+        /** Routes this GSI to {@code message}, and removes the earlier routes of the GSI. */
         public Edit replace(Gsi gsi, MsiMessage message) {
             Objects.requireNonNull(message, "message is null");
             requireOpen();

@@ -11,8 +11,8 @@ import io.kvmirq.undo.Undo;
 import java.util.Objects;
 
 /**
- * A virtual CPU: the parts that all architectures have. {@link #x86} and {@link #arm64} return the other parts. On
- * arm64 call {@link Arm64Vcpu#initialize} first.
+ * A virtual CPU, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
+ * architecture. On arm64 call {@link Arm64Vcpu#initialize} first.
  *
  * <p>A vCPU belongs to the platform thread that created it, or that last called {@link #moveHere}. The kernel takes one
  * mutex for each call on a vCPU, so another thread would block for as long as the guest runs. Only {@link #kick} and
@@ -80,7 +80,7 @@ public final class Vcpu implements AutoCloseable {
         run.kicks().moveHere(this);
     }
 
-    /** Whether the vCPU runs, halts or waits to be started. */
+    /** The run state: the vCPU runs, halts or waits to be started. */
     public VcpuState state() {
         run.requireItsThread();
         return calls.state();
@@ -104,21 +104,21 @@ public final class Vcpu implements AutoCloseable {
      * does not end a run: only a kick does.
      *
      * @return the exit, always the same object; valid until the next run
-     * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone; on arm64
-     *     ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM before {@link Arm64Vcpu#finalizeSve} with SVE, EBUSY
-     *     before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set, EINVAL when the VGIC's
-     *     addresses overlap. When the VGIC refuses the first run, newer kernels, and stable ones with that fix, mark
-     *     the VM dead: later calls fail with EIO. Older kernels then destroy the VGIC
-     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here; on another thread
-     *     than the vCPU's; if every real-time signal of the process has a handler
+     * @throws io.kvmirq.KernelException EIO in another process than the VM's; EFAULT when the guest's memory is gone;
+     *     on arm64 ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM before {@link Arm64Vcpu#finalizeSve} with SVE,
+     *     EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set, EINVAL when the
+     *     VGIC's addresses overlap. If the VGIC refuses the first run, newer kernels, and stable ones with the fix,
+     *     mark the VM dead, and its calls fail with EIO; older kernels destroy the VGIC
+     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link Arm64Vm#createVgicV2}; on
+     *     another thread than the vCPU's; if every real-time signal of the process has a handler
      */
     public VcpuExit run() {
         return run.run();
     }
 
     /**
-     * Whether the last run ended within an instruction, such as a port access. The next run completes the instruction;
-     * before that, registers do not show the guest's state.
+     * Whether the last run ended within an instruction, such as a port access. Until the next run completes the
+     * instruction, registers do not show the guest's state.
      */
     public boolean isWithinInstruction() {
         run.requireItsThread();
@@ -126,11 +126,11 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Ends the current run, even if its guest halts. Without a run in progress, the kick ends the next one. The ended
+     * Ends the current run, even if its guest halts. If the vCPU is not running, the kick ends its next run. The ended
      * run returns {@link VcpuExit.Reason#INTR}; if another exit came first, the next run returns INTR. Several kicks
      * may end one run. On a closed vCPU a kick does nothing. Any thread may kick. A kick allocates nothing and never
-     * fails. The kernel refuses the signal while the user's pending signals have reached RLIMIT_SIGPENDING. After some
-     * thousand attempts a warning is logged, and the run goes on until its guest exits.
+     * fails. The kernel refuses the kick's signal while the user's pending signals have reached RLIMIT_SIGPENDING.
+     * After some thousand refusals a warning is logged, and the run goes on until its guest exits.
      */
     public void kick() {
         run.kick();

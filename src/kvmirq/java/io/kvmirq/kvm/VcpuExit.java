@@ -10,8 +10,8 @@ import java.util.Objects;
 
 /**
  * The reason why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one such object, and its next
- * run changes it. A method for another kind of exit throws {@link IllegalStateException}. Use the object only in the
- * vCPU's thread.
+ * run changes it. A method that does not fit the {@link #reason} throws {@link IllegalStateException}. Use the object
+ * only in the vCPU's thread.
  *
  * <p>If the guest reads a port or an address, {@link #answer} sets the value, and the next run delivers it. Without a
  * call of {@code answer} the guest reads all ones, as from an empty bus.
@@ -45,8 +45,8 @@ public final class VcpuExit {
     private int number;
 
     /**
-     * The kinds of exits. A number that is {@link #OTHER} never gets a constant, so code that distinguishes such exits
-     * by {@link VcpuExit#number} keeps working. For kinds without own methods, {@link VcpuExit#word} returns the data.
+     * The reasons of exits. A number that {@link #OTHER} covers never gets its own constant, so code that compares
+     * {@link VcpuExit#number} keeps working. For a reason without own methods, {@link VcpuExit#word} returns the data.
      * Source: {@code KVM_EXIT_*} in linux/kvm.h.
      */
     public enum Reason {
@@ -74,25 +74,25 @@ public final class VcpuExit {
         MSR_WRITE(Uapi.KVM_EXIT_X86_WRMSR),
         /** A hypercall that KVM passes on, after KVM_CAP_EXIT_HYPERCALL. */
         HYPERCALL(Uapi.KVM_EXIT_HYPERCALL),
-        /** A breakpoint or step, after KVM_SET_GUEST_DEBUG. {@link VcpuExit#word} 0–3: exception, address, DR6, DR7. */
+        /** Breakpoint or step after KVM_SET_GUEST_DEBUG. {@link VcpuExit#word} 0–3 are exception, address, DR6, DR7. */
         DEBUG(Uapi.KVM_EXIT_DEBUG),
         /**
-         * An access that no memory serves, or whose page has a hardware error (KVM_CAP_MEMORY_FAULT_INFO). {@link
-         * VcpuExit#word} 0–2: flags, address, number of bytes.
+         * The guest accessed an address without memory, or a page with a hardware error (KVM_CAP_MEMORY_FAULT_INFO).
+         * {@link VcpuExit#word} 0–2 are flags, address and number of bytes.
          */
         MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
-        /** A hypercall or synthetic interrupt of Hyper-V. {@link VcpuExit#word} 0 is its type. */
+        /** A hypercall or synthetic interrupt of Hyper-V. {@link VcpuExit#word} 0 is the type of this exit. */
         HYPERV(Uapi.KVM_EXIT_HYPERV),
-        /** A hypercall of Xen. {@link VcpuExit#word} 0 is its type. */
+        /** A hypercall of Xen. {@link VcpuExit#word} 0 is the type of this exit. */
         XEN(Uapi.KVM_EXIT_XEN),
         /**
          * The guest has accepted no interrupts for too long. Only after KVM_CAP_X86_NOTIFY_VMEXIT was enabled. {@link
-         * VcpuExit#word} 0 has its flags.
+         * VcpuExit#word} 0 has the flags of this exit.
          */
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
         /** The guest locked the bus, after KVM_CAP_X86_BUS_LOCK_EXIT. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
-        /** The guest accessed its TPR. {@link VcpuExit#word} 0 is the instruction's address, 1 is 1 for a write. */
+        /** The guest accessed the TPR. {@link VcpuExit#word} 0 is the instruction's address, word 1 is 1 for writes. */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
         /** The guest can take an interrupt now, after {@link X86Vcpu#requestInterruptWindow}. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),
@@ -121,8 +121,8 @@ public final class VcpuExit {
     }
 
     /**
-     * Whether the guest can take an interrupt of {@link X86Vcpu#injectInterrupt} now. With a full irqchip, which
-     * refuses such interrupts, always true.
+     * Whether the guest can take an interrupt of {@link X86Vcpu#injectInterrupt} now. Always true with a full irqchip,
+     * which refuses {@code injectInterrupt}.
      */
     public boolean isReadyForInterrupt() {
         int at = Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION;
@@ -186,12 +186,12 @@ public final class VcpuExit {
         return field(offset, Long.BYTES);
     }
 
-    /** The kind of exit. */
+    /** The reason of the exit. */
     public Reason reason() {
         return reason;
     }
 
-    /** The {@code KVM_EXIT_*} number of the exit, also of one with a {@link Reason}. Numbers never change. */
+    /** The {@code KVM_EXIT_*} number of the exit, also if the exit has a {@link Reason}. Numbers never change. */
     public int number() {
         return number;
     }
@@ -243,9 +243,7 @@ public final class VcpuExit {
         return isIo() ? intAt(Uapi.KvmRun.IO_COUNT) : 1;
     }
 
-    /**
-     * The value that the guest wrote or {@code answer} set, zero-extended. Of several accesses, the value of the first.
-     */
+    /** The value of the first access, which the guest wrote or {@code answer} set, zero-extended. */
     public long data() {
         return data(0);
     }
@@ -286,7 +284,7 @@ public final class VcpuExit {
     }
 
     /**
-     * Sets the value that the guest reads, in its low {@link #size} bytes. Of several accesses, sets the first.
+     * Sets the value that the guest's first access reads, in the low {@link #size} bytes.
      *
      * @throws IllegalStateException if the guest wrote, or the value was set before
      */
@@ -401,8 +399,8 @@ public final class VcpuExit {
     }
 
     /**
-     * A 64-bit word of the exit's data, in {@code struct kvm_run} from its union on, for exits without own methods.
-     * Word 0 of {@link Reason#MEMORY_FAULT} has flags, word 1 the address.
+     * A 64-bit word of the union in {@code struct kvm_run}, for exits without own methods. Word 0 of {@link
+     * Reason#MEMORY_FAULT} has flags, word 1 the address.
      *
      * @param index 0 to 31
      */

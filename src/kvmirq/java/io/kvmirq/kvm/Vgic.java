@@ -66,12 +66,12 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Sets the distributor's guest physical address. This call does not refuse an overlap with other parts of the VGIC.
-     * The kernel refuses an overlap in a later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link
-     * Vcpu#run}, with EINVAL.
+     * Sets the distributor's guest physical address. If the distributor overlaps another part of the VGIC, this call
+     * succeeds, but a later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link Vcpu#run} fails with
+     * EINVAL.
      *
      * @param address guest physical, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
-     * @throws io.kvmirq.KernelException EEXIST if the address is set; E2BIG beyond the VM's addresses
+     * @throws io.kvmirq.KernelException EEXIST if the address is set; E2BIG beyond the VM's address space
      */
     public void setDistributor(long address) {
         requireAligned("distributor", address, size);
@@ -101,7 +101,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /**
      * Sets the number of interrupts, the 32 private ones included. Call this method once, before {@link #init}.
      *
-     * @param count 64–992, a multiple of 32: SPIs 32 to {@code count} - 1
+     * @param count 64–992, a multiple of 32; the VGIC gets the SPIs 32 to {@code count} - 1
      * @throws io.kvmirq.KernelException EBUSY if the number was set before, by this method or {@link #init}
      */
     public void setInterrupts(int count) {
@@ -145,14 +145,14 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     // Registers
 
     /**
-     * Reads a register of the distributor, as a VMM does to save it. Some registers differ from the guest's view. With
-     * a GICv2, registers of private interrupts are read for vCPU 0, see {@link VgicV2#readDistributor(VcpuId, int)}.
+     * Reads a register of the distributor, as a VMM does to save it. Some registers differ from the guest's view. A
+     * GICv2 returns the private interrupts of vCPU 0, see {@link VgicV2#readDistributor(VcpuId, int)}.
      *
      * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset without a register reads
      *     0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL without a vCPU
      * @throws IllegalArgumentException for an offset outside this range
-     * @throws IllegalStateException before the {@link #init} of a GICv2 that was created here
+     * @throws IllegalStateException before the {@link #init} of a GICv2 from {@link Arm64Vm#createVgicV2}
      */
     public int readDistributor(int offset) {
         requireOffset("distributor", offset, size);

@@ -60,13 +60,13 @@ public final class VgicV2 extends Vgic {
      * GICD_ISPENDR shows latched interrupts and level-triggered interrupts whose line is high. GICD_ITARGETSR of an SPI
      * has a bit for each vCPU, in the order of their creation.
      *
-     * @param vcpu the id of the vCPU. Kernels before 6.7 take the id for the vCPU's position in the order of creation.
-     *     Some stable releases have the fix, such as Debian's 6.1
+     * @param vcpu the id of the vCPU. Kernels before 6.7 interpret the id as the vCPU's position in the order of
+     *     creation; some stable ones, such as Debian's 6.1, have the fix
      * @param offset bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist (kernels 6.7 and 6.8 may crash instead);
      *     EBUSY while a vCPU runs
      * @throws IllegalArgumentException for another offset, or an id above 255
-     * @throws IllegalStateException before the {@link #init} of a GICv2 that was created here
+     * @throws IllegalStateException before the {@link #init} of a GICv2 from {@link Arm64Vm#createVgicV2}
      */
     public int readDistributor(VcpuId vcpu, int offset) {
         return readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, attribute("distributor", PAGE, vcpu, offset));

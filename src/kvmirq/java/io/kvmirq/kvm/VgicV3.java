@@ -36,7 +36,7 @@ public final class VgicV3 extends Vgic {
     private static final int LAST_WORD = 992;
 
     /**
-     * Redistributors at consecutive addresses.
+     * A region of redistributors at consecutive addresses.
      *
      * @param address guest physical, of the first one
      * @param count 1–4095; 0 for the redistributors of all vCPUs, which {@link #setRedistributors} placed
@@ -53,8 +53,8 @@ public final class VgicV3 extends Vgic {
      * call is accepted, but no vCPU uses it.
      *
      * @param address guest physical, a multiple of 64 KiB
-     * @throws io.kvmirq.KernelException EEXIST if redistributors are placed; E2BIG beyond the VM's addresses; EINVAL
-     *     when redistributors overlap the distributor, or regions were added before
+     * @throws io.kvmirq.KernelException EEXIST if redistributors are placed already; E2BIG beyond the VM's address
+     *     space; EINVAL when redistributors overlap the distributor, or regions were added before
      */
     public void setRedistributors(long address) {
         requireAligned("redistributors", address, PAGE);
@@ -68,7 +68,7 @@ public final class VgicV3 extends Vgic {
      * @param address guest physical, a multiple of 64 KiB
      * @param count redistributors, 1–4095, each of {@value #REDISTRIBUTOR_SIZE} bytes
      * @throws io.kvmirq.KernelException EINVAL for an index that is not the next one, or for regions that overlap;
-     *     E2BIG beyond the VM's addresses
+     *     E2BIG beyond the VM's address space
      */
     public void addRedistributors(int index, long address, int count) {
         requireAligned("redistributors", address, PAGE);
@@ -92,8 +92,8 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * The regions of redistributors, in the order of their indexes: those of {@link #setRedistributors} or {@link
-     * #addRedistributors}. Makes one system call for each region.
+     * The regions of redistributors that {@link #setRedistributors} or {@link #addRedistributors} placed, in the order
+     * of their indexes. Makes one system call for each region.
      *
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
@@ -124,7 +124,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Writes the pending state of all message-signalled interrupts to the tables in guest memory, to save the VM.
+     * Writes the pending state of all LPIs to the guest's pending tables in memory, to save the VM.
      *
      * @throws io.kvmirq.KernelException ENXIO before {@link #init}; EBUSY while a vCPU runs; EFAULT when the guest's
      *     tables lie outside its memory
