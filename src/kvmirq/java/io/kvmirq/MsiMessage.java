@@ -22,7 +22,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
         Objects.requireNonNull(deviceId, "deviceId is null");
     }
 
-    /** The first guest-physical address of x86's messages, and of the LAPIC registers after a reset. */
+    /** The first guest-physical address of x86's MSI messages, and of the LAPIC registers after a reset. */
     public static final long X86_WINDOW = 0xfee0_0000L;
 
     /** The most vectors of a PCI function: the size of an MSI-X table has 11 bits. Source: PCI 3.0, 6.8.2.3. */
@@ -40,14 +40,14 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     private static final long ITS_PAGE = 0x1_0000;
     private static final long GITS_TRANSLATER = 0x1_0040;
 
-    /** A message without a device id. */
+    /** Makes a message without a device id. */
     public MsiMessage(long address, int data) {
         this(address, data, OptionalInt.empty());
     }
 
     /**
      * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For a vCPU id above 255 call
-     * {@code X86Vm.use32BitApicIds} first: otherwise the kernel reads only its low 8 bits and delivers to another vCPU.
+     * {@code X86Vm.use32BitApicIds} first: else the kernel reads only the id's low 8 bits and delivers to another vCPU.
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id: use {@code
      *     X86Vm.x2apicMessage}; for a vector below 16, which no LAPIC delivers

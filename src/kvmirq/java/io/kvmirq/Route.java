@@ -18,8 +18,8 @@ public sealed interface Route {
     Gsi gsi();
 
     /**
-     * A route to a message, which KVM sends directly to LAPICs, or on arm64 to an ITS. If the ITS is not enabled by the
-     * guest, or the message has no device id, each signal is lost, and the kernel reports no error.
+     * A route to a message, which KVM sends directly to LAPICs, or on arm64 to an ITS. If the guest has not enabled the
+     * ITS, or the message has no device id, each signal is lost, and the kernel reports no error.
      *
      * @param message the address and data that KVM delivers
      */

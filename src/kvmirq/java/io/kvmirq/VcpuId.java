@@ -4,8 +4,8 @@ package io.kvmirq;
 import java.util.Objects;
 
 /**
- * The number of a vCPU within its VM, 0–{@value #MAX} or {@code KVM_CAP_MAX_VCPU_ID}. On x86 the number is also the
- * initial APIC id.
+ * The number of a vCPU within its VM, 0–{@value #MAX}; {@code KVM_CAP_MAX_VCPU_ID} may be lower. On x86 the number is
+ * also the initial APIC id.
  */
 public record VcpuId(int number) implements Comparable<VcpuId> {
     /** The highest id in a default x86 kernel: {@code KVM_MAX_VCPU_IDS} - 1. */

@@ -34,16 +34,16 @@
  *   <li>Java makes every decision. C only makes the call, and returns a negative errno.
  *   <li>The code that makes a call translates its errno, once, into a {@link KernelException} with the call, its
  *       operands, the {@link Errno} and the likely cause.
- *   <li>A set-up that fails undoes its steps. Tear-down cannot fail, and needs no order: a registration keeps what it
- *       uses open.
+ *   <li>A set-up that fails undoes its steps. Tear-down cannot fail, and works in any order: a registration keeps the
+ *       objects open that it uses.
  *   <li>Predicted and observed facts have different types, see {@link io.kvmirq.path.Known}. Package {@code mirror}
  *       never reads a host's files, and package {@code host} never uses a prediction.
  *   <li>Every call has two encoders, C and {@code Uapi}, and a test compares their bytes. Every result of the fake
  *       kernel has a source and a grade.
  * </ul>
  *
- * <p>These values are immutable and check their ranges. A {@link Gsi} is an index into KVM's routing table, a {@link
- * Route} an entry of that table. A {@link MsiMessage} carries an {@link InterruptVector} to a {@link VcpuId}.
+ * <p>All values of the package are immutable and check their range. A {@link Route} is an entry of KVM's routing table,
+ * a {@link Gsi} an index into the table. A {@link MsiMessage} carries an {@link InterruptVector} to a {@link VcpuId}.
  */
 @NullMarked
 package io.kvmirq;

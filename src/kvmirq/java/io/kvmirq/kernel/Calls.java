@@ -21,8 +21,8 @@ import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 
 /**
- * Base of the calls that a package makes on its files. For one call, the class turns a handle into a descriptor number,
- * and {@code -errno} into a {@link KernelException}.
+ * Base class for the system calls that a package makes on its files. For one call, the class turns a handle into a
+ * descriptor number, and {@code -errno} into a {@link KernelException}.
  *
  * <p>Each package that calls the kernel has one package-private subclass for each kind of file. Users of the library
  * have no such class. Every method refuses handles of another kernel with {@link IllegalArgumentException} and closed
@@ -59,7 +59,7 @@ public class Calls {
     }
 
     /**
-     * The properties of this kernel. The first use queries {@code file}, the KVM device or a VM; later uses make no
+     * The properties of this kernel. The first call queries {@code file}, the KVM device or a VM; further calls make no
      * system call. A process that has a VM's descriptor needs no KVM device.
      */
     public final KernelFacts facts(Fd file) {
@@ -199,12 +199,12 @@ public class Calls {
         return fd;
     }
 
-    /** Ends {@link #held}. */
+    /** Ends the use that {@link #held} began. */
     public static void release(Fd held) {
         held.exit();
     }
 
-    /** The number of a held file. */
+    /** The descriptor number of a file from {@link #held}. */
     public static int number(Fd held) {
         return held.number();
     }
@@ -258,7 +258,7 @@ public class Calls {
         return Fd.adopt(kernel, kind, number, ownership, owner);
     }
 
-    /** Whether other code opened the eventfd's descriptor. Such a descriptor may belong to another kind of file. */
+    /** Whether other code opened the eventfd's descriptor, which may then be open on another kind of file. */
     public static boolean isAdopted(EventFd event) {
         return event.isAdopted();
     }
@@ -268,7 +268,7 @@ public class Calls {
         fd.close();
     }
 
-    /** The page that a vCPU shares with this process. */
+    /** Maps the page that a vCPU shares with this process. */
     protected static Mapping.Owner page(Fd vcpu, long length) {
         return Mapping.ofVcpu(vcpu, length);
     }
@@ -299,7 +299,7 @@ public class Calls {
         return pages.address();
     }
 
-    /** Makes one call with the mapping's address. */
+    /** Passes the mapping's address to {@code call}. */
     public final void withAddress(Mapping mapping, LongConsumer call) {
         requireOurs(mapping.kernel(), mapping);
         mapping.withAddress(call);

@@ -3,7 +3,7 @@ package io.kvmirq.kernel;
 
 import java.util.Objects;
 
-/** A handle was used after it was closed. */
+/** A handle, such as a VM or an eventfd, was used after it was closed. */
 public final class ClosedHandleException extends IllegalStateException {
     private static final long serialVersionUID = 1;
 

@@ -27,9 +27,9 @@ import org.jspecify.annotations.Nullable;
  * interrupt. With an ioeventfd, a guest's write signals an eventfd.
  *
  * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code
- * signal} and {@code drain} may run on virtual threads. Neither blocks, except {@code signal} at a full count of an
- * eventfd that other code opened without O_NONBLOCK. {@code await} blocks, and ends on {@link Thread#interrupt}. A
- * virtual thread may call {@code await} only with a timeout of 0.
+ * signal} and {@code drain} may run on virtual threads. {@code drain} never blocks; {@code signal} blocks at a full
+ * count if other code opened the eventfd without O_NONBLOCK. {@code await} blocks, and ends on {@link
+ * Thread#interrupt}. A virtual thread may call {@code await} only with a timeout of 0.
  *
  * <p>Source: fs/eventfd.c.
  *
@@ -142,7 +142,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Takes over an eventfd that other code opened. O_NONBLOCK stays as it is, because all descriptors share it.
+     * Takes over an eventfd of other code. O_NONBLOCK does not change, because all descriptors of an eventfd share it.
      *
      * @param number the number of an open eventfd descriptor of this process
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
@@ -261,7 +261,7 @@ public final class EventFd implements AutoCloseable {
      * Reads the count and sets it to 0, or takes 1 from a semaphore's count, without waiting.
      *
      * @return the count, unsigned; 0 when nothing was signalled
-     * @throws io.kvmirq.KernelException EINVAL if {@link #adopt} took a descriptor of another kind of file
+     * @throws io.kvmirq.KernelException EINVAL if {@link #adopt} took over a descriptor of another kind of file
      */
     public long drain() {
         warnIfFed();
@@ -302,7 +302,7 @@ public final class EventFd implements AutoCloseable {
      * @return true if the count is not 0; false if the thread was interrupted; the thread's interrupt status stays set
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: the first call that has to wait makes a second eventfd,
      *     by which {@link #close} and interrupts end the wait. After an interrupt, the next thread that waits makes
-     *     another one
+     *     another eventfd
      * @throws ClosedHandleException if the eventfd was closed before or during the call
      * @throws IllegalStateException on a virtual thread
      */

@@ -30,15 +30,15 @@ import org.jspecify.annotations.Nullable;
  * VMM without in-kernel interrupt controllers.
  *
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. Handlers may call every
- * other method of the loop. If a handler throws, {@code run} and {@code poll} end with its exception: see {@link
- * #onFailure}. A handler that throws stays registered, and its count is not passed again. The next round begins with
- * the handlers that the failed round did not call.
+ * method of the loop that does not run handlers. If a handler throws, {@code run} and {@code poll} end with its
+ * exception: see {@link #onFailure}. A handler that throws stays registered, and its count is not passed again. The
+ * next round begins with the handlers that the failed round did not call.
  *
- * <p>The loop sees no signal of an eventfd while an irqfd is assigned to it, because KVM consumes each signal first.
+ * <p>While an irqfd is assigned to an eventfd, the loop sees no signal, because KVM consumes each signal first.
  *
  * <p>Thread-safe. {@link #run} and {@link #runOnce} block and end on {@link Thread#interrupt}; the interrupt status
- * stays set. A virtual thread may only poll with a timeout of 0. Only one thread at a time may call these methods.
- * Waiting, draining and calling a handler allocate nothing.
+ * stays set. A virtual thread may only poll with a timeout of 0. Only one thread at a time may run handlers. Waiting,
+ * draining and calling a handler allocate nothing.
  *
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="loop"}
  */
@@ -100,8 +100,8 @@ public final class EventLoop implements AutoCloseable {
     public interface FailureHandler {
         /**
          * Called in the thread of the handler. An exception of this method ends {@link #run} or {@link #runOnce}, with
-         * {@code failure} suppressed in it. A {@link ClosedHandleException} is ignored if the registration is closed,
-         * because the handler or another thread may have closed the registration.
+         * {@code failure} as suppressed exception. A {@link ClosedHandleException} is ignored if the registration is
+         * closed, because the handler or another thread may have closed the registration.
          *
          * @param registration the registration of the handler, also if the handler closed it
          * @param failure the exception of the handler
@@ -111,7 +111,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Passes exceptions of handlers to {@code handler}, and the loop continues. Without this call, and for each {@link
-     * Error}, {@link #run} and {@link #runOnce} throw the exception. A second call replaces the first.
+     * Error}, {@link #run} and {@link #runOnce} throw the exception. A second call replaces the handler.
      */
     public void onFailure(FailureHandler handler) {
         Objects.requireNonNull(handler, "handler is null: give the code that hears of failures");
@@ -120,8 +120,8 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Calls {@code handler} for the signals of {@code event}. Signals from before this call reach the handler at once.
-     * The registration keeps the eventfd open: an earlier close takes effect when the registration is closed. A {@link
-     * Ownership#BORROWED} eventfd must stay open as long.
+     * The registration keeps the eventfd open: an earlier {@link EventFd#close} takes effect when the registration is
+     * closed. Do not close the descriptor of a {@link Ownership#BORROWED} eventfd earlier.
      *
      * @throws KernelException EEXIST if this loop has the eventfd already; ENOSPC beyond
      *     /proc/sys/fs/epoll/max_user_watches; ENOMEM
@@ -143,8 +143,8 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Calls {@code handler} after {@code event} was signalled, and at once if its count is not 0. The count stays in
-     * the eventfd. The handler may drain the eventfd before it looks for work; a later drain may lose a ring. The
-     * registration keeps the eventfd open, as in {@link #register}.
+     * the eventfd. The handler may drain the eventfd before it looks for work; a drain after the look may lose a ring.
+     * The registration keeps the eventfd open, as in {@link #register}.
      *
      * @throws KernelException as {@link #register}
      * @throws ClosedHandleException if the loop or the eventfd is closed
@@ -181,7 +181,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * A descriptor that is readable while a registered eventfd is signalled. A VMM may lease the descriptor for its own
-     * epoll set, and then calls {@link #pollNanos} with timeout 0.
+     * epoll set, and calls {@link #pollNanos} with timeout 0 when the descriptor is readable.
      */
     public Fd fd() {
         return set.fd();
@@ -208,8 +208,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. A call is one round, for a
-     * VMM with a loop of its own. A round ends after 256 handlers. The next round calls the handlers that are left.
+     * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. A call is one round of at
+     * most 256 handlers, for a VMM with its own loop. The next round calls the handlers that are left.
      *
      * @return the number of handlers that were called; 0 if {@link #close} or an interrupt ended the wait
      * @throws ClosedHandleException if the loop was closed before the call

@@ -25,7 +25,7 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel, with one binding that makes the calls of all its objects. The first VM opens the KVM device. Thread-safe.
+ * A kernel, real or fake, and the binding that makes its calls. The first VM opens the KVM device. Thread-safe.
  *
  * <pre>{@code
  * try (Kernel kernel = Kernel.open();
@@ -72,9 +72,9 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The kernel through the binding that the property {@value Backends#PROPERTY} or else the variable {@value
-     * Backends#ENVIRONMENT} names, or the first binding that works. These settings may name the fake kernel only if the
-     * module {@code io.kvmirq.testkit} is present; a WARNING is then logged. Opens no device.
+     * Opens the kernel through the binding that the property {@value Backends#PROPERTY} or else the variable {@value
+     * Backends#ENVIRONMENT} names, or else the first binding that works. Property and variable may name the fake kernel
+     * only if the module {@code io.kvmirq.testkit} is present; this choice logs a WARNING. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException when no binding works, with the cause for each, or when the
      *     fake kernel is selected without that module
@@ -85,8 +85,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The kernel through the named binding, or {@value Backends#AUTO}. {@code fake} needs only the module
-     * {@code io.kvmirq.fake}. Opens no device.
+     * Opens the kernel through the named binding; for {@value Backends#AUTO}, the first that works. {@code fake} needs
+     * only the module {@code io.kvmirq.fake}. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException as {@link #open()}
      */
@@ -95,12 +95,12 @@ public final class Kernel implements AutoCloseable {
         return new Kernel(Backends.ofThisMachine().open(backend), DEVICE, !backend.equals(Backends.FAKE));
     }
 
-    /** Opens the kernel through a given binding, with the KVM device at {@link #DEVICE}. Opens no device. */
+    /** Opens the kernel through this binding, with the KVM device at {@link #DEVICE}. Opens no device. */
     public static Kernel over(KernelBackend backend) {
         return over(backend, DEVICE);
     }
 
-    /** The kernel through a given binding and node of the KVM device. Opens no device. */
+    /** Opens the kernel through this binding and this node of the KVM device. Opens no device. */
     public static Kernel over(KernelBackend backend, Path device) {
         Objects.requireNonNull(backend, "backend is null");
         Objects.requireNonNull(device, "device is null");
@@ -262,7 +262,7 @@ public final class Kernel implements AutoCloseable {
 
     /**
      * The system calls of this kernel's binding, for requests that have no method yet. Pass a constant of {@link
-     * io.kvmirq.uapi} and the descriptor number of a lease, such as one of {@code Vcpu.fd()}. The library does not
+     * io.kvmirq.uapi} and the descriptor number of a lease, such as a lease of {@code Vcpu.fd()}. The library does not
      * check such a call, and does not see its effect on a VM or device.
      *
      * @throws IllegalStateException if the backend is a mock that returns no {@link Libc}
@@ -322,7 +322,7 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Makes {@link #openHandles} name the line of code that made each handle, and warnings the line that caused them.
+     * Makes {@link #openHandles} name the line that made each handle; warnings name the line that caused them.
      *
      * @param line returns the running line of code, from the stack. The function runs in the thread that makes the
      *     handle. That thread may hold locks, so the function must not wait or call this library
@@ -333,8 +333,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Refuses new calls on the KVM device. Handles made from this kernel stay open until their owners close them.
-     * Forgotten handles are reported.
+     * Refuses new calls on the KVM device. Handles made from this kernel stay open until their owners close them. Logs
+     * handles that the program forgot to close.
      */
     @Override
     public void close() {

@@ -15,11 +15,11 @@ import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Memory mapped from the kernel. The methods access single values by offset, and throw {@link ClosedHandleException}
- * after the mapping was closed. Each access spends some nanoseconds to keep the memory mapped: use a {@link #view} for
- * frequent accesses, such as those of a virtqueue. Only the {@link Owner} unmaps the memory. An offset outside of the
- * mapping throws {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses are volatile, because a guest or
- * the kernel accesses the same memory.
+ * Memory that this process has mapped. The methods access single values by offset, and throw {@link
+ * ClosedHandleException} after the mapping was closed. Each access spends some nanoseconds to keep the memory mapped:
+ * use a {@link #view} for frequent accesses, such as those of a virtqueue. Only the {@link Owner} unmaps the memory. An
+ * offset outside of the mapping throws {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses are
+ * volatile, because a guest or the kernel accesses the same memory.
  *
  * <p>Child processes do not inherit the memory (MADV_DONTFORK), and core dumps omit it (MADV_DONTDUMP).
  *
@@ -112,7 +112,7 @@ public final class Mapping {
         }
 
         /**
-         * Refuses later accesses. Unmaps the memory when no access is running and every {@link Lease} is closed, so
+         * Refuses further accesses. Unmaps the memory when no access is running and every {@link Lease} is closed, so
          * never while a guest or a device uses the memory. Idempotent.
          */
         @Override
@@ -124,7 +124,7 @@ public final class Mapping {
     /**
      * Allocates zeroed memory of this process.
      *
-     * @param length bytes, a multiple of the page size if a guest gets it; may be 2 GiB or more
+     * @param length bytes, a multiple of the page size for memory of a guest; may be 2 GiB or more
      * @throws IllegalArgumentException if {@code length} is not positive
      * @throws io.kvmirq.KernelException ENOMEM
      */
@@ -134,7 +134,7 @@ public final class Mapping {
         return new Owner(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0, false);
     }
 
-    /** The memory that {@code fd} shares with this process, from the start of the file. */
+    /** Maps {@code length} bytes from the start of the file, like {@link #of(Fd, long, long)}. */
     public static Owner of(Fd fd, long length) {
         return of(fd, 0, length);
     }
@@ -148,7 +148,7 @@ public final class Mapping {
      *     offset + length}; {@link #forGuest} maps such files. Also if {@code offset} is negative or no multiple of
      *     4096, or {@code length} is not positive
      * @throws io.kvmirq.KernelException EINVAL for an offset that is no multiple of a larger page size; EACCES if
-     *     {@code fd} is not open for reading and writing; ENOMEM, also without free huge pages
+     *     {@code fd} is not open for reading and writing; ENOMEM, also if no huge page is free
      */
     public static Owner of(Fd fd, long offset, long length) {
         Objects.requireNonNull(fd, "fd is null: give the descriptor of the memory");
@@ -330,7 +330,7 @@ public final class Mapping {
         }
     }
 
-    /** Volatile load, little-endian. @throws IllegalArgumentException for an offset that is no multiple of 4 */
+    /** Volatile 32-bit load, little-endian. @throws IllegalArgumentException for an offset that is no multiple of 4 */
     public int getInt(long offset) {
         requireAligned(offset);
         enter();
@@ -341,7 +341,7 @@ public final class Mapping {
         }
     }
 
-    /** Volatile store, little-endian. @throws IllegalArgumentException for an offset that is no multiple of 4 */
+    /** Volatile 32-bit store, little-endian. @throws IllegalArgumentException for an offset that is no multiple of 4 */
     public void putInt(long offset, int value) {
         requireAligned(offset);
         enter();

@@ -12,9 +12,9 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * Memory with a descriptor: memfd_create(2). A process that receives the descriptor can map the same memory, such as a
- * device in another process (vhost-user). The size is sealed, so that no process can shrink the file while others use
- * it. The memory is freed when all its descriptors and mappings are closed. Thread-safe.
+ * Memory with a descriptor: memfd_create(2). A process that receives the descriptor, such as a vhost-user device, can
+ * map the same memory. The size is sealed, so that no process can shrink the file while others use it. The memory is
+ * freed when all its descriptors and mappings are closed. Thread-safe.
  *
  * <p>Source: mm/memfd.c, mm/shmem.c.
  *
@@ -73,7 +73,7 @@ public final class MemoryFile implements AutoCloseable {
      * Takes over a memfd that another program made, such as the VMM for which this process emulates a device.
      *
      * @param number an open memfd of this process
-     * @param length the bytes from the file's start for {@link #map}, which refuses more than the file has
+     * @param length the bytes that {@link #map} maps from the file's start; {@code map} fails if the file is shorter
      * @throws IllegalArgumentException if {@code number} is negative, not open, or open on a file that cannot be sealed
      */
     public static MemoryFile adopt(Kernel kernel, int number, long length, Ownership ownership) {

@@ -6,7 +6,7 @@ import io.kvmirq.undo.Undo;
 import java.lang.System.Logger.Level;
 
 /**
- * An eventfd of an {@link EventLoop}, and its handler. Thread-safe.
+ * An eventfd registered with an {@link EventLoop}, and its handler. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="loop"}
  */
@@ -69,7 +69,7 @@ public abstract sealed class Registration implements AutoCloseable {
     /**
      * Stops calling the handler: signals stay in the eventfd. After this call, the handler does not run until {@link
      * #resume}, and no drained signal is lost. If the handler itself calls this method, its current run is the last. A
-     * second pause changes nothing. Do not hold a lock that the handler needs.
+     * second call changes nothing. The call waits for a running handler, so do not hold a lock that the handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -118,8 +118,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #pause}. Signals that came during the pause are delivered at once. A doorbell's handler is called
-     * at once if its eventfd's count is not 0.
+     * Ends a {@link #pause}. Signals that came meanwhile reach the handler at once. A doorbell's handler is called at
+     * once if its eventfd's count is not 0.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -142,7 +142,7 @@ public abstract sealed class Registration implements AutoCloseable {
         }
     }
 
-    /** Ends the registration, and waits like {@link #pause}. The eventfd is then free. Idempotent, never fails. */
+    /** Ends the registration, waits like {@link #pause}, and frees the eventfd. Idempotent, never fails. */
     @Override
     public void close() {
         handlers.lock.lock();

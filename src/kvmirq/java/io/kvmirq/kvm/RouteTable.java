@@ -22,9 +22,8 @@ import java.util.stream.IntStream;
 
 /**
  * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the kernel's whole table, and its cost grows with the number of
- * routes. Make related changes in one {@link #change}, which makes one system call, or none if no route differs; a
- * change that fails changes nothing. The library does not know routes that another program sets, and the next change
- * removes them.
+ * routes. Make related changes in one {@link #change}, which makes at most one system call; a change that fails changes
+ * nothing. The library does not know routes that another program sets, and the next change removes them.
  *
  * <p>{@link #add} allocates the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
  * Thread-safe. Changes are committed one at a time, under a lock that is held during KVM_SET_GSI_ROUTING, and not while
@@ -421,8 +420,8 @@ public final class RouteTable {
         }
 
         /**
-         * Routes the lowest free GSI to {@code message}. Another thread may choose the same GSI at this moment, as for
-         * {@code Vm.assignIrqfd}.
+         * Routes the lowest free GSI to {@code message}. Another thread may use the same GSI meanwhile, as in {@code
+         * Vm.assignIrqfd}.
          */
         public Gsi add(MsiMessage message) {
             Objects.requireNonNull(message, "message is null");

@@ -17,9 +17,8 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A virtual machine, created here or taken over from a VMM: the parts of all architectures. {@link #x86} and {@link
- * #arm64} return the other parts. Thread-safe. Each errno in a method's comment comes as a {@link
- * io.kvmirq.KernelException}.
+ * A virtual machine, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
+ * architecture. Thread-safe. A method throws each errno of its comment as a {@link io.kvmirq.KernelException}.
  *
  * <p>Irqfds, ioeventfds and guest memory keep their VM open: {@link #close} takes effect when the last of them is
  * closed. A vCPU does not keep its VM open.
@@ -76,9 +75,9 @@ public final class Vm implements AutoCloseable {
      *     routes: the first change removes a route that is not named here. If the VM has no routes, or the routes of an
      *     irqchip, or unknown ones, use {@link #adopt(Kernel, int, Ownership, RoutesNow)}
      * @param firstFree the lowest GSI that the library may allocate; the VMM, or pins of its IOAPIC, use lower GSIs
-     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or no VM
-     * @throws io.kvmirq.KernelException with routes to pins, and a {@code kernel} without queried facts: EPERM when a
-     *     system call filter refuses KVM_CHECK_EXTENSION
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is no VM
+     * @throws io.kvmirq.KernelException EPERM when a system call filter refuses KVM_CHECK_EXTENSION, called for routes
+     *     to pins unless {@link Kernel#facts} are known
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
         Objects.requireNonNull(routesNow, "routesNow is null");
@@ -116,7 +115,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * The parts of an x86 VM. The first call may query KVM.
+     * The methods of an x86 VM. The first call may query KVM.
      *
      * @throws UnsupportedOperationException if this is an arm64 VM
      */
@@ -126,7 +125,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * The parts of an arm64 VM. The first call may query KVM.
+     * The methods of an arm64 VM. The first call may query KVM.
      *
      * @throws UnsupportedOperationException if this is no arm64 VM
      */
@@ -144,7 +143,8 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Makes each signal of {@code event} raise {@code gsi} once, edge-triggered, in the kernel. If {@code event} was
-     * signalled before, {@code gsi} is raised at once. Route {@code gsi} first: without a route signals are lost.
+     * signalled before, {@code gsi} is raised at once. Route {@code gsi} before this call: signals without a route are
+     * lost.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN before an ARM VGIC is initialised;
      *     EBUSY when {@code event} feeds a GSI already; since 6.17 also when it feeds a GSI of another VM
@@ -232,7 +232,7 @@ public final class Vm implements AutoCloseable {
         calls.enable(number, arguments);
     }
 
-    /** Whether {@link #createDevice} supports this type here. Creates no device. */
+    /** Whether {@link #createDevice} supports this type on this kernel. Creates no device. */
     public boolean supports(KvmDevice.Type type) {
         return calls.testDevice(Objects.requireNonNull(type, "type is null").number());
     }
@@ -284,9 +284,9 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Gives the guest memory like {@link #addMemory(long, long)}, but memory that is mapped already, such as a {@link
-     * io.kvmirq.kernel.MemoryFile} or a region of a device. Closing the mapping does not unmap it while the guest has
-     * the memory. A closed mapping is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
+     * Gives the guest memory that is mapped already, such as a {@link io.kvmirq.kernel.MemoryFile} or a region of a
+     * device, like {@link #addMemory(long, long)}. If the mapping is closed, the memory stays mapped while the guest
+     * has it. A closed mapping is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, false);
@@ -294,8 +294,8 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Gives the guest memory like {@link #addMemory(long, Mapping)}, but read-only, as for firmware. The guest's writes
-     * change nothing and reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may write the memory. EINVAL where
-     * KVM_CAP_READONLY_MEM is 0.
+     * change nothing and reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may write the memory. EINVAL if the
+     * kernel lacks KVM_CAP_READONLY_MEM.
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, true);

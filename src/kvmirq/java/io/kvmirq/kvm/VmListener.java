@@ -18,7 +18,7 @@ public interface VmListener {
     /** A vCPU was added. The VM keeps the vCPU until the VM ends, even after {@link Vcpu#close}. */
     void vcpuAdded(VcpuId vcpu);
 
-    /** The phase of a vCPU that {@link Vm#createVcpu} made can be read from now on. Follows {@link #vcpuAdded}. */
+    /** The phase of a vCPU that {@link Vm#createVcpu} made can be read from now on. Called after {@link #vcpuAdded}. */
     default void vcpuWatched(WatchedVcpu vcpu) {}
 
     /** A call has set registers of a vCPU's LAPIC, see {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */

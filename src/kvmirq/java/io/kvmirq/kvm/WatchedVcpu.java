@@ -47,7 +47,7 @@ public final class WatchedVcpu {
     /**
      * Registers of a LAPIC that decide which messages the LAPIC accepts (x86).
      *
-     * @param apicBase IA32_APIC_BASE: bit 11 the LAPIC is on, bit 10 it is in x2APIC mode
+     * @param apicBase IA32_APIC_BASE: bit 11 is 1 if the LAPIC is on, bit 10 is 1 in x2APIC mode
      * @param id the register ID
      * @param logicalId the register LDR
      * @param logicalFormat the register DFR
@@ -103,14 +103,14 @@ public final class WatchedVcpu {
         }
     }
 
-    /** The LAPIC registers that were read or set last; the same object until they are read or set again. */
+    /** The LAPIC registers that were read or set last; the same object until the next read or set. */
     public Optional<Lapic> lapic() {
         return lapic;
     }
 
     /**
      * Whether the LAPIC still has the registers of {@link #lapic} in this phase. In KVM_RUN the guest may change the
-     * registers. Calls on {@link Vcpu#fd} are not noticed.
+     * registers. This method misses calls on {@link Vcpu#fd}.
      */
     public boolean hasLapicOf(long phase) {
         return lapicPhase == phase;

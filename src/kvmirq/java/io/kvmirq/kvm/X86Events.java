@@ -78,7 +78,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         super(Uapi.KvmVcpuEvents.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** Makes the state from its {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length. */
+    /** Makes a copy from saved {@link #bytes}; IllegalArgumentException for a wrong length. */
     public static X86Events of(byte[] bytes) {
         return load(new X86Events(), bytes);
     }

@@ -16,7 +16,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
     private static final int STACK = 8;
     private static final int VECTORS = 16;
 
-    /** A register of control and state. */
+    /** A control or status register of the x87. */
     public enum Name {
         /** x87 control word, 16 bits. */
         FCW(Uapi.KvmFpu.FCW, Short.BYTES),
@@ -44,7 +44,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         super(Uapi.KvmFpu.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** Makes the state from its {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length. */
+    /** Makes a copy from saved {@link #bytes}; IllegalArgumentException for a wrong length. */
     public static X86Fpu of(byte[] bytes) {
         return load(new X86Fpu(), bytes);
     }

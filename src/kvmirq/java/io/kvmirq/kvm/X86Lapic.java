@@ -16,7 +16,7 @@ import java.util.Objects;
 public final class X86Lapic extends X86State {
     private static final int STRIDE = 16;
 
-    /** A 32-bit register, or the first of an array of eight. LVT is the local vector table. */
+    /** A 32-bit register, or the first of eight registers. LVT is the local vector table. */
     public enum Name {
         /** APIC id, in bits 31:24; in x2APIC mode its bits depend on {@code KVM_CAP_X2APIC_API}. */
         ID(0x20),
@@ -74,7 +74,7 @@ public final class X86Lapic extends X86State {
         super(Uapi.KvmLapicState.SIZE);
     }
 
-    /** Makes the state from its {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length. */
+    /** Makes a copy from saved {@link #bytes}; IllegalArgumentException for a wrong length. */
     public static X86Lapic of(byte[] bytes) {
         return load(new X86Lapic(), bytes);
     }

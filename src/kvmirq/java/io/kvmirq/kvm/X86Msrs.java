@@ -23,7 +23,7 @@ import java.util.stream.Collectors;
 public final class X86Msrs {
     private final Map<Integer, Long> values = new LinkedHashMap<>();
 
-    /** A copy without registers. */
+    /** Makes a copy without MSRs. */
     public X86Msrs() {}
 
     /**
@@ -72,7 +72,7 @@ public final class X86Msrs {
         return structure;
     }
 
-    /** The numbers of the registers, in their order. */
+    /** The numbers of the MSRs, in the order of their addition. */
     public List<Integer> numbers() {
         return List.copyOf(values.keySet());
     }

@@ -28,7 +28,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         PRIORITY_ADD(Uapi.KvmPicState.PRIORITY_ADD),
         /** The vector of pin 0. */
         VECTOR(Uapi.KvmPicState.IRQ_BASE),
-        /** The guest's progress in programming the PIC; 0 if it is done. */
+        /** The guest's progress in programming the PIC; 0 if the PIC is programmed. */
         INIT_STATE(Uapi.KvmPicState.INIT_STATE),
         /** Level-triggered pins. */
         ELCR(Uapi.KvmPicState.ELCR);
@@ -50,7 +50,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         this.chip = chip;
     }
 
-    /** Makes a PIC's state from its {@link #bytes}; IllegalArgumentException for a wrong length or chip. */
+    /** Makes a copy from saved {@link #bytes}; IllegalArgumentException for a wrong length or chip. */
     public static X86Pic of(Route.Chip chip, byte[] bytes) {
         return load(new X86Pic(Objects.requireNonNull(chip, "chip is null")), bytes);
     }

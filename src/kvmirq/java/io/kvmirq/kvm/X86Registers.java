@@ -64,7 +64,7 @@ public final class X86Registers extends X86Fields<X86Registers.Name, X86Register
         set(Name.RFLAGS, 2);
     }
 
-    /** Makes registers from {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length. */
+    /** Makes a copy from saved {@link #bytes}; IllegalArgumentException for a wrong length. */
     public static X86Registers of(byte[] bytes) {
         return load(new X86Registers(), bytes);
     }

@@ -41,13 +41,13 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
 
     /** A control register, EFER, or the base of the LAPIC; 64 bits each. */
     public enum Name {
-        /** Modes: bit 0 protection, bit 31 paging. */
+        /** Modes: bit 0 enables protected mode, bit 31 paging. */
         CR0(Uapi.KvmSregs.CR0),
         /** Address of the last page fault. */
         CR2(Uapi.KvmSregs.CR2),
         /** Physical address of the page tables. */
         CR3(Uapi.KvmSregs.CR3),
-        /** More modes: bit 5 physical address extension. */
+        /** More modes: bit 5 enables physical address extension. */
         CR4(Uapi.KvmSregs.CR4),
         /** The task priority. */
         CR8(Uapi.KvmSregs.CR8),
@@ -67,7 +67,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         super(Uapi.KvmSregs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
     }
 
-    /** Makes registers from {@link #bytes}, such as another host's; IllegalArgumentException for a wrong length. */
+    /** Makes a copy from saved {@link #bytes}; IllegalArgumentException for a wrong length. */
     public static X86SystemRegisters of(byte[] bytes) {
         return load(new X86SystemRegisters(), bytes);
     }

@@ -14,8 +14,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The state of a vCPU that only x86 has: CPUID, registers, MSRs and LAPIC; from {@link Vcpu#x86}. Only the vCPU's
- * thread may use this object.
+ * The x86 part of a vCPU, returned by {@link Vcpu#x86}: CPUID, registers, MSRs and LAPIC. Only the vCPU's thread may
+ * use this object.
  *
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c; for MSRs {@code __msr_io()}.
  *
@@ -68,7 +68,7 @@ public final class X86Vcpu {
     /**
      * Sets the CPUID that the guest sees. KVM accepts features that the host lacks; a guest that uses one fails.
      *
-     * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL for another CPUID after the first run
+     * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL for a changed CPUID after the first run
      */
     public void setCpuid(Cpuid cpuid) {
         Objects.requireNonNull(cpuid, "cpuid is null");
@@ -109,11 +109,11 @@ public final class X86Vcpu {
     }
 
     /**
-     * Gives the guest an interrupt of a controller in the VMM: of any controller without in-kernel irqchip, of a PIC
-     * with a split irqchip. Without irqchip, inject one interrupt after each exit with {@link
-     * VcpuExit#isReadyForInterrupt}: a second interrupt replaces the first.
+     * Injects an interrupt of a controller that the VMM emulates: of a PIC if the VM has a split irqchip, of any
+     * controller if the VM has no irqchip. A VM without irqchip needs {@link VcpuExit#isReadyForInterrupt} before each
+     * interrupt: a second interrupt replaces the first.
      *
-     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; with a split one, EEXIST while an interrupt waits
+     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; EEXIST if an interrupt waits in a split one
      */
     public void injectInterrupt(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
@@ -154,7 +154,7 @@ public final class X86Vcpu {
     /**
      * Gives the vCPU these segment and control registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL if they contradict each other, or the base of the LAPIC is invalid
+     * @throws io.kvmirq.KernelException EINVAL if registers contradict each other, or the base of the LAPIC is invalid
      */
     public void setSystemRegisters(X86SystemRegisters registers) {
         Objects.requireNonNull(registers, "registers is null");
@@ -190,8 +190,8 @@ public final class X86Vcpu {
     /**
      * Writes model specific registers, in their order.
      *
-     * @throws MsrRefusedException for an MSR that KVM or the vCPU's CPUID lacks, or that refuses the value; the MSRs
-     *     before it are written
+     * @throws MsrRefusedException for an MSR that KVM or the vCPU's CPUID lacks, or a value that KVM refuses; earlier
+     *     MSRs are written
      */
     public void setMsrs(X86Msrs msrs) {
         Objects.requireNonNull(msrs, "msrs is null");
@@ -249,7 +249,7 @@ public final class X86Vcpu {
 
     /**
      * Gives the vCPU these x87 and SSE registers. {@link X86Xsave#features} decides which registers are in use: in a
-     * new vCPU all are in their initial state. {@link #setXsave} sets features and registers.
+     * new vCPU all registers are in their initial state. {@link #setXsave} sets features and registers.
      */
     public void setFpu(X86Fpu fpu) {
         Objects.requireNonNull(fpu, "fpu is null");
@@ -269,7 +269,7 @@ public final class X86Vcpu {
      * Gives the vCPU this extended state.
      *
      * @throws io.kvmirq.KernelException EINVAL for state that the host does not have, or a compacted area
-     * @throws IllegalArgumentException if this VM has longer areas
+     * @throws IllegalArgumentException if XSAVE areas of this VM are longer
      */
     public void setXsave(X86Xsave xsave) {
         Objects.requireNonNull(xsave, "xsave is null");
@@ -308,7 +308,7 @@ public final class X86Vcpu {
     /**
      * Sets the pending exceptions, injected interrupts and NMIs.
      *
-     * @throws io.kvmirq.KernelException EINVAL for a vector that no exception has, and where the kernel has no System
+     * @throws io.kvmirq.KernelException EINVAL for a vector that no exception has; EINVAL on a kernel without System
      *     Management Mode
      */
     public void setEvents(X86Events events) {

@@ -17,8 +17,8 @@ import java.util.Objects;
 import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
- * The parts of a VM that only x86 has: irqchip, lines, timer, clock, and the size of the APIC ids. {@link Vm#x86}
- * returns this object. Thread-safe. Each errno in a method's comment comes as a {@link io.kvmirq.KernelException}.
+ * The x86 part of a VM, returned by {@link Vm#x86}: irqchip, lines, timer, clock, and the size of the APIC ids.
+ * Thread-safe. A method throws each errno of its comment as a {@link io.kvmirq.KernelException}.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="vm"}
  */
@@ -71,7 +71,7 @@ public final class X86Vm {
      * Creates in-kernel LAPICs and no routes. The VMM emulates PIC and IOAPIC.
      *
      * @param pins the number of pins of the VMM's IOAPIC, 0–4096; GSIs below this number belong to that IOAPIC
-     * @throws io.kvmirq.KernelException EINVAL with more pins; EEXIST with any irqchip or vCPU present
+     * @throws io.kvmirq.KernelException EINVAL for more pins; EEXIST if the VM has an irqchip or a vCPU
      * @throws IllegalArgumentException if memory is over the page of the LAPICs
      */
     public void createSplitIrqchip(int pins) {
@@ -93,8 +93,8 @@ public final class X86Vm {
     }
 
     /**
-     * Makes {@link X86Vcpu#events} distinguish pending exceptions, with their payloads, from those being delivered, and
-     * report pending triple faults. EINVAL on a kernel without these reports.
+     * Makes {@link X86Vcpu#events} report pending triple faults, and pending exceptions, with payloads, apart from
+     * exceptions that are being delivered. EINVAL on a kernel without these reports.
      */
     public void reportWaitingFaults() {
         vm.enable(Uapi.KVM_CAP_EXCEPTION_PAYLOAD, 1);
@@ -103,8 +103,8 @@ public final class X86Vm {
 
     /**
      * Makes destination 255 reach vCPU 255 of a guest in x2APIC mode. Without this call, the kernel treats 255 as a
-     * broadcast, like 0xffffffff. In xAPIC mode 255 stays the broadcast. EINVAL if the kernel cannot do this. Source:
-     * {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
+     * broadcast, like 0xffffffff. In xAPIC mode 255 stays the broadcast. EINVAL on a kernel without this setting.
+     * Source: {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
      */
     public void disableBroadcastQuirk() {
         vm.disableBroadcastQuirk();
@@ -112,8 +112,8 @@ public final class X86Vm {
     }
 
     /**
-     * The message to a vector of a vCPU, like {@link MsiMessage#to}, also for vCPU 255. All LAPICs must be in x2APIC
-     * mode when the message is sent.
+     * The MSI message to a vector of a vCPU, like {@link MsiMessage#to}, but also for vCPU 255. All LAPICs must be in
+     * x2APIC mode when the message is sent.
      *
      * @throws IllegalStateException before {@link #use32BitApicIds} and {@link #disableBroadcastQuirk}
      */
@@ -165,7 +165,7 @@ public final class X86Vm {
     /**
      * Creates an in-kernel timer (i8254) at ports 0x40–0x43, which raises GSI 0. vCPUs may exist already. The VMM
      * emulates the speaker's port 0x61. On AMD a VM with a timer gets no posted interrupts until {@link
-     * #setPitReinjection} is off. Errors, in the order of the checks: ENOTTY on a kernel without irqchip; EEXIST with a
+     * #setPitReinjection} is off. Errors, in this order: ENOTTY on a kernel without irqchip; EEXIST if the VM has a
      * timer; since 6.12 ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
      */
     public void createPit() {
@@ -187,7 +187,7 @@ public final class X86Vm {
 
     /**
      * Reserves three pages for KVM, before the first run; the guest must not use them. On Intel processors without
-     * unrestricted guest, KVM keeps a task state segment there for real mode; other processors do not use them. EINVAL
+     * unrestricted guest, the pages hold a task state segment for real mode; other processors do not use them. EINVAL
      * if the pages do not end below 4 GiB; without unrestricted guest also EINVAL for a misaligned address, EEXIST for
      * pages over memory. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *
@@ -199,9 +199,9 @@ public final class X86Vm {
     }
 
     /**
-     * Reserves one page for KVM; the guest must not use it. On Intel processors without unrestricted guest, KVM keeps a
-     * page table there for a guest with paging off; other processors do not use it. EINVAL with vCPUs present. Source:
-     * KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
+     * Reserves one page for KVM; the guest must not use this page. On Intel processors without unrestricted guest, the
+     * page holds the page table of a guest with paging off; other processors do not use it. EINVAL if the VM has vCPUs.
+     * Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
      *
      * @param guestAddress a multiple of 4096, checked when the first vCPU is made; 0 is the default, 0xfffbc000
      */
@@ -220,7 +220,7 @@ public final class X86Vm {
         return chip(KernelCall.IOAPIC_GET, Route.Chip.IOAPIC, new IoapicState());
     }
 
-    /** Gives the IOAPIC a state from {@link #ioapic}, changed or not. */
+    /** Sets the IOAPIC's state to a copy from {@link #ioapic}, which may be changed. */
     public void setIoapic(IoapicState state) {
         setChip(KernelCall.IOAPIC_SET, Route.Chip.IOAPIC, state);
     }
@@ -230,7 +230,7 @@ public final class X86Vm {
         return chip(KernelCall.PIC_GET, chip, new X86Pic(Objects.requireNonNull(chip, "chip is null")));
     }
 
-    /** Gives a PIC a state from {@link #pic}, changed or not. */
+    /** Sets a PIC's state to a copy from {@link #pic}, which may be changed. */
     public void setPic(X86Pic state) {
         setChip(KernelCall.PIC_SET, state.chip(), state);
     }
@@ -245,8 +245,8 @@ public final class X86Vm {
     }
 
     /**
-     * Sets whether the in-kernel timer injects missed ticks later; on by default. While reinjection is on, KVM on AMD
-     * counts the guest's EOIs and posts no interrupts. ENXIO without a timer, see {@link #createPit}.
+     * Sets whether the in-kernel timer makes up for ticks that the guest missed; on by default. While reinjection is
+     * on, KVM on AMD counts the guest's EOIs and posts no interrupts. ENXIO without a timer, see {@link #createPit}.
      */
     public void setPitReinjection(boolean on) {
         ByteBuffer control = Buffers.allocate(Uapi.KvmReinjectControl.SIZE)
@@ -261,7 +261,7 @@ public final class X86Vm {
         return pit;
     }
 
-    /** Gives the timer a state from {@link #pit}, changed or not. Each channel starts again from its start value. */
+    /** Sets the timer's state to a copy from {@link #pit}. Each channel starts again from its start value. */
     public void setPit(X86Pit state) {
         ioctl(KernelCall.PIT_SET, Uapi.KVM_SET_PIT2, state.structure);
     }
@@ -281,8 +281,8 @@ public final class X86Vm {
     }
 
     /**
-     * Drives a line of the PIC or the IOAPIC from user space. Each irqfd of a pin is another source; a pin is high
-     * while any of its sources is high. Allocates nothing. ENXIO without in-kernel irqchip.
+     * Drives a line of the PIC or the IOAPIC from user space. This call and each irqfd of a pin are separate sources; a
+     * pin is high while any source is high. Allocates nothing. ENXIO without in-kernel irqchip.
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
         Objects.requireNonNull(gsi, "gsi is null");

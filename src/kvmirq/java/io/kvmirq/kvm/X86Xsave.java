@@ -58,12 +58,12 @@ public final class X86Xsave extends X86State {
         return this;
     }
 
-    /** Eight bytes of the area. Leaf 0xd of the host's CPUID gives the offset of each part. */
+    /** Eight bytes at this offset of the area. Leaf 0xd of the host's CPUID gives the offset of each part. */
     public long getLong(int offset) {
         return structure.getLong(offset);
     }
 
-    /** Sets eight bytes of this copy. */
+    /** Sets eight bytes at this offset. */
     public X86Xsave putLong(int offset, long value) {
         structure.putLong(offset, value);
         return this;

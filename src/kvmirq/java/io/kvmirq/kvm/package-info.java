@@ -23,12 +23,12 @@
  *
  * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one lock
  * each. The lock of an irqfd or a VGIC is taken before the lock of the route table. No lock is held while code of a
- * user runs, such as a change of routes or a logger. Such code may wait for other threads that use the same VM.
+ * user runs, such as a change of routes or a logger. This user code may wait for threads that use the same VM.
  *
  * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make KVM's calls; {@code Irqfd} makes its own. A {@link
- * io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs. A call that fails names the
- * cause that follows from these facts: on a VM with a split irqchip, {@link io.kvmirq.kvm.Vm#assignLevelIrqfd} says
- * that resampling needs the full irqchip.
+ * io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs. If a call fails, its error
+ * names the cause that follows from this record: on a VM with a split irqchip, {@link
+ * io.kvmirq.kvm.Vm#assignLevelIrqfd} says that resampling needs the full irqchip.
  *
  * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, by two opaque stores for
  * each run. This package does not use VFIO, and does not know which device sent a signal.

@@ -2,8 +2,8 @@
 package io.kvmirq.text;
 
 /**
- * Text from outside: arguments, names of files and devices, snapshots, messages of other libraries. Such text may have
- * any length, and contain terminal commands or characters that hide other text.
+ * Makes foreign text printable: arguments, names of files and devices, snapshots, messages of other libraries. Foreign
+ * text may have any length, and contain terminal commands or characters that hide other text.
  */
 public final class Foreign {
     /** A word that somebody typed. */
@@ -14,12 +14,12 @@ public final class Foreign {
 
     private Foreign() {}
 
-    /** The word in quotes, {@link #printable}, and cut if too long. */
+    /** The word in quotes, made {@link #printable}, and cut after 40 characters. */
     public static String quoted(String word) {
         return "'" + printable(word, WORD) + "'";
     }
 
-    /** The path or sentence, {@link #printable}, and cut if too long. */
+    /** The path or sentence, made {@link #printable}, and cut after 1000 characters. */
     public static String shown(String sentence) {
         return printable(sentence, SENTENCE);
     }

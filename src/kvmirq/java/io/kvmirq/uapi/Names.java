@@ -7,7 +7,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 
-/** Names for numbers of the kernel. */
+/** Finds known names that resemble an unknown name. */
 public final class Names {
     private static final int NEAR = 3;
     /** The most letters of a name that are compared; every known name is shorter. */

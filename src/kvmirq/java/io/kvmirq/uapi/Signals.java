@@ -17,7 +17,7 @@ public final class Signals {
 
     private Signals() {}
 
-    /** The set of one signal. */
+    /** The set that contains only this signal. */
     public static long set(int signal) {
         return 1L << signal - 1;
     }

@@ -48,7 +48,7 @@ public final class Uapi {
     // include/uapi/asm-generic/fcntl.h, ioctls.h, mman-common.h, poll.h; linux/eventfd.h, fs.h
 
     public static final int O_RDWR = 2;
-    /** The bits of the access: O_RDONLY, O_WRONLY and O_RDWR. */
+    /** The mask of the access mode: O_RDONLY, O_WRONLY or O_RDWR. */
     public static final int O_ACCMODE = 3;
     public static final int O_NOCTTY = 0400;
     public static final int O_APPEND = 02000;
@@ -417,8 +417,8 @@ public final class Uapi {
     public static final int KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE = 3;
 
     /**
-     * A group proposed in 2014 and never merged, so no header has it. In 2025 another series proposed the same numbers
-     * for another purpose, TDI_BIND and TDI_UNBIND: a kernel with this group may mean TDI_BIND.
+     * A group of attributes proposed in 2014 and never merged, so no header has it. In 2025 another series proposed the
+     * same numbers for TDI_BIND and TDI_UNBIND: a kernel with this group may mean TDI_BIND.
      */
     @Inferred("[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014; the next free number")
     public static final int KVM_DEV_VFIO_DEVICE = 2;

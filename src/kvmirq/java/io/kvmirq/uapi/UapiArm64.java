@@ -12,9 +12,9 @@ import io.kvmirq.uapi.Fact.U32;
 import io.kvmirq.uapi.Fact.U64;
 
 /**
- * The part of {@link Uapi} that only the headers of arm64 have: requests that encode the size of one of its structures,
- * and the attributes of its interrupt controllers. The lab recorded the numbers of the arm64 compiler (arm64-6.1.txt of
- * the tests), and a test compares these numbers.
+ * The part of {@link Uapi} that only the headers of arm64 have: requests that encode the size of an arm64 structure,
+ * and the attributes of interrupt controllers. The lab recorded the numbers of the arm64 compiler (arm64-6.1.txt of the
+ * tests), and a test compares these numbers.
  */
 public final class UapiArm64 {
     private UapiArm64() {}

@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
 public final class UapiTable {
     private UapiTable() {}
 
-    /** The kind of open file a request is for: the same number means different things on different kinds. */
+    /** The kind of open file that a request is for: one number is a different request on each kind. */
     public enum FileKind {
         KVM("kvm", "/dev/kvm"),
         VM("vm", "anon_inode:kvm-vm"),
@@ -53,7 +53,7 @@ public final class UapiTable {
             return links.contains("/dev/");
         }
 
-        /** The kind of a file by its link target in {@code /proc/self/fd}; {@link #NONE} if there is none. */
+        /** The kind of a file by its link target in {@code /proc/self/fd}; {@link #NONE} if no kind has this target. */
         public static FileKind ofLink(String link) {
             return Arrays.stream(values())
                     .filter(kind ->
@@ -111,7 +111,7 @@ public final class UapiTable {
 
     private static final List<Request> ALL = READER.requests();
 
-    /** The requests of these classes, except arm64's own: one entry for each kind of file. */
+    /** All requests except those of {@link UapiArm64}, with one entry for each kind of file. */
     public static final List<Request> REQUESTS =
             ALL.stream().filter(request -> !request.arm64).toList();
 

@@ -18,8 +18,8 @@ import io.kvmirq.uapi.Fact.U64;
 import io.kvmirq.uapi.Fact.U8;
 
 /**
- * As {@link Uapi}, for include/uapi/linux/vfio.h: containers, groups, devices and their interrupts. One number is a
- * different request on each kind of file.
+ * Numbers and structures of include/uapi/linux/vfio.h, as in {@link Uapi}: containers, groups, devices and their
+ * interrupts. One number is a different request on each kind of file.
  */
 public final class UapiVfio {
     private UapiVfio() {}

@@ -7,10 +7,9 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Undoes a set-up of many steps in one visible place: closes the added steps, last first, unless {@link #keep} is
- * called. Not thread-safe.
+ * Undoes a set-up of many steps: closes the added steps, last first, unless {@link #keep} is called. Not thread-safe.
  *
- * <p>{@code new Undo()} throws StackOverflowError, before the set-up begins, unless enough stack is left to undo the
+ * <p>{@code new Undo()} throws StackOverflowError, before the set-up begins, if too little stack is left to undo the
  * set-up.
  */
 public final class Undo implements AutoCloseable {
@@ -49,7 +48,7 @@ public final class Undo implements AutoCloseable {
                         + (a ^ b ^ c ^ d ^ e ^ f ^ g ^ h ^ i ^ j ^ k ^ l ^ m ^ n ^ o ^ p);
     }
 
-    /** @return {@code step}, whose closing never fails; a step that cannot be added is closed at once */
+    /** Adds {@code step} and returns it, or closes it if it cannot be added. {@code step.close()} must never fail. */
     public <T extends AutoCloseable> T add(T step) {
         Objects.requireNonNull(step, "step is null");
         boolean done = false;
@@ -65,8 +64,7 @@ public final class Undo implements AutoCloseable {
     }
 
     /**
-     * Runs a step. The step and its undo exist before the step runs. A failure thus never leaves the step without its
-     * undo.
+     * Runs a step, and adds its undo. Both exist before the step runs, so no failure leaves the step without its undo.
      *
      * @param back undoes the step, and never fails
      */
@@ -91,8 +89,8 @@ public final class Undo implements AutoCloseable {
     }
 
     /**
-     * Undoes every step. If a step throws, the others are still undone, and the next close tries that step again. Needs
-     * no memory.
+     * Undoes every step. If the undo of a step throws, the other steps are still undone, and the next close tries it
+     * again. Needs no memory.
      */
     @Override
     public void close() {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Set-ups of many steps, undone in one place. Every package may use this package. */
+/** Undoes a set-up of many steps that failed. Every package may use this package. */
 @NullMarked
 package io.kvmirq.undo;
 
