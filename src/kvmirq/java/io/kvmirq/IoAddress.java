@@ -5,7 +5,7 @@ import java.util.Objects;
 import java.util.OptionalLong;
 
 /**
- * Writes of the guest that signal an eventfd, by I/O port or guest-physical address, length, and optionally value.
+ * Guest writes that signal an eventfd, selected by I/O port or guest-physical address, length, and optionally value.
  *
  * <p>Source: {@code struct kvm_ioeventfd} in linux/kvm.h, {@code ioeventfd_in_range()} in virt/kvm/eventfd.c.
  *

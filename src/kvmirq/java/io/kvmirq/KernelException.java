@@ -21,7 +21,7 @@ public final class KernelException extends RuntimeException {
      * Builds the message from its parts.
      *
      * @param call the name of the call, such as {@code irqfd assign}
-     * @param operands such as {@code eventfd=7 gsi=24}; may be empty
+     * @param operands the operands of the call, such as {@code eventfd=7 gsi=24}; may be empty
      * @param likelyCause a sentence without a full stop; empty if nothing is known
      */
     public KernelException(String call, String operands, Errno errno, String likelyCause) {

@@ -40,7 +40,7 @@ public enum X86Msr {
     MISC_ENABLE(0x1a0),
     /** Page attribute table. */
     PAT(0x277),
-    /** Memory types: bits 7:0 default, bit 10 fixed ranges, bit 11 on. */
+    /** Memory types: bits 7:0 are the default type; bit 10 enables fixed ranges, bit 11 all MTRRs. */
     MTRR_DEF_TYPE(0x2ff),
     /** The TSC at which the LAPIC's timer fires, in deadline mode. */
     TSC_DEADLINE(0x6e0),
@@ -48,13 +48,13 @@ public enum X86Msr {
     XSS(0xda0),
     /** Guest-physical address of KVM's wall clock. */
     KVM_WALL_CLOCK(0x4b564d00),
-    /** Guest-physical address of KVM's system time; bit 0 enables it. */
+    /** Guest-physical address of KVM's system time; bit 0 enables this clock. */
     KVM_SYSTEM_TIME(0x4b564d01),
     /** The older number of {@link #KVM_WALL_CLOCK}. */
     KVM_OLD_WALL_CLOCK(0x11),
     /** The older number of {@link #KVM_SYSTEM_TIME}. */
     KVM_OLD_SYSTEM_TIME(0x12),
-    /** Extended features: bit 0 SYSCALL, 8 long mode, 10 long mode active, 11 no-execute. */
+    /** Extended features: bit 0 enables SYSCALL, 8 long mode, 11 no-execute; bit 10 is 1 in long mode. */
     EFER(0xc0000080),
     /** Segment selectors of SYSCALL and SYSRET. */
     STAR(0xc0000081),
@@ -70,7 +70,7 @@ public enum X86Msr {
     GS_BASE(0xc0000101),
     /** Base that SWAPGS exchanges with GS. */
     KERNEL_GS_BASE(0xc0000102),
-    /** The value that RDPID returns, and RDTSCP together with the counter. */
+    /** The value that RDPID returns, and that RDTSCP returns with the counter. */
     TSC_AUX(0xc0000103);
 
     private final int number;

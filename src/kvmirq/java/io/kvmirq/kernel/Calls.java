@@ -24,9 +24,9 @@ import java.util.function.Supplier;
  * Base class for the system calls that a package makes on its files. For one call, the class turns a handle into a
  * descriptor number, and {@code -errno} into a {@link KernelException}.
  *
- * <p>Each package that calls the kernel has one package-private subclass for each kind of file. Users of the library
- * have no such class. Every method refuses handles of another kernel with {@link IllegalArgumentException} and closed
- * handles with {@link ClosedHandleException}, before the kernel is called. Thread-safe.
+ * <p>Each package that calls the kernel has one package-private subclass for each kind of file. The library exports
+ * none of these subclasses. Every method refuses handles of another kernel with {@link IllegalArgumentException} and
+ * closed handles with {@link ClosedHandleException}, before the kernel is called. Thread-safe.
  */
 @SuppressWarnings("exports") // Only packages of this module use it.
 @NotPromised
@@ -96,7 +96,7 @@ public class Calls {
         return result;
     }
 
-    /** @param result {@code -errno} */
+    /** The exception for {@code result}, which is {@code -errno}. */
     public final KernelException failure(long result, KernelCall call, Set<Fact> known, Supplier<String> operands) {
         Errno errno = Errno.ofResult(result);
         Set<Fact> facts = EnumSet.copyOf(kernel.knownFacts());
@@ -258,7 +258,7 @@ public class Calls {
         return Fd.adopt(kernel, kind, number, ownership, owner);
     }
 
-    /** Whether other code opened the eventfd's descriptor, which may then be open on another kind of file. */
+    /** Whether other code opened the eventfd's descriptor, so that it may be open on another kind of file. */
     public static boolean isAdopted(EventFd event) {
         return event.isAdopted();
     }

@@ -23,7 +23,7 @@ import java.util.function.IntSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel counter that signals: eventfd(2). A device signals an eventfd, and an irqfd turns each signal into a guest
+ * A kernel counter for signals: eventfd(2). A device signals an eventfd, and an irqfd turns each signal into a guest
  * interrupt. With an ioeventfd, a guest's write signals an eventfd.
  *
  * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code

@@ -91,7 +91,7 @@ public final class EventLoop implements AutoCloseable {
     /** Receives the signals of an eventfd. */
     @FunctionalInterface
     public interface Handler {
-        /** @param count signals since the last call, unsigned, not 0; always 1 for a semaphore */
+        /** @param count the number of signals since the last call, unsigned, not 0; always 1 for a semaphore */
         void signalled(long count);
     }
 

@@ -108,7 +108,7 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The KVM device, opened by the first call.
+     * The descriptor of the KVM device, which the first call opens.
      *
      * @throws io.kvmirq.KernelException ENOENT if the host has no KVM, EACCES without permission
      * @throws io.kvmirq.backend.BackendUnavailableException when the device has another version of the KVM API

@@ -272,7 +272,7 @@ public final class Mapping {
      *
      * @param offset bytes from the start of the memory
      * @param length bytes, 1 to 1 GiB
-     * @throws IllegalArgumentException for another length
+     * @throws IllegalArgumentException for an invalid length
      * @throws ClosedHandleException after the owner closed the memory
      */
     public ByteBuffer view(long offset, int length) {

@@ -36,7 +36,7 @@ public final class MemoryFile implements AutoCloseable {
      *
      * @param name the name in /proc/PID/maps, at most 249 bytes
      * @param length bytes, at least one page and a multiple of 4096; may be 2 GiB or more
-     * @throws IllegalArgumentException for another length, or a name with a NUL
+     * @throws IllegalArgumentException for an invalid length, or a name with a NUL
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EINVAL for a name that is too long; EFBIG beyond
      *     RLIMIT_FSIZE. The file is not executable, so vm.memfd_noexec does not refuse the call
      */

@@ -118,8 +118,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Ends a {@link #pause}. Signals that came meanwhile reach the handler at once. A doorbell's handler is called at
-     * once if its eventfd's count is not 0.
+     * Ends a {@link #pause}. Signals that came during the pause reach the handler at once. A doorbell's handler is
+     * called at once if its eventfd's count is not 0.
      *
      * @throws ClosedHandleException after {@link #close}
      */

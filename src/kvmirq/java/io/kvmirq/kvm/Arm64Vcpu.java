@@ -40,9 +40,9 @@ public final class Arm64Vcpu {
         PMU_V3(UapiArm64.KVM_ARM_VCPU_PMU_V3),
         /** The vCPU has scalable vectors; a call of {@link Arm64Vcpu#finalizeSve} must follow. */
         SVE(UapiArm64.KVM_ARM_VCPU_SVE),
-        /** Pointer authentication of addresses; requires {@link #PTRAUTH_GENERIC}. */
+        /** The vCPU has pointer authentication of addresses; requires {@link #PTRAUTH_GENERIC}. */
         PTRAUTH_ADDRESS(UapiArm64.KVM_ARM_VCPU_PTRAUTH_ADDRESS),
-        /** Generic pointer authentication; requires {@link #PTRAUTH_ADDRESS}. */
+        /** The vCPU has generic pointer authentication; requires {@link #PTRAUTH_ADDRESS}. */
         PTRAUTH_GENERIC(UapiArm64.KVM_ARM_VCPU_PTRAUTH_GENERIC);
 
         private final int bit;
@@ -58,7 +58,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Gives the vCPU the host's type and these features, and resets its registers.
+     * Gives the vCPU the host's CPU type and these features, and resets its registers.
      *
      * @throws io.kvmirq.KernelException EINVAL if an earlier call, or since 6.5 another vCPU of the VM, had other
      *     features ({@link Feature#POWER_OFF} may differ), or if the host lacks a feature; ENOENT if the kernel does
@@ -79,8 +79,8 @@ public final class Arm64Vcpu {
     /**
      * Fixes the lengths of SVE vectors. Set the lengths before this call, list registers and run the guest afterwards.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM if SVE is
-     *     final already
+     * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM if the
+     *     lengths are fixed already
      */
     public void finalizeSve() {
         int feature = UapiArm64.KVM_ARM_VCPU_SVE;

@@ -30,9 +30,9 @@ public record ArmRegister(long id) {
     public static final ArmRegister ELR_EL1 = core(KvmArmRegs.ELR_EL1);
     /** The PSTATE that ERET in EL1 restores. */
     public static final ArmRegister SPSR_EL1 = core(KvmArmRegs.SPSR);
-    /** Status of floating point; 32 bits. */
+    /** Floating-point status register; 32 bits. */
     public static final ArmRegister FPSR = core32(KvmArmRegs.FPSR);
-    /** Control of floating point; 32 bits. */
+    /** Floating-point control register; 32 bits. */
     public static final ArmRegister FPCR = core32(KvmArmRegs.FPCR);
     /** The affinity of the vCPU: Aff0 in bits 7:0, Aff1 15:8, Aff2 23:16, Aff3 39:32. */
     public static final ArmRegister MPIDR_EL1 = system(3, 0, 0, 0, 5);
@@ -44,7 +44,7 @@ public record ArmRegister(long id) {
     public static final ArmRegister TTBR0_EL1 = system(3, 0, 2, 0, 0);
     /** The address of the page table for the upper virtual addresses. */
     public static final ArmRegister TTBR1_EL1 = system(3, 0, 2, 0, 1);
-    /** Translation control register. */
+    /** Translation control register of EL1. */
     public static final ArmRegister TCR_EL1 = system(3, 0, 2, 0, 2);
     /** Memory attributes, which page table entries select by index. */
     public static final ArmRegister MAIR_EL1 = system(3, 0, 10, 2, 0);

@@ -108,7 +108,7 @@ public final class Cpuid {
         return structure;
     }
 
-    /** All leaves. */
+    /** All leaves of this CPUID. */
     public List<Leaf> leaves() {
         return leaves;
     }

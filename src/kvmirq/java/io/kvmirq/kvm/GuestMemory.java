@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A memory slot of a VM: memory that the guest and this process share. Until the slot is removed, the memory stays
- * mapped and the VM open, even if their handles are closed before. Thread-safe.
+ * mapped and the VM open, even if their handles are closed earlier. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="memory"}
  */

@@ -350,8 +350,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Ends a {@link #mask}. If the eventfd was signalled while the irqfd was masked, one interrupt is raised at once.
      *
-     * @throws io.kvmirq.KernelException EBUSY if the eventfd was assigned to another GSI meanwhile; this irqfd stays
-     *     masked. The errors of {@link #mask} if the last {@code mask} failed
+     * @throws io.kvmirq.KernelException EBUSY if another irqfd has the eventfd; this irqfd stays masked. The errors of
+     *     {@link #mask} if the last {@code mask} failed
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void unmask() {

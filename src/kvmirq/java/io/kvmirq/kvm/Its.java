@@ -47,7 +47,7 @@ public final class Its extends KvmDevice {
     /**
      * The guest physical address of the ITS; empty until {@link #setAddress}.
      *
-     * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
+     * @throws io.kvmirq.KernelException EIO in another process than the one that created the VM
      */
     public OptionalLong address() {
         return place(UapiArm64.KVM_VGIC_ITS_ADDR_TYPE);

@@ -2,8 +2,8 @@
 package io.kvmirq.kvm;
 
 /**
- * KVM did not read or write a model specific register. KVM handles MSRs in order, so the MSRs before the refused one
- * were read or written. KVM returns their count and no errno.
+ * KVM did not read or write a model specific register. KVM handles MSRs in order: it read or wrote the MSRs before the
+ * refused one, and returned their count and no errno.
  */
 public final class MsrRefusedException extends IllegalStateException {
     private static final long serialVersionUID = 1;

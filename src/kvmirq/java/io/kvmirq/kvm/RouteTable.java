@@ -184,7 +184,7 @@ public final class RouteTable {
     }
 
     /**
-     * Changes the table in one step.
+     * Changes the route table in one step.
      *
      * @param change edits a copy of the table. If the function throws, the table stays as it was. If another thread
      *     changed the table first, the function runs again with a new copy, so the function must have no other effect.
@@ -420,8 +420,8 @@ public final class RouteTable {
         }
 
         /**
-         * Routes the lowest free GSI to {@code message}. Another thread may use the same GSI meanwhile, as in {@code
-         * Vm.assignIrqfd}.
+         * Routes the lowest free GSI to {@code message}. Another thread may assign an irqfd to the same GSI meanwhile,
+         * by {@code Vm.assignIrqfd}.
          */
         public Gsi add(MsiMessage message) {
             Objects.requireNonNull(message, "message is null");

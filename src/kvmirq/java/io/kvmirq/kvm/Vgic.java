@@ -81,7 +81,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /**
      * The distributor's guest physical address; empty until {@link #setDistributor}.
      *
-     * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
+     * @throws io.kvmirq.KernelException EIO in another process than the one that created the VM
      */
     public OptionalLong distributor() {
         return place(distributorType);
@@ -151,7 +151,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset without a register reads
      *     0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL without a vCPU
-     * @throws IllegalArgumentException for an offset outside this range
+     * @throws IllegalArgumentException for an offset out of range
      * @throws IllegalStateException before the {@link #init} of a GICv2 from {@link Arm64Vm#createVgicV2}
      */
     public int readDistributor(int offset) {

@@ -10,8 +10,8 @@ import java.util.OptionalLong;
 /**
  * A GICv2 for up to 8 vCPUs, on a host whose GIC can run one.
  *
- * <p>Call {@link #init} before you use lines or registers, or run a vCPU: earlier uses are refused, because the kernel
- * would initialise the GICv2 by itself and set default routes that {@link Vm#routes} does not know.
+ * <p>Call {@link #init} before you use lines or registers, or run a vCPU: this class refuses earlier uses, because the
+ * kernel would initialise the GICv2 by itself and set default routes that {@link Vm#routes} does not know.
  *
  * <p>On a host with a GICv2, a VM has a GICv2, at most 8 vCPUs and no ITS. Many hosts with a GICv3 cannot run a GICv2:
  * creating one fails with ENODEV. The fake kernel has a GICv2 in profiles with {@code gicv2}.
@@ -47,7 +47,7 @@ public final class VgicV2 extends Vgic {
     /**
      * The guest physical address of the CPU interface; empty until {@link #setCpuInterface}.
      *
-     * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
+     * @throws io.kvmirq.KernelException EIO in another process than the one that created the VM
      */
     public OptionalLong cpuInterface() {
         return place(UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU);
@@ -65,7 +65,7 @@ public final class VgicV2 extends Vgic {
      * @param offset bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist (kernels 6.7 and 6.8 may crash instead);
      *     EBUSY while a vCPU runs
-     * @throws IllegalArgumentException for another offset, or an id above 255
+     * @throws IllegalArgumentException for an offset out of range, or an id above 255
      * @throws IllegalStateException before the {@link #init} of a GICv2 from {@link Arm64Vm#createVgicV2}
      */
     public int readDistributor(VcpuId vcpu, int offset) {
@@ -74,9 +74,9 @@ public final class VgicV2 extends Vgic {
 
     /**
      * Writes a register of the distributor as one vCPU sees it. GICD_IGROUPR keeps its value only after GICD_IIDR was
-     * written, with the value that was read or an older revision. GICD_SGIR sends an SGI of that vCPU. Restore
-     * GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: an SGI that GICD_ISPENDR makes pending has the vCPU itself
-     * as a source.
+     * written, with the value that was read or an older revision. A write to GICD_SGIR sends an SGI of this vCPU.
+     * Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: an SGI that GICD_ISPENDR makes pending has the
+     * vCPU itself as a source.
      *
      * @param vcpu as for {@link #readDistributor(VcpuId, int)}
      * @param offset as for {@link #readDistributor(VcpuId, int)}. The kernel ignores a write to an offset without a

@@ -95,7 +95,7 @@ public final class VgicV3 extends Vgic {
      * The regions of redistributors that {@link #setRedistributors} or {@link #addRedistributors} placed, in the order
      * of their indexes. Makes one system call for each region.
      *
-     * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
+     * @throws io.kvmirq.KernelException EIO in another process than the one that created the VM
      */
     public List<RedistributorRegion> redistributors() {
         List<RedistributorRegion> regions = new ArrayList<>();
@@ -142,7 +142,7 @@ public final class VgicV3 extends Vgic {
      * @param offset bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL for a vCPU that does
      *     not exist or is not initialised
-     * @throws IllegalArgumentException for another offset
+     * @throws IllegalArgumentException for an offset out of range
      */
     public int readRedistributor(VcpuId vcpu, int offset) {
         requireOffset("redistributor", offset, REDISTRIBUTOR_SIZE);
@@ -169,7 +169,7 @@ public final class VgicV3 extends Vgic {
      * @param crn 0–15
      * @param crm 0–15
      * @param op2 0–7
-     * @throws IllegalArgumentException for another operand
+     * @throws IllegalArgumentException for an operand out of range
      */
     public static int systemRegister(int op0, int op1, int crn, int crm, int op2) {
         if ((op0 | 3) != 3 || ((op1 | op2) | 7) != 7 || ((crn | crm) | 15) != 15) {
@@ -189,8 +189,8 @@ public final class VgicV3 extends Vgic {
      * ICC_IGRPEN1_EL1.
      *
      * @param register an id from {@link #systemRegister}, 0–0xffff
-     * @throws io.kvmirq.KernelException as {@link #readRedistributor}; ENOENT for another register (ENXIO before 6.0);
-     *     EINVAL for an active priority register that the host does not have
+     * @throws io.kvmirq.KernelException as {@link #readRedistributor}; ENOENT for any other register (ENXIO before
+     *     6.0); EINVAL for an active priority register that the host does not have
      * @throws IllegalArgumentException for an id out of range
      */
     public long readSystemRegister(VcpuId vcpu, int register) {
@@ -203,7 +203,7 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Writes a system register of a vCPU's CPU interface, as a VMM does to restore it. Restore ICC_CTLR_EL1 before the
-     * active priorities: its priority bits decide which of these registers exist.
+     * active priority registers: its priority bits decide which of them exist.
      *
      * @param register as for {@link #readSystemRegister}
      * @throws io.kvmirq.KernelException as {@link #readSystemRegister}; EINVAL for a value that this host cannot have
@@ -282,7 +282,7 @@ public final class VgicV3 extends Vgic {
      * @param first the first interrupt, a multiple of 32: 0 for the PPIs in bits 16–31, 32–992 for SPIs
      * @return bit n for interrupt {@code first} + n, 1 for high; 0 beyond {@link #interrupts}
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}
-     * @throws IllegalArgumentException for another {@code first}
+     * @throws IllegalArgumentException for any other {@code first}
      */
     public int readLines(VcpuId vcpu, int first) {
         return readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, lines(vcpu, first));

@@ -188,14 +188,14 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Sends a message now. Allocates nothing. On arm64 the message of {@link MsiMessage#toIts} needs an {@link Its}
-     * that the guest has enabled; {@link MsiOutcome#NOT_ACCEPTED} means that the guest has not mapped the event.
+     * Sends an MSI message now. Allocates nothing. On arm64 the message of {@link MsiMessage#toIts} needs an {@link
+     * Its} that the guest has enabled; {@link MsiOutcome#NOT_ACCEPTED} means that the guest has not mapped the event.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the
      *     call; on arm64 ENODEV without ITS, EINVAL without device id or at an address without ITS, EBUSY before the
      *     guest has enabled the ITS
-     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; not checked after
-     *     {@code adopt}
+     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; not checked for a VM
+     *     from {@code adopt}
      */
     public MsiOutcome signal(MsiMessage message) {
         return calls.signal(message);
@@ -255,9 +255,9 @@ public final class Vm implements AutoCloseable {
     /**
      * Creates a vCPU. Only the calling thread may use the vCPU, until another thread calls {@link Vcpu#moveHere}.
      *
-     * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511, with a GICv2 7), or when
-     *     addresses of the VGIC overlap or end beyond the VM's addresses; EEXIST for an id that exists; EBUSY after
-     *     {@link Vgic#init}
+     * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511, with a GICv2 7), or when VGIC
+     *     addresses overlap or end beyond the VM's address space; EEXIST for an id that exists; EBUSY after {@link
+     *     Vgic#init}
      * @throws IllegalStateException on a virtual thread
      */
     public Vcpu createVcpu(VcpuId id) {
@@ -276,8 +276,8 @@ public final class Vm implements AutoCloseable {
      * EINVAL. EEXIST if the range overlaps other memory.
      *
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
-     * @throws IllegalArgumentException if {@code length} is not positive; on x86 also over the page of the in-kernel
-     *     LAPICs or IOAPIC
+     * @throws IllegalArgumentException if {@code length} is not positive; on x86 also if the memory covers the page of
+     *     the in-kernel LAPICs or IOAPIC
      */
     public GuestMemory addMemory(long guestAddress, long length) {
         return GuestMemory.anonymous(calls, slots, guestAddress, length);

@@ -24,9 +24,9 @@ public interface VmListener {
     /** A call has set registers of a vCPU's LAPIC, see {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */
     default void lapicSet() {}
 
-    /** APIC ids have 32 bits from now on: {@link X86Vm#use32BitApicIds}. */
+    /** {@link X86Vm#use32BitApicIds} was called: APIC ids have 32 bits from now on. */
     void apicIdsWidened();
 
-    /** Destination 255 is no broadcast in x2APIC mode from now on: {@link X86Vm#disableBroadcastQuirk}. */
+    /** {@link X86Vm#disableBroadcastQuirk} was called: destination 255 is no broadcast in x2APIC mode from now on. */
     default void broadcastQuirkDisabled() {}
 }

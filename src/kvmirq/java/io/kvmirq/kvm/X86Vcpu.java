@@ -91,7 +91,7 @@ public final class X86Vcpu {
 
     /**
      * Queues a non-maskable interrupt. While the guest handles an NMI, one more NMI waits. Further NMIs are merged into
-     * the waiting one.
+     * the waiting NMI.
      */
     public void injectNmi() {
         run.requireItsThread();
@@ -188,7 +188,7 @@ public final class X86Vcpu {
     }
 
     /**
-     * Writes model specific registers, in their order.
+     * Writes model specific registers, in the order of {@link X86Msrs#numbers}.
      *
      * @throws MsrRefusedException for an MSR that KVM or the vCPU's CPUID lacks, or a value that KVM refuses; earlier
      *     MSRs are written
@@ -256,7 +256,7 @@ public final class X86Vcpu {
         set(KernelCall.FPU_SET, Uapi.KVM_SET_FPU, fpu);
     }
 
-    /** A copy of the extended state. */
+    /** A copy of the extended state (XSAVE area). */
     public X86Xsave xsave() {
         int size = calls.vm().xsaveSize();
         X86Xsave xsave = new X86Xsave(Math.max(size, X86Xsave.LEAST));

@@ -56,7 +56,7 @@ public final class X86Vm {
      *
      * @throws io.kvmirq.KernelException EEXIST if the VM has an irqchip; ENOTTY on a kernel without irqchip; EINVAL if
      *     the VM has vCPUs
-     * @throws IllegalArgumentException if memory is over the page of the LAPICs or the IOAPIC
+     * @throws IllegalArgumentException if memory covers the page of the LAPICs or the IOAPIC
      */
     public void createIrqchip() {
         slots.requireNoneOver(EnumSet.allOf(ChipPage.class));
@@ -84,7 +84,7 @@ public final class X86Vm {
     }
 
     /**
-     * Makes vCPUs with ids above 255 reachable by messages. Without this call, the kernel ignores the high bits of a
+     * Makes vCPUs with ids above 255 reachable by MSIs. Without this call, the kernel ignores the high bits of a
      * destination and delivers to the vCPU of the low 8 bits. EINVAL on a kernel without 32-bit ids.
      */
     public void use32BitApicIds() {
@@ -188,8 +188,8 @@ public final class X86Vm {
     /**
      * Reserves three pages for KVM, before the first run; the guest must not use them. On Intel processors without
      * unrestricted guest, the pages hold a task state segment for real mode; other processors do not use them. EINVAL
-     * if the pages do not end below 4 GiB; without unrestricted guest also EINVAL for a misaligned address, EEXIST for
-     * pages over memory. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
+     * if the pages do not end below 4 GiB; without unrestricted guest also EINVAL for a misaligned address, EEXIST if
+     * memory overlaps them. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
      */

@@ -17,7 +17,7 @@
  * <p>Rules. Route first, irqfd second: a signal on an irqfd whose GSI has no route is consumed and lost. To mask, keep
  * the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and arrive
  * once at {@link io.kvmirq.kvm.Irqfd#unmask}. Each change replaces the whole route table, so make related changes in
- * one transaction; a change without a difference makes no call. One eventfd feeds one GSI. Irqfds, ioeventfds and
+ * one transaction; a change that changes no route makes no call. One eventfd feeds one GSI. Irqfds, ioeventfds and
  * memory keep their VM open. Except for kick and close, only one thread may use a vCPU: the thread that created it, or
  * the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}.
  *

@@ -5,7 +5,7 @@ package io.kvmirq.uapi;
 public final class Membarrier {
     /** A full barrier in all running threads of this process. */
     public static final int MEMBARRIER_CMD_PRIVATE_EXPEDITED = 1 << 3;
-    /** Registers the process, once, before {@link #MEMBARRIER_CMD_PRIVATE_EXPEDITED}. */
+    /** Registers the process; a process needs this call once, before {@link #MEMBARRIER_CMD_PRIVATE_EXPEDITED}. */
     public static final int MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED = 1 << 4;
 
     private Membarrier() {}

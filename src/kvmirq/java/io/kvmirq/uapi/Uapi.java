@@ -26,11 +26,11 @@ import io.kvmirq.uapi.Fact.U8;
  * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure. The constants
  * of an interface are the byte offsets of the fields, and {@code SIZE} is the size of the structure. A structure comes
  * from include/uapi/linux/kvm.h unless it names another header. The compiler inlines the constants where they are used.
- * The fake kernel and error texts read the constants' annotations through {@link UapiTable}. A test compares both with
- * the C compiler's values and with vectors made from the kernel's headers.
+ * The fake kernel and error texts read the constants' annotations through {@link UapiTable}. A test compares constants
+ * and annotations with the C compiler's values and with vectors made from the kernel's headers.
  *
- * <p>Ioctls are encoded as in asm-generic/ioctl.h (x86, arm64, riscv). Alpha, mips, powerpc and sparc differ, and are
- * refused by {@code backend.libc.LibcBackend}.
+ * <p>Ioctls are encoded as in asm-generic/ioctl.h (x86, arm64, riscv). Alpha, mips, powerpc and sparc encode ioctls
+ * differently, and {@code backend.libc.LibcBackend} refuses these architectures.
  */
 public final class Uapi {
     private Uapi() {}
