@@ -6,7 +6,7 @@ import io.kvmirq.NotPromised;
 /**
  * The version of {@code libkvmirq.so}'s ABI and the sizes of the records shared with it.
  *
- * @param version {@code kvmirq_abi_version()}, equal on both sides
+ * @param version {@code kvmirq_abi_version()}, which must equal the version that this code needs
  * @param routeSize bytes of {@code struct kvmirq_route}
  * @param irqchipSize bytes of an interrupt chip's state
  * @param vfioIrqSize bytes of {@code struct kvmirq_vfio_irq}

@@ -5,7 +5,7 @@ import io.kvmirq.NotPromised;
 
 /**
  * Provides a backend that is used only if the user selects it by name. {@link java.util.ServiceLoader} finds the
- * provider. The fake kernel is such a provider, because its package depends on this package.
+ * provider. The fake kernel has a provider, because its package depends on this package.
  */
 @NotPromised
 public interface BackendProvider {
@@ -16,9 +16,9 @@ public interface BackendProvider {
     KernelBackend open();
 
     /**
-     * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select this backend, besides
-     * code. The fake kernel allows this only with the module {@code io.kvmirq.testkit}: no variable makes a program
-     * without tests use a fake.
+     * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select this backend; code
+     * always may. For the fake kernel true only with the module {@code io.kvmirq.testkit}: no variable makes a program
+     * without tests use a fake kernel.
      */
     default boolean isSelectedFromOutside() {
         return false;

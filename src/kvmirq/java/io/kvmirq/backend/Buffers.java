@@ -10,7 +10,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import org.jspecify.annotations.Nullable;
 
-/** Checks buffers before their addresses are passed to the kernel. This class has all checks of buffers. */
+/** Checks buffers before their addresses are passed to the kernel. */
 @NotPromised
 public final class Buffers {
     /** Bytes of a record of {@link KernelBackend#routesSet}. */
@@ -43,7 +43,7 @@ public final class Buffers {
      * Checks a buffer that the kernel reads.
      *
      * @return {@code buffer}
-     * @throws IllegalArgumentException if null, on the heap, not at position 0 or shorter than {@code bytes}
+     * @throws IllegalArgumentException if {@code buffer} is null, on the heap, not at position 0 or too short
      * @throws IllegalStateException if the buffer's arena is closed
      * @throws RuntimeException a {@code WrongThreadException}, if the buffer's arena is confined to another thread
      */
@@ -190,7 +190,7 @@ public final class Buffers {
                 buffer.order() == ByteOrder.nativeOrder() ? buffer.getInt(0) : Integer.reverseBytes(buffer.getInt(0)));
     }
 
-    /** The bytes of an element in KVM requests whose first word counts elements (linux/kvm.h, asm/kvm.h); else 0. */
+    /** Bytes of an element, for a KVM request whose first word counts elements (linux/kvm.h, asm/kvm.h); else 0. */
     public static int elementSize(int number) {
         return switch (number) {
             case 0x02, 0x0a -> Integer.BYTES; // KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST

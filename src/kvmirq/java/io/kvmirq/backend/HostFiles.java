@@ -61,7 +61,7 @@ public interface HostFiles {
         return bytes(path, Integer.MAX_VALUE).map(ByteArrayInputStream::new);
     }
 
-    /** A file that stays open, to be read again and again. For one thread. */
+    /** A file that stays open, to be read again and again. Only one thread may use it. */
     interface Kept extends AutoCloseable {
         /**
          * Reads bytes at a position.
@@ -74,9 +74,7 @@ public interface HostFiles {
         void close();
     }
 
-    /**
-     * Opens a file to be read again and again. A class that does not override this method returns the current bytes.
-     */
+    /** Opens a file to be read again and again. By default the result has a copy of the current bytes. */
     default Optional<Kept> keep(String path) {
         Objects.requireNonNull(path, "path is null");
         return bytes(path, Integer.MAX_VALUE).map(bytes -> new Kept() {

@@ -78,13 +78,13 @@ public interface KernelBackend {
     /** A non-blocking eventfd with EFD_SEMAPHORE and count 0: each read subtracts 1. */
     int eventfdCreateSemaphore();
 
-    /** Adds {@code count}, unsigned. -EAGAIN above 2^64 - 2, -EINVAL for 2^64 - 1. */
+    /** Adds an unsigned number to the eventfd's count. -EAGAIN if the sum is above 2^64 - 2; -EINVAL for 2^64 - 1. */
     int eventfdSignal(int fd, long count);
 
     /**
      * Reads the count and resets it to 0 (a semaphore: subtracts 1).
      *
-     * @param count 8 bytes that receive the unsigned count in native order; returned, it could look like an errno
+     * @param count 8 bytes that receive the unsigned count in native order; a returned count could look like an errno
      * @return 0, or -EAGAIN if the count was 0
      */
     int eventfdDrain(int fd, ByteBuffer count);
@@ -103,7 +103,7 @@ public interface KernelBackend {
     /** KVM_GET_API_VERSION: the version of KVM's API, which is 12. */
     int kvmVersion(int kvm);
 
-    /** KVM_CHECK_EXTENSION on the KVM device or on a VM. */
+    /** KVM_CHECK_EXTENSION on the KVM device or on a VM: 0 if KVM does not support the capability. */
     int capabilityCheck(int fd, int capability);
 
     /** KVM_CREATE_VM: the descriptor of a new VM. Type 0 is the default. */
@@ -141,8 +141,8 @@ public interface KernelBackend {
     /** Offset of the GSI, 4 bytes. */
     int ROUTE_GSI = 0;
     /**
-     * Offset of the type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP}, {@link #ROUTE_TYPE_MSI}, or another one of the kernel. A
-     * record of another type has the first 28 bytes of the entry's union from {@link #ROUTE_CHIP} on.
+     * Offset of the type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP}, {@link #ROUTE_TYPE_MSI}, or another type of the kernel.
+     * A record of another type has the first 28 bytes of the entry's union from {@link #ROUTE_CHIP} on.
      */
     int ROUTE_TYPE = 4;
     /** Offset of the flags, 4 bytes: for an MSI route 0 or {@link #ROUTE_FLAG_DEVID}. */
@@ -220,12 +220,12 @@ public interface KernelBackend {
     /** KVM_IOEVENTFD: a matching write of the guest signals the eventfd and does not exit. */
     int ioeventfdAssign(int vm, int fd, long address, int length, int flags, long datamatch);
 
-    /** KVM_IOEVENTFD with DEASSIGN. All arguments must equal those of the assign. */
+    /** KVM_IOEVENTFD with DEASSIGN. All arguments must equal the arguments of {@link #ioeventfdAssign}. */
     int ioeventfdDeassign(int vm, int fd, long address, int length, int flags, long datamatch);
 
     // injection
 
-    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the message; -EPERM (-1) also if no vCPU did. */
+    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the MSI message; -EPERM (-1) also if no LAPIC accepted it. */
     int msiSignal(int vm, long address, int data, int flags, int devid);
 
     /** KVM_IRQ_LINE: drives a GSI high (1) or low (0). */
@@ -277,7 +277,7 @@ public interface KernelBackend {
      * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index, from {@code start}; both are unsigned.
      *
      * <p>If a check of the arguments fails, nothing changes. If the kernel fails at one vector, it detaches the
-     * eventfds of all vectors from {@code start} to that one, even those that an earlier call attached.
+     * eventfds of all vectors from {@code start} to that vector, even eventfds of an earlier call.
      *
      * @param flags one {@code VFIO_IRQ_SET_DATA_*} and one {@code VFIO_IRQ_SET_ACTION_*}
      * @param set {@link #VFIO_IRQS_HEADER_SIZE} bytes, then the data in native order: {@code count} bytes (BOOL),
@@ -285,7 +285,7 @@ public interface KernelBackend {
      *     into the buffer, so no other thread may use the buffer during the call.
      * @return 0. A positive number: the kernel enabled nothing, and this many vectors are available. -EINVAL: no such
      *     index, range or data type, or another mode of the device is active. -ENOTTY: this index lacks the action.
-     *     -EBADF, -EINVAL: a descriptor is not open or no eventfd. -EBUSY: an unmask eventfd is already set, or the
+     *     -EBADF, -EINVAL: a descriptor is not open or is no eventfd. -EBUSY: an unmask eventfd is already set, or the
      *     interrupt is in use. -ENOSPC, -ENOMEM: no vectors left
      */
     int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);

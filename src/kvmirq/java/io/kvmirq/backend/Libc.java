@@ -19,8 +19,8 @@ import org.jspecify.annotations.Nullable;
  * as the call needs, and writable if the kernel writes it. Otherwise the method throws {@link IllegalArgumentException}
  * without a system call. The buffer of an arena ({@code java.lang.foreign}) must be alive and accessible to the caller,
  * or the method throws the JDK's IllegalStateException or WrongThreadException without a system call. The kernel gets a
- * copy of such a buffer. If the arena is closed during the call, the kernel touches no freed memory and the call takes
- * effect. If the call writes its buffer, it throws IllegalStateException for a closed arena. New descriptors are
+ * copy of an arena's buffer. If the arena is closed during the call, the kernel touches no freed memory and the call
+ * takes effect. A call that writes its buffer throws IllegalStateException if the arena was closed. New descriptors are
  * O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
@@ -51,8 +51,8 @@ public interface Libc {
     /**
      * @param request the full number, zero-extended from 32 bits
      * @param argument a value or an address, depending on the request
-     * @return {@code >= 0} or {@code -errno}; a number below -4095 is no error, but a value of 32 bits, such as a TSC
-     *     of at least 2^31 kHz
+     * @return {@code >= 0} or {@code -errno}; a number below -4095 is no error, but a 32-bit value, such as a TSC of at
+     *     least 2^31 kHz
      */
     int ioctl(int fd, long request, long argument);
 
@@ -63,7 +63,7 @@ public interface Libc {
      * mmap(2) with MAP_FIXED: replaces all that is mapped at the addresses by zeroed memory. Like munmap(2), the call
      * frees the pages, but the addresses stay mapped and accessible.
      *
-     * @return 0, or {@code -errno}: ENOMEM; before Linux 6.12 the addresses may be unmapped then
+     * @return 0, or {@code -errno}: ENOMEM; a call that fails before Linux 6.12 may leave the addresses unmapped
      */
     default int mapZeros(long address, long length) {
         return (int) Math.min(
@@ -122,7 +122,7 @@ public interface Libc {
      * A buffer like {@link #view(long, long)}. The action runs when no code refers to the buffer any more.
      *
      * @param unreachable an action that runs once, in a thread of its own, when no buffer and no memory segment of this
-     *     memory is reachable any more. The action must not refer to these, and may also run if this method throws
+     *     memory is reachable any more. The action must not refer to the memory, and may also run if this method throws
      */
     default ByteBuffer view(long address, long length, Runnable unreachable) {
         ByteBuffer view = view(address, length);

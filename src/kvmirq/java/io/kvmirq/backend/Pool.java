@@ -9,8 +9,8 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A pool of native memory for threads that must not keep their own, such as virtual threads, of which there may be
- * millions. Memory allocated for one call would count against the JVM's limit until a garbage collection. Thread-safe.
+ * A pool of native memory for threads that must not keep memory of their own, such as millions of virtual threads.
+ * Memory allocated for one call would count against the JVM's limit until a garbage collection. Thread-safe.
  */
 @NotPromised
 public final class Pool<T> {

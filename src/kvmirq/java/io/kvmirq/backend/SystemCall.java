@@ -8,28 +8,28 @@ import java.util.Locale;
  * System calls for which libc has no suitable function. Source: asm/unistd_64.h of x86, asm-generic/unistd.h of arm64.
  */
 public enum SystemCall {
-    /** The process. No arguments. */
+    /** Returns the id of the process. No arguments. */
     GETPID(39, 172),
-    /** The calling thread. No arguments. */
+    /** Returns the id of the calling thread. No arguments. */
     GETTID(186, 178),
-    /** Process, thread, signal. */
+    /** Sends a signal to a thread. Arguments: process, thread, signal. */
     TGKILL(234, 131),
-    /** The operation, the addresses of the new and the old set, and the size of a set. */
+    /** Arguments: the operation, the addresses of the new and the old signal set, and the size of a set. */
     RT_SIGPROCMASK(14, 135),
-    /** The addresses of the set, of the signal's description and of a timeout, and the size of a set. */
+    /** Arguments: the addresses of the signal set, of the signal's description and of a timeout, and the set's size. */
     RT_SIGTIMEDWAIT(128, 137),
-    /** The address of a NUL-terminated name, and flags. */
+    /** Arguments: the address of a NUL-terminated name, and flags. */
     MEMFD_CREATE(319, 279),
-    /** Descriptor, length. */
+    /** Arguments: descriptor, length in bytes. */
     FTRUNCATE(77, 46),
-    /** Address, length, protection, flags. Only for memory without a file: descriptor and offset are 0. */
+    /** Arguments: address, length, protection, flags. Only for memory without a file: descriptor and offset are 0. */
     MMAP(9, 222),
-    /** Address, length, advice. */
+    /** Arguments: address, length, advice. */
     MADVISE(28, 233),
-    /** Command, flags, processor. */
+    /** Arguments: command, flags, processor. */
     MEMBARRIER(324, 283);
 
-    /** Flags of {@link #MMAP} for zeroed memory; strict accounting alone (vm.overcommit_memory=2) counts it. */
+    /** Flags of {@link #MMAP} for zeroed memory; only strict accounting (vm.overcommit_memory=2) counts it. */
     public static final int MAP_ZEROS = Uapi.MAP_PRIVATE | Uapi.MAP_FIXED | Uapi.MAP_ANONYMOUS | Uapi.MAP_NORESERVE;
 
     private static final boolean ARM64 = System.getProperty("os.arch", "").equals("aarch64");

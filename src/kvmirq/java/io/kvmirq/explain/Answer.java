@@ -4,11 +4,11 @@ package io.kvmirq.explain;
 import java.util.List;
 
 /**
- * An answer of the kernel: one refusal, or one other behaviour, with its evidence. Each area of the kernel has an enum
- * of answers; of the answers with one call and errno, the likeliest is the first.
+ * One cause of an errno that the kernel returns, or one other behaviour of the kernel, with the evidence. Each area of
+ * the kernel, such as VFIO, has an enum of answers. The likeliest answer for a call and errno comes first.
  */
 public interface Answer {
-    /** The constant's name, such as {@code IRQFD_BUSY_HOST}; no two answers have the same. */
+    /** The constant's name, such as {@code IRQFD_BUSY_HOST}; no two answers have the same name. */
     String name();
 
     /** The calls, the errno, the evidence and the sentences of this answer. */
@@ -33,7 +33,7 @@ public interface Answer {
         return row().check();
     }
 
-    /** File and function of the kernel that contain the check. */
+    /** The file and the function in the kernel's source that refuse the call or show the behaviour. */
     default String source() {
         return row().source();
     }

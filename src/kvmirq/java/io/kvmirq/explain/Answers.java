@@ -14,13 +14,13 @@ import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** Looks up the known answers of the kernel: all answers, or the causes of one refusal. Makes no kernel call. */
+/** Looks up causes of the kernel's errnos, and other behaviours of the kernel. Makes no kernel call. */
 public final class Answers {
     private static final int MOST_IN_A_SENTENCE = 3;
 
     private Answers() {}
 
-    /** All answers of all areas. Of the answers with one call and errno, the likeliest is the first. */
+    /** All answers of all areas. The likeliest answer for a call and errno comes first. */
     public static Stream<Answer> all() {
         return Stream.<Answer[]>of(
                         VmAnswer.values(),
@@ -38,7 +38,7 @@ public final class Answers {
                 .flatMap(Arrays::stream);
     }
 
-    /** The answers that the fake kernel implements: all except those of grade UNTESTED. */
+    /** The answers that the fake kernel implements: all answers except answers of {@link Grade#UNTESTED}. */
     public static Stream<Answer> rules() {
         return all().filter(answer -> answer.grade() != Grade.UNTESTED);
     }
@@ -47,7 +47,7 @@ public final class Answers {
         return rules().filter(rule -> names.contains(rule.name())).collect(Collectors.toSet());
     }
 
-    /** The possible causes of a call's errno, likeliest first; empty if no cause is known. Errno 0 is success. */
+    /** The possible causes of a call's errno, likeliest first; empty if no cause is known. Errno 0 means success. */
     public static List<Answer> of(KernelCall call, int errno, Set<Fact> known) {
         Set<Fact> facts = facts(call, known);
         List<KernelCall> calls = new ArrayList<>(List.of(call, call.kind()));
@@ -102,7 +102,7 @@ public final class Answers {
                 .collect(Collectors.toCollection(() -> new TreeSet<>(Comparator.comparing(Errno::toString))));
     }
 
-    /** The causes as a clause for a message: the certain cause alone, else the first few; empty if none is known. */
+    /** The causes as a clause for a message: only the certain cause, else the likeliest few; empty if none is known. */
     public static String sentence(KernelCall call, Errno errno, Set<Fact> known) {
         List<Answer> causes = of(call, errno.number(), known);
         List<Answer> own = causes.stream()

@@ -11,9 +11,9 @@ public enum Grade {
     LAB("Debian's kernels in QEMU"),
     /** The answer was read in the kernel's source or in the commit that introduced it. */
     SOURCE(""),
-    /** The answer is derived from others or from hearsay. A test that depends on such an answer is weaker evidence. */
+    /** The answer is derived from other answers or hearsay. A test that depends on this answer proves less. */
     INFERRED(""),
-    /** The answer only explains. The fake kernel does not implement it, so no test compares it with a real kernel. */
+    /** The answer is only text: the fake kernel does not implement it, and no test compares it with a real kernel. */
     UNTESTED("");
 
     private final String kernel;
@@ -23,8 +23,8 @@ public enum Grade {
     }
 
     /**
-     * The kernel on which the answer was observed, unless the answer's text names another kernel. Empty if it was
-     * observed on no kernel.
+     * The kernel on which the answer was observed, unless the answer's text names another kernel. Empty if the answer
+     * was observed on no kernel.
      */
     public String kernel() {
         return kernel;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * The table of the kernel's answers: the result of a call, its cause, the evidence, and the next thing to check.
- * Exceptions, the command {@code kvmirq errno}, the fake kernel and the grades in the summary of a test run all read
- * this table. Each refusal of the kernel is one row of the table.
+ * Exceptions, the command {@code kvmirq errno}, the fake kernel and the summary of a test run all read this table. Each
+ * refusal of the kernel is one row of the table.
  *
- * <p>A row is an {@link io.kvmirq.explain.Answer}, a constant of the enum of its area:
+ * <p>A row is an {@link io.kvmirq.explain.Answer}: a constant in the enum of its area of the kernel:
  *
  * <pre>{@code
  * NAME(refusal(GRADE, CALL, ERRNO, "cause", "what to look at next", "source").needs(FACT)),
@@ -15,17 +15,17 @@
  * <ul>
  *   <li>{@code .also(CALL)}: the same cause in another call;
  *   <li>{@code success(GRADE, CALL, ...)}: the result is 0, and the call did less than its caller may think;
- *   <li>{@code like(GRADE, ROW.row)}: another check of the kernel, with the cause of ROW and its own evidence;
+ *   <li>{@code like(GRADE, ROW.row)}: another check of the kernel, with the cause of ROW but different evidence;
  *   <li>{@code .or(ROW.row)}: the other row explains the same refusal in another call or state;
  *   <li>{@code behaviour(GRADE, "text", "source")}: a decision of the kernel that refuses nothing. The different
  *       decision of an older version is a separate row, whose name ends in {@code _BEFORE}.
  * </ul>
  *
- * <p>The {@link io.kvmirq.explain.Grade} is the evidence. MEASURED means measured on 6.18 with kvm_pvm, and for KVM on
- * x86-64, unless the row names another kernel. LAB means Debian's kernels in QEMU: on arm64 these are 6.1 and 6.12 with
- * a GICv3, and 6.1, 6.12 and 7.2 with a GICv2. For a GICv3 the lab therefore only shows whether a change came between
- * 6.1 and 6.12. SOURCE means read in Linux 7.1, or in the commit that changed the answer. The fake kernel implements
- * all rows except UNTESTED ones, which only explain.
+ * <p>A row's {@link io.kvmirq.explain.Grade} names its evidence. MEASURED means measured on 6.18 with kvm_pvm, and for
+ * KVM on x86-64, unless the row names another kernel. LAB means Debian's kernels in QEMU: on arm64 these are 6.1 and
+ * 6.12 with a GICv3, and 6.1, 6.12 and 7.2 with a GICv2. For a GICv3 the lab therefore only shows whether a change came
+ * between 6.1 and 6.12. SOURCE means read in Linux 7.1, or in the commit that changed the answer. The fake kernel
+ * implements all rows except UNTESTED ones, which are only text for users.
  *
  * <p>To add a refusal, add its row to the enum of its area, before the less likely causes of the same errno. Then
  * return the row from the fake kernel, and provoke the refusal in a contract suite. A test checks that each refused
@@ -35,7 +35,7 @@
  * must hold for a cause; of two facts that exclude each other, one is enough. {@code certainWhen} lists facts that must
  * hold, and that make the cause certain once they are known: an error message then names only this cause. {@code
  * unless} lists facts that rule a cause out. {@link io.kvmirq.explain.Answers} filters and ranks the causes: certain
- * ones first, then by the number of needed facts that are known, then in the order of the tables.
+ * ones first, then by the number of needed facts that are known, then in the order of the enums.
  */
 @NullMarked
 package io.kvmirq.explain;

@@ -52,9 +52,9 @@ public final class HostInterrupts implements HostIrqs {
     private static final int MOST_HANDLERS = 256;
 
     /**
-     * An irq with a VFIO handler, which means that its vector has an eventfd.
+     * An irq with a VFIO handler: the vector of the irq has an eventfd.
      *
-     * @param address the device
+     * @param address the device that has the interrupt
      * @param kind INTx, MSI or MSI-X
      * @param vector the vector of MSI or MSI-X; 0 for INTx
      * @param chip the interrupt controller
@@ -73,7 +73,7 @@ public final class HostInterrupts implements HostIrqs {
         }
     }
 
-    /** An irq of a device, its count on all CPUs, and the names of its handlers, separated by commas. */
+    /** An irq, its interrupt controller, its count on all CPUs, and its handlers' names, separated by commas. */
     public record Row(HostIrq irq, String chip, long count, String handlers) {
         public Row {
             Objects.requireNonNull(irq, "irq is null");
@@ -402,7 +402,7 @@ public final class HostInterrupts implements HostIrqs {
         return Optional.empty();
     }
 
-    /** All irqs that have a number. The text of the handlers begins with hardware number and trigger. */
+    /** All irqs that have a number. {@link Row#handlers} begins with the hardware number and the trigger mode. */
     public List<Row> rows() {
         List<Row> before = all;
         if (before == null) {
@@ -428,7 +428,7 @@ public final class HostInterrupts implements HostIrqs {
         return Optional.empty();
     }
 
-    /** The names of the handlers of an irq, as listed. Also empty if {@code /proc/interrupts} does not list the irq. */
+    /** The names of an irq's handlers. Empty also if {@code /proc/interrupts} does not list the irq. */
     public List<String> handlers(HostIrq irq) {
         return row(irq.number()).stream()
                 .flatMap(row -> Stream.of(row.handlers().strip().split(", ", MOST_HANDLERS)))
@@ -436,7 +436,7 @@ public final class HostInterrupts implements HostIrqs {
                 .toList();
     }
 
-    /** The host irq when the text was read. Empty for interrupts of platform devices, errors and requests. */
+    /** The irq of an armed interrupt in the text. Empty for interrupts of platform devices, errors and requests. */
     @Override
     public Optional<HostIrq> of(DeviceIrq irq) {
         Objects.requireNonNull(irq, "irq is null");

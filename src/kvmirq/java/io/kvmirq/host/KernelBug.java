@@ -62,7 +62,7 @@ public enum KernelBug {
     }
 
     /**
-     * A sentence for each bug that a release may have: its range, its effect, and the kernel to boot instead.
+     * A sentence for each bug that a release may have: the bug's releases and effect, and the kernel to boot instead.
      *
      * @param vendor of an x86 processor; empty for arm64
      */

@@ -20,7 +20,7 @@ public enum KernelChange {
     CPU_IDLE("5.15"),
     /** debugfs has the pid of a vCPU's thread: {@code vcpu_get_pid()} in virt/kvm/kvm_main.c. */
     VCPU_PID("6.0"),
-    /** MSI-X of VFIO on x86 gets vectors while others are armed: has_dyn_msix in drivers/vfio/pci/vfio_pci_core.c. */
+    /** VFIO on x86 adds MSI-X vectors while others are armed: has_dyn_msix in drivers/vfio/pci/vfio_pci_core.c. */
     DYNAMIC_MSIX("6.5"),
     /** VFIO hides a pin if the device has no irq: {@code vfio_config_init()}, vfio_pci_config.c, 2bd42b03ab6b. */
     HIDDEN_PIN_WITHOUT_IRQ("6.15"),
@@ -41,7 +41,7 @@ public enum KernelChange {
      * Whether a kernel has this change.
      *
      * @param release such as {@code 6.1.192-debian} or {@code 5.14.0-70.el9.x86_64}
-     * @return empty for a vendor's kernel of an older number, which may have the change, and for other forms
+     * @return empty if unknown: a vendor's kernel of an older number may have the change, or the text has another form
      */
     public Optional<Boolean> isIn(String release) {
         Matcher parts = KernelBug.parts(release);

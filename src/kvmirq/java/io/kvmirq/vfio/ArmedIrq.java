@@ -5,7 +5,7 @@ import io.kvmirq.kernel.EventFd;
 import java.util.Objects;
 
 /**
- * One interrupt of a device, with an eventfd. Thread-safe.
+ * One armed interrupt of a device: the kernel signals the interrupt's eventfd. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="notices"}
  */
@@ -21,8 +21,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Replaces the eventfd. A masked line stays masked. After {@link #unwire} the line is unmasked instead, because an
-     * interrupt that came without an eventfd may have masked the line.
+     * Replaces the interrupt's eventfd. A masked line stays masked. After {@link #unwire}, this method unmasks the
+     * line, because an interrupt that came without an eventfd may have masked the line.
      *
      * @throws VectorsDisturbedException if the kernel refuses; {@code lost()} is empty if the former eventfd is back
      */
@@ -47,9 +47,9 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Detaches the eventfd; {@link #set} attaches another one. Before {@link #set}, {@link #trigger} and unmasking are
-     * refused: kernels before the fixes of CVE-2024-26812 and CVE-2024-26813 dereference the missing eventfd. Signals
-     * of eventfds that mask or unmask the line wait for {@link #set}.
+     * Detaches the eventfd; {@link #set} attaches another one. Until the next {@link #set}, both {@link #trigger} and
+     * unmasking throw IllegalStateException: kernels before the fixes of CVE-2024-26812 and CVE-2024-26813 dereference
+     * the missing eventfd. Signals of eventfds that mask or unmask the line take effect after {@link #set}.
      */
     public final void unwire() {
         synchronized (irqs()) {
@@ -75,9 +75,9 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
 
     /**
      * Signals the eventfd as the device would, even if the line of a PCI device is masked. For a platform device the
-     * kernel runs the interrupt's handler, which masks a level-triggered interrupt, and signals only an unmasked one.
+     * kernel runs the interrupt's handler, which masks a level-triggered interrupt, and signals only if unmasked.
      *
-     * @throws IllegalStateException after {@link #unwire}
+     * @throws IllegalStateException after {@link #unwire}, until {@link #set}
      */
     public final void trigger() {
         synchronized (irqs()) {

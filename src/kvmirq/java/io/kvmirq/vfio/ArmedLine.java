@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * An armed INTx, or an armed interrupt of a platform device. The kernel masks a level-triggered line whenever the line
  * signals. After the guest has served the device, unmask the line by {@link #unmask}, or by an eventfd such as the
- * resample eventfd of an irqfd. If the device still asserts the line, the line then signals again. Thread-safe.
+ * resample eventfd of an irqfd. If the device still asserts the line, unmasking signals the eventfd again. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
@@ -49,7 +49,7 @@ public final class ArmedLine extends ArmedIrq {
         }
     }
 
-    /** Masks the line, which then signals nothing until it is unmasked. Idempotent. */
+    /** Masks the line: the kernel does not signal the eventfd until the line is unmasked. Idempotent. */
     public void mask() {
         requireMaskable();
         act(MASK);
@@ -80,15 +80,15 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     /**
-     * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if {@code event} has a count
-     * already. {@code event} replaces the former unmask eventfd; a signal of the former one during the change is not
-     * lost. The line keeps {@code event} open: if the eventfd's file were closed, the line would stay masked for ever.
+     * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if the count of {@code event}
+     * is not 0. {@code event} replaces the former unmask eventfd; a signal of the former eventfd during the change is
+     * not lost. The line keeps {@code event} open: if the eventfd's file were closed, the line would stay masked.
      *
      * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if another program
-     *     opened the descriptor of {@code event} and it is no eventfd. The former eventfd stays
-     * @throws IllegalStateException after {@link #unwire}; or if the kernel refuses this eventfd and then the former
-     *     eventfd, so that no eventfd is set
-     * @throws IllegalArgumentException for the eventfd that the line signals
+     *     opened the descriptor of {@code event} and the descriptor is no eventfd. The former unmask eventfd stays
+     * @throws IllegalStateException after {@link #unwire}; or if the kernel refuses {@code event} and also the former
+     *     eventfd, so that no unmask eventfd is set
+     * @throws IllegalArgumentException if {@code event} is the eventfd that the line signals
      */
     public void unmaskBy(EventFd event) {
         Objects.requireNonNull(event, "event is null");

@@ -21,8 +21,8 @@ public final class ArmedVectors extends Armed {
     private int enabled;
 
     /**
-     * Detaches only the eventfds that this object attached. Vectors that another program enabled before stay enabled.
-     * Use this method instead of {@link #close} if another program opened the device. Idempotent, never fails.
+     * Detaches only the eventfds that this object attached. Vectors that another program has enabled stay enabled. Use
+     * this method instead of {@link #close} if another program opened the device. Idempotent, never fails.
      */
     public void closeLeavingOthers() {
         leave();
@@ -60,9 +60,9 @@ public final class ArmedVectors extends Armed {
      * pending in the device, the eventfd is signalled at once.
      *
      * @throws io.kvmirq.KernelException ENOSPC, ENOMEM if the kernel cannot add a vector that was not enabled before
-     * @throws VectorsDisturbedException for the same errnos, if the vector had an eventfd before
-     * @throws IllegalStateException if the vector is not enabled and the kernel cannot add vectors, see {@link
-     *     #growLosingInterrupts}
+     * @throws VectorsDisturbedException for ENOSPC and ENOMEM, if the vector had an eventfd before
+     * @throws IllegalStateException if the vector is not enabled and the kernel cannot add vectors to enabled ones, see
+     *     {@link #growLosingInterrupts}
      */
     public void set(int vector, EventFd event) {
         Objects.requireNonNull(event, "event is null");
@@ -82,7 +82,7 @@ public final class ArmedVectors extends Armed {
     /**
      * Detaches the eventfd of a vector. The vector stays enabled.
      *
-     * @throws io.kvmirq.KernelException if the kernel refuses; the vector then keeps its eventfd
+     * @throws io.kvmirq.KernelException if the kernel refuses the change; the vector keeps its eventfd
      */
     public void unwire(int vector) {
         unwire(vector, 1);
@@ -103,7 +103,7 @@ public final class ArmedVectors extends Armed {
      * this method calls {@link #set(int, List)}.
      *
      * @throws VectorsDisturbedException if the host has too few vectors, or the kernel refuses. The former vectors are
-     *     armed again; the cause is a {@link VectorsExhaustedException} or {@link io.kvmirq.KernelException}
+     *     armed again; the exception's cause is VectorsExhaustedException or {@link io.kvmirq.KernelException}
      */
     public void growLosingInterrupts(int first, List<EventFd> events) {
         Objects.requireNonNull(events, "events is null");

@@ -27,7 +27,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
         return device;
     }
 
-    /** The kind of the interrupt, and the properties of all interrupts of this kind of the device. */
+    /** The kind of the interrupt, and the properties of all interrupts of this kind on the device. */
     public final IrqInfo info() {
         return info;
     }
@@ -41,19 +41,19 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     }
 
     /**
-     * The armed interrupts of this {@link VfioDevice} that prevent this interrupt from being armed. Armed interrupts
-     * prevent others of the same kind, and INTx, MSI and MSI-X prevent each other.
+     * The armed interrupts of this {@link VfioDevice} that prevent this interrupt from being armed. Other interrupts of
+     * the same kind cannot be armed beside them, and only one of INTx, MSI and MSI-X can be armed at a time.
      */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);
     }
 
     /**
-     * The kind of interrupts (INTx, MSI or MSI-X) that this or another process has enabled on the device. Changes
-     * nothing. No kernel reports which interrupts of the kind have eventfds.
+     * The kind of interrupts (INTx, MSI or MSI-X) that this or another process has enabled on the device. Does not
+     * change the device. No kernel reports which interrupts of the kind have eventfds.
      *
      * @return empty if no kind is enabled. Always empty for a platform device and for an error or request interrupt,
-     *     because the kernel does not report these
+     *     because the kernel does not report whether these are enabled
      * @throws io.kvmirq.KernelException if the kernel refuses VFIO_DEVICE_SET_IRQS
      */
     public final Optional<IrqKind> enabledKind() {

@@ -37,8 +37,8 @@ public final class DeviceNotResetException extends IllegalStateException {
     }
 
     /**
-     * Whether the device supports a reset, which the kernel refused only this time. Repeat the reset before you enable
-     * bus mastering.
+     * Whether the device supports a reset, so that another attempt may succeed. If true, repeat the reset before you
+     * enable bus mastering.
      */
     public boolean isResettable() {
         return resettable;

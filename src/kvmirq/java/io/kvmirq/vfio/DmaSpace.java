@@ -45,7 +45,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
      *
      * @param iova the address that devices use, a multiple of the page size
      * @throws io.kvmirq.KernelException EEXIST if a part of the range is mapped; EINVAL if misaligned, if the IOMMU
-     *     reserves a part, or if the container has no device; ENOMEM beyond RLIMIT_MEMLOCK
+     *     reserves a part, or if the container has no device; ENOMEM if RLIMIT_MEMLOCK is too low
      */
     public final DmaMapping map(long iova, Mapping memory) {
         return map(this, iova, memory, true);
@@ -58,7 +58,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
 
     /**
      * The addresses that {@link #map} accepts, in rising order. Addresses that the IOMMU reserves (such as the MSI
-     * window) or does not translate are left out. The list may shrink when a device is attached later.
+     * window) or does not translate are left out. Attaching a device may shorten the list.
      *
      * @throws io.kvmirq.KernelException EINVAL for a container without a device; ENOTTY if an iommufd serves as the
      *     container and has no device yet

@@ -7,7 +7,7 @@ package io.kvmirq.vfio;
  */
 public interface FileHolder {
     /**
-     * Adds a file, through which no device is open yet.
+     * Adds a file to the KVM-VFIO device. Call this method before a device is opened through the file.
      *
      * @return the added file; closing this object removes the file from the KVM-VFIO device
      * @throws io.kvmirq.KernelException EEXIST if the file was added before; EINVAL for a file of another kind

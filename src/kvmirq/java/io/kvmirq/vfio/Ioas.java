@@ -57,7 +57,7 @@ public final class Ioas extends DmaSpace {
     }
 
     /**
-     * A new address space in an iommufd that other code opened. If {@code ownership} leaves the iommufd open, the
+     * Creates an address space in an iommufd that other code opened. If {@code ownership} leaves the iommufd open, the
      * address space is removed when this object, its mappings and its devices are closed.
      *
      * @param iommufd the descriptor of {@code /dev/iommu}

@@ -5,7 +5,7 @@ import io.kvmirq.kernel.EventFd;
 import java.util.Objects;
 
 /**
- * INTx of a PCI device, or an interrupt of a platform device, which is level-triggered if {@link IrqInfo#automasked}.
+ * INTx, or a platform device's interrupt. The interrupt is level-triggered if {@link IrqInfo#automasked} is true.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
@@ -19,7 +19,7 @@ public final class LineIrq extends DeviceIrq {
      * signal, until a program unmasks it.
      *
      * @throws io.kvmirq.KernelException EBUSY if the line has another handler, and one of the two handlers does not
-     *     share it; EINVAL if another program armed the device; ENODEV if the line is unusable
+     *     share the line; EINVAL if another program armed the device; ENODEV if the line is unusable
      * @throws IllegalStateException while the line, or MSI or MSI-X of the device, is armed
      */
     public ArmedLine arm(EventFd event) {

@@ -24,7 +24,7 @@ public final class PciConfig {
         return region.size();
     }
 
-    /** Reads 8 bits; IndexOutOfBoundsException outside of the space. */
+    /** Reads 8 bits. Throws IndexOutOfBoundsException if {@code at} is outside of the configuration space. */
     public int getByte(int at) {
         return (int) region.get(at, Byte.BYTES);
     }

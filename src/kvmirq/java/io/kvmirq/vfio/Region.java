@@ -139,7 +139,7 @@ public final class Region {
         return areas;
     }
 
-    /** Whether {@link #map} works. */
+    /** Whether {@link #map} can map at least a part of the region. */
     public boolean isMappable() {
         return (flags & UapiVfio.VFIO_REGION_INFO_FLAG_MMAP) != 0;
     }

@@ -64,7 +64,7 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * A device file that other code opened, and that is not bound to an iommufd.
+     * Creates an object for a device file that other code opened. The file must not be bound to an iommufd.
      *
      * @param number the descriptor of {@code /dev/vfio/devices/vfioN}
      * @param name the name of the device, for error messages

@@ -141,15 +141,15 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * A device that other code opened. All descriptors of a device share its interrupts, and the kernel does not report
-     * which interrupts have eventfds. Arming replaces eventfds that another program attached. Closing the armed
-     * interrupts disables all interrupts of this kind for that program, too. A refused arming may detach eventfds of
-     * that program, and then throws {@link VectorsDisturbedException}.
+     * Creates an object for a device that other code opened. All descriptors of a device share its interrupts, and the
+     * kernel does not report which interrupts have eventfds. Arming replaces eventfds that another program attached.
+     * Closing the armed interrupts also disables all interrupts of their kind for the other program. If the kernel
+     * refuses to arm, it may detach the other program's eventfds: {@link VectorsDisturbedException} says so.
      *
      * @param number the descriptor of the device
      * @param name the device's name for error messages
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
-     * @throws io.kvmirq.KernelException ENOTTY, EINVAL if it is not an opened VFIO device; the descriptor stays open
+     * @throws io.kvmirq.KernelException ENOTTY, EINVAL if {@code number} is another file; the descriptor stays open
      */
     public static VfioDevice adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
         Objects.requireNonNull(name, "name is null");
@@ -191,7 +191,7 @@ public final class VfioDevice implements AutoCloseable {
         return info;
     }
 
-    /** The device's descriptor. Call {@code lease} before you use its number. */
+    /** The device's descriptor. While you use the descriptor's number, keep it open by {@link Fd#lease}. */
     public Fd fd() {
         return calls.device();
     }
@@ -227,20 +227,20 @@ public final class VfioDevice implements AutoCloseable {
      * Resets only this device, not its bus. The configuration space keeps its values, and armed interrupts stay armed.
      * While another thread of the host holds the device's lock, retries for a quarter of a second.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the device has no such reset; EAGAIN if the device is still locked.
-     *     After the host requested the device back, the device stays locked until {@link #close}
+     * @throws io.kvmirq.KernelException EINVAL if the device cannot be reset alone; EAGAIN if the device is still
+     *     locked. After the host requested the device back, the device stays locked until {@link #close}
      */
     public void reset() {
         calls.reset();
     }
 
     /**
-     * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device shares it. The
-     * configuration space keeps its values, and armed interrupts stay armed. While the device is locked, retries like
-     * {@link #reset}.
+     * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device shares the bus or slot.
+     * The configuration space keeps its values, and armed interrupts stay armed. While the device is locked, retries
+     * like {@link #reset}.
      *
-     * @throws io.kvmirq.KernelException ENODEV on a root bus, which no bridge resets; EAGAIN if the device is still
-     *     locked
+     * @throws io.kvmirq.KernelException ENODEV if the device is on a root bus, which no bridge resets; EAGAIN if the
+     *     device is still locked
      * @throws IllegalStateException if the reset would affect other devices, or the device comes from {@link #adopt}
      */
     public void hotReset() {
@@ -289,9 +289,9 @@ public final class VfioDevice implements AutoCloseable {
     // Regions
 
     /**
-     * A region.
+     * Returns a region of the device.
      *
-     * @param index 0–5 are the BARs of a PCI device
+     * @param index VFIO's index of the region; 0–5 are the BARs of a PCI device
      * @throws io.kvmirq.KernelException EINVAL if the device has no such region
      */
     public Region region(int index) {
@@ -308,13 +308,13 @@ public final class VfioDevice implements AutoCloseable {
 
     // Interrupts
 
-    /** All vectors of MSI-X. Throws as {@link #msix(int, int)}. */
+    /** All vectors of MSI-X. Throws IllegalArgumentException if the device has no MSI-X. */
     public MessageIrqs msix() {
         return msix(0, info(UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX, IrqKind.MSIX).count());
     }
 
     /**
-     * Vectors of MSI-X, as in the device's table.
+     * Consecutive vectors of MSI-X, numbered as in the device's MSI-X table.
      *
      * @throws IllegalArgumentException if the device does not have these vectors
      */
@@ -323,7 +323,7 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Vectors of MSI.
+     * Consecutive vectors of MSI, counted from 0.
      *
      * @throws IllegalArgumentException if the device does not have these vectors
      */

@@ -28,8 +28,8 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      * Opens the file of a device: its own device file if the host has one, else its IOMMU group. Also opens the group
      * if this user has no access to the device file or to {@code /dev/iommu}.
      *
-     * @throws KernelException as {@link VfioGroup#open(Kernel, DeviceName)} and {@link VfioCdev#open}. If neither can
-     *     be opened, the group's exception has the device file's exception as suppressed
+     * @throws KernelException as {@link VfioGroup#open(Kernel, DeviceName)} and {@link VfioCdev#open}. If neither file
+     *     can be opened, the group's exception has the device file's exception as suppressed
      */
     public static VfioFile open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -63,7 +63,7 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
         return calls;
     }
 
-    /** The file's descriptor. Call {@code lease} before you use its number. */
+    /** The file's descriptor. While you use the descriptor's number, keep it open by {@link Fd#lease}. */
     public final Fd fd() {
         return fd;
     }
@@ -95,11 +95,11 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     /**
      * Opens a device of this file. Several devices of a group may be opened in one space.
      *
-     * @param space of the type that {@link #createSpace} returns
+     * @param space a DMA space of the type that {@link #createSpace} returns
      * @param name the name of the device; a device file belongs to one device
      * @throws KernelException as {@link VfioGroup#openDevice(DeviceName, VfioContainer)} and {@link
      *     VfioCdev#openDevice(Ioas)}
-     * @throws IllegalArgumentException if the space is of the other type, or the device file belongs to another device
+     * @throws IllegalArgumentException if the space is not of that type, or the device file belongs to another device
      */
     public abstract VfioDevice openDevice(DmaSpace space, DeviceName name);
 

@@ -67,7 +67,7 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * A group that other code opened, in this process or another one.
+     * Creates an object for a group that other code opened, in this process or another one.
      *
      * @param number the descriptor of {@code /dev/vfio/N}
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file

@@ -3,11 +3,11 @@
  * Devices of the host that user space controls through VFIO, and their interrupts. PCI and platform devices have the
  * same classes.
  *
- * <p>A {@link io.kvmirq.vfio.VfioDevice} is opened through a {@link io.kvmirq.vfio.VfioFile}: its IOMMU group, or its
- * own file. A device accesses memory at the addresses of a {@link io.kvmirq.vfio.DmaSpace}. {@code VfioDevice.open}
- * does all steps for one device. To open several devices of one group or one space, open the file, create the space,
- * and open each device. KVM must get the file before the device is opened: {@link io.kvmirq.vfio.FileHolder} passes the
- * file to KVM, and refuses a file through which a device is open.
+ * <p>A {@link io.kvmirq.vfio.VfioDevice} is opened through a {@link io.kvmirq.vfio.VfioFile}: the device's IOMMU group,
+ * or the device's own file. A device accesses memory at the addresses of a {@link io.kvmirq.vfio.DmaSpace}. {@code
+ * VfioDevice.open} does all steps for one device. To open several devices of one group or one space, open the file,
+ * create the space, and open each device. KVM must get the file before the device is opened: {@link
+ * io.kvmirq.vfio.FileHolder} passes the file to KVM, and refuses a file through which a device is open.
  *
  * <p>A {@link io.kvmirq.vfio.DeviceIrq} names an interrupt. An interrupt is armed with an eventfd, which the kernel
  * signals when the device raises the interrupt. Arming returns a handle; closing the handle disarms the interrupt. Only
@@ -16,10 +16,10 @@
  *
  * <p>Rules. A positive result of VFIO_DEVICE_SET_IRQS means that nothing was enabled, see {@link
  * io.kvmirq.vfio.VectorsExhaustedException}. When the kernel refuses a change, it detaches eventfds of armed
- * interrupts. The library attaches these eventfds again, and {@link io.kvmirq.vfio.VectorsDisturbedException} names the
- * interrupts that had no eventfd for a moment. On a kernel that cannot add vectors to enabled ones, only {@code
- * growLosingInterrupts} adds vectors, and interrupts may be lost. VFIO cannot mask MSI and MSI-X: deassign the irqfd.
- * The kernel masks INTx when INTx signals, until a program unmasks it. An armed interrupt keeps its eventfd open.
+ * interrupts. The library attaches detached eventfds again, and {@link io.kvmirq.vfio.VectorsDisturbedException} names
+ * their interrupts. On a kernel that cannot add vectors to enabled ones, {@code growLosingInterrupts} adds vectors, and
+ * interrupts may be lost. VFIO cannot mask MSI and MSI-X: deassign the irqfd instead. The kernel masks INTx at each
+ * signal, until a program unmasks INTx. An armed interrupt keeps its eventfd open.
  *
  * <p>Locks: each device has a lock for its interrupts, which is held during VFIO_DEVICE_SET_IRQS. Each group, container
  * and device file has a lock for opening devices. A thread locks a group before a container.

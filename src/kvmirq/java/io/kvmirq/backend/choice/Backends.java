@@ -35,7 +35,7 @@ public final class Backends {
 
     private final List<Candidate> candidates;
 
-    /** A binding to try; {@code load} may throw BackendUnavailableException, or is null for the binding so named. */
+    /** A binding to try. {@code load} may throw BackendUnavailableException; null loads the binding {@code name}. */
     public record Candidate(String name, @Nullable Supplier<KernelBackend> load) {
         private KernelBackend open() {
             return load == null ? Backends.load(name) : load.get();
@@ -105,7 +105,7 @@ public final class Backends {
 
     /**
      * Opens the binding with this name; for {@value #AUTO}, the first that works. If {@value NativeLibrary#PROPERTY}
-     * names a library, each binding that failed before is logged as WARNING.
+     * names a library, each binding that failed before that one is logged as WARNING.
      *
      * @throws BackendUnavailableException with the cause for each binding tried
      */

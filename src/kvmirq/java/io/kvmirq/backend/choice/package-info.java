@@ -3,7 +3,7 @@
  * The choice among the bindings. Only this package depends on all bindings.
  *
  * <p>{@link io.kvmirq.backend.choice.Backends} tries the bindings in order of preference, loads the classes of a
- * binding only when it tries it, and reports why other bindings do not work. The fake kernel is a {@link
+ * binding only when it tries the binding, and reports why other bindings do not work. The fake kernel is a {@link
  * io.kvmirq.backend.BackendProvider}, found through {@link java.util.ServiceLoader} only if selected by name.
  */
 @NullMarked

@@ -22,7 +22,7 @@ public final class JniBackend implements KernelBackend {
     }
 
     /**
-     * Loads the library and checks its ABI. BackendUnavailableException names each place searched, or both versions.
+     * Loads the library and checks its ABI. BackendUnavailableException names each searched path, or both ABI versions.
      */
     public static JniBackend load(NativeLibrary library) {
         return library.load(new Handshake());

@@ -55,7 +55,7 @@ public final class LibcBackend implements KernelBackend {
         }
     }
 
-    /** {@code description} is for messages. BackendUnavailableException where ioctl numbers are encoded otherwise. */
+    /** Throws BackendUnavailableException on an architecture that encodes ioctl numbers differently. */
     public static LibcBackend over(Libc libc, String name, String description) {
         return over(libc, name, description, System.getProperty("os.arch", ""));
     }

@@ -135,7 +135,7 @@ public abstract class DirectLibc implements Libc {
         return (int) call(Call.EPOLL_CTL.here(), epoll, operation, fd, event, 0, 0);
     }
 
-    /** arm64 has no epoll_wait. */
+    /** Calls epoll_pwait, because arm64 has no epoll_wait. */
     @Override
     public final int epollWait(int epoll, long events, int max, int timeoutMillis) {
         return (int) waitingCall(Call.EPOLL_PWAIT.here(), epoll, events, max, timeoutMillis, 0, 0);

@@ -31,10 +31,10 @@ import org.jspecify.annotations.Nullable;
  * A private directory for the library of the jar. The file name is derived from the content, so the library is written
  * once and not at each start.
  *
- * <p>A file is written under a temporary name and renamed. The writer locks the temporary file, so an unlocked one is
- * the leftover of a killed process. An existing file is used only if its length and CRC-32 are those of the jar's. A
- * start that writes a library removes those that no start has used for a week. Safe between threads and between
- * processes.
+ * <p>A file is written under a temporary name and renamed. The writer locks the temporary file, so an unlocked
+ * temporary file is the leftover of a killed process. An existing file is used only if its length and CRC-32 equal
+ * those of the jar's file. A process that writes a library removes libraries that were not used for a week. Safe
+ * between threads and between processes.
  */
 public final class LibraryCache {
     /**

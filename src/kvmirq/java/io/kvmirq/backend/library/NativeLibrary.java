@@ -22,10 +22,10 @@ import org.jspecify.annotations.Nullable;
 /**
  * Finds and loads {@code libkvmirq.so}.
  *
- * <p>If {@value #PROPERTY} is set, only that file is used. Otherwise the first usable file wins: in {@code
- * java.library.path}, then in kvmirq's jar, through {@link LibraryCache}. JNI gives a file to one class loader only, so
- * a second class loader gets a copy. The file and every directory above it must belong to root or to this user and must
- * not be writable by others. Thread-safe.
+ * <p>If {@value #PROPERTY} is set, only that file is used. Otherwise the first usable file is loaded: from {@code
+ * java.library.path}, then from kvmirq's jar, through {@link LibraryCache}. JNI gives a file to one class loader only,
+ * so a second class loader gets a copy. The file and every directory above it must belong to root or to this user and
+ * must not be writable by others. Thread-safe.
  */
 public final class NativeLibrary {
     /** The absolute path of the library, overriding the search. */
@@ -78,9 +78,9 @@ public final class NativeLibrary {
     /**
      * Loads the first usable library into this class loader and opens it. A second call loads nothing.
      *
-     * @param opening gets the file, and one message for each file that was found earlier and could not be used. If it
-     *     throws {@link BackendUnavailableException} the search goes on. Pass a class, not a lambda: a JVM needs longer
-     *     for its first lambda than for loading the library
+     * @param opening gets the file, and one message for each file that was found earlier and could not be used. If
+     *     {@code opening} throws {@link BackendUnavailableException}, the search goes on. Pass a class, not a lambda: a
+     *     JVM needs longer for its first lambda than for loading the library
      * @throws BackendUnavailableException listing every searched place and what was wrong there
      */
     public <T> T load(BiFunction<Path, List<String>, T> opening) {
