@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Tests of a VMM with JUnit, on the fake and on KVM: {@link io.kvmirq.junit}.
+ * Tests of a VMM with JUnit, on the fake kernel and on KVM: {@link io.kvmirq.junit}.
  */
 module io.kvmirq.testkit {
     requires transitive io.kvmirq.fake;

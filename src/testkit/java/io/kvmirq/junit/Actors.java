@@ -98,8 +98,8 @@ public final class Actors {
     }
 
     /**
-     * A step whose actor waits until {@code ready} is true; {@code ready} must change nothing. A switch away from a
-     * waiting actor does not count as a preemption. An order fails if all actors wait.
+     * Makes a step for which its actor waits until {@code ready} is true; {@code ready} must change nothing. A switch
+     * away from a waiting actor does not count as a preemption. An order fails if all actors wait.
      */
     public static Step when(BooleanSupplier ready, Step step) {
         Objects.requireNonNull(ready, "ready is null");

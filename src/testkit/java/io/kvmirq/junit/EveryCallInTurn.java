@@ -12,13 +12,14 @@ import org.junit.jupiter.api.parallel.ExecutionMode;
 
 /**
  * Lets each kernel call of a {@link KvmTest} fail in turn. The test runs once without a fault, then once for each call
- * of the first run, and makes this call fail. A run with a failing call may end with a {@code KernelException} of this
- * error, or go on. The run passes if nothing else fails and nothing stays open. Runs do not overlap. If no kernel call
+ * of the first run, with this call failing. A run with a failing call may end with a {@code KernelException} of the
+ * errno, or go on. The run passes if nothing else fails and nothing stays open. Runs do not overlap. If no kernel call
  * is made for 10 s (JUnit's configuration parameter {@code kvmirq.silence.seconds}), the run is interrupted and fails.
  * Each failure names the call that was made to fail. Calls from which Linux never returns the error are skipped.
  *
- * <p>Calls are counted by thread and name, because threads run in any order. A thread is known by its name, or, if Java
- * named it, by its first kernel call's line. A run that never makes its call is aborted and neither passes nor fails.
+ * <p>Calls are counted by thread and name, because threads run in any order. A thread is known by its name or, if Java
+ * chose the name, by the line of its first kernel call. A run that never makes its call is aborted: neither passed nor
+ * failed.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

@@ -12,7 +12,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 /**
  * A test of the steps of several {@link Actors}, in every order up to a number of preemptions. A preemption is a switch
  * away from an actor that could go on. The test kit runs the method once for each order, each time on a fresh fake
- * kernel. The method adds the actors. Then the kit runs the actors' steps on the thread of the test.
+ * kernel. The method adds the actors. After the method, the kit runs the actors' steps on the test's thread.
  *
  * <pre>{@code
  *
@@ -29,8 +29,8 @@ import org.junit.jupiter.api.extension.ExtendWith;
  *
  * <p>An order fails if a step throws, if the code that runs {@link Actors#after} the steps throws, or if something
  * stays open that a {@link KvmTest} must close. The test reports the failing order with the fewest preemptions; if
- * several have as few, the order that fails after the fewest steps. The report names the {@link #order} that replays
- * the failure. The report entry {@code orders} counts the orders that ran.
+ * several orders have as few, the order that fails after the fewest steps. The report names the {@link #order} that
+ * replays the failure. The report entry {@code orders} counts the orders that ran.
  *
  * <p>The method may have the parameters of {@link KvmTest} too. {@link KvmTest} on the class sets default profiles and
  * vCPUs. All orders share the instance of the test class and the objects that {@code @BeforeEach} made. If an order
@@ -61,7 +61,7 @@ public @interface Interleavings {
 
     /**
      * The only order to run, in the form that a failure reports: {@code B1A2B1} is one step of the second actor, two
-     * steps of the first, and one step of the second. The remaining steps run afterwards, those of the last actor
+     * steps of the first, and one step of the second. The remaining steps run afterwards, the steps of the last actor
      * first. The system property {@code kvmirq.order} sets the order of one method without a change of its source.
      */
     String order() default "";

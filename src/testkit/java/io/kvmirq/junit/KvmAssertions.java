@@ -42,27 +42,27 @@ public final class KvmAssertions {
         }
     }
 
-    /** An interrupt vector of a guest. */
+    /** Returns the interrupt vector with this number, 0 to 255. */
     public static InterruptVector vector(int number) {
         return new InterruptVector(number);
     }
 
-    /** Exactly once. */
+    /** Expects exactly one interrupt. */
     public static Times once() {
         return new Times(1);
     }
 
-    /** Exactly {@code count} times. */
+    /** Expects exactly {@code count} interrupts. */
     public static Times exactly(int count) {
         return new Times(count);
     }
 
-    /** Not at all. */
+    /** Expects no interrupt. */
     public static Times notAtAll() {
         return new Times(0);
     }
 
-    /** Assertions about a vCPU. */
+    /** Starts assertions about a vCPU. */
     public static OfVcpu assertThat(KvmVcpu vcpu) {
         return new OfVcpu(vcpu);
     }
@@ -120,7 +120,7 @@ public final class KvmAssertions {
         }
     }
 
-    /** Starts assertions about the calls and interrupts of the whole test. */
+    /** Assertions about the calls and interrupts of the whole test. */
     public static final class OfHost {
         private final KvmHost host;
 
@@ -128,7 +128,7 @@ public final class KvmAssertions {
             this.host = host;
         }
 
-        /** Asserts that each interrupt reached a vCPU or still waits somewhere; see {@link KvmHost#lost}. */
+        /** Asserts that each interrupt reached a vCPU or still waits for a vCPU; see {@link KvmHost#lost}. */
         public OfHost lostNothing() {
             List<String> lost = host.lost();
             if (!lost.isEmpty()) {

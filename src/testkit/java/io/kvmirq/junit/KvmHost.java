@@ -36,8 +36,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The kernel of one test, fake or real, and the test kit's objects that use this kernel. The kit makes each object when
- * the test first calls its method, and closes the objects after the test. Thread-safe, except that the vCPUs belong to
- * the first thread that gets one.
+ * the test first calls the object's method, and closes the objects after the test. Thread-safe, except that the vCPUs
+ * belong to the first thread that gets one.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */
@@ -105,20 +105,20 @@ public final class KvmHost {
         return fake.isEmpty();
     }
 
-    /** The fake kernel; IllegalStateException if the test runs on real KVM. */
+    /** The fake kernel. Throws IllegalStateException if the test runs on real KVM. */
     public FakeKernel fake() {
         return fake.orElseThrow(() ->
                 new IllegalStateException("this test runs on real KVM, which has no FakeKernel: ask isReal() first"));
     }
 
-    /** The faults of the test's calls. The test may add rules, which do not affect calls of the test kit. */
+    /** The faults of the test's calls. Rules that the test adds do not affect calls of the test kit. */
     public Faults faults() {
         return faults;
     }
 
     /**
-     * A VM with an irqchip and vCPUs whose LAPICs are enabled. The irqchip is full if the kernel supports that, else
-     * split. On real KVM each vCPU runs a guest that counts interrupts. On arm64 the VM has vCPUs and no VGIC.
+     * A VM with an irqchip and vCPUs whose LAPICs are enabled. The irqchip is full if the kernel supports a full one,
+     * else split. On real KVM each vCPU runs a guest that counts interrupts. On arm64 the VM has vCPUs and no VGIC.
      */
     public synchronized Vm vm() {
         if (vm == null) {
@@ -181,7 +181,7 @@ public final class KvmHost {
         owned.push(new Owned(name, handle, Optional.of(file)));
     }
 
-    /** A new eventfd. */
+    /** Creates an eventfd, which the test kit closes. */
     public synchronized EventFd eventFd() {
         requireOpen();
         return seam.aside(() -> {
@@ -192,8 +192,8 @@ public final class KvmHost {
     }
 
     /**
-     * A new eventfd that raises a vector of a vCPU of {@link #vm}. The eventfd has its own irqfd and route. The test
-     * kit closes both, and does not count the calls for them.
+     * Creates an eventfd that raises a vector of a vCPU of {@link #vm}. The eventfd has its own irqfd and route. The
+     * test kit closes irqfd and route, and does not count its calls.
      *
      * @param vcpu the id of the vCPU
      * @throws IllegalArgumentException if the VM has no such vCPU

@@ -17,15 +17,15 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * <table>
  * <caption>Parameters</caption>
  * <tr><th>type</th><th>is</th></tr>
- * <tr><td>{@link KvmHost}</td><td>the kernel, and all that the kit makes on it</td></tr>
+ * <tr><td>{@link KvmHost}</td><td>the kernel, and all objects that the kit makes on the kernel</td></tr>
  * <tr><td>{@code Kernel}</td><td>the kernel, through which a VMM makes its VMs</td></tr>
  * <tr><td>{@code Vm}</td><td>a VM with an irqchip and {@link #vcpus} vCPUs: {@link KvmHost#vm}</td></tr>
  * <tr><td>{@code Vcpu}</td><td>a vCPU of this VM, which the test runs itself: the first parameter is vCPU 0</td></tr>
  * <tr><td>{@code EventFd}</td><td>a new eventfd for each parameter</td></tr>
- * <tr><td>{@code Faults}</td><td>the faults of the test's calls, and their counts</td></tr>
+ * <tr><td>{@code Faults}</td><td>the faults of the test's calls, and the counts of calls</td></tr>
  * <tr><td>{@code FakeKernel}</td><td>the fake kernel; not on real KVM</td></tr>
- * <tr><td>{@code FakePciDevice}</td><td>a device of its host: {@link KvmHost#device}; not on real KVM</td></tr>
- * <tr><td>{@code VfioDevice}</td><td>this device, opened through VFIO; not on real KVM</td></tr>
+ * <tr><td>{@code FakePciDevice}</td><td>a device of the fake host: {@link KvmHost#device}; not on real KVM</td></tr>
+ * <tr><td>{@code VfioDevice}</td><td>the fake host's device, opened through VFIO; not on real KVM</td></tr>
  * </table>
  *
  * <p>After the test, the test kit closes every object that the kit made. Then the test fails if it left a descriptor,

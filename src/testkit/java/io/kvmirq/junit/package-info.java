@@ -11,14 +11,14 @@
  *
  * <p>This package needs {@code org.junit.jupiter:junit-jupiter-api}; the user's project must declare it.
  *
- * <p>How it works. {@code Seam} is a proxy between the test's kernel and the binding. The proxy applies faults to calls
- * of the test and records them, but not calls of the kit. On the fake kernel, counts come from {@link
+ * <p>Theory of operation. {@code Seam} is a proxy between the test's kernel and the binding. The proxy applies faults
+ * to the test's calls and records these calls, but ignores the kit's calls. On the fake kernel, counts come from {@link
  * io.kvmirq.fake.FakeKernel#received}. On real KVM, an IRR bit cannot count requests, so each vCPU of the kit's VM runs
  * the guest of {@code io.kvmirq.guest}, which counts each vector that it takes.
  *
  * <p>{@code InterleavingsSearch} runs the method anew for each order, so no state of the test is kept. A run executes
  * the steps that its order names and then goes on with the same actor. The search records which other actors could have
- * run at each step: these are the remaining orders. Orders with one preemption more run after all others have passed.
+ * run at each step: each makes another order. Orders with more preemptions run after all orders with fewer passed.
  */
 @NullMarked
 package io.kvmirq.junit;

@@ -27,8 +27,8 @@ import java.util.stream.IntStream;
  * <p>An edge-triggered pin interrupts when its line becomes high; an edge on a masked pin is lost. A level-triggered
  * pin interrupts while its line is high, the pin is not masked and no EOI is awaited (Remote IRR). KVM_SIGNAL_MSI sends
  * a pin's MSI message to the LAPICs. KVM finds in the GSI routes for which vectors it must report an EOI. Before a
- * level-triggered pin sends a message for the first time, this class routes the pin's GSI to this message. The polarity
- * bit is stored and has no effect: a high line is asserted. Destinations have 8 bits.
+ * level-triggered pin sends a message for the first time, this class routes the pin's GSI to the message. The polarity
+ * bit is stored and has no effect: a high line is asserted. Destination APIC ids have 8 bits.
  *
  * <p>Several devices may share a pin. The pin is high while any of their lines is high. Give each forwarding, and each
  * emulated device, its own {@link #source}. This object is also a source. VFIO masks a forwarded device's line when the
@@ -83,7 +83,7 @@ public final class GuestIoapic implements Userspace.Injector {
      *
      * @param vm a VM with a split irqchip of the same number of pins ({@link io.kvmirq.kvm.X86Vm#createSplitIrqchip})
      * @param pins the number of pins, 1 to 120; usually 24
-     * @throws IllegalArgumentException for another number of pins, and for a VM with the full irqchip
+     * @throws IllegalArgumentException if {@code pins} is out of range, or the VM has the full irqchip
      * @throws UnsupportedOperationException on arm64
      */
     public GuestIoapic(Vm vm, int pins) {
@@ -156,7 +156,7 @@ public final class GuestIoapic implements Userspace.Injector {
      *
      * @param at the offset from {@link #ADDRESS}
      * @param size in bytes; bytes of the register that are not written become 0
-     * @throws io.kvmirq.KernelException if KVM refuses the route of a level-triggered pin; the register is written
+     * @throws io.kvmirq.KernelException if KVM refuses a level-triggered pin's route; the register has the new value
      */
     public void write(long at, int size, int value) {
         int written = low(size, value);
@@ -215,7 +215,7 @@ public final class GuestIoapic implements Userspace.Injector {
 
     // Lines
 
-    /** A new source that drives lines. A pin is high while any source drives the pin's line high. */
+    /** Creates a source that drives lines of this IOAPIC. A pin is high while any source drives the pin's line high. */
     public Userspace.Injector source() {
         return new Source();
     }
@@ -226,7 +226,7 @@ public final class GuestIoapic implements Userspace.Injector {
         ours.message(message);
     }
 
-    /** Drives a line of this object's own source; IllegalArgumentException if the GSI is no pin. */
+    /** Drives a line as this object's own source. Throws IllegalArgumentException if {@code gsi} is no pin. */
     @Override
     public void line(Gsi gsi, boolean high) {
         ours.line(gsi, high);
@@ -286,7 +286,7 @@ public final class GuestIoapic implements Userspace.Injector {
      * io.kvmirq.forward.ForwardedIrq#endOfInterrupt}, which lowers the line and unmasks the device. The step also runs
      * when the guest unmasks a pin whose line is high.
      *
-     * @param step called with no lock held, in the thread that handles the access or the EOI. If the step throws, this
+     * @param step called with no lock held, in the thread that handles the access or the EOI. If the step throws, that
      *     thread gets the exception after all other work is done
      */
     public synchronized void addEndListener(Gsi pin, Runnable step) {
@@ -331,7 +331,7 @@ public final class GuestIoapic implements Userspace.Injector {
         Steps.all(steps);
     }
 
-    /** Resets the IOAPIC with the guest: all pins are masked, no EOI is awaited. Lines stay as they are. */
+    /** Resets the IOAPIC when the guest resets: all pins are masked, no EOI is awaited. Lines stay as they are. */
     public synchronized void reset() {
         registers.reset();
     }
@@ -374,7 +374,7 @@ public final class GuestIoapic implements Userspace.Injector {
         }
     }
 
-    /** Sends the message of each level-triggered pin whose line is high, unless it is masked or awaits an EOI. */
+    /** Sends the message of each level-triggered pin whose line is high, unless the pin is masked or awaits an EOI. */
     public synchronized void settle() {
         for (int pin = 0; pin < pins(); pin++) {
             serviceLevel(pin);

@@ -73,7 +73,7 @@ public final class GuestPic {
         }
     }
 
-    /** The state of both PICs, for {@link #restore}. */
+    /** Returns the state of both PICs, for {@link #restore}. */
     public byte[] state() {
         byte[] state = new byte[STATE_BYTES];
         for (int chip = 0; chip < COMMANDS.length; chip++) {
@@ -84,7 +84,7 @@ public final class GuestPic {
         return state;
     }
 
-    /** Restores a state that {@link #state} returned; IllegalArgumentException for other bytes. */
+    /** Restores a state that {@link #state} returned. Throws IllegalArgumentException for other bytes. */
     public void restore(byte[] state) {
         Objects.requireNonNull(state, "state is null");
         if (state.length != STATE_BYTES

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Interrupt controllers of an x86 guest with a split irqchip: only its LAPICs are in KVM.
+ * Interrupt controllers of an x86 guest with a split irqchip: only the guest's LAPICs are in KVM.
  *
  * <p>{@link io.kvmirq.irqchip.GuestIoapic} is the IOAPIC, {@link io.kvmirq.irqchip.GuestPic} the part of the two PICs
  * that Linux uses when it boots. The VMM passes each access of the guest, and each EOI that KVM reports, to these

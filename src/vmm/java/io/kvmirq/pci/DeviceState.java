@@ -4,13 +4,13 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import java.util.List;
 
-/** The state of a guest's device that can be saved: of MSI or MSI-X alone, or of the whole PCI function. */
+/** A part of a guest's device whose state can be saved: MSI or MSI-X alone, or the whole PCI function. */
 public sealed interface DeviceState permits GuestMessages, PciFunction {
     /**
-     * Masks all interrupts until {@link #release}, whatever the guest writes. Interrupts that the device sends until
-     * then stay pending, so that their state can be read consistently. A second call does nothing.
+     * Masks all interrupts until {@link #release}, whatever the guest writes. Interrupts that the device sends during
+     * the hold stay pending, so that their state can be read consistently. A second call does nothing.
      *
-     * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; this method then masks none
+     * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; no interrupt is masked
      */
     void hold();
 
@@ -30,14 +30,15 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
     int forwardedTo(Gsi gsi);
 
     /**
-     * The registers and the pending bits, for {@link #restore}. Pending bits in the host's device alone are left out.
+     * The registers and the pending bits, for {@link #restore}. Leaves out pending bits that only the host's device
+     * has.
      *
      * @throws IllegalStateException on a virtual thread
      */
     byte[] state();
 
     /**
-     * Restores a state that {@link #state} returned, in one batch. A pending vector is delivered when unmasked.
+     * Restores a state that {@link #state} returned, in one batch. Delivers a pending vector when the guest unmasks it.
      *
      * @throws IllegalArgumentException if the state belongs to another kind of device, or has another number of vectors
      */

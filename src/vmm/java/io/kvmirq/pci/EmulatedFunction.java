@@ -57,10 +57,10 @@ public final class EmulatedFunction extends PciFunction {
     private final Registers registers;
 
     /**
-     * The device behind the BARs, implemented by the author. Several vCPU threads call it at once, without a lock of
-     * this library. An access that began earlier may come during and after a reset or {@link #close}: pause the vCPUs
-     * first. An exception causes a warning, once until the next reset; the access then reads all ones or has no effect.
-     * An {@link Error} goes to the caller of {@link PciHostBridge#handle}: {@code VcpuThreads} ends the guest.
+     * The device behind the BARs, implemented by the author. Several vCPU threads call these methods at once, without a
+     * lock of this library. An access may still come during and after a reset or {@link #close}: pause the vCPUs first.
+     * An exception causes a warning, once until the next reset; the access then reads all ones or has no effect. An
+     * {@link Error} goes to the caller of {@link PciHostBridge#handle}: {@code VcpuThreads} ends the guest.
      */
     public interface Registers {
         /**
@@ -71,7 +71,7 @@ public final class EmulatedFunction extends PciFunction {
          */
         long read(int bar, long at, int size);
 
-        /** Writes a register. A write to a doorbell does not come here. */
+        /** Writes a register. A write to a doorbell does not call this method. */
         void write(int bar, long at, int size, long value);
 
         /** Resets the device with the guest, after the function's interrupts and BARs have ended. Drops its signals. */
@@ -286,15 +286,15 @@ public final class EmulatedFunction extends PciFunction {
         /**
          * Adds a doorbell: a write of the guest signals the eventfd without an exit, wherever the guest puts the BAR.
          *
-         * @param length of the write: 1, 2, 4 or 8 bytes; 0 for any
+         * @param length the write's length in bytes: 1, 2, 4 or 8; 0 for any length
          */
         public Builder doorbell(int bar, long at, int length, EventFd event) {
             return doorbell(bar, at, length, OptionalLong.empty(), event);
         }
 
         /**
-         * Adds a doorbell like {@link #doorbell(int, long, int, EventFd)}. Only writes of this value signal the
-         * eventfd.
+         * Adds a doorbell like {@link #doorbell(int, long, int, EventFd)}. Only writes of the value {@code data} signal
+         * the eventfd.
          */
         public Builder doorbell(int bar, long at, int length, long data, EventFd event) {
             return doorbell(bar, at, length, OptionalLong.of(data), event);
@@ -310,8 +310,8 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Sets the receiver of warnings, which gets a sentence for each, without a lock. Without a receiver, warnings
-         * go to the logger {@code io.kvmirq}.
+         * Sets the receiver of warnings, which is called with one sentence, without a lock. Without a receiver,
+         * warnings go to the logger {@code io.kvmirq}.
          */
         public Builder warned(Consumer<String> receiver) {
             warned = Objects.requireNonNull(receiver, "receiver is null");
@@ -425,7 +425,7 @@ public final class EmulatedFunction extends PciFunction {
     }
 
     /**
-     * A function to be emulated.
+     * Starts to build an emulated function.
      *
      * @param slot the function's slot on the bus, 1 to 31
      */

@@ -21,11 +21,11 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The vectors of an emulated device: each has an eventfd, which the device signals at any time. A vector gets an irqfd
- * and a route when the guest opens it. Earlier signals, and signals that come while the guest masks the vector, stay in
- * the eventfd and become one interrupt. {@link GuestMsix} and {@link GuestMsi} use these vectors.
+ * and a route when the guest enables and unmasks it. Earlier signals, and signals that come while the guest masks the
+ * vector, stay in the eventfd and become one interrupt. {@link GuestMsix} and {@link GuestMsi} use these vectors.
  *
  * <p>An eventfd may be signalled by another thread or process, or by the kernel: pass its number to vhost's
- * VHOST_SET_VRING_CALL. {@link #signal} and {@link #event} are thread-safe, the rest is not.
+ * VHOST_SET_VRING_CALL. {@link #signal} and {@link #event} are thread-safe, other methods are not.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
@@ -48,7 +48,7 @@ public final class EmulatedVectors implements AutoCloseable {
      * Makes vectors, each with a new eventfd.
      *
      * @param count 1 to 2048
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE if no descriptor is free; all new eventfds are closed then
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE if no descriptor is free; no new eventfd stays open
      */
     public static EmulatedVectors create(Vm vm, int count) {
         Objects.requireNonNull(vm, "vm is null");

@@ -20,13 +20,13 @@ import java.util.OptionalInt;
  * <p>Multiple Message Enable is the number of vectors that the guest enables. The vectors are forwarded with one call
  * when the guest sets MSI Enable, because Linux cannot add MSI vectors later. The messages have the guest's address and
  * data, with the vector's number in the low bits of the data. A vector is open while MSI is enabled and the vector is
- * not masked. A message that the device sends for a masked vector sets its pending bit, and is delivered when the
- * vector opens. This process implements the masks: {@code messageControl} may have Per-Vector Masking Capable even if
- * the device has not.
+ * not masked. A message that the device sends for a masked vector sets the vector's pending bit, and is delivered when
+ * the vector opens. This process implements the masks: {@code messageControl} may have Per-Vector Masking Capable even
+ * if the device has not.
  *
  * <p>Disabling MSI keeps masks and pending bits, {@link #reset} clears them. A guest that changes Multiple Message
  * Enable while MSI is enabled gets each vector once, because the device is silent for a moment. While INTx or MSI-X of
- * the device is forwarded, all vectors wait as if masked: call {@link #settle} when that has ended.
+ * the device is forwarded, all vectors wait as if masked: call {@link #settle} when that forwarding has ended.
  *
  * <p>A write throws a {@link io.kvmirq.vfio.VectorsExhaustedException} if the host has fewer vectors than the guest
  * enables. On such a host, lower Multiple Message Capable. Otherwise like {@link GuestMessages}.
@@ -88,7 +88,7 @@ public final class GuestMsi extends GuestMessages {
     /**
      * Creates the MSI capability of an emulated function with these vectors, in the state after a reset.
      *
-     * @param messageControl 16 bits, as for a device; Multiple Message Capable must name as many vectors
+     * @param messageControl Message Control, 16 bits; Multiple Message Capable must be the number of {@code vectors}
      */
     public GuestMsi(EmulatedVectors vectors, OptionalInt deviceId, int messageControl) {
         this(Objects.requireNonNull(vectors, "vectors is null").source(), deviceId, messageControl);
@@ -184,7 +184,7 @@ public final class GuestMsi extends GuestMessages {
      * @param at the offset in bytes from the start of the capability. Bytes 0 and 1 (id and next pointer) and bytes
      *     after the capability read 0
      * @param size 1, 2 or 4 bytes; other sizes read 0
-     * @throws IllegalStateException on a virtual thread, for pending bits
+     * @throws IllegalStateException if a virtual thread reads pending bits
      */
     public int read(int at, int size) {
         int value = 0;

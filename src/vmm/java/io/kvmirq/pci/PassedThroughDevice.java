@@ -52,8 +52,8 @@ public final class PassedThroughDevice extends PciFunction {
     /** Receives events of a device. The methods are called without a lock. */
     public interface Notices {
         /**
-         * An access of the guest had no effect, or the kernel refused a call. {@code sentence} begins with the device's
-         * name.
+         * Called if an access of the guest had no effect, or the kernel refused a call. {@code sentence} begins with
+         * the device's name.
          */
         default void warned(String sentence) {}
 
@@ -136,7 +136,7 @@ public final class PassedThroughDevice extends PciFunction {
     }
 
     /**
-     * A device to be passed through.
+     * Starts to build a passed-through device.
      *
      * @param slot the device's slot on the bus, 1 to 31
      * @param forwarding the forwarding of {@code device} to {@code vm}

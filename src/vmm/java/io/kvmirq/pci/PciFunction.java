@@ -194,8 +194,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     /**
      * Holds interrupts back as {@link DeviceState#hold} does. The guest's vCPUs may keep running. Messages that a
      * vector sends during the hold become one interrupt, and an asserted line stays asserted. The guest may still
-     * receive an interrupt that was requested before. A reset does not end the hold. If a device of the host is gone, a
-     * warning says so.
+     * receive an interrupt that was requested before the hold. A reset does not end the hold. If a device of the host
+     * is gone, a warning says so.
      */
     @Override
     public final void hold() {
@@ -215,8 +215,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     /**
-     * Ends {@link #hold}. Interrupts whose release the kernel refuses stay masked, as after a write of the guest, and a
-     * warning says so.
+     * Ends {@link #hold}. Interrupts whose release the kernel refuses stay masked, as after a write of the guest, and
+     * cause a warning.
      */
     @Override
     public final void release() {
@@ -335,8 +335,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
      * Resets the function with the guest, and sets its BARs to the addresses that firmware would choose. A device of
      * the host without its own reset is reset with its bus, if no other device is on the bus. Otherwise the device's
      * registers keep their values, and the device does no DMA until the guest enables bus mastering. If the kernel
-     * refuses a reset that the device supports, a warning says so, and bus mastering stays off. Each write of the guest
-     * that enables bus mastering tries the reset again.
+     * refuses a reset that the device supports, the VMM gets a warning, and bus mastering stays off. Each write of the
+     * guest that enables bus mastering tries the reset again.
      */
     @Override
     public final void reset() {

@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
  * PCI bus 0 of a guest, with a device in each used slot. Slot 0 is the bridge itself. An x86 guest finds the devices by
  * configuration mechanism 1, at ports 0xcf8 and 0xcfc. Mechanism 1 needs no ACPI: Linux uses it with {@code pci=conf1}.
  * An arm64 guest finds the devices by ECAM: the configuration spaces of the bus are memory-mapped, 4 KiB for each
- * function. Like firmware, the bridge assigns each BAR an address: memory BARs in the hole, port BARs from 0xc000 on.
- * The guest may move BARs.
+ * function. Like firmware, the bridge assigns each BAR an address: memory BARs in a hole of guest memory, port BARs
+ * from 0xc000 on. The guest may move BARs.
  *
  * <pre>{@code
  * PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x3ec00000L);
@@ -25,9 +25,9 @@ import org.jspecify.annotations.Nullable;
  * if (!bus.handle(exit)) { ... }
  * }</pre>
  *
- * <p>Guest memory must not overlap the hole, and E820 must not list the hole. The guest cannot access a BAR that is
- * outside of the hole or overlaps another BAR. Each write to the configuration space of the BAR's device tries again to
- * make the BAR accessible.
+ * <p>Guest memory must not overlap the hole for memory BARs, and E820 must not list the hole. The guest cannot access a
+ * BAR that is outside of the hole or overlaps another BAR. Each write to the configuration space of the BAR's device
+ * tries again to make the BAR accessible.
  *
  * <p>Thread-safe. Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 6.0, 7.2.2.
  *
@@ -91,7 +91,7 @@ public final class PciHostBridge {
     }
 
     /**
-     * An x86 bus without devices.
+     * Creates an x86 bus without devices.
      *
      * @param hole the guest-physical address of the hole for memory BARs, a multiple of 4096, below 4 GiB
      * @param length bytes of the hole, a multiple of 4096
@@ -100,7 +100,7 @@ public final class PciHostBridge {
         this(hole, length, NO_ECAM);
     }
 
-    /** An arm64 bus without devices. {@code ecam} is guest-physical, a multiple of 1 MiB, outside of the hole. */
+    /** Creates an arm64 bus without devices. {@code ecam} is guest-physical, a multiple of 1 MiB, outside the hole. */
     public static PciHostBridge withEcam(long hole, long length, long ecam) {
         boolean isOutside = ecam + ECAM_BYTES <= hole || ecam >= hole + length;
         if (ecam < 0 || ecam % ECAM_BYTES != 0 || !isOutside) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Passed-through PCI devices as the guest sees them, and the parts of such a device that a VMM emulates.
+ * Passed-through PCI devices as the guest sees them, and the parts of these devices that a VMM emulates.
  *
  * <p>{@link io.kvmirq.pci.PassedThroughDevice} is a whole device on the guest's {@link io.kvmirq.pci.PciHostBridge}, to
  * which a VMM passes the guest's accesses to ports and to unmapped memory. A VMM with its own bus uses {@link
@@ -13,10 +13,10 @@
  * Interrupts are forwarded as the guest enables them, one kind at a time. The guest's memory is mapped for DMA at the
  * guest's addresses.
  *
- * <p>Order. When the guest disables decoding, the memory slots are removed before the device gets the write; when the
- * guest enables decoding, the slots are added after the write. An access to a mapped register while the device does not
- * decode would end KVM_RUN with EFAULT. A reset ends interrupts, then BARs, then bus mastering, and resets the device
- * last. Closing a device resets it and then unmaps its DMA.
+ * <p>Order. When the guest disables decoding, the memory slots of the BARs are removed before the device gets the
+ * write; when the guest enables decoding, the slots are added after the write. An access to a mapped register while the
+ * device does not decode would end KVM_RUN with EFAULT. A reset ends interrupts, then BARs, then bus mastering, and
+ * resets the device last. Closing a device resets it and then unmaps its DMA.
  */
 @NullMarked
 package io.kvmirq.pci;

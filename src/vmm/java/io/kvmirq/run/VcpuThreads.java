@@ -43,7 +43,7 @@ public final class VcpuThreads implements AutoCloseable {
     private int parked;
     private volatile @Nullable Throwable failure;
 
-    /** The VMM's part. Several vCPU threads call its methods at once. */
+    /** The VMM's handlers of exits and of failures. Several vCPU threads call the methods at once. */
     public interface Owner {
         /**
          * Handles an exit, except {@link VcpuExit.Reason#INTR}. An exception ends the guest, see {@link #failed}.
@@ -162,7 +162,7 @@ public final class VcpuThreads implements AutoCloseable {
 
     /**
      * Starts a thread for each vCPU; the thread calls {@link Vcpu#moveHere}. The threads are not daemons. If a thread
-     * cannot be started, as beyond a limit of processes, the started ones end before this throws.
+     * cannot be started, as beyond a limit of processes, the started threads end before this method throws.
      */
     public static VcpuThreads start(List<Vcpu> vcpus, Owner owner) {
         return new VcpuThreads(vcpus, owner, false);
@@ -196,7 +196,7 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Pauses like {@link #pause}, but fails if a vCPU does not stop in time. Then other vCPUs stay paused.
+     * Pauses like {@link #pause}, but fails if a vCPU does not stop in time. Other vCPUs stay paused after a failure.
      *
      * @throws IllegalStateException also if a handler has not returned; the exception names the vCPU and the exit
      */
@@ -289,7 +289,7 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Waits until all threads have ended. {@link #failure} says whether one failed.
+     * Waits until all threads have ended. {@link #failure} says whether a thread failed.
      *
      * @throws IllegalStateException in a vCPU's thread
      */
@@ -300,7 +300,7 @@ public final class VcpuThreads implements AutoCloseable {
     /**
      * Waits until all threads have ended.
      *
-     * @return false if {@code limit} is over before
+     * @return false if {@code limit} is over before all threads have ended
      * @throws IllegalStateException in a vCPU's thread
      */
     public boolean join(Duration limit) throws InterruptedException {

@@ -30,7 +30,7 @@ import java.util.function.Supplier;
 
 /**
  * The parts of a VM, each with a name that the VMM chooses. A restore finds each part of the new VM by the name of the
- * saved part. For one thread.
+ * saved part. Only one thread may use it.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
@@ -50,7 +50,7 @@ public final class VmParts {
     private final List<Its> units = new ArrayList<>();
     private final Set<Gsi> leftOut = new HashSet<>();
 
-    /** Creates parts that so far have only the VM itself: its irqchip, timer, routes, lines and clock. */
+    /** Creates the list of parts with only the VM itself: its irqchip, timer, routes, lines and clock. */
     public VmParts(Vm vm) {
         Objects.requireNonNull(vm, "vm is null");
         this.vm = vm;
@@ -86,8 +86,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds an ITS of an arm64 VM, in the same order in both VMs. The tables of the ITS are in guest memory: save that
-     * memory afterwards.
+     * Adds an ITS of an arm64 VM; add ITSs in the same order in both VMs. The tables of the ITS are in guest memory:
+     * save guest memory after the snapshot.
      */
     public VmParts its(Its ofVm) {
         units.add(ofVm);
@@ -97,8 +97,8 @@ public final class VmParts {
     /**
      * Adds a vCPU. Add all vCPUs of the VM.
      *
-     * @throws IllegalArgumentException if a vCPU with this id was added before, if this is not the vCPU's id, or if the
-     *     vCPU belongs to another VM
+     * @throws IllegalArgumentException if a vCPU with this id was added before, if {@code id} is not the vCPU's id, or
+     *     if the vCPU belongs to another VM
      */
     public VmParts vcpu(VcpuId id, Vcpu vcpu) {
         Objects.requireNonNull(id, "id is null");
@@ -134,7 +134,7 @@ public final class VmParts {
      * Adds an irqfd to save; a restore assigns the irqfd. Add the irqfd's eventfds first. Add all irqfds, except irqfds
      * of added devices and of GSIs that are {@linkplain #leaveOut left out}.
      *
-     * @throws IllegalArgumentException if one of its eventfds has no name, or the irqfd belongs to another VM
+     * @throws IllegalArgumentException if an eventfd of the irqfd has no name, or the irqfd belongs to another VM
      */
     public VmParts irqfd(Irqfd irqfd) {
         Objects.requireNonNull(irqfd, "irqfd is null");
@@ -149,7 +149,7 @@ public final class VmParts {
 
     /**
      * Adds a vector of an emulated device: its GSI and message, its mask, and the count of its eventfd. A restore sets
-     * this state in the vector with the same name in the new VM, which the VMM creates before.
+     * this state in the vector with the same name in the new VM; the VMM creates this vector before the restore.
      *
      * @throws IllegalArgumentException if the name was given before, or the vector belongs to another VM
      */

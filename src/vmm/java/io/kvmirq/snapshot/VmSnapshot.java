@@ -36,7 +36,7 @@ import java.util.Set;
  * lost. Eventfds may be signalled while the VM is paused.
  *
  * <p>One platform thread makes or restores a snapshot. The calling thread then owns the vCPUs: another thread calls
- * {@link Vcpu#moveHere} before it runs one.
+ * {@link Vcpu#moveHere} before it runs a vCPU.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
@@ -57,7 +57,7 @@ public final class VmSnapshot {
     // Making
 
     /**
-     * Saves a VM without changing it, so that it may run on.
+     * Saves a VM without changing it. The VM may run on.
      *
      * @throws IllegalArgumentException if a vCPU or an irqfd of the VM is not among the parts
      * @throws IllegalStateException if a vCPU runs, or exited within an instruction
@@ -168,13 +168,13 @@ public final class VmSnapshot {
      * run, eventfds, vectors and devices with the same names, and the guest's memory. The restore assigns the irqfds.
      * At the end the restore reads the VM's state back and compares it with the snapshot.
      *
-     * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the VM
-     * differs afterwards, the VM must be closed. The VM's eventfds, irqfds, routes and devices are as before.
+     * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the
+     * restored VM differs from the snapshot, close the VM. The VM's eventfds, irqfds, routes and devices are as before.
      *
      * @return the irqfds except irqfds of vectors, in the order in which they were saved
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
      * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from
-     *     it
+     *     the snapshot
      * @throws IllegalStateException if a vCPU runs, or exited within an instruction; {@link
      *     io.kvmirq.kvm.MsrRefusedException} for a value that an MSR does not accept
      * @throws io.kvmirq.KernelException for other values that the kernel does not accept
