@@ -25,15 +25,15 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest reads IAR: it takes the pending interrupt with the highest priority. Active interrupts mask no others.
-     * As on a real kernel, the interrupt and the distributor must be enabled. Linux queues an interrupt that became
-     * pending earlier only at the next signal or write: enable the distributor first.
+     * The guest reads IAR: it takes the pending interrupt with the highest priority. An active interrupt does not mask
+     * others. As on a real kernel, the interrupt and the distributor must be enabled. Linux queues an interrupt that
+     * became pending earlier only at the next signal or write: enable the distributor first.
      *
      * <p>With a GICv3 the guest takes interrupts of group 1. At equal priority an LPI comes after other interrupts. The
      * distributor is enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a
-     * guest's driver does). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither, because hardware delivers it.
-     * The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the interrupt's priority. A driver sets
-     * both registers by instructions, a test by {@code VgicV3.writeSystemRegister}.
+     * guest's driver does). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither register, because hardware
+     * delivers it. The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the interrupt's priority. A
+     * driver sets both registers by instructions, a test by {@code VgicV3.writeSystemRegister}.
      *
      * <p>With a GICv2 the distributor is enabled by bit 0 of GICD_CTLR. The guest takes interrupts of group 0 if bit 0
      * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. An interrupt can only be taken if bits 7:3 of its priority are
@@ -78,7 +78,7 @@ public final class FakeArmVcpu {
 
     // vLPIs
 
-    /** The host interrupt of an LPI mapped to a vLPI, as HW in {@code vgic-its-state}; empty if not mapped. */
+    /** The host interrupt of an LPI that is mapped to a vLPI, HW in {@code vgic-its-state}; empty for other LPIs. */
     public OptionalInt hostIrq(int lpi) {
         return time.changing(() -> guest.hostIrq(lpi));
     }
@@ -89,8 +89,8 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * Loads the thread on a CPU: the vCPU stops blocking and its vPE becomes resident. Throws IllegalStateException if
-     * the thread sleeps.
+     * Loads the vCPU's thread on a CPU: the vCPU stops blocking and its vPE becomes resident. Throws
+     * IllegalStateException if the thread sleeps.
      */
     public void load() {
         time.changing(guest::load);
@@ -123,7 +123,7 @@ public final class FakeArmVcpu {
 
     // Interrupts
 
-    /** The list register that holds an SPI, in the format {@code gic.lr} of {@code decode}; 0 if none does. */
+    /** The list register that holds an SPI, in the format {@code gic.lr} of {@code decode}; 0 if none holds the SPI. */
     public long listRegister(int id) {
         return time.changing(() -> guest.listRegister(id));
     }

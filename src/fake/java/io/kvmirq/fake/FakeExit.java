@@ -58,7 +58,7 @@ public final class FakeExit {
         return ioIn(port, size, 1);
     }
 
-    /** A string instruction of the guest reads 1, 2 or 4 bytes {@code count} times, at most 4096 in all. */
+    /** A string instruction of the guest reads 1, 2 or 4 bytes {@code count} times, at most 4096 bytes in all. */
     public static FakeExit ioIn(int port, int size, int count) {
         String text = "ioIn(" + hex(port) + ", " + size + (count == 1 ? "" : ", " + count) + ")";
         requirePort(text, port, size, count);
@@ -110,7 +110,7 @@ public final class FakeExit {
         return other(Uapi.KVM_EXIT_FAIL_ENTRY, reason, "failEntry(" + hex(reason) + ")");
     }
 
-    /** KVM reports an internal error, {@code KVM_INTERNAL_ERROR_*}: 1 for an instruction that it cannot emulate. */
+    /** KVM reports an internal error, {@code KVM_INTERNAL_ERROR_*}: 1 for an instruction that KVM cannot emulate. */
     public static FakeExit internalError(int suberror) {
         return other(Uapi.KVM_EXIT_INTERNAL_ERROR, Integer.toUnsignedLong(suberror), "internalError(" + suberror + ")");
     }
@@ -123,7 +123,7 @@ public final class FakeExit {
     }
 
     /**
-     * An exit {@code KVM_EXIT_*} that has no method here.
+     * An exit {@code KVM_EXIT_*} for which this class has no method.
      *
      * @param words the data in {@code struct kvm_run}, at most 32 words of 64 bits, as {@code VcpuExit.word} reads them
      */

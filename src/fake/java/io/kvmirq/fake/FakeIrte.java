@@ -8,13 +8,13 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The interrupt remapping table entry (IRTE) of the host for a message of a device.
+ * The host's interrupt remapping table entry (IRTE) for one MSI or MSI-X vector of a device.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="hardware"}
  *
  * @param vcpu the vCPU that the entry posts to
  * @param guestVector the guest's vector, if the entry posts
- * @param words the entry as input of {@code kvmirq decode}; empty if no entry exists, or the profile has no hardware
+ * @param words the entry as input of {@code kvmirq decode}; empty without an entry, or if the profile has no hardware
  */
 @NotPromised
 public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVector> guestVector, String words) {

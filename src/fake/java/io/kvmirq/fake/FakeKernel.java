@@ -96,7 +96,9 @@ public final class FakeKernel {
         return calls;
     }
 
-    /** A new {@link Kernel} through which a VMM uses this fake. All such objects share its files. Opens no device. */
+    /**
+     * A new {@link Kernel} through which a VMM uses this fake. All Kernels of a fake share its files. Opens no device.
+     */
     public Kernel open() {
         return Kernel.over(backend());
     }
@@ -109,8 +111,8 @@ public final class FakeKernel {
     // Conditions outside the calls
 
     /**
-     * Advances the virtual clock; calls that time out return. Throws IllegalStateException if this kernel uses the
-     * machine's clock.
+     * Advances the virtual clock; calls whose timeout is over return. Throws IllegalStateException if this kernel uses
+     * the machine's clock.
      */
     public void pass(Duration passed) {
         time.changing(() -> time.pass(passed));
@@ -146,7 +148,7 @@ public final class FakeKernel {
     /**
      * Suspends the kernel's workers until {@link #runWorkers}. Meanwhile an irqfd stays after its eventfd is closed,
      * and no interrupt is injected through a pin. A call that waits for the workers (a deassign, the release of the VM)
-     * does their work. In a real kernel, the workers may be delayed as long.
+     * does their work. A real kernel's workers may be delayed, too.
      */
     public void holdWorkers() {
         time.changing(() -> host.work().hold());
@@ -226,7 +228,7 @@ public final class FakeKernel {
      * A vCPU whose exits the test defines, so that a test of a VMM needs no guest code. After the first call, all
      * present and future vCPUs with this id, in any VM, share these exits and run no code.
      *
-     * @param id as in KVM_CREATE_VCPU
+     * @param id the vCPU's id, as in KVM_CREATE_VCPU
      */
     public ScriptedVcpu vcpu(int id) {
         Script script = time.locked(() -> host.scripts().computeIfAbsent(id, any -> new Script()));
@@ -328,7 +330,7 @@ public final class FakeKernel {
         return time.locked(() -> time.waiting());
     }
 
-    /** The names of the kernel's answers that determined the results so far, as {@code kvmirq errno} shows them. */
+    /** The names of the causes and behaviours behind the results so far, as {@code kvmirq errno} shows the names. */
     public Set<String> rulesUsed() {
         return time.locked(() -> host.rules().used().stream().map(Answer::name).collect(Collectors.toSet()));
     }

@@ -9,10 +9,10 @@ import java.util.function.Supplier;
 
 /**
  * The ledger of a fake kernel: it follows each message of a device's vector, and each signal of an eventfd, from its
- * source to the vCPU that takes it. Messages of one source that wait in one place merge. A message waits as a pending
- * bit of its device, in the count of an eventfd, in a worker of KVM, in the program that read the eventfd, as a posted
- * request, in the IRR of a LAPIC, or as a pending LPI. The ledger does not count signals of lines. Get the ledger from
- * {@link FakeKernel#messages}. Thread-safe.
+ * source to the vCPU that takes it. Messages of one source that wait in one place become one message. A message waits
+ * as a pending bit of its device, in the count of an eventfd, in a worker of KVM, in the program that read the eventfd,
+ * as a posted request, in the IRR of a LAPIC, or as a pending LPI. The ledger does not count signals of lines. Get the
+ * ledger from {@link FakeKernel#messages}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="hardware"}
  */
@@ -28,14 +28,14 @@ public final class FakeMessages {
     /**
      * Numbers of messages since the fake kernel was created.
      *
-     * @param taken a vCPU acknowledged the message, the message became a level of a line, the program read its own
-     *     signal, or KVM_SET_LAPIC cleared a request that KVM_GET_LAPIC had shown
-     * @param merged another message of the same source was in the same place
-     * @param waiting the message waits now
-     * @param ended the program dropped the message: it closed the eventfd of a disabled vector, reset the device, a
-     *     LAPIC or an ITS, or closed the VM. Or an arm64 guest dropped the message: it cleared the LPI, discarded the
-     *     event of the LPI, or enabled LPIs with another pending table
-     * @param lost the message reached no vCPU, was not dropped, and waits nowhere
+     * @param taken messages that a vCPU acknowledged, that became a level of a line, that were the program's own signal
+     *     which it read, or whose request KVM_SET_LAPIC cleared after KVM_GET_LAPIC had shown the request
+     * @param merged messages that joined another message of the same source in the same place
+     * @param waiting messages that wait now
+     * @param ended messages that the program dropped: it closed the eventfd of a disabled vector, reset the device, a
+     *     LAPIC or an ITS, or closed the VM. Also messages that an arm64 guest dropped: it cleared the LPI, discarded
+     *     the event of the LPI, or enabled LPIs with another pending table
+     * @param lost messages that reached no vCPU, were not dropped, and wait nowhere
      */
     public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
 

@@ -94,8 +94,8 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device an interrupt pin without the DisINTx bit, as before PCI 2.3. Such a device cannot share its
-         * interrupt line.
+         * Gives the device an interrupt pin without the DisINTx bit, as before PCI 2.3. Without DisINTx, a device
+         * cannot share its interrupt line.
          */
         public Builder intxWithoutDisIntx() {
             traits.remove(Trait.DIS_INTX);
@@ -338,7 +338,7 @@ public final class FakePciDevice {
     }
 
     /**
-     * The present IRTE of the host for a vector of MSI or MSI-X. If the profile has no hardware, the form is REMAPPED.
+     * The present IRTE of the host for a vector of MSI or MSI-X. Always REMAPPED if the profile has no hardware.
      *
      * @throws IllegalArgumentException if the device has no such vector
      */
@@ -383,7 +383,7 @@ public final class FakePciDevice {
 
     /**
      * The host removes the device: it requests the device from its user, and removes the device as soon as no file of
-     * it is open. Before the removal everything works as before, and more files can be opened. Source: {@code
+     * it is open. Until the removal the device works, and more files of the device can be opened. Source: {@code
      * vfio_unregister_group_dev()}.
      *
      * @return whether the device is removed already

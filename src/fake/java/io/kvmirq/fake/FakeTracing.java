@@ -49,8 +49,8 @@ public final class FakeTracing implements AutoCloseable {
     }
 
     /**
-     * Chooses an event such as {@code kvm/kvm_fpu}. Returns the text of its {@code format} file, or empty if this
-     * kernel never records the event.
+     * Chooses an event such as {@code kvm/kvm_fpu}. Returns the text of the event's {@code format} file, or empty if
+     * this kernel never records the event.
      */
     public Optional<String> choose(String event) {
         Objects.requireNonNull(event, "event is null");

@@ -165,7 +165,7 @@ public final class FakeVcpu {
         return time.locked(vcpu::descriptor);
     }
 
-    /** The processor whose wake-up list has the sleeping vCPU. Empty if no list has it, and on AMD. */
+    /** The processor whose wake-up list has the sleeping vCPU. Empty if no list has the vCPU, and on AMD. */
     public OptionalInt wakeupList() {
         return time.locked(vcpu::wakeupList);
     }

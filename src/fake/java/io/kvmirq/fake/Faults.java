@@ -35,7 +35,7 @@ import org.jspecify.annotations.Nullable;
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="faults"}
  */
 public final class Faults {
-    /** Names every call that returns a result or an error. */
+    /** The name that stands for all calls that can fail. */
     public static final String ANY = FaultNames.ANY;
 
     private static final int EVERY = 0;

@@ -13,7 +13,7 @@ import java.util.stream.Stream;
 
 /**
  * A vCPU of a fake kernel that returns a test's exits and runs no guest code. Get a vCPU from {@link FakeKernel#vcpu}.
- * Otherwise it behaves like a vCPU that runs code: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an
+ * The vCPU behaves like a vCPU that runs code: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an
  * application processor waits for INIT and SIPI, a kick ends the run, and registers keep the VMM's values. Thread-safe.
  *
  * <p>After the last exit the guest halts with interrupts disabled. The vCPU stays in {@code KVM_RUN} until exits are

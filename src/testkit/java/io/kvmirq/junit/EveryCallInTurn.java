@@ -18,8 +18,7 @@ import org.junit.jupiter.api.parallel.ExecutionMode;
  * Each failure names the call that was made to fail. Calls from which Linux never returns the error are skipped.
  *
  * <p>Calls are counted by thread and name, because threads run in any order. A thread is known by its name or, if Java
- * chose the name, by the line of its first kernel call. A run that never makes its call is aborted: neither passed nor
- * failed.
+ * chose the name, by the line of its first kernel call. A run that never makes its call is aborted, not failed.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

@@ -30,8 +30,7 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
     int forwardedTo(Gsi gsi);
 
     /**
-     * The registers and the pending bits, for {@link #restore}. Leaves out pending bits that only the host's device
-     * has.
+     * The registers and the pending bits, for {@link #restore}. Pending bits only in the host's device are missing.
      *
      * @throws IllegalStateException on a virtual thread
      */
