@@ -27,7 +27,7 @@ public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVecto
 
     /** The form of an entry. */
     public enum Form {
-        /** The device's vector has no host interrupt, and so no entry. */
+        /** The device's vector has no host interrupt and no entry. */
         NONE,
         /** The message interrupts the host, and VFIO signals the eventfd. */
         REMAPPED,

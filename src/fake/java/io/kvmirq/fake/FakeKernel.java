@@ -96,9 +96,7 @@ public final class FakeKernel {
         return calls;
     }
 
-    /**
-     * A new {@link Kernel} through which a VMM uses this fake. All Kernels of a fake share its files. Opens no device.
-     */
+    /** Creates a {@link Kernel} for a VMM. All Kernel objects of one fake share its files. Opens no device. */
     public Kernel open() {
         return Kernel.over(backend());
     }

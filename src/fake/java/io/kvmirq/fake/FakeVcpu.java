@@ -36,7 +36,7 @@ public final class FakeVcpu {
         LOADED,
         /** The vCPU is on a processor, in the guest. */
         IN_GUEST,
-        /** On no processor; its guest has halted and sleeps. */
+        /** The vCPU is on no processor: the guest has halted, and the vCPU sleeps. */
         BLOCKED
     }
 

@@ -66,7 +66,7 @@ public interface HostFiles {
         /**
          * Reads bytes at a position.
          *
-         * @return the number of bytes; 0 or less at the end, or if the file has become unreadable
+         * @return the number of bytes read; 0 or less at the end, or if the file has become unreadable
          */
         int read(ByteBuffer to, long position);
 

@@ -66,18 +66,18 @@ public final class EmulatedFunction extends PciFunction {
         /**
          * Reads a register.
          *
-         * @param at the offset in the BAR
+         * @param at the register's offset in the BAR, in bytes
          * @param size 1, 2, 4 or 8 bytes, at a multiple of the size
          */
         long read(int bar, long at, int size);
 
-        /** Writes a register. A write to a doorbell does not call this method. */
+        /** Writes a register. A write that matches a doorbell does not call this method. */
         void write(int bar, long at, int size, long value);
 
-        /** Resets the device with the guest, after the function's interrupts and BARs have ended. Drops its signals. */
+        /** Resets the device with the guest; the function's interrupts and BARs have ended. Signals are dropped. */
         default void reset() {}
 
-        /** The device's registers, for a snapshot. */
+        /** Returns the device's registers, for a snapshot and {@link #restore}. */
         default byte[] state() {
             return new byte[0];
         }

@@ -56,7 +56,7 @@ public final class ArmVmFile extends VmFile {
         return REQUESTS.answer(this, request, argument);
     }
 
-    /** The guest of a vCPU, for a test; empty without such a vCPU or an initialized VGIC. */
+    /** The guest of a vCPU, for a test; empty if there is no vCPU with this id or the VGIC is not initialized. */
     public Optional<ArmGuest> guest(int id) {
         return vm.vgic().filter(FakeVgic::isInitialized).flatMap(vgic -> vm.vcpu(id)
                 .map(vcpu -> vcpu.guest(vgic)));

@@ -5,7 +5,7 @@ import io.kvmirq.explain.IrqfdAnswer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The irqbypass of an eventfd. Its producer is an MSI or MSI-X vector that VFIO has enabled with the eventfd; its
+ * The irqbypass of an eventfd. The producer is an MSI or MSI-X vector that VFIO has enabled with the eventfd; the
  * consumer is an irqfd. Producer and consumer are connected while both are registered. Source: virt/lib/irqbypass.c,
  * which only logs a failure.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-/** A waiter of an eventfd that reads the count at each signal, after irqfds. VFIO's unmask eventfd has one. */
+/** A waiter of an eventfd that reads the count at each signal, after irqfds. An unmask eventfd of VFIO has one. */
 public interface EventReader {
     /**
      * The eventfd was signalled. The method is also called if the eventfd was signalled before the reader was added;

@@ -38,7 +38,7 @@ public final class FileTable {
         return fd >= 0 && fd < files.length ? files[fd] : null;
     }
 
-    /** Whether calls come from the other process, which shares the descriptors. */
+    /** Whether calls come from the second process, which shares the first process's descriptors. */
     public boolean isForeign() {
         return foreign;
     }

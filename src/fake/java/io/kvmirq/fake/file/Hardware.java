@@ -5,9 +5,9 @@ package io.kvmirq.fake.file;
 public enum Hardware {
     /** x86 with a remapping unit of no vendor, which cannot post. */
     REMAPPING,
-    /** Intel with VT-d and APICv. The units cannot post. */
+    /** Intel with VT-d and APICv. The remapping units cannot post. */
     VTD,
-    /** Intel with VT-d and APICv. The units post. */
+    /** Intel with VT-d and APICv. The remapping units post. */
     VTD_POSTING,
     /** AMD without AVIC. The IOMMU remaps and cannot post. */
     AMD_VI,

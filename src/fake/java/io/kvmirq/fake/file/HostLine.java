@@ -2,8 +2,8 @@
 package io.kvmirq.fake.file;
 
 /**
- * A VFIO device's host interrupt: its handler either masks the line or leaves EOI to the guest. KVM-VFIO finds it by
- * VFIO's index and subindex. KVM sees nothing else of VFIO.
+ * A VFIO device's host interrupt: its handler either masks the line or leaves EOI to the guest. KVM-VFIO finds the
+ * interrupt by VFIO's index and subindex. KVM sees nothing else of VFIO.
  */
 public interface HostLine {
     /** The INTID at the host's GIC, an SPI. */

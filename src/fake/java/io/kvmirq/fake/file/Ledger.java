@@ -11,8 +11,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Counts each message from its source to the vCPU that takes it, so that every loss is noticed. A waiting message is in
  * a {@link MessagePlace}. The hand is the place of a message that is moved. {@link #send} and {@link #pick} put a
- * message into the hand, {@link #put} and {@link #arrive} report where it came, and {@link #settle} empties the hand. A
- * second message of one source in one place is merged. Between calls the hand is empty.
+ * message into the hand, {@link #put} and {@link #arrive} report where the message came, and {@link #settle} empties
+ * the hand. A second message of one source in one place is merged. Between calls the hand is empty.
  *
  * <p>After each step: sent = taken + merged + waiting + ended + lost. A message is ended if the program dropped it,
  * otherwise it is lost. {@link #audit} compares the places with the state of the fake. If a model forgot a message, the

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-/** A vector of a device, or an eventfd that a program or an ioeventfd signals. Its toString is used in messages. */
+/** A vector of a device, or an eventfd that a program or an ioeventfd signals. toString is its name in texts. */
 public interface MessageSource {
     /** Whether the program has ended the source: the vector has no eventfd, or the eventfd no descriptor. */
     boolean isEnded();

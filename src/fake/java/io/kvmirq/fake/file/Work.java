@@ -11,7 +11,7 @@ import java.util.Set;
 
 /**
  * The work of KVM's workers: they inject interrupts that are not a single message, and remove irqfds whose eventfd was
- * released. Work is done immediately, or held back so that a test sees the state before it. Also VFIO's work for unmask
+ * released. Work is done immediately, or held back so that a test sees the state before. Also VFIO's work for unmask
  * eventfds. Source: virt/kvm/eventfd.c, {@code irqfd_inject()} and {@code irqfd_cleanup_wq}; drivers/vfio/virqfd.c.
  */
 public final class Work {

@@ -5,7 +5,7 @@ import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.ScriptedExit;
 import org.jspecify.annotations.Nullable;
 
-/** The architecture-independent part of a vCPU that plays exits of a test. */
+/** The architecture-independent part of a vCPU that returns exits which a test defines. */
 public final class ScriptPlayer {
     private final Script script;
     private final VmInterrupts vm;

@@ -55,7 +55,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     protected abstract void drive(int gsi, int source, boolean level);
 
-    /** Raises an irqfd's target without a worker, if possible. It deasserts nothing. Returns whether it raised it. */
+    /** If possible, raises an irqfd's target without a worker and returns true. Deasserts nothing. */
     protected abstract boolean driveAtOnce(FakeIrqfd irqfd);
 
     /** Whether the architecture forwards interrupts by the ABI of 2014; otherwise KVM-VFIO only returns 0. */
@@ -63,7 +63,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return false;
     }
 
-    /** Maps a host interrupt to a GSI. From now on the guest's EOI ends it. */
+    /** Maps a host interrupt to a GSI. From now on the guest's EOI ends the host interrupt. */
     protected Optional<Answer> forward(HostLine line, int gsi) {
         return Optional.empty();
     }
@@ -73,7 +73,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     protected void routesChanged() {}
 
-    /** Called when a GSI gets its first resampling irqfd or loses its last. */
+    /** Called when a GSI gets its first resampling irqfd or loses its last one. */
     protected void resamplersChanged() {}
 
     /** Whether irqfds can receive device interrupts directly ({@code kvm_arch_has_irq_bypass()}). */

@@ -77,7 +77,7 @@ public abstract class PostingVcpu {
         host.ledger().endAll(posted, "INIT reset its LAPIC");
     }
 
-    /** Posts a request of software; false if software sets it in the LAPIC's IRR instead. */
+    /** Posts a request of software; false if software sets the request in the LAPIC's IRR instead. */
     public boolean deliver(int vector) {
         return false;
     }
@@ -96,7 +96,7 @@ public abstract class PostingVcpu {
         return Optional.empty();
     }
 
-    /** The processor whose wake-up list has the vCPU; empty if none has, and on AMD. */
+    /** The processor whose wake-up list has the vCPU; empty if no list has the vCPU, and on AMD. */
     public OptionalInt wakeupList() {
         return OptionalInt.empty();
     }

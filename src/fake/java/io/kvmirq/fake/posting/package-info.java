@@ -6,7 +6,7 @@
  *
  * <p>{@code PostingMachine} is the host, {@code PostingGuest} a VM, {@code PostingVcpu} a vCPU. A device's message goes
  * to a {@code UnitEntry}. After each event the processors take host interrupts until none is pending. Requests of
- * hardware pass through the models to the vCPU's {@code VirtualLapic}, to which software adds its own.
+ * hardware pass through the models to the vCPU's {@code VirtualLapic}, to which software adds its own requests.
  *
  * <p>The package is separate, because it uses no KVM files, and a VM's files depend on no vendor.
  */

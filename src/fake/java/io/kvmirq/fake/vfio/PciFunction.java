@@ -14,9 +14,9 @@ import java.util.TreeMap;
  *
  * @param group the number of its IOMMU group
  * @param ids the vendor and the device id, in the lower and the upper half
- * @param msi the number of MSI vectors; 0 without the capability
+ * @param msi the number of MSI vectors; 0 if the device has no MSI
  * @param bars the BARs by number
- * @param others the bytes of capabilities that have no trait
+ * @param others the bytes of capabilities for which there is no {@link Trait}
  * @param registers registers of the configuration space that differ from those of a plain device
  */
 public record PciFunction(

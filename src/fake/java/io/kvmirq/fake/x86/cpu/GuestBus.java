@@ -11,7 +11,7 @@ public interface GuestBus {
     /** Whether the kernel serves a port, so that there is no exit. */
     boolean isServed(int port, int size);
 
-    /** Reads a port that {@link #isServed}. */
+    /** Reads a port that the kernel serves, see {@link #isServed}. */
     int readServed(int port, int size);
 
     /** The guest exits to the VMM. */

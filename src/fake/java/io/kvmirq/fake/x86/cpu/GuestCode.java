@@ -20,12 +20,12 @@ public interface GuestCode {
     /** Whether the guest takes interrupts of the in-kernel PICs. */
     boolean takesInterruptOfPic();
 
-    /** Whether the guest goes on after a halt, although no interrupt came. */
+    /** Whether the guest continues after a halt, although no interrupt came. */
     boolean goesOn();
 
     /** Whether a read waits for the VMM's value. */
     boolean isReading();
 
-    /** Takes the VMM's value. True if the guest exits again, for a write of the instruction. */
+    /** Takes the VMM's value for a read. Returns true if the guest exits again, for a write of the same instruction. */
     boolean completeRead();
 }
