@@ -12,7 +12,7 @@ public interface BackendProvider {
     /** The name that selects the backend. */
     String name();
 
-    /** @throws BackendUnavailableException if this backend cannot be used as configured */
+    /** Opens the backend. Throws BackendUnavailableException if this backend cannot be used as configured. */
     KernelBackend open();
 
     /**

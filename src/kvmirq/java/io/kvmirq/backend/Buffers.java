@@ -83,7 +83,7 @@ public final class Buffers {
         return checked;
     }
 
-    /** @throws IllegalArgumentException as {@link #readable}, or if no NUL ends the text */
+    /** Checks a path as {@link #readable} does. IllegalArgumentException also if no NUL ends the path. */
     public static ByteBuffer cStringIn(@Nullable ByteBuffer path) {
         ByteBuffer checked = readable(path, 1);
         for (int i = 0; i < checked.limit(); i++) {

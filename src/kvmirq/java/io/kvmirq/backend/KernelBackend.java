@@ -97,7 +97,7 @@ public interface KernelBackend {
 
     // vm
 
-    /** @param path of the KVM device node, NUL-terminated */
+    /** Opens the KVM device node. {@code path} is NUL-terminated. */
     int kvmOpen(ByteBuffer path);
 
     /** KVM_GET_API_VERSION: the version of KVM's API, which is 12. */
@@ -122,7 +122,7 @@ public interface KernelBackend {
     /** Bytes of an interrupt chip's state. */
     int IRQCHIP_STATE_SIZE = 512;
 
-    /** @param state {@link #IRQCHIP_STATE_SIZE} bytes: {@code kvm_pic_state} or {@code kvm_ioapic_state} */
+    /** KVM_GET_IRQCHIP: {@link #IRQCHIP_STATE_SIZE} bytes, {@code kvm_pic_state} or {@code kvm_ioapic_state}. */
     int irqchipGet(int vm, int chip, ByteBuffer state);
 
     /** KVM_SET_IRQCHIP. The buffer is as for {@link #irqchipGet}. */
@@ -165,9 +165,7 @@ public interface KernelBackend {
     /** Flag: the record has a device id. */
     int ROUTE_FLAG_DEVID = 1;
 
-    /**
-     * @param routes {@code count} records of {@link #ROUTE_SIZE} bytes in native order
-     */
+    /** KVM_SET_GSI_ROUTING: {@code routes} has {@code count} records of {@link #ROUTE_SIZE} bytes in native order. */
     int routesSet(int vm, ByteBuffer routes, int count);
 
     // irqfd
@@ -231,7 +229,7 @@ public interface KernelBackend {
     /** KVM_IRQ_LINE: drives a GSI high (1) or low (0). */
     int lineSet(int vm, int gsi, int level);
 
-    /** @param status 4 bytes that receive the status of {@code KVM_IRQ_LINE_STATUS}; a status of -1 is not an errno */
+    /** KVM_IRQ_LINE_STATUS: {@code status} gets the call's status, 4 bytes; a status of -1 is not an errno. */
     int lineSetStatus(int vm, int gsi, int level, ByteBuffer status);
 
     // devices

@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
-    /** @param path address of a NUL-terminated path */
+    /** open(2); {@code path} is the address of a NUL-terminated path. */
     int open(long path, int flags, int mode);
 
     /** close(2). */
@@ -45,7 +45,7 @@ public interface Libc {
     /** pwrite(2) from an address. */
     long pwrite(int fd, long from, long length, long offset);
 
-    /** @param vectors address of {@code count} {@code struct iovec} */
+    /** preadv2(2); {@code vectors} is the address of {@code count} {@code struct iovec}. */
     long preadv2(int fd, long vectors, int count, long offset, int flags);
 
     /**
@@ -86,10 +86,10 @@ public interface Libc {
     /** epoll_create1(2). */
     int epollCreate(int flags);
 
-    /** @param event address of a {@code struct epoll_event} (12 bytes on x86-64, 16 elsewhere) */
+    /** epoll_ctl(2); {@code event} is the address of a struct epoll_event (12 bytes on x86-64, 16 elsewhere). */
     int epollCtl(int epoll, int operation, int fd, long event);
 
-    /** @param events address of an array of {@code max} {@code struct epoll_event} */
+    /** epoll_wait(2); {@code events} is the address of an array of {@code max} {@code struct epoll_event}. */
     int epollWait(int epoll, long events, int max, int timeoutMillis);
 
     /**
@@ -135,7 +135,7 @@ public interface Libc {
 
     // With buffers
 
-    /** @param path NUL-terminated */
+    /** open(2); {@code path} is NUL-terminated. */
     default int open(@Nullable ByteBuffer path, int flags) {
         ByteBuffer held = ArenaMemory.held(Buffers.cStringIn(path));
         try {

@@ -33,7 +33,7 @@ public final class VfioContainer extends DmaSpace {
         this.maybeSet = adopted;
     }
 
-    /** @throws io.kvmirq.KernelException ENOENT if VFIO is not loaded; EACCES */
+    /** Opens a new container. Throws KernelException ENOENT if VFIO is not loaded; EACCES if access is denied. */
     public static VfioContainer create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
         return calls.open(

@@ -298,7 +298,7 @@ public final class VfioDevice implements AutoCloseable {
         return new Region(calls, index, calls.regionInfo(index));
     }
 
-    /** @throws UnsupportedOperationException if the device is not a PCI device */
+    /** The configuration space. Throws UnsupportedOperationException if the device is not a PCI device. */
     public PciConfig config() {
         if (info.bus() != DeviceInfo.Bus.PCI) {
             throw new UnsupportedOperationException(this + " is not a PCI device: it has no configuration space");
