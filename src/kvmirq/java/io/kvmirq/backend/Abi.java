@@ -4,7 +4,7 @@ package io.kvmirq.backend;
 import io.kvmirq.NotPromised;
 
 /**
- * The version of {@code libkvmirq.so}'s ABI and the sizes of the records shared with it.
+ * The version of {@code libkvmirq.so}'s ABI and the sizes of the records shared with the library.
  *
  * @param version {@code kvmirq_abi_version()}, which must equal the version that this code needs
  * @param routeSize bytes of {@code struct kvmirq_route}
@@ -22,7 +22,7 @@ public record Abi(int version, int routeSize, int irqchipSize, int vfioIrqSize, 
             KernelBackend.VFIO_IRQ_SIZE,
             KernelBackend.IRQFD_SIZE);
 
-    /** Number of the route record for {@code kvmirq_abi_record_size()}. */
+    /** The argument of {@code kvmirq_abi_record_size()} for the record of a route. */
     public static final int RECORD_ROUTE = 0;
 
     /** Number of the record that holds the state of an interrupt chip. */

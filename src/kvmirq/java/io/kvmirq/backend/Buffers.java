@@ -19,7 +19,7 @@ public final class Buffers {
     private Buffers() {}
 
     /**
-     * A zeroed direct buffer in native order, aligned to 8 bytes.
+     * Allocates a zeroed direct buffer in native order, aligned to 8 bytes.
      *
      * @param bytes at least 1
      */
@@ -27,7 +27,7 @@ public final class Buffers {
         return ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
     }
 
-    /** {@code text} as a C string in UTF-8. */
+    /** Encodes {@code text} as a C string in UTF-8. */
     public static ByteBuffer cString(String text) {
         int end = text.indexOf('\0');
         if (end >= 0) {

@@ -61,7 +61,7 @@ public interface HostFiles {
         return bytes(path, Integer.MAX_VALUE).map(ByteArrayInputStream::new);
     }
 
-    /** A file that stays open, to be read again and again. Only one thread may use it. */
+    /** A file that stays open, to be read again and again. Not thread-safe. */
     interface Kept extends AutoCloseable {
         /**
          * Reads bytes at a position.

@@ -19,7 +19,7 @@ public interface KernelBackend {
     /** The name that selects the backend, such as {@code jni}. */
     String name();
 
-    /** The origin of the binding and its ABI, for messages. */
+    /** The origin of the binding and the binding's ABI, for error messages. */
     String description();
 
     /** Whether calls reach the kernel of this machine, and not a fake. */
@@ -53,7 +53,7 @@ public interface KernelBackend {
 
     // eventfd
 
-    /** A non-blocking eventfd with count 0. */
+    /** Creates a non-blocking eventfd with count 0. */
     int eventfdCreate();
 
     /**
@@ -75,7 +75,7 @@ public interface KernelBackend {
         return count;
     }
 
-    /** A non-blocking eventfd with EFD_SEMAPHORE and count 0: each read subtracts 1. */
+    /** Creates a non-blocking eventfd with EFD_SEMAPHORE and count 0: each read subtracts 1. */
     int eventfdCreateSemaphore();
 
     /** Adds an unsigned number to the eventfd's count. -EAGAIN if the sum is above 2^64 - 2; -EINVAL for 2^64 - 1. */

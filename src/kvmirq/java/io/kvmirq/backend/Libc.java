@@ -112,7 +112,7 @@ public interface Libc {
     }
 
     /**
-     * A buffer in native order over mapped memory. The buffer does not keep the mapping alive.
+     * Returns a buffer in native order over mapped memory. The buffer does not keep the mapping alive.
      *
      * @throws IllegalArgumentException for a length that is negative or above {@link Integer#MAX_VALUE}
      */

@@ -7,7 +7,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 
-/** A known condition under which a call failed, such as ARM64. Two conditions of one kind exclude each other. */
+/** A condition of a failed call, such as ARM64. Two of one kind, such as two architectures, exclude each other. */
 public enum Fact {
     NO_IRQCHIP("none", Kind.IRQCHIP, "the VM has no in-kernel irqchip"),
     SPLIT_IRQCHIP("split", Kind.IRQCHIP, "the VM has the split irqchip"),

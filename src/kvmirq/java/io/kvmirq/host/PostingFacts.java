@@ -42,7 +42,7 @@ public final class PostingFacts {
         this.tree = tree;
     }
 
-    /** The host's facts for a {@code Mirror}. {@link MirrorHost.Unknown} names the file that could not be read. */
+    /** The host facts that a {@code Mirror} needs. {@link MirrorHost.Unknown} names the file that could not be read. */
     public MirrorHost forMirror(boolean arm64) {
         if (arm64) {
             return vlpiKernel()

@@ -30,7 +30,7 @@ import java.util.function.Supplier;
 
 /**
  * The parts of a VM, each with a name that the VMM chooses. A restore finds each part of the new VM by the name of the
- * saved part. Only one thread may use it.
+ * saved part. Not thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */

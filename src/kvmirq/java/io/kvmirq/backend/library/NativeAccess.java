@@ -5,7 +5,7 @@ package io.kvmirq.backend.library;
 public final class NativeAccess {
     private NativeAccess() {}
 
-    /** A message: native access is denied, and the Java option that grants it to kvmirq in this JVM. */
+    /** A message that native access is denied, with the Java option that grants native access to kvmirq. */
     public static String denied() {
         Module module = NativeAccess.class.getModule();
         return "native access is denied: start Java with --enable-native-access="

@@ -66,7 +66,7 @@ public final class NativeLibrary {
         this.cache = cache;
     }
 
-    /** Uses the system properties and the environment of this process. */
+    /** Creates a search by the system properties and the environment of this process. */
     public static NativeLibrary ofThisMachine() {
         return new NativeLibrary(
                 Optional.ofNullable(System.getProperty(PROPERTY)),
