@@ -14,9 +14,7 @@ public enum KernelChange {
     POWER_STATE("5.11"),
     /** An irqfd empties its eventfd: {@code eventfd_ctx_do_read()} in {@code irqfd_wakeup()} of virt/kvm/eventfd.c. */
     IRQFD_EMPTIES("5.11"),
-    /**
-     * irq/N/spurious counts after an unhandled irq only: {@code note_interrupt()}, kernel/irq/spurious.c, 7c07012eb1be.
-     */
+    /** irq/N/spurious counts after an unhandled irq: {@code note_interrupt()}, kernel/irq/spurious.c, 7c07012eb1be. */
     COUNT_AFTER_UNHANDLED("5.13"),
     /** Control groups have cpu.idle: {@code cpu_idle_write_s64()} in kernel/sched/core.c. */
     CPU_IDLE("5.15"),
