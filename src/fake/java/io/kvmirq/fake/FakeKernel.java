@@ -295,9 +295,9 @@ public final class FakeKernel {
      * all messages.
      *
      * <p>A message also counts as lost if the program read it from an eventfd that has an irqfd now, and neither sent
-     * nor signalled it again. Such a message still waits in the program, so call this method when the program is at
-     * rest. If the eventfd has no irqfd, the program may keep a message while the guest masks its vector: then only
-     * {@link FakeMessages#waiting} lists the message.
+     * nor signalled it again. A message that was only read still waits in the program, so call this method when the
+     * program is at rest. If the eventfd has no irqfd, the program may keep a message while the guest masks its vector:
+     * then only {@link FakeMessages#waiting} lists the message.
      */
     public List<String> lost() {
         return time.locked(() -> host.ledger().lost()).stream()

@@ -184,8 +184,8 @@ public final class FakePciDevice {
         }
 
         /**
-         * Sets the reset value and the writable bits of a 16-bit register in the configuration space. Other registers
-         * keep their defaults. vfio-pci decides which bits a user can read and write.
+         * Sets the reset value and the writable bits of a 16-bit register in the configuration space. All registers
+         * without a call of this method keep their defaults. vfio-pci decides which bits a user can read and write.
          *
          * @param capability the id of a capability that the device has; 0 for the header
          * @param at the even byte offset in the capability, after its id and next pointer: 2 to 254, in the header 0 to

@@ -15,13 +15,13 @@ import org.jspecify.annotations.Nullable;
  * <p>The interface is stable for callers only: a new method gets a default, which may not suit other implementations.
  *
  * <p>Methods with an address are for a caller that owns the memory and keeps it reachable; for a wrong address the
- * kernel returns EFAULT. Other callers use the methods with a buffer. The buffer must be direct, at position 0, as long
- * as the call needs, and writable if the kernel writes it. Otherwise the method throws {@link IllegalArgumentException}
- * without a system call. The buffer of an arena ({@code java.lang.foreign}) must be alive and accessible to the caller,
- * or the method throws the JDK's IllegalStateException or WrongThreadException without a system call. The kernel gets a
- * copy of an arena's buffer. If the arena is closed during the call, the kernel touches no freed memory and the call
- * takes effect. A call that writes its buffer throws IllegalStateException if the arena was closed. New descriptors are
- * O_CLOEXEC. Thread-safe.
+ * kernel returns EFAULT. Callers without memory of their own use the methods with a buffer. The buffer must be direct,
+ * at position 0, as long as the call needs, and writable if the kernel writes it. For any other buffer the method
+ * throws {@link IllegalArgumentException} without a system call. The buffer of an arena ({@code java.lang.foreign})
+ * must be alive and accessible to the caller, or the method throws the JDK's IllegalStateException or
+ * WrongThreadException without a system call. The kernel gets a copy of an arena's buffer. If the arena is closed
+ * during the call, the kernel touches no freed memory and the call takes effect. A call that writes its buffer throws
+ * IllegalStateException if the arena was closed. New descriptors are O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
     /** open(2); {@code path} is the address of a NUL-terminated path. */

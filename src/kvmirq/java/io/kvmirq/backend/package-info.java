@@ -4,9 +4,9 @@
  *
  * <p>{@link io.kvmirq.backend.KernelBackend} has one method for each kernel call of the interrupt path; the binding
  * encodes the call's structure. {@link io.kvmirq.backend.Libc} has raw system calls; the caller encodes their
- * structures. Both interfaces take file descriptors and scalars and return {@code >= 0} or {@code -errno}. The methods
- * of both interfaces throw no exception for an errno, allocate nothing and keep nothing. Buffers are direct and start
- * at position 0; {@link io.kvmirq.backend.Buffers} checks them before each call.
+ * structures. The two interfaces take file descriptors and scalars and return {@code >= 0} or {@code -errno}. The
+ * methods of both interfaces throw no exception for an errno, allocate nothing and keep nothing. Buffers are direct and
+ * start at position 0; {@link io.kvmirq.backend.Buffers} checks them before each call.
  *
  * <p>The bindings are sub-packages; {@code io.kvmirq.backend.choice} selects one that works on this machine. A binding
  * is used only if a handshake finds the same ABI version and the same sizes of shared records. The fake kernel is a

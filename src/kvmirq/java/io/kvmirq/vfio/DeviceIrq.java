@@ -41,8 +41,8 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     }
 
     /**
-     * The armed interrupts of this {@link VfioDevice} that prevent this interrupt from being armed. Other interrupts of
-     * the same kind cannot be armed beside them, and only one of INTx, MSI and MSI-X can be armed at a time.
+     * The armed interrupts of this {@link VfioDevice} that prevent this interrupt from being armed. While an interrupt
+     * is armed, others of its kind cannot be armed. Only one of INTx, MSI and MSI-X can be armed at a time.
      */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);

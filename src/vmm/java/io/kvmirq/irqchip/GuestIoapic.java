@@ -31,8 +31,8 @@ import java.util.stream.IntStream;
  * bit is stored and has no effect: a high line is asserted. Destination APIC ids have 8 bits.
  *
  * <p>Several devices may share a pin. The pin is high while any of their lines is high. Give each forwarding, and each
- * emulated device, its own {@link #source}. This object is also a source. VFIO masks a forwarded device's line when the
- * device interrupts: use {@link #addEndListener} to unmask the line.
+ * emulated device, its own {@link #source}. The IOAPIC object is also a source. VFIO masks a forwarded device's line
+ * when the device interrupts: use {@link #addEndListener} to unmask the line.
  *
  * <p>Locks: one lock guards registers and lines. The lock is held during kernel calls, but not while end listeners run.
  *

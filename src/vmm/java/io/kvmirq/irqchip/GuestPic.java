@@ -6,7 +6,7 @@ import java.util.Objects;
 
 /**
  * The part of the two 8259A PICs that Linux uses before the IOAPIC: initialization, mask registers, and the edge/level
- * registers. These PICs never interrupt. Not thread-safe.
+ * registers. The PICs of this class never interrupt. Not thread-safe.
  *
  * <p>Source: 8259A datasheet; {@code probe_8259A()} and {@code init_8259A()} in arch/x86/kernel/i8259.c.
  *

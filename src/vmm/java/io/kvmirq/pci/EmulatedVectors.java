@@ -21,8 +21,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The vectors of an emulated device: each has an eventfd, which the device signals at any time. A vector gets an irqfd
- * and a route when the guest enables and unmasks it. Earlier signals, and signals that come while the guest masks the
- * vector, stay in the eventfd and become one interrupt. {@link GuestMsix} and {@link GuestMsi} use these vectors.
+ * and a route when the guest enables and unmasks it. Signals that come while the vector is disabled or masked stay in
+ * the eventfd and become one interrupt. {@link GuestMsix} and {@link GuestMsi} use these vectors.
  *
  * <p>An eventfd may be signalled by another thread or process, or by the kernel: pass its number to vhost's
  * VHOST_SET_VRING_CALL. {@link #signal} and {@link #event} are thread-safe, other methods are not.

@@ -23,9 +23,9 @@ import java.util.OptionalInt;
  * time, so a guest that uses few of its vectors needs few descriptors. Entries that change while their vectors are
  * masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING; a write without a change makes no
  * call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them. No program can read whether a vLPI of
- * a GICv4 was pending. Therefore an open vector that may be a vLPI counts as pending after the vector is masked, or
- * MSI-X is disabled. No message is lost; at worst the last message is delivered twice. While INTx or MSI of the device
- * is forwarded, all vectors wait as if they were masked: call {@link #settle} when that forwarding has ended.
+ * a GICv4 was pending, so an open vector that may be a vLPI counts as pending after the vector is masked, or MSI-X is
+ * disabled. No message is lost; at worst the last message is delivered twice. While INTx or MSI of the device is
+ * forwarded, all vectors wait as if they were masked: call {@link #settle} when that forwarding has ended.
  *
  * <p>An access with a wrong size or offset reads 0 and writes nothing. A vector whose mask the kernel refuses stays
  * open until the call is repeated, see {@link GuestMessages}.

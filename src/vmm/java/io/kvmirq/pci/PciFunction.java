@@ -333,8 +333,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
 
     /**
      * Resets the function with the guest, and sets its BARs to the addresses that firmware would choose. A device of
-     * the host without its own reset is reset with its bus, if no other device is on the bus. Otherwise the device's
-     * registers keep their values, and the device does no DMA until the guest enables bus mastering. If the kernel
+     * the host without its own reset is reset with its bus, if no other device is on the bus. A device that cannot be
+     * reset keeps the values of its registers, and does no DMA until the guest enables bus mastering. If the kernel
      * refuses a reset that the device supports, the VMM gets a warning, and bus mastering stays off. Each write of the
      * guest that enables bus mastering tries the reset again.
      */

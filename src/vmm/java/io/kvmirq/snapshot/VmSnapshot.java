@@ -69,7 +69,7 @@ public final class VmSnapshot {
 
     /**
      * Saves a VM that will continue elsewhere. The irqfds and MSI-X of the VM stay masked. Pending counts are moved
-     * from its eventfds to the snapshot. Later signals stay in the eventfds and are not in the snapshot.
+     * from its eventfds to the snapshot. Signals after that move stay in the eventfds and are not in the snapshot.
      *
      * @throws IllegalArgumentException as {@link #of}
      * @throws IllegalStateException as {@link #of}

@@ -8,8 +8,8 @@ public final class Steps {
     private Steps() {}
 
     /**
-     * Runs every step in order, even if some of them throw. Then throws the last exception; the others are its
-     * suppressed exceptions. If a step threw an Error, throws the first Error instead, unchanged.
+     * Runs every step in order, even if some of them throw. After the last step, throws the last exception; other
+     * exceptions are its suppressed exceptions. If a step threw an Error, throws the first Error instead, unchanged.
      */
     public static void all(Iterable<? extends Runnable> steps) {
         @Nullable RuntimeException failure = null;

@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * Finds and loads {@code libkvmirq.so}.
  *
- * <p>If {@value #PROPERTY} is set, only that file is used. Otherwise the first usable file is loaded: from {@code
+ * <p>If {@value #PROPERTY} is set, only that file is used. If not, the first usable file is loaded: from {@code
  * java.library.path}, then from kvmirq's jar, through {@link LibraryCache}. JNI gives a file to one class loader only,
  * so a second class loader gets a copy. The file and every directory above it must belong to root or to this user and
  * must not be writable by others. Thread-safe.
