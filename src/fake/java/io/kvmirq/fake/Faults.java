@@ -20,10 +20,10 @@ import org.jspecify.annotations.Nullable;
  * Makes chosen calls fail, on the fake or a real kernel, by a proxy around a {@link Libc} or a backend. Thread-safe.
  *
  * <p>A rule names a call by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code
- * KVM_IRQFD}), and a typed primitive by its method ({@code irqfdAssign}) or its kernel call. {@link #ANY} names all
- * calls that can fail. A rule counts the calls with its name from 1, beginning when the rule is added. A call that a
- * rule makes fail does not reach the kernel, with one exception: a call that tears down ({@code close}, {@code munmap},
- * {@code mapZeros}) does its work, as Linux closes a file even if close returns EINTR.
+ * KVM_IRQFD}), and a method of {@link KernelBackend} by its name ({@code irqfdAssign}) or kernel call. {@link #ANY}
+ * names all calls that can fail. A rule counts the calls with its name from 1, beginning when the rule is added. A call
+ * that a rule makes fail does not reach the kernel, with one exception: a call that tears down ({@code close}, {@code
+ * munmap}, {@code mapZeros}) does its work, as Linux closes a file even if close returns EINTR.
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);
@@ -187,7 +187,7 @@ public final class Faults {
         return calls.stream().filter(Call::canFail).map(Call::name).toList();
     }
 
-    /** The number of calls with this name since {@link #listen}, failed ones included. Throws like {@link #fail}. */
+    /** The number of calls with this name since {@link #listen}, with failed calls. Throws like {@link #fail}. */
     public synchronized int count(String call) {
         Objects.requireNonNull(call, "call is null");
         FaultNames.require(call);

@@ -17,8 +17,8 @@ public interface BackendProvider {
 
     /**
      * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select this backend; code
-     * always may. For the fake kernel true only with the module {@code io.kvmirq.testkit}: no variable makes a program
-     * without tests use a fake kernel.
+     * always may. The fake kernel returns true only with the module {@code io.kvmirq.testkit}: no variable makes a
+     * program without tests use a fake kernel.
      */
     default boolean isSelectedFromOutside() {
         return false;

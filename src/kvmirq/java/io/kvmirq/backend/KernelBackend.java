@@ -82,7 +82,7 @@ public interface KernelBackend {
     int eventfdSignal(int fd, long count);
 
     /**
-     * Reads the count and resets it to 0 (a semaphore: subtracts 1).
+     * Reads the count and resets it to 0 (with EFD_SEMAPHORE: subtracts 1).
      *
      * @param count 8 bytes that receive the unsigned count in native order; a returned count could look like an errno
      * @return 0, or -EAGAIN if the count was 0
@@ -138,24 +138,24 @@ public interface KernelBackend {
     /** Bytes of one record of {@link #routesSet}: {@code struct kvmirq_route}. */
     int ROUTE_SIZE = Buffers.ROUTE_SIZE;
 
-    /** Offset of the GSI, 4 bytes. */
+    /** Offset of the GSI in a route record; 4 bytes. */
     int ROUTE_GSI = 0;
     /**
-     * Offset of the type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP}, {@link #ROUTE_TYPE_MSI}, or another type of the kernel.
-     * A record of another type has the first 28 bytes of the entry's union from {@link #ROUTE_CHIP} on.
+     * Offset of the route's type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP}, {@link #ROUTE_TYPE_MSI}, or another type of the
+     * kernel. A record of another type has the first 28 bytes of the entry's union from {@link #ROUTE_CHIP} on.
      */
     int ROUTE_TYPE = 4;
-    /** Offset of the flags, 4 bytes: for an MSI route 0 or {@link #ROUTE_FLAG_DEVID}. */
+    /** Offset of the flags in a route record, 4 bytes: for an MSI route 0 or {@link #ROUTE_FLAG_DEVID}. */
     int ROUTE_FLAGS = 8;
-    /** Offset of the chip, 4 bytes; for an irqchip route. */
+    /** Offset of the chip in the record of an irqchip route; 4 bytes. */
     int ROUTE_CHIP = 12;
-    /** Offset of the pin, 4 bytes; for an irqchip route. */
+    /** Offset of the pin in the record of an irqchip route; 4 bytes. */
     int ROUTE_PIN = 16;
-    /** Offset of the MSI data, 4 bytes. */
+    /** Offset of the MSI data in a route record; 4 bytes. */
     int ROUTE_DATA = 20;
-    /** Offset of the MSI address, 8 bytes. */
+    /** Offset of the MSI address in a route record; 8 bytes. */
     int ROUTE_ADDRESS = 24;
-    /** Offset of the device id, 4 bytes; used with {@link #ROUTE_FLAG_DEVID}. */
+    /** Offset of the device id in a route record, 4 bytes; used with {@link #ROUTE_FLAG_DEVID}. */
     int ROUTE_DEVID = 32;
 
     /** The route ends at a pin of an interrupt chip. */
@@ -176,10 +176,10 @@ public interface KernelBackend {
     /** Bytes of a record of {@link #irqfdsAssign}. */
     int IRQFD_SIZE = 2 * Integer.BYTES;
 
-    /** Offset of a record's eventfd. */
+    /** Offset of the eventfd in an irqfd record; 4 bytes. */
     int IRQFD_FD = 0;
 
-    /** Offset of a record's GSI. */
+    /** Offset of the GSI in an irqfd record; 4 bytes. */
     int IRQFD_GSI = Integer.BYTES;
 
     /**
@@ -254,7 +254,7 @@ public interface KernelBackend {
     /** Bytes of the record of {@link #vfioIrqInfo}: {@code struct kvmirq_vfio_irq}. */
     int VFIO_IRQ_SIZE = 8;
 
-    /** Offset of the flags, 4 bytes: {@code VFIO_IRQ_INFO_*}. */
+    /** Offset of the flags {@code VFIO_IRQ_INFO_*} in the record, 4 bytes. */
     int VFIO_IRQ_FLAGS = 0;
     /** Offset of the number of interrupts, 4 bytes, unsigned. 0 if the device has no interrupt of this index. */
     int VFIO_IRQ_COUNT = 4;
@@ -262,7 +262,7 @@ public interface KernelBackend {
     /**
      * VFIO_DEVICE_GET_IRQ_INFO: the flags and the number of the interrupts of an index.
      *
-     * @param index as the bus driver numbers them, such as {@code VFIO_PCI_MSIX_IRQ_INDEX}
+     * @param index the kind of interrupts, as the bus driver numbers kinds, such as {@code VFIO_PCI_MSIX_IRQ_INDEX}
      * @param info {@link #VFIO_IRQ_SIZE} bytes that receive the record; unchanged after an error
      * @return 0, or -EINVAL if the device has no such index
      */

@@ -7,7 +7,7 @@ import java.util.Locale;
 public enum Grade {
     /** The contract suite checks the answer on Linux 6.18 with kvm_pvm, for KVM on x86-64. */
     MEASURED("6.18,pvm"),
-    /** The answer was observed on a stock kernel of its version, which ran in a virtual machine. */
+    /** The answer was observed on a stock kernel of the answer's version, in a virtual machine. */
     LAB("Debian's kernels in QEMU"),
     /** The answer was read in the kernel's source or in the commit that introduced it. */
     SOURCE(""),

@@ -385,7 +385,7 @@ public final class HostInterrupts implements HostIrqs {
 
     /**
      * The irq of a device's MSI or MSI-X vector, also if a driver of the host armed it. Since Linux 6.2 the chip
-     * contains the device's name, and the hardware number is the vector. In older kernels, {@code
+     * contains the device's name, and the hardware number is the vector. Before Linux 6.2, {@code
      * pci_msi_domain_calc_hwirq()} computes the hardware number from device and vector.
      */
     public Optional<Row> message(PciAddress address, int vector) {

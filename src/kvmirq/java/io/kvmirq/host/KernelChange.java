@@ -40,7 +40,7 @@ public enum KernelChange {
     /**
      * Whether a kernel has this change.
      *
-     * @param release such as {@code 6.1.192-debian} or {@code 5.14.0-70.el9.x86_64}
+     * @param release a kernel's release, such as {@code 6.1.192-debian} or {@code 5.14.0-70.el9.x86_64}
      * @return empty if unknown: a vendor's kernel of an older number may have the change, or the text has another form
      */
     public Optional<Boolean> isIn(String release) {

@@ -150,7 +150,7 @@ public final class PostingFacts {
 
     /**
      * The reason why this host cannot post, as a sentence without a full stop that names the units which cannot post.
-     * Empty if no such reason exists or is known.
+     * Empty if no reason is known.
      */
     public Optional<String> flaw() {
         return reading().flaw();

@@ -88,8 +88,8 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Binds the file to the iommufd of {@code space}, and attaches the device. {@link VfioDevice#close} then also
-     * closes the file. After a failure close this object, because a file cannot be bound twice.
+     * Binds the file to the iommufd of {@code space}, and attaches the device. {@link VfioDevice#close} also closes the
+     * file. After a failure close this object, because a file cannot be bound twice.
      *
      * @throws KernelException EPERM if drivers of the host use other devices of the group (the exception names them);
      *     EBUSY if the group is open; EINVAL if the file is bound already

@@ -12,7 +12,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 /**
  * A test of the steps of several {@link Actors}, in every order up to a number of preemptions. A preemption is a switch
  * away from an actor that could go on. The test kit runs the method once for each order, each time on a fresh fake
- * kernel. The method adds the actors. After the method, the kit runs the actors' steps on the test's thread.
+ * kernel. The method adds actors. After the method, the kit runs the actors' steps on the test's thread.
  *
  * <pre>{@code
  *

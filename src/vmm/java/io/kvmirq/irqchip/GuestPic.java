@@ -50,13 +50,13 @@ public final class GuestPic {
         return port;
     }
 
-    /** Handles the guest's read of a byte. Throws IllegalArgumentException unless {@link #isPort}. */
+    /** Handles the guest's read of a byte. Throws IllegalArgumentException if {@link #isPort} is false. */
     public int read(int port) {
         int chip = chip(require(port));
         return isLevels(port) ? levels[chip] : (port & 1) == 1 ? masks[chip] : 0;
     }
 
-    /** Handles the guest's write of a byte. Throws IllegalArgumentException unless {@link #isPort}. */
+    /** Handles the guest's write of a byte. Throws IllegalArgumentException if {@link #isPort} is false. */
     public void write(int port, int value) {
         int chip = chip(require(port));
         if (isLevels(port)) {

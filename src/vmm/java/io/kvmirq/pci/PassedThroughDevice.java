@@ -127,8 +127,8 @@ public final class PassedThroughDevice extends PciFunction {
          * @throws IllegalArgumentException if the slot is in use; if the bus has no room for a BAR; if guest memory is
          *     in the bridge's hole or not in {@link DmaSpace#ranges}
          * @throws UnsupportedOperationException if the device is not a PCI device
-         * @throws io.kvmirq.KernelException ENOMEM if RLIMIT_MEMLOCK is too low for the memory; other refusals of the
-         *     kernel
+         * @throws io.kvmirq.KernelException ENOMEM if RLIMIT_MEMLOCK is too low for the memory; another errno if the
+         *     kernel refuses
          */
         public PassedThroughDevice build() {
             return new PassedThroughDevice(this);

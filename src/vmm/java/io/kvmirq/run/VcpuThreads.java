@@ -291,7 +291,7 @@ public final class VcpuThreads implements AutoCloseable {
     /**
      * Waits until all threads have ended. {@link #failure} says whether a thread failed.
      *
-     * @throws IllegalStateException in a vCPU's thread
+     * @throws IllegalStateException if a vCPU's thread calls this method
      */
     public void join() throws InterruptedException {
         join(Duration.ofNanos(Long.MAX_VALUE));
@@ -301,7 +301,7 @@ public final class VcpuThreads implements AutoCloseable {
      * Waits until all threads have ended.
      *
      * @return false if {@code limit} is over before all threads have ended
-     * @throws IllegalStateException in a vCPU's thread
+     * @throws IllegalStateException if a vCPU's thread calls this method
      */
     public boolean join(Duration limit) throws InterruptedException {
         requireOutside("join");

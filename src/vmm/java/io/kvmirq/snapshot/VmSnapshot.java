@@ -32,8 +32,8 @@ import java.util.Set;
  * and load it before a restore. A pending SError is not in a snapshot, and a vCPU with a PMU is refused.
  *
  * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. To pause a vCPU, kick it. If
- * the kicked run returns an access of the guest, complete the access and run again until {@code INTR}, or the access is
- * lost. Eventfds may be signalled while the VM is paused.
+ * the kicked vCPU exits with an access of the guest, complete the access and run again until {@code INTR}, or the
+ * access is lost. Eventfds may be signalled while the VM is paused.
  *
  * <p>One platform thread makes or restores a snapshot. The calling thread then owns the vCPUs: another thread calls
  * {@link Vcpu#moveHere} before it runs a vCPU.

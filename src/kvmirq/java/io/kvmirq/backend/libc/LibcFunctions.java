@@ -3,7 +3,7 @@ package io.kvmirq.backend.libc;
 
 /**
  * Functions of libc with the signatures of its headers, pointers and sizes as 64-bit numbers. Public for the code that
- * jnr-ffi generates. Each library declares mmap itself.
+ * jnr-ffi generates. The interface of each binding library declares mmap itself.
  */
 public interface LibcFunctions {
     int open(long path, int flags, int mode);

@@ -12,8 +12,8 @@
  * same bytes. A C program, vectors from the kernel's headers and a test that watches the system calls compare the two.
  *
  * <p>Each adaptor reads the errno that its binding library (JNA, jnr-ffi or java.lang.foreign) saved for the calling
- * thread before it returned to Java. So no garbage collection and no other call changes the errno. No adaptor allocates
- * on the interrupt path.
+ * thread before it returned to Java. No garbage collection and no other call changes the saved errno. No adaptor
+ * allocates on the interrupt path.
  */
 @NullMarked
 package io.kvmirq.backend.libc;
