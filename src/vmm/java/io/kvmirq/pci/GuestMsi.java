@@ -29,7 +29,7 @@ import java.util.OptionalInt;
  * the device is forwarded, all vectors wait as if masked: call {@link #settle} when that forwarding has ended.
  *
  * <p>A write throws a {@link io.kvmirq.vfio.VectorsExhaustedException} if the host has fewer vectors than the guest
- * enables. On such a host, lower Multiple Message Capable. Otherwise like {@link GuestMessages}.
+ * enables. If a host has few vectors, lower Multiple Message Capable. Otherwise like {@link GuestMessages}.
  *
  * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. This class does not
  * offer Extended Message Data.
@@ -296,7 +296,7 @@ public final class GuestMsi extends GuestMessages {
 
     /**
      * Resets MSI, for a Function Level Reset or a reset of the bus or the guest: MSI is disabled, no vector is masked,
-     * no message is pending. Reset the device itself afterwards ({@link VfioDevice#reset}).
+     * no message is pending. After this call, reset the device ({@link VfioDevice#reset}).
      */
     @Override
     public void reset() {

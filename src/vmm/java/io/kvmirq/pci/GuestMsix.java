@@ -271,7 +271,7 @@ public final class GuestMsix extends GuestMessages {
 
     /**
      * Resets MSI-X, for a Function Level Reset or a reset of the bus or the guest: MSI-X is disabled, all vectors are
-     * masked, no message is pending. Reset the device itself afterwards ({@link VfioDevice#reset}).
+     * masked, no message is pending. After this call, reset the device ({@link VfioDevice#reset}).
      */
     @Override
     public void reset() {

@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A guest's access never throws. A refused access reads all ones or writes nothing, and the VMM gets a warning of
  * each kind once until the next reset. A BAR that the guest moves onto memory or onto another BAR keeps the written
- * address, but the guest cannot access it. Each write to the configuration space tries to place such a BAR again.
+ * address, but the guest cannot access it. Each write to the configuration space tries to place the BAR again.
  *
  * <p>Thread-safe.
  *

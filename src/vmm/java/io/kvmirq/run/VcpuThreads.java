@@ -28,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  * }
  * }</pre>
  *
- * <p>Thread-safe. The owner is called without a lock. Only {@link #stop} may be called by the owner, in a vCPU's thread.
+ * <p>Thread-safe. The owner is called without a lock. In a vCPU's thread, the owner may call only {@link #stop}.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="threads"}
  */

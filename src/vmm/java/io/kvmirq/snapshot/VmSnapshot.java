@@ -164,9 +164,9 @@ public final class VmSnapshot {
     // Restoring
 
     /**
-     * Restores this state into another VM. That VM must have the same irqchip, vCPUs with the same ids that have never
-     * run, eventfds, vectors and devices with the same names, and the guest's memory. The restore assigns the irqfds.
-     * At the end the restore reads the VM's state back and compares it with the snapshot.
+     * Restores this state into another VM. The other VM must have the same irqchip, vCPUs with the same ids that have
+     * never run, eventfds, vectors and devices with the same names, and the guest's memory. The restore assigns the
+     * irqfds. At the end the restore reads the VM's state back and compares it with the snapshot.
      *
      * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the
      * restored VM differs from the snapshot, close the VM. The VM's eventfds, irqfds, routes and devices are as before.

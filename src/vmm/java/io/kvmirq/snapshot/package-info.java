@@ -5,7 +5,7 @@
  * <p>{@link io.kvmirq.snapshot.VmParts} lists the parts of a VM by name. {@link io.kvmirq.snapshot.VmSnapshot#of} reads
  * the parts; {@link io.kvmirq.snapshot.VmSnapshot#restore} writes them into another VM and reads them back. A pending
  * interrupt is in one place at a time: in the count of an eventfd, in an interrupt controller, in a LAPIC, or in a
- * vCPU's event state. Irqfds are masked first, so that no interrupt moves while these places are read one after the
+ * vCPU's event state. Irqfds are masked first, so that no interrupt moves while the places are read one after the
  * other. A mask waits until earlier signals of the eventfd have reached the controllers. A restore fills the places in
  * reverse: vCPUs, controllers, eventfds.
  *

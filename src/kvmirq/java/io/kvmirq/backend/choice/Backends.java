@@ -105,7 +105,7 @@ public final class Backends {
 
     /**
      * Opens the binding with this name; for {@value #AUTO}, the first that works. If {@value NativeLibrary#PROPERTY}
-     * names a library, each binding that failed before that one is logged as WARNING.
+     * names a library, each binding that failed before the opened one is logged as WARNING.
      *
      * @throws BackendUnavailableException with the cause for each binding tried
      */

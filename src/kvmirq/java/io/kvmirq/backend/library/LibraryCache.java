@@ -104,7 +104,7 @@ public final class LibraryCache {
 
     /**
      * A directory private to this user, into which another binding unpacks its own library. Some bindings fail for the
-     * rest of the process if their library cannot be loaded, so a directory that is mounted noexec is refused here.
+     * rest of the process if their library cannot be loaded, so this method refuses a directory that is mounted noexec.
      *
      * @throws BackendUnavailableException if the directory does not exist and cannot be created
      */
