@@ -21,14 +21,14 @@ import org.jspecify.annotations.Nullable;
  * of the group KVM_DEV_VFIO_DEVICE. VFIO's handler of a forwarded line signals the eventfd and does not mask the line;
  * the guest's EOI ends the host's interrupt. Thread-safe.
  *
- * <p>No header defines the numbers and the layout, so they are inferred. A series of 2025 proposes the same numbers for
- * another purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel has this ABI. Use this ABI only on a kernel
- * that you patched yourself, and confirm that by {@link #named}.
+ * <p>No header defines the numbers and the layout of these attributes, so this class infers both. A patch series of
+ * 2025 proposes the same numbers for another purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel has this
+ * ABI. Use this ABI only on a kernel that you patched yourself, and confirm the patches by {@link #named}.
  *
  * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
- * forwarding the kernel returns 0 and changes nothing, and no call shows the difference. A test shows whether the line
- * is forwarded: serve the device and let it interrupt again, without an unmask. A forwarded line signals again; a line
- * that is not forwarded stays masked.
+ * forwarding the kernel returns 0 and forwards nothing. To test whether the line is forwarded, serve the device and let
+ * the device interrupt again, without an unmask. A forwarded line signals again; a line that is not forwarded stays
+ * masked.
  *
  * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and its review.
  *
@@ -36,11 +36,11 @@ import org.jspecify.annotations.Nullable;
  */
 @NotPromised
 public final class Abi2014 {
-    /** Whether a kernel has the group KVM_DEV_VFIO_DEVICE. */
+    /** The results of {@link Abi2014#probe}: whether a kernel has the group KVM_DEV_VFIO_DEVICE. */
     public enum Probe {
-        /** The kernel returns ENXIO, as every released kernel does. */
+        /** The kernel does not have the group: the probe gets ENXIO, as from every released kernel. */
         ABSENT("the kernel does not have KVM_DEV_VFIO_DEVICE: use an irqfd on the eventfd of the interrupt"),
-        /** The kernel has attributes 1 and 2 of group 2. */
+        /** The kernel has attributes 1 and 2 of group 2, by the patches of 2014 or by other patches of 2025. */
         AMBIGUOUS("the kernel has attributes 1 and 2 of group 2, which may be FORWARD_IRQ and UNFORWARD_IRQ of 2014 or"
                 + " TDI_BIND and TDI_UNBIND of 2025: name the ABI of 2014 only if you know which patches the"
                 + " kernel has");
@@ -51,7 +51,7 @@ public final class Abi2014 {
             this.text = text;
         }
 
-        /** The meaning of this result, in one sentence. */
+        /** Returns the meaning of this probe result, in one sentence. */
         public String text() {
             return text;
         }

@@ -186,7 +186,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * The current path as in {@link #path()}, with the host irq that {@code host} finds, such as {@link
+     * The current path as in {@link #path()}, with the host irq. {@code host} finds the host irq, for example a {@link
      * io.kvmirq.host.HostInterrupts}.
      */
     public final InterruptPath path(HostIrqs host) {
@@ -262,11 +262,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * vLPI was pending, so the guest may get one extra interrupt on an arm64 host that may use vLPIs. The route of the
      * GSI stays. After the call returns, no new interrupt is requested; the guest may still take an earlier one.
      *
-     * <p>If this process injects, the call waits until a running injection has ended. {@link #moveTo}, {@link #close}
-     * and the {@link #reroute} of an unmasked interrupt wait too. Do not call these methods with a lock that the
-     * injector needs: see {@link #beginMask}.
+     * <p>If this process injects the interrupt, the call waits until a running injection has ended. {@link #moveTo},
+     * {@link #close} and the {@link #reroute} of an unmasked interrupt wait too. Do not call these four methods while
+     * you hold a lock that the injector needs: see {@link #beginMask}.
      *
-     * @throws KernelException as {@link Irqfd#mask}; the interrupt arrives as before
+     * @throws KernelException as {@link Irqfd#mask}; the interrupt then stays unmasked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void mask() {
@@ -277,10 +277,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Masks like {@link #mask}, but does not wait for a running injection of this process. A caller that holds a lock
-     * that the injector needs may call this method, then {@link #reroute} and {@link #unmask}. The running injection
+     * Masks like {@link #mask}, but does not wait for a running injection of this process. While you hold a lock that
+     * the injector needs, you may call this method, then {@link #reroute} and {@link #unmask}. The running injection
      * may still reach the guest, by the old message, but no later injection does. Call {@link #mask}, {@link #moveTo}
-     * and {@link #close} without this lock, because these methods wait.
+     * and {@link #close} without the lock, because these three methods wait.
      */
     public final void beginMask() {
         RelayedIrq held = masked();
@@ -387,8 +387,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /**
      * Unmasks the interrupt. A pending interrupt is delivered at once.
      *
-     * @throws KernelException EBUSY if another program assigned the eventfd to another irqfd during the mask, EIO and
-     *     EBADF as {@link Irqfd#mask}; the interrupt stays masked
+     * @throws KernelException EBUSY if another program assigned the eventfd to another irqfd while the interrupt was
+     *     masked, EIO and EBADF as {@link Irqfd#mask}; the interrupt stays masked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void unmask() {
@@ -419,7 +419,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * Sends the interrupt to another vector or vCPU. No interrupt is lost: each arrives by the old MSI message or by
      * the new one. If the message is unchanged, no kernel call is made.
      *
-     * @throws UnsupportedOperationException for a line, which has a pin: change the routes of its GSI
+     * @throws UnsupportedOperationException for a line, which has no MSI message: change the routes of its GSI
      * @throws KernelException EINVAL if KVM refuses the message; the interrupt arrives as before
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
@@ -439,9 +439,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * move to the current mechanism does nothing.
      *
      * @param to {@link Mechanism#USERSPACE}, or the mechanism in the kernel: {@link Mechanism#IRQFD} for a message or
-     *     an edge, {@link Mechanism#RESAMPLE} for another line; UnsupportedOperationException for any other
+     *     an edge, {@link Mechanism#RESAMPLE} for a level-triggered line; else UnsupportedOperationException
      * @throws KernelException as {@link #mask} and {@link Forwarding#forward}; the interrupt arrives as before
-     * @throws IllegalStateException if {@link Forwarding.Builder#userspace} was not called; after {@link #close}
+     * @throws IllegalStateException if {@link Forwarding.Builder#userspace} was not called, or after {@link #close}
      */
     public abstract void moveTo(Mechanism to);
 
@@ -462,7 +462,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Reports the guest's EOI of a level-triggered line that this process injects. The line goes low; a device that
-     * still asserts its line interrupts again. Does nothing while the kernel injects, because KVM sees the EOI.
+     * still asserts its line interrupts again. Does nothing while KVM injects the line, because KVM sees the EOI.
      *
      * @throws UnsupportedOperationException for a message
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}

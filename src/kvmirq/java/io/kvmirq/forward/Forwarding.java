@@ -99,7 +99,7 @@ public final class Forwarding implements AutoCloseable {
         return builder(vm, device).build();
     }
 
-    /** Starts a forwarding with other options than the defaults of {@link #of}. */
+    /** Returns a builder for a forwarding whose options differ from the defaults of {@link #of}. */
     public static Builder builder(Vm vm, VfioDevice device) {
         Objects.requireNonNull(device, "device is null");
         Objects.requireNonNull(vm, "vm is null");
@@ -122,8 +122,8 @@ public final class Forwarding implements AutoCloseable {
         /**
          * Sends each step and the events of the VM's vCPUs to the mirror {@code told}, and predicts from it. Use one
          * mirror for all devices of a VM. If this method is not called, the forwarding makes its own mirror, with facts
-         * from the host's files. If another program created the VM, also send the mirror the events of vCPUs that the
-         * library does not know.
+         * from the host's files. If another program created the VM, also send the mirror the events of the vCPUs that
+         * this process did not create.
          */
         public Builder mirror(Mirror told) {
             Objects.requireNonNull(told, "told is null");
@@ -198,7 +198,7 @@ public final class Forwarding implements AutoCloseable {
     // Forward
 
     /**
-     * Forwards one vector to a new GSI.
+     * Forwards one MSI or MSI-X vector to a new GSI, which is routed to {@code message}.
      *
      * @throws RuntimeException as {@link #forwardAll}
      */
@@ -209,8 +209,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards one vector to a GSI that the caller chose. If the GSI is routed to {@code message} already, the
-     * forwarding uses this route and keeps it when the forwarding ends.
+     * Forwards one MSI or MSI-X vector to a GSI that the caller chose. If the GSI is routed to {@code message} already,
+     * the forwarding uses this route and keeps it when the forwarding ends.
      *
      * @throws IllegalArgumentException if the GSI has another route or an irqfd
      * @throws RuntimeException as {@link #forwardAll}
@@ -229,22 +229,22 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors, each to a new GSI: one call of KVM_SET_GSI_ROUTING, one of VFIO_DEVICE_SET_IRQS.
+     * Forwards vectors, each to a new GSI, by one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS.
      *
      * <p>Some kernels cannot add vectors to enabled ones ({@link io.kvmirq.vfio.IrqInfo#noResize}: Linux before 6.5,
-     * MSI, an arm64 ITS). On such a kernel the first call enables all vectors of MSI-X. For MSI, or if the host has too
-     * few vectors, a later call disables the enabled vectors and enables more. The later call then signals each
-     * formerly enabled vector once, because interrupts raised while vectors were disabled are lost.
+     * MSI, an arm64 ITS). On these kernels the first {@code forwardAll} enables all vectors of MSI-X. For MSI, or if
+     * the host has too few vectors, a further {@code forwardAll} disables the enabled vectors, enables more, and
+     * signals each formerly enabled vector once, because interrupts raised while vectors were disabled are lost.
      *
-     * @param messages the message for each index in {@code which}, from 0; called before all checks, without a lock
+     * @param messages gives the MSI message for each index in {@code which}, from 0; called first, without a lock
      * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if another program or the user armed the
-     *     device: use {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without an in-kernel irqchip;
-     *     other refusals of the kernel
+     *     device: use {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL if the VM has no in-kernel
+     *     irqchip; other refusals of the kernel
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
-     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it has the available number
-     * @throws io.kvmirq.vfio.VectorsDisturbedException in place of these if other vectors were disabled for a moment
-     * @throws IllegalStateException if vectors cannot be added to those that another {@code Forwarding} enabled; after
-     *     {@link #close}
+     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; states how many are left
+     * @throws io.kvmirq.vfio.VectorsDisturbedException if a failed call disabled other vectors for a moment
+     * @throws IllegalStateException if vectors cannot be added to the vectors that another {@code Forwarding} enabled,
+     *     or after {@link #close}
      */
     public List<ForwardedIrq> forwardAll(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -254,7 +254,7 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards vectors as masked: their signals wait in the eventfds until {@link ForwardedIrq#unmask}. A guest's MSI-X
-     * table starts masked, too. Each irqfd is assigned to KVM at the first unmask. Otherwise like {@link #forwardAll}.
+     * vectors start masked, too. Each irqfd is assigned to KVM at the first unmask. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -264,10 +264,10 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards vectors although another program, or the device's user, has armed them: one call replaces their
-     * eventfds, which are not restored later. While the eventfds are replaced, messages of MSI-X stay pending; a
-     * message of MSI may be lost. Signals in the former eventfds stay there. Close your armed vectors only after the
-     * forwarding, because their close disables all vectors. If you know the eventfds, {@link #takeOver(MessageIrqs,
-     * List, IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
+     * eventfds, which are not restored when the forwarding ends. While the eventfds are replaced, messages of MSI-X
+     * stay pending; a message of MSI may be lost. Signals in the former eventfds stay there. Close your armed vectors
+     * only after the forwarding has ended, because their close disables all vectors. If you know the eventfds, {@link
+     * #takeOver(MessageIrqs, List, IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -276,7 +276,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors that signal eventfds already, by these eventfds. VFIO is not called: no signal is lost, and
+     * Forwards vectors by the eventfds that the vectors signal already. VFIO is not called: no signal is lost, and
      * pending signals of the eventfds are delivered. When the forwarding ends, the vectors stay armed, and their owner
      * disarms them. An interrupt that may have been pending as a vLPI is then signalled to its eventfd. Otherwise like
      * {@link #forwardAll}.
@@ -323,12 +323,12 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line to the pin of a GSI's routes. Each interrupt masks a level-triggered line, and the guest's EOI
-     * unmasks it; an edge-triggered line of a platform device is not masked.
+     * Forwards a device's line to a GSI that is routed to a pin. Each interrupt masks a level-triggered line, and the
+     * guest's EOI unmasks the line; an edge-triggered line of a platform device is not masked.
      *
      * @throws KernelException EINVAL if the line is forwarded already, or the VM has no full in-kernel irqchip; EBUSY
      *     if another program or the user armed the line, or the host's line must be exclusive and is shared
-     * @throws IllegalStateException while messages of the device are forwarded; after {@link #close}
+     * @throws IllegalStateException while messages of the device are forwarded, or after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");
@@ -337,8 +337,8 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards a line although another program, or the device's user, has armed it: its eventfd and its unmask eventfd
-     * are replaced, and not restored later. No interrupt is lost, because the line stays asserted. Otherwise like
-     * {@link #forward(LineIrq, Gsi)}.
+     * are replaced, and not restored when the forwarding ends. No interrupt is lost, because the line stays asserted.
+     * Otherwise like {@link #forward(LineIrq, Gsi)}.
      */
     public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
         return forward(irq, gsi, true, Optional.empty());
@@ -353,8 +353,8 @@ public final class Forwarding implements AutoCloseable {
      *     administrator's assertion. The kind of the device, whether the interrupt is a level, and whether the
      *     architecture maps the EOI are taken from the interrupt and the VM, not from the policy
      * @return a line whose {@link ForwardedIrq#directEoi} is the decision, with a list of what direct EOI breaks
-     * @throws IllegalStateException if direct EOI is refused; the message states the reason
-     * @throws KernelException ENXIO on every kernel without that ABI; otherwise as {@link #forward(LineIrq, Gsi)}
+     * @throws IllegalStateException if direct EOI is refused, with the reason as text
+     * @throws KernelException ENXIO on a kernel without the ABI of 2014; otherwise as {@link #forward(LineIrq, Gsi)}
      */
     @NotPromised
     public ForwardedIrq forwardDirect(LineIrq irq, Gsi gsi, Abi2014 abi, DirectEoiPolicy policy) {
@@ -420,7 +420,7 @@ public final class Forwarding implements AutoCloseable {
      * a call if nothing changes.
      *
      * @param which interrupts of this forwarding, each once
-     * @param messages the message for each index in {@code which}, from 0; called before any change, without a lock
+     * @param messages the MSI message for each index in {@code which}, from 0; called before any change, without lock
      * @throws UnsupportedOperationException if an interrupt is a line
      * @throws KernelException EINVAL if KVM refuses a message; all interrupts arrive as before
      * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; then none is changed

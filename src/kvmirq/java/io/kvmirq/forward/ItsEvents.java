@@ -20,13 +20,13 @@ import java.util.stream.Stream;
 
 /**
  * Reads the LPI and the vCPU of each message from the tables of an arm64 guest's ITS. KVM executes the commands of the
- * guest's ITS, so the VMM does not see them. The tables are read only by {@link #tell}: a MOVI, DISCARD or MAPTI of the
- * guest makes a prediction stale until the next call.
+ * guest's ITS, so the VMM does not see them. Only {@link #tell} reads the tables: a MOVI, DISCARD or MAPTI of the guest
+ * makes a prediction stale until the next {@code tell}.
  *
  * <p>During {@link #tell} no vCPU may run, and all interrupts of all devices of the VM must be masked. KVM decides at
  * the unmask whether an interrupt becomes a vLPI. With GICv4.0 KVM cannot save the tables while a vLPI exists. So a VMM
  * stops its vCPUs, masks all interrupts, calls {@link #tell} for each device, unmasks, and runs the vCPUs again. Only
- * one thread may use a reader.
+ * one thread may use an {@code ItsEvents}.
  *
  * <p>KVM before November 2024 does not clear the entry of a removed device or event, so {@link #tell} clears entries
  * before KVM writes the tables.
@@ -55,8 +55,8 @@ public final class ItsEvents {
     private final List<GuestMemory> memory;
 
     /**
-     * Creates a reader of an ITS. {@code memory} is all memory of the guest. Read-only memory is left out, because
-     * {@link #tell} clears entries at addresses that the guest chose.
+     * Creates a reader of the tables of an ITS. {@code memory} is all memory of the guest. The reader leaves out
+     * read-only memory, because {@link #tell} clears entries at addresses that the guest chose.
      *
      * @throws IllegalArgumentException if the ITS has no address
      */
@@ -74,11 +74,11 @@ public final class ItsEvents {
      * Reads the ITS events of a forwarding's messages and sends them to its mirror: after the unmask, {@link
      * ForwardedIrq#predicted} and {@link ForwardedIrq#path()} name LPI and vCPU. Messages to another ITS are left out.
      *
-     * @return the reason, in a sentence, if the tables cannot be read; empty on success. The predictions then stay as
-     *     they were, and some table entries may be cleared. The tables cannot be read if they are outside of guest
-     *     memory, in memory that Java cannot access (such as a BAR), or in memory that the VMM did not pass
+     * @return empty on success; the reason, in a sentence, if the tables cannot be read. After a failure the
+     *     predictions are as before, and some table entries may be cleared. A table cannot be read if it is outside of
+     *     guest memory, in memory that Java cannot access (such as a BAR), or in memory that the VMM did not pass
      * @throws io.kvmirq.KernelException as {@link Its#saveTables}, EFAULT excepted: EBUSY while a vCPU runs, EACCES
-     *     while an LPI of the VM is a vLPI; then the mirror gets no event
+     *     while an LPI of the VM is a vLPI; the mirror gets no event
      * @throws IllegalStateException if an interrupt of the forwarding is not masked
      */
     public Optional<String> tell(Forwarding forwarding) {

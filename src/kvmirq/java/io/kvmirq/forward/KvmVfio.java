@@ -63,7 +63,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         return new ForwardCalls(kernel).adopt(number, ownership, KvmVfio::new);
     }
 
-    /** The descriptor of the KVM-VFIO device. Call {@link Fd#lease} before you use the number. */
+    /** The descriptor of the KVM-VFIO device. Use the number only with an {@link Fd#lease}, which keeps it open. */
     public Fd fd() {
         return fd;
     }
@@ -103,9 +103,9 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     /**
      * Gives KVM the VFIO file of a group or a device, until the result is closed.
      *
-     * @throws io.kvmirq.KernelException EEXIST when the file was added already; EINVAL if it is no VFIO file, or a
-     *     device file on a kernel before 6.6
-     * @throws IllegalStateException while a device is open through the file, because its driver would not get the VM
+     * @throws io.kvmirq.KernelException EEXIST if KVM has the file already; EINVAL if it is no VFIO file, or if it is
+     *     the file of a device and the kernel is older than 6.6
+     * @throws IllegalStateException while a device is open through the file: the device's driver would not get the VM
      */
     @Override
     public synchronized Hold hold(VfioFile file) {

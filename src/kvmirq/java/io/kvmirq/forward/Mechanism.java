@@ -26,7 +26,7 @@ public enum Mechanism {
         this.label = label;
     }
 
-    /** The name of the mechanism in messages. */
+    /** The name of the mechanism in texts for people, such as {@code irqfd}. */
     public String label() {
         return label;
     }

@@ -9,8 +9,8 @@ import io.kvmirq.kvm.Vm;
 import java.util.Objects;
 
 /**
- * The means to inject interrupts from this process, where KVM accepts no irqfd: an event loop for the device's
- * eventfds, and the VMM's injector. A VMM passes both to {@link Forwarding}, and runs the loop in a thread of its own.
+ * The means to inject interrupts from this process if KVM accepts no irqfd: an event loop for the device's eventfds,
+ * and the VMM's injector. A VMM passes both to {@link Forwarding}, and runs the loop in a thread of its own.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="userspace"}
  *
@@ -27,32 +27,32 @@ public record Userspace(EventLoop loop, Injector injector) {
      * Injects into the guest's interrupt controllers. The injector is called in the loop's thread; for lines also in
      * the thread that calls endOfInterrupt, mask, moveTo or close. No lock of this library is held, so the injector may
      * take locks of the VMM, and read and change forwarded interrupts. If the injector throws in the loop, the
-     * exception is logged and the message is lost. A line's injection is retried a few times.
+     * exception is logged. A message is then lost; the injection of a line is retried a few times.
      *
      * <p>An interrupt's injection has ended when its {@code mask}, {@code reroute}, {@code moveTo} or {@code close}
      * returns, or {@code close} of its {@link Forwarding} or of the {@link EventLoop}. These methods wait for an
-     * injection in another thread; if the injector itself calls them, its current injection is the last one. Call these
-     * methods without a lock that the injector takes. While you hold such a lock, call {@link ForwardedIrq#beginMask},
-     * which does not wait. A {@code reroute} after {@code beginMask} does not wait either. Two injectors that mask each
-     * other's line wait for each other.
+     * injection in another thread; if the injector itself calls one of them, its current injection is the last one.
+     * Call these methods without a lock that the injector takes. While you hold a lock that the injector takes, call
+     * {@link ForwardedIrq#beginMask}, which does not wait. A {@code reroute} after {@code beginMask} does not wait
+     * either. Two injectors that mask each other's line wait for ever.
      */
     public interface Injector {
-        /** Delivers an edge-triggered message, like the device's memory write. */
+        /** Delivers an MSI message to the guest, as the device's memory write would. */
         void message(MsiMessage message);
 
-        /** Sets a line of an IOAPIC, a PIC or a GIC high or low. For an edge the line goes high, then low. */
+        /** Sets a line of an IOAPIC, a PIC or a GIC high or low. For an edge, called with high, then with low. */
         void line(Gsi gsi, boolean high);
     }
 
-    /** The means for a VMM that emulates its interrupt controllers, or only its IOAPIC beside KVM's LAPICs. */
+    /** Injects by {@code injector}: for a VMM that emulates all interrupt controllers, or only an IOAPIC. */
     public static Userspace of(EventLoop loop, Injector injector) {
         return new Userspace(loop, injector);
     }
 
     /**
-     * The means to inject into the in-kernel interrupt controllers of {@code vm}. Messages need the VM's LAPICs (on
-     * arm64 an ITS), lines need the full irqchip. On arm64 line n is SPI n + 32. As in hardware, interrupts that the
-     * guest does not accept are dropped.
+     * Injects into the in-kernel interrupt controllers of {@code vm}. Messages need the VM's LAPICs (on arm64 an ITS),
+     * lines need the full irqchip. On arm64 line n is SPI n + 32. As in hardware, interrupts that the guest does not
+     * accept are dropped.
      */
     public static Userspace into(Vm vm, EventLoop loop) {
         Objects.requireNonNull(loop, "loop is null");

@@ -3,7 +3,7 @@ package io.kvmirq.mirror;
 
 /** The path by which a forwarding delivers a device's interrupt. */
 public enum DeliveryPath {
-    /** An irqfd delivers the interrupt. Only this path can be replaced by hardware. */
+    /** An irqfd delivers the interrupt. Hardware can take over the delivery on this path only. */
     KERNEL,
     /** The interrupt is masked: it is delivered after the unmask. */
     MASKED,

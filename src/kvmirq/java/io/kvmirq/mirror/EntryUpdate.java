@@ -6,11 +6,11 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The last update of a remapping entry on x86, on which its prediction depends. Immutable.
+ * KVM's last update of an x86 remapping entry, on which the entry's prediction depends. Immutable.
  *
  * @param last the event that made KVM write the entry
- * @param next the prediction after the next update of the entry, if a later event changed the prediction: for example,
- *     a vCPU was created after KVM looked for the destination. A mask and an unmask of the interrupt update the entry
+ * @param next the entry's prediction after its next update, if an event after {@code last} changed it: for example, a
+ *     vCPU was created after KVM looked for the destination. A mask and an unmask of the interrupt update the entry
  */
 @NotPromised
 public record EntryUpdate(Moment last, Optional<Posting> next) {

@@ -60,14 +60,14 @@ public sealed interface Event {
      */
     record VmCreated() implements Event {}
 
-    /** A vCPU exists; on x86 its id is also its APIC id. */
+    /** A vCPU was created; on x86 its id is also its APIC id. */
     record VcpuAdded(VcpuId vcpu) implements Event {
         public VcpuAdded {
             Objects.requireNonNull(vcpu, "vcpu is null");
         }
     }
 
-    /** A vCPU is gone. */
+    /** A vCPU was removed from the VM. */
     record VcpuRemoved(VcpuId vcpu) implements Event {
         public VcpuRemoved {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -78,7 +78,7 @@ public sealed interface Event {
      * The VM's table of GSI routes changed.
      *
      * @param changed the GSIs whose routes changed, each with all its current routes. The list is empty if the GSI has
-     *     no route. Leave out GSIs whose routes did not change: each one costs time
+     *     no route. Leave out GSIs whose routes did not change: each GSI costs time
      */
     record RoutesCommitted(Map<Gsi, List<Route>> changed) implements Event {
         /** Creates the event with a copy of the map. */
@@ -102,7 +102,7 @@ public sealed interface Event {
 
     /**
      * An irqfd was assigned to an eventfd. A second irqfd of the VM on this eventfd replaces the first one in the
-     * mirror, because the kernel accepts a second one only after the first one is gone.
+     * mirror, because the kernel accepts the second irqfd only after the first one has ended.
      *
      * @param resample the eventfd that the guest's EOI signals, for a level-triggered interrupt
      */
@@ -203,7 +203,7 @@ public sealed interface Event {
         }
     }
 
-    /** A device entered or left its VFIO domain (type UNMANAGED), in which it starts. Only AMD predictions use this. */
+    /** A device left its VFIO domain (type UNMANAGED), or entered it again. Only predictions for AMD use this event. */
     record DomainChanged(DeviceName device, boolean unmanaged) implements Event {
         public DomainChanged {
             Objects.requireNonNull(device, "device is null");
@@ -211,9 +211,9 @@ public sealed interface Event {
     }
 
     /**
-     * x86: all current reasons that inhibit APIC virtualization. On AMD each vCPU applies the reasons when it next
-     * enters its guest. Until {@link GuestEntered} reports the entry, it is unknown whether an interrupt is posted to
-     * the vCPU. Up to Linux 6.16, a remapping entry that KVM writes before then stays unknown until its next write.
+     * x86: all current reasons that inhibit APIC virtualization. An AMD vCPU applies the reasons when it next enters
+     * its guest. Until {@link GuestEntered} reports the entry, it is unknown whether an interrupt is posted to the
+     * vCPU. Up to Linux 6.16, a remapping entry written before {@code GuestEntered} stays unknown until its next write.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
         /** Creates the event with a copy of the set. */
@@ -223,8 +223,8 @@ public sealed interface Event {
     }
 
     /**
-     * This process runs a vCPU, and from now on the mirror reads its phase. Other events may also report the vCPU's
-     * schedule, and are valid until the phase changes. Report {@link VcpuAdded} separately.
+     * This process runs a vCPU, and from now on the mirror reads the vCPU's phase. Other events may also report the
+     * vCPU's schedule: such a report is valid until the phase changes. Report {@link VcpuAdded} separately.
      */
     record VcpuWatched(VcpuId vcpu, VcpuPhase phase) implements Event {
         public VcpuWatched {
@@ -245,8 +245,8 @@ public sealed interface Event {
 
     /**
      * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited}, so APIC virtualization is on or off
-     * for the vCPU as that event says. Report this event after {@link VcpuLoaded}. The phase of a watched vCPU replaces
-     * this event.
+     * for the vCPU as {@code Inhibited} says. Report this event after {@link VcpuLoaded}. A vCPU with {@link
+     * VcpuWatched} needs no {@code GuestEntered}.
      */
     record GuestEntered(VcpuId vcpu) implements Event {
         public GuestEntered {
@@ -255,8 +255,8 @@ public sealed interface Event {
     }
 
     /**
-     * The thread of a vCPU is in user space, but it is unknown how KVM stopped the vCPU. Therefore PID.SN, PID.NV and
-     * PID.NDST are not predicted.
+     * The thread of a vCPU is in user space, but it is unknown how KVM stopped the vCPU, so PID.SN, PID.NV and PID.NDST
+     * are not predicted.
      */
     record VcpuOutside(VcpuId vcpu) implements Event {
         public VcpuOutside {
@@ -277,8 +277,8 @@ public sealed interface Event {
     }
 
     /**
-     * The host preempted a vCPU. A sleeping vCPU is not changed by this event: after a wake-up the fields of the vCPU
-     * stay until it is loaded.
+     * The host preempted a vCPU. This event does not change a sleeping vCPU: after a wake-up its predicted fields stay
+     * until the vCPU is loaded.
      */
     record VcpuPreempted(VcpuId vcpu) implements Event {
         public VcpuPreempted {
@@ -315,10 +315,10 @@ public sealed interface Event {
     }
 
     /**
-     * x86: the ids that the guest wrote to a vCPU's LAPIC. The ids are valid until the next event about them. A message
-     * with a logical destination is predicted if the ids of all vCPUs are known when KVM writes the remapping entry.
-     * The mirror samples watched vCPUs; for other vCPUs the VMM reads KVM_GET_LAPIC and the {@code apic_base} of {@code
-     * struct kvm_run}.
+     * x86: the ids that the guest wrote to a vCPU's LAPIC. The ids are valid until the next event about this LAPIC. A
+     * message with a logical destination is predicted if the ids of all vCPUs are known when KVM writes the remapping
+     * entry. The mirror samples watched vCPUs; for other vCPUs the VMM reads KVM_GET_LAPIC and the {@code apic_base} of
+     * {@code struct kvm_run}.
      */
     record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {
         public LapicSampled {
@@ -354,7 +354,7 @@ public sealed interface Event {
         }
     }
 
-    /** arm64: a device's ITS event has no LPI. */
+    /** arm64: a device's ITS event is not mapped to an LPI. */
     record EventUnmapped(long its, int device, int event) implements Event {}
 
     /**
@@ -380,7 +380,7 @@ public sealed interface Event {
         }
     }
 
-    /** A device's line got direct EOI: VFIO does not mask it, and the guest's EOI ends the host's interrupt. */
+    /** A device's line got direct EOI: VFIO does not mask the line, and the guest's EOI ends the host's interrupt. */
     record LineForwarded(EventFdId event) implements Event {
         public LineForwarded {
             Objects.requireNonNull(event, "event is null");

@@ -68,7 +68,7 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
                 taken);
     }
 
-    /** Whether another sample has the same ids. Ignores the times. */
+    /** Whether another sample has the same ids, whatever the times. */
     boolean agrees(LapicSample other) {
         return new LapicSample(mode, id, enabled, logicalId, logicalFormat, other.taken).equals(other);
     }

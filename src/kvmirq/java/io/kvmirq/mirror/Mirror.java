@@ -12,9 +12,9 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The predicted state of the device interrupts of one VM: see the package. Thread-safe. Events are stored in a list
- * until the next call of {@link #now} or {@link #irq}, which applies all of them. So a VMM that never calls these
- * methods pays for no prediction. If no event came since the last call, and no watched vCPU changed its phase,
+ * Predicts the state of the device interrupts of one VM from reported events. Thread-safe. Events are stored in a list
+ * until the next call of {@link #now} or {@link #irq}, which applies all of them. A VMM that never calls {@code now} or
+ * {@code irq} pays for no prediction. If no event came since the last call, and no watched vCPU changed its phase,
  * {@link #now} and {@link #irq} take no lock and do not allocate.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
@@ -48,7 +48,7 @@ public final class Mirror {
         return new Mirror(host);
     }
 
-    /** Applies an event to the predicted state. Report an event after its step succeeded, in the order of the steps. */
+    /** Applies an event to the predicted state. Report an event after its call has succeeded, in the calls' order. */
     @NotPromised
     public void apply(Event event) {
         Objects.requireNonNull(event, "event is null");
@@ -103,8 +103,8 @@ public final class Mirror {
     }
 
     /**
-     * A snapshot of the current state. Later events do not change the snapshot. The first call after an event, or after
-     * a watched vCPU changed its phase, copies one reference for each interrupt.
+     * Returns a snapshot of the predicted state. Later events do not change the snapshot. The first call after an
+     * event, or after a watched vCPU changed its phase, copies one reference for each interrupt.
      */
     public Snapshot now() {
         Snapshot known = watches.isCurrent() ? now : null;
@@ -135,8 +135,8 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd, as {@link Snapshot#of}. The prediction may reflect only a part of a list
-     * of events.
+     * The current prediction for an eventfd, as {@link Snapshot#of}. The prediction may reflect only a part of the
+     * events of a running {@link #apply(List)}.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");

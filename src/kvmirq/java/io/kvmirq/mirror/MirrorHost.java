@@ -17,7 +17,7 @@ public sealed interface MirrorHost {
         return new X86(host, Optional.empty());
     }
 
-    /** An AMD host whose kernel is known. */
+    /** The facts about an AMD host, with the rules of its kernel for AVIC. */
     static MirrorHost x86(PostingHost host, AvicKernel kernel) {
         Objects.requireNonNull(host, "host is null");
         Objects.requireNonNull(kernel, "kernel is null");
@@ -30,13 +30,13 @@ public sealed interface MirrorHost {
         return new Arm64(Optional.of(gicv4), kernel);
     }
 
-    /** An arm64 host that does not show whether KVM uses GICv4. */
+    /** The facts about an arm64 host that does not show whether KVM uses GICv4. */
     static MirrorHost arm64(VlpiKernel kernel) {
         Objects.requireNonNull(kernel, "kernel is null");
         return new Arm64(Optional.empty(), kernel);
     }
 
-    /** A host about which nothing is known, for a reason in one sentence. */
+    /** A host about which nothing is known; {@code reason} states why, in one sentence. */
     static MirrorHost unknown(String reason) {
         Objects.requireNonNull(reason, "reason is null");
         return new Unknown(reason);
@@ -55,7 +55,7 @@ public sealed interface MirrorHost {
         }
     }
 
-    /** An arm64 host: whether KVM uses GICv4, if known, and how KVM finds the LPI of a host irq. */
+    /** The facts about an arm64 host: whether KVM uses GICv4, if known, and how KVM finds the LPI of a host irq. */
     record Arm64(Optional<Boolean> gicv4, VlpiKernel kernel) implements MirrorHost {
         public Arm64 {
             Objects.requireNonNull(gicv4, "gicv4 is null");
@@ -63,7 +63,7 @@ public sealed interface MirrorHost {
         }
     }
 
-    /** A host about which nothing is known. {@code reason} is one sentence. */
+    /** A host about which nothing is known; {@code reason} says why, in one sentence. */
     record Unknown(String reason) implements MirrorHost {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");

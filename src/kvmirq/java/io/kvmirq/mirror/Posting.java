@@ -14,7 +14,7 @@ import java.util.Optional;
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarding"}
  */
 public sealed interface Posting {
-    /** The text for people: one sentence without a full stop. */
+    /** Returns the prediction for people, in one sentence without a full stop. */
     String text();
 
     /** Hardware delivers the interrupt to {@code what}; {@code note} is a limit of the delivery, in one sentence. */
@@ -34,7 +34,7 @@ public sealed interface Posting {
      * Software delivers the interrupt.
      *
      * @param reason the first obstacle that applies, from {@link PostingObstacle} or {@link VlpiObstacle}, with its
-     *     cause in this interrupt; for a line, that the interrupt is no message
+     *     cause in this interrupt; for a line, the reason is that hardware posts messages only
      * @param remedy the advice how to get the interrupt posted
      */
     record NotPosted(String reason, String remedy) implements Posting {

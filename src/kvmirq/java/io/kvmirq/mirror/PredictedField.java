@@ -8,7 +8,7 @@ import java.util.Objects;
  * A predicted field of a remapping entry, of an AVIC entry or of a posted-interrupt descriptor. Immutable.
  *
  * @param name the name of the field in the kernel's definition
- * @param value its predicted, unsigned value, or the reason in a few words why the mirror does not predict it
+ * @param value the predicted value, unsigned, or the reason in a few words why the mirror does not predict the field
  */
 public record PredictedField(String name, Known<Long> value) {
     public PredictedField {

@@ -15,9 +15,9 @@ import java.util.Optional;
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  *
- * @param event the eventfd that joins the two ends
- * @param producer the interrupt of a device that signals the eventfd; empty if no event added one
- * @param consumer the interrupt of the guest that the eventfd raises; empty if no irqfd is assigned to it
+ * @param event the eventfd that joins producer and consumer
+ * @param producer the device's interrupt that signals the eventfd; empty if no event reported a producer
+ * @param consumer the guest's interrupt that the eventfd raises; empty if no irqfd is assigned to the eventfd
  * @param routes the routes of the irqfd's GSI
  * @param posting whether hardware delivers the interrupt
  * @param vcpu the vCPU to which hardware posts the interrupt, or would post it if AVIC were not inhibited. KVM has the
@@ -29,7 +29,7 @@ import java.util.Optional;
  * @param listRegister arm64: the list register; empty if hardware delivers the interrupt, or the INTID is unknown
  * @param handler VFIO's handler of the line. Empty for messages, and for a platform interrupt without a resample
  *     eventfd, because it may be edge-triggered
- * @param update x86: the update of the entry on which the prediction depends; empty while KVM has not joined both ends
+ * @param update x86: the entry's last update, on which the prediction depends; empty until KVM joins both ends
  */
 public record PredictedIrq(
         EventFdId event,

@@ -28,7 +28,7 @@ public sealed interface PredictedIrte {
     /** The values of the known bits 63:0. Unknown bits are 0. */
     long low();
 
-    /** The mask of the known bits in bits 127:64: none by default. */
+    /** The mask of the known bits in bits 127:64; by default 0, so that no bit is known. */
     default long highMask() {
         return 0;
     }
@@ -38,22 +38,22 @@ public sealed interface PredictedIrte {
         return 0;
     }
 
-    /** Whether the known bits of an entry are as predicted. A 32-bit entry has 0 as high word. Does not allocate. */
+    /** Whether an entry's known bits are as predicted. Pass 0 as high word of a 32-bit entry. Does not allocate. */
     default boolean agrees(long observedLow, long observedHigh) {
         return (observedLow & lowMask()) == low() && (observedHigh & highMask()) == high();
     }
 
-    /** The format of an entry of this form. */
+    /** The format of the entry: the names and bits of its fields. */
     Format format();
 
-    /** The form, in a few words. */
+    /** The form of the entry in a few words, such as {@code VT-d IRTE, posted}. */
     default String form() {
         return format().title();
     }
 
     /**
      * The fields of {@link #format} in its order, without reserved bits, each with its predicted value or the reason
-     * why it has none.
+     * why the field is not predicted.
      */
     default List<PredictedField> fields() {
         boolean stopped = this instanceof AmdGuest guest

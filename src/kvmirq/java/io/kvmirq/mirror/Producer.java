@@ -32,7 +32,7 @@ public record Producer(DeviceName device, Kind kind, int number) {
             this.label = label;
         }
 
-        /** The name in the specifications. */
+        /** The name of this kind of interrupt in the specifications, such as {@code MSI-X}. */
         public String label() {
             return label;
         }

@@ -55,7 +55,7 @@ public final class Snapshot {
 
     /**
      * All interrupts, in the order of their eventfds' numbers, unsigned. An eventfd that several device interrupts
-     * share occurs once for each of them.
+     * share occurs once for each interrupt.
      */
     public List<PredictedIrq> irqs() {
         return sorted().flatMap(one -> Stream.concat(one.irq().stream(), one.rest().stream()))
@@ -134,10 +134,10 @@ public final class Snapshot {
     }
 
     /**
-     * The fields from which hardware knows where a vCPU runs, each with its predicted value or the reason why it has
-     * none. On Intel the fields are in the posted-interrupt descriptor. On AMD the fields are in KVM's copy of the
-     * vCPU's entry in AVIC's table of physical APIC ids. If the module parameter {@code enable_ipiv} is off, IsRun in
-     * the hardware's table is always 0. Empty if no interrupt is posted to the vCPU.
+     * The fields from which hardware knows where a vCPU runs, each with its predicted value or the reason why the field
+     * is not predicted. On Intel the fields are in the posted-interrupt descriptor. On AMD the fields are in KVM's copy
+     * of the vCPU's entry in AVIC's table of physical APIC ids. If the module parameter {@code enable_ipiv} is off,
+     * IsRun in the hardware's table is always 0. Empty if no interrupt is posted to the vCPU.
      */
     public List<PredictedField> vcpuFields(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");

@@ -12,24 +12,24 @@ import java.util.Optional;
 @NotPromised
 public interface VcpuPhase {
     /**
-     * The number of the current phase. Each entry to KVM_RUN and each return from it starts a phase with a new number,
-     * which was never used before.
+     * The number of the current phase. Each entry to KVM_RUN and each return from KVM_RUN starts a phase, whose number
+     * was never used before.
      */
     long number();
 
-    /** Whether the thread is in KVM_RUN during this phase, or will enter KVM_RUN next. */
+    /** Whether the vCPU's thread is in KVM_RUN during phase {@code number}, or will enter KVM_RUN next. */
     boolean isInRun(long number);
 
-    /** Whether this phase began with a return from KVM_RUN. If not, the kernel may never have run the vCPU. */
+    /** Whether phase {@code number} began with a return from KVM_RUN. If not, the vCPU may never have run. */
     boolean hasRun(long number);
 
-    /** Whether KVM has entered the guest in the run with which this phase began, as far as the exit shows. */
+    /** Whether KVM entered the guest in the KVM_RUN that phase {@code number} follows, as far as its exit shows. */
     default boolean hasEntered(long number) {
         return false;
     }
 
     /**
-     * Requests that the LAPIC is read at the next return from KVM_RUN. A mirror calls this method at each query while
+     * Requests a sample of the LAPIC at the next return from KVM_RUN. A mirror calls this method at each query while
      * the VM has a message with a logical destination.
      */
     default void askForLapic() {}
@@ -39,7 +39,7 @@ public interface VcpuPhase {
         return Optional.empty();
     }
 
-    /** Whether the LAPIC still has the ids of {@link #lapic} during this phase: the guest may change them in KVM_RUN. */
+    /** Whether the LAPIC has the ids of {@link #lapic} in phase {@code number}: a guest that runs may change them. */
     default boolean hasLapicOf(long number) {
         return false;
     }

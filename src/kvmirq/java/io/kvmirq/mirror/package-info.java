@@ -2,15 +2,15 @@
 /**
  * Predictions for a VM's device interrupts, from the steps that set them up.
  *
- * <p>A {@link io.kvmirq.mirror.Mirror} gets one {@link io.kvmirq.mirror.Event} for each step of the control plane.
- * Examples are a new vCPU, a commit of routes, a new irqfd, and an eventfd for a vector of a device. The mirror applies
+ * <p>A {@link io.kvmirq.mirror.Mirror} gets one {@link io.kvmirq.mirror.Event} for each step of the control plane. Such
+ * steps are a new vCPU, a commit of routes, a new irqfd, and an eventfd for a vector of a device. The mirror applies
  * each event to a {@link io.kvmirq.mirror.Snapshot}, which is immutable. An eventfd joins the two ends of an interrupt,
  * as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device, the {@link
  * io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a {@link io.kvmirq.mirror.PredictedIrq}.
  * {@code X86Rules} and {@code ArmRules} compute the prediction.
  *
  * <p>A {@code Forwarding} also reports each message that it holds back from the guest or releases, and whether the
- * message is known to exist: {@link io.kvmirq.mirror.Snapshot#held}. Signals of a device are no events.
+ * message is known to exist: {@link io.kvmirq.mirror.Snapshot#held}. A device's signals are not reported.
  *
  * <p>Predictions and observations have separate types. The mirror reads no file, calls no kernel and reads no state of
  * a model. The mirror decides by the rules of {@link io.kvmirq.arch}, for the hardware that its {@link
@@ -19,8 +19,8 @@
  *
  * <p>A vCPU's schedule decides some fields: IsRun and Destination of an entry, PID.SN, PID.NV and PID.NDST. A tracer
  * reports the schedule by events. For a vCPU that this process runs, the mirror reads a {@link
- * io.kvmirq.mirror.VcpuPhase} at each query and before each event. The fields are unknown while the vCPU is in KVM_RUN,
- * and known after it has returned. The logical ids that a guest gives its LAPICs are known from a {@link
+ * io.kvmirq.mirror.VcpuPhase} at each query and before each event. These fields are unknown while the vCPU is in
+ * KVM_RUN, and known after its return. The logical ids that a guest gives its LAPICs are known from a {@link
  * io.kvmirq.mirror.LapicSample}, which may be old: {@link io.kvmirq.mirror.LapicSample#taken} is its time.
  *
  * <p>The cost of an event is proportional to the predictions that it changes; other predictions are shared with the

@@ -8,7 +8,7 @@ import java.util.Optional;
 /**
  * The answer to one question about posting. Immutable. Texts may contain names that were read from files.
  *
- * @param holds whether the claim is true; empty if no file that was read shows it
+ * @param holds whether the claim is true; empty if no file that was read shows whether the claim is true
  * @param evidence the evidence for {@code holds}; empty if {@code holds} is empty
  * @param text one sentence without a full stop
  * @param remedies changes to make, or tools that would show more; empty if there is nothing to do
@@ -30,7 +30,7 @@ public record Claim(
         remedies = List.copyOf(Objects.requireNonNull(remedies, "remedies is null"));
     }
 
-    /** The questions, which have independent answers. */
+    /** The questions about posting an interrupt, each of which has its own claim. */
     public enum Question {
         /** Host and VM can post the interrupt: no obstacle is known. */
         ELIGIBLE("can be posted"),
@@ -38,7 +38,7 @@ public record Claim(
         REQUESTED("asked by KVM"),
         /** The IOMMU's entry posts to a vCPU now, or the LPI is mapped to a vLPI. */
         FORM("entry posts"),
-        /** Hardware delivered interrupts to the guest. A host irq whose count does not rise is no proof of this. */
+        /** Hardware delivered interrupts to the guest. A host irq whose count does not rise is no proof. */
         DELIVERED("by hardware");
 
         private final String label;
@@ -69,17 +69,17 @@ public record Claim(
         return new Claim(question, holds, evidence, text, remedies, true);
     }
 
-    /** It is unknown whether the claim holds; {@code tool} would show it. */
+    /** A claim of which no file shows whether it holds; {@code tool} would show whether it holds. */
     public static Claim unknown(Question question, String text, String tool) {
         return unknown(question, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
-    /** It is unknown whether the claim holds; the tools of {@code remedies} would show it. */
+    /** A claim of which no file shows whether it holds; the tools of {@code remedies} would show whether it holds. */
     public static Claim unknown(Question question, String text, List<Remedy> remedies) {
         return new Claim(question, Optional.empty(), Optional.empty(), text, remedies, false);
     }
 
-    /** The same claim with other remedies. */
+    /** Returns a copy of the claim with other remedies. */
     public Claim with(List<Remedy> remedies) {
         return new Claim(question, holds, evidence, text, remedies, never);
     }

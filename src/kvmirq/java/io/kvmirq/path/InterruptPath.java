@@ -14,7 +14,7 @@ import java.util.stream.Stream;
  * @param device the device, such as {@code 0000:3b:00.0}
  * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the device has no
  *     distinguishable interrupts
- * @param guest the guest; empty if it is not known
+ * @param guest the guest that gets the interrupt; empty if the guest is not known
  * @param links in the order of {@link Hop}, at most one link for each step. Links after a broken one may be missing
  * @param claims the claims in the order of {@link Claim.Question}; empty if posting was not examined
  * @param remarks unusual facts that break no link, one sentence each
@@ -53,7 +53,7 @@ public record InterruptPath(
         }
     }
 
-    /** The same interrupt with other links, claims and remarks. */
+    /** Returns a copy of the path with other links, claims and remarks. */
     public InterruptPath with(List<Link> links, List<Claim> claims, List<String> remarks) {
         return new InterruptPath(device, interrupt, guest, links, claims, remarks);
     }
@@ -65,8 +65,8 @@ public record InterruptPath(
     }
 
     /**
-     * The number of a step, such as {@code known(Hop.GSI, Gsi.class)}, or the reason why it is not known. The type of
-     * the result states whether the number was set up, observed, inferred or predicted.
+     * The number at a step, such as the GSI by {@code known(Hop.GSI, Gsi.class)}, or the reason why it is not known.
+     * The type of the result states whether the number was set up, observed, inferred or predicted.
      */
     public <T> Known<T> known(Hop hop, Class<T> type) {
         Objects.requireNonNull(type, "type is null");
@@ -89,12 +89,12 @@ public record InterruptPath(
         return claims.stream().filter(claim -> claim.question() == question).findFirst();
     }
 
-    /** The first link that interrupts do not pass. */
+    /** The first link that interrupts do not pass; empty if there is none. */
     public Optional<Link> firstBroken() {
         return first(Link.State.BROKEN);
     }
 
-    /** The first link whose state is {@link Link.State#DOUBTFUL}. */
+    /** The first link whose state is {@link Link.State#DOUBTFUL}; empty if no link is doubtful. */
     public Optional<Link> firstDoubtful() {
         return first(Link.State.DOUBTFUL);
     }
@@ -117,8 +117,8 @@ public record InterruptPath(
     }
 
     /**
-     * The claim that prevents posting on a host that could post the interrupt: the VM cannot, or the IOMMU's entry is
-     * remapped. Empty if a link is broken, or the interrupt is not used.
+     * The claim that prevents posting on a host that could post the interrupt: the VM cannot post the interrupt, or the
+     * IOMMU's entry has the remapped form. Empty if a link is broken, or the interrupt is not used.
      */
     public Optional<Claim> unposted() {
         return claims.stream()
@@ -137,7 +137,7 @@ public record InterruptPath(
         return claim(Claim.Question.ELIGIBLE).filter(claim -> !claim.holds().orElse(true));
     }
 
-    /** Whether only the link of the device itself is visible. */
+    /** Whether no link of the path is visible except the device itself. */
     public boolean isUnseen() {
         return links.stream()
                 .filter(link -> link.hop() != Hop.DEVICE)
@@ -167,7 +167,7 @@ public record InterruptPath(
                         : ineligible().flatMap(Claim::evidence);
     }
 
-    /** The reason why the interrupt is not posted, without a full stop; empty if it is posted or this is unknown. */
+    /** The reason why the interrupt is not posted, without a full stop; empty if {@link #posted} is true or empty. */
     public Optional<String> whyNot() {
         if (posted().orElse(true)) {
             return Optional.empty();

@@ -17,7 +17,7 @@ public sealed interface Known<T> {
         T value();
     }
 
-    /** The value, whatever its source; empty if it is not known. */
+    /** The value, whatever its source; empty if the fact is not known. */
     default Optional<T> known() {
         return this instanceof Fact<T> fact ? Optional.of(fact.value()) : Optional.empty();
     }
@@ -77,7 +77,7 @@ public sealed interface Known<T> {
      * @param remedy the step that makes the fact known, such as {@code run as root}; {@link #NONE} if there is none
      */
     record Unknown<T>(String why, String remedy) implements Known<T> {
-        /** No step makes the fact known. */
+        /** The remedy if no step makes the fact known. */
         public static final String NONE = "none";
 
         public Unknown {

@@ -51,11 +51,11 @@ public record Link(
 
     /** Whether interrupts pass a link. */
     public enum State {
-        /** Interrupts pass the link, or nothing known contradicts it. */
+        /** Interrupts pass the link, or at least no known fact contradicts that they pass. */
         WHOLE("ok"),
         /** Interrupts do not pass the link. */
         BROKEN("broken"),
-        /** Evidence is contradictory, and proves nothing alone. */
+        /** The evidence is contradictory: it is not proven that interrupts pass, or do not pass. */
         DOUBTFUL("doubtful"),
         /** The interrupt is not used, so no interrupt is expected. */
         IDLE("not used"),
@@ -85,7 +85,7 @@ public record Link(
                 List.of());
     }
 
-    /** A link that interrupts pass, of host irqs, GSIs or vCPUs. A number that is out of range is only printed. */
+    /** A link of host irqs, GSIs or vCPUs that interrupts pass. {@link #numbers} leaves out a number out of range. */
     public static Link whole(Hop hop, Evidence evidence, Collection<? extends Number> numbers, String text) {
         Objects.requireNonNull(hop, "hop is null");
         String value = Objects.requireNonNull(numbers, "numbers is null").stream()
@@ -109,12 +109,12 @@ public record Link(
         };
     }
 
-    /** A link that nothing shows, with the tool that would show it. */
+    /** A link whose state no file shows. {@code tool} would show the state. */
     public static Link notShown(Hop hop, String text, String tool) {
         return notShown(hop, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
-    /** A link that nothing shows, with the tools that would show it. */
+    /** A link whose state no file shows. The tools of {@code remedies} would show the state. */
     public static Link notShown(Hop hop, String text, List<Remedy> remedies) {
         return new Link(hop, State.NOT_SHOWN, Optional.empty(), Optional.empty(), text, remedies, List.of(), List.of());
     }
@@ -146,7 +146,7 @@ public record Link(
                 flaws);
     }
 
-    /** The same link with other remedies. */
+    /** Returns a copy of the link with other remedies. */
     public Link with(List<Remedy> remedies) {
         return new Link(hop, state, evidence, value, text, remedies, numbers, flaws);
     }

@@ -78,7 +78,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         }
     }
 
-    /** Joins the texts of remedies: a watch is an alternative to the next remedy. Empty if the list has no remedy. */
+    /** Joins the texts of remedies by ";", and after a watch by "or". Empty if the list has no remedy. */
     public static Optional<String> text(List<Remedy> remedies) {
         return Objects.requireNonNull(remedies, "remedies is null").stream()
                 .reduce((all, one) -> new Remedy(
@@ -103,7 +103,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 Objects.requireNonNull(risk, "risk is null").isEmpty() ? Optional.empty() : Optional.of(risk));
     }
 
-    /** A change that takes effect when its kind usually does. Only a new kernel has a known risk. */
+    /** A change that takes effect at the usual time of its kind. Only a new kernel has a known risk. */
     public static Remedy of(Change change, String text) {
         return of(
                 Objects.requireNonNull(change, "change is null"),
@@ -111,7 +111,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 change == Change.KERNEL ? "all that a new kernel may change" : "");
     }
 
-    /** A change that takes effect when its kind usually does. */
+    /** A change that takes effect at the usual time of its kind. */
     public static Remedy of(Change change, String text, String risk) {
         return of(change, text, Objects.requireNonNull(change, "change is null").usual, risk);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Facts about the path of an interrupt from a device to a vCPU, each with its source or the reason why it is not known. */
+/** Facts about an interrupt's path from a device to a vCPU, each with its source or the reason why it is unknown. */
 @NullMarked
 package io.kvmirq.path;
 
