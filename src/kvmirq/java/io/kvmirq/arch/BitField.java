@@ -28,7 +28,7 @@ public record BitField(String name, int low, int width, Description description)
         this(name, low, width, Description.NONE);
     }
 
-    /** A field of one bit. */
+    /** Creates a field of one bit. */
     public static BitField bit(String name, int low, Description description) {
         Objects.requireNonNull(name, "name is null");
         Objects.requireNonNull(description, "description is null");
@@ -44,23 +44,23 @@ public record BitField(String name, int low, int width, Description description)
         return bit(name, low, Description.oneOf(label, clear, set));
     }
 
-    /** Bits that the manual requires to be 0. */
+    /** Creates a field of bits that the manual requires to be 0. */
     public static BitField reserved(String name, int low, int width) {
         return new BitField(name, low, width, Description.RESERVED);
     }
 
-    /** A copy with the same bits and another description, for another form of the structure. */
+    /** Returns a copy with the same bits and another description, for another form of the structure. */
     public BitField as(Description other) {
         Objects.requireNonNull(other, "other is null");
         return new BitField(name, low, width, other);
     }
 
-    /** A copy for an optional field whose default is {@code value}. */
+    /** Returns a copy that is optional for encoding, with the default {@code value}. */
     public BitField ordinarily(long value) {
         return as(description.ordinarily(value));
     }
 
-    /** A copy for a field that must be given to encode the structure. */
+    /** Returns a copy whose value must be given to encode the structure. */
     public BitField required() {
         return as(description.required());
     }
@@ -75,7 +75,7 @@ public record BitField(String name, int low, int width, Description description)
         return low / Long.SIZE;
     }
 
-    /** The largest value, unsigned. */
+    /** The largest value that the field can hold, unsigned. */
     public long max() {
         return -1L >>> (Long.SIZE - width);
     }
@@ -90,7 +90,7 @@ public record BitField(String name, int low, int width, Description description)
         return word >>> low & -1L >>> (Long.SIZE - width);
     }
 
-    /** Whether any bit of the field is set. */
+    /** Whether any bit of the field is set in {@code word}. */
     public boolean isSet(long word) {
         return (word & mask()) != 0;
     }

@@ -15,7 +15,7 @@ import java.util.stream.Stream;
  *
  * @param label the short name in the manual, such as FPD
  * @param meaning the meaning of a value, for people
- * @param role whether the field is decoded to a named value, and whether encoding needs it
+ * @param role whether the field is decoded to a named value, and whether encoding needs the value
  * @param ordinary the default of a {@link Field.Role#DEFAULTED} field
  * @param isReserved whether the manual requires the value 0
  * @param shift the number of low address bits that the structure does not store; they are 0 in the value
@@ -42,7 +42,7 @@ public record Description(
     /** A rule of the manual about one field. */
     @FunctionalInterface
     public interface Check {
-        /** The error in {@code value}; empty if the manual allows the value. */
+        /** Returns the error in {@code value}; empty if the manual allows the value. */
         Optional<String> fault(long value, long[] bits);
     }
 
@@ -76,22 +76,22 @@ public record Description(
         return saying(label, Meaning.always(text));
     }
 
-    /** A copy for an optional field whose default is {@code value}. */
+    /** Returns a copy for a field that is optional for encoding, with the default {@code value}. */
     public Description ordinarily(long value) {
         return new Description(label, meaning, Field.Role.DEFAULTED, value, isReserved, shift, computed, checks);
     }
 
-    /** A copy for a field that must be given to encode the structure. */
+    /** Returns a copy for a field whose value must be given to encode the structure. */
     public Description required() {
         return inRole(Field.Role.NAMED);
     }
 
-    /** A copy for a field that follows from other fields. */
+    /** Returns a copy for a field whose value follows from other fields. */
     public Description derived() {
         return inRole(Field.Role.DERIVED);
     }
 
-    /** A copy for a field that is printed for people, and is not a named value. */
+    /** Returns a copy for a field that is printed for people, but is not decoded to a named value. */
     public Description shown() {
         return inRole(Field.Role.SHOWN);
     }
@@ -105,7 +105,7 @@ public record Description(
         return new Description(label, meaning, role, ordinary, isReserved, bits, computed, checks);
     }
 
-    /** A copy whose value is computed from the bits. A structure cannot be encoded from such a field. */
+    /** Returns a copy whose value is computed from the bits. The value cannot be encoded again. */
     public Description computed(LongUnaryOperator value) {
         Objects.requireNonNull(value, "value is null");
         return new Description(label, meaning, role, ordinary, isReserved, shift, value, checks);
@@ -115,7 +115,7 @@ public record Description(
         return computed != PLAIN;
     }
 
-    /** A copy with a further check, which may read other fields. */
+    /** Returns a copy with a further check. The check may read other fields of the structure. */
     public Description checked(Check check) {
         Objects.requireNonNull(check, "check is null");
         return new Description(
@@ -136,7 +136,7 @@ public record Description(
         return checked((value, bits) -> forbidden.test(value) ? Optional.of(text.apply(value)) : Optional.empty());
     }
 
-    /** A copy whose value must be {@code expected}; {@code otherwise} is the meaning of any other value. */
+    /** Returns a copy whose value must be {@code expected}; {@code otherwise} is the meaning of any other value. */
     public Description expecting(long expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");
         return forbidding(

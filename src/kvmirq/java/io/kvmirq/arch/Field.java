@@ -11,17 +11,17 @@ import java.util.List;
 public sealed interface Field permits BitField, SplitField {
     /** The role of a field when a structure is decoded to named values or encoded from them. */
     enum Role {
-        /** The field is always decoded, and must be given to encode. */
+        /** The field is always decoded, and its value must be given to encode the structure. */
         NAMED,
-        /** The field is optional: it is omitted when it equals its default. */
+        /** The field is optional: a value that equals the default is omitted. */
         DEFAULTED,
-        /** The field follows from other fields: it is decoded, but need not be given to encode. */
+        /** The value follows from other fields: it is decoded, but need not be given to encode the structure. */
         DERIVED,
-        /** The field is printed for people, and is not a named value. */
+        /** The field is printed for people, but is not decoded to a named value. */
         SHOWN
     }
 
-    /** The name in the kernel's definition. */
+    /** The name of the field in the kernel's definition of the structure. */
     String name();
 
     /** The field's label, meaning, role and rules. */

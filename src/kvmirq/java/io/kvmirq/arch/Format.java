@@ -18,7 +18,7 @@ import java.util.stream.Collectors;
  *
  * <p>A structure has two representations. Its <em>words</em> have 32 or 64 bits each, as tools print them, lowest
  * address first. Its <em>bits</em> are the same content in 64-bit words, to which the positions of a {@link BitField}
- * refer. Three 32-bit words occupy two 64-bit words; the rest is 0. Immutable.
+ * refer. Three 32-bit words occupy two 64-bit words, whose remaining bits are 0. Immutable.
  */
 public final class Format {
     /** A sentence printed if {@code when} holds. */
@@ -93,7 +93,7 @@ public final class Format {
         return bits(words);
     }
 
-    /** Starts a format with its name in commands, its title, and words of 32 or 64 bits. */
+    /** Returns a builder of a format, with its name in commands, its title, and words of 32 or 64 bits. */
     public static FormatBuilder builder(String kind, String title, int wordBits, int wordCount) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(title, "title is null");
@@ -110,12 +110,12 @@ public final class Format {
         return title;
     }
 
-    /** The number of bits of a word, 32 or 64. */
+    /** The number of bits of each word, 32 or 64. */
     public int wordBits() {
         return wordBits;
     }
 
-    /** The number of words. */
+    /** The number of words of the structure. */
     public int wordCount() {
         return wordCount;
     }
@@ -140,7 +140,7 @@ public final class Format {
                 .orElse(true);
     }
 
-    /** The field of that name, if there is one. */
+    /** The field with this name; empty if the format has no such field. */
     public Optional<Field> field(String name) {
         Objects.requireNonNull(name, "name is null");
         return Optional.ofNullable(places.get(name)).map(fields::get);
@@ -195,7 +195,7 @@ public final class Format {
         return bits;
     }
 
-    /** The words of a structure from its 64-bit words: reverses {@link #bits}. */
+    /** Returns the words of a structure from its 64-bit words: reverses {@link #bits}. */
     public long[] words(long... bits) {
         if (wordBits == Long.SIZE) {
             return bits.clone();
@@ -213,7 +213,7 @@ public final class Format {
         return wordNames;
     }
 
-    /** The name in commands and the words in hex. */
+    /** Returns the format's name in commands, followed by the words in hex. */
     public String text(long... words) {
         Objects.requireNonNull(words, "words is null");
         return Arrays.stream(words)
@@ -221,7 +221,7 @@ public final class Format {
                 .collect(Collectors.joining("", kind, ""));
     }
 
-    /** The number and width of the words, such as {@code 2 words of 64 bits}, with the names of a few words. */
+    /** The number and width of the words, such as {@code 2 words of 64 bits}; with their names if the words are few. */
     public String wordsText() {
         return wordCount + (wordCount == 1 ? " word" : " words") + " of " + wordBits + " bits"
                 + (wordNames.isEmpty() || wordCount > MANY ? "" : " (" + String.join(", ", wordNames) + ")");
@@ -289,10 +289,10 @@ public final class Format {
     /**
      * Encodes a structure from named values.
      *
-     * @param values the value of each field by name. A derived field may be left out; it is ignored if its name begins
-     *     with {@code derived_}. If another derived field is given, fields whose bits it contains may be left out.
-     *     Fields that another field excludes are refused
-     * @return the bits
+     * @param values the value of each field by name. A derived field may be left out; a field whose name begins with
+     *     {@code derived_} is ignored. If another derived field is given, fields whose bits it contains may be left
+     *     out. Fields that another field excludes are refused
+     * @return the structure in 64-bit words
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit, or contradicts another field
      */
     public long[] encode(Map<String, Long> values) {
@@ -435,7 +435,7 @@ public final class Format {
 
     /**
      * Encodes the result of {@link #values}. IllegalArgumentException if a value does not fit or contradicts another
-     * value, or for a decode-only format.
+     * value, or if the format is decode-only.
      */
     public long[] encode(long... values) {
         requireEncodable();

@@ -55,7 +55,7 @@ public final class FormatBuilder {
         return fields(more);
     }
 
-    /** Adds a remark, printed if {@code when} holds. */
+    /** Adds a sentence that is printed for a structure for which {@code when} holds. */
     public FormatBuilder remark(Predicate<long[]> when, String text) {
         Objects.requireNonNull(when, "when is null");
         Objects.requireNonNull(text, "text is null");

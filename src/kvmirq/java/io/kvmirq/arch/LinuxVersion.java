@@ -12,7 +12,7 @@ public record LinuxVersion(int major, int minor) {
     private static final int RADIX = 10;
     private static final int MOST_DIGITS = 4;
 
-    /** The version of a release such as {@code 6.1.0-56-amd64}. Empty if the text is not a version. */
+    /** Reads the version from a release such as {@code 6.1.0-56-amd64}. Empty if the text is not a version. */
     public static Optional<LinuxVersion> of(String release) {
         Objects.requireNonNull(release, "release is null");
         // No regular expression: loading its classes takes longer than the rest of some commands.

@@ -36,12 +36,12 @@ public class SharedSet {
         return base + word;
     }
 
-    /** Takes the lock. */
+    /** Locks the set, for methods whose caller must hold the lock. */
     public void lock() {
         words.lock(at(LOCK));
     }
 
-    /** Releases the lock. */
+    /** Unlocks the set. */
     public void unlock() {
         words.unlock(at(LOCK));
     }

@@ -7,18 +7,18 @@ import java.util.Objects;
 
 /**
  * 64-bit words that threads, or a process and a device, share without a lock. All threads see all accesses in program
- * order, except that {@link #set} is a release store. {@link #or}, {@link #and} and {@link #swap} return the old value.
- * Each of these methods, and {@link #replace}, is one locked read-modify-write, even if the value stays the same. An
- * index out of range throws IndexOutOfBoundsException. No method allocates.
+ * order, except that {@link #set} is a release store. {@link #or}, {@link #and}, {@link #swap} and {@link #replace} are
+ * one locked read-modify-write each, even if the value stays the same. An index out of range throws
+ * IndexOutOfBoundsException. No method allocates.
  *
- * <p>Safe for use by any number of threads. The models of posting and of interrupt lines keep their state in these
+ * <p>Safe for use by any number of threads. The models of posting and of interrupt lines keep their state in shared
  * words. A test extends this class to run the accesses of several actors in any order.
  */
 public abstract class SharedWords {
     /** Creates words of another implementation, such as a test's. */
     protected SharedWords() {}
 
-    /** The words of an array. */
+    /** Shares the words of an array. */
     public static SharedWords of(long[] words) {
         Objects.requireNonNull(words, "words is null");
         return new OfArray(words);
@@ -41,7 +41,7 @@ public abstract class SharedWords {
     /** Clears the bits of a word that are not in {@code bits}, and returns the old value. */
     public abstract long and(int word, long bits);
 
-    /** Writes a word. */
+    /** Writes a word, and returns the old value. */
     public abstract long swap(int word, long value);
 
     /** Writes a word if its value is {@code expected}, and returns whether it wrote. */

@@ -420,7 +420,7 @@ public final class Forwarding implements AutoCloseable {
      * a call if nothing changes.
      *
      * @param which interrupts of this forwarding, each once
-     * @param messages the MSI message for each index in {@code which}, from 0; called before any change, without lock
+     * @param messages the MSI message for each index in {@code which}, from 0; called before any change, without a lock
      * @throws UnsupportedOperationException if an interrupt is a line
      * @throws KernelException EINVAL if KVM refuses a message; all interrupts arrive as before
      * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; then none is changed

@@ -8,9 +8,9 @@ public enum AvicKernel {
     /**
      * Linux 6.5 to 6.16. GALogIntr is always set. An entry that moves to another vCPU is written first, and then
      * unlinked from the previous vCPU's list. After an inhibit of AVIC, an entry that was set during the inhibit stays
-     * remapped, and every other entry has IsRun clear until its vCPU is loaded again. A device without {@code
-     * use_vapic} fails with EINVAL since 6.15 and in stable kernels since 6.12.26, 6.6.89 and 6.1.136. Older kernels
-     * report success, and leave the entry remapped.
+     * remapped, and every other entry has IsRun clear until its vCPU is loaded again. Posting for a device without
+     * {@code use_vapic} fails with EINVAL since 6.15 and in stable kernels since 6.12.26, 6.6.89 and 6.1.136. Older
+     * kernels report success, and leave the entry remapped.
      */
     UP_TO_6_16,
     /**

@@ -23,11 +23,11 @@ public final class AvicTables {
     public static final BitField GA_LOG_INTR =
             BitField.flag("ga_log_intr_sw", 61, "", "", "GALogIntr in KVM's own copy: never in the hardware's table");
 
-    /** Physical table: the vCPU runs. */
+    /** Physical table: 1 while the vCPU runs. */
     public static final BitField IS_RUNNING =
             BitField.flag("is_running", 62, "IsRunning", "vCPU does not run", "vCPU runs");
 
-    /** Physical table: the entry is in use. */
+    /** Physical table: 1 if the entry is in use. */
     public static final BitField PHYSICAL_VALID = BitField.flag("valid", 63, "V", "not in use", "in use");
 
     /** The format {@code avic.physical} of {@code kvmirq decode}: {@code AVIC_PHYSICAL_ID_ENTRY_*}. */
@@ -41,7 +41,7 @@ public final class AvicTables {
     public static final BitField GUEST_ID =
             new BitField("guest_physical_id", 0, 8, always("GuestPhysicalId", "APIC id"));
 
-    /** Logical table: the entry is in use. */
+    /** Logical table: 1 if the entry is in use. */
     public static final BitField LOGICAL_VALID = BitField.flag("valid", 31, "V", "not in use", "in use");
 
     /** The format {@code avic.logical} of {@code kvmirq decode}: {@code AVIC_LOGICAL_ID_ENTRY_*}. */

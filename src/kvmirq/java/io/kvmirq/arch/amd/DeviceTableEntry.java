@@ -15,7 +15,7 @@ import io.kvmirq.arch.Format;
 public final class DeviceTableEntry {
     private static final int LONGEST_TABLE = 11;
 
-    /** The interrupt fields are valid. */
+    /** IV: 1 if the other interrupt fields are valid; if IV is 0, interrupts pass unmapped. */
     public static final BitField INTERRUPTS_VALID =
             BitField.flag("iv", 0, "IV", "interrupts pass unmapped", "what follows is valid");
 

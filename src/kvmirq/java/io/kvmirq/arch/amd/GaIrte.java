@@ -23,10 +23,10 @@ public final class GaIrte {
     public static final BitField GA_LOG_INTR =
             BitField.flag("ga_log_intr", 2, "GALogIntr", "no GA log entry", "GA log entry if the vCPU does not run");
 
-    /** Guest mode: the vCPU runs. */
+    /** Guest mode: 1 while the vCPU runs. */
     public static final BitField IS_RUN = BitField.flag("is_run", 6, "IsRun", "vCPU does not run", "vCPU runs");
 
-    /** The entry is in guest mode. */
+    /** 1 if the entry is in guest mode, 0 if it is in remapped form. */
     public static final BitField GUEST_MODE = BitField.flag("guest_mode", 7, "GuestMode", "remapped", "guest");
 
     /** Destination bits 23:0. */
@@ -100,8 +100,8 @@ public final class GaIrte {
     }
 
     /**
-     * Bits 127:64 of an entry in guest mode, for a vCPU that does not run. The page is at a 4096-byte boundary below
-     * 2^52; IllegalArgumentException otherwise.
+     * Bits 127:64 of an entry in guest mode, for a vCPU that does not run. IllegalArgumentException unless the page is
+     * at a 4096-byte boundary below 2^52.
      */
     public static long guestHigh(long backingPage, int guestVector) {
         return VECTOR.with(guestVector) | ROOT.with(backingPage >>> PAGE_BITS);

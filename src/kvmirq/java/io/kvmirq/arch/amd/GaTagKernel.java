@@ -5,13 +5,13 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.LinuxVersion;
 
 /**
- * Kernel versions by the layout of their GATags, {@code AVIC_GATAG}. The vCPU's part is as wide as an index of AVIC's
- * largest table.
+ * Kernel versions by the layout of their GATags, {@code AVIC_GATAG}. The part for the vCPU is as wide as an index of
+ * AVIC's largest table.
  */
 public enum GaTagKernel {
     /** Linux up to 6.0: 24 bits of the VM's id, 8 bits of the vCPU's id. */
     UP_TO_6_0(GaTag.VM_6_0, GaTag.VCPU_6_0, false),
-    /** Linux 6.1 to 6.16: 23 bits of the VM's id, 9 of the vCPU's id; before 6.3 only in stable kernels. */
+    /** Linux 6.1 to 6.16: 23 bits of the VM's id, 9 bits of the vCPU's id; before 6.3 only in stable kernels. */
     FROM_6_1(GaTag.VM_6_1, GaTag.VCPU_6_1, false),
     /** Linux 6.17: 23 bits of the VM's id, 9 bits of the vCPU's index. */
     FROM_6_17(GaTag.VM_6_1, GaTag.VCPU_6_1, true),
@@ -40,12 +40,12 @@ public enum GaTagKernel {
         return version.isSince(6, 17) ? FROM_6_17 : version.isSince(6, 1) ? FROM_6_1 : UP_TO_6_0;
     }
 
-    /** The bits of the VM's id. */
+    /** The field of the GATag that has the VM's id. */
     public BitField vm() {
         return vm;
     }
 
-    /** The bits of the vCPU's id or index. */
+    /** The field of the GATag that has the vCPU's id or index. */
     public BitField vcpu() {
         return vcpu;
     }

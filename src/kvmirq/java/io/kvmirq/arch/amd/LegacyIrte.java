@@ -9,10 +9,10 @@ import io.kvmirq.arch.Format;
 
 /** A 32-bit remapping entry: {@code union irte}. {@link GaIrte} has the same first fields. */
 public final class LegacyIrte {
-    /** The entry is in use. */
+    /** 1 if the entry is in use. */
     public static final BitField VALID = BitField.flag("valid", 0, "RemapEn", "not in use", "in use");
 
-    /** Faults of this entry are not recorded. */
+    /** 1 if the IOMMU does not record faults of this entry. */
     public static final BitField NO_FAULT =
             BitField.flag("no_fault", 1, "SupIOPF", "faults recorded", "faults not recorded");
 
@@ -24,16 +24,16 @@ public final class LegacyIrte {
             oneOf("IntType", "fixed", "arbitrated")
                     .forbidding(value -> value > 1, value -> "interrupt type " + value + " is reserved in an entry"));
 
-    /** An EOI is requested. */
+    /** RqEoi: 1 if an EOI is requested. */
     public static final BitField RQ_EOI = BitField.flag("rq_eoi", 5, "RqEoi", "no EOI asked for", "EOI asked for");
 
-    /** The destination is a logical id. */
+    /** DM: 1 if the destination is a logical id, 0 if it is a physical id. */
     public static final BitField LOGICAL = BitField.flag("dm", 6, "DM", "physical", "logical");
 
     /** The destination, an APIC id of 8 bits. */
     public static final BitField DESTINATION = new BitField("destination", 8, 8, always("Destination", "APIC id"));
 
-    /** The vector of the host. */
+    /** The vector on the CPU of the host. */
     public static final BitField VECTOR = new BitField("vector", 16, 8, always("Vector", "host vector"));
 
     /** The format {@code irte.amd.legacy32} of {@code kvmirq decode}. */

@@ -12,14 +12,14 @@ import io.kvmirq.arch.Structure;
 import java.util.Objects;
 
 /**
- * An MSI in compatibility format. Devices write it if interrupts are not remapped, and a guest's routes contain it. The
- * message has three 32-bit words: low address, high address, data.
+ * An MSI in compatibility format. Devices write this format if interrupts are not remapped, and a guest's routes
+ * contain it. The message has three 32-bit words: low address, high address, data.
  *
  * <p>Source: Intel SDM vol. 3, "Message Signalled Interrupts"; {@code struct x86_msi_addr_lo} and its neighbours in
  * arch/x86/include/asm/msi.h; {@code kvm_msi_to_lapic_irq} in arch/x86/kvm/irq.c.
  *
- * @param address 64 bits, the high word above the low one
- * @param data 32 bits
+ * @param address the 64-bit address, with the high word in bits 63:32
+ * @param data the data, 32 bits
  */
 public record CompatibilityMsi(long address, int data) implements Structure {
     /** The value of {@link #BASE_ADDRESS} in an interrupt message. */
@@ -29,14 +29,14 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     public static final BitField IGNORED_0 =
             new BitField("rsvd_0_1", 0, 2, always("R", "ignored").ordinarily(0));
 
-    /** Destination mode: the destination is a logical id. */
+    /** Destination mode: 1 if the destination is a logical id. */
     public static final BitField LOGICAL = BitField.flag("dest_mode_logical", 2, "DM", "physical", "logical");
 
-    /** Redirection hint: one CPU of the destination gets the interrupt. */
+    /** Redirection hint: if 1, one CPU of the destination gets the interrupt. */
     public static final BitField HINT =
             BitField.flag("redirect_hint", 3, "RH", "all of the destination", "one of the destination");
 
-    /** The message is in remappable format: see {@code RemappableMsi}. */
+    /** 1 if the message is in remappable format: see {@code RemappableMsi}. */
     public static final BitField REMAPPABLE =
             format(0, "it is of remappable format").ordinarily(0);
 
@@ -85,7 +85,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             78,
             oneOf("L", "deassert", "assert: of no effect for edge").ordinarily(0));
 
-    /** Trigger mode: the interrupt is level-triggered. */
+    /** Trigger mode: 1 if the interrupt is level-triggered. */
     public static final BitField LEVEL = BitField.flag("is_level", 79, "TM", "edge", "level");
 
     private static final BitField RESERVED_80 =

@@ -45,12 +45,12 @@ public enum DeliveryMode {
         this.text = text;
     }
 
-    /** The value of the field, 0–7. */
+    /** The number of this mode in a field, 0–7. */
     public int number() {
         return number;
     }
 
-    /** The mode of a field's value, 0–7. */
+    /** Returns the delivery mode with this number, 0–7. */
     public static DeliveryMode of(int value) {
         return ALL[value];
     }
@@ -71,7 +71,7 @@ public enum DeliveryMode {
                 .forbidding(value -> of((int) value).isReserved(), value -> "delivery mode " + value + " is reserved");
     }
 
-    /** Adds the check that a vector is at least 0x10 if {@code mode} carries a vector: a LAPIC refuses lower ones. */
+    /** Adds a check: if {@code mode} carries a vector, it is at least 0x10, because a LAPIC refuses lower vectors. */
     public static Description deliverable(Description vector, BitField mode) {
         Objects.requireNonNull(mode, "mode is null");
         return vector.checked((value, bits) -> {

@@ -98,7 +98,7 @@ public enum InhibitReason {
         return cause;
     }
 
-    /** The event, and the step that ends or avoids the reason. */
+    /** The event that causes the reason, and the step that ends or avoids the reason. */
     public String causeAndRemedy() {
         return cause + "; " + remedy;
     }

@@ -26,24 +26,24 @@ public final class IoapicEntry {
     public static final BitField VECTOR =
             new BitField("vector", 0, 8, DeliveryMode.deliverable(always("INTVEC", "vector"), MODE));
 
-    /** Destination mode: the destination is a logical id. In remappable form, bit 15 of the handle. */
+    /** Destination mode: 1 if the destination is a logical id. In remappable form, bit 15 of the handle. */
     public static final BitField LOGICAL = BitField.flag("dest_mode_logical", 11, "DESTMOD", "physical", "logical");
 
-    /** Delivery status: the message is not sent yet. Read-only. */
+    /** Delivery status: 1 if the pin's message is not sent yet. Read-only. */
     public static final BitField SEND_PENDING = BitField.flag("delivery_status", 12, "DELIVS", "idle", "send pending")
             .ordinarily(0);
 
-    /** Polarity of the pin: active low. */
+    /** Polarity of the pin: 1 if the pin is active low. */
     public static final BitField ACTIVE_LOW = BitField.flag("active_low", 13, "INTPOL", "active high", "active low");
 
-    /** Remote IRR of a level-triggered pin: an interrupt is accepted and its EOI has not arrived. Read-only. */
+    /** Remote IRR of a level-triggered pin: 1 while an accepted interrupt awaits its EOI. Read-only. */
     public static final BitField REMOTE_IRR =
             BitField.flag("irr", 14, "RIRR", "no EOI awaited", "EOI awaited").ordinarily(0);
 
-    /** Trigger mode: the pin is level-triggered. */
+    /** Trigger mode: 1 if the pin is level-triggered. */
     public static final BitField LEVEL = BitField.flag("is_level", 15, "TM", "edge", "level");
 
-    /** The pin sends nothing. */
+    /** 1 if the pin is masked, so that it sends nothing. */
     public static final BitField MASKED = BitField.flag("masked", 16, "MASK", "not masked", "masked");
 
     /** Destination bits 14:8, if a hypervisor offers these bits; otherwise 0. */
@@ -54,7 +54,7 @@ public final class IoapicEntry {
     /** Destination, 8 bits. */
     public static final BitField DESTINATION = new BitField("destid_0_7", 56, 8, always("DEST", "destination, 8 bits"));
 
-    /** The entry is in remappable form. */
+    /** 1 if the entry is in remappable form. */
     public static final BitField REMAPPABLE =
             BitField.flag("format", 48, "IF", "compatibility format", "remappable format");
 

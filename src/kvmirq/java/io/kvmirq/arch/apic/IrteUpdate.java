@@ -13,7 +13,7 @@ import io.kvmirq.VcpuId;
 public interface IrteUpdate {
     /**
      * Posts the host irq to a vCPU, by its id. Throws KernelException EINVAL if the entry cannot be posted and ENOSYS
-     * if the host irq is not remapped. The host irq is then posted to no vCPU.
+     * if the host irq is not remapped. After an exception the host irq is posted to no vCPU.
      */
     void post(VcpuId vcpu, InterruptVector vector);
 

@@ -66,7 +66,7 @@ public final class LapicPage {
     /** ICR: the interrupt command; its upper half is the next register. */
     public static final int ICR_AT = 0x300;
 
-    /** The first register of the local vector table, the timer's. The others follow at steps of {@link #STRIDE}. */
+    /** The local vector table's first register, the timer's. The other registers follow at {@link #STRIDE} bytes. */
     public static final int LVT_AT = 0x320;
 
     /** The local vector table's register for pin LINT0, to which a PIC is connected. */
@@ -87,7 +87,7 @@ public final class LapicPage {
     /** ID and LDR in xAPIC mode: the id. In x2APIC mode the whole register is the id. */
     public static final BitField XAPIC_ID = new BitField("xapic_id", 24, 8, always("ID", "xAPIC id"));
 
-    /** Version: a guest may send the EOI of a level-triggered interrupt to the IOAPIC itself. */
+    /** Version: 1 if a guest may send the EOI of a level-triggered interrupt to the IOAPIC itself. */
     public static final BitField DIRECTED_EOI =
             BitField.flag("directed_eoi", 24, "", "EOIs are broadcast", "EOI broadcasts can be suppressed");
 
@@ -103,13 +103,13 @@ public final class LapicPage {
     /** DFR of the cluster model: a logical id is a cluster of 4 bits and a set of four LAPICs. */
     public static final int DFR_CLUSTER = 0x0fff_ffff;
 
-    /** SVR: software has enabled the LAPIC. */
+    /** SVR: 1 if software has enabled the LAPIC. */
     public static final BitField ENABLED = BitField.flag("enabled", 8, "", "disabled by software", "enabled");
 
     /** Local vector table: delivery mode. */
     public static final BitField LVT_MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
-    /** Local vector table: the source sends nothing. */
+    /** Local vector table: 1 if the source of interrupts is masked. */
     public static final BitField LVT_MASKED = BitField.flag("masked", 16, "M", "not masked", "masked");
 
     /** The number of registers that {@code KVM_GET_LAPIC} returns, the first 64. */

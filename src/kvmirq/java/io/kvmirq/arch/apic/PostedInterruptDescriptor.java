@@ -39,11 +39,11 @@ public record PostedInterruptDescriptor(
     /** The index of the 64-bit word that holds ON, SN, NV and NDST. These fields change together. */
     public static final int CONTROL = 4;
 
-    /** Outstanding notification, bit 256: no further notification is sent. */
+    /** Outstanding notification, bit 256: while ON is 1, no further notification is sent. */
     public static final BitField ON =
             BitField.flag("on", 256, "ON", "no notification outstanding", "notification outstanding");
 
-    /** Suppress notification, bit 257. An urgent request notifies even if SN is set. */
+    /** Suppress notification, bit 257: while SN is 1, only an urgent request notifies the CPU. */
     public static final BitField SN = BitField.flag("sn", 257, "SN", "notifications sent", "notifications suppressed");
 
     /** Notification vector, bits 279:272. */

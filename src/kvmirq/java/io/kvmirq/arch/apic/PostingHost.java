@@ -18,7 +18,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
     private static final int X2AVIC_MAX_PHYSICAL_ID = 0x1ff;
 
-    /** Features of a host. Posting needs all of them except the last three. */
+    /** Features of a host. Posting needs all except {@link #X2AVIC}, {@link #X2AVIC_EXT} and {@link #AVIC_IDS}. */
     public enum Feature {
         /** The host remaps interrupts. */
         REMAPPING,
@@ -53,19 +53,19 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         return new PostingHost(vendor, LinuxVersion.NEWEST, "", EnumSet.allOf(Feature.class));
     }
 
-    /** The same host with another command line. */
+    /** Returns a copy with another command line. */
     public PostingHost withCommandLine(String line) {
         Objects.requireNonNull(line, "line is null");
         return new PostingHost(vendor, kernel, line, features);
     }
 
-    /** The same host with another kernel. */
+    /** Returns a copy with another kernel version. */
     public PostingHost withKernel(LinuxVersion version) {
         Objects.requireNonNull(version, "version is null");
         return new PostingHost(vendor, version, commandLine, features);
     }
 
-    /** The same host without a feature. */
+    /** Returns a copy without a feature. */
     public PostingHost without(Feature feature) {
         Objects.requireNonNull(feature, "feature is null");
         Set<Feature> fewer = new HashSet<>(features);
@@ -84,7 +84,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         return features.contains(Feature.X2AVIC_EXT) && kernel.isSince(6, 18) ? VcpuId.MAX : X2AVIC_MAX_PHYSICAL_ID;
     }
 
-    /** The first obstacle to posting that is independent of the VM. */
+    /** The first obstacle to posting that every VM has; empty if the host can post. */
     public Optional<PostingObstacle> flaw() {
         boolean remapping = features.contains(Feature.REMAPPING);
         boolean unitsPost = features.contains(Feature.POSTING_UNITS);

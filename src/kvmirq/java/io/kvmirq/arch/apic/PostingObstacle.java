@@ -120,7 +120,7 @@ public enum PostingObstacle {
         return seen;
     }
 
-    /** The remedy. {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} may have a narrower one. */
+    /** The remedy for any interrupt. {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} may narrow it. */
     public String remedy() {
         return remedy;
     }

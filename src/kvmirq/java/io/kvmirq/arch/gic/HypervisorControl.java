@@ -13,7 +13,7 @@ import io.kvmirq.arch.Format;
  * <p>Source: ARM IHI 0048, "GICH_HCR"; ARM IHI 0069, "ICH_HCR_EL2".
  */
 public final class HypervisorControl {
-    /** En: the virtual CPU interface signals interrupts to the guest. */
+    /** En: 1 if the virtual CPU interface signals interrupts to the guest. */
     public static final BitField ENABLED =
             BitField.flag("en", 0, "En", "no interrupt reaches the guest", "interrupts reach the guest");
 

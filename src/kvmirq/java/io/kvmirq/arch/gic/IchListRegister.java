@@ -15,7 +15,7 @@ public final class IchListRegister {
     private static final long SOURCE_OF_SGI = 7 << 10 | 0xf;
     private static final int FEWEST_PRIORITY_BITS = 5;
 
-    /** HW: a hardware interrupt. The guest's EOI deactivates the physical interrupt. */
+    /** HW: 1 for a hardware interrupt, for which the guest's EOI deactivates the physical interrupt. */
     public static final BitField HW = BitField.bit("hw", 61, ListRegister.HW.description());
 
     /** vINTID: the interrupt that the guest sees. For a guest with a GICv2, bits 12:10 are the source of an SGI. */
@@ -31,7 +31,7 @@ public final class IchListRegister {
 
     private static final BitField LOW = ListRegister.middle("rsvd_32_40", 32, 9, "pintid");
 
-    /** EOI: the guest's EOI of this software interrupt raises a maintenance interrupt. */
+    /** EOI: if 1, the guest's EOI of the software interrupt raises a maintenance interrupt. */
     public static final BitField EOI = BitField.bit("eoi", 41, ListRegister.EOI.description());
 
     private static final BitField HIGH = ListRegister.middle("rsvd_42_44", 42, 3, "pintid");
@@ -47,11 +47,11 @@ public final class IchListRegister {
     public static final BitField PRIORITY = new BitField(
             "priority", 48, 8, saying("Priority", (value, bits) -> "priority 0x" + Long.toHexString(value)));
 
-    /** Bit NMI: the interrupt is non-maskable. The bit is reserved without FEAT_GICv3_NMI. */
+    /** Bit NMI: 1 if the interrupt is non-maskable. Reserved if the GIC has no FEAT_GICv3_NMI. */
     public static final BitField NMI = BitField.flag("nmi", 59, "NMI", "maskable", "non-maskable, with FEAT_GICv3_NMI")
             .ordinarily(0);
 
-    /** Group: a group 1 interrupt. */
+    /** Group: 1 if the interrupt is in group 1. */
     public static final BitField GROUP1 = BitField.flag("group", 60, "Group", "group 0", "group 1");
 
     /** State: pending, active, both or neither. */

@@ -35,7 +35,7 @@ public final class InterruptId {
         return Long.compareUnsigned(id, FIRST_SPI) < 0;
     }
 
-    /** Whether the id is special or reserved. */
+    /** Whether the id is special or reserved, so that no interrupt has it. */
     public static boolean isNone(long id) {
         return Long.compareUnsigned(id, FIRST_SPECIAL) >= 0
                 && Long.compareUnsigned(id, FIRST_LPI) < 0

@@ -91,8 +91,8 @@ public enum ItsCommand {
     // The words of a command
 
     /**
-     * MAPD: the device may send events of {@code eventBits} bits. Saving the ITS stores its event mappings in {@code
-     * table}.
+     * MAPD: the device may send event ids of {@code eventBits} bits. Saving the ITS stores the device's event mappings
+     * in {@code table}.
      */
     public static long[] mapDevice(int device, int eventBits, long table) {
         return MAPD.with(DEVICE, device)

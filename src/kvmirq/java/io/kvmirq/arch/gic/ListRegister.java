@@ -19,7 +19,7 @@ import java.util.Optional;
  * <p>Source: ARM IHI 0048, "GICH_LRn".
  */
 public final class ListRegister {
-    /** HW: a hardware interrupt. The guest's EOI deactivates the physical interrupt. */
+    /** HW: 1 for a hardware interrupt, for which the guest's EOI deactivates the physical interrupt. */
     public static final BitField HW = BitField.flag(
             "hw",
             31,
@@ -51,7 +51,7 @@ public final class ListRegister {
 
     private static final BitField MIDDLE = middle("rsvd_13_18", 13, 6, "physicalid");
 
-    /** EOI: the guest's EOI of this software interrupt raises a maintenance interrupt. */
+    /** EOI: if 1, the guest's EOI of the software interrupt raises a maintenance interrupt. */
     public static final BitField EOI = BitField.bit(
             "eoi",
             19,
@@ -78,7 +78,7 @@ public final class ListRegister {
     /** The active bit of {@link #STATE}. */
     public static final BitField ACTIVE = new BitField("active", 29, 1);
 
-    /** Grp1: a group 1 interrupt. */
+    /** Grp1: 1 if the interrupt is in group 1. */
     public static final BitField GROUP1 = BitField.flag("grp1", 30, "Grp1", "group 0", "group 1");
 
     private static final BitField RESERVED = BitField.reserved("rsvd_20_22", 20, 3);
@@ -142,7 +142,7 @@ public final class ListRegister {
         return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);
     }
 
-    /** Whether the register's bit in ELRSR is set: no interrupt and no EOI that awaits maintenance. */
+    /** Whether the register's bit in ELRSR is set: it holds no interrupt, and no maintenance interrupt is due. */
     public static boolean isEmpty(long word) {
         return !STATE.isSet(word) && (HW.isSet(word) || !EOI.isSet(word));
     }

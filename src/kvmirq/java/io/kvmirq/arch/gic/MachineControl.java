@@ -19,19 +19,19 @@ public final class MachineControl {
     /** The enable bit of group 1. */
     public static final BitField GROUP1 = group("vmgrp1en", 1, "VMGrp1En", "group 1");
 
-    /** AckCtl: a read of IAR also acknowledges group 1 interrupts. */
+    /** AckCtl: if 1, a read of IAR also acknowledges group 1 interrupts. */
     public static final BitField ACK_CONTROL = BitField.flag(
             "vmackctl", 2, "VMAckCtl", "a read of IAR takes group 0 only", "a read of IAR takes both groups");
 
     private static final BitField FIQ =
             BitField.flag("vmfiqen", 3, "VMFIQEn", "group 0 signals IRQs", "group 0 signals FIQs");
-    /** CBPR: group 1 uses the binary point of group 0. */
+    /** CBPR: if 1, group 1 uses the binary point of group 0. */
     public static final BitField COMMON = BitField.flag(
             "vmcbpr", 4, "VMCBPR", "each group has its binary point", "group 1 uses the binary point of group 0");
 
     private static final BitField LOW_RESERVED =
             BitField.reserved("rsvd_5_8", 5, 4).ordinarily(0);
-    /** EOImode: an EOI only drops the priority. */
+    /** EOImode: if 1, an EOI only drops the priority; if 0, it also deactivates the interrupt. */
     public static final BitField END_MODE = BitField.flag(
             "vem", 9, "VEM", "an end drops the priority and deactivates", "an end drops the priority only");
 
@@ -46,7 +46,7 @@ public final class MachineControl {
     /** The binary point of group 0. */
     public static final BitField GROUP0_POINT = point("vmbp", 21, "VMBP", "group 0");
 
-    /** VMPriMask of a GICv2, bits 7:3. */
+    /** VMPriMask of a GICv2: bits 7:3 of the priority mask. */
     public static final BitField MASK = new BitField("vmprimask", 27, 5, mask("VMPriMask", 3));
 
     /** The format {@code gic.vmcr} of {@code kvmirq decode}. */
@@ -60,7 +60,7 @@ public final class MachineControl {
             .remark(bits -> !MASK.isSet(bits[0]), "the priority mask is 0: no interrupt reaches the guest")
             .build();
 
-    /** VPMR of ICH_VMCR: priorities below it reach the guest. */
+    /** VPMR of ICH_VMCR, the priority mask: priorities with a lower value reach the guest. */
     public static final BitField ICH_MASK = new BitField("vpmr", 24, 8, mask("VPMR", 0));
 
     /** The format {@code gic.ich_vmcr} of {@code kvmirq decode}. */

@@ -15,10 +15,10 @@ import io.kvmirq.arch.Meaning;
  * <p>Source: ARM IHI 0048, "GICH_MISR", "GICH_EISR0", "GICH_ELRSR0"; ARM IHI 0069, "ICH_MISR_EL2" and others.
  */
 public final class Maintenance {
-    /** EOI: EISR is not 0. */
+    /** EOI: 1 while EISR is not 0. */
     public static final BitField END = cause("eoi", 0, "EOI", "an interrupt with EOI was ended: see EISR");
 
-    /** U: at most one list register holds an interrupt, and HCR.UIE is set. */
+    /** U: 1 while at most one list register holds an interrupt and HCR.UIE is set. */
     public static final BitField UNDERFLOW =
             cause("u", 1, "U", "underflow: at most one list register holds an interrupt");
 
@@ -44,17 +44,17 @@ public final class Maintenance {
             .fields(registers("eisr", "EISR", "ended, EOI requested", Long.SIZE))
             .build();
 
-    /** The format {@code gic.ich_eisr} of {@code kvmirq decode}: bit n is list register n. */
+    /** Format {@code gic.ich_eisr} of {@code kvmirq decode}: bit n is set if the interrupt of list register n ended. */
     public static final Format ICH_ENDED = Format.builder("gic.ich_eisr", "GICv3 ended list registers, ICH_EISR", 64, 1)
             .fields(registers("eisr", "EISR", "ended, EOI requested", Short.SIZE), UPPER)
             .build();
 
-    /** The format {@code gic.elrsr} of {@code kvmirq decode}: bit n is list register n. */
+    /** Format {@code gic.elrsr} of {@code kvmirq decode}: bit n is set if list register n is empty. */
     public static final Format EMPTY = Format.builder("gic.elrsr", "GIC empty list registers, ELRSR1:0", 64, 1)
             .fields(registers("elrsr", "ELRSR", "empty", Long.SIZE))
             .build();
 
-    /** The format {@code gic.ich_elrsr} of {@code kvmirq decode}: bit n is list register n. */
+    /** Format {@code gic.ich_elrsr} of {@code kvmirq decode}: bit n is set if list register n is empty. */
     public static final Format ICH_EMPTY = Format.builder(
                     "gic.ich_elrsr", "GICv3 empty list registers, ICH_ELRSR", 64, 1)
             .fields(registers("elrsr", "ELRSR", "empty", Short.SIZE), UPPER)

@@ -2,7 +2,7 @@
 package io.kvmirq.arch.gic;
 
 /**
- * The reasons for which KVM delivers an irqfd's LPI in software, in the order of its checks, which KVM does not report.
+ * The reasons for which KVM delivers an irqfd's LPI in software, in the order of KVM's checks. KVM reports no reason.
  */
 public enum VlpiObstacle {
     NO_GICV4(
@@ -29,7 +29,7 @@ public enum VlpiObstacle {
         return text;
     }
 
-    /** The remedy. */
+    /** The step that removes the reason, in a few words. */
     public String remedy() {
         return remedy;
     }

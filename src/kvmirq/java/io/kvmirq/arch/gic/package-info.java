@@ -8,7 +8,7 @@
  * encodes the commands that a guest writes to its ITS.
  *
  * <p>On a host with GICv4, debugfs shows which LPIs are vLPIs. {@code io.kvmirq.arch.gic.debugfs}, a package of the
- * command, reads it.
+ * command, reads debugfs.
  *
  * <p>Sources: GIC architecture specification, versions 2 and 3; arch/arm64/kvm/vgic of Linux.
  */

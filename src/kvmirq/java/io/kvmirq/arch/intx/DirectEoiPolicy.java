@@ -11,7 +11,7 @@ import java.util.stream.Stream;
 
 /**
  * The traits of an interrupt that decide whether it may have direct EOI. For a PCI device that shares its line with one
- * other:
+ * other device:
  *
  * <pre>{@code
  * DirectEoiPolicy.shared(1).assertSafe().decide();
@@ -28,7 +28,7 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
         LEVEL,
         /** The guest's EOI deactivates the physical interrupt, as with a list register that has HW set. */
         EOI_DEACTIVATES,
-        /** The line is requested such that others may share it ({@code IRQF_SHARED}). */
+        /** The line is requested such that other devices may share it ({@code IRQF_SHARED}). */
         SHAREABLE,
         /** The administrator asserts that the platform is safe: no other device on the line matters. */
         ASSERTED_SAFE
@@ -69,22 +69,22 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
         return new DirectEoiPolicy(changed, otherHandlers);
     }
 
-    /** A copy with the administrator's assertion that the platform is safe. */
+    /** Returns a copy with the administrator's assertion that the platform is safe. */
     public DirectEoiPolicy assertSafe() {
         return with(Trait.ASSERTED_SAFE, true);
     }
 
-    /** A copy with or without a controller whose EOI deactivates the physical interrupt. */
+    /** Returns a copy; {@code deactivates} states whether the guest's EOI deactivates the physical interrupt. */
     public DirectEoiPolicy withDeactivatingEoi(boolean deactivates) {
         return with(Trait.EOI_DEACTIVATES, deactivates);
     }
 
-    /** A copy for INTx of a PCI device, which is level-triggered. */
+    /** Returns a copy for INTx of a PCI device, which is level-triggered. */
     public DirectEoiPolicy ofPciDevice() {
         return with(Trait.PLATFORM_DEVICE, false).with(Trait.LEVEL, true);
     }
 
-    /** A copy for an interrupt of a platform device, which vfio-platform never requests as shareable. */
+    /** Returns a copy for an interrupt of a platform device, which vfio-platform never requests as shareable. */
     public DirectEoiPolicy ofPlatformDevice(boolean isLevel) {
         return with(Trait.PLATFORM_DEVICE, true).with(Trait.LEVEL, isLevel).with(Trait.SHAREABLE, false);
     }

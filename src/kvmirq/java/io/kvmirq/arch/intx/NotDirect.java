@@ -45,7 +45,7 @@ public enum NotDirect {
         return text;
     }
 
-    /** Whether an assertion that the platform is safe outweighs the reason. */
+    /** Whether the administrator's assertion that the platform is safe outweighs the reason. */
     public boolean isOutweighed() {
         return outweighed;
     }

@@ -22,29 +22,29 @@ import java.util.Objects;
  * irte} in include/linux/dmar.h.
  */
 public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte {
-    /** The length in bytes. */
+    /** The length of an entry in bytes. */
     int BYTES = 16;
 
     /** The fault that hardware reports for reserved bits that are not 0. */
     String RESERVED_FAULT = "fault reason 0x24";
 
-    /** P, bit 0: the entry is in use. If P is 0, hardware ignores the other fields. */
+    /** P, bit 0: 1 if the entry is in use. If P is 0, hardware ignores the other fields. */
     BitField PRESENT = BitField.flag("present", 0, "P", "not present", "present");
 
-    /** FPD, bit 1: faults of this entry are not recorded. */
+    /** FPD, bit 1: if 1, hardware does not record faults of this entry. */
     BitField FAULT_DISABLED = BitField.flag("fpd", 1, "FPD", "faults recorded", "faults not recorded");
 
-    /** AVAIL, bits 11:8, for software. */
+    /** AVAIL, bits 11:8, which hardware leaves to software. */
     BitField AVAILABLE = new BitField("avail", 8, 4, always("AVAIL", "for software"));
 
-    /** IM, bit 15: the entry posts to a descriptor. Otherwise the entry remaps. */
+    /** IM, bit 15: if 1, the entry posts to a descriptor; if 0, the entry remaps. */
     BitField POSTED =
             BitField.bit("pst", 15, oneOf("IM", "remapped", "posted").expecting(1, "the entry is of remapped form"));
 
     /** V or VV, bits 23:16: the vector; a guest's vector if the entry posts. */
     BitField VECTOR = new BitField("vector", 16, 8, always("VV", "guest vector"));
 
-    /** SID, bits 79:64: a requester id, or the first and last bus number. */
+    /** SID, bits 79:64: a requester's id, or the first and last number of a range of buses. */
     BitField SOURCE_ID = new BitField("sid", 64, 16, Description.saying("SID", Source::idText));
 
     /** SQ, bits 81:80: the low bits of the requester id that are not compared. */
@@ -76,10 +76,10 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
                 | (low & PostedIrte.ADDRESS_LOW.mask()) >>> PostedIrte.ADDRESS_LOW_SHIFT;
     }
 
-    /** Bits 63:0. */
+    /** Bits 63:0 of the entry. */
     long low();
 
-    /** Bits 127:64. */
+    /** Bits 127:64 of the entry. */
     long high();
 
     @Override

@@ -15,7 +15,7 @@ import io.kvmirq.arch.apic.PostedInterruptDescriptor;
  * struct irte} in include/linux/dmar.h.
  */
 public record PostedIrte(long low, long high) implements Irte {
-    /** URG, bit 14: a request sends a notification even if the descriptor suppresses notifications. */
+    /** URG, bit 14: if 1, a request sends a notification even if the descriptor suppresses notifications. */
     public static final BitField URGENT =
             BitField.flag("urgent", 14, "URG", "heeds SN", "urgent: notifies whatever SN is");
 
@@ -80,7 +80,7 @@ public record PostedIrte(long low, long high) implements Irte {
                 | SOURCE_VALIDATION.with(validation);
     }
 
-    /** The physical address of the descriptor, 64 bits; the low 6 are 0. */
+    /** The physical address of the descriptor, 64 bits; the low 6 bits are 0. */
     public long descriptorAddress() {
         return Irte.descriptorAddress(low, high);
     }

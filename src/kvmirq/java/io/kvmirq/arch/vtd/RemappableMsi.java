@@ -12,20 +12,20 @@ import io.kvmirq.arch.apic.CompatibilityMsi;
 import java.util.Optional;
 
 /**
- * An MSI in remappable format. Such a message names an entry of the remapping table instead of a CPU and a vector. The
+ * An MSI in remappable format. The message names an entry of the remapping table instead of a CPU and a vector. The
  * message has two 32-bit words: address and data.
  *
  * <p>Source: VT-d specification, Interrupt Requests in Remappable Format; {@code struct x86_msi_addr_lo} in
  * arch/x86/include/asm/msi.h; {@code fill_msi_msg} in drivers/iommu/intel/irq_remapping.c.
  *
- * @param address 32 bits
- * @param data 32 bits
+ * @param address the low word of the address, 32 bits
+ * @param data the data, 32 bits
  */
 public record RemappableMsi(int address, int data) implements Structure {
-    /** SHV, address bit 3: the subhandle is added to the handle. */
+    /** SHV, address bit 3: if 1, the subhandle is added to the handle. */
     public static final BitField SHV = BitField.flag("shv", 3, "SHV", "entry = handle", "entry = handle + subhandle");
 
-    /** The message is in remappable format. */
+    /** 1 if the message is in remappable format. */
     public static final BitField REMAPPABLE = CompatibilityMsi.format(1, "it is of compatibility format");
 
     /** The handle: bits 14:0 are address bits 19:5, bit 15 is address bit 2. */

@@ -21,14 +21,14 @@ import java.util.Optional;
  * @param high bits 127:64
  */
 public record RemappedIrte(long low, long high) implements Irte {
-    /** DM, bit 2: the destination is a logical id. */
+    /** DM, bit 2: 1 if the destination is a logical id. */
     public static final BitField LOGICAL = BitField.flag("dst_mode", 2, "DM", "physical", "logical");
 
-    /** RH, bit 3: one CPU of the destination gets the interrupt. */
+    /** RH, bit 3: if 1, one CPU of the destination gets the interrupt. */
     public static final BitField HINT =
             BitField.flag("redir_hint", 3, "RH", "all of the destination", "one of the destination");
 
-    /** TM, bit 4: level-triggered. */
+    /** TM, bit 4: 1 if the interrupt is level-triggered. */
     public static final BitField LEVEL = BitField.flag("trigger_mode", 4, "TM", "edge", "level");
 
     /** DLM, bits 7:5: the delivery mode. */
@@ -100,7 +100,7 @@ public record RemappedIrte(long low, long high) implements Irte {
         return DeliveryMode.of((int) MODE.of(low));
     }
 
-    /** Whether IM and the reserved bits below it, 15:12, are 0. */
+    /** Whether bits 15:12 are 0: IM, and the reserved bits below IM. */
     public boolean isClear12() {
         return !RESERVED_12_WITH_IM.isSet(low);
     }

@@ -9,9 +9,9 @@ import io.kvmirq.arch.Meaning;
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry; {@code set_irte_sid} in
  * drivers/iommu/intel/irq_remapping.c.
  *
- * @param id SID, 16 bits: a requester's bus, device and function, or the first and the last bus
+ * @param id SID, 16 bits: a requester's bus, device and function, or the first and the last bus of a range
  * @param qualifier SQ, 2 bits: selects which of the low 3 bits of the id are not compared
- * @param validation SVT, 2 bits: 0 any requester, 1 by id and qualifier, 2 by bus, 3 reserved
+ * @param validation SVT, 2 bits: 0 accepts any requester, 1 checks id and qualifier, 2 checks the bus, 3 is reserved
  */
 public record Source(int id, int qualifier, int validation) {
     private static final int VALIDATION_OFF = 0;

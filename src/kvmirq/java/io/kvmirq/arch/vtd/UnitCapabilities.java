@@ -16,8 +16,8 @@ import io.kvmirq.arch.Structure;
  * <p>Source: VT-d specification, Capability Register and Extended Capability Register; {@code cap_*} and {@code ecap_*}
  * in drivers/iommu/intel/iommu.h.
  *
- * @param cap 64 bits
- * @param ecap 64 bits
+ * @param cap the register CAP, 64 bits
+ * @param ecap the register ECAP, 64 bits
  */
 public record UnitCapabilities(long cap, long ecap) implements Structure {
     private static final int RESERVED_DOMAINS = 7;
@@ -63,7 +63,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     /** The unit supports posted entries. Linux posts only if every unit of the host supports them. */
     public static final BitField POSTING = BitField.flag("pi", 59, "PI", "no posted interrupts", "posted interrupts");
 
-    /** Hardware flushes its interrupt cache when software sets a new table. */
+    /** 1 if hardware flushes its interrupt cache when software sets a new table. */
     public static final BitField FLUSHES_INTERRUPTS = BitField.flag(
             "esirtps", 62, "ESIRTPS", "software flushes for a new table", "hardware flushes for a new table");
 
@@ -98,7 +98,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     /** The unit can force snooping of a device's DMA. */
     public static final BitField SNOOP = BitField.flag("sc", 71, "SC", "no snoop control", "snoop control");
 
-    /** The number of low bits of an index that an invalidation can mask, 0–15. */
+    /** The largest number n of low index bits that an invalidation can mask, 0–15: it covers up to 2^n entries. */
     public static final BitField HANDLE_MASK =
             new BitField("mhmv", 84, 4, always("MHMV", "an invalidation covers up to 2 to this power entries"));
 

@@ -7,7 +7,7 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * KVM's map from destinations to LAPICs. The map has the state of the LAPICs from the time when it was built.
+ * KVM's map from destinations to LAPICs. The map has the state of the LAPICs at the time when the map was built.
  * Immutable.
  *
  * <p>Source: {@code struct kvm_apic_map}, {@code kvm_recalculate_apic_map()} and {@code kvm_apic_map_get_dest_lapic()}
@@ -28,7 +28,7 @@ public final class ApicMap<A extends LocalApic> {
         CLUSTERS,
         /** x2APIC mode: a logical id is a cluster and a set of sixteen LAPICs. */
         X2APIC,
-        /** The formats differ, or an id is not one bit of one LAPIC. The map then has no logical destinations. */
+        /** The formats differ, or an id is not one bit of one LAPIC: the map has no logical destinations. */
         AMBIGUOUS
     }
 
@@ -42,7 +42,7 @@ public final class ApicMap<A extends LocalApic> {
     }
 
     /**
-     * Makes the map.
+     * Builds the map from the present ids and modes of the LAPICs.
      *
      * @param before63 whether to build the map as Linux before 6.3 does. Before 6.3, a physical id that two LAPICs have
      *     goes to the first, and a logical id that two LAPICs have goes to the last. Only the lowest bit of a logical

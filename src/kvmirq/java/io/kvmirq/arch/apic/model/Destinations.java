@@ -10,7 +10,7 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * Finds the LAPICs of a message's destination. The object has the state of the LAPICs from the time when it was built.
+ * Finds the LAPICs of a message's destination, by the state of the LAPICs at the time when this object was built.
  * Immutable.
  *
  * @param <A> the type of the LAPICs
@@ -67,9 +67,9 @@ public final class Destinations<A extends LocalApic> {
     }
 
     /**
-     * The LAPIC to which KVM posts a message: the only one in the map, or without a map entry the only one that matches
-     * the destination. A lowest-priority message to a logical destination is first narrowed to one LAPIC ({@code
-     * kvm_intr_is_single_vcpu}).
+     * The LAPIC to which KVM posts a message: the only LAPIC in the map's entry, or, if the map has no entry, the only
+     * LAPIC that matches the destination. A lowest-priority message to a logical destination is first narrowed to one
+     * LAPIC ({@code kvm_intr_is_single_vcpu}).
      *
      * @return empty if no LAPIC or several LAPICs match
      */

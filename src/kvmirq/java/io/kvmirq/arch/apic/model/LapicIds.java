@@ -40,7 +40,7 @@ public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int 
         return new LapicIds(vcpu, vcpu, false, (int) LapicPage.XAPIC_ID.with(logical), format, 0);
     }
 
-    /** A LAPIC in x2APIC mode. The APIC id is the vCPU's id, and the logical id follows from it. */
+    /** A LAPIC in x2APIC mode. The APIC id is the vCPU's id, and determines the logical id. */
     public static LapicIds x2apic(int vcpu) {
         int logical = (int) (LapicPage.CLUSTER.with(vcpu >>> 4) | LapicPage.MEMBERS.with(1L << (vcpu & 0xf)));
         return new LapicIds(vcpu, vcpu, true, logical, LapicPage.DFR_FLAT, 0);

@@ -4,7 +4,7 @@ package io.kvmirq.arch.apic.model;
 import io.kvmirq.arch.apic.LapicPage;
 
 /**
- * The ids and modes of a local APIC, by which senders find it.
+ * The ids and modes of a local APIC (LAPIC), by which senders find the LAPIC.
  *
  * <p>Source: Intel SDM vol. 3, "Determining IPI Destination"; {@code kvm_apic_match_dest()} in arch/x86/kvm/lapic.c.
  */
@@ -18,7 +18,7 @@ public interface LocalApic {
     /** Whether software has enabled the LAPIC (SVR bit 8). */
     boolean enabled();
 
-    /** Whether the LAPIC is enabled in IA32_APIC_BASE (bit 11). A LAPIC that is not enabled there gets no messages. */
+    /** Whether the LAPIC is enabled in IA32_APIC_BASE (bit 11). If bit 11 is 0, it gets no messages. */
     default boolean isPresent() {
         return true;
     }

@@ -31,7 +31,7 @@ public final class PostedIrqfd {
 
     /**
      * Posts the irqfd to the vCPU of its route's destination, or to no vCPU if the destination is not a single vCPU. If
-     * the irqfd was posted to no vCPU and stays so, the call does nothing. After a KernelException of {@link
+     * the irqfd is posted to no vCPU before and after, the call does nothing. After a KernelException of {@link
      * IrteUpdate#post} the irqfd is posted to no vCPU. {@code route} is empty if the route is no message.
      */
     public void update(PostingVm vm, Optional<ApicMessage> route) {

@@ -39,7 +39,7 @@ public sealed interface PostingDecision {
         }
     }
 
-    /** Decides in the order of {@link PostingObstacle}. */
+    /** Checks the obstacles in the order of {@link PostingObstacle}; the first that applies decides. */
     static PostingDecision of(PostingHost host, PostingVm vm, PostingIrq irq) {
         Optional<PostingObstacle> flaw = host.flaw().or(() -> flawOfPath(vm, irq));
         if (flaw.isPresent()) {

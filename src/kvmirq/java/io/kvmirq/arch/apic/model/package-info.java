@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Models how KVM finds the LAPICs of a message's destination, and when it posts the message. The package is not
+ * Models how KVM finds the LAPICs of a message's destination, and when KVM posts the message. The package is not
  * exported, and may change with any version.
  *
  * <p>Records are immutable. Source: arch/x86/kvm/lapic.c, irq.c and the vendors' {@code pi_update_irte} of Linux 7.1.
