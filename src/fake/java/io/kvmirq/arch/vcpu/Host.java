@@ -29,8 +29,8 @@ public final class Host {
     private int threads;
 
     /**
-     * A host of CPUs with these {@link HostCpu#id}s, whose state is in new memory. Throws IllegalArgumentException if
-     * ids are equal or none is given.
+     * Creates a host of CPUs with these {@link HostCpu#id}s, whose state is in new memory. Throws
+     * IllegalArgumentException if ids are equal or none is given.
      */
     public Host(long... ids) {
         this(SharedWords.of(new long[words(ids.length)]), 0, ids);
@@ -66,7 +66,7 @@ public final class Host {
         return List.copyOf(cpus);
     }
 
-    /** A CPU by its number; IllegalArgumentException if there is none. */
+    /** A CPU by its number; IllegalArgumentException if no CPU has the number. */
     public HostCpu cpu(int number) {
         if (number < 0 || number >= cpus.size()) {
             throw new IllegalArgumentException("processor " + number + " does not exist: expected 0-"

@@ -10,10 +10,10 @@ import java.util.Optional;
 public interface VcpuHooks {
     /**
      * The vCPU's thread is loaded on a CPU, after a preemption or a sleep. Interrupts are on. If {@link
-     * VcpuThread#isBlocking} then {@link #unblocked} follows before the guest is entered: AVIC sets IsRun then.
+     * VcpuThread#isBlocking}, {@link #unblocked} follows before the guest is entered, and AVIC sets IsRun there.
      *
      * @param here the CPU
-     * @param last the thread's CPU before; empty at the first load
+     * @param last the thread's previous CPU; empty at the first load
      */
     default void load(HostCpu here, Optional<HostCpu> last) {}
 

@@ -237,8 +237,8 @@ public final class VcpuThread {
 
     /**
      * Makes the thread prepare again before the guest runs: an {@link #enter} that has begun is refused, unless its
-     * {@link VcpuHooks#prepare} sees the caller's earlier changes. If the guest may run already, the caller also calls
-     * {@link #kick}, after this ({@code kvm_make_request}, {@code kvm_vcpu_kick}).
+     * {@link VcpuHooks#prepare} sees the caller's earlier changes. If the guest may run already, the caller calls
+     * {@link #kick} after {@code request} ({@code kvm_make_request}, {@code kvm_vcpu_kick}).
      */
     public void request() {
         words.or(at(REQUEST), 1);

@@ -13,8 +13,8 @@
  * makes its request and then wakes the thread.
  *
  * <p>The thread clears the request word and then calls {@code prepare}. A sender makes its change and then sets the
- * word. If the sender changes something after {@code prepare} ran, it sets the word after the thread cleared it, and
- * the thread does not enter the guest.
+ * word. If the sender changes something after {@code prepare} ran, the sender sets the word after the thread cleared
+ * it, and the thread does not enter the guest.
  *
  * <p>All state is in {@link io.kvmirq.arch.SharedWords}, so that tests can run any order of accesses. Safe for use by
  * any number of threads, except that a vCPU's methods that need a CPU are called only by its own thread.

@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * KVM with AVIC on a host: the VMs by id, the GA log notifier, and the doorbell.
  *
- * <p>Make VMs before other threads use the host. Afterwards any number of threads may use it. Source: {@code
+ * <p>Make VMs before other threads use the host. Afterwards any number of threads may use the host. Source: {@code
  * avic_vm_init} and {@code avic_ga_log_notifier} of Linux 7.1.
  */
 public final class AvicHost {
@@ -39,7 +39,7 @@ public final class AvicHost {
         this(host, kernel, GaTagKernel.FROM_6_18, ipiv);
     }
 
-    /** A host like {@link #AvicHost(Host, AvicKernel, boolean)}, with GATags of choice. */
+    /** Creates a host like {@link #AvicHost(Host, AvicKernel, boolean)}, with GATags in the layout {@code tags}. */
     public AvicHost(Host host, AvicKernel kernel, GaTagKernel tags, boolean ipiv) {
         this(host, kernel, tags, ipiv, (int) tags.vm().max());
     }

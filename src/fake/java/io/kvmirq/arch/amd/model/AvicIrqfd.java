@@ -20,7 +20,7 @@ import java.util.stream.IntStream;
  * most. The VM's irqfds lock serializes all changes of the entry.
  *
  * <p>Linux 6.17 to 7.1 takes the irqfd off the list of the previous vCPU before it writes the entry. If that vCPU
- * blocks in between, the entry still says that it runs, and the doorbell of a request wakes no vCPU. The source shows
+ * blocks before the write, the entry still says that it runs, and a request's doorbell wakes no vCPU. The source shows
  * this; no kernel was seen to do it. Here the previous vCPU is kicked after the write and evaluates its IRR again.
  *
  * <p>Safe for use by any number of threads. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux
@@ -74,8 +74,8 @@ public class AvicIrqfd implements IrteUpdate {
 
     /**
      * Posts the interrupt to a vCPU of this VM. While AVIC is inhibited the entry stays remapped. Throws
-     * KernelException EINVAL if the domain is not UNMANAGED or the unit has no guest mode. Since 6.17 the irqfd is then
-     * posted to no vCPU; before, it stays on its list.
+     * KernelException EINVAL if the domain is not UNMANAGED or the unit has no guest mode. After an exception the irqfd
+     * is posted to no vCPU since Linux 6.17; before 6.17 it stays on its list.
      */
     public void post(AvicVcpu vcpu, InterruptVector vector) {
         if (vcpu.vm() != vm) {

@@ -20,7 +20,7 @@ import java.util.Optional;
  * irqfds that are posted to it. When its {@link #thread} is loaded, preempted, blocks or wakes, the vCPU changes its
  * entry and the remapping entries together. A vector is 0–255.
  *
- * <p>Safe for use by one thread of its own and any number of others.
+ * <p>Safe for use by the vCPU's own thread and any number of other threads.
  */
 public final class AvicVcpu {
     static final int VECTOR_WORDS = 4;
@@ -71,7 +71,7 @@ public final class AvicVcpu {
         return base + word;
     }
 
-    /** The remapping entries that are posted to this vCPU: those of the irqfds on its list. */
+    /** The indices of the remapping entries that are posted to this vCPU, by the irqfds on its list. */
     public List<Integer> entries() {
         List<Integer> entries = new ArrayList<>();
         for (int i = list.next(0); i >= 0; i = list.next(i + 1)) {
@@ -96,12 +96,12 @@ public final class AvicVcpu {
         return thread;
     }
 
-    /** The id in the VM, which is the index unless {@link #setId} was called. */
+    /** The vCPU's id in the VM: the vCPU's index, unless {@link #setId} was called. */
     public int id() {
         return id;
     }
 
-    /** Gives the vCPU another id than its index, before other threads use it. */
+    /** Gives the vCPU another id than its index. Call this method before other threads use the vCPU. */
     public void setId(int other) {
         id = other;
     }
@@ -114,7 +114,7 @@ public final class AvicVcpu {
         return page;
     }
 
-    /** The entry of the hardware's physical table. Without enable_ipiv it never shows IsRunning. */
+    /** The vCPU's entry in the hardware's physical table. If enable_ipiv is off, IsRunning is always 0. */
     public long tableEntry() {
         return words.get(at(TABLE));
     }
@@ -123,7 +123,7 @@ public final class AvicVcpu {
         return words.get(at(SHADOW));
     }
 
-    /** Whether AVIC is enabled for this vCPU. The vCPU adopts the VM's state before it enters the guest. */
+    /** Whether AVIC is enabled for this vCPU. The vCPU takes over the VM's state before each entry to the guest. */
     public boolean isActive() {
         return words.get(at(INACTIVE)) == 0;
     }
@@ -165,19 +165,19 @@ public final class AvicVcpu {
         }
     }
 
-    /** Moves the IRR to four words of {@code taken} from {@code at}, for another LAPIC that serves the vectors. */
+    /** Moves the IRR to the four words of {@code taken} from {@code at} on, for another LAPIC that serves them. */
     public void takeInterrupts(SharedWords taken, int at) {
         takeInterrupts();
         move(ISR, taken, at);
     }
 
-    /** Whether the guest has taken a vector and not ended it. */
+    /** Whether the guest has taken a vector and not yet written its EOI. */
     public boolean isInService(int vector) {
         checkVector(vector);
         return (words.get(at(ISR + vector / Long.SIZE)) >>> vector & 1) != 0;
     }
 
-    /** EOI of the highest vector in service; IllegalStateException for another vector, or outside the guest. */
+    /** The guest's EOI of the highest vector in service; IllegalStateException for another, or outside the guest. */
     public void end(int vector) {
         checkVector(vector);
         if (!thread.isGuest()) {
@@ -266,7 +266,7 @@ public final class AvicVcpu {
     }
 
     private final class Steps implements VcpuHooks {
-        /** {@code avic_vcpu_load}. */
+        /** Models {@code avic_vcpu_load}. */
         @Override
         public void load(HostCpu here, Optional<HostCpu> last) {
             if (isActive() && !thread.isBlocking()) {
@@ -274,7 +274,7 @@ public final class AvicVcpu {
             }
         }
 
-        /** {@code avic_refresh_apicv_exec_ctrl}. */
+        /** Models {@code avic_refresh_apicv_exec_ctrl}. */
         @Override
         public void prepare(HostCpu here) {
             boolean active = !vm.isInhibited();
@@ -294,7 +294,7 @@ public final class AvicVcpu {
             takeInterrupts();
         }
 
-        /** {@code avic_vcpu_put}. For a blocking vCPU, IsRun is clear already. */
+        /** Models {@code avic_vcpu_put}. For a blocking vCPU, IsRun is clear already. */
         @Override
         public void preempted(HostCpu here) {
             if (isActive()) {
@@ -302,7 +302,7 @@ public final class AvicVcpu {
             }
         }
 
-        /** {@code avic_vcpu_blocking}. Clears IsRun before the last read of the IRR. */
+        /** Models {@code avic_vcpu_blocking}. Clears IsRun before the last read of the IRR. */
         @Override
         public void blocking(HostCpu here) {
             if (isActive()) {
@@ -315,7 +315,7 @@ public final class AvicVcpu {
             return AvicVcpu.this.hasInterrupt();
         }
 
-        /** {@code avic_vcpu_unblocking}. */
+        /** Models {@code avic_vcpu_unblocking}. */
         @Override
         public void unblocked(HostCpu here) {
             if (isActive()) {

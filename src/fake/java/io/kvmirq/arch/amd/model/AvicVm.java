@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * A VM with AVIC: its vCPUs, its irqfds that can be posted, and the reasons that inhibit AVIC.
  *
- * <p>Make irqfds before other threads use the VM. Afterwards any number of threads may use it; they wait for its
+ * <p>Make irqfds before other threads use the VM. Afterwards any number of threads may use the VM; they wait for its
  * spinlocks. Nested guests and IPI delivery are not modelled. Source: {@code arch/x86/kvm/svm/avic.c} of Linux 7.1.
  */
 public final class AvicVm {
@@ -42,9 +42,9 @@ public final class AvicVm {
     }
 
     /**
-     * A VM without loaded vCPUs and posted irqfds. {@code vcpus} is 1–4096; {@code firstPage} is the backing page of
-     * vCPU 0, at a 4096-byte boundary, and the pages of the others follow. Throws IllegalArgumentException for a number
-     * out of range, and for a page of another VM.
+     * Creates a VM without loaded vCPUs and posted irqfds. {@code vcpus} is 1–4096; {@code firstPage} is the backing
+     * page of vCPU 0, at a 4096-byte boundary, and the pages of the other vCPUs follow. Throws IllegalArgumentException
+     * for a number out of range, and for a page of another VM.
      */
     public AvicVm(AvicHost avic, int vcpus, int irqfds, long firstPage) {
         this(avic, SharedWords.of(new long[words(vcpus, irqfds)]), 0, vcpus, irqfds, firstPage, SharedSet::new);
@@ -88,7 +88,7 @@ public final class AvicVm {
         return avic;
     }
 
-    /** The id in the GATags of the VM, from 1. */
+    /** The VM's id in its GATags, 1 or more. */
     public int id() {
         return id;
     }
@@ -110,7 +110,7 @@ public final class AvicVm {
         return Arrays.stream(vcpus).filter(vcpu -> vcpu.id() == name).findFirst();
     }
 
-    /** A new irqfd for {@code entry} of the unit's table, not posted yet; IllegalStateException if all are in use. */
+    /** Makes an unposted irqfd for {@code entry} of the unit's table; IllegalStateException if no irqfd is free. */
     public AvicIrqfd irqfd(GaUnit unit, int entry) {
         unit.checked(entry);
         return add(new AvicIrqfd(this, made, unit, entry));
@@ -176,13 +176,13 @@ public final class AvicVm {
         }
     }
 
-    /** Frees the id. No irqfd of the VM may be posted any more ({@code avic_vm_destroy}). */
+    /** Frees the VM's id ({@code avic_vm_destroy}). Before this call, end the posting of all irqfds of the VM. */
     public void destroy() {
         avic.remove(this);
     }
 
     /**
-     * The broken rules L1 to L6. All rules hold while no call is running.
+     * Returns the rules of L1 to L6 that the state breaks. While no call runs, all rules hold.
      *
      * <ul>
      * <li>L1: an irqfd is on one list at most.

@@ -18,13 +18,13 @@ import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.GaLog;
 
 /**
- * An AMD IOMMU: a table of remapping entries of 128 bits, the unit's cached copies of them, and the GA log. The unit
- * handles requests, and Linux changes entries.
+ * An AMD IOMMU: a table of remapping entries of 128 bits, the unit's cached copies of these entries, and the GA log.
+ * The unit handles requests, and Linux changes entries.
  *
  * <p>Each entry has a spinlock, which makes 128-bit accesses atomic: cmpxchg16b of Linux, and reads by the IOMMU.
- * Destination, IsRun and GATag are not cached, so a change of them needs no invalidation. Linux relies on this order
- * for GALogIntr too. Other fields may be used from the cache until the entry is invalidated. An invalidation waits for
- * the current request.
+ * Destination, IsRun and GATag are not cached, so their change needs no invalidation. Linux changes GALogIntr without
+ * an invalidation, too. Other fields may be used from the cache until the entry is invalidated. An invalidation waits
+ * for the current request.
  *
  * <p>Set entries before other threads use the unit. Afterwards any number of threads may use it. A request does not
  * allocate. Source: {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology specification,
@@ -67,7 +67,7 @@ public class GaUnit {
     public enum Outcome {
         /** The entry is not valid, or its page is not a backing page. */
         BLOCKED,
-        /** The unit sent the host's interrupt. KVM then delivers by software. */
+        /** The unit sent the host's interrupt, for which KVM delivers the guest's interrupt by software. */
         REMAPPED,
         /** The vector is in the IRR, and the CPU of Destination got a doorbell. */
         DOORBELL,
@@ -75,7 +75,7 @@ public class GaUnit {
         LOGGED,
         /** The vector is in the IRR, and the GA log was full: no vCPU is woken. */
         OVERFLOW,
-        /** The vector is in the IRR. The vCPU does not run, and finds it before it enters the guest. */
+        /** The vector is in the IRR. The vCPU does not run, and finds the vector before it enters the guest. */
         SILENT
     }
 
@@ -95,7 +95,7 @@ public class GaUnit {
     private final Setup setup;
     private final GaLogRing log;
 
-    /** A unit with its own words and no valid entry. */
+    /** Creates a unit with its own words, in which no entry is valid. */
     public GaUnit(AvicHost avic, Setup setup) {
         this(avic, SharedWords.of(new long[words(setup)]), 0, setup);
     }
@@ -151,8 +151,8 @@ public class GaUnit {
     }
 
     /**
-     * Makes an entry valid, in remapped form. {@code unmanaged}: whether the domain is UNMANAGED, as VFIO makes it.
-     * Throws IllegalArgumentException if there is no such entry, or it is in guest mode.
+     * Makes an entry valid, in remapped form. {@code unmanaged}: whether the device's domain is UNMANAGED, as VFIO
+     * makes it. Throws IllegalArgumentException if there is no such entry, or it is in guest mode.
      */
     public void set(int entry, long low, long high, int requester, boolean unmanaged) {
         checked(entry);

@@ -84,7 +84,7 @@ public class Distributor {
         return vcpus;
     }
 
-    /** The number of interrupts that a vCPU can get; ids are smaller. */
+    /** The number of interrupts that a vCPU can get; all ids are below this number. */
     public int interrupts() {
         return banks.interrupts();
     }
@@ -93,7 +93,7 @@ public class Distributor {
         return hasSources;
     }
 
-    /** Reads a state of 32 interrupts, a bit each, the first in bit 0. */
+    /** Reads one state of 32 interrupts: bit n is the state of interrupt {@code first} + n. */
     public int word(InterruptState what, int vcpu, int first) {
         checkFirst(vcpu, first);
         lock();
@@ -152,7 +152,7 @@ public class Distributor {
         }
     }
 
-    /** Sets a priority, 0–255; lower values are served first. */
+    /** Sets the priority of an interrupt, 0–255; lower values are served first. */
     public void setPriority(int vcpu, int id, int priority) {
         banks.check(vcpu, id);
         if (priority < 0 || priority > 0xff) {
@@ -163,7 +163,7 @@ public class Distributor {
         unlock();
     }
 
-    /** The priority, 0–255. */
+    /** The priority of an interrupt, 0–255. */
     public int priority(int vcpu, int id) {
         banks.check(vcpu, id);
         lock();
@@ -173,7 +173,7 @@ public class Distributor {
     }
 
     /**
-     * Routes an SPI to a vCPU. Before the first call, it goes to vCPU 0. A queued SPI stays with its vCPU ({@code
+     * Routes an SPI to a vCPU. Before the first call, the SPI goes to vCPU 0. A queued SPI stays with its vCPU ({@code
      * vgic_target_oracle()}).
      */
     public void setTarget(int id, int vcpu) {
@@ -238,7 +238,7 @@ public class Distributor {
     }
 
     /**
-     * A vCPU sends an SGI. The SGI merges with an unqueued one of the same source. A GICv3 does not store the source.
+     * A vCPU sends an SGI. The SGI merges with an unqueued SGI of the same source. A GICv3 does not store the source.
      */
     public void send(int from, int to, int sgi) {
         banks.checkVcpu(from);
@@ -254,7 +254,7 @@ public class Distributor {
         kick(wanting);
     }
 
-    /** The sources of a vCPU's SGI that are not queued yet, a bit each. A GICv3 has none. */
+    /** The sources of a vCPU's SGI that are not queued yet, one bit for each source. A GICv3 has no sources. */
     public int sources(int vcpu, int sgi) {
         checkSgi(vcpu, sgi);
         lock();

@@ -5,9 +5,9 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * The registers of a GICv3 distributor, with their offsets and the bits of each interrupt. A GICv2 has the same up to
- * GICD_ICFGR, except GICD_STATUSR. Writing 1 to a register IS... sets the bit of the interrupt; to IC... it clears the
- * bit. An offset is in bytes from the start of the distributor.
+ * The registers of a GICv3 distributor, with their offsets and the bits of each interrupt. A GICv2 has the same
+ * registers up to GICD_ICFGR, except GICD_STATUSR. Writing 1 to a register GICD_IS... sets the interrupt's bit; to
+ * GICD_IC... clears the bit. An offset is in bytes from the start of the distributor.
  *
  * <p>Source: ARM IHI 0069, "The GIC Distributor register map"; {@code vgic_v3_dist_registers} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
@@ -27,12 +27,12 @@ public enum DistributorRegister {
     GICD_ISACTIVER(0x300, 1),
     GICD_ICACTIVER(0x380, 1),
     GICD_IPRIORITYR(0x400, 8),
-    /** Target CPUs of a GICv2. */
+    /** The target CPUs of each interrupt, in a GICv2. */
     GICD_ITARGETSR(0x800, 8),
     /** Edge or level, two bits each; the upper bit is set for edge. */
     GICD_ICFGR(0xc00, 2),
     GICD_IGRPMODR(0xd00, 1),
-    /** Target CPU of a GICv3, by affinity. */
+    /** The target CPU of each SPI by affinity, in a GICv3. */
     GICD_IROUTER(0x6000, 64),
     GICD_IDREGS(0xffd0, 48, 0);
 
@@ -52,7 +52,7 @@ public enum DistributorRegister {
         this(offset, INTERRUPTS * bits / Byte.SIZE, bits);
     }
 
-    /** The register at an offset; empty if it is unaligned, in a gap, or beyond the last of the {@code interrupts}. */
+    /** The register at an offset; empty if the offset is unaligned, in a gap, or beyond {@code interrupts}. */
     public static Optional<DistributorRegister> at(int at, int interrupts) {
         return Arrays.stream(values())
                 .filter(one -> at % Integer.BYTES == 0 && at >= one.offset && at < one.offset + one.length)

@@ -10,13 +10,13 @@ public enum InterruptState {
      * interrupt ends. For SGIs of a GICv2 the bits follow from their sources and cannot be written.
      */
     LATCH(1),
-    /** The line is high, which counts only for level-triggered interrupts. */
+    /** The line is high. Only level-triggered interrupts are pending while their line is high. */
     LINE(2),
     /** The guest had taken and not ended the interrupt at the last exit, or at the last write of its list register. */
     ACTIVE(3),
-    /** The interrupt is level-triggered. PPIs initially are; SGIs never are. */
+    /** The interrupt is level-triggered. PPIs are level-triggered initially, SGIs never. */
     LEVEL(4),
-    /** The interrupt is in group 1. In a GICv3 all interrupts initially are. */
+    /** The interrupt is in group 1. In a GICv3 all interrupts are in group 1 initially. */
     GROUP1(5);
 
     private final int word;

@@ -43,7 +43,7 @@ public final class Its {
     /** GITS_BASER1, 64 bits: the table of collections. */
     public static final int BASER_COLLECTIONS = 0x108;
 
-    /** The valid bit of GITS_CBASER and GITS_BASER. */
+    /** The valid bit of GITS_CBASER and of each GITS_BASER. */
     public static final long VALID = 1L << 63;
 
     /** GITS_CTLR.Enabled. */
@@ -72,7 +72,7 @@ public final class Its {
     private long devices = ItsTable.initial(ItsTable.TYPE_DEVICE);
     private long collections = ItsTable.initial(ItsTable.TYPE_COLLECTION);
 
-    /** A new, disabled ITS. KVM then resets GICR_PROPBASER, so a VMM must restore that register later. */
+    /** Creates a disabled ITS. This resets GICR_PROPBASER, so a VMM must restore that register after the creation. */
     public Its(Lpis lpis) {
         this.lpis = lpis;
         this.tables = new ItsTables(lpis);
@@ -106,7 +106,7 @@ public final class Its {
         BEYOND_RING
     }
 
-    /** Writes a register for a VMM, and handles pending commands. Returns the refusal, if any. */
+    /** Writes a register for a VMM, and handles pending commands. Empty if the write was not refused. */
     public Optional<Refusal> write(int offset, long value) {
         switch (offset) {
             case CTLR -> control((value & ENABLED) != 0);
@@ -202,9 +202,9 @@ public final class Its {
         CONTRADICTION,
         /** A collection exists already: EEXIST. */
         EXISTS,
-        /** The save fails with EACCES: an LPI is a vLPI of GICv4.0, and KVM cannot read the state of one. */
+        /** The save fails with EACCES: an LPI is a vLPI of GICv4.0, whose state KVM cannot read. */
         VLPI,
-        /** The collection of an event was unmapped. Linux reads through a null pointer there. */
+        /** The collection of an event was unmapped. Linux reads through a null pointer in this case. */
         LOST_COLLECTION
     }
 
@@ -230,7 +230,7 @@ public final class Its {
         DISABLED
     }
 
-    /** Handles a message of a device. */
+    /** Handles an MSI: translates the device's event to an LPI, and makes the LPI pending. */
     public Outcome message(int device, int event) {
         OptionalInt lpi = enabled ? tables.lpi(device, event) : OptionalInt.empty();
         if (lpi.isEmpty()) {

@@ -31,7 +31,7 @@ public enum ItsRegister {
                 .findFirst();
     }
 
-    /** The size of an access at an offset, 4 or 8 bytes; in a gap, that of the surrounding registers. */
+    /** The size of an access at an offset, 4 or 8 bytes; in a gap, the size of the surrounding registers. */
     public static int width(long at) {
         boolean narrow =
                 Long.compareUnsigned(at, GITS_TYPER.offset) < 0 || Long.compareUnsigned(at, GITS_IDREGS.offset) >= 0;

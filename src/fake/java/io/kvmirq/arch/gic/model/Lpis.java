@@ -35,7 +35,7 @@ public final class Lpis {
     private final LpiTables tables;
     private final Map<Integer, Lpi> lpis = new TreeMap<>();
 
-    /** Listens to messages. */
+    /** Gets a call for each message that makes an LPI pending, and for its end. */
     public interface Listener {
         /** A message has made an LPI pending. */
         void arrived(int lpi);
@@ -45,12 +45,12 @@ public final class Lpis {
     }
 
     /**
-     * Creates a VM's state without LPIs.
+     * Creates the state of a VM that has no LPIs yet.
      *
      * @param vcpus maps a collection's target to a vCPU index, empty if there is none. Before Linux 6.7 the target is
      *     the index, since then the vCPU id.
-     * @param delivers whether the distributor is enabled. An LPI that becomes pending while it is disabled waits for
-     *     its next message, INV or INVALL, or until its vCPU enables LPIs again
+     * @param delivers whether the distributor is enabled. An LPI that becomes pending while the distributor is disabled
+     *     waits for its next message, INV or INVALL, or until its vCPU enables LPIs again
      */
     public Lpis(IntFunction<OptionalInt> vcpus, GuestRam ram, BooleanSupplier delivers, Listener listener) {
         this.vcpus = vcpus;
@@ -82,8 +82,8 @@ public final class Lpis {
     }
 
     /**
-     * Writes GICR_CTLR.EnableLPIs. Setting it reads the pending table. While EnableLPIs is 0, pending LPIs are not
-     * delivered, and messages are dropped; vLPIs are still delivered.
+     * Writes GICR_CTLR.EnableLPIs. Setting EnableLPIs reads the pending table. While EnableLPIs is 0, pending LPIs are
+     * not delivered, and messages are dropped; vLPIs are still delivered.
      */
     public void enable(int vcpu, boolean enable) {
         if (enable && !isEnabled(vcpu) && tables.mayHavePending(vcpu)) {
@@ -107,7 +107,7 @@ public final class Lpis {
 
     /**
      * Updates the list of a vCPU at an exit from the guest: a pending, enabled LPI moves to the list of its target
-     * vCPU, others leave the list ({@code vgic_prune_ap_list()}). While the distributor is disabled, all leave.
+     * vCPU, other LPIs leave the list ({@code vgic_prune_ap_list()}). While the distributor is disabled, all leave.
      */
     public void prune(int vcpu) {
         leave(lpi -> isIn(lpi, vcpu) && !(lpi.pending && lpi.enabled && delivers.getAsBoolean()));
@@ -141,7 +141,7 @@ public final class Lpis {
         return tables.propertyBase();
     }
 
-    /** Writes GICR_PROPBASER of a vCPU. Ignored while its LPIs are enabled. */
+    /** Writes GICR_PROPBASER of a vCPU. The write is ignored while the vCPU's LPIs are enabled. */
     public void setPropertyBase(int vcpu, long value) {
         if (!isEnabled(vcpu)) {
             tables.setPropertyBase(value);
@@ -158,7 +158,7 @@ public final class Lpis {
         return tables.writtenPendingBase(vcpu);
     }
 
-    /** Writes GICR_PENDBASER of a vCPU. Ignored while its LPIs are enabled. */
+    /** Writes GICR_PENDBASER of a vCPU. The write is ignored while the vCPU's LPIs are enabled. */
     public void setPendingBase(int vcpu, long value) {
         if (!isEnabled(vcpu)) {
             tables.setPendingBase(vcpu, value);

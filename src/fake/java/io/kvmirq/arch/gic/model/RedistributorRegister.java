@@ -6,9 +6,9 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * The registers of a GICv3 redistributor that are not per interrupt. Those of SGIs and PPIs are in its second frame,
- * from {@link #PRIVATE_FRAME} on, at the offsets of {@link DistributorRegister}. An offset is in bytes from the start
- * of the redistributor.
+ * The registers of a GICv3 redistributor that are not per interrupt. The registers of SGIs and PPIs are in the second
+ * frame, from {@link #PRIVATE_FRAME} on, at the offsets of {@link DistributorRegister}. An offset is in bytes from the
+ * start of the redistributor.
  *
  * <p>Source: ARM IHI 0069, "The GIC Redistributor register map"; {@code vgic_v3_rd_registers} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
@@ -21,9 +21,9 @@ public enum RedistributorRegister {
     GICR_TYPER(0x8, 8),
     GICR_STATUSR(0x10, 4),
     GICR_WAKER(0x14, 4),
-    /** 64 bits: the table of LPI properties. */
+    /** 64 bits: the address of the table of LPI properties. */
     GICR_PROPBASER(0x70, 8),
-    /** 64 bits: the table of pending LPIs. */
+    /** 64 bits: the address of the table of pending LPIs. */
     GICR_PENDBASER(0x78, 8),
     /** 64 bits: invalidates the properties of an LPI. */
     GICR_INVLPIR(0xa0, 8),

@@ -6,7 +6,7 @@ import io.kvmirq.arch.gic.MachineControl;
 
 /**
  * The fields of the GICv3 registers that control and describe a distributor, its redistributors and CPU interfaces,
- * with KVM's values of fixed fields.
+ * with KVM's values of the fields that cannot change.
  *
  * <p>Source: ARM IHI 0069, "GICD_CTLR", "GICD_TYPER", "GICD_IIDR", "GICD_PIDR2", "GICR_CTLR", "GICR_TYPER",
  * "ICC_CTLR_EL1", "ICC_SRE_EL1"; {@code vgic_mmio_read_v3_misc()} and {@code vgic_mmio_read_v3r_typer()} in
@@ -15,16 +15,16 @@ import io.kvmirq.arch.gic.MachineControl;
 public final class RegisterFields {
     /** GICD_CTLR.EnableGrp1, with one security state: the distributor forwards interrupts of group 1. */
     public static final BitField CTLR_ENABLE_GROUP1 = new BitField("enablegrp1", 1, 1);
-    /** GICD_CTLR.ARE: affinity routing. KVM reads 1. */
+    /** GICD_CTLR.ARE: affinity routing. In KVM the bit reads as 1. */
     public static final BitField CTLR_AFFINITY_ROUTING = new BitField("are", 4, 1);
-    /** GICD_CTLR.DS: one security state. KVM reads 1. */
+    /** GICD_CTLR.DS: one security state. In KVM the bit reads as 1. */
     public static final BitField CTLR_ONE_SECURITY = new BitField("ds", 6, 1);
 
     /** GICD_TYPER.ITLinesNumber: the number of interrupts divided by 32, minus 1. */
     public static final BitField TYPER_LINES = new BitField("itlinesnumber", 0, 5);
     /** GICD_TYPER.CPUNumber of a GICv2: the number of CPUs, minus 1. */
     public static final BitField TYPER_CPUS = new BitField("cpunumber", 5, 3);
-    /** GICD_TYPER.LPIS: there is an ITS. */
+    /** GICD_TYPER.LPIS: the VM has an ITS. */
     public static final BitField TYPER_LPIS = new BitField("lpis", 17, 1);
     /** GICD_TYPER.IDbits: the number of INTID bits, minus 1. */
     public static final BitField TYPER_ID_BITS = new BitField("idbits", 19, 5);
@@ -33,24 +33,24 @@ public final class RegisterFields {
     public static final int IIDR_MAKER = 0x4b00_043b;
     /** GICD_IIDR.Revision, KVM's own version of the state, which a VMM saves and restores. */
     public static final BitField IIDR_REVISION = new BitField("revision", 12, 4);
-    /** The revision since Linux 5.19. */
+    /** KVM's value of {@link #IIDR_REVISION} since Linux 5.19. */
     public static final int IIDR_LATEST = 3;
-    /** The oldest revision that a VMM may restore, that of Linux 4.20: GICR_CTLR has neither IR nor CES. */
+    /** The oldest revision that a VMM may restore, from Linux 4.20: with it GICR_CTLR has neither IR nor CES. */
     public static final int IIDR_OLDEST = 2;
 
     /** The offset of GICD_PIDR2 and GICR_PIDR2, the only identification register that is not 0. */
     public static final int PIDR2 = 0xffe8;
-    /** PIDR2: a GICv3, by Arm. */
+    /** The value of PIDR2 that means a GICv3 by Arm. */
     public static final int PIDR2_GICV3 = 0x3b;
 
     /** GICR_CTLR.EnableLPIs. */
     public static final BitField GICR_ENABLE_LPIS = new BitField("enablelpis", 0, 1);
-    /** GICR_CTLR.CES: LPIs can be disabled again. KVM reads 1 since Linux 5.19. */
+    /** GICR_CTLR.CES: LPIs can be disabled again. In KVM the bit reads as 1 since Linux 5.19. */
     public static final BitField GICR_CAN_DISABLE_LPIS = new BitField("ces", 1, 1);
-    /** GICR_CTLR.IR: LPIs can be invalidated by register. KVM reads 1 since Linux 5.19. */
+    /** GICR_CTLR.IR: LPIs can be invalidated by register. In KVM the bit reads as 1 since Linux 5.19. */
     public static final BitField GICR_INVALIDATES = new BitField("ir", 2, 1);
 
-    /** GICR_TYPER.PLPIS: there is an ITS. */
+    /** GICR_TYPER.PLPIS: the VM has an ITS. */
     public static final BitField GICR_TYPER_LPIS = new BitField("plpis", 0, 1);
     /** GICR_TYPER.Last: no redistributor follows in this region, and no region follows without a gap. */
     public static final BitField GICR_TYPER_LAST = new BitField("last", 4, 1);
@@ -74,7 +74,7 @@ public final class RegisterFields {
 
     /** ICC_SRE_EL1.SRE: the CPU interface has system registers. */
     public static final BitField ICC_SRE_ENABLED = new BitField("sre", 0, 1);
-    /** ICC_SRE_EL1: SRE, and no bypass of IRQs and FIQs. */
+    /** KVM's value of ICC_SRE_EL1: SRE, and no bypass of IRQs and FIQs. */
     public static final int ICC_SRE_FIXED = 7;
 
     private RegisterFields() {}

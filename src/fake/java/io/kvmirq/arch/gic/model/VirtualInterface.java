@@ -27,13 +27,13 @@ import java.util.function.IntUnaryOperator;
  * interrupts off. So no maintenance interrupt can come between the decision that all interrupts are queued and the
  * clearing of the flag.
  *
- * <p>An interrupt is in one list register at most, an SGI in one for each source. SGIs come first, then PPIs, then
- * SPIs. An interrupt without a free register stays pending, and UIE is set: an underflow interrupt makes the guest exit
- * when at most one register is in use. A level-triggered interrupt has EOI set, so that its end raises a maintenance
- * interrupt, which samples the line again. An interrupt in a list register reaches the guest even if it is then
- * disabled or routed elsewhere, or if its line falls.
+ * <p>An interrupt is in one list register at most, an SGI in one for each source. SGIs are queued first, then PPIs,
+ * then SPIs. An interrupt without a free register stays pending, and UIE is set: an underflow interrupt makes the guest
+ * exit when at most one register is in use. A level-triggered interrupt has the bit EOI set, so that its EOI raises a
+ * maintenance interrupt, which samples the line again. An interrupt in a list register reaches the guest even if it is
+ * disabled or routed elsewhere meanwhile, or if its line falls.
  *
- * <p>Only the vCPU's CPU calls the methods, except those that only read. Only {@link #setListRegister} and {@link
+ * <p>Only the vCPU's CPU calls the methods, except methods that only read. Only {@link #setListRegister} and {@link
  * #setMachineControl} allocate. Source: {@code __kvm_vgic_sync_to_cpu} and others of "[PATCH v4 07/13] ARM: KVM: VGIC
  * virtual CPU interface management", December 2012, with the remarks of its review.
  */
@@ -71,7 +71,7 @@ public class VirtualInterface {
                 at(MACHINE), MachineControl.GROUP0.mask() | MachineControl.GROUP1.mask() | MachineControl.MASK.mask());
     }
 
-    /** An interface with its own words, for a vCPU without a thread. */
+    /** Creates an interface with its own words, for a vCPU without a thread. */
     public static VirtualInterface of(Distributor gic, int vcpu, int registers) {
         gic.banks().checkVcpu(vcpu);
         return new VirtualInterface(gic, vcpu, registers, SharedWords.of(new long[words(registers)]), 0);
@@ -96,7 +96,7 @@ public class VirtualInterface {
         return registers;
     }
 
-    /** A list register, 32 bits: see {@link ListRegister}. */
+    /** Reads a list register, 32 bits, whose fields are in {@link ListRegister}. */
     public long listRegister(int number) {
         checkRegister(number);
         return words.get(at(REGISTERS + number));
@@ -111,8 +111,8 @@ public class VirtualInterface {
 
     /**
      * Writes a list register, as KVM does for a hardware interrupt before its guest runs. The call flags the vCPU and
-     * does not wake it. A level-triggered interrupt in it is not queued again until it leaves the register, at its end
-     * or by another write.
+     * does not wake it. A level-triggered interrupt in the register is queued again only after its EOI, or after
+     * another write has removed it.
      *
      * @throws IllegalArgumentException if there is no such register or interrupt, or no vCPU that is the source of the
      *     SGI; if the manual forbids the word; or if another register, of any vCPU, holds the interrupt
@@ -167,12 +167,12 @@ public class VirtualInterface {
         return held ? gic.released(vcpu, before) : NONE;
     }
 
-    /** GICH_HCR: see {@link HypervisorControl}. */
+    /** Reads GICH_HCR, whose fields are in {@link HypervisorControl}. */
     public long control() {
         return words.get(at(CONTROL));
     }
 
-    /** GICH_VMCR: see {@link MachineControl}. */
+    /** Reads GICH_VMCR, whose fields are in {@link MachineControl}. */
     public long machineControl() {
         return words.get(at(MACHINE));
     }
@@ -210,7 +210,7 @@ public class VirtualInterface {
         return ended;
     }
 
-    /** ELRSR: a bit for each empty list register. One that waits for its maintenance interrupt is not empty. */
+    /** ELRSR: a bit for each empty list register. A register that awaits maintenance is not empty. */
     public long empty() {
         long empty = 0;
         for (int i = 0; i < registers; i++) {
@@ -234,7 +234,7 @@ public class VirtualInterface {
         return count;
     }
 
-    /** Fills the list registers before the guest runs. Interrupts are off. */
+    /** Fills the list registers before the guest runs. Call this method with interrupts off. */
     public void syncToCpu() {
         gic.lock();
         settle(queueAll());
@@ -242,7 +242,7 @@ public class VirtualInterface {
     }
 
     /**
-     * Fills the list registers before an entry. Interrupts are off. {@code withheld} maps a first id to the bits of
+     * Fills the list registers before an entry, with interrupts off. {@code withheld} maps a first id to the bits of
      * interrupts that stay in the distributor; it is called under the distributor's lock.
      */
     public void syncToCpu(IntUnaryOperator withheld) {
@@ -380,7 +380,7 @@ public class VirtualInterface {
         }
     }
 
-    /** Reads list registers back after an exit, interrupts off. An ended level without EOI is pending while high. */
+    /** Reads list registers back after an exit, interrupts off. A level ended without EOI is pending while high. */
     public void syncFromCpu() {
         gic.lock();
         putActive(false);
@@ -419,8 +419,8 @@ public class VirtualInterface {
     }
 
     /**
-     * Handles the maintenance interrupt outside the guest, interrupts off. An ended level that is still high becomes
-     * pending, and its present target vCPU is kicked.
+     * Handles the maintenance interrupt outside the guest, with interrupts off. An ended level interrupt whose line is
+     * still high becomes pending, and its present target vCPU is kicked.
      */
     public void maintain() {
         gic.lock();

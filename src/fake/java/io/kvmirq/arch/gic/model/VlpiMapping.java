@@ -9,8 +9,8 @@ import java.util.OptionalInt;
 
 /**
  * Decides for an irqfd, whose eventfd a device's MSI also signals, whether the guest's LPI is mapped to a vLPI of
- * GICv4. Not thread-safe: KVM holds its locks for all of this. IllegalStateException if an irqfd is registered twice,
- * or changed while it is not registered.
+ * GICv4. Not thread-safe: KVM holds locks during each step. IllegalStateException if an irqfd is registered twice, or
+ * changed while it is not registered.
  *
  * <p>Source: {@code kvm_vgic_v4_set_forwarding()} and {@code kvm_vgic_v4_unset_forwarding()} in
  * arch/arm64/kvm/vgic/vgic-v4.c; {@code kvm_arch_irqfd_route_changed()} and {@code kvm_arch_update_irqfd_routing()} in
@@ -19,7 +19,7 @@ import java.util.OptionalInt;
 public final class VlpiMapping {
     /** The state after a step. */
     public enum Outcome {
-        /** No inconsistency. */
+        /** The step left no inconsistency. */
         CLEAN,
         /** The LPI of an old route is still mapped to this vLPI. The kernel warns when the guest discards it. */
         LEFT_BEHIND,
@@ -27,7 +27,7 @@ public final class VlpiMapping {
         WARNS
     }
 
-    /** A message's route. {@code its} is empty if no ITS is at the doorbell, {@code device} if the VMM set none. */
+    /** The route of an MSI. {@code its} is empty if no ITS is at the doorbell, {@code device} if the VMM set none. */
     public record Route(Optional<Its> its, OptionalInt device, int event) {}
 
     private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);
@@ -39,7 +39,7 @@ public final class VlpiMapping {
     private final int hostIrq;
     private Optional<Route> route = Optional.empty();
 
-    /** A new mapping. {@code gicv4}: whether KVM uses GICv4. {@code vpes} are by vCPU index; LPI 8192 is vLPI 0. */
+    /** Creates a mapping. {@code gicv4}: whether KVM uses GICv4. {@code vpes} are by vCPU index; LPI 8192 is vLPI 0. */
     public VlpiMapping(VlpiKernel kernel, boolean gicv4, Lpis lpis, List<Vpe> vpes, int hostIrq) {
         this.kernel = kernel;
         this.gicv4 = gicv4;
@@ -86,7 +86,7 @@ public final class VlpiMapping {
                 : OptionalInt.empty();
     }
 
-    /** Changes the route, which maps no new vLPI: for that, register the irqfd or the device's eventfd again. */
+    /** Changes the route. To map a new vLPI, register the irqfd or the device's eventfd again after the change. */
     public Outcome changeRoute(Route to) {
         Route from = registered();
         if (from.equals(to)) {

@@ -10,7 +10,7 @@ import java.util.Optional;
 
 /**
  * The state of a vCPU in GICv4 (vPE): its table of pending vLPIs, its residency in a redistributor, and its doorbell. A
- * resident vPE takes vLPIs without KVM. Otherwise they stay in the table, and the doorbell, a host interrupt, wakes a
+ * resident vPE takes vLPIs without KVM. Otherwise vLPIs stay in the table, and the doorbell, a host interrupt, wakes a
  * blocking vCPU. Safe for use by any number of threads. A vLPI is a number below the count that the constructor gets.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-v4.c; {@code its_make_vpe_resident()} and {@code its_make_vpe_non_resident()} in
@@ -19,9 +19,9 @@ import java.util.Optional;
 public final class Vpe implements VcpuHooks {
     public enum Version {
         /**
-         * The doorbell is an LPI that KVM enables before the vPE leaves its redistributor, and that disables itself.
-         * While it is disabled it may become pending; KVM clears that when it makes the vPE resident ({@code
-         * vgic_v4_load()}), so the model does not keep it.
+         * The doorbell is an LPI that KVM enables before the vPE leaves its redistributor, and that disables itself. A
+         * disabled doorbell may become pending; KVM clears the pending state when it makes the vPE resident ({@code
+         * vgic_v4_load()}), so the model does not keep this state.
          */
         V4_0,
         /** The redistributor sends a doorbell once, and only on request. */
@@ -47,7 +47,7 @@ public final class Vpe implements VcpuHooks {
     private final int doorbell;
     private final Host host;
 
-    /** A vPE that is not resident, without pending vLPIs. {@code doorbell} is its own host vector, 0–255. */
+    /** Creates a vPE that is not resident, without pending vLPIs. {@code doorbell} is its own host vector, 0–255. */
     public Vpe(Host host, int index, Version version, int vlpis, int doorbell) {
         this(host, index, version, vlpis, doorbell, SharedWords.of(new long[words(vlpis)]), 0);
     }
@@ -91,7 +91,7 @@ public final class Vpe implements VcpuHooks {
         words.set(at(word), value ? 1 : 0);
     }
 
-    /** Whether a redistributor has the vPE. */
+    /** Whether the vPE is resident in a redistributor. */
     public boolean isResident() {
         return is(RESIDENT);
     }
@@ -103,12 +103,12 @@ public final class Vpe implements VcpuHooks {
 
     // Hardware
 
-    /** Sets a vLPI's pending bit. An enabled vLPI rings the doorbell of a vPE that is not resident and wants it. */
+    /** Sets a vLPI's pending bit. An enabled vLPI rings an armed doorbell if the vPE is not resident. */
     public void setPending(int vlpi, boolean pending) {
         change(vlpi, pendingWord(vlpi), pending);
     }
 
-    /** Enables or disables a vLPI by its property. Enabling a pending vLPI rings as if it became pending now. */
+    /** Enables or disables a vLPI by its property. A pending vLPI that is enabled rings the doorbell like a new one. */
     public void setEnabled(int vlpi, boolean enabled) {
         change(vlpi, enabledWord(vlpi), enabled);
     }
@@ -193,7 +193,7 @@ public final class Vpe implements VcpuHooks {
         words.unlock(at(LOCK));
     }
 
-    /** Makes the vPE resident, except that of a blocking vCPU, which waits for {@link #unblocked}. */
+    /** Makes the vPE resident; for a blocking vCPU, {@link #unblocked} does so. */
     @Override
     public void load(HostCpu here, Optional<HostCpu> last) {
         if (!thread.isBlocking()) {

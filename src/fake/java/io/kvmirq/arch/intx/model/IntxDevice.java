@@ -13,11 +13,11 @@ public final class IntxDevice {
         /** A device of PCI 2.3 and later, with STATUS.INTx and COMMAND.DisINTx. */
         PCI_2_3,
         /**
-         * A device before PCI 2.3, with neither. The interrupt of this device can be masked only at the interrupt
-         * controller.
+         * A device before PCI 2.3, without STATUS.INTx and COMMAND.DisINTx. Its interrupt can be masked only at the
+         * interrupt controller.
          */
         PCI,
-        /** A platform device, with neither. It usually has its own line. */
+        /** A platform device, without STATUS.INTx and COMMAND.DisINTx. It usually has its own line. */
         PLATFORM
     }
 
@@ -86,7 +86,7 @@ public final class IntxDevice {
         return (words.get(at) & (INTX | DIS_INTX | MESSAGES)) == INTX;
     }
 
-    /** COMMAND.DisINTx. */
+    /** Whether COMMAND.DisINTx is set. */
     public boolean isDisabled() {
         return (words.get(at) & DIS_INTX) != 0;
     }

@@ -58,7 +58,7 @@ abstract class IntxState {
         return base + word;
     }
 
-    /** Whether the device is masked by DisINTx, so that it can share its line. */
+    /** Whether a mask of the device sets DisINTx, so that the device can share its line. */
     public boolean masksAtDevice() {
         return atDevice;
     }
@@ -158,7 +158,7 @@ abstract class IntxState {
         }
     }
 
-    /** Replaces the trigger and keeps the mask. After the return, the old trigger is not signalled any more. */
+    /** Replaces the trigger eventfd and keeps the mask. After the return, the old eventfd is not signalled any more. */
     public void trigger(Signal eventfd) {
         gate.take();
         try (gate) {

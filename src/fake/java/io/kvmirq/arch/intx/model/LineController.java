@@ -3,8 +3,8 @@ package io.kvmirq.arch.intx.model;
 
 /** How an interrupt controller of the host ends an interrupt. */
 public enum LineController {
-    /** In two steps: priority drop, and deactivation, which the guest's EOI can do (EOImode 1). */
+    /** An interrupt ends in two steps: priority drop, and deactivation, which the guest's EOI can do (EOImode 1). */
     GIC,
-    /** In one step, the host's EOI after the handlers. An asserted line then interrupts again unless it is masked. */
+    /** An interrupt ends by the host's EOI after the handlers. An unmasked line that is still high interrupts again. */
     IOAPIC
 }

@@ -5,9 +5,9 @@ import io.kvmirq.arch.SharedWords;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An eventfd with at most one listener, such as the unmask eventfd of VFIO. Without a listener, signals become one
- * signal that is kept. A listener runs under a lock: it must not signal the same eventfd or change its listener. Safe
- * for use by any number of threads.
+ * An eventfd with at most one listener, such as the unmask eventfd of VFIO. If there is no listener, the eventfd keeps
+ * all signals as one signal. A listener runs under a lock: it must not signal the same eventfd or change its listener.
+ * Safe for use by any number of threads.
  */
 public final class LineEvent implements Signal {
     /** Whether a signal is kept for a listener. */
@@ -39,7 +39,7 @@ public final class LineEvent implements Signal {
         return base + word;
     }
 
-    /** Passes the signal to the listener. Without a listener, the signal is kept. Does not allocate. */
+    /** Passes the signal to the listener. If there is no listener, the eventfd keeps the signal. Does not allocate. */
     @Override
     public void signal() {
         words.or(at(SIGNALLED), 1);

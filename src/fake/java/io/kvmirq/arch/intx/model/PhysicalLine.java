@@ -8,7 +8,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 /**
  * A level-triggered line of the host's interrupt controller: the devices that assert it, the handlers that share it,
  * its disable depth and its active state. Connect devices and add handlers before other threads use the line.
- * Afterwards any number of threads may use it. A method throws IllegalArgumentException for a missing handler.
+ * Afterwards any number of threads may use the line. A method throws IllegalArgumentException for a missing handler.
  *
  * <p>A disabled line is masked at once, which vfio-pci requests for devices without DisINTx ({@code
  * IRQ_DISABLE_UNLAZY}). Linux masks lines of platform devices lazily, at their next interrupt.
@@ -123,7 +123,7 @@ public final class PhysicalLine {
         return handlers.size() - 1;
     }
 
-    /** Removes a handler and frees its number; no other thread may use the line. IllegalStateException if it has it. */
+    /** Removes a handler while no other thread uses the line. IllegalStateException if the handler has the line. */
     public void remove(int handler) {
         if ((words.get(at(REQUESTED)) & bit(handler)) != 0) {
             throw new IllegalStateException("handler " + handler + " has the line: free it first");
@@ -197,8 +197,8 @@ public final class PhysicalLine {
     }
 
     /**
-     * {@code enable_irq}, once for each {@link #disable}. An asserted line then interrupts again. IllegalStateException
-     * if it is enabled.
+     * Models {@code enable_irq}: call it once for each {@link #disable}. After the last call an asserted line
+     * interrupts again. IllegalStateException if the line is enabled.
      */
     public void enable() {
         words.lock(at(LOCK));
@@ -252,12 +252,12 @@ public final class PhysicalLine {
         return false;
     }
 
-    /** Whether the controller holds the interrupt active. Then the line does not interrupt. */
+    /** Whether the controller holds the interrupt active, so that the line does not interrupt. */
     public boolean isActive() {
         return words.get(at(ACTIVE)) != 0;
     }
 
-    /** Whether the line is disabled, at least once. */
+    /** Whether at least one disable of the line is in effect. */
     public boolean isDisabled() {
         return words.get(at(DEPTH)) != 0;
     }
@@ -276,8 +276,8 @@ public final class PhysicalLine {
     }
 
     /**
-     * A CPU takes the interrupt and runs all handlers, one CPU at a time. Then it deactivates the interrupt unless the
-     * guest's EOI does that. Does not allocate. Returns whether there was an interrupt.
+     * A CPU takes the interrupt and runs all handlers, one CPU at a time. After the handlers the CPU deactivates the
+     * interrupt, unless the guest's EOI does. Does not allocate. Returns whether there was an interrupt.
      */
     public boolean take() {
         running.take();
@@ -299,8 +299,8 @@ public final class PhysicalLine {
 
     /**
      * Runs the handlers of a shared line that was disabled because no handler claimed its interrupts. A timer of Linux
-     * does so every 100 ms ({@code poll_spurious_irqs}), until a handler is added, so a device on the line is served at
-     * most ten times a second. A handler's result is not counted, and leaves no interrupt active. Does not allocate.
+     * runs them every 100 ms ({@code poll_spurious_irqs}), until a handler is added, so a device on the line is served
+     * at most ten times a second. A handler's result is not counted, and leaves no interrupt active. Does not allocate.
      *
      * @return whether the handlers ran; they run only if the line is stuck and shared
      */

@@ -17,7 +17,7 @@ public final class PinSources {
     private final int base;
     private final int pins;
 
-    /** A number of pins, all low, numbered from 0. */
+    /** Creates this number of pins, numbered from 0, which are all low. */
     public PinSources(int pins) {
         this(SharedWords.of(new long[checked(pins)]), 0, pins);
     }

@@ -14,7 +14,7 @@ public final class Resampler {
     /** The GSI that the resampling source drives, under a lock of the resampler. */
     @FunctionalInterface
     public interface Line {
-        /** Drives the resampling source of the GSI. This method must not add or remove an irqfd. */
+        /** Sets the resampling source of the GSI high or low. This method must not add or remove an irqfd. */
         void drive(boolean high);
     }
 

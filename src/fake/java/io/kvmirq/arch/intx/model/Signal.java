@@ -2,11 +2,11 @@
 package io.kvmirq.arch.intx.model;
 
 /**
- * Receives signals, as an eventfd does. The caller may hold locks, so it must not throw, wait, or call a method of the
- * signalling object.
+ * Receives signals, as an eventfd does. The caller may hold locks, so {@link #signal} must not throw, wait, or call a
+ * method of the signalling object.
  */
 @FunctionalInterface
 public interface Signal {
-    /** Signals once. Any thread may call this. */
+    /** Signals once. Any thread may call this method. */
     void signal();
 }

@@ -9,21 +9,21 @@ import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
  * single flag for "masked" is set by users and by the automatic mask. A method throws IllegalStateException if the
  * device is not in the mode that the method changes.
  *
- * <p>Rules that differ from the sources:
+ * <p>Rules of this model that differ from Linux:
  *
  * <ul>
  * <li>A device that is masked at the controller is disabled once, even if its handler is late. vfio-pci disables it
  * twice, so that the line stays disabled.
  * <li>The handler is chosen under the lock that runs it, and direct EOI leaves an interrupt active only if the guest is
  * signalled. No released kernel has direct EOI for VFIO.
- * <li>The guest's DisINTx is written under both locks. {@code vfio_basic_config_write} writes it without them.
+ * <li>The guest's DisINTx is written under both locks. {@code vfio_basic_config_write} writes it without these locks.
  * <li>The close sets DisINTx before the handler is freed, and leaves it set. Linux frees the handler first, sets
  * DisINTx only during the reset, and then clears it: a device that cannot be reset asserts its line without a handler.
  * <li>A loopback of a platform device masks even with direct EOI.
  * </ul>
  *
  * <p>Safe for use by any number of threads. Calls of a user hold an outer lock, like {@code igate} of VFIO. The handler
- * and the unmask eventfd do not take it. Source: drivers/vfio/pci/vfio_pci_intrs.c and
+ * and the unmask eventfd do not take this lock. Source: drivers/vfio/pci/vfio_pci_intrs.c and
  * drivers/vfio/platform/vfio_platform_irq.c of Linux 7.1.
  */
 public class VfioIntx extends IntxState {
@@ -36,17 +36,16 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * A device on which INTx, MSI and MSI-X are off. With {@code nointxmask}, a parameter of vfio-pci, a mask disables
-     * the line at the interrupt controller, even if the device has DisINTx. The handler stays reserved until {@link
-     * #remove}. IllegalStateException if the line has 64 handlers, or the device has one.
+     * Creates the state of a device on which INTx, MSI and MSI-X are off. With {@code nointxmask}, a parameter of
+     * vfio-pci, a mask disables the line at the interrupt controller, even if the device has DisINTx. The handler stays
+     * reserved until {@link #remove}. IllegalStateException if the line has 64 handlers, or the device has one.
      */
     public static VfioIntx of(IntxDevice device, boolean nointxmask) {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
     }
 
     /**
-     * Enables INTx. Only a device that masks by DisINTx shares its line. False stands for EBUSY; the line then stays
-     * without a mode.
+     * Enables INTx. Only a device that masks by DisINTx shares its line. Returns false for EBUSY; INTx then stays off.
      */
     public boolean enable(Signal eventfd) {
         return enable(eventfd, masksAtDevice());
@@ -102,7 +101,7 @@ public class VfioIntx extends IntxState {
         line.end(handler);
     }
 
-    /** The guest's EOI with direct EOI. Does nothing after {@link #endDirect}. */
+    /** The guest's EOI of a line with direct EOI. Does nothing after {@link #endDirect}. */
     public void deactivate() {
         line.deactivate(handler);
     }
@@ -131,14 +130,14 @@ public class VfioIntx extends IntxState {
         words.set(at(CLOSED), 1);
     }
 
-    /** Removes the device from the host and its line; no other thread may use it. IllegalStateException in a mode. */
+    /** Removes the device from the host and its line, while no thread uses it. IllegalStateException in a mode. */
     public void remove() {
         check(InterruptMode.NONE);
         line.remove(handler);
         line.disconnect(device);
     }
 
-    /** Sets the eventfd that unmasks at each signal, also at a kept one. False is EBUSY: there is one already. */
+    /** Sets the eventfd whose signals unmask the device, kept ones too. False is EBUSY: the device has one already. */
     public boolean setUnmaskEvent(LineEvent event) {
         gate.take();
         try (gate) {
@@ -168,7 +167,7 @@ public class VfioIntx extends IntxState {
         words.unlock(at(LOCK));
     }
 
-    /** Chooses the masking handler. After the return, the eventfd of direct EOI is not signalled any more. */
+    /** Chooses the auto-mask handler. After the return, the eventfd of direct EOI is not signalled any more. */
     public void chooseAutoMask() {
         words.lock(at(LOCK));
         words.set(at(DIRECT), 0);
@@ -206,7 +205,7 @@ public class VfioIntx extends IntxState {
         return !masksAtDevice() && !isPlatform();
     }
 
-    /** Signals the trigger like an interrupt. Masks a platform device first; does not signal a masked one. */
+    /** Signals the trigger like an interrupt. Masks a platform device first; sends nothing if it is masked already. */
     public void loopback() {
         gate.take();
         try (gate) {
@@ -224,7 +223,7 @@ public class VfioIntx extends IntxState {
         }
     }
 
-    /** Masks the device. In another mode it sets DisINTx; a platform device then starts masked. Does not allocate. */
+    /** Masks the device. If INTx is off, sets DisINTx; a platform device then starts masked. Does not allocate. */
     public void mask() {
         gate.take();
         try (gate) {

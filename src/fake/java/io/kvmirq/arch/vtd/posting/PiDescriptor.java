@@ -45,12 +45,12 @@ public class PiDescriptor {
         this.control = base + CONTROL;
     }
 
-    /** A descriptor in the eight words from {@code base}, a multiple of 8. */
+    /** Returns a descriptor in the eight words from {@code base} on; {@code base} is a multiple of 8. */
     public static PiDescriptor over(SharedWords words, int base) {
         return new PiDescriptor(words, base);
     }
 
-    /** A descriptor in the first eight words of an array. */
+    /** Returns a descriptor in the first eight words of an array. */
     public static PiDescriptor over(long[] words) {
         return over(SharedWords.of(words), 0);
     }

@@ -68,7 +68,7 @@ public final class PostedVcpu {
 
     /** The result of a request from software. */
     public enum Delivery {
-        /** The vector was requested already, or a notification is outstanding. */
+        /** No notification was needed: the vector was requested already, or a notification is outstanding. */
         PENDING,
         /** The CPU of the vCPU was notified. */
         NOTIFIED,
@@ -112,7 +112,7 @@ public final class PostedVcpu {
         return notification != 0;
     }
 
-    /** Moves the requests to the IRR if ON is set, also outside guest mode. Returns whether a request was moved. */
+    /** Moves the requests from PIR to the IRR if ON is set, also outside guest mode. Returns whether it moved any. */
     public boolean sync() {
         return pid.sync(words, irr);
     }
@@ -123,7 +123,7 @@ public final class PostedVcpu {
         return PiDescriptor.hasAny(words, irr);
     }
 
-    /** The guest takes all vectors of its IRR: four words of {@code taken} from {@code at} on. */
+    /** The guest takes all vectors of its IRR, into the four words of {@code taken} from {@code at} on. */
     public void takeInterrupts(SharedWords taken, int at) {
         PiDescriptor.checkIrr(taken, at);
         for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
@@ -170,7 +170,7 @@ public final class PostedVcpu {
 
     /**
      * The broken rules of posting. While no call is running, no rule is broken. R3 and R4 are orders of accesses, which
-     * state cannot show.
+     * the state does not show.
      */
     public List<String> brokenRules() {
         List<String> broken = new ArrayList<>();
@@ -193,7 +193,7 @@ public final class PostedVcpu {
     }
 
     private final class Posting implements VcpuHooks {
-        /** {@code vmx_vcpu_pi_load}. */
+        /** Models {@code vmx_vcpu_pi_load}. */
         @Override
         public void load(HostCpu here, Optional<HostCpu> last) {
             boolean listed = pid.nv() == Apic.WAKEUP;
@@ -239,8 +239,8 @@ public final class PostedVcpu {
         }
 
         /**
-         * {@code vmx_vcpu_pi_put} of a sleeping vCPU. The handler of the wake-up vector takes the list's lock, and
-         * interrupts are off in this method, so the handler finds the vCPU whether NV or the list changes first.
+         * Models {@code vmx_vcpu_pi_put} of a sleeping vCPU. The handler of the wake-up vector takes the list's lock,
+         * and interrupts are off in this method, so the handler finds the vCPU whether NV or the list changes first.
          */
         @Override
         public void asleep(HostCpu here, boolean interruptible) {

@@ -136,7 +136,7 @@ public final class PostedVm {
         }
     }
 
-    /** Ends one {@link #startBypass}; IllegalStateException if all have ended. */
+    /** Ends the posting that one {@link #startBypass} allowed; IllegalStateException if all have ended. */
     public void stopBypass() {
         addBypass(-1);
     }
@@ -202,7 +202,7 @@ public final class PostedVm {
         host.forget(Apic.WAKEUP, wakeUp);
     }
 
-    /** The CPUs that have a vCPU on their wake-up list: at most one, by rule R5. */
+    /** The CPUs on whose wake-up list the vCPU is: at most one, by rule R5. */
     public List<HostCpu> listing(int vcpu) {
         return host.cpus().stream().filter(cpu -> list(cpu).has(vcpu)).toList();
     }

@@ -73,10 +73,10 @@ public final class RemappingTable {
     private final Observer observer;
 
     /**
-     * A table in memory.
+     * Creates a table in memory.
      *
      * @param memory two words for each entry, low word first; a power of two entries, 2–65536. The unit also reads the
-     *     caller's writes to it, see {@link #invalidate}
+     *     caller's writes to {@code memory}, see {@link #invalidate}
      * @param unit the unit's capabilities. If PI is 0, IM is a reserved bit
      * @param extended EIME: destinations are x2APIC ids, not xAPIC ids in bits 15:8
      * @param observer receives every change
@@ -125,7 +125,7 @@ public final class RemappingTable {
         return entries;
     }
 
-    /** EIME: destinations are x2APIC ids. */
+    /** EIME: whether the destinations of entries are x2APIC ids. */
     public boolean isExtended() {
         return extended;
     }
@@ -168,7 +168,7 @@ public final class RemappingTable {
         return known(index, low, high);
     }
 
-    /** Drops the unit's copy of an entry, as each change here does. Call this after your own writes to the memory. */
+    /** Drops the unit's copy of an entry. Needed only after your own writes to the memory. */
     public void invalidate(int index) {
         checkIndex(index);
         cache.setPair(firstCached + WORDS_OF_ENTRY * index, 0, 0);
@@ -270,8 +270,8 @@ public final class RemappingTable {
     }
 
     /**
-     * Handles a device's message. Blocks messages in compatibility format, because Linux configures the unit so. Sets
-     * PIR and ON and returns the notification that is due; {@link RemappingUnit} also sends it.
+     * Handles a device's message. Blocks messages in compatibility format, as Linux configures the unit. Sets PIR and
+     * ON and returns the notification that is due; {@link RemappingUnit} also sends it.
      *
      * @param requester the device's requester id, 16 bits
      */

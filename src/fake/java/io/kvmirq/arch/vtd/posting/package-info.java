@@ -4,8 +4,8 @@
  *
  * <p>A sender sets the bit of the vector in PIR and then sets ON in the {@link
  * io.kvmirq.arch.vtd.posting.PiDescriptor}. The sender that changes ON from 0 to 1 must notify the vCPU. A receiver
- * clears ON and then moves PIR to the IRR. Each request is therefore moved, or ON is set again. SN is the exception:
- * while SN is set, a unit sets PIR without ON. The vCPU that clears SN sets ON for the requests that it finds in PIR.
+ * clears ON and then moves PIR to the IRR. So each request is moved, or ON is set again. SN is the exception: while SN
+ * is set, a unit sets PIR without ON. The vCPU that clears SN sets ON for the requests that it finds in PIR.
  *
  * <p>The model leaves out parts of Linux 7.1:
  *
@@ -24,7 +24,7 @@
  * io.kvmirq.arch.vcpu.VcpuThread#reenter}: the mode stays guest mode, and requests are synced again.
  *
  * <p>{@link io.kvmirq.arch.vtd.posting.PiDescriptor}, {@link io.kvmirq.arch.vtd.posting.PostedVcpu} and {@link
- * io.kvmirq.arch.vtd.posting.PostedVm} are safe for use by many threads. The table and its unit are not.
+ * io.kvmirq.arch.vtd.posting.PostedVm} are safe for use by many threads. {@code RemappingTable} and the unit are not.
  */
 @NotPromised
 @NullMarked
