@@ -16,8 +16,8 @@ import java.util.stream.Collectors;
  * The format of a hardware structure: its name in commands, its words, and its fields in printing order. Encoding
  * reverses decoding for any bits, reserved bits included.
  *
- * <p>A structure has two representations. Its <em>words</em> have 32 or 64 bits each, as tools print them, lowest
- * address first. Its <em>bits</em> are the same content in 64-bit words, to which the positions of a {@link BitField}
+ * <p>A structure has two representations. The <em>words</em> have 32 or 64 bits each, as tools print them, lowest
+ * address first. The <em>bits</em> are the same content in 64-bit words, to which the positions of a {@link BitField}
  * refer. Three 32-bit words occupy two 64-bit words, whose remaining bits are 0. Immutable.
  */
 public final class Format {

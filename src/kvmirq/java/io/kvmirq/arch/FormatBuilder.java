@@ -70,9 +70,7 @@ public final class FormatBuilder {
         return this;
     }
 
-    /**
-     * Declares that hardware reads the structure only if {@code when} holds. If not, the structure has no violations.
-     */
+    /** Declares that hardware reads the structure only if {@code when} holds. If not, no rule is violated. */
     public FormatBuilder looked(Predicate<long[]> when) {
         Objects.requireNonNull(when, "when is null");
         looked = when;

@@ -260,7 +260,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * Holds interrupts back from the guest until {@link #unmask}. No interrupt is lost: messages stay in the eventfd,
      * which merges them into one interrupt, and the device keeps its line asserted. No program can read whether a GICv4
      * vLPI was pending, so the guest may get one extra interrupt on an arm64 host that may use vLPIs. The route of the
-     * GSI stays. After the call returns, no new interrupt is requested; the guest may still take an earlier one.
+     * GSI stays. After the call returns, no new interrupt is requested; the guest may still take an earlier interrupt.
      *
      * <p>If this process injects the interrupt, the call waits until a running injection has ended. {@link #moveTo},
      * {@link #close} and the {@link #reroute} of an unmasked interrupt wait too. Do not call these four methods while
@@ -311,9 +311,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Whether a masked interrupt is pending until {@link #unmask}, like the pending bit of MSI-X. After {@link #close}:
-     * whether an interrupt was pending when the device was disarmed. On arm64 the result may be true although the guest
-     * took the interrupt already: at most once for each {@link #mask}, reroute or close.
+     * Whether the interrupt is masked and pending, so that {@link #unmask} delivers it, as with the pending bit of
+     * MSI-X. After {@link #close}: whether an interrupt was pending when the device was disarmed. On arm64 the result
+     * may be true although the guest took the interrupt already: at most once for each {@link #mask}, reroute or close.
      *
      * @throws IllegalStateException on a virtual thread
      */
@@ -416,8 +416,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Sends the interrupt to another vector or vCPU. No interrupt is lost: each arrives by the old MSI message or by
-     * the new one. If the message is unchanged, no kernel call is made.
+     * Sends the interrupt to another vector or vCPU. No interrupt is lost: each arrives by the old or by the new MSI
+     * message. If the message is unchanged, no kernel call is made.
      *
      * @throws UnsupportedOperationException for a line, which has no MSI message: change the routes of its GSI
      * @throws KernelException EINVAL if KVM refuses the message; the interrupt arrives as before

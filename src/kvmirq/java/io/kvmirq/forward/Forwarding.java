@@ -120,10 +120,10 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Sends each step and the events of the VM's vCPUs to the mirror {@code told}, and predicts from it. Use one
-         * mirror for all devices of a VM. If this method is not called, the forwarding makes its own mirror, with facts
-         * from the host's files. If another program created the VM, also send the mirror the events of the vCPUs that
-         * this process did not create.
+         * Sends each step and the events of the VM's vCPUs to the mirror {@code told}, which makes the predictions. Use
+         * one mirror for all devices of a VM. If this method is not called, the forwarding makes its own mirror, with
+         * facts from the host's files. If another program created the VM, also send the mirror the events of the vCPUs
+         * that this process did not create.
          */
         public Builder mirror(Mirror told) {
             Objects.requireNonNull(told, "told is null");
@@ -231,7 +231,7 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors, each to a new GSI, by one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS.
      *
-     * <p>Some kernels cannot add vectors to enabled ones ({@link io.kvmirq.vfio.IrqInfo#noResize}: Linux before 6.5,
+     * <p>Some kernels cannot add vectors to enabled vectors ({@link io.kvmirq.vfio.IrqInfo#noResize}: Linux before 6.5,
      * MSI, an arm64 ITS). On these kernels the first {@code forwardAll} enables all vectors of MSI-X. For MSI, or if
      * the host has too few vectors, a further {@code forwardAll} disables the enabled vectors, enables more, and
      * signals each formerly enabled vector once, because interrupts raised while vectors were disabled are lost.
@@ -265,9 +265,9 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors although another program, or the device's user, has armed them: one call replaces their
      * eventfds, which are not restored when the forwarding ends. While the eventfds are replaced, messages of MSI-X
-     * stay pending; a message of MSI may be lost. Signals in the former eventfds stay there. Close your armed vectors
-     * only after the forwarding has ended, because their close disables all vectors. If you know the eventfds, {@link
-     * #takeOver(MessageIrqs, List, IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
+     * stay pending; a message of MSI may be lost. Signals in the former eventfds are not moved. Close your armed
+     * vectors only after the forwarding has ended, because their close disables all vectors. If you know the eventfds,
+     * {@link #takeOver(MessageIrqs, List, IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -338,7 +338,7 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards a line although another program, or the device's user, has armed it: its eventfd and its unmask eventfd
      * are replaced, and not restored when the forwarding ends. No interrupt is lost, because the line stays asserted.
-     * Otherwise like {@link #forward(LineIrq, Gsi)}.
+     * The call is otherwise like {@link #forward(LineIrq, Gsi)}.
      */
     public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
         return forward(irq, gsi, true, Optional.empty());

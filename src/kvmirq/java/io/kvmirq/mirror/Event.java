@@ -20,11 +20,11 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A change of interrupts, vCPUs or devices that a VMM has made with success. Immutable. An event that changes nothing
- * is ignored, so tear-down may report steps twice.
+ * A change that a VMM has made to interrupts, vCPUs or devices. Failed changes are no events. Immutable. An event that
+ * changes nothing is ignored, so tear-down may report a change twice.
  *
- * <p>Report a mask that deassigns the irqfd and keeps the route as {@link ConsumerRemoved} and {@link DeliveryChanged},
- * and the unmask as {@link ConsumerAdded} and {@link DeliveryChanged}.
+ * <p>If a mask deassigns the irqfd and keeps the route, report {@link ConsumerRemoved} and {@link DeliveryChanged}. At
+ * the unmask report {@link ConsumerAdded} and {@link DeliveryChanged}.
  */
 @NotPromised
 public sealed interface Event {

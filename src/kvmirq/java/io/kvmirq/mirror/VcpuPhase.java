@@ -20,7 +20,7 @@ public interface VcpuPhase {
     /** Whether the vCPU's thread is in KVM_RUN during phase {@code number}, or will enter KVM_RUN next. */
     boolean isInRun(long number);
 
-    /** Whether phase {@code number} began with a return from KVM_RUN. If not, the vCPU may never have run. */
+    /** Whether phase {@code number} began with a return from KVM_RUN. If false, the vCPU may never have run. */
     boolean hasRun(long number);
 
     /** Whether KVM entered the guest in the KVM_RUN that phase {@code number} follows, as far as its exit shows. */

@@ -19,8 +19,8 @@
  *
  * <p>A vCPU's schedule decides some fields: IsRun and Destination of an entry, PID.SN, PID.NV and PID.NDST. A tracer
  * reports the schedule by events. For a vCPU that this process runs, the mirror reads a {@link
- * io.kvmirq.mirror.VcpuPhase} at each query and before each event. These fields are unknown while the vCPU is in
- * KVM_RUN, and known after its return. The logical ids that a guest gives its LAPICs are known from a {@link
+ * io.kvmirq.mirror.VcpuPhase} at each query and before each event. IsRun and the other fields are unknown while the
+ * vCPU is in KVM_RUN, and known after its return. The logical ids that a guest gives its LAPICs are known from a {@link
  * io.kvmirq.mirror.LapicSample}, which may be old: {@link io.kvmirq.mirror.LapicSample#taken} is its time.
  *
  * <p>The cost of an event is proportional to the predictions that it changes; other predictions are shared with the

@@ -16,8 +16,8 @@ import java.util.stream.Collectors;
  * @param hop the step of the path
  * @param state whether interrupts pass the link
  * @param evidence the evidence for the state; empty if the state is not shown
- * @param value the value in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty if it is not
- *     shown
+ * @param value the value of the step in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty if
+ *     it is not shown
  * @param text one sentence without a full stop
  * @param remedies remedies for a broken or doubtful link, or tools that would show a link that is not shown. Empty for
  *     a whole link

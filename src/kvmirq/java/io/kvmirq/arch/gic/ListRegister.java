@@ -59,7 +59,7 @@ public final class ListRegister {
                     .ordinarily(0));
 
     /**
-     * PhysicalID: the physical interrupt of a hardware interrupt. This field has the same bits as {@link #SOURCE} to
+     * PhysicalID: the physical interrupt of a hardware interrupt. PhysicalID has the same bits as {@link #SOURCE} to
      * {@link #EOI}.
      */
     public static final BitField PHYSICAL_ID =

@@ -44,8 +44,8 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * INTx of a PCI device with an exclusive line: its handler is the only one, and the line is not requested as
-     * shareable, as with {@code nointxmask=1} of vfio-pci. The guest's EOI deactivates the physical interrupt.
+     * INTx of a PCI device with an exclusive line: the line has no other handler, and is not requested as shareable, as
+     * with {@code nointxmask=1} of vfio-pci. The guest's EOI deactivates the physical interrupt.
      */
     public static DirectEoiPolicy exclusive() {
         return new DirectEoiPolicy(EnumSet.of(Trait.LEVEL, Trait.EOI_DEACTIVATES), 0);

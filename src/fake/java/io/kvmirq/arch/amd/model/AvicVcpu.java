@@ -16,9 +16,9 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * A vCPU with AVIC. It has a thread, the IRR and ISR of its backing page, its entry in the physical table, and the
- * irqfds that are posted to it. When its {@link #thread} is loaded, preempted, blocks or wakes, the vCPU changes its
- * entry and the remapping entries together. A vector is 0–255.
+ * A vCPU with AVIC: a thread, the IRR and ISR of its backing page, its entry in the physical table, and the irqfds that
+ * are posted to it. When its {@link #thread} is loaded, preempted, blocks or wakes, the vCPU changes its entry and the
+ * remapping entries together. A vector is 0–255.
  *
  * <p>Safe for use by the vCPU's own thread and any number of other threads.
  */

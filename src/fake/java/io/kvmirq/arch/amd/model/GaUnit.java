@@ -82,7 +82,7 @@ public class GaUnit {
     /**
      * The sizes and the features of a unit.
      *
-     * @param logEntries the size of the GA log, 2 or more; Linux uses 512. One entry stays free
+     * @param logEntries the size of the GA log, 2 or more; Linux uses 512. One entry of the log always stays free
      * @param logVector the vector of the GA log's interrupt, sent to CPU 0
      * @param vapic whether guest mode is enabled: GAM of the control register
      * @param caches whether the unit caches entries: IRTCacheDis is clear

@@ -72,7 +72,7 @@ public final class Its {
     private long devices = ItsTable.initial(ItsTable.TYPE_DEVICE);
     private long collections = ItsTable.initial(ItsTable.TYPE_COLLECTION);
 
-    /** Creates a disabled ITS. This resets GICR_PROPBASER, so a VMM must restore that register after the creation. */
+    /** Creates a disabled ITS. The creation resets GICR_PROPBASER, so a VMM must restore that register afterwards. */
     public Its(Lpis lpis) {
         this.lpis = lpis;
         this.tables = new ItsTables(lpis);

@@ -24,7 +24,7 @@ import java.util.function.IntUnaryOperator;
 /**
  * The GICv2 virtual CPU interface of a vCPU: list registers, GICH_HCR and the registers derived from them. KVM fills
  * the list registers before the guest runs and reads them back after it exits, both under the distributor's lock with
- * interrupts off. So no maintenance interrupt can come between the decision that all interrupts are queued and the
+ * interrupts off. No maintenance interrupt can come between the decision that all interrupts are queued and the
  * clearing of the flag.
  *
  * <p>An interrupt is in one list register at most, an SGI in one for each source. SGIs are queued first, then PPIs,

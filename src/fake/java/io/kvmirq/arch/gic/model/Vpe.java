@@ -108,7 +108,7 @@ public final class Vpe implements VcpuHooks {
         change(vlpi, pendingWord(vlpi), pending);
     }
 
-    /** Enables or disables a vLPI by its property. A pending vLPI that is enabled rings the doorbell like a new one. */
+    /** Enables or disables a vLPI by its property. A pending vLPI rings the doorbell when it becomes enabled. */
     public void setEnabled(int vlpi, boolean enabled) {
         change(vlpi, enabledWord(vlpi), enabled);
     }
@@ -193,7 +193,7 @@ public final class Vpe implements VcpuHooks {
         words.unlock(at(LOCK));
     }
 
-    /** Makes the vPE resident; for a blocking vCPU, {@link #unblocked} does so. */
+    /** Makes the vPE resident; for a blocking vCPU, {@link #unblocked} makes the vPE resident. */
     @Override
     public void load(HostCpu here, Optional<HostCpu> last) {
         if (!thread.isBlocking()) {

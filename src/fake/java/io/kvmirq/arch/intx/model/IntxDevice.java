@@ -13,11 +13,11 @@ public final class IntxDevice {
         /** A device of PCI 2.3 and later, with STATUS.INTx and COMMAND.DisINTx. */
         PCI_2_3,
         /**
-         * A device before PCI 2.3, without STATUS.INTx and COMMAND.DisINTx. Its interrupt can be masked only at the
+         * A device before PCI 2.3, without STATUS.INTx and COMMAND.DisINTx, whose interrupt can be masked only at the
          * interrupt controller.
          */
         PCI,
-        /** A platform device, without STATUS.INTx and COMMAND.DisINTx. It usually has its own line. */
+        /** A platform device, without STATUS.INTx and COMMAND.DisINTx, which usually has its own line. */
         PLATFORM
     }
 

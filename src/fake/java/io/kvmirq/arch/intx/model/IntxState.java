@@ -120,8 +120,8 @@ abstract class IntxState {
     }
 
     /**
-     * Enables MSI or MSI-X: the line is not asserted, and DisINTx is set if there is one. Throws IllegalStateException
-     * if the device is in another mode already, or is a platform device.
+     * Enables MSI or MSI-X: the line is not asserted, and DisINTx is set if the device has it. Throws
+     * IllegalStateException if the device is in another mode already, or is a platform device.
      */
     public void enableMessages(InterruptMode mode) {
         if (mode != InterruptMode.MSI && mode != InterruptMode.MSIX) {

@@ -38,7 +38,7 @@ public class VfioIntx extends IntxState {
     /**
      * Creates the state of a device on which INTx, MSI and MSI-X are off. With {@code nointxmask}, a parameter of
      * vfio-pci, a mask disables the line at the interrupt controller, even if the device has DisINTx. The handler stays
-     * reserved until {@link #remove}. IllegalStateException if the line has 64 handlers, or the device has one.
+     * reserved until {@link #remove}. IllegalStateException if the line has 64 handlers, or the device has a handler.
      */
     public static VfioIntx of(IntxDevice device, boolean nointxmask) {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
@@ -153,8 +153,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Chooses direct EOI: {@code eventfd} is signalled instead of the trigger, and its guest interrupt is mapped to the
-     * physical one. IllegalStateException for an IOAPIC line.
+     * Chooses direct EOI: {@code eventfd} is signalled instead of the trigger, and the guest interrupt of {@code
+     * eventfd} is mapped to the physical interrupt. IllegalStateException for an IOAPIC line.
      */
     public void chooseDirect(Signal eventfd) {
         if (line.controller() != LineController.GIC) {

@@ -219,7 +219,7 @@ public class PiDescriptor {
         }
     }
 
-    /** Sets the state of a new vCPU: NV is 0xf2, SN is set, the rest is 0. No other call may run at the same time. */
+    /** Sets the state of a new vCPU: NV is 0xf2, SN is 1, other bits are 0. No other call may run at the same time. */
     public void reset() {
         for (int i = 0; i < WORDS; i++) {
             words.swap(base + i, 0);

@@ -18,7 +18,7 @@ import java.util.function.Consumer;
  *
  * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.posting.RemappingUnit}, which finds
  * descriptors by {@link #descriptorAt}. With IPI virtualization a vCPU sleeps on a list even without a bypass, and the
- * sender's CPU posts as a remapping unit does. Call {@link #startBypass} once for such a VM, and
+ * sender's CPU posts as a remapping unit does. Call {@link #startBypass} once for a VM with IPI virtualization, and
  * {@link PostedVcpu#post} for each IPI. Not verified: that a sender's CPU treats SN and ON exactly like a unit.
  *
  * <p>Safe for use by any number of threads. While a CPU has interrupts off, other threads that need it spin. Source:

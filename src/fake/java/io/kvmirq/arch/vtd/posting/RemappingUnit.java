@@ -12,8 +12,8 @@ import io.kvmirq.arch.vtd.RemappedIrte;
  * the CPU. {@link HostCpu#takeInterrupt} takes the interrupt on that CPU, and the handlers of {@link
  * io.kvmirq.arch.vtd.posting.PostedVm} deliver the interrupt to the vCPU.
  *
- * <p>A destination is a physical id, or all ones for all CPUs. Logical destinations are not modelled; such an entry
- * interrupts no CPU. Only one thread may use a unit at a time.
+ * <p>A destination is a physical id, or all ones for all CPUs. Logical destinations are not modelled; an entry with a
+ * logical destination interrupts no CPU. Only one thread may use a unit at a time.
  */
 public final class RemappingUnit {
     private static final long BROADCAST = 0xffff_ffffL;

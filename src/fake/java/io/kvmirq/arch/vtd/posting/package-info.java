@@ -4,8 +4,8 @@
  *
  * <p>A sender sets the bit of the vector in PIR and then sets ON in the {@link
  * io.kvmirq.arch.vtd.posting.PiDescriptor}. The sender that changes ON from 0 to 1 must notify the vCPU. A receiver
- * clears ON and then moves PIR to the IRR. So each request is moved, or ON is set again. SN is the exception: while SN
- * is set, a unit sets PIR without ON. The vCPU that clears SN sets ON for the requests that it finds in PIR.
+ * clears ON and then moves PIR to the IRR. Each request is moved, or ON is set again. SN is the exception: while SN is
+ * set, a unit sets PIR without ON. The vCPU that clears SN sets ON for the requests that it finds in PIR.
  *
  * <p>The model leaves out parts of Linux 7.1:
  *
@@ -15,7 +15,7 @@
  * RVI.
  * <li>Priorities and EOI. The guest of the model takes all vectors of its IRR at once.
  * <li>The IPI of a kick. In the model the guest exits when its thread calls {@code exit}.
- * <li>A vCPU that is preempted while it blocks, before Linux 6.17. Such a vCPU is on a wake-up list with SN set.
+ * <li>A vCPU that is preempted while it blocks. Before Linux 6.17, Linux has this vCPU on a wake-up list with SN set.
  * <li>Halt polling and other reasons to wake a vCPU. A woken vCPU of the model checks for requests, and may sleep
  * again.
  * </ul>
