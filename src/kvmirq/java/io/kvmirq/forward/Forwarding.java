@@ -278,8 +278,8 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors by the eventfds that the vectors signal already. VFIO is not called: no signal is lost, and
      * pending signals of the eventfds are delivered. When the forwarding ends, the vectors stay armed, and their owner
-     * disarms them. An interrupt that may have been pending as a vLPI is then signalled to its eventfd. Otherwise like
-     * {@link #forwardAll}.
+     * disarms them. At the end an interrupt that may have been pending as a vLPI is signalled to its eventfd. Otherwise
+     * like {@link #forwardAll}.
      *
      * @param wired the eventfd of each vector. The kernel cannot check that an eventfd belongs to its vector
      */
@@ -404,8 +404,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Unmasks several interrupts, each like {@link ForwardedIrq#unmask}. If one cannot be unmasked, all masked
-     * interrupts stay masked.
+     * Unmasks several interrupts, each like {@link ForwardedIrq#unmask}. If one of the interrupts cannot be unmasked,
+     * all masked interrupts stay masked.
      *
      * @param which interrupts of this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#unmask}

@@ -63,7 +63,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         return new ForwardCalls(kernel).adopt(number, ownership, KvmVfio::new);
     }
 
-    /** The descriptor of the KVM-VFIO device. Use the number only with an {@link Fd#lease}, which keeps it open. */
+    /** The descriptor of the KVM-VFIO device. An {@link Fd#lease} keeps it open while you use its number. */
     public Fd fd() {
         return fd;
     }

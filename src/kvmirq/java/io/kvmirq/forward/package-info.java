@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Forwards interrupts of the host's devices to a guest: joins {@link io.kvmirq.vfio} and {@link io.kvmirq.kvm}. Below
- * {@code io.kvmirq.pci}, only this package uses both.
+ * Forwards interrupts of the host's devices to a guest: joins {@link io.kvmirq.vfio} and {@link io.kvmirq.kvm}. Of the
+ * packages below {@code io.kvmirq.pci}, only this package uses VFIO and KVM.
  *
  * <p>{@link io.kvmirq.forward.Forwarding} forwards the interrupts of one device to one VM by the best {@link
  * io.kvmirq.forward.Mechanism}, and returns a {@link io.kvmirq.forward.ForwardedIrq} for each interrupt. The state of a

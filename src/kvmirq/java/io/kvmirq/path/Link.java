@@ -85,7 +85,7 @@ public record Link(
                 List.of());
     }
 
-    /** A link of host irqs, GSIs or vCPUs that interrupts pass. {@link #numbers} leaves out a number out of range. */
+    /** A link of host irqs, GSIs or vCPUs that interrupts pass. {@code numbers} leaves out a number out of range. */
     public static Link whole(Hop hop, Evidence evidence, Collection<? extends Number> numbers, String text) {
         Objects.requireNonNull(hop, "hop is null");
         String value = Objects.requireNonNull(numbers, "numbers is null").stream()

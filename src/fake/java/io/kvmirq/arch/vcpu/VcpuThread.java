@@ -247,9 +247,9 @@ public final class VcpuThread {
     /**
      * Wakes the thread if it sleeps, and requests an exit if its guest runs. A kick does nothing to a thread that is
      * awake and outside guest mode. If the thread is about to enter the guest, {@link VcpuHooks#entering} sees the
-     * caller's earlier changes, but {@link VcpuHooks#prepare} may have run before them. If {@code prepare} must see a
-     * change, the caller calls {@link #request} before the kick. The model sends no IPI: the guest runs until {@link
-     * #exit} is called.
+     * caller's earlier changes, but {@link VcpuHooks#prepare} may have run before these changes. If {@code prepare}
+     * must see a change, the caller calls {@link #request} before the kick. The model sends no IPI: the guest runs
+     * until {@link #exit} is called.
      *
      * @return whether this kick requested an exit; false outside guest mode, and after an earlier kick
      */

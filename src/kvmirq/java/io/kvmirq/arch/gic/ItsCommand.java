@@ -18,7 +18,7 @@ public enum ItsCommand {
     INT(0x03),
     /** Makes the LPI of an event not pending. */
     CLEAR(0x04),
-    /** Waits for earlier commands. */
+    /** Waits until earlier commands have taken effect. */
     SYNC(0x05),
     /** Maps a device to a table of events. */
     MAPD(0x08),
@@ -32,7 +32,7 @@ public enum ItsCommand {
     INV(0x0c),
     /** Rereads priority and enable bit of all LPIs of a collection's vCPU. */
     INVALL(0x0d),
-    /** Moves all LPIs of one vCPU to another. */
+    /** Moves all LPIs of one vCPU to another vCPU. */
     MOVALL(0x0e),
     /** Unmaps an event. */
     DISCARD(0x0f);

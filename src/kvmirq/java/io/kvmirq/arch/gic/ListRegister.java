@@ -37,7 +37,7 @@ public final class ListRegister {
                             InterruptId::isNone,
                             value -> "id " + value + " is special: expected an interrupt, 0-1019"));
 
-    /** CPUID: the source of a software SGI. */
+    /** CPUID: the vCPU that sent an SGI, if HW is 0. */
     public static final BitField SOURCE = new BitField(
             "cpuid",
             10,

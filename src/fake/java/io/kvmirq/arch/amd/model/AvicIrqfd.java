@@ -20,8 +20,8 @@ import java.util.stream.IntStream;
  * most. The VM's irqfds lock serializes all changes of the entry.
  *
  * <p>Linux 6.17 to 7.1 takes the irqfd off the list of the previous vCPU before it writes the entry. If that vCPU
- * blocks before the write, the entry still says that it runs, and a request's doorbell wakes no vCPU. The source shows
- * this; no kernel was seen to do it. Here the previous vCPU is kicked after the write and evaluates its IRR again.
+ * blocks before the write, the entry still says that it runs, and a request's doorbell wakes no vCPU. Linux allows this
+ * race, but no kernel was seen in it. Here the previous vCPU is kicked after the write and evaluates its IRR again.
  *
  * <p>Safe for use by any number of threads. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux
  * 7.1, {@code svm_ir_list_add} of Linux 6.12.

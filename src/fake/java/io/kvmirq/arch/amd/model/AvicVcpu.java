@@ -165,7 +165,7 @@ public final class AvicVcpu {
         }
     }
 
-    /** Moves the IRR to the four words of {@code taken} from {@code at} on, for another LAPIC that serves them. */
+    /** Moves the IRR to the four words of {@code taken} from {@code at} on, for a LAPIC that serves the vectors. */
     public void takeInterrupts(SharedWords taken, int at) {
         takeInterrupts();
         move(ISR, taken, at);

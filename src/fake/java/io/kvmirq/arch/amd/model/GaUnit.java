@@ -26,9 +26,9 @@ import io.kvmirq.arch.amd.GaLog;
  * an invalidation, too. Other fields may be used from the cache until the entry is invalidated. An invalidation waits
  * for the current request.
  *
- * <p>Set entries before other threads use the unit. Afterwards any number of threads may use it. A request does not
- * allocate. Source: {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology specification,
- * Guest Virtual APIC.
+ * <p>Set entries before other threads use the unit. Afterwards any number of threads may use the unit. A request does
+ * not allocate. Source: {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology
+ * specification, Guest Virtual APIC.
  */
 public class GaUnit {
     /** For {@link #update}: the vCPU does not run. */

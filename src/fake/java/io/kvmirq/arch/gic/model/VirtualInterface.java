@@ -380,7 +380,7 @@ public class VirtualInterface {
         }
     }
 
-    /** Reads list registers back after an exit, interrupts off. A level ended without EOI is pending while high. */
+    /** Reads list registers back after an exit. A level interrupt that ended with EOI clear is pending while high. */
     public void syncFromCpu() {
         gic.lock();
         putActive(false);

@@ -138,8 +138,8 @@ public final class PhysicalLine {
      * @param shared whether the handler shares the line ({@code IRQF_SHARED})
      * @param enabled whether the line is enabled, if this is its first handler; otherwise it stays disabled until
      *     {@link #enable} ({@code IRQF_NO_AUTOEN})
-     * @return whether the handler got the line; false is EBUSY: another handler has it, and one of the two does not
-     *     share it
+     * @return whether the handler got the line; false is EBUSY: another handler has the line, and one of the two
+     *     handlers does not share it
      * @throws IllegalStateException if the line has no device, or the handler has the line already
      */
     public boolean request(int handler, boolean shared, boolean enabled) {

@@ -112,7 +112,7 @@ public final class PostedVcpu {
         return notification != 0;
     }
 
-    /** Moves the requests from PIR to the IRR if ON is set, also outside guest mode. Returns whether it moved any. */
+    /** Moves the requests to the IRR if ON is set, also outside guest mode. Returns whether a request was moved. */
     public boolean sync() {
         return pid.sync(words, irr);
     }
@@ -145,7 +145,7 @@ public final class PostedVcpu {
 
     /**
      * RVI, the vector that the CPU takes next in the guest; 0 if no vector is requested. RVI is set from the IRR at
-     * entry, and when a notification is taken. {@link #sync} alone does not change it.
+     * entry, and when a notification is taken. {@link #sync} alone does not change RVI.
      */
     public int rvi() {
         return (int) words.get(rvi);

@@ -20,14 +20,14 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>The unit caches each present entry that it uses, and uses the cached copy until the index is invalidated. Linux
  * invalidates the index after each write. The observer is notified of the write, then of the invalidation. Linux clears
- * a block of entries with one invalidation; here each entry has its own. A real unit may also drop a copy earlier.
+ * a block of entries with one invalidation; here each is invalidated alone. A real unit may also drop a copy earlier.
  *
  * <p>Only one thread may use a table at a time, because Java cannot write an entry with one access. Source: VT-d
  * specification 5.1 and 5.2; {@code modify_irte}, {@code intel_ir_set_vcpu_affinity} and
  * {@code intel_ir_reconfigure_irte} of Linux 7.1.
  */
 public final class RemappingTable {
-    /** The largest number of entries. */
+    /** The largest number of entries of a table. */
     public static final int MAX_ENTRIES = 1 << 16;
 
     /** The bits of DST and of NDST that hold an xAPIC id. */
@@ -207,7 +207,7 @@ public final class RemappingTable {
     /**
      * Makes the entry post to a vCPU, also if it posts to another vCPU.
      *
-     * @param descriptorAddress physical, at a 64-byte boundary
+     * @param descriptorAddress the descriptor's physical address, at a 64-byte boundary
      * @throws IllegalStateException if the entry is not in use, or the unit cannot post. If the unit cannot post, Linux
      *     has {@code enable_device_posted_irqs} off and never posts. Nothing is changed
      * @throws IllegalArgumentException if the address is not at a 64-byte boundary. Nothing is changed

@@ -15,7 +15,7 @@
  * RVI.
  * <li>Priorities and EOI. The guest of the model takes all vectors of its IRR at once.
  * <li>The IPI of a kick. In the model the guest exits when its thread calls {@code exit}.
- * <li>A vCPU that is preempted while it blocks. Before Linux 6.17, Linux has this vCPU on a wake-up list with SN set.
+ * <li>A vCPU that is preempted while it blocks, which Linux before 6.17 has on a wake-up list with SN set.
  * <li>Halt polling and other reasons to wake a vCPU. A woken vCPU of the model checks for requests, and may sleep
  * again.
  * </ul>
@@ -24,7 +24,7 @@
  * io.kvmirq.arch.vcpu.VcpuThread#reenter}: the mode stays guest mode, and requests are synced again.
  *
  * <p>{@link io.kvmirq.arch.vtd.posting.PiDescriptor}, {@link io.kvmirq.arch.vtd.posting.PostedVcpu} and {@link
- * io.kvmirq.arch.vtd.posting.PostedVm} are safe for use by many threads. {@code RemappingTable} and the unit are not.
+ * io.kvmirq.arch.vtd.posting.PostedVm} are safe for use by many threads. The table and its unit are not thread-safe.
  */
 @NotPromised
 @NullMarked
