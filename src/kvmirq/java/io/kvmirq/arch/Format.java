@@ -13,8 +13,8 @@ import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /**
- * The format of a hardware structure: its name in commands, its words, and its fields in printing order. Encoding
- * reverses decoding for any bits, reserved bits included.
+ * The format of a hardware structure: its name for {@code kvmirq decode}, its words, and its fields in printing order.
+ * Encoding reverses decoding for any bits, reserved bits included.
  *
  * <p>A structure has two representations. The <em>words</em> have 32 or 64 bits each, as tools print them, lowest
  * address first. The <em>bits</em> are the same content in 64-bit words, to which the positions of a {@link BitField}
@@ -93,7 +93,7 @@ public final class Format {
         return bits(words);
     }
 
-    /** Returns a builder of a format, with its name in commands, its title, and words of 32 or 64 bits. */
+    /** Returns a builder of a format with its name for {@code kvmirq decode}, its title, and words of 32 or 64 bits. */
     public static FormatBuilder builder(String kind, String title, int wordBits, int wordCount) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(title, "title is null");
@@ -213,7 +213,7 @@ public final class Format {
         return wordNames;
     }
 
-    /** Returns the format's name in commands, followed by the words in hex. */
+    /** Returns the format's name for {@code kvmirq decode}, followed by the words in hex. */
     public String text(long... words) {
         Objects.requireNonNull(words, "words is null");
         return Arrays.stream(words)

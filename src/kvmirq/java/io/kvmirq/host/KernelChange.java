@@ -24,7 +24,7 @@ public enum KernelChange {
     DYNAMIC_MSIX("6.5"),
     /** VFIO hides a pin if the device has no irq: {@code vfio_config_init()}, vfio_pci_config.c, 2bd42b03ab6b. */
     HIDDEN_PIN_WITHOUT_IRQ("6.15"),
-    /** VFIO hides a pin whose line is not connected (irq 1 << 31): {@code vfio_config_init()}, 860be250fc32. */
+    /** VFIO hides a pin whose line is not connected (IRQ_NOTCONNECTED): {@code vfio_config_init()}, 860be250fc32. */
     HIDDEN_PIN_NOT_CONNECTED("6.15 5.4.294 5.10.238 5.15.185 6.1.141 6.6.93 6.12.31 6.14.9");
 
     /** The suffixes of Arch, Debian and Fedora, which build the kernel of kernel.org with that number. */

@@ -2,12 +2,12 @@
 /**
  * Handles, and the rules that hold for every handle.
  *
- * <p>A {@link io.kvmirq.kernel.Kernel} makes calls through one binding. The first VM opens the KVM device, so eventfds
- * work on a host without KVM. Each file descriptor is one {@link io.kvmirq.kernel.Fd}, which counts the running calls
- * that use the descriptor. {@code close()} refuses new calls and returns at once. The last of the running calls closes
- * the descriptor. The kernel reuses descriptor numbers, so a number is never used after its close. A <i>lease</i> keeps
- * a descriptor open beyond one call: for example, an irqfd leases its eventfd. If a handle is closed while it has
- * leases, its descriptor stays open until the last lease ends.
+ * <p>A {@link io.kvmirq.kernel.Kernel} makes system calls through one binding, such as JNI. The first VM opens the KVM
+ * device, so eventfds work on a host without KVM. Each file descriptor is one {@link io.kvmirq.kernel.Fd}, which counts
+ * the running calls that use the descriptor. {@code close()} refuses new calls and returns at once. The last of the
+ * running calls closes the descriptor. The kernel reuses descriptor numbers, so a number is never used after its close.
+ * A <i>lease</i> keeps a descriptor open beyond one call: for example, an irqfd leases its eventfd. If a handle is
+ * closed while it has leases, its descriptor stays open until the last lease ends.
  *
  * <p>{@link io.kvmirq.kernel.Calls} helps to make a call: for one call it turns a handle into a descriptor number, and
  * {@code -errno} into a {@link io.kvmirq.KernelException} with call, operands, errno and cause. {@code Calls} refuses

@@ -227,8 +227,8 @@ public final class VfioDevice implements AutoCloseable {
      * Resets only this device, not its bus. The configuration space keeps its values, and armed interrupts stay armed.
      * While another thread of the host holds the device's lock, retries for a quarter of a second.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the device cannot be reset alone; EAGAIN if the device is still
-     *     locked. After the host requested the device back, the device stays locked until {@link #close}
+     * @throws io.kvmirq.KernelException EINVAL if the device cannot be reset alone; EAGAIN if the lock is not
+     *     free by then. After the host requested the device back, the lock stays taken until {@link #close}
      */
     public void reset() {
         calls.reset();

@@ -191,8 +191,8 @@ public final class Ledger {
     // The program
 
     /**
-     * The program reads the eventfd of a place. Then the program holds the messages of devices; its own signals are
-     * taken.
+     * The program reads the eventfd of a place. The MSIs of devices in this eventfd then wait in the program; signals
+     * that the program itself sent count as taken.
      */
     public void read(MessagePlace place, MessageSource event) {
         pick(place, 0);

@@ -167,7 +167,7 @@ public class VfioIntx extends IntxState {
         words.unlock(at(LOCK));
     }
 
-    /** Chooses the auto-mask handler. After the return, the eventfd of direct EOI is not signalled any more. */
+    /** Chooses the handler that masks the line at each interrupt. Afterwards, only its own eventfd is signalled. */
     public void chooseAutoMask() {
         words.lock(at(LOCK));
         words.set(at(DIRECT), 0);

@@ -170,8 +170,10 @@ public final class ApicMap<A extends LocalApic> {
     }
 
     /**
-     * The bit of {@code bits} (not 0) that a vector selects, even if no LAPIC has this bit ({@code
-     * kvm_vector_to_index}).
+     * Returns the set bit of {@code bits} that a vector selects, as {@code kvm_vector_to_index()}. A LAPIC with this
+     * bit need not exist.
+     *
+     * @param bits not 0
      */
     public static int byVector(int bits, int vector) {
         int left = bits;

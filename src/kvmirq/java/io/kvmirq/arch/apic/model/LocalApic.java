@@ -18,7 +18,7 @@ public interface LocalApic {
     /** Whether software has enabled the LAPIC (SVR bit 8). */
     boolean enabled();
 
-    /** Whether the LAPIC is enabled in IA32_APIC_BASE (bit 11). If bit 11 is 0, it gets no messages. */
+    /** Whether the LAPIC is enabled by bit 11 of IA32_APIC_BASE. A disabled LAPIC gets no messages. */
     default boolean isPresent() {
         return true;
     }
