@@ -17,11 +17,17 @@ public final class StopHook {
      * work has printed what it has, at the latest 5 s after {@code stop}.
      */
     public static <T> T during(Supplier<T> work, Runnable stop) {
+        return during(work, stop, SECONDS_TO_PRINT, () -> {});
+    }
+
+    /** As {@link #during(Supplier, Runnable)}, at the latest {@code seconds} after {@code stop}, and {@code close} is last. */
+    public static <T> T during(Supplier<T> work, Runnable stop, int seconds, Runnable close) {
         CountDownLatch ended = new CountDownLatch(1);
         Thread hook = new Thread(
                 () -> {
                     stop.run();
-                    await(ended);
+                    await(ended, seconds);
+                    close.run();
                 },
                 "kvmirq-stop");
         Runtime.getRuntime().addShutdownHook(hook);
@@ -37,9 +43,9 @@ public final class StopHook {
         }
     }
 
-    private static void await(CountDownLatch ended) {
+    private static void await(CountDownLatch ended, int seconds) {
         try {
-            ended.await(SECONDS_TO_PRINT, TimeUnit.SECONDS);
+            ended.await(seconds, TimeUnit.SECONDS);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }

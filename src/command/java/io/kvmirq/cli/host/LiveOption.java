@@ -22,7 +22,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.function.ToIntFunction;
@@ -146,7 +145,6 @@ public final class LiveOption {
      * @param end ends it and prints; returns the exit code
      */
     <W extends Watch> int run(Terminal terminal, Supplier<W> begin, ToIntFunction<W> end) {
-        CountDownLatch answered = new CountDownLatch(1);
         CountDownLatch ended = new CountDownLatch(1);
         List<Watch> windows = new ArrayList<>();
         return StopHook.during(
@@ -159,8 +157,6 @@ public final class LiveOption {
                         return code;
                     } catch (InterruptedException e) {
                         throw new IllegalStateException("nobody interrupts a command", e);
-                    } finally {
-                        answered.countDown();
                     }
                 },
                 () -> {
@@ -168,7 +164,9 @@ public final class LiveOption {
                         windows.forEach(Watch::endEarly);
                         ended.countDown();
                     }
-                    await(answered);
+                },
+                SECONDS_TO_PRINT,
+                () -> {
                     synchronized (windows) {
                         windows.forEach(Watch::close);
                     }
@@ -188,14 +186,6 @@ public final class LiveOption {
 
     /** The events of the watch, and the host after it. */
     record Watched(Live live, HostFacts host) {}
-
-    private static void await(CountDownLatch answered) {
-        try {
-            answered.await(SECONDS_TO_PRINT, TimeUnit.SECONDS);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
-    }
 
     // Output
 
