@@ -378,6 +378,7 @@ class CaptureTest {
         assertThat(capture.tree().text("proc/swaps")).contains("Filename Type Size\n- file 1\n/dev/sda2 partition 2");
         assertThat(capture.files().get("proc/config.gz")).isEmpty();
         assertThat(facts.kernel()).contains("6.1.0-56-amd64");
+        assertThat(facts.stable()).contains("6.1.192-debian");
         assertThat(facts.uses(PciAddress.parse("0000:00:01.0")))
                 .containsExactly("the network interface net-1 is up and has the default route");
     }
