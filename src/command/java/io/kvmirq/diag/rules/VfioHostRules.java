@@ -54,10 +54,7 @@ public final class VfioHostRules {
                     .map(Refused::refusal)
                     .flatMap(one -> switch (one.cause()) {
                         case NO_IOMMU -> Stream.of(Remedy.of(Change.SEE, "iommu"));
-                        case NO_REMAPPING ->
-                            Stream.of(
-                                    Remedy.of(Change.SEE, "remapping"),
-                                    one.remedies().get(one.remedies().size() - 1));
+                        case NO_REMAPPING -> Stream.of(Remedy.of(Change.SEE, "remapping"), VfioRules.WITHOUT_REMAPPING);
                         default -> one.remedies().stream();
                     })
                     .distinct()

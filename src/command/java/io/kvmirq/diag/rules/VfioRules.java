@@ -27,6 +27,13 @@ import java.util.stream.Stream;
 
 /** The rules by which VFIO refuses a device, in the order of its calls. */
 public final class VfioRules {
+    /** A host that does not remap interrupts can still give its devices to guests. */
+    static final Remedy WITHOUT_REMAPPING = Remedy.of(
+            Change.COMMAND,
+            "or, if all guests are trusted, echo 1 >"
+                    + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
+            "a guest with a device can send any interrupt to the host");
+
     /** A device, and a process that has it open; 0 if the rules are about none. */
     record Device(Fact.Facts facts, PciDevice device, int holder) implements Fact.Subject {
         @Override
@@ -158,11 +165,7 @@ public final class VfioRules {
                     isArm()
                             ? List.of(Remedy.of(Change.HARDWARE, "use a host whose messages go through an ITS"))
                             : IommuRules.remap(host()));
-            all.add(Remedy.of(
-                    Change.COMMAND,
-                    "or, if all guests are trusted, echo 1 >"
-                            + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
-                    "a guest with a device can send any interrupt to the host"));
+            all.add(WITHOUT_REMAPPING);
             return all;
         }
     }
