@@ -53,11 +53,12 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
     /**
      * A stage.
      *
+     * @param hop the step of the path at which it is counted
      * @param count empty if it was not seen
      * @param atLeast whether events were missed, so that it may be more
      * @param latency the time until it, as printed. Empty if it was not measured
      */
-    public record Stage(String label, OptionalLong count, boolean atLeast, String value, Optional<String> latency) {
+    public record Stage(Hop hop, String label, OptionalLong count, boolean atLeast, String value, Optional<String> latency) {
         /** The count as printed. */
         public String counted() {
             return count.isEmpty() ? "not seen" : (atLeast ? "at least " : "") + count.getAsLong();
@@ -66,6 +67,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
         private Stage plus(Stage later) {
             boolean isBoth = count.isPresent() && later.count.isPresent();
             return new Stage(
+                    hop,
                     label,
                     isBoth ? OptionalLong.of(count.getAsLong() + later.count.getAsLong()) : later.count,
                     atLeast || later.atLeast,
@@ -360,9 +362,10 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                 .sum();
         Signals signals = counted.signals(eventfds);
         Steps steps = new Steps(signals);
-        steps.add("host irq", handled, String.valueOf(irq), Optional.empty());
+        steps.add(Hop.HOST_IRQ, "host irq", handled, String.valueOf(irq), Optional.empty());
         boolean isShared = counted.shared().contains(irq);
         steps.add(
+                Hop.EVENTFD,
                 "eventfd",
                 isShared ? OptionalLong.empty() : OptionalLong.of(handled),
                 "id " + listed(eventfds)
@@ -387,7 +390,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                     Signals signals = counted.signals(one.getValue());
                     Steps steps = new Steps(signals);
                     String value = "id " + one.getKey() + ", signalled by " + counted.callers(one.getKey());
-                    steps.add("eventfd", signals.count(), value, Optional.empty());
+                    steps.add(Hop.EVENTFD, "eventfd", signals.count(), value, Optional.empty());
                     return steps.irqfds();
                 })
                 .toList();
@@ -418,13 +421,13 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
             this.counted = signals.counted();
         }
 
-        void add(String label, long count, String value, Optional<String> latency) {
-            add(label, OptionalLong.of(count), value, latency);
+        void add(Hop hop, String label, long count, String value, Optional<String> latency) {
+            add(hop, label, OptionalLong.of(count), value, latency);
         }
 
-        void add(String label, OptionalLong count, String value, Optional<String> latency) {
+        void add(Hop hop, String label, OptionalLong count, String value, Optional<String> latency) {
             boolean atLeast = count.isPresent() && counted.counts().missed() > 0;
-            stages.add(new Stage(label, count, atLeast, value, latency));
+            stages.add(new Stage(hop, label, count, atLeast, value, latency));
         }
 
         private void loses(String stage, Hop hop, long count, String why) {
@@ -482,10 +485,11 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                             "irqfd: " + signals.vms() + " takes each signal; an irqfd of the same eventfd in "
                                     + counted.vms(starved.stream()) + " starves");
                 }
-                add("irqfd", signals.count(), signals.vms(), latency(ProbeCounts.Stage.IRQFD, "the handler"));
-                add("GSI", signals.count() - unrouted, "gsi " + listed(signals.gsis()), Optional.empty());
+                add(Hop.IRQFD, "irqfd", signals.count(), signals.vms(), latency(ProbeCounts.Stage.IRQFD, "the handler"));
+                add(Hop.GSI, "GSI", signals.count() - unrouted, "gsi " + listed(signals.gsis()), Optional.empty());
                 loses("GSI", Hop.GSI, unrouted, "signals while the GSI had no route");
                 add(
+                        Hop.VCPU,
                         "delivered",
                         sent,
                         messages.stream().map(Message::toString).collect(Collectors.joining("; ")),
@@ -524,7 +528,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
          */
         private void byWorker(long worker, long assigned) {
             if (counted.arm()) {
-                add("by a worker", worker, "a pin, or a message: the result is not shown", Optional.empty());
+                add(Hop.VCPU, "by a worker", worker, "a pin, or a message: the result is not shown", Optional.empty());
                 return;
             }
             long raised = signals.raised(result -> result > 0);
@@ -555,7 +559,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
             waiting = worker + assigned - raised - merged - refused;
             value += part(waiting, "merged, or pending");
             value += part(assigned, "of these for signals before the watch, or before the irqfd was assigned");
-            add("by a worker", worker + assigned, value, Optional.empty());
+            add(Hop.VCPU, "by a worker", worker + assigned, value, Optional.empty());
             refusedByWorker = pins ? 0 : merged + refused;
             doubt("by a worker", raised + merged + refused == 0 ? worker : 0, "for which no worker ran until the end");
         }
@@ -602,13 +606,14 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                             .collect(Collectors.joining(", "))
                     + (gone > 0 ? "; " + gone + " were taken by threads that ended" : "");
             if (taken == 0 && gone == 0 && counted.seesTaken() && !isOfOthers) {
-                add("taken", 0, vector, Optional.empty());
+                add(Hop.VCPU, "taken", 0, vector, Optional.empty());
                 if (doubt.isEmpty() || isPending) {
                     doubt = Optional.of("taken: " + given
                             + " that no vCPU took: it does not run, or has interrupts off. One may be pending");
                 }
             } else if (taken == 0) {
                 add(
+                        Hop.VCPU,
                         "taken",
                         OptionalLong.empty(),
                         vector
@@ -629,6 +634,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                         .collect(Collectors.joining(", "));
                 long left = isOfOthers ? 0 : given - taken - gone;
                 add(
+                        Hop.VCPU,
                         "taken",
                         taken,
                         vector

@@ -470,7 +470,7 @@ class LiveTest {
                                 + " its LAPIC is off\n");
         assertThat(explained(counted(20, 17, 17, 1), 13, "--json"))
                 .contains(
-                        "{\"label\":\"irqfd\",\"count\":17,\"atLeast\":false,\"value\":\"process 100\",\"latency\":null}")
+                        "{\"hop\":\"irqfd\",\"label\":\"irqfd\",\"count\":17,\"atLeast\":false,\"value\":\"process 100\",\"latency\":null}")
                 .contains("\"loses\":\"irqfd: 3 signals that no irqfd took\"");
     }
 
