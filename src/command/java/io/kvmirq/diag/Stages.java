@@ -58,7 +58,8 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
      * @param atLeast whether events were missed, so that it may be more
      * @param latency the time until it, as printed. Empty if it was not measured
      */
-    public record Stage(Hop hop, String label, OptionalLong count, boolean atLeast, String value, Optional<String> latency) {
+    public record Stage(
+            Hop hop, String label, OptionalLong count, boolean atLeast, String value, Optional<String> latency) {
         /** The count as printed. */
         public String counted() {
             return count.isEmpty() ? "not seen" : (atLeast ? "at least " : "") + count.getAsLong();
@@ -485,7 +486,12 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
                             "irqfd: " + signals.vms() + " takes each signal; an irqfd of the same eventfd in "
                                     + counted.vms(starved.stream()) + " starves");
                 }
-                add(Hop.IRQFD, "irqfd", signals.count(), signals.vms(), latency(ProbeCounts.Stage.IRQFD, "the handler"));
+                add(
+                        Hop.IRQFD,
+                        "irqfd",
+                        signals.count(),
+                        signals.vms(),
+                        latency(ProbeCounts.Stage.IRQFD, "the handler"));
                 add(Hop.GSI, "GSI", signals.count() - unrouted, "gsi " + listed(signals.gsis()), Optional.empty());
                 loses("GSI", Hop.GSI, unrouted, "signals while the GSI had no route");
                 add(

@@ -300,7 +300,9 @@ class WatchTest {
         assertThat(live(Optional.of(tracefs.begin()), "--json", "--count", "1")
                         .exited(0)
                         .out())
-                .contains("\"stages\":[{\"label\":\"host irq\",\"count\":12,", "{\"label\":\"irqfd\",\"count\":12,");
+                .contains(
+                        "\"stages\":[{\"hop\":\"host-irq\",\"label\":\"host irq\",\"count\":12,",
+                        "{\"hop\":\"irqfd\",\"label\":\"irqfd\",\"count\":12,");
         assertThat(tracefs.isEmpty()).isTrue();
         assertThat(live(Optional.of(tracefs.begin()), "--once").exited(0).out())
                 .containsPattern("02.0 MSI-X 0 .*  host irq 12, eventfd 12, irqfd 12");
