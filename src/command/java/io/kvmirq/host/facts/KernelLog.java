@@ -24,7 +24,8 @@ import java.util.stream.Collectors;
  *
  * <p>Source: Documentation/ABI/testing/dev-kmsg; {@code dmar_fault_do_one()} in drivers/iommu/intel/dmar.c, {@code
  * iommu_print_event()} in drivers/iommu/amd/iommu.c, {@code __report_bad_irq()} in kernel/irq/spurious.c, {@code
- * check_hung_task()} in kernel/hung_task.c, {@code aer_print_error()} in drivers/pci/pcie/aer.c.
+ * check_hung_task()} in kernel/hung_task.c, {@code aer_print_error()} in drivers/pci/pcie/aer.c,
+ * {@code qi_check_fault()} in drivers/iommu/intel/dmar.c, {@code vfio_bar_restore()} in drivers/vfio/pci/vfio_pci_config.c.
  */
 public final class KernelLog {
     /** The file in a copy of a host. */
@@ -41,10 +42,10 @@ public final class KernelLog {
 
     private static final Pattern REPORT = Pattern.compile(
             "(?i)fault|nobody cared|flags mismatch|blocked for more than|\\bAER\\b"
-                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting|exceeded|throttling");
+                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting|exceeded|throttling|recovery");
     /** An IOMMU that lost faults, commands or events of all its devices. */
     private static final String LOSS =
-            "|^(?:arm-smmu|AMD-Vi|DMAR).*(?:overflow|time(?:d |-)out|restarting)|^sched: RT throttling";
+            "|^(?:arm-smmu|AMD-Vi|DMAR).*(?:overflow|(?i:time)(?:d |-)out|restarting)|^sched: RT throttling";
     /** The kernel writes other bytes than printable ones as \x1b. */
     private static final Pattern ESCAPE =
             Pattern.compile("(?:\\\\x1b|\\e)\\[[0-9;]{0,20}[A-Za-z]?|\\\\x[0-9a-f]{2}|\\p{Cntrl}");

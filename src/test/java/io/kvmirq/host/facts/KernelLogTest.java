@@ -38,6 +38,17 @@ class KernelLogTest {
     }
 
     @Test
+    void resetsOfADeviceAndTimeoutsOfItsIommuAreReports() {
+        assertThat(about("6,907,400000000,-;vfio-pci 0000:00:01.0: vfio_bar_restore: reset recovery - restoring BARs\n"
+                        + "6,908,400000000,-;vfio-pci 0000:00:02.0: vfio_bar_restore: reset recovery - restoring BARs\n"
+                        + "3,909,500000000,-;DMAR: VT-d detected Invalidation Time-out Error: SID 100\n"))
+                .containsExactly(
+                        "the kernel's log, 400.000 s after the boot: vfio-pci 0000:00:01.0: vfio_bar_restore: reset recovery -"
+                                + " restoring BARs",
+                        "the kernel's log, 500.000 s after the boot: DMAR: VT-d detected Invalidation Time-out Error: SID 100");
+    }
+
+    @Test
     void outputOfDmesgIsReadAndEscapesAreRemoved() {
         assertThat(about(
                         "<4>[   12.500000] \u001b[31mvfio-pci 0000:00:01.0: \\x1b[1mnot ready\u0007 1023ms after bus reset\n"
