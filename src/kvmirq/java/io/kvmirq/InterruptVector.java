@@ -5,7 +5,7 @@ import java.util.Objects;
 
 /**
  * An interrupt vector of a guest, 8 bits wide. Vectors 0–31 belong to exceptions, and a LAPIC reports an error instead
- * of delivering 0–15 (Intel SDM vol. 3, 11.5.2). Devices use 32–255.
+ * of delivering 0–15 (Intel SDM volume 3, 11.5.2). Devices use 32–255.
  *
  * @param number 0–255
  */

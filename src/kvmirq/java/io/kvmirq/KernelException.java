@@ -18,7 +18,7 @@ public final class KernelException extends RuntimeException {
     private final String likelyCause;
 
     /**
-     * Builds the message from its parts.
+     * Builds the message from call, operands, errno and likely cause.
      *
      * @param call the name of the call, such as {@code irqfd assign}
      * @param operands the operands of the call, such as {@code eventfd=7 gsi=24}; may be empty

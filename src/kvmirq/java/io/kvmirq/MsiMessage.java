@@ -7,7 +7,7 @@ import java.util.OptionalInt;
 /**
  * A message-signalled interrupt (MSI): the address and the data that a device writes.
  *
- * <p>Source: Intel SDM vol. 3, 11.11; {@code struct kvm_msi} and {@code kvm_irq_routing_msi} in linux/kvm.h.
+ * <p>Source: Intel SDM volume 3, 11.11; {@code struct kvm_msi} and {@code kvm_irq_routing_msi} in linux/kvm.h.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="routes"}
  *
@@ -47,7 +47,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
 
     /**
      * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For a vCPU id above 255 call
-     * {@code X86Vm.use32BitApicIds} first: else the kernel reads only the id's low 8 bits and delivers to another vCPU.
+     * {@code X86Vm.use32BitApicIds} first: if not, the kernel reads the id's low 8 bits and delivers to another vCPU.
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id: use {@code
      *     X86Vm.x2apicMessage}; for a vector below 16, which no LAPIC delivers

@@ -12,7 +12,7 @@ import java.util.regex.Pattern;
  *
  * <p>Source: {@code pci_setup_device()} in drivers/pci/probe.c, whose names sysfs shows.
  *
- * @param domain 0 or more; most hosts have domain 0 only
+ * @param domain the PCI domain, 0 or more; most hosts have domain 0 only
  * @param bus 0–255
  * @param device 0–31
  * @param function 0–7

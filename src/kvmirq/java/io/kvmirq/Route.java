@@ -55,7 +55,7 @@ public sealed interface Route {
 
     /**
      * A route of any other type, as raw kernel data: an interrupt of Hyper-V's interface ({@link #hyperV}), of Xen's
-     * ({@link #xen}), or a route type of a later kernel. No other route may have its GSI. A change of other routes
+     * ({@link #xen}), or a route type of a later kernel. No other route may have the same GSI. A change of other routes
      * keeps this route.
      *
      * <p>Source: {@code kvm_set_routing_entry()} in arch/x86/kvm/irq.c.
@@ -88,7 +88,7 @@ public sealed interface Route {
         /**
          * A route to a synthetic interrupt of Hyper-V's SynIC. The VMM must enable the vCPU's SynIC
          * (KVM_CAP_HYPERV_SYNIC by {@link io.kvmirq.kvm.Vcpu#enableCapability}), and then the guest must enable the
-         * SynIC. Until then signals are lost.
+         * SynIC. Signals before that are lost.
          *
          * @param processor Hyper-V's index of the virtual processor (VP index): the vCPU's position in the order of
          *     creation, from 0, unless the VMM set HV_X64_MSR_VP_INDEX

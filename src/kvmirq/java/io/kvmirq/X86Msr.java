@@ -7,7 +7,7 @@ import java.util.Optional;
 /**
  * A model specific register (MSR) of x86, by name. For an MSR that this enum does not name, use its number.
  *
- * <p>Source: Intel SDM vol. 4; AMD APM vol. 2, appendix A; for the MSRs of KVM, asm/kvm_para.h.
+ * <p>Source: Intel SDM volume 4; AMD APM volume 2, appendix A; for the MSRs of KVM, asm/kvm_para.h.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="msrs"}
  */

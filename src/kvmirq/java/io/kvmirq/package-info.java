@@ -31,7 +31,7 @@
  * <p>Five rules hold everywhere:
  *
  * <ul>
- *   <li>Java makes every decision. C only makes the call, and returns a negative errno.
+ *   <li>Java makes every decision. C only makes the system call, and returns a negative errno.
  *   <li>The code that makes a call translates its errno, once, into a {@link KernelException} with the call, its
  *       operands, the {@link Errno} and the likely cause.
  *   <li>A set-up that fails undoes its steps. Tear-down cannot fail, and works in any order: a registration keeps the

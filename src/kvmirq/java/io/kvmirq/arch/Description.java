@@ -76,7 +76,7 @@ public record Description(
         return saying(label, Meaning.always(text));
     }
 
-    /** Returns a copy for a field that is optional for encoding, with the default {@code value}. */
+    /** Returns a copy for a field that may be left out in encoding, with the default {@code value}. */
     public Description ordinarily(long value) {
         return new Description(label, meaning, Field.Role.DEFAULTED, value, isReserved, shift, computed, checks);
     }
@@ -129,7 +129,7 @@ public record Description(
                 Stream.concat(checks.stream(), Stream.of(check)).toList());
     }
 
-    /** A copy for which the manual forbids some values; {@code text} is the error in such a value, as a clause. */
+    /** A copy that makes {@code forbidden} values errors; {@code text} is the error in such a value, as a clause. */
     public Description forbidding(LongPredicate forbidden, LongFunction<String> text) {
         Objects.requireNonNull(forbidden, "forbidden is null");
         Objects.requireNonNull(text, "text is null");

@@ -291,7 +291,7 @@ public final class Format {
      *
      * @param values the value of each field by name. A derived field may be left out; a field whose name begins with
      *     {@code derived_} is ignored. If another derived field is given, fields whose bits it contains may be left
-     *     out. Fields that another field excludes are refused
+     *     out. A field that the value of another field excludes is refused
      * @return the structure in 64-bit words
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit, or contradicts another field
      */

@@ -70,7 +70,7 @@ public final class FormatBuilder {
         return this;
     }
 
-    /** Declares that hardware reads the structure only if {@code when} holds. If not, no rule is violated. */
+    /** Declares that hardware reads the structure only if {@code when} holds. Other structures violate no rule. */
     public FormatBuilder looked(Predicate<long[]> when) {
         Objects.requireNonNull(when, "when is null");
         looked = when;

@@ -36,7 +36,7 @@ public record LinuxVersion(int major, int minor) {
         return at;
     }
 
-    /** Whether this version is the other version or a newer one. */
+    /** Whether this version is the given version or newer. */
     public boolean isSince(int otherMajor, int otherMinor) {
         return major > otherMajor || major == otherMajor && minor >= otherMinor;
     }

@@ -46,12 +46,12 @@ public class SharedSet {
         words.unlock(at(LOCK));
     }
 
-    /** Adds a number. The caller holds the lock. */
+    /** Adds a number. The caller must hold the lock. */
     public void add(int number) {
         words.or(word(number), 1L << number);
     }
 
-    /** Removes a number. The caller holds the lock. */
+    /** Removes a number. The caller must hold the lock. */
     public void remove(int number) {
         words.and(word(number), ~(1L << number));
     }
@@ -61,7 +61,7 @@ public class SharedSet {
         return (words.get(word(number)) & 1L << number) != 0;
     }
 
-    /** The first number in the set from {@code number} on, or -1. The caller holds the lock. */
+    /** The first number in the set from {@code number} on, or -1. The caller must hold the lock. */
     public int next(int number) {
         for (int i = number; i < size; i++) {
             if (has(i)) {

@@ -25,16 +25,16 @@ public record Abi(int version, int routeSize, int irqchipSize, int vfioIrqSize, 
     /** The argument of {@code kvmirq_abi_record_size()} for the record of a route. */
     public static final int RECORD_ROUTE = 0;
 
-    /** Number of the record that holds the state of an interrupt chip. */
+    /** The argument of {@code kvmirq_abi_record_size()} for the state of an interrupt chip. */
     public static final int RECORD_IRQCHIP = 1;
 
-    /** Number of the record that describes the interrupts of a VFIO index. */
+    /** The argument of {@code kvmirq_abi_record_size()} for the interrupts of a VFIO index. */
     public static final int RECORD_VFIO_IRQ = 2;
 
-    /** Number of the record that describes one irqfd, in a call for many irqfds. */
+    /** The argument of {@code kvmirq_abi_record_size()} for one irqfd in a call for many irqfds. */
     public static final int RECORD_IRQFD = 3;
 
-    /** @throws BackendUnavailableException if the library does not fit this code; the message names both ABIs */
+    /** @throws BackendUnavailableException if the library's ABI is not {@link #OURS}; the message names both ABIs */
     public void requireFits(String library) {
         if (version != OURS.version) {
             throw new BackendUnavailableException(library + " speaks " + this + ", this kvmirq speaks " + OURS

@@ -5,7 +5,7 @@ import io.kvmirq.NotPromised;
 
 /**
  * Provides a backend that is used only if the user selects it by name. {@link java.util.ServiceLoader} finds the
- * provider. The fake kernel has a provider, because its package depends on this package.
+ * provider. The fake kernel has a provider, because its package depends on this package, and not the reverse.
  */
 @NotPromised
 public interface BackendProvider {
@@ -17,8 +17,8 @@ public interface BackendProvider {
 
     /**
      * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select this backend; code
-     * always may. The fake kernel returns true only with the module {@code io.kvmirq.testkit}: no variable makes a
-     * program without tests use a fake kernel.
+     * always may. The fake kernel returns true only with the module {@code io.kvmirq.testkit}, so no variable makes a
+     * program use a fake kernel in production.
      */
     default boolean isSelectedFromOutside() {
         return false;

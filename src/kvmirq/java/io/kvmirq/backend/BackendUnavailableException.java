@@ -13,7 +13,7 @@ public final class BackendUnavailableException extends RuntimeException {
         Objects.requireNonNull(reason, "reason is null");
     }
 
-    /** As {@link #BackendUnavailableException(String)}, with the exception that caused this one. */
+    /** Like {@link #BackendUnavailableException(String)}, with the exception that caused this exception. */
     public BackendUnavailableException(String reason, Throwable cause) {
         super(reason, cause);
         Objects.requireNonNull(reason, "reason is null");

@@ -73,7 +73,7 @@ public final class Buffers {
      * Checks a buffer that the kernel writes.
      *
      * @return {@code buffer}
-     * @throws IllegalArgumentException as {@link #readable}, or if read-only
+     * @throws IllegalArgumentException as {@link #readable}, or if the buffer is read-only
      */
     public static ByteBuffer writable(@Nullable ByteBuffer buffer, long bytes) {
         ByteBuffer checked = readable(buffer, bytes);
@@ -83,7 +83,7 @@ public final class Buffers {
         return checked;
     }
 
-    /** Checks a path as {@link #readable} does. IllegalArgumentException also if no NUL ends the path. */
+    /** Checks a path like {@link #readable}; throws IllegalArgumentException also if no NUL ends the path. */
     public static ByteBuffer cStringIn(@Nullable ByteBuffer path) {
         ByteBuffer checked = readable(path, 1);
         for (int i = 0; i < checked.limit(); i++) {
@@ -94,12 +94,12 @@ public final class Buffers {
         throw new IllegalArgumentException("path of " + checked.limit() + " bytes does not end in NUL");
     }
 
-    /** Stores a value as the kernel does: in native order, independent of the buffer's order. */
+    /** Stores a value at offset 0 in native order, as the kernel does, whatever the buffer's order is. */
     public static void put(ByteBuffer to, long value) {
         to.putLong(0, to.order() == ByteOrder.nativeOrder() ? value : Long.reverseBytes(value));
     }
 
-    /** Writes a number like {@link #put(ByteBuffer, long)}, at a byte offset. */
+    /** Stores a number like {@link #put(ByteBuffer,long)}, but at the byte offset {@code at}. */
     public static void put(ByteBuffer to, int at, int value) {
         to.putInt(at, to.order() == ByteOrder.nativeOrder() ? value : Integer.reverseBytes(value));
     }
@@ -111,7 +111,7 @@ public final class Buffers {
                 : buffer.duplicate().order(ByteOrder.nativeOrder());
     }
 
-    /** Checks the arguments of {@link KernelBackend#routesSet}. The result is in native order. */
+    /** Checks the arguments of {@link KernelBackend#routesSet}. Returns the routes in native order. */
     public static ByteBuffer routes(@Nullable ByteBuffer routes, int count) {
         if (count < 0) {
             throw new IllegalArgumentException("route count " + count + " is negative");
@@ -119,7 +119,7 @@ public final class Buffers {
         return inNativeOrder(readable(routes, (long) ROUTE_SIZE * count));
     }
 
-    /** Checks {@code count} records, which a call reads and writes: like {@link #writable}, and in native order. */
+    /** Checks {@code count} records like {@link #writable}, and that the buffer has native order. */
     public static ByteBuffer results(@Nullable ByteBuffer records, int size, int count) {
         if (count < 0) {
             throw new IllegalArgumentException("count " + count + " is negative");
@@ -131,7 +131,7 @@ public final class Buffers {
         return checked;
     }
 
-    /** Checks {@link KernelBackend#vfioIrqsSet}'s arguments, and returns the bytes of header and data. */
+    /** Checks {@link KernelBackend#vfioIrqsSet}'s arguments, and returns the size of header and data in bytes. */
     public static int vfioIrqs(@Nullable ByteBuffer set, int flags, int count) {
         int each =
                 switch (flags & UapiVfio.VFIO_IRQ_SET_DATA_TYPE_MASK) {
@@ -144,7 +144,7 @@ public final class Buffers {
         return (int) bytes;
     }
 
-    /** Checks {@link Libc#view}'s length for JNI. Throws IllegalArgumentException if an int cannot hold it. */
+    /** Checks {@link Libc#view}'s length for JNI. Throws IllegalArgumentException if an int cannot hold the length. */
     public static int viewLength(long length) {
         if (length < 0 || length > Integer.MAX_VALUE) {
             throw new IllegalArgumentException(
@@ -154,9 +154,9 @@ public final class Buffers {
     }
 
     /**
-     * Checks the argument of {@link Libc#ioctl(int, long, ByteBuffer)}. The buffer must have the size in the request
-     * number. If the first word of the structure counts bytes (VFIO, iommufd) or elements, the buffer must have that
-     * size, too. The buffer must be writable if the kernel may write it.
+     * Checks the argument of {@link Libc#ioctl(int,long,ByteBuffer)}. The buffer must have the size that the request
+     * number contains. If the first word of the structure counts bytes (VFIO, iommufd) or elements, the buffer must
+     * have that size, too. The buffer must be writable if the kernel may write it.
      */
     public static ByteBuffer ioctlArgument(long request, @Nullable ByteBuffer argument) {
         long size = request >>> 16 & 0x3fff;
@@ -190,7 +190,7 @@ public final class Buffers {
                 buffer.order() == ByteOrder.nativeOrder() ? buffer.getInt(0) : Integer.reverseBytes(buffer.getInt(0)));
     }
 
-    /** Bytes of an element, for a KVM request whose first word counts elements (linux/kvm.h, asm/kvm.h); else 0. */
+    /** The size of an element, for a KVM request whose first word counts elements (linux/kvm.h, asm/kvm.h); else 0. */
     public static int elementSize(int number) {
         return switch (number) {
             case 0x02, 0x0a -> Integer.BYTES; // KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST

@@ -15,19 +15,19 @@ import java.util.OptionalLong;
 import java.util.Set;
 
 /**
- * The files of a host, read only. Paths are relative to the host's root: {@code sys/bus/pci/devices}. A file that does
- * not exist or cannot be read is absent. Thread-safe.
+ * Read-only access to the files of a host. Paths are relative to the host's root, for example
+ * {@code sys/bus/pci/devices}. A file that does not exist or cannot be read is treated as absent. Thread-safe.
  */
 @NotPromised
 public interface HostFiles {
-    /** The longest text file that is read, in bytes. */
+    /** The size of the longest text file that {@link #text} reads, in bytes. */
     int LONGEST_TEXT = 1 << 25;
 
     /** The access of this process to a file. */
     enum Access {
         /** The file does not exist. */
         ABSENT,
-        /** This process may not both read and write the file. */
+        /** This process lacks the permission to read the file, or to write it. */
         DENIED,
         /** This process may read and write the file. */
         ALLOWED
@@ -44,15 +44,15 @@ public interface HostFiles {
     }
 
     /**
-     * The access to a file.
+     * The owner and the permissions of a file.
      *
-     * @param mode the permissions, as of chmod(1)
+     * @param mode the permissions, as a number of chmod(1)
      * @param user the user id of the owner
      * @param group the group id of the file
      */
     record Owner(int mode, int user, int group) {}
 
-    /** The first bytes of a file, {@code most} or fewer. */
+    /** The first bytes of a file, at most {@code most}. */
     Optional<byte[]> bytes(String path, int most);
 
     /** Opens a file of any length, to be read piece by piece. The caller closes the stream. */
@@ -74,7 +74,7 @@ public interface HostFiles {
         void close();
     }
 
-    /** Opens a file to be read again and again. By default the result has a copy of the current bytes. */
+    /** Opens a file to be read again and again. By default the result holds a copy of the file's current bytes. */
     default Optional<Kept> keep(String path) {
         Objects.requireNonNull(path, "path is null");
         return bytes(path, Integer.MAX_VALUE).map(bytes -> new Kept() {
@@ -120,8 +120,8 @@ public interface HostFiles {
     }
 
     /**
-     * The text of a file, without the line end that closes it. Archives may pad a file of sysfs with zeros: the text
-     * ends at the first zero. Empty if the text is longer than {@link #LONGEST_TEXT}.
+     * The text of a file, without a final line end. Archives may pad a file of sysfs with zeros: the text ends at the
+     * first zero. Empty if the text is longer than {@link #LONGEST_TEXT}.
      */
     default Optional<String> text(String path) {
         Objects.requireNonNull(path, "path is null");
@@ -136,7 +136,7 @@ public interface HostFiles {
 
     /**
      * The first number of the line that begins with a name, in a text such as /proc/self/status. Empty if the line has
-     * no number, such as {@code unlimited}.
+     * no number, but a word such as {@code unlimited}.
      */
     default OptionalLong number(String path, String name) {
         Objects.requireNonNull(path, "path is null");

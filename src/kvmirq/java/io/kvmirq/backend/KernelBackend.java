@@ -13,7 +13,7 @@ import java.nio.ByteBuffer;
  * record are in native order, whatever the buffer's order. Do not close the arena of a buffer during the call. The
  * typed objects of {@code io.kvmirq.kvm} document the errnos of each call, in the order of the kernel's checks.
  *
- * <p>The interface is stable for callers only: a new method gets a default, which may not suit other implementations.
+ * <p>The interface is stable for callers only: a new method may get a default that suits no other implementation.
  */
 public interface KernelBackend {
     /** The name that selects the backend, such as {@code jni}. */
@@ -44,9 +44,9 @@ public interface KernelBackend {
     int READY_WAKE = 2;
 
     /**
-     * Waits until {@code fd} or {@code wake} (-1: none) is readable.
+     * Waits until {@code fd} or {@code wake} is readable; {@code wake} -1 means that only {@code fd} counts.
      *
-     * @param timeoutNanos the timeout; a negative one waits without limit
+     * @param timeoutNanos the timeout; a negative timeout waits without limit
      * @return READY bits, 0 after the timeout, -EINTR or -EBADF
      */
     int fdWait(int fd, int wake, long timeoutNanos);
@@ -60,8 +60,7 @@ public interface KernelBackend {
      * Makes {@code count} eventfds by {@link #eventfdCreate}. A binding may make all of them in one native call.
      *
      * @param numbers gets {@code count} descriptors, in native order
-     * @return the number of new eventfds, which stay open. If the number is less than {@code count}, the next number is
-     *     -errno
+     * @return the number of new eventfds, which stay open. If fewer than {@code count} are made, then comes -errno
      */
     default int eventfdsCreate(ByteBuffer numbers, int count) {
         Buffers.results(numbers, Integer.BYTES, count);
@@ -78,13 +77,14 @@ public interface KernelBackend {
     /** Creates a non-blocking eventfd with EFD_SEMAPHORE and count 0: each read subtracts 1. */
     int eventfdCreateSemaphore();
 
-    /** Adds an unsigned number to the eventfd's count. -EAGAIN if the sum is above 2^64 - 2; -EINVAL for 2^64 - 1. */
+    /** Adds to the eventfd's count, unsigned: -EAGAIN if the sum is above 2^64 - 2, -EINVAL for 2^64 - 1. */
     int eventfdSignal(int fd, long count);
 
     /**
      * Reads the count and resets it to 0 (with EFD_SEMAPHORE: subtracts 1).
      *
-     * @param count 8 bytes that receive the unsigned count in native order; a returned count could look like an errno
+     * @param count 8 bytes that receive the unsigned count in native order; as a result the count could look like
+     *     -errno
      * @return 0, or -EAGAIN if the count was 0
      */
     int eventfdDrain(int fd, ByteBuffer count);
@@ -215,7 +215,7 @@ public interface KernelBackend {
     /** Flag: the address is an I/O port. */
     int IOEVENTFD_PIO = 2;
 
-    /** KVM_IOEVENTFD: a matching write of the guest signals the eventfd and does not exit. */
+    /** KVM_IOEVENTFD: a matching write of the guest signals the eventfd and causes no exit. */
     int ioeventfdAssign(int vm, int fd, long address, int length, int flags, long datamatch);
 
     /** KVM_IOEVENTFD with DEASSIGN. All arguments must equal the arguments of {@link #ioeventfdAssign}. */
@@ -223,7 +223,7 @@ public interface KernelBackend {
 
     // injection
 
-    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the MSI message; -EPERM (-1) also if no LAPIC accepted it. */
+    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the MSI message; -1, like -EPERM, if none accepted it. */
     int msiSignal(int vm, long address, int data, int flags, int devid);
 
     /** KVM_IRQ_LINE: drives a GSI high (1) or low (0). */
@@ -256,7 +256,7 @@ public interface KernelBackend {
 
     /** Offset of the flags {@code VFIO_IRQ_INFO_*} in the record, 4 bytes. */
     int VFIO_IRQ_FLAGS = 0;
-    /** Offset of the number of interrupts, 4 bytes, unsigned. 0 if the device has no interrupt of this index. */
+    /** Offset of the number of interrupts, 4 bytes, unsigned; 0 if the device has no interrupt of the index. */
     int VFIO_IRQ_COUNT = 4;
 
     /**
@@ -268,11 +268,11 @@ public interface KernelBackend {
      */
     int vfioIrqInfo(int device, int index, ByteBuffer info);
 
-    /** Bytes of the header in the buffer of {@link #vfioIrqsSet}. The call overwrites the header; data follows it. */
+    /** Size of the header in the buffer of {@link #vfioIrqsSet}: the call writes the header; data follows. */
     int VFIO_IRQS_HEADER_SIZE = 20;
 
     /**
-     * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index, from {@code start}; both are unsigned.
+     * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index, from {@code start}; both numbers are unsigned.
      *
      * <p>If a check of the arguments fails, nothing changes. If the kernel fails at one vector, it detaches the
      * eventfds of all vectors from {@code start} to that vector, even eventfds of an earlier call.
@@ -281,15 +281,13 @@ public interface KernelBackend {
      * @param set {@link #VFIO_IRQS_HEADER_SIZE} bytes, then the data in native order: {@code count} bytes (BOOL),
      *     {@code count} descriptors of 4 bytes, -1 for none (EVENTFD), or nothing (NONE). The call writes the header
      *     into the buffer, so no other thread may use the buffer during the call.
-     * @return 0. A positive number: the kernel enabled nothing, and this many vectors are available. -EINVAL: no such
-     *     index, range or data type, or another mode of the device is active. -ENOTTY: this index lacks the action.
-     *     -EBADF, -EINVAL: a descriptor is not open or is no eventfd. -EBUSY: an unmask eventfd is already set, or the
-     *     interrupt is in use. -ENOSPC, -ENOMEM: no vectors left
+     * @return 0. A positive number: the kernel enabled nothing, and this many vectors are available. -EINVAL: the
+     *     device has no such index, range or data type, or another mode is active. -ENOTTY: this index lacks the
+     *     action. -EBADF, -EINVAL: a descriptor is not open or is no eventfd. -EBUSY: an unmask eventfd is already set,
+     *     or the interrupt is in use. -ENOSPC, -ENOMEM: the host has no vectors left
      */
     int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);
 
-    /**
-     * VFIO_DEVICE_RESET of the device alone: -EINVAL if the device has no reset, -EAGAIN if it or its bus is locked.
-     */
+    /** VFIO_DEVICE_RESET of the device alone: -EINVAL if it has no reset, -EAGAIN if it or its bus is locked. */
     int vfioDeviceReset(int device);
 }

@@ -12,16 +12,16 @@ import org.jspecify.annotations.Nullable;
  * Raw system calls with the signatures of libc, returning {@code >= 0} or {@code -errno}. The caller encodes
  * structures.
  *
- * <p>The interface is stable for callers only: a new method gets a default, which may not suit other implementations.
+ * <p>The interface is stable for callers only: a new method may get a default that suits no other implementation.
  *
- * <p>Methods with an address are for a caller that owns the memory and keeps it reachable; for a wrong address the
+ * <p>Methods that take an address are for a caller that owns the memory and keeps it reachable; for a wrong address the
  * kernel returns EFAULT. Callers without memory of their own use the methods with a buffer. The buffer must be direct,
  * at position 0, as long as the call needs, and writable if the kernel writes it. For any other buffer the method
  * throws {@link IllegalArgumentException} without a system call. The buffer of an arena ({@code java.lang.foreign})
  * must be alive and accessible to the caller, or the method throws the JDK's IllegalStateException or
- * WrongThreadException without a system call. The kernel gets a copy of an arena's buffer. If the arena is closed
- * during the call, the kernel touches no freed memory and the call takes effect. A call that writes its buffer throws
- * IllegalStateException if the arena was closed. New descriptors are O_CLOEXEC. Thread-safe.
+ * WrongThreadException without a system call. The kernel gets a copy of a buffer that belongs to an arena. If the arena
+ * is closed during the call, the kernel touches no freed memory and the call takes effect. A call that writes its
+ * buffer throws IllegalStateException if the arena was closed. New descriptors are O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
     /** open(2); {@code path} is the address of a NUL-terminated path. */
@@ -49,7 +49,7 @@ public interface Libc {
     long preadv2(int fd, long vectors, int count, long offset, int flags);
 
     /**
-     * @param request the full number, zero-extended from 32 bits
+     * @param request the full request number, zero-extended from 32 bits
      * @param argument a value or an address, depending on the request
      * @return {@code >= 0} or {@code -errno}; a number below -4095 is no error, but a 32-bit value, such as a TSC of at
      *     least 2^31 kHz

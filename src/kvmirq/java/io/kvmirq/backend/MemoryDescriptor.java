@@ -8,7 +8,7 @@ import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.Objects;
 
-/** Makes descriptors of memory: memfd_create(2). */
+/** Makes file descriptors of anonymous memory by memfd_create(2). */
 @NotPromised
 public final class MemoryDescriptor {
     /** The answer of kernels before 6.3 to MFD_NOEXEC_SEAL. */

@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A pool of native memory for threads that must not keep memory of their own, such as millions of virtual threads.
- * Memory allocated for one call would count against the JVM's limit until a garbage collection. Thread-safe.
+ * Memory made for one call would count against the JVM's limit until a garbage collection. Thread-safe.
  */
 @NotPromised
 public final class Pool<T> {
@@ -26,7 +26,7 @@ public final class Pool<T> {
         Objects.requireNonNull(maker, "maker is null");
     }
 
-    /** @param mostIdle objects above this number are left to the garbage collector */
+    /** @param mostIdle the greatest number of idle objects that the pool keeps */
     public Pool(Supplier<T> maker, int mostIdle) {
         Objects.requireNonNull(maker, "maker is null");
         this.maker = maker;

@@ -8,7 +8,7 @@
  * methods of both interfaces throw no exception for an errno, allocate nothing and keep nothing. Buffers are direct and
  * start at position 0; {@link io.kvmirq.backend.Buffers} checks them before each call.
  *
- * <p>The bindings are sub-packages; {@code io.kvmirq.backend.choice} selects one that works on this machine. A binding
+ * <p>Each binding is a sub-package; {@code io.kvmirq.backend.choice} selects one that works on this machine. A binding
  * is used only if a handshake finds the same ABI version and the same sizes of shared records. The fake kernel is a
  * {@link io.kvmirq.backend.BackendProvider}, which is used only if selected by name.
  */

@@ -102,7 +102,7 @@ public final class Answers {
                 .collect(Collectors.toCollection(() -> new TreeSet<>(Comparator.comparing(Errno::toString))));
     }
 
-    /** The causes as a clause for a message: only the certain cause, else the likeliest few; empty if none is known. */
+    /** The causes as a clause for a message: the certain cause, or the likeliest few; empty if none is known. */
     public static String sentence(KernelCall call, Errno errno, Set<Fact> known) {
         List<Answer> causes = of(call, errno.number(), known);
         List<Answer> own = causes.stream()

@@ -21,9 +21,9 @@ import org.jspecify.annotations.Nullable;
  * of the group KVM_DEV_VFIO_DEVICE. VFIO's handler of a forwarded line signals the eventfd and does not mask the line;
  * the guest's EOI ends the host's interrupt. Thread-safe.
  *
- * <p>No header defines the numbers and the layout of these attributes, so this class infers both. A patch series of
- * 2025 proposes the same numbers for another purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel has this
- * ABI. Use this ABI only on a kernel that you patched yourself, and confirm the patches by {@link #named}.
+ * <p>No header defines the numbers and the layout of these attributes, so this class uses inferred values. A patch
+ * series of 2025 proposes the same numbers for another purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel
+ * has this ABI. Use this ABI only on a kernel that you patched yourself, and confirm the patches by {@link #named}.
  *
  * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
  * forwarding the kernel returns 0 and forwards nothing. To test whether the line is forwarded, serve the device and let

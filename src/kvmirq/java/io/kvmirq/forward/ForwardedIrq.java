@@ -141,7 +141,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     public abstract EventFd event();
 
-    /** The GSI that the eventfd raises; empty for a message that this process injects and the kernel never injected. */
+    /** The GSI that the eventfd raises; empty for a message that this process has injected from the start. */
     public abstract Optional<Gsi> gsi();
 
     /** The mechanism that delivers the interrupt, or delivered it before it was masked. */
@@ -156,7 +156,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return told().orElse(null) instanceof Posting.NotPosted;
     }
 
-    /** The decision that allowed direct EOI; empty without direct EOI, or after {@link #moveTo} ended it. */
+    /** The decision that allowed direct EOI; empty if the line has no direct EOI, or {@link #moveTo} ended it. */
     @NotPromised
     public Optional<DirectEoiDecision> directEoi() {
         return Optional.empty();
@@ -179,7 +179,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * The current path of the interrupt, without its host irq: eventfd, mechanism, GSI, guest vector, vCPU, and whether
      * hardware posts it. The remarks of the path name the predicted fields of the remapping entry and of the vCPU's
      * descriptor. {@link InterruptPath#known} states whether a fact was set up, is predicted or is unknown. After
-     * {@link #close} only the device is named.
+     * {@link #close} the path names only the device.
      */
     public final InterruptPath path() {
         return path(Optional.empty(), "no HostIrqs was given");
@@ -259,11 +259,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /**
      * Holds interrupts back from the guest until {@link #unmask}. No interrupt is lost: messages stay in the eventfd,
      * which merges them into one interrupt, and the device keeps its line asserted. No program can read whether a GICv4
-     * vLPI was pending, so the guest may get one extra interrupt on an arm64 host that may use vLPIs. The route of the
-     * GSI stays. After the call returns, no new interrupt is requested; the guest may still take an earlier interrupt.
+     * vLPI was pending, so a guest of an arm64 host with vLPIs may get one extra interrupt. The route of the GSI is not
+     * changed. After the call returns, no new interrupt is requested; the guest may still take an earlier one.
      *
      * <p>If this process injects the interrupt, the call waits until a running injection has ended. {@link #moveTo},
-     * {@link #close} and the {@link #reroute} of an unmasked interrupt wait too. Do not call these four methods while
+     * {@link #close} and the {@link #reroute} of an unmasked interrupt wait, too. Do not call these four methods while
      * you hold a lock that the injector needs: see {@link #beginMask}.
      *
      * @throws KernelException as {@link Irqfd#mask}; the interrupt then stays unmasked
@@ -313,7 +313,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /**
      * Whether the interrupt is masked and pending, so that {@link #unmask} delivers it, as with the pending bit of
      * MSI-X. After {@link #close}: whether an interrupt was pending when the device was disarmed. On arm64 the result
-     * may be true although the guest took the interrupt already: at most once for each {@link #mask}, reroute or close.
+     * may be true although the guest took the interrupt: at most once for each {@link #mask}, reroute or close.
      *
      * @throws IllegalStateException on a virtual thread
      */
@@ -439,7 +439,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * move to the current mechanism does nothing.
      *
      * @param to {@link Mechanism#USERSPACE}, or the mechanism in the kernel: {@link Mechanism#IRQFD} for a message or
-     *     an edge, {@link Mechanism#RESAMPLE} for a level-triggered line; else UnsupportedOperationException
+     *     an edge, {@link Mechanism#RESAMPLE} for a level-triggered line; others: UnsupportedOperationException
      * @throws KernelException as {@link #mask} and {@link Forwarding#forward}; the interrupt arrives as before
      * @throws IllegalStateException if {@link Forwarding.Builder#userspace} was not called, or after {@link #close}
      */

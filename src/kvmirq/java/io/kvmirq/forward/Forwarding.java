@@ -41,13 +41,13 @@ import java.util.stream.Collectors;
  * }
  * }</pre>
  *
- * <p>A batch makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and no call if nothing changes. No
- * interrupt is lost, because routes are set up first, then irqfds, and the device last; tear-down is in reverse order.
- * A failed batch changes nothing, except that eventfds that {@code takeOver} replaced are not restored. Closing never
- * fails, whichever handles were closed before.
+ * <p>A call for several interrupts makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and no call
+ * if nothing changes. No interrupt is lost, because routes are set up first, then irqfds, and the device last;
+ * tear-down is in reverse order. A failed call changes nothing, except that eventfds that {@code takeOver} replaced are
+ * not restored. Closing never fails, whichever handles were closed before.
  *
  * <p>One lock guards set-up and tear-down, a second lock guards the delivery of each interrupt. A thread that needs
- * both takes the second after the first.
+ * both locks takes the lock of set-up first.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarding"}
  */
@@ -91,7 +91,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Creates a forwarding of a device to a VM, without interrupts yet.
+     * Creates a forwarding of a device to a VM; no interrupt is forwarded yet.
      *
      * @throws IllegalArgumentException if VM and device belong to two {@code Kernel}s
      */
@@ -120,10 +120,10 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Sends each step and the events of the VM's vCPUs to the mirror {@code told}, which makes the predictions. Use
-         * one mirror for all devices of a VM. If this method is not called, the forwarding makes its own mirror, with
-         * facts from the host's files. If another program created the VM, also send the mirror the events of the vCPUs
-         * that this process did not create.
+         * Sends each step of the forwarding and the events of the VM's vCPUs to the mirror {@code told}, which makes
+         * the predictions. Use one mirror for all devices of a VM. If this method is not called, the forwarding makes
+         * its own mirror, with facts from the host's files. If another program created the VM, also send the mirror the
+         * events of the vCPUs that this process did not create.
          */
         public Builder mirror(Mirror told) {
             Objects.requireNonNull(told, "told is null");
@@ -236,7 +236,7 @@ public final class Forwarding implements AutoCloseable {
      * the host has too few vectors, a further {@code forwardAll} disables the enabled vectors, enables more, and
      * signals each formerly enabled vector once, because interrupts raised while vectors were disabled are lost.
      *
-     * @param messages gives the MSI message for each index in {@code which}, from 0; called first, without a lock
+     * @param messages gives the MSI message for each index in {@code which}, from 0; called first and without a lock
      * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if another program or the user armed the
      *     device: use {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL if the VM has no in-kernel
      *     irqchip; other refusals of the kernel
@@ -267,7 +267,7 @@ public final class Forwarding implements AutoCloseable {
      * eventfds, which are not restored when the forwarding ends. While the eventfds are replaced, messages of MSI-X
      * stay pending; a message of MSI may be lost. Signals in the former eventfds are not moved. Close your armed
      * vectors only after the forwarding has ended, because their close disables all vectors. If you know the eventfds,
-     * {@link #takeOver(MessageIrqs, List, IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
+     * {@link #takeOver(MessageIrqs,List,IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -278,8 +278,8 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors by the eventfds that the vectors signal already. VFIO is not called: no signal is lost, and
      * pending signals of the eventfds are delivered. When the forwarding ends, the vectors stay armed, and their owner
-     * disarms them. At the end an interrupt that may have been pending as a vLPI is signalled to its eventfd. Otherwise
-     * like {@link #forwardAll}.
+     * disarms them. When the forwarding ends, an interrupt that may have been pending as a vLPI is signalled to its
+     * eventfd. Otherwise like {@link #forwardAll}.
      *
      * @param wired the eventfd of each vector. The kernel cannot check that an eventfd belongs to its vector
      */
@@ -336,9 +336,9 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line although another program, or the device's user, has armed it: its eventfd and its unmask eventfd
-     * are replaced, and not restored when the forwarding ends. No interrupt is lost, because the line stays asserted.
-     * The call is otherwise like {@link #forward(LineIrq, Gsi)}.
+     * Forwards a line although another program, or the device's user, has armed it: the eventfd and the unmask eventfd
+     * of the line are replaced, and not restored when the forwarding ends. No interrupt is lost, because the line stays
+     * asserted. All else is as in {@link #forward(LineIrq,Gsi)}.
      */
     public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
         return forward(irq, gsi, true, Optional.empty());
@@ -346,15 +346,15 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards a line with direct EOI: the guest's EOI ends the host's interrupt, and the host does not mask the line.
-     * Direct EOI needs a kernel for which the caller states the ABI of 2014, and a platform on which no other device is
-     * harmed.
+     * Direct EOI needs a kernel with the ABI of 2014, which the caller states by {@code abi}, and a platform on which
+     * no other device is harmed.
      *
      * @param policy facts about the line that no call returns: its other handlers, whether it is shareable, and the
      *     administrator's assertion. The kind of the device, whether the interrupt is a level, and whether the
      *     architecture maps the EOI are taken from the interrupt and the VM, not from the policy
      * @return a line whose {@link ForwardedIrq#directEoi} is the decision, with a list of what direct EOI breaks
      * @throws IllegalStateException if direct EOI is refused, with the reason as text
-     * @throws KernelException ENXIO on a kernel without the ABI of 2014; otherwise as {@link #forward(LineIrq, Gsi)}
+     * @throws KernelException ENXIO on a kernel without the ABI of 2014; else as {@link #forward(LineIrq,Gsi)}
      */
     @NotPromised
     public ForwardedIrq forwardDirect(LineIrq irq, Gsi gsi, Abi2014 abi, DirectEoiPolicy policy) {

@@ -20,7 +20,7 @@ import java.util.Set;
  * guest, but coherent DMA and drivers that need the VM do not work. Thread-safe.
  *
  * <p>Add a file before its device is opened, and remove it before the file is closed: the kernel finds the file by its
- * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} keeps both orders.
+ * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} does both at the right time.
  *
  * <p>Source: virt/kvm/vfio.c, Documentation/virt/kvm/devices/vfio.rst.
  *
@@ -55,15 +55,15 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     }
 
     /**
-     * Takes over a KVM-VFIO device that a VMM created, by its descriptor {@code number}. IllegalArgumentException if
-     * the descriptor is no open KVM device.
+     * Takes over a KVM-VFIO device that a VMM created, by its descriptor {@code number}. Throws
+     * IllegalArgumentException if the descriptor is no open KVM device.
      */
     public static KvmVfio adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
         return new ForwardCalls(kernel).adopt(number, ownership, KvmVfio::new);
     }
 
-    /** The descriptor of the KVM-VFIO device. An {@link Fd#lease} keeps it open while you use its number. */
+    /** The descriptor of the KVM-VFIO device. A {@link Fd#lease} keeps the descriptor open while you use its number. */
     public Fd fd() {
         return fd;
     }
@@ -103,8 +103,8 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     /**
      * Gives KVM the VFIO file of a group or a device, until the result is closed.
      *
-     * @throws io.kvmirq.KernelException EEXIST if KVM has the file already; EINVAL if it is no VFIO file, or if it is
-     *     the file of a device and the kernel is older than 6.6
+     * @throws io.kvmirq.KernelException EEXIST if KVM has the file already; EINVAL if {@code file} is no VFIO file, or
+     *     is the file of a device and the kernel is older than 6.6
      * @throws IllegalStateException while a device is open through the file: the device's driver would not get the VM
      */
     @Override

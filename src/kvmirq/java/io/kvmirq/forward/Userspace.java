@@ -10,11 +10,11 @@ import java.util.Objects;
 
 /**
  * The means to inject interrupts from this process if KVM accepts no irqfd: an event loop for the device's eventfds,
- * and the VMM's injector. A VMM passes both to {@link Forwarding}, and runs the loop in a thread of its own.
+ * and the VMM's injector. A VMM passes loop and injector to {@link Forwarding}. A thread of the VMM runs the loop.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="userspace"}
  *
- * @param loop reads the eventfds; interrupts arrive only while the VMM runs it
+ * @param loop reads the eventfds; interrupts arrive only while the VMM runs the loop
  * @param injector raises the signalled interrupts in the guest
  */
 public record Userspace(EventLoop loop, Injector injector) {
@@ -27,20 +27,20 @@ public record Userspace(EventLoop loop, Injector injector) {
      * Injects into the guest's interrupt controllers. The injector is called in the loop's thread; for lines also in
      * the thread that calls endOfInterrupt, mask, moveTo or close. No lock of this library is held, so the injector may
      * take locks of the VMM, and read and change forwarded interrupts. If the injector throws in the loop, the
-     * exception is logged. A message is then lost; the injection of a line is retried a few times.
+     * exception is logged. The message is then lost; the injection of a line is retried a few times.
      *
-     * <p>An interrupt's injection has ended when its {@code mask}, {@code reroute}, {@code moveTo} or {@code close}
-     * returns, or {@code close} of its {@link Forwarding} or of the {@link EventLoop}. These methods wait for an
-     * injection in another thread; if the injector itself calls one of them, its current injection is the last one.
-     * Call these methods without a lock that the injector takes. While you hold a lock that the injector takes, call
-     * {@link ForwardedIrq#beginMask}, which does not wait. A {@code reroute} after {@code beginMask} does not wait
-     * either. Two injectors that mask each other's line wait for ever.
+     * <p>No injection of an interrupt runs any more when its {@code mask}, {@code reroute}, {@code moveTo} or
+     * {@code close} returns, or when its {@link Forwarding} or the {@link EventLoop} is closed. These methods wait for
+     * an injection in another thread; if the injector itself calls one, its current injection is the last one. Call
+     * {@code mask}, {@code reroute}, {@code moveTo} and {@code close} without a lock that the injector takes. While you
+     * hold a lock that the injector takes, call {@link ForwardedIrq#beginMask}, which does not wait. A {@code reroute}
+     * after {@code beginMask} does not wait either. Two injectors that mask each other's line wait for ever.
      */
     public interface Injector {
         /** Delivers an MSI message to the guest, as the device's memory write would. */
         void message(MsiMessage message);
 
-        /** Sets a line of an IOAPIC, a PIC or a GIC high or low. For an edge, called with high, then with low. */
+        /** Sets a line of an IOAPIC, a PIC or a GIC high or low. For an edge, called twice: high, then low. */
         void line(Gsi gsi, boolean high);
     }
 

@@ -8,7 +8,7 @@ import java.util.Optional;
 
 /**
  * The guest's end of an interrupt: an irqfd that raises a GSI. If the interrupt is level-triggered, the guest's EOI
- * signals {@code resample}.
+ * signals the eventfd {@code resample}.
  */
 public record Consumer(Gsi gsi, Optional<EventFdId> resample) {
     public Consumer {

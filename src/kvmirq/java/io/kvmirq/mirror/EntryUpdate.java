@@ -9,8 +9,8 @@ import java.util.Optional;
  * KVM's last update of an x86 remapping entry, on which the entry's prediction depends. Immutable.
  *
  * @param last the event that made KVM write the entry
- * @param next the entry's prediction after its next update, if an event after {@code last} changed it: for example, a
- *     vCPU was created after KVM looked for the destination. A mask and an unmask of the interrupt update the entry
+ * @param next the prediction for the entry after KVM's next update, if an event after {@code last} changed it: for
+ *     example, a vCPU was created after KVM looked for the destination. A mask and an unmask update the entry
  */
 @NotPromised
 public record EntryUpdate(Moment last, Optional<Posting> next) {

@@ -20,8 +20,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A change that a VMM has made to interrupts, vCPUs or devices. Failed changes are no events. Immutable. An event that
- * changes nothing is ignored, so tear-down may report a change twice.
+ * A change that a VMM has made to interrupts, vCPUs or devices. Do not report a change that failed. Immutable. An event
+ * that changes nothing is ignored, so tear-down may report a change twice.
  *
  * <p>If a mask deassigns the irqfd and keeps the route, report {@link ConsumerRemoved} and {@link DeliveryChanged}. At
  * the unmask report {@link ConsumerAdded} and {@link DeliveryChanged}.
@@ -78,10 +78,10 @@ public sealed interface Event {
      * The VM's table of GSI routes changed.
      *
      * @param changed the GSIs whose routes changed, each with all its current routes. The list is empty if the GSI has
-     *     no route. Leave out GSIs whose routes did not change: each GSI costs time
+     *     no route. Leave out GSIs whose routes did not change, because each reported GSI costs time
      */
     record RoutesCommitted(Map<Gsi, List<Route>> changed) implements Event {
-        /** Creates the event with a copy of the map. */
+        /** Creates the event with a copy of {@code changed}. */
         public RoutesCommitted {
             changed = changed.entrySet().stream()
                     .collect(Collectors.toUnmodifiableMap(Map.Entry::getKey, entry -> List.copyOf(entry.getValue())));
@@ -113,7 +113,7 @@ public sealed interface Event {
             Objects.requireNonNull(resample, "resample is null");
         }
 
-        /** The event for an edge-triggered irqfd. */
+        /** Creates the event for an edge-triggered irqfd, which has no resample eventfd. */
         public ConsumerAdded(EventFdId event, Gsi gsi) {
             this(event, gsi, Optional.empty());
         }
@@ -170,9 +170,9 @@ public sealed interface Event {
     }
 
     /**
-     * VFIO signals an eventfd for an interrupt of a device. The first MSI or MSI-X vector of an eventfd is its
-     * irqbypass producer. The kernel refuses irqbypass for a second vector of this eventfd, until the second vector is
-     * added again after the first one was removed.
+     * VFIO signals an eventfd for an interrupt of a device. The first MSI or MSI-X vector that signals an eventfd is
+     * the eventfd's irqbypass producer. The kernel refuses irqbypass for a second vector on this eventfd. To give the
+     * second vector irqbypass, add it again after the first one was removed.
      */
     record ProducerAdded(EventFdId event, Producer producer) implements Event {
         public ProducerAdded {
@@ -203,7 +203,7 @@ public sealed interface Event {
         }
     }
 
-    /** A device left its VFIO domain (type UNMANAGED), or entered it again. Only predictions for AMD use this event. */
+    /** A device left its VFIO domain (type UNMANAGED), or entered it again. Used in predictions for AMD only. */
     record DomainChanged(DeviceName device, boolean unmanaged) implements Event {
         public DomainChanged {
             Objects.requireNonNull(device, "device is null");
@@ -223,8 +223,8 @@ public sealed interface Event {
     }
 
     /**
-     * This process runs a vCPU, and from now on the mirror reads the vCPU's phase. Other events may also report the
-     * vCPU's schedule: such a report is valid until the phase changes. Report {@link VcpuAdded} separately.
+     * This process runs a vCPU, and from now on the mirror reads the vCPU's phase. Another event may also report the
+     * vCPU's schedule: that report is valid until the phase changes. Report {@link VcpuAdded} separately.
      */
     record VcpuWatched(VcpuId vcpu, VcpuPhase phase) implements Event {
         public VcpuWatched {
@@ -235,7 +235,7 @@ public sealed interface Event {
 
     /**
      * The thread of a vCPU is in KVM_RUN: the vCPU is loaded, preempted or asleep. Until another event reports the
-     * state, the mirror does not predict the fields that follow the vCPU's schedule.
+     * state, the mirror does not predict the fields that follow the vCPU's schedule, such as IsRun.
      */
     record VcpuEntered(VcpuId vcpu) implements Event {
         public VcpuEntered {
@@ -244,9 +244,8 @@ public sealed interface Event {
     }
 
     /**
-     * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited}, so APIC virtualization is on or off
-     * for the vCPU as {@code Inhibited} says. Report this event after {@link VcpuLoaded}. A vCPU with {@link
-     * VcpuWatched} needs no {@code GuestEntered}.
+     * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited}, whose reasons apply to the vCPU from
+     * now on. Report this event after {@link VcpuLoaded}. Not needed after {@link VcpuWatched}.
      */
     record GuestEntered(VcpuId vcpu) implements Event {
         public GuestEntered {
@@ -277,8 +276,8 @@ public sealed interface Event {
     }
 
     /**
-     * The host preempted a vCPU. This event does not change a sleeping vCPU: after a wake-up its predicted fields stay
-     * until the vCPU is loaded.
+     * The host preempted a vCPU. If the vCPU sleeps, this event changes nothing: also after a wake-up the predicted
+     * fields stay until the vCPU is loaded.
      */
     record VcpuPreempted(VcpuId vcpu) implements Event {
         public VcpuPreempted {
@@ -294,8 +293,8 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU sleeps until an interrupt wakes it. On Intel, the prediction is valid if the guest has interrupts enabled.
-     * If interrupts are disabled, KVM leaves the posted-interrupt descriptor as after {@link VcpuLeft}.
+     * A vCPU sleeps until an interrupt wakes it. On Intel, the predicted descriptor is right only if the guest has
+     * interrupts enabled. If the guest has disabled interrupts, KVM leaves the descriptor as after {@link VcpuLeft}.
      */
     record VcpuBlocked(VcpuId vcpu) implements Event {
         public VcpuBlocked {
@@ -304,7 +303,7 @@ public sealed interface Event {
     }
 
     /**
-     * The schedule of a vCPU is unknown from now on, because its observer missed a step. The fields that follow the
+     * The schedule of a vCPU is unknown from now on, because the tracer missed a change. The fields that follow the
      * schedule are not predicted until the next {@link VcpuLoaded}, {@link VcpuPreempted}, {@link VcpuLeft} or {@link
      * VcpuBlocked}.
      */
@@ -317,8 +316,8 @@ public sealed interface Event {
     /**
      * x86: the ids that the guest wrote to a vCPU's LAPIC. The ids are valid until the next event about this LAPIC. A
      * message with a logical destination is predicted if the ids of all vCPUs are known when KVM writes the remapping
-     * entry. The mirror samples watched vCPUs; for other vCPUs the VMM reads KVM_GET_LAPIC and the {@code apic_base} of
-     * {@code struct kvm_run}.
+     * entry. The mirror samples the vCPUs that this process runs; for other vCPUs the VMM reads KVM_GET_LAPIC and the
+     * {@code apic_base} of {@code struct kvm_run}.
      */
     record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {
         public LapicSampled {
@@ -341,7 +340,7 @@ public sealed interface Event {
      * arm64: a guest maps a device's ITS event to an LPI, or moves the event to another vCPU. A VMM learns the mapping
      * only from the tables of the ITS.
      *
-     * @param lpi {@value InterruptId#FIRST_LPI} or more
+     * @param lpi the guest's LPI: {@value InterruptId#FIRST_LPI} or more
      * @param vcpu the vCPU of the LPI's collection
      */
     record EventMapped(long its, int device, int event, int lpi, VcpuId vcpu) implements Event {
@@ -387,7 +386,7 @@ public sealed interface Event {
         }
     }
 
-    /** The direct EOI of a line ended: VFIO masks the line at each interrupt again. */
+    /** The direct EOI of a line ended: from then on VFIO masks the line at each interrupt. */
     record LineUnforwarded(EventFdId event) implements Event {
         public LineUnforwarded {
             Objects.requireNonNull(event, "event is null");

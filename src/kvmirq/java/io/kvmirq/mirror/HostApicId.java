@@ -8,7 +8,7 @@ import io.kvmirq.NotPromised;
  * of a guest-mode entry contain this id. The id is not the CPU number ({@code processor} in the same file) that
  * tracepoints and {@code taskset} show: the two differ on a host with several threads or sockets.
  *
- * @param number 0 or more
+ * @param number the id, 0 or more
  */
 @NotPromised
 public record HostApicId(int number) {

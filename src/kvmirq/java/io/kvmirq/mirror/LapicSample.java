@@ -46,10 +46,10 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
     private static final BitField X2APIC = new BitField("x2apic", 10, 1);
 
     /**
-     * Decodes registers as KVM returns them. In x2APIC mode the APIC id is the id of the vCPU.
+     * Decodes a LAPIC's registers from the values that KVM returns. In x2APIC mode the APIC id is the id of the vCPU.
      *
      * @param apicBase IA32_APIC_BASE, from {@code struct kvm_run} or KVM_GET_SREGS
-     * @param id the register ID of KVM_GET_LAPIC
+     * @param id the register ID from KVM_GET_LAPIC
      * @param logicalId the register LDR
      * @param logicalFormat the register DFR
      * @param spurious the register SVR

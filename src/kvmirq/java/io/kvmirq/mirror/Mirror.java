@@ -13,9 +13,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Predicts the state of the device interrupts of one VM from reported events. Thread-safe. Events are stored in a list
- * until the next call of {@link #now} or {@link #irq}, which applies all of them. A VMM that never calls {@code now} or
- * {@code irq} pays for no prediction. If no event came since the last call, and no watched vCPU changed its phase,
- * {@link #now} and {@link #irq} take no lock and do not allocate.
+ * until the next call of {@link #now} or {@link #irq}, which applies all of them. If a VMM never calls {@code now} or
+ * {@code irq}, the mirror computes no prediction. If no event came since the last call, and no watched vCPU changed its
+ * phase, {@link #now} and {@link #irq} take no lock and do not allocate.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
@@ -48,14 +48,14 @@ public final class Mirror {
         return new Mirror(host);
     }
 
-    /** Applies an event to the predicted state. Report an event after its call has succeeded, in the calls' order. */
+    /** Applies an event to the predicted state. Report events after their calls succeeded, in the calls' order. */
     @NotPromised
     public void apply(Event event) {
         Objects.requireNonNull(event, "event is null");
         apply(List.of(event));
     }
 
-    /** Applies events to the predicted state, in their order. No snapshot shows only a part of the events. */
+    /** Applies events to the predicted state, in their order. A snapshot shows all of the events or none. */
     @NotPromised
     public synchronized void apply(List<? extends Event> events) {
         Objects.requireNonNull(events, "events is null");
@@ -135,8 +135,8 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd, as {@link Snapshot#of}. The prediction may reflect only a part of the
-     * events of a running {@link #apply(List)}.
+     * The current prediction for an eventfd, chosen as by {@link Snapshot#of}. The prediction may reflect only a part
+     * of the events of a running {@link #apply(List)}.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");

@@ -17,7 +17,7 @@ public sealed interface MirrorHost {
         return new X86(host, Optional.empty());
     }
 
-    /** The facts about an AMD host, with the rules of its kernel for AVIC. */
+    /** The facts about an AMD host, with the AVIC rules of the host's kernel. */
     static MirrorHost x86(PostingHost host, AvicKernel kernel) {
         Objects.requireNonNull(host, "host is null");
         Objects.requireNonNull(kernel, "kernel is null");
@@ -30,7 +30,7 @@ public sealed interface MirrorHost {
         return new Arm64(Optional.of(gicv4), kernel);
     }
 
-    /** The facts about an arm64 host that does not show whether KVM uses GICv4. */
+    /** The facts about an arm64 host for which it is unknown whether KVM uses GICv4. */
     static MirrorHost arm64(VlpiKernel kernel) {
         Objects.requireNonNull(kernel, "kernel is null");
         return new Arm64(Optional.empty(), kernel);
@@ -45,7 +45,7 @@ public sealed interface MirrorHost {
     /**
      * An x86 host.
      *
-     * @param host the facts that decide whether the host posts
+     * @param host the facts that decide whether the host posts interrupts
      * @param avic on AMD, the kernel's rules for AVIC; if {@code avic} is empty, the mirror does not predict GALogIntr
      */
     record X86(PostingHost host, Optional<AvicKernel> avic) implements MirrorHost {

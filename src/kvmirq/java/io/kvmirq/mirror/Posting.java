@@ -14,7 +14,7 @@ import java.util.Optional;
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarding"}
  */
 public sealed interface Posting {
-    /** Returns the prediction for people, in one sentence without a full stop. */
+    /** Returns the prediction as a sentence for people, without a full stop. */
     String text();
 
     /** Hardware delivers the interrupt to {@code what}; {@code note} is a limit of the delivery, in one sentence. */
@@ -33,8 +33,8 @@ public sealed interface Posting {
     /**
      * Software delivers the interrupt.
      *
-     * @param reason the first obstacle that applies, from {@link PostingObstacle} or {@link VlpiObstacle}, with its
-     *     cause in this interrupt; for a line, the reason is that hardware posts messages only
+     * @param reason the first obstacle that applies, from {@link PostingObstacle} or {@link VlpiObstacle}, and its
+     *     cause for this interrupt; for a line, the reason is that hardware posts messages only
      * @param remedy the advice how to get the interrupt posted
      */
     record NotPosted(String reason, String remedy) implements Posting {
@@ -64,7 +64,7 @@ public sealed interface Posting {
     /** The target to which hardware delivers an interrupt. */
     sealed interface Target {}
 
-    /** A vector of a vCPU, on x86. */
+    /** The target on an x86 host: a vector of a vCPU. */
     record ToVcpu(VcpuId vcpu, InterruptVector vector) implements Target {
         public ToVcpu {
             Objects.requireNonNull(vcpu, "vcpu is null");

@@ -20,16 +20,16 @@ import java.util.Optional;
  * @param consumer the guest's interrupt that the eventfd raises; empty if no irqfd is assigned to the eventfd
  * @param routes the routes of the irqfd's GSI
  * @param posting whether hardware delivers the interrupt
- * @param vcpu the vCPU to which hardware posts the interrupt, or would post it if AVIC were not inhibited. KVM has the
- *     interrupt on the list of this vCPU only
- * @param destination x86: the only vCPU in the destination of the MSI message, to which KVM delivers the interrupt
- *     while hardware does not post it. Empty if no such vCPU or no irqfd exists, or LAPIC ids are unknown
+ * @param vcpu the vCPU to which hardware posts the interrupt, or would post it if AVIC were not inhibited. On AMD, KVM
+ *     has the interrupt in the list of this vCPU (ir_list) only
+ * @param destination x86: the vCPU to which KVM delivers the interrupt while hardware does not post it. Empty if the
+ *     MSI message does not name exactly one vCPU, no irqfd exists, or LAPIC ids are unknown
  * @param irte the remapping entry of the device's message; empty for a line, on a host without interrupt remapping, and
  *     on an unknown host
  * @param listRegister arm64: the list register; empty if hardware delivers the interrupt, or the INTID is unknown
  * @param handler VFIO's handler of the line. Empty for messages, and for a platform interrupt without a resample
- *     eventfd, because it may be edge-triggered
- * @param update x86: the entry's last update, on which the prediction depends; empty until KVM joins both ends
+ *     eventfd, because this interrupt may be edge-triggered
+ * @param update x86: the last update of the entry {@code irte}; empty until KVM joins producer and consumer
  */
 public record PredictedIrq(
         EventFdId event,

@@ -22,23 +22,23 @@ import java.util.OptionalInt;
  */
 @NotPromised
 public sealed interface PredictedIrte {
-    /** The mask of the known bits in bits 63:0. */
+    /** A mask of bits 63:0 in which each known bit is set. */
     long lowMask();
 
-    /** The values of the known bits 63:0. Unknown bits are 0. */
+    /** The values of the known bits in bits 63:0. Unknown bits are 0. */
     long low();
 
-    /** The mask of the known bits in bits 127:64; by default 0, so that no bit is known. */
+    /** A mask of bits 127:64 in which each known bit is set; by default 0: no bit is known. */
     default long highMask() {
         return 0;
     }
 
-    /** The values of the known bits 127:64. Unknown bits are 0. */
+    /** The values of the known bits in bits 127:64. Unknown bits are 0. */
     default long high() {
         return 0;
     }
 
-    /** Whether an entry's known bits are as predicted. Pass 0 as high word of a 32-bit entry. Does not allocate. */
+    /** Whether an observed entry has the known bits. For a 32-bit entry pass 0 as high word. Does not allocate. */
     default boolean agrees(long observedLow, long observedHigh) {
         return (observedLow & lowMask()) == low() && (observedHigh & highMask()) == high();
     }
@@ -52,8 +52,8 @@ public sealed interface PredictedIrte {
     }
 
     /**
-     * The fields of {@link #format} in its order, without reserved bits, each with its predicted value or the reason
-     * why the field is not predicted.
+     * The fields of {@link #format} in the format's order, without reserved bits, each with its predicted value or the
+     * reason why the field is not predicted.
      */
     default List<PredictedField> fields() {
         boolean stopped = this instanceof AmdGuest guest
@@ -134,7 +134,7 @@ public sealed interface PredictedIrte {
      *
      * @param vcpu the vCPU to which the entry posts
      * @param isRun whether the vCPU runs; empty if no event reported it
-     * @param gaLogIntr whether a request for a vCPU that does not run writes to the GA log; empty if unknown
+     * @param gaLogIntr whether an interrupt for a vCPU that does not run is written to the GA log; empty if unknown
      * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if the vCPU does not run: the field
      *     then keeps an old value
      */

@@ -46,7 +46,7 @@ public final class Snapshot {
 
     /**
      * The prediction for the interrupt of an eventfd. If several device interrupts share the eventfd, returns the one
-     * that is registered with irqbypass, else the first one. Does not allocate.
+     * that is registered with irqbypass, or the first one if none is. Does not allocate.
      */
     public Optional<PredictedIrq> of(EventFdId event) {
         Ends found = ends.get(event);
@@ -54,8 +54,8 @@ public final class Snapshot {
     }
 
     /**
-     * All interrupts, in the order of their eventfds' numbers, unsigned. An eventfd that several device interrupts
-     * share occurs once for each interrupt.
+     * The predictions for all interrupts, sorted by the unsigned number of the eventfd. An eventfd that several device
+     * interrupts share occurs once for each interrupt.
      */
     public List<PredictedIrq> irqs() {
         return sorted().flatMap(one -> Stream.concat(one.irq().stream(), one.rest().stream()))
@@ -116,9 +116,9 @@ public final class Snapshot {
 
     /**
      * The predicted posted-interrupt descriptor of a vCPU on an Intel host. Empty on other hosts, and if the schedule
-     * of the vCPU is unknown, as in KVM_RUN without further events. Also empty if irqbypass had joined no interrupt of
-     * the VM when the vCPU stopped: KVM may then not update the descriptor. A vCPU that sleeps while its guest has
-     * disabled interrupts has the fields of a vCPU in user space.
+     * of the vCPU is unknown, as in KVM_RUN when no event reports more. Also empty if irqbypass had joined no interrupt
+     * of the VM when the vCPU stopped, because KVM may not have updated the descriptor. If a vCPU sleeps while its
+     * guest has disabled interrupts, the fields are as for a vCPU in user space.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
         VcpuRun run = runs.get(vcpu);
@@ -137,7 +137,7 @@ public final class Snapshot {
      * The fields from which hardware knows where a vCPU runs, each with its predicted value or the reason why the field
      * is not predicted. On Intel the fields are in the posted-interrupt descriptor. On AMD the fields are in KVM's copy
      * of the vCPU's entry in AVIC's table of physical APIC ids. If the module parameter {@code enable_ipiv} is off,
-     * IsRun in the hardware's table is always 0. Empty if no interrupt is posted to the vCPU.
+     * IsRun in the table that hardware reads is always 0. Empty if no interrupt is posted to the vCPU.
      */
     public List<PredictedField> vcpuFields(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");

@@ -23,7 +23,7 @@ public interface VcpuPhase {
     /** Whether phase {@code number} began with a return from KVM_RUN. If false, the vCPU may never have run. */
     boolean hasRun(long number);
 
-    /** Whether KVM entered the guest in the KVM_RUN that phase {@code number} follows, as far as its exit shows. */
+    /** Whether KVM entered the guest in the KVM_RUN before phase {@code number}, as far as the exit shows. */
     default boolean hasEntered(long number) {
         return false;
     }
@@ -39,7 +39,7 @@ public interface VcpuPhase {
         return Optional.empty();
     }
 
-    /** Whether the LAPIC has the ids of {@link #lapic} in phase {@code number}: a guest that runs may change them. */
+    /** Whether the LAPIC has the ids of {@link #lapic} in phase {@code number}; a running guest may change the ids. */
     default boolean hasLapicOf(long number) {
         return false;
     }

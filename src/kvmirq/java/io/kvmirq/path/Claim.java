@@ -6,7 +6,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The answer to one question about posting. Immutable. Texts may contain names that were read from files.
+ * The answer to one question about posting. Immutable. Texts may contain names from files: escape them.
  *
  * @param holds whether the claim is true; empty if no file that was read shows whether the claim is true
  * @param evidence the evidence for {@code holds}; empty if {@code holds} is empty
@@ -38,7 +38,7 @@ public record Claim(
         REQUESTED("asked by KVM"),
         /** The IOMMU's entry posts to a vCPU now, or the LPI is mapped to a vLPI. */
         FORM("entry posts"),
-        /** Hardware delivered interrupts to the guest. A host irq whose count does not rise is no proof. */
+        /** Hardware delivered interrupts to the guest. A host irq whose count does not rise does not prove this. */
         DELIVERED("by hardware");
 
         private final String label;
@@ -69,12 +69,12 @@ public record Claim(
         return new Claim(question, holds, evidence, text, remedies, true);
     }
 
-    /** A claim of which no file shows whether it holds; {@code tool} would show whether it holds. */
+    /** A claim for which no file shows whether it is true; {@code tool} would show this. */
     public static Claim unknown(Question question, String text, String tool) {
         return unknown(question, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
-    /** A claim of which no file shows whether it holds; the tools of {@code remedies} would show whether it holds. */
+    /** A claim for which no file shows whether it is true; the tools of {@code remedies} would show this. */
     public static Claim unknown(Question question, String text, List<Remedy> remedies) {
         return new Claim(question, Optional.empty(), Optional.empty(), text, remedies, false);
     }

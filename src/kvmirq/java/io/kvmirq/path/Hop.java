@@ -17,7 +17,7 @@ public enum Hop {
     IRQFD("irqfd"),
     /** The GSI that the irqfd raises, and its route. */
     GSI("GSI"),
-    /** The guest's vector, or the LPI on arm64. This link is never broken, only whole or not shown. */
+    /** The guest's vector, or the LPI on arm64. The state of this link is whole or not shown, never broken. */
     GUEST_VECTOR("guest vector"),
     /** The vCPU that gets the interrupt. */
     VCPU("vCPU"),

@@ -15,7 +15,7 @@ import java.util.stream.Stream;
  * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the device has no
  *     distinguishable interrupts
  * @param guest the guest that gets the interrupt; empty if the guest is not known
- * @param links in the order of {@link Hop}, at most one link for each step. Links after a broken one may be missing
+ * @param links in the order of {@link Hop}, at most one link for each step. Links after a broken link may be missing
  * @param claims the claims in the order of {@link Claim.Question}; empty if posting was not examined
  * @param remarks unusual facts that break no link, one sentence each
  */
@@ -89,7 +89,7 @@ public record InterruptPath(
         return claims.stream().filter(claim -> claim.question() == question).findFirst();
     }
 
-    /** The first link that interrupts do not pass; empty if there is none. */
+    /** The first link that interrupts do not pass; empty if no link is broken. */
     public Optional<Link> firstBroken() {
         return first(Link.State.BROKEN);
     }
@@ -110,7 +110,7 @@ public record InterruptPath(
 
     /**
      * The step of the first broken link. {@link Hop#POSTING} if no link is broken and the interrupt is {@link
-     * #unposted}. Empty if no visible link is broken.
+     * #unposted}. Empty in all other cases.
      */
     public Optional<Hop> fails() {
         return firstBroken().map(Link::hop).or(() -> unposted().map(claim -> Hop.POSTING));
@@ -147,7 +147,7 @@ public record InterruptPath(
 
     /**
      * Whether hardware posts the interrupt, as the IOMMU's entry or the ITS says. False if a link is broken, or if the
-     * host or the VM cannot post the interrupt. Empty if it is unknown.
+     * host or the VM cannot post the interrupt. Empty if the files do not show this.
      */
     public Optional<Boolean> posted() {
         boolean cannot = firstBroken().isPresent() || ineligible().isPresent();

@@ -96,7 +96,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** A fact of the same source whose value {@code next} computes; unknown if this fact is unknown. */
+    /** A fact of the same source whose value {@code next} computes from this value; unknown if this fact is unknown. */
     default <R> Known<R> map(Function<? super T, ? extends R> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof SetUp) {

@@ -17,7 +17,7 @@ import java.util.stream.Collectors;
  * @param state whether interrupts pass the link
  * @param evidence the evidence for the state; empty if the state is not shown
  * @param value the value of the step in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty if
- *     it is not shown
+ *     the value is not shown
  * @param text one sentence without a full stop
  * @param remedies remedies for a broken or doubtful link, or tools that would show a link that is not shown. Empty for
  *     a whole link
@@ -85,7 +85,7 @@ public record Link(
                 List.of());
     }
 
-    /** A link of host irqs, GSIs or vCPUs that interrupts pass. {@code numbers} leaves out a number out of range. */
+    /** A link of host irqs, GSIs or vCPUs that interrupts pass. {@link #numbers} leaves out numbers out of range. */
     public static Link whole(Hop hop, Evidence evidence, Collection<? extends Number> numbers, String text) {
         Objects.requireNonNull(hop, "hop is null");
         String value = Objects.requireNonNull(numbers, "numbers is null").stream()

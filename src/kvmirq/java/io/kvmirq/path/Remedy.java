@@ -29,7 +29,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         FIRMWARE("firmware", Takes.REBOOT),
         VMM_FLAG("VMM flag", Takes.VMM_RESTART),
         COMMAND("command", Takes.LIVE),
-        /** The remedies of another check, which the text names. */
+        /** See the remedies of another check, which the text names. */
         SEE("see", Takes.NOTHING),
         /** No change is possible on this hardware. */
         HARDWARE("hardware", Takes.NOTHING),
@@ -57,7 +57,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         }
     }
 
-    /** When a change takes effect. */
+    /** The time at which a change takes effect. */
     public enum Takes {
         LIVE("live"),
         MODULE_RELOAD("module reload"),

@@ -21,10 +21,10 @@ public final class Epoll {
     public static final int EPOLLONESHOT = 1 << 30;
     public static final int EPOLLET = 1 << 31;
 
-    /** The offset of {@code events} in {@code struct epoll_event}, 32 bits. */
+    /** The offset of the 32-bit field {@code events} in {@code struct epoll_event}. */
     public static final int EVENTS = 0;
 
-    /** The offset of {@code data} in {@code struct epoll_event}, 64 bits. */
+    /** The offset of the 64-bit field {@code data} in {@code struct epoll_event}. */
     public static final int DATA = isPacked() ? Integer.BYTES : Long.BYTES;
 
     /** The size of {@code struct epoll_event}. */

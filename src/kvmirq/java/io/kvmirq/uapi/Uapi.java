@@ -55,7 +55,7 @@ public final class Uapi {
     public static final int O_NONBLOCK = 04000;
     public static final int FASYNC = 020000;
     public static final int O_NOATIME = 01000000;
-    /** include/uapi/asm-generic/ioctls.h: sets or clears O_NONBLOCK. The argument points to an int, 0 to clear. */
+    /** include/uapi/asm-generic/ioctls.h: sets or clears O_NONBLOCK. The argument points to an int; 0 clears. */
     public static final int FIONBIO = 0x5421;
     public static final int FIOASYNC = 0x5452;
     public static final int FIOCLEX = 0x5451;
@@ -226,7 +226,7 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmPitConfig.class)
     public static final long KVM_CREATE_PIT2 = IOW | KvmPitConfig.SIZE << 16 | 0x77;
 
-    /** include/uapi/linux/kvm.h; the other fields are reserved. */
+    /** include/uapi/linux/kvm.h; the fields without a constant are reserved. */
     public interface KvmPitConfig {
         int SIZE = 64;
         @U32 @Flags("KVM_PIT_") int FLAGS = 0;
@@ -237,7 +237,7 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmPitState2.class)
     public static final long KVM_SET_PIT2 = IOW | KvmPitState2.SIZE << 16 | 0xa0;
 
-    /** arch/x86/include/uapi/asm/kvm.h; begins with three {@link KvmPitChannelState}. */
+    /** arch/x86/include/uapi/asm/kvm.h; the structure begins with three {@link KvmPitChannelState}. */
     public interface KvmPitState2 {
         int SIZE = 112;
         @Bytes(72) int CHANNELS = 0;
@@ -280,7 +280,7 @@ public final class Uapi {
         @U64 int HOST_TSC = 24;
     }
 
-    /** arch/x86/include/uapi/asm/kvm.h; bytes with one flag for each pin, and bytes with modes. */
+    /** arch/x86/include/uapi/asm/kvm.h; some bytes have one flag for each pin, others hold a mode. */
     public interface KvmPicState {
         int SIZE = 16;
         @U8 int LAST_IRR = 0;
@@ -328,7 +328,7 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmIrqRouting.class)
     public static final long KVM_SET_GSI_ROUTING = IOW | KvmIrqRouting.SIZE << 16 | 0x6a;
 
-    /** include/uapi/linux/kvm.h: the header; entries follow. */
+    /** include/uapi/linux/kvm.h: the header, which the routing entries follow. */
     public interface KvmIrqRouting {
         int SIZE = 8;
         @U32 @Count int NR = 0;
@@ -391,7 +391,7 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmMsi.class)
     public static final long KVM_SIGNAL_MSI = IOW | KvmMsi.SIZE << 16 | 0xa5;
 
-    /** include/uapi/linux/kvm.h; the kernel returns the status in {@code irq}. */
+    /** include/uapi/linux/kvm.h; in KVM_IRQ_LINE_STATUS the kernel returns the status in {@code irq}. */
     public interface KvmIrqLevel {
         int SIZE = 8;
         @U32 @Gsi int IRQ = 0;
@@ -565,7 +565,7 @@ public final class Uapi {
         @U32 @OneOf("KVM_MP_STATE_") int MP_STATE = 0;
     }
 
-    /** include/uapi/linux/kvm.h: {@code nent} and padding; entries follow. */
+    /** include/uapi/linux/kvm.h: {@code nent} and padding; CPUID entries follow. */
     public interface KvmCpuid2 {
         int SIZE = 8;
         @U32 @Count int NENT = 0;
@@ -609,7 +609,7 @@ public final class Uapi {
         @U64 int APIC_BASE = 272;
     }
 
-    /** arch/x86/include/uapi/asm/kvm.h; the first eight of {@code struct kvm_sregs}. */
+    /** arch/x86/include/uapi/asm/kvm.h; the first eight fields of {@code struct kvm_sregs} are segments. */
     public interface KvmSegment {
         int SIZE = 24;
         @U64 int BASE = 0;
@@ -626,7 +626,7 @@ public final class Uapi {
         @U8 int UNUSABLE = 22;
     }
 
-    /** arch/x86/include/uapi/asm/kvm.h: registers at their xAPIC offsets (Intel SDM vol. 3, table 11-1). */
+    /** arch/x86/include/uapi/asm/kvm.h: registers at their xAPIC offsets (Intel SDM volume 3, table 11-1). */
     public interface KvmLapicState {
         int SIZE = 1024;
         int SVR = 0xf0;

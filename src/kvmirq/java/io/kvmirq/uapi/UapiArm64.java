@@ -49,7 +49,7 @@ public final class UapiArm64 {
     public static final long KVM_ARM_MTE_COPY_TAGS = READ | size(48) | KVMIO | 0xb4;
     @Ioctl(on = VCPU, arm64 = true) public static final long KVM_ARM_VCPU_FINALIZE = WRITE | size(4) | KVMIO | 0xc2;
     @Ioctl(on = VCPU, arm64 = true) public static final long KVM_SET_GUEST_DEBUG = WRITE | size(520) | KVMIO | 0x9b;
-    /** On a VM; the number is the same as KVM_GET_ONE_REG's on a vCPU. */
+    /** A request on a VM; KVM_GET_ONE_REG on a vCPU has the same number. */
     @Ioctl(on = VM, argument = KvmArmDeviceAddr.class, arm64 = true)
     public static final long KVM_ARM_SET_DEVICE_ADDR = WRITE | size(16) | KVMIO | 0xab;
     /** The headers of Linux 6.1 lack this request. */
@@ -158,7 +158,7 @@ public final class UapiArm64 {
     public static final int KVM_REG_ARM64_SYSREG_CRM_SHIFT = 3;
     public static final int KVM_REG_ARM64_SYSREG_OP2_SHIFT = 0;
 
-    /** Bits below this position hold the number of an interrupt; the bits from it on hold the kind of information. */
+    /** Bits below this position hold the number of an interrupt; the other bits hold the kind of information. */
     public static final int KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT = 10;
 
     public interface KvmArmCopyMteTags {

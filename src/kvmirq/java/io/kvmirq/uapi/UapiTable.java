@@ -89,7 +89,7 @@ public final class UapiTable {
      */
     public record Field(String path, int offset, int size, Role role, Map<Integer, String> names) {}
 
-    /** A structure: its C tag (empty without one), its size in bytes, and the known fields by offset. */
+    /** A structure: its C tag (empty if it has none), its size in bytes, and the known fields by offset. */
     public record Struct(String tag, int size, List<Field> fields) {}
 
     /**

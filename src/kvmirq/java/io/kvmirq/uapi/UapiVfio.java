@@ -287,7 +287,7 @@ public final class UapiVfio {
         @U32 @Path("data") @Fd int DATA = 20;
     }
 
-    /** include/uapi/linux/vfio.h: devices of 8 bytes follow. */
+    /** include/uapi/linux/vfio.h: a record of 8 bytes follows for each device. */
     public interface VfioPciHotResetInfo extends Fact.Argsz {
         int SIZE = 12;
         @U32 @Flags("VFIO_PCI_HOT_RESET_FLAG_") int FLAGS = 4;
@@ -339,7 +339,7 @@ public final class UapiVfio {
         @U32 @Path("data") int DATA_FD = 12;
     }
 
-    /** include/uapi/linux/vfio.h; 16 bytes before 6.17. */
+    /** include/uapi/linux/vfio.h; the size is 16 bytes before Linux 6.17. */
     public interface VfioDeviceBindIommufd extends Fact.Argsz {
         int SIZE = 24;
         @U32 @Flags("VFIO_DEVICE_BIND_FLAG_") int FLAGS = 4;
@@ -348,7 +348,7 @@ public final class UapiVfio {
         @U64 @Address int TOKEN_UUID_PTR = 16;
     }
 
-    /** include/uapi/linux/vfio.h; 12 bytes before 6.15. */
+    /** include/uapi/linux/vfio.h; the size is 12 bytes before Linux 6.15. */
     public interface VfioDeviceAttachIommufdPt extends Fact.Argsz {
         int SIZE = 16;
         @U32 @Flags("VFIO_DEVICE_ATTACH_") int FLAGS = 4;
@@ -356,7 +356,7 @@ public final class UapiVfio {
         @U32 int PASID = 12;
     }
 
-    /** include/uapi/linux/vfio.h; 8 bytes before 6.15. */
+    /** include/uapi/linux/vfio.h; the size is 8 bytes before Linux 6.15. */
     public interface VfioDeviceDetachIommufdPt extends Fact.Argsz {
         int SIZE = 12;
         @U32 @Flags("VFIO_DEVICE_DETACH_") int FLAGS = 4;

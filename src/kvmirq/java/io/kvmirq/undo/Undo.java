@@ -89,8 +89,8 @@ public final class Undo implements AutoCloseable {
     }
 
     /**
-     * Undoes every step. If the undo of a step throws, the other steps are still undone, and the next close tries it
-     * again. Needs no memory.
+     * Undoes every step. If the undo of a step throws, the other steps are still undone, and the next close tries the
+     * failed undo again. Needs no memory.
      */
     @Override
     public void close() {

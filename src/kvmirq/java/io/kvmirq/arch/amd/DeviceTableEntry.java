@@ -9,8 +9,8 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
 /**
- * Bits 191:128 of a device table entry, which control how the device's interrupts are remapped: {@code
- * set_dte_irq_entry}.
+ * Bits 191:128 of a device table entry, which control how the device's interrupts are remapped. Source:
+ * {@code set_dte_irq_entry}.
  */
 public final class DeviceTableEntry {
     private static final int LONGEST_TABLE = 11;
@@ -19,7 +19,7 @@ public final class DeviceTableEntry {
     public static final BitField INTERRUPTS_VALID =
             BitField.flag("iv", 0, "IV", "interrupts pass unmapped", "what follows is valid");
 
-    /** The length of the device's table: value n means 2^n entries. */
+    /** The length of the device's remapping table: value n means 2^n entries. */
     public static final BitField TABLE_LENGTH = new BitField(
             "inttablen",
             1,
@@ -33,7 +33,7 @@ public final class DeviceTableEntry {
     public static final BitField IGNORE_FAULTS = BitField.flag("ig", 5, "IG", "faults recorded", "faults not recorded")
             .ordinarily(0);
 
-    /** The address of the device's table. */
+    /** The address of the device's remapping table. */
     public static final BitField TABLE = new BitField(
             "table_phys", 6, 46, always("IntTabRoot", "table address").shifted(6));
 

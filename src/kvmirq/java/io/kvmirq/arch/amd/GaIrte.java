@@ -71,7 +71,7 @@ public final class GaIrte {
             DESTINATION_HIGH,
             always("", "APIC id").derived());
 
-    /** The format {@code irte.amd.ga.remap} of {@code kvmirq decode}: {@code fields_remap}. */
+    /** The format {@code irte.amd.ga.remap} of {@code kvmirq decode}: the kernel's {@code fields_remap}. */
     public static final Format REMAPPED = format("irte.amd.ga.remap", "AMD IRTE of 128 bits, remapped")
             .fields(INT_TYPE, RQ_EOI, LOGICAL)
             .fields(GUEST_MODE.as(GUEST_MODE.description().expecting(0, "the entry is of guest form")))
@@ -80,7 +80,7 @@ public final class GaIrte {
             .fields(highHalf(BitField.reserved(ROOT.name(), ROOT.low(), ROOT.width())))
             .build();
 
-    /** The format {@code irte.amd.ga.vapic} of {@code kvmirq decode}: {@code fields_vapic}. */
+    /** The format {@code irte.amd.ga.vapic} of {@code kvmirq decode}: the kernel's {@code fields_vapic}. */
     public static final Format GUEST = format("irte.amd.ga.vapic", "AMD IRTE of 128 bits, guest")
             .fields(GA_LOG_INTR, BitField.reserved("rsvd1", 3, 3), IS_RUN)
             .fields(GUEST_MODE.as(GUEST_MODE.description().expecting(1, "the entry is of remapped form")))
@@ -92,8 +92,8 @@ public final class GaIrte {
     private GaIrte() {}
 
     /**
-     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run. {@code gaLogIntr} states whether a
-     * request writes to the GA log. IllegalArgumentException if the tag has more than 32 bits.
+     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run. {@code gaLogIntr} states whether an
+     * interrupt for the vCPU is written to the GA log. IllegalArgumentException if the tag has more than 32 bits.
      */
     public static long guestLow(long gaTag, boolean gaLogIntr) {
         return VALID.mask() | GUEST_MODE.mask() | (gaLogIntr ? GA_LOG_INTR.mask() : 0) | GA_TAG.with(gaTag);

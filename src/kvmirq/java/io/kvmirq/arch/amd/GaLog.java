@@ -17,7 +17,7 @@ public final class GaLog {
     public static final BitField DEVICE =
             new BitField("devid", 32, 16, saying("DeviceID", (value, bits) -> "requester " + Meaning.requester(value)));
 
-    /** Entry: the type, 1 for a guest that does not run. */
+    /** Entry: the type, 1 for a request to a vCPU that does not run. */
     public static final BitField TYPE = new BitField(
             "type",
             60,
@@ -35,7 +35,7 @@ public final class GaLog {
 
     private static final int SHORTEST_LOG = 8;
 
-    /** Base register: the code of the log's length, 8–15. Smaller codes are reserved. */
+    /** Base register: the length of the log as a code, 8–15, see {@link #ENTRIES}. Smaller codes are reserved. */
     public static final BitField LENGTH = new BitField(
             "len_code",
             56,
@@ -54,7 +54,7 @@ public final class GaLog {
                     .computed(code -> 2L << code)
                     .derived());
 
-    /** Format {@code amd.galog.base} of {@code kvmirq decode}: the register at 0xe0, {@code iommu_ga_log_enable}. */
+    /** Format {@code amd.galog.base} of {@code kvmirq decode}: the register at offset 0xe0 (iommu_ga_log_enable). */
     public static final Format REGISTER = Format.builder("amd.galog.base", "GA log base register", 64, 1)
             .fields(BASE, LENGTH, ENTRIES)
             .fields(BitField.reserved("rsvd_0_11", 0, 12).ordinarily(0))

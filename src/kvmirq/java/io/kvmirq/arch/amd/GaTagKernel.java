@@ -50,7 +50,7 @@ public enum GaTagKernel {
         return vcpu;
     }
 
-    /** Whether a GATag names a vCPU by its index in the order of creation; otherwise by its id. */
+    /** Whether a GATag names a vCPU by its index in the order of creation, and not by its id. */
     public boolean isByIndex() {
         return byIndex;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
-/** The vectors of Linux for posting on x86, 8 bits each. Source: {@code asm/irq_vectors.h}. */
+/** The host vectors that Linux uses for posted interrupts on x86, 8 bits each. Source: {@code asm/irq_vectors.h}. */
 public final class Apic {
     /**
      * Posted-interrupt notification. In guest mode the CPU moves requests from PIR to the virtual IRR; outside of guest

@@ -13,9 +13,9 @@ import java.util.Objects;
 
 /**
  * An MSI in compatibility format. Devices write this format if interrupts are not remapped, and a guest's routes
- * contain it. The message has three 32-bit words: low address, high address, data.
+ * contain such messages. The message has three 32-bit words: low address, high address, data.
  *
- * <p>Source: Intel SDM vol. 3, "Message Signalled Interrupts"; {@code struct x86_msi_addr_lo} and its neighbours in
+ * <p>Source: Intel SDM volume 3, "Message Signalled Interrupts"; {@code struct x86_msi_addr_lo} and its neighbours in
  * arch/x86/include/asm/msi.h; {@code kvm_msi_to_lapic_irq} in arch/x86/kvm/irq.c.
  *
  * @param address the 64-bit address, with the high word in bits 63:32
@@ -99,8 +99,8 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             .build();
 
     /**
-     * The bit that distinguishes the formats of a message; {@code otherwise} is its meaning if the value is not {@code
-     * expected}.
+     * The bit that distinguishes the two formats of an MSI message; {@code otherwise} is the meaning of a value that is
+     * not {@code expected}.
      */
     public static BitField format(int expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");
@@ -120,9 +120,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
         return new long[] {address, Integer.toUnsignedLong(data)};
     }
 
-    /**
-     * The 32-bit destination, unsigned. If 32-bit APIC ids are not enabled, only its low 8 bits are the destination.
-     */
+    /** The 32-bit destination, unsigned. If 32-bit APIC ids are not enabled, only the low 8 bits are valid. */
     public long destination() {
         return DESTINATION.of(address, address);
     }

@@ -9,7 +9,7 @@ import java.util.Optional;
 /**
  * The delivery mode of an interrupt, 3 bits.
  *
- * <p>Source: Intel SDM vol. 3, "Message Data Register Format"; VT-d specification, Interrupt Remapping Table Entry;
+ * <p>Source: Intel SDM volume 3, "Message Data Register Format"; VT-d specification, Interrupt Remapping Table Entry;
  * {@code enum apic_delivery_modes} in arch/x86/include/asm/apicdef.h.
  */
 public enum DeliveryMode {
@@ -31,7 +31,7 @@ public enum DeliveryMode {
     EXTINT(7, "ExtINT");
 
     /**
-     * The lowest valid vector. For a lower one a LAPIC reports an error: Intel SDM vol. 3, "Valid Interrupt Vectors".
+     * The lowest valid vector. For a lower one a LAPIC reports an error: Intel SDM volume 3, "Valid Interrupt Vectors".
      */
     private static final int LOWEST_VECTOR = 0x10;
 
@@ -71,7 +71,7 @@ public enum DeliveryMode {
                 .forbidding(value -> of((int) value).isReserved(), value -> "delivery mode " + value + " is reserved");
     }
 
-    /** Adds a check: if {@code mode} carries a vector, it is at least 0x10, because a LAPIC refuses lower vectors. */
+    /** Adds a check: with a {@code mode} that has a vector, it must be at least 0x10: a LAPIC refuses lower vectors. */
     public static Description deliverable(Description vector, BitField mode) {
         Objects.requireNonNull(mode, "mode is null");
         return vector.checked((value, bits) -> {

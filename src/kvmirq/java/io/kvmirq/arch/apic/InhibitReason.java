@@ -35,7 +35,7 @@ public enum InhibitReason {
             false,
             "the guest moved a LAPIC away from 0xfee00000",
             "let the guest leave the LAPIC there, and make a new VM"),
-    /** A reason of one vCPU, never of a VM. */
+    /** This reason inhibits APIC virtualization of one vCPU, never of the VM. */
     NESTED(false, true, "the vCPU runs a nested guest", "none: it ends with the nested guest"),
     IRQWIN(
             false,

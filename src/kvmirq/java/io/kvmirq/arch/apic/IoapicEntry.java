@@ -26,7 +26,7 @@ public final class IoapicEntry {
     public static final BitField VECTOR =
             new BitField("vector", 0, 8, DeliveryMode.deliverable(always("INTVEC", "vector"), MODE));
 
-    /** Destination mode: 1 if the destination is a logical id. In remappable form, bit 15 of the handle. */
+    /** Destination mode: 1 if the destination is a logical id. In remappable form, this bit is bit 15 of the handle. */
     public static final BitField LOGICAL = BitField.flag("dest_mode_logical", 11, "DESTMOD", "physical", "logical");
 
     /** Delivery status: 1 if the pin's message is not sent yet. Read-only. */

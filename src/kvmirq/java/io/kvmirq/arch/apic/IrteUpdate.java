@@ -8,7 +8,7 @@ import io.kvmirq.VcpuId;
 
 /**
  * The vendor-specific part of posting one host irq: {@code pi_update_irte}, which calls {@code irq_set_vcpu_affinity}.
- * VT-d only writes the entry. AMD also moves the irqfd to the list of the vCPU.
+ * On VT-d, this part only writes the remapping entry. On AMD, it also moves the irqfd to the list of the vCPU.
  */
 public interface IrteUpdate {
     /**

@@ -17,7 +17,7 @@ import java.util.stream.IntStream;
  * The register page of a local APIC. Names ending in {@code _AT} are offsets in bytes. A register has 32 bits; ISR, TMR
  * and IRR are eight registers each. Fields are bits of one register.
  *
- * <p>Source: Intel SDM vol. 3, "Local APIC Register Address Map" and the registers' figures;
+ * <p>Source: Intel SDM volume 3, "Local APIC Register Address Map" and the registers' figures;
  * arch/x86/include/asm/apicdef.h.
  */
 public final class LapicPage {
@@ -84,7 +84,7 @@ public final class LapicPage {
     /** The number of registers of the local vector table: timer, thermal, performance, LINT0, LINT1, error. */
     public static final int LVT_COUNT = 6;
 
-    /** ID and LDR in xAPIC mode: the id. In x2APIC mode the whole register is the id. */
+    /** The id in the registers ID and LDR in xAPIC mode. In x2APIC mode the whole register is the id. */
     public static final BitField XAPIC_ID = new BitField("xapic_id", 24, 8, always("ID", "xAPIC id"));
 
     /** Version: 1 if a guest may send the EOI of a level-triggered interrupt to the IOAPIC itself. */
@@ -94,13 +94,13 @@ public final class LapicPage {
     /** LDR in x2APIC mode: the cluster. */
     public static final BitField CLUSTER = new BitField("cluster", 16, 16, always("", "x2APIC cluster"));
 
-    /** LDR in x2APIC mode: the members of the cluster, a set. */
+    /** LDR in x2APIC mode: a set of the cluster's members, one bit for each. */
     public static final BitField MEMBERS = new BitField("members", 0, 16, always("", "members of the cluster"));
 
-    /** DFR of the flat model: a logical id is a set of eight LAPICs. */
+    /** DFR of the flat model: each of the 8 bits of a logical id stands for one LAPIC. */
     public static final int DFR_FLAT = 0xffff_ffff;
 
-    /** DFR of the cluster model: a logical id is a cluster of 4 bits and a set of four LAPICs. */
+    /** DFR of the cluster model: a logical id is a cluster's number, 4 bits, and one bit for each of its 4 LAPICs. */
     public static final int DFR_CLUSTER = 0x0fff_ffff;
 
     /** SVR: 1 if software has enabled the LAPIC. */

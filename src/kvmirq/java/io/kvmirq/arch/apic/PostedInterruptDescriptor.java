@@ -15,8 +15,8 @@ import io.kvmirq.arch.Structure;
  * another CPU stores requested vectors of a guest in the descriptor. This record is a copy of the words; {@code
  * PiDescriptor} models the live memory.
  *
- * <p>Source: VT-d specification, Posted Interrupt Descriptor, and Intel SDM vol. 3, Posted-Interrupt Processing; {@code
- * struct pi_desc} in arch/x86/include/asm/posted_intr.h.
+ * <p>Source: VT-d specification, Posted Interrupt Descriptor, and Intel SDM volume 3, Posted-Interrupt Processing;
+ * {@code struct pi_desc} in arch/x86/include/asm/posted_intr.h.
  *
  * @param pir0 requested vectors 0–63, one bit each
  * @param pir1 requested vectors 64–127
@@ -125,7 +125,7 @@ public record PostedInterruptDescriptor(
         return apicId;
     }
 
-    /** NDST for a CPU in xAPIC mode. IllegalArgumentException unless the id is 0–254: 255 is the broadcast. */
+    /** NDST for a CPU in xAPIC mode. IllegalArgumentException unless the id is 0–254: 255 is the broadcast id. */
     public static long destinationXapic(long apicId) {
         if (apicId == XAPIC_ID.max()) {
             throw new IllegalArgumentException(

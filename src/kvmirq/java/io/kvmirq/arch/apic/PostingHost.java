@@ -11,14 +11,14 @@ import java.util.Set;
 import java.util.StringTokenizer;
 
 /**
- * The features of a host that decide about posting. The inhibit reasons depend on {@code kernel}; {@code commandLine}
- * may disable features.
+ * The features of a host that decide whether KVM can post interrupts. The inhibit reasons depend on {@code kernel};
+ * {@code commandLine} may disable features.
  */
 public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine, Set<Feature> features) {
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
     private static final int X2AVIC_MAX_PHYSICAL_ID = 0x1ff;
 
-    /** Features of a host. Posting needs all except {@link #X2AVIC}, {@link #X2AVIC_EXT} and {@link #AVIC_IDS}. */
+    /** Features of a host. Posting needs all but {@link #X2AVIC}, {@link #X2AVIC_EXT} and {@link #AVIC_IDS}. */
     public enum Feature {
         /** The host remaps interrupts. */
         REMAPPING,

@@ -105,7 +105,7 @@ public enum PostingObstacle {
         this.remedy = remedy;
     }
 
-    /** The obstacle, as a clause. */
+    /** The obstacle, as a clause of a sentence. */
     public String text() {
         return text;
     }

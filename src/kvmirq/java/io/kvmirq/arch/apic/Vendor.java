@@ -3,8 +3,8 @@ package io.kvmirq.arch.apic;
 
 /** The makers of processors whose IOMMU posts interrupts. */
 public enum Vendor {
-    /** VT-d posted interrupts and APICv. */
+    /** Intel, with VT-d posted interrupts and APICv. */
     INTEL,
-    /** AMD-Vi guest virtual APIC mode and AVIC. */
+    /** AMD, with the guest virtual APIC mode of AMD-Vi and AVIC. */
     AMD
 }

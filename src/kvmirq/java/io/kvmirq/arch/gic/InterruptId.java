@@ -51,7 +51,7 @@ public final class InterruptId {
         return id >= FIRST_ESPI && id <= LAST_ESPI;
     }
 
-    /** The kind and the number, such as {@code SPI 32}. */
+    /** The kind and the number of an interrupt, such as {@code SPI 32}. */
     public static String text(long id) {
         String extended = isExtendedPpi(id) || isExtendedSpi(id) ? "E" : "";
         String kind = isSgi(id)

@@ -91,8 +91,8 @@ public enum ItsCommand {
     // The words of a command
 
     /**
-     * MAPD: the device may send event ids of {@code eventBits} bits. Saving the ITS stores the device's event mappings
-     * in {@code table}.
+     * MAPD: the device may send event ids of {@code eventBits} bits. When KVM saves the ITS, it stores the device's
+     * event mappings in {@code table}.
      */
     public static long[] mapDevice(int device, int eventBits, long table) {
         return MAPD.with(DEVICE, device)
@@ -130,7 +130,7 @@ public enum ItsCommand {
         }
     }
 
-    /** The command in these four words ({@value #SIZE} bytes); empty if KVM does not implement it. */
+    /** The command in these four words ({@value #SIZE} bytes); empty if KVM does not implement this command. */
     public static Optional<ItsCommand> of(long[] words) {
         int number = (int) NUMBER.of(words[NUMBER.word()]);
         return Arrays.stream(values())

@@ -59,7 +59,7 @@ public final class ListRegister {
                     .ordinarily(0));
 
     /**
-     * PhysicalID: the physical interrupt of a hardware interrupt. PhysicalID has the same bits as {@link #SOURCE} to
+     * PhysicalID: the physical interrupt of a hardware interrupt. PhysicalID occupies the bits from {@link #SOURCE} to
      * {@link #EOI}.
      */
     public static final BitField PHYSICAL_ID =
@@ -142,7 +142,7 @@ public final class ListRegister {
         return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);
     }
 
-    /** Whether the register's bit in ELRSR is set: it holds no interrupt, and no maintenance interrupt is due. */
+    /** Whether the register's bit in ELRSR is set: the register is empty, and no maintenance interrupt is due. */
     public static boolean isEmpty(long word) {
         return !STATE.isSet(word) && (HW.isSet(word) || !EOI.isSet(word));
     }

@@ -8,7 +8,7 @@ package io.kvmirq.arch.gic;
 public enum VlpiKernel {
     /**
      * Before 6.16, KVM finds the LPI by the route and its current ITS translation. If the route changes, the old
-     * route's LPI stays a vLPI, and a later step makes the kernel warn.
+     * route's LPI stays a vLPI, and a later change makes the kernel warn.
      */
     BY_ROUTE,
     /** Since 6.16, KVM finds the LPI by the host interrupt. A new route ends the vLPI, and gets no vLPI. */

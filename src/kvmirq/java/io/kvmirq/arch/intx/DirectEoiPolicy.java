@@ -10,8 +10,8 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * The traits of an interrupt that decide whether it may have direct EOI. For a PCI device that shares its line with one
- * other device:
+ * The traits of an interrupt that decide whether it may have direct EOI. Example for a PCI device that shares its line
+ * with one other device:
  *
  * <pre>{@code
  * DirectEoiPolicy.shared(1).assertSafe().decide();

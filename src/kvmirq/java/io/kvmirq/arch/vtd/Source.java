@@ -31,7 +31,7 @@ public record Source(int id, int qualifier, int validation) {
         Irte.SOURCE_VALIDATION.with(validation);
     }
 
-    /** Whether a requester id (16 bits) may use the entry; none may if SVT is reserved. */
+    /** Whether a requester id (16 bits) may use the entry; no requester may if SVT is reserved. */
     public boolean accepts(int requester) {
         return switch (validation) {
             case VALIDATION_OFF -> true;

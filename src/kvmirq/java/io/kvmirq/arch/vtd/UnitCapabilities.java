@@ -60,7 +60,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
             saying("NFR", (value, bits) -> "fault recording registers: " + value)
                     .computed(field -> field + 1));
 
-    /** The unit supports posted entries. Linux posts only if every unit of the host supports them. */
+    /** The unit supports posted entries. Linux posts only if every unit of the host supports posted entries. */
     public static final BitField POSTING = BitField.flag("pi", 59, "PI", "no posted interrupts", "posted interrupts");
 
     /** 1 if hardware flushes its interrupt cache when software sets a new table. */
@@ -98,7 +98,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     /** The unit can force snooping of a device's DMA. */
     public static final BitField SNOOP = BitField.flag("sc", 71, "SC", "no snoop control", "snoop control");
 
-    /** The largest number n of low index bits that an invalidation can mask, 0–15: it covers up to 2^n entries. */
+    /** The largest number n of low index bits that an invalidation can mask, 0–15, for up to 2^n entries. */
     public static final BitField HANDLE_MASK =
             new BitField("mhmv", 84, 4, always("MHMV", "an invalidation covers up to 2 to this power entries"));
 

@@ -21,8 +21,8 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The bindings to the kernel, the preferred first, and the choice among them. The classes of a binding are loaded only
- * when it is tried. Thread-safe.
+ * Lists the bindings to the kernel in order of preference, and chooses one. The classes of a binding are loaded only
+ * when the binding is tried. Thread-safe.
  */
 public final class Backends {
     /** System property: the name of a binding, or {@value #AUTO}. The property overrides the environment variable. */
@@ -78,7 +78,7 @@ public final class Backends {
         this.candidates = List.copyOf(candidates);
     }
 
-    /** Opens the binding of {@link #selection}; as {@link #open}, but refuses the fake kernel without the test kit. */
+    /** Opens the binding of {@link #selection} like {@link #open}, but no fake kernel without the test kit. */
     public KernelBackend openSelected() {
         String selection = selection();
         return selection.equals(FAKE)
@@ -100,7 +100,7 @@ public final class Backends {
         return variable == null || variable.isEmpty() ? AUTO : variable;
     }
 
-    /** The result of trying a binding: a backend, or the reason why not. */
+    /** The result of trying a binding: a backend, or the reason why the binding cannot be used. */
     public record Probe(String name, Optional<KernelBackend> backend, String reason) {}
 
     /**

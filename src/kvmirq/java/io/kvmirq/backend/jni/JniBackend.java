@@ -21,9 +21,7 @@ public final class JniBackend implements KernelBackend {
         this.description = description;
     }
 
-    /**
-     * Loads the library and checks its ABI. BackendUnavailableException names each searched path, or both ABI versions.
-     */
+    /** Loads the library and checks its ABI. The BackendUnavailableException names the searched paths or both ABIs. */
     public static JniBackend load(NativeLibrary library) {
         return library.load(new Handshake());
     }

@@ -8,8 +8,8 @@
  * call libc; the fake kernel handles the calls without libc. On every binding, structures for raw calls (vCPU, memory,
  * LAPIC) are encoded from {@code Uapi} too.
  *
- * <p>{@code LibcBackend} is the second encoder beside the C compiler. The two encoders share no code and must write the
- * same bytes. A C program, vectors from the kernel's headers and a test that watches the system calls compare the two.
+ * <p>{@code LibcBackend} is the second encoder of the structures, beside the C compiler. The two encoders share no code
+ * and must write the same bytes. A C program, header vectors and a test of the system calls check this.
  *
  * <p>Each adaptor reads the errno that its binding library (JNA, jnr-ffi or java.lang.foreign) saved for the calling
  * thread before it returned to Java. No garbage collection and no other call changes the saved errno. No adaptor

@@ -5,7 +5,7 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.uapi.Uapi;
 
-/** System calls by their numbers. Source: asm/unistd_64.h of x86, asm-generic/unistd.h of arm64. */
+/** Makes system calls by their numbers. Source: asm/unistd_64.h of x86, asm-generic/unistd.h of arm64. */
 public abstract class DirectLibc implements Libc {
     /** Relative paths begin at the working directory; source: linux/fcntl.h. */
     private static final int AT_FDCWD = -100;
@@ -45,7 +45,7 @@ public abstract class DirectLibc implements Libc {
         }
     }
 
-    /** Makes a system call that does not wait. @return the kernel's result: {@code -errno} from -4095 to -1 */
+    /** Makes a system call that does not wait. @return the result of the kernel: {@code -errno} from -4095 to -1 */
     protected abstract long call(long number, long a, long b, long c, long d, long e, long f);
 
     /** Makes a system call that may wait. */
@@ -74,7 +74,7 @@ public abstract class DirectLibc implements Libc {
     }
 
     /**
-     * The call waits only at a full eventfd without O_NONBLOCK. A write that ends a wait at tear-down must not fail.
+     * The call waits only at a full eventfd without O_NONBLOCK. A write that wakes a thread at tear-down must not fail.
      */
     @Override
     public final long write(int fd, long from, long length) {

@@ -28,8 +28,8 @@ import java.util.zip.ZipFile;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A private directory for the library of the jar. The file name is derived from the content, so the library is written
- * once and not at each start.
+ * A private directory for the native library that the jar contains. The file name is derived from the content, so the
+ * library is written once and not at each start.
  *
  * <p>A file is written under a temporary name and renamed. The writer locks the temporary file, so an unlocked
  * temporary file is the leftover of a killed process. An existing file is used only if its length and CRC-32 equal
@@ -304,7 +304,7 @@ public final class LibraryCache {
         return true;
     }
 
-    /** Removes this user's files with this prefix and suffix if the writer, which locks the file, has ended. */
+    /** Removes this user's files with this prefix and suffix, except files that a running writer has locked. */
     public static void removeAbandoned(Path directory, String prefix, String suffix) {
         String @Nullable [] names = directory.toFile().list();
         for (String name : names == null ? new String[0] : names) {

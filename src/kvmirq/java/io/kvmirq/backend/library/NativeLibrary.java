@@ -22,10 +22,10 @@ import org.jspecify.annotations.Nullable;
 /**
  * Finds and loads {@code libkvmirq.so}.
  *
- * <p>If {@value #PROPERTY} is set, only that file is used. If not, the first usable file is loaded: from {@code
- * java.library.path}, then from kvmirq's jar, through {@link LibraryCache}. JNI gives a file to one class loader only,
- * so a second class loader gets a copy. The file and every directory above it must belong to root or to this user and
- * must not be writable by others. Thread-safe.
+ * <p>If {@value #PROPERTY} is set, only the file that it names is used. Without the property, the first usable file is
+ * loaded: from {@code java.library.path}, then from kvmirq's jar, through {@link LibraryCache}. JNI gives a file to one
+ * class loader only, so a second class loader gets a copy. The file and every directory above it must belong to root or
+ * to this user and must not be writable by others. Thread-safe.
  */
 public final class NativeLibrary {
     /** The absolute path of the library, overriding the search. */

@@ -9,7 +9,7 @@ import java.nio.file.Path;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** Checks that no other user could have written, or could replace, a file that we are about to load or write. */
+/** Checks that no other user could have written, or could replace, a file that kvmirq is about to load or write. */
 public final class Trust {
     private static final int WRITABLE_BY_OTHERS = 0022;
     private static final int STICKY = 01000;

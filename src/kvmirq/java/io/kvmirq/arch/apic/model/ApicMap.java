@@ -18,15 +18,15 @@ import org.jspecify.annotations.Nullable;
 public final class ApicMap<A extends LocalApic> {
     private static final int CLUSTER = 16;
 
-    /** The common format of logical destinations of the enabled LAPICs that have a logical id. */
+    /** The format of logical destinations that all enabled LAPICs with a logical id share. */
     public enum Logical {
         /** No LAPIC has a logical id. */
         NOBODY,
-        /** xAPIC flat model: a logical id is a set of eight LAPICs. */
+        /** xAPIC flat model: a logical id has one bit for each of eight LAPICs. */
         FLAT,
-        /** xAPIC cluster model: a logical id is a cluster and a set of four LAPICs. */
+        /** xAPIC cluster model: a logical id is a cluster and one bit for each of its four LAPICs. */
         CLUSTERS,
-        /** x2APIC mode: a logical id is a cluster and a set of sixteen LAPICs. */
+        /** x2APIC mode: a logical id is a cluster and one bit for each of its sixteen LAPICs. */
         X2APIC,
         /** The formats differ, or an id is not one bit of one LAPIC: the map has no logical destinations. */
         AMBIGUOUS
@@ -45,8 +45,8 @@ public final class ApicMap<A extends LocalApic> {
      * Builds the map from the present ids and modes of the LAPICs.
      *
      * @param before63 whether to build the map as Linux before 6.3 does. Before 6.3, a physical id that two LAPICs have
-     *     goes to the first, and a logical id that two LAPICs have goes to the last. Only the lowest bit of a logical
-     *     id is used, and a LAPIC in x2APIC mode also has the physical id that its logical id implies
+     *     goes to the first, and a logical id that two LAPICs have goes to the last. Before 6.3, only the lowest bit of
+     *     a logical id is used, and a LAPIC in x2APIC mode also has the physical id that its logical id implies
      * @return empty if two LAPICs have the same id, and neither {@code apicIds32Bit} nor {@code before63} is set
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> of(
@@ -139,7 +139,7 @@ public final class ApicMap<A extends LocalApic> {
         return id >= 0 && id < physical.length ? (A) physical[id] : null;
     }
 
-    /** The bits of a logical destination that a LAPIC can have. */
+    /** The bits of a logical destination that can each name a LAPIC. */
     public int bits(int destination) {
         return switch (logical) {
             case FLAT -> destination & 0xff;

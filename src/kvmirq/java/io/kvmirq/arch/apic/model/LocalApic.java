@@ -6,7 +6,7 @@ import io.kvmirq.arch.apic.LapicPage;
 /**
  * The ids and modes of a local APIC (LAPIC), by which senders find the LAPIC.
  *
- * <p>Source: Intel SDM vol. 3, "Determining IPI Destination"; {@code kvm_apic_match_dest()} in arch/x86/kvm/lapic.c.
+ * <p>Source: Intel SDM volume 3, "Determining IPI Destination"; {@code kvm_apic_match_dest()} in arch/x86/kvm/lapic.c.
  */
 public interface LocalApic {
     /** The id of the vCPU, which never changes. */
@@ -40,8 +40,8 @@ public interface LocalApic {
     }
 
     /**
-     * Whether a destination matches this LAPIC, independent of other LAPICs. {@code quirk} has the meaning that it has
-     * in {@link Destinations}.
+     * Whether a destination matches this LAPIC, independent of other LAPICs. {@code quirk} is the same as in {@link
+     * Destinations}.
      */
     default boolean isFor(int destination, boolean logical, boolean quirk) {
         boolean everybody = isX2apic()

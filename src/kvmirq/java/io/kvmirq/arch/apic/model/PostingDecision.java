@@ -30,7 +30,7 @@ public sealed interface PostingDecision {
     record Posted(VcpuId vcpu, InterruptVector vector, Set<InhibitReason> inhibits) implements PostingDecision {}
 
     /**
-     * Software delivers the interrupt. The record has the first obstacle, its cause in this interrupt, and a remedy.
+     * Software delivers the interrupt. The record has the first obstacle, its cause for this interrupt, and a remedy.
      */
     record Unposted(PostingObstacle reason, String detail, String remedy) implements PostingDecision {
         /** Creates the decision with the remedy of {@code reason}. */
