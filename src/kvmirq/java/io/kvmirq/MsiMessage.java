@@ -77,7 +77,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
      * commands map the device's event to an interrupt (LPI) and a vCPU.
      *
      * @param address the guest physical address of the ITS, a multiple of 64 KiB below 2^52
-     * @throws IllegalArgumentException for any other address
+     * @throws IllegalArgumentException if {@code address} is no multiple of 64 KiB below 2^52
      */
     public static MsiMessage toIts(long address, int deviceId, int eventId) {
         if (address % ITS_PAGE != 0 || address >>> ITS_ADDRESS_BITS != 0) {

@@ -95,7 +95,7 @@ public record BitField(String name, int low, int width, Description description)
         return (word & mask()) != 0;
     }
 
-    /** A word with {@code value} in this field and 0 elsewhere; IllegalArgumentException if the value does not fit. */
+    /** A word with {@code value} in this field and 0 elsewhere; IllegalArgumentException if it does not fit. */
     public long with(long value) {
         if ((value & ~(-1L >>> (Long.SIZE - width))) != 0) {
             throw doesNotFit(value);
@@ -109,7 +109,7 @@ public record BitField(String name, int low, int width, Description description)
                 + Long.toHexString(max()) + ", " + width + (width == 1 ? " bit" : " bits"));
     }
 
-    /** {@code word} with {@code value} in this field; IllegalArgumentException if the value does not fit. */
+    /** {@code word} with {@code value} in this field; throws IllegalArgumentException if the value does not fit. */
     public long put(long word, long value) {
         return word & ~mask() | with(value);
     }

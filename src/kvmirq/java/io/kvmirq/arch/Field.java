@@ -57,7 +57,7 @@ public sealed interface Field permits BitField, SplitField {
         return description().meaning().of(value(bits), bits);
     }
 
-    /** Replaces the value; IllegalArgumentException if the value does not fit, or has low bits that are not stored. */
+    /** Replaces the value; throws IllegalArgumentException if it does not fit, or has low bits that are not stored. */
     default void put(long[] bits, long value) {
         int shift = description().shift();
         long max = -1L >>> (Long.SIZE - width()) << shift;

@@ -126,7 +126,7 @@ public final class Format {
     }
 
     /**
-     * The fields that exist in these bits, in printing order. The value of a one-bit field may select which of two
+     * The fields that exist for these bits, in printing order. The value of a one-bit field may select which of two
      * fields occupies the same bits.
      */
     public List<Field> fieldsOf(long... bits) {
@@ -174,7 +174,7 @@ public final class Format {
 
     /**
      * The structure in 64-bit words, from {@link #wordCount()} words of {@link #wordBits()}, lowest address first;
-     * IllegalArgumentException for another number or width of words.
+     * throws IllegalArgumentException for another number or width of words.
      */
     public long[] bits(long... words) {
         if (words.length != wordCount) {
@@ -434,8 +434,8 @@ public final class Format {
     }
 
     /**
-     * Encodes the result of {@link #values}. IllegalArgumentException if a value does not fit or contradicts another
-     * value, or if the format is decode-only.
+     * Encodes the result of {@link #values}. Throws IllegalArgumentException if a value does not fit or contradicts
+     * another value, or if the format is decode-only.
      */
     public long[] encode(long... values) {
         requireEncodable();

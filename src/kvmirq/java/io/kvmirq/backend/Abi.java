@@ -7,10 +7,10 @@ import io.kvmirq.NotPromised;
  * The version of {@code libkvmirq.so}'s ABI and the sizes of the records shared with the library.
  *
  * @param version {@code kvmirq_abi_version()}, which must equal the version that this code needs
- * @param routeSize bytes of {@code struct kvmirq_route}
- * @param irqchipSize bytes of an interrupt chip's state
- * @param vfioIrqSize bytes of {@code struct kvmirq_vfio_irq}
- * @param irqfdSize bytes of {@code struct kvmirq_irqfd}
+ * @param routeSize the size of {@code struct kvmirq_route} in bytes
+ * @param irqchipSize the size of an interrupt chip's state in bytes
+ * @param vfioIrqSize the size of {@code struct kvmirq_vfio_irq} in bytes
+ * @param irqfdSize the size of {@code struct kvmirq_irqfd} in bytes
  */
 @NotPromised
 public record Abi(int version, int routeSize, int irqchipSize, int vfioIrqSize, int irqfdSize) {

@@ -16,9 +16,9 @@ public interface BackendProvider {
     KernelBackend open();
 
     /**
-     * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select this backend; code
-     * always may. The fake kernel returns true only with the module {@code io.kvmirq.testkit}, so no variable makes a
-     * program use a fake kernel in production.
+     * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select this backend; Java code
+     * may always select it. The fake kernel returns true only with the module {@code io.kvmirq.testkit}, so no variable
+     * makes a program use a fake kernel in production.
      */
     default boolean isSelectedFromOutside() {
         return false;

@@ -160,8 +160,8 @@ public interface HostFiles {
     }
 
     /**
-     * The files below a directory: {@code /} for this machine, or a copy of another machine's files. Symbolic links are
-     * followed inside the directory only, and only regular files are read.
+     * The files below the directory {@code root}: {@code /} for this machine, or a copy of another machine's files.
+     * Symbolic links are followed inside the directory only, and only regular files are read.
      */
     static HostFiles of(Path root) {
         Objects.requireNonNull(root, "root is null");

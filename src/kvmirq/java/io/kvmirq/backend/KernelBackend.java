@@ -60,7 +60,7 @@ public interface KernelBackend {
      * Makes {@code count} eventfds by {@link #eventfdCreate}. A binding may make all of them in one native call.
      *
      * @param numbers gets {@code count} descriptors, in native order
-     * @return the number of new eventfds, which stay open. If fewer than {@code count} are made, then comes -errno
+     * @return the number of new eventfds, which stay open. If less than {@code count}, -errno follows the descriptors
      */
     default int eventfdsCreate(ByteBuffer numbers, int count) {
         Buffers.results(numbers, Integer.BYTES, count);
@@ -83,7 +83,7 @@ public interface KernelBackend {
     /**
      * Reads the count and resets it to 0 (with EFD_SEMAPHORE: subtracts 1).
      *
-     * @param count 8 bytes that receive the unsigned count in native order; as a result the count could look like
+     * @param count 8 bytes that receive the unsigned count in native order; as a result, the count could look like
      *     -errno
      * @return 0, or -EAGAIN if the count was 0
      */

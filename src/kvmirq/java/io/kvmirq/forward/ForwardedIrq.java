@@ -420,7 +420,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * message. If the message is unchanged, no kernel call is made.
      *
      * @throws UnsupportedOperationException for a line, which has no MSI message: change the routes of its GSI
-     * @throws KernelException EINVAL if KVM refuses the message; the interrupt arrives as before
+     * @throws KernelException EINVAL if KVM refuses the message; the interrupt arrives by the old message
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void reroute(MsiMessage message) {
@@ -440,7 +440,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      *
      * @param to {@link Mechanism#USERSPACE}, or the mechanism in the kernel: {@link Mechanism#IRQFD} for a message or
      *     an edge, {@link Mechanism#RESAMPLE} for a level-triggered line; others: UnsupportedOperationException
-     * @throws KernelException as {@link #mask} and {@link Forwarding#forward}; the interrupt arrives as before
+     * @throws KernelException as {@link #mask} and {@link Forwarding#forward}; the delivery stays as before
      * @throws IllegalStateException if {@link Forwarding.Builder#userspace} was not called, or after {@link #close}
      */
     public abstract void moveTo(Mechanism to);

@@ -352,7 +352,7 @@ public final class Forwarding implements AutoCloseable {
      * @param policy facts about the line that no call returns: its other handlers, whether it is shareable, and the
      *     administrator's assertion. The kind of the device, whether the interrupt is a level, and whether the
      *     architecture maps the EOI are taken from the interrupt and the VM, not from the policy
-     * @return a line whose {@link ForwardedIrq#directEoi} is the decision, with a list of what direct EOI breaks
+     * @return the line; its {@link ForwardedIrq#directEoi} has the decision and the conflicts that direct EOI causes
      * @throws IllegalStateException if direct EOI is refused, with the reason as text
      * @throws KernelException ENXIO on a kernel without the ABI of 2014; else as {@link #forward(LineIrq,Gsi)}
      */
@@ -396,8 +396,8 @@ public final class Forwarding implements AutoCloseable {
      * Masks several interrupts, each like {@link ForwardedIrq#mask}.
      *
      * @param which interrupts of this forwarding, each once
-     * @throws KernelException as {@link ForwardedIrq#mask}; then the masks of all interrupts are as before
-     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; then no mask changes
+     * @throws KernelException as {@link ForwardedIrq#mask}; the masks of all interrupts are as before the call
+     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no mask changes
      */
     public void mask(List<? extends ForwardedIrq> which) {
         change.mask(which);
@@ -409,7 +409,7 @@ public final class Forwarding implements AutoCloseable {
      *
      * @param which interrupts of this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#unmask}
-     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; then none is unmasked
+     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no interrupt is unmasked
      */
     public void unmask(List<? extends ForwardedIrq> which) {
         change.unmask(which);
@@ -422,8 +422,8 @@ public final class Forwarding implements AutoCloseable {
      * @param which interrupts of this forwarding, each once
      * @param messages the MSI message for each index in {@code which}, from 0; called before any change, without a lock
      * @throws UnsupportedOperationException if an interrupt is a line
-     * @throws KernelException EINVAL if KVM refuses a message; all interrupts arrive as before
-     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; then none is changed
+     * @throws KernelException EINVAL if KVM refuses a message; all interrupts arrive by their old messages
+     * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no interrupt is changed
      */
     public void reroute(List<? extends ForwardedIrq> which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(messages, "messages is null");

@@ -5,7 +5,7 @@ package io.kvmirq.forward;
 public enum Mechanism {
     /**
      * VFIO signals the eventfd of an irqfd, and KVM injects the interrupt. Hardware that can post the interrupt
-     * delivers it without the host. No kernel reports this delivery by hardware: see {@link ForwardedIrq#predicted}.
+     * delivers it without software. No kernel reports this delivery by hardware: see {@link ForwardedIrq#predicted}.
      */
     IRQFD("irqfd"),
     /**

@@ -116,7 +116,7 @@ public final class Snapshot {
 
     /**
      * The predicted posted-interrupt descriptor of a vCPU on an Intel host. Empty on other hosts, and if the schedule
-     * of the vCPU is unknown, as in KVM_RUN when no event reports more. Also empty if irqbypass had joined no interrupt
+     * of the vCPU is unknown, for example while the vCPU is in KVM_RUN. Also empty if irqbypass had joined no interrupt
      * of the VM when the vCPU stopped, because KVM may not have updated the descriptor. If a vCPU sleeps while its
      * guest has disabled interrupts, the fields are as for a vCPU in user space.
      */

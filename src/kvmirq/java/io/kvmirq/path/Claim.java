@@ -6,11 +6,11 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The answer to one question about posting. Immutable. Texts may contain names from files: escape them.
+ * The answer to one question about posting. Immutable. Texts may contain unprintable characters from files.
  *
  * @param holds whether the claim is true; empty if no file that was read shows whether the claim is true
  * @param evidence the evidence for {@code holds}; empty if {@code holds} is empty
- * @param text one sentence without a full stop
+ * @param text the claim as one sentence without a full stop
  * @param remedies changes to make, or tools that would show more; empty if there is nothing to do
  * @param never whether no VM can make the claim hold on this host, because the host or the kind of the interrupt
  *     decides, or because no VM has the device

@@ -22,9 +22,7 @@ public record Evidence(Kind kind, String from) {
         SET_UP,
         /** A file or a probe of the host shows the fact. */
         OBSERVED,
-        /**
-         * The fact was concluded from files, on the assumption that the process does what such processes usually do.
-         */
+        /** The fact was concluded from files, on the assumption that VMM and guest behave as usual. */
         INFERRED,
         /** The fact follows from the rules of hardware and kernel; no file shows it. */
         PREDICTED;

@@ -46,7 +46,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** A fact that follows from files, if the process behaves as such processes usually do. */
+    /** A fact that follows from files, if VMM and guest behave as usual. */
     record Inferred<T>(T value) implements Fact<T> {
         public Inferred {
             Objects.requireNonNull(value, "value is null");

@@ -18,7 +18,7 @@ import java.util.stream.Collectors;
  * @param evidence the evidence for the state; empty if the state is not shown
  * @param value the value of the step in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty if
  *     the value is not shown
- * @param text one sentence without a full stop
+ * @param text the state as one sentence without a full stop
  * @param remedies remedies for a broken or doubtful link, or tools that would show a link that is not shown. Empty for
  *     a whole link
  * @param numbers the numbers that the value names, with their types: {@link io.kvmirq.HostIrq}, {@link

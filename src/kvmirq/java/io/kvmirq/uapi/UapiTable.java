@@ -145,7 +145,7 @@ public final class UapiTable {
         return named.isEmpty() ? null : named.get(0);
     }
 
-    /** The structure with this C tag; IllegalArgumentException if there is none. */
+    /** The structure with this C tag; throws IllegalArgumentException if there is none. */
     public static Struct struct(String tag) {
         return STRUCTS.stream()
                 .filter(struct -> struct.tag.equals(tag))

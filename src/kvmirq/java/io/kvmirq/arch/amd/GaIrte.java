@@ -92,16 +92,16 @@ public final class GaIrte {
     private GaIrte() {}
 
     /**
-     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run. {@code gaLogIntr} states whether an
-     * interrupt for the vCPU is written to the GA log. IllegalArgumentException if the tag has more than 32 bits.
+     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run. {@code gaLogIntr} states whether such an
+     * interrupt is written to the GA log. Throws IllegalArgumentException if the tag has more than 32 bits.
      */
     public static long guestLow(long gaTag, boolean gaLogIntr) {
         return VALID.mask() | GUEST_MODE.mask() | (gaLogIntr ? GA_LOG_INTR.mask() : 0) | GA_TAG.with(gaTag);
     }
 
     /**
-     * Bits 127:64 of an entry in guest mode, for a vCPU that does not run. IllegalArgumentException unless the page is
-     * at a 4096-byte boundary below 2^52.
+     * Bits 127:64 of an entry in guest mode, for a vCPU that does not run. Throws IllegalArgumentException unless the
+     * page is at a 4096-byte boundary below 2^52.
      */
     public static long guestHigh(long backingPage, int guestVector) {
         return VECTOR.with(guestVector) | ROOT.with(backingPage >>> PAGE_BITS);

@@ -23,7 +23,7 @@ public final class GaTag {
     /** The id of the VM, in Linux 6.1 to 6.17. */
     public static final BitField VM_6_1 = new BitField("vm_id", 9, 23, always("", "VM"));
 
-    /** The id of the vCPU, in Linux 6.1 to 6.16; its index in 6.17. */
+    /** The id of the vCPU, in Linux 6.1 to 6.16; the index of the vCPU in 6.17. */
     public static final BitField VCPU_6_1 =
             new BitField("vcpu_id", 0, 9, always("", "id of the vCPU, in Linux 6.17 its index"));
 

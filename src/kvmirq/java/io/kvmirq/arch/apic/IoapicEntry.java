@@ -19,7 +19,7 @@ public final class IoapicEntry {
     /** The physical address of the registers of a machine's first IOAPIC. */
     public static final long REGISTERS = 0xfec0_0000L;
 
-    /** The delivery mode; 0 in remappable form. */
+    /** The delivery mode; these bits are 0 in remappable form. */
     public static final BitField MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
     /** The vector; in remappable form, the vector of the EOI. */

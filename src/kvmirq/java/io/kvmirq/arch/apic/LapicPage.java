@@ -15,7 +15,7 @@ import java.util.stream.IntStream;
 
 /**
  * The register page of a local APIC. Names ending in {@code _AT} are offsets in bytes. A register has 32 bits; ISR, TMR
- * and IRR are eight registers each. Fields are bits of one register.
+ * and IRR are eight registers each. Each field is a run of bits of one register.
  *
  * <p>Source: Intel SDM volume 3, "Local APIC Register Address Map" and the registers' figures;
  * arch/x86/include/asm/apicdef.h.

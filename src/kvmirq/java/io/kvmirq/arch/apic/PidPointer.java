@@ -13,7 +13,7 @@ import io.kvmirq.arch.Structure;
  * <p>Source: Intel SDM volume 3, IPI Virtualization; {@code vmx_vcpu_create} in arch/x86/kvm/vmx/vmx.c.
  */
 public record PidPointer(long word) implements Structure {
-    /** V, bit 0: the entry points to a descriptor. */
+    /** V, bit 0: 1 if the entry points to a descriptor. */
     public static final BitField VALID = BitField.flag("valid", 0, "V", "points nowhere", "valid");
 
     private static final BitField RESERVED_1 =

@@ -110,8 +110,8 @@ public record PostedInterruptDescriptor(
     }
 
     /**
-     * Reads eight 64-bit words, lowest address first; IllegalArgumentException for another number of words. Any bits
-     * are accepted.
+     * Reads eight 64-bit words, lowest address first; throws IllegalArgumentException for another number of words. Any
+     * bits are accepted.
      */
     public static PostedInterruptDescriptor decode(long... words) {
         long[] bits = FORMAT.bits(words);
@@ -119,7 +119,7 @@ public record PostedInterruptDescriptor(
                 bits[0], bits[1], bits[2], bits[3], bits[CONTROL], bits[5], bits[6], bits[7]);
     }
 
-    /** NDST for a CPU in x2APIC mode; IllegalArgumentException if the id has more than 32 bits. */
+    /** NDST for a CPU in x2APIC mode; throws IllegalArgumentException if the id has more than 32 bits. */
     public static long destinationX2apic(long apicId) {
         NDST.with(apicId);
         return apicId;

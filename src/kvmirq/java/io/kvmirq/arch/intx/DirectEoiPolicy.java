@@ -17,7 +17,7 @@ import java.util.stream.Stream;
  * DirectEoiPolicy.shared(1).assertSafe().decide();
  * }</pre>
  *
- * @param otherHandlers the number of other handlers of the line
+ * @param otherHandlers the number of handlers that other devices have on the line
  */
 public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     /** A trait of the interrupt. */
@@ -53,7 +53,7 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
 
     /**
      * INTx of a PCI device whose line is shareable, as vfio-pci requests it with DisINTx, and has this number of other
-     * handlers. The guest's EOI deactivates the physical interrupt. IllegalArgumentException for a negative number.
+     * handlers. The guest's EOI deactivates the physical interrupt. A negative number throws IllegalArgumentException.
      */
     public static DirectEoiPolicy shared(int otherHandlers) {
         return new DirectEoiPolicy(EnumSet.of(Trait.LEVEL, Trait.EOI_DEACTIVATES, Trait.SHAREABLE), otherHandlers);

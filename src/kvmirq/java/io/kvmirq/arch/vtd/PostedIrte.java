@@ -59,8 +59,8 @@ public record PostedIrte(long low, long high) implements Irte {
             .build();
 
     /**
-     * Bits 63:0 of a present entry that posts to a descriptor at a 64-byte boundary; IllegalArgumentException unless
-     * the vector is 0–255.
+     * Bits 63:0 of a present entry that posts to a descriptor at a 64-byte boundary; throws IllegalArgumentException
+     * unless the vector is 0–255.
      */
     public static long lowWord(long descriptorAddress, int guestVector) {
         return PRESENT.mask()
@@ -70,8 +70,8 @@ public record PostedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * Bits 127:64 of an entry that posts, with SID (16 bits), SQ and SVT (2 bits each); IllegalArgumentException if a
-     * field does not fit.
+     * Bits 127:64 of an entry that posts, with SID (16 bits), SQ and SVT (2 bits each); throws IllegalArgumentException
+     * if a field does not fit.
      */
     public static long highWord(long descriptorAddress, int id, int qualifier, int validation) {
         return descriptorAddress & ADDRESS_HIGH.mask()

@@ -106,8 +106,8 @@ public record RemappedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * A copy of this entry that posts to a descriptor. The new entry keeps P, FPD, AVAIL and the source ({@code
-     * intel_ir_set_vcpu_affinity}). IllegalArgumentException if the address is not at a 64-byte boundary.
+     * A copy of this entry that posts to a descriptor. The new entry keeps P, FPD, AVAIL and the source
+     * ({@code intel_ir_set_vcpu_affinity}). IllegalArgumentException if the address is not at a 64-byte boundary.
      */
     public PostedIrte posted(long descriptorAddress, InterruptVector guestVector) {
         PostedInterruptDescriptor.checkAddress(descriptorAddress);
@@ -117,7 +117,7 @@ public record RemappedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * A copy of this entry with another vector and DST, for a changed affinity of the host irq;
+     * A copy of this entry with another vector and DST, for a changed affinity of the host irq; throws
      * IllegalArgumentException if DST has more than 32 bits.
      */
     public RemappedIrte moved(InterruptVector toVector, long toDestination) {

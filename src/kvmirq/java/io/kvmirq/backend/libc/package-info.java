@@ -3,7 +3,7 @@
  * The bindings without C code of kvmirq: the structure layouts are in Java.
  *
  * <p>{@link io.kvmirq.uapi.Uapi} holds request numbers and layouts. {@link io.kvmirq.backend.libc.LibcBackend} encodes
- * the kernel calls of the interrupt path from {@code Uapi}, over any {@link io.kvmirq.backend.Libc}: {@link
+ * the kernel calls of the interrupt path from {@code Uapi}, over any {@link io.kvmirq.backend.Libc}. {@link
  * io.kvmirq.backend.libc.JnaLibc}, {@link io.kvmirq.backend.libc.JnrLibc} and {@link io.kvmirq.backend.libc.FfmLibc}
  * call libc; the fake kernel handles the calls without libc. On every binding, structures for raw calls (vCPU, memory,
  * LAPIC) are encoded from {@code Uapi} too.

@@ -33,8 +33,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A file is written under a temporary name and renamed. The writer locks the temporary file, so an unlocked
  * temporary file is the leftover of a killed process. An existing file is used only if its length and CRC-32 equal
- * those of the jar's file. A process that writes a library removes libraries that were not used for a week. Safe
- * between threads and between processes.
+ * those of the jar's file. A process that writes a library removes libraries that were not used for a week.
+ * Thread-safe, and safe between processes.
  */
 public final class LibraryCache {
     /**
