@@ -11,7 +11,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * An error number that the kernel returned. A number that this class does not name is printed as {@code errno 4094}.
+ * An error number that the kernel returned. A number that this class does not name is printed like {@code errno 4094}.
  *
  * <p>Source: include/uapi/asm-generic/errno-base.h and errno.h (the same on every architecture kvmirq supports).
  *

@@ -49,8 +49,8 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
      * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For a vCPU id above 255 call
      * {@code X86Vm.use32BitApicIds} first: if not, the kernel reads the id's low 8 bits and delivers to another vCPU.
      *
-     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id: use {@code
-     *     X86Vm.x2apicMessage}; for a vector below 16, which no LAPIC delivers
+     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id: use
+     *     {@code X86Vm.x2apicMessage}; also for a vector below 16, which no LAPIC delivers
      */
     public static MsiMessage to(VcpuId vcpu, InterruptVector vector) {
         Objects.requireNonNull(vector, "vector is null");

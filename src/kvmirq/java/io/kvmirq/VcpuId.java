@@ -8,7 +8,7 @@ import java.util.Objects;
  * also the initial APIC id.
  */
 public record VcpuId(int number) implements Comparable<VcpuId> {
-    /** The highest id in a default x86 kernel: {@code KVM_MAX_VCPU_IDS} - 1. */
+    /** The highest vCPU id of an x86 kernel with default options: {@code KVM_MAX_VCPU_IDS} - 1. */
     public static final int MAX = 4095;
     /** The most vCPUs of an arm64 VM with a GICv2, {@code VGIC_V2_MAX_CPUS}. */
     public static final int MOST_OF_GICV2 = 8;

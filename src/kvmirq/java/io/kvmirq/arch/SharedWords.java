@@ -56,7 +56,7 @@ public abstract class SharedWords {
         swap(word + 1, high);
     }
 
-    /** Full barrier: all threads see earlier writes before anything later is read. */
+    /** Full barrier: all threads see this thread's earlier writes before its later reads. */
     public void fence() {
         VarHandle.fullFence();
     }

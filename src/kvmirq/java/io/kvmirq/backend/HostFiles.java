@@ -95,7 +95,7 @@ public interface HostFiles {
     /** The target of a symbolic link, as it is written in the link. */
     Optional<String> link(String path);
 
-    /** The names in a directory, sorted. Empty if there is no such directory. */
+    /** The names in a directory, sorted. Empty if the directory does not exist. */
     List<String> list(String path);
 
     /** Whether this process may read and write a file. The file is not opened. */

@@ -57,10 +57,11 @@ public interface KernelBackend {
     int eventfdCreate();
 
     /**
-     * Makes {@code count} eventfds by {@link #eventfdCreate}. A binding may make all of them in one native call.
+     * Makes {@code count} eventfds by {@link #eventfdCreate}. A binding may make all eventfds in one native call.
      *
      * @param numbers gets {@code count} descriptors, in native order
-     * @return the number of new eventfds, which stay open. If less than {@code count}, -errno follows the descriptors
+     * @return the number of new eventfds, which stay open. If an eventfd cannot be made, its element of {@code numbers}
+     *     is -errno
      */
     default int eventfdsCreate(ByteBuffer numbers, int count) {
         Buffers.results(numbers, Integer.BYTES, count);
@@ -183,7 +184,7 @@ public interface KernelBackend {
     int IRQFD_GSI = Integer.BYTES;
 
     /**
-     * Assigns {@code count} irqfds by {@link #irqfdAssign}. A binding may assign all of them in one native call.
+     * Assigns {@code count} irqfds by {@link #irqfdAssign}. A binding may assign all irqfds in one native call.
      *
      * @param irqfds {@code count} records of {@link #IRQFD_SIZE} bytes in native order
      * @return the number of assigned irqfds, which stay assigned. If the number is less than {@code count}, the next

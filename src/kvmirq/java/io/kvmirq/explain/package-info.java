@@ -21,21 +21,21 @@
  *       decision of an older version is a separate row, whose name ends in {@code _BEFORE}.
  * </ul>
  *
- * <p>A row's {@link io.kvmirq.explain.Grade} names its evidence. MEASURED means measured on Linux 6.18 with kvm_pvm,
- * and for KVM on x86-64, unless the row names another kernel. LAB means Debian's kernels in QEMU: on arm64 these are
- * 6.1 and 6.12 with a GICv3, and 6.1, 6.12 and 7.2 with a GICv2. For a GICv3 the lab therefore only shows whether a
- * change came between 6.1 and 6.12. SOURCE means read in Linux 7.1, or in the commit that changed the answer. The fake
- * kernel implements all rows except UNTESTED ones, which are only text for users.
+ * <p>The {@link io.kvmirq.explain.Grade} of a row names the evidence for the row. MEASURED means measured on Linux 6.18
+ * with kvm_pvm, and for KVM on x86-64, unless the row names another kernel. LAB means Debian's kernels in QEMU: on
+ * arm64 the versions 6.1 and 6.12 with a GICv3, and 6.1, 6.12 and 7.2 with a GICv2. For a GICv3 the lab therefore only
+ * shows whether a change came between 6.1 and 6.12. SOURCE means read in Linux 7.1, or in the commit that changed the
+ * answer. The fake kernel implements all rows except UNTESTED ones, which are only text for users.
  *
- * <p>To add a refusal, add its row to the enum of its area, before the less likely causes of the same errno. Then
- * return the row from the fake kernel, and provoke the refusal in a contract suite. A test checks that each refused
- * call finds its row by its errno.
+ * <p>To add a refusal, add its row to the enum of its area, before the less likely causes of the same errno. Return the
+ * new row from the fake kernel, and provoke the refusal in a contract suite. A test checks that each refused call finds
+ * its row by its errno.
  *
  * <p>A {@link io.kvmirq.explain.Fact} is a known condition under which a call failed. {@code needs} lists facts that
  * must hold for a cause; of two facts that exclude each other, one is enough. {@code certainWhen} lists facts that must
- * hold, and that make the cause certain once they are known: an error message then names only this cause. {@code
- * unless} lists facts that rule a cause out. {@link io.kvmirq.explain.Answers} filters and ranks the causes: certain
- * ones first, then by the number of needed facts that are known, then in the order of the enums.
+ * hold, and that make the cause certain once they are known: an error message then names only this cause.
+ * {@code unless} lists facts that rule a cause out. {@link io.kvmirq.explain.Answers} filters and ranks the causes:
+ * certain causes first, then by the number of needed facts that are known, then in the order of the enums.
  */
 @NullMarked
 package io.kvmirq.explain;

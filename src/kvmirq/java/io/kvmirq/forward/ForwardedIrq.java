@@ -263,7 +263,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * changed. After the call returns, no new interrupt is requested; the guest may still take an earlier one.
      *
      * <p>If this process injects the interrupt, the call waits until a running injection has ended. {@link #moveTo},
-     * {@link #close} and the {@link #reroute} of an unmasked interrupt wait, too. Do not call these four methods while
+     * {@link #close} and the {@link #reroute} of an unmasked interrupt wait, too. Do not call the four methods while
      * you hold a lock that the injector needs: see {@link #beginMask}.
      *
      * @throws KernelException as {@link Irqfd#mask}; the interrupt then stays unmasked

@@ -135,7 +135,7 @@ public final class Forwarding implements AutoCloseable {
          * Lets this process inject the interrupts for which KVM accepts no irqfd: all interrupts of an x86 VM without
          * an in-kernel irqchip, lines of a VM with a split irqchip, and interrupts that {@link ForwardedIrq#moveTo}
          * moves into this process. A line may interrupt before {@link Forwarding#forward} returns. If the guest's EOI
-         * also comes before the return, the injector must remember the EOI.
+         * also comes before {@code forward} returns, the injector must remember the EOI.
          */
         public Builder userspace(Userspace relay) {
             Objects.requireNonNull(relay, "relay is null");
@@ -181,7 +181,7 @@ public final class Forwarding implements AutoCloseable {
         return device;
     }
 
-    /** The mirror that predicts how these interrupts are delivered. */
+    /** The mirror that predicts how the interrupts of this forwarding are delivered. */
     public Mirror mirror() {
         return mirror;
     }
@@ -232,9 +232,10 @@ public final class Forwarding implements AutoCloseable {
      * Forwards vectors, each to a new GSI, by one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS.
      *
      * <p>Some kernels cannot add vectors to enabled vectors ({@link io.kvmirq.vfio.IrqInfo#noResize}: Linux before 6.5,
-     * MSI, an arm64 ITS). On these kernels the first {@code forwardAll} enables all vectors of MSI-X. For MSI, or if
-     * the host has too few vectors, a further {@code forwardAll} disables the enabled vectors, enables more, and
-     * signals each formerly enabled vector once, because interrupts raised while vectors were disabled are lost.
+     * MSI, an arm64 ITS). On kernels that cannot add vectors, the first {@code forwardAll} enables all vectors of
+     * MSI-X. For MSI, or if the host has too few vectors, a further {@code forwardAll} disables the enabled vectors,
+     * enables more, and signals each formerly enabled vector once, because interrupts raised while vectors were
+     * disabled are lost.
      *
      * @param messages gives the MSI message for each index in {@code which}, from 0; called first and without a lock
      * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if another program or the user armed the

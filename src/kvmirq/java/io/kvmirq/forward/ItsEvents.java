@@ -20,11 +20,11 @@ import java.util.stream.Stream;
 
 /**
  * Reads the LPI and the vCPU of each message from the tables of an arm64 guest's ITS. KVM executes the commands of the
- * guest's ITS, so the VMM does not see them. Only {@link #tell} reads the tables: a MOVI, DISCARD or MAPTI of the guest
- * makes a prediction stale until the next {@code tell}.
+ * guest's ITS, so the VMM does not see the commands. Only {@link #tell} reads the tables: a MOVI, DISCARD or MAPTI of
+ * the guest makes a prediction stale until the next {@code tell}.
  *
  * <p>During {@link #tell} no vCPU may run, and all interrupts of all devices of the VM must be masked. KVM decides at
- * the unmask whether an interrupt becomes a vLPI. With GICv4.0 KVM cannot save the tables while a vLPI exists. So a VMM
+ * the unmask whether an interrupt becomes a vLPI. With GICv4.0 KVM cannot save the tables while a vLPI exists. A VMM
  * stops its vCPUs, masks all interrupts, calls {@link #tell} for each device, unmasks, and runs the vCPUs again. Only
  * one thread may use an {@code ItsEvents}.
  *
@@ -77,8 +77,8 @@ public final class ItsEvents {
      * @return empty on success; the reason, in a sentence, if the tables cannot be read. After a failure the
      *     predictions are as before, and some table entries may be cleared. A table cannot be read if it is outside of
      *     guest memory, in memory that Java cannot access (such as a BAR), or in memory that the VMM did not pass
-     * @throws io.kvmirq.KernelException as {@link Its#saveTables}, EFAULT excepted: EBUSY while a vCPU runs, EACCES
-     *     while an LPI of the VM is a vLPI; the mirror gets no event
+     * @throws io.kvmirq.KernelException as {@link Its#saveTables}, but not EFAULT: EBUSY while a vCPU runs, EACCES
+     *     while an LPI of the VM is a vLPI. The mirror then gets no event
      * @throws IllegalStateException if an interrupt of the forwarding is not masked
      */
     public Optional<String> tell(Forwarding forwarding) {

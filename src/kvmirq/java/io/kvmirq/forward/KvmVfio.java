@@ -20,7 +20,7 @@ import java.util.Set;
  * guest, but coherent DMA and drivers that need the VM do not work. Thread-safe.
  *
  * <p>Add a file before its device is opened, and remove it before the file is closed: the kernel finds the file by its
- * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} does both at the right time.
+ * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} adds and removes the file at the right time.
  *
  * <p>Source: virt/kvm/vfio.c, Documentation/virt/kvm/devices/vfio.rst.
  *

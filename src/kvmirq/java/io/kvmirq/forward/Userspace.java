@@ -30,11 +30,12 @@ public record Userspace(EventLoop loop, Injector injector) {
      * exception is logged. The message is then lost; the injection of a line is retried a few times.
      *
      * <p>No injection of an interrupt runs any more when its {@code mask}, {@code reroute}, {@code moveTo} or
-     * {@code close} returns, or when its {@link Forwarding} or the {@link EventLoop} is closed. These methods wait for
-     * an injection in another thread; if the injector itself calls one, its current injection is the last one. Call
-     * {@code mask}, {@code reroute}, {@code moveTo} and {@code close} without a lock that the injector takes. While you
-     * hold a lock that the injector takes, call {@link ForwardedIrq#beginMask}, which does not wait. A {@code reroute}
-     * after {@code beginMask} does not wait either. Two injectors that mask each other's line wait for ever.
+     * {@code close} returns, or when its {@link Forwarding} or the {@link EventLoop} is closed: the call waits for an
+     * injection in another thread. If the injector itself makes such a call, its current injection is the last one.
+     * Call {@code mask}, {@code reroute}, {@code moveTo} and {@code close} without a lock that the injector takes.
+     * While you hold a lock that the injector takes, call {@link ForwardedIrq#beginMask}, which does not wait. A
+     * {@code reroute} after {@code beginMask} does not wait either. Two injectors that mask each other's line wait for
+     * ever.
      */
     public interface Injector {
         /** Delivers an MSI message to the guest, as the device's memory write would. */

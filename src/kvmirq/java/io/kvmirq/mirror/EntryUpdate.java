@@ -10,7 +10,7 @@ import java.util.Optional;
  *
  * @param last the event that made KVM write the entry
  * @param next the prediction for the entry after KVM's next update, if an event after {@code last} changed it: for
- *     example, a vCPU was created after KVM looked for the destination. A mask and an unmask update the entry
+ *     example, a vCPU was created after KVM looked for the destination. A mask and an unmask make KVM update the entry
  */
 @NotPromised
 public record EntryUpdate(Moment last, Optional<Posting> next) {

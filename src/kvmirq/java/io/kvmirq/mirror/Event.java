@@ -203,7 +203,7 @@ public sealed interface Event {
         }
     }
 
-    /** A device left its VFIO domain (type UNMANAGED), or entered it again. Used in predictions for AMD only. */
+    /** A device left its VFIO domain (type UNMANAGED), or entered it again. Only predictions for AMD use this event. */
     record DomainChanged(DeviceName device, boolean unmanaged) implements Event {
         public DomainChanged {
             Objects.requireNonNull(device, "device is null");
@@ -244,8 +244,8 @@ public sealed interface Event {
     }
 
     /**
-     * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited}, whose reasons apply to the vCPU from
-     * now on. Report this event after {@link VcpuLoaded}. Not needed after {@link VcpuWatched}.
+     * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited} event, whose reasons apply to the vCPU
+     * from now on. Report this event after {@link VcpuLoaded}. Not needed after {@link VcpuWatched}.
      */
     record GuestEntered(VcpuId vcpu) implements Event {
         public GuestEntered {
@@ -276,8 +276,8 @@ public sealed interface Event {
     }
 
     /**
-     * The host preempted a vCPU. If the vCPU sleeps, this event changes nothing: also after a wake-up the predicted
-     * fields stay until the vCPU is loaded.
+     * The host preempted a vCPU. If the vCPU sleeps, this event changes nothing: even after a wake-up, the predicted
+     * fields keep their values until the vCPU is loaded.
      */
     record VcpuPreempted(VcpuId vcpu) implements Event {
         public VcpuPreempted {
@@ -303,9 +303,9 @@ public sealed interface Event {
     }
 
     /**
-     * The schedule of a vCPU is unknown from now on, because the tracer missed a change. The fields that follow the
-     * schedule are not predicted until the next {@link VcpuLoaded}, {@link VcpuPreempted}, {@link VcpuLeft} or {@link
-     * VcpuBlocked}.
+     * The schedule of a vCPU is unknown from now on, because the tracer that reports it missed a change. The fields
+     * that follow the schedule are not predicted until the next {@link VcpuLoaded}, {@link VcpuPreempted}, {@link
+     * VcpuLeft} or {@link VcpuBlocked}.
      */
     record VcpuUnseen(VcpuId vcpu) implements Event {
         public VcpuUnseen {

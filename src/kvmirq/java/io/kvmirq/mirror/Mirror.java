@@ -48,7 +48,7 @@ public final class Mirror {
         return new Mirror(host);
     }
 
-    /** Applies an event to the predicted state. Report events after their calls succeeded, in the calls' order. */
+    /** Applies an event to the predicted state. Report each event after its call succeeded, in the calls' order. */
     @NotPromised
     public void apply(Event event) {
         Objects.requireNonNull(event, "event is null");

@@ -99,8 +99,8 @@ public final class Snapshot {
     }
 
     /**
-     * The sampled ids of a vCPU's LAPIC, from which logical messages are predicted. Empty if the LAPIC was not sampled:
-     * a mirror samples LAPICs only while the VM has a message with a logical destination.
+     * The sampled ids of a vCPU's LAPIC, from which messages with a logical destination are predicted. Empty if the
+     * LAPIC was not sampled: a mirror samples LAPICs only while the VM has a message with a logical destination.
      */
     @NotPromised
     public Optional<LapicSample> lapic(VcpuId vcpu) {

@@ -13,14 +13,14 @@
  * message is known to exist: {@link io.kvmirq.mirror.Snapshot#held}. A device's signals are not reported to the mirror.
  *
  * <p>Predictions and observations have separate types. The mirror reads no file, calls no kernel and reads no state of
- * a model. The mirror decides by the rules of {@link io.kvmirq.arch}, for the hardware that its {@link
+ * a hardware model. The mirror decides by the rules of {@link io.kvmirq.arch}, for the hardware that its {@link
  * io.kvmirq.mirror.MirrorHost} describes. A prediction leaves out facts that a VMM cannot know: the address of a
  * descriptor, and the id that KVM gave the VM.
  *
  * <p>A vCPU's schedule decides some fields: IsRun and Destination of an entry, PID.SN, PID.NV and PID.NDST. A tracer
- * reports the schedule by events. For a vCPU that this process runs, the mirror reads a
- * {@link io.kvmirq.mirror.VcpuPhase} at each query and before each event. These fields are unknown while the vCPU is in
- * KVM_RUN, and known after its return. The logical ids that a guest gives its LAPICs are known from a
+ * reports the schedule by events. For a vCPU that this process runs, the mirror reads a {@link
+ * io.kvmirq.mirror.VcpuPhase} at each query and before each event. Fields that the schedule decides are unknown while
+ * the vCPU is in KVM_RUN, and known after its return. The logical ids that a guest gives its LAPICs are known from a
  * {@link io.kvmirq.mirror.LapicSample}, which may be old: {@link io.kvmirq.mirror.LapicSample#taken} is its time.
  *
  * <p>The cost of an event is proportional to the predictions that it changes; other predictions are shared with the

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.path;
 
-/** The steps of a device's interrupt on its way into a guest, in the order in which an {@link InterruptPath} has them. */
+/** The steps of a device's interrupt on its way into a guest, in the order of an {@link InterruptPath}. */
 public enum Hop {
     /** The device itself: whether it has power, responds, and may send interrupts. */
     DEVICE("device"),

@@ -85,7 +85,7 @@ public record Link(
                 List.of());
     }
 
-    /** A link of host irqs, GSIs or vCPUs that interrupts pass. {@link #numbers} leaves out numbers out of range. */
+    /** A link of host irqs, GSIs or vCPUs that interrupts pass. Numbers out of range are not in {@link #numbers}. */
     public static Link whole(Hop hop, Evidence evidence, Collection<? extends Number> numbers, String text) {
         Objects.requireNonNull(hop, "hop is null");
         String value = Objects.requireNonNull(numbers, "numbers is null").stream()
@@ -159,7 +159,7 @@ public record Link(
                 .toList();
     }
 
-    /** The state, the step, the value, the sentence and the evidence, in one line. */
+    /** The state, the step, the value, the text and the evidence, in one line. */
     @Override
     public String toString() {
         return String.format("%-14s %-10s ", hop.label(), state.label())

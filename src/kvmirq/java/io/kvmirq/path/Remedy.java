@@ -103,7 +103,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 Objects.requireNonNull(risk, "risk is null").isEmpty() ? Optional.empty() : Optional.of(risk));
     }
 
-    /** A change that takes effect at the usual time of its kind. Only a new kernel has a known risk. */
+    /** A change that takes effect at the time that is usual for its kind. Only a new kernel has a known risk. */
     public static Remedy of(Change change, String text) {
         return of(
                 Objects.requireNonNull(change, "change is null"),
@@ -111,7 +111,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 change == Change.KERNEL ? "all that a new kernel may change" : "");
     }
 
-    /** A change that takes effect at the usual time of its kind. */
+    /** A change that takes effect at the time that is usual for its kind. */
     public static Remedy of(Change change, String text, String risk) {
         return of(change, text, Objects.requireNonNull(change, "change is null").usual, risk);
     }

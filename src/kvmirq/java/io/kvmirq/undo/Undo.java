@@ -64,9 +64,9 @@ public final class Undo implements AutoCloseable {
     }
 
     /**
-     * Runs a step, and adds its undo. Both exist before the step runs, so no failure leaves the step without its undo.
+     * Runs a step, and adds its undo. The undo exists before the step runs, so no failure loses the undo.
      *
-     * @param back undoes the step, and never fails
+     * @param back undoes the step; must never fail
      */
     public void step(Runnable step, AutoCloseable back) {
         Objects.requireNonNull(back, "back is null");

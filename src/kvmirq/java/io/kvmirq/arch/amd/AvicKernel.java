@@ -10,7 +10,7 @@ public enum AvicKernel {
      * unlinks it from the previous vCPU's list. After an inhibit of AVIC, an entry that was set during the inhibit
      * stays remapped, and every other entry has IsRun clear until its vCPU is loaded again. Posting for a device
      * without {@code use_vapic} fails with EINVAL since 6.15 and in stable kernels since 6.12.26, 6.6.89 and 6.1.136.
-     * Older kernels report success, and leave the entry remapped.
+     * Kernels before these versions report success, but leave the entry remapped.
      */
     UP_TO_6_16,
     /**

@@ -19,7 +19,7 @@ import io.kvmirq.arch.SplitField;
 public final class GaIrte {
     private static final int PAGE_BITS = 12;
 
-    /** Guest mode: a GA log entry is written if the vCPU does not run. */
+    /** Guest mode: if 1, a GA log entry is written while the vCPU does not run. */
     public static final BitField GA_LOG_INTR =
             BitField.flag("ga_log_intr", 2, "GALogIntr", "no GA log entry", "GA log entry if the vCPU does not run");
 
@@ -44,7 +44,7 @@ public final class GaIrte {
                             + " since Linux 6.18; VM " + GaTag.VM_6_1.of(value) + ", vCPU " + GaTag.VCPU_6_1.of(value)
                             + " on 6.1 to 6.17"));
 
-    /** The vector: a guest's vector in guest mode, otherwise a host vector. */
+    /** The vector: a guest's vector in guest mode, a host vector in remapped form. */
     public static final BitField VECTOR = new BitField("vector", 64, 8, always("Vector", "guest vector"));
 
     /** Bits 51:12 of the address of the vCPU's backing page. */

@@ -5,8 +5,8 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.LinuxVersion;
 
 /**
- * Kernel versions by the layout of their GATags, {@code AVIC_GATAG}. The part for the vCPU is as wide as an index of
- * AVIC's largest table.
+ * Kernel versions that differ in the layout of GATags, {@code AVIC_GATAG}. The part for the vCPU is as wide as an index
+ * of AVIC's largest table.
  */
 public enum GaTagKernel {
     /** Linux up to 6.0: 24 bits of the VM's id, 8 bits of the vCPU's id. */

@@ -66,7 +66,7 @@ public final class LapicPage {
     /** ICR: the interrupt command; its upper half is the next register. */
     public static final int ICR_AT = 0x300;
 
-    /** The local vector table's first register, the timer's. The other registers follow at {@link #STRIDE} bytes. */
+    /** The local vector table's first register, the timer's. Each next one follows after {@link #STRIDE} bytes. */
     public static final int LVT_AT = 0x320;
 
     /** The local vector table's register for pin LINT0, to which a PIC is connected. */

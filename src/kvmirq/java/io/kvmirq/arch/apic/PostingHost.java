@@ -35,7 +35,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         X2AVIC,
         /** AMD, since Linux 6.18: the table of AVIC holds all vCPU ids. */
         X2AVIC_EXT,
-        /** AMD: AVIC's table holds vCPU ids above 0. Without X2AVIC, Linux 6.18 to 6.18.9 finds these ids too big. */
+        /** AMD: AVIC's table holds vCPU ids above 0. Without X2AVIC, Linux 6.18 to 6.18.9 finds ids above 0 too big. */
         AVIC_IDS
     }
 

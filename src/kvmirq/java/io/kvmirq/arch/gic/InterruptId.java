@@ -12,7 +12,7 @@ public final class InterruptId {
     /** The first SPI. Lower ids are SGIs and PPIs, which are private to each CPU. */
     public static final int FIRST_SPI = Spi.FIRST;
 
-    /** The first special id. The last SPI is one less. */
+    /** The first special id. The id of the last SPI is one less. */
     public static final int FIRST_SPECIAL = Spi.LAST + 1;
 
     /** The first LPI. From {@link #FIRST_SPECIAL} to 8191, only GICv3.1's EPPIs and ESPIs are interrupts. */

@@ -3,7 +3,7 @@ package io.kvmirq.arch.intx;
 
 /**
  * Conflicts of direct EOI that do not occur with the automatic mask. {@link #OTHERS_WAIT} occurs on a shared line,
- * {@link #VM_GONE} on any line, the others on a PCI line that is requested exclusively.
+ * {@link #VM_GONE} on any line, the other conflicts on a PCI line that is requested exclusively.
  */
 public enum Breakage {
     OTHERS_WAIT("other devices on the line wait until this guest ends its interrupt, for ever if its vCPU is stopped"),

@@ -14,8 +14,8 @@ import io.kvmirq.arch.Structure;
 import java.util.Objects;
 
 /**
- * An interrupt-remapping table entry, 128 bits: two 64-bit words, the low one at the lower address. The remapped and the
- * posted form share the fields of this class. To scan a table without allocation, read the fields and {@link
+ * An interrupt-remapping table entry, 128 bits: two 64-bit words, the low one at the lower address. The remapped and
+ * the posted form share the fields of this class. To scan a table without allocation, read the fields and {@link
  * #descriptorAddress} from the words.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped and for Posted Interrupts; {@code struct
@@ -68,8 +68,8 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     }
 
     /**
-     * The address of a posted entry's descriptor, with 0 in the low 6 bits. For scans of a table: this method needs one
-     * shift less than {@link PostedIrte#ADDRESS}.
+     * The address of a posted entry's descriptor, with 0 in the low 6 bits. Use this method to scan a table: it needs
+     * one shift less than {@link PostedIrte#ADDRESS}.
      */
     static long descriptorAddress(long low, long high) {
         return high & PostedIrte.ADDRESS_HIGH.mask()

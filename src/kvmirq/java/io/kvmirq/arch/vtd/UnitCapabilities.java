@@ -10,8 +10,8 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Structure;
 
 /**
- * The capabilities of one remapping unit: its registers CAP (offset 0x8) and ECAP (offset 0x10). Linux shows them as
- * {@code cap} and {@code ecap} under /sys/class/iommu.
+ * The capabilities of one remapping unit: its registers CAP (offset 0x8) and ECAP (offset 0x10). Linux shows the two
+ * registers as {@code cap} and {@code ecap} under /sys/class/iommu.
  *
  * <p>Source: VT-d specification, Capability Register and Extended Capability Register; {@code cap_*} and {@code ecap_*}
  * in drivers/iommu/intel/iommu.h.

@@ -78,7 +78,7 @@ public final class Backends {
         this.candidates = List.copyOf(candidates);
     }
 
-    /** Opens the binding of {@link #selection} like {@link #open}, but no fake kernel without the test kit. */
+    /** Opens the binding of {@link #selection}, like {@link #open}. Without the test kit, refuses the fake kernel. */
     public KernelBackend openSelected() {
         String selection = selection();
         return selection.equals(FAKE)

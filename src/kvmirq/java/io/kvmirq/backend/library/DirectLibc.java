@@ -45,7 +45,7 @@ public abstract class DirectLibc implements Libc {
         }
     }
 
-    /** Makes a system call that does not wait. @return the result of the kernel: {@code -errno} from -4095 to -1 */
+    /** Makes a system call that does not wait. @return the kernel's result; -4095 to -1 is {@code -errno} */
     protected abstract long call(long number, long a, long b, long c, long d, long e, long f);
 
     /** Makes a system call that may wait. */

@@ -28,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  * to this user and must not be writable by others. Thread-safe.
  */
 public final class NativeLibrary {
-    /** The absolute path of the library, overriding the search. */
+    /** The system property with the absolute path of the library, which replaces the search. */
     public static final String PROPERTY = "kvmirq.library";
 
     private static final String NAME = "libkvmirq.so";

@@ -42,7 +42,7 @@ public record ApicMessage(
                 CompatibilityMsi.LEVEL.isSet(message.data()));
     }
 
-    /** The interrupt of an I/O APIC's redirection entry, which has the format of {@link IoapicEntry}. */
+    /** The interrupt that a redirection entry of an I/O APIC sends; the entry has the format of {@link IoapicEntry}. */
     public static ApicMessage ofPin(long entry) {
         return new ApicMessage(
                 (int) IoapicEntry.DESTINATION.of(entry),

@@ -67,9 +67,9 @@ public final class Destinations<A extends LocalApic> {
     }
 
     /**
-     * The LAPIC to which KVM posts a message: the only LAPIC in the map's entry, or, if the map has no entry, the only
-     * LAPIC that matches the destination. A lowest-priority message to a logical destination is first narrowed to one
-     * LAPIC ({@code kvm_intr_is_single_vcpu}).
+     * The LAPIC to which KVM posts a message: the only LAPIC in the entry of KVM's map, or, if the map has no entry,
+     * the only LAPIC that matches the destination. A lowest-priority message to a logical destination is first narrowed
+     * to one LAPIC ({@code kvm_intr_is_single_vcpu}).
      *
      * @return empty if no LAPIC or several LAPICs match
      */

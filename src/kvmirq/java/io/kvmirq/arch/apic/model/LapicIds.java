@@ -29,8 +29,8 @@ public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int 
     }
 
     /**
-     * A LAPIC in xAPIC mode, cluster model, with cluster 0–14 and one bit of 4; otherwise IllegalArgumentException. The
-     * APIC id is the vCPU's id.
+     * A LAPIC in xAPIC mode, cluster model, with cluster 0–14 and one bit of 4; other values throw
+     * IllegalArgumentException. The APIC id is the vCPU's id.
      */
     public static LapicIds cluster(int vcpu, int cluster, int member) {
         return xapic(vcpu, cluster << 4 | member, LapicPage.DFR_CLUSTER);

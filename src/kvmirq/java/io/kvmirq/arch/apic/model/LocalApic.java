@@ -32,8 +32,8 @@ public interface LocalApic {
     int logicalFormat();
 
     /**
-     * The number of lowest-priority messages that this LAPIC got, counted only without vector hashing ({@code
-     * apic_arb_prio}).
+     * The number of lowest-priority messages that this LAPIC got, counted only if vector hashing is off
+     * ({@code apic_arb_prio}).
      */
     default int arbitrationPriority() {
         return 0;

@@ -23,8 +23,8 @@ public record PostingVm(
     }
 
     /**
-     * A VM with the defaults of Linux and KVM: nothing inhibited, with vector hashing and the broadcast quirk. LAPICs
-     * are in the order of vCPU indices.
+     * A VM with the defaults of Linux and KVM: nothing inhibited, with vector hashing and the broadcast quirk.
+     * {@code lapics} must be in the order of vCPU indices.
      */
     public static PostingVm of(List<? extends LocalApic> lapics, boolean apicIds32Bit) {
         return new PostingVm(
