@@ -126,7 +126,7 @@ public interface KernelBackend {
     /** KVM_GET_IRQCHIP: {@link #IRQCHIP_STATE_SIZE} bytes, {@code kvm_pic_state} or {@code kvm_ioapic_state}. */
     int irqchipGet(int vm, int chip, ByteBuffer state);
 
-    /** KVM_SET_IRQCHIP. The buffer is as for {@link #irqchipGet}. */
+    /** KVM_SET_IRQCHIP. {@code state} has the content of {@link #irqchipGet}. */
     int irqchipSet(int vm, int chip, ByteBuffer state);
 
     /** KVM_CAP_X2APIC_API with {@code KVM_X2APIC_API_*} bits. */

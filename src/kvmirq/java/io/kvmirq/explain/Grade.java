@@ -11,7 +11,7 @@ public enum Grade {
     LAB("Debian's kernels in QEMU"),
     /** The answer was read in the kernel's source or in the commit that introduced it. */
     SOURCE(""),
-    /** The answer is derived from other answers or hearsay. A test that depends on this answer proves less. */
+    /** The answer is derived from other answers or hearsay. A test that depends on this answer is weaker evidence. */
     INFERRED(""),
     /** The answer is only text: the fake kernel does not implement it, and no test compares it with a real kernel. */
     UNTESTED("");

@@ -262,9 +262,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * vLPI was pending, so a guest of an arm64 host with vLPIs may get one extra interrupt. The route of the GSI is not
      * changed. After the call returns, no new interrupt is requested; the guest may still take an earlier one.
      *
-     * <p>If this process injects the interrupt, the call waits until a running injection has ended. {@link #moveTo},
-     * {@link #close} and the {@link #reroute} of an unmasked interrupt wait, too. Do not call the four methods while
-     * you hold a lock that the injector needs: see {@link #beginMask}.
+     * <p>If this process injects the interrupt, the call waits until a running injection ends. {@link #moveTo}, {@link
+     * #close} and the {@link #reroute} of an unmasked interrupt wait, too. Do not call {@code mask}, {@code moveTo},
+     * {@code close} or {@code reroute} while you hold a lock that the injector needs: see {@link #beginMask}.
      *
      * @throws KernelException as {@link Irqfd#mask}; the interrupt then stays unmasked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}

@@ -234,8 +234,7 @@ public final class Forwarding implements AutoCloseable {
      * <p>Some kernels cannot add vectors to enabled vectors ({@link io.kvmirq.vfio.IrqInfo#noResize}: Linux before 6.5,
      * MSI, an arm64 ITS). On kernels that cannot add vectors, the first {@code forwardAll} enables all vectors of
      * MSI-X. For MSI, or if the host has too few vectors, a further {@code forwardAll} disables the enabled vectors,
-     * enables more, and signals each formerly enabled vector once, because interrupts raised while vectors were
-     * disabled are lost.
+     * enables more, and signals each formerly enabled vector once, because interrupts raised in between are lost.
      *
      * @param messages gives the MSI message for each index in {@code which}, from 0; called first and without a lock
      * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if another program or the user armed the

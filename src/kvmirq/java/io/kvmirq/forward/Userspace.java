@@ -34,8 +34,7 @@ public record Userspace(EventLoop loop, Injector injector) {
      * injection in another thread. If the injector itself makes such a call, its current injection is the last one.
      * Call {@code mask}, {@code reroute}, {@code moveTo} and {@code close} without a lock that the injector takes.
      * While you hold a lock that the injector takes, call {@link ForwardedIrq#beginMask}, which does not wait. A
-     * {@code reroute} after {@code beginMask} does not wait either. Two injectors that mask each other's line wait for
-     * ever.
+     * {@code reroute} after {@code beginMask} does not wait either. Two injectors that mask each other's line deadlock.
      */
     public interface Injector {
         /** Delivers an MSI message to the guest, as the device's memory write would. */

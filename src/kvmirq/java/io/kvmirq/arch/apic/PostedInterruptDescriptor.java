@@ -50,7 +50,7 @@ public record PostedInterruptDescriptor(
     public static final BitField NV =
             new BitField("nv", 272, 8, Description.saying("NV", (value, bits) -> notification((int) value)));
 
-    /** NDST, bits 319:288: an APIC id. See {@link #destinationX2apic} and {@link #destinationXapic}. */
+    /** NDST, bits 319:288: the notified CPU's APIC id. See {@link #destinationX2apic} and {@link #destinationXapic}. */
     public static final BitField NDST =
             new BitField("ndst", 288, 32, Description.saying("NDST", (value, bits) -> destination(value)));
 
