@@ -84,7 +84,7 @@ public interface KernelBackend {
     /**
      * Reads the count and resets it to 0 (with EFD_SEMAPHORE: subtracts 1).
      *
-     * @param count 8 bytes that receive the unsigned count in native order; as a result, the count could look like
+     * @param count 8 bytes that receive the unsigned count in native order, because a returned count could look like
      *     -errno
      * @return 0, or -EAGAIN if the count was 0
      */

@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A pool of native memory for threads that must not keep memory of their own, such as millions of virtual threads.
- * Memory made for one call would count against the JVM's limit until a garbage collection. Thread-safe.
+ * Memory for one call would count against the JVM's limit of direct memory until a garbage collection. Thread-safe.
  */
 @NotPromised
 public final class Pool<T> {

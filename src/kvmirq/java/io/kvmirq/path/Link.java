@@ -85,7 +85,7 @@ public record Link(
                 List.of());
     }
 
-    /** A link of host irqs, GSIs or vCPUs that interrupts pass. Numbers out of range are not in {@link #numbers}. */
+    /** A link of host irqs, GSIs or vCPUs that interrupts pass. The link leaves out numbers that are out of range. */
     public static Link whole(Hop hop, Evidence evidence, Collection<? extends Number> numbers, String text) {
         Objects.requireNonNull(hop, "hop is null");
         String value = Objects.requireNonNull(numbers, "numbers is null").stream()

@@ -92,8 +92,8 @@ public final class GaIrte {
     private GaIrte() {}
 
     /**
-     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run. {@code gaLogIntr} states whether such an
-     * interrupt is written to the GA log. Throws IllegalArgumentException if the tag has more than 32 bits.
+     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run. {@code gaLogIntr} states whether the GA
+     * log records interrupts for this vCPU. Throws IllegalArgumentException if the tag has more than 32 bits.
      */
     public static long guestLow(long gaTag, boolean gaLogIntr) {
         return VALID.mask() | GUEST_MODE.mask() | (gaLogIntr ? GA_LOG_INTR.mask() : 0) | GA_TAG.with(gaTag);

@@ -24,7 +24,7 @@ public final class PostedIrqfd {
         this.kernel = kernel;
     }
 
-    /** The irqfd's vCPU: {@code irq_bypass_vcpu}. On AMD it is kept while AVIC is inhibited. */
+    /** The irqfd's vCPU: {@code irq_bypass_vcpu}. On AMD the vCPU is kept while AVIC is inhibited. */
     public Optional<VcpuId> vcpu() {
         return vcpu;
     }
