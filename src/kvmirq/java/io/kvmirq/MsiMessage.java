@@ -13,7 +13,7 @@ import java.util.OptionalInt;
  *
  * @param address 64 bits; on x86 bits [31:20] are 0xFEE and bits [19:12] the destination's low 8 bits. With {@code
  *     KVM_X2APIC_API_USE_32BIT_IDS}, bits [63:40] are the destination's high 24 bits
- * @param data 32 bits; on x86 bits [7:0] vector, [10:8] delivery mode, [15] trigger mode; for an ITS the event id
+ * @param data 32 bits; on x86 bits [7:0] are vector, [10:8] delivery mode, [15] trigger mode; for an ITS the event id
  * @param deviceId 32 bits: the id of the device for the ITS of an ARM guest; for a PCI device its requester id (bus,
  *     device, function). An ITS refuses a message without a device id. Empty on x86
  */

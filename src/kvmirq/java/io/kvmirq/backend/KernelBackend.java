@@ -187,8 +187,8 @@ public interface KernelBackend {
      * Assigns {@code count} irqfds by {@link #irqfdAssign}. A binding may assign all irqfds in one native call.
      *
      * @param irqfds {@code count} records of {@link #IRQFD_SIZE} bytes in native order
-     * @return the number of assigned irqfds, which stay assigned. If the number is less than {@code count}, the next
-     *     record has -errno in place of its eventfd
+     * @return the number of assigned irqfds, which stay assigned. If an irqfd cannot be assigned, its record has -errno
+     *     in place of the eventfd
      */
     default int irqfdsAssign(int vm, ByteBuffer irqfds, int count) {
         Buffers.results(irqfds, IRQFD_SIZE, count);

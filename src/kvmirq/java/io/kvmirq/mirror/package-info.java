@@ -2,12 +2,12 @@
 /**
  * Predictions for a VM's device interrupts, from the steps that set them up.
  *
- * <p>A {@link io.kvmirq.mirror.Mirror} gets one {@link io.kvmirq.mirror.Event} for each step of the control plane. Such
- * steps are a new vCPU, a commit of routes, a new irqfd, and an eventfd for a vector of a device. The mirror applies
- * each event to a {@link io.kvmirq.mirror.Snapshot}, which is immutable. An eventfd joins the two ends of an interrupt,
- * as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device, the {@link
- * io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a {@link io.kvmirq.mirror.PredictedIrq}.
- * {@code X86Rules} and {@code ArmRules} compute the prediction.
+ * <p>A {@link io.kvmirq.mirror.Mirror} gets one {@link io.kvmirq.mirror.Event} for each step of the control plane.
+ * Steps of the control plane are a new vCPU, a commit of routes, a new irqfd, and an eventfd for a vector of a device.
+ * The mirror applies each event to a {@link io.kvmirq.mirror.Snapshot}, which is immutable. An eventfd joins the two
+ * ends of an interrupt, as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device,
+ * the {@link io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a {@link
+ * io.kvmirq.mirror.PredictedIrq}. {@code X86Rules} and {@code ArmRules} compute the prediction.
  *
  * <p>A {@code Forwarding} also reports each message that it holds back from the guest or releases, and whether the
  * message is known to exist: {@link io.kvmirq.mirror.Snapshot#held}. A device's signals are not reported to the mirror.

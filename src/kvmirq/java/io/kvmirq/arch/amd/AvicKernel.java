@@ -6,16 +6,16 @@ import io.kvmirq.arch.LinuxVersion;
 /** Kernel versions that differ in how KVM and the IOMMU driver post interrupts with AVIC. */
 public enum AvicKernel {
     /**
-     * Linux 6.5 to 6.16. GALogIntr is always set. KVM first writes an entry that moves to another vCPU, and then
-     * unlinks it from the previous vCPU's list. After an inhibit of AVIC, an entry that was set during the inhibit
-     * stays remapped, and every other entry has IsRun clear until its vCPU is loaded again. Posting for a device
-     * without {@code use_vapic} fails with EINVAL since 6.15 and in stable kernels since 6.12.26, 6.6.89 and 6.1.136.
-     * Kernels before these versions report success, but leave the entry remapped.
+     * Linux 6.5 to 6.16. GALogIntr is always set. If an entry moves to another vCPU, KVM first writes the entry, and
+     * then unlinks it from the previous vCPU's list. After the end of an inhibit of AVIC, an entry that was set during
+     * the inhibit stays remapped, and every other entry has IsRun clear until its vCPU is loaded again. Posting for a
+     * device without {@code use_vapic} fails with EINVAL since 6.15 and in stable kernels since 6.12.26, 6.6.89 and
+     * 6.1.136. Kernels before these versions report success, but leave the entry remapped.
      */
     UP_TO_6_16,
     /**
-     * Linux 6.17 and later. GALogIntr is set only while the vCPU blocks. KVM first unlinks an entry that moves to
-     * another vCPU from the previous vCPU's list. Entries stay on their vCPU's list while AVIC is inhibited.
+     * Linux 6.17 and later. GALogIntr is set only while the vCPU blocks. If an entry moves to another vCPU, KVM first
+     * unlinks it from the previous vCPU's list. Entries stay on their vCPU's list while AVIC is inhibited.
      */
     FROM_6_17;
 

@@ -71,7 +71,7 @@ public enum DeliveryMode {
                 .forbidding(value -> of((int) value).isReserved(), value -> "delivery mode " + value + " is reserved");
     }
 
-    /** Adds a check: if {@code mode} has a vector, it must be at least 0x10, because a LAPIC refuses lower ones. */
+    /** Adds the check that a vector is at least 0x10 if {@code mode} has a vector: a LAPIC refuses lower ones. */
     public static Description deliverable(Description vector, BitField mode) {
         Objects.requireNonNull(mode, "mode is null");
         return vector.checked((value, bits) -> {

@@ -90,8 +90,8 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * Decides about direct EOI. An assertion outweighs {@link NotDirect#SHARED} and {@link NotDirect#SHAREABLE}, but
-     * neither reasons of the hardware nor {@link NotDirect#REFUSED}, with which Linux refuses the request.
+     * Decides about direct EOI. An assertion outweighs {@link NotDirect#SHARED} and {@link NotDirect#SHAREABLE}. An
+     * assertion does not outweigh reasons of the hardware, or {@link NotDirect#REFUSED}: Linux refuses the request.
      */
     public DirectEoiDecision decide() {
         List<NotDirect> reasons = Stream.of(NotDirect.values())

@@ -98,7 +98,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     /** The unit can force snooping of a device's DMA. */
     public static final BitField SNOOP = BitField.flag("sc", 71, "SC", "no snoop control", "snoop control");
 
-    /** The largest number n of low index bits that an invalidation can mask, 0–15, for up to 2^n entries. */
+    /** The most low index bits n that an invalidation can mask, 0–15: an invalidation covers up to 2^n entries. */
     public static final BitField HANDLE_MASK =
             new BitField("mhmv", 84, 4, always("MHMV", "an invalidation covers up to 2 to this power entries"));
 
