@@ -66,7 +66,7 @@ public final class LapicPage {
     /** ICR: the interrupt command; its upper half is the next register. */
     public static final int ICR_AT = 0x300;
 
-    /** The local vector table's first register, the timer's. Each next one follows after {@link #STRIDE} bytes. */
+    /** The local vector table's first register, the timer's. The table's registers are {@link #STRIDE} bytes apart. */
     public static final int LVT_AT = 0x320;
 
     /** The local vector table's register for pin LINT0, to which a PIC is connected. */
@@ -91,7 +91,7 @@ public final class LapicPage {
     public static final BitField DIRECTED_EOI =
             BitField.flag("directed_eoi", 24, "", "EOIs are broadcast", "EOI broadcasts can be suppressed");
 
-    /** LDR in x2APIC mode: the cluster. */
+    /** LDR in x2APIC mode: the number of the cluster. */
     public static final BitField CLUSTER = new BitField("cluster", 16, 16, always("", "x2APIC cluster"));
 
     /** LDR in x2APIC mode: a set of the cluster's members, one bit for each. */

@@ -40,8 +40,8 @@ public interface LocalApic {
     }
 
     /**
-     * Whether a destination matches this LAPIC, independent of other LAPICs. {@code quirk} is the same as in {@link
-     * Destinations}.
+     * Whether a destination matches this LAPIC, independent of other LAPICs. {@link Destinations} defines
+     * {@code quirk}.
      */
     default boolean isFor(int destination, boolean logical, boolean quirk) {
         boolean everybody = isX2apic()
