@@ -28,8 +28,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * The irqs of a host, as {@code /proc/interrupts} lists them.
  *
- * <p>Source: {@code show_interrupts()} in kernel/irq/proc.c; the names of VFIO's handlers are those of
- * drivers/vfio/pci/vfio_pci_intrs.c.
+ * <p>Source: {@code show_interrupts()} in kernel/irq/proc.c; drivers/vfio/pci/vfio_pci_intrs.c names VFIO's handlers.
  */
 public final class HostInterrupts implements HostIrqs {
     private static final int MOST_DIGITS = 9;
@@ -52,14 +51,14 @@ public final class HostInterrupts implements HostIrqs {
     private static final int MOST_HANDLERS = 256;
 
     /**
-     * An irq with a VFIO handler: the vector of the irq has an eventfd.
+     * A host irq that VFIO handles: the device's interrupt has an eventfd.
      *
-     * @param address the device that has the interrupt
+     * @param address the PCI address of the device that raises the irq
      * @param kind INTx, MSI or MSI-X
      * @param vector the vector of MSI or MSI-X; 0 for INTx
-     * @param chip the interrupt controller
+     * @param chip the name of the interrupt controller
      * @param count the number of times that the host handled the irq, on all CPUs
-     * @param sharers the names of other drivers' handlers on the same line
+     * @param sharers the names of the handlers that other drivers have for the same irq
      */
     public record ArmedVector(
             HostIrq irq, PciAddress address, IrqKind kind, int vector, String chip, long count, List<String> sharers) {
@@ -367,9 +366,9 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * The count on all CPUs of a row that has a name, not a number, such as {@code PIN} (notifications of posted
-     * interrupts that came while no guest ran) and {@code PIW} (wakeups of blocked vCPUs). Empty if there is no such
-     * row.
+     * The count on all CPUs of a row with a name in place of an irq number, such as {@code PIN} (notifications of
+     * posted interrupts that came while no guest ran) and {@code PIW} (wakeups of blocked vCPUs). Empty if no row has
+     * this name.
      */
     public OptionalLong count(String row) {
         Objects.requireNonNull(row, "row is null");
@@ -384,8 +383,8 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * The irq of a device's MSI or MSI-X vector, also if a driver of the host armed it. Since Linux 6.2 the chip
-     * contains the device's name, and the hardware number is the vector. Before Linux 6.2, {@code
+     * The irq of a device's MSI or MSI-X vector, whether VFIO or another driver armed the vector. Since Linux 6.2 the
+     * chip's name contains the device's name, and the hardware number is the vector. Before Linux 6.2, {@code
      * pci_msi_domain_calc_hwirq()} computes the hardware number from device and vector.
      */
     public Optional<Row> message(PciAddress address, int vector) {
@@ -402,7 +401,7 @@ public final class HostInterrupts implements HostIrqs {
         return Optional.empty();
     }
 
-    /** All irqs that have a number. {@link Row#handlers} begins with the hardware number and the trigger mode. */
+    /** The rows with an irq number. {@link Row#handlers} begins with the hardware number and the trigger mode. */
     public List<Row> rows() {
         List<Row> before = all;
         if (before == null) {
@@ -416,7 +415,7 @@ public final class HostInterrupts implements HostIrqs {
         return before;
     }
 
-    /** The irq with this number, such as the irq of a device's pin. */
+    /** The row of the irq with this number, such as the irq of a device's pin. */
     public Optional<Row> row(long number) {
         for (Row row : rows()) {
             if (row.irq().number() == number) {
@@ -428,7 +427,7 @@ public final class HostInterrupts implements HostIrqs {
         return Optional.empty();
     }
 
-    /** The names of an irq's handlers. Empty also if {@code /proc/interrupts} does not list the irq. */
+    /** The names of an irq's handlers. The list is also empty if {@code /proc/interrupts} does not list the irq. */
     public List<String> handlers(HostIrq irq) {
         return row(irq.number()).stream()
                 .flatMap(row -> Stream.of(row.handlers().strip().split(", ", MOST_HANDLERS)))
@@ -436,7 +435,7 @@ public final class HostInterrupts implements HostIrqs {
                 .toList();
     }
 
-    /** The irq of an armed interrupt in the text. Empty for interrupts of platform devices, errors and requests. */
+    /** The host irq of an armed interrupt. Empty for platform devices, and for error and request interrupts. */
     @Override
     public Optional<HostIrq> of(DeviceIrq irq) {
         Objects.requireNonNull(irq, "irq is null");
@@ -449,8 +448,8 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * Whether the name of an interrupt controller begins with {@code prefix}. {@code IR-} means interrupt remapping on
-     * x86.
+     * Whether an interrupt controller has a name that begins with {@code prefix}. On x86 the prefix {@code IR-} shows
+     * that interrupts are remapped.
      */
     public boolean hasChip(String prefix) {
         Objects.requireNonNull(prefix, "prefix is null");

@@ -10,8 +10,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Bugs of Linux in posting interrupts, each with its range of releases and the commit that fixes it. A vendor's kernel
- * may have the fix under an old release number.
+ * Bugs of Linux in posting interrupts, each with the releases that have the bug and the commit that fixes it. A
+ * vendor's kernel may have the fix under an old release number.
  *
  * <p>Source: the "affected" ranges of the kernel's CVE records; for {@code AVIC_IDS} and {@code GATAG} the ChangeLogs of
  * 6.18.10, 6.1.21 and 6.2.8.
@@ -55,7 +55,7 @@ public enum KernelBug {
         this.ranges = ranges;
     }
 
-    /** Whether a release without a vendor's suffix has this bug. */
+    /** Whether this release has the bug; false for a release with a vendor's suffix. */
     public boolean isIn(String release) {
         Matcher parts = parts(release);
         return parts.matches() && parts.group(4).isEmpty() && range(parts).isPresent();
@@ -64,7 +64,7 @@ public enum KernelBug {
     /**
      * A sentence for each bug that a release may have: the bug's releases and effect, and the kernel to boot instead.
      *
-     * @param vendor of an x86 processor; empty for arm64
+     * @param vendor the vendor of the x86 processor; empty for arm64
      */
     public static List<String> of(String release, Optional<Vendor> vendor) {
         Matcher parts = parts(release);

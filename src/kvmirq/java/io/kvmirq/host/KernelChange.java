@@ -8,13 +8,13 @@ import java.util.regex.Pattern;
 
 /** Changes of Linux that affect the facts of a host, each with its first release and its place in the source. */
 public enum KernelChange {
-    /** vfio-pci refuses devices of a list: {@code vfio_pci_dev_in_denylist()} in drivers/vfio/pci/vfio_pci.c. */
+    /** vfio-pci refuses devices of its denylist: {@code vfio_pci_dev_in_denylist()} in drivers/vfio/pci/vfio_pci.c. */
     DENYLIST("5.9"),
     /** sysfs has the file power_state for a PCI function: {@code power_state_show()} in drivers/pci/pci-sysfs.c. */
     POWER_STATE("5.11"),
-    /** An irqfd empties its eventfd: {@code eventfd_ctx_do_read()} in {@code irqfd_wakeup()} of virt/kvm/eventfd.c. */
+    /** An irqfd zeroes its eventfd: {@code eventfd_ctx_do_read()} in {@code irqfd_wakeup()} of virt/kvm/eventfd.c. */
     IRQFD_EMPTIES("5.11"),
-    /** irq/N/spurious counts after an unhandled irq: {@code note_interrupt()}, kernel/irq/spurious.c, 7c07012eb1be. */
+    /** irq/N/spurious counts only after an unhandled irq: note_interrupt() in kernel/irq/spurious.c, 7c07012eb1be. */
     COUNT_AFTER_UNHANDLED("5.13"),
     /** Control groups have cpu.idle: {@code cpu_idle_write_s64()} in kernel/sched/core.c. */
     CPU_IDLE("5.15"),
@@ -22,7 +22,7 @@ public enum KernelChange {
     VCPU_PID("6.0"),
     /** VFIO on x86 adds MSI-X vectors while others are armed: has_dyn_msix in drivers/vfio/pci/vfio_pci_core.c. */
     DYNAMIC_MSIX("6.5"),
-    /** VFIO hides a pin if the device has no irq: {@code vfio_config_init()}, vfio_pci_config.c, 2bd42b03ab6b. */
+    /** VFIO hides a device's pin that has no irq: {@code vfio_config_init()}, vfio_pci_config.c, 2bd42b03ab6b. */
     HIDDEN_PIN_WITHOUT_IRQ("6.15"),
     /** VFIO hides a pin whose line is not connected (IRQ_NOTCONNECTED): {@code vfio_config_init()}, 860be250fc32. */
     HIDDEN_PIN_NOT_CONNECTED("6.15 5.4.294 5.10.238 5.15.185 6.1.141 6.6.93 6.12.31 6.14.9");
@@ -41,7 +41,7 @@ public enum KernelChange {
      * Whether a kernel has this change.
      *
      * @param release a kernel's release, such as {@code 6.1.192-debian} or {@code 5.14.0-70.el9.x86_64}
-     * @return empty if unknown: a vendor's kernel of an older number may have the change, or the text has another form
+     * @return empty if a vendor's kernel of an older number may have the change, or {@code release} has another form
      */
     public Optional<Boolean> isIn(String release) {
         Matcher parts = KernelBug.parts(release);

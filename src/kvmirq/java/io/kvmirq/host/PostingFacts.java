@@ -36,7 +36,7 @@ public final class PostingFacts {
     private volatile @Nullable Interrupts interrupts;
     private volatile @Nullable PostingReading reading;
 
-    /** Creates facts that read the files of a host. */
+    /** Creates an object that reads facts from the files of a host. */
     public PostingFacts(HostFiles tree) {
         Objects.requireNonNull(tree, "tree is null");
         this.tree = tree;
@@ -90,7 +90,7 @@ public final class PostingFacts {
     /**
      * The host irqs. Empty if {@code /proc/interrupts} cannot be read, or has no row.
      *
-     * @throws UncheckedIOException if {@code /proc/interrupts} is endless
+     * @throws UncheckedIOException if {@code /proc/interrupts} has no end
      */
     public Optional<HostInterrupts> interrupts() {
         Interrupts before = interrupts;
@@ -114,7 +114,7 @@ public final class PostingFacts {
         }
     }
 
-    /** The vendor of the x86 processor. Empty if {@code /proc/cpuinfo} has neither Intel nor AMD. */
+    /** The vendor of the x86 processor. Empty if {@code /proc/cpuinfo} names neither Intel nor AMD. */
     public Optional<Vendor> vendor() {
         return processor().vendor();
     }
@@ -157,7 +157,7 @@ public final class PostingFacts {
     }
 
     /**
-     * The reasons why {@link #host} is empty, one sentence for each fact that cannot be read. Empty if all can be read.
+     * The reasons why {@link #host} is empty, one sentence for each unreadable fact. Empty if all facts can be read.
      */
     public List<String> unreadable() {
         return reading().host().isPresent() ? List.of() : reading().unreadable();
@@ -188,8 +188,8 @@ public final class PostingFacts {
     /**
      * Whether KVM on arm64 uses GICv4. The doorbell of a vPE in {@code /proc/interrupts} proves GICv4; such a row
      * exists only while its VM exists. KVM does not use GICv4 if kvm-arm.vgic_v4_enable is not set on the kernel's
-     * command line, or if no interrupt goes through a GICv3. Empty if the parameter is set and no VM shows a vPE: the
-     * hardware may have no GICv4.
+     * command line, or if no interrupt goes through a GICv3. Empty if the parameter is set but no doorbell of a vPE
+     * exists, because the hardware may lack GICv4.
      */
     public Optional<Boolean> gicv4() {
         Optional<HostInterrupts> interrupts = interrupts();

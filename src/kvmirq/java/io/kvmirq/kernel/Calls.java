@@ -59,8 +59,8 @@ public class Calls {
     }
 
     /**
-     * The properties of this kernel. The first call queries {@code file}, the KVM device or a VM; further calls make no
-     * system call. A process that has a VM's descriptor needs no KVM device.
+     * The properties of this kernel. The first call queries {@code file}, which is the KVM device or a VM; further
+     * calls make no system call. With a VM as {@code file}, the process needs no access to the KVM device.
      */
     public final KernelFacts facts(Fd file) {
         return kernel.facts(file);
@@ -84,7 +84,7 @@ public class Calls {
     // Errors
 
     /**
-     * @param known the known conditions of the call's objects
+     * @param known the conditions of the call's objects that may explain the error
      * @param operands the call's operands for the error's text; evaluated only on failure
      * @return {@code result}
      * @throws KernelException if {@code result} is {@code -errno}
@@ -112,8 +112,8 @@ public class Calls {
     }
 
     /**
-     * Logs a warning about a user's mistake that the kernel accepts, the first time it is made with this {@link
-     * Kernel}. A separate thread writes the log, because the caller may hold locks.
+     * Logs a warning about a user's mistake that the kernel accepts, once for each mistake and {@link Kernel}. A
+     * separate thread writes the log, because the caller may hold locks.
      *
      * @param where the operands of the call; they precede {@code mistake} in the logged text
      */
@@ -122,8 +122,8 @@ public class Calls {
     }
 
     /**
-     * Records whether an irqfd consumes the signals of the eventfd from now on, so that no reader sees them. After a
-     * call with {@code true}, the caller makes a full fence and calls {@link #warnIfLoopsWait}.
+     * Records whether an irqfd consumes the signals of the eventfd from now on, so that no reader sees them. If {@code
+     * on} is true, the caller then makes a full fence and calls {@link #warnIfLoopsWait}.
      */
     public static void feedsIrqfd(EventFd event, boolean on) {
         event.feedsIrqfd(on);
@@ -173,9 +173,9 @@ public class Calls {
     }
 
     /**
-     * Makes one call on {@code fd} that does not wait. After EINTR the call is repeated, because an interrupted call
-     * did nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's signal
-     * ({@code mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
+     * Makes a call on {@code fd} that does not wait. After EINTR the call is repeated, because an interrupted call did
+     * nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's signal ({@code
+     * mm_take_all_locks()} in mm/mmap.c). Code that must not allocate calls {@link #begin} and {@link #end}.
      */
     public final int on(Fd fd, IntUnaryOperator call) {
         int raw = begin(fd);
@@ -192,14 +192,14 @@ public class Calls {
 
     /**
      * Keeps a file open until {@link #release}, even if its handle is closed earlier. Unlike {@link Fd#lease}, this
-     * call allocates no object, and its caller must not duplicate the descriptor. A closed handle is refused.
+     * call allocates no object, and its caller must not duplicate the descriptor. Refuses a closed handle.
      */
     public final Fd held(Fd fd) {
         begin(fd);
         return fd;
     }
 
-    /** Ends the use that {@link #held} began. */
+    /** Ends the use of a file that {@link #held} began. */
     public static void release(Fd held) {
         held.exit();
     }
@@ -224,7 +224,7 @@ public class Calls {
     }
 
     /**
-     * Makes an owner for the descriptor that a call returns. If the owner cannot be made, the descriptor is closed.
+     * Makes the owner object of a descriptor that a call returns. If that fails, the descriptor is closed.
      *
      * @param call returns the descriptor's number, or {@code -errno}
      * @param failed makes the exception for {@code -errno}
@@ -238,12 +238,12 @@ public class Calls {
     }
 
     /**
-     * Makes an owner for a descriptor that other code opened. If the owner cannot be made, the descriptor stays open.
+     * Makes the owner object of a descriptor that other code opened. If that fails, the descriptor stays open.
      *
      * @param expected the expected kind of file, for the error's text
      * @param kinds the allowed kinds of file, as labels of {@code UapiTable.FileKind}
-     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
-     *     on another kind of file
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or belongs
+     *     to another kind of file
      */
     public final <T> T adopted(
             String kind,
@@ -289,7 +289,7 @@ public class Calls {
         return mapping.putByteIfMapped(offset, value);
     }
 
-    /** Throws IllegalArgumentException for memory of another kernel. */
+    /** Throws IllegalArgumentException if the memory belongs to another Kernel. */
     public final void requireOurs(Mapping.Lease pages) {
         requireOurs(pages.mapping().kernel(), pages.mapping());
     }
@@ -299,7 +299,7 @@ public class Calls {
         return pages.address();
     }
 
-    /** Passes the mapping's address to {@code call}. */
+    /** Passes the address of the mapped memory to {@code call}. */
     public final void withAddress(Mapping mapping, LongConsumer call) {
         requireOurs(mapping.kernel(), mapping);
         mapping.withAddress(call);

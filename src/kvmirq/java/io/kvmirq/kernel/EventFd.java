@@ -142,11 +142,11 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Takes over an eventfd of other code. O_NONBLOCK does not change, because all descriptors of an eventfd share it.
+     * Takes over an eventfd that other code opened. Leaves O_NONBLOCK, which all its descriptors share, as it is.
      *
      * @param number the number of an open eventfd descriptor of this process
-     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
-     *     on another kind of file, such as a regular file, whose bytes {@link #signal} would overwrite
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or belongs
+     *     to another kind of file, such as a regular file, which {@link #signal} would overwrite
      */
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
@@ -228,8 +228,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Adds {@code count} to the count. An irqfd injects one interrupt, whatever the count is. A count of 0 writes
-     * nothing, so {@code to.signal(from.drain())} moves only signals: a write of 0 would wake an irqfd.
+     * Adds the argument to the eventfd's count. An irqfd injects one interrupt, whatever the count is. An argument of 0
+     * writes nothing, because a write of 0 would wake an irqfd: so {@code to.signal(from.drain())} moves only signals.
      *
      * @param count unsigned, at most 2^64 - 2
      * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1

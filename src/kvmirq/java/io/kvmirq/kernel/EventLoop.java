@@ -22,17 +22,17 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>A doorbell says only that there is work; the work itself is stored elsewhere, as in the queues of virtio. The loop
- * never reads a doorbell's eventfd, so doorbells are several times quicker. Use doorbells for ioeventfds. Rings
- * coalesce: after each ring the handler is called at least once, and one call serves all rings before it. A handler may
- * also be called without a new ring, when it is registered or resumed.
+ * never reads a doorbell's eventfd, so doorbells are several times quicker than counted signals. Use doorbells for
+ * ioeventfds. Rings coalesce: after each ring the handler is called at least once, and one call serves all rings before
+ * it. A handler may also be called without a new ring, when it is registered or resumed.
  *
- * <p>{@link #register} reads the count of each eventfd and passes the count to the handler. Use {@code register} for a
+ * <p>{@link #register} reads the count of each eventfd and passes the count to the handler. Use {@code register} in a
  * VMM without in-kernel interrupt controllers.
  *
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. Handlers may call every
- * method of the loop that does not run handlers. If a handler throws, {@code run} and {@code poll} end with its
- * exception: see {@link #onFailure}. A handler that throws stays registered, and its count is not passed again. The
- * next round begins with the handlers that the failed round did not call.
+ * method of the loop that does not run handlers. If a handler throws, {@code run} and {@code poll} throw the handler's
+ * exception: see {@link #onFailure}. A handler that throws stays registered, and its count is not passed again. After
+ * an exception, the next call begins with the handlers that were left out.
  *
  * <p>While an irqfd is assigned to an eventfd, the loop sees no signal, because KVM consumes each signal first.
  *
@@ -78,9 +78,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Creates a loop without registrations. The first loop of a process takes about 10 ms, because the kernel registers
-     * the process for membarrier(2). This registration lets {@link Registration#close} wait for a running handler at no
-     * cost for handlers.
+     * Creates a loop without registrations. Creating the first loop of a process takes about 10 ms, because the kernel
+     * registers the process for membarrier(2). This registration lets {@link Registration#close} wait for a running
+     * handler at no cost for handlers.
      *
      * @throws KernelException EMFILE, ENFILE, ENOMEM: the loop needs two descriptors
      */
@@ -99,9 +99,9 @@ public final class EventLoop implements AutoCloseable {
     @FunctionalInterface
     public interface FailureHandler {
         /**
-         * Called in the thread of the handler. An exception of this method ends {@link #run} or {@link #runOnce}, with
-         * {@code failure} as suppressed exception. A {@link ClosedHandleException} is ignored if the registration is
-         * closed, because the handler or another thread may have closed the registration.
+         * The thread of the handler calls this method. If this method throws, {@link #run} or {@link #runOnce} throws
+         * its exception, with {@code failure} as suppressed exception. A {@link ClosedHandleException} is ignored if
+         * the registration is closed, because the handler or another thread may have closed the registration.
          *
          * @param registration the registration of the handler, also if the handler closed it
          * @param failure the exception of the handler
@@ -110,8 +110,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Passes exceptions of handlers to {@code handler}, and the loop continues. Without this call, and for each {@link
-     * Error}, {@link #run} and {@link #runOnce} throw the exception. A second call replaces the handler.
+     * Sets a listener for exceptions of handlers, and the loop continues. Without a listener, and for each {@link
+     * Error}, {@link #run} and {@link #runOnce} throw the exception. A second call replaces this listener.
      */
     public void onFailure(FailureHandler handler) {
         Objects.requireNonNull(handler, "handler is null: give the code that hears of failures");
@@ -121,7 +121,7 @@ public final class EventLoop implements AutoCloseable {
     /**
      * Calls {@code handler} for the signals of {@code event}. Signals from before this call reach the handler at once.
      * The registration keeps the eventfd open: an earlier {@link EventFd#close} takes effect when the registration is
-     * closed. Do not close the descriptor of a {@link Ownership#BORROWED} eventfd earlier.
+     * closed. While the registration is open, do not close the descriptor of a {@link Ownership#BORROWED} eventfd.
      *
      * @throws KernelException EEXIST if this loop has the eventfd already; ENOSPC beyond
      *     /proc/sys/fs/epoll/max_user_watches; ENOMEM
@@ -142,9 +142,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Calls {@code handler} after {@code event} was signalled, and at once if its count is not 0. The count stays in
-     * the eventfd. The handler may drain the eventfd before it looks for work; a drain after the look may lose a ring.
-     * The registration keeps the eventfd open, as in {@link #register}.
+     * Calls {@code handler} after {@code event} was signalled, and at once if the eventfd's count is not 0. The loop
+     * does not reset the count. The handler may drain the eventfd before it looks for work; a drain after that look may
+     * lose a ring. The registration keeps the eventfd open, as in {@link #register}.
      *
      * @throws KernelException as {@link #register}
      * @throws ClosedHandleException if the loop or the eventfd is closed
@@ -208,8 +208,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. A call is one round of at
-     * most 256 handlers, for a VMM with its own loop. The next round calls the handlers that are left.
+     * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. One call runs at most 256
+     * handlers; the next call runs the handlers that are left. Use this method in a VMM with its own loop.
      *
      * @return the number of handlers that were called; 0 if {@link #close} or an interrupt ended the wait
      * @throws ClosedHandleException if the loop was closed before the call
@@ -378,8 +378,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #run}, {@link #runOnce} and all registrations. After {@code close} returns, no handler is running or
-     * will run. A handler that calls {@code close} is the last. Unhandled signals stay in their eventfds. Never fails.
+     * Ends {@link #run}, {@link #runOnce} and all registrations. After {@code close} returns, no handler runs. If a
+     * handler calls {@code close}, it is the last to run. Unhandled signals stay in their eventfds. Never fails.
      */
     @Override
     public void close() {

@@ -156,8 +156,8 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Adopts a descriptor like {@link #adopt(Kernel, String, int, Ownership)}, with the object that owns it. If the
-     * owner cannot be made, the descriptor stays open and still belongs to the caller.
+     * Adopts a descriptor like {@link #adopt(Kernel,String,int,Ownership)}, with the object that owns it. If the owner
+     * cannot be made, the descriptor stays open and still belongs to the caller.
      *
      * @return the owner
      */
@@ -240,7 +240,7 @@ public final class Fd extends UseCount {
         return ioctl(request, raw -> kernel().libc().ioctl(raw, request, argument));
     }
 
-    /** Makes an ioctl like {@link #ioctl(long, ByteBuffer)}, with a number as its argument. */
+    /** Makes an ioctl like {@link #ioctl(long,ByteBuffer)}, with a number in place of the buffer. */
     public int ioctl(long request, long argument) {
         return ioctl(request, raw -> kernel().libc().ioctl(raw, request, argument));
     }

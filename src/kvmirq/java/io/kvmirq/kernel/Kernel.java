@@ -25,7 +25,7 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel, real or fake, and the binding that makes its calls. The first VM opens the KVM device. Thread-safe.
+ * A real or fake kernel, with the binding that makes its calls. The first VM opens the KVM device. Thread-safe.
  *
  * <pre>{@code
  * try (Kernel kernel = Kernel.open();
@@ -72,12 +72,12 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Opens the kernel through the binding that the property {@value Backends#PROPERTY} or else the variable {@value
-     * Backends#ENVIRONMENT} names, or else the first binding that works. Property and variable may name the fake kernel
-     * only if the module {@code io.kvmirq.testkit} is present; this choice logs a WARNING. Opens no device.
+     * Opens the kernel through the binding that the system property {@value Backends#PROPERTY} or else the environment
+     * variable {@value Backends#ENVIRONMENT} names, or else the first binding that works. The two may name the fake
+     * kernel only if the module {@code io.kvmirq.testkit} is present; the fake logs a WARNING. Opens no device.
      *
-     * @throws io.kvmirq.backend.BackendUnavailableException when no binding works, with the cause for each, or when the
-     *     fake kernel is selected without that module
+     * @throws io.kvmirq.backend.BackendUnavailableException when no binding works (the text names each cause), or when
+     *     the fake kernel is selected without that module
      */
     public static Kernel open() {
         KernelBackend backend = Backends.ofThisMachine().openSelected();
@@ -85,8 +85,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Opens the kernel through the named binding; for {@value Backends#AUTO}, the first that works. {@code fake} needs
-     * only the module {@code io.kvmirq.fake}. Opens no device.
+     * Opens the kernel through the named binding; for {@value Backends#AUTO}, through the first binding that works. The
+     * binding {@code fake} needs only the module {@code io.kvmirq.fake}. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException as {@link #open()}
      */
@@ -315,7 +315,7 @@ public final class Kernel implements AutoCloseable {
 
     /**
      * The open handles that were made from this kernel, the KVM device included. A test can check that no handle is
-     * left.
+     * left open.
      */
     public List<String> openHandles() {
         return handles.stillOpen();

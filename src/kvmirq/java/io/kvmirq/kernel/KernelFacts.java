@@ -22,7 +22,7 @@ public record KernelFacts(Architecture architecture, OptionalInt guestAddressBit
     public enum Architecture {
         X86_64("x86_64"),
         ARM64("arm64"),
-        /** An architecture without x86's split irqchip and without arm64's guest address sizes. */
+        /** Any other architecture: KVM reports neither x86's split irqchip nor arm64's guest address sizes. */
         OTHER("an unknown architecture");
 
         private final String label;

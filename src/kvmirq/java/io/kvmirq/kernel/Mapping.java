@@ -134,16 +134,16 @@ public final class Mapping {
         return new Owner(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0, false);
     }
 
-    /** Maps {@code length} bytes from the start of the file, like {@link #of(Fd, long, long)}. */
+    /** Maps {@code length} bytes from the start of the file, like {@link #of(Fd,long,long)} with offset 0. */
     public static Owner of(Fd fd, long length) {
         return of(fd, 0, length);
     }
 
     /**
-     * Maps the memory of {@code fd}, such as a {@link MemoryFile}, also of huge pages. The mapping stays when {@code
-     * fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end raises SIGBUS.
+     * Maps the memory of a file, such as a {@link MemoryFile}, also with huge pages. Closing {@code fd} keeps the
+     * mapping. The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end would raise SIGBUS.
      *
-     * @param offset of the file, a multiple of the page size, or of the huge page size
+     * @param offset in the file in bytes, a multiple of the page size (or of the huge page size)
      * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before {@code
      *     offset + length}; {@link #forGuest} maps such files. Also if {@code offset} is negative or no multiple of
      *     4096, or {@code length} is not positive
@@ -188,7 +188,7 @@ public final class Mapping {
      * Maps the memory of a device, or of a file that may shrink, only for a guest. This process cannot access the
      * memory: an access raises SIGBUS while the device's memory space is off, and a guest can turn it off at any time.
      *
-     * @param offset of the file, a multiple of the page size
+     * @param offset in the file in bytes, a multiple of the page size
      * @throws io.kvmirq.KernelException the errno depends on the kind of the file
      */
     public static Owner forGuest(Fd file, long offset, long length) {
@@ -216,7 +216,7 @@ public final class Mapping {
     }
 
     /**
-     * Leases the mapping: the memory stays mapped until the lease is closed, even if its owner is closed before.
+     * Leases the mapping: the memory stays mapped until the lease is closed, even if the Owner is closed earlier.
      *
      * @throws ClosedHandleException after the owner closed the mapping
      */
@@ -260,15 +260,15 @@ public final class Mapping {
 
     /**
      * A part of the memory as a little-endian buffer, for fast access from any thread. For memory that a guest or a
-     * device accesses too, use a {@code VarHandle}: {@code MethodHandles.byteBufferViewVarHandle(short[].class,
+     * device also accesses, use a {@code VarHandle}: {@code MethodHandles.byteBufferViewVarHandle(short[].class,
      * LITTLE_ENDIAN)} has {@code getAcquire} and {@code setRelease} for the indices of a virtqueue. The handles for
      * {@code int[]} and {@code long[]} also have {@code compareAndSet}.
      *
      * <p>After the memory was unmapped, the buffer reads zeros, and writes to the buffer reach neither guest nor file.
-     * The memory's pages are freed at once. In a process with mlockall(MCL_FUTURE), zeroed pages replace the memory; if
-     * RLIMIT_MEMLOCK forbids new pages, the old pages stay and a warning is logged. The addresses are freed when the
-     * buffer, its slices and its memory segments are unreachable. On the fake kernel the buffer keeps its bytes. An
-     * access fails only if its index is out of range.
+     * Unmapping frees the memory's pages at once. In a process with mlockall(MCL_FUTURE), zeroed pages replace the
+     * memory; if RLIMIT_MEMLOCK forbids new pages, the old pages stay and a warning is logged. The address range is
+     * freed when the buffer, its slices and its memory segments are unreachable. On the fake kernel the buffer keeps
+     * its bytes after the unmapping. An access of the buffer throws only if the index is out of range.
      *
      * @param offset bytes from the start of the memory
      * @param length bytes, 1 to 1 GiB
@@ -382,12 +382,12 @@ public final class Mapping {
         }
     }
 
-    /** Plain store of two bytes, little-endian. */
+    /** Stores two bytes, little-endian, as a plain (not volatile) access. */
     public void putShort(long offset, short value) {
         put(offset, Short.BYTES, value);
     }
 
-    /** Plain store of eight bytes, little-endian. */
+    /** Stores eight bytes, little-endian, as a plain (not volatile) access. */
     public void putLong(long offset, long value) {
         put(offset, Long.BYTES, value);
     }
@@ -401,7 +401,7 @@ public final class Mapping {
         }
     }
 
-    /** Plain store of one byte; a vCPU that enters the guest afterwards sees it. */
+    /** Stores one byte as a plain (not volatile) access; a vCPU that enters the guest afterwards sees the byte. */
     public void putByte(long offset, byte value) {
         enter(offset, Byte.BYTES);
         try {

@@ -103,7 +103,7 @@ public final class MemoryFile implements AutoCloseable {
     /**
      * Maps all of the memory in this process. The mapping stays when this handle is closed.
      *
-     * @throws IllegalArgumentException as {@link Mapping#of(Fd, long)}
+     * @throws IllegalArgumentException as {@link Mapping#of(Fd,long)}
      * @throws io.kvmirq.KernelException ENOMEM
      */
     public Mapping.Owner map() {

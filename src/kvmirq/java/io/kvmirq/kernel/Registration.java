@@ -68,8 +68,8 @@ public abstract sealed class Registration implements AutoCloseable {
 
     /**
      * Stops calling the handler: signals stay in the eventfd. After this call, the handler does not run until {@link
-     * #resume}, and no drained signal is lost. If the handler itself calls this method, its current run is the last. A
-     * second call changes nothing. The call waits for a running handler, so do not hold a lock that the handler needs.
+     * #resume}, and no drained signal is lost. If the handler itself calls this method, this run is its last. A second
+     * call changes nothing. The call waits for a running handler, so do not hold a lock that the handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -173,7 +173,7 @@ public abstract sealed class Registration implements AutoCloseable {
 
     /**
      * Waits until the handler is not running. A call by the handler itself returns at once. Do not hold a lock that the
-     * handler needs. Pause first, because signals in a row may keep the handler running.
+     * handler needs. Call {@link #pause} first, because repeated signals may keep the handler running.
      */
     public void awaitHandler() {
         handlers.lock.lock();

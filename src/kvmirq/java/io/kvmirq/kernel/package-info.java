@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Handles, and the rules that hold for every handle.
+ * Objects that own kernel resources (handles), and the rules that hold for every handle.
  *
  * <p>A {@link io.kvmirq.kernel.Kernel} makes system calls through one binding, such as JNI. The first VM opens the KVM
  * device, so eventfds work on a host without KVM. Each file descriptor is one {@link io.kvmirq.kernel.Fd}, which counts

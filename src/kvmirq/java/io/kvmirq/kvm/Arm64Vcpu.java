@@ -77,7 +77,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Fixes the lengths of SVE vectors. Set the lengths before this call, list registers and run the guest afterwards.
+     * Fixes the lengths of SVE vectors. Set the lengths before this call; list registers and run the guest after it.
      *
      * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM if the
      *     lengths are fixed already
@@ -150,7 +150,7 @@ public final class Arm64Vcpu {
     /**
      * The value of a register of at most 64 bits, zero-extended.
      *
-     * @throws IllegalArgumentException if the register is larger
+     * @throws IllegalArgumentException if the register is larger than 64 bits
      * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU lacks the register
      */
     public long register(ArmRegister register) {
@@ -161,7 +161,7 @@ public final class Arm64Vcpu {
     /**
      * Sets a register of at most 64 bits.
      *
-     * @throws IllegalArgumentException if the register is larger, or {@code value} does not fit in it
+     * @throws IllegalArgumentException if the register is larger than 64 bits, or {@code value} does not fit
      * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU lacks the register;
      *     EINVAL for a value that the register cannot have
      */
@@ -170,7 +170,7 @@ public final class Arm64Vcpu {
         register(KernelCall.REGISTER_SET, Uapi.KVM_SET_ONE_REG, register, register.encode(value));
     }
 
-    /** The bytes of a register of any size, lowest byte first. Errors are as for {@link #register}. */
+    /** The bytes of a register of any size, lowest byte first. Errors of the kernel are as for {@link #register}. */
     public byte[] registerBytes(ArmRegister register) {
         byte[] bytes =
                 new byte[Objects.requireNonNull(register, "register is null").size()];
@@ -179,7 +179,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Sets a register of any size. Errors are as for {@link #setRegister}.
+     * Sets a register of any size. Errors of the kernel are as for {@link #setRegister}.
      *
      * @param bytes all bytes of the register, lowest byte first
      * @throws IllegalArgumentException if the number of bytes is not the register's size
@@ -215,7 +215,7 @@ public final class Arm64Vcpu {
     /**
      * Sets the interrupt that a timer raises, for all vCPUs of the VM.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the VM has no VGIC; EBUSY when a vCPU has run
+     * @throws io.kvmirq.KernelException EINVAL if the VM has no VGIC; EBUSY when a vCPU of the VM has run
      */
     public void setTimerInterrupt(ArmTimer timer, Ppi interrupt) {
         ByteBuffer number = Buffers.allocate(Integer.BYTES).putInt(0, interrupt.number());
@@ -227,7 +227,7 @@ public final class Arm64Vcpu {
      *
      * @param interrupt the same PPI for each vCPU, usually PPI 23
      * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC
-     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PPI is set
+     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PPI was set before
      */
     public void createPmu(Ppi interrupt) {
         ByteBuffer number = Buffers.allocate(Integer.BYTES).putInt(0, interrupt.number());

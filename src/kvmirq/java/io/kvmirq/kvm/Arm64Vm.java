@@ -12,8 +12,8 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.function.Function;
 
 /**
- * The arm64 part of a VM, returned by {@link Vm#arm64}: VGIC, ITSs, and the lines of SPIs and PPIs. Thread-safe. A
- * method throws each errno of its comment as a {@link io.kvmirq.KernelException}.
+ * The arm64 part of a VM, returned by {@link Vm#arm64}: VGIC, ITSs, and the lines of SPIs and PPIs. Thread-safe. An
+ * errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
  *
  * <p>Source: {@code kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
  *
@@ -75,7 +75,7 @@ public final class Arm64Vm {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v3(fd, true));
     }
 
-    /** Takes over an ITS of a VMM, like {@link #adoptVgicV2}. This call does not change routes. */
+    /** Takes over an ITS of a VMM, like {@link #adoptVgicV2}. The call changes no GSI routes. */
     public Its adoptIts(int number, Ownership ownership) {
         return vm.adoptDevice("an ITS", number, ownership, fd -> new Its(calls, fd));
     }
@@ -96,7 +96,7 @@ public final class Arm64Vm {
 
     /**
      * Drives the line of an SPI from user space, without a GSI route. A rising line latches an edge-triggered SPI; a
-     * level-triggered SPI is pending while its line is high. Irqfds drive the same line, and the last value counts.
+     * level-triggered SPI is pending while its line is high. Irqfds drive the same line: the level set last counts.
      * Allocates nothing. ENXIO if the VM has no VGIC; EBUSY before {@link Vgic#init}; EINVAL if the VGIC lacks the SPI.
      *
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link #createVgicV2}

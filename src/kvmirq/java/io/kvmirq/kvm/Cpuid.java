@@ -13,7 +13,7 @@ import java.util.Optional;
 /**
  * The CPUID leaves of an x86 vCPU: the results of its CPUID instruction. Immutable.
  *
- * <p>Source: {@code struct kvm_cpuid2} in asm/kvm.h; Intel SDM vol. 2, CPUID.
+ * <p>Source: {@code struct kvm_cpuid2} in asm/kvm.h; Intel SDM volume 2, CPUID.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="cpuid"}
  */
@@ -39,9 +39,9 @@ public final class Cpuid {
      * A CPUID leaf: the results of the CPUID instruction for one function and index.
      *
      * @param function EAX before the instruction
-     * @param index ECX before the instruction, if bit 0 of {@code flags} is set
-     * @param flags bit 0: the results depend on {@code index}
-     * @param eax EAX after the instruction; likewise EBX, ECX and EDX
+     * @param index ECX before the instruction; ignored if bit 0 of {@code flags} is 0
+     * @param flags bit 0 is 1 if the results depend on {@code index}
+     * @param eax EAX after the instruction; {@code ebx}, {@code ecx} and {@code edx} likewise
      */
     public record Leaf(int function, int index, int flags, int eax, int ebx, int ecx, int edx) {
         /** The bit of {@link #flags} that is set if the results depend on the index. */
@@ -134,9 +134,9 @@ public final class Cpuid {
     }
 
     /**
-     * A copy with the hypervisor bit and the TSC-deadline bit of leaf 1, which KVM leaves to the VMM. Linux looks for
-     * KVM only if the hypervisor bit is set. The bit for the LAPIC timer's TSC-deadline mode needs in-kernel LAPICs and
-     * {@code KVM_CAP_TSC_DEADLINE_TIMER}.
+     * A copy in which leaf 1 has the hypervisor bit and the TSC-deadline bit: KVM leaves setting them to the VMM. Linux
+     * looks for KVM only if the hypervisor bit is set. The TSC-deadline mode of the LAPIC timer needs in-kernel LAPICs
+     * and {@code KVM_CAP_TSC_DEADLINE_TIMER}.
      *
      * @throws IllegalStateException if leaf 1 is absent
      */
@@ -150,8 +150,8 @@ public final class Cpuid {
      * A copy for one vCPU, with this APIC id and with all vCPUs as cores of one package.
      *
      * @param apicId the vCPU's APIC id, which equals the vCPU's id
-     * @param vcpus at least 1
-     * @throws IllegalArgumentException for a negative id, or no vCPUs
+     * @param vcpus the number of vCPUs of the VM, at least 1
+     * @throws IllegalArgumentException if {@code apicId} is negative or {@code vcpus} is below 1
      */
     public Cpuid forVcpu(int apicId, int vcpus) {
         if (apicId < 0 || vcpus < 1) {

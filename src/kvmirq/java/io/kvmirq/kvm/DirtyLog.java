@@ -46,7 +46,7 @@ public final class DirtyLog implements AutoCloseable {
         this.request = Buffers.allocate(Uapi.KvmDirtyLog.SIZE).putInt(Uapi.KvmDirtyLog.SLOT, slot);
     }
 
-    /** Reads and clears the kernel's log. IllegalStateException if this log or the memory is closed. */
+    /** Reads and clears the kernel's log. Throws IllegalStateException if this log or the memory is closed. */
     public synchronized void take() {
         memory.take(this, request, bitmap);
     }
@@ -66,7 +66,7 @@ public final class DirtyLog implements AutoCloseable {
         return (word(page) >>> page & 1) != 0;
     }
 
-    /** The offset of the first written page at or after the page of {@code from}; -1 if none follows. */
+    /** The offset of the first written page at or after the page of {@code from}; -1 if no written page follows. */
     public synchronized long next(long from) {
         long page = from == pages * PAGE ? pages : page(from);
         while (page < pages) {

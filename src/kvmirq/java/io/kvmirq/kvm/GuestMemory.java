@@ -80,7 +80,7 @@ public final class GuestMemory implements AutoCloseable {
 
     /**
      * The mapping of this memory; offset 0 is {@link #guestAddress}. A mapping that the caller passed is usable until
-     * its owner is closed, any other until {@link #close}.
+     * its owner is closed; a mapping that the VM made, until {@link #close}.
      */
     public Mapping mapping() {
         return mapping;
@@ -100,7 +100,7 @@ public final class GuestMemory implements AutoCloseable {
      * Makes KVM log the pages that the guest writes (KVM_MEM_LOG_DIRTY_PAGES).
      *
      * @throws io.kvmirq.KernelException ENOMEM
-     * @throws IllegalStateException while another log of this memory is open; after {@link #close}
+     * @throws IllegalStateException while another log of this memory is open, and after {@link #close}
      */
     public synchronized DirtyLog logDirtyPages() {
         requireOpen();
@@ -140,7 +140,7 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * Removes the memory slot and then releases the memory. If the kernel keeps the slot, the guest could still write:
+     * Removes the memory slot and then releases the memory. If the kernel keeps the slot, the guest can still write, so
      * the memory stays mapped until the process ends, and the slot is not used again. Idempotent, never fails.
      */
     @Override

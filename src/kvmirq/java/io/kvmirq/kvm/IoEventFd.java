@@ -40,7 +40,7 @@ public final class IoEventFd implements AutoCloseable {
         return event;
     }
 
-    /** The guest writes that signal the eventfd. */
+    /** The address, length and value of the guest writes that signal the eventfd. */
     public IoAddress address() {
         return address;
     }

@@ -24,8 +24,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An eventfd registered with KVM to raise a GSI. The irqfd keeps its VM and eventfds open: if they are closed first,
- * they stay open until the irqfd is closed. {@link RouteTable} does not allocate the GSI of an open irqfd. Thread-safe.
+ * An eventfd registered with KVM to raise a GSI. The irqfd keeps its VM and eventfds open, even if the handles of the
+ * VM and eventfds are closed earlier. {@link RouteTable} does not allocate the GSI of an open irqfd. Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
  *
@@ -285,7 +285,7 @@ public final class Irqfd implements AutoCloseable {
         return event;
     }
 
-    /** The eventfd that is signalled at the guest's EOI of a level interrupt; empty for an edge-triggered irqfd. */
+    /** The eventfd that KVM signals at the guest's EOI of a level interrupt; empty for an edge-triggered irqfd. */
     public Optional<EventFd> resample() {
         return Optional.ofNullable(resample);
     }
@@ -312,8 +312,8 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Holds interrupts back: signals stay in the eventfd. A high line of a level interrupt is lowered, and the resample
-     * eventfd is signalled: a device that still asserts its interrupt then signals again. A second call changes
+     * Holds interrupts back: signals stay in the eventfd. For a level interrupt, the call lowers a high line and
+     * signals the resample eventfd, so a device that still asserts its interrupt signals again. A second call changes
      * nothing.
      *
      * @throws KernelException EIO in another process than the one that made the VM; EBADF if other code closed the
@@ -350,8 +350,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Ends a {@link #mask}. If the eventfd was signalled while the irqfd was masked, one interrupt is raised at once.
      *
-     * @throws io.kvmirq.KernelException EBUSY if another irqfd has the eventfd; this irqfd stays masked. The errors of
-     *     {@link #mask} if the last {@code mask} failed
+     * @throws io.kvmirq.KernelException EBUSY if another irqfd has the eventfd; this irqfd stays masked. If the last
+     *     {@code mask} failed, also the errors of {@link #mask}
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void unmask() {
@@ -376,13 +376,13 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Closes many irqfds, of one VM or of several. Afterwards the kernel has none of these irqfds. An irqfd ends when
-     * the last descriptor of its eventfd is closed, so close the {@link EventFd}s before this call, which then costs a
-     * fraction of closing each irqfd. An eventfd from {@link EventFd#adopt}, or leased by {@link EventFd#fd}, may have
-     * a duplicate descriptor, and an eventfd with another lease stays open: irqfds of both are deassigned one by one.
+     * Closes many irqfds, of one VM or of several. Afterwards the kernel has none of these irqfds. Close the {@link
+     * EventFd}s before this call: an irqfd ends when the last descriptor of its eventfd is closed, which costs a
+     * fraction of deassigning each irqfd. Irqfds are deassigned one by one if their eventfd may stay open: an eventfd
+     * from {@link EventFd#adopt}, one leased by {@link EventFd#fd}, or one with another lease.
      *
      * <p>If another thread starts a child process during this call, the child holds the eventfds until its exec, and
-     * the irqfds stay as long. Until the exec, no signal can come. Idempotent, never fails.
+     * the irqfds stay as long. Until the child's exec, no signal can come from these eventfds. Idempotent, never fails.
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         Objects.requireNonNull(irqfds, "irqfds is null");
@@ -432,7 +432,7 @@ public final class Irqfd implements AutoCloseable {
      * Deassigns the irqfd: after the call, no interrupt comes from this eventfd. Idempotent, never fails.
      *
      * <p>In another process than the one that made the VM, the kernel returns EIO, and the irqfd stays until the VM or
-     * the eventfd is closed in every process. The GSI is nevertheless free for other irqfds.
+     * the eventfd is closed in every process. Even then, the GSI is free for other irqfds.
      */
     @Override
     public void close() {

@@ -32,7 +32,7 @@ public final class Its extends KvmDevice {
      * Sets the guest physical address of the ITS, which occupies 128 KiB.
      *
      * @param address guest physical, a multiple of 64 KiB
-     * @throws io.kvmirq.KernelException EEXIST if the address is set; E2BIG beyond the VM's address space
+     * @throws io.kvmirq.KernelException EEXIST if the address is set already; E2BIG beyond the VM's address space
      */
     public void setAddress(long address) {
         requireAligned("ITS", address, PAGE);
@@ -63,7 +63,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Writes devices, events and collections of the ITS to its tables in guest memory, to save the VM.
+     * Writes the devices, events and collections of the ITS to the ITS tables in guest memory, to save the VM.
      *
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EACCES on a host with GICv4 but without GICv4.1;
      *     EFAULT when the guest's tables lie outside its memory
@@ -73,11 +73,11 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Restores devices, events and collections from the tables in guest memory. Write the registers before this call.
-     * After EEXIST no event is mapped, but the kernel may still deliver events that its translation cache holds.
+     * Restores devices, events and collections from the ITS tables in guest memory. Write the ITS registers before this
+     * call. After EEXIST no event is mapped, but the kernel may still deliver events that its translation cache holds.
      *
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST when the ITS has collections already, see
-     *     {@link #reset}; EINVAL for tables that contradict themselves; EFAULT as {@link #saveTables}
+     *     {@link #reset}; EINVAL for tables that contradict themselves; EFAULT as for {@link #saveTables}
      */
     public void restoreTables() {
         control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES, "restore tables");
@@ -96,10 +96,10 @@ public final class Its extends KvmDevice {
      * Reads a register, as a VMM does to save it.
      *
      * @param offset bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...; a multiple of 4 below
-     *     8 and from 0xffd0 on, else of 8
+     *     8 and from 0xffd0 on, a multiple of 8 between
      * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without register; EBUSY while
      *     a vCPU runs
-     * @throws IllegalArgumentException for an offset within a register
+     * @throws IllegalArgumentException if {@code offset} is not the start of a register
      */
     public long readRegister(long offset) {
         requireOffset(offset);
@@ -117,7 +117,7 @@ public final class Its extends KvmDevice {
      *
      * @param offset as for {@link #readRegister}
      * @throws io.kvmirq.KernelException as {@link #readRegister}; EBUSY for GITS_CREADR while the ITS is enabled;
-     *     EINVAL for GITS_CREADR beyond the command queue, or GITS_IIDR with a version that the kernel does not have
+     *     EINVAL for a GITS_CREADR beyond the command queue, or a GITS_IIDR with a revision that the kernel lacks
      */
     public void writeRegister(long offset, long value) {
         requireOffset(offset);

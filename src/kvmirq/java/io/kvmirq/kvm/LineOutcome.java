@@ -7,7 +7,7 @@ package io.kvmirq.kvm;
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pins"}
  *
  * @param accepted the sum of the results of all chips and LAPICs that accepted the interrupt, over all routes of the
- *     GSI; 0 for {@link #COALESCED}, -1 for {@link #IGNORED}
+ *     GSI; 0 means {@link #COALESCED}, -1 means {@link #IGNORED}
  */
 public record LineOutcome(int accepted) {
     /** The GSI has no route, or every chip masked the interrupt. */

@@ -61,8 +61,8 @@ public final class MaskableVector implements AutoCloseable {
      * Creates an unmasked vector on a free GSI.
      *
      * @throws RoutesExhaustedException if no GSI is free
-     * @throws KernelException EMFILE without a free descriptor; EINVAL without in-kernel irqchip; EAGAIN before an ARM
-     *     VGIC is initialised. After an error no part of the vector is left
+     * @throws KernelException EMFILE if no descriptor is free; EINVAL if the VM has no in-kernel irqchip; EAGAIN before
+     *     an ARM VGIC is initialised. After an error no part of the vector is left
      */
     public static MaskableVector create(Vm vm, MsiMessage message) {
         Objects.requireNonNull(message, "message is null");
@@ -124,8 +124,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * The eventfd that raises the interrupt, to be signalled also by another thread, process or device. Do not close
-     * the eventfd: {@link #signal} needs it, and {@link #close} closes it.
+     * The eventfd that raises the interrupt; another thread, process or device may signal it. Do not close the eventfd:
+     * {@link #signal} needs it, and {@link #close} closes it.
      */
     public EventFd event() {
         return event;
@@ -147,7 +147,7 @@ public final class MaskableVector implements AutoCloseable {
         return message;
     }
 
-    /** Whether the vector is masked: {@link #mask} makes signals wait. */
+    /** Whether the vector is masked: after {@link #mask}, signals wait in the eventfd. */
     public boolean isMasked() {
         return irqfd.isMasked();
     }
@@ -182,10 +182,10 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Makes interrupts after this call send this message, also an interrupt that waits for {@link #unmask}. No
+     * After this call, interrupts send the message {@code to}; so does an interrupt that waits for {@link #unmask}. No
      * interrupt is lost. If the message is unchanged, no system call is made.
      *
-     * @throws KernelException as {@link RouteTable#change}; after an error the message is unchanged
+     * @throws KernelException those of {@link RouteTable#change}; after an error the message is unchanged
      * @throws ClosedHandleException after {@link #close}
      */
     public void reroute(MsiMessage to) {
@@ -196,7 +196,7 @@ public final class MaskableVector implements AutoCloseable {
      * Gives each of these vectors of one VM a new message, like {@link #reroute}, by one ioctl.
      *
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
-     * @throws KernelException as {@link RouteTable#change}; all messages then stay as they were
+     * @throws KernelException those of {@link RouteTable#change}; all messages then stay as they were
      * @throws ClosedHandleException if a vector is closed
      */
     public static void rerouteAll(List<MaskableVector> vectors, List<MsiMessage> to) {
@@ -243,13 +243,13 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Masks vectors of one VM and moves each to another GSI and message, for example from a snapshot. The eventfds
-     * stay, and keep their signals. Moves all vectors, or none, by one change of the route table. No other thread may
-     * use these vectors during the call.
+     * Masks vectors of one VM and moves each to another GSI and message, for example from a snapshot. The vectors keep
+     * their eventfds and the signals in them. Moves all vectors, or none, by one change of the route table. No other
+     * thread may use these vectors during the call.
      *
      * @param to the new GSI and message of each vector. Earlier routes of these GSIs are replaced
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
-     * @throws KernelException as {@link RouteTable#change} and {@link Irqfd#mask}
+     * @throws KernelException those of {@link RouteTable#change} and {@link Irqfd#mask}
      * @throws ClosedHandleException if a vector is closed
      */
     public static void moveAll(List<MaskableVector> vectors, List<Route.Msi> to) {

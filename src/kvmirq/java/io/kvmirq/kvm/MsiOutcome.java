@@ -8,14 +8,14 @@ package io.kvmirq.kvm;
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="signal"}
  *
  * @param vcpus the number of vCPUs whose LAPICs accepted the MSI, also if the vector was pending already: KVM reports
- *     no coalescing. 0 for {@link #NOT_ACCEPTED}, -1 for {@link #NO_DESTINATION_MATCHED}
+ *     no coalescing. The number is 0 for {@link #NOT_ACCEPTED} and -1 for {@link #NO_DESTINATION_MATCHED}
  */
 public record MsiOutcome(int vcpus) {
     /** No vCPU accepted the MSI: no vCPU has the APIC id of the destination, or the LAPIC is disabled by software. */
     public static final MsiOutcome NOT_ACCEPTED = new MsiOutcome(0);
     /**
-     * KVM returned -1, like EPERM: the VM has no vCPU, or none matched a broadcast or a lowest-priority message with
-     * vector hashing. EPERM of a system call filter is a {@link io.kvmirq.KernelException}.
+     * KVM returned -1, the number of EPERM: the VM has no vCPU, or no vCPU matched a broadcast or a lowest-priority
+     * message with vector hashing. EPERM of a system call filter is thrown as a {@link io.kvmirq.KernelException}.
      */
     public static final MsiOutcome NO_DESTINATION_MATCHED = new MsiOutcome(-1);
 

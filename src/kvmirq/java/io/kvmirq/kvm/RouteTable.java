@@ -21,13 +21,13 @@ import java.util.function.Supplier;
 import java.util.stream.IntStream;
 
 /**
- * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the kernel's whole table, and its cost grows with the number of
+ * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the kernel's whole table, so a change costs more in a table with more
  * routes. Make related changes in one {@link #change}, which makes at most one system call; a change that fails changes
  * nothing. The library does not know routes that another program sets, and the next change removes them.
  *
  * <p>{@link #add} allocates the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
- * Thread-safe. Changes are committed one at a time, under a lock that is held during KVM_SET_GSI_ROUTING, and not while
- * a function given to {@link #change} runs. Methods that read the table do not wait for the lock.
+ * Thread-safe. Changes are committed one at a time, under a lock that is held during KVM_SET_GSI_ROUTING, but not while
+ * the function given to {@link #change} runs. Methods that read the table do not wait for the lock.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  *
@@ -132,9 +132,9 @@ public final class RouteTable {
     }
 
     /**
-     * The routes that {@link X86Vm#createIrqchip} makes: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin of
-     * its number. Use these routes to restore the defaults, or in the list of {@link Vm#adopt(io.kvmirq.kernel.Kernel,
-     * int, io.kvmirq.kernel.Ownership, List, Gsi)}. Source: {@code default_routing} in arch/x86/kvm/irq.c.
+     * The routes that {@link X86Vm#createIrqchip} makes: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin
+     * with the GSI's number ({@code default_routing} in arch/x86/kvm/irq.c). Use these routes to restore the defaults,
+     * or in the list of {@link Vm#adopt(io.kvmirq.kernel.Kernel,int,io.kvmirq.kernel.Ownership,List,Gsi) Vm.adopt}.
      */
     public static List<Route.Pin> defaultsOfX86() {
         List<Route.Pin> routes = new ArrayList<>();
@@ -162,8 +162,8 @@ public final class RouteTable {
     }
 
     /**
-     * Whether this table has all routes of the VM. For a VM taken over from a VMM, true only if the caller named the
-     * routes ({@link RoutesNow}).
+     * Whether this table has all routes of the VM. For a VM taken over from a VMM, true only if the caller of {@code
+     * Vm.adopt} gave the routes ({@link RoutesNow}).
      */
     public boolean isKnown() {
         return !othersStay;
@@ -186,13 +186,13 @@ public final class RouteTable {
     /**
      * Changes the route table in one step.
      *
-     * @param change edits a copy of the table. If the function throws, the table stays as it was. If another thread
-     *     changed the table first, the function runs again with a new copy, so the function must have no other effect.
-     *     A slow function may run again as long as other threads keep changing the table
+     * @param change the function that edits a copy of the table. If the function throws, the table stays as it was. If
+     *     another thread changed the table first, the function runs again with a new copy, so the function must have no
+     *     other effect. A slow function may run again as long as other threads keep changing the table
      * @return what {@code change} returned
      * @throws RoutesExhaustedException if the table has {@value #CAPACITY} entries, or no GSI is free
      * @throws IllegalStateException from within another change of this table
-     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; with a split irqchip, for a route to a pin
+     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip, and for a route to a pin with a split irqchip
      */
     public <T> T change(Function<? super Edit, ? extends T> change) {
         Objects.requireNonNull(change, "change is null");
@@ -298,8 +298,8 @@ public final class RouteTable {
     }
 
     /**
-     * Removes all routes of {@code gsi}, in a separate change. A signal of an irqfd on this GSI is lost, unless the GSI
-     * has a route again before the kernel injects the signal.
+     * Removes all routes of {@code gsi}, in a separate change. A later signal of an irqfd on this GSI is lost, unless
+     * the GSI has a route again before the kernel injects the signal.
      */
     public void remove(Gsi gsi) {
         edit(edit -> edit.remove(gsi));
@@ -401,8 +401,8 @@ public final class RouteTable {
     }
 
     /**
-     * A copy of the table that a change edits. Valid until the function given to {@link #change} returns. Not
-     * thread-safe.
+     * A copy of the table that a change edits. The copy is valid until the function given to {@link #change} returns.
+     * Not thread-safe.
      */
     public final class Edit {
         private final Routes original;
@@ -420,8 +420,8 @@ public final class RouteTable {
         }
 
         /**
-         * Routes the lowest free GSI to {@code message}. Another thread may assign an irqfd to the same GSI meanwhile,
-         * by {@code Vm.assignIrqfd}.
+         * Routes the lowest free GSI to {@code message}. Before the change ends, another thread may assign an irqfd to
+         * the same GSI by {@code Vm.assignIrqfd}.
          */
         public Gsi add(MsiMessage message) {
             Objects.requireNonNull(message, "message is null");
@@ -450,7 +450,7 @@ public final class RouteTable {
         /**
          * Adds a route to a pin. A GSI may have one pin of each chip.
          *
-         * @throws IllegalArgumentException if the GSI has a message, or a pin of the same chip
+         * @throws IllegalArgumentException if the GSI has a route to a message, or to a pin of the same chip
          * @throws UnsupportedOperationException for a chip of another architecture than the kernel's
          */
         public Edit add(Route.Pin route) {
@@ -470,7 +470,7 @@ public final class RouteTable {
         /**
          * Adds this route, and removes the earlier routes of its GSI.
          *
-         * @throws UnsupportedOperationException if this kernel lacks the type: Hyper-V and Xen are optional
+         * @throws UnsupportedOperationException if this kernel lacks the route type (Hyper-V, Xen)
          */
         public Edit replace(Route.Other route) {
             requireOpen();

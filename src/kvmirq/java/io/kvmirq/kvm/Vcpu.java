@@ -142,7 +142,7 @@ public final class Vcpu implements AutoCloseable {
         return run.watched();
     }
 
-    /** The vCPU's descriptor; {@link Fd#ioctl(long, long)} makes ioctls that have no method here. */
+    /** The vCPU's descriptor; {@link Fd#ioctl(long,long)} makes ioctls that have no method here. */
     public Fd fd() {
         return calls.fd();
     }

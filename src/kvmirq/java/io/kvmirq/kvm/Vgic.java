@@ -146,7 +146,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     /**
      * Reads a register of the distributor, as a VMM does to save it. Some registers differ from the guest's view. A
-     * GICv2 returns the private interrupts of vCPU 0, see {@link VgicV2#readDistributor(VcpuId, int)}.
+     * GICv2 returns the private interrupts of vCPU 0, see {@link VgicV2#readDistributor(VcpuId,int)}.
      *
      * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset without a register reads
      *     0

@@ -78,10 +78,10 @@ public final class VgicV2 extends Vgic {
      * Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: an SGI that GICD_ISPENDR makes pending has the
      * vCPU itself as a source.
      *
-     * @param vcpu as for {@link #readDistributor(VcpuId, int)}
-     * @param offset as for {@link #readDistributor(VcpuId, int)}. The kernel ignores a write to an offset without a
+     * @param vcpu as for {@link #readDistributor(VcpuId,int)}
+     * @param offset as for {@link #readDistributor(VcpuId,int)}. The kernel ignores a write to an offset without a
      *     register
-     * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
+     * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}
      */
     public void writeDistributor(VcpuId vcpu, int offset, int value) {
         writeRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, attribute("distributor", PAGE, vcpu, offset), value);
@@ -91,10 +91,10 @@ public final class VgicV2 extends Vgic {
      * Reads a register of a vCPU's CPU interface, as a VMM does to save it. The value of GICC_PMR is the guest's value
      * shifted right by 3, as in GICH_VMCR.VMPriMask: 0x1f stands for the guest's 0xf8.
      *
-     * @param vcpu as for {@link #readDistributor(VcpuId, int)}
+     * @param vcpu as for {@link #readDistributor(VcpuId,int)}
      * @param offset bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8 (GICC_BPR), 0x1c (GICC_ABPR),
      *     0xd0 (GICC_APR0), 0xfc (GICC_IIDR). An offset without a register reads 0
-     * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
+     * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}
      */
     public int readCpuInterface(VcpuId vcpu, int offset) {
         return readRegister(
@@ -104,10 +104,10 @@ public final class VgicV2 extends Vgic {
     /**
      * Writes a register of a vCPU's CPU interface, as a VMM does to restore it.
      *
-     * @param vcpu as for {@link #readDistributor(VcpuId, int)}
+     * @param vcpu as for {@link #readDistributor(VcpuId,int)}
      * @param offset as for {@link #readCpuInterface}. The kernel ignores a write to an offset without a register
      * @param value for GICC_PMR a value as {@link #readCpuInterface} returns it
-     * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
+     * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}
      */
     public void writeCpuInterface(VcpuId vcpu, int offset, int value) {
         writeRegister(

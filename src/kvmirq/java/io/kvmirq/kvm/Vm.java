@@ -73,7 +73,7 @@ public final class Vm implements AutoCloseable {
      * @param number the VM's descriptor
      * @param routesNow all GSI routes of the VM. KVM has no call that reads routes, and each change replaces all
      *     routes: the first change removes a route that is not named here. If the VM has no routes, or the routes of an
-     *     irqchip, or unknown ones, use {@link #adopt(Kernel, int, Ownership, RoutesNow)}
+     *     irqchip, or unknown ones, use {@link #adopt(Kernel,int,Ownership,RoutesNow)}
      * @param firstFree the lowest GSI that the library may allocate; the VMM, or pins of its IOAPIC, use lower GSIs
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is no VM
      * @throws io.kvmirq.KernelException EPERM when a system call filter refuses KVM_CHECK_EXTENSION, called for routes
@@ -85,7 +85,7 @@ public final class Vm implements AutoCloseable {
                 kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow, firstFree)));
     }
 
-    /** Takes over a VM like {@link #adopt(Kernel, int, Ownership, List, Gsi)}, without a list of the routes. */
+    /** Takes over a VM like {@link #adopt(Kernel,int,Ownership,List,Gsi)}, without a list of the routes. */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, RoutesNow routesNow) {
         Objects.requireNonNull(routesNow, "routesNow is null");
         return VmCalls.adopt(kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow)));
@@ -285,15 +285,15 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Gives the guest memory that is mapped already, such as a {@link io.kvmirq.kernel.MemoryFile} or a region of a
-     * device, like {@link #addMemory(long, long)}. If the mapping is closed, the memory stays mapped while the guest
-     * has it. A closed mapping is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
+     * device, like {@link #addMemory(long,long)}. If the mapping is closed, the memory stays mapped while the guest has
+     * it. A closed mapping is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, false);
     }
 
     /**
-     * Gives the guest memory like {@link #addMemory(long, Mapping)}, but read-only, as for firmware. The guest's writes
+     * Gives the guest memory like {@link #addMemory(long,Mapping)}, but read-only, as for firmware. The guest's writes
      * change nothing and reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may write the memory. EINVAL if the
      * kernel lacks KVM_CAP_READONLY_MEM.
      */

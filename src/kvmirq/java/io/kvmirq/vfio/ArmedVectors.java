@@ -69,7 +69,7 @@ public final class ArmedVectors extends Armed {
         set(vector, List.of(event));
     }
 
-    /** Attaches eventfds to consecutive vectors in one call. Otherwise like {@link #set(int, EventFd)}. */
+    /** Attaches eventfds to consecutive vectors in one call. Otherwise like {@link #set(int,EventFd)}. */
     public void set(int first, List<EventFd> events) {
         Objects.requireNonNull(events, "events is null");
         synchronized (irqs()) {
@@ -100,7 +100,7 @@ public final class ArmedVectors extends Armed {
      * Attaches eventfds to consecutive vectors on a kernel that cannot add vectors to enabled ones ({@link
      * IrqInfo#noResize}). This call disables all vectors, and enables them again together with the new vectors.
      * Interrupts that the device raises while its vectors are disabled may be lost. On a kernel that can add vectors
-     * this method calls {@link #set(int, List)}.
+     * this method calls {@link #set(int,List)}.
      *
      * @throws VectorsDisturbedException if the host has too few vectors, or the kernel refuses. The former vectors are
      *     armed again; the exception's cause is VectorsExhaustedException or {@link io.kvmirq.KernelException}

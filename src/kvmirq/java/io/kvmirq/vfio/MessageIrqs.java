@@ -46,7 +46,7 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
      * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. The host allocates all vectors from 0
      * to the last one of this list, even if the kernel can add vectors later. Vectors below the first one of this list
      * can get eventfds later. To allocate few vectors, arm vector 0 alone (by {@link #armSome} if it needs no eventfd),
-     * and add vectors by {@link ArmedVectors#set(int, List)}.
+     * and add vectors by {@link ArmedVectors#set(int,List)}.
      *
      * @param events a different eventfd for each vector
      * @throws VectorsExhaustedException if the host has too few vectors; no vector is enabled

@@ -71,8 +71,8 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * Opens a device with a DMA space of its own. If the host has a device file, the device is opened through this file
      * and an iommufd, else through its group and a container; {@link #access} returns which. KVM does not get the
-     * device's file: interrupts work, but mediated devices and non-coherent DMA need {@link #open(Kernel, DeviceName,
-     * FileHolder)}.
+     * device's file: interrupts work, but mediated devices and non-coherent DMA need {@link
+     * #open(Kernel,DeviceName,FileHolder)}.
      *
      * <p>A group can be open only once at a time: open all devices of a group through one {@link VfioFile}, by {@link
      * VfioFile#openDevice}.
@@ -86,7 +86,7 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Adds the device's file to KVM-VFIO and then opens the device, as the kernel requires. {@link #close} removes the
-     * file from KVM-VFIO before closing the file. Otherwise like {@link #open(Kernel, DeviceName)}.
+     * file from KVM-VFIO before closing the file. Otherwise like {@link #open(Kernel,DeviceName)}.
      *
      * @param holder KVM's {@code KvmVfio}
      */

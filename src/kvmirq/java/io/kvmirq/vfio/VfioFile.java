@@ -28,7 +28,7 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      * Opens the file of a device: its own device file if the host has one, else its IOMMU group. Also opens the group
      * if this user has no access to the device file or to {@code /dev/iommu}.
      *
-     * @throws KernelException as {@link VfioGroup#open(Kernel, DeviceName)} and {@link VfioCdev#open}. If neither file
+     * @throws KernelException as {@link VfioGroup#open(Kernel,DeviceName)} and {@link VfioCdev#open}. If neither file
      *     can be opened, the group's exception has the device file's exception as suppressed
      */
     public static VfioFile open(Kernel kernel, DeviceName name) {
@@ -97,7 +97,7 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      *
      * @param space a DMA space of the type that {@link #createSpace} returns
      * @param name the name of the device; a device file belongs to one device
-     * @throws KernelException as {@link VfioGroup#openDevice(DeviceName, VfioContainer)} and {@link
+     * @throws KernelException as {@link VfioGroup#openDevice(DeviceName,VfioContainer)} and {@link
      *     VfioCdev#openDevice(Ioas)}
      * @throws IllegalArgumentException if the space is not of that type, or the device file belongs to another device
      */

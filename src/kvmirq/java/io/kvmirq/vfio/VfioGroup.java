@@ -113,7 +113,7 @@ public final class VfioGroup extends VfioFile {
     /**
      * Opens a device of a group that other code opened, and added to a container.
      *
-     * @throws io.kvmirq.KernelException ENODEV as for {@link #openDevice(DeviceName, VfioContainer)}; EINVAL if the
+     * @throws io.kvmirq.KernelException ENODEV as for {@link #openDevice(DeviceName,VfioContainer)}; EINVAL if the
      *     group is in no container
      * @throws IllegalStateException if {@link #open} opened the group
      */
