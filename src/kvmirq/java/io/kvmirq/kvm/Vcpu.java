@@ -12,7 +12,7 @@ import java.util.Objects;
 
 /**
  * A virtual CPU, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
- * architecture. On arm64 call {@link Arm64Vcpu#initialize} first.
+ * architecture. On arm64 call {@link Arm64Vcpu#initialize} before other methods.
  *
  * <p>A vCPU belongs to the platform thread that created it, or that last called {@link #moveHere}. The kernel takes one
  * mutex for each call on a vCPU, so another thread would block for as long as the guest runs. Only {@link #kick} and
@@ -49,13 +49,13 @@ public final class Vcpu implements AutoCloseable {
         return id;
     }
 
-    /** The state of an x86 vCPU. UnsupportedOperationException if its VM is arm64. */
+    /** The state of an x86 vCPU. Throws UnsupportedOperationException on arm64. */
     public X86Vcpu x86() {
         calls.vm().requireX86(calls.fd(), "Vcpu.arm64()");
         return x86;
     }
 
-    /** The state of an arm64 vCPU. UnsupportedOperationException if its VM is not arm64. */
+    /** The state of an arm64 vCPU. Throws UnsupportedOperationException on x86. */
     public Arm64Vcpu arm64() {
         calls.vm().requireArm64(calls.fd(), "Vcpu.x86()");
         return arm64;
@@ -70,7 +70,7 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Moves the vCPU from its thread to the calling thread, which becomes the only thread that may use the vCPU.
      *
-     * @throws IllegalStateException on a virtual thread, and while another thread runs the vCPU; after {@link #close}
+     * @throws IllegalStateException on a virtual thread, while another thread runs the vCPU, and after {@link #close}
      */
     public void moveHere() {
         CurrentThread.requirePlatform("Vcpu.moveHere");
@@ -89,8 +89,8 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Makes the vCPU run, halt or wait to be started.
      *
-     * @throws io.kvmirq.KernelException EINVAL for a state that this architecture does not have; without in-kernel
-     *     irqchip, for every state except {@link VcpuState#RUNNABLE}
+     * @throws io.kvmirq.KernelException EINVAL for a state that this architecture does not have; EINVAL without
+     *     in-kernel irqchip, except for {@link VcpuState#RUNNABLE}
      */
     public void setState(VcpuState next) {
         run.requireItsThread();
@@ -107,8 +107,8 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EIO in another process than the VM's; EFAULT when the guest's memory is gone;
      *     on arm64 ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM before {@link Arm64Vcpu#finalizeSve} with SVE,
      *     EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set, EINVAL when the
-     *     VGIC's addresses overlap. If the VGIC refuses the first run, newer kernels, and stable ones with the fix,
-     *     mark the VM dead, and its calls fail with EIO; older kernels destroy the VGIC
+     *     VGIC's addresses overlap. If the VGIC refuses the first run, kernels with a fix mark the VM dead, so that all
+     *     calls of the VM fail with EIO; kernels without the fix destroy the VGIC
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link Arm64Vm#createVgicV2}; on
      *     another thread than the vCPU's; if every real-time signal of the process has a handler
      */

@@ -45,16 +45,16 @@ public final class VcpuExit {
     private int number;
 
     /**
-     * The reasons of exits. A number that {@link #OTHER} covers never gets its own constant, so code that compares
-     * {@link VcpuExit#number} keeps working. For a reason without own methods, {@link VcpuExit#word} returns the data.
-     * Source: {@code KVM_EXIT_*} in linux/kvm.h.
+     * The reasons of exits. An exit number that {@link #OTHER} covers never gets a constant of its own, so code that
+     * compares {@link VcpuExit#number} keeps working. If a reason has no methods of its own, {@link VcpuExit#word}
+     * returns the data of the exit. Source: {@code KVM_EXIT_*} in linux/kvm.h.
      */
     public enum Reason {
         /** The guest read or wrote a port that no in-kernel device serves. */
         IO(Uapi.KVM_EXIT_IO),
         /** The guest read or wrote an address that is neither memory nor an in-kernel device. */
         MMIO(Uapi.KVM_EXIT_MMIO),
-        /** The guest halted, in a VM without in-kernel LAPIC. With an in-kernel LAPIC, the kernel handles HLT. */
+        /** The guest executed HLT in a VM without in-kernel LAPIC. With an in-kernel LAPIC, the kernel handles HLT. */
         HLT(Uapi.KVM_EXIT_HLT),
         /** The guest caused a triple fault. */
         SHUTDOWN(Uapi.KVM_EXIT_SHUTDOWN),
@@ -68,35 +68,35 @@ public final class VcpuExit {
         SYSTEM_EVENT(Uapi.KVM_EXIT_SYSTEM_EVENT),
         /** The guest ended a level-triggered interrupt of the VMM's IOAPIC (split irqchip). */
         IOAPIC_EOI(Uapi.KVM_EXIT_IOAPIC_EOI),
-        /** The guest read an MSR that KVM passes on, after KVM_CAP_X86_USER_SPACE_MSR. */
+        /** The guest read an MSR that KVM passes to the VMM, after KVM_CAP_X86_USER_SPACE_MSR. */
         MSR_READ(Uapi.KVM_EXIT_X86_RDMSR),
-        /** The guest wrote an MSR that KVM passes on, after KVM_CAP_X86_USER_SPACE_MSR. */
+        /** The guest wrote an MSR that KVM passes to the VMM, after KVM_CAP_X86_USER_SPACE_MSR. */
         MSR_WRITE(Uapi.KVM_EXIT_X86_WRMSR),
-        /** A hypercall that KVM passes on, after KVM_CAP_EXIT_HYPERCALL. */
+        /** The guest made a hypercall that KVM passes to the VMM, after KVM_CAP_EXIT_HYPERCALL. */
         HYPERCALL(Uapi.KVM_EXIT_HYPERCALL),
-        /** Breakpoint or step after KVM_SET_GUEST_DEBUG. {@link VcpuExit#word} 0–3 are exception, address, DR6, DR7. */
+        /** A breakpoint or step (KVM_SET_GUEST_DEBUG). {@link VcpuExit#word} 0–3 have exception, address, DR6, DR7. */
         DEBUG(Uapi.KVM_EXIT_DEBUG),
         /**
          * The guest accessed an address without memory, or a page with a hardware error (KVM_CAP_MEMORY_FAULT_INFO).
-         * {@link VcpuExit#word} 0–2 are flags, address and number of bytes.
+         * {@link VcpuExit#word} 0 has flags, word 1 the address, word 2 the number of bytes.
          */
         MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
-        /** A hypercall or synthetic interrupt of Hyper-V. {@link VcpuExit#word} 0 is the type of this exit. */
+        /** A hypercall or synthetic interrupt of Hyper-V. {@link VcpuExit#word} 0 is the type of the Hyper-V exit. */
         HYPERV(Uapi.KVM_EXIT_HYPERV),
-        /** A hypercall of Xen. {@link VcpuExit#word} 0 is the type of this exit. */
+        /** A hypercall of Xen. {@link VcpuExit#word} 0 is the type of the Xen exit. */
         XEN(Uapi.KVM_EXIT_XEN),
         /**
-         * The guest has accepted no interrupts for too long. Only after KVM_CAP_X86_NOTIFY_VMEXIT was enabled. {@link
+         * The guest has accepted no interrupts for too long. This exit needs KVM_CAP_X86_NOTIFY_VMEXIT. {@link
          * VcpuExit#word} 0 has the flags of this exit.
          */
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
-        /** The guest locked the bus, after KVM_CAP_X86_BUS_LOCK_EXIT. */
+        /** The guest locked the bus, after the VMM enabled KVM_CAP_X86_BUS_LOCK_EXIT. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
-        /** The guest accessed the TPR. {@link VcpuExit#word} 0 is the instruction's address, word 1 is 1 for writes. */
+        /** The guest accessed the TPR. {@link VcpuExit#word} 0: the instruction's address; word 1: 1 for a write. */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
-        /** The guest can take an interrupt now, after {@link X86Vcpu#requestInterruptWindow}. */
+        /** The guest can take an interrupt now, as {@link X86Vcpu#requestInterruptWindow} asked. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),
-        /** Any other exit; {@link VcpuExit#number} distinguishes them. */
+        /** Any other exit; {@link VcpuExit#number} returns its number. */
         OTHER(Uapi.KVM_EXIT_UNKNOWN);
 
         private static final Reason[] ALL = values();
@@ -121,8 +121,8 @@ public final class VcpuExit {
     }
 
     /**
-     * Whether the guest can take an interrupt of {@link X86Vcpu#injectInterrupt} now. Always true with a full irqchip,
-     * which refuses {@code injectInterrupt}.
+     * Whether the guest can now take an interrupt of {@link X86Vcpu#injectInterrupt}. Always true with a full irqchip,
+     * although {@code injectInterrupt} fails there.
      */
     public boolean isReadyForInterrupt() {
         int at = Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION;
@@ -214,13 +214,13 @@ public final class VcpuExit {
         return reason == Reason.IO;
     }
 
-    /** The port of an exit with the reason {@link Reason#IO}. */
+    /** The port that the guest accessed; for the reason {@link Reason#IO}. */
     public int port() {
         require(Reason.IO);
         return (int) field(Uapi.KvmRun.IO_PORT, Short.BYTES);
     }
 
-    /** The guest's physical address of an exit with the reason {@link Reason#MMIO}. */
+    /** The guest-physical address of the guest's access; for the reason {@link Reason#MMIO}. */
     public long address() {
         require(Reason.MMIO);
         return longAt(Uapi.KvmRun.MMIO_PHYS_ADDR);
@@ -238,12 +238,12 @@ public final class VcpuExit {
         return isIo() ? byteAt(Uapi.KvmRun.IO_SIZE) : intAt(Uapi.KvmRun.MMIO_LEN);
     }
 
-    /** The number of accesses of {@link #size} bytes: more than 1 for a string instruction on a port. */
+    /** The number of accesses, each of {@link #size} bytes: more than 1 if a string instruction accesses a port. */
     public int count() {
         return isIo() ? intAt(Uapi.KvmRun.IO_COUNT) : 1;
     }
 
-    /** The value of the first access, which the guest wrote or {@code answer} set, zero-extended. */
+    /** The value that the guest wrote, or {@code answer} set, in the first access, zero-extended. */
     public long data() {
         return data(0);
     }
@@ -284,7 +284,7 @@ public final class VcpuExit {
     }
 
     /**
-     * Sets the value that the guest's first access reads, in the low {@link #size} bytes.
+     * Sets the value that the guest's first access reads; the access takes the low {@link #size} bytes.
      *
      * @throws IllegalStateException if the guest wrote, or the value was set before
      */
@@ -322,7 +322,7 @@ public final class VcpuExit {
 
     // The others
 
-    /** The vector that the guest ended; for the reason {@link Reason#IOAPIC_EOI}. */
+    /** The vector of the interrupt that the guest ended; for the reason {@link Reason#IOAPIC_EOI}. */
     public InterruptVector vector() {
         require(Reason.IOAPIC_EOI);
         return new InterruptVector(byteAt(Uapi.KvmRun.EOI_VECTOR));
@@ -334,7 +334,7 @@ public final class VcpuExit {
         return intAt(Uapi.KvmRun.SYSTEM_EVENT_TYPE);
     }
 
-    /** The processor's reason for a {@link Reason#FAIL_ENTRY}: a number from its vendor's manual. */
+    /** The processor's reason for a {@link Reason#FAIL_ENTRY}: a number from the manual of the processor's vendor. */
     public long hardwareReason() {
         require(Reason.FAIL_ENTRY);
         return longAt(Uapi.KvmRun.FAIL_ENTRY_REASON);
@@ -399,8 +399,8 @@ public final class VcpuExit {
     }
 
     /**
-     * A 64-bit word of the union in {@code struct kvm_run}, for exits without own methods. Word 0 of {@link
-     * Reason#MEMORY_FAULT} has flags, word 1 the address.
+     * A 64-bit word of the union in {@code struct kvm_run}, for exits that have no methods of their own. Word 0 of
+     * {@link Reason#MEMORY_FAULT} has flags, word 1 the address.
      *
      * @param index 0 to 31
      */

@@ -71,7 +71,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * EINVAL.
      *
      * @param address guest physical, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
-     * @throws io.kvmirq.KernelException EEXIST if the address is set; E2BIG beyond the VM's address space
+     * @throws io.kvmirq.KernelException EEXIST if the address is set already; E2BIG beyond the VM's address space
      */
     public void setDistributor(long address) {
         requireAligned("distributor", address, size);
@@ -145,13 +145,13 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     // Registers
 
     /**
-     * Reads a register of the distributor, as a VMM does to save it. Some registers differ from the guest's view. A
-     * GICv2 returns the private interrupts of vCPU 0, see {@link VgicV2#readDistributor(VcpuId,int)}.
+     * Reads a register of the distributor, as a VMM does to save it. Some registers differ from the guest's view. For
+     * private interrupts, a GICv2 returns the registers of vCPU 0, see {@link VgicV2#readDistributor(VcpuId,int)}.
      *
-     * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset without a register reads
-     *     0
-     * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL without a vCPU
-     * @throws IllegalArgumentException for an offset out of range
+     * @param offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset without a register
+     *     reads 0
+     * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL if the VM has no vCPU
+     * @throws IllegalArgumentException if {@code offset} is out of range or no multiple of 4
      * @throws IllegalStateException before the {@link #init} of a GICv2 from {@link Arm64Vm#createVgicV2}
      */
     public int readDistributor(int offset) {
@@ -224,7 +224,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * Makes an SPI level-triggered: the SPI is pending while its line is high.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
-     * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}
+     * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
      */
     public void makeLevel(Spi spi) {
         configure(spi, 0);
@@ -235,7 +235,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * interrupt.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
-     * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}
+     * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
      */
     public void makeEdge(Spi spi) {
         configure(spi, 2);

@@ -61,11 +61,11 @@ public final class VgicV2 extends Vgic {
      * has a bit for each vCPU, in the order of their creation.
      *
      * @param vcpu the id of the vCPU. Kernels before 6.7 interpret the id as the vCPU's position in the order of
-     *     creation; some stable ones, such as Debian's 6.1, have the fix
-     * @param offset bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
+     *     creation; some stable kernels, such as Debian's 6.1, have the fix
+     * @param offset in bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist (kernels 6.7 and 6.8 may crash instead);
      *     EBUSY while a vCPU runs
-     * @throws IllegalArgumentException for an offset out of range, or an id above 255
+     * @throws IllegalArgumentException if {@code offset} is out of range or no multiple of 4, or the id is above 255
      * @throws IllegalStateException before the {@link #init} of a GICv2 from {@link Arm64Vm#createVgicV2}
      */
     public int readDistributor(VcpuId vcpu, int offset) {
@@ -73,8 +73,8 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Writes a register of the distributor as one vCPU sees it. GICD_IGROUPR keeps its value only after GICD_IIDR was
-     * written, with the value that was read or an older revision. A write to GICD_SGIR sends an SGI of this vCPU.
+     * Writes a register of the distributor as one vCPU sees it. GICD_IGROUPR keeps a written value only if GICD_IIDR
+     * was written before, with its current value or an older revision. A write to GICD_SGIR sends an SGI of this vCPU.
      * Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: an SGI that GICD_ISPENDR makes pending has the
      * vCPU itself as a source.
      *
@@ -92,8 +92,8 @@ public final class VgicV2 extends Vgic {
      * shifted right by 3, as in GICH_VMCR.VMPriMask: 0x1f stands for the guest's 0xf8.
      *
      * @param vcpu as for {@link #readDistributor(VcpuId,int)}
-     * @param offset bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8 (GICC_BPR), 0x1c (GICC_ABPR),
-     *     0xd0 (GICC_APR0), 0xfc (GICC_IIDR). An offset without a register reads 0
+     * @param offset in bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8 (GICC_BPR), 0x1c
+     *     (GICC_ABPR), 0xd0 (GICC_APR0), 0xfc (GICC_IIDR). An offset without a register reads 0
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}
      */
     public int readCpuInterface(VcpuId vcpu, int offset) {
@@ -106,7 +106,7 @@ public final class VgicV2 extends Vgic {
      *
      * @param vcpu as for {@link #readDistributor(VcpuId,int)}
      * @param offset as for {@link #readCpuInterface}. The kernel ignores a write to an offset without a register
-     * @param value for GICC_PMR a value as {@link #readCpuInterface} returns it
+     * @param value the new value; for GICC_PMR in the form that {@link #readCpuInterface} returns
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}
      */
     public void writeCpuInterface(VcpuId vcpu, int offset, int value) {

@@ -16,7 +16,7 @@ import java.util.List;
  * A GICv3: one distributor, one redistributor for each vCPU. Message-signalled interrupts also need an {@link Its}.
  *
  * <p>An edge-triggered interrupt is pending while its latch is set, a level-triggered one while its line is high or its
- * latch is set. The kernel keeps line and latch apart: {@link #isLatched} and {@link #isHigh}.
+ * latch is set. The kernel keeps line and latch apart: {@link #isHigh} reads the line, {@link #isLatched} the latch.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-v3.rst.
  *
@@ -38,8 +38,8 @@ public final class VgicV3 extends Vgic {
     /**
      * A region of redistributors at consecutive addresses.
      *
-     * @param address guest physical, of the first one
-     * @param count 1–4095; 0 for the redistributors of all vCPUs, which {@link #setRedistributors} placed
+     * @param address the guest-physical address of the first redistributor
+     * @param count 1–4095; 0 if {@link #setRedistributors} placed the redistributors of all vCPUs
      */
     public record RedistributorRegion(long address, int count) {}
 
@@ -53,8 +53,8 @@ public final class VgicV3 extends Vgic {
      * call is accepted, but no vCPU uses it.
      *
      * @param address guest physical, a multiple of 64 KiB
-     * @throws io.kvmirq.KernelException EEXIST if redistributors are placed already; E2BIG beyond the VM's address
-     *     space; EINVAL when redistributors overlap the distributor, or regions were added before
+     * @throws io.kvmirq.KernelException EEXIST if redistributors have been placed already; E2BIG beyond the VM's
+     *     address space; EINVAL when redistributors overlap the distributor, or regions were added before
      */
     public void setRedistributors(long address) {
         requireAligned("redistributors", address, PAGE);
@@ -93,7 +93,7 @@ public final class VgicV3 extends Vgic {
 
     /**
      * The regions of redistributors that {@link #setRedistributors} or {@link #addRedistributors} placed, in the order
-     * of their indexes. Makes one system call for each region.
+     * of the regions' indexes. Makes one system call for each region.
      *
      * @throws io.kvmirq.KernelException EIO in another process than the one that created the VM
      */
@@ -139,10 +139,10 @@ public final class VgicV3 extends Vgic {
      * Reads a register of a vCPU's redistributor. The kernel finds a vCPU by its affinity, which derives from its id
      * unless the VMM changed MPIDR_EL1.
      *
-     * @param offset bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. An offset without a register reads 0
+     * @param offset in bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL for a vCPU that does
      *     not exist or is not initialised
-     * @throws IllegalArgumentException for an offset out of range
+     * @throws IllegalArgumentException if {@code offset} is out of range or no multiple of 4
      */
     public int readRedistributor(VcpuId vcpu, int offset) {
         requireOffset("redistributor", offset, REDISTRIBUTOR_SIZE);
@@ -169,7 +169,7 @@ public final class VgicV3 extends Vgic {
      * @param crn 0–15
      * @param crm 0–15
      * @param op2 0–7
-     * @throws IllegalArgumentException for an operand out of range
+     * @throws IllegalArgumentException if an operand is out of range
      */
     public static int systemRegister(int op0, int op1, int crn, int crm, int op2) {
         if ((op0 | 3) != 3 || ((op1 | op2) | 7) != 7 || ((crn | crm) | 15) != 15) {
@@ -191,7 +191,7 @@ public final class VgicV3 extends Vgic {
      * @param register an id from {@link #systemRegister}, 0–0xffff
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}; ENOENT for any other register (ENXIO before
      *     6.0); EINVAL for an active priority register that the host does not have
-     * @throws IllegalArgumentException for an id out of range
+     * @throws IllegalArgumentException if {@code register} is out of range
      */
     public long readSystemRegister(VcpuId vcpu, int register) {
         return read(
@@ -237,7 +237,7 @@ public final class VgicV3 extends Vgic {
      * Whether the SPI's latch is set: the guest has not yet taken an edge that was raised.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
-     * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}
+     * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
      */
     public boolean isLatched(Spi spi) {
         return (readDistributor(spi, pendingWord(spi)) & bit(spi.number())) != 0;
@@ -248,7 +248,7 @@ public final class VgicV3 extends Vgic {
      * the block may be lost during the call.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
-     * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}
+     * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
      */
     public synchronized void setLatched(Spi spi, boolean latched) {
         int before = readDistributor(spi, pendingWord(spi));
@@ -259,7 +259,7 @@ public final class VgicV3 extends Vgic {
      * Whether the line of a level-triggered SPI is high. The VM must have a vCPU with id 0.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
-     * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}
+     * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
      */
     public boolean isHigh(Spi spi) {
         int word = readRegister(spi, UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, first(spi.number()));
@@ -276,25 +276,25 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Reads the lines of 32 interrupts, as a VMM does to save them. Lines of edge-triggered interrupts read as low.
+     * Reads the levels of 32 lines, as a VMM does to save them. Lines of edge-triggered interrupts read as low.
      *
      * @param vcpu the vCPU whose PPIs are read; SPIs are the same for each vCPU
      * @param first the first interrupt, a multiple of 32: 0 for the PPIs in bits 16–31, 32–992 for SPIs
-     * @return bit n for interrupt {@code first} + n, 1 for high; 0 beyond {@link #interrupts}
+     * @return bit n is 1 if the line of interrupt {@code first + n} is high; bits beyond {@link #interrupts} are 0
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}
-     * @throws IllegalArgumentException for any other {@code first}
+     * @throws IllegalArgumentException if {@code first} is no multiple of 32 from 0 to 992
      */
     public int readLines(VcpuId vcpu, int first) {
         return readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, lines(vcpu, first));
     }
 
     /**
-     * Sets the lines of 32 interrupts, as a VMM does to restore them. A high line of an edge-triggered interrupt sets
-     * no latch. The new level takes effect once the interrupt is level-triggered.
+     * Sets the levels of 32 lines, as a VMM does to restore them. A high line of an edge-triggered interrupt sets no
+     * latch. If the interrupt later becomes level-triggered, its new level takes effect.
      *
      * @param vcpu as for {@link #readLines}
      * @param first as for {@link #readLines}
-     * @param lines bit n for interrupt {@code first} + n, 1 for high
+     * @param lines bit n is 1 to make the line of interrupt {@code first + n} high
      * @throws io.kvmirq.KernelException as {@link #readLines}
      * @throws IllegalArgumentException as {@link #readLines}
      */

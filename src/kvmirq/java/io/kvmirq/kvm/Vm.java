@@ -18,7 +18,7 @@ import java.util.OptionalInt;
 
 /**
  * A virtual machine, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
- * architecture. Thread-safe. A method throws each errno of its comment as a {@link io.kvmirq.KernelException}.
+ * architecture. Thread-safe. An errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
  *
  * <p>Irqfds, ioeventfds and guest memory keep their VM open: {@link #close} takes effect when the last of them is
  * closed. A vCPU does not keep its VM open.
@@ -58,8 +58,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Creates a VM like {@link #create(Kernel)}, on arm64. Guest physical addresses have from 32 bits up to the limit
-     * in {@link Kernel#facts}.
+     * Creates an arm64 VM like {@link #create(Kernel)}, with guest physical addresses of 32 bits or more, up to the
+     * limit in {@link Kernel#facts}.
      */
     public static Vm create(Kernel kernel, int guestAddressBits) {
         OptionalInt bits = OptionalInt.of(guestAddressBits);
@@ -72,10 +72,10 @@ public final class Vm implements AutoCloseable {
      *
      * @param number the VM's descriptor
      * @param routesNow all GSI routes of the VM. KVM has no call that reads routes, and each change replaces all
-     *     routes: the first change removes a route that is not named here. If the VM has no routes, or the routes of an
-     *     irqchip, or unknown ones, use {@link #adopt(Kernel,int,Ownership,RoutesNow)}
+     *     routes: the first change removes each route that is not in this list. If the VM has no routes, the routes of
+     *     an irqchip, or unknown routes, use {@link #adopt(Kernel,int,Ownership,RoutesNow)}
      * @param firstFree the lowest GSI that the library may allocate; the VMM, or pins of its IOAPIC, use lower GSIs
-     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is no VM
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or is no VM
      * @throws io.kvmirq.KernelException EPERM when a system call filter refuses KVM_CHECK_EXTENSION, called for routes
      *     to pins unless {@link Kernel#facts} are known
      */
@@ -143,11 +143,11 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Makes each signal of {@code event} raise {@code gsi} once, edge-triggered, in the kernel. If {@code event} was
-     * signalled before, {@code gsi} is raised at once. Route {@code gsi} before this call: signals without a route are
-     * lost.
+     * signalled before, {@code gsi} is raised at once. Route {@code gsi} before this call, because signals are lost
+     * while {@code gsi} has no route.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN before an ARM VGIC is initialised;
-     *     EBUSY when {@code event} feeds a GSI already; since 6.17 also when it feeds a GSI of another VM
+     *     EBUSY when {@code event} feeds a GSI of this VM already, or since 6.17 of any VM
      */
     public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
         return Irqfd.make(this, event, null, gsi, false);
@@ -181,21 +181,21 @@ public final class Vm implements AutoCloseable {
      * resample}. A device that still asserts its line then signals {@code event} again.
      *
      * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; else as {@link #assignIrqfd}
-     * @throws IllegalArgumentException if both are the same eventfd, which would signal itself for ever
+     * @throws IllegalArgumentException if {@code resample} is {@code event}, which would signal itself for ever
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
         return Irqfd.make(this, event, Irqfd.requireResample(resample, "assignIrqfd"), gsi, false);
     }
 
     /**
-     * Sends an MSI message now. Allocates nothing. On arm64 the message of {@link MsiMessage#toIts} needs an {@link
+     * Sends an MSI message at once. Allocates nothing. On arm64 the message of {@link MsiMessage#toIts} needs an {@link
      * Its} that the guest has enabled; {@link MsiOutcome#NOT_ACCEPTED} means that the guest has not mapped the event.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the
-     *     call; on arm64 ENODEV without ITS, EINVAL without device id or at an address without ITS, EBUSY before the
+     *     call; on arm64 ENODEV without ITS, EINVAL without device id or for an address without ITS, EBUSY before the
      *     guest has enabled the ITS
-     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; not checked for a VM
-     *     from {@code adopt}
+     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; the library does not
+     *     check a VM from {@code adopt}
      */
     public MsiOutcome signal(MsiMessage message) {
         return calls.signal(message);
@@ -204,8 +204,8 @@ public final class Vm implements AutoCloseable {
     /**
      * Makes the kernel signal {@code event} when the guest writes to {@code address}, without an exit to the VMM: a
      * doorbell. {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for a doorbell. EINVAL for a range
-     * that wraps; EEXIST when another ioeventfd has the same address, length and data; ENOSPC when the VM's bus is
-     * full.
+     * that wraps around the address space; EEXIST when another ioeventfd has the same address, length and data; ENOSPC
+     * when the VM's bus is full.
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
         return new IoEventFd(calls, address, event);
@@ -273,7 +273,7 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Adds zeroed memory to the guest. Address and length are in bytes, multiples of 4096, or the kernel returns
-     * EINVAL. EEXIST if the range overlaps other memory.
+     * EINVAL. EEXIST if the range overlaps other guest memory.
      *
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
      * @throws IllegalArgumentException if {@code length} is not positive; on x86 also if the memory covers the page of
@@ -294,8 +294,8 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Gives the guest memory like {@link #addMemory(long,Mapping)}, but read-only, as for firmware. The guest's writes
-     * change nothing and reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may write the memory. EINVAL if the
-     * kernel lacks KVM_CAP_READONLY_MEM.
+     * change nothing and reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may still write the memory. EINVAL if
+     * the kernel lacks KVM_CAP_READONLY_MEM.
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, true);
@@ -306,7 +306,7 @@ public final class Vm implements AutoCloseable {
         return slots.overlap(guestAddress, length);
     }
 
-    /** Whether this kernel supports {@link #assignLevelIrqfd}, which also needs the full irqchip. */
+    /** Whether this kernel supports {@link #assignLevelIrqfd}, for which a VM also needs the full irqchip. */
     public boolean supportsResample() {
         return calls.supportsResample();
     }

@@ -5,14 +5,14 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 
 /**
- * A listener for a VM's vCPUs. The thread that changes the VM calls the listener without a lock, and may report an
- * event twice. An exception of the listener is logged, and the change remains.
+ * A listener for events of a VM and its vCPUs. The thread that changes the VM calls the listener without holding a
+ * lock, and may report an event twice. An exception of the listener is logged, and the change remains.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
 @NotPromised
 public interface VmListener {
-    /** This process created the VM, and every vCPU is reported by {@link #vcpuAdded}. */
+    /** This process created the VM, so {@link #vcpuAdded} reports every vCPU. */
     default void vmCreated() {}
 
     /** A vCPU was added. The VM keeps the vCPU until the VM ends, even after {@link Vcpu#close}. */

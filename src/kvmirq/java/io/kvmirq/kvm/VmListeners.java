@@ -12,7 +12,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Supplier;
 
 /**
- * The listeners of a VM. A new listener first gets the earlier events. Thread-safe.
+ * The listeners of a VM. A new listener first gets the events from before its addition. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */

@@ -10,10 +10,10 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * The part of a {@link Vcpu} that other threads may read while its thread runs it. The object shows whether the vCPU's
- * thread is in KVM_RUN and, on request, the ids of the LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not an ioctl on
- * {@link Vcpu#fd}. KVM also loads the vCPU for each other call, such as {@link X86Vcpu#registers}, which this class
- * does not show. Thread-safe; the methods neither wait nor allocate.
+ * The part of a {@link Vcpu} that other threads may read while the vCPU's thread runs it. The object shows whether the
+ * vCPU's thread is in KVM_RUN and, on request, the ids of the LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not the
+ * ioctl KVM_RUN on {@link Vcpu#fd}. This class does not show that KVM also loads the vCPU for each other call, such as
+ * {@link X86Vcpu#registers}. Thread-safe; the methods neither wait nor allocate.
  */
 @NotPromised
 public final class WatchedVcpu {
@@ -70,24 +70,24 @@ public final class WatchedVcpu {
     }
 
     /**
-     * The number of the current phase. The phase changes before KVM_RUN loads the vCPU, and after KVM_RUN has returned.
-     * No number is reused.
+     * The number of the vCPU's current phase. The phase changes before KVM_RUN loads the vCPU, and after KVM_RUN has
+     * returned. No number is reused.
      */
     public long phase() {
         return phase.getOpaque();
     }
 
-    /** Whether the thread is in KVM_RUN during this phase, or about to enter it. */
+    /** Whether the vCPU's thread is in KVM_RUN during this phase, or about to enter KVM_RUN. */
     public static boolean isInRun(long phase) {
         return (phase & KIND) == IN_RUN;
     }
 
-    /** Whether this phase began with a return from KVM_RUN. If false, the vCPU has not run, or its run failed. */
+    /** Whether this phase began with a return from KVM_RUN. If false, the vCPU has not run yet, or its run failed. */
     public static boolean hasRun(long phase) {
         return (phase & KIND) == HAS_RUN || hasEntered(phase);
     }
 
-    /** Whether KVM has entered the guest in the run with which this phase began, as far as its exit shows. */
+    /** Whether KVM entered the guest in the run that ended as this phase began, as far as the exit shows. */
     public static boolean hasEntered(long phase) {
         return (phase & KIND) == HAS_ENTERED;
     }
@@ -109,8 +109,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * Whether the LAPIC still has the registers of {@link #lapic} in this phase. In KVM_RUN the guest may change the
-     * registers. This method misses calls on {@link Vcpu#fd}.
+     * Whether the LAPIC's registers in this phase are still those of {@link #lapic}. In KVM_RUN the guest may change
+     * the registers. This method misses changes by ioctls on {@link Vcpu#fd}.
      */
     public boolean hasLapicOf(long phase) {
         return lapicPhase == phase;

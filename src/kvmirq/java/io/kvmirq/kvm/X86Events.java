@@ -28,34 +28,34 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         INTERRUPT_INJECTED(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, Byte.BYTES),
         /** The vector of the injected interrupt, 8 bits. */
         INTERRUPT_VECTOR(Uapi.KvmVcpuEvents.INTERRUPT_NR, Byte.BYTES),
-        /** An instruction raised the interrupt. KVM accepts this field and never reports it. */
+        /** An instruction raised the interrupt. KVM accepts this field, but never reports it. */
         INTERRUPT_SOFT(Uapi.KvmVcpuEvents.INTERRUPT_SOFT, Byte.BYTES),
         /** Interrupts are held back for one instruction: bit 0 after MOV SS, bit 1 after STI. */
         SHADOW(Uapi.KvmVcpuEvents.INTERRUPT_SHADOW, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SHADOW),
         /** An NMI is being delivered. */
         NMI_INJECTED(Uapi.KvmVcpuEvents.NMI_INJECTED, Byte.BYTES),
-        /** The number of pending NMIs, up to 2; before 6.4, 1 if any is pending. */
+        /** The number of pending NMIs, up to 2; before Linux 6.4, 1 if any NMI is pending. */
         NMI_PENDING(Uapi.KvmVcpuEvents.NMI_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_NMI_PENDING),
         /** The guest is handling an NMI, so further NMIs wait. */
         NMI_MASKED(Uapi.KvmVcpuEvents.NMI_MASKED, Byte.BYTES),
-        /** The vector of a start-up message (SIPI), 32 bits. KVM accepts this field and never reports it. */
+        /** The vector of a start-up message (SIPI), 32 bits. KVM accepts this field, but never reports it. */
         SIPI_VECTOR(Uapi.KvmVcpuEvents.SIPI_VECTOR, Integer.BYTES, Uapi.KVM_VCPUEVENT_VALID_SIPI_VECTOR),
         /** The vCPU is in System Management Mode. */
         SMM(Uapi.KvmVcpuEvents.SMI_SMM, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
         /** An SMI is pending. */
         SMI_PENDING(Uapi.KvmVcpuEvents.SMI_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
-        /** The SMI came in the handler of an NMI. */
+        /** The SMI came while the guest handled an NMI. */
         SMM_INSIDE_NMI(Uapi.KvmVcpuEvents.SMI_SMM_INSIDE_NMI, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
-        /** An INIT waits; only with an in-kernel LAPIC. */
+        /** An INIT is pending; reported only with an in-kernel LAPIC. */
         INIT_LATCHED(Uapi.KvmVcpuEvents.SMI_LATCHED_INIT, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
-        /** A triple fault waits; only after {@link X86Vm#reportWaitingFaults}. */
+        /** A triple fault is pending; reported only after {@link X86Vm#reportWaitingFaults}. */
         TRIPLE_FAULT_PENDING(
                 Uapi.KvmVcpuEvents.TRIPLE_FAULT_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_TRIPLE_FAULT),
-        /** An exception waits, and is not yet being delivered; only after {@link X86Vm#reportWaitingFaults}. */
+        /** An exception is pending and not yet delivered; reported only after {@link X86Vm#reportWaitingFaults}. */
         EXCEPTION_PENDING(Uapi.KvmVcpuEvents.EXCEPTION_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),
-        /** The exception that waits has a payload. */
+        /** The pending exception has a payload, see {@link #EXCEPTION_PAYLOAD}. */
         EXCEPTION_HAS_PAYLOAD(Uapi.KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),
-        /** The payload, 64 bits: CR2 for a page fault, bits of DR6 for a debug exception. */
+        /** The payload of the pending exception, 64 bits: CR2 for a page fault, bits of DR6 for a debug exception. */
         EXCEPTION_PAYLOAD(Uapi.KvmVcpuEvents.EXCEPTION_PAYLOAD, Long.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD);
 
         private final int offset;
@@ -78,7 +78,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         super(Uapi.KvmVcpuEvents.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** Makes a copy from saved {@link #bytes}; IllegalArgumentException for a wrong length. */
+    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static X86Events of(byte[] bytes) {
         return load(new X86Events(), bytes);
     }

@@ -44,17 +44,17 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         super(Uapi.KvmFpu.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** Makes a copy from saved {@link #bytes}; IllegalArgumentException for a wrong length. */
+    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static X86Fpu of(byte[] bytes) {
         return load(new X86Fpu(), bytes);
     }
 
-    /** A copy of the 16 bytes of a register ST0 to ST7; its first ten bytes are used. */
+    /** A copy of one of the registers ST0 to ST7 as 16 bytes, of which the first ten are used. */
     public byte[] st(int number) {
         return register(Uapi.KvmFpu.FPR, "ST", number, STACK);
     }
 
-    /** A copy of the 16 bytes of XMM0 to XMM15, lowest first. */
+    /** A copy of one of the registers XMM0 to XMM15 as 16 bytes, lowest byte first. */
     public byte[] xmm(int number) {
         return register(Uapi.KvmFpu.XMM, "XMM", number, VECTORS);
     }

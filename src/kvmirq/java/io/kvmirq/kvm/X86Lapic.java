@@ -9,16 +9,16 @@ import java.util.Objects;
  * A copy of a vCPU's in-kernel LAPIC (x86), read by {@link X86Vcpu#lapic} and written by {@link X86Vcpu#setLapic}. Not
  * thread-safe.
  *
- * <p>Source: Intel SDM vol. 3, "Local APIC register address map".
+ * <p>Source: Intel SDM volume 3, "Local APIC register address map".
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="lapic"}
  */
 public final class X86Lapic extends X86State {
     private static final int STRIDE = 16;
 
-    /** A 32-bit register, or the first of eight registers. LVT is the local vector table. */
+    /** A 32-bit register, or the first of eight 32-bit registers. LVT is the local vector table. */
     public enum Name {
-        /** APIC id, in bits 31:24; in x2APIC mode its bits depend on {@code KVM_CAP_X2APIC_API}. */
+        /** APIC id, in bits 31:24; in x2APIC mode the position depends on {@code KVM_CAP_X2APIC_API}. */
         ID(0x20),
         /** Version of the LAPIC. */
         VERSION(0x30),
@@ -30,9 +30,9 @@ public final class X86Lapic extends X86State {
         LDR(0xd0),
         /** Destination format. */
         DFR(0xe0),
-        /** Spurious vector; bit 8 enables the LAPIC. */
+        /** Spurious-interrupt vector register; bit 8 enables the LAPIC. */
         SVR(0xf0),
-        /** In-service bits of vectors 0–31. The bits of the next 32 vectors follow 16 bytes later, and so on. */
+        /** In-service bits of vectors 0–31. Each further 32 vectors have a register 16 bytes later. */
         ISR(0x100),
         /** Trigger mode bits, laid out like {@link #ISR}. */
         TMR(0x180),
@@ -50,9 +50,9 @@ public final class X86Lapic extends X86State {
         LVT_THERMAL(0x330),
         /** LVT entry of the performance counters. */
         LVT_PERFORMANCE(0x340),
-        /** LVT entry of LINT0: delivery mode in bits 10:8, 7 for a PIC. */
+        /** LVT entry of pin LINT0: bits 10:8 have the delivery mode, which is 7 if a PIC uses the pin. */
         LVT_LINT0(0x350),
-        /** LVT entry of LINT1: delivery mode in bits 10:8, 4 for NMI. */
+        /** LVT entry of pin LINT1: bits 10:8 have the delivery mode, which is 4 for an NMI. */
         LVT_LINT1(0x360),
         /** LVT entry of errors. */
         LVT_ERROR(0x370),
@@ -60,7 +60,7 @@ public final class X86Lapic extends X86State {
         TIMER_INITIAL(0x380),
         /** Current count of the timer. */
         TIMER_CURRENT(0x390),
-        /** Divide configuration of the timer. */
+        /** The register that sets by how much the timer's clock is divided. */
         TIMER_DIVIDE(0x3e0);
 
         private final int offset;
@@ -74,7 +74,7 @@ public final class X86Lapic extends X86State {
         super(Uapi.KvmLapicState.SIZE);
     }
 
-    /** Makes a copy from saved {@link #bytes}; IllegalArgumentException for a wrong length. */
+    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static X86Lapic of(byte[] bytes) {
         return load(new X86Lapic(), bytes);
     }
@@ -96,7 +96,7 @@ public final class X86Lapic extends X86State {
         return get(name.offset);
     }
 
-    /** The value of a register, at a multiple of 16 from 0x00 to 0x3f0. */
+    /** The value of the register at {@code offset}, a multiple of 16 from 0x00 to 0x3f0. */
     public int get(int offset) {
         return structure.getInt(checked(offset));
     }
@@ -107,7 +107,7 @@ public final class X86Lapic extends X86State {
         return set(name.offset, value);
     }
 
-    /** Sets a register in this copy, at a multiple of 16 from 0x00 to 0x3f0. */
+    /** Sets the register at {@code offset}, a multiple of 16 from 0x00 to 0x3f0, in this copy. */
     public X86Lapic set(int offset, int value) {
         structure.putInt(checked(offset), value);
         return this;

@@ -23,11 +23,11 @@ import java.util.stream.Collectors;
 public final class X86Msrs {
     private final Map<Integer, Long> values = new LinkedHashMap<>();
 
-    /** Makes a copy without MSRs. */
+    /** Makes an object without MSRs, to which MSRs can be added. */
     public X86Msrs() {}
 
     /**
-     * The MSRs that KVM on this host wants saved and restored with a vCPU, all with value 0. {@link X86Vcpu#msrs} reads
+     * The MSRs that a VMM on this host must save and restore with a vCPU, all with value 0. {@link X86Vcpu#msrs} reads
      * their values.
      *
      * @throws io.kvmirq.KernelException ENOENT or EACCES if the KVM device cannot be opened
@@ -72,18 +72,18 @@ public final class X86Msrs {
         return structure;
     }
 
-    /** The numbers of the MSRs, in the order of their addition. */
+    /** The numbers of the MSRs, in the order in which they were added. */
     public List<Integer> numbers() {
         return List.copyOf(values.keySet());
     }
 
-    /** The value of a register. */
+    /** The value of an MSR in this copy. */
     public long get(X86Msr msr) {
         Objects.requireNonNull(msr, "msr is null");
         return get(msr.number());
     }
 
-    /** The value of a register; IllegalArgumentException if it is not among {@link #numbers}. */
+    /** The value of an MSR. Throws IllegalArgumentException if {@code number} is not among {@link #numbers}. */
     public long get(int number) {
         Long value = values.get(number);
         if (value == null) {
@@ -93,19 +93,19 @@ public final class X86Msrs {
         return value;
     }
 
-    /** Sets a register in this copy. */
+    /** Sets an MSR in this copy. */
     public X86Msrs set(X86Msr msr, long value) {
         Objects.requireNonNull(msr, "msr is null");
         return set(msr.number(), value);
     }
 
-    /** Sets a register in this copy. */
+    /** Sets an MSR in this copy. */
     public X86Msrs set(int number, long value) {
         values.put(number, value);
         return this;
     }
 
-    /** Removes a register from this copy. */
+    /** Removes an MSR from this copy. */
     public X86Msrs remove(int number) {
         values.remove(number);
         return this;

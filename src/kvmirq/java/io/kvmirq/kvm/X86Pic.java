@@ -16,7 +16,7 @@ import java.util.Objects;
 public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
     /** An 8-bit register. A register has one bit for each pin unless the comment says otherwise. */
     public enum Name {
-        /** The last level of each pin. */
+        /** The level that each pin had last, for edge detection. */
         LAST_IRR(Uapi.KvmPicState.LAST_IRR),
         /** Interrupt requests. */
         IRR(Uapi.KvmPicState.IRR),
@@ -24,9 +24,9 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         IMR(Uapi.KvmPicState.IMR),
         /** Interrupts in service. */
         ISR(Uapi.KvmPicState.ISR),
-        /** The pin of the highest priority. */
+        /** The number of the pin with the highest priority. */
         PRIORITY_ADD(Uapi.KvmPicState.PRIORITY_ADD),
-        /** The vector of pin 0. */
+        /** The vector of pin 0; pin n has this vector plus n. */
         VECTOR(Uapi.KvmPicState.IRQ_BASE),
         /** The guest's progress in programming the PIC; 0 if the PIC is programmed. */
         INIT_STATE(Uapi.KvmPicState.INIT_STATE),
@@ -50,7 +50,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         this.chip = chip;
     }
 
-    /** Makes a copy from saved {@link #bytes}; IllegalArgumentException for a wrong length or chip. */
+    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if length or chip is wrong. */
     public static X86Pic of(Route.Chip chip, byte[] bytes) {
         return load(new X86Pic(Objects.requireNonNull(chip, "chip is null")), bytes);
     }

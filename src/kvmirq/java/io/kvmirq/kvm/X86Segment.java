@@ -10,10 +10,10 @@ import java.nio.ByteBuffer;
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="system"}
  *
  * @param base 64 bits
- * @param limit in bytes, 32 bits, unsigned
+ * @param limit the segment's limit in bytes, an unsigned 32-bit number
  * @param selector 0–65535
- * @param access bits: type 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16. VMX has the same layout
- *     (Intel SDM vol. 3, "Format of access rights")
+ * @param access the access rights: bits 3:0 type, 4 S, 6:5 DPL, 7 P, 12 AVL, 13 L, 14 D/B, 15 G, 16 unusable. VMX has
+ *     the same layout (Intel SDM volume 3, "Format of access rights")
  */
 public record X86Segment(long base, int limit, int selector, int access) {
     /** The {@link #access} of a 64-bit code segment. */
@@ -49,7 +49,7 @@ public record X86Segment(long base, int limit, int selector, int access) {
         }
     }
 
-    /** @throws IllegalArgumentException for a selector of more than 16 bits, or undefined bits of {@code access} */
+    /** @throws IllegalArgumentException if {@code selector} exceeds 16 bits, or {@code access} has unknown bits */
     public X86Segment {
         if (selector < 0 || selector > LAST_SELECTOR) {
             throw new IllegalArgumentException("selector " + selector + ": expected 0 to " + LAST_SELECTOR);

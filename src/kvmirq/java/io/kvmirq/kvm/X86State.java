@@ -18,7 +18,7 @@ public abstract class X86State {
         structure = Buffers.allocate(size);
     }
 
-    /** A copy of all bytes of the structure. */
+    /** A copy of all bytes of the kernel's structure. */
     public byte[] bytes() {
         return bytes(0, structure.capacity());
     }

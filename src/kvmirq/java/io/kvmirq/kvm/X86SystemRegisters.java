@@ -21,9 +21,9 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         DS(24),
         /** Extra. */
         ES(48),
-        /** Extra segment; threads use its base. */
+        /** Extra segment register; a guest's threads use its base. */
         FS(72),
-        /** Extra segment; processors use its base. */
+        /** Extra segment register; a guest's processors use its base. */
         GS(96),
         /** Stack. */
         SS(120),
@@ -39,7 +39,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         }
     }
 
-    /** A control register, EFER, or the base of the LAPIC; 64 bits each. */
+    /** A control register, EFER, or the base address of the LAPIC; each has 64 bits. */
     public enum Name {
         /** Modes: bit 0 enables protected mode, bit 31 paging. */
         CR0(Uapi.KvmSregs.CR0),
@@ -67,7 +67,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         super(Uapi.KvmSregs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
     }
 
-    /** Makes a copy from saved {@link #bytes}; IllegalArgumentException for a wrong length. */
+    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static X86SystemRegisters of(byte[] bytes) {
         return load(new X86SystemRegisters(), bytes);
     }

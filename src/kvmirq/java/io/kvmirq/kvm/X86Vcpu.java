@@ -113,7 +113,7 @@ public final class X86Vcpu {
      * controller if the VM has no irqchip. A VM without irqchip needs {@link VcpuExit#isReadyForInterrupt} before each
      * interrupt: a second interrupt replaces the first.
      *
-     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; EEXIST if an interrupt waits in a split one
+     * @throws io.kvmirq.KernelException ENXIO with a full irqchip; EEXIST if an interrupt waits in a split irqchip
      */
     public void injectInterrupt(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
@@ -166,7 +166,7 @@ public final class X86Vcpu {
      * Reads model specific registers.
      *
      * @param wanted the MSRs to read; their values are ignored, and the object does not change
-     * @throws MsrRefusedException for an MSR that KVM or the vCPU's CPUID lacks
+     * @throws MsrRefusedException if KVM or the vCPU's CPUID lacks an MSR
      */
     public X86Msrs msrs(X86Msrs wanted) {
         Objects.requireNonNull(wanted, "wanted is null");
@@ -190,8 +190,8 @@ public final class X86Vcpu {
     /**
      * Writes model specific registers, in the order of {@link X86Msrs#numbers}.
      *
-     * @throws MsrRefusedException for an MSR that KVM or the vCPU's CPUID lacks, or a value that KVM refuses; earlier
-     *     MSRs are written
+     * @throws MsrRefusedException if KVM or the vCPU's CPUID lacks an MSR, or KVM refuses a value; earlier MSRs are
+     *     written
      */
     public void setMsrs(X86Msrs msrs) {
         Objects.requireNonNull(msrs, "msrs is null");
@@ -231,7 +231,7 @@ public final class X86Vcpu {
      *
      * @param kilohertz 0 for the host's rate
      * @throws io.kvmirq.KernelException EINVAL for a rate that the processor cannot scale to
-     * @throws IllegalArgumentException for a negative rate, which the kernel takes for one of more than 2 THz
+     * @throws IllegalArgumentException if {@code kilohertz} is negative, which the kernel takes for over 2 THz
      */
     public void setTscKilohertz(int kilohertz) {
         if (kilohertz < 0) {
@@ -268,8 +268,8 @@ public final class X86Vcpu {
     /**
      * Gives the vCPU this extended state.
      *
-     * @throws io.kvmirq.KernelException EINVAL for state that the host does not have, or a compacted area
-     * @throws IllegalArgumentException if XSAVE areas of this VM are longer
+     * @throws io.kvmirq.KernelException EINVAL for state that the host does not have, or for the compacted format
+     * @throws IllegalArgumentException if XSAVE areas of this VM are longer than {@code xsave}
      */
     public void setXsave(X86Xsave xsave) {
         Objects.requireNonNull(xsave, "xsave is null");
@@ -291,7 +291,7 @@ public final class X86Vcpu {
     /**
      * Sets XCR0, the extended state that the guest enabled.
      *
-     * @throws io.kvmirq.KernelException EINVAL for bits that leaf 0xd of the vCPU's CPUID does not offer, or without bit 0
+     * @throws io.kvmirq.KernelException EINVAL for bits that leaf 0xd of the vCPU's CPUID lacks, or if bit 0 is 0
      */
     public void setXcr0(long value) {
         ByteBuffer xcrs = Buffers.allocate(Uapi.KvmXcrs.SIZE)
@@ -343,8 +343,8 @@ public final class X86Vcpu {
     /**
      * Gives the LAPIC these registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also for an id that is
-     *     not the vCPU's
+     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also if the LAPIC's id
+     *     is not the vCPU's
      */
     public void setLapic(X86Lapic next) {
         Objects.requireNonNull(next, "next is null");
@@ -353,7 +353,7 @@ public final class X86Vcpu {
     }
 
     /**
-     * Makes the guest begin in real mode, with code segment 0 and interrupts disabled. IllegalArgumentException
+     * Makes the guest begin in real mode, with code segment 0 and interrupts disabled. Throws IllegalArgumentException
      * if an address is not in 0–0xffff.
      */
     public void startAt(int instruction, int stack) {

@@ -18,7 +18,7 @@ import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
  * The x86 part of a VM, returned by {@link Vm#x86}: irqchip, lines, timer, clock, and the size of the APIC ids.
- * Thread-safe. A method throws each errno of its comment as a {@link io.kvmirq.KernelException}.
+ * Thread-safe. An errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="vm"}
  */
@@ -56,7 +56,7 @@ public final class X86Vm {
      *
      * @throws io.kvmirq.KernelException EEXIST if the VM has an irqchip; ENOTTY on a kernel without irqchip; EINVAL if
      *     the VM has vCPUs
-     * @throws IllegalArgumentException if memory covers the page of the LAPICs or the IOAPIC
+     * @throws IllegalArgumentException if guest memory covers the page of the LAPICs or the IOAPIC
      */
     public void createIrqchip() {
         slots.requireNoneOver(EnumSet.allOf(ChipPage.class));
@@ -71,8 +71,8 @@ public final class X86Vm {
      * Creates in-kernel LAPICs and no routes. The VMM emulates PIC and IOAPIC.
      *
      * @param pins the number of pins of the VMM's IOAPIC, 0–4096; GSIs below this number belong to that IOAPIC
-     * @throws io.kvmirq.KernelException EINVAL for more pins; EEXIST if the VM has an irqchip or a vCPU
-     * @throws IllegalArgumentException if memory is over the page of the LAPICs
+     * @throws io.kvmirq.KernelException EINVAL if {@code pins} is too large; EEXIST if the VM has an irqchip or a vCPU
+     * @throws IllegalArgumentException if guest memory covers the page of the LAPICs
      */
     public void createSplitIrqchip(int pins) {
         slots.requireNoneOver(EnumSet.of(ChipPage.LAPICS));
@@ -85,7 +85,7 @@ public final class X86Vm {
 
     /**
      * Makes vCPUs with ids above 255 reachable by MSIs. Without this call, the kernel ignores the high bits of a
-     * destination and delivers to the vCPU of the low 8 bits. EINVAL on a kernel without 32-bit ids.
+     * destination and delivers to the vCPU of the low 8 bits. EINVAL on a kernel without 32-bit APIC ids.
      */
     public void use32BitApicIds() {
         vm.use32BitApicIds();
@@ -93,8 +93,8 @@ public final class X86Vm {
     }
 
     /**
-     * Makes {@link X86Vcpu#events} report pending triple faults, and pending exceptions, with payloads, apart from
-     * exceptions that are being delivered. EINVAL on a kernel without these reports.
+     * Makes {@link X86Vcpu#events} report pending triple faults and pending exceptions, with payloads. Pending
+     * exceptions are separate from exceptions that are being delivered. EINVAL on a kernel without these reports.
      */
     public void reportWaitingFaults() {
         vm.enable(Uapi.KVM_CAP_EXCEPTION_PAYLOAD, 1);
@@ -131,11 +131,11 @@ public final class X86Vm {
     /**
      * Starts an application processor as firmware does, by INIT and SIPI. The next run of the vCPU begins in real mode,
      * with the LAPIC disabled by software: the vCPU takes no interrupt until its guest enables the LAPIC. A guest
-     * starts processors by its ICR, without the VMM. Source: Intel SDM vol. 3, 9.4.4.1.
+     * itself starts processors by writing the ICR of its LAPIC. Source: Intel SDM vol. 3, 9.4.4.1.
      *
      * @param page the start address divided by 4096, 0 to 255
-     * @throws IllegalStateException if the vCPU did not take INIT. KVM finds the newest vCPU by its id only after a LAPIC
-     *     of the VM was enabled or changed its id: {@code kvm_recalculate_apic_map()}.
+     * @throws IllegalStateException if the vCPU did not receive INIT. KVM finds the newest vCPU by its id only after a
+     *     LAPIC of the VM was enabled or changed its id: {@code kvm_recalculate_apic_map()}.
      * @throws io.kvmirq.KernelException EINVAL without in-kernel LAPICs
      */
     public void startProcessor(VcpuId vcpu, int page) {
@@ -152,7 +152,7 @@ public final class X86Vm {
         }
     }
 
-    /** Whether destination 255 is the broadcast in x2APIC mode, too: true until {@link #disableBroadcastQuirk}. */
+    /** Whether 255 is a broadcast in x2APIC mode, as in xAPIC mode: true until {@link #disableBroadcastQuirk}. */
     public boolean hasBroadcastQuirk() {
         return vm.hasBroadcastQuirk();
     }
@@ -220,7 +220,7 @@ public final class X86Vm {
         return chip(KernelCall.IOAPIC_GET, Route.Chip.IOAPIC, new IoapicState());
     }
 
-    /** Sets the IOAPIC's state to a copy from {@link #ioapic}, which may be changed. */
+    /** Sets the IOAPIC's state to a copy from {@link #ioapic}, which the caller may have changed. */
     public void setIoapic(IoapicState state) {
         setChip(KernelCall.IOAPIC_SET, Route.Chip.IOAPIC, state);
     }
@@ -230,7 +230,7 @@ public final class X86Vm {
         return chip(KernelCall.PIC_GET, chip, new X86Pic(Objects.requireNonNull(chip, "chip is null")));
     }
 
-    /** Sets a PIC's state to a copy from {@link #pic}, which may be changed. */
+    /** Sets a PIC's state to a copy from {@link #pic}, which the caller may have changed. */
     public void setPic(X86Pic state) {
         setChip(KernelCall.PIC_SET, state.chip(), state);
     }
@@ -266,7 +266,7 @@ public final class X86Vm {
         ioctl(KernelCall.PIT_SET, Uapi.KVM_SET_PIT2, state.structure);
     }
 
-    /** The guest's paravirtual clock (kvmclock). The clock starts at 0 with the VM. */
+    /** The guest's paravirtual clock (kvmclock). The clock is 0 when the VM is created. */
     public Duration clock() {
         ByteBuffer clock = Buffers.allocate(Uapi.KvmClockData.SIZE);
         ioctl(KernelCall.CLOCK_GET, Uapi.KVM_GET_CLOCK, clock);
@@ -315,7 +315,7 @@ public final class X86Vm {
         } while (!highLines.compareAndSet(word, old, high ? old | bit : old & ~bit));
     }
 
-    /** Whether {@link #setLine} left this line high. */
+    /** Whether the last {@link #setLine} for this GSI set the line high. */
     public boolean isHigh(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");
         return (highLines.get(gsi.number() / Long.SIZE) >>> gsi.number() & 1) == 1;

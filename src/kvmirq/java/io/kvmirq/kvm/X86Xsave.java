@@ -7,7 +7,7 @@ import java.util.Objects;
  * A copy of an x86 vCPU's extended state (x87, SSE, AVX and more) in XSAVE's layout, not compacted, read by {@link
  * X86Vcpu#xsave} and written by {@link X86Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Not thread-safe.
  *
- * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM vol. 1, "XSAVE area".
+ * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM volume 1, "XSAVE area".
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="state"}
  */
@@ -22,7 +22,7 @@ public final class X86Xsave extends X86State {
         super(size);
     }
 
-    /** A copy of an area that was saved, such as on another host; IllegalArgumentException below 4096 bytes. */
+    /** Copies a saved area, such as of another host. Throws IllegalArgumentException below 4096 bytes. */
     public static X86Xsave of(byte[] area) {
         Objects.requireNonNull(area, "area is null");
         if (area.length < LEAST) {
@@ -37,7 +37,7 @@ public final class X86Xsave extends X86State {
         return structure.capacity();
     }
 
-    /** XSTATE_BV: the parts that are not in their initial state, bit 0 x87, bit 1 SSE, bit 2 AVX, as in XCR0. */
+    /** XSTATE_BV: the bits of parts not in their initial state: bit 0 x87, bit 1 SSE, bit 2 AVX, as in XCR0. */
     public long features() {
         return getLong(FEATURES);
     }
@@ -58,12 +58,12 @@ public final class X86Xsave extends X86State {
         return this;
     }
 
-    /** Eight bytes at this offset of the area. Leaf 0xd of the host's CPUID gives the offset of each part. */
+    /** The eight bytes at this offset of the area. Leaf 0xd of the host's CPUID gives the offset of each part. */
     public long getLong(int offset) {
         return structure.getLong(offset);
     }
 
-    /** Sets eight bytes at this offset. */
+    /** Sets the eight bytes at this offset of the area. */
     public X86Xsave putLong(int offset, long value) {
         structure.putLong(offset, value);
         return this;

@@ -61,7 +61,7 @@ public final class ArmedLine extends ArmedIrq {
         act(MASK, on);
     }
 
-    /** Unmasks the line, which signals at once if asserted. Throws IllegalStateException after {@link #unwire}. */
+    /** Unmasks the line: an asserted line signals at once. Throws IllegalStateException after {@link #unwire}. */
     public void unmask() {
         requireMaskable();
         synchronized (irqs()) {
@@ -81,7 +81,7 @@ public final class ArmedLine extends ArmedIrq {
 
     /**
      * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if the count of {@code event}
-     * is not 0. {@code event} replaces the former unmask eventfd; a signal of the former eventfd during the change is
+     * is not 0. {@code event} replaces the former unmask eventfd; a signal of the former eventfd during this change is
      * not lost. The line keeps {@code event} open: if the eventfd's file were closed, the line would stay masked.
      *
      * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if another program

@@ -7,8 +7,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The armed vectors of MSI or MSI-X of a device. A vector without an eventfd signals nothing: its MSI-X message stays
- * pending in the device, its MSI message is lost. MSI-X vectors are numbered as in the device's table. Thread-safe.
+ * The armed vectors of MSI or MSI-X of a device. A vector without an eventfd signals nothing: an MSI-X message stays
+ * pending in the device, an MSI message is lost. MSI-X vectors are numbered as in the device's table. Thread-safe.
  *
  * <p>Source: {@code vfio_msi_set_block()} in drivers/vfio/pci/vfio_pci_intrs.c.
  *
@@ -60,7 +60,7 @@ public final class ArmedVectors extends Armed {
      * pending in the device, the eventfd is signalled at once.
      *
      * @throws io.kvmirq.KernelException ENOSPC, ENOMEM if the kernel cannot add a vector that was not enabled before
-     * @throws VectorsDisturbedException for ENOSPC and ENOMEM, if the vector had an eventfd before
+     * @throws VectorsDisturbedException in place of ENOSPC and ENOMEM if the vector had an eventfd before
      * @throws IllegalStateException if the vector is not enabled and the kernel cannot add vectors to enabled ones, see
      *     {@link #growLosingInterrupts}
      */
@@ -97,7 +97,7 @@ public final class ArmedVectors extends Armed {
     }
 
     /**
-     * Attaches eventfds to consecutive vectors on a kernel that cannot add vectors to enabled ones ({@link
+     * Attaches eventfds to consecutive vectors on a kernel that cannot add vectors while others are enabled ({@link
      * IrqInfo#noResize}). This call disables all vectors, and enables them again together with the new vectors.
      * Interrupts that the device raises while its vectors are disabled may be lost. On a kernel that can add vectors
      * this method calls {@link #set(int,List)}.
@@ -141,7 +141,7 @@ public final class ArmedVectors extends Armed {
         }
     }
 
-    /** Signals the eventfd of vector {@code first} + i for each i whose element is true. */
+    /** Signals the eventfd of vector {@code first + i} if {@code which[i]} is true. */
     public void triggerIf(int first, boolean... which) {
         Objects.requireNonNull(which, "which is null");
         synchronized (irqs()) {

@@ -17,7 +17,7 @@ public record DeviceInfo(Bus bus, boolean resettable, int regions, List<IrqInfo>
     public enum Bus {
         /** vfio-pci and its variants. */
         PCI,
-        /** vfio-platform and vfio-amba: each index is one interrupt. */
+        /** The bus of vfio-platform and vfio-amba; each VFIO index is one interrupt. */
         PLATFORM,
         /** Any other bus. */
         OTHER

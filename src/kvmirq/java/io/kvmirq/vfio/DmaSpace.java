@@ -44,8 +44,8 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
      * Maps memory so that devices can read and write it. The kernel pins the memory's pages.
      *
      * @param iova the address that devices use, a multiple of the page size
-     * @throws io.kvmirq.KernelException EEXIST if a part of the range is mapped; EINVAL if misaligned, if the IOMMU
-     *     reserves a part, or if the container has no device; ENOMEM if RLIMIT_MEMLOCK is too low
+     * @throws io.kvmirq.KernelException EEXIST if a part of the range is mapped; EINVAL if the range is misaligned, if
+     *     the IOMMU reserves a part of it, or if the container has no device; ENOMEM if RLIMIT_MEMLOCK is too low
      */
     public final DmaMapping map(long iova, Mapping memory) {
         return map(this, iova, memory, true);

@@ -17,7 +17,7 @@ public interface FileHolder {
 
     /** A file in the KVM-VFIO device. The file stays open until this object is closed. */
     interface Hold extends AutoCloseable {
-        /** Removes the file from KVM-VFIO. Idempotent, thread-safe, never fails; called with no lock held. */
+        /** Removes the file from KVM-VFIO. Idempotent, thread-safe, never fails. The caller holds no lock. */
         @Override
         void close();
     }

@@ -41,7 +41,7 @@ public final class Ioas extends DmaSpace {
         }
     }
 
-    /** Creates an address space in a new iommufd. KernelException ENOENT without iommufd support; EACCES; ENOMEM. */
+    /** Creates an address space in a new iommufd. Throws KernelException ENOENT without iommufd, EACCES, ENOMEM. */
     public static Ioas create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
         return open(calls, file -> new Ioas(calls, file, false));

@@ -49,11 +49,11 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
      * and add vectors by {@link ArmedVectors#set(int,List)}.
      *
      * @param events a different eventfd for each vector
-     * @throws VectorsExhaustedException if the host has too few vectors; no vector is enabled
-     * @throws io.kvmirq.KernelException ENOSPC, ENOMEM; EINVAL if another program armed the device
+     * @throws VectorsExhaustedException if the host has too few vectors; no vector is enabled then
+     * @throws io.kvmirq.KernelException ENOSPC, ENOMEM; EINVAL if another program armed interrupts of the device
      * @throws VectorsDisturbedException instead of KernelException, if another program opened the device, because the
      *     library does not know which vectors that program armed
-     * @throws IllegalArgumentException if an eventfd occurs twice: KVM bypasses one interrupt for each eventfd
+     * @throws IllegalArgumentException if an eventfd occurs twice: irq bypass serves one interrupt per eventfd
      * @throws IllegalStateException while INTx, MSI or MSI-X of the device is armed
      */
     public ArmedVectors arm(List<EventFd> events) {

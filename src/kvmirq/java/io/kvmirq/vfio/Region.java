@@ -12,8 +12,8 @@ import java.util.List;
 
 /**
  * A region of a device, such as a BAR or the configuration space. Each access is one pread(2) or pwrite(2) of the
- * register's size, so the kernel's driver makes one access to the device. {@link #map} maps the registers for a guest.
- * Thread-safe.
+ * register's size, so the kernel's driver makes one access to the device. {@link #map} maps registers so that a guest
+ * accesses the device directly. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="region"}
  */
@@ -104,7 +104,7 @@ public final class Region {
      *
      * @param at bytes from the start of the region, a multiple of 4
      * @throws io.kvmirq.KernelException EIO while memory or I/O space of the device is disabled
-     * @throws IndexOutOfBoundsException outside of the region
+     * @throws IndexOutOfBoundsException if the register is outside of the region
      */
     public int getInt(long at) {
         return (int) get(at, Integer.BYTES);
@@ -152,8 +152,8 @@ public final class Region {
      *
      * @param at bytes from the start of the region, a multiple of the page size
      * @param length bytes, a multiple of the page size
-     * @throws io.kvmirq.KernelException EINVAL if the part cannot be mapped; ENOMEM
-     * @throws IndexOutOfBoundsException outside of the region
+     * @throws io.kvmirq.KernelException EINVAL if the driver cannot map this part; ENOMEM
+     * @throws IndexOutOfBoundsException if the part is outside of the region
      */
     public Mapping.Owner map(long at, long length) {
         requireInside(at, length);

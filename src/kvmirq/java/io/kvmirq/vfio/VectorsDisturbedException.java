@@ -6,9 +6,9 @@ import java.util.List;
 /**
  * A change of armed interrupts failed, and other armed interrupts had no eventfd for a moment, because the kernel
  * detaches eventfds before it fails. The former eventfds were attached again, as far as the kernel allowed. An
- * interrupt that the device raised without an eventfd may be lost. An MSI-X interrupt stays pending in the device
- * instead, unless all vectors were disabled to add vectors. Since Linux 6.9 INTx keeps its eventfd, but this exception
- * is thrown nevertheless. The cause of this exception is the exception of the failed change.
+ * interrupt that the device raised without an eventfd may be lost. An MSI-X interrupt is not lost but stays pending in
+ * the device, unless all vectors were disabled to add vectors. Since Linux 6.9 INTx keeps its eventfd, but this
+ * exception is thrown nevertheless. The cause of this exception is the exception of the failed change.
  */
 public final class VectorsDisturbedException extends IllegalStateException {
     private static final long serialVersionUID = 1;

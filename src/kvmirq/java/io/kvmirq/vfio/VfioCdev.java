@@ -92,7 +92,7 @@ public final class VfioCdev extends VfioFile {
      * file. After a failure close this object, because a file cannot be bound twice.
      *
      * @throws KernelException EPERM if drivers of the host use other devices of the group (the exception names them);
-     *     EBUSY if the group is open; EINVAL if the file is bound already
+     *     EBUSY if the device's group is open; EINVAL if the file is bound already
      */
     public synchronized VfioDevice openDevice(Ioas space) {
         if (isUsed()) {

@@ -77,8 +77,8 @@ public final class VfioDevice implements AutoCloseable {
      * <p>A group can be open only once at a time: open all devices of a group through one {@link VfioFile}, by {@link
      * VfioFile#openDevice}.
      *
-     * @throws io.kvmirq.KernelException ENODEV, ENOENT, EPERM, EBUSY, EACCES as {@link VfioGroup} and {@link VfioCdev};
-     *     no descriptor stays open
+     * @throws io.kvmirq.KernelException ENODEV, ENOENT, EPERM, EBUSY, EACCES, as {@link VfioGroup} and {@link VfioCdev}
+     *     say; no descriptor stays open
      */
     public static VfioDevice open(Kernel kernel, DeviceName name) {
         return open(kernel, name, Optional.empty());
@@ -144,12 +144,12 @@ public final class VfioDevice implements AutoCloseable {
      * Creates an object for a device that other code opened. All descriptors of a device share its interrupts, and the
      * kernel does not report which interrupts have eventfds. Arming replaces eventfds that another program attached.
      * Closing the armed interrupts also disables all interrupts of their kind for the other program. If the kernel
-     * refuses to arm, it may detach the other program's eventfds: {@link VectorsDisturbedException} says so.
+     * refuses to arm, it may detach the other program's eventfds; arming then throws {@link VectorsDisturbedException}.
      *
      * @param number the descriptor of the device
      * @param name the device's name for error messages
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
-     * @throws io.kvmirq.KernelException ENOTTY, EINVAL if {@code number} is another file; the descriptor stays open
+     * @throws io.kvmirq.KernelException ENOTTY, EINVAL if {@code number} is no VFIO device; the descriptor stays open
      */
     public static VfioDevice adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
         Objects.requireNonNull(name, "name is null");
@@ -225,10 +225,10 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Resets only this device, not its bus. The configuration space keeps its values, and armed interrupts stay armed.
-     * While another thread of the host holds the device's lock, retries for a quarter of a second.
+     * While another thread of the host holds the device's lock, the call retries for a quarter of a second.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the device cannot be reset alone; EAGAIN if the lock is not
-     *     free by then. After the host requested the device back, the lock stays taken until {@link #close}
+     * @throws io.kvmirq.KernelException EINVAL if the device cannot be reset alone; EAGAIN if the lock is not free
+     *     after the retries. After the host requested the device back, the lock stays taken until {@link #close}
      */
     public void reset() {
         calls.reset();
@@ -236,8 +236,8 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device shares the bus or slot.
-     * The configuration space keeps its values, and armed interrupts stay armed. While the device is locked, retries
-     * like {@link #reset}.
+     * The configuration space keeps its values, and armed interrupts stay armed. While the device is locked, the call
+     * retries like {@link #reset}.
      *
      * @throws io.kvmirq.KernelException ENODEV if the device is on a root bus, which no bridge resets; EAGAIN if the
      *     device is still locked
@@ -257,8 +257,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Resets the device alone, or with its bus if the kernel refuses. If both resets fail, disables bus mastering, so
-     * that the device accesses no memory until its next user enables bus mastering.
+     * Resets the device alone, or with its bus if the kernel refuses to reset it alone. If both resets fail, the call
+     * disables bus mastering, so that the device accesses no memory until its next user enables bus mastering.
      *
      * @throws DeviceNotResetException if the device was not reset; the exception says whether bus mastering is off
      * @throws UnsupportedOperationException if the device is not a PCI device
@@ -350,7 +350,7 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * An interrupt of a platform device.
      *
-     * @param number from 0, in the order of the device's description
+     * @param number the interrupt's number from 0, in the order of the device's description
      * @throws IllegalArgumentException if the device has no interrupt of this number
      */
     public LineIrq platformIrq(int number) {

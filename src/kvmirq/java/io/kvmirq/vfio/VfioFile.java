@@ -69,8 +69,8 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Whether a device is open through this file. If true, KVM cannot use the file for that device. A device is opened
-     * under this object's monitor, so the result stays valid while the caller holds the monitor.
+     * Whether a device is open through this file. If true, adding the file to KVM-VFIO has no effect on that device. A
+     * device is opened under this object's monitor, so the result stays valid while the caller holds the monitor.
      */
     public final synchronized boolean isUsed() {
         return devices > 0;
@@ -88,7 +88,7 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      * Creates a DMA space for devices of this file: a container for a group, an address space of an iommufd for a
      * device file.
      *
-     * @throws KernelException as {@link VfioContainer#create} and {@link Ioas#create}
+     * @throws KernelException those of {@link VfioContainer#create} and {@link Ioas#create}
      */
     public abstract DmaSpace createSpace();
 
@@ -99,7 +99,7 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      * @param name the name of the device; a device file belongs to one device
      * @throws KernelException as {@link VfioGroup#openDevice(DeviceName,VfioContainer)} and {@link
      *     VfioCdev#openDevice(Ioas)}
-     * @throws IllegalArgumentException if the space is not of that type, or the device file belongs to another device
+     * @throws IllegalArgumentException if {@code space} has another type, or the device file belongs to another device
      */
     public abstract VfioDevice openDevice(DmaSpace space, DeviceName name);
 

@@ -9,17 +9,17 @@
  * create the space, and open each device. KVM must get the file before the device is opened: {@link
  * io.kvmirq.vfio.FileHolder} passes the file to KVM, and refuses a file through which a device is open.
  *
- * <p>A {@link io.kvmirq.vfio.DeviceIrq} names an interrupt. An interrupt is armed with an eventfd, which the kernel
- * signals when the device raises the interrupt. Arming returns a handle; closing the handle disarms the interrupt. Only
- * one of INTx, MSI and MSI-X of a PCI device can be armed at a time. VFIO's index and subindex appear only in this
- * package and in error messages.
+ * <p>A {@link io.kvmirq.vfio.DeviceIrq} identifies an interrupt of a device. An interrupt is armed with an eventfd,
+ * which the kernel signals when the device raises the interrupt. Arming returns a handle; closing the handle disarms
+ * the interrupt. Only one of INTx, MSI and MSI-X of a PCI device can be armed at a time. VFIO's index and subindex
+ * appear only in this package and in error messages.
  *
- * <p>Rules. A positive result of VFIO_DEVICE_SET_IRQS means that nothing was enabled, see {@link
- * io.kvmirq.vfio.VectorsExhaustedException}. When the kernel refuses a change, it detaches eventfds of armed
- * interrupts. The library attaches detached eventfds again, and {@link io.kvmirq.vfio.VectorsDisturbedException} names
- * their interrupts. On a kernel that cannot add vectors to enabled ones, {@code growLosingInterrupts} adds vectors, and
- * interrupts may be lost. VFIO cannot mask MSI and MSI-X: deassign the irqfd instead. The kernel masks INTx at each
- * signal, until a program unmasks INTx. An armed interrupt keeps its eventfd open.
+ * <p>Rules. A positive result of VFIO_DEVICE_SET_IRQS means that no interrupt was enabled, see {@link
+ * io.kvmirq.vfio.VectorsExhaustedException}. When the kernel refuses a change of interrupts, it detaches eventfds of
+ * armed interrupts. The library attaches detached eventfds again, and {@link io.kvmirq.vfio.VectorsDisturbedException}
+ * names their interrupts. On a kernel that cannot add vectors while others are enabled, {@code growLosingInterrupts}
+ * adds vectors but may lose interrupts. VFIO cannot mask MSI and MSI-X: to mask a vector, deassign its irqfd. The
+ * kernel masks INTx at each signal, until a program unmasks INTx. An armed interrupt keeps its eventfd open.
  *
  * <p>Locks: each device has a lock for its interrupts, which is held during VFIO_DEVICE_SET_IRQS. Each group, container
  * and device file has a lock for opening devices. A thread locks a group before a container.
