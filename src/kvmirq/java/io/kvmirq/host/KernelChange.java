@@ -20,7 +20,7 @@ public enum KernelChange {
     CPU_IDLE("5.15"),
     /** debugfs has the pid of a vCPU's thread: {@code vcpu_get_pid()} in virt/kvm/kvm_main.c. */
     VCPU_PID("6.0"),
-    /** VFIO on x86 adds MSI-X vectors while others are armed: has_dyn_msix in drivers/vfio/pci/vfio_pci_core.c. */
+    /** VFIO on x86 can add MSI-X vectors to armed ones: has_dyn_msix in drivers/vfio/pci/vfio_pci_core.c. */
     DYNAMIC_MSIX("6.5"),
     /** VFIO hides a device's pin that has no irq: {@code vfio_config_init()}, vfio_pci_config.c, 2bd42b03ab6b. */
     HIDDEN_PIN_WITHOUT_IRQ("6.15"),

@@ -186,7 +186,7 @@ public final class PostingFacts {
     }
 
     /**
-     * Whether KVM on arm64 uses GICv4. The doorbell of a vPE in {@code /proc/interrupts} proves GICv4; such a row
+     * Whether KVM on arm64 uses GICv4. The doorbell of a vPE in {@code /proc/interrupts} proves GICv4; the doorbell
      * exists only while its VM exists. KVM does not use GICv4 if kvm-arm.vgic_v4_enable is not set on the kernel's
      * command line, or if no interrupt goes through a GICv3. Empty if the parameter is set but no doorbell of a vPE
      * exists, because the hardware may lack GICv4.

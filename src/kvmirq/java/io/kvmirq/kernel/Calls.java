@@ -24,9 +24,9 @@ import java.util.function.Supplier;
  * Base class for the system calls that a package makes on its files. For one call, the class turns a handle into a
  * descriptor number, and {@code -errno} into a {@link KernelException}.
  *
- * <p>Each package that calls the kernel has one package-private subclass for each kind of file. The library exports
- * none of these subclasses. Every method refuses handles of another kernel with {@link IllegalArgumentException} and
- * closed handles with {@link ClosedHandleException}, before the kernel is called. Thread-safe.
+ * <p>Each package that calls the kernel has one package-private subclass for each kind of file. The library exports no
+ * subclasses of Calls. Every method refuses handles of another kernel with {@link IllegalArgumentException} and closed
+ * handles with {@link ClosedHandleException}, before the kernel is called. Thread-safe.
  */
 @SuppressWarnings("exports") // Only packages of this module use it.
 @NotPromised
@@ -173,7 +173,7 @@ public class Calls {
     }
 
     /**
-     * Makes a call on {@code fd} that does not wait. After EINTR the call is repeated, because an interrupted call did
+     * Makes on {@code fd} a call that does not wait. After EINTR the call is repeated, because an interrupted call did
      * nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's signal ({@code
      * mm_take_all_locks()} in mm/mmap.c). Code that must not allocate calls {@link #begin} and {@link #end}.
      */
@@ -224,7 +224,7 @@ public class Calls {
     }
 
     /**
-     * Makes the owner object of a descriptor that a call returns. If that fails, the descriptor is closed.
+     * Makes the owner object of a descriptor that a call returns. If making the owner fails, the descriptor is closed.
      *
      * @param call returns the descriptor's number, or {@code -errno}
      * @param failed makes the exception for {@code -errno}
@@ -238,7 +238,7 @@ public class Calls {
     }
 
     /**
-     * Makes the owner object of a descriptor that other code opened. If that fails, the descriptor stays open.
+     * Makes the owner of a descriptor that other code opened. If making the owner fails, the descriptor stays open.
      *
      * @param expected the expected kind of file, for the error's text
      * @param kinds the allowed kinds of file, as labels of {@code UapiTable.FileKind}

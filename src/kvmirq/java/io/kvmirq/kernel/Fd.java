@@ -21,7 +21,7 @@ import java.util.function.IntUnaryOperator;
 
 /**
  * One open file descriptor, closed by the object that owns it. Thread-safe: one thread may close the descriptor while
- * others use it. After {@code close} new calls are refused, and the last call or lease closes the descriptor.
+ * other threads use it. After {@code close} new calls are refused, and the last call or lease closes the descriptor.
  *
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="fd"}
  */

@@ -263,7 +263,7 @@ public final class Kernel implements AutoCloseable {
     /**
      * The system calls of this kernel's binding, for requests that have no method yet. Pass a constant of {@link
      * io.kvmirq.uapi} and the descriptor number of a lease, such as a lease of {@code Vcpu.fd()}. The library does not
-     * check such a call, and does not see its effect on a VM or device.
+     * check calls of the {@link Libc}, and does not see their effect on a VM or device.
      *
      * @throws IllegalStateException if the backend is a mock that returns no {@link Libc}
      */
@@ -325,7 +325,7 @@ public final class Kernel implements AutoCloseable {
      * Makes {@link #openHandles} name the line that made each handle; warnings name the line that caused them.
      *
      * @param line returns the running line of code, from the stack. The function runs in the thread that makes the
-     *     handle. That thread may hold locks, so the function must not wait or call this library
+     *     handle. The thread that makes a handle may hold locks, so the function must not wait or call this library
      */
     public void traceHandles(Supplier<String> line) {
         Objects.requireNonNull(line, "line is null");

@@ -58,7 +58,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Gives the vCPU the host's CPU type and these features, and resets its registers.
+     * Gives the vCPU the host's CPU type and these features, and resets the vCPU's registers.
      *
      * @throws io.kvmirq.KernelException EINVAL if an earlier call, or since 6.5 another vCPU of the VM, had other
      *     features ({@link Feature#POWER_OFF} may differ), or if the host lacks a feature; ENOENT if the kernel does

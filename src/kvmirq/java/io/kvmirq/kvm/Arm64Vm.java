@@ -96,7 +96,7 @@ public final class Arm64Vm {
 
     /**
      * Drives the line of an SPI from user space, without a GSI route. A rising line latches an edge-triggered SPI; a
-     * level-triggered SPI is pending while its line is high. Irqfds drive the same line: the level set last counts.
+     * level-triggered SPI is pending while its line is high. Irqfds also drive the line: the level set last counts.
      * Allocates nothing. ENXIO if the VM has no VGIC; EBUSY before {@link Vgic#init}; EINVAL if the VGIC lacks the SPI.
      *
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link #createVgicV2}

@@ -290,7 +290,7 @@ public final class Irqfd implements AutoCloseable {
         return Optional.ofNullable(resample);
     }
 
-    /** Whether the irqfd is masked: {@link #mask} makes signals stay in the eventfd. */
+    /** Whether the irqfd is masked by {@link #mask}, so that signals stay in the eventfd. */
     public boolean isMasked() {
         lock.lock();
         try {
@@ -351,7 +351,7 @@ public final class Irqfd implements AutoCloseable {
      * Ends a {@link #mask}. If the eventfd was signalled while the irqfd was masked, one interrupt is raised at once.
      *
      * @throws io.kvmirq.KernelException EBUSY if another irqfd has the eventfd; this irqfd stays masked. If the last
-     *     {@code mask} failed, also the errors of {@link #mask}
+     *     {@code mask} failed, also the errors that {@link #mask} throws
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void unmask() {
@@ -432,7 +432,7 @@ public final class Irqfd implements AutoCloseable {
      * Deassigns the irqfd: after the call, no interrupt comes from this eventfd. Idempotent, never fails.
      *
      * <p>In another process than the one that made the VM, the kernel returns EIO, and the irqfd stays until the VM or
-     * the eventfd is closed in every process. Even then, the GSI is free for other irqfds.
+     * the eventfd is closed in every process. Even after EIO, the GSI is free for other irqfds.
      */
     @Override
     public void close() {

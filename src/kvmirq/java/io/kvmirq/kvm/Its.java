@@ -31,7 +31,7 @@ public final class Its extends KvmDevice {
     /**
      * Sets the guest physical address of the ITS, which occupies 128 KiB.
      *
-     * @param address guest physical, a multiple of 64 KiB
+     * @param address the guest-physical address, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST if the address is set already; E2BIG beyond the VM's address space
      */
     public void setAddress(long address) {
@@ -56,7 +56,7 @@ public final class Its extends KvmDevice {
     /**
      * Makes the ITS ready. On kernels since 4.10 the call has no effect.
      *
-     * @throws io.kvmirq.KernelException ENXIO on a kernel that lacks this attribute
+     * @throws io.kvmirq.KernelException ENXIO on a kernel that does not support this call
      */
     public void init() {
         control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
@@ -66,7 +66,7 @@ public final class Its extends KvmDevice {
      * Writes the devices, events and collections of the ITS to the ITS tables in guest memory, to save the VM.
      *
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EACCES on a host with GICv4 but without GICv4.1;
-     *     EFAULT when the guest's tables lie outside its memory
+     *     EFAULT when the ITS tables lie outside of guest memory
      */
     public void saveTables() {
         control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES, "save tables");
@@ -95,8 +95,8 @@ public final class Its extends KvmDevice {
     /**
      * Reads a register, as a VMM does to save it.
      *
-     * @param offset bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...; a multiple of 4 below
-     *     8 and from 0xffd0 on, a multiple of 8 between
+     * @param offset in bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...; a multiple of 4
+     *     below 8 and from 0xffd0 on, a multiple of 8 between
      * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without register; EBUSY while
      *     a vCPU runs
      * @throws IllegalArgumentException if {@code offset} is not the start of a register

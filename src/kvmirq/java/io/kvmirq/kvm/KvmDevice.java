@@ -99,7 +99,7 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         return fd;
     }
 
-    /** Whether this kernel supports the attribute. This call sets nothing. */
+    /** Whether this kernel supports this attribute of the device. This call sets nothing. */
     public final boolean hasAttribute(int group, long attribute) {
         return calls.vm().hasAttribute(fd, group, attribute);
     }

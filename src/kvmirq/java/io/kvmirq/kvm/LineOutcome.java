@@ -12,7 +12,7 @@ package io.kvmirq.kvm;
 public record LineOutcome(int accepted) {
     /** The GSI has no route, or every chip masked the interrupt. */
     public static final LineOutcome IGNORED = new LineOutcome(-1);
-    /** The interrupt merged with one that was already pending. */
+    /** The interrupt was merged with an interrupt that was already pending. */
     public static final LineOutcome COALESCED = new LineOutcome(0);
 
     private static final LineOutcome ONE = new LineOutcome(1);

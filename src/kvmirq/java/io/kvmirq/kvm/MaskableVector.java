@@ -185,7 +185,7 @@ public final class MaskableVector implements AutoCloseable {
      * After this call, interrupts send the message {@code to}; so does an interrupt that waits for {@link #unmask}. No
      * interrupt is lost. If the message is unchanged, no system call is made.
      *
-     * @throws KernelException those of {@link RouteTable#change}; after an error the message is unchanged
+     * @throws KernelException the errors of {@link RouteTable#change}; after an error the message is unchanged
      * @throws ClosedHandleException after {@link #close}
      */
     public void reroute(MsiMessage to) {
@@ -196,7 +196,7 @@ public final class MaskableVector implements AutoCloseable {
      * Gives each of these vectors of one VM a new message, like {@link #reroute}, by one ioctl.
      *
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
-     * @throws KernelException those of {@link RouteTable#change}; all messages then stay as they were
+     * @throws KernelException the errors of {@link RouteTable#change}; all messages then stay as they were
      * @throws ClosedHandleException if a vector is closed
      */
     public static void rerouteAll(List<MaskableVector> vectors, List<MsiMessage> to) {
@@ -249,7 +249,7 @@ public final class MaskableVector implements AutoCloseable {
      *
      * @param to the new GSI and message of each vector. Earlier routes of these GSIs are replaced
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
-     * @throws KernelException those of {@link RouteTable#change} and {@link Irqfd#mask}
+     * @throws KernelException the errors of {@link RouteTable#change} and {@link Irqfd#mask}
      * @throws ClosedHandleException if a vector is closed
      */
     public static void moveAll(List<MaskableVector> vectors, List<Route.Msi> to) {

@@ -8,7 +8,7 @@ package io.kvmirq.kvm;
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="signal"}
  *
  * @param vcpus the number of vCPUs whose LAPICs accepted the MSI, also if the vector was pending already: KVM reports
- *     no coalescing. The number is 0 for {@link #NOT_ACCEPTED} and -1 for {@link #NO_DESTINATION_MATCHED}
+ *     no coalescing. {@code vcpus} is 0 for {@link #NOT_ACCEPTED} and -1 for {@link #NO_DESTINATION_MATCHED}
  */
 public record MsiOutcome(int vcpus) {
     /** No vCPU accepted the MSI: no vCPU has the APIC id of the destination, or the LAPIC is disabled by software. */

@@ -277,7 +277,7 @@ public final class RouteTable {
         }
     }
 
-    /** Changes the table like {@link #change}, by a function without result. */
+    /** Changes the table like {@link #change}, by a function that returns no result. */
     public void edit(Consumer<? super Edit> change) {
         Objects.requireNonNull(change, "change is null");
         change(edit -> {
@@ -401,8 +401,8 @@ public final class RouteTable {
     }
 
     /**
-     * A copy of the table that a change edits. The copy is valid until the function given to {@link #change} returns.
-     * Not thread-safe.
+     * A copy of the route table, which a change edits. The copy is valid until the function given to {@link #change}
+     * returns. Not thread-safe.
      */
     public final class Edit {
         private final Routes original;
@@ -448,10 +448,10 @@ public final class RouteTable {
         }
 
         /**
-         * Adds a route to a pin. A GSI may have one pin of each chip.
+         * Adds a route to a pin. A GSI may be routed to one pin of each chip.
          *
          * @throws IllegalArgumentException if the GSI has a route to a message, or to a pin of the same chip
-         * @throws UnsupportedOperationException for a chip of another architecture than the kernel's
+         * @throws UnsupportedOperationException if the chip belongs to another architecture than the kernel's
          */
         public Edit add(Route.Pin route) {
             requireOpen();

@@ -126,12 +126,12 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Ends the current run, even if its guest halts. If the vCPU is not running, the kick ends its next run. The ended
-     * run returns {@link VcpuExit.Reason#INTR}; if another exit came first, the next run returns INTR. Several kicks
-     * may end one run, and one kick may end two runs. On a closed vCPU a kick does nothing. Any thread may kick. A kick
-     * allocates nothing and never fails. The kernel refuses the kick's signal while the user's pending signals have
-     * reached RLIMIT_SIGPENDING. After some thousand refusals a warning is logged, and the run goes on until its guest
-     * exits.
+     * Ends the current run, even while the guest is halted. If the vCPU is not running, the kick ends its next run. The
+     * ended run returns {@link VcpuExit.Reason#INTR}; if another exit came first, the next run returns INTR. Several
+     * kicks may end one run, and one kick may end two runs. On a closed vCPU a kick does nothing. Any thread may kick.
+     * A kick allocates nothing and never fails. The kernel refuses the kick's signal while the user's pending signals
+     * have reached RLIMIT_SIGPENDING. After some thousand refusals a warning is logged, and the run goes on until its
+     * guest exits.
      */
     public void kick() {
         run.kick();

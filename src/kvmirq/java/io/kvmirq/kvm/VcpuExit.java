@@ -9,12 +9,12 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The reason why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one such object, and its next
- * run changes it. A method that does not fit the {@link #reason} throws {@link IllegalStateException}. Use the object
- * only in the vCPU's thread.
+ * The reason why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one VcpuExit object, which the
+ * vCPU's next run changes. A method that does not fit the {@link #reason} throws {@link IllegalStateException}. Use the
+ * object only in the vCPU's thread.
  *
- * <p>If the guest reads a port or an address, {@link #answer} sets the value, and the next run delivers it. Without a
- * call of {@code answer} the guest reads all ones, as from an empty bus.
+ * <p>If the guest reads a port or an address, {@link #answer} sets the value, and the next run delivers the value.
+ * Without a call of {@code answer} the guest reads all ones, as from an empty bus.
  *
  * <p>Source: {@code struct kvm_run} in linux/kvm.h.
  *
@@ -68,31 +68,31 @@ public final class VcpuExit {
         SYSTEM_EVENT(Uapi.KVM_EXIT_SYSTEM_EVENT),
         /** The guest ended a level-triggered interrupt of the VMM's IOAPIC (split irqchip). */
         IOAPIC_EOI(Uapi.KVM_EXIT_IOAPIC_EOI),
-        /** The guest read an MSR that KVM passes to the VMM, after KVM_CAP_X86_USER_SPACE_MSR. */
+        /** The guest read an MSR that KVM passes to the VMM, if KVM_CAP_X86_USER_SPACE_MSR is enabled. */
         MSR_READ(Uapi.KVM_EXIT_X86_RDMSR),
-        /** The guest wrote an MSR that KVM passes to the VMM, after KVM_CAP_X86_USER_SPACE_MSR. */
+        /** The guest wrote an MSR that KVM passes to the VMM, if KVM_CAP_X86_USER_SPACE_MSR is enabled. */
         MSR_WRITE(Uapi.KVM_EXIT_X86_WRMSR),
-        /** The guest made a hypercall that KVM passes to the VMM, after KVM_CAP_EXIT_HYPERCALL. */
+        /** The guest made a hypercall that KVM passes to the VMM, if KVM_CAP_EXIT_HYPERCALL is enabled. */
         HYPERCALL(Uapi.KVM_EXIT_HYPERCALL),
-        /** A breakpoint or step (KVM_SET_GUEST_DEBUG). {@link VcpuExit#word} 0–3 have exception, address, DR6, DR7. */
+        /** A breakpoint or step (KVM_SET_GUEST_DEBUG). {@link VcpuExit#word}(0–3): exception, address, DR6, DR7. */
         DEBUG(Uapi.KVM_EXIT_DEBUG),
         /**
          * The guest accessed an address without memory, or a page with a hardware error (KVM_CAP_MEMORY_FAULT_INFO).
-         * {@link VcpuExit#word} 0 has flags, word 1 the address, word 2 the number of bytes.
+         * {@link VcpuExit#word}(0) has flags, word(1) the address, word(2) the number of bytes.
          */
         MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
-        /** A hypercall or synthetic interrupt of Hyper-V. {@link VcpuExit#word} 0 is the type of the Hyper-V exit. */
+        /** A hypercall or synthetic interrupt of Hyper-V. {@link VcpuExit#word}(0) is the type of the Hyper-V exit. */
         HYPERV(Uapi.KVM_EXIT_HYPERV),
-        /** A hypercall of Xen. {@link VcpuExit#word} 0 is the type of the Xen exit. */
+        /** A hypercall of Xen. {@link VcpuExit#word}(0) is the type of the Xen exit. */
         XEN(Uapi.KVM_EXIT_XEN),
         /**
          * The guest has accepted no interrupts for too long. This exit needs KVM_CAP_X86_NOTIFY_VMEXIT. {@link
-         * VcpuExit#word} 0 has the flags of this exit.
+         * VcpuExit#word}(0) has the flags of this exit.
          */
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
-        /** The guest locked the bus, after the VMM enabled KVM_CAP_X86_BUS_LOCK_EXIT. */
+        /** The guest locked the bus; reported only if KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
-        /** The guest accessed the TPR. {@link VcpuExit#word} 0: the instruction's address; word 1: 1 for a write. */
+        /** The guest accessed the TPR. {@link VcpuExit#word}(0): the instruction's address; word(1): 1 for a write. */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
         /** The guest can take an interrupt now, as {@link X86Vcpu#requestInterruptWindow} asked. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),

@@ -15,7 +15,7 @@ import java.util.OptionalLong;
 
 /**
  * The virtual interrupt controller (VGIC) of an arm64 VM. A VM has at most one VGIC, which lives as long as the VM:
- * {@link #close} closes its descriptor only.
+ * {@link #close} closes only its descriptor.
  *
  * <p>Set the number of interrupts, create vCPUs, call {@link #init}, then use irqfds and lines. Set addresses before or
  * after init, but before the first vCPU runs. Thread-safe; changes of single interrupts are not atomic against a
@@ -70,7 +70,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * succeeds, but a later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link Vcpu#run} fails with
      * EINVAL.
      *
-     * @param address guest physical, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
+     * @param address the guest-physical address, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
      * @throws io.kvmirq.KernelException EEXIST if the address is set already; E2BIG beyond the VM's address space
      */
     public void setDistributor(long address) {

@@ -36,7 +36,7 @@ public final class VgicV2 extends Vgic {
     /**
      * Sets the guest physical address of the CPU interface, which occupies 8 KiB.
      *
-     * @param address guest physical, a multiple of 4 KiB
+     * @param address the guest-physical address, a multiple of 4 KiB
      * @throws io.kvmirq.KernelException as {@link #setDistributor}
      */
     public void setCpuInterface(long address) {
@@ -58,7 +58,7 @@ public final class VgicV2 extends Vgic {
     /**
      * Reads a register of the distributor as one vCPU sees it: each vCPU has its own registers for interrupts 0–31.
      * GICD_ISPENDR shows latched interrupts and level-triggered interrupts whose line is high. GICD_ITARGETSR of an SPI
-     * has a bit for each vCPU, in the order of their creation.
+     * has a bit for each vCPU, in the order in which the vCPUs were created.
      *
      * @param vcpu the id of the vCPU. Kernels before 6.7 interpret the id as the vCPU's position in the order of
      *     creation; some stable kernels, such as Debian's 6.1, have the fix

@@ -52,7 +52,7 @@ public final class VgicV3 extends Vgic {
      * #addRedistributors}. The kernel refuses this call after a region was added. A region that is added after this
      * call is accepted, but no vCPU uses it.
      *
-     * @param address guest physical, a multiple of 64 KiB
+     * @param address the guest-physical address, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST if redistributors have been placed already; E2BIG beyond the VM's
      *     address space; EINVAL when redistributors overlap the distributor, or regions were added before
      */
@@ -65,7 +65,7 @@ public final class VgicV3 extends Vgic {
      * Adds a region of redistributors for {@code count} vCPUs.
      *
      * @param index 0 for the first region, then 1 and so on
-     * @param address guest physical, a multiple of 64 KiB
+     * @param address the guest-physical address of the first redistributor, a multiple of 64 KiB
      * @param count redistributors, 1–4095, each of {@value #REDISTRIBUTOR_SIZE} bytes
      * @throws io.kvmirq.KernelException EINVAL for an index that is not the next one, or for regions that overlap;
      *     E2BIG beyond the VM's address space
@@ -203,7 +203,7 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Writes a system register of a vCPU's CPU interface, as a VMM does to restore it. Restore ICC_CTLR_EL1 before the
-     * active priority registers: its priority bits decide which of them exist.
+     * active priority registers: priority bits of ICC_CTLR_EL1 decide which of them exist.
      *
      * @param register as for {@link #readSystemRegister}
      * @throws io.kvmirq.KernelException as {@link #readSystemRegister}; EINVAL for a value that this host cannot have

@@ -76,8 +76,8 @@ public final class Vm implements AutoCloseable {
      *     an irqchip, or unknown routes, use {@link #adopt(Kernel,int,Ownership,RoutesNow)}
      * @param firstFree the lowest GSI that the library may allocate; the VMM, or pins of its IOAPIC, use lower GSIs
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or is no VM
-     * @throws io.kvmirq.KernelException EPERM when a system call filter refuses KVM_CHECK_EXTENSION, called for routes
-     *     to pins unless {@link Kernel#facts} are known
+     * @throws io.kvmirq.KernelException EPERM when a system call filter refuses KVM_CHECK_EXTENSION, which the library
+     *     calls for routes to pins unless {@link Kernel#facts} are known
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
         Objects.requireNonNull(routesNow, "routesNow is null");
@@ -222,7 +222,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Calls KVM_ENABLE_CAP, for capabilities without a method here.
+     * Calls KVM_ENABLE_CAP, for capabilities for which this class has no method.
      *
      * @param number {@code KVM_CAP_*}
      * @param arguments at most 4, as the kernel's api.rst describes them

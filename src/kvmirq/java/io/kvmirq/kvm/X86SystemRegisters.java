@@ -41,7 +41,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
 
     /** A control register, EFER, or the base address of the LAPIC; each has 64 bits. */
     public enum Name {
-        /** Modes: bit 0 enables protected mode, bit 31 paging. */
+        /** Modes: bit 0 enables protected mode, bit 31 enables paging. */
         CR0(Uapi.KvmSregs.CR0),
         /** Address of the last page fault. */
         CR2(Uapi.KvmSregs.CR2),

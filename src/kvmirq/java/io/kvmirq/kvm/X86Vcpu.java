@@ -308,8 +308,8 @@ public final class X86Vcpu {
     /**
      * Sets the pending exceptions, injected interrupts and NMIs.
      *
-     * @throws io.kvmirq.KernelException EINVAL for a vector that no exception has; EINVAL on a kernel without System
-     *     Management Mode
+     * @throws io.kvmirq.KernelException EINVAL for a vector that no exception has; EINVAL for System Management Mode on
+     *     a kernel without it
      */
     public void setEvents(X86Events events) {
         Objects.requireNonNull(events, "events is null");

@@ -152,7 +152,7 @@ public final class X86Vm {
         }
     }
 
-    /** Whether 255 is a broadcast in x2APIC mode, as in xAPIC mode: true until {@link #disableBroadcastQuirk}. */
+    /** Whether destination 255 is a broadcast also in x2APIC mode: true until {@link #disableBroadcastQuirk}. */
     public boolean hasBroadcastQuirk() {
         return vm.hasBroadcastQuirk();
     }

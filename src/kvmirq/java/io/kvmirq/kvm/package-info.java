@@ -27,7 +27,7 @@
  *
  * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make the KVM calls; {@code Irqfd} makes its ioctls
  * itself. A {@link io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs. If a call
- * fails, its error names the cause that follows from this record: on a VM with a split irqchip, {@link
+ * fails, its error names the cause that the recorded state explains: on a VM with a split irqchip, {@link
  * io.kvmirq.kvm.Vm#assignLevelIrqfd} says that resampling needs the full irqchip.
  *
  * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, by two opaque stores for

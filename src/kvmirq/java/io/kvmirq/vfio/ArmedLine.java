@@ -85,7 +85,7 @@ public final class ArmedLine extends ArmedIrq {
      * not lost. The line keeps {@code event} open: if the eventfd's file were closed, the line would stay masked.
      *
      * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if another program
-     *     opened the descriptor of {@code event} and the descriptor is no eventfd. The former unmask eventfd stays
+     *     opened {@code event} and its descriptor is no eventfd. After an error the former unmask eventfd stays
      * @throws IllegalStateException after {@link #unwire}; or if the kernel refuses {@code event} and also the former
      *     eventfd, so that no unmask eventfd is set
      * @throws IllegalArgumentException if {@code event} is the eventfd that the line signals

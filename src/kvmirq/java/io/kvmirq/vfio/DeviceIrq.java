@@ -34,7 +34,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
 
     /**
      * The number of the interrupt within its kind: the vector for MSI and MSI-X, the interrupt's number for a platform
-     * device, else 0.
+     * device, 0 for other kinds.
      */
     public final int number() {
         return number;
@@ -42,7 +42,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
 
     /**
      * The armed interrupts of this {@link VfioDevice} that prevent this interrupt from being armed. While an interrupt
-     * is armed, others of its kind cannot be armed. Only one of INTx, MSI and MSI-X can be armed at a time.
+     * is armed, no other interrupt of its kind can be armed. Only one of INTx, MSI and MSI-X can be armed at a time.
      */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);

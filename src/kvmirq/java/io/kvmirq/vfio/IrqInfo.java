@@ -4,7 +4,7 @@ package io.kvmirq.vfio;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.Objects;
 
-/** VFIO's description of one kind of interrupts: their number (0 if the device has none), and bits VFIO_IRQ_INFO_*. */
+/** VFIO's description of one kind of interrupts: how many the device has (0 for none), and the bits VFIO_IRQ_INFO_*. */
 public record IrqInfo(IrqKind kind, int count, int flags) {
     public IrqInfo {
         Objects.requireNonNull(kind, "kind is null");

@@ -208,7 +208,7 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Whether KVM-VFIO had the device's file before the device was opened. False for a device from {@link #adopt},
-     * because the library cannot know it.
+     * because the library cannot know about the file.
      */
     public boolean isHeld() {
         return hold.isPresent();
@@ -338,7 +338,7 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * The interrupt pin of a PCI device.
+     * The interrupt of a PCI device's pin (INTx).
      *
      * @throws IllegalArgumentException if the device has no INTx
      */

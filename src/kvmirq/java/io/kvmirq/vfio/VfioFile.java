@@ -88,7 +88,7 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      * Creates a DMA space for devices of this file: a container for a group, an address space of an iommufd for a
      * device file.
      *
-     * @throws KernelException those of {@link VfioContainer#create} and {@link Ioas#create}
+     * @throws KernelException the errors of {@link VfioContainer#create} and {@link Ioas#create}
      */
     public abstract DmaSpace createSpace();
 
