@@ -32,7 +32,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. Handlers may call every
  * method of the loop that does not run handlers. If a handler throws, {@code run} and {@code poll} throw the handler's
  * exception: see {@link #onFailure}. A handler that throws stays registered, and its count is not passed again. After
- * an exception, the next call begins with the handlers that were left out.
+ * an exception, the next call of {@code run} or {@code poll} begins with the handlers that were left out.
  *
  * <p>While an irqfd is assigned to an eventfd, the loop sees no signal, because KVM consumes each signal first.
  *
@@ -110,8 +110,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Sets a listener for exceptions of handlers, and the loop continues. Without a listener, and for each {@link
-     * Error}, {@link #run} and {@link #runOnce} throw the exception. A second call replaces this listener.
+     * Sets a listener for exceptions of handlers; after one, the loop continues. Without a listener, and for each
+     * {@link Error}, {@link #run} and {@link #runOnce} throw the exception. A second call replaces this listener.
      */
     public void onFailure(FailureHandler handler) {
         Objects.requireNonNull(handler, "handler is null: give the code that hears of failures");

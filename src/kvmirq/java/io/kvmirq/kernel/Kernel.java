@@ -73,8 +73,8 @@ public final class Kernel implements AutoCloseable {
 
     /**
      * Opens the kernel through the binding that the system property {@value Backends#PROPERTY} or else the environment
-     * variable {@value Backends#ENVIRONMENT} names, or else the first binding that works. The two may name the fake
-     * kernel only if the module {@code io.kvmirq.testkit} is present; the fake logs a WARNING. Opens no device.
+     * variable {@value Backends#ENVIRONMENT} names, or else the first binding that works. Property and variable may
+     * name the fake kernel only with the module {@code io.kvmirq.testkit}; the fake logs a WARNING. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException when no binding works (the text names each cause), or when
      *     the fake kernel is selected without that module

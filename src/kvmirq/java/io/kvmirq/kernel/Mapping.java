@@ -140,13 +140,13 @@ public final class Mapping {
     }
 
     /**
-     * Maps the memory of a file, such as a {@link MemoryFile}, also with huge pages. Closing {@code fd} keeps the
-     * mapping. The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end would raise SIGBUS.
+     * Maps the memory of a file, such as a {@link MemoryFile}, also with huge pages. The mapping stays when {@code fd}
+     * is closed. The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end would raise SIGBUS.
      *
      * @param offset in the file in bytes, a multiple of the page size (or of the huge page size)
      * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before {@code
-     *     offset + length}; {@link #forGuest} maps such files. Also if {@code offset} is negative or no multiple of
-     *     4096, or {@code length} is not positive
+     *     offset + length}; {@link #forGuest} maps such files. Thrown also if {@code offset} is negative or no multiple
+     *     of 4096, or {@code length} is not positive
      * @throws io.kvmirq.KernelException EINVAL for an offset that is no multiple of a larger page size; EACCES if
      *     {@code fd} is not open for reading and writing; ENOMEM, also if no huge page is free
      */

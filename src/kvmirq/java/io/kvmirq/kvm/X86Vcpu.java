@@ -66,7 +66,7 @@ public final class X86Vcpu {
     }
 
     /**
-     * Sets the CPUID that the guest sees. KVM accepts features that the host lacks; a guest that uses one fails.
+     * Sets the CPUID that the guest sees. KVM accepts features that the host lacks, but a guest that uses them fails.
      *
      * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL for a changed CPUID after the first run
      */
@@ -123,8 +123,8 @@ public final class X86Vcpu {
 
     /**
      * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the running guest can take
-     * an interrupt of {@link #injectInterrupt}. The request has no effect with a full irqchip. With a split irqchip, a
-     * guest that is already halted does not end its run: inject the vector at once.
+     * an interrupt of {@link #injectInterrupt}. The request has no effect with a full irqchip. With a split irqchip,
+     * the run of an already halted guest does not end: inject the vector at once.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link Vcpu#close}
      */
@@ -229,7 +229,7 @@ public final class X86Vcpu {
     /**
      * Sets the rate of the vCPU's time stamp counter.
      *
-     * @param kilohertz 0 for the host's rate
+     * @param kilohertz the rate in kHz; 0 sets the host's rate
      * @throws io.kvmirq.KernelException EINVAL for a rate that the processor cannot scale to
      * @throws IllegalArgumentException if {@code kilohertz} is negative, which the kernel takes for over 2 THz
      */
@@ -248,8 +248,8 @@ public final class X86Vcpu {
     }
 
     /**
-     * Gives the vCPU these x87 and SSE registers. {@link X86Xsave#features} decides which registers are in use: in a
-     * new vCPU all registers are in their initial state. {@link #setXsave} sets features and registers.
+     * Gives the vCPU these x87 and SSE registers. {@link X86Xsave#features} decides which registers are used: a new
+     * vCPU uses none, so all have their initial state. {@link #setXsave} sets features and registers.
      */
     public void setFpu(X86Fpu fpu) {
         Objects.requireNonNull(fpu, "fpu is null");

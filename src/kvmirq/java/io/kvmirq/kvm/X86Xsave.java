@@ -22,7 +22,7 @@ public final class X86Xsave extends X86State {
         super(size);
     }
 
-    /** Copies a saved area, such as of another host. Throws IllegalArgumentException below 4096 bytes. */
+    /** Copies a saved {@code area}. Throws IllegalArgumentException if the area has fewer than 4096 bytes. */
     public static X86Xsave of(byte[] area) {
         Objects.requireNonNull(area, "area is null");
         if (area.length < LEAST) {

@@ -10,28 +10,28 @@
  *
  * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
  * io.kvmirq.kvm.Its} for MSI messages. Create the VGIC, set its number of interrupts and its addresses, and initialise
- * it after all vCPUs exist. After that, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
+ * it after all vCPUs exist. With such a VGIC, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
  * io.kvmirq.kvm.Arm64Vm#setPpi} drive lines without a GSI. {@link io.kvmirq.kernel.Kernel#facts} returns the
  * architecture. The library refuses methods of the other architecture. KVM accepts a route to any MSI message.
  *
  * <p>Rules. Add the route before the irqfd: a signal on an irqfd whose GSI has no route is consumed and lost. To mask,
  * keep the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and
  * arrive once at {@link io.kvmirq.kvm.Irqfd#unmask}. Each change replaces the whole route table, so make related
- * changes in one transaction; a change that changes no route makes no call. One eventfd feeds one GSI. Irqfds,
+ * changes in one transaction; a change that changes no route makes no system call. One eventfd feeds one GSI. Irqfds,
  * ioeventfds and memory keep their VM open. Except for kick and close, only one thread may use a vCPU: the thread that
  * created it, or the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}.
  *
  * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one lock
  * each. The lock of an irqfd or a VGIC is taken before the lock of the route table. No lock is held while code of a
- * user runs, such as a change of routes or a logger. This user code may wait for threads that use the same VM.
+ * user runs, such as a change of routes or a logger. User code may wait for threads that use the same VM.
  *
  * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make the KVM calls; {@code Irqfd} makes its ioctls
  * itself. A {@link io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs. If a call
  * fails, its error names the cause that the recorded state explains: on a VM with a split irqchip, {@link
  * io.kvmirq.kvm.Vm#assignLevelIrqfd} says that resampling needs the full irqchip.
  *
- * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, by two opaque stores for
- * each run. This package does not use VFIO, and does not know which device sent a signal.
+ * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, at the cost of two opaque
+ * stores for each run. This package does not use VFIO, and does not know which device sent a signal.
  *
  * <h2>Public packages</h2>
  *
@@ -40,12 +40,12 @@
  *
  * <ul>
  *   <li>{@link io.kvmirq}: values such as GSIs, addresses and errnos.
- *   <li>{@link io.kvmirq.kernel}, {@link io.kvmirq.kvm}, {@link io.kvmirq.vfio} and {@link io.kvmirq.forward}: for
+ *   <li>{@link io.kvmirq.kernel}, {@link io.kvmirq.kvm}, {@link io.kvmirq.vfio} and {@link io.kvmirq.forward}, for
  *       authors of a VMM: the kernel, its VMs and devices, and the interrupts forwarded between them; {@code
  *       io.kvmirq.pci}: the device as the guest sees it; {@code io.kvmirq.run}: the threads of vCPUs; {@code
  *       io.kvmirq.irqchip}: an IOAPIC beside KVM's LAPICs; {@code io.kvmirq.snapshot}: the state of a VM as a document.
- *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted state, and the state that files of a host
- *       show; {@link io.kvmirq.path}: a fact with its source.
+ *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted state of interrupts, and the state that
+ *       files of a host show; {@link io.kvmirq.path}: a fact with its source.
  *   <li>{@code io.kvmirq.fake}: the fake kernel and its faults, for authors of tests; {@code io.kvmirq.junit}: the same
  *       in tests with JUnit.
  *   <li>{@link io.kvmirq.arch}, {@link io.kvmirq.arch.apic}, {@link io.kvmirq.arch.amd}, {@link io.kvmirq.arch.vtd} and

@@ -24,7 +24,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
      * Replaces the interrupt's eventfd. If the line is masked, it stays masked. After {@link #unwire}, this method
      * unmasks the line, because an interrupt that came without an eventfd may have masked the line.
      *
-     * @throws VectorsDisturbedException if the kernel refuses; {@code lost()} is empty if the former eventfd is back
+     * @throws VectorsDisturbedException if the kernel refuses; {@code lost()} is empty if the former eventfd stays
      */
     public final void set(EventFd event) {
         Objects.requireNonNull(event, "event is null");

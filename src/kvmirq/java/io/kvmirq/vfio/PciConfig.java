@@ -29,12 +29,12 @@ public final class PciConfig {
         return (int) region.get(at, Byte.BYTES);
     }
 
-    /** Reads 16 bits, at a multiple of 2. */
+    /** Reads 16 bits at offset {@code at}, a multiple of 2. */
     public int getShort(int at) {
         return (int) region.get(at, Short.BYTES);
     }
 
-    /** Reads 32 bits, at a multiple of 4. */
+    /** Reads 32 bits at offset {@code at}, a multiple of 4. */
     public int getInt(int at) {
         return (int) region.get(at, Integer.BYTES);
     }
@@ -44,12 +44,12 @@ public final class PciConfig {
         region.put(at, Byte.BYTES, value);
     }
 
-    /** Writes 16 bits, at a multiple of 2. */
+    /** Writes 16 bits at offset {@code at}, a multiple of 2. */
     public void putShort(int at, int value) {
         region.put(at, Short.BYTES, value);
     }
 
-    /** Writes 32 bits, at a multiple of 4. */
+    /** Writes 32 bits at offset {@code at}, a multiple of 4. */
     public void putInt(int at, int value) {
         region.put(at, Integer.BYTES, value);
     }

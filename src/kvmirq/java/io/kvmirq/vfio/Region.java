@@ -102,7 +102,7 @@ public final class Region {
     /**
      * Reads a register of 32 bits.
      *
-     * @param at bytes from the start of the region, a multiple of 4
+     * @param at the offset from the start of the region in bytes, a multiple of 4
      * @throws io.kvmirq.KernelException EIO while memory or I/O space of the device is disabled
      * @throws IndexOutOfBoundsException if the register is outside of the region
      */
@@ -118,7 +118,7 @@ public final class Region {
     /**
      * Reads a register of 1, 2, 4 or 8 bytes.
      *
-     * @param at bytes from the start of the region, a multiple of {@code size}
+     * @param at the offset from the start of the region in bytes, a multiple of {@code size}
      * @return the value, zero-extended
      * @throws RuntimeException as {@link #getInt}
      */
@@ -150,8 +150,8 @@ public final class Region {
      * closed. Only the guest can use the mapping: accesses of this process throw UnsupportedOperationException. This
      * process uses {@link #read} and {@link #write}, which fail with EIO while the device's memory space is disabled.
      *
-     * @param at bytes from the start of the region, a multiple of the page size
-     * @param length bytes, a multiple of the page size
+     * @param at the offset from the start of the region in bytes, a multiple of the page size
+     * @param length in bytes, a multiple of the page size
      * @throws io.kvmirq.KernelException EINVAL if the driver cannot map this part; ENOMEM
      * @throws IndexOutOfBoundsException if the part is outside of the region
      */

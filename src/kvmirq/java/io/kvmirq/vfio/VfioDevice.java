@@ -70,8 +70,8 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Opens a device with a DMA space of its own. If the host has a device file, the device is opened through this file
-     * and an iommufd, else through its group and a container; {@link #access} returns which. KVM does not get the
-     * device's file: interrupts work, but mediated devices and non-coherent DMA need {@link
+     * and an iommufd, else through its group and a container; {@link #access} returns which was used. KVM does not get
+     * the device's file: interrupts work, but mediated devices and non-coherent DMA need {@link
      * #open(Kernel,DeviceName,FileHolder)}.
      *
      * <p>A group can be open only once at a time: open all devices of a group through one {@link VfioFile}, by {@link

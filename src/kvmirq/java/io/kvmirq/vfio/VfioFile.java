@@ -25,8 +25,8 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Opens the file of a device: its own device file if the host has one, else its IOMMU group. Also opens the group
-     * if this user has no access to the device file or to {@code /dev/iommu}.
+     * Opens the file of a device: its own device file if the host has one, else its IOMMU group. If this user has no
+     * access to the device file or to {@code /dev/iommu}, the group is opened instead.
      *
      * @throws KernelException as {@link VfioGroup#open(Kernel,DeviceName)} and {@link VfioCdev#open}. If neither file
      *     can be opened, the group's exception has the device file's exception as suppressed
