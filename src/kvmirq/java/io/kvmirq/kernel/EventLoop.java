@@ -31,8 +31,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. Handlers may call every
  * method of the loop that does not run handlers. If a handler throws, {@code run} and {@code poll} throw the handler's
- * exception: see {@link #onFailure}. A handler that throws stays registered, and its count is not passed again. After
- * an exception, the next call of {@code run} or {@code poll} begins with the handlers that were left out.
+ * exception: see {@link #onFailure}. A handler that throws stays registered, and the count that it got is not passed
+ * again. After an exception, the next call of {@code run} or {@code poll} begins with the handlers that were left out.
  *
  * <p>While an irqfd is assigned to an eventfd, the loop sees no signal, because KVM consumes each signal first.
  *

@@ -124,7 +124,7 @@ public final class Mapping {
     /**
      * Allocates zeroed memory of this process.
      *
-     * @param length bytes, a multiple of the page size for memory of a guest; may be 2 GiB or more
+     * @param length in bytes, a multiple of the page size for memory of a guest; may be 2 GiB or more
      * @throws IllegalArgumentException if {@code length} is not positive
      * @throws io.kvmirq.KernelException ENOMEM
      */
@@ -270,9 +270,9 @@ public final class Mapping {
      * freed when the buffer, its slices and its memory segments are unreachable. On the fake kernel the buffer keeps
      * its bytes after the unmapping. An access of the buffer throws only if the index is out of range.
      *
-     * @param offset bytes from the start of the memory
-     * @param length bytes, 1 to 1 GiB
-     * @throws IllegalArgumentException for an invalid length
+     * @param offset the offset from the start of the memory in bytes
+     * @param length the length in bytes, 1 to 1 GiB
+     * @throws IllegalArgumentException if {@code length} is not 1 to 1 GiB
      * @throws ClosedHandleException after the owner closed the memory
      */
     public ByteBuffer view(long offset, int length) {

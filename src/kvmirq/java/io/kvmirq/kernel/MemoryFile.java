@@ -35,8 +35,8 @@ public final class MemoryFile implements AutoCloseable {
      * Creates zeroed memory. A page is allocated when it is first written.
      *
      * @param name the name in /proc/PID/maps, at most 249 bytes
-     * @param length bytes, at least one page and a multiple of 4096; may be 2 GiB or more
-     * @throws IllegalArgumentException for an invalid length, or a name with a NUL
+     * @param length in bytes, at least one page and a multiple of 4096; may be 2 GiB or more
+     * @throws IllegalArgumentException if {@code length} is invalid, or {@code name} has a NUL
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EINVAL for a name that is too long; EFBIG beyond
      *     RLIMIT_FSIZE. The file is not executable, so vm.memfd_noexec does not refuse the call
      */

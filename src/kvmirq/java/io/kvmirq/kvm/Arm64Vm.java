@@ -34,17 +34,17 @@ public final class Arm64Vm {
     }
 
     /**
-     * Creates a GICv2. Call {@link Vgic#init} before a vCPU runs. ENODEV if the host's GIC cannot run a GICv2; EEXIST
-     * if the VM has a VGIC, even one whose handle is closed; EBUSY when a vCPU has run, or another thread creates or
-     * uses a vCPU; E2BIG with more than 8 vCPUs, which only a GICv3 host allows.
+     * Creates a GICv2. Call {@link Vgic#init} before a vCPU runs. Fails with ENODEV if the host's GIC cannot run a
+     * GICv2; EEXIST if the VM has a VGIC, even one whose handle is closed; EBUSY when a vCPU has run, or another thread
+     * creates or uses a vCPU; E2BIG with more than 8 vCPUs, which only a GICv3 host allows.
      */
     public VgicV2 createVgicV2() {
         return create(KvmDevice.Type.VGIC_V2, fd -> v2(fd, false));
     }
 
     /**
-     * Creates a GICv3, which is not ready before {@link Vgic#init}. ENODEV on a host with a GICv2; other errors as for
-     * {@link #createVgicV2}.
+     * Creates a GICv3, which is not ready before {@link Vgic#init}. Fails with ENODEV on a host with a GICv2; other
+     * errors are as for {@link #createVgicV2}.
      */
     public VgicV3 createVgicV3() {
         return create(KvmDevice.Type.VGIC_V3, fd -> v3(fd, false));
@@ -52,7 +52,7 @@ public final class Arm64Vm {
 
     /**
      * Creates an ITS, which accepts messages of devices; a VM may have several. Create the ITS before you restore
-     * GICR_PROPBASER, because the creation resets that register. ENODEV on a host with a GICv2.
+     * GICR_PROPBASER, because the creation resets that register. Fails with ENODEV on a host with a GICv2.
      */
     public Its createIts() {
         return create(KvmDevice.Type.ITS, fd -> new Its(calls, fd));
@@ -109,8 +109,8 @@ public final class Arm64Vm {
     }
 
     /**
-     * Drives the line of one vCPU's PPI, like {@link #setSpi}. EINVAL if the VM has no such vCPU. Linux 6.1 interprets
-     * the id as the vCPU's position in the order of creation, so create vCPUs 0, 1, 2 and so on in this order.
+     * Drives the line of one vCPU's PPI, like {@link #setSpi}. EINVAL if the VM has no such vCPU. Linux 6.1 takes the
+     * id for the vCPU's position in the order of creation, so create vCPUs 0, 1, 2 and so on in this order.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT

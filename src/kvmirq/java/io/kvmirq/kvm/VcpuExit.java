@@ -191,7 +191,7 @@ public final class VcpuExit {
         return reason;
     }
 
-    /** The {@code KVM_EXIT_*} number of the exit, also if the exit has a {@link Reason}. Numbers never change. */
+    /** The {@code KVM_EXIT_*} number of the exit, also for an exit that has a {@link Reason}. Numbers never change. */
     public int number() {
         return number;
     }

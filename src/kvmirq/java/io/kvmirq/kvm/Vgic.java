@@ -18,8 +18,8 @@ import java.util.OptionalLong;
  * {@link #close} closes only its descriptor.
  *
  * <p>Set the number of interrupts, create vCPUs, call {@link #init}, then use irqfds and lines. Set addresses before or
- * after init, but before the first vCPU runs. Thread-safe; changes of single interrupts are not atomic against a
- * running guest.
+ * after init, but before the first vCPU runs. Thread-safe, but a change of one interrupt may undo a change that the
+ * guest makes meanwhile.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst and arm-vgic-v3.rst.
  *

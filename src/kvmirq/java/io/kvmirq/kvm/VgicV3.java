@@ -206,7 +206,7 @@ public final class VgicV3 extends Vgic {
      * active priority registers: priority bits of ICC_CTLR_EL1 decide which of them exist.
      *
      * @param register as for {@link #readSystemRegister}
-     * @throws io.kvmirq.KernelException as {@link #readSystemRegister}; EINVAL for a value that this host cannot have
+     * @throws io.kvmirq.KernelException as {@link #readSystemRegister}; EINVAL for a value impossible on this host
      */
     public void writeSystemRegister(VcpuId vcpu, int register, long value) {
         write(

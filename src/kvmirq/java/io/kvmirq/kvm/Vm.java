@@ -203,9 +203,9 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Makes the kernel signal {@code event} when the guest writes to {@code address}, without an exit to the VMM: a
-     * doorbell. {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for a doorbell. EINVAL for a range
-     * that wraps around the address space; EEXIST when another ioeventfd has the same address, length and data; ENOSPC
-     * when the VM's bus is full.
+     * doorbell. {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for a doorbell. Fails with EINVAL
+     * for a range that wraps around the address space; EEXIST when another ioeventfd has the same address, length and
+     * data; ENOSPC when the VM's bus is full.
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
         return new IoEventFd(calls, address, event);
@@ -215,7 +215,7 @@ public final class Vm implements AutoCloseable {
 
     /**
      * The result of KVM_CHECK_EXTENSION: 0 for a {@code KVM_CAP_*} that this kernel lacks; else 1 or a number that the
-     * capability defines. EPERM when a system call filter refuses the call.
+     * capability defines. Fails with EPERM when a system call filter refuses the call.
      */
     public int capability(int number) {
         return calls.capability(number);
@@ -273,7 +273,7 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Adds zeroed memory to the guest. Address and length are in bytes, multiples of 4096, or the kernel returns
-     * EINVAL. EEXIST if the range overlaps other guest memory.
+     * EINVAL. Fails with EEXIST if the range overlaps other guest memory.
      *
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
      * @throws IllegalArgumentException if {@code length} is not positive; on x86 also if the memory covers the page of
@@ -294,8 +294,8 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Gives the guest memory like {@link #addMemory(long,Mapping)}, but read-only, as for firmware. The guest's writes
-     * change nothing and reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may still write the memory. EINVAL if
-     * the kernel lacks KVM_CAP_READONLY_MEM.
+     * change nothing and reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may still write the memory. Fails with
+     * EINVAL if the kernel lacks KVM_CAP_READONLY_MEM.
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, true);

@@ -70,8 +70,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * The number of the vCPU's current phase. The phase changes before KVM_RUN loads the vCPU, and after KVM_RUN has
-     * returned. No number is reused.
+     * The number of the vCPU's current phase, inside or outside of KVM_RUN. The phase changes before KVM_RUN loads the
+     * vCPU, and after KVM_RUN has returned. No number is reused.
      */
     public long phase() {
         return phase.getOpaque();

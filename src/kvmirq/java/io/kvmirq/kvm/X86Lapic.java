@@ -32,7 +32,7 @@ public final class X86Lapic extends X86State {
         DFR(0xe0),
         /** Spurious-interrupt vector register; bit 8 enables the LAPIC. */
         SVR(0xf0),
-        /** In-service bits of vectors 0–31. Each further 32 vectors have a register 16 bytes later. */
+        /** In-service bits of vectors 0–31. The register of the next 32 vectors follows 16 bytes later, and so on. */
         ISR(0x100),
         /** Trigger mode bits, laid out like {@link #ISR}. */
         TMR(0x180),

@@ -85,7 +85,7 @@ public final class X86Vm {
 
     /**
      * Makes vCPUs with ids above 255 reachable by MSIs. Without this call, the kernel ignores the high bits of a
-     * destination and delivers to the vCPU of the low 8 bits. EINVAL on a kernel without 32-bit APIC ids.
+     * destination and delivers to the vCPU of the low 8 bits. Fails with EINVAL on a kernel without 32-bit APIC ids.
      */
     public void use32BitApicIds() {
         vm.use32BitApicIds();
@@ -103,8 +103,8 @@ public final class X86Vm {
 
     /**
      * Makes destination 255 reach vCPU 255 of a guest in x2APIC mode. Without this call, the kernel treats 255 as a
-     * broadcast, like 0xffffffff. In xAPIC mode 255 stays the broadcast. EINVAL on a kernel without this setting.
-     * Source: {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
+     * broadcast, like 0xffffffff. In xAPIC mode 255 stays the broadcast. Fails with EINVAL on a kernel without this
+     * setting. Source: {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
      */
     public void disableBroadcastQuirk() {
         vm.disableBroadcastQuirk();
@@ -200,8 +200,8 @@ public final class X86Vm {
 
     /**
      * Reserves one page for KVM; the guest must not use this page. On Intel processors without unrestricted guest, the
-     * page holds the page table of a guest with paging off; other processors do not use it. EINVAL if the VM has vCPUs.
-     * Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
+     * page holds the page table of a guest with paging off; other processors do not use it. Fails with EINVAL if the VM
+     * has vCPUs. Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
      *
      * @param guestAddress a multiple of 4096, checked when the first vCPU is made; 0 is the default, 0xfffbc000
      */
@@ -215,7 +215,7 @@ public final class X86Vm {
         return vm.vm() + " address=0x" + Long.toHexString(guestAddress);
     }
 
-    /** The state of the in-kernel IOAPIC; ENXIO without the full irqchip. */
+    /** The state of the in-kernel IOAPIC; fails with ENXIO without the full irqchip. */
     public IoapicState ioapic() {
         return chip(KernelCall.IOAPIC_GET, Route.Chip.IOAPIC, new IoapicState());
     }
@@ -225,7 +225,7 @@ public final class X86Vm {
         setChip(KernelCall.IOAPIC_SET, Route.Chip.IOAPIC, state);
     }
 
-    /** The state of an in-kernel PIC, of master or slave; ENXIO without the full irqchip. */
+    /** The state of an in-kernel PIC, of master or slave; fails with ENXIO without the full irqchip. */
     public X86Pic pic(Route.Chip chip) {
         return chip(KernelCall.PIC_GET, chip, new X86Pic(Objects.requireNonNull(chip, "chip is null")));
     }
@@ -254,7 +254,7 @@ public final class X86Vm {
         ioctl(KernelCall.PIT_REINJECT, Uapi.KVM_REINJECT_CONTROL, control);
     }
 
-    /** The state of the in-kernel timer; ENXIO if the VM has no timer, see {@link #createPit}. */
+    /** The state of the in-kernel timer; fails with ENXIO if the VM has no timer, see {@link #createPit}. */
     public X86Pit pit() {
         X86Pit pit = new X86Pit();
         ioctl(KernelCall.PIT_GET, Uapi.KVM_GET_PIT2, pit.structure);

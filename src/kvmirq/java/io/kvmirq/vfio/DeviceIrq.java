@@ -50,7 +50,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
 
     /**
      * The kind of interrupts (INTx, MSI or MSI-X) that this or another process has enabled on the device. Does not
-     * change the device. No kernel reports which interrupts of the kind have eventfds.
+     * change the device. No kernel reports which interrupts of the enabled kind have eventfds.
      *
      * @return empty if no kind is enabled. Always empty for a platform device and for an error or request interrupt,
      *     because the kernel does not report whether these are enabled
