@@ -46,8 +46,8 @@
  *       io.kvmirq.irqchip}: an IOAPIC beside KVM's LAPICs; {@code io.kvmirq.snapshot}: the state of a VM as a document.
  *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted state of interrupts, and the state that
  *       files of a host show; {@link io.kvmirq.path}: a fact with its source.
- *   <li>{@code io.kvmirq.fake}: the fake kernel and its faults, for authors of tests; {@code io.kvmirq.junit}: the same
- *       in tests with JUnit.
+ *   <li>{@code io.kvmirq.fake}: the fake kernel and its faults, for authors of tests; {@code io.kvmirq.junit}: fake
+ *       kernel and faults in tests with JUnit.
  *   <li>{@link io.kvmirq.arch}, {@link io.kvmirq.arch.apic}, {@link io.kvmirq.arch.amd}, {@link io.kvmirq.arch.vtd} and
  *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy for direct EOI; {@code
  *       io.kvmirq.arch.vtd.posting}, {@code io.kvmirq.arch.vcpu}: posting to vCPUs on the CPUs of a host, as a model.
