@@ -62,7 +62,7 @@
  *   <li><b>forwarded</b>: a device's interrupt and a guest's interrupt are joined by {@link io.kvmirq.forward}. The ABI
  *       that was proposed in 2014 and never merged forwards a line in the kernel. A GICv4 LPI is <i>mapped to a
  *       vLPI</i>, and the interrupt of a handler that waits for the guest's EOI has <i>direct EOI</i>.
- *   <li><b><b>mapped</b> without another word: memory that this process has mapped. Every other use of the word names
+ *   <li><b>mapped</b> without another word: memory that this process has mapped. Every other use of the word names
  *       its object: a DMA mapping, an ITS event mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is
  *       tied to a physical interrupt (LR.HW) is a <i>HW interrupt</i>.
  *   <li><b>attached</b>: a device uses the address space of a container or an IOAS. An irqfd is <i>assigned</i>, a VFIO
