@@ -73,8 +73,9 @@ public final class WatchCommand implements Command {
                                 + " interrupts that KVM injected, exits, the CPU, whether hardware posts them, the last minute, and"
                                 + " the first flaw. Below are the changes: AVIC inhibited or cleared, a vector armed, disarmed,"
                                 + " posted or not, an affinity moved, a power state, a flaw or its repair, a storm, a guest that"
-                                + " comes or goes. A star marks a cell that changed. In a pipe, or if TERM is dumb, it prints a"
-                                + " line for each change, and a summary at the end. It reads /proc, sysfs and debugfs, and writes"
+                                + " comes or goes. A star marks a cell that changed. If its input or"
+                                + " output is a pipe or a file, or TERM is dumb, it prints a line for each change, and a"
+                                + " summary at the end. It reads /proc, sysfs and debugfs, and writes"
                                 + " nothing without --live. Only root sees the guests of other users.")
                 .footer(Stream.concat(
                                 Stream.concat(Stream.of("", "Keys:"), WatchScreen.KEYS.stream()),
@@ -131,6 +132,7 @@ public final class WatchCommand implements Command {
         CompletableFuture<Optional<WatchTerminal>> screen = onScreen
                 ? CompletableFuture.supplyAsync(WatchTerminal::ofProcess, looks)
                 : CompletableFuture.completedFuture(Optional.empty());
+        CountDownLatch stop = new CountDownLatch(1);
         List<LiveWindow> begun = new ArrayList<>();
         return StopHook.during(
                 () -> {
@@ -151,12 +153,16 @@ public final class WatchCommand implements Command {
                         if (probes != null) {
                             probes.notes().forEach(note -> terminal.complain("note: " + note));
                         }
-                        return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count).run(screen);
+                        return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count, stop)
+                                .run(screen);
                     } finally {
+                        screen.join().ifPresent(WatchTerminal::close);
                         looks.shutdownNow();
                     }
                 },
                 () -> {
+                    stop.countDown();
+                    screen.join().ifPresent(WatchTerminal::close);
                     synchronized (begun) {
                         begun.forEach(LiveWindow::close);
                     }
@@ -195,17 +201,19 @@ public final class WatchCommand implements Command {
         private final Watcher watcher;
         private final long millis;
         private final int count;
+        private final CountDownLatch stop;
         private final Map<String, Integer> changes = new TreeMap<>();
         private final long begin = System.nanoTime();
         private int done;
         private boolean written = true;
 
-        Run(ParseResult arguments, Terminal terminal, Watcher watcher, long millis, int count) {
+        Run(ParseResult arguments, Terminal terminal, Watcher watcher, long millis, int count, CountDownLatch stop) {
             this.arguments = arguments;
             this.terminal = terminal;
             this.watcher = watcher;
             this.millis = millis;
             this.count = count;
+            this.stop = stop;
         }
 
         int run(CompletableFuture<Optional<WatchTerminal>> screen) {
@@ -217,7 +225,7 @@ public final class WatchCommand implements Command {
             if (!written) {
                 return ExitCode.COULD_NOT_RUN;
             }
-            screen.join().ifPresentOrElse(shown -> screen(first, shown), this::pipe);
+            screen.join().ifPresentOrElse(shown -> screen(first, shown), this::print);
             return written ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
         }
 
@@ -237,17 +245,9 @@ public final class WatchCommand implements Command {
         }
 
         private void screen(Watcher.Tick first, WatchTerminal opened) {
-            WatchScreen screen = screenOf(
-                    first,
-                    terminal.colour(),
-                    arguments.hasMatchedOption("--vm") || arguments.hasMatchedOption("--device"));
+            boolean all = arguments.hasMatchedOption("--vm") || arguments.hasMatchedOption("--device");
             try (WatchTerminal shown = opened) {
-                StopHook.during(
-                        () -> {
-                            show(screen, shown);
-                            return done;
-                        },
-                        shown::close);
+                show(screenOf(first, terminal.colour(), all), shown);
             }
             terminal.line(summary());
         }
@@ -274,17 +274,7 @@ public final class WatchCommand implements Command {
             }
         }
 
-        private void pipe() {
-            CountDownLatch stop = new CountDownLatch(1);
-            StopHook.during(
-                    () -> {
-                        print(stop);
-                        return done;
-                    },
-                    stop::countDown);
-        }
-
-        private void print(CountDownLatch stop) {
+        private void print() {
             boolean json = arguments.hasMatchedOption(JSON);
             while (done < count && !terminal.out().checkError() && !await(stop, millis)) {
                 Watcher.Tick tick = tick();

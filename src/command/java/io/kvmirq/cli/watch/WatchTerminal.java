@@ -2,18 +2,21 @@
 package io.kvmirq.cli.watch;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.jline.terminal.Attributes;
 import org.jline.terminal.Size;
 import org.jline.terminal.Terminal;
-import org.jline.terminal.TerminalBuilder;
+import org.jline.terminal.impl.PosixSysTerminal;
+import org.jline.terminal.impl.exec.ExecPty;
+import org.jline.terminal.impl.exec.ExecTerminalProvider;
+import org.jline.terminal.spi.SystemStream;
 import org.jline.utils.Display;
 import org.jline.utils.InfoCmp.Capability;
 import org.jline.utils.NonBlockingReader;
-import org.jspecify.annotations.Nullable;
 
-/** The terminal of this process while the screen is on it. Any thread may close it; the others are for one. */
+/** The terminal of this process, without echo and lines, for the screen. Any thread may close it; the others are for one. */
 final class WatchTerminal implements AutoCloseable {
     private static final int ESCAPE = 27;
     /** How long the rest of an arrow key may take, in milliseconds. */
@@ -23,21 +26,26 @@ final class WatchTerminal implements AutoCloseable {
 
     private final Terminal terminal;
     private final Display display;
-    /** Null until it is drawn. */
-    private volatile @Nullable Attributes before;
-
+    private final Attributes before;
     private final AtomicBoolean open = new AtomicBoolean(true);
+    private volatile boolean drawn;
     private volatile boolean interrupted;
-    private volatile boolean clear = true;
+    private volatile boolean clear;
     private int columns;
     private int rows;
 
-    /** The terminal of this process, which does not change until it is drawn. Empty if its input is another file. */
+    /** The terminal of this process. Empty if its input is another file. */
     static Optional<WatchTerminal> ofProcess() {
         try {
-            return Optional.of(new WatchTerminal(
-                    TerminalBuilder.builder().system(true).dumb(false).build()));
-        } catch (IOException | IllegalStateException e) {
+            // JLine's builder runs the program test five times to find out what the launcher and the input tell.
+            return Optional.of(new WatchTerminal(new PosixSysTerminal(
+                    "kvmirq",
+                    System.getenv("TERM"),
+                    ExecPty.current(new ExecTerminalProvider(), SystemStream.Output),
+                    StandardCharsets.UTF_8,
+                    true,
+                    Terminal.SignalHandler.SIG_DFL)));
+        } catch (IOException e) {
             return Optional.empty();
         }
     }
@@ -45,12 +53,21 @@ final class WatchTerminal implements AutoCloseable {
     WatchTerminal(Terminal terminal) {
         this.terminal = terminal;
         this.display = new Display(terminal, true);
+        this.before = terminal.enterRawMode();
+        terminal.handle(Terminal.Signal.WINCH, signal -> clear = true);
+        resize();
+    }
+
+    private void resize() {
+        // JLine runs stty to ask for it, so not each time. A terminal may not know its size.
+        Size size = terminal.getSize();
+        columns = size.getColumns() < 1 ? io.kvmirq.cli.frame.Terminal.DEFAULT_COLUMNS : size.getColumns();
+        rows = size.getRows() < 1 ? DEFAULT_ROWS : size.getRows();
+        display.resize(rows, columns);
     }
 
     private void take() {
-        before = terminal.enterRawMode();
         terminal.handle(Terminal.Signal.INT, signal -> interrupted = true);
-        terminal.handle(Terminal.Signal.WINCH, signal -> clear = true);
         // A shell set other attributes while the process was stopped.
         terminal.handle(Terminal.Signal.CONT, signal -> {
             terminal.enterRawMode();
@@ -66,17 +83,14 @@ final class WatchTerminal implements AutoCloseable {
         if (!open.get()) {
             return;
         }
-        if (before == null) {
+        if (!drawn) {
+            drawn = true;
             take();
         }
         if (clear) {
             clear = false;
-            // JLine runs stty to ask for it, so not each time. A terminal may not know its size.
-            Size size = terminal.getSize();
-            columns = size.getColumns() < 1 ? io.kvmirq.cli.frame.Terminal.DEFAULT_COLUMNS : size.getColumns();
-            rows = size.getRows() < 1 ? DEFAULT_ROWS : size.getRows();
             display.clear();
-            display.resize(rows, columns);
+            resize();
         }
         display.update(screen.lines(columns, rows), -1);
     }
@@ -114,12 +128,13 @@ final class WatchTerminal implements AutoCloseable {
 
     @Override
     public void close() {
-        Attributes attributes = before;
-        if (open.getAndSet(false) && attributes != null) {
-            terminal.puts(Capability.cursor_visible);
-            terminal.puts(Capability.exit_ca_mode);
-            terminal.flush();
-            terminal.setAttributes(attributes);
+        if (open.getAndSet(false)) {
+            if (drawn) {
+                terminal.puts(Capability.cursor_visible);
+                terminal.puts(Capability.exit_ca_mode);
+                terminal.flush();
+            }
+            terminal.setAttributes(before);
             try {
                 terminal.close();
             } catch (IOException e) {

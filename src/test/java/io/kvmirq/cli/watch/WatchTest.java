@@ -35,6 +35,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.DoubleStream;
+import org.jline.terminal.Attributes.LocalFlag;
 import org.jline.terminal.Size;
 import org.jline.terminal.Terminal.Signal;
 import org.jline.terminal.impl.LineDisciplineTerminal;
@@ -215,6 +216,22 @@ class WatchTest {
             terminal.close();
             terminal.close();
             assertThat(out.toString(StandardCharsets.UTF_8)).containsOnlyOnce("\033[?1049l");
+        }
+    }
+
+    /** A look that fails ends the command before the first screen. */
+    @Test
+    void terminalThatWasNotDrawnIsClosedAsItWas() throws Exception {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        List<String> closed = new ArrayList<>();
+        try (LineDisciplineTerminal line = new LineDisciplineTerminal("test", "xterm", out, StandardCharsets.UTF_8)) {
+            line.setOnClose(() -> closed.add("closed"));
+            WatchTerminal terminal = new WatchTerminal(line);
+            assertThat(line.getAttributes().getLocalFlag(LocalFlag.ECHO)).isFalse();
+            terminal.close();
+            assertThat(line.getAttributes().getLocalFlag(LocalFlag.ECHO)).isTrue();
+            assertThat(closed).containsExactly("closed");
+            assertThat(out.toString(StandardCharsets.UTF_8)).isEmpty();
         }
     }
 
