@@ -6,6 +6,7 @@ import io.kvmirq.diag.screens.Watcher.Row;
 import io.kvmirq.text.Foreign;
 import java.time.LocalTime;
 import java.time.format.DateTimeFormatter;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -35,7 +36,6 @@ final class WatchScreen {
             "c  rates by CPU",
             "h  this help");
 
-    private static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("HH:mm:ss", Locale.ROOT);
     private static final int LATEST = 100;
     private static final int UP = 'k';
     private static final int DOWN = 'j';
@@ -80,7 +80,8 @@ final class WatchScreen {
     /** Takes a tick; while the screen is paused, only its changes. */
     void take(Watcher.Tick next, LocalTime time) {
         for (Watcher.Event event : next.events()) {
-            changes.addFirst(TIME.format(time) + " " + text(event));
+            changes.addFirst(
+                    DateTimeFormatter.ISO_LOCAL_TIME.format(time.truncatedTo(ChronoUnit.SECONDS)) + " " + text(event));
             if (changes.size() > LATEST) {
                 changes.removeLast();
             }
@@ -271,8 +272,7 @@ final class WatchScreen {
         List<String> lines = new ArrayList<>(List.of(" CPU  host irqs/s"));
         tick.cpus().entrySet().stream()
                 .sorted(Map.Entry.<Integer, Double>comparingByValue().reversed())
-                .forEach(
-                        one -> lines.add(String.format(Locale.ROOT, "%4d %12s", one.getKey(), number(one.getValue()))));
+                .forEach(one -> lines.add(right("" + one.getKey(), 4) + right(number(one.getValue()), 13)));
         return lines;
     }
 
@@ -282,7 +282,7 @@ final class WatchScreen {
         int minute = width >= 100 ? 16 : width >= 72 ? 12 : 0;
         boolean counters = width >= 100;
         lines.add(cut(
-                pad("guest, vector", name) + String.format("%9s", "irqs/s") + (counters ? "  injected     exits" : "")
+                pad("guest, vector", name) + right("irqs/s", 9) + (counters ? "  injected     exits" : "")
                         + (cpu ? "   CPU" : "") + "  posted" + (minute > 0 ? "  " + pad("last minute", minute) : "")
                         + "  flaw, or why not posted",
                 width,
@@ -301,14 +301,14 @@ final class WatchScreen {
             AttributedStringBuilder line = new AttributedStringBuilder();
             AttributedStyle plain = i == selected && styled ? AttributedStyle.INVERSE : AttributedStyle.DEFAULT;
             line.styled(row.isGuest() ? style(plain.bold()) : plain, pad(label(row), name));
-            line.styled(plain, String.format("%9s", number(row.rate())));
+            line.styled(plain, right(number(row.rate()), 9));
             if (counters) {
-                line.styled(plain, String.format("%10s%10s", number(row.injected()), number(row.exits())));
+                line.styled(plain, right(number(row.injected()), 10) + right(number(row.exits()), 10));
             }
             if (cpu) {
-                cell(line, row, "cpu", String.format("%6s", row.cpu() < 0 ? "-" : row.cpu()), plain);
+                cell(line, row, "cpu", right(row.cpu() < 0 ? "-" : "" + row.cpu(), 6), plain);
             }
-            cell(line, row, "posted", String.format("%8s", row.posted().isEmpty() ? "-" : row.posted()), plain);
+            cell(line, row, "posted", right(row.posted().isEmpty() ? "-" : row.posted(), 8), plain);
             if (minute > 0) {
                 line.styled(plain, "  " + pad(sparkline(List.copyOf(row.history()), minute), minute));
             }
@@ -350,15 +350,22 @@ final class WatchScreen {
         return text.length() > width ? text.substring(0, width - 1) + "~" : text + " ".repeat(width - text.length());
     }
 
+    /** A Formatter would delay the first screen by milliseconds. */
+    private static String right(String text, int width) {
+        return " ".repeat(Math.max(0, width - text.length())) + text;
+    }
+
     /** A rate in at most eight characters; a dash for one that no file shows. */
     static String number(double rate) {
-        return rate < 0
-                ? "-"
-                : rate >= 1e7
-                        ? String.format(Locale.ROOT, "%.0fM", rate / 1e6)
-                        : rate >= 1e5
-                                ? String.format(Locale.ROOT, "%.0fk", rate / 1e3)
-                                : String.format(Locale.ROOT, rate >= 100 ? "%.0f" : "%.1f", rate);
+        if (rate < 0) {
+            return "-";
+        }
+        long tenths = Math.round(rate * 10);
+        return rate >= 1e7
+                ? Math.round(rate / 1e6) + "M"
+                : rate >= 1e5
+                        ? Math.round(rate / 1e3) + "k"
+                        : rate >= 100 ? "" + Math.round(rate) : tenths / 10 + "." + tenths % 10;
     }
 
     /** The newest rates as bars, of which the highest is the greatest rate. */
