@@ -193,26 +193,22 @@ final class WatchScreen {
         }
         int footer = height > 3 ? 1 : 0;
         int told = height > 12 ? Math.min(Math.max(1, changes.size()), height / 3) : 0;
-        int body = Math.max(0, height - lines.size() - footer - (told > 0 ? told + 1 : 0));
+        int bottom = height - footer - (told > 0 ? told + 1 : 0);
         if (help) {
             KEYS.forEach(key -> lines.add(cut(key, width, AttributedStyle.DEFAULT)));
         } else if (byCpu) {
             cpus().forEach(line -> lines.add(cut(line, width, AttributedStyle.DEFAULT)));
         } else {
-            table(lines, width, body);
+            table(lines, width, Math.max(0, bottom - lines.size()));
         }
-        while (lines.size() > height - footer - (told > 0 ? told + 1 : 0)) {
+        while (lines.size() > bottom) {
             lines.remove(lines.size() - 1);
         }
-        while (lines.size() < height - footer - (told > 0 ? told + 1 : 0)) {
-            lines.add(AttributedString.EMPTY);
-        }
+        fill(lines, bottom);
         if (told > 0) {
             lines.add(cut(changes.isEmpty() ? "no change yet" : "changes", width, style(AttributedStyle.BOLD)));
             changes.stream().limit(told).forEach(line -> lines.add(cut(line, width, AttributedStyle.DEFAULT)));
-            while (lines.size() < height - footer) {
-                lines.add(AttributedString.EMPTY);
-            }
+            fill(lines, height - footer);
         }
         if (footer > 0) {
             lines.add(cut(
@@ -223,6 +219,12 @@ final class WatchScreen {
                     style(AttributedStyle.DEFAULT.faint())));
         }
         return lines;
+    }
+
+    private static void fill(List<AttributedString> lines, int height) {
+        while (lines.size() < height) {
+            lines.add(AttributedString.EMPTY);
+        }
     }
 
     /** The whole table, without changes and keys. */

@@ -345,6 +345,10 @@ public final class Watcher implements AutoCloseable {
         return path.guest().map(InterruptPath.Guest::process).orElse(0);
     }
 
+    private static List<HostIrq> irqs(InterruptPath path) {
+        return path.link(Hop.HOST_IRQ).map(link -> link.numbers(HostIrq.class)).orElse(List.of());
+    }
+
     private void mark(int irq, String cell) {
         marks.put(irq + cell, MARKED);
     }
@@ -384,16 +388,8 @@ public final class Watcher implements AutoCloseable {
         Map<Integer, String> then = names(look);
         Map<Integer, String> names = names(now);
         if (!first) {
-            names.forEach((pid, name) -> {
-                if (!then.containsKey(pid)) {
-                    events.add(new Event("came", name, "", "", "process " + pid + " holds a VM"));
-                }
-            });
-            then.forEach((pid, name) -> {
-                if (!names.containsKey(pid)) {
-                    events.add(new Event("gone", name, "", "", "process " + pid + " holds no VM any more"));
-                }
-            });
+            tellOthers(names, then, "came", " holds a VM");
+            tellOthers(then, names, "gone", " holds no VM any more");
         }
         look = now;
         vectors.clear();
@@ -410,9 +406,7 @@ public final class Watcher implements AutoCloseable {
                 if (path.device().isEmpty()) {
                     Look.flaw(path).ifPresent(link -> wrong.put(pid, Look.text(link)));
                 }
-                List<HostIrq> numbers = path.link(Hop.HOST_IRQ)
-                        .map(link -> link.numbers(HostIrq.class))
-                        .orElse(List.of());
+                List<HostIrq> numbers = irqs(path);
                 if (Look.isArmed(path) && !numbers.isEmpty()) {
                     int irq = numbers.get(0).number();
                     String files = "sys/bus/pci/devices/" + path.device();
@@ -467,6 +461,15 @@ public final class Watcher implements AutoCloseable {
             compare(key, Optional.ofNullable(told.get(key)), Optional.ofNullable(facts.get(key)), names);
         }
         opened = false;
+    }
+
+    /** Tells of the guests that are only in one of two looks. */
+    private void tellOthers(Map<Integer, String> in, Map<Integer, String> notIn, String what, String text) {
+        in.forEach((pid, name) -> {
+            if (!notIn.containsKey(pid)) {
+                events.add(new Event(what, name, "", "", "process " + pid + text));
+            }
+        });
     }
 
     private Map<Integer, String> names(Look of) {
@@ -549,9 +552,7 @@ public final class Watcher implements AutoCloseable {
                                 default -> "not known any more: " + of.text();
                             });
             tell(of.kind(), of.path(), text);
-            of.path().link(Hop.HOST_IRQ).map(link -> link.numbers(HostIrq.class)).stream()
-                    .flatMap(List::stream)
-                    .forEach(irq -> mark(irq.number(), of.kind()));
+            irqs(of.path()).forEach(irq -> mark(irq.number(), of.kind()));
         }
     }
 
@@ -648,13 +649,12 @@ public final class Watcher implements AutoCloseable {
     private Row guest(Look.Seen seen, List<Row> own, double seconds, Set<String> used) {
         VmProcess process = seen.guest().process();
         long[] more = {0, 0};
-        boolean shown = false;
         for (String directory : seen.directories()) {
             long[] one = grown.getOrDefault(directory, new long[2]);
             more[0] += one[0];
             more[1] += one[1];
-            shown = true;
         }
+        boolean shown = !seen.directories().isEmpty();
         double rate = own.stream().mapToDouble(Row::rate).sum();
         double injected = shown ? rate(more[1], seconds) : -1;
         long flaws = own.stream().filter(row -> !row.flaw().isEmpty()).count();

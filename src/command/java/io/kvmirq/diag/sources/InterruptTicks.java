@@ -224,20 +224,22 @@ public final class InterruptTicks implements AutoCloseable {
     }
 
     private int end(int begin) {
-        int at = begin;
-        while (at < length && text.get(at) != '\n') {
-            at++;
-        }
-        return at;
+        return end(begin, '\n');
     }
 
     /** The colon of a row, or -1. */
     private int colon(int begin) {
+        int at = end(begin, ':');
+        return at < length && text.get(at) == ':' ? at : -1;
+    }
+
+    /** The next byte that is {@code last}, or the end of the line. */
+    private int end(int begin, char last) {
         int at = begin;
-        while (at < length && text.get(at) != '\n' && text.get(at) != ':') {
+        while (at < length && text.get(at) != '\n' && text.get(at) != last) {
             at++;
         }
-        return at < length && text.get(at) == ':' ? at : -1;
+        return at;
     }
 
     private String ascii(int begin, int end) {
