@@ -143,30 +143,25 @@ class RealModeTest {
             88 e3                               |     | RBX=2080
             89 c3                               |     | RBX=80ff
             66 89 d1                            |     | RCX=80000382
-            8a 07                               |     | RAX=12348000
-            8b 47 05                            |     | RAX=12340605
-            8b 40 f0                            |     | RAX=12340100
-            8b 46 10                            |     | RAX=12349190
-            8b 87 2000                          |     | RAX=12342120
-            8b 1e 1020                          |     | RBX=1110
-            66 8b 03                            |     | RAX=a3a2a1a0
-            8a 6a f8                            |     | RCX=8803
-            88 47 01                            |     | 2001:ff
             89 06 1020                          |     | 2010:ff 2011:80
-            66 89 56 04                         |     | 2084:82 2085:03 2086:00 2087:80
-            c6 07 aa                            |     | 2000:aa
-            c7 47 02 bbaa                       |     | 2002:bb 2003:aa
-            66 c7 07 ddccbbaa                   |     | 2000:dd 2001:cc 2002:bb 2003:aa
+            0206 0320                           |     | RAX=12348002 RFLAGS=13
+            c606 0020 aa                        |     | 2000:aa
+            c706 0220 bbaa                      |     | 2002:bb 2003:aa
+            66 c706 0020 ddccbbaa               |     | 2000:dd 2001:cc 2002:bb 2003:aa
+            0006 0020                           |     | RFLAGS=86 2000:ff
+            3806 0020                           |     | RFLAGS=13
+            66 812e 0020 00000001               |     | RFLAGS=6 2003:02
+            2006 0020                           | 10  | RFLAGS=46
+            8036 0020 ff                        | 10  | RFLAGS=86 2000:ff
+            ff06 0020                           |     | 2000:01
+            ff0e 0020                           |     | RFLAGS=16 2000:ff 2001:00
+            66 ff84 f01f                        |     | 2000:01
             8c c8                               |     | RAX=12340000
-            8c db                               |     | RBX=0
-            b80001 8ed8 a11000                  |     | RAX=12340000
-            b80001 8ec0 26 8b 07                |     | RAX=12340000
             b8fe01 8ed0 bc0020 50               |     | RAX=123401fe RSP=1ffe
             a0 0320                             |     | RAX=12348003
             66 a1 0420                          |     | RAX=7060504
             a2 0320                             |     | 2003:ff
             66 a3 0420                          |     | 2004:ff 2005:80 2006:34 2007:12
-            00 07                               |     | RFLAGS=86 2000:ff
             01 c8                               |     | RAX=12348102 RFLAGS=92
             66 05 01000000                      |     | RAX=12348100 RFLAGS=16
             04 01                               |     | RAX=12348000 RFLAGS=57
@@ -178,20 +173,11 @@ class RealModeTest {
             2c ff                               |     | RAX=12348000 RFLAGS=46
             3d ff80                             |     | RFLAGS=46
             39 c8                               |     | RFLAGS=86
-            38 07                               |     | RFLAGS=13
             83 e8 ff                            |     | RAX=12348100 RFLAGS=87
-            66 81 2f 00000001                   |     | RFLAGS=6 2003:02
             09 c8                               | 10  | RFLAGS=86
-            20 07                               | 10  | RFLAGS=46
             31 c0                               | 10  | RAX=12340000 RFLAGS=46
             66 31 d2                            | 10  | RDX=0 RFLAGS=46
-            80 37 ff                            | 10  | RFLAGS=86 2000:ff
-            40                                  |     | RAX=12348100 RFLAGS=96
-            4b                                  |     | RBX=1fff RFLAGS=16
-            66 42                               |     | RDX=80000383 RFLAGS=82
             fe c0                               |     | RAX=12348000 RFLAGS=56
-            ff 07                               |     | 2000:01
-            ff 0f                               |     | RFLAGS=16 2000:ff 2001:00
             c1 e0 04                            | 810 | RAX=12340ff0 RFLAGS=6
             c1 e0 00                            |     |
             50 5b                               |     | RBX=80ff 7ffe:ff 7fff:80
@@ -203,17 +189,7 @@ class RealModeTest {
             e90200 b001 b302                    |     | RBX=2002
             3c ff 7402 b001 b302                |     | RBX=2002 RFLAGS=46
             3c ff 7502 b001 b302                |     | RAX=12348001 RBX=2002 RFLAGS=46
-            3c 01 7202 b001 b302                |     | RAX=12348001 RBX=2002 RFLAGS=82
-            3c 01 7c02 b001 b302                |     | RBX=2002 RFLAGS=82
-            3c 01 7f02 b001 b302                |     | RAX=12348001 RBX=2002 RFLAGS=82
             e8 0200 eb01 c3                     |     | 7ffe:03 7fff:10
-            3c fe 7202 b001 b302                |     | RAX=12348001 RBX=2002
-            3c fe 7602 b001 b302                |     | RAX=12348001 RBX=2002
-            3c 00 7902 b001 b302                |     | RAX=12348001 RBX=2002 RFLAGS=86
-            3c 00 7a02 b001 b302                |     | RBX=2002 RFLAGS=86
-            3c 80 7002 b001 b302                |     | RAX=12348001 RBX=2002
-            3c 80 7e02 b001 b302                |     | RAX=12348001 RBX=2002
-            3c 80 7d02 b001 b302                |     | RBX=2002
             ec                                  |     | IO of port 0x382, 1 × 1 bytes read; RAX=12348021
             ed                                  |     | IO of port 0x382, 1 × 2 bytes read; RAX=12344321
             66 ed                               |     | IO of port 0x382, 1 × 4 bytes read; RAX=87654321
@@ -298,6 +274,13 @@ class RealModeTest {
     @ParameterizedTest
     @ValueSource(
             strings = {
+                "2e 90",
+                "40",
+                "72 00",
+                "7c 00",
+                "89 07",
+                "8a 06 00 20",
+                "8e d8",
                 "f0",
                 "f3 a4",
                 "67",

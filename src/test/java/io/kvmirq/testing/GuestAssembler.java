@@ -34,18 +34,21 @@ public final class GuestAssembler {
             "nop 90 hlt f4 sti fb cli fa ret c3 iret cf rdmsr 0f32 wrmsr 0f30 pushad 6660 popad 6661".split(" "));
 
     private static final List<String> OPERATIONS = List.of("add", "or", "adc", "sbb", "and", "sub", "xor", "cmp");
-    private static final List<String> CONDITIONS = List.of(
-            "jo", "jno", "jb", "jae", "je", "jne", "jbe", "ja", "js", "jns", "jp", "jnp", "jl", "jge", "jle", "jg");
+    private static final List<String> JUMPS = List.of("jmp", "je", "jne", "call");
     private static final List<String> BYTES = List.of("al", "cl", "dl", "bl", "ah", "ch", "dh", "bh");
     private static final List<String> WORDS = List.of("ax", "cx", "dx", "bx", "sp", "bp", "si", "di");
     private static final List<String> SEGMENTS = List.of("es", "cs", "ss", "ds", "fs", "gs");
-    private static final int[] PREFIXES = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
+    private static final int ES_PREFIX = 0x26;
+    private static final int FS_PREFIX = 0x64;
     private static final List<String> SIZES = List.of("byte", "word", "", "dword");
-    private static final List<String> BASES = List.of("bx+si", "bx+di", "bp+si", "bp+di", "si", "di", "bp", "bx");
+    /** SI as the base of an address, and no base. */
+    private static final int SI = 4;
+
+    private static final int NO_BASE = 6;
 
     private static final Pattern STATEMENT = Pattern.compile("(?:(\\w+):(?!\\[) *)?(\\w+)? *(.*)");
     private static final Pattern MEMORY =
-            Pattern.compile("(?:(byte|word|dword) )?(?:(\\ws):)?\\[([a-z+]*?)\\+?(0x[0-9a-f]+|\\d+)?\\]");
+            Pattern.compile("(?:(byte|word|dword) )?(?:([ef]s):)?\\[(si\\+)?(0x[0-9a-f]+|\\d+)\\]");
 
     private enum Kind {
         REGISTER,
@@ -54,7 +57,7 @@ public final class GuestAssembler {
         NUMBER
     }
 
-    /** {@code number} is that of a register or segment, the base of an address (8 for none), or the number itself. */
+    /** {@code number} is that of a register or segment, the base of an address, or the number itself. */
     private record Operand(Kind kind, int size, int number, int offset, int prefix) {
         boolean is(Kind one) {
             return kind == one;
@@ -65,7 +68,7 @@ public final class GuestAssembler {
         }
 
         boolean isAddress() {
-            return kind == Kind.MEMORY && number == 8;
+            return kind == Kind.MEMORY && number == NO_BASE;
         }
     }
 
@@ -113,7 +116,7 @@ public final class GuestAssembler {
             code.writeBytes(HexFormat.of().parseHex(PLAIN.get(PLAIN.indexOf(name) + 1)));
         } else if (words.length == 0) {
             throw new IllegalArgumentException(name);
-        } else if (name.equals("jmp") || name.equals("call") || CONDITIONS.contains(name)) {
+        } else if (JUMPS.contains(name)) {
             jump(name, words[0]);
         } else {
             Operand[] operands =
@@ -122,7 +125,7 @@ public final class GuestAssembler {
             Operand from = operands[operands.length - 1];
             switch (name) {
                 case "push", "pop" -> sized(name.equals("push") ? 0x50 : 0x58, 0, to, to.number);
-                case "inc", "dec" -> step(name.equals("dec") ? 1 : 0, to);
+                case "inc", "dec" -> modrm(0xfe, to.size, name.equals("dec") ? 1 : 0, to);
                 case "in" -> port(0xe4, from, to);
                 case "out" -> port(0xe6, to, from);
                 case "shl" -> {
@@ -151,12 +154,11 @@ public final class GuestAssembler {
                     Kind.REGISTER, bytes >= 0 ? 1 : text.length() == 2 ? 2 : 4, Math.max(bytes, words), 0, 0);
         } else if (SEGMENTS.contains(text)) {
             return new Operand(Kind.SEGMENT, 2, SEGMENTS.indexOf(text), 0, 0);
-        } else if (memory.matches() && (memory.group(3).isEmpty() || BASES.contains(memory.group(3)))) {
+        } else if (memory.matches()) {
             int size = memory.group(1) == null ? 0 : SIZES.indexOf(memory.group(1)) + 1;
-            int base = memory.group(3).isEmpty() ? 8 : BASES.indexOf(memory.group(3));
-            int offset = memory.group(4) == null ? 0 : Integer.decode(memory.group(4));
-            int prefix = memory.group(2) == null ? 0 : PREFIXES[SEGMENTS.indexOf(memory.group(2))];
-            return new Operand(Kind.MEMORY, size, base, offset, prefix);
+            int base = memory.group(3) == null ? NO_BASE : SI;
+            int prefix = memory.group(2) == null ? 0 : memory.group(2).equals("es") ? ES_PREFIX : FS_PREFIX;
+            return new Operand(Kind.MEMORY, size, base, Integer.decode(memory.group(4)), prefix);
         }
         return new Operand(Kind.NUMBER, 0, (int) Long.decode(text).longValue(), 0, 0);
     }
@@ -167,7 +169,12 @@ public final class GuestAssembler {
         int to = target.startsWith("$")
                 ? from + (target.length() == 1 ? 0 : Integer.parseInt(target.substring(1)))
                 : labels.getOrDefault(target, from);
-        code.write(isCall ? 0xe8 : name.equals("jmp") ? 0xeb : 0x70 + CONDITIONS.indexOf(name));
+        code.write(
+                switch (name) {
+                    case "je" -> 0x74;
+                    case "jne" -> 0x75;
+                    default -> isCall ? 0xe8 : 0xeb;
+                });
         number(to - from - (isCall ? 3 : 2), isCall ? 2 : 1);
     }
 
@@ -191,23 +198,15 @@ public final class GuestAssembler {
         number(port.number, byDx ? 0 : 1);
     }
 
-    private void step(int operation, Operand of) {
-        if (of.is(Kind.REGISTER) && of.size > 1) {
-            sized(0x40 + 8 * operation, 0, of, of.number);
-        } else {
-            modrm(0xfe, of.size, operation, of);
-        }
-    }
-
     /** The prefixes, an opcode of a size, and ModRM with a register field and a register or memory. */
     private void modrm(int opcode, int size, int field, Operand of) {
         if (of.prefix != 0) {
             code.write(of.prefix);
         }
         sized(opcode, 1, new Operand(Kind.REGISTER, size, 0, 0, 0), 0);
-        int mode = of.is(Kind.REGISTER) ? 3 : of.isAddress() || of.offset == 0 ? 0 : 2;
-        code.write(mode << 6 | field << 3 | (of.isAddress() ? 6 : of.number));
-        number(of.offset, mode == 2 || of.isAddress() ? 2 : 0);
+        int mode = of.is(Kind.REGISTER) ? 3 : of.isAddress() ? 0 : 2;
+        code.write(mode << 6 | field << 3 | of.number);
+        number(of.offset, of.is(Kind.REGISTER) ? 0 : 2);
     }
 
     private void move(Operand to, Operand from) {

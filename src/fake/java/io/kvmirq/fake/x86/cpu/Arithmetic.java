@@ -37,10 +37,6 @@ final class Arithmetic {
         return (value >>> Byte.SIZE * size - 1 & 1) != 0;
     }
 
-    private boolean isSet(int flag) {
-        return (registers.flags() & flag) != 0;
-    }
-
     private int leave(long result, int size, boolean carry, boolean adjust, boolean overflow) {
         int flags = registers.flags() & ~GeneralRegisters.STATUS_FLAGS;
         flags |= (carry ? CARRY : 0) | (adjust ? ADJUST : 0) | (overflow ? OVERFLOW : 0);
@@ -90,19 +86,7 @@ final class Arithmetic {
         return leave(a << by, size, carry, false, carry != isNegative(a << by, size));
     }
 
-    /** The condition of a jump, in the low four bits of its opcode. */
-    boolean holds(int condition) {
-        boolean holds =
-                switch (condition >> 1 & 7) {
-                    case 0 -> isSet(OVERFLOW);
-                    case 1 -> isSet(CARRY);
-                    case 2 -> isSet(ZERO);
-                    case 3 -> isSet(CARRY) || isSet(ZERO);
-                    case 4 -> isSet(SIGN);
-                    case 5 -> isSet(PARITY);
-                    case 6 -> isSet(SIGN) != isSet(OVERFLOW);
-                    default -> isSet(ZERO) || isSet(SIGN) != isSet(OVERFLOW);
-                };
-        return holds == ((condition & 1) == 0);
+    boolean isZero() {
+        return (registers.flags() & ZERO) != 0;
     }
 }

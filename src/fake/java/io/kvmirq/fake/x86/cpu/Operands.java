@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86.cpu;
 
-import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EBP;
-import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EBX;
-import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EDI;
 import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESI;
 import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESP;
 
 import io.kvmirq.NotModelledException;
-import java.util.Arrays;
 
 /**
  * The bytes of a real-mode instruction and its operands: registers, memory and the stack. Addresses have 16 bits.
@@ -20,16 +16,14 @@ final class Operands {
 
     /** The names of all modelled instructions. */
     private static final String KNOWN =
-            "add, and, call, cli, cmp, dec, hlt, in, inc, iret, jcc, jmp, mov, nop, or, out, pop, popa, push, pusha,"
-                    + " rdmsr, ret, shl, sti, sub, wrmsr and xor, with operands of 8, 16 and 32 bits and addresses of 16";
+            "add, and, call, cli, cmp, dec, hlt, in, inc, iret, je, jmp, jne, mov, nop, or, out, pop, popa, push, pusha,"
+                    + " rdmsr, ret, shl, sti, sub, wrmsr and xor, with operands of 8, 16 and 32 bits, in memory at a"
+                    + " number or at SI plus a number";
 
-    /** Segments of {@link SystemRegisters}, by their numbers in opcodes. */
-    private static final int[] SEGMENTS = {
-        SystemRegisters.EXTRA, SystemRegisters.CODE, SystemRegisters.STACK, SystemRegisters.DATA, 3, 4
-    };
+    /** The addresses of 16 bits in ModRM, without the reg field: a number, and SI plus a number. */
+    private static final int NUMBER = 0x06;
 
-    /** The registers whose sum is an address, by the lowest bits of ModRM. */
-    private static final int[][] BASES = {{EBX, ESI}, {EBX, EDI}, {EBP, ESI}, {EBP, EDI}, {ESI}, {EDI}, {EBP}, {EBX}};
+    private static final int SI_PLUS_NUMBER = 0x84;
 
     private final GeneralRegisters registers;
     private final SystemRegisters system;
@@ -37,12 +31,11 @@ final class Operands {
     private int start;
     /** The size of an operand that is not a byte: 2 or 4 bytes. */
     private int wide;
-    /** The segment of a prefix; -1 for none. */
-    private int override;
+    /** The segment of the operand in memory: DS, or ES or FS by a prefix. */
+    private int segment;
 
     private int modrm;
     private int offset;
-    private int segment;
 
     Operands(GeneralRegisters registers, SystemRegisters system, GuestMemory memory) {
         this.registers = registers;
@@ -80,12 +73,12 @@ final class Operands {
     /** Begins an instruction: fetches the prefixes of operand size and segment, and the opcode. */
     int fetchOpcode() {
         wide = Short.BYTES;
-        override = -1;
+        segment = SystemRegisters.DATA;
         while (true) {
             int next = fetch(1);
             switch (next) {
-                case 0x26, 0x2e, 0x36, 0x3e -> override = SEGMENTS[next >> 3 & 3];
-                case 0x64, 0x65 -> override = SEGMENTS[next & 7];
+                case 0x26 -> segment = SystemRegisters.EXTRA;
+                case 0x64 -> segment = SystemRegisters.FS;
                 case 0x66 -> wide = Integer.BYTES;
                 default -> {
                     return next;
@@ -125,17 +118,14 @@ final class Operands {
         if (isRegister()) {
             return;
         }
-        int mode = modrm >>> 6;
-        int[] base = mode == 0 && (modrm & 7) == 6 ? new int[0] : BASES[modrm & 7];
-        int displacement = mode == 2 || base.length == 0 ? fetch(Short.BYTES) : mode == 1 ? fetchSigned() : 0;
-        offset = Arrays.stream(base).map(registers::get).sum() + displacement & 0xffff;
-        segment = base.length != 0 && base[0] == EBP ? SystemRegisters.STACK : SystemRegisters.DATA;
+        int form = modrm & 0xc7;
+        requireKnown(form == NUMBER || form == SI_PLUS_NUMBER);
+        offset = fetch(Short.BYTES) + (form == NUMBER ? 0 : registers.get(ESI)) & 0xffff;
     }
 
     /** Fetches the offset of a memory operand. */
     void fetchAddress() {
         modrm = 0;
-        segment = SystemRegisters.DATA;
         offset = fetch(Short.BYTES);
     }
 
@@ -148,13 +138,8 @@ final class Operands {
         return modrm >>> 3 & 7;
     }
 
-    int segmentField() {
-        requireKnown(field() < SEGMENTS.length);
-        return SEGMENTS[field()];
-    }
-
     private long address() {
-        return system.address(override < 0 ? segment : override, offset);
+        return system.address(segment, offset);
     }
 
     int read(int size) {

@@ -19,10 +19,14 @@ import io.kvmirq.fake.kvm.MemorySlots;
 public final class RealModeCode implements GuestCode {
     private static final int REGISTERS = 8;
     private static final int HLT = 0xf4;
-    /** The number of SHL, and of DEC beside INC, in ModRM. */
+    private static final int JE = 0x74;
+    private static final int JNE = 0x75;
+    /** The numbers of SHL, of DEC beside INC, and of the segment registers, in ModRM. */
     private static final int SHL = 4;
 
     private static final int DEC = 1;
+    private static final int CS = 1;
+    private static final int SS = 2;
     private static final long NOWHERE = -1;
     /** The port whose OUT increments RIP before the exit; firmware relies on it (KVM_X86_QUIRK_OUT_7E_INC_RIP). */
     private static final int PASSED_AT_ONCE = 0x7e;
@@ -166,13 +170,12 @@ public final class RealModeCode implements GuestCode {
     private void execute(int opcode, int size, int wide) {
         int register = opcode & 7;
         switch (opcode >> 3) {
-            case 0x8, 0x9 -> {
-                int by = opcode >> 3 == 0x8 ? 1 : -1;
-                registers.set(register, wide, arithmetic.step(registers.get(register, wide), by, wide));
-            }
             case 0xa -> operands.push(registers.get(register, wide), wide);
             case 0xb -> registers.set(register, wide, operands.pop(wide));
-            case 0xe, 0xf -> jump(operands.fetchSigned(), arithmetic.holds(opcode));
+            case 0xe -> {
+                operands.requireKnown(opcode == JE || opcode == JNE);
+                jump(operands.fetchSigned(), arithmetic.isZero() == (opcode == JE));
+            }
             case 0x10, 0x11 -> modrm(opcode, size);
             case 0x16 -> registers.set(register, 1, operands.fetch(1));
             case 0x17 -> registers.set(register, wide, operands.fetch(wide));
@@ -234,9 +237,16 @@ public final class RealModeCode implements GuestCode {
             case 0x80, 0x81 -> change(field, operands.fetch(size), size);
             case 0x83 -> change(field, operands.fetchSigned(), size);
             case 0x88, 0x89 -> operands.write(size, registers.get(field, size));
-            case 0x8a, 0x8b -> registers.set(field, size, operands.read(size));
-            case 0x8c -> operands.write(Short.BYTES, system.selector(operands.segmentField()));
-            case 0x8e -> select(operands.segmentField(), operands.read(Short.BYTES));
+            case 0x8c -> {
+                operands.requireKnown(field == CS || field == SS);
+                operands.write(
+                        Short.BYTES, system.selector(field == CS ? SystemRegisters.CODE : SystemRegisters.STACK));
+            }
+            case 0x8e -> {
+                operands.requireKnown(field == SS);
+                system.select(SystemRegisters.STACK, operands.read(Short.BYTES));
+                shadow = beginsShadow(VcpuEvents.SHADOW_OF_SS) ? VcpuEvents.SHADOW_OF_SS : VcpuEvents.NO_SHADOW;
+            }
             case 0xc1 -> {
                 operands.requireKnown(field == SHL);
                 int count = operands.fetch(1);
@@ -247,14 +257,6 @@ public final class RealModeCode implements GuestCode {
                 operands.requireKnown(opcode >= 0xfe && field <= DEC);
                 operands.write(size, arithmetic.step(operands.read(size), field == DEC ? -1 : 1, size));
             }
-        }
-    }
-
-    private void select(int segment, int selector) {
-        operands.requireKnown(segment != SystemRegisters.CODE);
-        system.select(segment, selector);
-        if (segment == SystemRegisters.STACK && beginsShadow(VcpuEvents.SHADOW_OF_SS)) {
-            shadow = VcpuEvents.SHADOW_OF_SS;
         }
     }
 

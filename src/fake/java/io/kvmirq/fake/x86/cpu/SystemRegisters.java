@@ -18,6 +18,7 @@ public final class SystemRegisters {
     public static final int CODE = 0;
     static final int DATA = 1;
     static final int EXTRA = 2;
+    static final int FS = 3;
     static final int STACK = 5;
 
     private static final int SEGMENT = 24;
