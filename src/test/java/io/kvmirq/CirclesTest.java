@@ -41,7 +41,7 @@ class CirclesTest {
             Map.entry("forward", 7),
             Map.entry("host", 2),
             Map.entry("host.facts", 4),
-            Map.entry("junit", 6),
+            Map.entry("junit", 4),
             Map.entry("kernel", 5),
             Map.entry("kvm", 2),
             Map.entry("mirror", 3),

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.opentest4j.AssertionFailedError;
 
 /**
@@ -157,7 +158,14 @@ public final class KvmAssertions {
         return lost.isEmpty() ? "" : "; lost: " + String.join(", ", lost);
     }
 
+    /** The stack trace begins in the test, without frames of the kit. */
     private static AssertionFailedError failure(String message, Object expected, Object actual) {
-        return Place.ofTest(new AssertionFailedError(message, expected, actual));
+        AssertionFailedError error = new AssertionFailedError(message, expected, actual);
+        String here = KvmAssertions.class.getName();
+        error.setStackTrace(Stream.of(error.getStackTrace())
+                .dropWhile(
+                        frame -> frame.getClassName().replaceFirst("\\$.*", "").equals(here))
+                .toArray(StackTraceElement[]::new));
+        return error;
     }
 }

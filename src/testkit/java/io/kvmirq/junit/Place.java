@@ -10,7 +10,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -20,7 +19,6 @@ final class Place {
     private static final String LAUNCHER = "org.junit.";
     private static final List<String> OF_OTHERS =
             List.of("java.", "jdk.", "sun.", "com.sun.", LAUNCHER, "org.mockito.");
-    private static final String ASSERTIONS = Pattern.quote(KvmAssertions.class.getName()) + "(\\$.*)?";
     /** The artifacts that a test may call, found by one type of each. A project may lack {@code kvmirq-vmm}. */
     private static final Set<ProtectionDomain> OURS = Stream.of(
                     Kernel.class.getName(),
@@ -98,13 +96,5 @@ final class Place {
 
     private static String line(StackFrame frame) {
         return file(frame) + ":" + frame.getLineNumber();
-    }
-
-    /** Sets the stack trace of an error of the test: it begins in the test, without frames of the kit. */
-    static <T extends Throwable> T ofTest(T error) {
-        error.setStackTrace(Stream.of(error.getStackTrace())
-                .dropWhile(frame -> frame.getClassName().matches(ASSERTIONS))
-                .toArray(StackTraceElement[]::new));
-        return error;
     }
 }
