@@ -15,8 +15,6 @@ public enum ChipAnswer implements Answer {
         + " the vector of the pin", "i8259.c kvm_pic_read_irq()")),
     PIC_PORTS(behaviour(MEASURED, "the kernel handles the ports of the PICs, 0x20, 0xa0 and 0x4d0",
         "i8259.c picdev_write()")),
-    PIC_POLL_BEFORE(behaviour(LAB, "before 6.5 the answer to a poll of a PIC has no bit that tells a request",
-        "i8259.c pic_poll_read()")),
     IOAPIC_EDGE(behaviour(MEASURED, "an edge is coalesced if its IRR bit is set", "ioapic.c ioapic_set_irq()")),
     IOAPIC_LEVEL(behaviour(MEASURED, "a level is delivered once until its EOI clears remote IRR",
         "ioapic.c ioapic_service()")),

@@ -272,6 +272,22 @@ class RealModeTest {
     }
 
     @ParameterizedTest
+    @ValueSource(strings = {"b00c e620", "b080 e6a0", "b0e3 e620"})
+    void picNeitherPollsNorRotatesPriorities(String code) {
+        Vm vm = made.add(Vm.create(made.add(Kernels.FAKE.open())));
+        vm.x86().createIrqchip();
+        memory = made.add(vm.addMemory(0, MEMORY)).mapping();
+        vcpu = made.add(vm.createVcpu(new VcpuId(0)));
+        vcpu.x86().startAt(START, STACK);
+        put(code);
+        assertThatThrownBy(vcpu::run)
+                .isInstanceOf(NotModelledException.class)
+                .hasMessage("the fake kernel does not model the command 0x"
+                        + Integer.toHexString(Integer.parseInt(code.substring(2, 4), 16))
+                        + " of a PIC, which polls or rotates (at RIP 0x1002 of vcpu 0)");
+    }
+
+    @ParameterizedTest
     @ValueSource(
             strings = {
                 "2e 90",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.intx.model.PinSources;
 import io.kvmirq.explain.ChipAnswer;
 import java.nio.ByteBuffer;
@@ -30,7 +31,7 @@ final class FakePic {
     private static final int ELCR = 14;
     private static final int ELCR_MASK = 15;
 
-    private static final int POLLED = 0x80;
+    private static final int POLL_COMMAND = 0xc;
     private static final int BYTE = 0xff;
 
     private final FakePics both;
@@ -150,9 +151,7 @@ final class FakePic {
         if ((value & 0x10) != 0) {
             initialize((value & 1) != 0);
         } else if ((value & 8) != 0) {
-            if ((value & 4) != 0) {
-                put(POLL, true);
-            }
+            requireModelled((value & 4) == 0, value);
             if ((value & 2) != 0) {
                 put(READS_ISR, (value & 1) != 0);
             }
@@ -160,7 +159,13 @@ final class FakePic {
                 put(SPECIAL_MASK, (value & 0x20) != 0);
             }
         } else {
-            operate(value >> 5, value & 7);
+            endByCommand(value);
+        }
+    }
+
+    private static void requireModelled(boolean modelled, int command) {
+        if (!modelled) {
+            throw new NotModelledException("the command 0x%x of a PIC, which polls or rotates".formatted(command));
         }
     }
 
@@ -186,29 +191,18 @@ final class FakePic {
         }
     }
 
-    /** OCW2: EOIs and priorities. */
-    private void operate(int command, int pin) {
-        switch (command) {
-            case 0, 4 -> put(ROTATES, command == 4);
-            case 1, 5 -> {
-                int rank = rank(state[ISR]);
+    /** OCW2: an EOI of the pin with the highest priority, or of a given pin; or no rotation after automatic EOIs. */
+    private void endByCommand(int value) {
+        requireModelled(value >> 5 <= 3, value);
+        int rank = rank(state[ISR]);
+        switch (value >> 5) {
+            case 0 -> put(ROTATES, false);
+            case 1 -> {
                 if (rank < PINS) {
-                    int ended = pin(rank);
-                    if (command == 5) {
-                        state[PRIORITY_ADD] = (byte) (ended + 1 & 7);
-                    }
-                    endAndUpdate(ended);
+                    endAndUpdate(pin(rank));
                 }
             }
-            case 3 -> endAndUpdate(pin);
-            case 6 -> {
-                state[PRIORITY_ADD] = (byte) (pin + 1 & 7);
-                both.update();
-            }
-            case 7 -> {
-                state[PRIORITY_ADD] = (byte) (pin + 1 & 7);
-                endAndUpdate(pin);
-            }
+            case 3 -> endAndUpdate(value & 7);
             default -> {}
         }
     }
@@ -233,39 +227,8 @@ final class FakePic {
     }
 
     int read(boolean data) {
-        if (isOn(POLL)) {
-            put(POLL, false);
-            return poll();
-        }
+        requireModelled(!isOn(POLL), POLL_COMMAND);
         return state[data ? IMR : isOn(READS_ISR) ? ISR : IRR] & BYTE;
-    }
-
-    /** Poll mode: the pin that is served without an interrupt, with bit 7 set; 7 for none. */
-    private int poll() {
-        int pin = highest();
-        if (pin == NONE) {
-            both.update();
-            return PINS - 1;
-        }
-        if (number == FakePics.SLAVE) {
-            both.forgetCascade();
-        }
-        put(IRR, pin, false);
-        end(pin);
-        if (number == FakePics.SLAVE || pin != FakePics.CASCADE) {
-            both.update();
-        }
-        if (vm.host().build().isSince(6, 5)) {
-            return pin | POLLED;
-        }
-        vm.note(ChipAnswer.PIC_POLL_BEFORE);
-        return pin;
-    }
-
-    /** Clears request and service of a pin, for the cascade pin. */
-    void forget(int pin) {
-        put(ISR, pin, false);
-        put(IRR, pin, false);
     }
 
     int trigger() {

@@ -90,10 +90,6 @@ final class FakePics {
         master.writeCommand(nonspecific);
     }
 
-    void forgetCascade() {
-        master.forget(CASCADE);
-    }
-
     // Ports
 
     /** Whether the PICs handle an access. They accept 2-byte accesses and ignore them. */
