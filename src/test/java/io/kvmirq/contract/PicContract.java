@@ -133,11 +133,11 @@ class PicContract extends KernelSuite {
         guest.runTo(RealModeGuest.READY);
     }
 
-    /** The end in the PIC is one that a resampling irqfd waits for. */
+    /** The end in the PIC, here of a named pin, is one that a resampling irqfd waits for. */
     @Test
     void endIsToldToAResamplingIrqfd() {
         start(READY + STI + JUMP_TO_ITSELF);
-        handle(LINE, END);
+        handle(LINE, out(0x20, 0x60 | LINE));
         int event = world.eventfd();
         int resample = world.eventfd();
         assertOk(world.irqfd(vm(), event, LINE, Uapi.KVM_IRQFD_FLAG_RESAMPLE, resample));
