@@ -153,7 +153,7 @@ class ArchitectureTest {
                                 || calls(one, "java.util.regex.Pattern", "matcher"))
                         .map(JavaClass::getSimpleName)
                         .filter(name -> !name.matches(".*(Rules|Checks)")))
-                .containsOnly("ForwardCommand", "Sources");
+                .containsOnly("ForwardCommand", "GuestSources");
     }
 
     /** Objects make their calls in four packages; those above use the objects. */

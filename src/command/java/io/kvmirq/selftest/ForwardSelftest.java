@@ -40,7 +40,7 @@ public final class ForwardSelftest {
                     + " a host with a GICv3, for INTx too";
 
     /** Receives each step as it happens, on the thread that runs the test. */
-    public interface Journal {
+    public interface Listener {
         /** The device is open, and interrupts will be forwarded. */
         default void begin(ForwardPlan plan) {}
 
@@ -71,7 +71,7 @@ public final class ForwardSelftest {
     private final PciAddress address;
     private final Supplier<Mirror> mirror;
     private final Choice choice;
-    private final Journal journal;
+    private final Listener journal;
     private final Patience patience;
     private final CountDownLatch ended = new CountDownLatch(1);
     private final List<ForwardAnswer> answers = new ArrayList<>();
@@ -79,7 +79,8 @@ public final class ForwardSelftest {
     private volatile boolean stopped;
 
     /** @param mirror of the host, to predict what its hardware does; asked when the VM exists, of which it is told */
-    public ForwardSelftest(Kernel kernel, PciAddress address, Supplier<Mirror> mirror, Choice choice, Journal journal) {
+    public ForwardSelftest(
+            Kernel kernel, PciAddress address, Supplier<Mirror> mirror, Choice choice, Listener journal) {
         this(kernel, address, mirror, choice, journal, Patience.USUAL.time());
     }
 
@@ -88,7 +89,7 @@ public final class ForwardSelftest {
             PciAddress address,
             Supplier<Mirror> mirror,
             Choice choice,
-            Journal journal,
+            Listener journal,
             Duration patience) {
         this.kernel = kernel;
         this.address = address;
@@ -134,7 +135,7 @@ public final class ForwardSelftest {
                     forwardMessages(device, target, plan);
                 }
             } catch (RuntimeException | Error e) {
-                failure = Optional.of(Verdict.failure(e));
+                failure = Optional.of(SelftestFailure.failure(e));
             }
         }
         List<String> left = new ArrayList<>(kernel.openHandles());

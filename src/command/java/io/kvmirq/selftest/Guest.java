@@ -103,7 +103,7 @@ final class Guest implements AutoCloseable {
             vcpu = mine;
             run(mine);
         } catch (Throwable e) {
-            death = Verdict.ofThread("the vCPU ended", e);
+            death = SelftestFailure.ofThread("the vCPU ended", e);
         } finally {
             ready.countDown();
         }
@@ -165,7 +165,7 @@ final class Guest implements AutoCloseable {
             requireAlive();
             throw new SelftestFailedException("the guest did not stop within " + PATIENCE_SECONDS + " s");
         } catch (ExecutionException e) {
-            throw Verdict.ofThread(
+            throw SelftestFailure.ofThread(
                     "a look at the interrupt controller failed", Objects.requireNonNullElse(e.getCause(), e));
         }
     }

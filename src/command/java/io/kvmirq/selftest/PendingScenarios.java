@@ -29,7 +29,7 @@ import java.util.Optional;
  * Runs each {@link Scenario} on a VGIC whose vCPU never runs: an interrupt has arrived when it is in the pending state.
  * The VGIC is a GICv3, or a GICv2 on a host that gives a VM no GICv3. For one thread.
  */
-record PendingScenarios(Kernel kernel, int count, Journal journal, Patience patience, Tally tally) {
+record PendingScenarios(Kernel kernel, int count, SelftestListener journal, Patience patience, RoundTrips tally) {
     private static final Spi ONE = new Spi(42);
     private static final Spi OTHER = new Spi(44);
     private static final Spi FIRST_OF_MANY = new Spi(64);

@@ -23,7 +23,7 @@ final class Rerouter implements AutoCloseable {
                 changes = i;
             }
         } catch (Throwable e) {
-            failure = Verdict.ofThread("changing the route failed", e);
+            failure = SelftestFailure.ofThread("changing the route failed", e);
         }
     }
 

@@ -16,7 +16,8 @@ import java.util.List;
 import java.util.stream.IntStream;
 
 /** Runs each {@link Scenario}. For one thread; each method runs once. */
-record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Patience patience, Tally tally) {
+record Scenarios(
+        Kernel kernel, Irqchip irqchip, int count, SelftestListener journal, Patience patience, RoundTrips tally) {
     /** That of the scenario without a guest. */
     private static final InterruptVector VECTOR = new InterruptVector(0x31);
 

@@ -19,17 +19,17 @@ public final class Selftest {
     private final Kernel kernel;
     private final Irqchip irqchip;
     private final int count;
-    private final Journal journal;
+    private final SelftestListener journal;
     private final Patience patience;
     private final AtomicReference<@Nullable Guest> running = new AtomicReference<>();
     private volatile boolean stopped;
 
     /** @param count the round trips of each scenario that repeats them, at least 1 */
-    public Selftest(Kernel kernel, Irqchip irqchip, int count, Journal journal) {
+    public Selftest(Kernel kernel, Irqchip irqchip, int count, SelftestListener journal) {
         this(kernel, irqchip, count, journal, Patience.USUAL.time());
     }
 
-    Selftest(Kernel kernel, Irqchip irqchip, int count, Journal journal, Duration patience) {
+    Selftest(Kernel kernel, Irqchip irqchip, int count, SelftestListener journal, Duration patience) {
         if (count < 1) {
             throw new IllegalArgumentException("count " + count + " is out of range: expected at least 1 round trip");
         }
@@ -69,7 +69,7 @@ public final class Selftest {
     }
 
     private Result run(Scenario scenario) {
-        Tally tally = new Tally();
+        RoundTrips tally = new RoundTrips();
         Optional<String> failure = Optional.empty();
         Optional<String> skipped = Optional.empty();
         try {
@@ -83,7 +83,7 @@ public final class Selftest {
             }
             tally.requireNothingLost();
         } catch (RuntimeException | Error e) {
-            failure = Optional.of(Verdict.failure(e));
+            failure = Optional.of(SelftestFailure.failure(e));
         }
         return new Result(scenario, tally.sent(), tally.answered(), tally.latency(), failure, skipped);
     }

@@ -4,7 +4,8 @@
  *
  * <p>{@link io.kvmirq.selftest.Guest} is a VM with one vCPU, which runs {@code src/fake/guest/guest.S} on a thread of
  * its own. {@link io.kvmirq.selftest.Scenarios} signal eventfds, as devices do, and count the answers. {@link
- * io.kvmirq.selftest.Selftest} runs the scenarios and reports each step to a {@link io.kvmirq.selftest.Journal}.
+ * io.kvmirq.selftest.Selftest} runs the scenarios and reports each step to a {@link
+ * io.kvmirq.selftest.SelftestListener}.
  *
  * <p>{@link io.kvmirq.selftest.ForwardSelftest} forwards the interrupts of one real device into such a guest, or into a
  * VGIC of arm64 ({@code ForwardTarget}), and lets VFIO trigger each.

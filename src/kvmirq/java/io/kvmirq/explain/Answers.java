@@ -48,8 +48,8 @@ public final class Answers {
     }
 
     /** The possible causes of a call's errno, likeliest first; empty if no cause is known. Errno 0 means success. */
-    public static List<Answer> of(KernelCall call, int errno, Set<Fact> known) {
-        Set<Fact> facts = facts(call, known);
+    public static List<Answer> of(KernelCall call, int errno, Set<Condition> known) {
+        Set<Condition> facts = facts(call, known);
         List<KernelCall> calls = new ArrayList<>(List.of(call, call.kind()));
         calls.addAll(call.alsoMeant());
         calls.add(KernelCall.ANY_IOCTL);
@@ -75,8 +75,8 @@ public final class Answers {
         return place;
     }
 
-    private static Set<Fact> facts(KernelCall call, Set<Fact> known) {
-        Set<Fact> facts = EnumSet.noneOf(Fact.class);
+    private static Set<Condition> facts(KernelCall call, Set<Condition> known) {
+        Set<Condition> facts = EnumSet.noneOf(Condition.class);
         facts.addAll(known);
         facts.addAll(call.implied());
         known.forEach(one -> one.implied().ifPresent(facts::add));
@@ -103,7 +103,7 @@ public final class Answers {
     }
 
     /** The causes as a clause for a message: the certain cause, or the likeliest few; empty if none is known. */
-    public static String sentence(KernelCall call, Errno errno, Set<Fact> known) {
+    public static String sentence(KernelCall call, Errno errno, Set<Condition> known) {
         List<Answer> causes = of(call, errno.number(), known);
         List<Answer> own = causes.stream()
                 .filter(cause -> cause.row().calls().contains(call.kind())

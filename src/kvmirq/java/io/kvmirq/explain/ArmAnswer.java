@@ -2,7 +2,7 @@
 package io.kvmirq.explain;
 
 import static io.kvmirq.Errno.*;
-import static io.kvmirq.explain.Fact.*;
+import static io.kvmirq.explain.Condition.*;
 import static io.kvmirq.explain.Grade.*;
 import static io.kvmirq.explain.KernelCall.*;
 import static io.kvmirq.explain.KernelCall.MSI;
@@ -61,7 +61,7 @@ public enum ArmAnswer implements Answer {
         "KVM_ARM_VCPU_INIT before registers and KVM_RUN", "arm.c kvm_arch_vcpu_ioctl()").needs(ARM64)),
     ARM_VCPU_ATTRIBUTE(refusal(LAB, ATTRIBUTE, ENXIO, "an attribute a VM or vCPU on arm64 does not have",
         "group and attr", "arm64 guest.c kvm_arm_vcpu_arch_has_attr(), arm.c kvm_vm_has_attr()").needs(ARM64)
-        .unless(Fact.KVM_VFIO, Fact.VGIC_DEVICE)),
+        .unless(Condition.KVM_VFIO, Condition.VGIC_DEVICE)),
     ARM_VM_ATTRIBUTE(like(LAB, ARM_VCPU_ATTRIBUTE.row)),
 
     ARM_FINALIZE_FEATURE(refusal(LAB, VCPU_FINALIZE, EINVAL, "only SVE is made final, of a vCPU initialised with it",

@@ -2,8 +2,8 @@
 package io.kvmirq.explain;
 
 import static io.kvmirq.Errno.*;
-import static io.kvmirq.explain.Fact.*;
-import static io.kvmirq.explain.Fact.SPLIT_IRQCHIP;
+import static io.kvmirq.explain.Condition.*;
+import static io.kvmirq.explain.Condition.SPLIT_IRQCHIP;
 import static io.kvmirq.explain.Grade.*;
 import static io.kvmirq.explain.KernelCall.*;
 import static io.kvmirq.explain.Row.behaviour;

@@ -211,15 +211,15 @@ public enum KernelCall {
     }
 
     /** The conditions that always hold when this call is made. */
-    public Set<Fact> implied() {
+    public Set<Condition> implied() {
         if (compareTo(VGIC_ADDRESS) >= 0 && compareTo(ITS_CREADR) <= 0) {
-            return EnumSet.of(Fact.ARM64, Fact.VGIC_DEVICE);
+            return EnumSet.of(Condition.ARM64, Condition.VGIC_DEVICE);
         }
         return switch (this) {
-            case VCPU_TARGET, VCPU_INIT, VCPU_FINALIZE, VCPU_TIMER, VCPU_PMU -> EnumSet.of(Fact.ARM64);
-            case KVM_VFIO_ADD, KVM_VFIO_FORWARD -> EnumSet.of(Fact.KVM_VFIO);
-            case IRQFD_LEVEL -> EnumSet.of(Fact.LEVEL);
-            default -> EnumSet.noneOf(Fact.class);
+            case VCPU_TARGET, VCPU_INIT, VCPU_FINALIZE, VCPU_TIMER, VCPU_PMU -> EnumSet.of(Condition.ARM64);
+            case KVM_VFIO_ADD, KVM_VFIO_FORWARD -> EnumSet.of(Condition.KVM_VFIO);
+            case IRQFD_LEVEL -> EnumSet.of(Condition.LEVEL);
+            default -> EnumSet.noneOf(Condition.class);
         };
     }
 

@@ -29,9 +29,9 @@ public record Row(
         String text,
         String check,
         String source,
-        List<Fact> needs,
+        List<Condition> needs,
         boolean certain,
-        List<Fact> excluding,
+        List<Condition> excluding,
         List<Row> others) {
 
     static Row refusal(Grade grade, KernelCall call, Errno errno, String text, String check, String source) {
@@ -64,17 +64,17 @@ public record Row(
     }
 
     /** The cause is possible only if these hold. */
-    Row needs(Fact... facts) {
+    Row needs(Condition... facts) {
         return new Row(grade, calls, errno, text, check, source, List.of(facts), certain, excluding, others);
     }
 
     /** The cause is possible only if these hold, and certain if they do. */
-    Row certainWhen(Fact... facts) {
+    Row certainWhen(Condition... facts) {
         return new Row(grade, calls, errno, text, check, source, List.of(facts), true, excluding, others);
     }
 
     /** The cause is impossible if one of these holds. */
-    Row unless(Fact... facts) {
+    Row unless(Condition... facts) {
         return new Row(grade, calls, errno, text, check, source, needs, certain, List.of(facts), others);
     }
 
@@ -84,22 +84,22 @@ public record Row(
         return new Row(grade, calls, errno, text, check, source, needs, certain, excluding, all);
     }
 
-    boolean isPossible(Set<Fact> known) {
+    boolean isPossible(Set<Condition> known) {
         return excluding.stream().noneMatch(known::contains)
                 && known.stream()
                         .noneMatch(
                                 fact -> !needs.contains(fact) && needs.stream().anyMatch(fact::excludes));
     }
 
-    boolean isCertain(Set<Fact> known) {
+    boolean isCertain(Set<Condition> known) {
         return certain
                 && needs.stream().allMatch(need -> needs.stream()
                         .anyMatch(other -> known.contains(other) && (other == need || other.excludes(need))));
     }
 
     /** The number of needed conditions that are known to hold. */
-    int support(Set<Fact> known) {
-        Set<Fact> supported = EnumSet.noneOf(Fact.class);
+    int support(Set<Condition> known) {
+        Set<Condition> supported = EnumSet.noneOf(Condition.class);
         supported.addAll(needs);
         supported.retainAll(known);
         return supported.size();
@@ -109,7 +109,7 @@ public record Row(
         return needs.stream()
                 .map(need -> needs.stream()
                         .filter(other -> other == need || other.excludes(need))
-                        .map(Fact::text)
+                        .map(Condition::text)
                         .collect(Collectors.joining(", or ")))
                 .distinct()
                 .toList();

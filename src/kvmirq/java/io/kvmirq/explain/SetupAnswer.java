@@ -2,7 +2,7 @@
 package io.kvmirq.explain;
 
 import static io.kvmirq.Errno.*;
-import static io.kvmirq.explain.Fact.*;
+import static io.kvmirq.explain.Condition.*;
 import static io.kvmirq.explain.Grade.*;
 import static io.kvmirq.explain.KernelCall.*;
 import static io.kvmirq.explain.Row.behaviour;

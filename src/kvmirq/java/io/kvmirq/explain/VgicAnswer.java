@@ -2,7 +2,7 @@
 package io.kvmirq.explain;
 
 import static io.kvmirq.Errno.*;
-import static io.kvmirq.explain.Fact.*;
+import static io.kvmirq.explain.Condition.*;
 import static io.kvmirq.explain.Grade.*;
 import static io.kvmirq.explain.KernelCall.*;
 import static io.kvmirq.explain.Row.behaviour;
@@ -49,7 +49,7 @@ public enum VgicAnswer implements Answer {
         "the VGIC does not have this group or attribute: a GICv2 has others than a GICv3",
         "group and attr", "vgic-kvm-device.c vgic_v3_has_attr(), vgic_v2_has_attr()")
         .also(VGIC_ADDRESS, KernelCall.VGIC_INTERRUPTS, KernelCall.VGIC_CONTROL, VGIC_REGISTER)
-        .needs(ARM64, GICV2, GICV3).unless(Fact.KVM_VFIO)),
+        .needs(ARM64, GICV2, GICV3).unless(Condition.KVM_VFIO)),
     VGIC_PLACE_SET(refusal(LAB, VGIC_ADDRESS, EEXIST, "this place was set already", "KVM_GET_DEVICE_ATTR of it",
         "vgic-kvm-device.c vgic_check_iorange()").needs(ARM64)),
     VGIC_PLACE_ALIGNMENT(refusal(LAB, VGIC_ADDRESS, EINVAL,
@@ -153,7 +153,7 @@ public enum VgicAnswer implements Answer {
         "whether the host has GICv4.1; unforward the interrupts first", "vgic-its.c vgic_its_save_itt()").needs(ARM64)),
     ITS_ATTRIBUTE(refusal(LAB, ATTRIBUTE, ENXIO, "an ITS does not have this group or attribute", "group and attr",
         "vgic-its.c vgic_its_has_attr()").also(KernelCall.ITS_CONTROL, KernelCall.ITS_REGISTER).needs(ARM64)
-        .unless(Fact.KVM_VFIO)),
+        .unless(Condition.KVM_VFIO)),
     ITS_CONTROL_UNKNOWN(like(SOURCE, ITS_ATTRIBUTE.row)),
     ITS_PLACE_TYPE(refusal(LAB, ITS_ADDRESS, ENODEV, "the place is not KVM_VGIC_ITS_ADDR_TYPE", "attr",
         "vgic-its.c vgic_its_set_attr()").needs(ARM64).unless(TYPED_CALL)),

@@ -2,7 +2,7 @@
 package io.kvmirq.explain;
 
 import static io.kvmirq.Errno.*;
-import static io.kvmirq.explain.Fact.*;
+import static io.kvmirq.explain.Condition.*;
 import static io.kvmirq.explain.Grade.*;
 import static io.kvmirq.explain.KernelCall.*;
 import static io.kvmirq.explain.KernelCall.SPLIT_IRQCHIP;
@@ -223,7 +223,7 @@ public enum VmAnswer implements Answer {
         "the full in-kernel irqchip delivers interrupts, not the VMM: signal a message, a line or an irqfd instead",
         "KVM_IRQ_LINE, KVM_SIGNAL_MSI, KVM_IRQFD", "x86.c kvm_vcpu_ioctl_interrupt()").certainWhen(FULL_IRQCHIP)),
     VCPU_INTERRUPT_PENDING(refusal(MEASURED, INTERRUPT, EEXIST, "an interrupt is pending already",
-        "kvm_run.ready_for_interrupt_injection", "x86.c kvm_vcpu_ioctl_interrupt()").needs(Fact.SPLIT_IRQCHIP)),
+        "kvm_run.ready_for_interrupt_injection", "x86.c kvm_vcpu_ioctl_interrupt()").needs(Condition.SPLIT_IRQCHIP)),
     VCPU_INTERRUPT_VECTOR(refusal(MEASURED, INTERRUPT, EINVAL, "the vector is 256 or more", "kvm_interrupt.irq",
         "x86.c kvm_vcpu_ioctl_interrupt()")),
 

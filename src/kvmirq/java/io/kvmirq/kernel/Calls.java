@@ -7,7 +7,7 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.explain.Answers;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import java.nio.ByteBuffer;
 import java.util.EnumSet;
@@ -89,7 +89,7 @@ public class Calls {
      * @return {@code result}
      * @throws KernelException if {@code result} is {@code -errno}
      */
-    public final int check(int result, KernelCall call, Set<Fact> known, Supplier<String> operands) {
+    public final int check(int result, KernelCall call, Set<Condition> known, Supplier<String> operands) {
         if (result < 0) {
             throw failure(result, call, known, operands);
         }
@@ -97,9 +97,10 @@ public class Calls {
     }
 
     /** The exception for {@code result}, which is {@code -errno}. */
-    public final KernelException failure(long result, KernelCall call, Set<Fact> known, Supplier<String> operands) {
+    public final KernelException failure(
+            long result, KernelCall call, Set<Condition> known, Supplier<String> operands) {
         Errno errno = Errno.ofResult(result);
-        Set<Fact> facts = EnumSet.copyOf(kernel.knownFacts());
+        Set<Condition> facts = EnumSet.copyOf(kernel.knownFacts());
         facts.addAll(known);
         return new KernelException(call.label(), operands.get(), errno, Answers.sentence(call, errno, facts));
     }

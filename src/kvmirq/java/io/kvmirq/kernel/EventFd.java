@@ -6,7 +6,7 @@ import io.kvmirq.EventFdId;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import java.lang.invoke.VarHandle;
@@ -165,8 +165,8 @@ public final class EventFd implements AutoCloseable {
         return foreign;
     }
 
-    private Set<Fact> known() {
-        return foreign ? Set.of() : Set.of(Fact.OWN_EVENTFD);
+    private Set<Condition> known() {
+        return foreign ? Set.of() : Set.of(Condition.OWN_EVENTFD);
     }
 
     /**

@@ -8,7 +8,7 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.Pool;
 import io.kvmirq.backend.choice.Backends;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
@@ -40,7 +40,7 @@ public final class Kernel implements AutoCloseable {
 
     private static final int API_VERSION = 12;
     /** The facts of every call that a typed handle makes. */
-    private static final Set<Fact> TYPED = Set.of(Fact.TYPED_CALL);
+    private static final Set<Condition> TYPED = Set.of(Condition.TYPED_CALL);
 
     private final KernelBackend backend;
     private final Path node;
@@ -245,13 +245,13 @@ public final class Kernel implements AutoCloseable {
      * The facts that explain a failed call. Makes no system call, because the failed call may be the query of the
      * facts.
      */
-    Set<Fact> knownFacts() {
-        Set<Fact> all = EnumSet.copyOf(TYPED);
+    Set<Condition> knownFacts() {
+        Set<Condition> all = EnumSet.copyOf(TYPED);
         if (isReal()) {
-            all.addAll(Fact.ofMachine(System.getProperty("os.version"), System.getProperty("os.arch")));
+            all.addAll(Condition.ofMachine(System.getProperty("os.version"), System.getProperty("os.arch")));
         } else {
             String profile = backendDescription();
-            all.addAll(Fact.ofMachine(profile, profile.contains("arm64") ? "arm64" : "x86_64"));
+            all.addAll(Condition.ofMachine(profile, profile.contains("arm64") ? "arm64" : "x86_64"));
         }
         return all;
     }

@@ -4,7 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Ownership;
@@ -81,15 +81,15 @@ public final class Arm64Vm {
     }
 
     private VgicV2 v2(Fd fd, boolean initialized) {
-        return learned(Fact.GICV2, new VgicV2(calls, routes, fd, initialized));
+        return learned(Condition.GICV2, new VgicV2(calls, routes, fd, initialized));
     }
 
     private VgicV3 v3(Fd fd, boolean initialized) {
-        return learned(Fact.GICV3, new VgicV3(calls, routes, fd, initialized));
+        return learned(Condition.GICV3, new VgicV3(calls, routes, fd, initialized));
     }
 
-    private <V extends Vgic> V learned(Fact version, V vgic) {
-        vm.learn(Fact.VGIC);
+    private <V extends Vgic> V learned(Condition version, V vgic) {
+        vm.learn(Condition.VGIC);
         vm.learn(version);
         return vgic;
     }

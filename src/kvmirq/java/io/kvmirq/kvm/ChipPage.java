@@ -3,7 +3,7 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.arch.apic.IoapicEntry;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import java.util.EnumSet;
 import java.util.Set;
 
@@ -27,10 +27,10 @@ enum ChipPage {
 
     /** The register pages of the VM's irqchip. */
     static Set<ChipPage> of(VmCalls calls) {
-        if (calls.has(Fact.FULL_IRQCHIP)) {
+        if (calls.has(Condition.FULL_IRQCHIP)) {
             return EnumSet.allOf(ChipPage.class);
         }
-        return calls.has(Fact.SPLIT_IRQCHIP) ? EnumSet.of(LAPICS) : EnumSet.noneOf(ChipPage.class);
+        return calls.has(Condition.SPLIT_IRQCHIP) ? EnumSet.of(LAPICS) : EnumSet.noneOf(ChipPage.class);
     }
 
     /** @throws IllegalArgumentException if memory of {@code vm} would overlap this page */

@@ -5,7 +5,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
@@ -263,18 +263,18 @@ public final class Irqfd implements AutoCloseable {
         return failure(
                 result,
                 resample == null ? KernelCall.IRQFD : KernelCall.IRQFD_LEVEL,
-                EnumSet.of(resample == null ? Fact.EDGE : Fact.LEVEL),
+                EnumSet.of(resample == null ? Condition.EDGE : Condition.LEVEL),
                 resample == null ? "" : " resamplefd=" + resampleNumber);
     }
 
-    private KernelException failure(int result, KernelCall call, Set<Fact> facts, String more) {
+    private KernelException failure(int result, KernelCall call, Set<Condition> facts, String more) {
         if (!VmCalls.isAdopted(event)) {
-            facts.add(Fact.OWN_EVENTFD);
+            facts.add(Condition.OWN_EVENTFD);
         }
         return calls.failure(
                 result,
                 call,
-                calls.known(facts.toArray(Fact[]::new)),
+                calls.known(facts.toArray(Condition[]::new)),
                 () -> "vm=" + vmNumber + " eventfd=" + eventNumber + more + " gsi=" + gsi.number());
     }
 
@@ -326,7 +326,7 @@ public final class Irqfd implements AutoCloseable {
             requireOpen();
             int result = state == State.MASKED ? 0 : tryMask();
             if (result < 0) {
-                throw failure(result, KernelCall.IRQFD_DEASSIGN, EnumSet.noneOf(Fact.class), "");
+                throw failure(result, KernelCall.IRQFD_DEASSIGN, EnumSet.noneOf(Condition.class), "");
             }
         } finally {
             lock.unlock();

@@ -3,13 +3,13 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.Route;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import java.util.List;
 
 /** Warns of mistakes with irqfds that the kernel accepts. */
 record IrqfdMistakes(VmCalls vm, RouteTable routes) {
     void ofNoRoute(List<Gsi> gsis) {
-        if (vm.has(Fact.OWN)) {
+        if (vm.has(Condition.OWN)) {
             for (Gsi gsi : routes.unrouted(gsis)) {
                 vm.warnOnce(
                         "an irqfd of " + vm.vm() + " is on " + gsi,
@@ -29,7 +29,7 @@ record IrqfdMistakes(VmCalls vm, RouteTable routes) {
 
     /** The message may be a guest's, so it is no error. */
     private void ofIllegalVector(Gsi gsi) {
-        if (vm.has(Fact.SPLIT_IRQCHIP) || vm.has(Fact.FULL_IRQCHIP)) {
+        if (vm.has(Condition.SPLIT_IRQCHIP) || vm.has(Condition.FULL_IRQCHIP)) {
             for (Route route : routes.of(gsi)) {
                 if (route instanceof Route.Msi msi && msi.message().hasIllegalVector()) {
                     vm.warnOnce(

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.Uapi;
@@ -39,10 +39,10 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         }
 
         /** The facts that explain a refusal to create this device. */
-        Set<Fact> facts() {
+        Set<Condition> facts() {
             return switch (this) {
-                case VFIO -> Set.of(Fact.KVM_VFIO);
-                case VGIC_V2, VGIC_V3 -> Set.of(Fact.VGIC_DEVICE);
+                case VFIO -> Set.of(Condition.KVM_VFIO);
+                case VGIC_V2, VGIC_V3 -> Set.of(Condition.VGIC_DEVICE);
                 case ITS -> Set.of();
             };
         }

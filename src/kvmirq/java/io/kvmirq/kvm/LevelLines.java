@@ -4,7 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.Gsi;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
 
@@ -30,7 +30,7 @@ final class LevelLines {
      * may have irqfds that are not counted here.
      */
     boolean areLowered() {
-        return vm.has(Fact.OWN) && vm.isArm64();
+        return vm.has(Condition.OWN) && vm.isArm64();
     }
 
     /** Counts an irqfd before its assign, so that no other irqfd lowers the line that it raises. */

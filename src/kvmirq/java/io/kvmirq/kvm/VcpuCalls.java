@@ -3,7 +3,7 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.ClosedHandleException;
@@ -36,7 +36,7 @@ final class VcpuCalls extends Calls {
         super(vm.vm().kernel());
         this.vm = vm;
         this.fd = fd;
-        vm.learn(Fact.VCPUS);
+        vm.learn(Condition.VCPUS);
         this.enterGuest = () -> libc().ioctl(raw, Uapi.KVM_RUN, 0); // not made at each run
         this.run = page(fd, vm.runSize());
     }

@@ -9,7 +9,7 @@ import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
@@ -49,7 +49,7 @@ final class VmCalls extends Calls {
     private static final int DEFAULT_ADDRESS_BITS = 40;
 
     private final Fd vm;
-    private volatile Set<Fact> known;
+    private volatile Set<Condition> known;
     private volatile boolean has32BitApicIds;
     private volatile boolean hasBroadcastQuirk = true;
 
@@ -60,7 +60,7 @@ final class VmCalls extends Calls {
     private volatile int runSize;
 
     /** @param known of the VM as it is now */
-    VmCalls(Kernel kernel, Fd vm, Set<Fact> known) {
+    VmCalls(Kernel kernel, Fd vm, Set<Condition> known) {
         super(kernel);
         this.vm = vm;
         this.known = known;
@@ -69,7 +69,7 @@ final class VmCalls extends Calls {
     /** @param guestAddressBits on arm64; empty for the default */
     static <V> V create(Kernel kernel, OptionalInt guestAddressBits, Function<VmCalls, V> owner) {
         Objects.requireNonNull(kernel, "kernel is null");
-        Set<Fact> known = Set.of(Fact.NO_IRQCHIP, Fact.OWN);
+        Set<Condition> known = Set.of(Condition.NO_IRQCHIP, Condition.OWN);
         return new Creator(kernel).createVm(guestAddressBits, fd -> owner.apply(new VmCalls(kernel, fd, known)));
     }
 
@@ -133,7 +133,7 @@ final class VmCalls extends Calls {
         return message.address() >>> HIGH_ID_BITS != 0
                 && !has32BitApicIds
                 && message.deviceId().isEmpty()
-                && known.contains(Fact.OWN)
+                && known.contains(Condition.OWN)
                 && !isArm64();
     }
 
@@ -217,18 +217,18 @@ final class VmCalls extends Calls {
     // Known facts
 
     /** From now on {@code fact} is so, and what it excludes is not. */
-    synchronized void learn(Fact fact) {
-        Set<Fact> next = EnumSet.of(fact);
+    synchronized void learn(Condition fact) {
+        Set<Condition> next = EnumSet.of(fact);
         known.stream().filter(old -> !old.excludes(fact)).forEach(next::add);
         known = next;
     }
 
-    boolean has(Fact fact) {
+    boolean has(Condition fact) {
         return known.contains(fact);
     }
 
-    Set<Fact> known(Fact... more) {
-        Set<Fact> all = EnumSet.noneOf(Fact.class);
+    Set<Condition> known(Condition... more) {
+        Set<Condition> all = EnumSet.noneOf(Condition.class);
         all.addAll(known);
         all.addAll(Set.of(more));
         return all;
@@ -298,9 +298,9 @@ final class VmCalls extends Calls {
         int raw = begin(vm);
         try {
             int result = backend().routesSet(raw, routes.records(), routes.count());
-            Set<Fact> facts = known;
+            Set<Condition> facts = known;
             if (result < 0) {
-                facts = known(routes.hasOther() ? Fact.OTHER_ROUTES : Fact.PINS_AND_MESSAGES);
+                facts = known(routes.hasOther() ? Condition.OTHER_ROUTES : Condition.PINS_AND_MESSAGES);
             }
             check(result, KernelCall.ROUTES, facts, () -> "vm=" + raw + " routes=" + routes.count());
         } finally {
@@ -351,7 +351,7 @@ final class VmCalls extends Calls {
                 throw failure(
                         result,
                         KernelCall.MSI,
-                        known(device ? Fact.DEVICE_ID : Fact.NO_DEVICE_ID),
+                        known(device ? Condition.DEVICE_ID : Condition.NO_DEVICE_ID),
                         () -> "vm=" + raw + " " + message);
             }
             if (result == EPERM && backend().msiSignal(raw, 0, 0, UNKNOWN_FLAGS, 0) == EPERM) {
@@ -383,21 +383,22 @@ final class VmCalls extends Calls {
     }
 
     /** @param facts of this type of device, for a refusal */
-    <D> D createDevice(int type, Set<Fact> facts, Function<Fd, D> owner) {
+    <D> D createDevice(int type, Set<Condition> facts, Function<Fd, D> owner) {
         return made(
                 "device",
                 () -> on(vm, raw -> backend().deviceCreate(raw, type)),
                 result -> failure(
                         result,
                         KernelCall.DEVICE_CREATE,
-                        known(facts.toArray(Fact[]::new)),
+                        known(facts.toArray(Condition[]::new)),
                         () -> vm + " type=" + type),
                 owner);
     }
 
     /** @throws KernelException EINVAL for an id beyond the limit; EEXIST for one that exists */
     <V> V createVcpu(VcpuId id, Function<Fd, V> owner) {
-        Set<Fact> facts = known(id.number() < VcpuId.MOST_OF_GICV3 ? Fact.LOW_VCPU_ID : Fact.HIGH_VCPU_ID);
+        Set<Condition> facts =
+                known(id.number() < VcpuId.MOST_OF_GICV3 ? Condition.LOW_VCPU_ID : Condition.HIGH_VCPU_ID);
         return made(
                 "vcpu " + id.number(),
                 () -> on(vm, raw -> libc().ioctl(raw, Uapi.KVM_CREATE_VCPU, id.number())),
@@ -438,11 +439,11 @@ final class VmCalls extends Calls {
                         + Long.toHexString(guestAddress) + " size=" + size);
     }
 
-    private static Fact rangeFact(long guestAddress, long size) {
+    private static Condition rangeFact(long guestAddress, long size) {
         if (guestAddress % PAGE != 0 || size % PAGE != 0) {
-            return Fact.MISALIGNED;
+            return Condition.MISALIGNED;
         }
-        return Long.compareUnsigned(guestAddress + size, guestAddress) < 0 ? Fact.WRAPPING : Fact.ALIGNED;
+        return Long.compareUnsigned(guestAddress + size, guestAddress) < 0 ? Condition.WRAPPING : Condition.ALIGNED;
     }
 
     /** Does not allocate. @return what the kernel answers */

@@ -2,7 +2,7 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.NotPromised;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.undo.Undo;
 import java.util.List;
 import java.util.Objects;
@@ -31,7 +31,7 @@ public final class VmListeners {
 
     /** Whether listeners hear of vCPUs. They do not in an adopted VM, whose VMM may have made others. */
     private boolean knowsVcpus() {
-        return calls.has(Fact.OWN);
+        return calls.has(Condition.OWN);
     }
 
     /**

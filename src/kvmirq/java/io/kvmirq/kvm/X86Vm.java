@@ -7,7 +7,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -62,7 +62,7 @@ public final class X86Vm {
         slots.requireNoneOver(EnumSet.allOf(ChipPage.class));
         routes.becomeDefaults(() -> {
             vm.ask(KernelCall.IRQCHIP_CREATE, vm.vm()::toString, vm.backend()::irqchipCreate);
-            vm.learn(Fact.FULL_IRQCHIP);
+            vm.learn(Condition.FULL_IRQCHIP);
             return RouteTable.defaultsOfX86();
         });
     }
@@ -79,7 +79,7 @@ public final class X86Vm {
         routes.leaveToPins(pins, () -> {
             vm.ask(KernelCall.SPLIT_IRQCHIP, () -> vm.vm() + " pins=" + pins, raw -> vm.backend()
                     .irqchipCreateSplit(raw, pins));
-            vm.learn(Fact.SPLIT_IRQCHIP);
+            vm.learn(Condition.SPLIT_IRQCHIP);
         });
     }
 

@@ -7,7 +7,7 @@ import io.kvmirq.Spi;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.arch.gic.VlpiObstacle;
-import io.kvmirq.mirror.ArmVm.Mapping;
+import io.kvmirq.mirror.ItsMappings.Mapping;
 import io.kvmirq.mirror.PredictedListRegister.Eoi;
 import java.util.List;
 import java.util.Optional;
@@ -31,11 +31,11 @@ final class ArmRules {
     private ArmRules() {}
 
     /** The reason why KVM creates no vLPI for a message when producer and consumer meet. Empty if it creates one. */
-    static Optional<Posting> obstacle(MirrorHost.Arm64 host, ArmVm vm, List<Route> routes) {
+    static Optional<Posting> obstacle(MirrorHost.Arm64 host, ItsMappings vm, List<Route> routes) {
         if (!host.gicv4().orElse(true)) {
             return Optional.of(refused(VlpiObstacle.NO_GICV4));
         }
-        MsiMessage message = ArmVm.message(routes);
+        MsiMessage message = ItsMappings.message(routes);
         if (message == null) {
             return Optional.of(row(PostingObstacle.NOT_ONE_MESSAGE));
         }
@@ -63,7 +63,7 @@ final class ArmRules {
     }
 
     /** The reason why the LPI is no vLPI after its mapping changed while the ends met. */
-    static Posting unmapped(Ends ends) {
+    static Posting unmapped(EventFdEnds ends) {
         return ends.obstacle().isEmpty()
                 ? LOST
                 : ends.obstacle().get() instanceof Posting.Unknown
@@ -75,23 +75,24 @@ final class ArmRules {
      * Whether KVM connects the two ends. Before 6.16 it does not connect an irqfd whose event has no LPI, and ignores
      * later changes of the event.
      */
-    static boolean isConnected(MirrorHost.Arm64 host, Ends ends) {
+    static boolean isConnected(MirrorHost.Arm64 host, EventFdEnds ends) {
         return ends.isPaired()
                 && !(host.kernel() == VlpiKernel.BY_ROUTE && ends.obstacle().equals(Optional.of(UNMAPPED)));
     }
 
-    static Verdict of(MirrorHost.Arm64 host, ArmVm vm, Ends ends, Optional<Producer> producer, List<Route> routes) {
-        MsiMessage message = ArmVm.message(routes);
+    static Prediction of(
+            MirrorHost.Arm64 host, ItsMappings vm, EventFdEnds ends, Optional<Producer> producer, List<Route> routes) {
+        MsiMessage message = ItsMappings.message(routes);
         Mapping mapping = vm.mapping(message);
         long aim = message == null || message.deviceId().isEmpty()
-                ? Verdict.ANY
-                : ArmVm.key(message.deviceId().getAsInt(), message.data());
+                ? Prediction.ANY
+                : ItsMappings.key(message.deviceId().getAsInt(), message.data());
         boolean known = producer.equals(ends.producer());
         Mapping sent = known ? vm.sent(ends.event()) : null;
         if (sent != null) {
             Optional<String> note = sent.equals(mapping) && ends.isPaired() ? Optional.empty() : Optional.of(STALE);
             Posting posted = new Posting.Posted(new Posting.ToLpi(sent.lpi(), sent.vcpu()), note);
-            return new Verdict(
+            return new Prediction(
                     posted, Optional.of(sent.vcpu()), Optional.empty(), Optional.empty(), Optional.empty(), aim);
         }
         Optional<PredictedListRegister> listed = mapping != null && mapping.lpi() != 0
@@ -106,15 +107,15 @@ final class ArmRules {
                                 : known
                                         ? ends.obstacle().orElseGet(() -> lost(vm, mapping))
                                         : row(PostingObstacle.EVENTFD_TAKEN);
-        return new Verdict(posting, Optional.empty(), Optional.empty(), listed, Optional.empty(), aim);
+        return new Prediction(posting, Optional.empty(), Optional.empty(), listed, Optional.empty(), aim);
     }
 
     /** The prediction for an interrupt whose LPI another host interrupt has got. Only old kernels allow that. */
-    private static Posting lost(ArmVm vm, @Nullable Mapping mapping) {
+    private static Posting lost(ItsMappings vm, @Nullable Mapping mapping) {
         return mapping != null && vm.owner(mapping.lpi()) != null ? refused(VlpiObstacle.TAKEN) : LOST;
     }
 
-    private static Optional<PredictedListRegister> spi(Ends ends, List<Route> routes) {
+    private static Optional<PredictedListRegister> spi(EventFdEnds ends, List<Route> routes) {
         boolean level = ends.consumer().flatMap(Consumer::resample).isPresent();
         return routes.size() == 1 && routes.get(0) instanceof Route.Pin pin && pin.chip() == Route.Chip.VGIC
                 ? Optional.of(new PredictedListRegister(

@@ -11,12 +11,12 @@ import org.jspecify.annotations.Nullable;
  * The steps of arm64 that change which LPIs are vLPIs. KVM creates a vLPI only when the two ends of an interrupt meet.
  */
 record ArmSteps(State state, MirrorHost.Arm64 host) {
-    private ArmVm.@Nullable Mapping mapping(Ends ends) {
-        return state.arm.mapping(ArmVm.message(state.routes(ends)));
+    private ItsMappings.@Nullable Mapping mapping(EventFdEnds ends) {
+        return state.arm.mapping(ItsMappings.message(state.routes(ends)));
     }
 
     /** Called before the routes of an irqfd change. On an old kernel the LPI of the old route stays a vLPI. */
-    Ends reroute(Ends ends) {
+    EventFdEnds reroute(EventFdEnds ends) {
         if (!ArmRules.isConnected(host, ends)) {
             return ends;
         }
@@ -27,12 +27,12 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
     }
 
     /** Changes the LPI of a guest's event. */
-    void map(long its, long key, ArmVm.Mapping now) {
-        long doorbell = ArmVm.doorbell(its);
+    void map(long its, long key, ItsMappings.Mapping now) {
+        long doorbell = ItsMappings.doorbell(its);
         EventFdId owner = state.arm.owner(doorbell, key);
         state.arm.map(doorbell, key, now);
         state.aimedAt(key).forEach(event -> {
-            Ends one = state.at(event);
+            EventFdEnds one = state.at(event);
             boolean vlpi = state.arm.sent(event) != null;
             state.predict(one.isPaired() && !vlpi ? one.obstructed(Optional.of(ArmRules.unmapped(one))) : one);
         });
@@ -42,7 +42,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
     }
 
     /** Handles that the ends of an interrupt meet or part, or that the irqfd is replaced. */
-    Ends meet(Ends before, Ends now) {
+    EventFdEnds meet(EventFdEnds before, EventFdEnds now) {
         boolean same = before.consumer().equals(now.consumer());
         if (ArmRules.isConnected(host, before) && !(now.isPaired() && same)) {
             part(before);
@@ -60,12 +60,12 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
      * Ends a vLPI when the ends part. Before 6.16 KVM ends the vLPI of the current route, even if it belongs to another
      * host interrupt.
      */
-    private void part(Ends ends) {
+    private void part(EventFdEnds ends) {
         if (host.kernel() == VlpiKernel.BY_HOST_IRQ) {
             state.arm.endHostIrq(ends.event());
             return;
         }
-        ArmVm.Mapping present = mapping(ends);
+        ItsMappings.Mapping present = mapping(ends);
         if (present != null) {
             EventFdId owner = state.arm.owner(present.lpi());
             state.arm.endVlpi(present.lpi());
@@ -73,9 +73,9 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         }
     }
 
-    private Optional<Posting> join(Ends ends) {
+    private Optional<Posting> join(EventFdEnds ends) {
         Optional<Posting> why = ArmRules.obstacle(host, state.arm, state.routes(ends));
-        ArmVm.Mapping mapping = mapping(ends);
+        ItsMappings.Mapping mapping = mapping(ends);
         if (why.isEmpty() && mapping != null) {
             EventFdId owner = state.arm.owner(mapping.lpi());
             state.arm.makeVlpi(mapping, ends.event());

@@ -21,7 +21,7 @@ import java.util.stream.Stream;
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
 public final class Snapshot {
-    private final Map<EventFdId, Ends> ends;
+    private final Map<EventFdId, EventFdEnds> ends;
     private final Map<VcpuId, VcpuRun> runs;
     /** The kernel version whose rules for descriptors apply; empty if KVM updates no descriptors. */
     private final Optional<ApicvKernel> descriptors;
@@ -31,11 +31,11 @@ public final class Snapshot {
     private final Optional<Instant> lapicsTaken;
 
     Snapshot(
-            Map<EventFdId, Ends> ends,
+            Map<EventFdId, EventFdEnds> ends,
             Map<VcpuId, VcpuRun> runs,
             Optional<ApicvKernel> descriptors,
             Map<Producer, HeldMessage> held,
-            Lapics lapics) {
+            SampledLapics lapics) {
         this.ends = ends;
         this.runs = runs;
         this.descriptors = descriptors;
@@ -49,7 +49,7 @@ public final class Snapshot {
      * that is registered with irqbypass, or the first one if none is. Does not allocate.
      */
     public Optional<PredictedIrq> of(EventFdId event) {
-        Ends found = ends.get(event);
+        EventFdEnds found = ends.get(event);
         return found == null ? Optional.empty() : found.irq();
     }
 
@@ -72,7 +72,7 @@ public final class Snapshot {
                 .toList();
     }
 
-    private Stream<Ends> sorted() {
+    private Stream<EventFdEnds> sorted() {
         return ends.values().stream()
                 .sorted((one, other) ->
                         Long.compareUnsigned(one.event().number(), other.event().number()));

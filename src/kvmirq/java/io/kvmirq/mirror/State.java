@@ -32,10 +32,10 @@ import org.jspecify.annotations.Nullable;
 /** The facts and predictions of a mirror. Events change it under the mirror's lock; {@link #at} needs no lock. */
 final class State {
     private final MirrorHost host;
-    private final Map<EventFdId, Ends> ends = new ConcurrentHashMap<>();
-    final Runs runs = new Runs();
+    private final Map<EventFdId, EventFdEnds> ends = new ConcurrentHashMap<>();
+    final VcpuRuns runs = new VcpuRuns();
     private final Map<Gsi, Target> targets = new HashMap<>();
-    /** Eventfds by the {@link Verdict#aim} of their verdict. */
+    /** Eventfds by the {@link Prediction#aim} of their verdict. */
     private final Map<Long, Set<EventFdId>> aimed = new HashMap<>();
     /** Eventfds by the vCPU whose list has their interrupt. */
     private final Map<VcpuId, Set<EventFdId>> lists = new HashMap<>();
@@ -48,7 +48,7 @@ final class State {
     /** The host without X2AVIC_EXT. */
     private final PostingHost shortTable;
 
-    final Lapics lapics = new Lapics();
+    final SampledLapics lapics = new SampledLapics();
     private final AvicVcpus avic = new AvicVcpus();
     private PostingVm vm = new PostingVm(false, false, lapics.setUp(false), Set.of());
     /** The reasons that inhibit APIC virtualization on this host, with those of the LAPICs' ids. */
@@ -58,7 +58,7 @@ final class State {
     /** Null until a logical message needs it. */
     private @Nullable Destinations<LocalApic> bySamples;
 
-    final ArmVm arm = new ArmVm();
+    final ItsMappings arm = new ItsMappings();
     /** Devices that are in no IOMMU domain of type UNMANAGED. */
     private final Set<DeviceName> outside = new HashSet<>();
 
@@ -141,7 +141,7 @@ final class State {
                     Moment.VECTOR_ENABLED,
                     one -> one.has(removed.producer()) ? one.without(removed.producer()) : one);
         } else if (event instanceof Event.DeliveryChanged changed) {
-            Ends before = at(changed.event());
+            EventFdEnds before = at(changed.event());
             settle(before, written(before, before.with(changed.delivery()), Moment.IRQFD_ASSIGNED));
         } else if (event instanceof Event.DomainChanged changed) {
             domain(changed.device(), changed.unmanaged());
@@ -172,15 +172,15 @@ final class State {
         } else if (event instanceof Event.LapicUnseen unseen) {
             if (lapics.forget(unseen.vcpu())) {
                 facts++;
-                predict(aimedAt(Verdict.LOGICAL));
+                predict(aimedAt(Prediction.LOGICAL));
             }
         } else if (event instanceof Event.ItsAdded added) {
-            arm.addIts(ArmVm.doorbell(added.its()));
+            arm.addIts(ItsMappings.doorbell(added.its()));
         } else if (event instanceof Event.EventMapped mapped) {
-            ArmVm.Mapping mapping = new ArmVm.Mapping(mapped.lpi(), mapped.vcpu());
+            ItsMappings.Mapping mapping = new ItsMappings.Mapping(mapped.lpi(), mapped.vcpu());
             map(mapped.its(), mapped.device(), mapped.event(), mapping);
         } else if (event instanceof Event.EventUnmapped unmapped) {
-            map(unmapped.its(), unmapped.device(), unmapped.event(), ArmVm.Mapping.NONE);
+            map(unmapped.its(), unmapped.device(), unmapped.event(), ItsMappings.Mapping.NONE);
         } else if (event instanceof Event.Held message) {
             held.put(message.producer(), message.message());
         } else if (event instanceof Event.Released message) {
@@ -244,7 +244,7 @@ final class State {
 
     /** Whether the VM has a message with a logical destination, which needs the ids of LAPICs. */
     boolean hasLogicalMessage() {
-        return aimed.containsKey(Verdict.LOGICAL);
+        return aimed.containsKey(Prediction.LOGICAL);
     }
 
     /** Whether an entry that is written while AVIC is inhibited stays remapped. */
@@ -275,7 +275,7 @@ final class State {
     }
 
     /** The ends after a step at which KVM writes the entry if the step joins them. */
-    private Ends written(Ends before, Ends now, Moment moment) {
+    private EventFdEnds written(EventFdEnds before, EventFdEnds now, Moment moment) {
         if (!(host instanceof MirrorHost.X86 x86)) {
             return now;
         }
@@ -288,7 +288,7 @@ final class State {
         return same ? now : write(x86, now, moment);
     }
 
-    private Ends write(MirrorHost.X86 x86, Ends now, Moment moment) {
+    private EventFdEnds write(MirrorHost.X86 x86, EventFdEnds now, Moment moment) {
         Written.Decision decision = X86Rules.decide(x86, this, irq(now, now.producer()));
         return now.written(Optional.of(new Written(moment, decision, lists(decision), facts)));
     }
@@ -344,13 +344,13 @@ final class State {
     private void predictAbout(VcpuId vcpu) {
         predict(aimedAt(vcpu.number()));
         predict(aimedAt(vcpu.number() & ApicMessage.BROADCAST)); // an id of 8 bits finds it too
-        predict(aimedAt(Verdict.ANY));
-        predict(aimedAt(Verdict.LOGICAL));
+        predict(aimedAt(Prediction.ANY));
+        predict(aimedAt(Prediction.LOGICAL));
     }
 
-    private void map(long its, int device, int event, ArmVm.Mapping mapping) {
+    private void map(long its, int device, int event, ItsMappings.Mapping mapping) {
         if (host instanceof MirrorHost.Arm64 arm64) {
-            new ArmSteps(this, arm64).map(its, ArmVm.key(device, event), mapping);
+            new ArmSteps(this, arm64).map(its, ItsMappings.key(device, event), mapping);
         }
     }
 
@@ -364,7 +364,7 @@ final class State {
         }
         put(gsi, new Target(now, target.listeners()));
         for (EventFdId event : target.listeners()) {
-            Ends one = at(event);
+            EventFdEnds one = at(event);
             predict(host instanceof MirrorHost.X86 x86 && one.isPaired() ? write(x86, one, Moment.ROUTE_CHANGED) : one);
         }
     }
@@ -414,13 +414,13 @@ final class State {
     }
 
     private void replace(PredictedIrq irq, PredictedIrte entry) {
-        Ends one = at(irq.event());
+        EventFdEnds one = at(irq.event());
         publish(one.predicted(irq.with(entry), one.rest(), one.aim()));
     }
 
-    Ends at(EventFdId event) {
-        Ends known = ends.get(event);
-        return known == null ? Ends.none(event) : known;
+    EventFdEnds at(EventFdId event) {
+        EventFdEnds known = ends.get(event);
+        return known == null ? EventFdEnds.none(event) : known;
     }
 
     private void listen(EventFdId event, Optional<Consumer> consumer) {
@@ -436,13 +436,14 @@ final class State {
         return targets.getOrDefault(gsi, Target.NONE);
     }
 
-    private void change(EventFdId event, Moment moment, UnaryOperator<Ends> step) {
-        Ends before = at(event);
+    private void change(EventFdId event, Moment moment, UnaryOperator<EventFdEnds> step) {
+        EventFdEnds before = at(event);
         settle(before, written(before, step.apply(before), moment));
     }
 
-    private void settle(Ends before, Ends changed) {
-        Ends now = host instanceof MirrorHost.Arm64 arm64 ? new ArmSteps(this, arm64).meet(before, changed) : changed;
+    private void settle(EventFdEnds before, EventFdEnds changed) {
+        EventFdEnds now =
+                host instanceof MirrorHost.Arm64 arm64 ? new ArmSteps(this, arm64).meet(before, changed) : changed;
         boolean was = joined > 0;
         joined += (now.isPaired() ? 1 : 0) - (before.isPaired() ? 1 : 0);
         if (was && joined == 0 && !leavesDescriptors()) {
@@ -465,9 +466,9 @@ final class State {
         events.forEach(event -> predict(at(event)));
     }
 
-    void predict(Ends met) {
+    void predict(EventFdEnds met) {
         Optional<Producer> first = met.producer().or(() -> met.others().stream().findFirst());
-        Verdict verdict = verdict(met, first);
+        Prediction verdict = verdict(met, first);
         List<PredictedIrq> rest = new ArrayList<>();
         for (Producer other : met.others()) {
             if (!first.equals(Optional.of(other))) {
@@ -477,11 +478,11 @@ final class State {
         publish(met.predicted(irq(met, first, verdict), List.copyOf(rest), verdict.aim()));
     }
 
-    List<Route> routes(Ends met) {
+    List<Route> routes(EventFdEnds met) {
         return met.consumer().map(consumer -> target(consumer.gsi()).routes()).orElse(List.of());
     }
 
-    private PredictedIrq irq(Ends met, Optional<Producer> producer, Verdict verdict) {
+    private PredictedIrq irq(EventFdEnds met, Optional<Producer> producer, Prediction verdict) {
         return new PredictedIrq(
                 met.event(),
                 producer,
@@ -496,7 +497,7 @@ final class State {
                 verdict.update());
     }
 
-    private static Optional<LineHandler> handler(Ends met, Producer producer) {
+    private static Optional<LineHandler> handler(EventFdEnds met, Producer producer) {
         boolean line = producer.kind() == Producer.Kind.INTX
                 || producer.kind() == Producer.Kind.PLATFORM
                         && (met.direct()
@@ -504,12 +505,12 @@ final class State {
         return line ? Optional.of(met.direct() ? LineHandler.DIRECT_EOI : LineHandler.AUTO_MASK) : Optional.empty();
     }
 
-    private Verdict verdict(Ends met, Optional<Producer> producer) {
+    private Prediction verdict(EventFdEnds met, Optional<Producer> producer) {
         if (producer.isPresent() && met.delivery() == DeliveryPath.CLOSED) {
-            return Verdict.of(new Posting.NotPosted(
+            return Prediction.of(new Posting.NotPosted(
                     producer.get().device() + " is closed", "open it again, and forward it again"));
         }
-        Verdict verdict = ofHost(met, producer);
+        Prediction verdict = ofHost(met, producer);
         if (met.delivery() == DeliveryPath.MASKED) {
             return verdict.with(new Posting.NotPosted("it is masked", "unmask it"));
         }
@@ -531,17 +532,17 @@ final class State {
                         "nothing to do: such an interrupt is always delivered by KVM");
     }
 
-    private Verdict ofHost(Ends met, Optional<Producer> producer) {
+    private Prediction ofHost(EventFdEnds met, Optional<Producer> producer) {
         if (host instanceof MirrorHost.X86 x86) {
             return X86Rules.of(x86, this, met, irq(met, producer));
         }
         if (host instanceof MirrorHost.Arm64 arm64) {
             return ArmRules.of(arm64, arm, met, producer, routes(met));
         }
-        return Verdict.of(new Posting.Unknown(((MirrorHost.Unknown) host).reason()));
+        return Prediction.of(new Posting.Unknown(((MirrorHost.Unknown) host).reason()));
     }
 
-    private PostingIrq irq(Ends met, Optional<Producer> producer) {
+    private PostingIrq irq(EventFdEnds met, Optional<Producer> producer) {
         boolean message = producer.filter(one -> one.kind().isMessage()).isPresent();
         return new PostingIrq(
                 message,
@@ -552,7 +553,7 @@ final class State {
     }
 
     /** Replaces the stored ends of an eventfd, and moves the eventfd to its new places in the indexes. */
-    private void publish(Ends met) {
+    private void publish(EventFdEnds met) {
         withdraw(met.event());
         aimed.computeIfAbsent(met.aim(), aim -> new HashSet<>()).add(met.event());
         met.irq().flatMap(PredictedIrq::vcpu).ifPresent(vcpu -> lists.computeIfAbsent(vcpu, one -> new HashSet<>())
@@ -561,7 +562,7 @@ final class State {
     }
 
     private void withdraw(EventFdId event) {
-        Ends old = ends.get(event);
+        EventFdEnds old = ends.get(event);
         if (old != null) {
             remove(aimed, old.aim(), event);
             old.irq().flatMap(PredictedIrq::vcpu).ifPresent(vcpu -> remove(lists, vcpu, event));

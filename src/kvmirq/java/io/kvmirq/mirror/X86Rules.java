@@ -56,7 +56,7 @@ final class X86Rules {
      *
      * @param irq the interrupt now
      */
-    static Verdict of(MirrorHost.X86 host, State state, Ends met, PostingIrq irq) {
+    static Prediction of(MirrorHost.X86 host, State state, EventFdEnds met, PostingIrq irq) {
         long aim = aim(state, irq);
         boolean joined = irq.producer() && irq.consumer() && irq.alone();
         Optional<Written> last = joined ? met.written() : Optional.empty();
@@ -68,12 +68,12 @@ final class X86Rules {
         Optional<VcpuId> vcpu =
                 decision.target().filter(to -> listed.orElse(false)).map(Posting.ToVcpu::vcpu);
         if (posting instanceof Posting.Unknown) {
-            return new Verdict(posting, vcpu, Optional.empty(), Optional.empty(), update, aim);
+            return new Prediction(posting, vcpu, Optional.empty(), Optional.empty(), update, aim);
         }
         Optional<PredictedIrte> entry = posting instanceof Posting.Posted
                 ? decision.target().map(to -> posted(host, state, to))
                 : irq.producer() && decision.remaps() ? Optional.of(remapped(host)) : Optional.empty();
-        return new Verdict(posting, vcpu, entry, Optional.empty(), update, aim);
+        return new Prediction(posting, vcpu, entry, Optional.empty(), update, aim);
     }
 
     /** @param posting what the last write gives now */
@@ -195,15 +195,15 @@ final class X86Rules {
     private static long aim(State state, PostingIrq irq) {
         Optional<ApicMessage> message = message(irq.routes());
         if (message.isEmpty()) {
-            return Verdict.ANY;
+            return Prediction.ANY;
         }
         if (message.get().logical()) {
-            return Verdict.LOGICAL;
+            return Prediction.LOGICAL;
         }
         int destination = message.get().destination(state.vm(false).apicIds32Bit());
         // Without the quirk 255 is still the broadcast to LAPICs in xAPIC mode.
         boolean one = destination >= 0 && destination <= VcpuId.MAX && destination != ApicMessage.BROADCAST;
-        return one ? destination : Verdict.ANY;
+        return one ? destination : Prediction.ANY;
     }
 
     private static Optional<ApicMessage> message(List<Route> routes) {

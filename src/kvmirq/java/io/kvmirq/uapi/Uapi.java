@@ -7,20 +7,20 @@ import static io.kvmirq.uapi.UapiTable.FileKind.KVM_VFIO;
 import static io.kvmirq.uapi.UapiTable.FileKind.VCPU;
 import static io.kvmirq.uapi.UapiTable.FileKind.VM;
 
-import io.kvmirq.uapi.Fact.Address;
-import io.kvmirq.uapi.Fact.Bytes;
-import io.kvmirq.uapi.Fact.Count;
-import io.kvmirq.uapi.Fact.Fd;
-import io.kvmirq.uapi.Fact.Flags;
-import io.kvmirq.uapi.Fact.Gsi;
-import io.kvmirq.uapi.Fact.Inferred;
-import io.kvmirq.uapi.Fact.Ioctl;
-import io.kvmirq.uapi.Fact.OneOf;
-import io.kvmirq.uapi.Fact.Path;
-import io.kvmirq.uapi.Fact.U16;
-import io.kvmirq.uapi.Fact.U32;
-import io.kvmirq.uapi.Fact.U64;
-import io.kvmirq.uapi.Fact.U8;
+import io.kvmirq.uapi.Declared.Address;
+import io.kvmirq.uapi.Declared.Bytes;
+import io.kvmirq.uapi.Declared.Count;
+import io.kvmirq.uapi.Declared.Fd;
+import io.kvmirq.uapi.Declared.Flags;
+import io.kvmirq.uapi.Declared.Gsi;
+import io.kvmirq.uapi.Declared.Inferred;
+import io.kvmirq.uapi.Declared.Ioctl;
+import io.kvmirq.uapi.Declared.OneOf;
+import io.kvmirq.uapi.Declared.Path;
+import io.kvmirq.uapi.Declared.U16;
+import io.kvmirq.uapi.Declared.U32;
+import io.kvmirq.uapi.Declared.U64;
+import io.kvmirq.uapi.Declared.U8;
 
 /**
  * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure. The constants

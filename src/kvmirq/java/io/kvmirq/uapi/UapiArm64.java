@@ -4,12 +4,12 @@ package io.kvmirq.uapi;
 import static io.kvmirq.uapi.UapiTable.FileKind.VCPU;
 import static io.kvmirq.uapi.UapiTable.FileKind.VM;
 
-import io.kvmirq.uapi.Fact.Address;
-import io.kvmirq.uapi.Fact.Bytes;
-import io.kvmirq.uapi.Fact.Flags;
-import io.kvmirq.uapi.Fact.Ioctl;
-import io.kvmirq.uapi.Fact.U32;
-import io.kvmirq.uapi.Fact.U64;
+import io.kvmirq.uapi.Declared.Address;
+import io.kvmirq.uapi.Declared.Bytes;
+import io.kvmirq.uapi.Declared.Flags;
+import io.kvmirq.uapi.Declared.Ioctl;
+import io.kvmirq.uapi.Declared.U32;
+import io.kvmirq.uapi.Declared.U64;
 
 /**
  * The part of {@link Uapi} that only the headers of arm64 have: requests that encode the size of an arm64 structure,

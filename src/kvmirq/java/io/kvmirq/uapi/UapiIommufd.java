@@ -3,15 +3,15 @@ package io.kvmirq.uapi;
 
 import static io.kvmirq.uapi.UapiTable.FileKind.IOMMUFD;
 
-import io.kvmirq.uapi.Fact.Address;
-import io.kvmirq.uapi.Fact.Fd;
-import io.kvmirq.uapi.Fact.Flags;
-import io.kvmirq.uapi.Fact.Ioctl;
-import io.kvmirq.uapi.Fact.OneOf;
-import io.kvmirq.uapi.Fact.Path;
-import io.kvmirq.uapi.Fact.U16;
-import io.kvmirq.uapi.Fact.U32;
-import io.kvmirq.uapi.Fact.U64;
+import io.kvmirq.uapi.Declared.Address;
+import io.kvmirq.uapi.Declared.Fd;
+import io.kvmirq.uapi.Declared.Flags;
+import io.kvmirq.uapi.Declared.Ioctl;
+import io.kvmirq.uapi.Declared.OneOf;
+import io.kvmirq.uapi.Declared.Path;
+import io.kvmirq.uapi.Declared.U16;
+import io.kvmirq.uapi.Declared.U32;
+import io.kvmirq.uapi.Declared.U64;
 
 /**
  * Numbers and structures of include/uapi/linux/iommufd.h, as in {@link Uapi}. Objects of an iommufd (address spaces,
@@ -68,25 +68,25 @@ public final class UapiIommufd {
     public static final int IOMMU_HWPT_FAULT_ID_VALID = 4;
     public static final int IOMMU_HWPT_ALLOC_PASID = 8;
 
-    public interface IommuDestroy extends Fact.SizeFirst {
+    public interface IommuDestroy extends Declared.SizeFirst {
         int SIZE = 8;
         @U32 int ID = 4;
     }
 
-    public interface IommuIoasAlloc extends Fact.SizeFirst {
+    public interface IommuIoasAlloc extends Declared.SizeFirst {
         int SIZE = 12;
         @U32 @Flags int FLAGS = 4;
         @U32 int OUT_IOAS_ID = 8;
     }
 
-    public interface IommuIoasAllowIovas extends Fact.SizeFirst {
+    public interface IommuIoasAllowIovas extends Declared.SizeFirst {
         int SIZE = 24;
         @U32 int IOAS_ID = 4;
         @U32 int NUM_IOVAS = 8;
         @U64 @Address int ALLOWED_IOVAS = 16;
     }
 
-    public interface IommuIoasCopy extends Fact.SizeFirst {
+    public interface IommuIoasCopy extends Declared.SizeFirst {
         int SIZE = 40;
         @U32 @Flags("IOMMU_IOAS_MAP_") int FLAGS = 4;
         @U32 int DST_IOAS_ID = 8;
@@ -96,7 +96,7 @@ public final class UapiIommufd {
         @U64 int SRC_IOVA = 32;
     }
 
-    public interface IommuIoasIovaRanges extends Fact.SizeFirst {
+    public interface IommuIoasIovaRanges extends Declared.SizeFirst {
         int SIZE = 32;
         @U32 int IOAS_ID = 4;
         @U32 int NUM_IOVAS = 8;
@@ -104,7 +104,7 @@ public final class UapiIommufd {
         @U64 int OUT_IOVA_ALIGNMENT = 24;
     }
 
-    public interface IommuIoasMap extends Fact.SizeFirst {
+    public interface IommuIoasMap extends Declared.SizeFirst {
         int SIZE = 40;
         @U32 @Flags("IOMMU_IOAS_MAP_") int FLAGS = 4;
         @U32 int IOAS_ID = 8;
@@ -113,7 +113,7 @@ public final class UapiIommufd {
         @U64 int IOVA = 32;
     }
 
-    public interface IommuIoasMapFile extends Fact.SizeFirst {
+    public interface IommuIoasMapFile extends Declared.SizeFirst {
         int SIZE = 40;
         @U32 @Flags("IOMMU_IOAS_MAP_") int FLAGS = 4;
         @U32 int IOAS_ID = 8;
@@ -123,14 +123,14 @@ public final class UapiIommufd {
         @U64 int IOVA = 32;
     }
 
-    public interface IommuIoasUnmap extends Fact.SizeFirst {
+    public interface IommuIoasUnmap extends Declared.SizeFirst {
         int SIZE = 24;
         @U32 int IOAS_ID = 4;
         @U64 int IOVA = 8;
         @U64 int LENGTH = 16;
     }
 
-    public interface IommuOption extends Fact.SizeFirst {
+    public interface IommuOption extends Declared.SizeFirst {
         int SIZE = 24;
         @U32 int OPTION_ID = 4;
         @U16 @OneOf("IOMMU_OPTION_OP_") int OP = 8;
@@ -138,13 +138,13 @@ public final class UapiIommufd {
         @U64 int VAL64 = 16;
     }
 
-    public interface IommuVfioIoas extends Fact.SizeFirst {
+    public interface IommuVfioIoas extends Declared.SizeFirst {
         int SIZE = 12;
         @U32 int IOAS_ID = 4;
         @U16 @OneOf("IOMMU_VFIO_IOAS_") int OP = 8;
     }
 
-    public interface IommuHwptAlloc extends Fact.SizeFirst {
+    public interface IommuHwptAlloc extends Declared.SizeFirst {
         int SIZE = 48;
         @U32 @Flags("IOMMU_HWPT_") int FLAGS = 4;
         @U32 int DEV_ID = 8;
@@ -156,7 +156,7 @@ public final class UapiIommufd {
         @U32 int FAULT_ID = 40;
     }
 
-    public interface IommuHwInfo extends Fact.SizeFirst {
+    public interface IommuHwInfo extends Declared.SizeFirst {
         int SIZE = 40;
         @U32 @Flags int FLAGS = 4;
         @U32 int DEV_ID = 8;
@@ -166,13 +166,13 @@ public final class UapiIommufd {
         @U64 int OUT_CAPABILITIES = 32;
     }
 
-    public interface IommuHwptSetDirtyTracking extends Fact.SizeFirst {
+    public interface IommuHwptSetDirtyTracking extends Declared.SizeFirst {
         int SIZE = 16;
         @U32 @Flags int FLAGS = 4;
         @U32 int HWPT_ID = 8;
     }
 
-    public interface IommuHwptGetDirtyBitmap extends Fact.SizeFirst {
+    public interface IommuHwptGetDirtyBitmap extends Declared.SizeFirst {
         int SIZE = 48;
         @U32 int HWPT_ID = 4;
         @U32 @Flags int FLAGS = 8;
@@ -182,7 +182,7 @@ public final class UapiIommufd {
         @U64 @Address int DATA = 40;
     }
 
-    public interface IommuHwptInvalidate extends Fact.SizeFirst {
+    public interface IommuHwptInvalidate extends Declared.SizeFirst {
         int SIZE = 32;
         @U32 int HWPT_ID = 4;
         @U64 @Address int DATA_UPTR = 8;
@@ -191,14 +191,14 @@ public final class UapiIommufd {
         @U32 int ENTRY_NUM = 24;
     }
 
-    public interface IommuFaultAlloc extends Fact.SizeFirst {
+    public interface IommuFaultAlloc extends Declared.SizeFirst {
         int SIZE = 16;
         @U32 @Flags int FLAGS = 4;
         @U32 int OUT_FAULT_ID = 8;
         @U32 @Fd int OUT_FAULT_FD = 12;
     }
 
-    public interface IommuViommuAlloc extends Fact.SizeFirst {
+    public interface IommuViommuAlloc extends Declared.SizeFirst {
         int SIZE = 40;
         @U32 @Flags int FLAGS = 4;
         @U32 int TYPE = 8;
@@ -209,7 +209,7 @@ public final class UapiIommufd {
         @U64 @Address int DATA_UPTR = 32;
     }
 
-    public interface IommuVdeviceAlloc extends Fact.SizeFirst {
+    public interface IommuVdeviceAlloc extends Declared.SizeFirst {
         int SIZE = 24;
         @U32 int VIOMMU_ID = 4;
         @U32 int DEV_ID = 8;
@@ -217,11 +217,11 @@ public final class UapiIommufd {
         @U64 int VIRT_ID = 16;
     }
 
-    public interface IommuIoasChangeProcess extends Fact.SizeFirst {
+    public interface IommuIoasChangeProcess extends Declared.SizeFirst {
         int SIZE = 8;
     }
 
-    public interface IommuVeventqAlloc extends Fact.SizeFirst {
+    public interface IommuVeventqAlloc extends Declared.SizeFirst {
         int SIZE = 32;
         @U32 @Flags int FLAGS = 4;
         @U32 int VIOMMU_ID = 8;
@@ -231,7 +231,7 @@ public final class UapiIommufd {
         @U32 @Fd int OUT_VEVENTQ_FD = 24;
     }
 
-    public interface IommuHwQueueAlloc extends Fact.SizeFirst {
+    public interface IommuHwQueueAlloc extends Declared.SizeFirst {
         int SIZE = 40;
         @U32 @Flags int FLAGS = 4;
         @U32 int VIOMMU_ID = 8;

@@ -26,16 +26,16 @@ final class UapiReader {
             List.of(Uapi.class, UapiVfio.class, UapiIommufd.class, UapiArm64.class);
 
     private static final Map<Class<? extends Annotation>, Integer> SIZES =
-            Map.of(Fact.U8.class, 1, Fact.U16.class, 2, Fact.U32.class, 4, Fact.U64.class, 8);
+            Map.of(Declared.U8.class, 1, Declared.U16.class, 2, Declared.U32.class, 4, Declared.U64.class, 8);
 
     private static final Map<Class<? extends Annotation>, Role> ROLES = Map.of(
-            Fact.Fd.class, Role.FD,
-            Fact.Gsi.class, Role.GSI,
-            Fact.Flags.class, Role.FLAGS,
-            Fact.OneOf.class, Role.ONE_OF,
-            Fact.Address.class, Role.ADDRESS,
-            Fact.Length.class, Role.LENGTH,
-            Fact.Count.class, Role.COUNT);
+            Declared.Fd.class, Role.FD,
+            Declared.Gsi.class, Role.GSI,
+            Declared.Flags.class, Role.FLAGS,
+            Declared.OneOf.class, Role.ONE_OF,
+            Declared.Address.class, Role.ADDRESS,
+            Declared.Length.class, Role.LENGTH,
+            Declared.Count.class, Role.COUNT);
 
     private final Map<Class<?>, Struct> structs = new LinkedHashMap<>();
 
@@ -68,8 +68,8 @@ final class UapiReader {
         Map<Integer, String> names = new LinkedHashMap<>();
         if (!prefix.isEmpty()) {
             constants(int.class)
-                    .filter(constant ->
-                            constant.getName().startsWith(prefix) && !constant.isAnnotationPresent(Fact.NotAFlag.class))
+                    .filter(constant -> constant.getName().startsWith(prefix)
+                            && !constant.isAnnotationPresent(Declared.NotAFlag.class))
                     .forEach(constant -> names.putIfAbsent(
                             (int) value(constant), constant.getName().substring(prefix.length())));
         }
@@ -81,7 +81,7 @@ final class UapiReader {
     List<Request> requests() {
         List<Request> requests = new ArrayList<>();
         constants(long.class).forEach(constant -> {
-            Fact.@Nullable Ioctl ioctl = constant.getAnnotation(Fact.Ioctl.class);
+            Declared.@Nullable Ioctl ioctl = constant.getAnnotation(Declared.Ioctl.class);
             if (ioctl != null) {
                 Stream.of(ioctl.on(), ioctl.value())
                         .flatMap(Arrays::stream)
@@ -93,11 +93,11 @@ final class UapiReader {
         return requests;
     }
 
-    private Request request(FileKind kind, Field constant, Fact.Ioctl ioctl) {
+    private Request request(FileKind kind, Field constant, Declared.Ioctl ioctl) {
         long number = value(constant);
         Optional<Struct> argument = Optional.ofNullable(structs.get(ioctl.argument()));
         return new Request(
-                kind, constant.getName(), number, argument, ioctl.argument() == Fact.Text.class, ioctl.arm64());
+                kind, constant.getName(), number, argument, ioctl.argument() == Declared.Text.class, ioctl.arm64());
     }
 
     // Structures
@@ -118,7 +118,7 @@ final class UapiReader {
                 .mapToInt(member -> (int) value(member))
                 .findFirst()
                 .orElse(0);
-        String tag = type.isAnnotationPresent(Fact.NoStruct.class) ? "" : tag(type.getSimpleName());
+        String tag = type.isAnnotationPresent(Declared.NoStruct.class) ? "" : tag(type.getSimpleName());
         Struct struct = new Struct(tag, size, fields);
         structs.put(type, struct);
         return struct;
@@ -131,7 +131,7 @@ final class UapiReader {
 
     /** 0 for a constant that is no field. */
     private static int size(Field member) {
-        Fact.@Nullable Bytes bytes = member.getAnnotation(Fact.Bytes.class);
+        Declared.@Nullable Bytes bytes = member.getAnnotation(Declared.Bytes.class);
         return bytes != null
                 ? bytes.value()
                 : SIZES.entrySet().stream()
@@ -142,7 +142,7 @@ final class UapiReader {
     }
 
     private static UapiTable.Field field(Field member) {
-        Fact.@Nullable Path path = member.getAnnotation(Fact.Path.class);
+        Declared.@Nullable Path path = member.getAnnotation(Declared.Path.class);
         return new UapiTable.Field(
                 path == null ? member.getName().toLowerCase(Locale.ROOT) : path.value(),
                 (int) value(member),
@@ -160,8 +160,8 @@ final class UapiReader {
     }
 
     private static Map<Integer, String> names(Field member) {
-        Fact.@Nullable Flags flags = member.getAnnotation(Fact.Flags.class);
-        Fact.@Nullable OneOf oneOf = member.getAnnotation(Fact.OneOf.class);
+        Declared.@Nullable Flags flags = member.getAnnotation(Declared.Flags.class);
+        Declared.@Nullable OneOf oneOf = member.getAnnotation(Declared.OneOf.class);
         return flags != null ? names(flags.value()) : oneOf != null ? names(oneOf.value()) : Map.of();
     }
 }

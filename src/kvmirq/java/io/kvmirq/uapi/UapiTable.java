@@ -69,7 +69,7 @@ public final class UapiTable {
         }
     }
 
-    /** The meaning of the number in a field. The annotation of the same name in {@link Fact} defines this meaning. */
+    /** The meaning of the number in a field. The annotation of the same name in {@link Declared} defines this meaning. */
     public enum Role {
         NUMBER,
         FD,
@@ -93,10 +93,10 @@ public final class UapiTable {
     public record Struct(String tag, int size, List<Field> fields) {}
 
     /**
-     * An ioctl on one kind of file, as its {@link Fact.Ioctl} describes it.
+     * An ioctl on one kind of file, as its {@link Declared.Ioctl} describes it.
      *
      * @param argument absent when the argument is a value, or memory not described here
-     * @param text whether the argument is a {@link Fact.Text}
+     * @param text whether the argument is a {@link Declared.Text}
      */
     public record Request(
             FileKind kind, String name, long number, Optional<Struct> argument, boolean text, boolean arm64) {

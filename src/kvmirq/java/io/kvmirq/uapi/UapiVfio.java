@@ -7,15 +7,15 @@ import static io.kvmirq.uapi.UapiTable.FileKind.VFIO_CONTAINER;
 import static io.kvmirq.uapi.UapiTable.FileKind.VFIO_DEVICE;
 import static io.kvmirq.uapi.UapiTable.FileKind.VFIO_GROUP;
 
-import io.kvmirq.uapi.Fact.Address;
-import io.kvmirq.uapi.Fact.Fd;
-import io.kvmirq.uapi.Fact.Flags;
-import io.kvmirq.uapi.Fact.Ioctl;
-import io.kvmirq.uapi.Fact.Path;
-import io.kvmirq.uapi.Fact.U16;
-import io.kvmirq.uapi.Fact.U32;
-import io.kvmirq.uapi.Fact.U64;
-import io.kvmirq.uapi.Fact.U8;
+import io.kvmirq.uapi.Declared.Address;
+import io.kvmirq.uapi.Declared.Fd;
+import io.kvmirq.uapi.Declared.Flags;
+import io.kvmirq.uapi.Declared.Ioctl;
+import io.kvmirq.uapi.Declared.Path;
+import io.kvmirq.uapi.Declared.U16;
+import io.kvmirq.uapi.Declared.U32;
+import io.kvmirq.uapi.Declared.U64;
+import io.kvmirq.uapi.Declared.U8;
 
 /**
  * Numbers and structures of include/uapi/linux/vfio.h, as in {@link Uapi}: containers, groups, devices and their
@@ -68,7 +68,7 @@ public final class UapiVfio {
     public static final int VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP = 2;
     public static final int VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP = 4;
 
-    public interface VfioIommuType1Info extends Fact.Argsz {
+    public interface VfioIommuType1Info extends Declared.Argsz {
         int SIZE = 24;
         @U32 @Flags("VFIO_IOMMU_INFO_") int FLAGS = 4;
         @U64 int IOVA_PGSIZES = 8;
@@ -98,7 +98,7 @@ public final class UapiVfio {
         @U32 int AVAIL = 8;
     }
 
-    public interface VfioIommuType1DmaMap extends Fact.Argsz {
+    public interface VfioIommuType1DmaMap extends Declared.Argsz {
         int SIZE = 32;
         @U32 @Flags("VFIO_DMA_MAP_FLAG_") int FLAGS = 4;
         @U64 @Address int VADDR = 8;
@@ -107,7 +107,7 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h; a struct vfio_bitmap follows if its flag is set. */
-    public interface VfioIommuType1DmaUnmap extends Fact.Argsz {
+    public interface VfioIommuType1DmaUnmap extends Declared.Argsz {
         int SIZE = 24;
         @U32 @Flags("VFIO_DMA_UNMAP_FLAG_") int FLAGS = 4;
         @U64 int IOVA = 8;
@@ -116,7 +116,7 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h; a struct vfio_iommu_type1_dirty_bitmap_get follows if its flag is set. */
-    public interface VfioIommuType1DirtyBitmap extends Fact.Argsz {
+    public interface VfioIommuType1DirtyBitmap extends Declared.Argsz {
         int SIZE = 8;
         @U32 @Flags("VFIO_IOMMU_DIRTY_PAGES_FLAG_") int FLAGS = 4;
         @U64 @Path("data.bitmap.data") @Address int BITMAP_DATA = 40;
@@ -129,19 +129,19 @@ public final class UapiVfio {
     public static final long VFIO_GROUP_SET_CONTAINER = VFIO + 4;
     @Ioctl(VFIO_GROUP) public static final long VFIO_GROUP_UNSET_CONTAINER = VFIO + 5;
     /** The argument is the device's name, which ends in NUL. */
-    @Ioctl(on = VFIO_GROUP, argument = Fact.Text.class)
+    @Ioctl(on = VFIO_GROUP, argument = Declared.Text.class)
     public static final long VFIO_GROUP_GET_DEVICE_FD = VFIO + 6;
 
     public static final int VFIO_GROUP_FLAGS_VIABLE = 1;
     public static final int VFIO_GROUP_FLAGS_CONTAINER_SET = 2;
 
-    public interface VfioGroupStatus extends Fact.Argsz {
+    public interface VfioGroupStatus extends Declared.Argsz {
         int SIZE = 8;
         @U32 @Flags("VFIO_GROUP_FLAGS_") int FLAGS = 4;
     }
 
     /** The argument of VFIO_GROUP_SET_CONTAINER: an int. */
-    @Fact.NoStruct
+    @Declared.NoStruct
     public interface VfioContainer {
         int SIZE = 4;
         @U32 @Fd int FD = 0;
@@ -201,9 +201,9 @@ public final class UapiVfio {
     public static final int VFIO_IRQ_SET_ACTION_UNMASK = 16;
     public static final int VFIO_IRQ_SET_ACTION_TRIGGER = 32;
 
-    @Fact.NotAFlag public static final int VFIO_IRQ_SET_DATA_TYPE_MASK = 7;
+    @Declared.NotAFlag public static final int VFIO_IRQ_SET_DATA_TYPE_MASK = 7;
 
-    @Fact.NotAFlag public static final int VFIO_IRQ_SET_ACTION_TYPE_MASK = 0x38;
+    @Declared.NotAFlag public static final int VFIO_IRQ_SET_ACTION_TYPE_MASK = 0x38;
     public static final int VFIO_PCI_INTX_IRQ_INDEX = 0;
     public static final int VFIO_PCI_MSI_IRQ_INDEX = 1;
     public static final int VFIO_PCI_MSIX_IRQ_INDEX = 2;
@@ -215,22 +215,22 @@ public final class UapiVfio {
     public static final int VFIO_PCI_HOT_RESET_FLAG_DEV_ID = 1;
     public static final int VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED = 2;
 
-    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_MASK = 0xffff;
+    @Declared.NotAFlag public static final int VFIO_DEVICE_FEATURE_MASK = 0xffff;
     public static final int VFIO_DEVICE_FEATURE_GET = 0x10000;
     public static final int VFIO_DEVICE_FEATURE_SET = 0x20000;
     public static final int VFIO_DEVICE_FEATURE_PROBE = 0x40000;
 
-    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE = 2;
+    @Declared.NotAFlag public static final int VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE = 2;
 
-    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY = 3;
+    @Declared.NotAFlag public static final int VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY = 3;
 
-    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP = 4;
+    @Declared.NotAFlag public static final int VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP = 4;
 
-    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_LOW_POWER_EXIT = 5;
+    @Declared.NotAFlag public static final int VFIO_DEVICE_FEATURE_LOW_POWER_EXIT = 5;
 
-    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_DMA_LOGGING_START = 6;
+    @Declared.NotAFlag public static final int VFIO_DEVICE_FEATURE_DMA_LOGGING_START = 6;
 
-    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
+    @Declared.NotAFlag public static final int VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
     public static final int VFIO_DEVICE_BIND_FLAG_TOKEN = 1;
     public static final int VFIO_DEVICE_ATTACH_PASID = 1;
     public static final int VFIO_DEVICE_DETACH_PASID = 1;
@@ -239,7 +239,7 @@ public final class UapiVfio {
     public static final int VFIO_DEVICE_IOEVENTFD_32 = 4;
     public static final int VFIO_DEVICE_IOEVENTFD_64 = 8;
 
-    public interface VfioDeviceInfo extends Fact.Argsz {
+    public interface VfioDeviceInfo extends Declared.Argsz {
         int SIZE = 24;
         @U32 @Flags("VFIO_DEVICE_FLAGS_") int FLAGS = 4;
         @U32 int NUM_REGIONS = 8;
@@ -247,7 +247,7 @@ public final class UapiVfio {
         @U32 int CAP_OFFSET = 16;
     }
 
-    public interface VfioRegionInfo extends Fact.Argsz {
+    public interface VfioRegionInfo extends Declared.Argsz {
         int SIZE = 32;
         @U32 @Flags("VFIO_REGION_INFO_FLAG_") int FLAGS = 4;
         @U32 int INDEX = 8;
@@ -270,7 +270,7 @@ public final class UapiVfio {
         @U32 int NR_AREAS = 8;
     }
 
-    public interface VfioIrqInfo extends Fact.Argsz {
+    public interface VfioIrqInfo extends Declared.Argsz {
         int SIZE = 16;
         @U32 @Flags("VFIO_IRQ_INFO_") int FLAGS = 4;
         @U32 int INDEX = 8;
@@ -278,7 +278,7 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h: for each interrupt a byte follows, or a descriptor, which is -1 for none. */
-    public interface VfioIrqSet extends Fact.Argsz {
+    public interface VfioIrqSet extends Declared.Argsz {
         int SIZE = 20;
         @U32 @Flags("VFIO_IRQ_SET_") int FLAGS = 4;
         @U32 int INDEX = 8;
@@ -288,7 +288,7 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h: a record of 8 bytes follows for each device. */
-    public interface VfioPciHotResetInfo extends Fact.Argsz {
+    public interface VfioPciHotResetInfo extends Declared.Argsz {
         int SIZE = 12;
         @U32 @Flags("VFIO_PCI_HOT_RESET_FLAG_") int FLAGS = 4;
         @U32 int COUNT = 8;
@@ -303,26 +303,26 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h: descriptors of groups, or of devices, follow. */
-    public interface VfioPciHotReset extends Fact.Argsz {
+    public interface VfioPciHotReset extends Declared.Argsz {
         int SIZE = 12;
         @U32 @Flags int FLAGS = 4;
         @U32 int COUNT = 8;
         @U32 @Fd int GROUP_FDS = 12;
     }
 
-    public interface VfioDeviceGfxPlaneInfo extends Fact.Argsz {
+    public interface VfioDeviceGfxPlaneInfo extends Declared.Argsz {
         int SIZE = 64;
         @U32 @Flags int FLAGS = 4;
     }
 
     /** The argument of VFIO_DEVICE_GET_GFX_DMABUF: a number. */
-    @Fact.NoStruct
+    @Declared.NoStruct
     public interface VfioGfxDmabuf {
         int SIZE = 4;
         @U32 int ID = 0;
     }
 
-    public interface VfioDeviceIoeventfd extends Fact.Argsz {
+    public interface VfioDeviceIoeventfd extends Declared.Argsz {
         int SIZE = 32;
         @U32 @Flags("VFIO_DEVICE_IOEVENTFD_") int FLAGS = 4;
         @U64 int OFFSET = 8;
@@ -331,7 +331,7 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h: the low bits of the flags name a feature, whose structure follows. */
-    public interface VfioDeviceFeature extends Fact.Argsz {
+    public interface VfioDeviceFeature extends Declared.Argsz {
         int SIZE = 8;
         @U32 @Flags("VFIO_DEVICE_FEATURE_") int FLAGS = 4;
         @U64 @Path("data") @Address int RANGES = 24;
@@ -340,7 +340,7 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h; the size is 16 bytes before Linux 6.17. */
-    public interface VfioDeviceBindIommufd extends Fact.Argsz {
+    public interface VfioDeviceBindIommufd extends Declared.Argsz {
         int SIZE = 24;
         @U32 @Flags("VFIO_DEVICE_BIND_FLAG_") int FLAGS = 4;
         @U32 @Fd int IOMMUFD = 8;
@@ -349,7 +349,7 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h; the size is 12 bytes before Linux 6.15. */
-    public interface VfioDeviceAttachIommufdPt extends Fact.Argsz {
+    public interface VfioDeviceAttachIommufdPt extends Declared.Argsz {
         int SIZE = 16;
         @U32 @Flags("VFIO_DEVICE_ATTACH_") int FLAGS = 4;
         @U32 int PT_ID = 8;
@@ -357,7 +357,7 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h; the size is 8 bytes before Linux 6.15. */
-    public interface VfioDeviceDetachIommufdPt extends Fact.Argsz {
+    public interface VfioDeviceDetachIommufdPt extends Declared.Argsz {
         int SIZE = 12;
         @U32 @Flags("VFIO_DEVICE_DETACH_") int FLAGS = 4;
         @U32 int PASID = 8;
@@ -367,7 +367,7 @@ public final class UapiVfio {
 
     @Ioctl(on = NONE, argument = VfioPrecopyInfo.class) public static final long VFIO_MIG_GET_PRECOPY_INFO = VFIO + 21;
 
-    public interface VfioPrecopyInfo extends Fact.Argsz {
+    public interface VfioPrecopyInfo extends Declared.Argsz {
         int SIZE = 24;
         @U32 @Flags int FLAGS = 4;
         @U64 int INITIAL_BYTES = 8;

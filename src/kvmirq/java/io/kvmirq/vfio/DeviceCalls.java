@@ -6,7 +6,7 @@ import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Answer;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.kernel.Calls;
@@ -171,12 +171,12 @@ final class DeviceCalls extends Calls {
         return arming ? VfioIrqAnswer.VFIO_IRQS_SHARED : VfioIrqAnswer.VFIO_IRQS_UNMASK_EVENTFD;
     }
 
-    private static Set<Fact> facts(IrqKind kind) {
+    private static Set<Condition> facts(IrqKind kind) {
         return switch (kind) {
-            case INTX -> Set.of(Fact.INTX);
-            case MSI, MSIX -> Set.of(Fact.MSI);
-            case ERROR, REQUEST -> Set.of(Fact.ERR_REQ);
-            case PLATFORM -> Set.of(Fact.PLATFORM);
+            case INTX -> Set.of(Condition.INTX);
+            case MSI, MSIX -> Set.of(Condition.MSI);
+            case ERROR, REQUEST -> Set.of(Condition.ERR_REQ);
+            case PLATFORM -> Set.of(Condition.PLATFORM);
         };
     }
 

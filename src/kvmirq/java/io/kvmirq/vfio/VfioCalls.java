@@ -5,7 +5,7 @@ import io.kvmirq.DeviceName;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.Fd;
@@ -62,7 +62,7 @@ final class VfioCalls extends Calls {
     private KernelException failure(int result, KernelCall call, String operands, Supplier<Optional<String>> why) {
         return why.get()
                 .map(cause -> new KernelException(call.label(), operands, Errno.ofResult(result), cause))
-                .orElseGet(() -> failure(result, call, Set.<Fact>of(), () -> operands));
+                .orElseGet(() -> failure(result, call, Set.<Condition>of(), () -> operands));
     }
 
     private KernelException notPermitted(int result, KernelCall call, String operands, Supplier<Optional<String>> why) {

@@ -4,7 +4,7 @@ package io.kvmirq.contract;
 import static io.kvmirq.arch.gic.model.CpuInterfaceRegister.*;
 import static io.kvmirq.arch.gic.model.DistributorRegister.*;
 import static io.kvmirq.arch.gic.model.RedistributorRegister.PRIVATE_FRAME;
-import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -196,7 +196,7 @@ class ArmGuestContract extends ArmVms {
 
     @Test
     void guestTakesTheMessageOfADevice() {
-        VfioDevice device = vfio.device(TestDevice.EDU);
+        OpenedDevice device = vfio.device(TestDevice.EDU);
         device.start();
         int event = world.eventfd();
         assertOk(device.arm(MSI, 0, event));
@@ -211,7 +211,7 @@ class ArmGuestContract extends ArmVms {
     @Test
     void endOfIntxUnmasksItUntilTheDeviceIsServed() {
         vgic.makeLevel(SPI);
-        VfioDevice device = vfio.device(TestDevice.EDU);
+        OpenedDevice device = vfio.device(TestDevice.EDU);
         device.start();
         int event = world.eventfd();
         int resample = world.eventfd();

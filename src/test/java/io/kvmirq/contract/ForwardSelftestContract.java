@@ -28,7 +28,7 @@ import org.junit.jupiter.api.Test;
 /** The self-test of forwarding, on the devices of the lab: every interrupt arrives and nothing is left. */
 @VfioContract
 class ForwardSelftestContract extends VfioSuite {
-    private static final ForwardSelftest.Journal SILENT = new ForwardSelftest.Journal() {
+    private static final ForwardSelftest.Listener SILENT = new ForwardSelftest.Listener() {
         @Override
         public void begin(ForwardPlan plan) {}
 

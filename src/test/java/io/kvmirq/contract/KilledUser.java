@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.INTX;
+import static io.kvmirq.contract.OpenedDevice.MSIX;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
-import static io.kvmirq.contract.VfioDevice.INTX;
-import static io.kvmirq.contract.VfioDevice.MSIX;
 import static io.kvmirq.contract.World.assertOk;
 
 import io.kvmirq.backend.KernelBackend;
@@ -22,8 +22,8 @@ final class KilledUser {
         KernelBackend kernel = vfio.kernel();
         int vm = vfio.world.bareVm();
         int files = vfio.world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
-        VfioDevice messages = vfio.device(E1000E);
-        VfioDevice line = vfio.device(EDU);
+        OpenedDevice messages = vfio.device(E1000E);
+        OpenedDevice line = vfio.device(EDU);
         assertOk(kernel.deviceVfioAdd(files, messages.group));
         assertOk(kernel.deviceVfioAdd(files, line.group));
         int[] events = vfio.events(6);

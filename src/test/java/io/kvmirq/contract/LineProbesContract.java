@@ -6,7 +6,7 @@ import static io.kvmirq.contract.LiveProbesContract.host;
 import static io.kvmirq.contract.LiveProbesContract.printed;
 import static io.kvmirq.contract.LiveProbesContract.value;
 import static io.kvmirq.contract.LiveProbesContract.watch;
-import static io.kvmirq.contract.VfioDevice.INTX;
+import static io.kvmirq.contract.OpenedDevice.INTX;
 import static io.kvmirq.contract.World.IOAPIC;
 import static io.kvmirq.contract.World.LEVEL;
 import static io.kvmirq.contract.World.MASKED;
@@ -55,22 +55,22 @@ class LineProbesContract extends VfioSuite {
         assertThat(LiveProbesContract.left()).isEmpty();
     }
 
-    private VfioDevice armed(TestDevice which) {
-        VfioDevice device = vfio.device(which);
+    private OpenedDevice armed(TestDevice which) {
+        OpenedDevice device = vfio.device(which);
         device.start();
         assertOk(device.arm(INTX, 0, event));
         return device;
     }
 
     /** In QEMU's order: the irqfd, and then the eventfd that unmasks. */
-    private VfioDevice levelDevice(TestDevice which, long entry, boolean byDefault) {
+    private OpenedDevice levelDevice(TestDevice which, long entry, boolean byDefault) {
         if (byDefault) {
             world.maskPics(vm);
         } else {
             assertOk(world.setPinRoutes(vm, new PinRoute(PIN, IOAPIC, PIN, 0)));
         }
         world.redirect(vm, PIN, entry | LEVEL | World.VECTOR);
-        VfioDevice device = armed(which);
+        OpenedDevice device = armed(which);
         assertOk(kernel.irqfdAssignLevel(vm, event, resample, PIN));
         assertOk(device.unmaskBy(resample));
         return device;
@@ -86,7 +86,7 @@ class LineProbesContract extends VfioSuite {
     void intxIsFollowedFromTheHandlerToTheVcpu(TestDevice which, boolean byDefault) throws IOException {
         PciAddress address = vfio.address(which);
         RealModeGuest guest = RealModeGuest.answering(world, vm);
-        VfioDevice device = levelDevice(which, 0, byDefault);
+        OpenedDevice device = levelDevice(which, 0, byDefault);
         Live live;
         HostFacts after;
         long before = handledBy(address);
@@ -128,7 +128,7 @@ class LineProbesContract extends VfioSuite {
     @ValueSource(booleans = {false, true})
     void maskedPinIsNotRaisedAndWaits(boolean byDefault) {
         world.vcpuWithLapic(vm);
-        VfioDevice device = levelDevice(TestDevice.EDU, MASKED, byDefault);
+        OpenedDevice device = levelDevice(TestDevice.EDU, MASKED, byDefault);
         Live live;
         try (LiveWindow window = watch(List.of(vfio.address(TestDevice.EDU)))) {
             device.hardware.request();
@@ -171,7 +171,7 @@ class LineProbesContract extends VfioSuite {
     @Test
     void intxWithoutAnIrqfdIsLostThere() {
         PciAddress address = vfio.address(TestDevice.EDU);
-        VfioDevice device = armed(TestDevice.EDU);
+        OpenedDevice device = armed(TestDevice.EDU);
         Live live;
         try (LiveWindow window = watch(List.of(address))) {
             long before = handledBy(address);

@@ -206,7 +206,7 @@ class LiveLossesContract extends VfioSuite {
     void closedEventfdAndMaskedVectorAreNamed() throws IOException {
         world.vcpuWithLapic(vm);
         PciAddress nic = vfio.address(E1000E);
-        VfioDevice device = vfio.device(E1000E);
+        OpenedDevice device = vfio.device(E1000E);
         device.start();
         int[] events = vfio.events(2);
         assertOk(world.setMsiRoutes(
@@ -253,7 +253,7 @@ class LiveLossesContract extends VfioSuite {
     void vcpuOfAVectorThatIsArmedWhileItIsWatchedIsShown() throws IOException {
         world.vcpuWithLapic(vm);
         PciAddress nic = vfio.address(E1000E);
-        VfioDevice device = vfio.device(E1000E);
+        OpenedDevice device = vfio.device(E1000E);
         device.start();
         int[] events = vfio.events(2);
         assertOk(world.setMsiRoutes(
@@ -295,7 +295,7 @@ class LiveLossesContract extends VfioSuite {
         }
         world.vcpuWithLapic(vm);
         PciAddress edu = vfio.address(EDU);
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         device.start();
         int event = world.eventfd();
         assertOk(world.setMsiRoutes(vm, new MsiRoute(GSI, MSI_ADDRESS, 0x41, 0)));
@@ -360,7 +360,7 @@ class LiveLossesContract extends VfioSuite {
     }
 
     /** The offset in the device's file of what a register of the capability names: a BAR, and a place in it. */
-    private static long place(VfioDevice device, long register) {
+    private static long place(OpenedDevice device, long register) {
         ByteBuffer info = Buffers.allocate(VfioRegionInfo.SIZE);
         assertOk(device.region(VfioRegionInfo.SIZE, (int) register & BAR_BITS, info));
         return info.getLong(VfioRegionInfo.OFFSET) + (register & ~(long) BAR_BITS);

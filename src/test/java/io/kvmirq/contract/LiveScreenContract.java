@@ -29,7 +29,7 @@ class LiveScreenContract extends VfioSuite {
         int vm = world.fullVm();
         RealModeGuest guest = RealModeGuest.answering(world, vm);
         String nic = vfio.address(E1000E).toString();
-        VfioDevice device = vfio.device(E1000E);
+        OpenedDevice device = vfio.device(E1000E);
         device.start();
         int[] events = vfio.events(1);
         assertOk(world.setMsiRoutes(vm, new MsiRoute(GSI, MSI_ADDRESS, World.VECTOR, 0)));

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.INTX;
+import static io.kvmirq.contract.OpenedDevice.UNMASK;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
-import static io.kvmirq.contract.VfioDevice.INTX;
-import static io.kvmirq.contract.VfioDevice.UNMASK;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
@@ -305,7 +305,7 @@ class PlantedContract extends VfioSuite {
     @Test
     void pendingPinThatIsMaskedIsToldAndIsNoFlaw() throws Exception {
         int event = world.eventfd();
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         device.start();
         assertOk(device.arm(INTX, 0, event));
         Cli.Ended before = explain(vfio.place(EDU).address(), 0);
@@ -327,7 +327,7 @@ class PlantedContract extends VfioSuite {
     void lineThatTheKernelDisabledIsNamed() throws Exception {
         String other = "0000:00:0a.0";
         assumeTrue(Files.isDirectory(Path.of(DEVICES + other)), "needs a second edu on the line: make lab runs this");
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         device.start();
         assertOk(device.arm(INTX, 0, world.eventfd()));
         String edu = vfio.place(EDU).address();

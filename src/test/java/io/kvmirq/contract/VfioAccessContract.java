@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.TestDevice.NVME;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.assertErrno;
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -42,7 +42,7 @@ class VfioAccessContract extends VfioSuite {
 
     @Test
     void allFilesAreReadyAndNoneIsWatched() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         int set = world.own(vfio.libc().epollCreate(Uapi.EPOLL_CLOEXEC));
         ByteBuffer event = Buffers.allocate(16).putInt(0, Epoll.EPOLLIN);
         for (int fd : new int[] {device.container, device.group, device.fd}) {
@@ -56,7 +56,7 @@ class VfioAccessContract extends VfioSuite {
 
     @Test
     void readsAndWritesOfTheFileMoveItsPosition() {
-        VfioDevice device = vfio.device(NVME);
+        OpenedDevice device = vfio.device(NVME);
         assertThat(device.writeRegion(ADMIN_QUEUES, 4, 0x1f_001f)).isEqualTo(4);
         assertThat(vfio.libc().read(device.fd, Buffers.allocate(ADMIN_QUEUES))).isEqualTo(ADMIN_QUEUES);
         ByteBuffer value = Buffers.allocate(4);

@@ -27,7 +27,7 @@ class VfioBusContract extends VfioSuite {
 
     @Test
     void rootBusHasNoHotReset() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, 0));
         assertErrno(Errno.EINVAL, info(device.fd, VfioPciHotResetInfo.SIZE - 1));
         assertErrno(Errno.ENODEV, info(device.fd, 64));
@@ -41,7 +41,7 @@ class VfioBusContract extends VfioSuite {
 
     @Test
     void busOfARootPortHasItsDevice() {
-        VfioDevice device = vfio.behindRootPort();
+        OpenedDevice device = vfio.behindRootPort();
         ByteBuffer info = Buffers.allocate(64).putInt(VfioPciHotResetInfo.ARGSZ, VfioPciHotResetInfo.SIZE + 7);
         long request = UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO;
         assertErrno(Errno.ENOSPC, vfio.ioctl(device.fd, request, info));
@@ -60,7 +60,7 @@ class VfioBusContract extends VfioSuite {
 
     @Test
     void hotResetIsCheckedInOrder() {
-        VfioDevice device = vfio.behindRootPort();
+        OpenedDevice device = vfio.behindRootPort();
         int other = vfio.group(EDU);
         assertErrno(Errno.EINVAL, device.hotReset(1, device.group));
         assertErrno(Errno.EINVAL, device.hotReset(0));
@@ -74,20 +74,20 @@ class VfioBusContract extends VfioSuite {
     /** Also while its memory is off, which stays so. */
     @Test
     void hotResetForgetsRegistersAndKeepsTheConfigurationSpace() {
-        VfioDevice device = vfio.behindRootPort();
+        OpenedDevice device = vfio.behindRootPort();
         long status = (4L << 40) + STATUS_OF_DRIVER;
         device.writeCommand(6);
         device.writeConfig(0xc, 1, 0x10);
         assertThat(device.writeRegion(status, 1, 1)).isEqualTo(1);
         assertThat(device.readRegion(status, 1)).isEqualTo(1);
         assertOk(device.hotReset(0, device.group));
-        assertThat(device.readConfig(VfioDevice.COMMAND)).isEqualTo(6);
+        assertThat(device.readConfig(OpenedDevice.COMMAND)).isEqualTo(6);
         assertThat(device.readConfig(0xc, 1)).isEqualTo(0x10);
         assertThat(device.readRegion(status, 1)).isZero();
         assertThat(device.writeRegion(status, 1, 1)).isEqualTo(1);
         device.writeCommand(0);
         assertOk(device.hotReset(0, device.group));
-        assertThat(device.readConfig(VfioDevice.COMMAND)).isZero();
+        assertThat(device.readConfig(OpenedDevice.COMMAND)).isZero();
         device.writeCommand(2);
         assertThat(device.readRegion(status, 1)).isZero();
     }

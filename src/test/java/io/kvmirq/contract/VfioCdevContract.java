@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.MSI;
 import static io.kvmirq.contract.TestDevice.EDU;
-import static io.kvmirq.contract.VfioDevice.MSI;
 import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
@@ -129,7 +129,7 @@ class VfioCdevContract {
         int fd = device();
         int iommufd = files.iommufd();
         assertOk(files.bind(fd, iommufd));
-        VfioDevice device = vfio.bound(EDU, fd, iommufd);
+        OpenedDevice device = vfio.bound(EDU, fd, iommufd);
         int event = vfio.world.eventfd();
         assertOk(device.arm(MSI, 0, event));
         device.start();

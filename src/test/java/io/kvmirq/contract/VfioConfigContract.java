@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.TestDevice.NVME;
 import static io.kvmirq.contract.TestDevice.SERIAL;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -17,7 +17,7 @@ import java.nio.ByteBuffer;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
-/** The configuration space that {@code VfioDevice.config} and {@code GuestConfig} access: drivers/vfio/pci/vfio_pci_config.c. */
+/** The configuration space that {@code OpenedDevice.config} and {@code GuestConfig} access: vfio_pci_config.c of Linux. */
 @VfioContract
 class VfioConfigContract extends VfioSuite {
     private static final long CONFIG = (long) UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX << 40;
@@ -41,7 +41,7 @@ class VfioConfigContract extends VfioSuite {
     private static final int FUNCTION_RESET = 1 << 15;
 
     /** What a register of 32 bits holds after ones and after zeros. Then it holds again what it held. */
-    static String bits(VfioDevice device, int at) {
+    static String bits(OpenedDevice device, int at) {
         long before = device.readConfig(at, 4);
         device.writeConfig(at, 4, ALL);
         long ones = device.readConfig(at, 4);
@@ -52,7 +52,7 @@ class VfioConfigContract extends VfioSuite {
         return String.format("%08x %08x", ones, zeros);
     }
 
-    private static long bytes(VfioDevice device, int at, int count) {
+    private static long bytes(OpenedDevice device, int at, int count) {
         long value = 0;
         for (int i = 0; i < count; i++) {
             value |= device.readConfig(at + i, 1) << Byte.SIZE * i;
@@ -71,14 +71,14 @@ class VfioConfigContract extends VfioSuite {
     }
 
     private String identity(TestDevice one) {
-        VfioDevice device = vfio.device(one);
+        OpenedDevice device = vfio.device(one);
         return String.format("%08x %08x", device.readConfig(8, 4), device.readConfig(0x2c, 4));
     }
 
     @Test
     void headerTakesWhatAUserMayWrite() {
         for (TestDevice one : List.of(EDU, NVME)) {
-            VfioDevice device = vfio.device(one);
+            OpenedDevice device = vfio.device(one);
             assertThat(device.readConfig(COMMAND) & 6)
                     .as("the open device answers, and is no bus master")
                     .isEqualTo(2);
@@ -102,7 +102,7 @@ class VfioConfigContract extends VfioSuite {
 
     /** By the ones that stay in each BAR; bits 1 to 3 are the kind of memory. */
     private String sizes(TestDevice one) {
-        VfioDevice device = vfio.device(one);
+        OpenedDevice device = vfio.device(one);
         StringBuilder sizes = new StringBuilder();
         for (int bar = 0; bar < 6; bar++) {
             sizes.append(bits(device, BAR_0 + 4 * bar)).append(' ');
@@ -127,7 +127,7 @@ class VfioConfigContract extends VfioSuite {
 
     @Test
     void barIsWrittenInParts() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         device.writeConfig(BAR_0, 4, 0);
         device.writeConfig(BAR_0 + 3, 1, 0xab);
         assertThat(device.readConfig(BAR_0, 4)).isEqualTo(0xab00_0000L);
@@ -140,14 +140,14 @@ class VfioConfigContract extends VfioSuite {
 
     @Test
     void headerIsTheHostsAgainForTheNextUser() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         long before = device.readConfig(BAR_0, 4);
         assertThat(before).isNotZero();
         device.writeConfig(BAR_0, 4, 0);
         device.writeConfig(LINE, 1, 0x77);
         device.writeConfig(CACHE_LINE, 1, 0x10);
         device.close();
-        VfioDevice next = vfio.device(EDU);
+        OpenedDevice next = vfio.device(EDU);
         assertThat(next.readConfig(BAR_0, 4)).isEqualTo(before);
         assertThat(next.readConfig(LINE, 1)).isNotEqualTo(0x77);
         assertThat(next.readConfig(CACHE_LINE, 1)).isZero();
@@ -157,7 +157,7 @@ class VfioConfigContract extends VfioSuite {
 
     @Test
     void accessOfAnyWidthAndAlignmentIsSplit() {
-        VfioDevice device = vfio.device(NVME);
+        OpenedDevice device = vfio.device(NVME);
         for (int at = 0; at < 0x14; at++) {
             assertThat(device.readConfig(at, 2)).as("%x", at).isEqualTo(bytes(device, at, 2));
             assertThat(device.readConfig(at, 4)).as("%x", at).isEqualTo(bytes(device, at, 4));
@@ -171,7 +171,7 @@ class VfioConfigContract extends VfioSuite {
 
     @Test
     void wholeSpaceIsReadAtOnceAndNothingBeyondIt() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         ByteBuffer all = Buffers.allocate(256);
         assertThat(vfio.libc().pread(device.fd, all, CONFIG)).isEqualTo(256);
         for (int at = 0; at < 256; at++) {
@@ -195,7 +195,7 @@ class VfioConfigContract extends VfioSuite {
     }
 
     private void assertCapabilities(TestDevice one, Integer... ids) {
-        VfioDevice device = vfio.device(one);
+        OpenedDevice device = vfio.device(one);
         assertThat(device.capabilities()).as("%s", one).containsOnlyKeys(ids);
         for (int at : device.capabilities().values()) {
             int before = device.readConfig(at);
@@ -209,7 +209,7 @@ class VfioConfigContract extends VfioSuite {
 
     @Test
     void messageIsTheUsersAndReachesNoHardware() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         int at = device.capabilities().get(MESSAGES);
         int event = vfio.world.eventfd();
         assertOk(device.arm(MSI, 0, event));
@@ -224,7 +224,7 @@ class VfioConfigContract extends VfioSuite {
 
     @Test
     void messagesAreEnabledByTheirEventfds() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         int flags = device.capabilities().get(MESSAGES) + FLAGS;
         assertThat(device.readConfig(flags)).isEqualTo(0x80);
         device.writeConfig(flags, 2, 0xffff);
@@ -252,7 +252,7 @@ class VfioConfigContract extends VfioSuite {
 
     @Test
     void controlOfMsixShowsTheHostsAndTakesNothing() {
-        VfioDevice device = vfio.device(NVME);
+        OpenedDevice device = vfio.device(NVME);
         int at = device.capabilities().get(MSI_X);
         assertThat(device.readConfig(at + FLAGS)).isEqualTo(64);
         device.writeConfig(at + FLAGS, 2, 0xc000);
@@ -267,7 +267,7 @@ class VfioConfigContract extends VfioSuite {
 
     @Test
     void placeOfTheTableIsReadOnly() {
-        VfioDevice device = vfio.device(NVME);
+        OpenedDevice device = vfio.device(NVME);
         int at = device.capabilities().get(MSI_X);
         assertThat(bits(device, at + 4)).isEqualTo("00002000 00002000");
         assertThat(bits(device, at + 8)).isEqualTo("00003000 00003000");
@@ -280,7 +280,7 @@ class VfioConfigContract extends VfioSuite {
 
     @Test
     void sleepingDeviceKeepsItsConfigurationSpaceAndLosesItsMemory() {
-        VfioDevice device = vfio.device(NVME);
+        OpenedDevice device = vfio.device(NVME);
         int at = device.capabilities().get(POWER);
         assertThat(device.readConfig(at + FLAGS) & 0xf800).as("PME support").isZero();
         long first = device.readRegion(0, 4);
@@ -303,7 +303,7 @@ class VfioConfigContract extends VfioSuite {
 
     @Test
     void functionResetOfTheGuestWakesTheDeviceAndKeepsWhatTheKernelRestores() {
-        VfioDevice device = vfio.device(NVME);
+        OpenedDevice device = vfio.device(NVME);
         int express = device.capabilities().get(EXPRESS);
         int power = device.capabilities().get(POWER) + POWER_CONTROL;
         int[] events = vfio.events(2);
@@ -328,7 +328,7 @@ class VfioConfigContract extends VfioSuite {
     @Test
     void resetByTheFileWakesTheDevice() {
         for (TestDevice one : List.of(E1000E, NVME)) {
-            VfioDevice device = vfio.device(one);
+            OpenedDevice device = vfio.device(one);
             int power = device.capabilities().get(POWER) + POWER_CONTROL;
             device.writeConfig(power, 2, D3HOT);
             assertThat(device.readConfig(power) & 3).isEqualTo(D3HOT);

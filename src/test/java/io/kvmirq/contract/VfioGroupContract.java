@@ -84,8 +84,8 @@ class VfioGroupContract extends VfioSuite {
         int e1000e = vfio.group(E1000E);
         int container = vfio.attach(edu);
         assertOk(vfio.setContainer(e1000e, container));
-        assertThat(vfio.device(EDU, container, edu).irqInfo(VfioDevice.MSI)).isEqualTo("9 1");
-        assertThat(vfio.device(E1000E, container, e1000e).irqInfo(VfioDevice.MSI))
+        assertThat(vfio.device(EDU, container, edu).irqInfo(OpenedDevice.MSI)).isEqualTo("9 1");
+        assertThat(vfio.device(E1000E, container, e1000e).irqInfo(OpenedDevice.MSI))
                 .isEqualTo("9 1");
     }
 
@@ -189,7 +189,7 @@ class VfioGroupContract extends VfioSuite {
 
     @Test
     void openDeviceHoldsItsGroupToTheContainer() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         assertErrno(Errno.EBUSY, vfio.unsetContainer(device.group));
         closeFile(device.fd);
         assertOk(vfio.unsetContainer(device.group));
@@ -197,7 +197,7 @@ class VfioGroupContract extends VfioSuite {
 
     @Test
     void openDeviceHoldsItsGroup() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         closeFile(device.group);
         assertErrno(Errno.EBUSY, vfio.open(vfio.groupPath(EDU)));
         closeFile(device.fd);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -33,12 +33,12 @@ class VfioGuestContract extends VfioSuite {
     }
 
     /** Opens a device whose group KVM knows, as a VMM does it: the KVM-VFIO device first. */
-    private VfioDevice deviceOf(TestDevice which) {
+    private OpenedDevice deviceOf(TestDevice which) {
         int group = vfio.group(which);
         int container = vfio.attach(group);
         int files = world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
         assertOk(kernel.deviceVfioAdd(files, group));
-        VfioDevice device = vfio.device(which, container, group);
+        OpenedDevice device = vfio.device(which, container, group);
         device.start();
         return device;
     }
@@ -59,7 +59,7 @@ class VfioGuestContract extends VfioSuite {
     }
 
     /** Routes as many GSIs to vectors from {@code first} on, and arms as many messages that signal them. */
-    private int[] feed(VfioDevice device, int index, int first, int count) {
+    private int[] feed(OpenedDevice device, int index, int first, int count) {
         int[] events = vfio.events(count);
         route(first, events);
         assertOk(device.arm(index, 0, events));
@@ -72,7 +72,7 @@ class VfioGuestContract extends VfioSuite {
     @Test
     void everyMessageRequestsTheVectorOfItsRoute() {
         int vcpu = world.vcpuWithLapic(vm);
-        VfioDevice device = deviceOf(E1000E);
+        OpenedDevice device = deviceOf(E1000E);
         int[] events = feed(device, MSIX, 0x41, VECTORS);
         for (int i = 0; i < VECTORS; i++) {
             int vector = 0x41 + i;
@@ -86,7 +86,7 @@ class VfioGuestContract extends VfioSuite {
     @Test
     void loopbackRequestsTheVector() {
         int vcpu = world.vcpuWithLapic(vm);
-        VfioDevice device = deviceOf(EDU);
+        OpenedDevice device = deviceOf(EDU);
         feed(device, MSI, 0x41, 1);
         assertOk(device.loopback(MSI, 0, 1));
         eventually("the vector is requested", () -> world.requested(vcpu, 0x41));
@@ -95,7 +95,7 @@ class VfioGuestContract extends VfioSuite {
     @Test
     void messageFollowsANewRoute() {
         int vcpu = world.vcpuWithLapic(vm);
-        VfioDevice device = deviceOf(E1000E);
+        OpenedDevice device = deviceOf(E1000E);
         int[] events = feed(device, MSIX, 0x41, VECTORS);
         route(0x61, events);
         device.hardware.send(0);
@@ -107,7 +107,7 @@ class VfioGuestContract extends VfioSuite {
     @Test
     void messageOfADeassignedVectorWaitsInItsEventfd() {
         int vcpu = world.vcpuWithLapic(vm);
-        VfioDevice device = deviceOf(E1000E);
+        OpenedDevice device = deviceOf(E1000E);
         int[] events = feed(device, MSIX, 0x41, 1);
         assertOk(kernel.irqfdDeassign(vm, events[0], GSI));
         device.hardware.send(0);
@@ -130,7 +130,7 @@ class VfioGuestContract extends VfioSuite {
     @Test
     void irqfdMayComeBeforeTheVectorIsArmed() {
         int vcpu = world.vcpuWithLapic(vm);
-        VfioDevice device = deviceOf(EDU);
+        OpenedDevice device = deviceOf(EDU);
         int event = world.eventfd();
         route(0x41, event);
         assign(event);
@@ -143,7 +143,7 @@ class VfioGuestContract extends VfioSuite {
 
     @Test
     void closingTheVmLeavesTheVectorArmed() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         device.start();
         int event = feed(device, MSI, 0x41, 1)[0];
         world.close(vm);
@@ -156,7 +156,7 @@ class VfioGuestContract extends VfioSuite {
     @Test
     void guestHandlesTheMessageOfADevice() {
         RealModeGuest guest = RealModeGuest.answering(world, vm);
-        VfioDevice device = deviceOf(E1000E);
+        OpenedDevice device = deviceOf(E1000E);
         feed(device, MSIX, VECTOR, 2);
         for (int i = 0; i < 3; i++) {
             device.hardware.send(0);
@@ -168,7 +168,7 @@ class VfioGuestContract extends VfioSuite {
     @Test
     void guestHandlesTheMessageOfEdu() {
         RealModeGuest guest = RealModeGuest.answering(world, vm);
-        VfioDevice device = deviceOf(EDU);
+        OpenedDevice device = deviceOf(EDU);
         feed(device, MSI, VECTOR, 1);
         device.hardware.send(0);
         eventually("the vector is requested", () -> world.requested(guest.vcpu(), VECTOR));
@@ -176,10 +176,10 @@ class VfioGuestContract extends VfioSuite {
     }
 
     /** INTx of edu through a level GSI whose resamplefd unmasks it, in QEMU's order: unmask eventfd after the irqfd. */
-    private VfioDevice levelDevice(int event, int resample) {
+    private OpenedDevice levelDevice(int event, int resample) {
         assertOk(world.setPinRoutes(vm, new PinRoute(PIN, IOAPIC, PIN, 0)));
         world.redirect(vm, PIN, LEVEL | VECTOR);
-        VfioDevice device = deviceOf(EDU);
+        OpenedDevice device = deviceOf(EDU);
         assertOk(device.arm(INTX, 0, event));
         assertOk(kernel.irqfdAssignLevel(vm, event, resample, PIN));
         assertOk(device.unmaskBy(resample));
@@ -191,7 +191,7 @@ class VfioGuestContract extends VfioSuite {
         int event = world.eventfd();
         int resample = world.eventfd();
         RealModeGuest guest = RealModeGuest.answering(world, vm);
-        VfioDevice device = levelDevice(event, resample);
+        OpenedDevice device = levelDevice(event, resample);
         device.hardware.request();
         eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
         guest.runTo(RealModeGuest.IN_SERVICE);
@@ -214,7 +214,7 @@ class VfioGuestContract extends VfioSuite {
         int event = world.eventfd();
         int resample = world.eventfd();
         RealModeGuest guest = RealModeGuest.answering(world, vm);
-        VfioDevice device = levelDevice(event, resample);
+        OpenedDevice device = levelDevice(event, resample);
         device.hardware.request();
         for (int i = 0; i < 3; i++) {
             eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
@@ -235,7 +235,7 @@ class VfioGuestContract extends VfioSuite {
         int event = world.eventfd();
         int resample = world.eventfd();
         world.vcpuWithLapic(vm);
-        VfioDevice device = levelDevice(event, resample);
+        OpenedDevice device = levelDevice(event, resample);
         device.hardware.request();
         eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
         assertOk(kernel.irqfdDeassign(vm, event, PIN));

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.TestDevice.NVME;
 import static io.kvmirq.contract.TestDevice.SERIAL;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -30,7 +30,7 @@ class VfioInfoContract extends VfioSuite {
 
     // The device
 
-    private ByteBuffer info(VfioDevice device, int argsz) {
+    private ByteBuffer info(OpenedDevice device, int argsz) {
         ByteBuffer info = Buffers.allocate(2 * VfioDeviceInfo.SIZE);
         for (int i = 0; i < info.capacity(); i++) {
             info.put(i, (byte) 0xee);
@@ -54,7 +54,7 @@ class VfioInfoContract extends VfioSuite {
 
     @Test
     void deviceInfoIsWrittenAsFarAsItIsAskedFor() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_INFO, 0));
         ByteBuffer tooShort = Buffers.allocate(VfioDeviceInfo.SIZE).putInt(VfioDeviceInfo.ARGSZ, 15);
         assertErrno(Errno.EINVAL, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_INFO, tooShort));
@@ -89,7 +89,7 @@ class VfioInfoContract extends VfioSuite {
 
     @Test
     void conventionalDeviceReportsNoErrors() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         assertThat(device.irqInfo(INTX)).isEqualTo("7 1");
         assertThat(device.irqInfo(MSI)).isEqualTo("9 1");
         assertThat(device.irqInfo(MSIX)).as("no capability").isEqualTo("9 0");
@@ -99,7 +99,7 @@ class VfioInfoContract extends VfioSuite {
 
     @Test
     void deviceWithoutMsiHasTheIndexAndNoInterruptOfIt() {
-        VfioDevice device = vfio.device(NVME);
+        OpenedDevice device = vfio.device(NVME);
         assertThat(device.irqInfo(MSI)).isEqualTo("9 0");
         assertThat(device.irqInfo(MSIX)).isEqualTo(msixFlags() + " 65");
     }
@@ -125,7 +125,7 @@ class VfioInfoContract extends VfioSuite {
         assertConfig(vfio.device(E1000E), 0x1000);
     }
 
-    private void assertConfig(VfioDevice device, long size) {
+    private void assertConfig(OpenedDevice device, long size) {
         ByteBuffer info = Buffers.allocate(VfioRegionInfo.SIZE);
         assertOk(device.region(VfioRegionInfo.SIZE, CONFIG, info));
         assertThat(info.getInt(VfioRegionInfo.FLAGS)).isEqualTo(READ_WRITE);
@@ -135,7 +135,7 @@ class VfioInfoContract extends VfioSuite {
 
     @Test
     void regionInfoNeedsItsSizeAndAnIndex() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_REGION_INFO, 0));
         ByteBuffer info = Buffers.allocate(VfioRegionInfo.SIZE);
         assertErrno(Errno.EINVAL, device.region(31, CONFIG, info));
@@ -156,7 +156,7 @@ class VfioInfoContract extends VfioSuite {
     /** As config_space_read_write of the kernel's selftest. */
     @Test
     void commandIsReadAsItWasWritten() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         for (int command : new int[] {7, MASTER, 0, DIS_INTX, DIS_INTX | MASTER}) {
             device.writeCommand(command);
             assertThat(device.readConfig(COMMAND)).isEqualTo(command);
@@ -165,7 +165,7 @@ class VfioInfoContract extends VfioSuite {
 
     @Test
     void firstOpenFindsTheDeviceOff() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         assertThat(device.readConfig(COMMAND) & MASTER).isZero();
         device.writeCommand(7);
         device.close();
@@ -178,7 +178,7 @@ class VfioInfoContract extends VfioSuite {
 
     @Test
     void deviceKnowsNoRequestOfAGroupOrAContainer() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         for (long request : new long[] {
             UapiVfio.VFIO_GROUP_GET_STATUS, UapiVfio.VFIO_DEVICE_QUERY_GFX_PLANE, UapiVfio.VFIO_GET_API_VERSION
         }) {

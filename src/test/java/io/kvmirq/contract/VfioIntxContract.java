@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.EDU;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -26,20 +26,20 @@ class VfioIntxContract extends VfioSuite {
     }
 
     /** A device whose INTx signals an eventfd. */
-    private VfioDevice armed(int event) {
-        VfioDevice device = vfio.device(EDU);
+    private OpenedDevice armed(int event) {
+        OpenedDevice device = vfio.device(EDU);
         device.start();
         assertOk(device.arm(INTX, 0, event));
         return device;
     }
 
-    private void interrupt(VfioDevice device) {
+    private void interrupt(OpenedDevice device) {
         device.hardware.request();
         assertThat(vfio.await(event)).isEqualTo(1);
     }
 
     /** Counts the one loopback and no other signal. */
-    private void assertQuiet(VfioDevice device, int event) {
+    private void assertQuiet(OpenedDevice device, int event) {
         assertThat(vfio.take(event)).isZero();
         assertOk(device.intx(TRIGGER));
         assertThat(vfio.take(event)).as("the loopback alone").isEqualTo(1);
@@ -49,7 +49,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void inactiveIntxKnowsOnlyItsEventfd() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         assertErrno(Errno.EINVAL, device.disable(INTX));
         assertErrno(Errno.EINVAL, device.intx(TRIGGER));
         assertErrno(Errno.EINVAL, device.bytes(TRIGGER, INTX, 0, 1));
@@ -61,7 +61,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void triggerIsOneEventfd() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         assertErrno(Errno.EINVAL, device.setIrqs(TRIGGER | EVENTFD, INTX, 0, 0));
         assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
         assertErrno(Errno.EINVAL, device.arm(INTX, 0, device.fd));
@@ -74,7 +74,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void maskIsCheckedInOrder() {
-        VfioDevice device = armed(world.eventfd());
+        OpenedDevice device = armed(world.eventfd());
         assertErrno(Errno.EINVAL, device.setIrqs(MASK | NONE, INTX, 0, 0));
         assertErrno(Errno.EINVAL, device.setIrqs(UNMASK | NONE, INTX, 0, 0));
         assertErrno(Errno.ENOTTY, device.setIrqs(MASK | EVENTFD, INTX, 0, 1, NOT_OPEN));
@@ -96,7 +96,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void loopbackSignalsByNoneAndByAByteThatIsNotZero() {
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         assertOk(device.intx(TRIGGER));
         assertOk(device.bytes(TRIGGER, INTX, 0, 1));
         assertOk(device.bytes(TRIGGER, INTX, 0, 0));
@@ -105,7 +105,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void requestOfTheDeviceIsSignalledOnceAndAutoMasked() {
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         interrupt(device);
         device.hardware.request();
         assertQuiet(device, event);
@@ -114,7 +114,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void unmaskingWhileTheDeviceRequestsSignalsAgain() {
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         interrupt(device);
         assertOk(device.intx(UNMASK));
         assertThat(vfio.await(event)).as("still requested").isEqualTo(1);
@@ -123,7 +123,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void unmaskingAfterTheDeviceWasServedIsQuiet() {
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         interrupt(device);
         device.hardware.serve();
         assertOk(device.intx(UNMASK));
@@ -134,7 +134,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void maskOfTheUserHoldsTheRequestUntilItUnmasks() {
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         assertOk(device.intx(MASK));
         assertOk(device.intx(MASK));
         device.hardware.request();
@@ -148,7 +148,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void maskByAByteOfZeroMasksNothing() {
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         assertOk(device.bytes(MASK, INTX, 0, 0));
         interrupt(device);
         device.hardware.serve();
@@ -156,7 +156,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void statusShowsTheRequestWhileItIsMasked() {
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         assertThat(device.readConfig(STATUS) & INTX_PENDING).isZero();
         interrupt(device);
         assertThat(device.readConfig(STATUS) & INTX_PENDING).isEqualTo(INTX_PENDING);
@@ -168,7 +168,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void secondUnmaskEventfdIsBusyUntilTheFirstIsRemoved() {
-        VfioDevice device = armed(world.eventfd());
+        OpenedDevice device = armed(world.eventfd());
         int[] unmask = vfio.events(2);
         assertOk(device.unmaskBy(-1));
         assertOk(device.unmaskBy(unmask[0]));
@@ -181,7 +181,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void disableRemovesTheUnmaskEventfd() {
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         assertOk(device.unmaskBy(world.eventfd()));
         assertOk(device.disable(INTX));
         assertOk(device.arm(INTX, 0, event));
@@ -191,7 +191,7 @@ class VfioIntxContract extends VfioSuite {
     @Test
     void unmaskEventfdUnmasksAndIsConsumed() {
         int unmask = world.eventfd();
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         assertOk(device.unmaskBy(unmask));
         interrupt(device);
         vfio.signal(unmask);
@@ -206,7 +206,7 @@ class VfioIntxContract extends VfioSuite {
     @Test
     void unmaskEventfdThatIsSignalledAlreadyUnmasksAtOnceAndKeepsItsCount() {
         int unmask = world.eventfd();
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         interrupt(device);
         vfio.signal(unmask);
         assertOk(device.unmaskBy(unmask));
@@ -217,7 +217,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void lastCloseOfTheUnmaskEventfdRemovesIt() {
-        VfioDevice device = armed(world.eventfd());
+        OpenedDevice device = armed(world.eventfd());
         int unmask = world.eventfd();
         int other = world.eventfd();
         assertOk(device.unmaskBy(unmask));
@@ -229,7 +229,7 @@ class VfioIntxContract extends VfioSuite {
     /** Whether it is removed by -1, or by disabling INTx. */
     @Test
     void removingTheUnmaskEventfdTakesItsCount() {
-        VfioDevice device = armed(world.eventfd());
+        OpenedDevice device = armed(world.eventfd());
         int[] unmask = vfio.events(2);
         for (int event : unmask) {
             vfio.signal(event);
@@ -247,7 +247,7 @@ class VfioIntxContract extends VfioSuite {
     @Test
     void swappedTriggerKeepsTheMask() {
         int[] events = vfio.events(2);
-        VfioDevice device = armed(events[0]);
+        OpenedDevice device = armed(events[0]);
         device.hardware.request();
         assertThat(vfio.await(events[0])).isEqualTo(1);
         assertOk(device.arm(INTX, 0, events[1]));
@@ -260,7 +260,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void failureToSwapKeepsTheTrigger() {
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
         assertErrno(Errno.EINVAL, device.arm(INTX, 0, device.fd));
         assertQuiet(device, event);
@@ -269,7 +269,7 @@ class VfioIntxContract extends VfioSuite {
     /** The fixes of CVE-2024-26812, which Debian's 6.1 and 6.12 have. */
     @Test
     void minusOneKeepsIntxActiveWithoutATrigger() {
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         assertOk(device.arm(INTX, 0, -1));
         assertOk(device.intx(TRIGGER));
         assertThat(vfio.take(event)).isZero();
@@ -285,7 +285,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void disIntxOfTheGuestHoldsEverySignal() {
-        VfioDevice device = armed(event);
+        OpenedDevice device = armed(event);
         device.writeCommand(device.readConfig(COMMAND) | DIS_INTX);
         device.hardware.request();
         assertOk(device.intx(TRIGGER));
@@ -303,7 +303,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void devicesThatMaskThemselvesShareTheirLine() {
-        VfioDevice[] devices = {vfio.device(EDU), vfio.secondEdu()};
+        OpenedDevice[] devices = {vfio.device(EDU), vfio.secondEdu()};
         int[] events = vfio.events(2);
         for (int i = 0; i < 2; i++) {
             devices[i].start();
@@ -326,7 +326,7 @@ class VfioIntxContract extends VfioSuite {
                 .intxWithoutDisIntx()
                 .onSharedLine()
                 .add();
-        VfioDevice device = alone.device(hardware, 8, address);
+        OpenedDevice device = alone.device(hardware, 8, address);
         assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
         assertErrno(Errno.EBUSY, device.arm(INTX, 0, alone.world.eventfd()));
         assertErrno(Errno.EBUSY, device.arm(INTX, 0, -1));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -95,7 +95,7 @@ class VfioKillContract extends VfioSuite {
             user.destroyForcibly();
         }
         assertThat(interrupts()).isEmpty();
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         device.start();
         int event = world.eventfd();
         assertErrno(Errno.EINVAL, device.intx(UNMASK));
@@ -107,7 +107,7 @@ class VfioKillContract extends VfioSuite {
         assertThat(vfio.await(event)).isEqualTo(1);
         device.hardware.serve();
         int[] events = vfio.events(5);
-        VfioDevice other = vfio.device(E1000E);
+        OpenedDevice other = vfio.device(E1000E);
         assertOk(other.arm(MSIX, 0, events));
         assertThat(other.armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
     }

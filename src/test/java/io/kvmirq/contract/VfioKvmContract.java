@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -68,7 +68,7 @@ class VfioKvmContract extends VfioSuite {
 
     @Test
     void deviceThatItsGroupOpenedIsAcceptedSince66() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         int files = kvmVfio();
         if (vfio.isSince(6, 6)) {
             assertOk(kernel.deviceVfioAdd(files, device.fd));
@@ -105,7 +105,7 @@ class VfioKvmContract extends VfioSuite {
         int group = vfio.group(EDU);
         int container = vfio.attach(group);
         assertOk(kernel.deviceVfioAdd(files, group));
-        VfioDevice device = vfio.device(EDU, container, group);
+        OpenedDevice device = vfio.device(EDU, container, group);
         closeFile(device.fd);
         assertOk(kernel.deviceVfioRemove(files, group));
         vfio.device(EDU, container, group);
@@ -123,7 +123,7 @@ class VfioKvmContract extends VfioSuite {
 
     @Test
     void removingAGroupTouchesNoInterrupt() {
-        VfioDevice device = vfio.device(E1000E);
+        OpenedDevice device = vfio.device(E1000E);
         int files = kvmVfio();
         assertOk(kernel.deviceVfioAdd(files, device.group));
         int[] events = vfio.events(2);
@@ -150,7 +150,7 @@ class VfioKvmContract extends VfioSuite {
     @Test
     void addedDeviceStaysArmedWithoutADescriptor() {
         assumeTrue(vfio.isSince(6, 6), "needs 6.6, where KVM accepts a device");
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         device.start();
         int event = world.eventfd();
         assertOk(device.arm(MSI, 0, event));

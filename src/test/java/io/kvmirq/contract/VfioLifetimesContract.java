@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -23,7 +23,7 @@ class VfioLifetimesContract extends VfioSuite {
         assertOk(e1000e().arm(ERR, 0, event));
         assertOk(e1000e().arm(REQ, 0, event));
         closeFile(e1000e().fd);
-        VfioDevice again = vfio.device(E1000E, e1000e().container, e1000e().group);
+        OpenedDevice again = vfio.device(E1000E, e1000e().container, e1000e().group);
         assertErrno(Errno.EINVAL, again.disable(MSIX));
         assertErrno(Errno.EINVAL, again.disable(ERR));
         assertErrno(Errno.EINVAL, again.disable(REQ));
@@ -32,7 +32,7 @@ class VfioLifetimesContract extends VfioSuite {
 
     @Test
     void lastCloseOfADeviceDisablesIntxAndForgetsItsUnmaskEventfd() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         device.start();
         int event = world.eventfd();
         int unmask = world.eventfd();
@@ -42,7 +42,7 @@ class VfioLifetimesContract extends VfioSuite {
         assertThat(vfio.await(event)).isEqualTo(1);
         device.hardware.serve();
         closeFile(device.fd);
-        VfioDevice again = vfio.device(EDU, device.container, device.group);
+        OpenedDevice again = vfio.device(EDU, device.container, device.group);
         again.start();
         assertErrno(Errno.EINVAL, again.intx(UNMASK));
         assertOk(again.arm(INTX, 0, event));
@@ -54,8 +54,8 @@ class VfioLifetimesContract extends VfioSuite {
 
     @Test
     void twoFilesOfADeviceShareItsInterrupts() {
-        VfioDevice first = vfio.device(EDU);
-        VfioDevice second = vfio.device(EDU, first.container, first.group);
+        OpenedDevice first = vfio.device(EDU);
+        OpenedDevice second = vfio.device(EDU, first.container, first.group);
         int event = world.eventfd();
         assertOk(first.arm(MSI, 0, event));
         closeFile(first.fd);
@@ -65,7 +65,7 @@ class VfioLifetimesContract extends VfioSuite {
 
     @Test
     void duplicateKeepsADeviceOpen() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         int event = world.eventfd();
         assertOk(device.arm(MSI, 0, event));
         int copy = world.own(kernel.fdDup(device.fd));
@@ -83,7 +83,7 @@ class VfioLifetimesContract extends VfioSuite {
         int container = vfio.attach(group);
         closeFile(container);
         assertThat(vfio.status(group) & UapiVfio.VFIO_GROUP_FLAGS_CONTAINER_SET).isNotZero();
-        VfioDevice device = vfio.device(EDU, container, group);
+        OpenedDevice device = vfio.device(EDU, container, group);
         assertThat(device.irqInfo(MSI)).isEqualTo("9 1");
         closeFile(device.fd);
         closeFile(group);
@@ -93,7 +93,7 @@ class VfioLifetimesContract extends VfioSuite {
 
     @Test
     void deviceLivesWithoutTheDescriptorsThroughWhichItWasOpened() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         closeFile(device.container);
         closeFile(device.group);
         int event = world.eventfd();
@@ -106,7 +106,7 @@ class VfioLifetimesContract extends VfioSuite {
     @Test
     void deviceIsUsableAtOnceAfterItWasClosed() {
         for (int i = 0; i < 3; i++) {
-            VfioDevice device = vfio.device(EDU);
+            OpenedDevice device = vfio.device(EDU);
             int event = world.eventfd();
             assertOk(device.arm(MSI, 0, event));
             assertThat(device.armed(MSI, event)).containsExactly(0);
@@ -119,7 +119,7 @@ class VfioLifetimesContract extends VfioSuite {
     /** VFIO holds the eventfd's counter and not its file, so the device still signals a counter without a reader. */
     @Test
     void closedEventfdStaysArmed() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         int event = world.eventfd();
         int other = world.own(kernel.fdDup(event));
         assertOk(device.arm(MSI, 0, event));
@@ -132,7 +132,7 @@ class VfioLifetimesContract extends VfioSuite {
 
     @Test
     void replacedEventfdHearsNothingMore() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         int[] events = vfio.events(2);
         assertOk(device.arm(MSI, 0, events[0]));
         assertOk(device.arm(MSI, 0, events[1]));
@@ -143,7 +143,7 @@ class VfioLifetimesContract extends VfioSuite {
 
     @Test
     void signalThatWasCountedOutlivesTheDevice() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         int event = world.eventfd();
         assertOk(device.arm(MSI, 0, event));
         assertOk(device.loopback(MSI, 0, 1));
@@ -154,7 +154,7 @@ class VfioLifetimesContract extends VfioSuite {
     /** Then INTx stays masked, and nobody hears of it: the last close of a resamplefd is a fault. */
     @Test
     void closedUnmaskEventfdLeavesIntxMasked() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         device.start();
         int event = world.eventfd();
         int unmask = world.eventfd();

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.TestDevice.NVME;
 import static io.kvmirq.contract.TestDevice.SERIAL;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
@@ -44,7 +44,7 @@ class VfioMessagesContract extends VfioSuite {
 
     @Test
     void allVectorsOfALargeTableAreArmedAtOnce() {
-        VfioDevice device = vfio.device(NVME);
+        OpenedDevice device = vfio.device(NVME);
         int[] events = vfio.events(65);
         assertOk(device.arm(MSIX, 0, events));
         assertThat(device.armed(MSIX, events))
@@ -223,7 +223,7 @@ class VfioMessagesContract extends VfioSuite {
     @Test
     void shortageOfVectorsIsAPositiveNumberAndEnablesNothing() {
         world.fake().ifPresent(fake -> fake.limitVectors(HOST_HAS));
-        VfioDevice device = vfio.device(SERIAL);
+        OpenedDevice device = vfio.device(SERIAL);
         int[] events = vfio.events(MORE);
         int available = device.arm(MSIX, 0, events);
         assumeTrue(
@@ -242,7 +242,7 @@ class VfioMessagesContract extends VfioSuite {
     void hostWithoutAVectorLeftEnablesNothing() {
         boolean fake = world.fake().isPresent();
         world.fake().ifPresent(kernel -> kernel.limitVectors(0));
-        VfioDevice device = vfio.device(SERIAL);
+        OpenedDevice device = vfio.device(SERIAL);
         int result = device.arm(MSIX, 0, vfio.events(fake ? 1 : HOST_HAS));
         world.fake().ifPresent(kernel -> kernel.limitVectors(MORE));
         assumeTrue(result != 0, "needs CPUs with fewer than 512 vectors left");
@@ -254,7 +254,7 @@ class VfioMessagesContract extends VfioSuite {
     @Test
     void vectorThatCannotBeAllocatedIsRefusedAlone() {
         VfioWorld alone = vfio.fakeAlone("the lab has no host that is short of one vector");
-        VfioDevice device = alone.device(E1000E);
+        OpenedDevice device = alone.device(E1000E);
         alone.fake().limitVectors(2);
         int[] events = alone.events(3);
         assertOk(device.arm(MSIX, 0, events[0], events[1]));
@@ -279,7 +279,7 @@ class VfioMessagesContract extends VfioSuite {
 
     @Test
     void messageOfEduReachesItsEventfdOnce() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         device.start();
         int event = world.eventfd();
         assertOk(device.arm(MSI, 0, event));
@@ -290,7 +290,7 @@ class VfioMessagesContract extends VfioSuite {
 
     @Test
     void deviceThatIsNoBusMasterSendsNothing() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         device.start();
         int event = world.eventfd();
         assertOk(device.arm(MSI, 0, event));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.EDU;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -79,8 +79,8 @@ class VfioNointxmaskContract extends VfioSuite {
 
     @Test
     void deviceHasItsLineAlone() {
-        VfioDevice first = vfio.device(EDU);
-        VfioDevice second = vfio.secondEdu();
+        OpenedDevice first = vfio.device(EDU);
+        OpenedDevice second = vfio.secondEdu();
         assertOk(first.arm(INTX, 0, world.eventfd()));
         assertErrno(Errno.EBUSY, second.arm(INTX, 0, world.eventfd()));
         assertErrno(Errno.EBUSY, second.arm(INTX, 0, -1));
@@ -92,8 +92,8 @@ class VfioNointxmaskContract extends VfioSuite {
     /** The files say before the second request what it is answered. */
     @Test
     void filesShowThatTheRequestIsExclusive() {
-        VfioDevice first = vfio.device(EDU);
-        VfioDevice second = vfio.secondEdu();
+        OpenedDevice first = vfio.device(EDU);
+        OpenedDevice second = vfio.secondEdu();
         assertThat(line().armed()).isFalse();
         assertOk(first.arm(INTX, 0, world.eventfd()));
         assertThat(line().armed()).isTrue();

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.INTX;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
-import static io.kvmirq.contract.VfioDevice.INTX;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -38,7 +38,7 @@ class VfioOutlookContract extends VfioSuite {
         return VfioOutlook.of(host(), device(device));
     }
 
-    /** As {@link VfioDevice#irqInfo} tells it. */
+    /** As {@link OpenedDevice#irqInfo} tells it. */
     private static String text(VfioOutlook.Irqs irqs) {
         if (irqs.flags().isEmpty()) {
             return "EINVAL";
@@ -53,7 +53,7 @@ class VfioOutlookContract extends VfioSuite {
         for (TestDevice one : TestDevice.values()) {
             VfioOutlook outlook = outlook(one);
             assertThat(outlook.irqs()).hasSize(5);
-            VfioDevice device = vfio.device(one);
+            OpenedDevice device = vfio.device(one);
             for (VfioOutlook.Irqs irqs : outlook.irqs()) {
                 assertThat(text(irqs))
                         .as(one + " " + irqs.kind())
@@ -88,9 +88,9 @@ class VfioOutlookContract extends VfioSuite {
     @Test
     void armedVectorsHaveAHostIrqEach() {
         assumeRealFiles();
-        VfioDevice device = vfio.device(E1000E);
+        OpenedDevice device = vfio.device(E1000E);
         int[] events = vfio.events(3);
-        assertOk(device.arm(VfioDevice.MSIX, 0, events));
+        assertOk(device.arm(OpenedDevice.MSIX, 0, events));
         PciDevice facts = device(E1000E);
         List<HostInterrupts.ArmedVector> armed =
                 host().interrupts().orElseThrow().armed(facts.address());
@@ -103,8 +103,8 @@ class VfioOutlookContract extends VfioSuite {
     /** Edu is a conventional device: only its second user proves that it has DisINTx. */
     @Test
     void lineThatTwoDevicesShareIsSeenToBeShareable() {
-        VfioDevice first = vfio.device(EDU);
-        VfioDevice second = vfio.secondEdu();
+        OpenedDevice first = vfio.device(EDU);
+        OpenedDevice second = vfio.secondEdu();
         assertOk(first.arm(INTX, 0, world.eventfd()));
         assertThat(IntxLine.of(host(), device(EDU)).requested()).isInstanceOf(Known.Unknown.class);
         assertOk(second.arm(INTX, 0, world.eventfd()));
@@ -117,7 +117,7 @@ class VfioOutlookContract extends VfioSuite {
 
     @Test
     void lineOfAPciExpressDeviceIsSeenToBeShareable() {
-        VfioDevice device = vfio.device(E1000E);
+        OpenedDevice device = vfio.device(E1000E);
         assertOk(device.arm(INTX, 0, world.eventfd()));
         IntxLine line = IntxLine.of(host(), device(E1000E));
         assertThat(line.armed()).isTrue();

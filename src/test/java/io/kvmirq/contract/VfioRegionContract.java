@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.TestDevice.NVME;
 import static io.kvmirq.contract.TestDevice.SERIAL;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -36,7 +36,7 @@ class VfioRegionContract extends VfioSuite {
         return ((long) number << 40) + at;
     }
 
-    private long pread(VfioDevice device, int width, long offset) {
+    private long pread(OpenedDevice device, int width, long offset) {
         return vfio.libc().pread(device.fd, Buffers.allocate(width), offset);
     }
 
@@ -44,7 +44,7 @@ class VfioRegionContract extends VfioSuite {
 
     /** Flags and size of all regions that are not empty; those with capabilities name the first one. */
     private String regions(TestDevice one) {
-        VfioDevice device = vfio.device(one);
+        OpenedDevice device = vfio.device(one);
         StringBuilder all = new StringBuilder();
         for (int region = 0; region < REGIONS - 1; region++) {
             ByteBuffer info = Buffers.allocate(64);
@@ -87,7 +87,7 @@ class VfioRegionContract extends VfioSuite {
 
     @Test
     void accessEndsWithTheBar() {
-        VfioDevice device = vfio.device(NVME);
+        OpenedDevice device = vfio.device(NVME);
         assertThat(pread(device, 8, bar(0, 0x3ffc))).isEqualTo(4);
         assertThat(pread(device, 4, bar(0, 0x3ffe))).isEqualTo(2);
         assertErrno(Errno.EINVAL, pread(device, 4, bar(0, 0x4000)));
@@ -100,7 +100,7 @@ class VfioRegionContract extends VfioSuite {
 
     @Test
     void registersAreReadAndWrittenInTheirWidths() {
-        VfioDevice device = vfio.device(NVME);
+        OpenedDevice device = vfio.device(NVME);
         int adminQueues = 0x24;
         assertThat(device.writeRegion(adminQueues, 4, 0x1f_001f)).isEqualTo(4);
         assertThat(device.readRegion(adminQueues, 4)).isEqualTo(0x1f_001f);
@@ -112,7 +112,7 @@ class VfioRegionContract extends VfioSuite {
 
     @Test
     void tableOfMsixIsNeitherReadNorWritten() {
-        VfioDevice device = vfio.device(NVME);
+        OpenedDevice device = vfio.device(NVME);
         assertThat(device.readRegion(TABLE, 8)).isEqualTo(-1);
         assertThat(device.writeRegion(TABLE + CONTROL, 4, 0)).isEqualTo(4);
         long beyond = device.readRegion(TABLE + 65 * ENTRY, 4);
@@ -128,7 +128,7 @@ class VfioRegionContract extends VfioSuite {
 
     @Test
     void memoryThatIsOffIsAnError() {
-        VfioDevice device = vfio.device(EDU);
+        OpenedDevice device = vfio.device(EDU);
         device.writeCommand(0);
         assertErrno(Errno.EIO, pread(device, 4, 0));
         assertErrno(Errno.EIO, device.writeRegion(0, 4, 0));
@@ -147,7 +147,7 @@ class VfioRegionContract extends VfioSuite {
 
     // Mappings
 
-    private int map(VfioDevice device, int number, long at, int length, int flags) {
+    private int map(OpenedDevice device, int number, long at, int length, int flags) {
         long address = vfio.libc().mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, device.fd, bar(number, at));
         if (address > 0) {
             assertThat(vfio.libc().munmap(address, length)).isZero();

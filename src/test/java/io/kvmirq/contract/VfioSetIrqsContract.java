@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.TestDevice.NVME;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
@@ -81,7 +81,7 @@ class VfioSetIrqsContract extends VfioSuite {
 
     @Test
     void indexWithoutInterruptsIsOutOfRange() {
-        VfioDevice edu = vfio.device(EDU);
+        OpenedDevice edu = vfio.device(EDU);
         for (int index : new int[] {MSIX, ERR}) {
             assertErrno(Errno.EINVAL, edu.disable(index));
             assertErrno(Errno.EINVAL, edu.setIrqs(MASK | NONE, index, 0, 1));
@@ -154,7 +154,7 @@ class VfioSetIrqsContract extends VfioSuite {
     /** MSI looks at the power before the number of vectors, MSI-X after it. */
     @Test
     void messagesAreNotEnabledWhileTheDeviceSleeps() {
-        VfioDevice device = e1000e();
+        OpenedDevice device = e1000e();
         int power = device.capabilities().get(1) + 4;
         device.writeConfig(power, 2, 3);
         int[] events = vfio.events(1);
@@ -170,7 +170,7 @@ class VfioSetIrqsContract extends VfioSuite {
     @Test
     void hostSignalsTheErrorAndTheRequest() {
         VfioWorld alone = vfio.fakeAlone("the lab provokes no error, and its driver stays bound");
-        VfioDevice device = alone.device(E1000E);
+        OpenedDevice device = alone.device(E1000E);
         int[] events = alone.events(2);
         assertOk(device.arm(ERR, 0, events[0]));
         assertOk(device.arm(REQ, 0, events[1]));

@@ -15,13 +15,13 @@ abstract class VfioSuite {
     World world;
     KernelBackend kernel;
 
-    private @Nullable VfioDevice e1000e;
+    private @Nullable OpenedDevice e1000e;
 
     @SuppressWarnings("NullAway.Init")
     VfioSuite() {}
 
     /** The test's e1000e, opened when it is first asked for. */
-    VfioDevice e1000e() {
+    OpenedDevice e1000e() {
         if (e1000e == null) {
             e1000e = vfio.device(TestDevice.E1000E);
         }

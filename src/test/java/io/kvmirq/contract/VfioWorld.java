@@ -37,7 +37,7 @@ public final class VfioWorld implements AutoCloseable {
 
     public final World world;
     private final Map<TestDevice, FakePciDevice> fakes = new EnumMap<>(TestDevice.class);
-    private final List<VfioDevice> devices = new ArrayList<>();
+    private final List<OpenedDevice> devices = new ArrayList<>();
     private final List<VfioWorld> fakesAlone = new ArrayList<>();
     private @Nullable FakePciDevice behindRootPort;
     private @Nullable FakePciDevice secondEdu;
@@ -246,22 +246,22 @@ public final class VfioWorld implements AutoCloseable {
     }
 
     /** Opens a device through its group and a container of its own. */
-    public VfioDevice device(TestDevice device) {
+    public OpenedDevice device(TestDevice device) {
         int group = group(device);
         int container = attach(group);
         return device(device, container, group);
     }
 
     /** Opens a device of a group that is attached. */
-    public VfioDevice device(TestDevice device, int container, int group) {
+    public OpenedDevice device(TestDevice device, int container, int group) {
         int fd = world.own(deviceFd(group, place(device).address()));
-        VfioDevice opened = new VfioDevice(this, container, group, fd, hardwareOf(device, fd));
+        OpenedDevice opened = new OpenedDevice(this, container, group, fd, hardwareOf(device, fd));
         devices.add(opened);
         return opened;
     }
 
     /** Opens a second edu, on the interrupt line of the first. Skips, with the reason, where there is none. */
-    VfioDevice secondEdu() {
+    OpenedDevice secondEdu() {
         if (world.fake().isPresent()) {
             String address = "0000:00:0a.0";
             if (secondEdu == null) {
@@ -277,11 +277,11 @@ public final class VfioWorld implements AutoCloseable {
         int group = world.own(open("/dev/vfio/" + places.get(1).group()));
         int container = attach(group);
         int fd = world.own(deviceFd(group, places.get(1).address()));
-        return new VfioDevice(this, container, group, fd, hardwareOf(TestDevice.EDU, fd));
+        return new OpenedDevice(this, container, group, fd, hardwareOf(TestDevice.EDU, fd));
     }
 
     /** Opens the one device behind a root port, a virtio-serial. Skips, with the reason, where there is none. */
-    VfioDevice behindRootPort() {
+    OpenedDevice behindRootPort() {
         if (world.fake().isPresent()) {
             String address = "0000:01:00.0";
             if (behindRootPort == null) {
@@ -300,33 +300,33 @@ public final class VfioWorld implements AutoCloseable {
         int group = world.own(open("/dev/vfio/" + place.get().group()));
         int container = attach(group);
         int fd = world.own(deviceFd(group, place.get().address()));
-        return new VfioDevice(this, container, group, fd, hardwareOf(TestDevice.SERIAL, fd));
+        return new OpenedDevice(this, container, group, fd, hardwareOf(TestDevice.SERIAL, fd));
     }
 
     /** Opens a device that a test added to a fake kernel, through its group and a container of its own. */
-    public VfioDevice device(FakePciDevice hardware, int number, String address) {
+    public OpenedDevice device(FakePciDevice hardware, int number, String address) {
         return device(Hardware.of(hardware), number, address);
     }
 
     /** Opens a device of a platform that a test added to a fake kernel; its line is at index 0. */
-    public VfioDevice device(FakePlatformDevice hardware, int number, String name) {
+    public OpenedDevice device(FakePlatformDevice hardware, int number, String name) {
         return device(Hardware.of(hardware), number, name);
     }
 
-    private VfioDevice device(Hardware hardware, int number, String name) {
+    private OpenedDevice device(Hardware hardware, int number, String name) {
         int group = world.own(open("/dev/vfio/" + number));
         int container = attach(group);
-        return new VfioDevice(this, container, group, world.own(deviceFd(group, name)), hardware);
+        return new OpenedDevice(this, container, group, world.own(deviceFd(group, name)), hardware);
     }
 
     /** A device whose own file is bound to an iommufd. */
-    public VfioDevice bound(FakePciDevice hardware, int fd, int iommufd) {
-        return new VfioDevice(this, iommufd, -1, fd, Hardware.of(hardware));
+    public OpenedDevice bound(FakePciDevice hardware, int fd, int iommufd) {
+        return new OpenedDevice(this, iommufd, -1, fd, Hardware.of(hardware));
     }
 
     /** A device whose own file is bound to an iommufd. */
-    VfioDevice bound(TestDevice device, int fd, int iommufd) {
-        return new VfioDevice(this, iommufd, -1, fd, hardwareOf(device, fd));
+    OpenedDevice bound(TestDevice device, int fd, int iommufd) {
+        return new OpenedDevice(this, iommufd, -1, fd, hardwareOf(device, fd));
     }
 
     /** The hardware of the device that is open as this descriptor. */

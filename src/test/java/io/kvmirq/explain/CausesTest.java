@@ -109,10 +109,10 @@ class CausesTest {
 
     /** @param facts their labels; null for none */
     private static List<Answer> causes(String call, int errno, @Nullable String facts) {
-        Set<Fact> known = EnumSet.noneOf(Fact.class);
+        Set<Condition> known = EnumSet.noneOf(Condition.class);
         if (facts != null) {
             for (String fact : facts.split(" ", -1)) {
-                known.add(Fact.of(fact).orElseThrow());
+                known.add(Condition.of(fact).orElseThrow());
             }
         }
         return Answers.of(KernelCall.of(call).orElseThrow(), errno, known);
@@ -121,19 +121,19 @@ class CausesTest {
     /** A certain cause is named alone, an uncertain one with the next likeliest. */
     @Test
     void sentenceNamesOneCauseWhenItIsCertain() {
-        Set<Fact> split = EnumSet.of(Fact.X86, Fact.SPLIT_IRQCHIP);
+        Set<Condition> split = EnumSet.of(Condition.X86, Condition.SPLIT_IRQCHIP);
         assertThat(Answers.sentence(KernelCall.IRQFD_LEVEL, Errno.EINVAL, split))
                 .isEqualTo("resampling needs the full in-kernel irqchip, which sees the guest's EOI");
-        assertThat(Answers.sentence(KernelCall.IRQFD_LEVEL, Errno.EINVAL, EnumSet.of(Fact.X86)))
+        assertThat(Answers.sentence(KernelCall.IRQFD_LEVEL, Errno.EINVAL, EnumSet.of(Condition.X86)))
                 .contains("resampling needs the full", ", or ");
-        assertThat(Answers.sentence(KernelCall.MEMORY, Errno.EINVAL, EnumSet.of(Fact.MISALIGNED)))
+        assertThat(Answers.sentence(KernelCall.MEMORY, Errno.EINVAL, EnumSet.of(Condition.MISALIGNED)))
                 .isEqualTo("address or size is not a multiple of the page size");
     }
 
     /** CTRL_INIT takes no lock of a vCPU; only SAVE_PENDING_TABLES does. */
     @Test
     void busyVgicIsToldApartByItsControl() {
-        assertThat(Answers.of(KernelCall.VGIC_CONTROL, Errno.EBUSY.number(), EnumSet.of(Fact.ARM64)))
+        assertThat(Answers.of(KernelCall.VGIC_CONTROL, Errno.EBUSY.number(), EnumSet.of(Condition.ARM64)))
                 .extracting(Answer::name)
                 .containsExactly("VGIC_INIT_CREATING", "VGIC_SAVE_RUNNING");
     }
@@ -141,29 +141,29 @@ class CausesTest {
     /** A typed call makes the word; only PPIs name a vCPU. */
     @Test
     void lineOfATypedCallIsNotOfAnUnknownKind() {
-        Set<Fact> known = EnumSet.of(Fact.ARM64, Fact.VGIC, Fact.OLD, Fact.TYPED_CALL);
+        Set<Condition> known = EnumSet.of(Condition.ARM64, Condition.VGIC, Condition.OLD, Condition.TYPED_CALL);
         assertThat(Answers.sentence(KernelCall.LINE, Errno.EINVAL, known))
                 .isEqualTo("no such vCPU or interrupt: PPIs are 16-31, SPIs 32 to the VGIC's last");
         assertThat(Answers.sentence(KernelCall.PPI_LINE, Errno.EINVAL, known))
                 .contains("no such vCPU or interrupt", "the id of the vCPU found by index")
                 .doesNotContain("bits 31:24");
-        assertThat(Answers.of(KernelCall.LINE, Errno.EINVAL.number(), EnumSet.of(Fact.ARM64)))
+        assertThat(Answers.of(KernelCall.LINE, Errno.EINVAL.number(), EnumSet.of(Condition.ARM64)))
                 .extracting(Answer::name)
                 .contains("ARM_LINE_KIND", "ARM_LINE_NUMBER", "ARM_LINE_VCPU_TWICE");
     }
 
     @Test
     void firstRunOnArm64NamesNoRegisterOfX86() {
-        Set<Fact> known = EnumSet.of(Fact.ARM64, Fact.VGIC, Fact.TYPED_CALL);
+        Set<Condition> known = EnumSet.of(Condition.ARM64, Condition.VGIC, Condition.TYPED_CALL);
         assertThat(Answers.sentence(KernelCall.VCPU_RUN, Errno.EINVAL, known))
                 .isEqualTo("addresses of the VGIC overlap");
     }
 
     @Test
     void whatIsKnownRulesCausesOut() {
-        assertThat(Answers.of(KernelCall.IRQFD, Errno.EINVAL.number(), EnumSet.of(Fact.FULL_IRQCHIP)))
+        assertThat(Answers.of(KernelCall.IRQFD, Errno.EINVAL.number(), EnumSet.of(Condition.FULL_IRQCHIP)))
                 .noneMatch(cause -> cause.name().matches("IRQFD_(NEEDS|RESAMPLE).*"));
-        assertThat(Answers.of(KernelCall.IRQFD, Errno.EAGAIN.number(), EnumSet.of(Fact.X86)))
+        assertThat(Answers.of(KernelCall.IRQFD, Errno.EAGAIN.number(), EnumSet.of(Condition.X86)))
                 .isEmpty();
     }
 
@@ -214,9 +214,10 @@ class CausesTest {
 
     @Test
     void machineTellsItsFacts() {
-        assertThat(Fact.ofMachine("6.1.0-13-amd64", "amd64")).containsExactlyInAnyOrder(Fact.OLD, Fact.X86);
-        assertThat(Fact.ofMachine("6.17.0", "aarch64")).containsExactlyInAnyOrder(Fact.NEW, Fact.ARM64);
-        assertThat(Fact.ofMachine("7.1", "riscv64")).containsExactly(Fact.NEW);
-        assertThat(Fact.ofMachine("unknown", "")).isEmpty();
+        assertThat(Condition.ofMachine("6.1.0-13-amd64", "amd64"))
+                .containsExactlyInAnyOrder(Condition.OLD, Condition.X86);
+        assertThat(Condition.ofMachine("6.17.0", "aarch64")).containsExactlyInAnyOrder(Condition.NEW, Condition.ARM64);
+        assertThat(Condition.ofMachine("7.1", "riscv64")).containsExactly(Condition.NEW);
+        assertThat(Condition.ofMachine("unknown", "")).isEmpty();
     }
 }

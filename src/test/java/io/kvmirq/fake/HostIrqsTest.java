@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.contract.VfioDevice.MSI;
-import static io.kvmirq.contract.VfioDevice.MSIX;
+import static io.kvmirq.contract.OpenedDevice.MSI;
+import static io.kvmirq.contract.OpenedDevice.MSIX;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.contract.VfioDevice;
+import io.kvmirq.contract.OpenedDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.host.HostInterrupts;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -23,8 +23,8 @@ class HostIrqsTest {
         try (VfioWorld vfio = VfioWorld.ofFake(profile)) {
             FakePciDevice hardware =
                     vfio.fake().pciDevice(NAME, 1).msi(4).msix(8).add();
-            VfioDevice device = vfio.device(hardware, 1, NAME);
-            device.writeCommand(VfioDevice.MASTER);
+            OpenedDevice device = vfio.device(hardware, 1, NAME);
+            device.writeCommand(OpenedDevice.MASTER);
             int event = vfio.world.eventfd();
             assertOk(device.arm(MSIX, 0, -1, event));
             assertThat(hardware.sendMessage(1)).isTrue();

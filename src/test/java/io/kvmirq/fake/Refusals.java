@@ -15,7 +15,7 @@ public final class Refusals {
      * A call that was refused.
      *
      * @param request of an ioctl; 0 for others
-     * @param facts what was known of kernel and VM, by the labels of {@code io.kvmirq.explain.Fact}
+     * @param facts what was known of kernel and VM, by the labels of {@code io.kvmirq.explain.Condition}
      */
     public record Refused(Answer rule, String call, long request, List<String> facts) {}
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.contract.VfioDevice.MASTER;
-import static io.kvmirq.contract.VfioDevice.MSIX;
+import static io.kvmirq.contract.OpenedDevice.MASTER;
+import static io.kvmirq.contract.OpenedDevice.MSIX;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -11,8 +11,8 @@ import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
+import io.kvmirq.contract.OpenedDevice;
 import io.kvmirq.contract.TestDevice;
-import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
@@ -33,7 +33,7 @@ class VfioArm64Test {
 
     private final VfioWorld vfio = made.add(VfioWorld.ofFake("6.12,arm64", TestDevice.E1000E));
     private final FakePciDevice hardware = vfio.hardware(TestDevice.E1000E);
-    private final VfioDevice device = vfio.device(TestDevice.E1000E);
+    private final OpenedDevice device = vfio.device(TestDevice.E1000E);
     private final int number = vfio.world.eventfd();
     private final Kernel kernel = made.add(Kernel.over(vfio.kernel()));
     private final EventFd event = made.add(EventFd.adopt(kernel, number, Ownership.BORROWED));

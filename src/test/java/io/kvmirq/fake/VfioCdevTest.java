@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.contract.VfioDevice.MASTER;
-import static io.kvmirq.contract.VfioDevice.MSIX;
+import static io.kvmirq.contract.OpenedDevice.MASTER;
+import static io.kvmirq.contract.OpenedDevice.MSIX;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -11,7 +11,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.contract.VfioDevice;
+import io.kvmirq.contract.OpenedDevice;
 import io.kvmirq.contract.VfioFiles;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.uapi.UapiVfio;
@@ -86,7 +86,7 @@ class VfioCdevTest {
         assertThat(files.attach(device, space)).isEqualTo(3);
         assertThat(files.info(device)).isZero();
         int event = vfio.world.eventfd();
-        VfioDevice bound = vfio.bound(hardware, device, iommufd);
+        OpenedDevice bound = vfio.bound(hardware, device, iommufd);
         assertOk(bound.arm(MSIX, 0, event));
         bound.writeCommand(MASTER);
         assertThat(hardware.sendMessage(0)).isTrue();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.TestDevice.NVME;
-import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.assertErrno;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -10,7 +10,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Errno;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.contract.VfioDevice;
+import io.kvmirq.contract.OpenedDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
@@ -18,11 +18,11 @@ import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
 /** The configuration space of a fake device, and its requests that need more than the fake models. */
-class VfioDeviceTest {
+class OpenedDeviceTest {
     @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("6.18", NVME);
 
-    private final VfioDevice device = vfio.device(NVME);
+    private final OpenedDevice device = vfio.device(NVME);
 
     @Test
     void requestsOfADeviceFileAndOfABarAreRefused() {

@@ -6,7 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.contract.VfioDevice;
+import io.kvmirq.contract.OpenedDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.testing.Structs;
@@ -32,7 +32,7 @@ class VfioForwardingTest {
         final VfioWorld host;
         final FakePlatformDevice hardware;
         final int vfio;
-        final VfioDevice device;
+        final OpenedDevice device;
 
         Guest(String profile) {
             host = made.add(VfioWorld.ofFake(profile));

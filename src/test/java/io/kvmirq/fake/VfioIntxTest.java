@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.kvmirq.Errno;
-import io.kvmirq.contract.VfioDevice;
+import io.kvmirq.contract.OpenedDevice;
 import io.kvmirq.contract.VfioWorld;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
@@ -27,8 +27,8 @@ class VfioIntxTest {
         return vfio.fake().pciDevice(ADDRESS, GROUP);
     }
 
-    private VfioDevice armed(FakePciDevice hardware) {
-        VfioDevice device = vfio.device(hardware, GROUP, ADDRESS);
+    private OpenedDevice armed(FakePciDevice hardware) {
+        OpenedDevice device = vfio.device(hardware, GROUP, ADDRESS);
         assertOk(device.arm(INTX, 0, event));
         return device;
     }
@@ -36,7 +36,7 @@ class VfioIntxTest {
     @Test
     void lineWithoutDisIntxIsMaskedAtTheController() {
         FakePciDevice hardware = builder().intxWithoutDisIntx().add();
-        VfioDevice device = armed(hardware);
+        OpenedDevice device = armed(hardware);
         hardware.requestService();
         assertThat(vfio.take(event)).isEqualTo(1);
         hardware.requestService();
@@ -66,7 +66,7 @@ class VfioIntxTest {
     @Test
     void requestWithoutATriggerSignalsNothing() {
         FakePciDevice hardware = builder().intx().add();
-        VfioDevice device = armed(hardware);
+        OpenedDevice device = armed(hardware);
         hardware.requestService();
         assertThat(vfio.take(event)).isEqualTo(1);
         assertOk(device.arm(INTX, 0, -1));
@@ -80,7 +80,7 @@ class VfioIntxTest {
         FakePciDevice first =
                 vfio.fake().pciDevice("0000:00:1d.0", 9).intxWithoutDisIntx().add();
         FakePciDevice second = builder().onLineOf(first).add();
-        VfioDevice masked = vfio.device(second, GROUP, ADDRESS);
+        OpenedDevice masked = vfio.device(second, GROUP, ADDRESS);
         assertOk(masked.arm(INTX, 0, event));
         second.requestService();
         assertThat(vfio.take(event)).isEqualTo(1);
@@ -103,7 +103,7 @@ class VfioIntxTest {
         unmasksItself(withoutDisIntx, vfio.device(withoutDisIntx, 9, other));
     }
 
-    private void unmasksItself(FakePciDevice hardware, VfioDevice device) {
+    private void unmasksItself(FakePciDevice hardware, OpenedDevice device) {
         assertOk(device.arm(INTX, 0, event));
         assertOk(device.unmaskBy(event));
         hardware.requestService();
@@ -123,7 +123,7 @@ class VfioIntxTest {
     void disIntxThatWasSetBeforeHoldsEverySignal() {
         FakePciDevice hardware = builder().intx().resettable().add();
         for (int user = 1; user <= 2; user++) {
-            VfioDevice device = vfio.device(hardware, GROUP, ADDRESS);
+            OpenedDevice device = vfio.device(hardware, GROUP, ADDRESS);
             device.writeCommand(DIS_INTX);
             assertOk(device.arm(INTX, 0, event));
             hardware.requestService();
@@ -144,7 +144,7 @@ class VfioIntxTest {
     @Test
     void deviceWithoutAPinHasNoIntx() {
         FakePciDevice hardware = builder().add();
-        VfioDevice device = vfio.device(hardware, GROUP, ADDRESS);
+        OpenedDevice device = vfio.device(hardware, GROUP, ADDRESS);
         assertErrno(Errno.EINVAL, device.disable(INTX));
         assertErrno(Errno.EINVAL, device.intx(MASK));
         assertThatIllegalStateException().isThrownBy(hardware::requestService);
@@ -153,7 +153,7 @@ class VfioIntxTest {
     @Test
     void resetEndsTheRequestOfTheDevice() {
         FakePciDevice hardware = builder().intx().resettable().add();
-        VfioDevice device = armed(hardware);
+        OpenedDevice device = armed(hardware);
         hardware.requestService();
         assertThat(vfio.take(event)).isEqualTo(1);
         assertOk(vfio.kernel().vfioDeviceReset(device.fd));
@@ -168,7 +168,7 @@ class VfioIntxTest {
     @Test
     void messageOfTheUnmaskEventIsNotThatOfTheTrigger() {
         FakePciDevice hardware = builder().intxWithoutDisIntx().add();
-        VfioDevice device = armed(hardware);
+        OpenedDevice device = armed(hardware);
         int unmask = vfio.world.eventfd();
         assertOk(device.unmaskBy(unmask));
         hardware.requestService();
@@ -181,7 +181,7 @@ class VfioIntxTest {
 
     @Test
     void countBeforeTheUnmaskEventIsNotLost() {
-        VfioDevice device = armed(builder().intxWithoutDisIntx().add());
+        OpenedDevice device = armed(builder().intxWithoutDisIntx().add());
         int unmask = vfio.world.eventfd();
         vfio.signal(unmask);
         assertOk(device.unmaskBy(unmask));

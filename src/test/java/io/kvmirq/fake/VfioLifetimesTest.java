@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
@@ -10,7 +10,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.contract.VfioDevice;
+import io.kvmirq.contract.OpenedDevice;
 import io.kvmirq.contract.VfioFiles;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.testing.Orders;
@@ -33,7 +33,7 @@ class VfioLifetimesTest {
         try (VfioWorld vfio = VfioWorld.ofFake("6.12")) {
             FakePciDevice hardware = vfio.fake().pciDevice(NAME, 1).msix(2).add();
             vfio.fake().pciDevice("0000:00:03.0", 2).add();
-            VfioDevice device = vfio.device(hardware, 1, NAME);
+            OpenedDevice device = vfio.device(hardware, 1, NAME);
             int group = device.group;
             int[] events = vfio.events(2);
             assertOk(device.arm(REQ, 0, events[0]));
@@ -96,14 +96,14 @@ class VfioLifetimesTest {
             KernelBackend kernel = vfio.kernel();
             files.put("vm", vfio.world.fullVm());
             files.put("kvm-vfio", kernel.deviceCreate(fd("vm"), Uapi.KVM_DEV_TYPE_VFIO));
-            VfioDevice device = cdev ? openFile() : openThroughGroup();
+            OpenedDevice device = cdev ? openFile() : openThroughGroup();
             files.put("eventfd", vfio.world.eventfd());
             assertOk(device.arm(MSIX, 0, fd("eventfd"), fd("eventfd")));
             device.writeCommand(MASTER);
             assertOk(kernel.irqfdAssign(fd("vm"), fd("eventfd"), 24));
         }
 
-        private VfioDevice openFile() {
+        private OpenedDevice openFile() {
             VfioFiles devices = new VfioFiles(vfio);
             files.put("device", vfio.open("/dev/vfio/devices/vfio0"));
             files.put("iommufd", devices.iommufd());
@@ -113,8 +113,8 @@ class VfioLifetimesTest {
             return vfio.bound(hardware, fd("device"), fd("iommufd"));
         }
 
-        private VfioDevice openThroughGroup() {
-            VfioDevice device = vfio.device(hardware, 1, NAME);
+        private OpenedDevice openThroughGroup() {
+            OpenedDevice device = vfio.device(hardware, 1, NAME);
             files.put("container", device.container);
             files.put("group", device.group);
             files.put("device", device.fd);
@@ -135,8 +135,8 @@ class VfioLifetimesTest {
         /** The device is silent, and another user may have all of it. Only its memory is on. */
         void checkHost(List<String> order) {
             assertThat(hardware.sendMessage(0)).as("%s", order).isFalse();
-            VfioDevice next = vfio.device(hardware, 1, NAME);
-            assertThat(next.readConfig(VfioDevice.COMMAND)).as("%s", order).isEqualTo(2);
+            OpenedDevice next = vfio.device(hardware, 1, NAME);
+            assertThat(next.readConfig(OpenedDevice.COMMAND)).as("%s", order).isEqualTo(2);
             assertThat(next.arm(MSIX, 0, vfio.events(2)))
                     .as("both vectors are free after %s", order)
                     .isZero();

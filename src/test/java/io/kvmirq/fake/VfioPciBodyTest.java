@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.contract.VfioDevice;
+import io.kvmirq.contract.OpenedDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Uapi;
@@ -30,11 +30,11 @@ class VfioPciBodyTest {
 
     private final FakePciDevice.Builder builder = vfio.fake().pciDevice(NAME, GROUP);
 
-    private VfioDevice open(FakePciDevice hardware) {
+    private OpenedDevice open(FakePciDevice hardware) {
         return vfio.device(hardware, GROUP, NAME);
     }
 
-    private int capability(VfioDevice device, int id) {
+    private int capability(OpenedDevice device, int id) {
         int at = (int) device.readConfig(0x34, 1);
         while (at != 0 && device.readConfig(at, 1) != id) {
             at = (int) device.readConfig(at + 1, 1);
@@ -42,19 +42,19 @@ class VfioPciBodyTest {
         return at;
     }
 
-    private long region(VfioDevice device, int index, int field) {
+    private long region(OpenedDevice device, int index, int field) {
         ByteBuffer info = Buffers.allocate(64);
         assertOk(device.region(64, index, info));
         return field == VfioRegionInfo.FLAGS ? info.getInt(field) : info.getLong(field);
     }
 
-    private int register(VfioDevice device, int at) {
+    private int register(OpenedDevice device, int at) {
         ByteBuffer value = Buffers.allocate(Integer.BYTES);
         assertThat(vfio.libc().pread(device.fd, value, at)).isEqualTo(Integer.BYTES);
         return value.getInt(0);
     }
 
-    private void setRegister(VfioDevice device, int at, int value) {
+    private void setRegister(OpenedDevice device, int at, int value) {
         assertThat(vfio.libc().pwrite(device.fd, Buffers.allocate(Integer.BYTES).putInt(0, value), at))
                 .isEqualTo(Integer.BYTES);
     }
@@ -64,7 +64,7 @@ class VfioPciBodyTest {
     @Test
     void unknownCapabilityIsHiddenAndAVendorsIsWritten() {
         byte[] subsystem = {0xd, 0, 0, 0, 0x34, 0x12, 0x78, 0x56};
-        VfioDevice device = open(builder.msi(1)
+        OpenedDevice device = open(builder.msi(1)
                 .capability((byte) 9, (byte) 0, (byte) 5, (byte) 0x11, (byte) 0x22)
                 .capability(subsystem)
                 .msix(1)
@@ -85,7 +85,7 @@ class VfioPciBodyTest {
 
     @Test
     void listOfHiddenCapabilitiesAloneIsNone() {
-        VfioDevice device = open(
+        OpenedDevice device = open(
                 builder.capability((byte) 0xd, (byte) 0, (byte) 0, (byte) 0).add());
         assertThat(device.readConfig(0x34, 1)).isZero();
         assertThat(device.readConfig(STATUS) & 0x10).isZero();
@@ -95,7 +95,7 @@ class VfioPciBodyTest {
     void advancedFeaturesResetAConventionalDevice() {
         FakePciDevice hardware = builder.resettable().bar(0, 0x1000).add();
         hardware.setRegister(0, 8, 0x1234);
-        VfioDevice device = open(hardware);
+        OpenedDevice device = open(hardware);
         assertThat(register(device, 8)).isEqualTo(0x1234);
         setRegister(device, 8, 1);
         setRegister(device, 12, 2);
@@ -115,7 +115,7 @@ class VfioPciBodyTest {
     @Test
     void maskedMessageIsPendingUntilItsBitIsCleared() {
         FakePciDevice hardware = builder.maskableMsi(4).add();
-        VfioDevice device = open(hardware);
+        OpenedDevice device = open(hardware);
         int at = capability(device, 5);
         assertThat(device.readConfig(at + 2)).isEqualTo(0x184);
         int[] events = vfio.events(4);
@@ -140,7 +140,7 @@ class VfioPciBodyTest {
     @Test
     void sleepingDeviceSendsNothing() {
         FakePciDevice hardware = builder.powerManagement().msix(1).add();
-        VfioDevice device = open(hardware);
+        OpenedDevice device = open(hardware);
         int event = vfio.world.eventfd();
         assertOk(device.arm(MSIX, 0, event));
         device.writeCommand(4);
@@ -154,7 +154,7 @@ class VfioPciBodyTest {
     @Test
     void hostShowsWhatTheHardwareHas() {
         FakePciDevice hardware = builder.powerManagement().msix(1).add();
-        VfioDevice device = open(hardware);
+        OpenedDevice device = open(hardware);
         int msix = capability(device, 0x11) + 3;
         int power = capability(device, 1) + 4;
         assertThat(config()[msix]).isZero();
@@ -179,7 +179,7 @@ class VfioPciBodyTest {
 
     @Test
     void tableWithoutAPlaceHasTheLastFreeBarForItself() {
-        VfioDevice device = open(builder.msix(2048).bar64(4, 0x1000).add());
+        OpenedDevice device = open(builder.msix(2048).bar64(4, 0x1000).add());
         assertThat(region(device, 3, VfioRegionInfo.LENGTH)).isEqualTo(0x1_0000);
         assertThat(region(device, 3, VfioRegionInfo.FLAGS)).isEqualTo(0xf);
         int msix = capability(device, 0x11);
@@ -191,7 +191,7 @@ class VfioPciBodyTest {
     @Test
     void maskThatAUserSetsInTheMappedTableHolds() {
         FakePciDevice hardware = builder.msix(2).bar(0, 0x1000).msixTable(0, 0).add();
-        VfioDevice device = open(hardware);
+        OpenedDevice device = open(hardware);
         int[] events = vfio.events(2);
         assertOk(device.arm(MSIX, 0, events));
         device.writeCommand(6);
@@ -207,7 +207,7 @@ class VfioPciBodyTest {
     void resetMasksAllVectorsButThoseThatTheKernelUses() {
         FakePciDevice hardware =
                 builder.msix(3).bar(0, 0x1000).msixTable(0, 0).resettable().add();
-        VfioDevice device = open(hardware);
+        OpenedDevice device = open(hardware);
         int[] events = vfio.events(2);
         assertOk(device.arm(MSIX, 0, events));
         device.writeCommand(6);
@@ -223,7 +223,7 @@ class VfioPciBodyTest {
     void everyBarHasAnAddress() {
         FakePciDevice.Builder large =
                 builder.bar(0, 1 << 30).bar(1, 1 << 29).bar64(2, 1 << 30).ioBar(4, 256);
-        VfioDevice device = open(large.bar(5, 0x1000).add());
+        OpenedDevice device = open(large.bar(5, 0x1000).add());
         for (int bar : new int[] {0, 1, 4, 5}) {
             assertThat(device.readConfig(0x10 + 4 * bar, 4) & ~0xfL)
                     .as("%d", bar)
@@ -237,7 +237,7 @@ class VfioPciBodyTest {
         FakePciDevice hardware =
                 builder.express().powerManagement().bar(0, 0x1000).add();
         hardware.setRegister(0, 0, 7);
-        VfioDevice device = open(hardware);
+        OpenedDevice device = open(hardware);
         setRegister(device, 0, 8);
         device.writeCommand(6);
         int power = capability(device, 1) + 4;

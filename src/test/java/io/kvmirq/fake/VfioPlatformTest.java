@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
@@ -10,7 +10,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.contract.VfioDevice;
+import io.kvmirq.contract.OpenedDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
@@ -32,7 +32,7 @@ class VfioPlatformTest {
     private final VfioWorld vfio;
 
     private final FakePlatformDevice hardware;
-    private final VfioDevice device;
+    private final OpenedDevice device;
     private final int event;
 
     VfioPlatformTest(String profile) {

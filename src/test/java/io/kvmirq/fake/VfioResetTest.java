@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.contract.VfioDevice.INTX;
-import static io.kvmirq.contract.VfioDevice.UNMASK;
+import static io.kvmirq.contract.OpenedDevice.INTX;
+import static io.kvmirq.contract.OpenedDevice.UNMASK;
 import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
@@ -10,7 +10,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.contract.VfioDevice;
+import io.kvmirq.contract.OpenedDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioPciDependentDevice;
@@ -85,7 +85,7 @@ class VfioResetTest {
         VfioWorld vfio = fake("6.18");
         FakePciDevice hardware = vfio.fake().pciDevice(FIRST, 5).intx().add();
         vfio.fake().pciDevice(SECOND, 6).add();
-        VfioDevice device = vfio.device(hardware, 5, FIRST);
+        OpenedDevice device = vfio.device(hardware, 5, FIRST);
         int group = device.group;
         int other = vfio.open("/dev/vfio/6");
         int event = vfio.world.eventfd();

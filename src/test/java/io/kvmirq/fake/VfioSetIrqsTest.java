@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.OpenedDevice.*;
 import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
@@ -9,7 +9,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import io.kvmirq.Errno;
-import io.kvmirq.contract.VfioDevice;
+import io.kvmirq.contract.OpenedDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
 import java.util.Arrays;
@@ -28,7 +28,7 @@ class VfioSetIrqsTest {
 
     private final FakePciDevice hardware =
             vfio.fake().pciDevice(ADDRESS, GROUP).msi(4).msix(8).add();
-    private final VfioDevice device = vfio.device(hardware, GROUP, ADDRESS);
+    private final OpenedDevice device = vfio.device(hardware, GROUP, ADDRESS);
     private final int[] events = vfio.events(4);
 
     @Test

@@ -22,8 +22,8 @@ class LostInterruptTest {
         return LostSearch.PROFILES;
     }
 
-    static Stream<LibraryWay.Kind> kinds() {
-        return LibraryWay.Kind.all();
+    static Stream<ForwardingByLibrary.Kind> kinds() {
+        return ForwardingByLibrary.Kind.all();
     }
 
     static Stream<Arguments> alike() {
@@ -41,7 +41,7 @@ class LostInterruptTest {
         assertThat(figures.whileMasked).as(figures.toString()).isZero();
     }
 
-    private static void noneLostOrTwice(LibraryWay.Kind kind, Figures figures) {
+    private static void noneLostOrTwice(ForwardingByLibrary.Kind kind, Figures figures) {
         noneLost(figures);
         assertThat(kind.mayComeTwice() || figures.twice == 0)
                 .as(figures.toString())
@@ -50,13 +50,13 @@ class LostInterruptTest {
 
     @ParameterizedTest
     @MethodSource("kinds")
-    void libraryLosesNone(LibraryWay.Kind kind) {
+    void libraryLosesNone(ForwardingByLibrary.Kind kind) {
         noneLostOrTwice(kind, LostSearch.run(kind.profile(), kind.maker(), 0, MESSAGES));
     }
 
     @ParameterizedTest
     @MethodSource("kinds")
-    void libraryLosesNoneInAnyWindow(LibraryWay.Kind kind) {
+    void libraryLosesNoneInAnyWindow(ForwardingByLibrary.Kind kind) {
         noneLostOrTwice(kind, LostSearch.windows(kind.profile(), kind.maker()));
     }
 
@@ -64,7 +64,7 @@ class LostInterruptTest {
     @ParameterizedTest
     @MethodSource("alike")
     void profilesThatAnswerAlikeAreSearchedOnce(String profile, String searched) {
-        LibraryWay.Triggers triggers = LibraryWay.Triggers.OURS;
+        ForwardingByLibrary.Triggers triggers = ForwardingByLibrary.Triggers.OURS;
         assertThat(LostSearch.run(profile, triggers, 0, MESSAGES / 10))
                 .hasToString(
                         LostSearch.run(searched, triggers, 0, MESSAGES / 10).toString());
@@ -74,8 +74,8 @@ class LostInterruptTest {
     @ParameterizedTest
     @MethodSource("profiles")
     void rightOrderByHandLosesNone(String profile) {
-        noneLost(LostSearch.windows(profile, HandWay::new));
-        noneLost(LostSearch.run(profile, HandWay::new, 0, MESSAGES));
+        noneLost(LostSearch.windows(profile, ForwardingByHand::new));
+        noneLost(LostSearch.run(profile, ForwardingByHand::new, 0, MESSAGES));
     }
 
     @ParameterizedTest
@@ -84,7 +84,8 @@ class LostInterruptTest {
         Figures figures = LostSearch.windows("6.12", order);
         assertThat(figures.lost > 0).as(order + ": " + figures).isEqualTo(order.loses());
         int known = figures.named.size() + figures.keptBack.size();
-        int ofRightOrder = LostSearch.windows("6.12", HandWay::new).keptBack.size();
+        int ofRightOrder =
+                LostSearch.windows("6.12", ForwardingByHand::new).keptBack.size();
         assertThat(known > ofRightOrder)
                 .as("the ledger names a loss of " + order)
                 .isEqualTo(order.loses());

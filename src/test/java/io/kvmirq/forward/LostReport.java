@@ -16,11 +16,11 @@ final class LostReport {
     public static void main(String[] arguments) {
         long messages = Long.parseLong(arguments[0]);
         long first = arguments.length > 1 ? Long.parseLong(arguments[1]) : 0;
-        List<LibraryWay.Kind> kinds = LibraryWay.Kind.all().toList();
+        List<ForwardingByLibrary.Kind> kinds = ForwardingByLibrary.Kind.all().toList();
         long each = (messages - 1) / kinds.size() + 1;
         List<Figures> all = new ArrayList<>();
         boolean wrong = false;
-        for (LibraryWay.Kind kind : kinds) {
+        for (ForwardingByLibrary.Kind kind : kinds) {
             Figures figures = LostSearch.run(kind.profile(), kind.maker(), first, each);
             System.out.println(kind.profile() + ", triggers " + kind.triggers() + ", a mirror told of "
                     + kind.knowledge() + ": " + figures);

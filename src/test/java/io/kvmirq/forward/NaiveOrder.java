@@ -8,12 +8,12 @@ import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.vfio.VfioDevice;
 
-/** Orders that look right. Each differs from {@link HandWay} in one step. */
+/** Orders that look right. Each differs from {@link ForwardingByHand} in one step. */
 enum NaiveOrder implements LostSearch.Maker {
     /** cloud-hypervisor's PR 795: the irqfd takes the signal, and finds no route. */
     MASK_BY_REMOVING_THE_ROUTE(
             "mask by removing the route",
-            (vm, device, vectors) -> new HandWay(vm, device, vectors) {
+            (vm, device, vectors) -> new ForwardingByHand(vm, device, vectors) {
                 @Override
                 void mask(Part part) {
                     vm.routes().remove(part.gsi);
@@ -35,7 +35,7 @@ enum NaiveOrder implements LostSearch.Maker {
     /** KVM_SET_GSI_ROUTING replaces the whole table, so that one call is enough. */
     REROUTE_IN_TWO_COMMITS(
             "reroute by removing the route, then adding it",
-            (vm, device, vectors) -> new HandWay(vm, device, vectors) {
+            (vm, device, vectors) -> new ForwardingByHand(vm, device, vectors) {
                 @Override
                 void reroute(int irq, Part part, MsiMessage message) {
                     vm.routes().remove(part.gsi);
@@ -45,7 +45,7 @@ enum NaiveOrder implements LostSearch.Maker {
             true),
     REROUTE_BY_SETTING_UP_AGAIN(
             "tear down and set up in place of a reroute",
-            (vm, device, vectors) -> new HandWay(vm, device, vectors) {
+            (vm, device, vectors) -> new ForwardingByHand(vm, device, vectors) {
                 @Override
                 void reroute(int irq, Part part, MsiMessage message) {
                     boolean masked = part.masked;
@@ -60,7 +60,7 @@ enum NaiveOrder implements LostSearch.Maker {
     /** The signals that the former eventfd counted stay there. */
     UNMASK_WITH_A_FRESH_EVENTFD(
             "unmask with a fresh eventfd",
-            (vm, device, vectors) -> new HandWay(vm, device, vectors) {
+            (vm, device, vectors) -> new ForwardingByHand(vm, device, vectors) {
                 @Override
                 void unmask(int irq, Part part) {
                     part.irqfd.close();
@@ -74,7 +74,7 @@ enum NaiveOrder implements LostSearch.Maker {
             true),
     READ_WHILE_MASKED(
             "read the eventfd of a masked interrupt, and not write it back",
-            (vm, device, vectors) -> new HandWay(vm, device, vectors) {
+            (vm, device, vectors) -> new ForwardingByHand(vm, device, vectors) {
                 @Override
                 void mask(Part part) {
                     super.mask(part);
@@ -84,7 +84,7 @@ enum NaiveOrder implements LostSearch.Maker {
             true),
     DEVICE_BEFORE_IRQFD_BEFORE_ROUTE(
             "the device first, then the irqfd, then the route",
-            (vm, device, vectors) -> new HandWay(vm, device, vectors) {
+            (vm, device, vectors) -> new ForwardingByHand(vm, device, vectors) {
                 @Override
                 Part forward(int irq, EventFd event, MsiMessage message) {
                     trigger(irq, event);
@@ -97,7 +97,7 @@ enum NaiveOrder implements LostSearch.Maker {
             true),
     ROUTE_ENDS_FIRST(
             "tear down from the route to the device",
-            (vm, device, vectors) -> new HandWay(vm, device, vectors) {
+            (vm, device, vectors) -> new ForwardingByHand(vm, device, vectors) {
                 @Override
                 void end(int irq, Part part) {
                     vm.routes().remove(part.gsi);
@@ -110,7 +110,7 @@ enum NaiveOrder implements LostSearch.Maker {
     /** The relay reads what came in, and forgets that nothing reads from then on until the irqfd is there. */
     BACK_FROM_USER_SPACE_BY_EMPTYING(
             "back from user space by emptying the eventfd before the irqfd",
-            (vm, device, vectors) -> new HandWay(vm, device, vectors) {
+            (vm, device, vectors) -> new ForwardingByHand(vm, device, vectors) {
                 @Override
                 void move(Part part) {
                     part.irqfd.mask();
@@ -126,7 +126,7 @@ enum NaiveOrder implements LostSearch.Maker {
      */
     IRQFD_BEFORE_ROUTE(
             "the irqfd before the route, the device last",
-            (vm, device, vectors) -> new HandWay(vm, device, vectors) {
+            (vm, device, vectors) -> new ForwardingByHand(vm, device, vectors) {
                 @Override
                 Part forward(int irq, EventFd event, MsiMessage message) {
                     Gsi gsi = unrouted(vm, message);
@@ -144,7 +144,7 @@ enum NaiveOrder implements LostSearch.Maker {
      */
     READ_BEFORE_DEASSIGN(
             "read the eventfd, then deassign the irqfd",
-            (vm, device, vectors) -> new HandWay(vm, device, vectors) {
+            (vm, device, vectors) -> new ForwardingByHand(vm, device, vectors) {
                 @Override
                 void move(Part part) {
                     relay(part);

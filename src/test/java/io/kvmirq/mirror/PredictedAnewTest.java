@@ -155,8 +155,8 @@ class PredictedAnewTest {
     }
 
     /** The stored ends of each eventfd, with their predictions. */
-    private static Map<Long, Ends> all(State state) {
-        Map<Long, Ends> all = new TreeMap<>();
+    private static Map<Long, EventFdEnds> all(State state) {
+        Map<Long, EventFdEnds> all = new TreeMap<>();
         IntStream.rangeClosed(1, 3)
                 .mapToObj(number -> state.at(new EventFdId(number)))
                 .filter(ends -> !ends.isEmpty())
@@ -185,7 +185,7 @@ class PredictedAnewTest {
                 Event event = next(arm);
                 events.add(event);
                 state.fold(event);
-                Map<Long, Ends> before = all(state);
+                Map<Long, EventFdEnds> before = all(state);
                 before.values().forEach(state::predict);
                 assertThat(all(state).toString())
                         .as("predicted anew after %s, step %d of program %d", event, step, program)

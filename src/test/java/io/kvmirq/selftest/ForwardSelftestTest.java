@@ -46,7 +46,7 @@ class ForwardSelftestTest {
 
     private final Faults faults = new Faults();
     private final List<ForwardAnswer> heard = new ArrayList<>();
-    private final ForwardSelftest.Journal journal = new ForwardSelftest.Journal() {
+    private final ForwardSelftest.Listener journal = new ForwardSelftest.Listener() {
         @Override
         public void begin(ForwardPlan plan) {
             assertThat(heard).isEmpty();
@@ -250,7 +250,7 @@ class ForwardSelftestTest {
     void handleThatIsLeftIsTold() {
         Kernel kernel = kernel("6.12", device -> device.msix(1));
         List<EventFd> left = new ArrayList<>();
-        ForwardSelftest.Journal careless = new ForwardSelftest.Journal() {
+        ForwardSelftest.Listener careless = new ForwardSelftest.Listener() {
             @Override
             public void begin(ForwardPlan plan) {
                 left.add(EventFd.create(kernel));
@@ -278,7 +278,7 @@ class ForwardSelftestTest {
             open.clear();
             open.addAll(kernel.openHandles());
         });
-        ForwardSelftest.Journal stopping = new ForwardSelftest.Journal() {
+        ForwardSelftest.Listener stopping = new ForwardSelftest.Listener() {
             @Override
             public void begin(ForwardPlan plan) {
                 hook.start();

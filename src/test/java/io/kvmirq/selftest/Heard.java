@@ -5,7 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /** Keeps the steps of a self-test, each with its answer. */
-public final class Heard implements Journal {
+public final class Heard implements SelftestListener {
     private final List<String> steps = new ArrayList<>();
 
     @Override

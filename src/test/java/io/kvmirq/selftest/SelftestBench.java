@@ -90,13 +90,13 @@ final class SelftestBench {
     }
 
     private long inJava() {
-        Tally tally = new Tally();
+        RoundTrips tally = new RoundTrips();
         flow(tally);
         return median(tally);
     }
 
     /** As {@link Scenarios} has it. */
-    private void flow(Tally tally) {
+    private void flow(RoundTrips tally) {
         for (int i = 0; i < TRIPS; i++) {
             long start = System.nanoTime();
             if (!device.roundTrip()) {
@@ -111,14 +111,14 @@ final class SelftestBench {
             throw new SelftestFailedException("the twin returned " + answered + ", expected " + TRIPS + " answers");
         }
         answeredInC += answered;
-        Tally tally = new Tally();
+        RoundTrips tally = new RoundTrips();
         for (int i = 0; i < TRIPS; i++) {
             tally.time(nanos.getLong(i * Long.BYTES));
         }
         return median(tally);
     }
 
-    private static long median(Tally tally) {
+    private static long median(RoundTrips tally) {
         return tally.latency().orElseThrow().p50();
     }
 

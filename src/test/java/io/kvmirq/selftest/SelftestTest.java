@@ -113,7 +113,7 @@ class SelftestTest {
 
     @Test
     void lostInterruptIsFound() {
-        Tally tally = new Tally();
+        RoundTrips tally = new RoundTrips();
         tally.count(3, 2);
         assertThatThrownBy(tally::requireNothingLost)
                 .isInstanceOf(SelftestFailedException.class)
@@ -170,7 +170,7 @@ class SelftestTest {
     @Test
     void stopAtTheBeginningOfAScenarioRunsNothing() {
         Selftest[] selftest = new Selftest[1];
-        Journal stopping = new Journal() {
+        SelftestListener stopping = new SelftestListener() {
             @Override
             public void begin(Scenario scenario) {
                 selftest[0].stop();
@@ -215,14 +215,14 @@ class SelftestTest {
                 guest.boot();
                 guest.release();
                 Device device = new Device(irqfd.event(), ioEventFd.event(), Patience.USUAL);
-                Tally tally = new Tally();
+                RoundTrips tally = new RoundTrips();
                 flow(device, tally, 5000);
                 assertThat(Allocations.leastOf(() -> flow(device, tally, 5000))).isZero();
             }
         }
     }
 
-    private static void flow(Device device, Tally tally, int rounds) {
+    private static void flow(Device device, RoundTrips tally, int rounds) {
         for (int i = 0; i < rounds; i++) {
             long start = System.nanoTime();
             if (!device.roundTrip()) {

@@ -3,7 +3,7 @@ package io.kvmirq.testing;
 
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.Answers;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.Grade;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.fake.FakeKernel;
@@ -55,10 +55,10 @@ public final class RulesSeen {
 
     /** The explainer names the rule that refused, whether or not the facts are given. */
     private static void requireExplained(Refusals.Refused refused) {
-        Set<Fact> facts = refused.facts().stream()
-                .map(label -> Fact.of(label).orElseThrow())
+        Set<Condition> facts = refused.facts().stream()
+                .map(label -> Condition.of(label).orElseThrow())
                 .collect(Collectors.toSet());
-        for (Set<Fact> known : List.of(Set.<Fact>of(), facts)) {
+        for (Set<Condition> known : List.of(Set.<Condition>of(), facts)) {
             if (calls(refused).stream()
                     .flatMap(call -> Answers.of(call, refused.rule().errno(), known).stream())
                     .noneMatch(cause -> explains(cause, refused.rule()))) {

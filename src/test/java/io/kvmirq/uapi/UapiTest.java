@@ -39,7 +39,7 @@ import org.junit.jupiter.api.io.TempDir;
 /**
  * The numbers of {@link Uapi} and {@link UapiTable} against the C compiler and against vectors made from the kernel's
  * own headers. A fact is named as C would ask for it: {@code KVM_IRQFD}, {@code sizeof struct kvm_irqfd}, {@code
- * offsetof struct kvm_irqfd.gsi}, {@code sizeof struct kvm_irqfd.gsi}. What is {@link Fact.Inferred} has no header to
+ * offsetof struct kvm_irqfd.gsi}, {@code sizeof struct kvm_irqfd.gsi}. What is {@link Declared.Inferred} has no header to
  * compare with.
  */
 class UapiTest {
@@ -109,7 +109,7 @@ class UapiTest {
         List<String> bare = new ArrayList<>();
         for (Class<?> type : CLASSES) {
             constants(type, long.class)
-                    .filter(constant -> !constant.isAnnotationPresent(Fact.Ioctl.class))
+                    .filter(constant -> !constant.isAnnotationPresent(Declared.Ioctl.class))
                     .forEach(constant -> bare.add(constant.getName()));
             for (Class<?> struct : type.getDeclaredClasses()) {
                 constants(struct, int.class)
@@ -144,11 +144,11 @@ class UapiTest {
         Set<String> facts = new TreeSet<>();
         CLASSES.stream()
                 .flatMap(type -> constants(type, int.class))
-                .filter(constant -> constant.isAnnotationPresent(Fact.Inferred.class))
+                .filter(constant -> constant.isAnnotationPresent(Declared.Inferred.class))
                 .forEach(constant -> facts.add(constant.getName()));
         CLASSES.stream()
                 .flatMap(type -> Arrays.stream(type.getDeclaredClasses()))
-                .filter(type -> type.isAnnotationPresent(Fact.Inferred.class))
+                .filter(type -> type.isAnnotationPresent(Declared.Inferred.class))
                 .map(UapiTest::tag)
                 .forEach(tag -> ours().keySet().stream()
                         .filter(fact -> fact.endsWith("struct " + tag) || fact.contains("struct " + tag + "."))

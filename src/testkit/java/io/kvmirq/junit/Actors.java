@@ -82,7 +82,7 @@ public final class Actors {
         }
         Actor actor =
                 actors.stream().filter(one -> one.name.equals(name)).findFirst().orElseGet(() -> added(name));
-        String line = Place.here();
+        String line = TestLine.here();
         for (Step step : steps) {
             actor.steps.add(new Placed(step, line));
         }

@@ -51,7 +51,7 @@ final class CountingGuest implements AutoCloseable {
     private static final long POLL_NANOS = 20_000;
 
     private final Vm vm;
-    private final Seam seam;
+    private final RecordingBackend seam;
     private final GuestMemory memory;
     private final List<OneVcpu> vcpus = new ArrayList<>();
     /** The last signal of each GSI. Guarded by this, like {@link #unrouted}. */
@@ -63,7 +63,7 @@ final class CountingGuest implements AutoCloseable {
     /** @param before how often the vCPU had taken the vector */
     private record Signal(OneVcpu vcpu, InterruptVector vector, int before) {}
 
-    CountingGuest(Vm vm, int count, Seam seam) {
+    CountingGuest(Vm vm, int count, RecordingBackend seam) {
         if (count > MOST) {
             throw new IllegalStateException(count + " vCPUs: on real KVM the kit's guest has at most " + MOST);
         }

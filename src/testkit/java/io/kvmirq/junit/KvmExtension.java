@@ -33,7 +33,7 @@ final class KvmExtension implements TestTemplateInvocationContextProvider, Param
         return targets(settings).stream()
                 .flatMap(target -> settings.everyCall().isPresent()
                         ? StreamSupport.stream(
-                                Spliterators.spliteratorUnknownSize(new Walk(settings, target), 0), false)
+                                Spliterators.spliteratorUnknownSize(new CallsInTurn(settings, target), 0), false)
                         : Stream.of(new KvmInvocation(settings, target, Optional.empty())));
     }
 
@@ -47,13 +47,13 @@ final class KvmExtension implements TestTemplateInvocationContextProvider, Param
     }
 
     /** The runs of a method whose calls fail in turn. JUnit fetches the next run when the previous one has ended. */
-    private static final class Walk implements Iterator<TestTemplateInvocationContext> {
+    private static final class CallsInTurn implements Iterator<TestTemplateInvocationContext> {
         private final Settings settings;
         private final Target target;
         private @Nullable KvmInvocation first;
         private int next;
 
-        Walk(Settings settings, Target target) {
+        CallsInTurn(Settings settings, Target target) {
             this.settings = settings;
             this.target = target;
         }

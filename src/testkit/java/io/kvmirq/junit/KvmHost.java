@@ -60,7 +60,7 @@ public final class KvmHost {
     private final Optional<FakeKernel> fake;
     private final Faults faults;
     private final Plan plan;
-    private final Seam seam;
+    private final RecordingBackend seam;
     private final Kernel kernel;
     /** The GSIs of {@link #interrupt}, keyed by the number of the eventfd. */
     private final Map<Integer, Gsi> ownIrqfds = new ConcurrentHashMap<>();
@@ -78,7 +78,7 @@ public final class KvmHost {
         this.fake = fake;
         this.faults = faults;
         this.plan = plan;
-        this.seam = new Seam(backend, faults);
+        this.seam = new RecordingBackend(backend, faults);
         this.kernel = Kernel.over(seam.backend());
         kernel.traceHandles(this::line);
         fake.ifPresent(traced -> traced.messages().traceCallers(this::line));
@@ -92,7 +92,7 @@ public final class KvmHost {
     }
 
     private String line() {
-        return seam.isOfKit() ? BY_KIT : Place.here();
+        return seam.isOfKit() ? BY_KIT : TestLine.here();
     }
 
     /** The kernel of this test. */
@@ -300,7 +300,7 @@ public final class KvmHost {
         return fake.isPresent() ? fake.get().lost() : guest().lost();
     }
 
-    Seam seam() {
+    RecordingBackend seam() {
         return seam;
     }
 

@@ -50,7 +50,7 @@ final class Silence implements AutoCloseable {
                 return;
             }
             found = Optional.of("nothing called the kernel for " + millis / 1000 + " s, and the run was interrupted"
-                    + Place.of(test).map(" at "::concat).orElse(""));
+                    + TestLine.of(test).map(" at "::concat).orElse(""));
             test.interrupt();
         }
         kick.run();

@@ -57,7 +57,7 @@ final class TurnCalls implements Predicate<String> {
         if (thread == test) {
             return "";
         }
-        String name = thread.getName().matches(NAMED_BY_JAVA) ? Place.here() : thread.getName();
+        String name = thread.getName().matches(NAMED_BY_JAVA) ? TestLine.here() : thread.getName();
         int sameName = threadsOfAName.merge(name, 1, Integer::sum);
         return sameName == 1 ? name : name + " (" + sameName + ")";
     }

@@ -11,7 +11,7 @@
  *
  * <p>This package needs {@code org.junit.jupiter:junit-jupiter-api}; the user's project must declare it.
  *
- * <p>Theory of operation. {@code Seam} is a proxy between the test's kernel and the binding. The proxy applies faults
+ * <p>Theory of operation. {@code RecordingBackend} is a proxy between the test's kernel and the binding. It applies faults
  * to the test's calls and records these calls, but ignores the kit's calls. On the fake kernel, counts come from {@link
  * io.kvmirq.fake.FakeKernel#received}. On real KVM, an IRR bit cannot count requests, so each vCPU of the kit's VM runs
  * the guest of {@code io.kvmirq.guest}, which counts each vector that it takes.

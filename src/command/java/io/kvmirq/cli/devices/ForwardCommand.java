@@ -285,7 +285,7 @@ public final class ForwardCommand implements Command {
         KernelReport kernel = new KernelReport(target.kernel, terminal);
         ForwardText text = new ForwardText(kernel, terminal);
         ForwardSelftest selftest = new ForwardSelftest(
-                target.kernel, address, target::mirror, choice, json ? new ForwardSelftest.Journal() {} : text);
+                target.kernel, address, target::mirror, choice, json ? new ForwardSelftest.Listener() {} : text);
         // Ctrl-C gives the device back, and what was seen is printed, before the JVM ends.
         return StopHook.during(() -> report(target, address, selftest.run(), json, text, terminal), selftest::stop);
     }

@@ -24,7 +24,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /** Prints the self-test of {@code kvmirq forward} when it has ended: as text with a verdict first, or as JSON. */
-final class ForwardText implements ForwardSelftest.Journal {
+final class ForwardText implements ForwardSelftest.Listener {
     /**
      * The interrupts that a self-test would forward; {@code inDevice} is empty if this user may not read the number, {@code
      * count} for all of an unknown number.

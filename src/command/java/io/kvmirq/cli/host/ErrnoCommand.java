@@ -9,7 +9,7 @@ import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.Answers;
-import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.text.Foreign;
 import io.kvmirq.uapi.Names;
@@ -40,7 +40,7 @@ public final class ErrnoCommand implements Command {
                 .description("The errno of the call, such as EBUSY or 16."));
         usage.add(Command.parameters("2..*", "0..*", "KNOWN")
                 .completionCandidates(
-                        Arrays.stream(Fact.values()).map(Fact::label).toList())
+                        Arrays.stream(Condition.values()).map(Condition::label).toList())
                 .description("A known condition; see below."));
         usage.add(Command.json());
     }
@@ -48,7 +48,7 @@ public final class ErrnoCommand implements Command {
     private static String[] footer() {
         List<String> lines = new ArrayList<>(
                 List.of("", "Calls: " + calls() + ", or the kernel's names, such as KVM_IRQFD.", "", "Known:"));
-        for (Fact fact : Fact.values()) {
+        for (Condition fact : Condition.values()) {
             lines.add(String.format("  %-12s %s", fact.label(), fact.text()));
         }
         lines.addAll(List.of("", "Example: kvmirq errno irqfd EINVAL level split"));
@@ -65,7 +65,7 @@ public final class ErrnoCommand implements Command {
                 .toList();
     }
 
-    private record Question(KernelCall call, int errno, Set<Fact> known) {
+    private record Question(KernelCall call, int errno, Set<Condition> known) {
         String errnoName() {
             return errno == 0 ? "0" : new Errno(errno).toString();
         }
@@ -92,12 +92,14 @@ public final class ErrnoCommand implements Command {
                 .orElseThrow(() -> new IllegalArgumentException("call " + Foreign.quoted(words.get(0))
                         + " is unknown: near are " + String.join(", ", Names.nearest(words.get(0), typedCalls()))));
         int errno = errno(words.get(1));
-        Set<Fact> known = EnumSet.noneOf(Fact.class);
+        Set<Condition> known = EnumSet.noneOf(Condition.class);
         for (String word : words.subList(2, words.size())) {
-            Fact fact = Fact.of(word)
+            Condition fact = Condition.of(word)
                     .orElseThrow(() -> new IllegalArgumentException(Foreign.quoted(word) + " is not a known condition:"
                             + " expected one of "
-                            + Arrays.stream(Fact.values()).map(Fact::label).collect(Collectors.joining(", "))));
+                            + Arrays.stream(Condition.values())
+                                    .map(Condition::label)
+                                    .collect(Collectors.joining(", "))));
             if (call.implied().stream().anyMatch(fact::excludes)) {
                 throw new IllegalArgumentException(
                         "'" + fact.label() + "' cannot hold for " + call.label() + ": leave it out");
@@ -122,7 +124,7 @@ public final class ErrnoCommand implements Command {
     }
 
     private static void print(Question question, List<Answer> causes, Terminal terminal) {
-        String known = question.known().stream().map(Fact::text).collect(Collectors.joining(", "));
+        String known = question.known().stream().map(Condition::text).collect(Collectors.joining(", "));
         terminal.line(terminal.bold(question.call().label() + ": " + question.errnoName())
                 + (known.isEmpty() ? "" : "   given: " + known));
         if (causes.isEmpty()) {

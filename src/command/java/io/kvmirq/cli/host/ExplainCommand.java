@@ -15,9 +15,9 @@ import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.Change;
 import io.kvmirq.diag.screens.DeviceChains;
+import io.kvmirq.diag.screens.GuestSources;
 import io.kvmirq.diag.screens.LiveChains;
 import io.kvmirq.diag.screens.MemoryEvidence;
-import io.kvmirq.diag.screens.Sources;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveHost;
@@ -161,8 +161,8 @@ public final class ExplainCommand implements Command {
         }
 
         /** The chains of the guest on the command line. */
-        List<Sources> sources(HostFacts host) {
-            return device.isPresent() ? List.of() : Sources.of(host, guests(host));
+        List<GuestSources> sources(HostFacts host) {
+            return device.isPresent() ? List.of() : GuestSources.of(host, guests(host));
         }
 
         List<InterruptPath> chains(HostFacts host, KernelPaths memory) {
@@ -269,7 +269,7 @@ public final class ExplainCommand implements Command {
         });
         return live.run(host, devices, guests, terminal, seen -> {
             List<InterruptPath> chains = List.of();
-            List<Sources> sources = List.of();
+            List<GuestSources> sources = List.of();
             try {
                 chains = question.chains(seen.host(), memory);
                 sources = question.sources(seen.host());
@@ -280,7 +280,7 @@ public final class ExplainCommand implements Command {
             return new Answer(
                             seen.host(),
                             chains.stream().map(with::of).toList(),
-                            sources.stream().map(Sources::afterWatch).toList(),
+                            sources.stream().map(GuestSources::afterWatch).toList(),
                             Optional.empty(),
                             Optional.of(seen.live()),
                             memory)
@@ -292,18 +292,18 @@ public final class ExplainCommand implements Command {
     private record Answer(
             HostFacts host,
             List<InterruptPath> chains,
-            List<Sources> sources,
+            List<GuestSources> sources,
             Optional<List<Change>> changes,
             Optional<Live> live,
             KernelPaths memory) {
         /** Returns the exit code. */
         int print(ParseResult arguments, Terminal terminal) {
-            List<Sources> shown = sources.stream()
+            List<GuestSources> shown = sources.stream()
                     .filter(one -> chains.isEmpty() || one.virtio())
                     .toList();
             Verdict verdict = Verdict.of(
                     chains,
-                    shown.stream().map(Sources::vmm).toList(),
+                    shown.stream().map(GuestSources::vmm).toList(),
                     live.map(Live::stages).orElse(List.of()));
             boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen);
             int exitCode = ExitCode.of(verdict, arguments.hasMatchedOption("--strict"))

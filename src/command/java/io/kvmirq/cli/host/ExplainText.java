@@ -9,8 +9,8 @@ import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.Drift;
 import io.kvmirq.diag.screens.Change;
+import io.kvmirq.diag.screens.GuestSources;
 import io.kvmirq.diag.screens.MemoryEvidence;
-import io.kvmirq.diag.screens.Sources;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Hop;
@@ -77,7 +77,7 @@ final class ExplainText {
     }
 
     /** The same of guests without a device of VFIO. */
-    private static String headline(List<Sources> sources) {
+    private static String headline(List<GuestSources> sources) {
         return sources.stream()
                         .map(one -> headline(one.guest().name(), one.vmm()) + "; ")
                         .collect(Collectors.joining())
@@ -94,7 +94,7 @@ final class ExplainText {
     }
 
     /** Prints the verdict about guests without a device of VFIO. */
-    void print(List<Sources> sources) {
+    void print(List<GuestSources> sources) {
         line(terminal.bold(printable(headline(sources))), 2);
     }
 
@@ -138,7 +138,7 @@ final class ExplainText {
     }
 
     /** Prints the worst in one line for monitoring, and returns its grade. */
-    int graded(List<InterruptPath> chains, List<Sources> sources, Verdict verdict) {
+    int graded(List<InterruptPath> chains, List<GuestSources> sources, Verdict verdict) {
         // Of the hops behind the VMM no file shows more: that they are not shown is no failure to look.
         List<Link> hidden = chains.stream()
                 .filter(chain -> !chain.isIdle())
@@ -255,14 +255,14 @@ final class ExplainText {
     /**
      * Prints the sources of a guest's interrupts other than VFIO devices; {@code alone} if no chain has shown its VMM.
      */
-    void print(Sources sources, boolean alone) {
+    void print(GuestSources sources, boolean alone) {
         line(terminal.bold(printable(sources.guest() + "  other interrupts")));
         if (alone || sources.isFlawed()) {
             terminal.link(sources.vmm());
             terminal.remedies(
                     sources.vmm().state() == Link.State.NOT_SHOWN, sources.vmm().remedies());
         }
-        for (Sources.Row row : sources.rows()) {
+        for (GuestSources.Row row : sources.rows()) {
             terminal.row(row.name(), row.evidence().isPresent() ? "seen" : "not shown", row.text(), row.evidence());
             terminal.remedies(true, row.remedies());
         }

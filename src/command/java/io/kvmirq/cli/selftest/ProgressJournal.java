@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.selftest;
 
-import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
+import io.kvmirq.selftest.SelftestListener;
 import java.io.PrintStream;
 import java.util.Optional;
 
@@ -11,20 +11,20 @@ import java.util.Optional;
  * Shows the progress of a long scenario on the last line of a terminal, and forwards everything else. The progress
  * library is loaded after a scenario has printed nothing for a second.
  */
-final class ProgressJournal implements Journal {
+final class ProgressJournal implements SelftestListener {
     private static final long PATIENCE_NANOS = 1_000_000_000;
 
     /** Round trips between two readings of the clock. */
     private static final long STRIDE = 256;
 
-    private final Journal next;
+    private final SelftestListener next;
     private final PrintStream err;
     private final int columns;
     private Optional<ProgressLine> line = Optional.empty();
     private String label = "";
     private long silentSince = System.nanoTime();
 
-    ProgressJournal(Journal next, PrintStream err, int columns) {
+    ProgressJournal(SelftestListener next, PrintStream err, int columns) {
         this.next = next;
         this.err = err;
         this.columns = columns;

@@ -16,10 +16,10 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.selftest.CouldNotRunException;
 import io.kvmirq.selftest.Irqchip;
-import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.selftest.Selftest;
+import io.kvmirq.selftest.SelftestListener;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -171,7 +171,7 @@ public final class SelftestCommand implements Command {
         List<Scenario> scenarios = arguments.matchedOptionValue("--scenario", List.of(Scenario.values()));
         boolean json = arguments.hasMatchedOption("--json");
         TextJournal text = new TextJournal(terminal, kernel, irqchip, target.fake());
-        Journal journal = json ? new Journal() {} : text;
+        SelftestListener journal = json ? new SelftestListener() {} : text;
         if (terminal.progressColumns() > 0) {
             journal = new ProgressJournal(journal, terminal.err(), terminal.progressColumns());
         }

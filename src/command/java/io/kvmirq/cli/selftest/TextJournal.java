@@ -9,9 +9,9 @@ import io.kvmirq.explain.Grade;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.selftest.Irqchip;
-import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
+import io.kvmirq.selftest.SelftestListener;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -20,7 +20,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 
 /** Prints a self-test as text, line by line while it runs. */
-final class TextJournal implements Journal {
+final class TextJournal implements SelftestListener {
     private static final int ANSWER_COLUMN = 62;
 
     private final Terminal terminal;

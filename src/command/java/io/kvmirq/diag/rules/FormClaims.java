@@ -4,7 +4,7 @@ package io.kvmirq.diag.rules;
 import io.kvmirq.HostIrq;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.Irte;
-import io.kvmirq.diag.sources.GuestIts;
+import io.kvmirq.diag.sources.GuestLpis;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
@@ -54,14 +54,14 @@ public final class FormClaims {
     private final PciDevice device;
     private final Optional<VmProcess> process;
     private final KernelPaths memory;
-    private final Optional<Known<GuestIts>> its;
+    private final Optional<Known<GuestLpis>> its;
 
     public FormClaims(HostFacts host, PciDevice device, Optional<VmProcess> process, KernelPaths memory) {
         this.memory = memory;
         this.host = host;
         this.device = device;
         this.process = process;
-        this.its = host.isArm() ? process.map(one -> GuestIts.of(host, one)) : Optional.empty();
+        this.its = host.isArm() ? process.map(one -> GuestLpis.of(host, one)) : Optional.empty();
     }
 
     /** Whether the entry of an interrupt names a vCPU (posted), or its LPI is a vLPI. */
@@ -143,11 +143,11 @@ public final class FormClaims {
                 .sum();
     }
 
-    private Claim ofVlpis(Known<GuestIts> fact) {
-        if (fact instanceof Known.Unknown<GuestIts> unknown) {
+    private Claim ofVlpis(Known<GuestLpis> fact) {
+        if (fact instanceof Known.Unknown<GuestLpis> unknown) {
             return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
         }
-        GuestIts guest = fact.known().orElseThrow();
+        GuestLpis guest = fact.known().orElseThrow();
         Evidence evidence = Evidence.observed("vgic-state");
         int vlpis = guest.vlpis().size();
         if (vlpis == 0) {
@@ -167,7 +167,7 @@ public final class FormClaims {
     }
 
     /** The vLPI of a vector, if its VM has one device and the ITS shows events. */
-    public Optional<GuestIts.Lpi> vlpi(Interrupt interrupt, int armed) {
+    public Optional<GuestLpis.Lpi> vlpi(Interrupt interrupt, int armed) {
         return own(armed).stream()
                 .filter(one -> one.event().equals(OptionalInt.of(interrupt.vector())))
                 .findFirst();
@@ -176,15 +176,15 @@ public final class FormClaims {
     /** The target vCPU of all vLPIs of the device. Empty if they have several, or if others may be among them. */
     public OptionalInt commonTarget(int armed) {
         List<OptionalInt> targets =
-                own(armed).stream().map(GuestIts.Lpi::target).distinct().toList();
+                own(armed).stream().map(GuestLpis.Lpi::target).distinct().toList();
         return targets.size() == 1 ? targets.get(0) : OptionalInt.empty();
     }
 
     /** The vLPIs of the device: those of the VM, if it has no other device. */
-    private List<GuestIts.Lpi> own(int armed) {
+    private List<GuestLpis.Lpi> own(int armed) {
         boolean alone = process.filter(one -> one.devices().size() == 1).isPresent();
         return its.flatMap(Known::known)
-                .map(GuestIts::vlpis)
+                .map(GuestLpis::vlpis)
                 .filter(all -> alone && all.size() == armed)
                 .orElse(List.of());
     }

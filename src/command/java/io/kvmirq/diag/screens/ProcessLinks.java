@@ -8,7 +8,7 @@ import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.FormClaims;
 import io.kvmirq.diag.rules.FormClaims.Interrupt;
 import io.kvmirq.diag.rules.GuestRules;
-import io.kvmirq.diag.sources.GuestIts;
+import io.kvmirq.diag.sources.GuestLpis;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
@@ -115,8 +115,8 @@ final class ProcessLinks {
     /** The links in a process that holds a VM and the device, from the eventfd on. */
     List<Link> of(VmProcess process, Interrupt interrupt) {
         List<Link> links = new ArrayList<>();
-        Optional<GuestIts.Lpi> lpi = forms.vlpi(interrupt, armed.size());
-        OptionalInt target = lpi.map(GuestIts.Lpi::target).orElseGet(() -> forms.commonTarget(armed.size()));
+        Optional<GuestLpis.Lpi> lpi = forms.vlpi(interrupt, armed.size());
+        OptionalInt target = lpi.map(GuestLpis.Lpi::target).orElseGet(() -> forms.commonTarget(armed.size()));
         GuestRules.Path path = new GuestRules.Path(
                 new Fact.Facts(host),
                 process,

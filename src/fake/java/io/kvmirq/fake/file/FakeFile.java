@@ -99,7 +99,7 @@ public abstract class FakeFile {
         return false;
     }
 
-    /** Facts about the file's VM, as labels of {@code io.kvmirq.explain.Fact}. Allocates nothing. */
+    /** Facts about the file's VM, as labels of {@code io.kvmirq.explain.Condition}. Allocates nothing. */
     public List<String> facts() {
         return List.of();
     }

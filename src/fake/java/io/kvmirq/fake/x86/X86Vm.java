@@ -43,7 +43,7 @@ final class X86Vm extends VmInterrupts {
             this.withVcpus = List.of(label, "vcpus");
         }
 
-        /** Facts about a VM with this irqchip, as labels of {@code io.kvmirq.explain.Fact}. */
+        /** Facts about a VM with this irqchip, as labels of {@code io.kvmirq.explain.Condition}. */
         List<String> facts(boolean vcpus) {
             return vcpus ? withVcpus : alone;
         }

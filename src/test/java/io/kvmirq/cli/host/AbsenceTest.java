@@ -10,8 +10,8 @@ import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.Doctor;
+import io.kvmirq.diag.screens.GuestSources;
 import io.kvmirq.diag.screens.Listing;
-import io.kvmirq.diag.screens.Sources;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ReadOnce;
 import io.kvmirq.path.InterruptPath;
@@ -112,7 +112,7 @@ class AbsenceTest {
         all.put(
                 "explain --vm",
                 (host, device) ->
-                        ofLinks(Sources.of(host, host.vms().all()).stream().map(Sources::vmm)));
+                        ofLinks(GuestSources.of(host, host.vms().all()).stream().map(GuestSources::vmm)));
         all.put("vfio", (host, device) -> ofVfio(host, device));
         all.put("list", (host, device) -> ofPaths(Listing.of(host, device::equals).chains().stream()));
         for (Check check : EnumSet.complementOf(EnumSet.of(Check.BACKENDS, Check.KERNEL_MEMORY))) {

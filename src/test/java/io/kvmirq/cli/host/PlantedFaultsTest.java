@@ -10,7 +10,7 @@ import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.Doctor;
-import io.kvmirq.diag.screens.Sources;
+import io.kvmirq.diag.screens.GuestSources;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ReadOnce;
@@ -298,7 +298,7 @@ class PlantedFaultsTest {
     /** As {@link Capture#analysis} does, of one device. */
     private static void analyse(HostFiles files, String device) {
         HostFacts facts = new HostFacts(files);
-        Sources.of(facts, facts.vms().all());
+        GuestSources.of(facts, facts.vms().all());
         facts.kernel();
         DeviceChains.gone(facts, PciAddress.parse(device));
         facts.pci(PciAddress.parse(device)).ifPresent(one -> {
@@ -406,7 +406,7 @@ class PlantedFaultsTest {
                             facts.pci(address).stream().flatMap(one -> DeviceChains.of(facts, one).stream()))
                     .flatMap(chain -> chain.links().stream())
                     .forEach(link -> rules.removeAll(link.flaws()));
-            Sources.of(facts, facts.vms().all())
+            GuestSources.of(facts, facts.vms().all())
                     .forEach(one -> rules.removeAll(one.vmm().flaws()));
         }
         assertThat(rules).isEmpty();

@@ -60,11 +60,11 @@ public record ItsState(List<Device> devices) {
     public static ItsState parse(String text) {
         List<Device> devices = new ArrayList<>();
         List<Translation> translations = new ArrayList<>();
-        Place head = new Place("vgic-its-state", 0, "");
+        FileLine head = new FileLine("vgic-its-state", 0, "");
         List<String> lines = text.lines().toList();
         for (int i = 0; i < lines.size(); i++) {
             String line = lines.get(i).strip();
-            Place place = new Place("vgic-its-state", i + 1, line);
+            FileLine place = new FileLine("vgic-its-state", i + 1, line);
             Matcher device = DEVICE.matcher(line);
             Matcher row = ROW.matcher(line);
             if (device.matches()) {
@@ -84,7 +84,7 @@ public record ItsState(List<Device> devices) {
         return new ItsState(devices);
     }
 
-    private static Device device(Place place, Matcher device) {
+    private static Device device(FileLine place, Matcher device) {
         long last;
         try {
             last = Long.parseLong(device.group(3));
@@ -94,7 +94,7 @@ public record ItsState(List<Device> devices) {
         return new Device(place.unsigned(device.group(2), device.group(1) == null ? DECIMAL : HEX), last, List.of());
     }
 
-    private static Translation translation(Place place, Matcher row, Device of) {
+    private static Translation translation(FileLine place, Matcher row, Device of) {
         long[] numbers = new long[5];
         for (int i = 0; i < numbers.length; i++) {
             numbers[i] = place.unsigned(row.group(i + 1), DECIMAL);
@@ -121,7 +121,7 @@ public record ItsState(List<Device> devices) {
     /**
      * Adds the translations to the last device. The kernel prints a device's head together with its first translation.
      */
-    private static void end(Place head, List<Device> devices, List<Translation> translations) {
+    private static void end(FileLine head, List<Device> devices, List<Translation> translations) {
         if (!devices.isEmpty()) {
             if (translations.isEmpty()) {
                 throw head.unexpected("an event of the device after it; the file is cut off");

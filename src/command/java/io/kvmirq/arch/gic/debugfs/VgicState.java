@@ -177,7 +177,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         List<String> lines = text.lines().toList();
         for (int i = 0; i < lines.size(); i++) {
             String line = lines.get(i).strip();
-            Place place = new Place("vgic-state", i + 1, line);
+            FileLine place = new FileLine("vgic-state", i + 1, line);
             Matcher setting = SETTING.matcher(line);
             Matcher head = HEAD.matcher(line);
             Matcher row = ROW.matcher(line);
@@ -251,7 +251,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         }
     }
 
-    private static Interrupt interrupt(Place place, Matcher row, OptionalInt owner) {
+    private static Interrupt interrupt(FileLine place, Matcher row, OptionalInt owner) {
         Kind kind =
                 switch (row.group(1)) {
                     case "SGI" -> Kind.SGI;
@@ -286,7 +286,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
                 index(place, row.group(9)));
     }
 
-    private static int upTo(int most, Place place, String digits, int radix, String expected) {
+    private static int upTo(int most, FileLine place, String digits, int radix, String expected) {
         int number = place.number(digits, radix);
         if (number > most) {
             throw place.unexpected(expected + " and not " + digits);
@@ -294,7 +294,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         return number;
     }
 
-    private static OptionalInt index(Place place, String digits) {
+    private static OptionalInt index(FileLine place, String digits) {
         int number = place.number(digits, DECIMAL);
         if (number < NONE) {
             throw place.unexpected("the index of a vCPU, or -1, and not " + number);

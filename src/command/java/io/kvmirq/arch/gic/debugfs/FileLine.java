@@ -4,7 +4,7 @@ package io.kvmirq.arch.gic.debugfs;
 import io.kvmirq.text.Foreign;
 
 /** A line of a debugfs file, numbered from 1, for error sentences. */
-record Place(String file, int line, String text) {
+record FileLine(String file, int line, String text) {
     private static final int SHOWN = 60;
 
     IllegalArgumentException unexpected(String expected) {

@@ -17,9 +17,9 @@ import java.util.Optional;
  * @param written x86: the last write of the entry; empty while the ends do not meet
  * @param irq the prediction; empty while nothing is predicted yet
  * @param rest the predictions for {@code others}, except for the interrupt of {@code irq}
- * @param aim the destination that the verdict depends on, see {@link Verdict}
+ * @param aim the destination that the verdict depends on, see {@link Prediction}
  */
-record Ends(
+record EventFdEnds(
         EventFdId event,
         Optional<Producer> producer,
         List<Producer> others,
@@ -31,8 +31,8 @@ record Ends(
         Optional<PredictedIrq> irq,
         List<PredictedIrq> rest,
         long aim) {
-    static Ends none(EventFdId event) {
-        return new Ends(
+    static EventFdEnds none(EventFdId event) {
+        return new EventFdEnds(
                 event,
                 Optional.empty(),
                 List.of(),
@@ -43,7 +43,7 @@ record Ends(
                 Optional.empty(),
                 Optional.empty(),
                 List.of(),
-                Verdict.ANY);
+                Prediction.ANY);
     }
 
     boolean isEmpty() {
@@ -59,7 +59,7 @@ record Ends(
         return producer.filter(one::equals).isPresent() || others.contains(one);
     }
 
-    Ends with(Producer added) {
+    EventFdEnds with(Producer added) {
         if (producer.isEmpty() && added.kind().isMessage()) {
             return with(Optional.of(added), others, consumer, direct);
         }
@@ -69,7 +69,7 @@ record Ends(
     }
 
     /** These ends without a producer. A removed line has no direct EOI. */
-    Ends without(Producer removed) {
+    EventFdEnds without(Producer removed) {
         if (producer.filter(removed::equals).isPresent()) {
             return with(Optional.empty(), others, consumer, direct);
         }
@@ -80,33 +80,34 @@ record Ends(
                 direct && removed.kind().isMessage());
     }
 
-    Ends with(Optional<Consumer> other) {
+    EventFdEnds with(Optional<Consumer> other) {
         return with(producer, others, other, direct);
     }
 
-    Ends with(boolean directEoi) {
+    EventFdEnds with(boolean directEoi) {
         return with(producer, others, consumer, directEoi);
     }
 
-    Ends with(DeliveryPath changed) {
+    EventFdEnds with(DeliveryPath changed) {
         DeliveryPath next = delivery == DeliveryPath.CLOSED ? delivery : changed;
-        return new Ends(event, producer, others, consumer, direct, next, obstacle, written, irq, rest, aim);
+        return new EventFdEnds(event, producer, others, consumer, direct, next, obstacle, written, irq, rest, aim);
     }
 
-    Ends obstructed(Optional<Posting> why) {
-        return new Ends(event, producer, others, consumer, direct, delivery, why, written, irq, rest, aim);
+    EventFdEnds obstructed(Optional<Posting> why) {
+        return new EventFdEnds(event, producer, others, consumer, direct, delivery, why, written, irq, rest, aim);
     }
 
-    Ends written(Optional<Written> last) {
-        return new Ends(event, producer, others, consumer, direct, delivery, obstacle, last, irq, rest, aim);
+    EventFdEnds written(Optional<Written> last) {
+        return new EventFdEnds(event, producer, others, consumer, direct, delivery, obstacle, last, irq, rest, aim);
     }
 
-    private Ends with(Optional<Producer> first, List<Producer> more, Optional<Consumer> guest, boolean directEoi) {
-        return new Ends(event, first, more, guest, directEoi, delivery, obstacle, written, irq, rest, aim);
+    private EventFdEnds with(
+            Optional<Producer> first, List<Producer> more, Optional<Consumer> guest, boolean directEoi) {
+        return new EventFdEnds(event, first, more, guest, directEoi, delivery, obstacle, written, irq, rest, aim);
     }
 
-    Ends predicted(PredictedIrq main, List<PredictedIrq> further, long aimed) {
-        return new Ends(
+    EventFdEnds predicted(PredictedIrq main, List<PredictedIrq> further, long aimed) {
+        return new EventFdEnds(
                 event,
                 producer,
                 others,

@@ -18,7 +18,7 @@ import java.util.OptionalInt;
  *
  * @param vlpis those that GICv4 delivers
  */
-public record GuestIts(List<Lpi> vlpis) {
+public record GuestLpis(List<Lpi> vlpis) {
     /**
      * An LPI.
      *
@@ -33,7 +33,7 @@ public record GuestIts(List<Lpi> vlpis) {
     private static final String REMEDY = "look while the VM runs";
 
     /** Of the first VM of a process. */
-    public static Known<GuestIts> of(HostFacts host, VmProcess process) {
+    public static Known<GuestLpis> of(HostFacts host, VmProcess process) {
         String directory = VcpuThreads.directories(host, process).stream()
                 .findFirst()
                 .orElse(process.pid() + "-"
@@ -61,7 +61,7 @@ public record GuestIts(List<Lpi> vlpis) {
         }
     }
 
-    private static GuestIts of(VgicState vgic, List<ItsState> tables) {
+    private static GuestLpis of(VgicState vgic, List<ItsState> tables) {
         Map<Long, OptionalInt> events = new HashMap<>();
         for (ItsState table : tables) {
             for (ItsState.Device device : table.devices()) {
@@ -75,6 +75,6 @@ public record GuestIts(List<Lpi> vlpis) {
         List<Lpi> vlpis = vgic.vlpis().stream()
                 .map(one -> new Lpi(events.getOrDefault((long) one.id(), OptionalInt.empty()), one.id(), one.target()))
                 .toList();
-        return new GuestIts(vlpis);
+        return new GuestLpis(vlpis);
     }
 }

@@ -23,7 +23,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /** The library's operations. */
-final class LibraryWay implements Way {
+final class ForwardingByLibrary implements Way {
     /** Whose triggers the device has. */
     enum Triggers implements LostSearch.Maker {
         /** Forwarding makes them. */
@@ -39,7 +39,7 @@ final class LibraryWay implements Way {
         }
 
         LostSearch.Maker knowing(Knowledge knowledge) {
-            return (vm, device, vectors) -> new LibraryWay(vm, device, vectors, this, knowledge.mirror());
+            return (vm, device, vectors) -> new ForwardingByLibrary(vm, device, vectors, this, knowledge.mirror());
         }
     }
 
@@ -106,7 +106,7 @@ final class LibraryWay implements Way {
     private final Mirror mirror;
     private Forwarding forwarding;
 
-    private LibraryWay(Vm vm, VfioDevice device, int vectors, Triggers triggers, Mirror mirror) {
+    private ForwardingByLibrary(Vm vm, VfioDevice device, int vectors, Triggers triggers, Mirror mirror) {
         this.vm = vm;
         this.mirror = mirror;
         this.device = device;

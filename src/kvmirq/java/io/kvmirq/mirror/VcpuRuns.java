@@ -7,7 +7,7 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** The last known schedule step of each vCPU. */
-final class Runs {
+final class VcpuRuns {
     private final Map<VcpuId, VcpuRun> runs = new HashMap<>();
 
     @Nullable

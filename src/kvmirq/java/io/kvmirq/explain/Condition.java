@@ -8,7 +8,7 @@ import java.util.Optional;
 import java.util.Set;
 
 /** A condition of a failed call, such as ARM64. Conditions of one kind, such as architectures, exclude each other. */
-public enum Fact {
+public enum Condition {
     NO_IRQCHIP("none", Kind.IRQCHIP, "the VM has no in-kernel irqchip"),
     SPLIT_IRQCHIP("split", Kind.IRQCHIP, "the VM has the split irqchip"),
     FULL_IRQCHIP("full", Kind.IRQCHIP, "the VM has the full irqchip"),
@@ -65,7 +65,7 @@ public enum Fact {
     private final Kind kind;
     private final String text;
 
-    Fact(String label, Kind kind, String text) {
+    Condition(String label, Kind kind, String text) {
         this.label = label;
         this.kind = kind;
         this.text = text;
@@ -80,12 +80,12 @@ public enum Fact {
     }
 
     /** Whether this condition and the other one cannot hold together. */
-    public boolean excludes(Fact other) {
+    public boolean excludes(Condition other) {
         return this != other && kind == other.kind;
     }
 
     /** The architecture of a condition that only one has. */
-    Optional<Fact> implied() {
+    Optional<Condition> implied() {
         return switch (this) {
             case VGIC, GICV2, GICV3, VGIC_DEVICE -> Optional.of(ARM64);
             case SPLIT_IRQCHIP, FULL_IRQCHIP -> Optional.of(X86);
@@ -93,14 +93,14 @@ public enum Fact {
         };
     }
 
-    public static Optional<Fact> of(String label) {
+    public static Optional<Condition> of(String label) {
         String lower = label.toLowerCase(Locale.ROOT);
         return Arrays.stream(values()).filter(fact -> fact.label.equals(lower)).findFirst();
     }
 
     /** The conditions of a release such as {@code 6.1.0-13-amd64} and an architecture, named as in Java or uname. */
-    public static Set<Fact> ofMachine(String release, String architecture) {
-        Set<Fact> facts = EnumSet.noneOf(Fact.class);
+    public static Set<Condition> ofMachine(String release, String architecture) {
+        Set<Condition> facts = EnumSet.noneOf(Condition.class);
         String[] numbers = release.split("[^0-9]", -1);
         try {
             int major = Integer.parseInt(numbers[0]);

@@ -8,7 +8,7 @@ import java.util.Optional;
  * The prediction of a host's rules for one interrupt. It may change with events about the destination {@code aim}, the
  * message's address.
  */
-record Verdict(
+record Prediction(
         Posting posting,
         Optional<VcpuId> vcpu,
         Optional<PredictedIrte> irte,
@@ -22,15 +22,15 @@ record Verdict(
      */
     static final long LOGICAL = -2;
 
-    Verdict with(Posting other) {
-        return new Verdict(other, vcpu, irte, listRegister, Optional.empty(), aim);
+    Prediction with(Posting other) {
+        return new Prediction(other, vcpu, irte, listRegister, Optional.empty(), aim);
     }
 
-    static Verdict of(Posting posting) {
+    static Prediction of(Posting posting) {
         return of(posting, ANY);
     }
 
-    static Verdict of(Posting posting, long aim) {
-        return new Verdict(posting, Optional.empty(), Optional.empty(), Optional.empty(), Optional.empty(), aim);
+    static Prediction of(Posting posting, long aim) {
+        return new Prediction(posting, Optional.empty(), Optional.empty(), Optional.empty(), Optional.empty(), aim);
     }
 }

@@ -31,7 +31,7 @@ import java.util.stream.Collectors;
  * @param virtio whether files show that it has a device of virtio
  * @param vmm whether the VMM, its threads and the workers of vhost may run
  */
-public record Sources(InterruptPath.Guest guest, boolean virtio, Link vmm, List<Row> rows) {
+public record GuestSources(InterruptPath.Guest guest, boolean virtio, Link vmm, List<Row> rows) {
     private static final Pattern VIRTIO =
             Pattern.compile("(?<![-\\w])(?:virtio|vhost-user|vhost-vsock)-[a-z0-9-]{1,24}");
 
@@ -62,8 +62,8 @@ public record Sources(InterruptPath.Guest guest, boolean virtio, Link vmm, List<
     }
 
     /** The same sources without the advice to watch. */
-    public Sources afterWatch() {
-        return new Sources(
+    public GuestSources afterWatch() {
+        return new GuestSources(
                 guest,
                 virtio,
                 vmm.with(LiveChains.afterWatch(vmm.remedies())),
@@ -74,14 +74,14 @@ public record Sources(InterruptPath.Guest guest, boolean virtio, Link vmm, List<
     }
 
     /** The sources of the guests of some processes. */
-    public static List<Sources> of(HostFacts host, List<VmProcess> processes) {
+    public static List<GuestSources> of(HostFacts host, List<VmProcess> processes) {
         return Guests.of(host).all().stream()
                 .filter(one -> processes.contains(one.process()))
                 .map(one -> of(host, one))
                 .toList();
     }
 
-    private static Sources of(HostFacts host, Guest guest) {
+    private static GuestSources of(HostFacts host, Guest guest) {
         VmProcess process = guest.process();
         String path = "proc/" + process.pid() + "/";
         List<Row> rows = new ArrayList<>();
@@ -123,7 +123,7 @@ public record Sources(InterruptPath.Guest guest, boolean virtio, Link vmm, List<
                                 "the messages that KVM takes: kvmirq explain --vm " + process.pid() + " --live 10"))));
         boolean virtio =
                 rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
-        return new Sources(process.asGuest(), virtio, VmmRules.of(host, process, guest.workers()), rows);
+        return new GuestSources(process.asGuest(), virtio, VmmRules.of(host, process, guest.workers()), rows);
     }
 
     private static Row devices(VmProcess process, String path) {

@@ -6,8 +6,8 @@ import io.kvmirq.explain.ProcessLimit;
 import java.util.Optional;
 
 /** Distinguishes a fault of this machine's interrupt path from a self-test that could not run. */
-final class Verdict {
-    private Verdict() {}
+final class SelftestFailure {
+    private SelftestFailure() {}
 
     /**
      * The failure that an exception of a scenario means.

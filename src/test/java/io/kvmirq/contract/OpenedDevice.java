@@ -19,7 +19,7 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /** A device that was opened, and the descriptors through which it was. For one thread. */
-public final class VfioDevice {
+public final class OpenedDevice {
     public static final int INTX = UapiVfio.VFIO_PCI_INTX_IRQ_INDEX;
     public static final int MSI = UapiVfio.VFIO_PCI_MSI_IRQ_INDEX;
     public static final int MSIX = UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX;
@@ -47,7 +47,7 @@ public final class VfioDevice {
     public final int fd;
     public final Hardware hardware;
 
-    VfioDevice(VfioWorld world, int container, int group, int fd, Hardware hardware) {
+    OpenedDevice(VfioWorld world, int container, int group, int fd, Hardware hardware) {
         this.world = world;
         this.container = container;
         this.group = group;

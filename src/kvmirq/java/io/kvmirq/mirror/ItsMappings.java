@@ -13,7 +13,7 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /** The known mappings of a guest's ITSs, and which LPIs are vLPIs. The mirror's lock guards it. */
-final class ArmVm {
+final class ItsMappings {
     /** Mappings by the ITS's doorbell address, then by {@link #key}. */
     private final Map<Long, Map<Long, Mapping>> itses = new HashMap<>();
     /** By LPI: the {@link #key}s of the events that are mapped to it. */

@@ -14,7 +14,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /** Finds the line of a running test. */
-final class Place {
+final class TestLine {
     private static final StackWalker WALKER = StackWalker.getInstance(StackWalker.Option.RETAIN_CLASS_REFERENCE);
     private static final String LAUNCHER = "org.junit.";
     private static final List<String> OF_OTHERS =
@@ -23,20 +23,20 @@ final class Place {
     private static final Set<ProtectionDomain> OURS = Stream.of(
                     Kernel.class.getName(),
                     FakeKernel.class.getName(),
-                    Place.class.getName(),
+                    TestLine.class.getName(),
                     "io.kvmirq.pci.GuestMsix")
-            .flatMap(Place::domain)
+            .flatMap(TestLine::domain)
             .collect(Collectors.toUnmodifiableSet());
 
     /** The most stack frames between the test launcher and the system call. */
     private static final int DEEPEST = 200;
 
-    private Place() {}
+    private TestLine() {}
 
     private static Stream<ProtectionDomain> domain(String type) {
         try {
             return Stream.of(
-                    Class.forName(type, false, Place.class.getClassLoader()).getProtectionDomain());
+                    Class.forName(type, false, TestLine.class.getClassLoader()).getProtectionDomain());
         } catch (ClassNotFoundException e) {
             return Stream.empty();
         }
@@ -44,7 +44,7 @@ final class Place {
 
     /** The line that calls this library, such as {@code MyVmm.java:33}, and the test's line if in another file. */
     static String here() {
-        return WALKER.walk(Place::of);
+        return WALKER.walk(TestLine::of);
     }
 
     private static String of(Stream<StackFrame> stack) {
@@ -52,7 +52,7 @@ final class Place {
         // The launcher's frames end the search: another test may have started the launcher.
         stack.limit(DEEPEST)
                 .takeWhile(frame -> users.isEmpty() || !frame.getClassName().startsWith(LAUNCHER))
-                .filter(Place::isOfUser)
+                .filter(TestLine::isOfUser)
                 .forEach(users::add);
         if (users.isEmpty()) {
             return "an unknown line";

@@ -16,7 +16,7 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /** Forwarding by hand, in the right order, so that a subclass differs in one step. */
-class HandWay implements Way {
+class ForwardingByHand implements Way {
     final Vm vm;
     private final @Nullable Part[] parts;
     private final boolean[] maskedAtEnd;
@@ -38,7 +38,7 @@ class HandWay implements Way {
         }
     }
 
-    HandWay(Vm vm, VfioDevice device, int vectors) {
+    ForwardingByHand(Vm vm, VfioDevice device, int vectors) {
         this.vm = vm;
         this.parts = new Part[vectors];
         this.maskedAtEnd = new boolean[vectors];

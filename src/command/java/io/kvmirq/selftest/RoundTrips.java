@@ -5,7 +5,7 @@ import java.util.Optional;
 import org.HdrHistogram.Histogram;
 
 /** The counts and round trip times of a scenario. For one thread. */
-final class Tally {
+final class RoundTrips {
     private static final long HIGHEST_NANOS = 60_000_000_000L;
     private static final int SIGNIFICANT_DIGITS = 3;
 

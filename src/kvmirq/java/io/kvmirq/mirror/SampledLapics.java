@@ -21,7 +21,7 @@ import java.util.Set;
  * The LAPICs of the vCPUs. APIC ids follow from the set-up, so physical messages are predicted without a sample. The
  * guest chooses logical ids, so logical messages are predicted when all LAPICs were sampled.
  */
-final class Lapics {
+final class SampledLapics {
     /** The highest xAPIC id, below the broadcast. A vCPU with a higher id can be addressed in x2APIC mode only. */
     private static final int LAST_XAPIC_ID = 0xfe;
     /** The vCPU whose APIC id is the broadcast id of xAPIC mode. */

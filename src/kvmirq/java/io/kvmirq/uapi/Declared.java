@@ -9,8 +9,8 @@ import java.lang.annotation.RetentionPolicy;
  * Annotations of the constants of {@link Uapi} and its companions, for {@link UapiTable}. A call uses the constant,
  * which the compiler inlines; no call reads the annotations.
  */
-final class Fact {
-    private Fact() {}
+final class Declared {
+    private Declared() {}
 
     /** An ioctl. Its argument is the given structure, else memory of the size in the request number, or a value. */
     @Retention(RetentionPolicy.RUNTIME)

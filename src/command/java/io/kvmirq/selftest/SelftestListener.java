@@ -5,7 +5,7 @@ package io.kvmirq.selftest;
  * Receives the steps of a self-test as they happen; each method does nothing unless it is overridden. The thread that runs
  * the test makes the calls.
  */
-public interface Journal {
+public interface SelftestListener {
     default void begin(Scenario scenario) {}
 
     /** A step is done, and the kernel or the guest has answered. */

@@ -24,7 +24,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** A limit of this process, or a failure of Java, is no failure of a scenario: the self-test could not run. */
-class VerdictTest {
+class SelftestFailureTest {
     private static final PciAddress NIC = PciAddress.parse("0000:3b:00.0");
     private static final String NO_DESCRIPTOR = "this process has no descriptor left: raise RLIMIT_NOFILE (ulimit -n)";
 
@@ -56,7 +56,7 @@ class VerdictTest {
 
         /** Happens in the nth call. */
         void in(Faults faults, String call, int nth) {
-            faults.delay(call, nth, () -> VerdictTest.<RuntimeException>sneak(thrown.get()));
+            faults.delay(call, nth, () -> SelftestFailureTest.<RuntimeException>sneak(thrown.get()));
         }
     }
 
@@ -83,7 +83,7 @@ class VerdictTest {
     private static ForwardResult forward(Kernel kernel) {
         Mirror mirror = Mirror.of(MirrorHost.unknown("nothing is known"));
         return new ForwardSelftest(
-                        kernel, NIC, () -> mirror, ForwardSelftest.Choice.ALL, new ForwardSelftest.Journal() {})
+                        kernel, NIC, () -> mirror, ForwardSelftest.Choice.ALL, new ForwardSelftest.Listener() {})
                 .run();
     }
 

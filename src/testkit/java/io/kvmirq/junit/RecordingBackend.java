@@ -31,7 +31,7 @@ import org.junit.jupiter.api.extension.InvocationInterceptor.Invocation;
  * A proxy between a kernel and its binding. Calls of the test pass the faults. Their irqfds, routes and threads are
  * recorded. Calls of the kit bypass the faults and are not recorded. Thread-safe.
  */
-final class Seam {
+final class RecordingBackend {
     /** An ioeventfd that is assigned in KVM, with the operands of its call. */
     private record Doorbell(int vm, int event, List<Object> operands) {
         /** An I/O port or a guest-physical address. */
@@ -70,7 +70,7 @@ final class Seam {
     /** The line that first routed a GSI, keyed by VM, then GSI. */
     private final Map<Integer, Map<Integer, String>> routes = new HashMap<>();
 
-    Seam(KernelBackend plain, Faults faults) {
+    RecordingBackend(KernelBackend plain, Faults faults) {
         KernelBackend faulty = faults.over(plain);
         Libc door = over(Libc.class, plain.libc(), faulty.libc());
         this.backend = (KernelBackend) Proxy.newProxyInstance(
@@ -128,7 +128,7 @@ final class Seam {
         }
         Thread thread = Thread.currentThread();
         if (thread.getId() > firstThread && !threads.containsKey(thread)) {
-            threads.put(thread, Place.here());
+            threads.put(thread, TestLine.here());
         }
         if (method.getName().equals("fdClose") && arguments != null) {
             closed(number(arguments[0])); // forget the number before another file gets it
@@ -183,7 +183,7 @@ final class Seam {
     }
 
     private synchronized void rung(Doorbell doorbell) {
-        doorbells.put(doorbell, Place.here());
+        doorbells.put(doorbell, TestLine.here());
     }
 
     private synchronized void silenced(Doorbell doorbell) {
@@ -191,7 +191,7 @@ final class Seam {
     }
 
     private synchronized void assigned(Irqfd irqfd) {
-        irqfds.put(irqfd, Place.here());
+        irqfds.put(irqfd, TestLine.here());
     }
 
     private synchronized void deassigned(Irqfd irqfd) {
@@ -213,7 +213,7 @@ final class Seam {
         lines.keySet().retainAll(now);
         for (int gsi : now) {
             if (!lines.containsKey(gsi)) {
-                lines.put(gsi, Place.here());
+                lines.put(gsi, TestLine.here());
             }
         }
     }
@@ -303,7 +303,7 @@ final class Seam {
             join(thread, (end - System.nanoTime()) / 1_000_000);
             if (thread.isAlive()) {
                 left.add("thread " + thread.getName() + ", which never called the kernel"
-                        + Place.of(thread).map(" and is at "::concat).orElse(""));
+                        + TestLine.of(thread).map(" and is at "::concat).orElse(""));
             }
         }
         return left;
