@@ -21,10 +21,10 @@ public final class Actors {
     /** An order names each actor by a letter. */
     private static final int MOST = 26;
 
-    /** The work that an actor does without a switch to another actor. */
+    /** The work of an actor between two possible switches to other actors. */
     @FunctionalInterface
     public interface Step {
-        /** Does the work. If this method throws, the order of steps fails. */
+        /** Does the work. If this method throws, the tested order of steps fails. */
         void run() throws Exception;
     }
 
@@ -98,8 +98,8 @@ public final class Actors {
     }
 
     /**
-     * Makes a step for which its actor waits until {@code ready} is true; {@code ready} must change nothing. A switch
-     * away from a waiting actor does not count as a preemption. An order fails if all actors wait.
+     * Makes a step before which its actor waits until {@code ready} is true; {@code ready} must change nothing. A
+     * switch away from a waiting actor does not count as a preemption. An order fails if all actors wait.
      */
     public static Step when(BooleanSupplier ready, Step step) {
         Objects.requireNonNull(ready, "ready is null");

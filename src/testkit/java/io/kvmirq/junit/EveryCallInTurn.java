@@ -12,13 +12,13 @@ import org.junit.jupiter.api.parallel.ExecutionMode;
 
 /**
  * Lets each kernel call of a {@link KvmTest} fail in turn. The test runs once without a fault, then once for each call
- * of the first run, with this call failing. A run with a failing call may end with a {@code KernelException} of the
- * errno, or go on. The run passes if nothing else fails and nothing stays open. Runs do not overlap. If no kernel call
- * is made for 10 s (JUnit's configuration parameter {@code kvmirq.silence.seconds}), the run is interrupted and fails.
- * Each failure names the call that was made to fail. Calls from which Linux never returns the error are skipped.
+ * of the first run: this call fails. A run with a failing call may end with a {@code KernelException} of the errno, or
+ * go on. The run passes if nothing else fails and nothing stays open. Runs do not overlap. If no kernel call is made
+ * for 10 s (JUnit's configuration parameter {@code kvmirq.silence.seconds}), the run is interrupted and fails. Each
+ * failure names the call that was made to fail. The test skips calls for which Linux never returns the error.
  *
- * <p>Calls are counted by thread and name, because threads run in any order. A thread is known by its name or, if Java
- * chose the name, by the line of its first kernel call. A run that never makes its call is aborted, not failed.
+ * <p>As threads run in any order, each thread's calls are counted by name. A thread is known by its name or, if Java
+ * chose the name, by the line of its first kernel call. A run that never makes the call to fail is aborted, not failed.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

@@ -10,8 +10,8 @@ import java.lang.annotation.Target;
 import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
- * Makes a call of the test fail before it reaches the kernel. The test kit's own calls neither fail nor count. The test
- * fails if it never makes the call.
+ * Makes a kernel call of the test fail before it reaches the kernel. The test kit's own calls neither fail nor count. A
+ * test that never makes this call fails.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

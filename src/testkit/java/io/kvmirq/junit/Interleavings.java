@@ -10,9 +10,9 @@ import org.junit.jupiter.api.TestTemplate;
 import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
- * A test of the steps of several {@link Actors}, in every order up to a number of preemptions. A preemption is a switch
- * away from an actor that could go on. The test kit runs the method once for each order, each time on a fresh fake
- * kernel. The method adds actors. After the method, the kit runs the actors' steps on the test's thread.
+ * Runs a test of several {@link Actors} in every order of their steps up to a number of preemptions. A preemption is a
+ * switch away from an actor that could go on. The test kit runs the method once for each order, each time on a fresh
+ * fake kernel. The method adds actors. After the method, the kit runs the actors' steps on the test's thread.
  *
  * <pre>{@code
  *
@@ -27,17 +27,17 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * }
  * }</pre>
  *
- * <p>An order fails if a step throws, if the code that runs {@link Actors#after} the steps throws, or if something
- * stays open that a {@link KvmTest} must close. The test reports the failing order with the fewest preemptions; if
- * several orders have as few, the order that fails after the fewest steps. The report names the {@link #order} that
- * replays the failure. The report entry {@code orders} counts the orders that ran.
+ * <p>An order fails if a step throws, if an assertion of {@link Actors#after} throws, or if something stays open that a
+ * {@link KvmTest} must close. The test reports the failing order with the fewest preemptions; of several such orders,
+ * it reports the order that fails after the fewest steps. The report gives the value of {@link #order} that replays the
+ * failure. The report entry {@code orders} is the number of orders that ran.
  *
- * <p>The method may have the parameters of {@link KvmTest} too. {@link KvmTest} on the class sets default profiles and
- * vCPUs. All orders share the instance of the test class and the objects that {@code @BeforeEach} made. If an order
- * changes an object, make that object in the method.
+ * <p>The test method may also have the parameters of {@link KvmTest}. {@link KvmTest} on the class sets default
+ * profiles and vCPUs. All orders share the instance of the test class and the objects that {@code @BeforeEach} made. If
+ * an order changes an object, make that object in the method.
  *
  * <p>A step is atomic: no other actor runs during it. All steps run on one thread, so a lock that one step locks and
- * the next step unlocks does not stop another actor. Use {@link Actors#when} for an actor that waits.
+ * the next step unlocks does not stop another actor. Use {@link Actors#when} to let an actor wait.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

@@ -100,7 +100,7 @@ public final class KvmHost {
         return kernel;
     }
 
-    /** Whether the kernel is the real KVM of this machine. */
+    /** Whether the test runs on the real KVM of this machine. */
     public boolean isReal() {
         return fake.isEmpty();
     }
@@ -111,14 +111,14 @@ public final class KvmHost {
                 new IllegalStateException("this test runs on real KVM, which has no FakeKernel: ask isReal() first"));
     }
 
-    /** The faults of the test's calls. Rules that the test adds do not affect calls of the test kit. */
+    /** Returns the rules that make the test's calls fail. The rules do not affect calls of the test kit. */
     public Faults faults() {
         return faults;
     }
 
     /**
-     * A VM with an irqchip and vCPUs whose LAPICs are enabled. The irqchip is full if the kernel supports a full one,
-     * else split. On real KVM each vCPU runs a guest that counts interrupts. On arm64 the VM has vCPUs and no VGIC.
+     * Returns a VM with an irqchip and vCPUs whose LAPICs are enabled. The irqchip is split if the kernel supports no
+     * full irqchip. On real KVM each vCPU runs a guest that counts interrupts. On arm64 the VM has vCPUs and no VGIC.
      */
     public synchronized Vm vm() {
         if (vm == null) {
@@ -193,7 +193,7 @@ public final class KvmHost {
 
     /**
      * Creates an eventfd that raises a vector of a vCPU of {@link #vm}. The eventfd has its own irqfd and route. The
-     * test kit closes irqfd and route, and does not count its calls.
+     * test kit closes the irqfd and the route. Its own calls do not count as calls of the test.
      *
      * @param vcpu the id of the vCPU
      * @throws IllegalArgumentException if the VM has no such vCPU
@@ -213,8 +213,8 @@ public final class KvmHost {
     }
 
     /**
-     * The vCPUs with this id, for assertions: of all VMs on the fake kernel, and of {@link #vm} on real KVM. The vCPU
-     * need not exist before an assertion.
+     * Returns an object for assertions about the vCPUs with this id: of all VMs on the fake kernel, of {@link #vm} on
+     * real KVM. The vCPU need not exist before the first assertion.
      */
     public KvmVcpu vcpu(int id) {
         return new KvmVcpu(this, new VcpuId(id));
@@ -254,7 +254,7 @@ public final class KvmHost {
         return device;
     }
 
-    /** The {@link #device}, opened through VFIO as a bus master. KVM-VFIO of {@link #vm} has the device's file. */
+    /** Returns {@link #device}, opened through VFIO as a bus master. Its file is added to KVM-VFIO of {@link #vm}. */
     public synchronized VfioDevice vfio() {
         if (vfio == null) {
             FakePciDevice of = device();
@@ -283,16 +283,16 @@ public final class KvmHost {
         return faults.count(call);
     }
 
-    /** The number of times that the test has replaced the routes of a VM. */
+    /** Returns how often the test has replaced the GSI routes of a VM. */
     public int commits() {
         return calls("KVM_SET_GSI_ROUTING");
     }
 
     /**
-     * The interrupts that reached no vCPU and wait nowhere, one sentence each. On the fake kernel the result is {@link
-     * FakeKernel#lost}. Real KVM does not show every lost interrupt. On real KVM the list has signals of irqfds of
-     * {@link #vm} whose GSI had no route, and the last signal of each GSI if the guest did not take its vector
-     * afterwards.
+     * Returns the lost interrupts, one sentence each: they reached no vCPU and are not pending. On the fake kernel the
+     * result is {@link FakeKernel#lost}. Real KVM does not show every lost interrupt. On real KVM the list has two
+     * kinds of signals to irqfds of {@link #vm}: to a GSI without a route, and the last signal to a GSI whose vector
+     * the guest did not take afterwards.
      *
      * @throws IllegalStateException on real KVM, if the test kit's guest does not run
      */

@@ -17,12 +17,12 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * <table>
  * <caption>Parameters</caption>
  * <tr><th>type</th><th>is</th></tr>
- * <tr><td>{@link KvmHost}</td><td>the kernel, and all objects that the kit makes on the kernel</td></tr>
- * <tr><td>{@code Kernel}</td><td>the kernel, through which a VMM makes its VMs</td></tr>
+ * <tr><td>{@link KvmHost}</td><td>the kernel of the test, and all objects that the kit makes on it</td></tr>
+ * <tr><td>{@code Kernel}</td><td>the kernel from which the tested VMM makes its VMs</td></tr>
  * <tr><td>{@code Vm}</td><td>a VM with an irqchip and {@link #vcpus} vCPUs: {@link KvmHost#vm}</td></tr>
  * <tr><td>{@code Vcpu}</td><td>a vCPU of this VM, which the test runs itself: the first parameter is vCPU 0</td></tr>
  * <tr><td>{@code EventFd}</td><td>a new eventfd for each parameter</td></tr>
- * <tr><td>{@code Faults}</td><td>the faults of the test's calls, and the counts of calls</td></tr>
+ * <tr><td>{@code Faults}</td><td>rules that make calls of the test fail, and the counts of its calls</td></tr>
  * <tr><td>{@code FakeKernel}</td><td>the fake kernel; not on real KVM</td></tr>
  * <tr><td>{@code FakePciDevice}</td><td>a device of the fake host: {@link KvmHost#device}; not on real KVM</td></tr>
  * <tr><td>{@code VfioDevice}</td><td>the fake host's device, opened through VFIO; not on real KVM</td></tr>
@@ -32,8 +32,8 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * an irqfd, an ioeventfd, a route in the kit's VM, a thread that used the kernel, or a non-daemon thread. Tests may run
  * in parallel: each has its own kernel.
  *
- * <p>On a class, the annotation sets defaults for annotated methods of the class, and of nested classes without the
- * annotation. A method uses the class's value for each element that the method omits, or sets to the default.
+ * <p>On a class, the annotation sets default values for annotated methods of the class, and of its nested classes that
+ * have no annotation. If a method omits an element or sets its default, the value of the class applies.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */

@@ -21,24 +21,24 @@ import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
 
 /**
- * The IOAPIC of a guest with a split irqchip. GSI n is pin n. The VMM passes the guest's accesses at {@link #ADDRESS}
- * to {@link #read} and {@link #write}, and calls {@link #endOfInterrupt} on KVM_EXIT_IOAPIC_EOI. Thread-safe.
+ * The IOAPIC of a guest with a split irqchip. GSI n is its pin n. The VMM passes the guest's accesses at {@link
+ * #ADDRESS} to {@link #read} and {@link #write}, and calls {@link #endOfInterrupt} on KVM_EXIT_IOAPIC_EOI. Thread-safe.
  *
  * <p>An edge-triggered pin interrupts when its line becomes high; an edge on a masked pin is lost. A level-triggered
  * pin interrupts while its line is high, the pin is not masked and no EOI is awaited (Remote IRR). KVM_SIGNAL_MSI sends
- * a pin's MSI message to the LAPICs. KVM finds in the GSI routes for which vectors it must report an EOI. Before a
- * level-triggered pin sends a message for the first time, this class routes the pin's GSI to the message. The polarity
- * bit is stored and has no effect: a high line is asserted. Destination APIC ids have 8 bits.
+ * a pin's MSI message to the LAPICs. KVM reports the EOI of a vector only if the GSI route of a pin has this vector.
+ * Before a level-triggered pin sends a message for the first time, this class routes the pin's GSI to the message. The
+ * polarity bit is stored and has no effect: a high line is asserted. Destination APIC ids have 8 bits.
  *
  * <p>Several devices may share a pin. The pin is high while any of their lines is high. Give each forwarding, and each
- * emulated device, its own {@link #source}. The IOAPIC object is also a source. VFIO masks a forwarded device's line
- * when the device interrupts: use {@link #addEndListener} to unmask the line.
+ * emulated device, its own {@link #source}. {@link #line} drives lines for the IOAPIC object's own source. VFIO masks a
+ * device's forwarded line at each interrupt. Unmask the line at the guest's EOI, by {@link #addEndListener}.
  *
- * <p>Locks: one lock guards registers and lines. The lock is held during kernel calls, but not while end listeners run.
+ * <p>One lock guards registers and lines. A thread holds it during kernel calls, not while it runs end listeners.
  *
- * <p>Source: 82093AA datasheet, with the EOI register of version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c behaves
- * the same, except that its version is 0x11 and that it ignores writes of the EOI register, which guests do not use
- * with this version; {@code kvm_scan_ioapic_routes()} in arch/x86/kvm/irq.c reads the routes.
+ * <p>Source: 82093AA datasheet, plus the EOI register of IOAPIC version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c
+ * behaves like this class, except that it reports version 0x11 and ignores writes of the EOI register; {@code
+ * kvm_scan_ioapic_routes()} in arch/x86/kvm/irq.c reads the GSI routes.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="ioapic"}
  */
@@ -48,7 +48,7 @@ public final class GuestIoapic implements Userspace.Injector {
     /** The size of the registers' address range in bytes. */
     public static final int BYTES = 0x100;
 
-    /** The number of pins of an 82093AA. */
+    /** The number of pins of the 82093AA, Intel's IOAPIC chip. */
     public static final int PINS = 24;
 
     private static final int MOST_PINS = 120;
@@ -84,7 +84,7 @@ public final class GuestIoapic implements Userspace.Injector {
      * @param vm a VM with a split irqchip of the same number of pins ({@link io.kvmirq.kvm.X86Vm#createSplitIrqchip})
      * @param pins the number of pins, 1 to 120; usually 24
      * @throws IllegalArgumentException if {@code pins} is out of range, or the VM has the full irqchip
-     * @throws UnsupportedOperationException on arm64
+     * @throws UnsupportedOperationException if the VM is an arm64 VM
      */
     public GuestIoapic(Vm vm, int pins) {
         Objects.requireNonNull(vm, "vm is null");
@@ -144,8 +144,8 @@ public final class GuestIoapic implements Userspace.Injector {
     // Registers
 
     /**
-     * Handles the guest's read of the low bytes of a register, at an offset from {@link #ADDRESS}. Returns 0 if no
-     * register is there.
+     * Handles the guest's read of a register at an offset from {@link #ADDRESS}. Returns the register's {@code size}
+     * low bytes, or 0 for an offset without a register.
      */
     public synchronized int read(long at, int size) {
         return low(size, registers.read(at));
@@ -154,9 +154,9 @@ public final class GuestIoapic implements Userspace.Injector {
     /**
      * Handles the guest's write of a register.
      *
-     * @param at the offset from {@link #ADDRESS}
-     * @param size in bytes; bytes of the register that are not written become 0
-     * @throws io.kvmirq.KernelException if KVM refuses a level-triggered pin's route; the register has the new value
+     * @param at the register's offset from {@link #ADDRESS}, in bytes
+     * @param size the number of low bytes that the guest writes; the register's other bytes become 0
+     * @throws io.kvmirq.KernelException if KVM refuses a level-triggered pin's route; the register keeps the new value
      */
     public void write(long at, int size, int value) {
         int written = low(size, value);
@@ -201,13 +201,13 @@ public final class GuestIoapic implements Userspace.Injector {
         return -1;
     }
 
-    /** A pin's redirection entry, 64 bits: {@link IoapicEntry}. */
+    /** Returns a pin's redirection entry of 64 bits, as {@link IoapicEntry} describes it. */
     public synchronized long entry(int pin) {
         requirePin(pin);
         return registers.entry(pin);
     }
 
-    /** Whether a pin's line is high. */
+    /** Returns whether any source drives a pin's line high. */
     public synchronized boolean isHigh(int pin) {
         requirePin(pin);
         return drivers[pin] > 0;
@@ -215,7 +215,7 @@ public final class GuestIoapic implements Userspace.Injector {
 
     // Lines
 
-    /** Creates a source that drives lines of this IOAPIC. A pin is high while any source drives the pin's line high. */
+    /** Creates a source that drives lines of this IOAPIC. A line is high while at least one source drives it high. */
     public Userspace.Injector source() {
         return new Source();
     }
@@ -282,12 +282,12 @@ public final class GuestIoapic implements Userspace.Injector {
     // The end of an interrupt
 
     /**
-     * Adds a step that runs at each EOI of a level-triggered pin, before the line is sampled, such as {@link
-     * io.kvmirq.forward.ForwardedIrq#endOfInterrupt}, which lowers the line and unmasks the device. The step also runs
-     * when the guest unmasks a pin whose line is high.
+     * Adds a step that runs at each EOI of a level-triggered pin, before this class reads whether the line is still
+     * high. For a forwarded line, add {@link io.kvmirq.forward.ForwardedIrq#endOfInterrupt}, which lowers the line and
+     * unmasks the device. The step also runs when the guest unmasks a pin whose line is high.
      *
-     * @param step called with no lock held, in the thread that handles the access or the EOI. If the step throws, that
-     *     thread gets the exception after all other work is done
+     * @param step called with no lock held, in the thread that handles the EOI or the unmasking write. If the step
+     *     throws, the thread first completes the EOI or write, and gets the exception at the end
      */
     public synchronized void addEndListener(Gsi pin, Runnable step) {
         Objects.requireNonNull(pin, "pin is null");
@@ -303,8 +303,8 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Handles KVM_EXIT_IOAPIC_EOI: a LAPIC sent an EOI of this vector. A level-triggered pin of this vector whose line
-     * is still high sends its message again.
+     * Handles KVM_EXIT_IOAPIC_EOI: a LAPIC sent an EOI of this vector. If the line of a level-triggered pin with this
+     * vector is still high, the pin sends its message again.
      */
     public void endOfInterrupt(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
@@ -331,7 +331,7 @@ public final class GuestIoapic implements Userspace.Injector {
         Steps.all(steps);
     }
 
-    /** Resets the IOAPIC when the guest resets: all pins are masked, no EOI is awaited. Lines stay as they are. */
+    /** Resets the IOAPIC when the guest resets: all pins are masked, no pin awaits an EOI. Lines stay high or low. */
     public synchronized void reset() {
         registers.reset();
     }
@@ -343,9 +343,9 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * The registers, and the lines of this object's own source, for {@link #restore}. After a restore, other sources
-     * must drive their lines again: emulated devices before the guest runs, forwardings when their device asserts its
-     * line.
+     * Returns the registers, and the lines of the IOAPIC object's own source, for {@link #restore}. After a restore,
+     * each {@link #source} must drive its lines again: the source of an emulated device before the guest runs, the
+     * source of a forwarding when the device asserts its line.
      */
     public synchronized byte[] state() {
         ByteBuffer state = ByteBuffer.allocate(stateBytes()).order(ByteOrder.LITTLE_ENDIAN);
@@ -355,8 +355,8 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Restores a state that {@link #state} returned. No pin sends a message before {@link #settle}. The routes of the
-     * pins are part of the VM's state.
+     * Restores a state that {@link #state} returned. No pin sends a message before {@link #settle}. A snapshot saves
+     * the routes of the pins with the VM, not with the IOAPIC.
      *
      * @throws IllegalArgumentException if the state comes from an IOAPIC with another number of pins
      */

@@ -2,9 +2,9 @@
 /**
  * Interrupt controllers of an x86 guest with a split irqchip: only the guest's LAPICs are in KVM.
  *
- * <p>{@link io.kvmirq.irqchip.GuestIoapic} is the IOAPIC, {@link io.kvmirq.irqchip.GuestPic} the part of the two PICs
- * that Linux uses when it boots. The VMM passes each access of the guest, and each EOI that KVM reports, to these
- * objects. The IOAPIC is an {@link io.kvmirq.forward.Userspace.Injector}, so passed-through devices can drive its pins.
+ * <p>{@link io.kvmirq.irqchip.GuestIoapic} is the IOAPIC. {@link io.kvmirq.irqchip.GuestPic} has the PIC registers that
+ * Linux uses when it boots. The VMM passes guest accesses to these objects, and each EOI that KVM reports to the
+ * IOAPIC. The IOAPIC is an {@link io.kvmirq.forward.Userspace.Injector}, so passed-through devices can drive its pins.
  */
 @NullMarked
 package io.kvmirq.irqchip;

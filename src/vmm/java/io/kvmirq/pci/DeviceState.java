@@ -4,35 +4,35 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import java.util.List;
 
-/** A part of a guest's device whose state can be saved: MSI or MSI-X alone, or the whole PCI function. */
+/** The savable state of a guest's device: of its MSI or MSI-X alone, or of its whole PCI function. */
 public sealed interface DeviceState permits GuestMessages, PciFunction {
     /**
-     * Masks all interrupts until {@link #release}, whatever the guest writes. Interrupts that the device sends during
-     * the hold stay pending, so that their state can be read consistently. A second call does nothing.
+     * Masks all interrupts of the device until {@link #release}, whatever the guest writes. Interrupts that the device
+     * sends before {@code release} stay pending, so that {@link #state} is consistent. A second call does nothing.
      *
-     * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; no interrupt is masked
+     * @throws io.kvmirq.KernelException if {@link io.kvmirq.forward.ForwardedIrq#mask} fails; none stays masked
      */
     void hold();
 
     /**
-     * Ends {@link #hold}: only interrupts that the guest's registers mask stay masked. Each pending interrupt is
+     * Ends {@link #hold}: interrupts that the guest has masked stay masked. Each other interrupt that is pending is
      * delivered once.
      */
     void release();
 
-    /** Whether {@link #hold} masks the interrupts. */
+    /** Returns whether {@link #hold} masks the device's interrupts now. */
     boolean isHeld();
 
-    /** The GSIs that the device's vectors have now. */
+    /** Returns the GSIs that the device's interrupt vectors use now. */
     List<Gsi> gsis();
 
-    /** The number of the device's interrupts (vectors, and its line) that are forwarded to {@code gsi} now. */
+    /** Returns how many of the device's interrupts (its vectors and its line) are forwarded to {@code gsi} now. */
     int forwardedTo(Gsi gsi);
 
     /**
-     * The registers and the pending bits, for {@link #restore}. Pending bits only in the host's device are missing.
+     * Returns the registers, and the pending bits that are not only in the host's device, for {@link #restore}.
      *
-     * @throws IllegalStateException on a virtual thread
+     * @throws IllegalStateException if a virtual thread calls this method
      */
     byte[] state();
 

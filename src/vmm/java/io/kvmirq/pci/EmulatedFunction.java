@@ -25,8 +25,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A PCI function that this process emulates on a guest's {@link PciHostBridge}, beside devices of the host. This class
- * implements the configuration space, the BARs, MSI-X or MSI, and the doorbells. The author implements the device's
- * {@link Registers}.
+ * implements the configuration space, the BARs, MSI-X or MSI, and the doorbells. The user of this class implements the
+ * device's {@link Registers}.
  *
  * <pre>{@code
  * EmulatedVectors vectors = EmulatedVectors.create(vm, 4);
@@ -42,7 +42,7 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>While the guest has enabled a BAR, each doorbell of the BAR is an ioeventfd at the address that the guest chose.
- * An emulated function has no interrupt pin. Otherwise like {@link PciFunction}.
+ * An emulated function has no interrupt pin. Everything else is as in {@link PciFunction}.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
@@ -57,27 +57,27 @@ public final class EmulatedFunction extends PciFunction {
     private final Registers registers;
 
     /**
-     * The device behind the BARs, implemented by the author. Several vCPU threads call these methods at once, without a
-     * lock of this library. An access may still come during and after a reset or {@link #close}: pause the vCPUs first.
-     * An exception causes a warning, once until the next reset; the access then reads all ones or has no effect. An
-     * {@link Error} goes to the caller of {@link PciHostBridge#handle}: {@code VcpuThreads} ends the guest.
+     * The registers behind the BARs. Several vCPU threads call these methods at once, with no lock of this library
+     * held. An access may still come during and after a reset or {@link #close}: pause the vCPUs before. If a method
+     * throws an exception, the guest reads all ones or its write has no effect, and the VMM is warned once until the
+     * next reset. The caller of {@link PciHostBridge#handle} gets an {@link Error}; {@code VcpuThreads} ends the guest.
      */
     public interface Registers {
         /**
-         * Reads a register.
+         * Returns the value of a register that the guest reads.
          *
          * @param at the register's offset in the BAR, in bytes
          * @param size 1, 2, 4 or 8 bytes, at a multiple of the size
          */
         long read(int bar, long at, int size);
 
-        /** Writes a register. A write that matches a doorbell does not call this method. */
+        /** Handles the guest's write of a register. The guest's write to a doorbell does not call this method. */
         void write(int bar, long at, int size, long value);
 
-        /** Resets the device with the guest; the function's interrupts and BARs have ended. Signals are dropped. */
+        /** Resets the device when the guest resets, with interrupts and BARs disabled. Drops pending signals. */
         default void reset() {}
 
-        /** Returns the device's registers, for a snapshot and {@link #restore}. */
+        /** Returns the device's registers, which a snapshot saves for {@link #restore}. */
         default byte[] state() {
             return new byte[0];
         }
@@ -110,7 +110,7 @@ public final class EmulatedFunction extends PciFunction {
         }
     }
 
-    /** The options of an emulated function. */
+    /** Collects the options of an emulated function and builds it. */
     public static final class Builder {
         private final PciHostBridge bridge;
         private final int slot;
@@ -141,7 +141,7 @@ public final class EmulatedFunction extends PciFunction {
             return value;
         }
 
-        /** Sets vendor and device id, 16 bits each, also for the subsystem unless {@link #subsystem} sets its ids. */
+        /** Sets vendor and device id, 16 bits each, and the subsystem ids too unless {@link #subsystem} sets them. */
         public Builder ids(int vendor, int device) {
             image.putShort(0, (short) word(vendor, "vendor id")).putShort(2, (short) word(device, "device id"));
             if (image.getInt(SUBSYSTEM) == 0) {
@@ -168,16 +168,16 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds a BAR of memory.
+         * Adds a BAR that the guest accesses as memory.
          *
          * @param index 0 to 5
-         * @param size bytes: a power of two from 16 to 2 GiB
+         * @param size the BAR's size in bytes: a power of two from 16 to 2 GiB
          */
         public Builder bar(int index, long size) {
             return bar(index, size, false);
         }
 
-        /** Adds a BAR of ports (x86): a power of two from 4 to 256 bytes. */
+        /** Adds a BAR of I/O ports (x86). Its size is a power of two from 4 to 256 bytes. */
         public Builder ports(int index, int size) {
             return bar(index, size, true);
         }
@@ -220,11 +220,11 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds MSI-X.
+         * Adds MSI-X with these vectors to the function.
          *
-         * @param bar the memory BAR that has the table and the pending bits
-         * @param table the offset of the table, 16 bytes for each vector, a multiple of 8
-         * @param pending the offset of the pending bits, a bit for each vector, a multiple of 8
+         * @param bar the memory BAR that has the MSI-X table and the pending bits
+         * @param table the byte offset of the MSI-X table in the BAR, a multiple of 8; each vector takes 16 bytes
+         * @param pending the byte offset of the pending bits in the BAR, a multiple of 8; each vector takes one bit
          */
         public Builder msix(EmulatedVectors vectors, int bar, long table, long pending) {
             long entries =
@@ -253,8 +253,8 @@ public final class EmulatedFunction extends PciFunction {
 
         /**
          * Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. MSI and {@link #msix} may share vectors: while
-         * one of them drives the vectors, the other waits. If MSI has vectors of its own, they are delivered even while
-         * MSI-X is enabled.
+         * MSI or MSI-X uses them, enabling the other has no effect. If MSI has vectors of its own, they are delivered
+         * even while MSI-X is enabled.
          */
         public Builder msi(EmulatedVectors vectors) {
             int count = Objects.requireNonNull(vectors, "vectors is null").count();
@@ -284,9 +284,9 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds a doorbell: a write of the guest signals the eventfd without an exit, wherever the guest puts the BAR.
+         * Adds a doorbell: the guest's write at {@code at} in the BAR signals the eventfd without an exit.
          *
-         * @param length the write's length in bytes: 1, 2, 4 or 8; 0 for any length
+         * @param length the length in bytes of writes that match: 1, 2, 4 or 8; 0 matches any length
          */
         public Builder doorbell(int bar, long at, int length, EventFd event) {
             return doorbell(bar, at, length, OptionalLong.empty(), event);
@@ -310,8 +310,8 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Sets the receiver of warnings, which is called with one sentence, without a lock. Without a receiver,
-         * warnings go to the logger {@code io.kvmirq}.
+         * Sets the receiver of warnings. Each warning is one sentence; no lock is held during the call. Without a
+         * receiver, warnings go to the logger {@code io.kvmirq}.
          */
         public Builder warned(Consumer<String> receiver) {
             warned = Objects.requireNonNull(receiver, "receiver is null");

@@ -20,12 +20,12 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The vectors of an emulated device: each has an eventfd, which the device signals at any time. A vector gets an irqfd
- * and a route when the guest enables and unmasks it. Signals that come while the vector is disabled or masked stay in
- * the eventfd and become one interrupt. {@link GuestMsix} and {@link GuestMsi} use these vectors.
+ * The interrupt vectors of an emulated device. The device may signal the eventfd of a vector at any time. A vector gets
+ * an irqfd and a route when the guest enables and unmasks it. If the device signals a disabled or masked vector, the
+ * signals stay in the eventfd and later become one interrupt. {@link GuestMsix} and {@link GuestMsi} use these vectors.
  *
- * <p>An eventfd may be signalled by another thread or process, or by the kernel: pass its number to vhost's
- * VHOST_SET_VRING_CALL. {@link #signal} and {@link #event} are thread-safe, other methods are not.
+ * <p>Another thread, another process, or the kernel may signal a vector's eventfd: vhost signals it after
+ * VHOST_SET_VRING_CALL with its number. {@link #signal} and {@link #event} are thread-safe, other methods are not.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
@@ -45,10 +45,10 @@ public final class EmulatedVectors implements AutoCloseable {
     }
 
     /**
-     * Makes vectors, each with a new eventfd.
+     * Makes {@code count} vectors, each with a new eventfd.
      *
-     * @param count 1 to 2048
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE if no descriptor is free; no new eventfd stays open
+     * @param count the number of vectors, 1 to 2048
+     * @throws io.kvmirq.KernelException EMFILE or ENFILE if no descriptor is free; no new eventfd stays open
      */
     public static EmulatedVectors create(Vm vm, int count) {
         Objects.requireNonNull(vm, "vm is null");
@@ -56,7 +56,7 @@ public final class EmulatedVectors implements AutoCloseable {
         return new EmulatedVectors(vm, EventFd.createAll(vm.kernel(), count), true);
     }
 
-    /** Makes a vector for each of these eventfds. The caller closes the eventfds; {@link #close} leaves them open. */
+    /** Makes a vector for each of these eventfds. The caller must close them: {@link #close} leaves them open. */
     public static EmulatedVectors of(Vm vm, List<EventFd> events) {
         Objects.requireNonNull(vm, "vm is null");
         requireCount(Objects.requireNonNull(events, "events is null").size());
@@ -75,7 +75,7 @@ public final class EmulatedVectors implements AutoCloseable {
     }
 
     /**
-     * The eventfd that raises a vector, for use by another thread, process or device. Do not close the eventfd.
+     * Returns the eventfd that raises a vector, for use by another thread, process or device. Do not close the eventfd.
      *
      * @throws IndexOutOfBoundsException for a vector beyond {@link #count}
      */

@@ -9,14 +9,14 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The common part of {@link GuestMsi} and {@link GuestMsix}. The state of the capability can be saved.
+ * The common part of {@link GuestMsi} and {@link GuestMsix}. The state of the MSI or MSI-X capability can be saved.
  *
  * <p>No value of a guest's access makes a method throw. If the kernel refuses the effect of a write, the write throws a
  * {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers
- * keep the written value, the affected vectors wait as if masked, and the next write, or {@link #settle}, retries.
+ * keep the written value. The affected vectors wait as if masked until the next write or {@link #settle} retries.
  *
- * <p>Not thread-safe: make one access of a device at a time. Call no method while you hold a lock that an injector of
- * the forwarding locks.
+ * <p>Not thread-safe: make one access of a device at a time. If an injector of the forwarding locks a lock, call no
+ * method while you hold this lock.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msix"}
  */
@@ -59,9 +59,9 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
     }
 
     /**
-     * Makes the kernel's state match the registers, with as few kernel calls as possible, and none if the state matches
-     * already. A VMM calls this method when it has removed the cause of an access's exception, or when another kind of
-     * the device's interrupts has ended.
+     * Makes the kernel's state match the registers, with as few kernel calls as possible. Call this method after the
+     * cause of an access's exception was removed, or after INTx, MSI or MSI-X of the device ended that excluded this
+     * kind.
      */
     public abstract void settle();
 

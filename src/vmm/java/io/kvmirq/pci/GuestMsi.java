@@ -13,26 +13,26 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * MSI of a guest's device: the MSI capability in config space. The VMM passes the guest's accesses to this object; when
- * the call returns, the kernel has the effect of the access. While this object is in use, no other code may change the
- * MSI vectors of the {@code Forwarding}.
+ * The MSI capability in the config space of a guest's device. The VMM passes the guest's accesses to this object; when
+ * the call returns, the access has taken effect in the kernel. While this object is in use, no other code may change
+ * the MSI vectors of the {@code Forwarding}.
  *
  * <p>Multiple Message Enable is the number of vectors that the guest enables. The vectors are forwarded with one call
- * when the guest sets MSI Enable, because Linux cannot add MSI vectors later. The messages have the guest's address and
- * data, with the vector's number in the low bits of the data. A vector is open while MSI is enabled and the vector is
- * not masked. A message that the device sends for a masked vector sets the vector's pending bit, and is delivered when
- * the vector opens. This process implements the masks: {@code messageControl} may have Per-Vector Masking Capable even
- * if the device has not.
+ * when the guest sets MSI Enable, because Linux cannot add MSI vectors later. Each message has the address and data
+ * that the guest wrote, with the vector's number in the low bits of the data. A vector is open while MSI is enabled and
+ * the vector is not masked. A message that the device sends for a masked vector sets the vector's pending bit, and is
+ * delivered when the vector opens. This process masks vectors: {@code messageControl} may have Per-Vector Masking
+ * Capable even if the device's register does not.
  *
- * <p>Disabling MSI keeps masks and pending bits, {@link #reset} clears them. A guest that changes Multiple Message
- * Enable while MSI is enabled gets each vector once, because the device is silent for a moment. While INTx or MSI-X of
- * the device is forwarded, all vectors wait as if masked: call {@link #settle} when that forwarding has ended.
+ * <p>Disabling MSI keeps masks and pending bits, {@link #reset} clears them. If a guest changes Multiple Message Enable
+ * while MSI is enabled, each vector interrupts once, because messages may be lost during the change. While INTx or
+ * MSI-X of the device is forwarded, all vectors wait as if masked: call {@link #settle} when that forwarding has ended.
  *
  * <p>A write throws a {@link io.kvmirq.vfio.VectorsExhaustedException} if the host has fewer vectors than the guest
- * enables. If a host has few vectors, lower Multiple Message Capable. Otherwise like {@link GuestMessages}.
+ * enables. If a host has few vectors, lower Multiple Message Capable. Other exceptions: {@link GuestMessages}.
  *
- * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. This class does not
- * offer Extended Message Data.
+ * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. The guest gets no
+ * Extended Message Data.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msi"}
  */
@@ -71,11 +71,11 @@ public final class GuestMsi extends GuestMessages {
     private final ByteBuffer writable;
 
     /**
-     * Creates MSI of the device that {@code forwarding} forwards, in the state after a reset.
+     * Creates the MSI capability of the device that {@code forwarding} forwards, in the state after a reset.
      *
-     * @param deviceId the device's id in the guest's ITS, 32 bits: its requester id for PCI; empty on x86
-     * @param messageControl the device's Message Control, 16 bits, of which Multiple Message Capable, 64-bit Address
-     *     Capable and Per-Vector Masking Capable are used
+     * @param deviceId the device's 32-bit id in the guest's ITS, the requester id of a PCI device; empty on x86
+     * @param messageControl Message Control that the guest reads, 16 bits; only Multiple Message Capable, 64-bit
+     *     Address Capable and Per-Vector Masking Capable are used
      * @throws IllegalArgumentException if the device has no MSI, or fewer vectors than in {@code messageControl}
      */
     public GuestMsi(Forwarding forwarding, VfioDevice device, OptionalInt deviceId, int messageControl) {
@@ -88,7 +88,7 @@ public final class GuestMsi extends GuestMessages {
     /**
      * Creates the MSI capability of an emulated function with these vectors, in the state after a reset.
      *
-     * @param messageControl Message Control, 16 bits; Multiple Message Capable must be the number of {@code vectors}
+     * @param messageControl Message Control, 16 bits; Multiple Message Capable must encode {@code vectors.count()}
      */
     public GuestMsi(EmulatedVectors vectors, OptionalInt deviceId, int messageControl) {
         this(Objects.requireNonNull(vectors, "vectors is null").source(), deviceId, messageControl);
@@ -209,8 +209,8 @@ public final class GuestMsi extends GuestMessages {
     }
 
     /**
-     * Handles the guest's write of config space. Registers written with one access change together. A message that
-     * changes while its vector is open is used at once, even if the guest has written only a part of it.
+     * Handles the guest's write of config space. All registers of one access change together. If the guest changes the
+     * message of an open vector, the new message is used at once, even if the guest has written only a part of it.
      *
      * @param at the offset in bytes from the start of the capability. Bytes 0 and 1 (id and next pointer) and bytes
      *     after the capability are not written
@@ -264,8 +264,7 @@ public final class GuestMsi extends GuestMessages {
     // Save and restore
 
     /**
-     * The capability, and 32 pending bits even if the guest cannot read them. Otherwise like {@link
-     * GuestMessages#state}.
+     * Returns the capability and 32 pending bits, even if the guest cannot read them, as {@link GuestMessages#state}.
      */
     @Override
     public byte[] state() {

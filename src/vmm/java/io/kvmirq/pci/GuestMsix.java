@@ -13,24 +13,24 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * MSI-X of a guest's device: Message Control, the MSI-X table and the Pending Bit Array (PBA). The VMM traps the
- * guest's accesses to these three and passes them to this object; when the call returns, the kernel has the effect of
- * the access. While this object is in use, no other code may change the MSI-X vectors of the {@code Forwarding}.
+ * A guest's MSI-X registers: Message Control, the MSI-X table and the Pending Bit Array (PBA). The VMM traps the
+ * guest's accesses to these three and passes them to this object; when the call returns, the access has taken effect in
+ * the kernel. While this object is in use, no other code may change the MSI-X vectors of the {@code Forwarding}.
  *
  * <p>A vector is open while MSI-X is enabled and neither the function nor the vector is masked. A message for a vector
- * that is not open sets the pending bit, and is delivered when the vector opens. If a vector has not been open since
- * MSI-X was enabled, its pending bit is only in the device's own PBA. A vector is forwarded when it opens for the first
- * time, so a guest that uses few of its vectors needs few descriptors. Entries that change while their vectors are
- * masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING; a write without a change makes no
- * call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them. No program can read whether a vLPI of
- * a GICv4 was pending, so an open vector that may be a vLPI counts as pending after the vector is masked, or MSI-X is
- * disabled. No message is lost; at worst the last message is delivered twice. While INTx or MSI of the device is
- * forwarded, all vectors wait as if they were masked: call {@link #settle} when that forwarding has ended.
+ * that is not open sets the vector's pending bit, and is delivered when the vector opens. If a vector has not been open
+ * since MSI-X was enabled, only the device's own PBA has its pending bit. A vector is forwarded when it opens for the
+ * first time, so a guest that uses few of its vectors needs few descriptors. Entries that change while their vectors
+ * are masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING. A write of an equal value makes no
+ * kernel call. Disabling MSI-X keeps the table and the pending bits; {@link #reset} clears both. No program can read
+ * whether a vLPI of a GICv4 was pending. So an open vector that may be a vLPI becomes pending when it is masked or
+ * MSI-X is disabled. No message is lost; at worst the last message is delivered twice. While INTx or MSI of the device
+ * is forwarded, all vectors wait as if they were masked: call {@link #settle} when that forwarding has ended.
  *
  * <p>An access with a wrong size or offset reads 0 and writes nothing. A vector whose mask the kernel refuses stays
  * open until the call is repeated, see {@link GuestMessages}.
  *
- * <p>Source: PCI Express Base Specification 6.0, 7.7.2; the section also has the table's reset values.
+ * <p>Source: PCI Express Base Specification 6.0, 7.7.2, also for the reset values of the MSI-X table.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msix"}
  */
@@ -60,16 +60,16 @@ public final class GuestMsix extends GuestMessages {
     private boolean functionMasked;
 
     /**
-     * Creates MSI-X of the device that {@code forwarding} forwards, in the state after a reset.
+     * Creates the MSI-X registers of the device that {@code forwarding} forwards, in the state after a reset.
      *
-     * @param deviceId the device's id in the guest's ITS, 32 bits: its requester id for PCI; empty on x86
+     * @param deviceId the device's 32-bit id in the guest's ITS, the requester id of a PCI device; empty on x86
      * @throws IllegalArgumentException if the device has no MSI-X
      */
     public GuestMsix(Forwarding forwarding, VfioDevice device, OptionalInt deviceId) {
         this(new ForwardedVectors(forwarding, device, IrqKind.MSIX, size(device)), deviceId);
     }
 
-    /** Creates MSI-X of an emulated function with these vectors, in the state after a reset. */
+    /** Creates the MSI-X registers of an emulated function with these vectors, in the state after a reset. */
     public GuestMsix(EmulatedVectors vectors, OptionalInt deviceId) {
         this(Objects.requireNonNull(vectors, "vectors is null").source(), deviceId);
     }
@@ -93,7 +93,7 @@ public final class GuestMsix extends GuestMessages {
 
     // Message Control
 
-    /** Message Control, 16 bits: table size − 1 in [10:0], Function Mask, MSI-X Enable. */
+    /** Returns Message Control, 16 bits: table size − 1 in [10:0], Function Mask in 14, MSI-X Enable in 15. */
     public int messageControl() {
         return size() - 1 | (functionMasked ? FUNCTION_MASK : 0) | (enabled ? ENABLE : 0);
     }
@@ -151,7 +151,7 @@ public final class GuestMsix extends GuestMessages {
     }
 
     /**
-     * Handles the guest's read of the table.
+     * Handles the guest's read of the MSI-X table.
      *
      * @param at the offset in bytes from the start of the table
      * @param size 4 or 8 bytes, at a multiple of the size; any other read returns 0
@@ -165,8 +165,8 @@ public final class GuestMsix extends GuestMessages {
     }
 
     /**
-     * Handles the guest's write of the table. If an entry changes while its vector is open, the new value is used at
-     * once, even if the guest has written only a part of it. Guest software must mask the vector first.
+     * Handles the guest's write of the MSI-X table. If an entry changes while its vector is open, the new value is used
+     * at once, even if the guest has written only a part of it. Guest software must mask the vector before a change.
      *
      * @param at the offset in bytes from the start of the table
      * @param size 4 or 8 bytes, at a multiple of the size; any other write has no effect
@@ -239,7 +239,7 @@ public final class GuestMsix extends GuestMessages {
         return Long.BYTES + size() * ENTRY_BYTES + (size() + Long.SIZE - 1) / Long.SIZE * Long.BYTES;
     }
 
-    /** Message Control, the table and the pending bits. Otherwise like {@link GuestMessages#state}. */
+    /** Returns Message Control, the MSI-X table and the pending bits, as {@link GuestMessages#state} describes. */
     @Override
     public byte[] state() {
         ByteBuffer state = ByteBuffer.allocate(stateBytes()).order(ByteOrder.LITTLE_ENDIAN);

@@ -20,7 +20,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * A device of the host on a guest's {@link PciHostBridge}: configuration space, BARs, interrupts, DMA and resets.
+ * A host device on a guest's {@link PciHostBridge}, with its configuration space, BARs, interrupts, DMA and resets.
  *
  * <pre>{@code
  * PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x3ec00000L);
@@ -33,14 +33,14 @@ import java.util.OptionalInt;
  * }</pre>
  *
  * <p>The guest accesses the device's registers without an exit, except in the pages of the MSI-X table and the PBA.
- * {@link GuestMsix} emulates the table and the PBA; other accesses to their pages are passed to the device. {@link
- * GuestMsi} is the guest's MSI. At most one of INTx, MSI and MSI-X is forwarded. INTx is forwarded while the guest has
- * enabled decoding and has not disabled INTx.
+ * {@link GuestMsix} emulates the table and the PBA; accesses to other registers in their pages are passed to the
+ * device. {@link GuestMsi} emulates the guest's MSI. At most one of INTx, MSI and MSI-X is forwarded. INTx is forwarded
+ * while the guest has enabled decoding of BARs and has not set Interrupt Disable.
  *
  * <p>A function-level reset by the guest becomes a VFIO_DEVICE_RESET.
  *
- * <p>Thread-safe. An injector of the forwarding may call only {@link #endOfInterrupt}. Call no other method while you
- * hold a lock that the injector locks.
+ * <p>Thread-safe. An injector of the forwarding may call only {@link #endOfInterrupt}. If the injector locks a lock,
+ * call no other method while you hold this lock.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="passed"}
  */
@@ -49,7 +49,7 @@ public final class PassedThroughDevice extends PciFunction {
     private final Forwarding forwarding;
     private final HostSide host;
 
-    /** Receives events of a device. The methods are called without a lock. */
+    /** Receives events of a device. No lock is held when a method is called. */
     public interface Notices {
         /**
          * Called if an access of the guest had no effect, or the kernel refused a call. {@code sentence} begins with
@@ -58,16 +58,16 @@ public final class PassedThroughDevice extends PciFunction {
         default void warned(String sentence) {}
 
         /**
-         * The device reported an error that it cannot correct: stop the guest, or reset the device. Called in the event
-         * loop's thread.
+         * Called in the event loop's thread when the device reported an uncorrectable error. Stop the guest, or reset
+         * the device.
          */
         default void failed() {}
 
-        /** The host requests the device back: close this function and the device. Called in the event loop's thread. */
+        /** Called in the event loop's thread if the host wants the device back: close the function and the device. */
         default void askedBack() {}
     }
 
-    /** The options of a passed-through device. */
+    /** Collects the options of a passed-through device and builds it. */
     public static final class Builder {
         private final PciHostBridge bridge;
         private final int slot;
@@ -89,8 +89,8 @@ public final class PassedThroughDevice extends PciFunction {
         }
 
         /**
-         * Gives the guest's device the interrupt pin INTA#, connected to this IOAPIC pin or SPI, if the host's device
-         * has a pin.
+         * Gives the guest's device the interrupt pin INTA#, connected to this IOAPIC pin or SPI. If the host's device
+         * has no pin, this option has no effect.
          */
         public Builder intx(Gsi pin) {
             gsi = Optional.of(Objects.requireNonNull(pin, "pin is null"));
@@ -110,8 +110,8 @@ public final class PassedThroughDevice extends PciFunction {
         }
 
         /**
-         * Sets the receiver of the device's events. The thread that runs the event loop reports errors of the device
-         * and requests of the host.
+         * Sets the receiver of the device's events. The thread that runs {@code inLoop} calls the receiver for the
+         * device's errors and the host's requests.
          */
         public Builder notices(EventLoop inLoop, Notices told) {
             Objects.requireNonNull(inLoop, "inLoop is null");
@@ -122,13 +122,13 @@ public final class PassedThroughDevice extends PciFunction {
         }
 
         /**
-         * Passes the device to the guest, after a reset if the device can be reset.
+         * Passes the device to the guest. If the device can be reset, it is reset before.
          *
          * @throws IllegalArgumentException if the slot is in use; if the bus has no room for a BAR; if guest memory is
-         *     in the bridge's hole or not in {@link DmaSpace#ranges}
+         *     in the bridge's hole or outside {@link DmaSpace#ranges}
          * @throws UnsupportedOperationException if the device is not a PCI device
          * @throws io.kvmirq.KernelException ENOMEM if RLIMIT_MEMLOCK is too low for the memory; another errno if the
-         *     kernel refuses
+         *     kernel refuses a call
          */
         public PassedThroughDevice build() {
             return new PassedThroughDevice(this);
@@ -140,7 +140,7 @@ public final class PassedThroughDevice extends PciFunction {
      *
      * @param slot the device's slot on the bus, 1 to 31
      * @param forwarding the forwarding of {@code device} to {@code vm}
-     * @throws IllegalArgumentException for a forwarding of another device, or to another VM
+     * @throws IllegalArgumentException if {@code forwarding} forwards another device, or to another VM
      */
     public static Builder builder(PciHostBridge bridge, int slot, Vm vm, VfioDevice device, Forwarding forwarding) {
         Objects.requireNonNull(bridge, "bridge is null");
@@ -227,9 +227,9 @@ public final class PassedThroughDevice extends PciFunction {
     }
 
     /**
-     * Handles the guest's EOI of the pin, if this process emulates the IOAPIC: a device that still asserts its line
-     * interrupts again. Pass this method to {@link io.kvmirq.irqchip.GuestIoapic#addEndListener}. This method locks
-     * nothing. With KVM's IOAPIC, or while INTx is not forwarded, the method does nothing.
+     * Handles the guest's EOI of the device's pin, if this process emulates the IOAPIC. If the device still asserts its
+     * line, it interrupts again. Pass this method to {@link io.kvmirq.irqchip.GuestIoapic#addEndListener}. This method
+     * locks nothing. With KVM's IOAPIC, or while INTx is not forwarded, the method does nothing.
      */
     public void endOfInterrupt() {
         for (ForwardedIrq irq : forwarding.irqs()) {

@@ -21,9 +21,9 @@ import org.jspecify.annotations.Nullable;
  * A PCI function on a guest's {@link PciHostBridge}: a device of the host, or an emulated device. The guest sees its
  * configuration space, its BARs and its interrupts; at most one of INTx, MSI and MSI-X is in use.
  *
- * <p>A guest's access never throws. A refused access reads all ones or writes nothing, and the VMM gets a warning of
- * each kind once until the next reset. A BAR that the guest moves onto memory or onto another BAR keeps the written
- * address, but the guest cannot access it. Each write to the configuration space tries to place the BAR again.
+ * <p>A guest's access never throws. A refused access reads all ones or writes nothing. The VMM gets each kind of
+ * warning at most once between two resets. A BAR that the guest moves onto memory or onto another BAR keeps the written
+ * address, but the guest cannot access it. Each write to the configuration space tries to map the BAR again.
  *
  * <p>Thread-safe.
  *
@@ -192,10 +192,10 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     // Steps of the host while the guest runs
 
     /**
-     * Holds interrupts back as {@link DeviceState#hold} does. The guest's vCPUs may keep running. Messages that a
-     * vector sends during the hold become one interrupt, and an asserted line stays asserted. The guest may still
-     * receive an interrupt that was requested before the hold. A reset does not end the hold. If a device of the host
-     * is gone, a warning says so.
+     * Masks the function's interrupts as {@link DeviceState#hold} does. The guest's vCPUs may keep running. Messages
+     * that a vector sends during the hold become one interrupt, and an asserted line stays asserted. The guest may
+     * still receive an interrupt that was requested before the hold. A reset does not end the hold. If the host's
+     * device is gone, the VMM gets a warning.
      */
     @Override
     public final void hold() {
@@ -215,8 +215,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     /**
-     * Ends {@link #hold}. Interrupts whose release the kernel refuses stay masked, as after a write of the guest, and
-     * cause a warning.
+     * Ends {@link #hold}. If the kernel refuses to unmask an interrupt, the interrupt stays masked until a later write
+     * of the guest, and the VMM gets a warning.
      */
     @Override
     public final void release() {
@@ -230,8 +230,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     // Save and restore
 
     /**
-     * A text of all constant properties that the guest sees: ids, sizes of BARs, offsets of capabilities, the pin. A
-     * state can be restored into a function with the same text.
+     * Returns all constant properties that the guest sees as one text: ids, sizes of BARs, offsets of capabilities, the
+     * pin. A state can be restored only into a function with the same text.
      */
     public final synchronized String identity() {
         return config.identity(bars) + gsi.map(pin -> " at " + pin).orElse("");
@@ -248,10 +248,10 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     /**
-     * The guest's writes to the configuration space, including the addresses of the BARs and Device Control of PCI
-     * Express, the state of MSI and MSI-X ({@link GuestMessages}), and an emulated function's own registers. Registers
-     * and memory of a device of the host cannot be saved: its driver must write them again after a restore, as after a
-     * reset. An asserted line is not in the state; the restored device asserts its line itself.
+     * Returns the values that the guest wrote to the configuration space (such as BAR addresses and Device Control of
+     * PCI Express), the state of MSI and MSI-X ({@link GuestMessages}), and an emulated function's own registers.
+     * Registers and memory of a host device cannot be saved: the guest's driver must write them again after a restore.
+     * The state does not tell whether the line is asserted; the restored device asserts its line itself.
      *
      * @throws IllegalStateException on a virtual thread, and after {@link #close}
      */
@@ -273,9 +273,9 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     /**
-     * Resets the function and restores its configuration space from a state that {@link #state} returned: BARs, DMA,
-     * interrupts, an emulated function's own registers. A device whose reset the kernel refuses does no DMA, as after
-     * {@link #reset}.
+     * Resets the function and restores a state that {@link #state} returned: the configuration space with BARs, DMA and
+     * interrupts, and an emulated function's own registers. If the kernel refuses the reset, the device does no DMA, as
+     * after {@link #reset}.
      *
      * @throws IllegalArgumentException if the state belongs to another kind of function, or a BAR has an address that is
      *     not free here; the function is then as after {@link #reset}
@@ -332,11 +332,11 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     /**
-     * Resets the function with the guest, and sets its BARs to the addresses that firmware would choose. A device of
-     * the host without its own reset is reset with its bus, if no other device is on the bus. A device that cannot be
-     * reset keeps the values of its registers, and does no DMA until the guest enables bus mastering. If the kernel
-     * refuses a reset that the device supports, the VMM gets a warning, and bus mastering stays off. Each write of the
-     * guest that enables bus mastering tries the reset again.
+     * Resets the function when the guest resets, and sets its BARs to the addresses that firmware would choose. A
+     * device of the host without its own reset is reset with its bus, if no other device is on the bus. A device that
+     * cannot be reset keeps the values of its registers, and does no DMA until the guest enables bus mastering. If the
+     * kernel refuses a reset that the device supports, the VMM gets a warning, and bus mastering stays off. Each write
+     * of the guest that enables bus mastering tries the reset again.
      */
     @Override
     public final void reset() {
@@ -368,8 +368,8 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     }
 
     /**
-     * Removes interrupts, BARs and DMA of the function from the guest, and its memory last. The guest then reads all
-     * ones. Idempotent, never fails.
+     * Removes the function's interrupts, BARs and DMA from the guest. The guest then reads all ones from the function.
+     * Idempotent, never fails.
      */
     @Override
     public final void close() {

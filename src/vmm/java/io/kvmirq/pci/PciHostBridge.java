@@ -12,11 +12,11 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * PCI bus 0 of a guest, with a device in each used slot. Slot 0 is the bridge itself. An x86 guest finds the devices by
- * configuration mechanism 1, at ports 0xcf8 and 0xcfc. Mechanism 1 needs no ACPI: Linux uses it with {@code pci=conf1}.
- * An arm64 guest finds the devices by ECAM: the configuration spaces of the bus are memory-mapped, 4 KiB for each
- * function. Like firmware, the bridge assigns each BAR an address: memory BARs in a hole of guest memory, port BARs
- * from 0xc000 on. The guest may move BARs.
+ * PCI bus 0 of a guest. Each slot has one device or none. Slot 0 is the bridge itself. An x86 guest finds the devices
+ * by configuration mechanism 1, at ports 0xcf8 and 0xcfc. Mechanism 1 needs no ACPI: Linux uses it with {@code
+ * pci=conf1}. An arm64 guest finds the devices by ECAM: the configuration spaces of the bus are memory-mapped, 4 KiB
+ * for each function. Like firmware, the bridge assigns each BAR an address: memory BARs in a hole of guest memory, port
+ * BARs from 0xc000 on. The guest may change the addresses of BARs.
  *
  * <pre>{@code
  * PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x3ec00000L);
@@ -25,16 +25,16 @@ import org.jspecify.annotations.Nullable;
  * if (!bus.handle(exit)) { ... }
  * }</pre>
  *
- * <p>Guest memory must not overlap the hole for memory BARs, and E820 must not list the hole. The guest cannot access a
- * BAR that is outside of the hole or overlaps another BAR. Each write to the configuration space of the BAR's device
- * tries again to make the BAR accessible.
+ * <p>The hole for memory BARs must not overlap guest memory, and E820 must not list the hole. The guest cannot access a
+ * BAR that is outside of the hole or overlaps another BAR. After each write to the configuration space of the BAR's
+ * device, the bridge tries again to make the BAR accessible.
  *
  * <p>Thread-safe. Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 6.0, 7.2.2.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
 public final class PciHostBridge {
-    /** The number of slots of a bus, including the bridge's. */
+    /** The number of slots of a bus, including slot 0 of the bridge. */
     public static final int SLOTS = 32;
 
     /** The size of the ECAM of bus 0 in bytes. */
@@ -81,8 +81,8 @@ public final class PciHostBridge {
      * An interrupt pin of a device on the bus, for the guest's MP table or device tree.
      *
      * @param slot 1 to 31
-     * @param pin 0 is INTA#
-     * @param gsi the IOAPIC pin, or on arm64 the GSI of the SPI; level-triggered
+     * @param pin the device's interrupt pin: 0 is INTA#
+     * @param gsi the level-triggered IOAPIC pin of the device, or on arm64 the GSI of its SPI
      */
     public record Line(int slot, int pin, Gsi gsi) {
         public Line {
@@ -91,16 +91,16 @@ public final class PciHostBridge {
     }
 
     /**
-     * Creates an x86 bus without devices.
+     * Creates an x86 bus on which no device is attached.
      *
      * @param hole the guest-physical address of the hole for memory BARs, a multiple of 4096, below 4 GiB
-     * @param length bytes of the hole, a multiple of 4096
+     * @param length the size of the hole in bytes, a multiple of 4096
      */
     public PciHostBridge(long hole, long length) {
         this(hole, length, NO_ECAM);
     }
 
-    /** Creates an arm64 bus without devices. {@code ecam} is guest-physical, a multiple of 1 MiB, outside the hole. */
+    /** Creates an arm64 bus without devices. ECAM is at {@code ecam}, a multiple of 1 MiB outside the hole. */
     public static PciHostBridge withEcam(long hole, long length, long ecam) {
         boolean isOutside = ecam + ECAM_BYTES <= hole || ecam >= hole + length;
         if (ecam < 0 || ecam % ECAM_BYTES != 0 || !isOutside) {
@@ -222,12 +222,12 @@ public final class PciHostBridge {
         return slots[slot];
     }
 
-    /** The interrupt pins of the devices, by slot. */
+    /** Returns the interrupt pins of the devices, ordered by slot. */
     public List<Line> lines() {
         return devices().stream().flatMap(device -> device.line().stream()).toList();
     }
 
-    /** Resets all devices with the guest, each by {@link PciFunction#reset}. */
+    /** Resets each device by {@link PciFunction#reset} when the guest resets. */
     public void reset() {
         synchronized (this) {
             address = 0;
@@ -238,10 +238,10 @@ public final class PciHostBridge {
     // The guest's accesses
 
     /**
-     * Handles an access of the guest to the bus. The bus decodes the whole hole: a read of an address without a BAR is all
-     * ones.
+     * Handles an access of the guest to the bus. The bus answers every address of the hole: without a BAR, a read
+     * returns all ones.
      *
-     * @return false if the exit is not an access to the bus; then nothing was done
+     * @return false if the exit is not an access to the bus; the exit is unchanged
      */
     public boolean handle(VcpuExit exit) {
         boolean ports = exit.reason() == VcpuExit.Reason.IO;
@@ -284,11 +284,11 @@ public final class PciHostBridge {
     }
 
     /**
-     * Handles the guest's read of a port, or of memory, without an exit. This method serves a VMM that decodes accesses
-     * itself, and a test that plays the guest.
+     * Handles the guest's read of a port, or of memory, without a {@link VcpuExit}. A VMM that decodes accesses itself
+     * calls this method, or a test in place of a guest.
      *
      * @param at the port, or the guest-physical address
-     * @param size 1 to 8 bytes
+     * @param size the number of bytes, 1 to 8
      * @return the bytes, zero-extended; all ones if no register is there
      */
     public long read(boolean ports, long at, int size) {
@@ -319,7 +319,7 @@ public final class PciHostBridge {
         return place == null ? -1 : place.device.read(place.bar, at, size);
     }
 
-    /** Handles the guest's write of a port, or of memory, like {@link #read}. */
+    /** Handles the guest's write to a port, or to memory, as {@link #read} handles a read. */
     public void write(boolean ports, long at, int size, long value) {
         requireSize(size);
         if (isAddress(ports, at, size)) {

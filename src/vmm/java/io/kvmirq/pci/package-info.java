@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Passed-through PCI devices as the guest sees them, and the parts of these devices that a VMM emulates.
+ * PCI devices of a guest: passed-through devices, with the parts that a VMM emulates, and emulated devices.
  *
- * <p>{@link io.kvmirq.pci.PassedThroughDevice} is a whole device on the guest's {@link io.kvmirq.pci.PciHostBridge}, to
- * which a VMM passes the guest's accesses to ports and to unmapped memory. A VMM with its own bus uses {@link
- * io.kvmirq.pci.GuestMsix}, the guest's MSI-X, and {@link io.kvmirq.pci.GuestMsi}, the guest's MSI. The VMM passes each
- * access of the guest to these objects. These objects change the device's {@link io.kvmirq.forward.Forwarding} in
- * batches.
+ * <p>{@link io.kvmirq.pci.PassedThroughDevice} is a whole host device on the guest's {@link
+ * io.kvmirq.pci.PciHostBridge}, to which a VMM passes the guest's accesses to ports and to unmapped memory. A VMM with
+ * its own bus uses {@link io.kvmirq.pci.GuestMsix}, the guest's MSI-X, and {@link io.kvmirq.pci.GuestMsi}, the guest's
+ * MSI. The VMM passes each access of the guest to these objects, which change the vectors of the device's {@link
+ * io.kvmirq.forward.Forwarding} in batches.
  *
  * <p>Theory of operation. Four mechanisms connect guest and device. Configuration space is emulated, except for
- * registers that only the device has. BARs are guest memory, except the pages of the MSI-X table and the PBA.
- * Interrupts are forwarded as the guest enables them, one kind at a time. The guest's memory is mapped for DMA at the
- * guest's addresses.
+ * registers that only the device has. BARs are mapped as guest memory, except the pages of the MSI-X table and the PBA.
+ * Interrupts are forwarded when the guest enables them: INTx, MSI or MSI-X, one at a time. The guest's memory is mapped
+ * for DMA at its guest-physical addresses.
  *
  * <p>Order. When the guest disables decoding, the memory slots of the BARs are removed before the device gets the
- * write; when the guest enables decoding, the slots are added after the write. An access to a mapped register while the
- * device does not decode would end KVM_RUN with EFAULT. A reset ends interrupts, then BARs, then bus mastering, and
- * resets the device last. Closing a device resets it and then unmaps its DMA.
+ * write; when the guest enables decoding, the slots are added after the write. If a guest accessed a mapped register
+ * while the device does not decode, KVM_RUN would fail with EFAULT. A reset ends interrupts, then BARs, then bus
+ * mastering, and resets the device last. Closing a device resets it and then unmaps its DMA.
  */
 @NullMarked
 package io.kvmirq.pci;

@@ -15,8 +15,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A thread for each vCPU of a VM. Each thread runs its vCPU and passes each exit to the {@link Owner}, until the owner
- * or {@link #stop} ends the guest. The threads have the names that tools know from QEMU: {@code CPU 0/KVM}.
+ * The threads of a VM's vCPUs. Each thread runs its vCPU and passes each exit to the {@link Owner}, until the owner or
+ * {@link #stop} ends the guest. Thread names are as in QEMU, such as {@code CPU 0/KVM}.
  *
  * <pre>{@code
  * try (VcpuThreads threads = VcpuThreads.start(vcpus, owner)) {
@@ -28,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  * }
  * }</pre>
  *
- * <p>Thread-safe. The owner is called without a lock. In a vCPU's thread, the owner may call only {@link #stop}.
+ * <p>Thread-safe. No lock is held when the owner is called. In a vCPU's thread, the owner may call only {@link #stop}.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="threads"}
  */
@@ -43,19 +43,17 @@ public final class VcpuThreads implements AutoCloseable {
     private int parked;
     private volatile @Nullable Throwable failure;
 
-    /** The VMM's handlers of exits and of failures. Several vCPU threads call the methods at once. */
+    /** The VMM's handlers of vCPU exits and failures. Several vCPU threads call these methods at once. */
     public interface Owner {
         /**
-         * Handles an exit, except {@link VcpuExit.Reason#INTR}. An exception ends the guest, see {@link #failed}.
+         * Handles an exit, except {@link VcpuExit.Reason#INTR}. If this method throws, the guest ends, see {@link
+         * #failed}.
          *
-         * @return whether the guest runs on; false ends the guest with all its vCPUs
+         * @return true if the vCPU shall run on; false ends the guest with all its vCPUs
          */
         boolean exited(Vcpu vcpu, VcpuExit exit);
 
-        /**
-         * The guest has ended because this vCPU could not run on. Called once, in the vCPU's thread; other vCPUs end
-         * too.
-         */
+        /** Called once, in the vCPU's thread, when a failure of this vCPU ends the guest. All other vCPUs end too. */
         void failed(Vcpu vcpu, Throwable failure);
     }
 
@@ -161,24 +159,24 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Starts a thread for each vCPU; the thread calls {@link Vcpu#moveHere}. The threads are not daemons. If a thread
-     * cannot be started, as beyond a limit of processes, the started threads end before this method throws.
+     * Starts a thread for each vCPU; the thread calls {@link Vcpu#moveHere}. The threads are not daemons. If the system
+     * cannot start a thread, the started threads end before this method throws.
      */
     public static VcpuThreads start(List<Vcpu> vcpus, Owner owner) {
         return new VcpuThreads(vcpus, owner, false);
     }
 
     /**
-     * Starts the threads like {@link #start}, but no vCPU runs before {@link #resume}. Before {@link #resume} the
-     * caller may set the vCPUs up.
+     * Starts the threads like {@link #start}, but no vCPU runs before {@link #resume}. Until {@link #resume} the caller
+     * may set registers of the vCPUs.
      */
     public static VcpuThreads startPaused(List<Vcpu> vcpus, Owner owner) {
         return new VcpuThreads(vcpus, owner, true);
     }
 
     /**
-     * Stops all vCPUs until {@link #resume}. When pause returns, no vCPU runs, no exit is being handled, and each guest
-     * access is complete. The caller may then call {@link Vcpu#moveHere}. A second call returns at once.
+     * Stops all vCPUs until {@link #resume}. When {@code pause} returns, no vCPU runs, the owner handles no exit, and
+     * each guest access is complete. The caller may then call {@link Vcpu#moveHere}. A second call returns at once.
      *
      * @throws IllegalStateException in a vCPU's thread; if the guest has ended
      */
@@ -196,9 +194,9 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Pauses like {@link #pause}, but fails if a vCPU does not stop in time. Other vCPUs stay paused after a failure.
+     * Pauses like {@link #pause}, but fails if a vCPU does not stop in time. The others then stay paused.
      *
-     * @throws IllegalStateException also if a handler has not returned; the exception names the vCPU and the exit
+     * @throws IllegalStateException also if a vCPU has not stopped in time; the message names its exit
      */
     public void pause(Duration limit) throws InterruptedException {
         long left = Objects.requireNonNull(limit, "limit is null").toNanos();
@@ -271,7 +269,7 @@ public final class VcpuThreads implements AutoCloseable {
         }
     }
 
-    /** Ends the guest without a wait: each thread ends after its exit. The owner may call this method. Never fails. */
+    /** Ends the guest without a wait: each thread ends after its next exit. The owner may call this. Never fails. */
     public void stop() {
         lock.lock();
         try {
@@ -283,7 +281,7 @@ public final class VcpuThreads implements AutoCloseable {
         runners.forEach(runner -> runner.vcpu.kick());
     }
 
-    /** The failure that ended the guest; empty while the guest runs, and if {@link #stop} or the owner ended it. */
+    /** Returns the failure that ended the guest; empty if the guest runs, or if {@link #stop} or the owner ended it. */
     public Optional<Throwable> failure() {
         return Optional.ofNullable(failure);
     }
@@ -300,7 +298,7 @@ public final class VcpuThreads implements AutoCloseable {
     /**
      * Waits until all threads have ended.
      *
-     * @return false if {@code limit} is over before all threads have ended
+     * @return false if a thread still runs when {@code limit} is over
      * @throws IllegalStateException if a vCPU's thread calls this method
      */
     public boolean join(Duration limit) throws InterruptedException {
@@ -318,7 +316,7 @@ public final class VcpuThreads implements AutoCloseable {
 
     /**
      * Calls {@link #stop}, and then waits until all threads except the calling one have ended. The vCPUs stay open.
-     * Idempotent, never fails; an interrupt of the thread does not end the wait.
+     * Idempotent, never fails. An interrupt of the calling thread does not end the wait.
      */
     @Override
     public void close() {

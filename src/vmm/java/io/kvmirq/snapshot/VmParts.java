@@ -29,8 +29,8 @@ import java.util.TreeMap;
 import java.util.function.Supplier;
 
 /**
- * The parts of a VM, each with a name that the VMM chooses. A restore finds each part of the new VM by the name of the
- * saved part. Not thread-safe.
+ * The parts of a VM that a snapshot saves, each with a name that the VMM chooses. A restore writes a saved part into
+ * the new VM's part of the same name. Not thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
@@ -50,7 +50,7 @@ public final class VmParts {
     private final List<Its> units = new ArrayList<>();
     private final Set<Gsi> leftOut = new HashSet<>();
 
-    /** Creates the list of parts with only the VM itself: its irqchip, timer, routes, lines and clock. */
+    /** Creates a list that has only the VM's own parts: its irqchip, timer, routes, lines and clock. */
     public VmParts(Vm vm) {
         Objects.requireNonNull(vm, "vm is null");
         this.vm = vm;
@@ -63,8 +63,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds the IOAPIC of a VM with a split irqchip. Before a restore, the VMM must again drive the lines that have
-     * their own {@link GuestIoapic#source}.
+     * Adds the IOAPIC of a VM with a split irqchip. Before a restore, each {@link GuestIoapic#source} of the VMM must
+     * again drive its lines.
      */
     public VmParts ioapic(GuestIoapic ofVmm) {
         Objects.requireNonNull(ofVmm, "ofVmm is null");
@@ -86,8 +86,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds an ITS of an arm64 VM; add ITSs in the same order in both VMs. The tables of the ITS are in guest memory:
-     * save guest memory after the snapshot.
+     * Adds an ITS of an arm64 VM; add ITSs in the same order in both VMs. A snapshot writes the tables of the ITS to
+     * guest memory: save guest memory after the snapshot.
      */
     public VmParts its(Its ofVm) {
         units.add(ofVm);
@@ -95,7 +95,7 @@ public final class VmParts {
     }
 
     /**
-     * Adds a vCPU. Add all vCPUs of the VM.
+     * Adds a vCPU. A snapshot needs all vCPUs of the VM.
      *
      * @throws IllegalArgumentException if a vCPU with this id was added before, if {@code id} is not the vCPU's id, or
      *     if the vCPU belongs to another VM
@@ -117,7 +117,7 @@ public final class VmParts {
      * Adds an eventfd whose count is part of the VM's state: the eventfd of an irqfd, of an ioeventfd (a doorbell), or
      * the resample eventfd of a line that awaits its EOI.
      *
-     * @throws IllegalArgumentException if the name was given before, or the eventfd is of another {@code Kernel}
+     * @throws IllegalArgumentException if another part has this name, or the eventfd is of another {@code Kernel}
      */
     public VmParts event(String name, EventFd event) {
         Objects.requireNonNull(event, "event is null");
@@ -131,8 +131,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds an irqfd to save; a restore assigns the irqfd. Add the irqfd's eventfds first. Add all irqfds, except irqfds
-     * of added devices and of GSIs that are {@linkplain #leaveOut left out}.
+     * Adds an irqfd to save; a restore assigns the irqfd. Add the irqfd's eventfds before. Add all irqfds of the VM,
+     * except irqfds of added devices and irqfds of GSIs that are {@linkplain #leaveOut left out}.
      *
      * @throws IllegalArgumentException if an eventfd of the irqfd has no name, or the irqfd belongs to another VM
      */
@@ -148,10 +148,10 @@ public final class VmParts {
     }
 
     /**
-     * Adds a vector of an emulated device: its GSI and message, its mask, and the count of its eventfd. A restore sets
-     * this state in the vector with the same name in the new VM; the VMM creates this vector before the restore.
+     * Adds a vector of an emulated device: its GSI and message, its mask, and the count of its eventfd. The VMM creates
+     * a vector with the same name in the new VM before the restore, which sets the saved state in that vector.
      *
-     * @throws IllegalArgumentException if the name was given before, or the vector belongs to another VM
+     * @throws IllegalArgumentException if another part has this name, or the vector belongs to another VM
      */
     public VmParts vector(String name, MaskableVector vector) {
         Objects.requireNonNull(vector, "vector is null");
@@ -166,7 +166,7 @@ public final class VmParts {
     /**
      * Leaves out the irqfds of a GSI. The snapshot does not have the irqfds that are left out; the VMM assigns them
      * again after a restore. Leave out the irqfds of a {@link io.kvmirq.forward.Forwarding} whose device was not added
-     * as a part, and irqfds of a device in another process. Pending signals of their eventfds are not in the snapshot.
+     * as a part, and irqfds of a device in another process. Pending signals of their eventfds are not saved.
      */
     public VmParts leaveOut(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");
@@ -194,8 +194,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds a function of the guest's PCI bus: the guest's view of its configuration space, with BARs, MSI and MSI-X, and
-     * the registers of an emulated function. A device of the host keeps its own registers, see {@link
+     * Adds a function of the guest's PCI bus: the guest's view of its configuration space, with BARs, MSI and MSI-X,
+     * and the registers of an emulated function. The registers of a host device are not saved, see {@link
      * PciFunction#state}.
      *
      * @throws IllegalArgumentException if the name was given before

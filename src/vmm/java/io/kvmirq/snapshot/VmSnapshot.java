@@ -28,15 +28,15 @@ import java.util.Set;
  * space of each {@link io.kvmirq.pci.PassedThroughDevice}. The VMM saves guest memory itself. The registers of a host
  * device are not saved, because no program can read them. Immutable.
  *
- * <p>On arm64 the VM has a GICv3. Tables of ITSs and of LPIs are in guest memory: save that memory after the snapshot,
- * and load it before a restore. A pending SError is not in a snapshot, and a vCPU with a PMU is refused.
+ * <p>On arm64 the VM has a GICv3. The tables of ITSs and LPIs are in guest memory: save guest memory after the
+ * snapshot, and load it before a restore. A snapshot does not save a pending SError, and fails if a vCPU has a PMU.
  *
  * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. To pause a vCPU, kick it. If
- * the kicked vCPU exits with an access of the guest, complete the access and run again until {@code INTR}, or the
- * access is lost. Eventfds may be signalled while the VM is paused.
+ * the kicked vCPU exits for an access of the guest, complete the access and run the vCPU again until it exits with
+ * {@code INTR}: otherwise the access is lost. Eventfds may be signalled while the VM is paused.
  *
- * <p>One platform thread makes or restores a snapshot. The calling thread then owns the vCPUs: another thread calls
- * {@link Vcpu#moveHere} before it runs a vCPU.
+ * <p>Make or restore a snapshot in one platform thread. The calling thread afterwards owns the vCPUs: another thread
+ * must call {@link Vcpu#moveHere} before it runs a vCPU.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
@@ -57,7 +57,7 @@ public final class VmSnapshot {
     // Making
 
     /**
-     * Saves a VM without changing it. The VM may run on.
+     * Saves a VM without changing its state. The VM may run on afterwards.
      *
      * @throws IllegalArgumentException if a vCPU or an irqfd of the VM is not among the parts
      * @throws IllegalStateException if a vCPU runs, or exited within an instruction
@@ -68,8 +68,8 @@ public final class VmSnapshot {
     }
 
     /**
-     * Saves a VM that will continue elsewhere. The irqfds and MSI-X of the VM stay masked. Pending counts are moved
-     * from its eventfds to the snapshot. Signals after that move stay in the eventfds and are not in the snapshot.
+     * Saves a VM that will continue elsewhere. Its irqfds and MSI-X stay masked. Pending counts are moved from its
+     * eventfds to the snapshot. Signals after this move stay in the eventfds and are not in the snapshot.
      *
      * @throws IllegalArgumentException as {@link #of}
      * @throws IllegalStateException as {@link #of}
@@ -168,10 +168,10 @@ public final class VmSnapshot {
      * never run, eventfds, vectors and devices with the same names, and the guest's memory. The restore assigns the
      * irqfds. At the end the restore reads the VM's state back and compares it with the snapshot.
      *
-     * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the
-     * restored VM differs from the snapshot, close the VM. The VM's eventfds, irqfds, routes and devices are as before.
+     * <p>A snapshot that does not fit the VM is refused before any change. If the kernel refuses a value of a vCPU, or
+     * the restored VM differs from the snapshot, close the VM. Its eventfds, irqfds, routes and devices are as before.
      *
-     * @return the irqfds except irqfds of vectors, in the order in which they were saved
+     * @return the restored irqfds in the order of their saving, except irqfds of vectors
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
      * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from
      *     the snapshot
@@ -323,12 +323,12 @@ public final class VmSnapshot {
         return new VmSnapshot(MachineData.of(state), counts, irqfds, devices);
     }
 
-    /** The ids of the vCPUs. */
+    /** Returns the ids of the saved vCPUs. */
     public List<VcpuId> vcpus() {
         return vm.vcpus().keySet().stream().map(VcpuId::new).toList();
     }
 
-    /** The names of the eventfds. */
+    /** Returns the names of the saved eventfds. */
     public List<String> events() {
         return List.copyOf(counts.keySet());
     }

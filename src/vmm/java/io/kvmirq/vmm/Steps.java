@@ -3,7 +3,7 @@ package io.kvmirq.vmm;
 
 import org.jspecify.annotations.Nullable;
 
-/** Runs steps so that all of them run, even if some throw. */
+/** Runs a list of steps to its end, even if some steps throw. */
 public final class Steps {
     private Steps() {}
 
