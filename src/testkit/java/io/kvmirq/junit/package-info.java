@@ -9,7 +9,7 @@
  * io.kvmirq.junit.Fault} and {@link io.kvmirq.junit.EveryCallInTurn} make calls of the kernel fail. A method with
  * {@link io.kvmirq.junit.Interleavings} runs the steps of its {@link io.kvmirq.junit.Actors} in every order.
  *
- * <p>This package needs {@code org.junit.jupiter:junit-jupiter-api}; declare this dependency in your project.
+ * <p>This package needs {@code org.junit.jupiter:junit-jupiter-api}; declare it in your project.
  *
  * <p>Theory of operation. {@code RecordingBackend} is a proxy between the test's kernel and the binding. It applies faults
  * to the test's calls and records these calls, but ignores the kit's calls. On the fake kernel, counts come from {@link

@@ -11,7 +11,7 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * The CPUs of a host, and the handlers of the interrupts that they take. Any number of VMs may share a host. Add
+ * The CPUs of a host, and the handlers of the interrupts that these CPUs take. Any number of VMs may share a host. Add
  * handlers and vCPUs before other threads use the host; afterwards any number of threads may use it. A vector is 0–255.
  */
 public final class Host {
@@ -29,14 +29,14 @@ public final class Host {
     private int threads;
 
     /**
-     * Creates a host of CPUs with these {@link HostCpu#id}s, whose state is in new memory. Throws
-     * IllegalArgumentException if ids are equal or none is given.
+     * Creates a host with a CPU for each {@link HostCpu#id}, with its state in new memory. Throws
+     * IllegalArgumentException if two ids are equal or none is given.
      */
     public Host(long... ids) {
         this(SharedWords.of(new long[words(ids.length)]), 0, ids);
     }
 
-    /** A host like {@link #Host(long...)}, whose state is the {@link #words} in {@code words} from {@code base} on. */
+    /** Creates a host like {@link #Host(long...)}, with its {@link #words} in {@code words} from {@code base}. */
     public Host(SharedWords words, int base, long... ids) {
         if (ids.length == 0) {
             throw new IllegalArgumentException("a host without CPUs cannot be: expected the id of 1 CPU or more");
@@ -56,17 +56,17 @@ public final class Host {
         }
     }
 
-    /** The number of shared words that hold a host's state. */
+    /** Returns the number of shared words for the state of a host with {@code cpus} CPUs. */
     public static int words(int cpus) {
         return cpus * HostCpu.WORDS;
     }
 
-    /** All CPUs, in the order of their numbers. */
+    /** Returns all CPUs of the host, in the order of their numbers. */
     public List<HostCpu> cpus() {
         return List.copyOf(cpus);
     }
 
-    /** A CPU by its number; IllegalArgumentException if no CPU has the number. */
+    /** Returns the CPU with this number. Throws IllegalArgumentException if no CPU has the number. */
     public HostCpu cpu(int number) {
         if (number < 0 || number >= cpus.size()) {
             throw new IllegalArgumentException("processor " + number + " does not exist: expected 0-"
@@ -75,7 +75,7 @@ public final class Host {
         return cpus.get(number);
     }
 
-    /** The CPU with this id in interrupt hardware; empty if no CPU has the id. */
+    /** Returns the CPU with this id in interrupt hardware; empty if no CPU has the id. */
     public Optional<HostCpu> withId(long id) {
         int found = Arrays.binarySearch(ids, id);
         return found < 0 ? Optional.empty() : Optional.of(cpus.get(numbers[found]));
@@ -90,8 +90,8 @@ public final class Host {
     }
 
     /**
-     * Adds a handler. A CPU that takes an interrupt of the vector runs all handlers of the vector with interrupts off.
-     * Throws IllegalArgumentException for a vector out of range.
+     * Adds a handler of a vector. A CPU that takes an interrupt of the vector runs all its handlers with interrupts
+     * off. Throws IllegalArgumentException for a vector out of range.
      */
     public void handle(int vector, Consumer<HostCpu> handler) {
         Objects.requireNonNull(handler, "handler is null");

@@ -8,13 +8,13 @@ import io.kvmirq.arch.SharedWords;
  * Safe for use by any number of threads.
  */
 public final class HostCpu {
-    /** The first of four words with a bit for each pending vector. */
+    /** The first of four words with one bit for each vector: set if an interrupt of this vector is pending. */
     public static final int PENDING = 0;
 
     /** The word of the spinlock that models disabled interrupts. */
     public static final int INTERRUPTS_OFF = PENDING + Host.VECTORS / Long.SIZE;
 
-    /** The number of the thread whose guest runs, from 1; 0 if no guest runs. */
+    /** The word with the number, from 1, of the thread whose guest runs; 0 if no guest runs. */
     public static final int GUEST = INTERRUPTS_OFF + 1;
 
     static final int WORDS = GUEST + 1;
@@ -43,12 +43,12 @@ public final class HostCpu {
         return id;
     }
 
-    /** The index of {@link #PENDING}, {@link #INTERRUPTS_OFF} or {@link #GUEST} in the shared words. */
+    /** Returns the index in the shared words of {@link #PENDING}, {@link #INTERRUPTS_OFF} or {@link #GUEST}. */
     public int at(int word) {
         return base + word;
     }
 
-    /** Sends an interrupt, which merges with a pending one of the same vector. Ignores a vector without a handler. */
+    /** Sends an interrupt, which merges with a pending one of the same vector. Ignores a vector that has no handler. */
     public void interrupt(int vector) {
         if (host.handles(vector)) {
             words.or(pending(vector), 1L << vector);
@@ -70,7 +70,7 @@ public final class HostCpu {
         return false;
     }
 
-    /** Takes the pending interrupt with the highest vector, if any. Waits while interrupts are off. */
+    /** Takes the pending interrupt with the highest vector, if one is pending. Waits while interrupts are off. */
     public void takeInterrupt() {
         interruptsOff();
         host.take(this);
@@ -82,7 +82,7 @@ public final class HostCpu {
         return (words.and(pending(vector), ~(1L << vector)) >>> vector & 1) != 0;
     }
 
-    /** Disables interrupts. The method locks a spinlock: it waits while another caller has interrupts off. */
+    /** Disables interrupts of the CPU by a spinlock: the method waits while another caller has interrupts off. */
     public void interruptsOff() {
         words.lock(at(INTERRUPTS_OFF));
     }

@@ -5,54 +5,54 @@ import java.util.Optional;
 
 /**
  * Methods that a {@link VcpuThread} calls, one at each step of its vCPU. A model of interrupt hardware, such as AVIC or
- * VT-d's posting, overrides the methods of the steps at which it acts. A method does nothing unless it is overridden.
+ * VT-d's posting, overrides the methods of steps at which it acts. The methods here do nothing.
  */
 public interface VcpuHooks {
     /**
-     * The vCPU's thread is loaded on a CPU, after a preemption or a sleep. Interrupts are on. If {@link
-     * VcpuThread#isBlocking}, {@link #unblocked} follows before the guest is entered, and AVIC sets IsRun there.
+     * Called when the thread is loaded on a CPU, also after a preemption or a sleep. Interrupts are on. If {@link
+     * VcpuThread#isBlocking}, {@link #unblocked} follows before the guest is entered, where AVIC sets IsRun.
      *
-     * @param here the CPU
+     * @param here the CPU on which the thread is loaded
      * @param last the thread's previous CPU; empty at the first load
      */
     default void load(HostCpu here, Optional<HostCpu> last) {}
 
-    /** The thread is about to announce guest mode. Interrupts are off. A VGIC fills its list registers. */
+    /** Called before the thread announces guest mode, with interrupts off. A VGIC fills its list registers here. */
     default void prepare(HostCpu here) {}
 
     /**
-     * Guest mode is announced, followed by a full barrier. Interrupts are off. A refused entry ends in {@link #exited}.
+     * Called after guest mode was announced with a full barrier. Interrupts are off. A refusal calls {@link #exited}.
      */
     default void entering(HostCpu here) {}
 
-    /** The guest runs: the entry was not refused. Interrupts are off. Models the hardware's work at VMRUN. */
+    /** Called when the guest runs: the entry was not refused. Interrupts are off. Models the CPU's work at VMRUN. */
     default void entered(HostCpu here) {}
 
-    /** The guest exited, or its entry was refused. Interrupts are off. A VGIC reads its list registers. */
+    /** Called after a guest exit or a refused entry, with interrupts off. A VGIC reads its list registers here. */
     default void exited(HostCpu here) {}
 
     /**
-     * The thread is preempted. Interrupts are on. A preemption may come between {@link #blocking} and {@link #asleep},
+     * Called at a preemption, with interrupts on. A preemption may come between {@link #blocking} and {@link #asleep},
      * and between a {@link #load} after sleep and {@link #unblocked}: see {@link VcpuThread#isBlocking}.
      */
     default void preempted(HostCpu here) {}
 
-    /** {@code KVM_RUN} returns, with interrupts on. By default calls {@link #preempted}. */
+    /** Called when {@code KVM_RUN} returns, with interrupts on. The default method calls {@link #preempted}. */
     default void left(HostCpu here) {
         preempted(here);
     }
 
-    /** The vCPU is about to block, with interrupts on. {@link #unblocked} always follows. AVIC clears IsRun. */
+    /** Called before the vCPU blocks, with interrupts on. {@link #unblocked} always follows. AVIC clears IsRun here. */
     default void blocking(HostCpu here) {}
 
-    /** Whether an interrupt would end the sleep. The thread has announced sleep, followed by a full barrier. */
+    /** Whether an interrupt would end the sleep. Called after the thread announced sleep, with a full barrier. */
     default boolean hasInterrupt() {
         return false;
     }
 
-    /** The vCPU did not sleep, or was woken and loaded. Interrupts are on. AVIC sets IsRun. */
+    /** Called when the vCPU did not sleep, or was woken and loaded. Interrupts are on. AVIC sets IsRun here. */
     default void unblocked(HostCpu here) {}
 
-    /** The thread leaves its CPU to sleep, with interrupts off. An interrupt ends an {@code interruptible} sleep. */
+    /** Called before the thread sleeps, with interrupts off. An interrupt ends an {@code interruptible} sleep. */
     default void asleep(HostCpu here, boolean interruptible) {}
 }

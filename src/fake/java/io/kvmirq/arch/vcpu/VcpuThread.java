@@ -14,15 +14,15 @@ import java.util.Optional;
  * blocking vCPU may be preempted and loaded any number of times. After a sleep, a wake and a load, the thread calls
  * {@link #unblock} before it enters the guest.
  *
- * <p>A method throws IllegalStateException in the wrong state: exit and reenter outside guest mode; load, enter,
- * preempt and the methods of blocking in guest mode; enter and startBlock while the vCPU blocks; sleep and unblock
- * while the vCPU does not block; all except load if the thread is not loaded.
+ * <p>A method throws IllegalStateException in a wrong state: exit and reenter outside guest mode; load, enter, preempt
+ * and the methods for blocking in guest mode; enter and startBlock while the vCPU blocks; sleep and unblock while the
+ * vCPU does not block; all except load while the thread is not loaded.
  */
 public final class VcpuThread {
-    /** The word of the mode: outside the guest, in the guest, or requested by a kick to exit. */
+    /** The word of the mode: outside the guest, in the guest, or in the guest with an exit requested by a kick. */
     public static final int MODE = 0;
 
-    /** The present or last CPU of the thread, -1 before the first load. */
+    /** The word with the number of the thread's present or last CPU, -1 before the first load. */
     public static final int CPU = 1;
 
     /** Whether the thread sleeps. */
@@ -34,7 +34,7 @@ public final class VcpuThread {
     /** Whether the vCPU blocks. */
     public static final int BLOCKING = 4;
 
-    /** Whether {@link #request} was called since the last preparation. */
+    /** The word that says whether {@link #request} was called after the last entry cleared earlier requests. */
     public static final int REQUEST = 5;
 
     /** The number of shared words that hold a thread's state. */
@@ -52,7 +52,7 @@ public final class VcpuThread {
     private final VcpuHooks hooks;
     private final int number;
 
-    /** A thread that is not loaded. {@code index} is for texts; {@link #WORDS} words from {@code base} must be 0. */
+    /** Creates an unloaded thread. {@code index} is for texts; {@link #WORDS} words from {@code base} must be 0. */
     public VcpuThread(Host host, int index, SharedWords words, int base, VcpuHooks hooks) {
         Objects.requireNonNull(hooks, "hooks is null");
         this.host = host;
@@ -64,19 +64,19 @@ public final class VcpuThread {
         words.set(at(CPU), NONE);
     }
 
-    /** The number of the thread on its host, from 1. */
+    /** Returns the number of the thread on its host, from 1. */
     public int number() {
         return number;
     }
 
-    /** The index of a word, such as {@link #MODE}, in the shared words. */
+    /** Returns the index of a word, such as {@link #MODE}, in the shared words. */
     public int at(int word) {
         return base + word;
     }
 
     /**
-     * Loads the thread on a CPU by number. A blocking vCPU still blocks. Throws IllegalArgumentException if the CPU
-     * does not exist, IllegalStateException if the thread sleeps or is on another CPU.
+     * Loads the thread on the CPU with this number. A blocking vCPU continues to block. Throws IllegalArgumentException
+     * if the CPU does not exist, IllegalStateException if the thread sleeps or is on another CPU.
      */
     public void load(int cpu) {
         HostCpu here = host.cpu(cpu);
@@ -94,9 +94,9 @@ public final class VcpuThread {
     }
 
     /**
-     * Enters the guest. The entry is refused if a {@link #request} came after this method cleared earlier requests, or
-     * a {@link #kick} after it announced guest mode ({@code kvm_vcpu_exit_request}). After a refusal the vCPU is
-     * outside the guest, and the thread may try again. The package's description lists the barriers.
+     * Enters the guest. This method clears earlier requests, and later announces guest mode. The entry is refused if a
+     * {@link #request} comes after the clearing, or a {@link #kick} after the announcement ({@code
+     * kvm_vcpu_exit_request}). After a refusal the thread may try again. The package's description lists the barriers.
      *
      * @return whether the guest runs
      * @throws IllegalStateException if the CPU runs another guest
@@ -130,12 +130,12 @@ public final class VcpuThread {
     }
 
     /**
-     * The guest exits for work that its thread does at once, and continues (the fast path of {@code vcpu_enter_guest}).
-     * The mode stays guest mode, and interrupts stay off. The thread calls {@link VcpuHooks#entering} and not {@link
-     * VcpuHooks#prepare}. If a request or a kick is pending, the guest exits.
+     * Models an exit for which the thread does short work and enters the guest again (the fast path of {@code
+     * vcpu_enter_guest}). The mode stays guest mode, and interrupts stay off. The thread calls {@link
+     * VcpuHooks#entering} and not {@link VcpuHooks#prepare}. If a request or a kick is pending, the guest exits.
      *
      * @param fastPath the work of the thread between exit and entry
-     * @return whether the guest runs on; otherwise it has exited
+     * @return true if the guest runs on; false if it has exited
      */
     public boolean reenter(Runnable fastPath) {
         HostCpu cpu = hereInGuest();
@@ -173,7 +173,7 @@ public final class VcpuThread {
         hooks.preempted(cpu);
     }
 
-    /** {@code KVM_RUN} returns to user space. {@link #load} puts the thread on a CPU again. */
+    /** Models the return of {@code KVM_RUN} to user space. {@link #load} puts the thread on a CPU again. */
     public void leave() {
         HostCpu cpu = hereNotBlocking();
         words.set(at(LOADED), 0);
@@ -199,7 +199,7 @@ public final class VcpuThread {
      * VcpuHooks#hasInterrupt}.
      *
      * @param interruptible whether the guest has interrupts enabled, so that an interrupt would end the sleep
-     * @return whether the thread sleeps now; it sleeps until {@link #isAsleep} is false. False if the vCPU has an
+     * @return true if the thread sleeps, which lasts until {@link #isAsleep} is false; false if the vCPU has an
      *     interrupt or was woken
      */
     public boolean sleep(boolean interruptible) {
@@ -223,7 +223,7 @@ public final class VcpuThread {
         return asleep;
     }
 
-    /** The vCPU stops blocking. The thread calls this method when it is loaded after its sleep. */
+    /** Makes the vCPU stop blocking. The thread calls this method when it is loaded after its sleep. */
     public void unblock() {
         HostCpu cpu = hereBlocking();
         words.set(at(BLOCKING), 0);
@@ -236,9 +236,9 @@ public final class VcpuThread {
     }
 
     /**
-     * Makes the thread prepare again before the guest runs: an {@link #enter} that has begun is refused, unless its
-     * {@link VcpuHooks#prepare} sees the caller's earlier changes. If the guest may run already, the caller calls
-     * {@link #kick} after {@code request} ({@code kvm_make_request}, {@code kvm_vcpu_kick}).
+     * Makes the thread prepare again before the guest runs: an {@link #enter} in progress is refused, unless its {@link
+     * VcpuHooks#prepare} sees changes that the caller made before the request. If the guest may run already, the caller
+     * calls {@link #kick} after {@code request} ({@code kvm_make_request}, {@code kvm_vcpu_kick}).
      */
     public void request() {
         words.or(at(REQUEST), 1);
@@ -267,12 +267,12 @@ public final class VcpuThread {
         host.cpu(cpu).interrupt(vector);
     }
 
-    /** Whether guest mode is announced and no kick has followed. */
+    /** Whether the thread has announced guest mode, and no kick has followed. */
     public boolean isInGuestMode() {
         return words.get(at(MODE)) == IN_GUEST_MODE;
     }
 
-    /** Whether the thread sleeps, or has announced that it will. */
+    /** Whether the thread sleeps, or has announced that it will sleep. */
     public boolean isAsleep() {
         return words.get(at(ASLEEP)) != 0;
     }
@@ -282,12 +282,12 @@ public final class VcpuThread {
         return words.get(at(BLOCKING)) != 0;
     }
 
-    /** Whether this guest runs on the CPU, even if a kick has requested its exit. Does not allocate. */
+    /** Whether the vCPU's guest runs on the CPU, even if a kick has requested its exit. Does not allocate. */
     public boolean isGuestOf(HostCpu cpu) {
         return cpu.runsGuestOf(number);
     }
 
-    /** Whether this guest runs, even if a kick has requested its exit. Does not allocate. */
+    /** Whether the vCPU's guest runs, even if a kick has requested its exit. Does not allocate. */
     public boolean isGuest() {
         int cpu = (int) words.get(at(CPU));
         return cpu != NONE && isGuestOf(host.cpu(cpu));
@@ -298,7 +298,7 @@ public final class VcpuThread {
         return words.get(at(LOADED)) != 0;
     }
 
-    /** The present or last CPU of the thread. Empty before the first load. */
+    /** Returns the present or last CPU of the thread. Empty before the first load. */
     public Optional<HostCpu> last() {
         int cpu = (int) words.get(at(CPU));
         return cpu == NONE ? Optional.empty() : Optional.of(host.cpu(cpu));

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The thread of a vCPU on the CPUs of a host, for any interrupt hardware.
+ * A model of a vCPU's thread on the CPUs of a host, for any interrupt hardware.
  *
  * <p>A {@link io.kvmirq.arch.vcpu.Host} has CPUs, each with a number and an id for interrupt hardware. A CPU takes
  * interrupts of any vector and runs their handlers. A {@link io.kvmirq.arch.vcpu.VcpuThread} is loaded on a CPU, enters
  * and exits the guest, is preempted, blocks, is woken and kicked. At each of these steps the thread calls its {@link
- * io.kvmirq.arch.vcpu.VcpuHooks}, which posting, AVIC or a VGIC implement.
+ * io.kvmirq.arch.vcpu.VcpuHooks}, which the models of posting, AVIC and a VGIC implement.
  *
- * <p>The thread has two barriers. The thread announces guest mode, executes a full barrier, calls {@code entering} and
- * reads the request word. A sender makes its request and then reads the mode, so the sender sees guest mode or the
- * thread sees the request. The thread announces sleep with a full barrier and then calls {@code hasInterrupt}. A sender
- * makes its request and then wakes the thread.
+ * <p>The thread has two full barriers. At an entry the thread announces guest mode, executes the first barrier, calls
+ * {@code entering} and reads the request word. A sender makes its request and then reads the mode, so the sender sees
+ * guest mode or the thread sees the request. Before a sleep the thread announces sleep with the second barrier and then
+ * calls {@code hasInterrupt}. A sender makes its request and then wakes the thread.
  *
  * <p>The thread clears the request word and then calls {@code prepare}. A sender makes its change and then sets the
- * word. If the sender changes something after {@code prepare} ran, the sender sets the word after the thread cleared
- * it, and the thread does not enter the guest.
+ * word. If a sender's change comes after {@code prepare}, the sender sets the request word after the thread cleared it,
+ * and the thread does not enter the guest.
  *
- * <p>All state is in {@link io.kvmirq.arch.SharedWords}, so that tests can run any order of accesses. Safe for use by
- * any number of threads, except that a vCPU's methods that need a CPU are called only by its own thread.
+ * <p>The model keeps its state in {@link io.kvmirq.arch.SharedWords}, so that tests can run accesses in any order. Safe
+ * for use by any number of threads, except that a vCPU's methods that need a CPU are called only by its own thread.
  *
  * <p>Source: {@code vcpu_enter_guest}, {@code kvm_vcpu_block} and {@code kvm_vcpu_kick} of Linux 7.1.
  */

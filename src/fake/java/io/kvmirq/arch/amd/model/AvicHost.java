@@ -13,10 +13,10 @@ import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * KVM with AVIC on a host: the VMs by id, the GA log notifier, and the doorbell.
+ * The state that KVM with AVIC has once for each host: the VMs by id, the GA log notifier, and the doorbell.
  *
- * <p>Make VMs before other threads use the host. Afterwards any number of threads may use the host. Source: {@code
- * avic_vm_init} and {@code avic_ga_log_notifier} of Linux 7.1.
+ * <p>Make all VMs before a second thread uses the host. From then on, any number of threads may use the host. Source:
+ * {@code avic_vm_init} and {@code avic_ga_log_notifier} of Linux 7.1.
  */
 public final class AvicHost {
     /** The pending bit for the doorbell, which has no vector. No interrupt has vector 0. */
@@ -32,8 +32,8 @@ public final class AvicHost {
     private LongConsumer logged = tag -> {};
 
     /**
-     * {@code ipiv}: whether senders in a guest may see IsRunning (enable_ipiv of kvm_amd; always true before 6.17).
-     * Throws IllegalArgumentException for a CPU id above 12 bits, which no entry of the physical table holds.
+     * If {@code ipiv} is set, senders of IPIs in a guest see IsRunning (enable_ipiv of kvm_amd; always true before
+     * 6.17). Throws IllegalArgumentException if a CPU id has more than the 12 bits of the physical table.
      */
     public AvicHost(Host host, AvicKernel kernel, boolean ipiv) {
         this(host, kernel, GaTagKernel.FROM_6_18, ipiv);
@@ -107,7 +107,7 @@ public final class AvicHost {
         return null;
     }
 
-    /** The vCPU that a GATag names. Empty if no vCPU has this tag. */
+    /** Returns the vCPU that a GATag names. Empty if no vCPU has this tag. */
     public Optional<AvicVcpu> vcpu(long gaTag) {
         AvicVm vm = vm(tags.vm().of(gaTag));
         return vm == null ? Optional.empty() : vm.named((int) tags.vcpu().of(gaTag));

@@ -16,12 +16,13 @@ import java.util.OptionalInt;
 import java.util.stream.IntStream;
 
 /**
- * An irqfd whose producer is a device interrupt, which KVM may post to a vCPU. The irqfd is on the list of one vCPU at
- * most. The VM's irqfds lock serializes all changes of the entry.
+ * An irqfd whose producer is a device interrupt, which KVM may post to a vCPU. An irqfd is on the list of one vCPU at
+ * most. The {@code irqfds} lock of the VM serializes all changes of the irqfd's remapping entry.
  *
- * <p>Linux 6.17 to 7.1 takes the irqfd off the list of the previous vCPU before it writes the entry. If that vCPU
- * blocks before the write, the entry still says that it runs, and a request's doorbell wakes no vCPU. Linux allows this
- * race, but no kernel was seen in it. Here the previous vCPU is kicked after the write and evaluates its IRR again.
+ * <p>Linux 6.17 to 7.1 removes the irqfd from the previous vCPU's list before it writes the remapping entry. If that
+ * vCPU blocks in between, the entry still says that it runs, and the doorbell of a request wakes no vCPU. Linux allows
+ * this race, but it was never seen. This model kicks the previous vCPU after the write, so that it evaluates its IRR
+ * again.
  *
  * <p>Safe for use by any number of threads. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux
  * 7.1, {@code svm_ir_list_add} of Linux 6.12.
@@ -60,8 +61,7 @@ public class AvicIrqfd implements IrteUpdate {
     }
 
     /**
-     * The index of the vCPU in the irqfd's {@code irq_bypass_vcpu}. The entry may name a CPU of the host although the
-     * irqfd has a vCPU.
+     * Returns the index of the vCPU in the irqfd's {@code irq_bypass_vcpu}. Even then the entry may name a host CPU.
      */
     public OptionalInt vcpu() {
         int vcpu = vcpuOrNone();
@@ -73,9 +73,9 @@ public class AvicIrqfd implements IrteUpdate {
     }
 
     /**
-     * Posts the interrupt to a vCPU of this VM. While AVIC is inhibited the entry stays remapped. Throws
-     * KernelException EINVAL if the domain is not UNMANAGED or the unit has no guest mode. After an exception the irqfd
-     * is posted to no vCPU since Linux 6.17; before 6.17 it stays on its list.
+     * Posts the irqfd's interrupt to a vCPU of this VM. While AVIC is inhibited, the entry stays in remapped form.
+     * Throws KernelException EINVAL if the domain is not UNMANAGED or the unit has no guest mode. After an exception,
+     * the irqfd is on no vCPU's list since Linux 6.17; before, it stays on its list.
      */
     public void post(AvicVcpu vcpu, InterruptVector vector) {
         if (vcpu.vm() != vm) {

@@ -17,8 +17,8 @@ import java.util.Optional;
 
 /**
  * A vCPU with AVIC: a thread, the IRR and ISR of its backing page, its entry in the physical table, and the irqfds that
- * are posted to it. When its {@link #thread} is loaded, preempted, blocks or wakes, the vCPU changes its entry and the
- * remapping entries together. A vector is 0–255.
+ * are posted to it. When its {@link #thread} is loaded, preempted, blocks or wakes, the vCPU changes its physical table
+ * entry and its remapping entries together. Vectors are 0–255.
  *
  * <p>Safe for use by the vCPU's own thread and any number of other threads.
  */
@@ -71,7 +71,7 @@ public final class AvicVcpu {
         return base + word;
     }
 
-    /** The indices of the remapping entries that are posted to this vCPU, by the irqfds on its list. */
+    /** Returns the indices of the remapping entries of the irqfds that are posted to this vCPU. */
     public List<Integer> entries() {
         List<Integer> entries = new ArrayList<>();
         for (int i = list.next(0); i >= 0; i = list.next(i + 1)) {
@@ -114,7 +114,7 @@ public final class AvicVcpu {
         return page;
     }
 
-    /** The vCPU's entry in the hardware's physical table. If enable_ipiv is off, IsRunning is always 0. */
+    /** Returns the vCPU's entry in the physical table that the CPU reads. If enable_ipiv is off, its IsRunning is 0. */
     public long tableEntry() {
         return words.get(at(TABLE));
     }
@@ -123,7 +123,7 @@ public final class AvicVcpu {
         return words.get(at(SHADOW));
     }
 
-    /** Whether AVIC is enabled for this vCPU. The vCPU takes over the VM's state before each entry to the guest. */
+    /** Whether AVIC is enabled for this vCPU. Before each guest entry, a vCPU reads the VM's inhibits. */
     public boolean isActive() {
         return words.get(at(INACTIVE)) == 0;
     }
@@ -165,7 +165,7 @@ public final class AvicVcpu {
         }
     }
 
-    /** Moves the IRR to the four words of {@code taken} from {@code at} on, for a LAPIC that serves the vectors. */
+    /** Moves the IRR to the four words of {@code taken} from index {@code at} on, for the caller's LAPIC model. */
     public void takeInterrupts(SharedWords taken, int at) {
         takeInterrupts();
         move(ISR, taken, at);
@@ -177,7 +177,7 @@ public final class AvicVcpu {
         return (words.get(at(ISR + vector / Long.SIZE)) >>> vector & 1) != 0;
     }
 
-    /** The guest's EOI of the highest vector in service; IllegalStateException for another, or outside the guest. */
+    /** Writes the guest's EOI of the highest vector in service. Another vector, or a vCPU outside the guest, throws. */
     public void end(int vector) {
         checkVector(vector);
         if (!thread.isGuest()) {
@@ -204,7 +204,7 @@ public final class AvicVcpu {
         return vector;
     }
 
-    /** Whether the IRR holds a vector. */
+    /** Whether the vector's bit in the IRR is set. */
     public boolean isRequested(int vector) {
         checkVector(vector);
         return (words.get(at(IRR + vector / Long.SIZE)) >>> vector & 1) != 0;

@@ -42,9 +42,9 @@ public final class AvicVm {
     }
 
     /**
-     * Creates a VM without loaded vCPUs and posted irqfds. {@code vcpus} is 1–4096; {@code firstPage} is the backing
-     * page of vCPU 0, at a 4096-byte boundary, and the pages of the other vCPUs follow. Throws IllegalArgumentException
-     * for a number out of range, and for a page of another VM.
+     * Creates a VM in which no vCPU is loaded and no irqfd is posted. {@code vcpus} is 1–4096. {@code firstPage} is the
+     * address of vCPU 0's backing page, a multiple of 4096; the pages of other vCPUs follow. Throws
+     * IllegalArgumentException if a number is out of range, or a page belongs to another VM.
      */
     public AvicVm(AvicHost avic, int vcpus, int irqfds, long firstPage) {
         this(avic, SharedWords.of(new long[words(vcpus, irqfds)]), 0, vcpus, irqfds, firstPage, SharedSet::new);
@@ -97,7 +97,7 @@ public final class AvicVm {
         return vcpus.length;
     }
 
-    /** A vCPU by its index. */
+    /** Returns the vCPU with this index. */
     public AvicVcpu vcpu(int index) {
         return vcpus[index];
     }
@@ -128,12 +128,12 @@ public final class AvicVm {
         return irqfds[number];
     }
 
-    /** Adds a reason that inhibits AVIC. Each vCPU disables AVIC before it next enters the guest. */
+    /** Adds a reason that inhibits AVIC in the VM. Each vCPU disables AVIC before it next enters the guest. */
     public void inhibit(InhibitReason reason) {
         changed(words.or(at(INHIBITS), bit(reason)) == 0);
     }
 
-    /** Removes a reason. When no reason is left, each vCPU enables AVIC before it next enters the guest. */
+    /** Removes a reason. When the VM has none, each vCPU enables AVIC before it next enters the guest. */
     public void permit(InhibitReason reason) {
         changed(words.and(at(INHIBITS), ~bit(reason)) == bit(reason));
     }
@@ -182,16 +182,16 @@ public final class AvicVm {
     }
 
     /**
-     * Returns the rules of L1 to L6 that the state breaks. While no call runs, all rules hold.
+     * Returns those of the rules L1 to L6 that the state breaks. All rules hold while no thread is in a method.
      *
      * <ul>
-     * <li>L1: an irqfd is on one list at most.
+     * <li>L1: an irqfd is on the list of one vCPU at most.
      * <li>L2: an irqfd is on the list of the vCPU that it is posted to, and on no other.
-     * <li>L3: the entry of an irqfd that is on no list is remapped.
-     * <li>L4: an entry in guest mode has IsRun and, if that is set, the Destination of its vCPU. Up to 6.16 IsRun
-     * stays clear after an inhibit ends, until the vCPU is loaded again.
+     * <li>L3: if an irqfd is on no list, its entry has the remapped form.
+     * <li>L4: an entry in guest mode has the IsRun of its vCPU and, if IsRun is set, the vCPU's Destination. Up to 6.16
+     * IsRun stays clear after an inhibit ends, until the vCPU is loaded again.
      * <li>L5, from 6.17: GALogIntr is set only while the vCPU blocks.
-     * <li>L6: AVIC is disabled for a vCPU in guest mode if the VM is inhibited, otherwise enabled.
+     * <li>L6: AVIC is disabled for a vCPU in the guest exactly if the VM is inhibited.
      * </ul>
      */
     public List<String> brokenRules() {

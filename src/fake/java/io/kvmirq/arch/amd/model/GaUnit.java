@@ -19,15 +19,15 @@ import io.kvmirq.arch.amd.GaLog;
 
 /**
  * An AMD IOMMU: a table of remapping entries of 128 bits, the unit's cached copies of these entries, and the GA log.
- * The unit handles requests, and Linux changes entries.
+ * The unit handles requests of devices. Linux changes entries.
  *
- * <p>Each entry has a spinlock, which makes 128-bit accesses atomic: cmpxchg16b of Linux, and reads by the IOMMU.
- * Destination, IsRun and GATag are not cached, so their change needs no invalidation. Linux changes GALogIntr without
- * an invalidation, too. Other fields may be used from the cache until the entry is invalidated. An invalidation waits
- * for the current request.
+ * <p>A spinlock for each entry makes 128-bit accesses atomic: cmpxchg16b by Linux, and reads by the IOMMU. The unit
+ * does not cache Destination, IsRun and GATag, so a change of them needs no invalidation. Linux also changes GALogIntr
+ * without an invalidation. The unit may use other fields from its cache until the entry is invalidated. An invalidation
+ * waits for the current request.
  *
- * <p>Set entries before other threads use the unit. Afterwards any number of threads may use the unit. A request does
- * not allocate. Source: {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology
+ * <p>Set entries before other threads use the unit. Afterwards any number of threads may use the unit. A request
+ * allocates no Java object. Source: {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology
  * specification, Guest Virtual APIC.
  */
 public class GaUnit {
@@ -65,26 +65,26 @@ public class GaUnit {
     private static final int PAGE_BITS = 12;
 
     public enum Outcome {
-        /** The entry is not valid, or its page is not a backing page. */
+        /** The unit dropped the request: the entry is not valid, or its address is no backing page. */
         BLOCKED,
         /** The unit sent the host's interrupt, for which KVM delivers the guest's interrupt by software. */
         REMAPPED,
-        /** The vector is in the IRR, and the CPU of Destination got a doorbell. */
+        /** The unit set the vector in the IRR, and rang the doorbell of the CPU in Destination. */
         DOORBELL,
-        /** The vector is in the IRR, and the GA log has an entry. */
+        /** The unit set the vector in the IRR, and wrote an entry to the GA log. */
         LOGGED,
-        /** The vector is in the IRR, and the GA log was full: no vCPU is woken. */
+        /** The unit set the vector in the IRR, but the GA log was full: no vCPU is woken. */
         OVERFLOW,
-        /** The vector is in the IRR. The vCPU does not run, and finds the vector before it enters the guest. */
+        /** The unit only set the vector in the IRR. The vCPU does not run, and finds the vector at its next entry. */
         SILENT
     }
 
     /**
-     * The sizes and the features of a unit.
+     * The sizes and features of an AMD IOMMU.
      *
-     * @param logEntries the size of the GA log, 2 or more; Linux uses 512. One entry of the log always stays free
-     * @param logVector the vector of the GA log's interrupt, sent to CPU 0
-     * @param vapic whether guest mode is enabled: GAM of the control register
+     * @param logEntries the number of entries of the GA log, 2 or more; Linux uses 512. One of them always stays free
+     * @param logVector the host vector of the GA log's interrupt, which the unit sends to CPU 0
+     * @param vapic whether entries may have guest mode: GAM of the control register is set
      * @param caches whether the unit caches entries: IRTCacheDis is clear
      */
     public record Setup(int entries, int logEntries, int logVector, boolean vapic, boolean caches) {}
@@ -95,7 +95,7 @@ public class GaUnit {
     private final Setup setup;
     private final GaLogRing log;
 
-    /** Creates a unit with its own words, in which no entry is valid. */
+    /** Creates a unit whose table has no valid entry. */
     public GaUnit(AvicHost avic, Setup setup) {
         this(avic, SharedWords.of(new long[words(setup)]), 0, setup);
     }
@@ -151,8 +151,8 @@ public class GaUnit {
     }
 
     /**
-     * Makes an entry valid, in remapped form. {@code unmanaged}: whether the device's domain is UNMANAGED, as VFIO
-     * makes it. Throws IllegalArgumentException if there is no such entry, or it is in guest mode.
+     * Makes an entry valid, in remapped form. {@code unmanaged}: whether the device's DMA domain is UNMANAGED, as with
+     * VFIO. Throws IllegalArgumentException if the entry does not exist or is in guest mode.
      */
     public void set(int entry, long low, long high, int requester, boolean unmanaged) {
         checked(entry);
@@ -270,7 +270,7 @@ public class GaUnit {
         }
     }
 
-    /** The unit handles a request of a device, which names the entry by its index. */
+    /** Handles a device's interrupt request, which names the remapping entry by its index. */
     public Outcome request(int entry) {
         checked(entry);
         words.lock(request());

@@ -6,9 +6,9 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * The system registers of a GICv3's CPU interface that a VMM saves and restores. A field that is also in {@link
- * MachineControl#ICH} is at bit 0 of its register, except in {@link #ICC_CTLR_EL1}. With 5 priority bits, R0 has all
- * active priorities of a group; 6 bits need R1 too, 7 bits also R2 and R3.
+ * The system registers of a GICv3's CPU interface that a VMM saves and restores. A field that also {@link
+ * MachineControl#ICH} has is at bit 0 of its register, except in {@link #ICC_CTLR_EL1}. With 5 priority bits, register
+ * R0 of a group has all its active priorities; 6 bits need R1 too, 7 bits also R2 and R3.
  *
  * <p>Source: ARM IHI 0069, "AArch64 System register descriptions"; {@code gic_v3_icc_reg_descs} in
  * arch/arm64/kvm/vgic-sys-reg-v3.c.
@@ -16,7 +16,7 @@ import java.util.Optional;
 public enum CpuInterfaceRegister {
     /** The priority mask. */
     ICC_PMR_EL1(4, 6, 0),
-    /** The binary point of group 0. */
+    /** The binary point of group 0: which priority bits decide about preemption. */
     ICC_BPR0_EL1(12, 8, 3),
     ICC_AP0R0_EL1(12, 8, 4),
     ICC_AP0R1_EL1(12, 8, 5),
@@ -26,11 +26,11 @@ public enum CpuInterfaceRegister {
     ICC_AP1R1_EL1(12, 9, 1),
     ICC_AP1R2_EL1(12, 9, 2),
     ICC_AP1R3_EL1(12, 9, 3),
-    /** The binary point of group 1. */
+    /** The binary point of group 1: which priority bits decide about preemption. */
     ICC_BPR1_EL1(12, 12, 3),
-    /** Control, and the features of the CPU interface. */
+    /** The control bits and the features of the CPU interface. */
     ICC_CTLR_EL1(12, 12, 4),
-    /** Whether the CPU interface has system registers. */
+    /** The bit that enables the system registers of the CPU interface. */
     ICC_SRE_EL1(12, 12, 5),
     ICC_IGRPEN0_EL1(12, 12, 6),
     ICC_IGRPEN1_EL1(12, 12, 7);
@@ -43,7 +43,7 @@ public enum CpuInterfaceRegister {
         id = OP0 << 14 | crn << 7 | crm << 3 | op2;
     }
 
-    /** The operands of the instructions that access the register: Op0, Op1, CRn, CRm and Op2 from bit 15 down. */
+    /** Returns the operands of MRS and MSR for the register: Op0, Op1, CRn, CRm and Op2, from bit 15 down. */
     public int id() {
         return id;
     }

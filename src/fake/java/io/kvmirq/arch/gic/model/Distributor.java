@@ -8,14 +8,14 @@ import java.util.function.IntConsumer;
 
 /**
  * The distributor of a VM's VGIC: the state of every interrupt, under one lock. Each vCPU has its own SGIs and PPIs,
- * ids 0–31. SPIs, from id 32 on, belong to the VM. A method that takes a vCPU and the id of an SPI ignores the vCPU. A
- * {@code first} id is a multiple of 32. A method throws IllegalArgumentException if there is no such vCPU or interrupt,
- * if the interrupt is not of the kind that the method takes, or if another number is out of range.
+ * with ids 0–31. All vCPUs share the SPIs, with ids from 32 on: for an SPI, a method ignores its argument {@code vcpu}.
+ * A {@code first} id is a multiple of 32. A method throws IllegalArgumentException if the vCPU or the interrupt does
+ * not exist, if the method does not handle this kind of interrupt, or if another number is out of range.
  *
- * <p>If an interrupt becomes deliverable to a vCPU, the distributor sets the vCPU's flag, releases the lock and calls
- * {@code kick}. The distributor is always enabled.
+ * <p>If an interrupt becomes deliverable to a vCPU, the distributor sets the flag of {@link #isFlagged}, releases its
+ * lock and calls {@code kick}. The distributor is always enabled.
  *
- * <p>Safe for use by any number of threads, which wait for a spinlock. No method allocates. Source: {@code
+ * <p>Any number of threads may call the methods, which take a spinlock. No method allocates. Source: {@code
  * virt/kvm/arm/vgic.c} of 2013, arch/arm64/kvm/vgic of Linux 7.1.
  */
 public class Distributor {
@@ -58,15 +58,15 @@ public class Distributor {
     }
 
     /**
-     * A GICv2 for 1–8 vCPUs and 0–988 SPIs. SGIs of two source vCPUs are two interrupts. {@code kick} gets the index of
-     * a vCPU to which an interrupt became deliverable.
+     * Creates a GICv2 for 1–8 vCPUs and 0–988 SPIs. SGIs with one id from two vCPUs are two interrupts. {@code kick}
+     * gets the index of a vCPU to which an interrupt became deliverable.
      */
     public static Distributor gicv2(int vcpus, int shared, IntConsumer kick) {
         checkSize(vcpus, shared, true);
         return new Distributor(SharedWords.of(new long[words(vcpus, shared)]), 0, vcpus, shared, true, kick);
     }
 
-    /** A GICv3 for 1–512 vCPUs and 0–988 SPIs. The SGIs of a GICv3 have no source. */
+    /** Creates a GICv3 for 1–512 vCPUs and 0–988 SPIs. The SGIs of a GICv3 have no source vCPU. */
     public static Distributor gicv3(int vcpus, int shared, IntConsumer kick) {
         checkSize(vcpus, shared, false);
         return new Distributor(SharedWords.of(new long[words(vcpus, shared)]), 0, vcpus, shared, false, kick);
@@ -84,7 +84,7 @@ public class Distributor {
         return vcpus;
     }
 
-    /** The number of interrupts that a vCPU can get; all ids are below this number. */
+    /** Returns the number of interrupts that a vCPU can get: their ids are 0 to this number − 1. */
     public int interrupts() {
         return banks.interrupts();
     }
@@ -110,7 +110,7 @@ public class Distributor {
         return is;
     }
 
-    /** Reads which of 32 interrupts are pending: latched, or level-triggered with a high line. */
+    /** Reads which of 32 interrupts are pending: latched, or level-triggered while the line is high. */
     public int pending(int vcpu, int first) {
         checkFirst(vcpu, first);
         lock();
@@ -120,8 +120,8 @@ public class Distributor {
     }
 
     /**
-     * Sets a state of up to 32 interrupts, one at a time. Ignores missing interrupts, LEVEL of SGIs, and LATCH of a
-     * GICv2's SGIs (use {@link #send}). ACTIVE cannot be written.
+     * Sets a state of up to 32 interrupts, one at a time. Ignores bits of missing interrupts, LEVEL of SGIs, and LATCH
+     * of a GICv2's SGIs (use {@link #send}). Throws for ACTIVE.
      */
     public void set(InterruptState what, int vcpu, int first, int bits) {
         change(what, vcpu, first, bits, true);
@@ -186,7 +186,7 @@ public class Distributor {
         kick(wanting);
     }
 
-    /** The vCPU that an SPI is routed to. */
+    /** Returns the vCPU to which an SPI is routed. */
     public int target(int id) {
         checkShared(id);
         lock();
@@ -341,7 +341,7 @@ public class Distributor {
         words.set(at(FLAGS + vcpu), to ? 1 : 0);
     }
 
-    /** A hint: if false, no interrupt can be delivered to the vCPU. Takes no lock. */
+    /** Returns a hint without a lock: if false, no interrupt is deliverable to the vCPU. */
     public boolean isFlagged(int vcpu) {
         banks.checkVcpu(vcpu);
         return words.get(at(FLAGS + vcpu)) != 0;

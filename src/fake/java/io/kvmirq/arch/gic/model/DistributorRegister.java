@@ -5,9 +5,9 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * The registers of a GICv3 distributor, with their offsets and the bits of each interrupt. A GICv2 has the same
- * registers up to GICD_ICFGR, except GICD_STATUSR. Writing 1 to a register GICD_IS... sets the interrupt's bit; to
- * GICD_IC... clears the bit. An offset is in bytes from the start of the distributor.
+ * The registers of a GICv3 distributor, with their offsets and the number of bits for each interrupt. A GICv2 has the
+ * same registers up to GICD_ICFGR, except GICD_STATUSR. Writing 1 to an interrupt's bit sets the bit in a register
+ * GICD_IS..., and clears the bit in GICD_IC.... An offset is in bytes from the start of the distributor.
  *
  * <p>Source: ARM IHI 0069, "The GIC Distributor register map"; {@code vgic_v3_dist_registers} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
@@ -27,12 +27,12 @@ public enum DistributorRegister {
     GICD_ISACTIVER(0x300, 1),
     GICD_ICACTIVER(0x380, 1),
     GICD_IPRIORITYR(0x400, 8),
-    /** The target CPUs of each interrupt, in a GICv2. */
+    /** A GICv2's target CPUs of each interrupt, one bit for each CPU. */
     GICD_ITARGETSR(0x800, 8),
-    /** Edge or level, two bits each; the upper bit is set for edge. */
+    /** Two bits for each interrupt: the upper bit is set if the interrupt is edge-triggered. */
     GICD_ICFGR(0xc00, 2),
     GICD_IGRPMODR(0xd00, 1),
-    /** The target CPU of each SPI by affinity, in a GICv3. */
+    /** A GICv3's target CPU of each SPI, by the CPU's affinity. */
     GICD_IROUTER(0x6000, 64),
     GICD_IDREGS(0xffd0, 48, 0);
 
@@ -52,7 +52,7 @@ public enum DistributorRegister {
         this(offset, INTERRUPTS * bits / Byte.SIZE, bits);
     }
 
-    /** The register at an offset; empty if the offset is unaligned, in a gap, or beyond {@code interrupts}. */
+    /** Returns the register at an offset; empty if the offset is unaligned, in a gap, or beyond {@code interrupts}. */
     public static Optional<DistributorRegister> at(int at, int interrupts) {
         return Arrays.stream(values())
                 .filter(one -> at % Integer.BYTES == 0 && at >= one.offset && at < one.offset + one.length)
@@ -68,7 +68,7 @@ public enum DistributorRegister {
         return bits != 0;
     }
 
-    /** The first interrupt that the word at an offset describes. */
+    /** Returns the id of the first interrupt that the word at an offset describes. */
     public int interrupt(int at) {
         if (!isPerInterrupt()) {
             throw new IllegalStateException(this + " has no bits of an interrupt: ask isPerInterrupt first");

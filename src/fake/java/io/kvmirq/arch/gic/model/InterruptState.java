@@ -6,13 +6,13 @@ public enum InterruptState {
     /** The interrupt is enabled. SGIs are initially enabled. */
     ENABLED(0),
     /**
-     * The interrupt has an edge, or a write to GICD_ISPENDR, that is not queued yet. A write latches a level until the
-     * interrupt ends. For SGIs of a GICv2 the bits follow from their sources and cannot be written.
+     * An edge, or a write to GICD_ISPENDR, has made the interrupt pending, and no list register has it yet. The write
+     * keeps a level-triggered interrupt pending until it ends. An SGI's bit of a GICv2 is read-only.
      */
     LATCH(1),
-    /** The line is high. Only level-triggered interrupts are pending while their line is high. */
+    /** The interrupt's line is high. Only a level-triggered interrupt is pending because its line is high. */
     LINE(2),
-    /** The guest had taken and not ended the interrupt at the last exit, or at the last write of its list register. */
+    /** At the last exit or write of its list register, the guest had taken and not ended the interrupt. */
     ACTIVE(3),
     /** The interrupt is level-triggered. PPIs are level-triggered initially, SGIs never. */
     LEVEL(4),

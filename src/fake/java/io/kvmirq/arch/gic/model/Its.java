@@ -11,12 +11,12 @@ import java.util.OptionalLong;
 
 /**
  * An interrupt translation service (ITS) as KVM emulates it. An ITS has registers, and reads commands from a ring in
- * guest memory. A message has a device id and an event id, which the ITS translates to an LPI. Not thread-safe.
+ * guest memory. The ITS translates the device id and event id of an MSI message to an LPI. Not thread-safe.
  *
  * <p>Source: GIC architecture specification, "The ITS"; arch/arm64/kvm/vgic/vgic-its.c.
  */
 public final class Its {
-    /** The size in bytes: 64 KiB of control registers, then 64 KiB with the register to which messages are written. */
+    /** The size in bytes: 64 KiB of control registers, then 64 KiB with the register that devices write to. */
     public static final long SIZE = 0x2_0000;
 
     /** GITS_CTLR, 32 bits. */
@@ -28,19 +28,19 @@ public final class Its {
     /** GITS_TYPER, 64 bits. */
     public static final int TYPER = 8;
 
-    /** GITS_CBASER, 64 bits: the ring of commands. */
+    /** GITS_CBASER, 64 bits: address and size of the command ring. */
     public static final int CBASER = 0x80;
 
-    /** GITS_CWRITER, 64 bits: the offset after the last command. */
+    /** GITS_CWRITER, 64 bits: the offset in the ring after the last command. */
     public static final int CWRITER = 0x88;
 
-    /** GITS_CREADR, 64 bits: the offset of the next command. */
+    /** GITS_CREADR, 64 bits: the offset in the ring of the next command to read. */
     public static final int CREADR = 0x90;
 
-    /** GITS_BASER0, 64 bits: the table of devices. */
+    /** GITS_BASER0, 64 bits: address and size of the device table. */
     public static final int BASER_DEVICES = 0x100;
 
-    /** GITS_BASER1, 64 bits: the table of collections. */
+    /** GITS_BASER1, 64 bits: address and size of the collection table. */
     public static final int BASER_COLLECTIONS = 0x108;
 
     /** The valid bit of GITS_CBASER and of each GITS_BASER. */
@@ -72,7 +72,7 @@ public final class Its {
     private long devices = ItsTable.initial(ItsTable.TYPE_DEVICE);
     private long collections = ItsTable.initial(ItsTable.TYPE_COLLECTION);
 
-    /** Creates a disabled ITS. The creation resets GICR_PROPBASER, so a VMM must restore that register afterwards. */
+    /** Creates a disabled ITS and resets GICR_PROPBASER: a VMM must restore this register afterwards. */
     public Its(Lpis lpis) {
         this.lpis = lpis;
         this.tables = new ItsTables(lpis);
@@ -81,7 +81,7 @@ public final class Its {
 
     // Registers
 
-    /** Reads a register. GITS_BASER of unused tables, up to 0x138, read as 0. */
+    /** Reads the register at an offset. The GITS_BASER registers of unused tables, up to offset 0x138, read as 0. */
     public long read(int offset) {
         return switch (offset) {
             case CTLR -> (next == last ? QUIESCENT : 0) | (enabled ? ENABLED : 0);
@@ -102,11 +102,11 @@ public final class Its {
         VERSION,
         /** GITS_CREADR cannot change while the ITS is enabled: EBUSY. */
         ENABLED,
-        /** GITS_CREADR is beyond the ring: EINVAL. */
+        /** GITS_CREADR is beyond the command ring: EINVAL. */
         BEYOND_RING
     }
 
-    /** Writes a register for a VMM, and handles pending commands. Empty if the write was not refused. */
+    /** Writes a register for a VMM, and handles pending commands. Returns the reason if the write is refused. */
     public Optional<Refusal> write(int offset, long value) {
         switch (offset) {
             case CTLR -> control((value & ENABLED) != 0);
@@ -194,13 +194,13 @@ public final class Its {
 
     // Saving
 
-    /** A reason why the tables in guest memory cannot be written or read. */
+    /** A reason why the ITS cannot save its tables to guest memory, or restore them. */
     public enum TableFault {
-        /** A table is not in memory: EFAULT. */
+        /** The address of a table is not in guest memory: EFAULT. */
         NO_MEMORY,
-        /** An entry contradicts another, or refers to a missing object: EINVAL. */
+        /** A table entry contradicts another entry, or refers to a missing object: EINVAL. */
         CONTRADICTION,
-        /** A collection exists already: EEXIST. */
+        /** A restored collection exists already: EEXIST. */
         EXISTS,
         /** The save fails with EACCES: an LPI is a vLPI of GICv4.0, whose state KVM cannot read. */
         VLPI,
@@ -213,20 +213,20 @@ public final class Its {
         return new ItsImage(this, tables, lpis).save();
     }
 
-    /** KVM_DEV_ARM_ITS_RESTORE_TABLES, after the registers. A fault unmaps all mappings of the faulty table. */
+    /** KVM_DEV_ARM_ITS_RESTORE_TABLES; restore registers before. A fault unmaps all mappings of the faulty table. */
     public Optional<TableFault> restore() {
         return new ItsImage(this, tables, lpis).restore();
     }
 
     // Messages
 
-    /** The outcome of a message. */
+    /** The outcome of an MSI message that {@link #message} handles. */
     public enum Outcome {
         /** The LPI is pending. */
         PENDING,
-        /** The event is not mapped: the guest has blocked the message. */
+        /** The device's event is mapped to no LPI: the guest blocks the message. */
         UNMAPPED,
-        /** The ITS, or the vCPU's LPIs, are disabled: EBUSY. */
+        /** The ITS is disabled, or the LPIs of the target vCPU are: EBUSY. */
         DISABLED
     }
 
@@ -249,7 +249,7 @@ public final class Its {
         return vcpu.isPresent() && lpis.isEnabled(vcpu.getAsInt());
     }
 
-    /** The LPI that a message would make pending; empty if it would be dropped. */
+    /** Returns the LPI that a message would make pending; empty if the ITS would drop the message. */
     public OptionalInt lpi(int device, int event) {
         OptionalInt lpi = enabled ? tables.lpi(device, event) : OptionalInt.empty();
         return lpi.isPresent() && takesMessages(device, event) ? lpi : OptionalInt.empty();

@@ -12,7 +12,7 @@ public enum ItsRegister {
     GITS_CBASER(Its.CBASER, 8),
     GITS_CWRITER(Its.CWRITER, 8),
     GITS_CREADR(Its.CREADR, 8),
-    /** The registers of eight tables, of which KVM implements two. */
+    /** The eight registers GITS_BASER0 to 7 for tables; KVM implements two. */
     GITS_BASER(Its.BASER_DEVICES, 64),
     GITS_IDREGS(0xffd0, 48);
 
@@ -24,14 +24,14 @@ public enum ItsRegister {
         this.length = length;
     }
 
-    /** The register at an offset; empty in a gap. */
+    /** Returns the register at an offset; empty if there is none. */
     public static Optional<ItsRegister> at(long at) {
         return Arrays.stream(values())
                 .filter(register -> at >= register.offset && at < register.offset + register.length)
                 .findFirst();
     }
 
-    /** The size of an access at an offset, 4 or 8 bytes; in a gap, the size of the surrounding registers. */
+    /** Returns the access size at an offset, 4 or 8 bytes; in a gap, the size of the surrounding registers. */
     public static int width(long at) {
         boolean narrow =
                 Long.compareUnsigned(at, GITS_TYPER.offset) < 0 || Long.compareUnsigned(at, GITS_IDREGS.offset) >= 0;

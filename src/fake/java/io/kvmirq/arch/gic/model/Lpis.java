@@ -35,20 +35,20 @@ public final class Lpis {
     private final LpiTables tables;
     private final Map<Integer, Lpi> lpis = new TreeMap<>();
 
-    /** Gets a call for each message that makes an LPI pending, and for its end. */
+    /** Is called when a message makes an LPI pending, and when the LPI ends. */
     public interface Listener {
-        /** A message has made an LPI pending. */
+        /** Called after a message has made an LPI pending. */
         void arrived(int lpi);
 
-        /** The guest or the VMM has ended an LPI or its pending state. */
+        /** Called after the guest or the VMM has ended an LPI or its pending state, as {@code how} says. */
         void ended(int lpi, String how);
     }
 
     /**
      * Creates the state of a VM that has no LPIs yet.
      *
-     * @param vcpus maps a collection's target to a vCPU index, empty if there is none. Before Linux 6.7 the target is
-     *     the index, since then the vCPU id.
+     * @param vcpus maps a collection's target to a vCPU index, or empty if no vCPU has it. A target is the vCPU's index
+     *     before Linux 6.7, and the vCPU's id since 6.7.
      * @param delivers whether the distributor is enabled. An LPI that becomes pending while the distributor is disabled
      *     waits for its next message, INV or INVALL, or until its vCPU enables LPIs again
      */
@@ -76,14 +76,14 @@ public final class Lpis {
 
     // Registers of a redistributor
 
-    /** GICR_CTLR.EnableLPIs of a vCPU: whether its LPIs can become pending. */
+    /** Reads GICR_CTLR.EnableLPIs of a vCPU: whether its LPIs can become pending. */
     public boolean isEnabled(int vcpu) {
         return tables.isEnabled(vcpu);
     }
 
     /**
-     * Writes GICR_CTLR.EnableLPIs. Setting EnableLPIs reads the pending table. While EnableLPIs is 0, pending LPIs are
-     * not delivered, and messages are dropped; vLPIs are still delivered.
+     * Writes GICR_CTLR.EnableLPIs. Setting EnableLPIs reads the pending table. While EnableLPIs is 0, KVM drops new
+     * messages and does not deliver pending LPIs; vLPIs are still delivered.
      */
     public void enable(int vcpu, boolean enable) {
         if (enable && !isEnabled(vcpu) && tables.mayHavePending(vcpu)) {
@@ -107,7 +107,7 @@ public final class Lpis {
 
     /**
      * Updates the list of a vCPU at an exit from the guest: a pending, enabled LPI moves to the list of its target
-     * vCPU, other LPIs leave the list ({@code vgic_prune_ap_list()}). While the distributor is disabled, all leave.
+     * vCPU, other LPIs leave the list ({@code vgic_prune_ap_list()}). If the distributor is disabled, all leave it.
      */
     public void prune(int vcpu) {
         leave(lpi -> isIn(lpi, vcpu) && !(lpi.pending && lpi.enabled && delivers.getAsBoolean()));
@@ -136,7 +136,7 @@ public final class Lpis {
         return lpi.vcpu.isPresent() && lpi.vcpu.getAsInt() == vcpu;
     }
 
-    /** GICR_PROPBASER, which all vCPUs share: the address of the table of priorities and enable bits. */
+    /** Reads GICR_PROPBASER, which all vCPUs share: the address of the table of LPI priorities and enable bits. */
     public long propertyBase() {
         return tables.propertyBase();
     }
@@ -148,12 +148,12 @@ public final class Lpis {
         }
     }
 
-    /** GICR_PENDBASER of a vCPU: the address of the table of pending bits. */
+    /** Reads GICR_PENDBASER of a vCPU: the address of its table of pending bits. */
     public long pendingBase(int vcpu) {
         return tables.pendingBase(vcpu);
     }
 
-    /** GICR_PENDBASER of a vCPU as written, with the bit that reads as 0, for writes to one half. */
+    /** Returns GICR_PENDBASER of a vCPU as written, with the bit that reads as 0: a caller may change one half. */
     public long writtenPendingBase(int vcpu) {
         return tables.writtenPendingBase(vcpu);
     }
@@ -313,7 +313,7 @@ public final class Lpis {
         }
     }
 
-    /** The host interrupt of an LPI that is mapped to a vLPI; empty if KVM delivers the LPI. */
+    /** Returns the host interrupt of an LPI that is mapped to a vLPI; empty if KVM delivers the LPI in software. */
     public OptionalInt hostIrq(int id) {
         return Optional.ofNullable(lpis.get(id))
                 .flatMap(lpi -> lpi.vlpi)
@@ -329,7 +329,7 @@ public final class Lpis {
                 .findFirst();
     }
 
-    /** Handles a device's message in the host's ITS. True if a vLPI becomes pending; else the host is interrupted. */
+    /** Handles a device's message in the host's ITS. Returns true for a pending vLPI, false for a host interrupt. */
     public boolean receive(int hostIrq) {
         OptionalInt lpi = vlpiOf(hostIrq);
         lpi.ifPresent(this::receiveMessage);
@@ -337,8 +337,8 @@ public final class Lpis {
     }
 
     /**
-     * The guest takes its pending LPI of the highest priority that {@code passes} (0–252); empty if there is none.
-     * Source: IHI 0069, 4.8 and 5.1; {@code vgic_target_oracle()}, {@code vgic_flush_pending_lpis()}.
+     * Takes the guest's pending LPI of the highest priority (0–252) that {@code passes} accepts; empty if there is
+     * none. Source: IHI 0069, 4.8 and 5.1; {@code vgic_target_oracle()}, {@code vgic_flush_pending_lpis()}.
      */
     public OptionalInt take(int vcpu, IntPredicate passes) {
         OptionalInt taken = lpis.entrySet().stream()
@@ -364,7 +364,7 @@ public final class Lpis {
 
     // For people and for the VMM
 
-    /** The target vCPU of an LPI; empty if the LPI does not exist or has no target. */
+    /** Returns the index of an LPI's target vCPU; empty if the LPI does not exist or has no target. */
     public OptionalInt vcpu(int id) {
         return Optional.ofNullable(lpis.get(id)).map(lpi -> lpi.vcpu).orElse(NONE);
     }
@@ -375,13 +375,13 @@ public final class Lpis {
         return lpi != null && lpi.isPending(id);
     }
 
-    /** Whether an LPI exists and its property is enabled. */
+    /** Whether an LPI exists and the guest has enabled it in the table of priorities and enable bits. */
     public boolean isEnabledByGuest(int id) {
         Lpi lpi = lpis.get(id);
         return lpi != null && lpi.enabled;
     }
 
-    /** The priority of an LPI, 0–252; 0 if it does not exist. */
+    /** Returns the priority of an LPI, 0–252, or 0 if the LPI does not exist. */
     public int priority(int id) {
         Lpi lpi = lpis.get(id);
         return lpi == null ? 0 : lpi.priority;

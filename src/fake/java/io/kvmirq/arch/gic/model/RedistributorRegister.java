@@ -17,7 +17,7 @@ public enum RedistributorRegister {
     /** Control: bit 0 enables LPIs. */
     GICR_CTLR(0x0, 4),
     GICR_IIDR(0x4, 4),
-    /** The type, 64 bits: the vCPU and its features. */
+    /** The 64-bit type register: the vCPU's id, its affinity, and features. */
     GICR_TYPER(0x8, 8),
     GICR_STATUSR(0x10, 4),
     GICR_WAKER(0x14, 4),
@@ -29,10 +29,10 @@ public enum RedistributorRegister {
     GICR_INVLPIR(0xa0, 8),
     /** 64 bits: invalidates the properties of all LPIs. */
     GICR_INVALLR(0xb0, 8),
-    /** Whether an invalidation is in progress. */
+    /** Bit 0 is set while an invalidation of LPI properties is in progress. */
     GICR_SYNCR(0xc0, 4),
     GICR_IDREGS(0xffd0, 48),
-    /** In the frame of SGIs and PPIs: non-secure access control. */
+    /** The register for non-secure access control, in the frame of SGIs and PPIs. */
     GICR_NSACR(0x1_0e00, 4);
 
     /** The offset of the frame with the registers of SGIs and PPIs. */
@@ -46,16 +46,16 @@ public enum RedistributorRegister {
         this.length = length;
     }
 
-    /** The register that contains this 32-bit word; empty if it is unaligned or in a gap. */
+    /**
+     * Returns the register that contains the 32-bit word at {@code at}; empty if {@code at} is unaligned or in a gap.
+     */
     public static Optional<RedistributorRegister> at(int at) {
         return Arrays.stream(values())
                 .filter(one -> at % Integer.BYTES == 0 && at >= one.offset && at < one.offset + one.length)
                 .findFirst();
     }
 
-    /**
-     * The register of SGIs and PPIs that contains this 32-bit word; empty if the word is unaligned, or in no register.
-     */
+    /** Returns the register of SGIs and PPIs that contains the 32-bit word at {@code at}; empty if there is none. */
     public static Optional<DistributorRegister> ofPrivate(int at) {
         return DistributorRegister.at(at - PRIVATE_FRAME, InterruptId.FIRST_SPI)
                 .filter(DistributorRegister::isPerInterrupt)

@@ -5,15 +5,15 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.gic.MachineControl;
 
 /**
- * The fields of the GICv3 registers that control and describe a distributor, its redistributors and CPU interfaces,
- * with KVM's values of the fields that cannot change.
+ * Fields of the GICv3 registers that control and describe a distributor, redistributors or CPU interfaces. Fields that
+ * cannot change have KVM's values.
  *
  * <p>Source: ARM IHI 0069, "GICD_CTLR", "GICD_TYPER", "GICD_IIDR", "GICD_PIDR2", "GICR_CTLR", "GICR_TYPER",
  * "ICC_CTLR_EL1", "ICC_SRE_EL1"; {@code vgic_mmio_read_v3_misc()} and {@code vgic_mmio_read_v3r_typer()} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 public final class RegisterFields {
-    /** GICD_CTLR.EnableGrp1, with one security state: the distributor forwards interrupts of group 1. */
+    /** GICD_CTLR.EnableGrp1, if there is one security state: the distributor forwards interrupts of group 1. */
     public static final BitField CTLR_ENABLE_GROUP1 = new BitField("enablegrp1", 1, 1);
     /** GICD_CTLR.ARE: affinity routing. In KVM the bit reads as 1. */
     public static final BitField CTLR_AFFINITY_ROUTING = new BitField("are", 4, 1);
@@ -29,25 +29,25 @@ public final class RegisterFields {
     /** GICD_TYPER.IDbits: the number of INTID bits, minus 1. */
     public static final BitField TYPER_ID_BITS = new BitField("idbits", 19, 5);
 
-    /** GICD_IIDR and GICR_IIDR without the revision: KVM's product id, implementer Arm. */
+    /** KVM's value of GICD_IIDR and GICR_IIDR without the revision: KVM's product id, implementer Arm. */
     public static final int IIDR_MAKER = 0x4b00_043b;
     /** GICD_IIDR.Revision, KVM's own version of the state, which a VMM saves and restores. */
     public static final BitField IIDR_REVISION = new BitField("revision", 12, 4);
     /** KVM's value of {@link #IIDR_REVISION} since Linux 5.19. */
     public static final int IIDR_LATEST = 3;
-    /** The oldest revision that a VMM may restore, from Linux 4.20: with it GICR_CTLR has neither IR nor CES. */
+    /** The oldest revision that a VMM may restore, of Linux 4.20: its GICR_CTLR has no IR and no CES. */
     public static final int IIDR_OLDEST = 2;
 
     /** The offset of GICD_PIDR2 and GICR_PIDR2, the only identification register that is not 0. */
     public static final int PIDR2 = 0xffe8;
-    /** The value of PIDR2 that means a GICv3 by Arm. */
+    /** The value of GICD_PIDR2 and GICR_PIDR2 that means a GICv3 by Arm. */
     public static final int PIDR2_GICV3 = 0x3b;
 
     /** GICR_CTLR.EnableLPIs. */
     public static final BitField GICR_ENABLE_LPIS = new BitField("enablelpis", 0, 1);
-    /** GICR_CTLR.CES: LPIs can be disabled again. In KVM the bit reads as 1 since Linux 5.19. */
+    /** GICR_CTLR.CES: the guest can disable LPIs again. In KVM the bit reads as 1 since Linux 5.19. */
     public static final BitField GICR_CAN_DISABLE_LPIS = new BitField("ces", 1, 1);
-    /** GICR_CTLR.IR: LPIs can be invalidated by register. In KVM the bit reads as 1 since Linux 5.19. */
+    /** GICR_CTLR.IR: a register write can invalidate LPIs. In KVM the bit reads as 1 since Linux 5.19. */
     public static final BitField GICR_INVALIDATES = new BitField("ir", 2, 1);
 
     /** GICR_TYPER.PLPIS: the VM has an ITS. */
@@ -56,7 +56,7 @@ public final class RegisterFields {
     public static final BitField GICR_TYPER_LAST = new BitField("last", 4, 1);
     /** GICR_TYPER.Processor_Number: the id of the vCPU. */
     public static final BitField GICR_TYPER_NUMBER = new BitField("processor_number", 8, 16);
-    /** GICR_TYPER.Affinity_Value: the affinity of the vCPU, 8 bits a level. */
+    /** GICR_TYPER.Affinity_Value: the affinity of the vCPU, with 8 bits for each level. */
     public static final BitField GICR_TYPER_AFFINITY = new BitField("affinity_value", 32, 32);
 
     /** ICC_CTLR_EL1.CBPR: {@link MachineControl#COMMON}. */
@@ -74,7 +74,7 @@ public final class RegisterFields {
 
     /** ICC_SRE_EL1.SRE: the CPU interface has system registers. */
     public static final BitField ICC_SRE_ENABLED = new BitField("sre", 0, 1);
-    /** KVM's value of ICC_SRE_EL1: SRE, and no bypass of IRQs and FIQs. */
+    /** KVM's value of ICC_SRE_EL1: SRE is set, and bypass of IRQs and FIQs is disabled. */
     public static final int ICC_SRE_FIXED = 7;
 
     private RegisterFields() {}

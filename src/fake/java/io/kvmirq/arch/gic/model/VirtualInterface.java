@@ -24,18 +24,18 @@ import java.util.function.IntUnaryOperator;
 /**
  * The GICv2 virtual CPU interface of a vCPU: list registers, GICH_HCR and the registers derived from them. KVM fills
  * the list registers before the guest runs and reads them back after it exits, both under the distributor's lock with
- * interrupts off. No maintenance interrupt can come between the decision that all interrupts are queued and the
- * clearing of the flag.
+ * interrupts off. Therefore no maintenance interrupt can come after KVM has found all interrupts queued and before KVM
+ * clears the vCPU's flag.
  *
- * <p>An interrupt is in one list register at most, an SGI in one for each source. SGIs are queued first, then PPIs,
- * then SPIs. An interrupt without a free register stays pending, and UIE is set: an underflow interrupt makes the guest
- * exit when at most one register is in use. A level-triggered interrupt has the bit EOI set, so that its EOI raises a
- * maintenance interrupt, which samples the line again. An interrupt in a list register reaches the guest even if it is
- * disabled or routed elsewhere meanwhile, or if its line falls.
+ * <p>An interrupt is in one list register at most, an SGI in one for each source vCPU. KVM queues SGIs first, then
+ * PPIs, then SPIs. If no register is free, the interrupt stays pending and KVM sets UIE: the guest exits by an
+ * underflow interrupt when at most one register is in use. KVM sets the EOI bit of a level-triggered interrupt: its EOI
+ * raises a maintenance interrupt, whose handler samples the line again. An interrupt in a list register reaches the
+ * guest even if it is then disabled or routed to another vCPU, or its line falls.
  *
- * <p>Only the vCPU's CPU calls the methods, except methods that only read. Only {@link #setListRegister} and {@link
- * #setMachineControl} allocate. Source: {@code __kvm_vgic_sync_to_cpu} and others of "[PATCH v4 07/13] ARM: KVM: VGIC
- * virtual CPU interface management", December 2012, with the remarks of its review.
+ * <p>Any thread may call methods that only read, but only the vCPU's own thread may call other methods. Only {@link
+ * #setListRegister} and {@link #setMachineControl} allocate. Source: {@code __kvm_vgic_sync_to_cpu} and others of
+ * "[PATCH v4 07/13] ARM: KVM: VGIC virtual CPU interface management", December 2012, with the remarks of its review.
  */
 public class VirtualInterface {
     private static final int MOST_REGISTERS = 64;
@@ -71,7 +71,7 @@ public class VirtualInterface {
                 at(MACHINE), MachineControl.GROUP0.mask() | MachineControl.GROUP1.mask() | MachineControl.MASK.mask());
     }
 
-    /** Creates an interface with its own words, for a vCPU without a thread. */
+    /** Creates an interface for a vCPU that has no thread in the model. */
     public static VirtualInterface of(Distributor gic, int vcpu, int registers) {
         gic.banks().checkVcpu(vcpu);
         return new VirtualInterface(gic, vcpu, registers, SharedWords.of(new long[words(registers)]), 0);
@@ -110,12 +110,12 @@ public class VirtualInterface {
     }
 
     /**
-     * Writes a list register, as KVM does for a hardware interrupt before its guest runs. The call flags the vCPU and
-     * does not wake it. A level-triggered interrupt in the register is queued again only after its EOI, or after
-     * another write has removed it.
+     * Writes a list register, as KVM does for a hardware interrupt before its guest runs. The call sets the vCPU's flag
+     * and does not wake the vCPU. A level-triggered interrupt in the register is queued again only after its EOI, or
+     * after another write has removed it.
      *
-     * @throws IllegalArgumentException if there is no such register or interrupt, or no vCPU that is the source of the
-     *     SGI; if the manual forbids the word; or if another register, of any vCPU, holds the interrupt
+     * @throws IllegalArgumentException if the register, the interrupt or the source vCPU of the SGI does not exist; if
+     *     the manual forbids the word; or if another register, of any vCPU, holds the interrupt
      */
     public void setListRegister(int number, long word) {
         checkRegister(number);
@@ -177,7 +177,7 @@ public class VirtualInterface {
         return words.get(at(MACHINE));
     }
 
-    /** Writes GICH_VMCR, initially with both groups on. IllegalArgumentException for words that the manual forbids. */
+    /** Writes GICH_VMCR; initially both groups are on. Throws IllegalArgumentException for forbidden words. */
     public void setMachineControl(long word) {
         List<Violation> violations = MachineControl.GICH.violations(MachineControl.GICH.bits(word));
         if (!violations.isEmpty()) {
@@ -187,12 +187,12 @@ public class VirtualInterface {
         words.set(at(MACHINE), word);
     }
 
-    /** GICH_APR: a bit for each priority, 0 the highest, that the guest has taken and not ended. */
+    /** Reads GICH_APR: bit n is set while an interrupt of priority n, 0 the highest, is taken and not ended. */
     public long activePriorities() {
         return words.get(at(PRIORITIES));
     }
 
-    /** Writes GICH_APR, as IAR, EOIR and a restore do. IllegalArgumentException for more than 32 bits. */
+    /** Writes GICH_APR, as IAR, EOIR and a restore do. Throws IllegalArgumentException for more than 32 bits. */
     public void setActivePriorities(long word) {
         if (word >>> Integer.SIZE != 0) {
             throw new IllegalArgumentException(
@@ -201,7 +201,7 @@ public class VirtualInterface {
         words.set(at(PRIORITIES), word);
     }
 
-    /** EISR: a bit for each list register with an ended interrupt whose EOI bit is set. */
+    /** Reads EISR: bit n is set if list register n holds an ended interrupt whose EOI bit is set. */
     public long ended() {
         long ended = 0;
         for (int i = 0; i < registers; i++) {
@@ -210,7 +210,7 @@ public class VirtualInterface {
         return ended;
     }
 
-    /** ELRSR: a bit for each empty list register. A register that awaits maintenance is not empty. */
+    /** Reads ELRSR: bit n is set if list register n is empty. A register that awaits maintenance is not empty. */
     public long empty() {
         long empty = 0;
         for (int i = 0; i < registers; i++) {
@@ -219,7 +219,7 @@ public class VirtualInterface {
         return empty;
     }
 
-    /** MISR, the causes of the maintenance interrupt: of its bits, only EOI and U are modelled. 0 without a cause. */
+    /** Reads MISR, the causes of the maintenance interrupt, or 0. The model has only the bits EOI and U. */
     public long status() {
         boolean underflows = HypervisorControl.UNDERFLOW.isSet(control()) && inUse() <= 1;
         return (ended() == 0 ? 0 : Maintenance.END.mask()) | (underflows ? Maintenance.UNDERFLOW.mask() : 0);
@@ -242,8 +242,8 @@ public class VirtualInterface {
     }
 
     /**
-     * Fills the list registers before an entry, with interrupts off. {@code withheld} maps a first id to the bits of
-     * interrupts that stay in the distributor; it is called under the distributor's lock.
+     * Fills the list registers before an entry, with interrupts off. {@code withheld} maps the first id of 32
+     * interrupts to the bits of those that must stay in the distributor; its call holds the distributor's lock.
      */
     public void syncToCpu(IntUnaryOperator withheld) {
         gic.lock();
@@ -380,7 +380,7 @@ public class VirtualInterface {
         }
     }
 
-    /** Reads list registers back after an exit. A level interrupt that ended with EOI clear is pending while high. */
+    /** Reads list registers back after an exit. A level interrupt with EOI clear that ended is pending while high. */
     public void syncFromCpu() {
         gic.lock();
         putActive(false);
@@ -419,8 +419,8 @@ public class VirtualInterface {
     }
 
     /**
-     * Handles the maintenance interrupt outside the guest, with interrupts off. An ended level interrupt whose line is
-     * still high becomes pending, and its present target vCPU is kicked.
+     * Handles the maintenance interrupt after an exit, with interrupts off. If the line of an ended level interrupt is
+     * still high, the interrupt becomes pending, and its present target vCPU is kicked.
      */
     public void maintain() {
         gic.lock();

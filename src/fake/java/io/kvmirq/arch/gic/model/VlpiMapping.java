@@ -8,8 +8,8 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * Decides for an irqfd, whose eventfd a device's MSI also signals, whether the guest's LPI is mapped to a vLPI of
- * GICv4. Not thread-safe: KVM holds locks during each step. IllegalStateException if an irqfd is registered twice, or
+ * Decides whether an irqfd's guest LPI is mapped to a vLPI of GICv4. A device's MSI signals the irqfd's eventfd. Not
+ * thread-safe: KVM holds locks during each step. Throws IllegalStateException if an irqfd is registered twice, or
  * changed while it is not registered.
  *
  * <p>Source: {@code kvm_vgic_v4_set_forwarding()} and {@code kvm_vgic_v4_unset_forwarding()} in
@@ -17,17 +17,17 @@ import java.util.OptionalInt;
  * arch/arm64/kvm/arm.c.
  */
 public final class VlpiMapping {
-    /** The state after a step. */
+    /** The outcome of a change of the route or the registration. */
     public enum Outcome {
-        /** The step left no inconsistency. */
+        /** The mapping to a vLPI is consistent with the route. */
         CLEAN,
-        /** The LPI of an old route is still mapped to this vLPI. The kernel warns when the guest discards it. */
+        /** The LPI of an old route is still mapped to this vLPI. The kernel warns when the guest discards this LPI. */
         LEFT_BEHIND,
         /** The kernel warns that the LPI of the present route is not mapped to this host interrupt's vLPI. */
         WARNS
     }
 
-    /** The route of an MSI. {@code its} is empty if no ITS is at the doorbell, {@code device} if the VMM set none. */
+    /** An MSI's route. {@code its} is empty if no ITS has the doorbell, {@code device} if the VMM set no device id. */
     public record Route(Optional<Its> its, OptionalInt device, int event) {}
 
     private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);
@@ -48,7 +48,7 @@ public final class VlpiMapping {
         this.hostIrq = hostIrq;
     }
 
-    /** Registers the irqfd with the device's interrupt. Returns the reason if the LPI is not mapped to a vLPI. */
+    /** Joins the irqfd and the device's interrupt. Returns the reason if the LPI is not mapped to a vLPI. */
     public Optional<VlpiObstacle> register(Route to) {
         if (route.isPresent()) {
             throw new IllegalStateException(
@@ -86,7 +86,7 @@ public final class VlpiMapping {
                 : OptionalInt.empty();
     }
 
-    /** Changes the route. To map a new vLPI, register the irqfd or the device's eventfd again after the change. */
+    /** Changes the irqfd's route. To map its vLPI, register the irqfd or the device's eventfd again afterwards. */
     public Outcome changeRoute(Route to) {
         Route from = registered();
         if (from.equals(to)) {
@@ -99,7 +99,7 @@ public final class VlpiMapping {
         return leftBehind();
     }
 
-    /** Unregisters the irqfd, and unmaps the vLPI of the present route's LPI. */
+    /** Separates the irqfd from the device's interrupt, and unmaps the vLPI of the present route's LPI. */
     public Outcome unregister() {
         Route from = registered();
         boolean warns = false;

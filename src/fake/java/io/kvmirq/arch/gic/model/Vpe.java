@@ -10,8 +10,8 @@ import java.util.Optional;
 
 /**
  * The state of a vCPU in GICv4 (vPE): its table of pending vLPIs, its residency in a redistributor, and its doorbell. A
- * resident vPE takes vLPIs without KVM. Otherwise vLPIs stay in the table, and the doorbell, a host interrupt, wakes a
- * blocking vCPU. Safe for use by any number of threads. A vLPI is a number below the count that the constructor gets.
+ * resident vPE takes vLPIs without KVM. While the vPE is not resident, vLPIs stay in the table, and the doorbell, a
+ * host interrupt, wakes a blocking vCPU. Safe for use by any number of threads. vLPIs have numbers from 0.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-v4.c; {@code its_make_vpe_resident()} and {@code its_make_vpe_non_resident()} in
  * drivers/irqchip/irq-gic-v4.c; {@code its_vpe_deschedule()} and {@code its_vpe_4_1_deschedule()} in irq-gic-v3-its.c.
@@ -96,7 +96,7 @@ public final class Vpe implements VcpuHooks {
         return is(RESIDENT);
     }
 
-    /** Whether the doorbell would ring for the next vLPI. */
+    /** Whether the doorbell rings when the next vLPI arrives. */
     public boolean isDoorbellArmed() {
         return is(DOORBELL);
     }
@@ -108,7 +108,7 @@ public final class Vpe implements VcpuHooks {
         change(vlpi, pendingWord(vlpi), pending);
     }
 
-    /** Enables or disables a vLPI by its property. A pending vLPI rings the doorbell when it becomes enabled. */
+    /** Enables or disables a vLPI in its property table. A pending vLPI rings the doorbell when it becomes enabled. */
     public void setEnabled(int vlpi, boolean enabled) {
         change(vlpi, enabledWord(vlpi), enabled);
     }
@@ -193,7 +193,7 @@ public final class Vpe implements VcpuHooks {
         words.unlock(at(LOCK));
     }
 
-    /** Makes the vPE resident; for a blocking vCPU, {@link #unblocked} makes the vPE resident. */
+    /** Makes the vPE resident, unless its vCPU blocks: {@link #unblocked} then makes the vPE resident. */
     @Override
     public void load(HostCpu here, Optional<HostCpu> last) {
         if (!thread.isBlocking()) {

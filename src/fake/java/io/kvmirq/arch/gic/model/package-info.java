@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Models of a VGIC, an ITS and GICv4, with the tables of their registers. Not exported: they change with any version.
+ * Models of a VGIC, an ITS and GICv4, with the tables of their registers. Not exported: any version may change them.
  *
  * <p>The first VGIC of Linux, of 2012, has a {@link io.kvmirq.arch.gic.model.Distributor}, and for each vCPU the list
  * registers from which hardware delivers to the guest ({@link io.kvmirq.arch.gic.model.VirtualInterface}). One lock
  * guards the distributor and the filling and reading back of list registers. Only the guest and its hardware change a
- * list register without this lock. KVM does not access a list register while the guest runs. The vCPUs and guests for
- * the searches of make races are in the tests.
+ * list register without this lock. KVM does not access a list register while the guest runs. The tests have the vCPUs
+ * and guests that {@code make races} uses.
  *
- * <p>Messages: an {@link io.kvmirq.arch.gic.model.Its} models the ITS that KVM emulates; {@code io.kvmirq.kvm.Its} is
- * the handle of a real one. The model reads {@link io.kvmirq.arch.gic.ItsCommand commands} from a ring in
- * {@link io.kvmirq.arch.gic.model.GuestRam} and makes {@link io.kvmirq.arch.gic.model.Lpis} pending. The fake kernel's
- * VGIC consists of these classes and a distributor.
+ * <p>MSI messages: an {@link io.kvmirq.arch.gic.model.Its} models the ITS that KVM emulates; {@code io.kvmirq.kvm.Its}
+ * is the handle of an ITS in KVM. The model of the ITS reads {@link io.kvmirq.arch.gic.ItsCommand commands} from a ring
+ * in {@link io.kvmirq.arch.gic.model.GuestRam} and makes {@link io.kvmirq.arch.gic.model.Lpis} pending. The fake
+ * kernel's VGIC consists of these classes and a distributor.
  *
  * <p>GICv4: a {@link io.kvmirq.arch.gic.model.VlpiMapping} decides whether an irqfd's LPI is mapped to a vLPI, which a
  * {@link io.kvmirq.arch.gic.model.Vpe} takes without KVM.

@@ -10,11 +10,11 @@ import java.util.concurrent.atomic.AtomicBoolean;
  */
 public final class IntxDevice {
     public enum Kind {
-        /** A device of PCI 2.3 and later, with STATUS.INTx and COMMAND.DisINTx. */
+        /** The device follows PCI 2.3 or later: it has STATUS.INTx and COMMAND.DisINTx. */
         PCI_2_3,
         /**
-         * A device before PCI 2.3, without STATUS.INTx and COMMAND.DisINTx, whose interrupt can be masked only at the
-         * interrupt controller.
+         * The device is older than PCI 2.3: it has no STATUS.INTx and COMMAND.DisINTx, so only the interrupt controller
+         * can mask its interrupt.
          */
         PCI,
         /** A platform device, without STATUS.INTx and COMMAND.DisINTx, which usually has its own line. */
@@ -34,9 +34,7 @@ public final class IntxDevice {
     private final int at;
     private final AtomicBoolean claimed = new AtomicBoolean();
 
-    /**
-     * An idle device. Connect all devices before use. IllegalArgumentException if a platform device would share a line.
-     */
+    /** Creates an idle device. Connect all devices before use. Throws if a platform device would share a line. */
     public IntxDevice(PhysicalLine line, Kind kind) {
         this(line, kind, SharedWords.of(new long[WORDS]), 0);
     }
@@ -68,12 +66,12 @@ public final class IntxDevice {
         return kind;
     }
 
-    /** The device requests service: STATUS.INTx is set. Does not allocate. */
+    /** The device requests service: STATUS.INTx becomes set. Does not allocate. */
     public void request() {
         words.or(at, INTX);
     }
 
-    /** The guest's driver served the device: STATUS.INTx is clear. Does not allocate. */
+    /** The guest's driver serves the device: STATUS.INTx becomes clear. Does not allocate. */
     public void serve() {
         words.and(at, ~INTX);
     }

@@ -8,10 +8,10 @@ import java.util.concurrent.CopyOnWriteArrayList;
 /**
  * A level-triggered line of the host's interrupt controller: the devices that assert it, the handlers that share it,
  * its disable depth and its active state. Connect devices and add handlers before other threads use the line.
- * Afterwards any number of threads may use the line. A method throws IllegalArgumentException for a missing handler.
+ * Afterwards any number of threads may use the line. A method throws IllegalArgumentException for an unknown handler.
  *
- * <p>A disabled line is masked at once, which vfio-pci requests for devices without DisINTx ({@code
- * IRQ_DISABLE_UNLAZY}). Linux masks lines of platform devices lazily, at their next interrupt.
+ * <p>The model masks a disabled line at once, as vfio-pci requests for devices without DisINTx ({@code
+ * IRQ_DISABLE_UNLAZY}). Linux masks a disabled line of a platform device only at its next interrupt.
  *
  * <p>Source: kernel/irq/manage.c, kernel/irq/spurious.c of Linux 7.1.
  */
@@ -39,18 +39,18 @@ public final class PhysicalLine {
     static final int WORDS = 10;
 
     public enum Taken {
-        /** Another device interrupted: {@code IRQ_NONE}. */
+        /** The handler's device did not interrupt: {@code IRQ_NONE}. */
         NONE,
         HANDLED,
-        /** The guest was signalled, and its EOI deactivates the interrupt: direct EOI. */
+        /** The handler signalled the guest, whose EOI deactivates the interrupt: direct EOI. */
         DIRECT
     }
 
     @FunctionalInterface
     public interface Handler {
         /**
-         * Called by {@link #take} when the line interrupts. The handler is never called twice at once. The handler runs
-         * under a lock: it must not throw, wait, or take, request or free the line.
+         * Called by {@link #take} when the line interrupts, by one thread at a time. The handler runs under a lock: it
+         * must not throw, wait, or call {@code take}, {@code request} or {@code free}.
          */
         Taken handle();
     }
@@ -109,7 +109,7 @@ public final class PhysicalLine {
         devices.remove(device);
     }
 
-    /** Adds a handler, at most 64 (else IllegalStateException), and returns its number. {@link #request} starts it. */
+    /** Adds a handler for {@link #request} and returns its number. Throws IllegalStateException if 64 exist. */
     public int add(Handler handler) {
         int place = handlers.indexOf(REMOVED);
         if (place >= 0) {
@@ -123,7 +123,7 @@ public final class PhysicalLine {
         return handlers.size() - 1;
     }
 
-    /** Removes a handler while no other thread uses the line. IllegalStateException if the handler has the line. */
+    /** Removes a handler while no other thread uses the line. Throws IllegalStateException if it still has the line. */
     public void remove(int handler) {
         if ((words.get(at(REQUESTED)) & bit(handler)) != 0) {
             throw new IllegalStateException("handler " + handler + " has the line: free it first");
@@ -136,10 +136,10 @@ public final class PhysicalLine {
      * because no handler claimed its interrupts.
      *
      * @param shared whether the handler shares the line ({@code IRQF_SHARED})
-     * @param enabled whether the line is enabled, if this is its first handler; otherwise it stays disabled until
-     *     {@link #enable} ({@code IRQF_NO_AUTOEN})
-     * @return whether the handler got the line; false is EBUSY: another handler has the line, and one of the two
-     *     handlers does not share it
+     * @param enabled whether the line's first handler enables the line; if false, the line stays disabled until {@link
+     *     #enable} ({@code IRQF_NO_AUTOEN})
+     * @return whether the handler got the line; false means EBUSY: another handler has the line, and one of these two
+     *     does not share it
      * @throws IllegalStateException if the line has no device, or the handler has the line already
      */
     public boolean request(int handler, boolean shared, boolean enabled) {
@@ -167,7 +167,7 @@ public final class PhysicalLine {
         return granted;
     }
 
-    /** {@code free_irq}: waits until no handler runs. IllegalStateException if the handler does not have the line. */
+    /** Models {@code free_irq}: waits until no handler runs. Throws IllegalStateException without a request. */
     public void free(int handler) {
         long bit = bit(handler);
         words.lock(at(RUNNING));
@@ -252,12 +252,12 @@ public final class PhysicalLine {
         return false;
     }
 
-    /** Whether the controller holds the interrupt active, so that the line does not interrupt. */
+    /** Whether the interrupt is active at the controller, so that the line does not interrupt again. */
     public boolean isActive() {
         return words.get(at(ACTIVE)) != 0;
     }
 
-    /** Whether at least one disable of the line is in effect. */
+    /** Whether the line has more disables than enables. */
     public boolean isDisabled() {
         return words.get(at(DEPTH)) != 0;
     }

@@ -35,7 +35,7 @@ public final class PinSources {
         this.pins = pins;
     }
 
-    /** Sets source 0–63 of a pin; returns whether the pin is high. IllegalArgumentException if there is no such pin. */
+    /** Sets source 0–63 of a pin; returns whether the pin is high. Throws IllegalArgumentException without the pin. */
     public boolean set(int pin, int source, boolean high) {
         if (source < 0 || source >= Long.SIZE) {
             throw new IllegalArgumentException("source " + source + " is out of range: expected 0-63");

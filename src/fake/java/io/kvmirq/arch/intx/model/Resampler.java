@@ -6,12 +6,12 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * The resampling irqfds of one GSI. The irqfds share one source, which stays high until the guest's EOI. The EOI lowers
- * the line and signals every resamplefd, even if a plain irqfd or KVM_IRQ_LINE raised the GSI. Safe for use by any
- * number of threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
+ * The resampling irqfds of one GSI. These irqfds share one source, which stays high until the guest's EOI. The EOI
+ * lowers the source and signals every resamplefd, even if a plain irqfd or KVM_IRQ_LINE raised the GSI. Safe for use by
+ * any number of threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
  */
 public final class Resampler {
-    /** The GSI that the resampling source drives, under a lock of the resampler. */
+    /** The GSI that the resampling source drives. The resampler calls it under a lock. */
     @FunctionalInterface
     public interface Line {
         /** Sets the resampling source of the GSI high or low. This method must not add or remove an irqfd. */
@@ -38,8 +38,8 @@ public final class Resampler {
     }
 
     /**
-     * Removes a resamplefd after a running {@link #acknowledge}; lowers the source and returns true if no resamplefd is
-     * left.
+     * Removes a resamplefd when a running {@link #acknowledge} is over. If no resamplefd is left, lowers the source and
+     * returns true.
      */
     public synchronized boolean remove(Signal resamplefd) {
         List<Signal> left = new ArrayList<>(List.of(resamplefds));
@@ -51,13 +51,13 @@ public final class Resampler {
         return isEmpty();
     }
 
-    /** Raises the source, because an irqfd was signalled. Does not allocate. */
+    /** Raises the source because an irqfd's eventfd was signalled. Does not allocate. */
     public void raise() {
         line.drive(true);
     }
 
     /**
-     * The guest's EOI: lowers the source, then signals each resamplefd; a device that still asserts raises it again.
+     * Handles the guest's EOI: lowers the source, then signals each resamplefd. A device may raise the source again.
      * {@link #add} and {@link #remove} wait for a running call, like {@code synchronize_srcu}. Does not allocate.
      */
     public synchronized void acknowledge() {
@@ -67,7 +67,7 @@ public final class Resampler {
         }
     }
 
-    /** Signals each resamplefd and leaves the source as it is: {@code kvm_notify_irqfd_resampler()}. */
+    /** Signals each resamplefd and does not change the source: {@code kvm_notify_irqfd_resampler()}. */
     public synchronized void signal() {
         for (Signal resamplefd : resamplefds) {
             resamplefd.signal();

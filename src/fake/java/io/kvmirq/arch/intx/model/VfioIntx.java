@@ -5,25 +5,25 @@ import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
 
 /**
- * VFIO's state of a device's INTx, or of the level-triggered interrupt of a platform device, and its two handlers. A
- * single flag for "masked" is set by users and by the automatic mask. A method throws IllegalStateException if the
- * device is not in the mode that the method changes.
+ * VFIO's state of a PCI device's INTx, or of a platform device's level-triggered interrupt, with two handlers. Users
+ * and the automatic mask set the same flag "masked". A method throws IllegalStateException if the device is not in the
+ * mode that the method changes.
  *
  * <p>Rules of this model that differ from Linux:
  *
  * <ul>
- * <li>A device that is masked at the controller is disabled once, even if its handler is late. vfio-pci disables it
- * twice, so that the line stays disabled.
- * <li>The handler is chosen under the lock that runs it, and direct EOI leaves an interrupt active only if the guest is
- * signalled. No released kernel has direct EOI for VFIO.
- * <li>The guest's DisINTx is written under both locks. {@code vfio_basic_config_write} writes it without these locks.
- * <li>The close sets DisINTx before the handler is freed, and leaves it set. Linux frees the handler first, sets
+ * <li>To mask a device at the controller, the model disables its line once, even if its handler is late. vfio-pci then
+ * disables the line twice, so that it stays disabled.
+ * <li>The model chooses a handler under the lock that runs the handler, and direct EOI leaves an interrupt active only
+ * if the guest is signalled. No released kernel has direct EOI for VFIO.
+ * <li>The model writes the guest's DisINTx under both locks. {@code vfio_basic_config_write} holds none of them.
+ * <li>The close sets DisINTx before it frees the handler, and leaves DisINTx set. Linux frees the handler first, sets
  * DisINTx only during the reset, and then clears it: a device that cannot be reset asserts its line without a handler.
- * <li>A loopback of a platform device masks even with direct EOI.
+ * <li>A loopback of a platform device masks the device even if direct EOI is chosen.
  * </ul>
  *
- * <p>Safe for use by any number of threads. Calls of a user hold an outer lock, like {@code igate} of VFIO. The handler
- * and the unmask eventfd do not take this lock. Source: drivers/vfio/pci/vfio_pci_intrs.c and
+ * <p>Safe for use by any number of threads. Methods that a user calls hold an outer lock, like {@code igate} of VFIO.
+ * The handler and the unmask eventfd run without this lock. Source: drivers/vfio/pci/vfio_pci_intrs.c and
  * drivers/vfio/platform/vfio_platform_irq.c of Linux 7.1.
  */
 public class VfioIntx extends IntxState {
@@ -36,17 +36,16 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Creates the state of a device on which INTx, MSI and MSI-X are off. With {@code nointxmask}, a parameter of
-     * vfio-pci, a mask disables the line at the interrupt controller, even if the device has DisINTx. The handler stays
-     * reserved until {@link #remove}. IllegalStateException if the line has 64 handlers, or the device has a handler.
+     * Creates the state of a device on which INTx, MSI and MSI-X are off. If {@code nointxmask}, vfio-pci's parameter,
+     * is true, a mask disables the line at the interrupt controller, even if the device has DisINTx. The handler stays
+     * reserved until {@link #remove}. Throws IllegalStateException if the line has 64 handlers, or the device has a
+     * handler.
      */
     public static VfioIntx of(IntxDevice device, boolean nointxmask) {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
     }
 
-    /**
-     * Enables INTx. Only a device that masks by DisINTx shares its line. Returns false for EBUSY; INTx then stays off.
-     */
+    /** Enables INTx. Only a device that masks by DisINTx shares its line. Returns false, with INTx off, for EBUSY. */
     public boolean enable(Signal eventfd) {
         return enable(eventfd, masksAtDevice());
     }
@@ -78,8 +77,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Disables INTx after a running handler. Deactivates an interrupt that waits for EOI, unless another device on the
-     * line waits too. Keeps the choice between direct EOI and the automatic mask.
+     * Disables INTx when no handler runs. Deactivates an interrupt that waits for EOI, unless another device on the
+     * line waits too. The next {@link #enable} uses the chosen handler again.
      */
     public void disable() {
         gate.take();
@@ -101,14 +100,15 @@ public class VfioIntx extends IntxState {
         line.end(handler);
     }
 
-    /** The guest's EOI of a line with direct EOI. Does nothing after {@link #endDirect}. */
+    /** Handles the guest's EOI of a line with direct EOI. Does nothing after {@link #endDirect}. */
     public void deactivate() {
         line.deactivate(handler);
     }
 
     /**
-     * The last close: removes the unmask eventfd, as an unmask would clear DisINTx, then sets DisINTx and disables the
-     * mode. The next user of the device starts with the automatic mask. Until {@link #open}, masking does nothing.
+     * Models the last close: removes the unmask eventfd, whose signal would clear DisINTx, then sets DisINTx and
+     * disables INTx. The next user of the device starts with the automatic mask. Until {@link #open}, {@link #mask}
+     * does nothing.
      */
     public void close() {
         gate.take();
@@ -130,14 +130,14 @@ public class VfioIntx extends IntxState {
         words.set(at(CLOSED), 1);
     }
 
-    /** Removes the device from the host and its line, while no thread uses it. IllegalStateException in a mode. */
+    /** Removes the device from the host and its line, while no thread uses it. Throws if INTx, MSI or MSI-X is on. */
     public void remove() {
         check(InterruptMode.NONE);
         line.remove(handler);
         line.disconnect(device);
     }
 
-    /** Sets the eventfd whose signals unmask the device, kept ones too. False is EBUSY: the device has one already. */
+    /** Sets the eventfd whose kept and later signals unmask the device. Returns false (EBUSY) if one is set. */
     public boolean setUnmaskEvent(LineEvent event) {
         gate.take();
         try (gate) {
@@ -154,7 +154,7 @@ public class VfioIntx extends IntxState {
 
     /**
      * Chooses direct EOI: {@code eventfd} is signalled instead of the trigger, and the guest interrupt of {@code
-     * eventfd} is mapped to the physical interrupt. IllegalStateException for an IOAPIC line.
+     * eventfd} is mapped to the physical interrupt. Throws IllegalStateException for the line of an IOAPIC.
      */
     public void chooseDirect(Signal eventfd) {
         if (line.controller() != LineController.GIC) {
@@ -167,7 +167,7 @@ public class VfioIntx extends IntxState {
         words.unlock(at(LOCK));
     }
 
-    /** Chooses the handler that masks the line at each interrupt. Afterwards, only its own eventfd is signalled. */
+    /** Chooses the handler that masks the line at each interrupt and signals the eventfd of {@link #enable}. */
     public void chooseAutoMask() {
         words.lock(at(LOCK));
         words.set(at(DIRECT), 0);
@@ -205,7 +205,7 @@ public class VfioIntx extends IntxState {
         return !masksAtDevice() && !isPlatform();
     }
 
-    /** Signals the trigger like an interrupt. Masks a platform device first; sends nothing if it is masked already. */
+    /** Signals the trigger eventfd like an interrupt. Masks a platform device before; ignores a masked one. */
     public void loopback() {
         gate.take();
         try (gate) {
@@ -223,7 +223,7 @@ public class VfioIntx extends IntxState {
         }
     }
 
-    /** Masks the device. If INTx is off, sets DisINTx; a platform device then starts masked. Does not allocate. */
+    /** Masks the device. If INTx is off, sets DisINTx, or a platform device starts masked. Does not allocate. */
     public void mask() {
         gate.take();
         try (gate) {
@@ -258,8 +258,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Unmasks unless the guest has set DisINTx. A device that masks by DisINTx and still requests service stays masked
-     * and is signalled again. Does not allocate.
+     * Unmasks the device unless the guest has set DisINTx. If a device that masks by DisINTx still requests service, it
+     * stays masked and VFIO signals the guest again. Does not allocate.
      */
     public void unmask() {
         gate.take();
@@ -305,8 +305,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * The guest writes DisINTx, which VFIO emulates: setting it stops signals and unmasks; clearing it unmasks.
-     * IllegalStateException for a platform device.
+     * Handles the guest's write to DisINTx, which VFIO emulates: while DisINTx is set, VFIO does not signal or unmask;
+     * clearing it unmasks. Throws IllegalStateException for a platform device.
      */
     public void writeDisIntx(boolean disabled) {
         if (isPlatform()) {
