@@ -38,8 +38,8 @@ public final class FakeExit {
     // Accesses
 
     /**
-     * The guest writes 1, 2 or 4 bytes to a port, 0 to 65535 (x86). A string instruction writes several times. If an
-     * ioeventfd matches the write, the vCPU does not exit.
+     * The guest writes 1, 2 or 4 bytes to a port, 0 to 65535 (x86). A string instruction writes each element of {@code
+     * data}. If an ioeventfd matches the write, the vCPU does not exit.
      */
     public static FakeExit ioOut(int port, int size, long... data) {
         Objects.requireNonNull(data, "data is null");
@@ -105,7 +105,7 @@ public final class FakeExit {
         return other(Uapi.KVM_EXIT_SHUTDOWN, 0, "shutdown()");
     }
 
-    /** The processor refuses to enter the guest. {@code reason} is the number in the vendor's manual. */
+    /** The processor refuses to enter the guest. {@code reason} is the failure's number in the vendor's manual. */
     public static FakeExit failEntry(long reason) {
         return other(Uapi.KVM_EXIT_FAIL_ENTRY, reason, "failEntry(" + hex(reason) + ")");
     }
@@ -123,7 +123,7 @@ public final class FakeExit {
     }
 
     /**
-     * An exit {@code KVM_EXIT_*} for which this class has no method.
+     * Defines an exit {@code KVM_EXIT_*} for which this class has no method.
      *
      * @param words the data in {@code struct kvm_run}, at most 32 words of 64 bits, as {@code VcpuExit.word} reads them
      */

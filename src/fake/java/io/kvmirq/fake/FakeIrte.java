@@ -8,13 +8,13 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The host's interrupt remapping table entry (IRTE) for one MSI or MSI-X vector of a device.
+ * The host's interrupt remapping table entry (IRTE) for one MSI or MSI-X vector of a fake device.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="hardware"}
  *
  * @param vcpu the vCPU that the entry posts to
  * @param guestVector the guest's vector, if the entry posts
- * @param words the entry as input of {@code kvmirq decode}; empty without an entry, or if the profile has no hardware
+ * @param words the entry as input of {@code kvmirq decode}; empty if there is no entry, or the profile has no IOMMU
  */
 @NotPromised
 public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVector> guestVector, String words) {
@@ -25,7 +25,7 @@ public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVecto
         Objects.requireNonNull(words, "words is null");
     }
 
-    /** The form of an entry. */
+    /** The effect that an entry has on the device's message. */
     public enum Form {
         /** The device's vector has no host interrupt and no entry. */
         NONE,

@@ -34,8 +34,8 @@ import java.util.function.Supplier;
 import java.util.stream.Collectors;
 
 /**
- * A kernel with KVM for one process, in Java: descriptors, memory, {@code /dev/kvm} and its VMs. Thread-safe. The fake
- * runs one call at a time, in the order of arrival. While a call waits, other calls run.
+ * A Linux kernel with KVM for one process, simulated in Java: descriptors, memory, {@code /dev/kvm} and its VMs.
+ * Thread-safe. The fake runs one call at a time, in the order of arrival. While a call is blocked, other calls run.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
  */
@@ -48,7 +48,7 @@ public final class FakeKernel {
     private final FakeTime time;
     private final VfioHost vfio;
 
-    /** Creates a kernel that uses the machine's clock. */
+    /** Creates a kernel whose timeouts use the clock of this machine. */
     public FakeKernel(Profile profile) {
         this(profile, false);
     }
@@ -73,8 +73,8 @@ public final class FakeKernel {
     }
 
     /**
-     * The files in which the host shows its kernel, its devices and its interrupt hardware: {@code proc/version},
-     * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. The files show the host at the time of this call.
+     * Returns files in which the fake host shows its kernel, devices and interrupt hardware: {@code proc/version},
+     * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. They show the host at the time of this call.
      */
     @NotPromised
     public HostFiles hostFiles() {
@@ -96,12 +96,12 @@ public final class FakeKernel {
         return calls;
     }
 
-    /** Creates a {@link Kernel} for a VMM. All Kernel objects of one fake share its files. Opens no device. */
+    /** Creates a {@link Kernel} for a VMM. All Kernel objects of one fake share its open files. Opens no device. */
     public Kernel open() {
         return Kernel.over(backend());
     }
 
-    /** The backend of this fake, for example for {@link Kernel#over} with {@link Faults} in between. */
+    /** Returns the backend of this fake, for example to pass it through {@link Faults} to {@link Kernel#over}. */
     public KernelBackend backend() {
         return LibcBackend.over(calls, Backends.FAKE, profile.label());
     }
@@ -109,22 +109,23 @@ public final class FakeKernel {
     // Conditions outside the calls
 
     /**
-     * Advances the virtual clock; calls whose timeout is over return. Throws IllegalStateException if this kernel uses
-     * the machine's clock.
+     * Advances the virtual clock: blocked calls whose timeout is over return. Throws IllegalStateException if this
+     * kernel uses the machine's clock.
      */
     public void pass(Duration passed) {
         time.changing(() -> time.pass(passed));
     }
 
     /**
-     * If true, all later calls come from another process; if false, from the first process again. Both processes have
-     * all descriptors, as after fork or SCM_RIGHTS. Calls on VMs, vCPUs and devices of the other process fail with EIO.
+     * If {@code on}, all following calls are calls of a second process; if not, of the first process again. Both
+     * processes have all descriptors, as after fork or SCM_RIGHTS. Calls on VMs, vCPUs and devices of the other process
+     * fail with EIO.
      */
     public void callAsForeignProcess(boolean on) {
         time.changing(() -> host.files().setForeign(on));
     }
 
-    /** Sets RLIMIT_NOFILE: a new descriptor of this number or above fails with EMFILE. */
+    /** Sets RLIMIT_NOFILE: a call that needs a descriptor of this number or above fails with EMFILE. */
     public void limitDescriptors(int limit) {
         if (limit < 0) {
             throw new IllegalArgumentException("a limit of " + limit + " descriptors: expected 0 or more");
@@ -134,7 +135,7 @@ public final class FakeKernel {
 
     /**
      * Sets RLIMIT_MEMLOCK: a DMA mapping fails with ENOMEM if all mappings together would pin more bytes. By default
-     * the process has CAP_IPC_LOCK. Existing mappings stay.
+     * there is no limit, as with CAP_IPC_LOCK. Existing mappings stay.
      */
     public void limitLockedMemory(long bytes) {
         if (bytes < 0) {
@@ -144,15 +145,15 @@ public final class FakeKernel {
     }
 
     /**
-     * Suspends the kernel's workers until {@link #runWorkers}. Meanwhile an irqfd stays after its eventfd is closed,
-     * and no interrupt is injected through a pin. A call that waits for the workers (a deassign, the release of the VM)
-     * does their work. A real kernel's workers may be delayed, too.
+     * Suspends the kernel's worker threads until {@link #runWorkers}. Until that call, an irqfd stays after its eventfd
+     * is closed, and no interrupt is injected through a pin. A call that waits for the workers (a deassign, the release
+     * of the VM) does their work. On a real kernel, workers may be late too.
      */
     public void holdWorkers() {
         time.changing(() -> host.work().hold());
     }
 
-    /** Does all suspended work, and ends {@link #holdWorkers}. */
+    /** Does all work of the suspended workers, and ends {@link #holdWorkers}. */
     public void runWorkers() {
         time.changing(host.work()::run);
     }
@@ -160,7 +161,7 @@ public final class FakeKernel {
     // Devices
 
     /**
-     * Starts to add a PCI device to the host. The host gets /dev/vfio/vfio and /dev/vfio/GROUP with its first device.
+     * Starts to add a PCI device to the host. The first device adds /dev/vfio/vfio and /dev/vfio/GROUP to the host.
      *
      * @param address such as {@code 0000:00:02.0}
      * @param group the number of its IOMMU group
@@ -186,8 +187,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Sets the number of interrupt vectors that MSI and MSI-X may still allocate on the host. If a device needs more,
-     * VFIO enables no vector and returns the number that is available, as on a real kernel.
+     * Sets the number of interrupt vectors that MSI and MSI-X may still allocate on the host. If a device needs more
+     * vectors, VFIO enables no vector and returns the number of available vectors, like a real kernel.
      */
     public void limitVectors(int free) {
         if (free < 0) {
@@ -197,8 +198,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Sets the module parameter {@code nointxmask} of vfio-pci. If set, VFIO masks INTx at the interrupt controller
-     * even if the device has DisINTx, and no two devices can share a line. The default is off.
+     * Sets the module parameter {@code nointxmask} of vfio-pci. If {@code on}, VFIO masks INTx at the interrupt
+     * controller even if the device has DisINTx, and no two devices can share a line. The default is off.
      *
      * @throws IllegalStateException if a PCI device is bound to vfio-pci already
      */
@@ -207,8 +208,8 @@ public final class FakeKernel {
     }
 
     /**
-     * A vCPU of the arm64 VM with descriptor {@code vm}. Throws IllegalArgumentException if the vCPU does not exist, or
-     * the VGIC is not initialised.
+     * Returns a vCPU of the arm64 VM that has the descriptor {@code vm}. Throws IllegalArgumentException if the vCPU
+     * does not exist, or the VGIC is not initialised.
      */
     public FakeArmVcpu armVcpu(int vm, VcpuId id) {
         Objects.requireNonNull(id, "id is null");
@@ -223,8 +224,8 @@ public final class FakeKernel {
     }
 
     /**
-     * A vCPU whose exits the test defines, so that a test of a VMM needs no guest code. After the first call, all
-     * present and future vCPUs with this id, in any VM, share these exits and run no code.
+     * Returns a vCPU whose exits the test defines, so that a test of a VMM needs no guest code. After the first call,
+     * all present and future vCPUs with this id, in any VM, share these exits and run no code.
      *
      * @param id the vCPU's id, as in KVM_CREATE_VCPU
      */
@@ -234,8 +235,8 @@ public final class FakeKernel {
     }
 
     /**
-     * The vCPUs with an in-kernel LAPIC, in the order of creation. Empty unless the profile names the interrupt
-     * hardware of an x86 host, such as {@code vtd-posting}.
+     * Returns the vCPUs with an in-kernel LAPIC, in the order of creation. Empty if the profile does not name the
+     * interrupt hardware of an x86 host, such as {@code vtd-posting}.
      */
     public List<FakeVcpu> vcpus() {
         return time.locked(() -> host.hardware() instanceof PostingMachine machine
@@ -244,8 +245,8 @@ public final class FakeKernel {
     }
 
     /**
-     * A new, empty trace buffer for tracepoints of vCPU threads and kernel calls. Profiles without {@link #vcpus} have
-     * no tracepoints, because such profiles model no processors.
+     * Returns a new, empty trace buffer for tracepoints of vCPU threads and kernel calls. If {@link #vcpus} is empty
+     * for a profile, it has no tracepoints, because it models no processors.
      */
     public FakeTracing tracing() {
         return new FakeTracing(
@@ -256,9 +257,9 @@ public final class FakeKernel {
     }
 
     /**
-     * The number of deliveries of each vector to the vCPUs with this id, over all VMs. Each message that a LAPIC
-     * accepted or hardware posted counts once, even if the vector was already requested. Empty on arm64, which has no
-     * vectors.
+     * Returns how often each vector was delivered to the vCPUs with this id, over all VMs. Each message that a LAPIC
+     * accepted or that hardware posted counts once, even if the vector was already requested. Empty on arm64, which has
+     * no vectors.
      *
      * @param vcpu the id of the vCPUs
      */
@@ -271,15 +272,13 @@ public final class FakeKernel {
         return received;
     }
 
-    /** The ids that vCPUs of this kernel's VMs have had, in rising order, also of VMs that are closed. */
+    /** Returns the ids of all vCPUs that this kernel's VMs have had, also of closed VMs, in rising order. */
     @NotPromised
     public List<VcpuId> vcpuIds() {
         return time.locked(() -> host.ledger().vcpus());
     }
 
-    /**
-     * The number of deliveries of a vector to each vCPU that got the vector, over all VMs, as {@link #received} counts.
-     */
+    /** Returns how often a vector was delivered to each vCPU that got it, over all VMs, as {@link #received} counts. */
     public Map<VcpuId, Integer> receivers(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
         Map<VcpuId, Integer> receivers = new LinkedHashMap<>();
@@ -289,15 +288,15 @@ public final class FakeKernel {
     }
 
     /**
-     * The interrupts that reached no vCPU and wait nowhere, one sentence each. Causes are a GSI without a route, a
-     * message that no LAPIC accepts, and a device that could not send. The sentence of a message names its source, its
-     * last place and the call that lost it. Lists up to 64 messages and 64 other interrupts. {@link #messages} counts
-     * all messages.
+     * Returns the lost interrupts, one sentence each: they reached no vCPU and are not pending. An interrupt is lost if
+     * its GSI has no route, no LAPIC accepts its message, or the device could not send. The sentence about a message
+     * names its source, the last place where it was pending, and the call that lost it. The list has up to 64 messages
+     * and 64 other interrupts. {@link #messages} counts all messages.
      *
      * <p>A message also counts as lost if the program read it from an eventfd that has an irqfd now, and neither sent
-     * nor signalled it again. A message that was only read still waits in the program, so call this method when the
-     * program is at rest. If the eventfd has no irqfd, the program may keep a message while the guest masks its vector:
-     * then only {@link FakeMessages#waiting} lists the message.
+     * nor signalled it again. A running program may still deliver such a message, so call this method when the program
+     * is at rest. While the eventfd has no irqfd, because the guest masks the vector, only {@link FakeMessages#waiting}
+     * lists the message.
      */
     public List<String> lost() {
         return time.locked(() -> host.ledger().lost()).stream()
@@ -305,12 +304,12 @@ public final class FakeKernel {
                 .toList();
     }
 
-    /** The ledger of messages, which records the path of each message. */
+    /** Returns the ledger, which records the path of each message from its source to a vCPU. */
     public FakeMessages messages() {
         return new FakeMessages(time, host.ledger());
     }
 
-    /** The kind of file of each open descriptor, without standard input, output and error. */
+    /** Returns the kind of file of each open descriptor, except standard input, output and error. */
     public Map<Integer, String> openDescriptors() {
         return time.locked(() -> host.files().open(STANDARD_FILES));
     }
@@ -323,12 +322,12 @@ public final class FakeKernel {
         return vfio;
     }
 
-    /** The number of calls that are blocked now. */
+    /** Returns the number of calls that are blocked in this kernel now. */
     public int waiting() {
         return time.locked(() -> time.waiting());
     }
 
-    /** The names of the causes and behaviours behind the results so far, as {@code kvmirq errno} shows the names. */
+    /** Returns the causes and behaviours that decided results so far, by their names in {@code kvmirq errno}. */
     public Set<String> rulesUsed() {
         return time.locked(() -> host.rules().used().stream().map(Answer::name).collect(Collectors.toSet()));
     }

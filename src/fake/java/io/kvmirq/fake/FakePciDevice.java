@@ -25,11 +25,11 @@ import java.util.TreeMap;
 import java.util.stream.IntStream;
 
 /**
- * A PCI device of a fake host, which programs use through VFIO. Methods act as the device's hardware. Thread-safe.
+ * A PCI device of a fake host, which programs use through VFIO. The methods act as its hardware. Thread-safe.
  *
- * <p>The configuration space is the one that vfio-pci shows: sizes of BARs, virtual bits, resets and power. The BARs
- * and the MSI-X table keep the values written to them, although a user reads ones from the table. The table has its own
- * BAR, unless {@link Builder#msixTable} is called.
+ * <p>Programs see the configuration space as vfio-pci shows it: sizes of BARs, virtual bits, resets and power. The BARs
+ * and the MSI-X table keep the values written to them, but a program that reads the table through VFIO gets ones. The
+ * table has its own BAR, unless {@link Builder#msixTable} is called.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="device"}
  */
@@ -53,7 +53,7 @@ public final class FakePciDevice {
         this.device = device;
     }
 
-    /** Builds a device. By default the device has no interrupts and no reset, and is not PCI Express. */
+    /** Builds a PCI device. By default it has no interrupts and no reset, and is not PCI Express. */
     public static final class Builder {
         private final FakeKernel kernel;
         private final PciAddress address;
@@ -94,8 +94,8 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device an interrupt pin without the DisINTx bit, as before PCI 2.3. Without DisINTx, a device
-         * cannot share its interrupt line.
+         * Gives the device an interrupt pin, but no DisINTx bit, as before PCI 2.3. A device without DisINTx cannot
+         * share its interrupt line.
          */
         public Builder intxWithoutDisIntx() {
             traits.remove(Trait.DIS_INTX);
@@ -149,12 +149,12 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Makes the device a PCI Express device, which has an error interrupt. */
+        /** Makes the device a PCI Express device, which also has an error interrupt. */
         public Builder express() {
             return with(Trait.EXPRESS);
         }
 
-        /** Gives the device a function-level reset, by PCI Express or else by the Advanced Features capability. */
+        /** Gives the device a function-level reset, by PCI Express or by the Advanced Features capability. */
         public Builder resettable() {
             return with(Trait.RESETS);
         }
@@ -165,11 +165,10 @@ public final class FakePciDevice {
         }
 
         /**
-         * Adds a capability: a vendor capability (id 9), or one that vfio-pci hides. The third byte of a vendor
-         * capability is its length; its other bytes keep written values. All capabilities together have at most 64
-         * bytes.
+         * Adds a vendor capability (id 9), or a capability that vfio-pci hides. The third byte of a vendor capability
+         * is its length; its other bytes keep written values. All capabilities together have at most 64 bytes.
          *
-         * @param bytes from the id on; the second byte, the pointer to the next capability, is ignored
+         * @param bytes the capability from its id on; the second byte, the pointer to the next capability, is ignored
          * @throws IllegalArgumentException if the capability is of another kind, or shorter than its length byte says
          */
         public Builder capability(byte... bytes) {
@@ -184,12 +183,12 @@ public final class FakePciDevice {
         }
 
         /**
-         * Sets the reset value and the writable bits of a 16-bit register in the configuration space. All registers
-         * without a call of this method keep their defaults. vfio-pci decides which bits a user can read and write.
+         * Sets the reset value and the writable bits of a 16-bit register in the configuration space. Registers for
+         * which this method is not called keep their defaults. vfio-pci decides which bits a user can read and write.
          *
          * @param capability the id of a capability that the device has; 0 for the header
-         * @param at the even byte offset in the capability, after its id and next pointer: 2 to 254, in the header 0 to
-         *     62
+         * @param at the even byte offset of the register: 2 to 254 in a capability, after its id and next pointer, or 0
+         *     to 62 in the header
          * @throws IllegalArgumentException if {@code at} is odd or out of range
          */
         public Builder register(int capability, int at, int value, int writable) {
@@ -208,7 +207,7 @@ public final class FakePciDevice {
             return bar(number, new PciBar(PciBar.Kind.MEMORY, bytes), LAST_BAR, PAGE, Integer.MAX_VALUE);
         }
 
-        /** Adds a prefetchable 64-bit {@link #bar}, which occupies BAR {@code number} (0 to 4) and the next one. */
+        /** Adds a prefetchable 64-bit {@link #bar}, which occupies BAR {@code number} (0 to 4) and the next BAR. */
         public Builder bar64(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.MEMORY_64, bytes), LAST_BAR - 1, PAGE, Integer.MAX_VALUE);
         }
@@ -303,7 +302,7 @@ public final class FakePciDevice {
                     List.copyOf(registers));
         }
 
-        /** Adds the device, bound to vfio-pci. Throws IllegalArgumentException if a device has the address already. */
+        /** Adds the device to the host, bound to vfio-pci. Throws IllegalArgumentException if its address is in use. */
         public FakePciDevice add() {
             FakeTime time = kernel.time();
             return time.locked(
@@ -311,8 +310,8 @@ public final class FakePciDevice {
         }
 
         /**
-         * Adds the device, bound to a driver of the host, so that VFIO cannot use its group. Throws
-         * IllegalArgumentException if a device has the address already.
+         * Adds the device to the host, bound to another driver, so that VFIO cannot use its group. Throws
+         * IllegalArgumentException if its address is in use.
          */
         public void addToHost() {
             FakeTime time = kernel.time();
@@ -326,11 +325,11 @@ public final class FakePciDevice {
     }
 
     /**
-     * The device sends the message of a vector of MSI or MSI-X, whichever is enabled. If bus mastering is disabled, the
-     * device sends nothing.
+     * The device sends the MSI message of a vector, with MSI or MSI-X enabled. If bus mastering is disabled, the device
+     * sends nothing.
      *
-     * @return whether the message signalled an eventfd. False if hardware posted the message to a vCPU, see
-     *     {@link #irte}
+     * @return whether the message signalled an eventfd; false if hardware posted the message to a vCPU, see {@link
+     *     #irte}
      * @throws IllegalArgumentException if the device has no such vector
      */
     public boolean sendMessage(int vector) {
@@ -338,7 +337,7 @@ public final class FakePciDevice {
     }
 
     /**
-     * The present IRTE of the host for a vector of MSI or MSI-X. Always REMAPPED if the profile has no hardware.
+     * Returns the host's present IRTE for an MSI or MSI-X vector. REMAPPED if the profile has no interrupt hardware.
      *
      * @throws IllegalArgumentException if the device has no such vector
      */
@@ -366,7 +365,7 @@ public final class FakePciDevice {
         time.changing(device::serve);
     }
 
-    /** The 32-bit register at an offset in a BAR, as the device sees it; IndexOutOfBoundsException outside the BAR. */
+    /** Returns the 32-bit register at an offset in a BAR, as the device sees it. {@code at} must be in the BAR. */
     public int register(int bar, int at) {
         return time.locked(() -> device.bars().register(bar, at));
     }
@@ -382,20 +381,20 @@ public final class FakePciDevice {
     }
 
     /**
-     * The host removes the device: it requests the device from its user, and removes the device as soon as no file of
-     * it is open. Until the removal the device works, and more files of the device can be opened. Source: {@code
-     * vfio_unregister_group_dev()}.
+     * The host removes the device: it requests the device back from the user, and removes the device as soon as no file
+     * of the device is open. Until the removal the device works, and a program can open more files of the device.
+     * Source: {@code vfio_unregister_group_dev()}.
      *
-     * @return whether the device is removed already
+     * @return true if the host has removed the device, false if it waits for the user
      */
     public boolean remove() {
         return time.changing(device::remove);
     }
 
     /**
-     * Simulates another thread of the host that locks or unlocks the device, as for a write to the device's {@code
-     * reset} file in sysfs. While the host holds the lock, a reset by the user fails with EAGAIN. {@link #remove} holds
-     * the lock until the device is removed.
+     * Simulates a host thread that locks or unlocks the device, as a write to the device's {@code reset} file in sysfs
+     * does. While the host holds the lock, a reset by the user fails with EAGAIN. {@link #remove} holds the lock until
+     * the device is removed.
      */
     public void lockByHost(boolean locked) {
         time.locked(() -> {

@@ -8,8 +8,8 @@ import java.util.List;
 
 /**
  * A platform device of a fake kernel's host, which programs use through VFIO. The device has one interrupt for each
- * index, and no registers. The methods act as the device's hardware. Thread-safe. A method throws
- * IllegalArgumentException if the index has no interrupt of the method's kind.
+ * index, and no registers. The methods do what the device's hardware would do. Thread-safe. A method throws
+ * IllegalArgumentException if the interrupt at {@code index} is missing or of the wrong kind.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="platform"}
  */
@@ -22,7 +22,7 @@ public final class FakePlatformDevice {
         this.device = device;
     }
 
-    /** Builds a device. By default the device has no interrupts and no reset. */
+    /** Builds a platform device. By default it has no interrupts and no reset. */
     public static final class Builder {
         private final FakeKernel kernel;
         private final String name;
@@ -55,7 +55,7 @@ public final class FakePlatformDevice {
         }
 
         /**
-         * Adds the device, bound to vfio-platform.
+         * Adds the device to the host, bound to vfio-platform.
          *
          * @throws IllegalArgumentException if a device has the name already
          */
@@ -81,8 +81,8 @@ public final class FakePlatformDevice {
     }
 
     /**
-     * The host removes the device once no file of it is open ({@code vfio_unregister_group_dev()}). Returns whether the
-     * device is removed already.
+     * The host removes the device as soon as no file of the device is open ({@code vfio_unregister_group_dev()}).
+     * Returns false if the host still waits.
      */
     public boolean remove() {
         return time.changing(device::remove);

@@ -7,7 +7,7 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
 
-/** The fake kernel as the backend named {@value Backends#FAKE}. */
+/** Provides the fake kernel as the backend named {@value Backends#FAKE}. */
 @NotPromised
 public final class FakeProvider implements BackendProvider {
     /** The system property that names the profile. The default is 6.12, which the lab compares with a stock kernel. */
@@ -25,7 +25,7 @@ public final class FakeProvider implements BackendProvider {
         return new FakeKernel(profile()).backend();
     }
 
-    /** The profile that {@value #PROFILE} names. Throws BackendUnavailableException if the name is no profile. */
+    /** Returns the profile that {@value #PROFILE} names. Throws BackendUnavailableException if it names none. */
     public static Profile profile() {
         try {
             return Profile.of(System.getProperty(PROFILE, DEFAULT.label()));

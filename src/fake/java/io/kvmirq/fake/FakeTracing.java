@@ -19,13 +19,13 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 
 /**
- * A trace buffer of the fake kernel, like an instance of tracefs: it records chosen events of chosen threads. Get a
+ * A trace buffer of the fake kernel, like a tracefs instance. The buffer records chosen events of chosen threads. Get a
  * buffer from {@link FakeKernel#tracing}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="tracing"}
  */
 public final class FakeTracing implements AutoCloseable {
-    /** The id of the process that all vCPU threads belong to. */
+    /** The id of the process to which all vCPU threads belong. */
     @NotPromised
     public static final int PROCESS = Tracepoints.PROCESS;
 
@@ -63,12 +63,12 @@ public final class FakeTracing implements AutoCloseable {
         });
     }
 
-    /** The text of {@code events/header_page}. */
+    /** Returns the text of tracefs's file {@code events/header_page}. */
     public String headerPage() {
         return TracePages.HEADER_PAGE;
     }
 
-    /** The text of {@code events/header_event}. */
+    /** Returns the text of tracefs's file {@code events/header_event}. */
     public String headerEvent() {
         return TracePages.HEADER_EVENT;
     }
@@ -130,7 +130,7 @@ public final class FakeTracing implements AutoCloseable {
         return pages.pages();
     }
 
-    /** The number of events that newer ones replaced since the last call of this method. */
+    /** Returns how many events newer events have replaced since the last call of this method. */
     public long lost() {
         return time.locked(() -> {
             long count = lost;

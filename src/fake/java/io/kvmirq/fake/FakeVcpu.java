@@ -15,21 +15,21 @@ import java.util.function.Supplier;
 
 /**
  * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test moves the vCPU through the
- * states that {@code KVM_RUN} and the host's scheduler cause, and observes the effect of a device's posted interrupt.
- * Get vCPUs from {@link FakeKernel#vcpus}. The host has 4 processors; each runs one vCPU at a time. Loading a vCPU
- * preempts the vCPU that the processor runs. Thread-safe.
+ * states that {@code KVM_RUN} and the host's scheduler cause, and observes the effect of an interrupt that a device
+ * posts. Get vCPUs from {@link FakeKernel#vcpus}. The host has 4 processors; each runs one vCPU at a time. Loading a
+ * vCPU preempts the vCPU that the processor runs. Thread-safe.
  *
  * <p>Methods that change the vCPU's state throw IllegalStateException while a thread is in {@code KVM_RUN}. {@link
- * #acknowledge}, {@link #end} and {@link #takeInterrupt} also throw it while the vCPU is not in the guest.
+ * #acknowledge}, {@link #end} and {@link #takeInterrupt} also throw this exception while the vCPU is not in the guest.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="vcpu"}
  */
 public final class FakeVcpu {
-    /** The states of a vCPU: off its CPU, on a CPU, or in the guest. */
+    /** The states of a vCPU: not on a processor, on a processor, or in the guest. */
     public enum State {
         /**
-         * The vCPU is on no processor, and not blocked: after a preemption or {@code KVM_RUN}, or before the first
-         * load.
+         * The vCPU is on no processor and does not sleep: after a preemption, after {@code KVM_RUN}, or before the
+         * first load.
          */
         PREEMPTED,
         /** The vCPU is on a processor, outside the guest. */
@@ -67,12 +67,12 @@ public final class FakeVcpu {
 
     // Moves
 
-    /** Loads the vCPU on processor 0–3, awake and outside the guest. IllegalArgumentException for other numbers. */
+    /** Loads the vCPU on processor 0–3, awake and outside the guest. Other numbers throw IllegalArgumentException. */
     public void load(int cpu) {
         moved(() -> vcpu.load(cpu));
     }
 
-    /** Enters the guest, on the vCPU's processor, or else on a processor that the scheduler chooses. */
+    /** Enters the guest on the vCPU's processor. If it has none, the scheduler chooses a processor. */
     public void enterGuest() {
         moved(vcpu::enterGuest);
     }
@@ -90,14 +90,14 @@ public final class FakeVcpu {
         return moved(() -> vcpu.block(true));
     }
 
-    /** The guest, with interrupts enabled, takes its next vector, if any. {@link #end} ends the vector's service. */
+    /** The guest, with interrupts enabled, takes its next vector, if it has one. {@link #end} ends its service. */
     public Optional<InterruptVector> acknowledge() {
         return served(vcpu::acknowledge);
     }
 
     /**
-     * The guest writes the EOI register, which ends the highest vector in service, if any. The EOI of a level-triggered
-     * IOAPIC pin signals the resamplefds of its GSI.
+     * The guest writes the EOI register, which ends the highest vector in service, if there is one. The EOI of a
+     * level-triggered IOAPIC pin signals the resamplefds of its GSI.
      */
     public void end() {
         served(() -> {
@@ -106,7 +106,7 @@ public final class FakeVcpu {
         });
     }
 
-    /** The guest, with interrupts enabled, takes its next vector, if any, and writes the EOI. */
+    /** The guest, with interrupts enabled, takes its next vector, if one is requested, and writes the EOI register. */
     public Optional<InterruptVector> takeInterrupt() {
         return served(() -> {
             int vector = vcpu.acknowledge();
@@ -149,7 +149,7 @@ public final class FakeVcpu {
         });
     }
 
-    /** The number of the vCPU's present or last processor; empty before the first load. */
+    /** Returns the number of the vCPU's present or last processor; empty before the first load. */
     public OptionalInt cpu() {
         return time.locked(vcpu::cpu);
     }
@@ -159,31 +159,31 @@ public final class FakeVcpu {
         return time.locked(() -> vcpu.isRequested(vector.number()));
     }
 
-    /** A copy of the vCPU's posted-interrupt descriptor: PIR, ON, SN, NV and NDST. Empty on AMD. */
+    /** Returns a copy of the vCPU's posted-interrupt descriptor: PIR, ON, SN, NV and NDST. Empty on AMD. */
     @NotPromised
     public Optional<PostedInterruptDescriptor> descriptor() {
         return time.locked(vcpu::descriptor);
     }
 
-    /** The processor whose wake-up list has the sleeping vCPU. Empty if no list has the vCPU, and on AMD. */
+    /** Returns the processor whose wake-up list has the sleeping vCPU. Empty if no list has it, and on AMD. */
     public OptionalInt wakeupList() {
         return time.locked(vcpu::wakeupList);
     }
 
     /**
-     * The vCPU's entry in AVIC's physical APIC ID table, with IsRunning as KVM keeps it: kind {@code avic.physical} of
-     * {@code kvmirq decode}. Empty on Intel.
+     * Returns the vCPU's entry in AVIC's physical APIC ID table, with IsRunning as KVM keeps it. {@code kvmirq decode}
+     * reads the entry as {@code avic.physical}. Empty on Intel.
      */
     public Optional<Long> physicalEntry() {
         return time.locked(vcpu::physicalEntry);
     }
 
-    /** The number of device interrupts on the vCPU's list of posted interrupts ({@code ir_list}). Empty on Intel. */
+    /** Returns how many device interrupts are posted to the vCPU, on its list {@code ir_list}. Empty on Intel. */
     public OptionalInt listed() {
         return time.locked(vcpu::listed);
     }
 
-    /** The rules of posting that are broken, one sentence each. The list is empty unless the fake has a bug. */
+    /** Returns the broken rules of posting, one sentence each. The list is empty unless the fake has a bug. */
     public List<String> brokenRules() {
         return time.locked(vcpu::brokenRules);
     }

@@ -19,11 +19,11 @@ import org.jspecify.annotations.Nullable;
 /**
  * Makes chosen calls fail, on the fake or a real kernel, by a proxy around a {@link Libc} or a backend. Thread-safe.
  *
- * <p>A rule names a call by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code
- * KVM_IRQFD}), and a method of {@link KernelBackend} by its name ({@code irqfdAssign}) or kernel call. {@link #ANY}
- * names all calls that can fail. A rule counts the calls with its name from 1, beginning when the rule is added. A call
- * that a rule makes fail does not reach the kernel, with one exception: a call that tears down ({@code close}, {@code
- * munmap}, {@code mapZeros}) does its work, as Linux closes a file even if close returns EINTR.
+ * <p>A rule names a call: a function ({@code eventfd}, {@code mmap}), an ioctl's request ({@code KVM_IRQFD}), or a
+ * method of {@link KernelBackend} ({@code irqfdAssign}), also by its kernel call. {@link #ANY} names all calls that can
+ * fail. A rule counts the calls with its name from 1, beginning when the rule is added. If a rule makes a call fail,
+ * the call does not reach the kernel, with one exception: a call that tears down ({@code close}, {@code munmap}, {@code
+ * mapZeros}) does its work, as Linux closes a file even if close returns EINTR.
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);
@@ -134,9 +134,9 @@ public final class Faults {
     }
 
     /**
-     * Makes each call fail that {@code chosen} accepts. {@code chosen} gets the call's name, as in {@link #calls}, in
-     * the thread of the call. The predicate is evaluated once for each call that can fail, one call at a time. The
-     * predicate must not wait.
+     * Makes each call fail that {@code chosen} accepts. The predicate gets the call's name, as in {@link #calls}, in
+     * the thread of the call. It is evaluated once for each call that can fail, by one thread at a time, and must not
+     * wait.
      */
     public synchronized Faults failIf(Predicate<String> chosen, Errno errno) {
         Objects.requireNonNull(chosen, "chosen is null");
@@ -147,7 +147,7 @@ public final class Faults {
     }
 
     /**
-     * The errnos that Linux can return from a call of this name, in the order of their names. Empty if they are not
+     * Returns the errnos that Linux can return from a call of this name, ordered by name. Empty if the errnos are not
      * known, or if the name means several requests, such as {@code ioctl}. Throws like {@link #fail}.
      */
     public static Set<Errno> errnos(String call) {
@@ -156,17 +156,17 @@ public final class Faults {
         return FaultNames.errnos(call);
     }
 
-    /** Makes the nth call return {@code count}, like a short read or write. The call transfers nothing. */
+    /** Makes the nth call with this name return {@code count}, like a short read or write, without any transfer. */
     public Faults shorten(String call, int nth, int count) {
         return add(call, requireNth(nth), count, Optional.empty());
     }
 
-    /** Runs {@code before}, which may wait for another thread, before the nth call. */
+    /** Runs {@code before}, which may wait for another thread, before the nth call with this name. */
     public Faults delay(String call, int nth, Runnable before) {
         return add(call, requireNth(nth), 0, Optional.of(before));
     }
 
-    /** The rules that no call has matched yet: {@code KVM_IRQFD 2} if there was no second call through a proxy. */
+    /** Returns the rules that no call has matched yet, such as {@code KVM_IRQFD 2} before the second such call. */
     public synchronized List<String> unused() {
         return rules.stream().filter(rule -> !rule.used).map(Fault::toString).toList();
     }
@@ -182,12 +182,12 @@ public final class Faults {
         listening = true;
     }
 
-    /** The names of the calls since {@link #listen} that {@link #ANY} names; an ioctl is named by its request. */
+    /** Returns the names of the calls since {@link #listen} that can fail; an ioctl has the name of its request. */
     public synchronized List<String> calls() {
         return calls.stream().filter(Call::canFail).map(Call::name).toList();
     }
 
-    /** The number of calls with this name since {@link #listen}, with failed calls. Throws like {@link #fail}. */
+    /** Returns the number of calls of this name since {@link #listen}, also failed ones. Throws like {@link #fail}. */
     public synchronized int count(String call) {
         Objects.requireNonNull(call, "call is null");
         FaultNames.require(call);
@@ -209,7 +209,7 @@ public final class Faults {
         return found;
     }
 
-    /** A proxy of {@code libc} whose system calls fail as the rules say. */
+    /** Returns a proxy of {@code libc} whose system calls fail as the rules say. */
     public Libc over(Libc libc) {
         Objects.requireNonNull(libc, "libc is null");
         return (Libc) Proxy.newProxyInstance(
@@ -218,7 +218,7 @@ public final class Faults {
                 (proxy, method, arguments) -> call(proxy, libc, method, arguments));
     }
 
-    /** A proxy of {@code backend} whose typed methods and raw system calls fail as the rules say. */
+    /** Returns a proxy of {@code backend} whose typed methods and raw system calls fail as the rules say. */
     public KernelBackend over(KernelBackend backend) {
         Objects.requireNonNull(backend, "backend is null");
         Libc door = over(backend.libc());

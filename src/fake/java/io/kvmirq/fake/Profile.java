@@ -17,14 +17,14 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The kernel that a fake imitates: a version, and switches for the kernel's configuration, its patches and the host's
- * hardware. The text form is the version and the switches, separated by commas: {@code 6.18,split}. A switch of
+ * hardware. A profile's text is the version and the switches, separated by commas: {@code 6.18,split}. A switch for
  * hardware needs no version: {@code vtd-posting} means 6.18, {@code gicv4} means 6.18,arm64,gicv4 and {@code historic}
  * means 6.1,arm64,historic.
  *
  * <p>Source: 6.18,pvm was measured on a real kernel. The other profiles follow Debian's builds 6.1 and 6.12, and for
- * 7.1 Debian's 7.2, measured in {@code make lab}; git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm. On
- * arm64, Debian's 6.1.192 and 6.12.117 were measured; later versions behave like 6.12, with the differences found in
- * their source. The lab's GICv3 cannot run a GICv2. GICv2 was measured on Debian's 6.1, 6.12 and 7.2.
+ * 7.1 Debian's 7.2, which {@code make lab} measures, and the git history of virt/kvm/eventfd.c (2cdd64cbf990) and
+ * arch/x86/kvm. On arm64, Debian's 6.1.192 and 6.12.117 were measured; profiles of later versions add the differences
+ * found in their source. The lab's GICv3 cannot run a GICv2: GICv2 was measured on Debian's 6.1, 6.12 and 7.2.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
  */
@@ -100,9 +100,9 @@ public final class Profile {
         }
     }
 
-    /** Linux 6.1 of Debian 12. */
+    /** The profile of Linux 6.1 in Debian 12. */
     public static final Profile V6_1 = of("6.1");
-    /** Linux 6.12 of Debian 13. */
+    /** The profile of Linux 6.12 in Debian 13. */
     public static final Profile V6_12 = of("6.12");
     /**
      * Linux 6.18 as Debian would build it. The contract suite did not run on this kernel, but on a real
@@ -186,7 +186,7 @@ public final class Profile {
                 + "; with or without a version " + labels(Switch::standsAlone);
     }
 
-    /** The profiles that a single name selects: versions, and switches that need no version. */
+    /** Returns the names that select a profile alone: versions, and switches that need no version. */
     public static List<String> names() {
         return Stream.concat(
                         labels().stream(),
@@ -224,7 +224,7 @@ public final class Profile {
         return Optional.empty();
     }
 
-    /** The profile as text, which {@link #of} parses. */
+    /** Returns the profile's text, which {@link #of} parses. */
     public String label() {
         return Stream.concat(Stream.of(version.label), switches.stream().map(one -> one.label))
                 .collect(Collectors.joining(","));
@@ -266,7 +266,7 @@ public final class Profile {
         return label();
     }
 
-    /** The kernel versions that a profile may name. */
+    /** Returns the kernel versions that a profile's text may name. */
     public static List<String> labels() {
         return Arrays.stream(Version.values()).map(version -> version.label).toList();
     }

@@ -12,13 +12,13 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * A vCPU of a fake kernel that returns a test's exits and runs no guest code. Get a vCPU from {@link FakeKernel#vcpu}.
+ * A vCPU of a fake kernel whose exits a test defines: it runs no guest code. Get a vCPU from {@link FakeKernel#vcpu}.
  * The vCPU behaves like a vCPU that runs code: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an
  * application processor waits for INIT and SIPI, a kick ends the run, and registers keep the VMM's values. Thread-safe.
  *
  * <p>After the last exit the guest halts with interrupts disabled. The vCPU stays in {@code KVM_RUN} until exits are
  * added or a kick ends the run. On x86 without an in-kernel LAPIC, each {@code KVM_RUN} returns with HLT. The guest
- * takes interrupts of the in-kernel PICs after it has written the vector of the master PIC.
+ * takes interrupts of the in-kernel PICs after it has written the base vector of the master PIC.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="exits"}
  */
@@ -39,7 +39,7 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * Adds exits. A guest that halted after the previous exits continues. Throws IllegalArgumentException, and adds no
+     * Adds exits. If the guest halted after its last exit, it continues. Throws IllegalArgumentException, and adds no
      * exit, if vCPUs of this architecture cannot have one of the exits.
      */
     public ScriptedVcpu exits(FakeExit... exits) {
@@ -56,19 +56,19 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * The values that the VMM returned for reads, in the order of the exits, zero-extended. A value is listed once the
-     * vCPU has run again. A string instruction has a value for each access.
+     * Returns the values that the VMM gave for the guest's reads, in the order of the exits, zero-extended. The list
+     * has a value after the next {@code KVM_RUN}. A string instruction has a value for each access.
      */
     public List<Long> answers() {
         return time.locked(script::answers);
     }
 
-    /** The vectors of the interrupts that the guest took, in the order of delivery; 2 is an NMI. */
+    /** Returns the vectors of the interrupts that the guest took, in the order of delivery; 2 is an NMI. */
     public List<Integer> interrupts() {
         return time.locked(script::interrupts);
     }
 
-    /** The number of exits that {@code KVM_RUN} has not returned yet. */
+    /** Returns the number of added exits that {@code KVM_RUN} has not returned yet. */
     public int left() {
         return time.locked(script::left);
     }

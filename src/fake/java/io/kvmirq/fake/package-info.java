@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A kernel in Java with the calls, errnos, order of checks and lifetimes of the real kernel.
+ * A simulated kernel in Java, with the calls, errnos, order of checks and lifetimes of a real Linux kernel.
  *
- * <p>{@link io.kvmirq.fake.FakeKernel} has a {@link io.kvmirq.backend.Libc}, {@code SystemCalls}. The fake receives
- * file descriptors, request numbers and bytes, as the kernel does. All code above the fake is the code that runs on
- * real KVM. {@code FakeKernel} maps paths to files; {@code SystemCalls} finds a descriptor's file and calls the file.
+ * <p>{@link io.kvmirq.fake.FakeKernel} has {@code SystemCalls}, a {@link io.kvmirq.backend.Libc}. The fake receives
+ * file descriptors, request numbers and bytes, as the kernel does. All code that calls the fake also runs on real KVM.
+ * {@code FakeKernel} maps paths to files; {@code SystemCalls} finds a descriptor's file and calls the file.
  *
- * <p>Each decision is an {@link io.kvmirq.explain.Answer}, with errno, grade and source. A method's optional answer is
- * the refusal of the call, or empty. Each area is a package, and uses only the packages that this list names earlier:
- * {@code file} (descriptors, memory, time, eventfds, and {@code Host}, the interface of a file to its kernel), {@code
- * posting} (processors, remapping units and vCPUs of x86 hosts that post), {@code kvm} (the requests common to all
- * architectures), {@code x86} (chips, vCPUs, and real-mode instructions) and {@code arm64} (VGIC and ITS; no guest code
- * runs). A vCPU of either architecture can return exits that a test defines ({@link io.kvmirq.fake.ScriptedVcpu}).
- * {@code x86} and {@code arm64} do not use each other. {@code vfio} (devices, groups, containers and iommufds) uses
- * {@code file} only, and {@code kvm} does not use {@code posting}. Each kind of open file is a {@code FakeFile} with a
- * table of the requests that it handles.
+ * <p>Each decision about a call is an {@link io.kvmirq.explain.Answer}, with errno, grade and source. If a method
+ * returns an optional answer, it is the refusal of the call, or empty. Each area is a package, and uses only packages
+ * that stand before it in this list: {@code file} (descriptors, memory, time, eventfds, and {@code Host}, the interface
+ * of a file to its kernel), {@code posting} (processors, remapping units and vCPUs of x86 hosts that post), {@code kvm}
+ * (the requests common to all architectures), {@code x86} (chips, vCPUs, and real-mode instructions) and {@code arm64}
+ * (VGIC and ITS; no guest code runs). A vCPU of either architecture can return exits that a test defines ({@link
+ * io.kvmirq.fake.ScriptedVcpu}). {@code x86} and {@code arm64} do not use each other. {@code vfio} (devices, groups,
+ * containers and iommufds) uses {@code file} only, and {@code kvm} does not use {@code posting}. Each kind of open file
+ * is a {@code FakeFile} with a table of the requests that it handles.
  *
  * <p>The fake has one lock, and no thread and no clock of its own. The real kernel does some work asynchronously
  * (detaching an irqfd when its eventfd is closed, injecting through a worker). The fake does that work when the call
- * returns, as the real kernel may. A call that is not modelled throws {@link io.kvmirq.NotModelledException} with its
- * name; the fake never guesses.
+ * returns, as the real kernel may. A call that the fake does not model throws {@link io.kvmirq.NotModelledException}
+ * with its name: the fake never guesses.
  *
- * <p>Each message of a device, and each signal of an eventfd, is counted by the {@code Ledger} of {@code file} from its
- * source to the vCPU that takes it. The model that moves a message notifies the ledger. After each call the ledger
- * compares the recorded places of messages with the models' state. If a model has dropped a message, the ledger reports
- * that this call lost it, with its source and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
+ * <p>{@code Ledger} in {@code file} follows each message of a device, and each signal of an eventfd, from its source to
+ * the vCPU that takes it. The model that moves a message notifies the ledger. After each call the ledger compares the
+ * recorded places of messages with the models' state. If a model has dropped a message, the ledger reports that this
+ * call lost the message, with its source and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
  *
  * <p>The contract suite runs on the fake and on the real kernel. If the results differ, the fake is wrong.
  */

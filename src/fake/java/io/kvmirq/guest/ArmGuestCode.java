@@ -5,7 +5,7 @@ import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.kernel.Mapping;
 import java.util.HexFormat;
 
-/** The code of the arm64 guest, which {@code scripts/guest arm64} assembles from {@code src/fake/guest/arm64.S}. A test compares both. */
+/** The arm64 guest's code, assembled by {@code scripts/guest} from {@code src/fake/guest/arm64.S}. A test checks it. */
 public final class ArmGuestCode {
     private static final String FAULT = "035238d5e30a00b9feffff17";
     private static final String IRQ =
@@ -18,20 +18,20 @@ public final class ArmGuestCode {
                     + "e21f80d2024618d5a2fa7fd382cc18d5220080d2e2cc18d507000014e21f8052820600b9a25a175342000032820200b9"
                     + "9f3f03d5df3f03d5ff0600b9ff4203d57f2003d5ffffff17";
 
-    /** The machine code in hexadecimal, to be loaded {@link #VECTORS} bytes after {@link #MEMORY}. */
+    /** The machine code in hexadecimal. It is loaded {@link #VECTORS} bytes after {@link #MEMORY}. */
     public static final String HEX = FAULT + "0".repeat(0x100 - FAULT.length()) + IRQ + SET_UP;
 
     /** The guest-physical address of the guest's memory. */
     public static final long MEMORY = 0x4000_0000;
     /** The size of the guest's memory in bytes. */
     public static final int SIZE = 0x1_0000;
-    /** The address of the first instruction. */
+    /** The guest-physical address of the first instruction. */
     public static final long START = MEMORY + 0x300;
-    /** The address to which the guest writes the INTID of each interrupt that it has ended; 4 bytes. */
+    /** The address to which the guest writes the INTID, 4 bytes, of each interrupt that it has ended. */
     public static final long ANSWER = 0xa00_0000;
-    /** The address to which the guest writes once when it is set up; 4 bytes. */
+    /** The address to which the guest writes 4 bytes once, when it is set up. */
     public static final long READY = ANSWER + 4;
-    /** The address to which the guest writes ESR_EL1 of an exception; 4 bytes. */
+    /** The address to which the guest writes ESR_EL1, 4 bytes, if it gets an exception. */
     public static final long FAULTED = ANSWER + 8;
 
     /** The offset of the first exception vector in use, of exceptions in EL1. */
@@ -58,7 +58,7 @@ public final class ArmGuestCode {
         memory.putInt(at + Integer.BYTES, (int) (value >>> Integer.SIZE));
     }
 
-    /** The number of times that the guest has ended an interrupt: an SPI, PPI or SGI below 1024, or an LPI. */
+    /** Returns how often the guest has ended an interrupt: an SPI, PPI or SGI below 1024, or an LPI. */
     public static int handled(Mapping memory, int interrupt) {
         int slot = interrupt < InterruptId.FIRST_LPI ? interrupt : interrupt - InterruptId.FIRST_LPI + 1024;
         return memory.getInt(COUNTS + (long) slot * Integer.BYTES);

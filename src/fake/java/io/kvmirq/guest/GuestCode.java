@@ -5,9 +5,9 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.kernel.Mapping;
 import java.util.HexFormat;
 
-/** The code of the x86 guest, which {@code scripts/guest x86} assembles from {@code src/fake/guest/guest.S}. A test compares both. */
+/** The x86 guest's code, assembled by {@code scripts/guest} from {@code src/fake/guest/guest.S}. A test checks it. */
 public final class GuestCode {
-    /** The machine code in hexadecimal, to be loaded at {@link #START}. */
+    /** The machine code in hexadecimal. It is loaded at {@link #START}. */
     public static final String HEX = "66b91b0000000f32660d000c00000f30" // x2APIC on
             + "66b90f08000066b8ff0100006631d20f30e682" // LAPIC enabled, ready
             + "fbf4ebfd" // sti; idle: hlt; jmp idle
@@ -35,13 +35,13 @@ public final class GuestCode {
         memory.putInt(NMI * Integer.BYTES, STOP);
     }
 
-    /** Points a vector at the handler. The handler reads the vector number from CS. */
+    /** Sets the vector's interrupt vector table entry to the guest's handler, which reads the vector number from CS. */
     public static void handle(Mapping memory, InterruptVector vector) {
         int number = vector.number();
         memory.putInt((long) number * Integer.BYTES, number << 16 | (HANDLER - number * 16));
     }
 
-    /** The interrupts that a vCPU handled. The guest's data starts at {@code segment} * {@link #MEMORY}. */
+    /** Returns how often a vCPU handled a vector. The guest's data starts at {@code segment} * {@link #MEMORY}. */
     public static int handled(Mapping memory, int segment, InterruptVector vector) {
         return memory.getInt(COUNTS + (long) segment * MEMORY + (long) vector.number() * Integer.BYTES);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** The code of small guests that count their interrupts and report them, from {@code src/fake/guest}. */
+/** Machine code of small guests that count and report their interrupts. The source is in {@code src/fake/guest}. */
 @NullMarked
 package io.kvmirq.guest;
 

@@ -15,10 +15,10 @@ import java.util.TreeMap;
 import java.util.function.IntPredicate;
 
 /**
- * The guest of a vCPU. The guest runs no code; a test makes its accesses. Each step is an entry and an exit: entry
- * fills the list registers, and exit makes interrupts that the guest did not take pending in the distributor again. An
- * SPI that is mapped to a host interrupt has HW set. Source: {@code vgic_v3_populate_lr()} and
- * {@code vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
+ * The guest of a vCPU. It runs no code; a test calls methods in its place. Each call is a guest entry and exit: the
+ * entry fills the list registers, and the exit makes interrupts that the guest did not take pending in the distributor
+ * again. An SPI that is mapped to a host interrupt has HW set. Source: {@code vgic_v3_populate_lr()} and {@code
+ * vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
  */
 public final class ArmGuest {
     private static final int REGISTERS = VgicDelivery.LIST_REGISTERS;
@@ -46,9 +46,9 @@ public final class ArmGuest {
     }
 
     /**
-     * Takes the pending interrupt of group 1 with the highest priority, LPIs last; returns 1023 if there is none. A
-     * GICv2 takes groups enabled in GICC_CTLR, adds an SGI's source in bits 12:10, and returns 1022 for group 1 if
-     * AckCtl is 0.
+     * Takes the pending interrupt of group 1 with the highest priority, LPIs last, and returns its INTID, or 1023 if
+     * there is none. On a GICv2 it takes groups that GICC_CTLR enables, adds an SGI's source in bits 12:10, and returns
+     * 1022 for group 1 if AckCtl is 0.
      */
     public int acknowledge() {
         vm.note(vgic.isGicV2() ? VgicAnswer.GICV2_MASK : VgicAnswer.VGIC_MASK);
@@ -114,8 +114,8 @@ public final class ArmGuest {
     }
 
     /**
-     * Writes ICC_SGI1R_EL1 or GICD_SGIR, with targets by vCPU id. Source: {@code vgic_v3_dispatch_sgi()}, {@code
-     * vgic_mmio_write_sgir()}.
+     * Sends an SGI by ICC_SGI1R_EL1 or GICD_SGIR; {@code targets} accepts vCPU ids. Source: {@code
+     * vgic_v3_dispatch_sgi()}, {@code vgic_mmio_write_sgir()}.
      */
     public void sendSgi(int sgi, IntPredicate targets) {
         if (!InterruptId.isSgi(sgi)) {

@@ -7,7 +7,7 @@ import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.KvmFile;
 import io.kvmirq.uapi.UapiArm64;
 
-/** /dev/kvm of an arm64 host; source: {@code kvm_init_ipa_range()} in arch/arm64/kvm/mmu.c. */
+/** The file /dev/kvm of an arm64 host. Source: {@code kvm_init_ipa_range()} in arch/arm64/kvm/mmu.c. */
 public final class ArmKvmFile extends KvmFile {
     /** The page of struct kvm_run and the page of the coalesced MMIO ring. */
     static final int RUN_SIZE = 8192;
@@ -31,7 +31,7 @@ public final class ArmKvmFile extends KvmFile {
         return ArmCapabilities.check(host, capability);
     }
 
-    /** Creates a VM. Its type is the bit size of guest-physical addresses; 0 is the default. */
+    /** Creates a VM. {@code type} is the number of bits of guest-physical addresses; 0 is the default. */
     @Override
     protected int createVmOf(long type) {
         long bits = type == 0 ? DEFAULT_ADDRESS_BITS : type;

@@ -20,7 +20,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 
-/** The descriptor of a VM on arm64; source: {@code kvm_arch_vm_ioctl()} in arch/arm64/kvm/arm.c. */
+/** The file of an arm64 VM. Source: {@code kvm_arch_vm_ioctl()} in arch/arm64/kvm/arm.c. */
 public final class ArmVmFile extends VmFile {
     /** KVM_ARM_VM_SMCCC_CTRL. */
     private static final int SMCCC = 0;
@@ -56,7 +56,7 @@ public final class ArmVmFile extends VmFile {
         return REQUESTS.answer(this, request, argument);
     }
 
-    /** The guest of a vCPU, for a test; empty if there is no vCPU with this id or the VGIC is not initialized. */
+    /** Returns a vCPU's guest, for a test; empty if no vCPU has the id or the VGIC is not initialized. */
     public Optional<ArmGuest> guest(int id) {
         return vm.vgic().filter(FakeVgic::isInitialized).flatMap(vgic -> vm.vcpu(id)
                 .map(vcpu -> vcpu.guest(vgic)));
@@ -147,7 +147,7 @@ public final class ArmVmFile extends VmFile {
         return 0;
     }
 
-    /** Ends pending messages with the VM, before vLPIs are removed. */
+    /** Ends pending messages when the VM is released, before its vLPIs are removed. */
     @Override
     protected void released() {
         vm.messages().close();

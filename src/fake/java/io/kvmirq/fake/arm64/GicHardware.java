@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** The ITS of an arm64 host. With GICv4, a device's message becomes a vLPI or a host interrupt. */
+/** The ITS of an arm64 host. A device's message becomes a host interrupt or, with GICv4, a vLPI. */
 public final class GicHardware implements IrqHardware {
     /** The first host irq of a vPE. */
     private static final int FIRST_VPE = 512;
@@ -26,7 +26,7 @@ public final class GicHardware implements IrqHardware {
     private final boolean gicv4;
     private final List<Guest> vms = new ArrayList<>();
 
-    /** @param gicv4 whether the host has a GICv4, and its kernel uses it */
+    /** @param gicv4 whether the host has a GICv4, which its kernel uses */
     public GicHardware(boolean gicv4) {
         this.gicv4 = gicv4;
     }
@@ -36,7 +36,7 @@ public final class GicHardware implements IrqHardware {
         vms.add(vm);
     }
 
-    /** The kernel's command line, and the rows of doorbells in /proc/interrupts. */
+    /** Returns the kernel's command line, and the rows of doorbells in /proc/interrupts. */
     @Override
     public Map<String, String> files() {
         StringBuilder rows = new StringBuilder();

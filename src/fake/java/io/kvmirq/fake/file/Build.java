@@ -4,12 +4,12 @@ package io.kvmirq.fake.file;
 /**
  * The modelled kernel: its version, configuration and patches.
  *
- * @param arm64 whether the kernel is for arm64; otherwise for x86-64
+ * @param arm64 true for an arm64 kernel, false for an x86-64 kernel
  * @param fullIrqchip whether KVM_CREATE_IRQCHIP is supported
  * @param cdev whether iommufd and VFIO device files are built in
  * @param irqfdHostWide whether an eventfd that feeds a GSI of one VM is busy for all other VMs (since 6.17)
- * @param historic whether it has the unmerged patches of 2014 ({@code KVM_DEV_VFIO_DEVICE}) and of 2017 (INTx)
- * @param pvm whether it has kvm_pvm and at most 1024 vCPUs, without SMM and Hyper-V; otherwise as Debian builds it
+ * @param historic whether the kernel has the unmerged patches of 2014 ({@code KVM_DEV_VFIO_DEVICE}) and of 2017 (INTx)
+ * @param pvm true for a kernel with kvm_pvm, at most 1024 vCPUs, no SMM and no Hyper-V; false for Debian's
  * @param hardware the interrupt hardware of the host
  */
 public record Build(
@@ -26,7 +26,7 @@ public record Build(
         return major > sinceMajor || major == sinceMajor && minor >= sinceMinor;
     }
 
-    /** Whether vCPUs on x86 have System Management Mode. Debian builds it in; the kernel with kvm_pvm lacks it. */
+    /** Whether vCPUs on x86 have System Management Mode: Debian's kernels have it, the kernel with kvm_pvm does not. */
     public boolean hasManagementMode() {
         return !pvm;
     }

@@ -6,15 +6,15 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The irqbypass of an eventfd. The producer is an MSI or MSI-X vector that VFIO has enabled with the eventfd; the
- * consumer is an irqfd. Producer and consumer are connected while both are registered. Source: virt/lib/irqbypass.c,
- * which only logs a failure.
+ * consumer is an irqfd. A producer and a consumer are connected while both are registered. Source:
+ * virt/lib/irqbypass.c, which only logs a failure.
  */
 public final class Bypass {
     public interface Consumer {
-        /** Connects a producer. False if that fails; then the later one of the two is not registered. */
+        /** Connects a producer. Returns false on failure: the side that registered last is then not registered. */
         boolean connect(Producer producer);
 
-        /** Disconnects, because the producer or the consumer is removed. */
+        /** Disconnects the producer, because producer or consumer is removed. */
         void disconnect(Producer producer);
     }
 

@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
-/** An epoll set; source: fs/eventpoll.c. */
+/** The file of an epoll set. Source: fs/eventpoll.c. */
 public final class EpollFile extends FakeFile {
     /** EP_MAX_EVENTS. */
     private static final int MOST_EVENTS = Integer.MAX_VALUE / Epoll.SIZE;
@@ -100,7 +100,7 @@ public final class EpollFile extends FakeFile {
 
     // epoll_ctl
 
-    /** @param event address of a {@code struct epoll_event} */
+    /** @param event the address of a {@code struct epoll_event} */
     public static int control(Host host, int epoll, int operation, int fd, long event) {
         return operation == Epoll.EPOLL_CTL_DEL
                 ? control(host, epoll, operation, fd, ByteBuffer.allocate(Epoll.SIZE))
@@ -165,7 +165,7 @@ public final class EpollFile extends FakeFile {
 
     // epoll_wait
 
-    /** {@code events} is the address of {@code most} epoll_event. A negative timeout waits without limit. */
+    /** Waits. {@code events} is the address of {@code most} epoll_event. A negative timeout has no end. */
     public static int await(Host host, int epoll, long events, int most, int timeoutMillis) {
         Optional<Answer> flaw = flawOfRoom(events, most);
         if (flaw.isPresent() && !host.build().isSince(6, 15)) {
@@ -258,7 +258,7 @@ public final class EpollFile extends FakeFile {
         return true;
     }
 
-    /** Removes entries that are no longer ready from the ready list. */
+    /** Returns EPOLLIN if a file of the set is ready. Removes entries that are not ready from the ready list. */
     @Override
     public int poll() {
         while (!ready.isEmpty()) {
@@ -270,7 +270,7 @@ public final class EpollFile extends FakeFile {
         return 0;
     }
 
-    /** Handles the two requests that Linux 6.9 added. Linux 6.9 also changed the errno of all other requests. */
+    /** Handles the two ioctl requests that Linux 6.9 added. Linux 6.9 also changed the errno of all other requests. */
     @Override
     public int ioctl(long request, long argument) {
         if (!host.build().isSince(6, 9)) {

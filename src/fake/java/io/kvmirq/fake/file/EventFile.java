@@ -80,7 +80,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         return Long.compareUnsigned(FULL - count, add) > 0;
     }
 
-    /** A program, or a guest through an ioeventfd, signals: the eventfd is the message's first place. */
+    /** Signals the eventfd for a program, or for a guest's ioeventfd: a new message begins in the eventfd. */
     public void signalFirst(long add) {
         if (add != 0) {
             ledger.signal(source(), this);
@@ -95,10 +95,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         return source;
     }
 
-    /**
-     * Signals the eventfd as the kernel does for a device or a resamplefd: the count grows to its maximum and no
-     * further.
-     */
+    /** Signals the eventfd as the kernel does for a device or a resamplefd: the count stops at its maximum. */
     public void signal(long add) {
         if (!fits(add)) {
             host.note(FileAnswer.EVENTFD_SATURATES);
@@ -198,7 +195,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         return readNow(to);
     }
 
-    /** Reads with RWF_NOWAIT: never blocks. */
+    /** Reads the count with RWF_NOWAIT: never blocks. */
     public long readNow(long to) {
         if (count == 0) {
             return host.refuse(FileAnswer.EVENTFD_EMPTY);
@@ -231,7 +228,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         return true;
     }
 
-    /** EPOLLERR means the count is saturated, which only signals from the kernel can cause. */
+    /** Returns the ready events. EPOLLERR means a count at its maximum, which only the kernel's signals reach. */
     @Override
     public int poll() {
         return (count != 0 ? Epoll.EPOLLIN : 0)
@@ -256,7 +253,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         }
     }
 
-    /** Removes a priority waiter, which reads the count. */
+    /** Removes a priority waiter, which reads the count on removal. */
     public void remove(EventWaiter removed) {
         if (irqfds.remove(removed) && count != 0) {
             host.note(IrqfdAnswer.IRQFD_DETACH_DRAINS);
@@ -276,7 +273,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         }
     }
 
-    /** Removes a reader, which reads the count once more. */
+    /** Removes a reader, which reads the count a last time. */
     public void remove(EventReader removed) {
         if (readers.remove(removed) && count != 0) {
             host.note(VfioIrqAnswer.VFIO_UNMASK_DETACH_DRAINS);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-/** A waiter of an eventfd that reads the count at each signal, after irqfds. An unmask eventfd of VFIO has one. */
+/** A waiter of an eventfd that reads the count at each signal, after irqfds, such as VFIO's for an unmask eventfd. */
 public interface EventReader {
     /**
-     * The eventfd was signalled. The method is also called if the eventfd was signalled before the reader was added;
-     * then the count stays.
+     * Called after a signal of the eventfd. If the eventfd was signalled before the reader was added, this method is
+     * called too, and the count stays.
      */
     void signalled();
 
-    /** The last descriptor of the eventfd was closed. */
+    /** Called after the last descriptor of the eventfd was closed. */
     void released();
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-/** A priority waiter of an eventfd, which an irqfd is. */
+/** A priority waiter of an eventfd, such as an irqfd. */
 public interface EventWaiter {
-    /** The eventfd was signalled, and the signal was subtracted from the count. */
+    /** Called after a signal of the eventfd, which the kernel has already subtracted from the count. */
     void raise();
 
-    /** The waiter was added to an eventfd that was signalled already. */
+    /** Called when the waiter is added to an eventfd that was signalled already. */
     void raiseLate();
 
-    /** A worker injects the interrupt. */
+    /** Called by a worker to inject the interrupt. */
     void inject();
 
-    /** A worker removes the irqfd because its eventfd was released. */
+    /** Called by a worker to remove the irqfd because its eventfd was released. */
     void shutDown();
 }

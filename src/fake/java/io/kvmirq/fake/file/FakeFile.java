@@ -14,7 +14,7 @@ import java.util.Optional;
 
 /** An open file. The caller of each method holds the kernel's lock. */
 public abstract class FakeFile {
-    /** Bits of {@code f_mode} in {@code struct file}: access that open(2) granted, and operations that the file has. */
+    /** Bits of {@code f_mode} in {@code struct file}: the access that open(2) granted, and the file's operations. */
     public static final int READ = 1;
 
     public static final int WRITE = 1 << 1;
@@ -34,7 +34,7 @@ public abstract class FakeFile {
     /** The flags that F_GETFL shows. */
     private int status;
 
-    /** An anonymous file that has ioctls and cannot be read or written. */
+    /** Creates an anonymous file that has ioctls and cannot be read or written. */
     protected FakeFile(Host host) {
         this(host, READ | WRITE);
     }
@@ -46,7 +46,7 @@ public abstract class FakeFile {
         this.foreign = host.isForeign();
     }
 
-    /** Adds a reference, such as a descriptor. */
+    /** Adds a reference to the file, such as a descriptor. */
     public final void opened() {
         descriptors++;
     }
@@ -57,7 +57,7 @@ public abstract class FakeFile {
         opened();
     }
 
-    /** The newest descriptor of the file, for messages; -1 for none. */
+    /** Returns the newest descriptor of the file, for messages; -1 if it has none. */
     protected final int descriptor() {
         return descriptor;
     }
@@ -81,7 +81,7 @@ public abstract class FakeFile {
         return foreign;
     }
 
-    /** Sets the mode after open(2): the two lowest flags are the access mode, and pread and pwrite are allowed. */
+    /** Sets the mode after open(2): the lowest two bits of {@code flags} are the access; pread, pwrite are allowed. */
     public final void openedByName(int flags) {
         int access = flags & Uapi.O_ACCMODE;
         mode = mode & ~(READ | WRITE) | PREAD | PWRITE;
@@ -99,7 +99,7 @@ public abstract class FakeFile {
         return false;
     }
 
-    /** Facts about the file's VM, as labels of {@code io.kvmirq.explain.Condition}. Allocates nothing. */
+    /** Returns facts about the file's VM, as labels of {@code io.kvmirq.explain.Condition}. Allocates nothing. */
     public List<String> facts() {
         return List.of();
     }
@@ -109,7 +109,7 @@ public abstract class FakeFile {
         return false;
     }
 
-    /** The VFIO device that is open through the file; empty for any other file. */
+    /** Returns the VFIO device that the file opens; empty for any other file. */
     public Optional<VfioLines> device() {
         return Optional.empty();
     }
@@ -119,17 +119,17 @@ public abstract class FakeFile {
         return host.refuse(FileAnswer.UNKNOWN_IOCTL_OF_FILE);
     }
 
-    /** The rule that refuses mmap of a file without memory. */
+    /** Returns the rule by which mmap fails for a file that has no memory. */
     public Answer refusesMapping() {
         return FileAnswer.MAP_NOT_A_VCPU;
     }
 
-    /** The memory behind an mmap of whole pages; empty if {@link #refusesMapping}. {@code copies}: MAP_PRIVATE. */
+    /** Returns the memory that an mmap maps; empty if {@link #refusesMapping} applies. {@code copies}: MAP_PRIVATE. */
     public Optional<ByteBuffer> shared(long offset, int length, boolean copies) {
         return Optional.empty();
     }
 
-    /** A part of a file's memory, as a result of {@link #shared}. */
+    /** Returns a part of a file's memory, as a result of {@link #shared}. */
     protected static Optional<ByteBuffer> part(ByteBuffer memory, long offset, int length) {
         if (offset < 0 || offset > memory.capacity() - length) {
             throw new NotModelledException("a mapping that ends beyond its file");
@@ -146,12 +146,12 @@ public abstract class FakeFile {
         return (status & Uapi.O_NONBLOCK) == 0;
     }
 
-    /** Handles read(2); called only in the mode CAN_READ. */
+    /** Handles read(2). Called only if the mode has CAN_READ. */
     public long read(long to, long length) {
         throw new IllegalStateException("a file of CAN_READ reads");
     }
 
-    /** Handles write(2); called only in the mode CAN_WRITE. */
+    /** Handles write(2). Called only if the mode has CAN_WRITE. */
     public long write(long from, long length) {
         throw new IllegalStateException("a file of CAN_WRITE writes");
     }
@@ -203,7 +203,7 @@ public abstract class FakeFile {
         return false;
     }
 
-    /** The events that are ready, such as EPOLLIN. A file without a poll operation is always ready. */
+    /** Returns the events that are ready, such as EPOLLIN. A file without a poll operation is always ready. */
     public int poll() {
         return Epoll.EPOLLIN | Epoll.EPOLLOUT | Epoll.EPOLLRDNORM | Epoll.EPOLLWRNORM;
     }

@@ -15,9 +15,9 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernel's lock, its clock, its timers, and the calls that wait for a change or a timeout. The lock is fair: as in
- * a real kernel, a thread that makes one call after another does not starve other threads. Unless a method takes the
- * lock, its caller holds it.
+ * The fake kernel's lock, clock, timers, and the calls that wait for a change or a timeout. The lock is fair: as in a
+ * real kernel, a thread that makes one call after another does not starve other threads. The caller must hold the lock,
+ * unless a method says that it takes the lock.
  */
 public final class FakeTime implements AutoCloseable {
     private static final long SECOND_NANOS = 1_000_000_000;
@@ -31,10 +31,10 @@ public final class FakeTime implements AutoCloseable {
     private int waiting;
     private final Ledger ledger;
 
-    /** An action that waits for its time. */
+    /** An action that runs at the time {@code at}. */
     public record Timer(long at, Runnable action) {}
 
-    /** @param ledger gets the end of each change, and the calls that wait */
+    /** @param ledger is notified of the end of each change, and of calls that wait */
     public FakeTime(boolean virtual, Ledger ledger) {
         this.virtual = virtual;
         this.ledger = ledger;
@@ -61,7 +61,7 @@ public final class FakeTime implements AutoCloseable {
         lock.unlock();
     }
 
-    /** Runs an action with the lock. The caller does not need to hold it. */
+    /** Takes the lock and runs an action. */
     public <T> T locked(Supplier<T> action) {
         enter();
         try {
@@ -71,7 +71,7 @@ public final class FakeTime implements AutoCloseable {
         }
     }
 
-    /** Runs an action with the lock, then wakes all waiting calls. The caller does not need to hold the lock. */
+    /** Takes the lock, runs an action, and then wakes all waiting calls. */
     public <T> T changing(Supplier<T> action) {
         return locked(() -> {
             try {
@@ -92,12 +92,12 @@ public final class FakeTime implements AutoCloseable {
         });
     }
 
-    /** The time in nanoseconds since an arbitrary start. */
+    /** Returns the time in nanoseconds since an arbitrary start. */
     public long now() {
         return virtual ? virtualNanos : System.nanoTime();
     }
 
-    /** The time of day in nanoseconds since 1970. Virtual time begins at 0, in 1970. */
+    /** Returns the time of day in nanoseconds since 1970. Virtual time begins at 0, in 1970. */
     public long ofDay() {
         if (virtual) {
             return virtualNanos;
@@ -106,7 +106,7 @@ public final class FakeTime implements AutoCloseable {
         return now.getEpochSecond() * SECOND_NANOS + now.getNano();
     }
 
-    /** The nanoseconds of a {@code struct timespec}, at most the longest possible wait; -1 if it is invalid. */
+    /** Returns the nanoseconds of a {@code struct timespec}, at most the longest possible wait; -1 if it is invalid. */
     public static long nanos(ByteBuffer timespec) {
         long seconds = timespec.getLong(Uapi.Timespec.TV_SEC);
         long part = timespec.getLong(Uapi.Timespec.TV_NSEC);
@@ -130,7 +130,7 @@ public final class FakeTime implements AutoCloseable {
         changed();
     }
 
-    /** Runs an action with the lock after a delay: in {@link #pass}, or inside another call, so it must not throw. */
+    /** Runs an action with the lock after a delay, in {@link #pass} or in any thread's call: it must not throw. */
     public Timer after(Duration delay, Runnable action) {
         Timer timer = new Timer(now() + delay.toNanos(), action);
         timers.add(timer);
@@ -182,7 +182,7 @@ public final class FakeTime implements AutoCloseable {
         }
     }
 
-    /** Releases the lock until something changes. */
+    /** Releases the lock until {@code changed} is called. */
     public void awaitChange() {
         awaitChange(Long.MAX_VALUE);
     }
@@ -230,7 +230,7 @@ public final class FakeTime implements AutoCloseable {
         }
     }
 
-    /** Lets waiting threads take the lock once, and runs timers. For long loops. */
+    /** Lets waiting threads take the lock once, and runs timers. A long loop calls this method. */
     public void letOthersIn() {
         if (lock.hasQueuedThreads()) {
             unlocked(() -> true);
@@ -239,7 +239,7 @@ public final class FakeTime implements AutoCloseable {
         }
     }
 
-    /** Runs an action without the lock, as if the call were preempted, and then timers. For what takes long. */
+    /** Runs a long action without the lock, as if the call were preempted, and then runs timers. */
     public <T extends @Nullable Object> T unlocked(Supplier<T> action) {
         String call = ledger.call();
         long request = ledger.request();

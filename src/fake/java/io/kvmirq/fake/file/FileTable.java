@@ -19,12 +19,12 @@ public final class FileTable {
     private int limit = PLENTY;
     private boolean foreign;
 
-    /** RLIMIT_NOFILE: every descriptor is below this number. */
+    /** Returns RLIMIT_NOFILE: every descriptor is below this number. */
     public int limit() {
         return limit;
     }
 
-    /** The limit as /proc shows it; empty if none was set. */
+    /** Returns the descriptor limit as /proc shows it; empty if no limit was set. */
     public OptionalInt shownLimit() {
         return limit == PLENTY ? OptionalInt.empty() : OptionalInt.of(limit);
     }
@@ -59,7 +59,7 @@ public final class FileTable {
         return fd;
     }
 
-    /** Assigns the lowest free descriptor that is at least {@code lowest}; -1 if the limit is reached. */
+    /** Assigns the lowest free descriptor from {@code lowest} on, and returns it; -1 if the limit is reached. */
     public int install(FakeFile file, int lowest) {
         int fd = free(lowest);
         if (fd >= limit) {
@@ -76,7 +76,7 @@ public final class FileTable {
         return fd;
     }
 
-    /** @return the file that was open; null if the descriptor was closed */
+    /** @return the file that the descriptor had; null if the descriptor was closed already */
     @Nullable
     public FakeFile remove(int fd) {
         FakeFile file = get(fd);
@@ -87,7 +87,7 @@ public final class FileTable {
         return file;
     }
 
-    /** The descriptors that are open, each with the class of its file. */
+    /** Returns the open descriptors from {@code from} on, each with the class of its file. */
     public Map<Integer, String> open(int from) {
         Map<Integer, String> open = new TreeMap<>();
         for (int fd = from; fd < files.length; fd++) {
@@ -99,7 +99,7 @@ public final class FileTable {
         return open;
     }
 
-    /** Polls each of {@code count} structures once. Returns how many have an event; a closed descriptor counts. */
+    /** Polls {@code count} pollfd structures once. Returns how many have an event or a closed descriptor. */
     public int poll(ByteBuffer polled, int at, int count) {
         int ready = 0;
         for (int i = 0; i < count; i++) {

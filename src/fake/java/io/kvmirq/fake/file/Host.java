@@ -25,7 +25,7 @@ public interface Host {
 
     Ledger ledger();
 
-    /** Exits scripted by a test, keyed by vCPU id. */
+    /** Returns the exits that a test defines, keyed by vCPU id. */
     Map<Integer, Script> scripts();
 
     void note(Answer rule);
@@ -41,14 +41,14 @@ public interface Host {
     @Nullable
     FakeFile file(int fd);
 
-    /** Whether every descriptor up to the limit is open. */
+    /** Whether every descriptor below the limit is open. */
     boolean isFull();
 
     int install(FakeFile file);
 
     boolean isForeign();
 
-    /** Copies to the caller's memory, up to the first unwritable byte. Returns 0 or -EFAULT. */
+    /** Copies {@code from} to the caller's memory, up to the first unwritable byte. Returns 0 or -EFAULT. */
     default int copyOut(long address, ByteBuffer from, int length) {
         return memory().copyOut(address, from, length) ? 0 : refuse(FileAnswer.FAULT);
     }
@@ -58,7 +58,7 @@ public interface Host {
         return memory().put(address, from, length) ? 0 : refuse(FileAnswer.FAULT);
     }
 
-    /** Copies a structure in before it is checked. Returns -EFAULT or the result of {@code call}. */
+    /** Copies a structure from the caller for {@code call}. Returns -EFAULT or the result of {@code call}. */
     default int copied(long address, int size, ToIntFunction<ByteBuffer> call) {
         ByteBuffer structure = memory().copyIn(address, size);
         return structure == null ? refuse(FileAnswer.FAULT) : call.applyAsInt(structure);

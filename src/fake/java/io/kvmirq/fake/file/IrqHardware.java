@@ -3,17 +3,17 @@ package io.kvmirq.fake.file;
 
 import java.util.Map;
 
-/** The host hardware that receives messages of devices. The caller of each method holds the kernel's lock. */
+/** The hardware of a host that receives MSI messages of devices. The caller of each method holds the kernel's lock. */
 public interface IrqHardware {
     /** Hardware that interrupts the host for every message. */
     IrqHardware TO_HOST = requester -> () -> true;
 
-    /** The route of one interrupt through the hardware, such as an entry of a remapping table. */
+    /** The state of one device interrupt in the hardware, such as an entry of a remapping table. */
     interface Entry {
-        /** The device sends its message. True if it interrupts the host, false if it is posted to a guest. */
+        /** Handles the device's message. Returns true if it interrupts the host, false if it is posted to a guest. */
         boolean request();
 
-        /** The device's driver frees the interrupt. */
+        /** Frees the interrupt, because the device's driver frees it. */
         default void free() {}
     }
 
@@ -23,7 +23,7 @@ public interface IrqHardware {
      */
     Entry allocate(int requester);
 
-    /** The sysfs files about the hardware, keyed by path; empty for hardware of no vendor. */
+    /** Returns the sysfs files about the hardware, keyed by path; empty for hardware of no vendor. */
     default Map<String, String> files() {
         return Map.of();
     }

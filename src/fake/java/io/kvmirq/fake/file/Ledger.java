@@ -9,19 +9,19 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Counts each message from its source to the vCPU that takes it, so that every loss is noticed. A waiting message is in
- * a {@link MessagePlace}. The hand is the place of a message that is moved. {@link #send} and {@link #pick} put a
- * message into the hand, {@link #put} and {@link #arrive} report where the message came, and {@link #settle} empties
- * the hand. A second message of one source in one place is merged. Between calls the hand is empty.
+ * Follows each message from its source to the vCPU that takes it, and notices every loss. A waiting message is in a
+ * {@link MessagePlace}, a message that is being moved is in the "hand". {@link #send} and {@link #pick} put a message
+ * into the hand, {@link #put} and {@link #arrive} tell what the message reached, and {@link #settle} empties the hand.
+ * A second message of one source in one place is merged with the first. Between calls the hand is empty.
  *
- * <p>After each step: sent = taken + merged + waiting + ended + lost. A message is ended if the program dropped it,
- * otherwise it is lost. {@link #audit} compares the places with the state of the fake. If a model forgot a message, the
- * last call counts as the one that lost it.
+ * <p>After each step: sent = taken + merged + waiting + ended + lost. A message that reaches no vCPU is ended if the
+ * program dropped it, and lost if not. {@link #audit} compares the places with the state of the fake. If a model forgot
+ * a message, the ledger reports that the last call lost it.
  *
- * <p>Messages are not objects. All removed sources share one id. The caller holds the kernel's lock.
+ * <p>Messages are numbers, not objects. All removed sources share one id. The caller holds the kernel's lock.
  */
 public final class Ledger {
-    /** A source that is not registered. */
+    /** The id of any source that is not registered. */
     public static final int UNKNOWN = Sources.NONE;
 
     private static final String THREW = "a call threw an exception while it was on its way";
@@ -33,12 +33,12 @@ public final class Ledger {
     private final OwedMessages owed = new OwedMessages(hand, waiting, dropped);
     private final ProgramMessages program = new ProgramMessages(hand, waiting, owed, dropped);
 
-    /** @return the id of a source, until {@link #forget} */
+    /** @return the id of the source, which is valid until {@link #forget} */
     public int register(MessageSource source) {
         return waiting.register(source);
     }
 
-    /** Removes a source. Messages of the source that wait lose the name of the source. */
+    /** Removes a source. Waiting messages of the source stay, without the source's name. */
     public void forget(int id) {
         hand.countMerged(waiting.forget(id));
         program.forget(id);
@@ -62,7 +62,7 @@ public final class Ledger {
         hand.setFrom(place, slot);
     }
 
-    /** Puts the messages in the hand into a slot. Messages for several vCPUs are copied. */
+    /** Puts the messages in the hand into a slot. The hand keeps a copy for further vCPUs. */
     public void put(MessagePlace place, int slot) {
         if (hand.isEmpty()) {
             return;
@@ -75,7 +75,7 @@ public final class Ledger {
         }
     }
 
-    /** Does {@link #put} fast if hand and slot have one message each, the usual case; otherwise returns false. */
+    /** Does {@link #put} fast if hand and slot have one message each, as usual. If not, only returns false. */
     public boolean putToAnother(MessagePlace place, int slot) {
         int only = hand.only();
         boolean meets = only >= 0 && place.onlyAt(slot) == only && !hand.hasCome();
@@ -85,7 +85,7 @@ public final class Ledger {
         return meets;
     }
 
-    /** Counts the messages in the hand as taken, by a line, a reader or a vCPU. */
+    /** Counts the messages in the hand as taken by a line, a reader or a vCPU. */
     public void arrive() {
         if (!hand.isEmpty()) {
             hand.comes();
@@ -93,7 +93,7 @@ public final class Ledger {
         }
     }
 
-    /** Counts the messages in the hand as taken by a line, whose level is not counted. */
+    /** Counts the messages in the hand as taken: they became the level of a line, which is not followed. */
     public void becomeLevel() {
         if (!hand.isEmpty()) {
             arrive();
@@ -101,7 +101,7 @@ public final class Ledger {
         }
     }
 
-    /** Empties the hand. Messages that reached no place are lost. */
+    /** Empties the hand. Messages that {@link #put} or {@link #arrive} did not move are lost. */
     public void settle(String why) {
         if (!hand.isEmpty()) {
             if (!hand.hasCome()) {
@@ -117,7 +117,7 @@ public final class Ledger {
         }
     }
 
-    /** Empties the hand at a GSI without a route. Also for a line, which has no message. */
+    /** Empties the hand because the GSI has no route. Also records a line's lost interrupt, which has no message. */
     public void settleAt(int gsi, String why) {
         if (hand.isEmpty()) {
             dropped.add("GSI", gsi, why);
@@ -129,7 +129,7 @@ public final class Ledger {
 
     // In one step
 
-    /** A vCPU takes the interrupt of a slot. */
+    /** Counts the messages of a slot as taken: a vCPU takes the interrupt. */
     public void take(MessagePlace place, int slot) {
         Sources there = place.filledAt(slot);
         if (there != null) {
@@ -138,7 +138,7 @@ public final class Ledger {
         }
     }
 
-    /** Ends the messages of a slot, because the program dropped them. */
+    /** Counts the messages of a slot as ended, because the program dropped them. */
     public void end(MessagePlace place, int slot, String why) {
         remove(place, slot, why, true, true, null);
     }
@@ -149,12 +149,12 @@ public final class Ledger {
         }
     }
 
-    /** Removes the messages of a slot: as ended if the program has ended their source, otherwise as lost. */
+    /** Removes the messages of a slot: as ended if the program has ended their source, as lost if not. */
     public void discard(MessagePlace place, int slot, String why) {
         remove(place, slot, why, false, true, null);
     }
 
-    /** Does {@link #discard}, but a lost message is found again if the program signals its eventfd. */
+    /** Does {@link #discard}, but a lost message no longer counts as lost if the program signals its eventfd. */
     public void discardUnlessSignalled(MessagePlace place, int slot, String why, MessageSource event) {
         remove(place, slot, why, false, true, event);
     }
@@ -191,8 +191,8 @@ public final class Ledger {
     // The program
 
     /**
-     * The program reads the eventfd of a place. The MSIs of devices in this eventfd then wait in the program; signals
-     * that the program itself sent count as taken.
+     * The program reads the eventfd of a place. Device messages in this eventfd then wait in the program. Signals that
+     * the program itself sent count as taken.
      */
     public void read(MessagePlace place, MessageSource event) {
         pick(place, 0);
@@ -200,14 +200,14 @@ public final class Ledger {
     }
 
     /**
-     * The program signals an eventfd, whose id is {@code source}. The program passes on messages that it read from this
-     * eventfd or messages of its vectors, or it sends a new message.
+     * The program signals an eventfd, whose id is {@code source}. The signal passes on messages that the program read
+     * from this eventfd, or messages of the eventfd's vectors; if there are none, it is a new message.
      */
     public void signal(int source, MessageSource event) {
         program.signal(source, event);
     }
 
-    /** The program sends the messages of its last read, or a new one, until {@link #sentByProgram}. */
+    /** Begins a call that sends the messages of the program's last read, or a new one, until {@link #sentByProgram}. */
     public void sendByProgram() {
         program.send();
     }
@@ -217,14 +217,14 @@ public final class Ledger {
         program.sent();
     }
 
-    /** The program ended a source, so the messages that it has read from it are ended. */
+    /** Ends the messages that the program has read from a source, because the program ended the source. */
     public void endRead(int source, String why) {
         program.end(source, why);
     }
 
     // Calls
 
-    /** Begins a system call; {@code request} is the number of an ioctl or 0, and {@code fd} may be -1. */
+    /** Begins a system call; {@code request} is the number of an ioctl, else 0. {@code fd} may be -1 for none. */
     public void begin(String call, long request, int fd) {
         if (hand.isBusy()) {
             threw();
@@ -253,7 +253,7 @@ public final class Ledger {
         }
     }
 
-    /** Ends a call that only signals: {@link #end} without the audit. */
+    /** Ends a call that only signals, as {@link #end} does but without {@link #audit}. */
     public void endSignal() {
         if (hand.isBusy()) {
             settleRest("it came nowhere");
@@ -261,7 +261,7 @@ public final class Ledger {
         dropped.endUnaudited();
     }
 
-    /** Ends a call or another step. */
+    /** Ends a call or another step, and audits the ledger. */
     public void end() {
         audit();
         if (hand.isBusy()) {
@@ -306,7 +306,7 @@ public final class Ledger {
         dropped.setCaller(text);
     }
 
-    /** Counts of messages; waiting is the number of sources of all places. */
+    /** The counts of messages. {@code waiting} is the number of sources with messages, over all places. */
     public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
 
     public Counts counts() {
@@ -314,18 +314,18 @@ public final class Ledger {
                 hand.sent(), hand.taken(), hand.merged(), waiting.count(), dropped.endedCount(), dropped.lostCount());
     }
 
-    /** A sentence for each waiting message; {@code open}: only for messages that nothing delays. */
+    /** Returns a sentence for each waiting message. {@code open}: only for messages that should not wait. */
     public List<String> waiting(boolean open) {
         return waiting.texts(open);
     }
 
-    /** Adds a lost interrupt of a line, or one that was never sent. Allocates nothing once there are many. */
+    /** Adds a lost interrupt of a line, or one that a device could not send. A full list allocates nothing. */
     public void lost(String what, int number, String why) {
         dropped.add(what, number, why);
     }
 
     /**
-     * The lost messages, also those that the program keeps though it should have sent them. Get the sentences without
+     * Returns the lost messages, also messages that the program keeps but should have sent. Call the suppliers without
      * the kernel's lock.
      */
     public List<Supplier<String>> lost() {
@@ -334,17 +334,17 @@ public final class Ledger {
                 .toList();
     }
 
-    /** The messages that the program dropped, as {@link #lost}. */
+    /** Returns the messages that the program dropped, in the form of {@link #lost}. */
     public List<Supplier<String>> ended() {
         return dropped.ended();
     }
 
-    /** A vCPU with this id was created. */
+    /** Notes that a vCPU with this id was created. */
     public void created(int vcpu) {
         arrivals.begin(vcpu);
     }
 
-    /** The ids that vCPUs of all VMs have had, in rising order. */
+    /** Returns the ids that vCPUs of all VMs have had, in rising order. */
     public List<VcpuId> vcpus() {
         return arrivals.vcpus().mapToObj(VcpuId::new).toList();
     }
@@ -354,12 +354,12 @@ public final class Ledger {
         arrivals.add(vcpu, vector);
     }
 
-    /** The number of deliveries to a vCPU, keyed by vector. */
+    /** Returns how often each vector was delivered to a vCPU, keyed by vector. */
     public Map<Integer, Integer> received(int vcpu) {
         return arrivals.of(vcpu);
     }
 
-    /** The number of deliveries of a vector, keyed by vCPU. */
+    /** Returns how often a vector was delivered to each vCPU, keyed by vCPU id. */
     public Map<Integer, Integer> receivers(int vector) {
         return arrivals.receivers(vector);
     }

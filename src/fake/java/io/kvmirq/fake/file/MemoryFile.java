@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.function.IntFunction;
 
-/** A memfd. The file must get its size before mmap, and cannot be written by calls. Source: mm/memfd.c, mm/shmem.c. */
+/** A memfd's file. It must get its size before mmap, and write(2) cannot write it. Source: mm/memfd.c, mm/shmem.c. */
 public final class MemoryFile extends FakeFile {
     private static final int LONGEST_NAME = 249;
     private static final int ALL_SEALS = 0x1f;
@@ -28,7 +28,7 @@ public final class MemoryFile extends FakeFile {
         this.seals = seals;
     }
 
-    /** memfd_create(2); {@code name} is an address. */
+    /** Handles memfd_create(2); {@code name} is the address of the name. */
     public static int create(Host host, long name, int flags, IntFunction<ByteBuffer> allocator) {
         boolean hasExec = host.build().isSince(6, 3);
         int known = ALL_FLAGS | (hasExec ? Memfd.MFD_NOEXEC_SEAL | Memfd.MFD_EXEC : 0);

@@ -8,8 +8,8 @@ import java.util.function.IntPredicate;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A part of the fake where messages wait, such as the IRR of a LAPIC. A place has slots, each with the sources of its
- * messages. A slot of an IRR is a vector. {@link Ledger} compares the slots with the state of the part.
+ * A part of the fake in which messages wait, such as the IRR of a LAPIC. A place has slots, such as a vector in an IRR.
+ * A slot has the sources of its messages. {@link Ledger} compares the slots with the state of the part.
  */
 public final class MessagePlace {
     private static final @Nullable Sources[] NONE = {};
@@ -27,7 +27,7 @@ public final class MessagePlace {
         this(holds, slot -> false, name);
     }
 
-    /** {@code holds}: the part's state has a message in a slot. {@code open}: nothing delays a message of the slot. */
+    /** {@code holds}: the part's state has a message in a slot. {@code open}: nothing should delay that message. */
     public MessagePlace(IntPredicate holds, IntPredicate open, IntFunction<String> name) {
         this.holds = holds;
         this.open = open;
@@ -58,7 +58,7 @@ public final class MessagePlace {
         return filled.isEmpty();
     }
 
-    /** The first slot with messages from {@code from} on; -1 for none. */
+    /** Returns the first slot from {@code from} on that has messages; -1 for none. */
     public int next(int from) {
         return filled.nextSetBit(from);
     }

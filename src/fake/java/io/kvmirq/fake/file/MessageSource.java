@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-/** A vector of a device, or an eventfd that a program or an ioeventfd signals. toString is its name in texts. */
+/** A vector of a device, or an eventfd that a program or an ioeventfd signals. toString returns its name. */
 public interface MessageSource {
     /** Whether the program has ended the source: the vector has no eventfd, or the eventfd no descriptor. */
     boolean isEnded();
@@ -10,7 +10,7 @@ public interface MessageSource {
 
     boolean hasIrqfd();
 
-    /** Whether it is an eventfd that ever had an irqfd, so that its messages are for a guest. */
+    /** Whether the source is an eventfd that ever had an irqfd, so that its messages are for a guest. */
     default boolean hadIrqfd() {
         return false;
     }

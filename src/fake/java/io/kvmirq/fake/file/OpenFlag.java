@@ -2,12 +2,12 @@
 package io.kvmirq.fake.file;
 
 /**
- * The flags of open(2) whose numbers on arm64 differ. Source: include/uapi/asm-generic/fcntl.h,
+ * The flags of open(2) whose numbers differ between x86 and arm64. Source: include/uapi/asm-generic/fcntl.h,
  * arch/arm64/include/uapi/asm/fcntl.h.
  */
 public enum OpenFlag {
     DIRECT(040000, 0200000),
-    /** Set by open(2) and memfd_create(2) themselves. */
+    /** The flag that open(2) and memfd_create(2) set themselves. */
     LARGEFILE(0100000, 0400000);
 
     private final int generic;
@@ -18,7 +18,7 @@ public enum OpenFlag {
         this.arm64 = arm64;
     }
 
-    /** The bit of the flag on this kernel. */
+    /** Returns the flag's bit on this kernel. */
     public int on(Build build) {
         return build.arm64() ? arm64 : generic;
     }

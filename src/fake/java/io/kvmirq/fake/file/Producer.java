@@ -2,7 +2,7 @@
 package io.kvmirq.fake.file;
 
 /**
- * A host interrupt that a device raises by a message. The producer of an eventfd, as irqbypass of Linux names the
+ * A host interrupt that a device raises by a message: the producer of an eventfd, as Linux's irqbypass names the
  * device's side.
  */
 public final class Producer {
@@ -24,7 +24,7 @@ public final class Producer {
         return entry;
     }
 
-    /** The number of host interrupts so far. */
+    /** Returns how often the host was interrupted so far. */
     public long count() {
         return count;
     }

@@ -15,8 +15,8 @@ import java.util.function.ToIntBiFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The ioctl requests that one kind of file handles, keyed by number. A request's number contains the size of its
- * structure. The table is complete before the first call. A lookup allocates nothing.
+ * The ioctl requests that one kind of file handles, keyed by number. The number contains the size of the request's
+ * structure. All requests are added before the first call. A lookup allocates nothing.
  *
  * @param <F> the kind of file
  */
@@ -26,12 +26,12 @@ public final class Requests<F extends FakeFile> {
 
     private static final int SIZE_MASK = 0x3fff;
 
-    /** Handles a request whose argument is a value, or an address that the handler reads itself. */
+    /** Handles a request whose argument is a value, or an address from which the handler reads itself. */
     public interface OnValue<F> {
         int answer(F file, long argument);
     }
 
-    /** Handles a request whose structure is a header; {@code address} is its address. */
+    /** Handles a request whose structure is followed by data; {@code address} is the structure's address. */
     public interface OnHeader<F> {
         int answer(F file, ByteBuffer header, long address);
     }
@@ -42,21 +42,21 @@ public final class Requests<F extends FakeFile> {
     private long[] numbers = {};
 
     /**
-     * An empty table. {@code unknown} refuses numbers outside the table. {@code notModelled} names requests of real
-     * kernels that the fake lacks; null for others.
+     * Creates an empty table. {@code unknown} refuses numbers that are not in the table. {@code notModelled} returns
+     * the name of a request that real kernels have and the fake lacks, or null.
      */
     public Requests(Answer unknown, LongFunction<@Nullable String> notModelled) {
         this.unknown = unknown;
         this.notModelled = notModelled;
     }
 
-    /** The name of a request of a kind of file; null for any other number. */
+    /** Returns the name of a request of a kind of file; null if the number is unknown. */
     public static @Nullable String name(UapiTable.FileKind kind, long request) {
         UapiTable.Request known = UapiTable.find(request, kind);
         return known != null && known.kind() == kind ? known.name() : null;
     }
 
-    /** Adds a request with a value, or with an address that {@code answer} reads itself. */
+    /** Adds a request whose argument is a value, or an address that {@code answer} reads itself. */
     public Requests<F> value(long request, OnValue<F> answer) {
         int at = -Arrays.binarySearch(numbers, request) - 1;
         long[] more = Arrays.copyOf(numbers, numbers.length + 1);

@@ -4,12 +4,12 @@ package io.kvmirq.fake.file;
 import java.util.List;
 
 /**
- * An exit that a vCPU plays for a test.
+ * An exit that a test defines for a vCPU.
  *
- * @param place the port or the address; for {@link Kind#OTHER} the number of the exit
+ * @param place the port or the address of the access; for {@link Kind#OTHER} the number of the exit
  * @param size the size of an access in bytes
- * @param data the value of each write, or 0 for each read; else a vector or other data of the exit
- * @param text the test's call that made the exit
+ * @param data for accesses the value of each write, or 0 for each read; for other exits a vector or other data
+ * @param text the test's call that defined the exit
  */
 public record ScriptedExit(Kind kind, long place, int size, List<Long> data, String text) {
     public enum Kind {

@@ -12,8 +12,8 @@ import java.util.WeakHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The threads of the calling process, and the signals that one thread sends to another. A signal must be blocked by its
- * target thread, or end the KVM_RUN of that thread: the fake runs no handlers, and ends no process. Source:
+ * The threads of the calling process, and the signals that one thread sends to another. The fake runs no signal
+ * handlers and ends no process: the target thread must block the signal, or the signal ends its KVM_RUN. Source:
  * kernel/signal.c. The caller holds the kernel's lock.
  */
 public final class Threads {
@@ -161,7 +161,7 @@ public final class Threads {
 
     // KVM_RUN
 
-    /** Enters KVM_RUN with the mask of KVM_SET_SIGNAL_MASK; null if none was set. */
+    /** Enters KVM_RUN. {@code blocked} is the mask of KVM_SET_SIGNAL_MASK; null if no mask was set. */
     public void beginRun(@Nullable Long blocked) {
         Own own = known();
         if (own != nothing) {

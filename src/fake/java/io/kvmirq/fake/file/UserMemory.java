@@ -11,8 +11,9 @@ import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The address space of the calling process. A buffer gets its address at the first {@link #addressOf}, a mapping at
- * {@link #map}. All other addresses are unmapped. Writable memory is also readable. Lookups allocate nothing.
+ * The address space of the calling process. A buffer gets its address at the first {@link #addressOf}, a mapping gets
+ * its address at {@link #map}. All other addresses are unmapped. Writable memory is also readable. Lookups allocate
+ * nothing.
  */
 public final class UserMemory {
     private static final long FIRST = 0x7000_0000_0000L;
@@ -80,7 +81,7 @@ public final class UserMemory {
         return add(new Region(buffer, READ_AND_WRITE, false));
     }
 
-    /** @param protection as in mmap(2) */
+    /** @param protection the bits PROT_READ and PROT_WRITE as in mmap(2) */
     public long map(ByteBuffer memory, int protection) {
         return add(new Region(memory, access(protection), true));
     }
@@ -90,7 +91,7 @@ public final class UserMemory {
     }
 
     /**
-     * Maps whole pages as adjacent buffers, each allocated at its first use. {@link #at} returns no range across two.
+     * Maps whole pages as adjacent buffers, each allocated at first use. {@link #at} returns no range across buffers.
      */
     public long map(long length, int protection, IntFunction<ByteBuffer> allocator) {
         long first = next;
@@ -173,9 +174,7 @@ public final class UserMemory {
         replace(address, length, null);
     }
 
-    /**
-     * Unmaps like {@link #unmap}. A mapping of zeros takes the place of the memory, unless {@code allocator} is null.
-     */
+    /** Unmaps like {@link #unmap}. If {@code allocator} is not null, maps zeros at the address. */
     public void replace(long address, long length, @Nullable IntFunction<ByteBuffer> allocator) {
         int at = find(address);
         if (at < 0 || !regions[at].isMapping() || address >= bases[at] + regions[at].bytes) {
@@ -191,19 +190,19 @@ public final class UserMemory {
         }
     }
 
-    /** The {@code length} bytes at {@code address}, in native order; null if any is unmapped or unreadable. */
+    /** Returns the {@code length} bytes at {@code address}, in native order; null if any is unmapped or unreadable. */
     @Nullable
     public ByteBuffer at(long address, long length) {
         return at(address, length, Uapi.PROT_READ);
     }
 
-    /** The bytes as in {@link #at(long, long)}, if they are writable. */
+    /** Returns the bytes like {@link #at(long, long)}; null if any is not writable. */
     @Nullable
     public ByteBuffer writableAt(long address, long length) {
         return at(address, length, Uapi.PROT_WRITE);
     }
 
-    /** @param access the required access; 0 for none */
+    /** @param access the required access, as in mmap(2); 0 for none */
     @Nullable
     public ByteBuffer at(long address, long length, int access) {
         int found = find(address);
@@ -212,7 +211,7 @@ public final class UserMemory {
                 : memory(found, access);
     }
 
-    /** The offset of {@code address} in the buffer that {@link #at} returns for it. */
+    /** Returns the offset of {@code address} in the buffer that {@link #at} returns for this address. */
     public int offset(long address) {
         return (int) (address - bases[find(address)]);
     }
@@ -233,7 +232,7 @@ public final class UserMemory {
         return lastFound;
     }
 
-    /** Whether every byte can be accessed; a mapping may have several regions. */
+    /** Whether every byte can be accessed, also if the bytes are in several buffers. */
     public boolean has(long address, long length, int access) {
         long done = 0;
         long part = 1;
@@ -250,7 +249,7 @@ public final class UserMemory {
         return found >= 0 && regions[found].allows(access) ? bases[found] + regions[found].bytes - address : 0;
     }
 
-    /** A copy of user memory as a structure in native order; null for EFAULT. */
+    /** Returns a copy of user memory as a structure in native order; null for EFAULT. */
     @Nullable
     public ByteBuffer copyIn(long address, int length) {
         ByteBuffer to = ByteBuffer.allocate(length).order(ByteOrder.nativeOrder());
@@ -269,7 +268,7 @@ public final class UserMemory {
         return to;
     }
 
-    /** A copy of a NUL-terminated string; null for EFAULT. NotModelledException from {@code longest} bytes on. */
+    /** Copies a NUL-terminated string; null for EFAULT. Throws NotModelledException from {@code longest} bytes on. */
     @Nullable
     public String text(long address, int longest) {
         StringBuilder text = new StringBuilder();
@@ -291,9 +290,7 @@ public final class UserMemory {
         throw new NotModelledException("a path or name of " + longest + " bytes or more");
     }
 
-    /**
-     * {@code copy_to_user()}: writes up to the first byte that cannot be written, and returns false if there is one.
-     */
+    /** Models {@code copy_to_user()}: writes up to the first unwritable byte, and returns false if there is one. */
     public boolean copyOut(long address, ByteBuffer from, int length) {
         int done = 0;
         while (done < length) {
@@ -310,7 +307,7 @@ public final class UserMemory {
         return true;
     }
 
-    /** {@code put_user()}: writes all bytes or none; false for EFAULT. */
+    /** Models {@code put_user()}: writes all bytes or none. Returns false for EFAULT. */
     public boolean put(long address, ByteBuffer from, int length) {
         return has(address, length, Uapi.PROT_WRITE) && copyOut(address, from, length);
     }

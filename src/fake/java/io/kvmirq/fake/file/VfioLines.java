@@ -3,12 +3,12 @@ package io.kvmirq.fake.file;
 
 import java.util.Optional;
 
-/** An open VFIO device, as KVM-VFIO uses it. Two files of one device have the same object. */
+/** An open VFIO device, as KVM-VFIO uses it. All files of one device share one such object. */
 public interface VfioLines {
-    /** The interrupt at an index and subindex of VFIO; empty unless it can be forwarded. */
+    /** Returns the interrupt at VFIO's index and subindex; empty if it cannot be forwarded. */
     Optional<HostLine> line(int index, int subindex);
 
-    /** Takes a reference, so that the host cannot remove the device. */
+    /** Takes a reference to the device, so that the host cannot remove it. */
     void hold();
 
     /** Drops a reference. */

@@ -10,8 +10,8 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * The work of KVM's workers: they inject interrupts that are not a single message, and remove irqfds whose eventfd was
- * released. Work is done immediately, or held back so that a test sees the state before. Also VFIO's work for unmask
+ * The work of KVM's workers, which inject interrupts that are not a single message, and remove irqfds whose eventfd was
+ * released. Work is done immediately, or held back so that a test sees the state before it. Also VFIO's work for unmask
  * eventfds. Source: virt/kvm/eventfd.c, {@code irqfd_inject()} and {@code irqfd_cleanup_wq}; drivers/vfio/virqfd.c.
  */
 public final class Work {
@@ -41,14 +41,14 @@ public final class Work {
         held = true;
     }
 
-    /** Does the held-back work. From now on, work is done immediately. */
+    /** Does the held-back work. Work is done immediately afterwards. */
     public void run() {
         held = false;
         List.copyOf(injections).forEach(this::finishInjection);
         finishShutDowns();
     }
 
-    /** Injects, or queues the injection. Requests before the worker runs are merged into one. */
+    /** Injects the irqfd's interrupt, or queues the injection. Requests before the worker runs are merged. */
     public void inject(EventWaiter irqfd) {
         if (held) {
             injections.add(irqfd);
@@ -66,7 +66,7 @@ public final class Work {
         }
     }
 
-    /** Flushes the queued injection of one irqfd. */
+    /** Does the queued injection of one irqfd now. */
     public void finishInjection(EventWaiter irqfd) {
         if (injections.remove(irqfd)) {
             ledger.pick(Objects.requireNonNull(messages.remove(irqfd)), 0);
@@ -79,14 +79,14 @@ public final class Work {
         return new MessagePlace(slot -> injections.contains(irqfd), slot -> !held, slot -> "a worker of KVM");
     }
 
-    /** Begins a device operation. Eventfds that it signals are read when it ends. */
+    /** Begins a device operation. Readers read the eventfds that it signals when the operation ends. */
     public void begin() {
         operations++;
     }
 
     /**
-     * Ends {@link #begin}. A reader may signal its own eventfd again, for example INTx whose trigger also unmasks it.
-     * Linux then queues work for ever; here a timer does the rest.
+     * Ends {@link #begin}. A reader may signal its own eventfd again, for example INTx whose trigger is also its unmask
+     * eventfd. Linux then queues work for ever; here a timer does the rest.
      */
     public void end() {
         try {
@@ -117,7 +117,7 @@ public final class Work {
         }
     }
 
-    /** Flushes the queued removals of irqfds on the whole host. */
+    /** Does the queued removals of all irqfds on the host now. */
     public void finishShutDowns() {
         List.copyOf(shutDowns).forEach(EventWaiter::shutDown);
         shutDowns.clear();

@@ -4,9 +4,9 @@ package io.kvmirq.fake.kvm;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.uapi.Uapi;
 
-/** Guest writes that signal an eventfd: {@code length} bytes (0 for any), with any data if {@code wildcard}. */
+/** An ioeventfd: guest writes of {@code length} bytes (0: any length) signal it, with any data if {@code wildcard}. */
 public record FakeIoEventFd(EventFile event, Bus bus, long address, int length, boolean wildcard, long data) {
-    /** The bus of the write. CHANNEL is for s390 (virtio-ccw); x86 never writes to it. */
+    /** The bus of the guest's write. CHANNEL is for s390 (virtio-ccw); x86 guests never write to it. */
     public enum Bus {
         PORT,
         MEMORY,

@@ -12,7 +12,7 @@ import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** An eventfd that raises a GSI; source: virt/kvm/eventfd.c. */
+/** An irqfd: an eventfd that raises a GSI. Source: virt/kvm/eventfd.c. */
 public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
     private final VmInterrupts vm;
     private final EventFile event;
@@ -33,7 +33,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
         return gsi;
     }
 
-    /** The message of a GSI whose only target is a message; null for any other. */
+    /** Returns the MSI message of the irqfd's GSI, if this is the GSI's only target; null if not. */
     public @Nullable Object message() {
         return message;
     }
@@ -77,7 +77,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
         producer = Optional.empty();
     }
 
-    /** Injects directly if the target allows that, otherwise through a worker. */
+    /** Injects the interrupt directly if the GSI's target allows that, or through a worker. */
     @Override
     public void raise() {
         if (!vm.driveAtOnce(this)) {
@@ -101,7 +101,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
         }
     }
 
-    /** Signals the resamplefd at the guest's EOI, after the line was deasserted. */
+    /** Signals the resamplefd at the guest's EOI, after KVM has lowered the line. */
     @Override
     public void signal() {
         resample.ifPresent(notified -> notified.signal(1));

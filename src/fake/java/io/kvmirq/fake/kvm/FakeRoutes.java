@@ -12,19 +12,19 @@ import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A table of GSI routes, immutable once it is in use. Looking up a GSI allocates nothing. Source: {@code
+ * A VM's table of GSI routes, immutable once it is in use. Looking up a GSI allocates nothing. Source: {@code
  * kvm_set_irq_routing()} in virt/kvm/irqchip.c, {@code kvm_set_routing_entry()} in arch/x86/kvm/irq.c.
  */
 public final class FakeRoutes {
     public static final int MAX_GSI = 4096;
     static final int MAX_ROUTES = 4096;
 
-    /** A pseudo chip for Hyper-V's synthetic interrupts, which the fake drops. */
+    /** The number of a pseudo chip for Hyper-V's synthetic interrupts, which the fake drops. */
     public static final int SINT = -1;
 
     private static final Target[] NOWHERE = {};
 
-    /** The target of a route: a message, or a pin of a chip. */
+    /** The target of a GSI route: an MSI message, or a pin of a chip. */
     public record Target(@Nullable Object message, int chip, int pin) {
         public static Target pin(int chip, int pin) {
             return new Target(null, chip, pin);
@@ -49,7 +49,7 @@ public final class FakeRoutes {
         Arrays.setAll(gsiOfPin, chip -> gsiOfPin[chip].clone());
     }
 
-    /** Routes to pins at the start of most tables, parsed only once. Immutable once it is in use. */
+    /** Routes to pins with which most tables begin, parsed only once. Immutable once in use. */
     public static final class Pins {
         private static final Pins NONE = new Pins(0);
 
@@ -88,10 +88,10 @@ public final class FakeRoutes {
             return Optional.empty();
         }
 
-        /** The message of a route; {@code device} is empty if the entry has no device id. */
+        /** Returns the MSI message of a route; {@code device} is empty if the route has no device id. */
         Object message(long address, int data, OptionalInt device);
 
-        /** Valid routes with which most tables begin. */
+        /** Returns valid routes with which most tables begin. */
         default Pins known() {
             return Pins.NONE;
         }
@@ -187,7 +187,7 @@ public final class FakeRoutes {
         return (long) high << Integer.SIZE | Integer.toUnsignedLong(low);
     }
 
-    /** Adds a route to a table that is not in use; false if it conflicts with another route of the GSI. */
+    /** Adds a route to a table that is not in use. Returns false if it conflicts with another route of the GSI. */
     public boolean add(int gsi, Target target) {
         if (gsi >= targets.length) {
             int length = targets.length;
@@ -221,18 +221,18 @@ public final class FakeRoutes {
         gsiOfPin[chip][pin] = gsi;
     }
 
-    /** The targets of a GSI, not to be modified. */
+    /** Returns the targets of a GSI; do not modify the array. */
     public Target[] of(int gsi) {
         return gsi >= 0 && gsi < targets.length ? targets[gsi] : NOWHERE;
     }
 
-    /** The message of a GSI whose only target is a message; null for any other. */
+    /** Returns the MSI message of a GSI, if it is the GSI's only target; null if not. */
     public @Nullable Object message(int gsi) {
         Target[] there = of(gsi);
         return there.length == 1 ? there[0].message() : null;
     }
 
-    /** The GSI that receives the EOI notification of a pin; -1 for none. */
+    /** Returns the GSI whose irqfds get the EOI of a pin; -1 for none. */
     public int gsiOfPin(int chip, int pin) {
         return chip < gsiOfPin.length && pin < gsiOfPin[chip].length ? gsiOfPin[chip][pin] : -1;
     }

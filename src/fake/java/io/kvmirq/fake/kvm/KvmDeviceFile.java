@@ -9,7 +9,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
-/** A device of a VM, with attributes; source: {@code kvm_device_ioctl()} in virt/kvm/kvm_main.c. */
+/** The file of a VM's device, which has attributes. Source: {@code kvm_device_ioctl()} in virt/kvm/kvm_main.c. */
 public abstract class KvmDeviceFile extends FakeFile {
     private static final Requests<KvmDeviceFile> SETTABLE = requests();
 
@@ -35,7 +35,7 @@ public abstract class KvmDeviceFile extends FakeFile {
         return true;
     }
 
-    /** Refuses KVM_GET_DEVICE_ATTR before reading the structure if the device does not implement it. */
+    /** Handles the ioctl. If the device is not readable, refuses KVM_GET_DEVICE_ATTR before it reads the structure. */
     @Override
     public final int ioctl(long request, long argument) {
         if (!readable && request == Uapi.KVM_GET_DEVICE_ATTR) {

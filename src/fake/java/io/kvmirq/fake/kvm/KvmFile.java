@@ -9,7 +9,7 @@ import io.kvmirq.uapi.Uapi;
 import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
-/** The part of /dev/kvm that is common to all architectures; source: {@code kvm_dev_ioctl()} in virt/kvm/kvm_main.c. */
+/** The architecture-independent part of /dev/kvm. Source: {@code kvm_dev_ioctl()} in virt/kvm/kvm_main.c. */
 public abstract class KvmFile extends FakeFile {
     private final int runSize;
 
@@ -36,7 +36,7 @@ public abstract class KvmFile extends FakeFile {
 
     protected abstract int check(long capability);
 
-    /** Creates a VM of a type and its descriptor, or refuses the type. */
+    /** Creates a VM of this type and returns its descriptor, or refuses the type. */
     protected abstract int createVmOf(long type);
 
     /** Checks for a free descriptor before the type, as the kernel does. */

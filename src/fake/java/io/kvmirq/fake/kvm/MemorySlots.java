@@ -17,7 +17,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
-/** The memory slots of a guest; source: {@code __kvm_set_memory_region()} in virt/kvm/kvm_main.c. */
+/** The memory slots of a guest. Source: {@code __kvm_set_memory_region()} in virt/kvm/kvm_main.c. */
 public final class MemorySlots {
     private static final int NONE = -1;
     private static final long MOST_PAGES = Integer.MAX_VALUE;
@@ -51,7 +51,7 @@ public final class MemorySlots {
         }
     }
 
-    /** Limits of an architecture: slots of an address space, address spaces, and bits of a guest address. */
+    /** An architecture's limits: memory slots of an address space, address spaces, and bits of a guest address. */
     public record Limits(int slots, int spaces, int addressBits, Answer beyond) {}
 
     private static final NavigableMap<Long, Integer> EMPTY = Collections.emptyNavigableMap();
@@ -74,7 +74,7 @@ public final class MemorySlots {
         return set(region, Uapi.KVM_MEM_LOG_DIRTY_PAGES | Uapi.KVM_MEM_READONLY, NONE);
     }
 
-    /** KVM_SET_USER_MEMORY_REGION2. A slot of a guest_memfd can be neither logged nor read-only. */
+    /** Handles KVM_SET_USER_MEMORY_REGION2. A slot of a guest_memfd can be neither logged nor read-only. */
     public int set2(ByteBuffer region) {
         boolean ofFile = (region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS) & Uapi.KVM_MEM_GUEST_MEMFD) != 0;
         if (!ofFile || !host.build().hasGuestMemfd()) {
@@ -213,12 +213,12 @@ public final class MemorySlots {
                 : Optional.empty();
     }
 
-    /** The caller's address of a guest physical address. */
+    /** Returns the address in the caller's memory of a guest-physical address. */
     public Optional<Long> user(long guest) {
         return slot(guest).map(slot -> slot.getValue().user + guest - slot.getValue().guest);
     }
 
-    /** Whether a guest write to an address changes memory. */
+    /** Whether a guest's write to an address changes memory. */
     public boolean isWritable(long guest) {
         Optional<Map.Entry<Integer, Slot>> slot = slot(guest);
         if (slot.isPresent() && slot.get().getValue().isReadOnly()) {
@@ -227,7 +227,7 @@ public final class MemorySlots {
         return slot.isPresent() && !slot.get().getValue().isReadOnly();
     }
 
-    /** Logs a write by the guest or KVM to bytes of one slot. */
+    /** Marks the pages of bytes that the guest or KVM wrote as dirty, in the log of their slot. */
     public void written(long guest, int length) {
         slot(guest).ifPresent(slot -> {
             BitSet log = logs.get(slot.getKey());

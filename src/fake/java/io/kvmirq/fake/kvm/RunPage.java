@@ -23,12 +23,12 @@ public final class RunPage {
         this.page = page;
     }
 
-    /** 0 if the guest may be entered, or a negative errno if {@code immediate_exit} is set. */
+    /** Returns 0 if KVM_RUN may enter the guest, or a negative errno if {@code immediate_exit} is set. */
     public int refusesToEnter() {
         return page.get(Uapi.KvmRun.IMMEDIATE_EXIT) == 0 ? 0 : host.refuse(VmAnswer.VCPU_IMMEDIATE_EXIT);
     }
 
-    /** A negative errno if a signal ends the run; otherwise 0. */
+    /** Returns a negative errno if a signal ends KVM_RUN, else 0. */
     public int signalled() {
         if (!host.threads().endsRun()) {
             return 0;
@@ -37,7 +37,7 @@ public final class RunPage {
         return host.refuse(SignalAnswer.RUN_SIGNAL);
     }
 
-    /** The result of KVM_RUN at an exit: 0, or the errno of the one exit that has an errno. */
+    /** Returns the result of KVM_RUN at an exit: 0, or the errno of the only exit reason with an errno. */
     public int result() {
         boolean isFault = page.getInt(Uapi.KvmRun.EXIT_REASON) == Uapi.KVM_EXIT_MEMORY_FAULT;
         return isFault ? host.refuse(VmAnswer.RUN_MEMORY) : 0;
@@ -52,7 +52,7 @@ public final class RunPage {
         page.put(Uapi.KvmRun.EOI_VECTOR, (byte) vector);
     }
 
-    /** Writes an exit with its words: a shutdown, failed entry, internal error, system event or other. */
+    /** Writes an exit with its data words: a shutdown, failed entry, internal error, system event or other exit. */
     public void exit(ScriptedExit other) {
         exit((int) other.place());
         page.putLong(TOLD, 0).putLong(TOLD + Long.BYTES, 0);
@@ -88,7 +88,7 @@ public final class RunPage {
         return port ? IO_DATA + access * size : Uapi.KvmRun.MMIO_DATA;
     }
 
-    /** Sets the value that the guest wrote, after {@link #exitForPort} or {@link #exitForMemory}. */
+    /** Sets the value that the guest writes. Call this method after {@link #exitForPort} or {@link #exitForMemory}. */
     public void put(int access, int size, long value) {
         int at = at(access, size);
         for (int i = 0; i < size; i++) {
@@ -96,7 +96,7 @@ public final class RunPage {
         }
     }
 
-    /** The value that the VMM returned for a read, after {@link #exitForPort} or {@link #exitForMemory}. */
+    /** Returns the VMM's value for a guest's read that {@link #exitForPort} or {@link #exitForMemory} reported. */
     public long answer(int access, int size) {
         int at = at(access, size);
         long value = 0;

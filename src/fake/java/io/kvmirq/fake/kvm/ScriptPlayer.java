@@ -5,7 +5,7 @@ import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.ScriptedExit;
 import org.jspecify.annotations.Nullable;
 
-/** The architecture-independent part of a vCPU that returns exits which a test defines. */
+/** The architecture-independent part of a vCPU whose exits a test defines. */
 public final class ScriptPlayer {
     private final Script script;
     private final VmInterrupts vm;
@@ -25,7 +25,7 @@ public final class ScriptPlayer {
         return read != null;
     }
 
-    /** Takes the VMM's value at the next KVM_RUN. */
+    /** Takes the VMM's value of the last read, at the next KVM_RUN. */
     public void completeRead() {
         if (read != null) {
             for (int i = 0; i < read.count(); i++) {
@@ -35,12 +35,12 @@ public final class ScriptPlayer {
         }
     }
 
-    /** Notes the exit of a read, whose value comes with the next KVM_RUN. */
+    /** Notes the exit of a guest's read. The VMM's value comes with the next KVM_RUN. */
     public void awaitAnswer(ScriptedExit exit) {
         read = exit;
     }
 
-    /** Plays an exit that is common to all architectures. Returns whether the guest exits to the VMM. */
+    /** Performs an exit that is common to all architectures. Returns whether KVM_RUN returns to the VMM. */
     public boolean plays(ScriptedExit exit) {
         boolean write = exit.kind() == ScriptedExit.Kind.MMIO_WRITE;
         if (exit.kind() == ScriptedExit.Kind.OTHER) {

@@ -11,9 +11,9 @@ import java.nio.ByteOrder;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** A vCPU's file, common to all architectures; source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c. */
+/** The architecture-independent part of a vCPU's file. Source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c. */
 public abstract class VcpuFile extends FakeFile {
-    /** The mmap area: the page of struct kvm_run and the pages after it. */
+    /** The vCPU's mmap area: the page of struct kvm_run and the pages after it. */
     protected final ByteBuffer shared;
 
     protected final RunPage page;

@@ -10,7 +10,7 @@ import java.nio.ByteBuffer;
 import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
-/** A VM's file, common to all architectures; source: {@code kvm_vm_ioctl()} in virt/kvm/kvm_main.c. */
+/** The architecture-independent part of a VM's file. Source: {@code kvm_vm_ioctl()} in virt/kvm/kvm_main.c. */
 public abstract class VmFile extends FakeFile {
     private final VmInterrupts interrupts;
     private final RegistrationCalls registrations;
@@ -54,15 +54,15 @@ public abstract class VmFile extends FakeFile {
         return true;
     }
 
-    /** The rule that refuses an unknown device type. */
+    /** Returns the rule that refuses KVM_CREATE_DEVICE with an unknown type. */
     protected abstract Answer unknownDevice();
 
-    /** Whether this architecture has a device type. KVM-VFIO is handled here. */
+    /** Whether this architecture has a device type. KVM-VFIO exists on all: this class handles it. */
     protected boolean hasDevice(int type) {
         return false;
     }
 
-    /** Creates a device of a type that {@link #hasDevice} accepts, and its descriptor. */
+    /** Creates a device of a type that {@link #hasDevice} accepts, and returns its descriptor. */
     protected int createDevice(int type) {
         return host.refuse(unknownDevice());
     }

@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The interrupt state of a VM that is common to all architectures: routes, irqfds and ioeventfds. Subclasses implement
- * the targets of routes. Source: virt/kvm/irqchip.c, virt/kvm/eventfd.c.
+ * the targets of GSI routes. Source: virt/kvm/irqchip.c, virt/kvm/eventfd.c.
  */
 public abstract class VmInterrupts implements FakeRoutes.Entries {
     private final Host host;
@@ -55,15 +55,15 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     protected abstract void drive(int gsi, int source, boolean level);
 
-    /** If possible, raises an irqfd's target without a worker and returns true. Deasserts nothing. */
+    /** Raises an irqfd's target without a worker. Returns false if a worker is needed. Lowers no line. */
     protected abstract boolean driveAtOnce(FakeIrqfd irqfd);
 
-    /** Whether the architecture forwards interrupts by the ABI of 2014; otherwise KVM-VFIO only returns 0. */
+    /** Whether the architecture forwards interrupts by the ABI of 2014. If not, KVM-VFIO only returns 0. */
     protected boolean forwards() {
         return false;
     }
 
-    /** Maps a host interrupt to a GSI. From now on the guest's EOI ends the host interrupt. */
+    /** Maps a host interrupt to a GSI, so that the guest's EOI ends the host interrupt. */
     protected Optional<Answer> forward(HostLine line, int gsi) {
         return Optional.empty();
     }
@@ -76,29 +76,29 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** Called when a GSI gets its first resampling irqfd or loses its last one. */
     protected void resamplersChanged() {}
 
-    /** Whether irqfds can receive device interrupts directly ({@code kvm_arch_has_irq_bypass()}). */
+    /** Whether device interrupts can bypass the eventfd of an irqfd ({@code kvm_arch_has_irq_bypass()}). */
     protected boolean hasBypass() {
         return false;
     }
 
-    /** {@code kvm_arch_irq_bypass_add_producer()}: connects an irqfd to a device's interrupt; false if that fails. */
+    /** Connects an irqfd to a device's interrupt ({@code kvm_arch_irq_bypass_add_producer()}); false on failure. */
     protected boolean connected(FakeIrqfd irqfd, Producer producer) {
         return true;
     }
 
-    /** The route of a connected irqfd has changed ({@code kvm_arch_update_irqfd_routing()}). */
+    /** Called after the route of a connected irqfd changed ({@code kvm_arch_update_irqfd_routing()}). */
     protected void rerouted(FakeIrqfd irqfd, Producer producer) {}
 
-    /** The producer of an irqfd is disconnected ({@code kvm_arch_irq_bypass_del_producer()}). */
+    /** Called when an irqfd's producer is disconnected ({@code kvm_arch_irq_bypass_del_producer()}). */
     protected void disconnected(FakeIrqfd irqfd, Producer producer) {}
 
-    /** KVM-VFIO got a file ({@code kvm_arch_start_assignment()}). */
+    /** Called when a file is added to KVM-VFIO ({@code kvm_arch_start_assignment()}). */
     protected void assigned() {}
 
-    /** KVM-VFIO gave a file back ({@code kvm_arch_end_assignment()}). */
+    /** Called when a file is removed from KVM-VFIO ({@code kvm_arch_end_assignment()}). */
     protected void unassigned() {}
 
-    /** The last descriptor of the VM was closed. */
+    /** Called after the last descriptor of the VM was closed. */
     protected void closed() {}
 
     // Routes
@@ -185,7 +185,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return ioEventFds;
     }
 
-    /** Signals the ioeventfd that matches a guest's write; false if there is none. */
+    /** Signals the ioeventfd that matches a guest's write. Returns false if none matches. */
     public final boolean signals(FakeIoEventFd.Bus bus, long address, int length, long data) {
         FakeIoEventFd taker = find(bus, address, length, data);
         if (taker != null) {

@@ -17,7 +17,7 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** The interrupt hardware of a VM. */
+/** The part of a VM that its interrupt hardware and KVM share. */
 public abstract class PostingGuest {
     private final PostingMachine host;
     private final PostingHost rules;
@@ -37,7 +37,7 @@ public abstract class PostingGuest {
         return host.posts();
     }
 
-    /** Whether KVM refuses a vCPU id that AVIC's table does not hold; since 6.17 it inhibits AVIC instead. */
+    /** Whether KVM refuses a vCPU id that is too large for AVIC's table. Since 6.17, KVM inhibits AVIC instead. */
     public final boolean refuses(int vcpuId) {
         return rules.vendor() == Vendor.AMD && !rules.kernel().isSince(6, 17) && vcpuId > rules.highestAvicId();
     }
@@ -74,7 +74,7 @@ public abstract class PostingGuest {
     }
 
     /**
-     * Sets or clears a reason that inhibits APIC virtualization. A vendor's module ignores reasons that it does not
+     * Sets or clears a reason that inhibits APIC virtualization. kvm_intel and kvm_amd ignore reasons that they do not
      * support ({@code __kvm_set_or_clear_apicv_inhibit}).
      */
     public final void setInhibit(InhibitReason reason, boolean on) {
@@ -101,15 +101,15 @@ public abstract class PostingGuest {
     void inhibited(InhibitReason reason, boolean on) {}
 
     /**
-     * An irqfd got a producer ({@code pi_start_bypass}); up to 6.16 also: KVM-VFIO got a file. Each call is ended by
-     * {@link #stopBypass}.
+     * Called when an irqfd gets a producer ({@code pi_start_bypass}), and up to 6.16 also when KVM-VFIO gets a file.
+     * {@link #stopBypass} ends each call.
      */
     public void startBypass() {}
 
     /** Ends one {@link #startBypass}. */
     public void stopBypass() {}
 
-    /** An irqfd with the update of a remapping entry. */
+    /** Creates the state of an irqfd that updates the remapping entry {@code entry}. */
     public final PostedIrqfd irqfd(UnitEntry entry) {
         IrteUpdate byIndex = updateByIndex(entry);
         IrteUpdate byId = new IrteUpdate() {

@@ -56,7 +56,7 @@ public abstract class PostingMachine implements IrqHardware {
         };
     }
 
-    /** Whether KVM posts interrupts of devices ({@code kvm_arch_has_irq_bypass()}). */
+    /** Whether KVM lets hardware post device interrupts ({@code kvm_arch_has_irq_bypass()}). */
     public abstract boolean posts();
 
     public final PostingGuest newGuest() {
@@ -126,7 +126,7 @@ public abstract class PostingMachine implements IrqHardware {
         }
     }
 
-    /** All vCPUs with in-kernel LAPICs, in the order of creation. */
+    /** Returns all vCPUs with in-kernel LAPICs, in the order of creation. */
     public final List<PostingVcpu> vcpus() {
         return List.copyOf(vcpus);
     }

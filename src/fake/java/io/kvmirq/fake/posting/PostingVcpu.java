@@ -16,7 +16,7 @@ import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.IntPredicate;
 
-/** A vCPU and its processor. {@code KVM_RUN} or a test moves it. */
+/** A vCPU on the processors of a host. {@code KVM_RUN} or a test loads it, runs it and puts it to sleep. */
 public abstract class PostingVcpu {
     private static final String NOT_REQUESTED = "its vCPU took the request and no LAPIC has it";
 
@@ -77,7 +77,7 @@ public abstract class PostingVcpu {
         host.ledger().endAll(posted, "INIT reset its LAPIC");
     }
 
-    /** Posts a request of software; false if software sets the request in the LAPIC's IRR instead. */
+    /** Posts a request of software. Returns false if software must set the request in the LAPIC's IRR instead. */
     public boolean deliver(int vector) {
         return false;
     }
@@ -91,27 +91,27 @@ public abstract class PostingVcpu {
     /** Whether a posted request would stay for ever: no later step of the vCPU, KVM or hardware would take it. */
     abstract boolean isStuck(int vector);
 
-    /** The posted-interrupt descriptor; empty on AMD. */
+    /** Returns the vCPU's posted-interrupt descriptor; empty on AMD. */
     public Optional<PostedInterruptDescriptor> descriptor() {
         return Optional.empty();
     }
 
-    /** The processor whose wake-up list has the vCPU; empty if no list has the vCPU, and on AMD. */
+    /** Returns the processor whose wake-up list has the vCPU; empty if no list has it, and on AMD. */
     public OptionalInt wakeupList() {
         return OptionalInt.empty();
     }
 
-    /** The entry of AVIC's physical APIC ID table, as KVM keeps it; empty on Intel. */
+    /** Returns the vCPU's entry of AVIC's physical APIC ID table, as KVM keeps it; empty on Intel. */
     public Optional<Long> physicalEntry() {
         return Optional.empty();
     }
 
-    /** The number of irqfds on the vCPU's list; empty on Intel. */
+    /** Returns the number of irqfds on the vCPU's list; empty on Intel. */
     public OptionalInt listed() {
         return OptionalInt.empty();
     }
 
-    /** The broken rules of the model; empty unless the fake has a bug. */
+    /** Returns the broken rules of the posting model; empty unless the fake has a bug. */
     public abstract List<String> brokenRules();
 
     // Views
@@ -128,7 +128,7 @@ public abstract class PostingVcpu {
         return inRun;
     }
 
-    /** Whether the guest runs, also if a kick has told it to exit. */
+    /** Whether the guest runs, even if a kick has requested its exit. */
     public final boolean isInGuest() {
         return thread.isGuest();
     }
@@ -197,7 +197,7 @@ public abstract class PostingVcpu {
         return host.idle(cpu().orElse(index % host.cpus().cpus().size()));
     }
 
-    /** Enters the guest, which then sees all requests. */
+    /** Enters the guest, which sees all requests after the entry. */
     public final void enterGuest() {
         if (!thread.isInGuestMode()) {
             exit();
@@ -218,7 +218,7 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** Preempts the vCPU if it is loaded. A sleeping vCPU sleeps on. */
+    /** Preempts the vCPU if it is loaded. A sleeping vCPU continues to sleep. */
     public final void preempt() {
         if (thread.isLoaded()) {
             exit();
@@ -261,7 +261,7 @@ public abstract class PostingVcpu {
         return sleeps && thread.isAsleep();
     }
 
-    /** Halts the guest in KVM_RUN until it is woken, or {@code signalled} ends the run. */
+    /** Halts the guest in KVM_RUN until the vCPU is woken, or {@code signalled} ends KVM_RUN. */
     public final void halt(boolean interruptsOn, BooleanSupplier signalled) {
         boolean asleep = block(interruptsOn);
         while (asleep && !signalled.getAsBoolean()) {
@@ -270,12 +270,12 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** Wakes the vCPU for a request of software. */
+    /** Wakes the vCPU because software requested a vector. */
     public final void wake() {
         thread.wake();
     }
 
-    /** Notes that KVM_RUN begins or ends. */
+    /** Notes whether a thread is in KVM_RUN for the vCPU. */
     public final void setInRun(boolean on) {
         inRun = on;
         if (!on) {

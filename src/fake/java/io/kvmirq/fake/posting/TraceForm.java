@@ -11,7 +11,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The format of a tracepoint's event, with the fields and their order in Linux 6.18. Immutable.
+ * The format of a tracepoint's event, with the fields in the order of Linux 6.18. Immutable.
  *
  * <p>Source: include/trace/events/sched.h, include/trace/events/kvm.h and arch/x86/kvm/trace.h.
  */

@@ -7,8 +7,8 @@ import java.util.Map;
 import java.util.function.Consumer;
 
 /**
- * The tracepoints of a host. The process is the one that calls this kernel. Each vCPU has its own thread id, whatever
- * JVM thread moves it. The clock counts events. The caller of each method holds the kernel's lock.
+ * The tracepoints of a host. All events belong to the process that calls this kernel. Each vCPU has its own thread id,
+ * whatever JVM thread runs it. The clock counts events. The caller of each method holds the kernel's lock.
  */
 public final class Tracepoints {
     /** The id of the process and of its first thread. */
@@ -18,8 +18,8 @@ public final class Tracepoints {
     private static final int NANOS = 1_000;
 
     /**
-     * An event of a thread that passed a tracepoint; {@code sched_switch} also concerns the other thread. Fields that
-     * are not listed are 0.
+     * An event of a thread that passed a tracepoint. {@code threads} has this thread, and for {@code sched_switch} also
+     * the other. Fields that are not listed are 0.
      */
     public record Passed(String name, int cpu, int tid, long nanos, List<Integer> threads, Map<String, Long> fields) {}
 
@@ -33,12 +33,12 @@ public final class Tracepoints {
         this.forms = TraceForm.all(namesInhibits);
     }
 
-    /** The formats of all events, by name. */
+    /** Returns the formats of all events, keyed by event name. */
     public Map<String, TraceForm> forms() {
         return forms;
     }
 
-    /** Adds a buffer that receives all later events. */
+    /** Adds a buffer that receives all events from this call on. */
     public void add(Consumer<Passed> buffer) {
         buffers.add(buffer);
     }
@@ -53,7 +53,7 @@ public final class Tracepoints {
         return PROCESS + threads;
     }
 
-    /** Passes an event of the thread that makes a VM call, on processor 0. */
+    /** Records an event of the thread that makes a system call on a VM, on processor 0. */
     public void call(String name, Map<String, Long> fields) {
         pass(PROCESS, 0, name, List.of(PROCESS), fields);
     }

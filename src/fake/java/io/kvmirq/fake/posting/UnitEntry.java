@@ -6,9 +6,9 @@ import io.kvmirq.fake.file.IrqHardware;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** An entry of the remapping table of a host that posts. */
+/** An entry of a host's remapping table that can post a device's interrupt. */
 public abstract class UnitEntry implements IrqHardware.Entry {
-    /** The data of {@code FakeIrte}. */
+    /** The present state of the entry, for {@code FakeIrte}. */
     public record View(boolean posted, Optional<PostingVcpu> vcpu, Optional<InterruptVector> vector) {}
 
     private final PostingMachine host;
@@ -25,7 +25,7 @@ public abstract class UnitEntry implements IrqHardware.Entry {
 
     public abstract View view();
 
-    /** The text of the entry for {@code FakeIrte}. */
+    /** Returns the words of the entry as text, for {@code FakeIrte}. */
     public abstract String words();
 
     @Override

@@ -5,7 +5,7 @@ package io.kvmirq.fake.posting;
 public interface VirtualLapic {
     int vcpuId();
 
-    /** Sets a vector in the IRR for hardware. */
+    /** Sets a vector in the IRR because hardware posted it. */
     void request(int vector);
 
     boolean isRequested(int vector);
@@ -13,9 +13,9 @@ public interface VirtualLapic {
     /** Whether there is a vector that a guest with interrupts enabled would take. */
     boolean hasInterrupt();
 
-    /** A guest with interrupts enabled takes its next vector, which is then in service; -1 if there is none. */
+    /** Takes the guest's next vector, with interrupts enabled, and puts it in service; -1 if there is none. */
     int acknowledge();
 
-    /** The guest ends the highest vector in service, if any. */
+    /** Handles the guest's EOI, which ends the highest vector in service, if there is one. */
     void endOfInterrupt();
 }

@@ -10,8 +10,8 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The BARs of a device: memory that keeps the values written to it, with the MSI-X table and pending bits. Source:
- * {@code vfio_pci_bar_rw()} in vfio_pci_rdwr.c, {@code vfio_pci_core_mmap()} in vfio_pci_core.c.
+ * The BARs of a device: memory that keeps written values, with the MSI-X table and the pending bits. Source: {@code
+ * vfio_pci_bar_rw()} in vfio_pci_rdwr.c, {@code vfio_pci_core_mmap()} in vfio_pci_core.c.
  */
 public final class Bars {
     private static final byte MASKED = 1;
@@ -56,7 +56,7 @@ public final class Bars {
         }
     }
 
-    /** The 32-bit register at an offset of a BAR; IndexOutOfBoundsException if there is none. */
+    /** Returns the 32-bit register at an offset of a BAR. Throws IndexOutOfBoundsException beyond the BAR. */
     public int register(int bar, int at) {
         ByteBuffer of = memory(bar);
         requireRegister(of, bar, at);
@@ -70,7 +70,7 @@ public final class Bars {
         }
     }
 
-    /** The device sets a register, now and after each reset. */
+    /** Sets the value that a register has from this call on, and after each reset. */
     public void preset(int bar, int at, int value) {
         ByteBuffer of = memory(bar);
         requireRegister(of, bar, at);

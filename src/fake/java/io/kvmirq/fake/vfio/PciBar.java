@@ -6,9 +6,9 @@ public record PciBar(Kind kind, int bytes, long address) {
     public enum Kind {
         /** Registers below 4 GiB. */
         MEMORY(0),
-        /** Prefetchable registers with a 64-bit address. Such a BAR occupies the next BAR too. */
+        /** Prefetchable registers with a 64-bit address. The BAR also occupies the number of the next BAR. */
         MEMORY_64(0xc),
-        /** Registers with a 64-bit address, not prefetchable. Such a BAR occupies the next BAR too. */
+        /** Registers with a 64-bit address, not prefetchable. The BAR also occupies the number of the next BAR. */
         REGISTERS_64(4),
         /** I/O ports. */
         PORTS(1);
@@ -16,7 +16,7 @@ public record PciBar(Kind kind, int bytes, long address) {
         /** The low bits of the register. */
         final int flags;
 
-        /** Whether the BAR occupies the next one too. */
+        /** Whether the BAR also occupies the number of the next BAR. */
         public boolean isWide() {
             return this == MEMORY_64 || this == REGISTERS_64;
         }

@@ -12,12 +12,12 @@ import java.util.TreeMap;
 /**
  * The identity, the capabilities and the BARs of a PCI device.
  *
- * @param group the number of its IOMMU group
- * @param ids the vendor and the device id, in the lower and the upper half
+ * @param group the number of the device's IOMMU group
+ * @param ids the device id in the upper 16 bits, the vendor id in the lower 16 bits
  * @param msi the number of MSI vectors; 0 if the device has no MSI
- * @param bars the BARs by number
+ * @param bars the BARs, keyed by number
  * @param others the bytes of capabilities for which there is no {@link Trait}
- * @param registers registers of the configuration space that differ from those of a plain device
+ * @param registers registers of the configuration space whose values or writable bits are not the default
  */
 public record PciFunction(
         PciAddress address,
@@ -30,20 +30,20 @@ public record PciFunction(
         List<ByteBuffer> others,
         List<Register> registers) {
 
-    /** A feature of a device. */
+    /** A feature that a PCI device has. */
     public enum Trait {
         /** An interrupt pin. */
         INTX,
-        /** DisINTx, by which the device can mask INTx itself, since PCI 2.3. */
+        /** DisINTx, the bit by which a device since PCI 2.3 can mask its INTx. */
         DIS_INTX,
         /** A host driver uses the same interrupt line. */
         SHARES_LINE,
-        /** A mask bit and a pending bit for each vector of MSI. */
+        /** MSI has a mask bit and a pending bit for each vector. */
         MSI_MASKS,
         EXPRESS,
-        /** The capability of power management. */
+        /** The device has the power management capability. */
         POWER,
-        /** Function-level reset, of PCI Express or of Advanced Features. */
+        /** The device has a function-level reset, of PCI Express or of Advanced Features. */
         RESETS
     }
 
@@ -69,7 +69,7 @@ public record PciFunction(
     }
 
     /**
-     * A 16-bit register: capability id (0 for the header), offset in the capability, reset value and writable bits.
+     * A 16-bit register of the configuration space: id of its capability (0: the header), offset, value, writable bits.
      */
     public record Register(int capability, int at, int value, int writable) {}
 

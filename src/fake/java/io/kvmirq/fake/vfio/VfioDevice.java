@@ -58,13 +58,13 @@ public abstract class VfioDevice implements VfioLines {
         return bound;
     }
 
-    /** Takes a reference for an open file, or for an interrupt that KVM-VFIO forwards. */
+    /** Takes a reference to the device, for an open file or for an interrupt that KVM-VFIO forwards. */
     @Override
     public final void hold() {
         held++;
     }
 
-    /** Drops a reference. After the last one the host may remove the device. */
+    /** Drops a reference to the device. After the last one the host may remove the device. */
     @Override
     public final void unhold() {
         held--;
@@ -93,7 +93,7 @@ public abstract class VfioDevice implements VfioLines {
 
     void removed() {}
 
-    /** Makes another host thread take or release the device's lock. */
+    /** Models another host thread that takes or releases the device's lock. */
     public final void setLocked(boolean on) {
         locked = on;
     }

@@ -16,7 +16,7 @@ import java.util.OptionalLong;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
-/** The devices of a host, and the files of VFIO, which exist only with a device. */
+/** The devices of a host, and the files of VFIO, which exist only if the host has a device. */
 public final class VfioHost implements PciHost {
     private static final String DIRECTORY = "/dev/vfio/";
     private static final long PAGE = 4096;
@@ -38,7 +38,7 @@ public final class VfioHost implements PciHost {
         this.host = host;
     }
 
-    /** Adds a device bound to vfio-pci, on the interrupt line of its {@code neighbour} or on its own line. */
+    /** Adds a device bound to vfio-pci, on the interrupt line of its {@code neighbour}, or on its own line if empty. */
     public VfioPci add(PciFunction function, Optional<VfioPci> neighbour) {
         checkNew(function.address());
         PciLine line = neighbour.map(VfioPci::line).orElseGet(() -> newLine(function.intx()));
@@ -54,7 +54,7 @@ public final class VfioHost implements PciHost {
         return pin ? new PciLine(host, controller, vectors.line(), nextLine++) : new PciLine(host, controller, 0, 0);
     }
 
-    /** Adds a device bound to a host driver. The group of the function is then not viable. */
+    /** Adds a device bound to a host driver. VFIO then cannot use the IOMMU group of the device. */
     public void addToHost(PciFunction function) {
         checkNew(function.address());
         group(function.group()).ofHost().add(function.placed(addresses));
@@ -98,7 +98,7 @@ public final class VfioHost implements PciHost {
         return vectors;
     }
 
-    /** Adds a device bound to vfio-platform. */
+    /** Adds a platform device bound to vfio-platform. */
     public VfioPlatform add(String name, int group, List<Boolean> levels, boolean resets) {
         if (devices().anyMatch(device -> device.name().equals(name))) {
             throw new IllegalArgumentException("a device has the name " + name + " already: use another one");
@@ -168,7 +168,7 @@ public final class VfioHost implements PciHost {
         return nointxmask;
     }
 
-    /** Adds the files of all devices, and the links to their groups and drivers. */
+    /** Adds the sysfs files of all devices, and the links to their groups and drivers. */
     public void show(DeviceFiles files) {
         files.addParameter("nointxmask", nointxmask);
         lockLimit.ifPresent(limit -> files.addLockLimit(limit, pinned()));

@@ -232,7 +232,7 @@ public final class VfioPci extends VfioDevice {
         return false;
     }
 
-    /** The remapping entry of a vector; empty if the vector has no host interrupt. */
+    /** Returns the remapping entry of a vector; empty if the vector has no host interrupt. */
     public Optional<IrqHardware.Entry> entry(int vector) {
         checkVector(vector);
         return vectors.entry(vector);

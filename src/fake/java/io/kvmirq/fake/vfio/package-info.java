@@ -4,12 +4,12 @@
  * device.
  *
  * <p>An open device keeps its group's file open, and a group keeps its container open. VFIO references the context of
- * an eventfd, not its file, so it can signal a closed eventfd. The last close of a device disables its interrupts.
- * {@link io.kvmirq.arch.intx} models INTx and level-triggered interrupts of platform devices.
+ * an eventfd, not its file, so VFIO can signal a closed eventfd. The last close of a device disables its interrupts.
+ * {@link io.kvmirq.arch.intx} models INTx, and the level-triggered interrupts of platform devices.
  *
  * <p>{@code VfioDevice} has the state of every device: files, group and iommufd. {@code PciRequests} and {@code
- * VfioPlatform} are the bus drivers. A {@code DeviceFile} comes from a group, or is the device's own (cdev) and works
- * after it is bound to an {@code IommuFile}.
+ * VfioPlatform} are the bus drivers. A {@code DeviceFile} comes from a group's file, or from the device's own file
+ * (cdev), and then works only after it is bound to an {@code IommuFile}.
  */
 @NullMarked
 package io.kvmirq.fake.vfio;

@@ -14,7 +14,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.List;
 
-/** /dev/kvm on x86; source: {@code kvm_arch_dev_ioctl()} in arch/x86/kvm/x86.c. */
+/** The file /dev/kvm on x86. Source: {@code kvm_arch_dev_ioctl()} in arch/x86/kvm/x86.c. */
 public final class X86KvmFile extends KvmFile {
     /** KVM_X86_GRP_SEV. */
     private static final int ENCRYPTED = 1;

@@ -210,7 +210,7 @@ public class Distributor {
         }
     }
 
-    /** Raises the line of a PPI or SPI. Each call latches an edge; a level is pending while the line is high. */
+    /** Raises the line of a PPI or SPI. Each call latches an edge; a level interrupt is pending while high. */
     public void raise(int vcpu, int id) {
         checkLine(vcpu, id);
         lock();
@@ -220,7 +220,7 @@ public class Distributor {
         kick(wanting);
     }
 
-    /** Lowers the line of a PPI or SPI. Does nothing to an edge-triggered interrupt. */
+    /** Lowers the line of a PPI or SPI. For an edge-triggered interrupt this has no effect. */
     public void lower(int vcpu, int id) {
         checkLine(vcpu, id);
         lock();
@@ -238,7 +238,7 @@ public class Distributor {
     }
 
     /**
-     * A vCPU sends an SGI. The SGI merges with an unqueued SGI of the same source. A GICv3 does not store the source.
+     * Sends an SGI from a vCPU. It merges with an unqueued SGI of the same source. A GICv3 does not store the source.
      */
     public void send(int from, int to, int sgi) {
         banks.checkVcpu(from);
@@ -254,7 +254,7 @@ public class Distributor {
         kick(wanting);
     }
 
-    /** The sources of a vCPU's SGI that are not queued yet, one bit for each source. A GICv3 has no sources. */
+    /** Returns the source vCPUs of an SGI that are not queued yet, one bit for each. A GICv3 has no sources. */
     public int sources(int vcpu, int sgi) {
         checkSgi(vcpu, sgi);
         lock();
@@ -263,7 +263,7 @@ public class Distributor {
         return sources;
     }
 
-    /** Restores the sources of a GICv2's SGI, a bit for each vCPU. The SGI is pending while it has a source. */
+    /** Restores the source vCPUs of a GICv2's SGI, one bit for each. The SGI is pending while it has a source. */
     public void setSources(int vcpu, int sgi, int sources) {
         checkSgi(vcpu, sgi);
         lock();

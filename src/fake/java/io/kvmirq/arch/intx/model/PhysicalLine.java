@@ -276,8 +276,8 @@ public final class PhysicalLine {
     }
 
     /**
-     * A CPU takes the interrupt and runs all handlers, one CPU at a time. After the handlers the CPU deactivates the
-     * interrupt, unless the guest's EOI does. Does not allocate. Returns whether there was an interrupt.
+     * Takes the interrupt on a CPU, which runs all handlers, one CPU at a time. After the handlers the CPU deactivates
+     * the interrupt, unless the guest's EOI does. Does not allocate. Returns whether there was an interrupt.
      */
     public boolean take() {
         running.take();
@@ -298,9 +298,9 @@ public final class PhysicalLine {
     }
 
     /**
-     * Runs the handlers of a shared line that was disabled because no handler claimed its interrupts. A timer of Linux
-     * runs them every 100 ms ({@code poll_spurious_irqs}), until a handler is added, so a device on the line is served
-     * at most ten times a second. A handler's result is not counted, and leaves no interrupt active. Does not allocate.
+     * Runs the handlers of a shared line that was disabled because no handler claimed its interrupts. Linux does so
+     * every 100 ms ({@code poll_spurious_irqs}) until a handler is added, so a device on the line is served at most ten
+     * times a second. The results of handlers are ignored, and leave no interrupt active. Does not allocate.
      *
      * @return whether the handlers ran; they run only if the line is stuck and shared
      */

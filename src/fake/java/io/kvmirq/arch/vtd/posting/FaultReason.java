@@ -2,7 +2,7 @@
 package io.kvmirq.arch.vtd.posting;
 
 /**
- * A reason why a remapping unit blocked an interrupt request. The fault record has the reason's number.
+ * A reason why a remapping unit blocked an interrupt request, as the unit's fault record gives it.
  *
  * <p>Source: VT-d specification, "Interrupt Translation Faults". Not verified: that FPD also suppresses 0x27 and 0x28.
  */
@@ -25,7 +25,7 @@ public enum FaultReason {
         this.text = text;
     }
 
-    /** The number in the fault record, 8 bits. */
+    /** The 8-bit number of the reason in a fault record. */
     public int number() {
         return number;
     }

@@ -12,19 +12,19 @@ import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 
 /**
- * A live posted-interrupt descriptor. Senders set PIR and ON; the vCPU's thread and the CPU clear them, all without a
- * lock. Every change of a bit is one locked read-modify-write, even if the bit has the value already. If a sender only
- * tested the bit, nothing would order the sender against the receiver: the receiver could take the bit and read the
- * sender's data before that data is visible. A vector is 0–255.
+ * A posted-interrupt descriptor in use. Senders set PIR and ON. The vCPU's thread and the CPU clear PIR and ON. No lock
+ * is taken. Every write of a bit is one locked read-modify-write, even if the bit has the value already. If a sender
+ * only tested a set bit, nothing would order it against the receiver: the receiver could take the bit and read the
+ * sender's data before this data is visible. A vector is 0–255.
  *
  * <p>Safe for use by any number of threads; only the vCPU's own thread calls {@link #load}, {@link #resume}, {@link
  * #put} and {@link #block}. Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing";
  * VT-d specification, "Interrupt Posting" and "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
  *
- * <p>Only variants in the test tree, which lose interrupts, extend this class.
+ * <p>Only variants in the tests extend this class: they lose interrupts on purpose.
  */
 public class PiDescriptor {
-    /** The size in 64-bit words. */
+    /** The size of a descriptor in 64-bit words. */
     public static final int WORDS = PostedInterruptDescriptor.BYTES / Long.BYTES;
     /** The number of words of PIR, one bit for each vector. */
     public static final int PIR_WORDS = 4;
@@ -56,12 +56,12 @@ public class PiDescriptor {
     }
 
     /**
-     * Posts a request of a remapping unit through a posted IRTE. Sets the vector's PIR bit, then ON unless a
-     * notification is outstanding or suppressed. A real unit sets both bits in one 64-byte access. The partner is the
-     * read of PIR in {@link #load} and {@link #resume}: these see the PIR bit, or this method sees SN clear.
+     * Posts a device's request, as a remapping unit does for a posted IRTE. Sets the vector's PIR bit, and then ON
+     * unless a notification is outstanding or suppressed. A real unit sets both bits in one 64-byte access. Its partner
+     * is the read of PIR in {@link #load} and {@link #resume}: the read sees the PIR bit, or this method sees SN clear.
      *
-     * @param urgent URG of the IRTE: the request notifies although SN is set
-     * @return 0 if no notification is due; otherwise the control word, whose NV and NDST name vector and destination
+     * @param urgent URG of the IRTE: the request notifies even while SN is set
+     * @return the control word, whose NV and NDST are vector and destination of the notification; 0 if none is due
      */
     public long post(int vector, boolean urgent) {
         words.or(pir(vector), bit(vector));
@@ -78,29 +78,29 @@ public class PiDescriptor {
     }
 
     /**
-     * Posts a request of software. Sets the PIR bit, then ON. Both writes are full barriers. The caller reads the
-     * vCPU's mode after ON; the partner is the barrier between the mode and {@link #sync}.
+     * Posts a request of software. Sets the PIR bit, then ON. Both writes are full barriers. The caller must read the
+     * vCPU's mode after this call; the partner is the vCPU's barrier between its mode write and {@link #sync}.
      *
-     * @return whether this call set ON; then the caller notifies or wakes the vCPU
+     * @return whether this call set ON; if true, the caller must notify or wake the vCPU
      */
     public boolean deliver(int vector) {
         return (words.or(pir(vector), bit(vector)) & bit(vector)) == 0 && setOn();
     }
 
     /**
-     * Clears ON and moves the requests to the IRR, if ON is set ({@code vmx_sync_pir_to_irr}). The sync clears ON
-     * before it reads PIR. A sender writes PIR first, so a request that this call misses sets ON again.
+     * If ON is set, clears ON and moves the requests from PIR to the IRR ({@code vmx_sync_pir_to_irr}). This method
+     * clears ON before it reads PIR. A sender writes PIR before ON, so a request that this call misses sets ON again.
      *
      * @param irr holds the IRR in four words from {@code at}
-     * @return whether a request was taken
-     * @throws IllegalArgumentException if the IRR does not fit
+     * @return whether a request was moved to the IRR
+     * @throws IllegalArgumentException if {@code irr} has no four words from {@code at}
      */
     public boolean sync(SharedWords irr, int at) {
         long seen = words.get(control);
         return ON.isSet(seen) && take(seen, irr, at);
     }
 
-    /** Does {@link #sync} when a CPU in guest mode takes an interrupt of vector NV, even if ON is clear. */
+    /** Moves requests like {@link #sync}, even if ON is clear: a CPU in guest mode took an interrupt of vector NV. */
     public boolean acknowledge(SharedWords irr, int at) {
         return take(words.get(control), irr, at);
     }
@@ -146,8 +146,8 @@ public class PiDescriptor {
 
     /**
      * Loads the vCPU on a CPU: NDST and NV direct notifications to this CPU, and SN is cleared. While SN was set, units
-     * posted without ON, so this call sets ON if PIR is not empty. The clearing of SN is the full barrier before PIR is
-     * read. The barrier's partner is the unit's access: the unit sees SN clear and sets ON, or it has set PIR before.
+     * set PIR without ON, so this call sets ON if PIR is not empty. The clearing of SN is the full barrier before PIR
+     * is read. Its partner is the access of a unit: the unit sees SN clear and sets ON, or it has set PIR before.
      *
      * @param ndst the CPU's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
      * @throws IllegalArgumentException if {@code ndst} does not fit 32 bits
@@ -157,7 +157,7 @@ public class PiDescriptor {
         restoreOn();
     }
 
-    /** Does {@link #load} to the last CPU, if the vCPU has not slept since. Does nothing if SN is clear. */
+    /** Loads the vCPU on its last CPU after {@link #put}, without a sleep in between. Does nothing if SN is clear. */
     public void resume() {
         if (clearSuppress()) {
             restoreOn();
@@ -190,7 +190,7 @@ public class PiDescriptor {
         }
     }
 
-    /** Preempts the vCPU: sets SN, so that units post and do not notify. */
+    /** Preempts the vCPU: sets SN, so that units post requests without a notification. */
     public void put() {
         words.or(control, SN.mask());
     }
@@ -199,7 +199,7 @@ public class PiDescriptor {
      * Puts the vCPU to sleep: NV becomes the wake-up vector 0xf1. Until {@link #load} the vCPU must be on the wake-up
      * list of its CPU.
      *
-     * @return whether ON was set before. If so, the notification had the old vector and wakes no vCPU, and the caller
+     * @return whether ON was set before. If true, the notification had the old vector and wakes no vCPU: the caller
      *     must send 0xf1 to its own CPU
      */
     public boolean block() {
@@ -211,7 +211,7 @@ public class PiDescriptor {
         }
     }
 
-    /** Clears ON and PIR when LAPIC state is loaded ({@code pi_apicv_pre_state_restore}). */
+    /** Clears ON and PIR before LAPIC state is loaded ({@code pi_apicv_pre_state_restore}). */
     public void discard() {
         clearOn(words.get(control));
         for (int i = 0; i < PIR_WORDS; i++) {
@@ -233,7 +233,7 @@ public class PiDescriptor {
         return ON.isSet(now) || SN.isSet(now) && hasRequests();
     }
 
-    /** A copy of the descriptor, read word by word. Another thread may change a word while the next one is read. */
+    /** Returns a copy of the descriptor, read word by word. Another thread may change a word during the copy. */
     public PostedInterruptDescriptor snapshot() {
         long[] now = new long[WORDS];
         for (int i = 0; i < WORDS; i++) {
@@ -242,7 +242,7 @@ public class PiDescriptor {
         return PostedInterruptDescriptor.decode(now);
     }
 
-    /** Whether PIR has a vector. */
+    /** Whether the vector's bit in PIR is set. */
     public boolean isRequested(int vector) {
         return (words.get(pir(vector)) & bit(vector)) != 0;
     }
@@ -267,7 +267,7 @@ public class PiDescriptor {
         return (int) NV.of(words.get(control));
     }
 
-    /** The notification destination, 32 bits unsigned. */
+    /** Returns NDST, the notification destination: 32 bits, unsigned. */
     public long ndst() {
         return NDST.of(words.get(control));
     }

@@ -15,7 +15,7 @@ import java.util.Optional;
 /**
  * A vCPU whose interrupts can be posted: its thread, its descriptor and its IRR. Senders call {@link #deliver} and
  * {@link #post} at any time. When its {@link #thread} is loaded, preempted or put to sleep, the vCPU changes its
- * descriptor and the wake-up lists together. A vector is 0–255.
+ * descriptor and its place on a wake-up list together. A vector is 0–255.
  *
  * <p>Safe for use by the vCPU's own thread and any number of senders.
  */
@@ -50,12 +50,12 @@ public final class PostedVcpu {
         return index;
     }
 
-    /** The live descriptor, which the steps of the thread change. */
+    /** The vCPU's posted-interrupt descriptor in use, which the steps of its thread change. */
     public PiDescriptor descriptor() {
         return pid;
     }
 
-    /** The descriptor's physical address for a posted IRTE. Two such addresses differ in both 32-bit halves. */
+    /** The descriptor's physical address for a posted IRTE. The addresses of two vCPUs differ in both 32-bit halves. */
     public long descriptorAddress() {
         long number = thread.number();
         return number << Integer.SIZE | number << PostedInterruptDescriptor.BOUNDARY_BITS;
@@ -68,17 +68,17 @@ public final class PostedVcpu {
 
     /** The result of a request from software. */
     public enum Delivery {
-        /** No notification was needed: the vector was requested already, or a notification is outstanding. */
+        /** The sender did not notify: the vector was requested already, or a notification is outstanding. */
         PENDING,
-        /** The CPU of the vCPU was notified. */
+        /** The sender notified the CPU on which the vCPU runs. */
         NOTIFIED,
-        /** The vCPU's own thread made the request, and syncs before its guest runs on. */
+        /** The vCPU's own thread made the request. This thread syncs before its guest runs on. */
         OWN,
         /** The vCPU was outside guest mode and was woken. The vCPU syncs before it enters the guest. */
         WOKEN
     }
 
-    /** Requests a vector from software ({@code vmx_deliver_interrupt}). */
+    /** Requests a vector, as KVM's software does ({@code vmx_deliver_interrupt}). */
     public Delivery deliver(int vector) {
         if (!pid.deliver(vector)) {
             return Delivery.PENDING;
@@ -92,8 +92,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * Requests a vector for an IPI of the guest to itself. Sends no notification: {@link VcpuThread#reenter} or the
-     * next {@link VcpuThread#enter} syncs ({@code kvm_vcpu_trigger_posted_interrupt}).
+     * Requests a vector for an IPI of the guest to its own vCPU. Sends no notification: {@link VcpuThread#reenter} or
+     * the next {@link VcpuThread#enter} syncs ({@code kvm_vcpu_trigger_posted_interrupt}).
      */
     public Delivery deliverFromItself(int vector) {
         return pid.deliver(vector) ? Delivery.OWN : Delivery.PENDING;
@@ -112,18 +112,18 @@ public final class PostedVcpu {
         return notification != 0;
     }
 
-    /** Moves the requests to the IRR if ON is set, also outside guest mode. Returns whether a request was moved. */
+    /** Moves requests from PIR to the IRR if ON is set, also outside guest mode. Returns whether one was moved. */
     public boolean sync() {
         return pid.sync(words, irr);
     }
 
-    /** Whether the guest has an interrupt to take. Requests are synced first ({@code kvm_apic_has_interrupt}). */
+    /** Whether the guest has an interrupt to take, after requests were synced ({@code kvm_apic_has_interrupt}). */
     public boolean hasInterrupt() {
         sync();
         return PiDescriptor.hasAny(words, irr);
     }
 
-    /** The guest takes all vectors of its IRR, into the four words of {@code taken} from {@code at} on. */
+    /** The guest takes all vectors of its IRR: they move to the four words of {@code taken} from {@code at} on. */
     public void takeInterrupts(SharedWords taken, int at) {
         PiDescriptor.checkIrr(taken, at);
         for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
@@ -144,14 +144,14 @@ public final class PostedVcpu {
     }
 
     /**
-     * RVI, the vector that the CPU takes next in the guest; 0 if no vector is requested. RVI is set from the IRR at
-     * entry, and when a notification is taken. {@link #sync} alone does not change RVI.
+     * Returns RVI, the vector that the guest takes next, or 0. The entry to the guest sets RVI from the IRR, and so
+     * does a notification that the CPU takes. {@link #sync} alone does not change RVI.
      */
     public int rvi() {
         return (int) words.get(rvi);
     }
 
-    /** Loads LAPIC state, with four words of IRR, while the vCPU does not run. Discards requests. */
+    /** Loads a LAPIC state of four IRR words while the vCPU does not run. Discards earlier requests. */
     public void restore(long[] state) {
         if (state.length != PiDescriptor.PIR_WORDS) {
             throw new IllegalArgumentException("an IRR of " + state.length + " words is none: expected 4");
@@ -162,15 +162,15 @@ public final class PostedVcpu {
         }
     }
 
-    /** Whether the IRR holds a vector. */
+    /** Whether the vector's bit in the IRR is set. */
     public boolean isInIrr(int vector) {
         PiDescriptor.checkVector(vector);
         return (words.get(irr + vector / Long.SIZE) & 1L << vector) != 0;
     }
 
     /**
-     * The broken rules of posting. While no call is running, no rule is broken. R3 and R4 are orders of accesses, which
-     * the state does not show.
+     * Returns the rules of posting that the state breaks. All rules hold while no thread is in a method. R3 and R4 are
+     * orders of accesses, which the state does not show.
      */
     public List<String> brokenRules() {
         List<String> broken = new ArrayList<>();

@@ -13,15 +13,15 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * A VM with APICv on a host: its vCPUs, the bypasses of its devices, and the wake-up lists of the CPUs. The VM handles
- * the vectors 0xf2 and 0xf1 on its host.
+ * A VM with APICv on a host: its vCPUs, the bypasses of its devices, and the wake-up lists of the CPUs. The VM adds
+ * handlers of the vectors 0xf2 and 0xf1 to its host.
  *
  * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.posting.RemappingUnit}, which finds
- * descriptors by {@link #descriptorAt}. With IPI virtualization a vCPU sleeps on a list even without a bypass, and the
- * sender's CPU posts as a remapping unit does. Call {@link #startBypass} once for a VM with IPI virtualization, and
- * {@link PostedVcpu#post} for each IPI. Not verified: that a sender's CPU treats SN and ON exactly like a unit.
+ * descriptors by {@link #descriptorAt}. With IPI virtualization a vCPU sleeps on a wake-up list even without a bypass,
+ * and the CPU of an IPI's sender posts as a remapping unit does. To model this, call {@link #startBypass} once, and
+ * {@link PostedVcpu#post} for each IPI. Not verified: that this CPU treats SN and ON exactly like a remapping unit.
  *
- * <p>Safe for use by any number of threads. While a CPU has interrupts off, other threads that need it spin. Source:
+ * <p>Safe for use by any number of threads. While a CPU has interrupts off, threads that need this CPU spin. Source:
  * {@code posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.
  */
 public final class PostedVm {
@@ -39,8 +39,8 @@ public final class PostedVm {
     private final Consumer<HostCpu> wakeUp = this::wakeUp;
 
     /**
-     * Creates a VM without loaded vCPUs or requests. NDST holds an x2APIC id, or an xAPIC id in bits 15:8. Throws
-     * IllegalArgumentException if {@code vcpus} is 0, or if a CPU's id does not fit NDST.
+     * Creates a VM whose vCPUs are not loaded and have no requests. If {@code x2apic}, NDST is an x2APIC id, else an
+     * xAPIC id in bits 15:8. Throws IllegalArgumentException if {@code vcpus} is 0, or if a CPU's id does not fit NDST.
      */
     public PostedVm(Host host, int vcpus, boolean x2apic) {
         this(host, vcpus, x2apic, ApicvKernel.FROM_6_17);
@@ -97,7 +97,7 @@ public final class PostedVm {
         return host;
     }
 
-    /** A vCPU by its index; IndexOutOfBoundsException if no vCPU has this index. */
+    /** Returns the vCPU with this index. Throws IndexOutOfBoundsException if no vCPU has this index. */
     public PostedVcpu vcpu(int index) {
         PostedVcpu vcpu = vcpus[index];
         if (index >= taken) {
@@ -110,7 +110,7 @@ public final class PostedVm {
         taken = Math.max(taken, index + 1);
     }
 
-    /** The descriptor of a vCPU of this VM by its {@link PostedVcpu#descriptorAddress}. Empty for another address. */
+    /** Returns the descriptor at a {@link PostedVcpu#descriptorAddress} of this VM. Empty for another address. */
     public Optional<PiDescriptor> descriptorAt(long address) {
         for (int i = 0; i < taken; i++) {
             if (vcpus[i].descriptorAddress() == address) {
@@ -125,8 +125,8 @@ public final class PostedVm {
     }
 
     /**
-     * Allows posting of one more device interrupt. The first bypass wakes all vCPUs, so that a vCPU that sleeps on no
-     * list checks again, and then sleeps on a list ({@code vmx_pi_start_bypass}).
+     * Allows posting of one more device interrupt. The first bypass wakes all vCPUs: a vCPU that sleeps on no wake-up
+     * list checks for requests, and then sleeps on a list ({@code vmx_pi_start_bypass}).
      */
     public void startBypass() {
         if (addBypass(1) == 0) {
@@ -196,13 +196,13 @@ public final class PostedVm {
         list.unlock();
     }
 
-    /** Removes the VM's handlers from the host. Nothing may be posted to the VM, and none of its vCPUs may sleep. */
+    /** Removes the VM's handlers from the host. Before this call, end all posting to the VM, and wake its vCPUs. */
     public void destroy() {
         host.forget(Apic.NOTIFICATION, notified);
         host.forget(Apic.WAKEUP, wakeUp);
     }
 
-    /** The CPUs on whose wake-up list the vCPU is: at most one, by rule R5. */
+    /** Returns the CPUs that have the vCPU on their wake-up list: at most one CPU, by rule R5. */
     public List<HostCpu> listing(int vcpu) {
         return host.cpus().stream().filter(cpu -> list(cpu).has(vcpu)).toList();
     }

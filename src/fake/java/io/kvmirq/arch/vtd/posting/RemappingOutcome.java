@@ -9,14 +9,14 @@ import java.util.Optional;
 
 /** The outcome of a device's interrupt request in a remapping unit. */
 public sealed interface RemappingOutcome {
-    /** The unit sent the host interrupt of the entry that it read. */
+    /** The unit sent the host interrupt that the remapped entry describes. */
     record Remapped(RemappedIrte entry) implements RemappingOutcome {
         public Remapped {
             Objects.requireNonNull(entry, "entry is null");
         }
     }
 
-    /** The unit set the vector in PIR. {@code notification} is empty if one was outstanding or suppressed. */
+    /** The unit set the vector in PIR. It sent no {@code notification} if one was outstanding or suppressed. */
     record Posted(PostedIrte entry, Optional<Notification> notification) implements RemappingOutcome {
         public Posted {
             Objects.requireNonNull(entry, "entry is null");
@@ -24,7 +24,7 @@ public sealed interface RemappingOutcome {
         }
     }
 
-    /** An interrupt to a host CPU: vector NV, and 32 bits of NDST. */
+    /** A notification interrupt to a host CPU: vector NV, and the 32 bits of NDST as destination. */
     record Notification(InterruptVector vector, long destination) {
         public Notification {
             Objects.requireNonNull(vector, "vector is null");

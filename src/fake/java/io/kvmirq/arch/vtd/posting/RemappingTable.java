@@ -15,12 +15,12 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The interrupt-remapping table of a VT-d unit, which handles requests while Linux changes entries. Linux also stores
- * the remapped form of each entry. A change of host affinity changes that form even while the entry posts.
+ * The interrupt-remapping table of a VT-d unit. The unit handles requests while Linux changes entries. Linux also
+ * stores the remapped form of each entry, and a change of host affinity changes this form even while the entry posts.
  *
  * <p>The unit caches each present entry that it uses, and uses the cached copy until the index is invalidated. Linux
  * invalidates the index after each write. The observer is notified of the write, then of the invalidation. Linux clears
- * a block of entries with one invalidation; here each is invalidated alone. A real unit may also drop a copy earlier.
+ * a block of entries with one invalidation; the model invalidates each alone. A real unit may also drop a copy earlier.
  *
  * <p>Only one thread may use a table at a time, because Java cannot write an entry with one access. Source: VT-d
  * specification 5.1 and 5.2; {@code modify_irte}, {@code intel_ir_set_vcpu_affinity} and
@@ -33,25 +33,25 @@ public final class RemappingTable {
     /** The bits of DST and of NDST that hold an xAPIC id. */
     private static final long XAPIC_ID = 0xff00;
 
-    /** Receives every change of the table. */
+    /** Receives every change of the remapping table. */
     public interface Observer {
         /**
-         * An entry was written.
+         * Called after an entry of the table was written.
          *
-         * @param low bits 63:0
-         * @param high bits 127:64
-         * @param atOnce whether one access of 128 bits wrote both words, as Linux does if the old or the new entry
-         *     posts. Otherwise the low word was written first
+         * @param low bits 63:0 of the new entry
+         * @param high bits 127:64 of the new entry
+         * @param atOnce whether one 128-bit access wrote both words, as Linux does if the old or new entry posts. If
+         *     false, the low word was written first
          */
         void written(int index, long low, long high, boolean atOnce);
 
-        /** The unit dropped its cached copy of an entry. */
+        /** Called after the unit dropped its cached copy of an entry. */
         void invalidated(int index);
     }
 
     /** Finds descriptors in memory. */
     public interface Descriptors {
-        /** The descriptor at a physical address; empty if no descriptor is there. */
+        /** Returns the descriptor at a physical address; empty if no descriptor is there. */
         Optional<PiDescriptor> at(long address);
     }
 
@@ -73,14 +73,14 @@ public final class RemappingTable {
     private final Observer observer;
 
     /**
-     * Creates a table in memory.
+     * Creates a remapping table in {@code memory}.
      *
-     * @param memory two words for each entry, low word first; a power of two entries, 2–65536. The unit also reads the
-     *     caller's writes to {@code memory}, see {@link #invalidate}
-     * @param unit the unit's capabilities. If PI is 0, IM is a reserved bit
-     * @param extended EIME: destinations are x2APIC ids, not xAPIC ids in bits 15:8
-     * @param observer receives every change
-     * @throws IllegalArgumentException if the table has no such size, or is extended and the unit has no EIM
+     * @param memory two words for each entry, low word first; the number of entries is a power of two, 2–65536. The
+     *     unit also sees the caller's writes to {@code memory}, see {@link #invalidate}
+     * @param unit the unit's capabilities. Without PI (posting), IM of an entry is a reserved bit
+     * @param extended EIME: whether destinations are x2APIC ids, not xAPIC ids in bits 15:8
+     * @param observer receives every change of the table
+     * @throws IllegalArgumentException if {@code memory} has a wrong size, or {@code extended} needs EIM
      */
     public RemappingTable(long[] memory, UnitCapabilities unit, boolean extended, Observer observer) {
         this(SharedWords.of(Objects.requireNonNull(memory, "memory is null")), memory.length, unit, extended, observer);
@@ -168,20 +168,20 @@ public final class RemappingTable {
         return known(index, low, high);
     }
 
-    /** Drops the unit's copy of an entry. Needed only after your own writes to the memory. */
+    /** Drops the unit's cached copy of an entry. Call this method only after your own writes to the table's memory. */
     public void invalidate(int index) {
         checkIndex(index);
         cache.setPair(firstCached + WORDS_OF_ENTRY * index, 0, 0);
         observer.invalidated(index);
     }
 
-    /** Whether {@link #post} was the last change by Linux. The caller's own writes to the memory do not count. */
+    /** Whether {@link #post} was Linux's last change of the entry. The caller's own writes to memory do not count. */
     public boolean isPostedToVcpu(int index) {
         checkIndex(index);
         return postedToVcpu[index];
     }
 
-    /** Writes an entry in remapped form; IllegalArgumentException if the table has no such entry, or IM is set. */
+    /** Writes an entry in remapped form. Throws IllegalArgumentException if the index is too large, or IM is set. */
     public void set(int index, RemappedIrte entry) {
         checkIndex(index);
         if (Irte.POSTED.isSet(entry.low())) {
@@ -205,12 +205,12 @@ public final class RemappingTable {
     }
 
     /**
-     * Makes the entry post to a vCPU, also if it posts to another vCPU.
+     * Makes the entry post to a vCPU, even if it posts to another vCPU already.
      *
      * @param descriptorAddress the descriptor's physical address, at a 64-byte boundary
-     * @throws IllegalStateException if the entry is not in use, or the unit cannot post. If the unit cannot post, Linux
-     *     has {@code enable_device_posted_irqs} off and never posts. Nothing is changed
-     * @throws IllegalArgumentException if the address is not at a 64-byte boundary. Nothing is changed
+     * @throws IllegalStateException if the entry is not in use, or the unit cannot post; the entry is unchanged. If the
+     *     unit cannot post, Linux has {@code enable_device_posted_irqs} off and never posts
+     * @throws IllegalArgumentException if the address is not at a 64-byte boundary; the entry is unchanged
      */
     public void post(int index, long descriptorAddress, InterruptVector guestVector) {
         PostedIrte posted = remapped(index).posted(descriptorAddress, guestVector);
@@ -222,14 +222,14 @@ public final class RemappingTable {
         write(index, posted);
     }
 
-    /** Makes the entry remap to its last vector and destination; IllegalStateException if the entry is not in use. */
+    /** Makes the entry remap to its last vector and destination. Throws IllegalStateException for an unused entry. */
     public void unpost(int index) {
         RemappedIrte entry = remapped(index);
         postedToVcpu[index] = false;
         write(index, entry);
     }
 
-    /** Clears the entry, which is then not in use; IllegalStateException if it is not in use already. */
+    /** Clears the entry, so that it is not in use. Throws IllegalStateException if the entry is not in use already. */
     public void clear(int index) {
         remapped(index);
         remapped[index] = null;
@@ -270,8 +270,8 @@ public final class RemappingTable {
     }
 
     /**
-     * Handles a device's message. Blocks messages in compatibility format, as Linux configures the unit. Sets PIR and
-     * ON and returns the notification that is due; {@link RemappingUnit} also sends it.
+     * Handles a device's message. Blocks messages in compatibility format, as Linux configures the unit. For a posted
+     * entry, sets PIR and ON and returns the notification that is due; {@link RemappingUnit} also sends it.
      *
      * @param requester the device's requester id, 16 bits
      */

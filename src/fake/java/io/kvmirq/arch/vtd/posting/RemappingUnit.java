@@ -8,12 +8,12 @@ import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 
 /**
- * A VT-d remapping unit of a host. {@link #request} passes a device's message through the entry and the descriptor to
- * the CPU. {@link HostCpu#takeInterrupt} takes the interrupt on that CPU, and the handlers of {@link
+ * A VT-d remapping unit of a host. {@link #request} sends a device's message to a CPU, as remapping entry and
+ * descriptor say. {@link HostCpu#takeInterrupt} takes the interrupt on that CPU, and the handlers of {@link
  * io.kvmirq.arch.vtd.posting.PostedVm} deliver the interrupt to the vCPU.
  *
- * <p>A destination is a physical id, or all ones for all CPUs. Logical destinations are not modelled; an entry with a
- * logical destination interrupts no CPU. Only one thread may use a unit at a time.
+ * <p>A destination is a physical APIC id, or all ones for all CPUs. Logical destinations are not modelled: an entry
+ * with a logical destination interrupts no CPU. Only one thread may use a unit at a time.
  */
 public final class RemappingUnit {
     private static final long BROADCAST = 0xffff_ffffL;
@@ -23,7 +23,7 @@ public final class RemappingUnit {
     private final Host host;
     private final RemappingTable.Descriptors descriptors;
 
-    /** {@code descriptors} finds the descriptor at an address, as {@code PostedVm::descriptorAt} does. */
+    /** Creates a unit. {@code descriptors} finds a descriptor by address, as {@code PostedVm::descriptorAt}. */
     public RemappingUnit(RemappingTable table, Host host, RemappingTable.Descriptors descriptors) {
         this.table = table;
         this.host = host;

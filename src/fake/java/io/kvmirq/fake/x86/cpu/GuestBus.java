@@ -5,10 +5,10 @@ import java.util.OptionalLong;
 
 /** The accesses of a guest to ports, and to addresses outside memory. */
 public interface GuestBus {
-    /** Returns whether the guest exits to the VMM. */
+    /** Handles a write to a port. Returns whether the guest exits to the VMM. */
     boolean writePort(int port, int size, long value);
 
-    /** Whether the kernel serves a port, so that there is no exit. */
+    /** Whether the kernel serves a port itself, so that the guest does not exit to the VMM. */
     boolean isServed(int port, int size);
 
     /** Reads a port that the kernel serves, see {@link #isServed}. */
@@ -17,16 +17,16 @@ public interface GuestBus {
     /** The guest exits to the VMM. */
     void readPort(int port, int size, int count);
 
-    /** The VMM's value after an exit of {@link #readPort} or {@link #readMemory}. */
+    /** Returns the VMM's value after an exit of {@link #readPort} or {@link #readMemory}. */
     long answer(int size);
 
-    /** Whether the kernel handled a write. Otherwise call {@link #writeMemory}. */
+    /** Returns whether the kernel handled a write to memory. If not, call {@link #writeMemory}. */
     boolean takes(long address, int size, long value);
 
     /** The guest exits to the VMM. */
     void writeMemory(long address, int size, long value);
 
-    /** The value that the kernel answers a read with; empty if the guest exits to the VMM. */
+    /** Returns the kernel's value for a read of memory; empty if the guest must exit to the VMM. */
     OptionalLong readServed(long address);
 
     /** The guest exits to the VMM. */

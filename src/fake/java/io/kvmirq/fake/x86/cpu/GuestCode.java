@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86.cpu;
 
-/** The code that a guest executes in KVM_RUN: instructions in its memory, or exits of a test. */
+/** The code that a guest executes in KVM_RUN: instructions in its memory, or exits that a test defines. */
 public interface GuestCode {
     enum Outcome {
         GOES_ON,
@@ -12,7 +12,7 @@ public interface GuestCode {
 
     Outcome step();
 
-    /** Takes an interrupt or NMI; {@code ofLapic}: the LAPIC expects an EOI. */
+    /** Takes an interrupt or NMI. {@code ofLapic}: whether the guest must write an EOI to the LAPIC. */
     void enter(int vector, boolean ofLapic);
 
     boolean interruptFlag();
@@ -20,12 +20,12 @@ public interface GuestCode {
     /** Whether the guest takes interrupts of the in-kernel PICs. */
     boolean takesInterruptOfPic();
 
-    /** Whether the guest continues after a halt, although no interrupt came. */
+    /** Whether the guest continues after a halt without an interrupt. */
     boolean goesOn();
 
-    /** Whether a read waits for the VMM's value. */
+    /** Whether a read of the guest still waits for the VMM's value. */
     boolean isReading();
 
-    /** Takes the VMM's value for a read. Returns true if the guest exits again, for a write of the same instruction. */
+    /** Takes the VMM's value for a read. Returns true if the same instruction writes too, so that the guest exits. */
     boolean completeRead();
 }

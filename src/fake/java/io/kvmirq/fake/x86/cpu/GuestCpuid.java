@@ -6,14 +6,15 @@ import java.nio.ByteBuffer;
 import java.util.Set;
 
 /**
- * The CPUID leaves of a vCPU as the VMM set them, and those that the fake uses. A kernel also changes bits of leaves 1, 7
- * and 0xd as the guest's registers change; no guest of the fake reads them. Source: arch/x86/kvm/cpuid.c. Immutable.
+ * The CPUID leaves of a vCPU as the VMM set them, and the fields that the fake uses. A kernel also changes bits of
+ * leaves 1, 7 and 0xd when guest registers change; no guest of the fake reads them. Source: arch/x86/kvm/cpuid.c.
+ * Immutable.
  */
 public final class GuestCpuid {
     private static final int FEATURES = 1;
     private static final int XSAVE = 0xd;
     private static final int SIGNIFICANT_INDEX = 1;
-    /** Leaf 1, ECX bit 21. */
+    /** The x2APIC feature: CPUID leaf 1, ECX bit 21. */
     public static final int X2APIC = 1 << 21;
 
     private static final int EXTENDED = 0x8000_0000;
@@ -28,17 +29,17 @@ public final class GuestCpuid {
 
     private final ByteBuffer leaves;
 
-    /** @param leaves {@code struct kvm_cpuid_entry2}, which the caller does not change */
+    /** @param leaves an array of {@code struct kvm_cpuid_entry2}; the caller must not change it afterwards */
     public GuestCpuid(ByteBuffer leaves) {
         this.leaves = leaves;
     }
 
-    /** The CPUID of a vCPU before KVM_SET_CPUID2. */
+    /** Returns the CPUID of a vCPU before KVM_SET_CPUID2. */
     public static GuestCpuid unset() {
         return new GuestCpuid(ByteBuffer.allocate(0));
     }
 
-    /** The leaves as {@code struct kvm_cpuid_entry2}, not to be modified. */
+    /** Returns the leaves as {@code struct kvm_cpuid_entry2}; do not modify the buffer. */
     public ByteBuffer leaves() {
         return leaves;
     }
@@ -69,7 +70,7 @@ public final class GuestCpuid {
         return at < 0 ? 0 : leaves.getInt(at + register);
     }
 
-    /** Whether there is leaf 1, with signature and features. */
+    /** Whether the VMM set leaf 1, which has signature and features. */
     public boolean hasFeatures() {
         return find(FEATURES) >= 0;
     }
@@ -86,20 +87,20 @@ public final class GuestCpuid {
         return hasFeatures() ? register(FEATURES, KvmCpuidEntry2.EAX) : GeneralRegisters.SIGNATURE;
     }
 
-    /** The XCR0 bits that the CPUID offers. */
+    /** Returns the bits of XCR0 that the CPUID lets the guest set. */
     public long xcr0() {
         return Integer.toUnsignedLong(register(XSAVE, KvmCpuidEntry2.EAX))
                 | (long) register(XSAVE, KvmCpuidEntry2.EDX) << Integer.SIZE;
     }
 
-    /** The size of a physical address in bits: {@code cpuid_query_maxphyaddr()}. */
+    /** Returns the size of a physical address in bits: {@code cpuid_query_maxphyaddr()}. */
     public int addressBits() {
         boolean told = Integer.compareUnsigned(register(EXTENDED, KvmCpuidEntry2.EAX), ADDRESS_SIZES) >= 0
                 && find(ADDRESS_SIZES) >= 0;
         return told ? register(ADDRESS_SIZES, KvmCpuidEntry2.EAX) & BYTE : LEAST_ADDRESS_BITS;
     }
 
-    /** Whether the size of a linear address is valid or not reported: {@code kvm_check_cpuid()}. */
+    /** Whether the CPUID has a valid size of linear addresses, or none: {@code kvm_check_cpuid()}. */
     public boolean hasKnownAddresses() {
         return LINEAR_BITS.contains(register(ADDRESS_SIZES, KvmCpuidEntry2.EAX) >>> Byte.SIZE & BYTE);
     }

@@ -3,7 +3,7 @@ package io.kvmirq.fake.x86.cpu;
 
 import io.kvmirq.NotModelledException;
 
-/** RDMSR and WRMSR. Both methods throw {@link NotModelledException} for an MSR or a value that is not modelled. */
+/** RDMSR and WRMSR. The methods throw {@link NotModelledException} if the MSR or its value is not modelled. */
 public interface GuestMsrs {
     long read(int number);
 

@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The segment and control registers of a vCPU: {@code struct kvm_sregs} without CR8, LAPIC base and pending interrupt.
- * Any mode is stored; guests run in real mode. Source: {@code kvm_is_valid_sregs()} in arch/x86/kvm/x86.c.
+ * Any mode may be set; guests run in real mode. Source: {@code kvm_is_valid_sregs()} in arch/x86/kvm/x86.c.
  */
 public final class SystemRegisters {
     public static final int CODE = 0;
@@ -69,7 +69,7 @@ public final class SystemRegisters {
         values.putLong(CR0, CACHE_OFF | NOT_WRITE_THROUGH | EXTENSION_TYPE);
     }
 
-    /** Resets at INIT, except the cache bits. */
+    /** Sets the values after INIT, which keeps the cache bits of CR0. */
     public void reset() {
         unmodelled = null;
         long caches = values.getLong(CR0) & (CACHE_OFF | NOT_WRITE_THROUGH);
@@ -93,7 +93,7 @@ public final class SystemRegisters {
         to.put(0, values, 0, END);
     }
 
-    /** The rule that refuses registers which contradict one another or the CPUID. Empty if no rule refuses them. */
+    /** Returns the rule that refuses registers that contradict one another or the CPUID; empty if no rule does. */
     public static Optional<Answer> refuses(ByteBuffer next, GuestCpuid cpuid) {
         long cr0 = next.getLong(CR0);
         long efer = next.getLong(EFER);

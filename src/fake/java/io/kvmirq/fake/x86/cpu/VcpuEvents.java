@@ -77,7 +77,7 @@ public final class VcpuEvents {
         this.host = host;
     }
 
-    /** Sets the shadow: the next instruction runs before any interrupt or NMI. */
+    /** Sets the interrupt shadow: the next instruction runs before any interrupt or NMI. */
     public void setShadow(int shadow) {
         injected.put(KvmVcpuEvents.INTERRUPT_SHADOW, (byte) shadow);
     }
@@ -92,26 +92,26 @@ public final class VcpuEvents {
 
     // Settings of the VMM
 
-    /** Injects an interrupt. The vCPU takes it before its next instruction, even if its flags forbid interrupts. */
+    /** Injects an interrupt. The vCPU takes it before its next instruction, even if RFLAGS.IF is 0. */
     public void inject(int vector) {
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
                 .put(KvmVcpuEvents.INTERRUPT_NR, (byte) vector)
                 .put(KvmVcpuEvents.INTERRUPT_SOFT, (byte) 0);
     }
 
-    /** Notes that the vCPU took an interrupt. The vector of the event stays readable: {@code kvm_queue_interrupt()}. */
+    /** Notes that the vCPU took an interrupt. A VMM can still read its vector: {@code kvm_queue_interrupt()}. */
     public void took(int vector) {
         inject(vector);
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 0);
     }
 
-    /** The vector of a hardware interrupt that is being delivered; -1 for none. */
+    /** Returns the vector of the hardware interrupt that is being delivered; -1 if there is none. */
     public int injected() {
         boolean hard = isSet(KvmVcpuEvents.INTERRUPT_INJECTED) && !isSet(KvmVcpuEvents.INTERRUPT_SOFT);
         return hard ? injected.get(KvmVcpuEvents.INTERRUPT_NR) & VECTOR : -1;
     }
 
-    /** Takes the interrupt of {@link #injected}; -1 for none. */
+    /** Takes the interrupt of {@link #injected} and returns its vector; -1 if there is none. */
     public int takeInjected() {
         int vector = injected();
         if (vector >= 0) {
@@ -120,7 +120,7 @@ public final class VcpuEvents {
         return vector;
     }
 
-    /** Whether an event was injected. The vCPU takes such an event even if its flags forbid interrupts. */
+    /** Whether an event was injected. The vCPU takes it even if RFLAGS.IF is 0. */
     public boolean isInjected() {
         return isSet(KvmVcpuEvents.INTERRUPT_INJECTED) || nmiInjected || isException();
     }
@@ -133,7 +133,7 @@ public final class VcpuEvents {
         return isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || isSet(KvmVcpuEvents.EXCEPTION_PENDING);
     }
 
-    /** Checks the events before a run. A {@code halted} vCPU would not take them. */
+    /** Throws NotModelledException before a run, for events that the fake, or a {@code halted} vCPU, cannot take. */
     public void checkModelled(boolean halted) {
         boolean interrupt = isSet(KvmVcpuEvents.INTERRUPT_INJECTED);
         boolean taken = isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || nmiInjected;
@@ -149,7 +149,7 @@ public final class VcpuEvents {
         }
     }
 
-    /** Takes the exception or NMI that the VMM injected; returns its vector, -1 for none. */
+    /** Takes the exception or NMI that the VMM injected. Returns its vector; -1 if there is none. */
     public int takeException() {
         if (isSet(KvmVcpuEvents.EXCEPTION_INJECTED)) {
             injected.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0);
@@ -205,8 +205,8 @@ public final class VcpuEvents {
     }
 
     /**
-     * KVM_SET_VCPU_EVENTS; the rule that refuses it, or empty. Fields set before one of the last two refusals stay.
-     * NotModelledException before any change.
+     * Handles KVM_SET_VCPU_EVENTS. Returns the rule that refuses the call, or empty. If one of the last two rules
+     * refuses it, fields set before stay changed. Throws NotModelledException before any change.
      */
     public Optional<Answer> load(ReportedEvents reported, ByteBuffer from, boolean hasLapic, boolean awaitsStartup) {
         int given = from.getInt(KvmVcpuEvents.FLAGS);
@@ -277,12 +277,12 @@ public final class VcpuEvents {
 
     // Events of the guest and its devices
 
-    /** A message sends an SMI. */
+    /** Handles an SMI that an MSI message sends. */
     public void sendManagement() {
         management = true;
     }
 
-    /** Whether there is an event that running guests of the fake cannot take. */
+    /** Whether an event is pending that a running guest of the fake cannot take. */
     public boolean isSpecial() {
         return management || released;
     }
@@ -300,7 +300,7 @@ public final class VcpuEvents {
         nmiRequested = true;
     }
 
-    /** INIT discards a pending start-up. */
+    /** Makes INIT pending, which discards a pending start-up (SIPI). */
     public void sendInit() {
         init = true;
         startup = false;
@@ -311,7 +311,7 @@ public final class VcpuEvents {
         startup = true;
     }
 
-    /** Sends a start-up for KVM_SET_MP_STATE, with the vector of the last message. */
+    /** Makes a start-up (SIPI) pending for KVM_SET_MP_STATE, with the vector of the last SIPI message. */
     public void sendStartup() {
         startup = true;
     }
@@ -320,7 +320,7 @@ public final class VcpuEvents {
         return startupVector;
     }
 
-    /** Starts an NMI. The vCPU keeps two NMIs that arrive at once, or one while it handles an NMI. */
+    /** Starts an NMI. Two NMIs that arrive at once stay pending, but only one while the vCPU handles an NMI. */
     public boolean takeNmi() {
         processNmis();
         if (nmisPending == 0 || inNmi) {
@@ -331,19 +331,19 @@ public final class VcpuEvents {
         return true;
     }
 
-    /** Whether an NMI ends a halt, by {@link #takeNmi} or by the request alone. */
+    /** Whether an NMI ends a halt: {@link #takeNmi} would start one, or an NMI was requested. */
     public boolean hasNmi() {
         return nmiRequested || nmisPending + nmisSent > 0 && !inNmi && !isShadowed();
     }
 
-    /** Takes the NMI request, because the vCPU runs. */
+    /** Takes the NMI request, because the vCPU continues to run. */
     public boolean takeNmiRequest() {
         boolean taken = nmiRequested;
         nmiRequested = false;
         return taken;
     }
 
-    /** Unblocks NMIs, as every IRET does. */
+    /** Unblocks NMIs after an IRET. */
     public void endOfNmi() {
         inNmi = false;
     }
@@ -353,8 +353,8 @@ public final class VcpuEvents {
     }
 
     /**
-     * Takes INIT. INIT discards pending NMIs and injected events, but not their vectors. {@code blocks}: NMIs stay
-     * blocked (kvm_amd, 6.4).
+     * Takes INIT. INIT discards pending NMIs and injected events, but their vectors stay readable. {@code blocks}:
+     * whether NMIs stay blocked (kvm_amd, 6.4).
      */
     public boolean takeInit(boolean blocks) {
         boolean taken = init;
