@@ -31,15 +31,15 @@ public final class FakeArmVcpu {
      *
      * <p>With a GICv3 the guest takes interrupts of group 1. At equal priority an LPI comes after other interrupts. The
      * distributor is enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a
-     * guest's driver does). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither register, because hardware
+     * guest's driver does). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs none of these bits, because hardware
      * delivers it. The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the interrupt's priority. A
-     * driver sets both registers by instructions, a test by {@code VgicV3.writeSystemRegister}.
+     * driver sets these two registers by instructions, a test by {@code VgicV3.writeSystemRegister}.
      *
      * <p>With a GICv2 the distributor is enabled by bit 0 of GICD_CTLR. The guest takes interrupts of group 0 if bit 0
      * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. An interrupt can only be taken if bits 7:3 of its priority are
-     * below GICC_PMR, which a VMM writes as 0–0x1f. A test writes both registers by {@code VgicV2.writeCpuInterface}.
-     * An interrupt of group 1 also needs bit 2 of GICC_CTLR, AckCtl: if the bit is 0, the method returns 1022, and the
-     * interrupt stays pending.
+     * below GICC_PMR, which a VMM writes as 0–0x1f. A test writes GICC_CTLR and GICC_PMR by {@code
+     * VgicV2.writeCpuInterface}. An interrupt of group 1 also needs bit 2 of GICC_CTLR, AckCtl: if the bit is 0, the
+     * method returns 1022, and the interrupt stays pending.
      *
      * @return the INTID, for an SGI of a GICv2 with the source vCPU in bits 12:10; 1023 if no interrupt can be taken
      */
@@ -78,7 +78,7 @@ public final class FakeArmVcpu {
 
     // vLPIs
 
-    /** The host interrupt of an LPI that is mapped to a vLPI, HW in {@code vgic-its-state}; empty for other LPIs. */
+    /** Returns the host interrupt of an LPI mapped to a vLPI, HW in {@code vgic-its-state}; empty for other LPIs. */
     public OptionalInt hostIrq(int lpi) {
         return time.changing(() -> guest.hostIrq(lpi));
     }
@@ -96,7 +96,7 @@ public final class FakeArmVcpu {
         time.changing(guest::load);
     }
 
-    /** The host preempts the thread: the vPE leaves its CPU, no doorbell rings. IllegalStateException if on no CPU. */
+    /** Preempts the thread: the vPE leaves its CPU, no doorbell rings. Throws IllegalStateException without a CPU. */
     public void preempt() {
         time.changing(guest::preempt);
     }

@@ -74,7 +74,7 @@ public final class FakeKernel {
 
     /**
      * Returns files in which the fake host shows its kernel, devices and interrupt hardware: {@code proc/version},
-     * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. They show the host at the time of this call.
+     * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. The files show the host at the time of this call.
      */
     @NotPromised
     public HostFiles hostFiles() {
@@ -145,9 +145,9 @@ public final class FakeKernel {
     }
 
     /**
-     * Suspends the kernel's worker threads until {@link #runWorkers}. Until that call, an irqfd stays after its eventfd
-     * is closed, and no interrupt is injected through a pin. A call that waits for the workers (a deassign, the release
-     * of the VM) does their work. On a real kernel, workers may be late too.
+     * Suspends the kernel's worker threads until {@link #runWorkers}. Until {@code runWorkers}, an irqfd stays after
+     * its eventfd is closed, and no interrupt is injected through a pin. A call that waits for the workers (a deassign,
+     * the release of the VM) does their work. On a real kernel, workers may be late too.
      */
     public void holdWorkers() {
         time.changing(() -> host.work().hold());
@@ -245,8 +245,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Returns a new, empty trace buffer for tracepoints of vCPU threads and kernel calls. If {@link #vcpus} is empty
-     * for a profile, it has no tracepoints, because it models no processors.
+     * Returns a new, empty trace buffer for tracepoints of vCPU threads and kernel calls. A profile for which {@link
+     * #vcpus} is empty has no tracepoints, because it models no processors.
      */
     public FakeTracing tracing() {
         return new FakeTracing(

@@ -54,8 +54,8 @@ public final class FakeMessages {
      * Adds the line of test code that made the call to each following sentence about a lost or dropped message.
      *
      * @param line supplies the line of code that makes the call or lets the device send. The supplier runs in the
-     *     calling thread, under the lock of the kernel, and must not call a kernel. If it throws, the sentence names
-     *     the exception.
+     *     calling thread, under the lock of the kernel, and must not call a kernel. If the supplier throws, the
+     *     sentence names the exception.
      */
     public void traceCallers(Supplier<String> line) {
         time.locked(() -> {
@@ -71,15 +71,15 @@ public final class FakeMessages {
 
     /**
      * Returns the broken rules of the ledger, one sentence each; empty unless the fake has a bug. A message breaks a
-     * rule if it waits in one of these places, from which the kernel must deliver it at once:
+     * rule in each of these cases, because the kernel must deliver it at once:
      *
      * <ul>
-     * <li>in the count of an eventfd that has an irqfd, or at a worker of KVM
-     * <li>as a vLPI of a vCPU that sleeps
-     * <li>in PIR or, if the LAPIC would deliver it, in IRR of a vCPU that sleeps in KVM with interrupts enabled.
-     * Profiles without interrupt hardware do not model vCPUs that sleep
-     * <li>on VT-d, in PIR if the vCPU will get no notification: ON and SN are clear, or the vCPU is in the guest, or
-     * the vCPU is loaded and SN is set; also in IRR above RVI while the vCPU is in the guest
+     * <li>The message waits in the count of an eventfd that has an irqfd, or at a worker of KVM.
+     * <li>The message waits as a vLPI of a vCPU that sleeps.
+     * <li>The message waits in PIR or, if the LAPIC would deliver it, in IRR of a vCPU that sleeps in KVM with
+     * interrupts enabled. Profiles without interrupt hardware do not model such a sleep.
+     * <li>On VT-d, the message waits in PIR, but no notification will come: ON and SN are clear, or the vCPU is in the
+     * guest, or the vCPU is loaded and SN is set; also in IRR above RVI while the vCPU is in the guest
      * </ul>
      *
      * <p>Requests in other places may wait until the guest takes them or the vCPU's thread runs. A message that the

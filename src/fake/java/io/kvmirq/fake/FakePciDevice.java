@@ -25,7 +25,7 @@ import java.util.TreeMap;
 import java.util.stream.IntStream;
 
 /**
- * A PCI device of a fake host, which programs use through VFIO. The methods act as its hardware. Thread-safe.
+ * A PCI device of a fake host, which programs use through VFIO. The methods act as the device's hardware. Thread-safe.
  *
  * <p>Programs see the configuration space as vfio-pci shows it: sizes of BARs, virtual bits, resets and power. The BARs
  * and the MSI-X table keep the values written to them, but a program that reads the table through VFIO gets ones. The
@@ -217,7 +217,7 @@ public final class FakePciDevice {
             return bar(number, new PciBar(PciBar.Kind.REGISTERS_64, bytes), LAST_BAR - 1, PAGE, Integer.MAX_VALUE);
         }
 
-        /** Adds a BAR, 0 to 5, of I/O ports that keep values. {@code bytes} is a power of two from 4 to 256. */
+        /** Adds a BAR, 0 to 5, of I/O ports that keep written values. {@code bytes} is a power of two from 4 to 256. */
         public Builder ioBar(int number, int bytes) {
             return bar(number, new PciBar(PciBar.Kind.PORTS, bytes), LAST_BAR, Integer.BYTES, MOST_PORTS);
         }
@@ -365,7 +365,7 @@ public final class FakePciDevice {
         time.changing(device::serve);
     }
 
-    /** Returns the 32-bit register at an offset in a BAR, as the device sees it. {@code at} must be in the BAR. */
+    /** The device reads a 32-bit register at an offset of a BAR. Throws IndexOutOfBoundsException outside the BAR. */
     public int register(int bar, int at) {
         return time.locked(() -> device.bars().register(bar, at));
     }

@@ -25,7 +25,7 @@ public final class FakeProvider implements BackendProvider {
         return new FakeKernel(profile()).backend();
     }
 
-    /** Returns the profile that {@value #PROFILE} names. Throws BackendUnavailableException if it names none. */
+    /** Returns the profile that {@value #PROFILE} names. Throws BackendUnavailableException for other names. */
     public static Profile profile() {
         try {
             return Profile.of(System.getProperty(PROFILE, DEFAULT.label()));

@@ -17,14 +17,14 @@
  * is a {@code FakeFile} with a table of the requests that it handles.
  *
  * <p>The fake has one lock, and no thread and no clock of its own. The real kernel does some work asynchronously
- * (detaching an irqfd when its eventfd is closed, injecting through a worker). The fake does that work when the call
- * returns, as the real kernel may. A call that the fake does not model throws {@link io.kvmirq.NotModelledException}
- * with its name: the fake never guesses.
+ * (detaching an irqfd when its eventfd is closed, injecting through a worker). The fake does asynchronous work when the
+ * call returns, as the real kernel may. A call that the fake does not model throws {@link
+ * io.kvmirq.NotModelledException} with its name: the fake never guesses.
  *
- * <p>{@code Ledger} in {@code file} follows each message of a device, and each signal of an eventfd, from its source to
- * the vCPU that takes it. The model that moves a message notifies the ledger. After each call the ledger compares the
- * recorded places of messages with the models' state. If a model has dropped a message, the ledger reports that this
- * call lost the message, with its source and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
+ * <p>{@code Ledger} of package {@code file} follows each message of a device, and each signal of an eventfd, from its
+ * source to the vCPU that takes it. The model that moves a message notifies the ledger. After each call the ledger
+ * compares the recorded places of messages with the models' state. If a model has dropped a message, the ledger reports
+ * that this call lost it, with its source and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
  *
  * <p>The contract suite runs on the fake and on the real kernel. If the results differ, the fake is wrong.
  */

@@ -193,7 +193,7 @@ public final class KvmHost {
 
     /**
      * Creates an eventfd that raises a vector of a vCPU of {@link #vm}. The eventfd has its own irqfd and route. The
-     * test kit closes the irqfd and the route. Its own calls do not count as calls of the test.
+     * test kit closes the irqfd and the route. The kit's own calls are not counted.
      *
      * @param vcpu the id of the vCPU
      * @throws IllegalArgumentException if the VM has no such vCPU
@@ -254,7 +254,7 @@ public final class KvmHost {
         return device;
     }
 
-    /** Returns {@link #device}, opened through VFIO as a bus master. Its file is added to KVM-VFIO of {@link #vm}. */
+    /** Returns {@link #device}, opened through VFIO as a bus master. KVM-VFIO of {@link #vm} has the device's file. */
     public synchronized VfioDevice vfio() {
         if (vfio == null) {
             FakePciDevice of = device();

@@ -14,12 +14,11 @@
  * <p>Theory of operation. {@code RecordingBackend} is a proxy between the test's kernel and the binding. It applies faults
  * to the test's calls and records these calls, but ignores the kit's calls. On the fake kernel, counts come from {@link
  * io.kvmirq.fake.FakeKernel#received}. On real KVM, a bit of the IRR cannot count interrupts. So each vCPU of the kit's
- * VM runs the guest of {@code io.kvmirq.guest}, which counts each vector that it takes.
+ * VM runs the guest of {@code io.kvmirq.guest}, which counts its vectors.
  *
  * <p>{@code InterleavingsSearch} runs the method anew for each order, so no state of the test is kept. A run executes
- * the steps that its order names and then continues with the same actor. The search records the other actors that could
- * have run at each step: each yields another order. Orders with more preemptions run after all orders with fewer
- * passed.
+ * the steps that its order names and then continues with the same actor. At each step, the search records other actors
+ * that could have run: each makes another order. Orders with more preemptions run after all orders with fewer passed.
  */
 @NullMarked
 package io.kvmirq.junit;

@@ -21,8 +21,8 @@ import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
 
 /**
- * The IOAPIC of a guest with a split irqchip. GSI n is its pin n. The VMM passes the guest's accesses at {@link
- * #ADDRESS} to {@link #read} and {@link #write}, and calls {@link #endOfInterrupt} on KVM_EXIT_IOAPIC_EOI. Thread-safe.
+ * The IOAPIC of a guest with a split irqchip. GSI n is pin n. The VMM passes the guest's accesses at {@link #ADDRESS}
+ * to {@link #read} and {@link #write}, and calls {@link #endOfInterrupt} on KVM_EXIT_IOAPIC_EOI. Thread-safe.
  *
  * <p>An edge-triggered pin interrupts when its line becomes high; an edge on a masked pin is lost. A level-triggered
  * pin interrupts while its line is high, the pin is not masked and no EOI is awaited (Remote IRR). KVM_SIGNAL_MSI sends
@@ -34,7 +34,7 @@ import java.util.stream.IntStream;
  * emulated device, its own {@link #source}. {@link #line} drives lines for the IOAPIC object's own source. VFIO masks a
  * device's forwarded line at each interrupt. Unmask the line at the guest's EOI, by {@link #addEndListener}.
  *
- * <p>One lock guards registers and lines. A thread holds it during kernel calls, not while it runs end listeners.
+ * <p>One lock guards registers and lines. A thread holds this lock during kernel calls, not in end listeners.
  *
  * <p>Source: 82093AA datasheet, plus the EOI register of IOAPIC version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c
  * behaves like this class, except that it reports version 0x11 and ignores writes of the EOI register; {@code
@@ -144,8 +144,8 @@ public final class GuestIoapic implements Userspace.Injector {
     // Registers
 
     /**
-     * Handles the guest's read of a register at an offset from {@link #ADDRESS}. Returns the register's {@code size}
-     * low bytes, or 0 for an offset without a register.
+     * Handles the guest's read of a register at an offset from {@link #ADDRESS}. Returns the low {@code size} bytes of
+     * the register; 0 if the offset has no register.
      */
     public synchronized int read(long at, int size) {
         return low(size, registers.read(at));
@@ -226,7 +226,7 @@ public final class GuestIoapic implements Userspace.Injector {
         ours.message(message);
     }
 
-    /** Drives a line as this object's own source. Throws IllegalArgumentException if {@code gsi} is no pin. */
+    /** Drives a line for the IOAPIC object's own source. Throws IllegalArgumentException if {@code gsi} is no pin. */
     @Override
     public void line(Gsi gsi, boolean high) {
         ours.line(gsi, high);
@@ -331,7 +331,7 @@ public final class GuestIoapic implements Userspace.Injector {
         Steps.all(steps);
     }
 
-    /** Resets the IOAPIC when the guest resets: all pins are masked, no pin awaits an EOI. Lines stay high or low. */
+    /** Resets the IOAPIC when the guest resets: all pins are masked, no pin awaits an EOI. Lines keep their levels. */
     public synchronized void reset() {
         registers.reset();
     }

@@ -10,7 +10,7 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
      * Masks all interrupts of the device until {@link #release}, whatever the guest writes. Interrupts that the device
      * sends before {@code release} stay pending, so that {@link #state} is consistent. A second call does nothing.
      *
-     * @throws io.kvmirq.KernelException if {@link io.kvmirq.forward.ForwardedIrq#mask} fails; none stays masked
+     * @throws io.kvmirq.KernelException if {@link io.kvmirq.forward.ForwardedIrq#mask} fails; no interrupt stays masked
      */
     void hold();
 
@@ -30,14 +30,14 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
     int forwardedTo(Gsi gsi);
 
     /**
-     * Returns the registers, and the pending bits that are not only in the host's device, for {@link #restore}.
+     * Returns the registers, and the pending bits that this process knows, for {@link #restore}.
      *
      * @throws IllegalStateException if a virtual thread calls this method
      */
     byte[] state();
 
     /**
-     * Restores a state that {@link #state} returned, in one batch. Delivers a pending vector when the guest unmasks it.
+     * Restores a state that {@link #state} returned. A pending vector is delivered when the guest unmasks it.
      *
      * @throws IllegalArgumentException if the state belongs to another kind of device, or has another number of vectors
      */

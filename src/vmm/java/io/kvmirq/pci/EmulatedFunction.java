@@ -57,10 +57,10 @@ public final class EmulatedFunction extends PciFunction {
     private final Registers registers;
 
     /**
-     * The registers behind the BARs. Several vCPU threads call these methods at once, with no lock of this library
-     * held. An access may still come during and after a reset or {@link #close}: pause the vCPUs before. If a method
-     * throws an exception, the guest reads all ones or its write has no effect, and the VMM is warned once until the
-     * next reset. The caller of {@link PciHostBridge#handle} gets an {@link Error}; {@code VcpuThreads} ends the guest.
+     * The registers behind the BARs. Several vCPU threads call these methods at once, without a lock of this library.
+     * An access may still come during and after a reset or {@link #close}: pause the vCPUs before. If a method throws
+     * an exception, the guest reads all ones or its write has no effect, and the VMM is warned once until the next
+     * reset. An {@link Error} goes to the caller of {@link PciHostBridge#handle}: {@code VcpuThreads} ends the guest.
      */
     public interface Registers {
         /**
@@ -284,7 +284,7 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds a doorbell: the guest's write at {@code at} in the BAR signals the eventfd without an exit.
+         * Adds a doorbell: the guest's write at this offset in the BAR signals the eventfd without an exit.
          *
          * @param length the length in bytes of writes that match: 1, 2, 4 or 8; 0 matches any length
          */
@@ -293,7 +293,7 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds a doorbell like {@link #doorbell(int, long, int, EventFd)}. Only writes of the value {@code data} signal
+         * Adds a doorbell like {@link #doorbell(int,long,int,EventFd)}. Only writes of the value {@code data} signal
          * the eventfd.
          */
         public Builder doorbell(int bar, long at, int length, long data, EventFd event) {

@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * an irqfd and a route when the guest enables and unmasks it. If the device signals a disabled or masked vector, the
  * signals stay in the eventfd and later become one interrupt. {@link GuestMsix} and {@link GuestMsi} use these vectors.
  *
- * <p>Another thread, another process, or the kernel may signal a vector's eventfd: vhost signals it after
+ * <p>Another thread, another process, or the kernel may signal a vector's eventfd: vhost does after
  * VHOST_SET_VRING_CALL with its number. {@link #signal} and {@link #event} are thread-safe, other methods are not.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
@@ -56,7 +56,7 @@ public final class EmulatedVectors implements AutoCloseable {
         return new EmulatedVectors(vm, EventFd.createAll(vm.kernel(), count), true);
     }
 
-    /** Makes a vector for each of these eventfds. The caller must close them: {@link #close} leaves them open. */
+    /** Makes a vector for each of these eventfds. The caller must close the eventfds after {@link #close}. */
     public static EmulatedVectors of(Vm vm, List<EventFd> events) {
         Objects.requireNonNull(vm, "vm is null");
         requireCount(Objects.requireNonNull(events, "events is null").size());

@@ -59,9 +59,9 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
     }
 
     /**
-     * Makes the kernel's state match the registers, with as few kernel calls as possible. Call this method after the
-     * cause of an access's exception was removed, or after INTx, MSI or MSI-X of the device ended that excluded this
-     * kind.
+     * Makes the kernel's state match the registers, with as few kernel calls as possible. Call this method after you
+     * have removed the cause of an access's exception, or after the device's other interrupts (INTx, MSI or MSI-X) have
+     * ended.
      */
     public abstract void settle();
 

@@ -76,7 +76,7 @@ public final class GuestMsi extends GuestMessages {
      * @param deviceId the device's 32-bit id in the guest's ITS, the requester id of a PCI device; empty on x86
      * @param messageControl Message Control that the guest reads, 16 bits; only Multiple Message Capable, 64-bit
      *     Address Capable and Per-Vector Masking Capable are used
-     * @throws IllegalArgumentException if the device has no MSI, or fewer vectors than in {@code messageControl}
+     * @throws IllegalArgumentException if the device has no MSI, or fewer vectors than {@code messageControl} says
      */
     public GuestMsi(Forwarding forwarding, VfioDevice device, OptionalInt deviceId, int messageControl) {
         this(
@@ -209,8 +209,8 @@ public final class GuestMsi extends GuestMessages {
     }
 
     /**
-     * Handles the guest's write of config space. All registers of one access change together. If the guest changes the
-     * message of an open vector, the new message is used at once, even if the guest has written only a part of it.
+     * Handles the guest's write of config space. Registers that one access writes change together. If the guest changes
+     * the message of an open vector, the new message is used at once, even if the guest has written only a part of it.
      *
      * @param at the offset in bytes from the start of the capability. Bytes 0 and 1 (id and next pointer) and bytes
      *     after the capability are not written
@@ -263,9 +263,7 @@ public final class GuestMsi extends GuestMessages {
 
     // Save and restore
 
-    /**
-     * Returns the capability and 32 pending bits, even if the guest cannot read them, as {@link GuestMessages#state}.
-     */
+    /** Returns the capability and 32 pending bits, also unreadable ones; see {@link GuestMessages#state}. */
     @Override
     public byte[] state() {
         return ByteBuffer.allocate(length() + Integer.BYTES)

@@ -21,13 +21,13 @@ import java.util.OptionalInt;
  * that is not open sets the vector's pending bit, and is delivered when the vector opens. If a vector has not been open
  * since MSI-X was enabled, only the device's own PBA has its pending bit. A vector is forwarded when it opens for the
  * first time, so a guest that uses few of its vectors needs few descriptors. Entries that change while their vectors
- * are masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING. A write of an equal value makes no
- * kernel call. Disabling MSI-X keeps the table and the pending bits; {@link #reset} clears both. No program can read
+ * are masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING. A write of the present value makes
+ * no kernel call. Disabling MSI-X keeps the table and the pending bits; {@link #reset} clears both. No program can read
  * whether a vLPI of a GICv4 was pending. So an open vector that may be a vLPI becomes pending when it is masked or
  * MSI-X is disabled. No message is lost; at worst the last message is delivered twice. While INTx or MSI of the device
  * is forwarded, all vectors wait as if they were masked: call {@link #settle} when that forwarding has ended.
  *
- * <p>An access with a wrong size or offset reads 0 and writes nothing. A vector whose mask the kernel refuses stays
+ * <p>An access with a wrong size or offset reads 0 and writes nothing. If the kernel refuses to mask a vector, it stays
  * open until the call is repeated, see {@link GuestMessages}.
  *
  * <p>Source: PCI Express Base Specification 6.0, 7.7.2, also for the reset values of the MSI-X table.
@@ -189,7 +189,7 @@ public final class GuestMsix extends GuestMessages {
      *
      * @param at the offset in bytes from the start of the PBA
      * @param size 4 or 8 bytes, at a multiple of the size; any other read returns 0
-     * @throws IllegalStateException on a virtual thread
+     * @throws IllegalStateException if a virtual thread calls this method
      */
     public long readPending(long at, int size) {
         long bytes = (long) (size() + Long.SIZE - 1) / Long.SIZE * Long.BYTES;

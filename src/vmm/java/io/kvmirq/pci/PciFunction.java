@@ -253,7 +253,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
      * Registers and memory of a host device cannot be saved: the guest's driver must write them again after a restore.
      * The state does not tell whether the line is asserted; the restored device asserts its line itself.
      *
-     * @throws IllegalStateException on a virtual thread, and after {@link #close}
+     * @throws IllegalStateException if a virtual thread calls this method, or after {@link #close}
      */
     @Override
     public final byte[] state() {

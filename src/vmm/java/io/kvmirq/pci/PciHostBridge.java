@@ -80,7 +80,7 @@ public final class PciHostBridge {
     /**
      * An interrupt pin of a device on the bus, for the guest's MP table or device tree.
      *
-     * @param slot 1 to 31
+     * @param slot the device's slot, 1 to 31
      * @param pin the device's interrupt pin: 0 is INTA#
      * @param gsi the level-triggered IOAPIC pin of the device, or on arm64 the GSI of its SPI
      */
@@ -241,7 +241,7 @@ public final class PciHostBridge {
      * Handles an access of the guest to the bus. The bus answers every address of the hole: without a BAR, a read
      * returns all ones.
      *
-     * @return false if the exit is not an access to the bus; the exit is unchanged
+     * @return false if the exit is not an access to the bus; the method then did nothing
      */
     public boolean handle(VcpuExit exit) {
         boolean ports = exit.reason() == VcpuExit.Reason.IO;

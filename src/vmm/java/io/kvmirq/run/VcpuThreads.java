@@ -178,7 +178,7 @@ public final class VcpuThreads implements AutoCloseable {
      * Stops all vCPUs until {@link #resume}. When {@code pause} returns, no vCPU runs, the owner handles no exit, and
      * each guest access is complete. The caller may then call {@link Vcpu#moveHere}. A second call returns at once.
      *
-     * @throws IllegalStateException in a vCPU's thread; if the guest has ended
+     * @throws IllegalStateException if a vCPU's thread calls this method, or the guest has ended
      */
     public void pause() {
         begin();
@@ -194,7 +194,7 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Pauses like {@link #pause}, but fails if a vCPU does not stop in time. The others then stay paused.
+     * Pauses like {@link #pause}, but fails if a vCPU does not stop in time. The vCPUs that stopped stay paused.
      *
      * @throws IllegalStateException also if a vCPU has not stopped in time; the message names its exit
      */
@@ -269,7 +269,7 @@ public final class VcpuThreads implements AutoCloseable {
         }
     }
 
-    /** Ends the guest without a wait: each thread ends after its next exit. The owner may call this. Never fails. */
+    /** Ends the guest without a wait: each thread ends after its next exit. The owner may call it. Never fails. */
     public void stop() {
         lock.lock();
         try {

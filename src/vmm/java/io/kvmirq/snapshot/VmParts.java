@@ -166,7 +166,7 @@ public final class VmParts {
     /**
      * Leaves out the irqfds of a GSI. The snapshot does not have the irqfds that are left out; the VMM assigns them
      * again after a restore. Leave out the irqfds of a {@link io.kvmirq.forward.Forwarding} whose device was not added
-     * as a part, and irqfds of a device in another process. Pending signals of their eventfds are not saved.
+     * as a part, and irqfds of a device in another process. Pending signals of these irqfds are not saved.
      */
     public VmParts leaveOut(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");

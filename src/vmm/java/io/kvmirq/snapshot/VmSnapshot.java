@@ -28,7 +28,7 @@ import java.util.Set;
  * space of each {@link io.kvmirq.pci.PassedThroughDevice}. The VMM saves guest memory itself. The registers of a host
  * device are not saved, because no program can read them. Immutable.
  *
- * <p>On arm64 the VM has a GICv3. The tables of ITSs and LPIs are in guest memory: save guest memory after the
+ * <p>On arm64 the VM must have a GICv3. The tables of ITSs and LPIs are in guest memory: save guest memory after the
  * snapshot, and load it before a restore. A snapshot does not save a pending SError, and fails if a vCPU has a PMU.
  *
  * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. To pause a vCPU, kick it. If
@@ -68,7 +68,7 @@ public final class VmSnapshot {
     }
 
     /**
-     * Saves a VM that will continue elsewhere. Its irqfds and MSI-X stay masked. Pending counts are moved from its
+     * Saves a VM that will continue elsewhere. The VM's irqfds and MSI-X stay masked. Pending counts are moved from its
      * eventfds to the snapshot. Signals after this move stay in the eventfds and are not in the snapshot.
      *
      * @throws IllegalArgumentException as {@link #of}

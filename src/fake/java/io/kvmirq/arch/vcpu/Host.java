@@ -36,7 +36,7 @@ public final class Host {
         this(SharedWords.of(new long[words(ids.length)]), 0, ids);
     }
 
-    /** Creates a host like {@link #Host(long...)}, with its {@link #words} in {@code words} from {@code base}. */
+    /** Creates a host like {@link #Host(long...)}. Its {@link #words} begin at index {@code base} of {@code words}. */
     public Host(SharedWords words, int base, long... ids) {
         if (ids.length == 0) {
             throw new IllegalArgumentException("a host without CPUs cannot be: expected the id of 1 CPU or more");

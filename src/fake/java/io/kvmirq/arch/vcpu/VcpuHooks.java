@@ -10,7 +10,7 @@ import java.util.Optional;
 public interface VcpuHooks {
     /**
      * Called when the thread is loaded on a CPU, also after a preemption or a sleep. Interrupts are on. If {@link
-     * VcpuThread#isBlocking}, {@link #unblocked} follows before the guest is entered, where AVIC sets IsRun.
+     * VcpuThread#isBlocking}, {@link #unblocked} follows before the guest is entered, and AVIC sets IsRun in that call.
      *
      * @param here the CPU on which the thread is loaded
      * @param last the thread's previous CPU; empty at the first load

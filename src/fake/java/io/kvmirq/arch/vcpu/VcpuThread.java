@@ -52,7 +52,7 @@ public final class VcpuThread {
     private final VcpuHooks hooks;
     private final int number;
 
-    /** Creates an unloaded thread. {@code index} is for texts; {@link #WORDS} words from {@code base} must be 0. */
+    /** Creates an unloaded thread. {@code index} names it in texts; {@link #WORDS} words from {@code base} are 0. */
     public VcpuThread(Host host, int index, SharedWords words, int base, VcpuHooks hooks) {
         Objects.requireNonNull(hooks, "hooks is null");
         this.host = host;

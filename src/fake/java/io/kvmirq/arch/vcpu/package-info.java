@@ -13,11 +13,11 @@
  * calls {@code hasInterrupt}. A sender makes its request and then wakes the thread.
  *
  * <p>The thread clears the request word and then calls {@code prepare}. A sender makes its change and then sets the
- * word. If a sender's change comes after {@code prepare}, the sender sets the request word after the thread cleared it,
- * and the thread does not enter the guest.
+ * request word. If a sender's change comes after {@code prepare}, the sender sets the request word after the thread
+ * cleared it, and the thread does not enter the guest.
  *
- * <p>The model keeps its state in {@link io.kvmirq.arch.SharedWords}, so that tests can run accesses in any order. Safe
- * for use by any number of threads, except that a vCPU's methods that need a CPU are called only by its own thread.
+ * <p>The model keeps its state in {@link io.kvmirq.arch.SharedWords}, so that tests can run accesses in any order.
+ * Thread-safe, but only a vCPU's own thread calls its methods that need a CPU.
  *
  * <p>Source: {@code vcpu_enter_guest}, {@code kvm_vcpu_block} and {@code kvm_vcpu_kick} of Linux 7.1.
  */

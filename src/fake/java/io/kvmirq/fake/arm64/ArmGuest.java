@@ -15,10 +15,10 @@ import java.util.TreeMap;
 import java.util.function.IntPredicate;
 
 /**
- * The guest of a vCPU. It runs no code; a test calls methods in its place. Each call is a guest entry and exit: the
- * entry fills the list registers, and the exit makes interrupts that the guest did not take pending in the distributor
- * again. An SPI that is mapped to a host interrupt has HW set. Source: {@code vgic_v3_populate_lr()} and {@code
- * vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
+ * The guest of a vCPU. The guest runs no code; a test calls methods in its place. Each call is a guest entry and exit:
+ * the entry fills the list registers, and the exit makes interrupts that the guest did not take pending in the
+ * distributor again. An SPI that is mapped to a host interrupt has HW set. Source: {@code vgic_v3_populate_lr()} and
+ * {@code vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
  */
 public final class ArmGuest {
     private static final int REGISTERS = VgicDelivery.LIST_REGISTERS;
@@ -114,7 +114,7 @@ public final class ArmGuest {
     }
 
     /**
-     * Sends an SGI by ICC_SGI1R_EL1 or GICD_SGIR; {@code targets} accepts vCPU ids. Source: {@code
+     * Sends an SGI, by ICC_SGI1R_EL1 or GICD_SGIR, to vCPUs whose id {@code targets} accepts. Source: {@code
      * vgic_v3_dispatch_sgi()}, {@code vgic_mmio_write_sgir()}.
      */
     public void sendSgi(int sgi, IntPredicate targets) {

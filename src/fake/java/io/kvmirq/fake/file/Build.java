@@ -9,7 +9,7 @@ package io.kvmirq.fake.file;
  * @param cdev whether iommufd and VFIO device files are built in
  * @param irqfdHostWide whether an eventfd that feeds a GSI of one VM is busy for all other VMs (since 6.17)
  * @param historic whether the kernel has the unmerged patches of 2014 ({@code KVM_DEV_VFIO_DEVICE}) and of 2017 (INTx)
- * @param pvm true for a kernel with kvm_pvm, at most 1024 vCPUs, no SMM and no Hyper-V; false for Debian's
+ * @param pvm true for a kernel with kvm_pvm, at most 1024 vCPUs, no SMM, no Hyper-V; false for a Debian kernel
  * @param hardware the interrupt hardware of the host
  */
 public record Build(

@@ -31,7 +31,7 @@ public final class FakeTime implements AutoCloseable {
     private int waiting;
     private final Ledger ledger;
 
-    /** An action that runs at the time {@code at}. */
+    /** An action that runs when its time has come. */
     public record Timer(long at, Runnable action) {}
 
     /** @param ledger is notified of the end of each change, and of calls that wait */
@@ -182,7 +182,7 @@ public final class FakeTime implements AutoCloseable {
         }
     }
 
-    /** Releases the lock until {@code changed} is called. */
+    /** Releases the lock until {@link #changed} is called. */
     public void awaitChange() {
         awaitChange(Long.MAX_VALUE);
     }

@@ -87,7 +87,7 @@ public final class FileTable {
         return file;
     }
 
-    /** Returns the open descriptors from {@code from} on, each with the class of its file. */
+    /** Returns the open descriptors that are at least {@code from}, each with the class of its file. */
     public Map<Integer, String> open(int from) {
         Map<Integer, String> open = new TreeMap<>();
         for (int fd = from; fd < files.length; fd++) {

@@ -48,7 +48,7 @@ public interface Host {
 
     boolean isForeign();
 
-    /** Copies {@code from} to the caller's memory, up to the first unwritable byte. Returns 0 or -EFAULT. */
+    /** Copies a buffer to the caller's memory, up to the first unwritable byte. Returns 0 or -EFAULT. */
     default int copyOut(long address, ByteBuffer from, int length) {
         return memory().copyOut(address, from, length) ? 0 : refuse(FileAnswer.FAULT);
     }
@@ -58,7 +58,7 @@ public interface Host {
         return memory().put(address, from, length) ? 0 : refuse(FileAnswer.FAULT);
     }
 
-    /** Copies a structure from the caller for {@code call}. Returns -EFAULT or the result of {@code call}. */
+    /** Copies a structure from the caller and passes it on. Returns -EFAULT or the result of {@code call}. */
     default int copied(long address, int size, ToIntFunction<ByteBuffer> call) {
         ByteBuffer structure = memory().copyIn(address, size);
         return structure == null ? refuse(FileAnswer.FAULT) : call.applyAsInt(structure);

@@ -10,7 +10,7 @@ public interface IrqHardware {
 
     /** The state of one device interrupt in the hardware, such as an entry of a remapping table. */
     interface Entry {
-        /** Handles the device's message. Returns true if it interrupts the host, false if it is posted to a guest. */
+        /** Handles the device's message. Returns false if the message is posted to a guest, not to the host. */
         boolean request();
 
         /** Frees the interrupt, because the device's driver frees it. */

@@ -93,7 +93,7 @@ public final class Ledger {
         }
     }
 
-    /** Counts the messages in the hand as taken: they became the level of a line, which is not followed. */
+    /** Counts the messages in the hand as taken: they set a line's level, which is not counted. */
     public void becomeLevel() {
         if (!hand.isEmpty()) {
             arrive();
@@ -191,8 +191,8 @@ public final class Ledger {
     // The program
 
     /**
-     * The program reads the eventfd of a place. Device messages in this eventfd then wait in the program. Signals that
-     * the program itself sent count as taken.
+     * Notes that the program reads the eventfd of a place. Device messages in this eventfd then wait in the program.
+     * Signals that the program itself sent count as taken.
      */
     public void read(MessagePlace place, MessageSource event) {
         pick(place, 0);
@@ -200,8 +200,8 @@ public final class Ledger {
     }
 
     /**
-     * The program signals an eventfd, whose id is {@code source}. The signal passes on messages that the program read
-     * from this eventfd, or messages of the eventfd's vectors; if there are none, it is a new message.
+     * The program signals an eventfd, which is the source {@code source}. The signal passes on messages that the
+     * program read from this eventfd, or messages of the eventfd's vectors; if there are none, it is a new message.
      */
     public void signal(int source, MessageSource event) {
         program.signal(source, event);
@@ -224,7 +224,7 @@ public final class Ledger {
 
     // Calls
 
-    /** Begins a system call; {@code request} is the number of an ioctl, else 0. {@code fd} may be -1 for none. */
+    /** Begins a system call; {@code request} is the number of an ioctl, else 0. {@code fd} is -1 for no descriptor. */
     public void begin(String call, long request, int fd) {
         if (hand.isBusy()) {
             threw();

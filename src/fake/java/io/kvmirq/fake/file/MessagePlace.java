@@ -58,7 +58,7 @@ public final class MessagePlace {
         return filled.isEmpty();
     }
 
-    /** Returns the first slot from {@code from} on that has messages; -1 for none. */
+    /** Returns the first slot with messages that is at least {@code from}; -1 for none. */
     public int next(int from) {
         return filled.nextSetBit(from);
     }

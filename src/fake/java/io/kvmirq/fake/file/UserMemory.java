@@ -196,7 +196,7 @@ public final class UserMemory {
         return at(address, length, Uapi.PROT_READ);
     }
 
-    /** Returns the bytes like {@link #at(long, long)}; null if any is not writable. */
+    /** Returns the bytes like {@link #at(long,long)}; null if any is not writable. */
     @Nullable
     public ByteBuffer writableAt(long address, long length) {
         return at(address, length, Uapi.PROT_WRITE);
@@ -268,7 +268,7 @@ public final class UserMemory {
         return to;
     }
 
-    /** Copies a NUL-terminated string; null for EFAULT. Throws NotModelledException from {@code longest} bytes on. */
+    /** Copies a NUL-terminated string; null for EFAULT. Throws NotModelledException if it has {@code longest} bytes. */
     @Nullable
     public String text(long address, int longest) {
         StringBuilder text = new StringBuilder();

@@ -11,8 +11,8 @@ import java.util.Set;
 
 /**
  * The work of KVM's workers, which inject interrupts that are not a single message, and remove irqfds whose eventfd was
- * released. Work is done immediately, or held back so that a test sees the state before it. Also VFIO's work for unmask
- * eventfds. Source: virt/kvm/eventfd.c, {@code irqfd_inject()} and {@code irqfd_cleanup_wq}; drivers/vfio/virqfd.c.
+ * released. Work is done immediately, or held back so that a test sees the state before. VFIO's unmask eventfds are
+ * served too. Source: virt/kvm/eventfd.c, {@code irqfd_inject()} and {@code irqfd_cleanup_wq}; drivers/vfio/virqfd.c.
  */
 public final class Work {
     private final Set<EventWaiter> injections = new LinkedHashSet<>();
@@ -41,7 +41,7 @@ public final class Work {
         held = true;
     }
 
-    /** Does the held-back work. Work is done immediately afterwards. */
+    /** Does the held-back work. After this call, work is done immediately. */
     public void run() {
         held = false;
         List.copyOf(injections).forEach(this::finishInjection);
@@ -79,7 +79,7 @@ public final class Work {
         return new MessagePlace(slot -> injections.contains(irqfd), slot -> !held, slot -> "a worker of KVM");
     }
 
-    /** Begins a device operation. Readers read the eventfds that it signals when the operation ends. */
+    /** Begins a device operation. Readers read the signalled eventfds when the operation ends. */
     public void begin() {
         operations++;
     }

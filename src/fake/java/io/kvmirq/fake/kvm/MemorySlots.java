@@ -227,7 +227,7 @@ public final class MemorySlots {
         return slot.isPresent() && !slot.get().getValue().isReadOnly();
     }
 
-    /** Marks the pages of bytes that the guest or KVM wrote as dirty, in the log of their slot. */
+    /** Marks pages that the guest or KVM has written as dirty in the log of their slot. */
     public void written(long guest, int length) {
         slot(guest).ifPresent(slot -> {
             BitSet log = logs.get(slot.getKey());

@@ -102,14 +102,14 @@ public abstract class PostingGuest {
 
     /**
      * Called when an irqfd gets a producer ({@code pi_start_bypass}), and up to 6.16 also when KVM-VFIO gets a file.
-     * {@link #stopBypass} ends each call.
+     * End each call by {@link #stopBypass}.
      */
     public void startBypass() {}
 
     /** Ends one {@link #startBypass}. */
     public void stopBypass() {}
 
-    /** Creates the state of an irqfd that updates the remapping entry {@code entry}. */
+    /** Creates the state of an irqfd that updates a remapping entry. */
     public final PostedIrqfd irqfd(UnitEntry entry) {
         IrteUpdate byIndex = updateByIndex(entry);
         IrteUpdate byId = new IrteUpdate() {

@@ -24,8 +24,8 @@ import java.util.stream.IntStream;
  * this race, but it was never seen. This model kicks the previous vCPU after the write, so that it evaluates its IRR
  * again.
  *
- * <p>Safe for use by any number of threads. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux
- * 7.1, {@code svm_ir_list_add} of Linux 6.12.
+ * <p>Thread-safe. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux 7.1, {@code
+ * svm_ir_list_add} of Linux 6.12.
  */
 public class AvicIrqfd implements IrteUpdate {
     private static final int NONE = -1;
@@ -61,7 +61,7 @@ public class AvicIrqfd implements IrteUpdate {
     }
 
     /**
-     * Returns the index of the vCPU in the irqfd's {@code irq_bypass_vcpu}. Even then the entry may name a host CPU.
+     * Returns the index of the vCPU in the irqfd's {@code irq_bypass_vcpu}. The entry may name a host CPU nevertheless.
      */
     public OptionalInt vcpu() {
         int vcpu = vcpuOrNone();
@@ -75,7 +75,7 @@ public class AvicIrqfd implements IrteUpdate {
     /**
      * Posts the irqfd's interrupt to a vCPU of this VM. While AVIC is inhibited, the entry stays in remapped form.
      * Throws KernelException EINVAL if the domain is not UNMANAGED or the unit has no guest mode. After an exception,
-     * the irqfd is on no vCPU's list since Linux 6.17; before, it stays on its list.
+     * the irqfd is on no vCPU's list since Linux 6.17; before, the irqfd stays on its list.
      */
     public void post(AvicVcpu vcpu, InterruptVector vector) {
         if (vcpu.vm() != vm) {

@@ -123,7 +123,7 @@ public final class AvicVcpu {
         return words.get(at(SHADOW));
     }
 
-    /** Whether AVIC is enabled for this vCPU. Before each guest entry, a vCPU reads the VM's inhibits. */
+    /** Whether AVIC is enabled for this vCPU. Before a guest entry, a vCPU reads whether its VM is inhibited. */
     public boolean isActive() {
         return words.get(at(INACTIVE)) == 0;
     }
@@ -165,7 +165,7 @@ public final class AvicVcpu {
         }
     }
 
-    /** Moves the IRR to the four words of {@code taken} from index {@code at} on, for the caller's LAPIC model. */
+    /** Moves the IRR to four words of {@code taken}, from index {@code at} on, for a LAPIC that serves the vectors. */
     public void takeInterrupts(SharedWords taken, int at) {
         takeInterrupts();
         move(ISR, taken, at);
@@ -177,7 +177,7 @@ public final class AvicVcpu {
         return (words.get(at(ISR + vector / Long.SIZE)) >>> vector & 1) != 0;
     }
 
-    /** Writes the guest's EOI of the highest vector in service. Another vector, or a vCPU outside the guest, throws. */
+    /** The guest ends its highest vector in service. Throws IllegalStateException for another, or outside the guest. */
     public void end(int vector) {
         checkVector(vector);
         if (!thread.isGuest()) {

@@ -110,7 +110,7 @@ public final class AvicVm {
         return Arrays.stream(vcpus).filter(vcpu -> vcpu.id() == name).findFirst();
     }
 
-    /** Makes an unposted irqfd for {@code entry} of the unit's table; IllegalStateException if no irqfd is free. */
+    /** Makes an unposted irqfd for an entry of the unit's table. Throws IllegalStateException if no irqfd is free. */
     public AvicIrqfd irqfd(GaUnit unit, int entry) {
         unit.checked(entry);
         return add(new AvicIrqfd(this, made, unit, entry));
@@ -133,7 +133,7 @@ public final class AvicVm {
         changed(words.or(at(INHIBITS), bit(reason)) == 0);
     }
 
-    /** Removes a reason. When the VM has none, each vCPU enables AVIC before it next enters the guest. */
+    /** Removes a reason. When no reason is left, each vCPU enables AVIC before it next enters the guest. */
     public void permit(InhibitReason reason) {
         changed(words.and(at(INHIBITS), ~bit(reason)) == bit(reason));
     }
@@ -188,8 +188,8 @@ public final class AvicVm {
      * <li>L1: an irqfd is on the list of one vCPU at most.
      * <li>L2: an irqfd is on the list of the vCPU that it is posted to, and on no other.
      * <li>L3: if an irqfd is on no list, its entry has the remapped form.
-     * <li>L4: an entry in guest mode has the IsRun of its vCPU and, if IsRun is set, the vCPU's Destination. Up to 6.16
-     * IsRun stays clear after an inhibit ends, until the vCPU is loaded again.
+     * <li>L4: IsRun of an entry in guest mode equals its vCPU's; if IsRun is set, Destination is the vCPU's CPU. Up to
+     * 6.16 IsRun stays clear after an inhibit ends, until the vCPU is loaded again.
      * <li>L5, from 6.17: GALogIntr is set only while the vCPU blocks.
      * <li>L6: AVIC is disabled for a vCPU in the guest exactly if the VM is inhibited.
      * </ul>

@@ -82,7 +82,7 @@ public class GaUnit {
     /**
      * The sizes and features of an AMD IOMMU.
      *
-     * @param logEntries the number of entries of the GA log, 2 or more; Linux uses 512. One of them always stays free
+     * @param logEntries the number of entries of the GA log, 2 or more; Linux uses 512. One entry always stays free
      * @param logVector the host vector of the GA log's interrupt, which the unit sends to CPU 0
      * @param vapic whether entries may have guest mode: GAM of the control register is set
      * @param caches whether the unit caches entries: IRTCacheDis is clear

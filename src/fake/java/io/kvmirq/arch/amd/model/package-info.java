@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A model of interrupts that an AMD IOMMU posts through AVIC. Not exported: it changes with any version.
+ * A model of interrupts that an AMD IOMMU posts through AVIC. Not exported: any version may change it.
  *
  * <p>A {@link io.kvmirq.arch.amd.model.GaUnit} sets the vector in the IRR of the vCPU's backing page. If IsRun of the
- * remapping entry is set, it rings the doorbell of the CPU in Destination. Otherwise, if GALogIntr is set, the unit
- * writes the GATag into the GA log, and KVM wakes the {@link io.kvmirq.arch.amd.model.AvicVcpu} that the tag names. KVM
- * changes a vCPU's entries at each load, put and block of the vCPU. KVM finds these entries on the vCPU's list. An
- * entry is on one list at most: with a second list, another vCPU would write its CPU into the entry.
+ * remapping entry is set, the unit rings the doorbell of the CPU in Destination. Otherwise, if GALogIntr is set, the
+ * unit writes the GATag into the GA log, and KVM wakes the {@link io.kvmirq.arch.amd.model.AvicVcpu} that the tag
+ * names. KVM changes a vCPU's entries at each load, put and block of the vCPU. KVM finds these entries on the vCPU's
+ * list. An entry is on one list at most: with a second list, another vCPU would write its CPU into the entry.
  *
  * <p>Two orders of accesses prevent lost interrupts. The vCPU clears IsRun and sets GALogIntr before its last read of
  * the IRR, and the unit sets the IRR before it reads IsRun. An {@link io.kvmirq.arch.amd.model.AvicIrqfd} writes and
- * links its entry under the lock of its vCPU's list. The write sees the CPU of an earlier load; a later load finds it.
+ * links its entry under the lock of its vCPU's list. The write sees the CPU of an earlier load; a later load finds the
+ * entry.
  *
  * <p>The model keeps its state in {@link io.kvmirq.arch.SharedWords}, so that tests can run accesses in any order. All
- * classes are safe for use by any number of threads, except that a vCPU's methods that need a CPU are called only by
- * its own thread.
+ * classes are thread-safe, but only a vCPU's own thread calls its methods that need a CPU.
  *
  * <p>Source: arch/x86/kvm/svm/avic.c.
  */

@@ -9,14 +9,14 @@ import java.util.function.IntConsumer;
 /**
  * The distributor of a VM's VGIC: the state of every interrupt, under one lock. Each vCPU has its own SGIs and PPIs,
  * with ids 0–31. All vCPUs share the SPIs, with ids from 32 on: for an SPI, a method ignores its argument {@code vcpu}.
- * A {@code first} id is a multiple of 32. A method throws IllegalArgumentException if the vCPU or the interrupt does
- * not exist, if the method does not handle this kind of interrupt, or if another number is out of range.
+ * The argument {@code first} is a multiple of 32. A method throws IllegalArgumentException if the vCPU or the interrupt
+ * does not exist, if the method does not handle this kind of interrupt, or if another number is out of range.
  *
  * <p>If an interrupt becomes deliverable to a vCPU, the distributor sets the flag of {@link #isFlagged}, releases its
  * lock and calls {@code kick}. The distributor is always enabled.
  *
- * <p>Any number of threads may call the methods, which take a spinlock. No method allocates. Source: {@code
- * virt/kvm/arm/vgic.c} of 2013, arch/arm64/kvm/vgic of Linux 7.1.
+ * <p>Thread-safe: the methods take a spinlock. No method allocates. Source: {@code virt/kvm/arm/vgic.c} of 2013,
+ * arch/arm64/kvm/vgic of Linux 7.1.
  */
 public class Distributor {
     public static final int WORD = 32;

@@ -5,10 +5,10 @@ import java.nio.ByteBuffer;
 
 /** The guest memory with the commands and tables of an ITS. */
 public interface GuestRam {
-    /** Fills {@code to} from a guest-physical address. If a part is not memory, returns false and may fill a part. */
+    /** Fills a buffer from a guest-physical address. Returns false, with the buffer undefined, outside of memory. */
     boolean read(long address, ByteBuffer to);
 
-    /** Writes {@code from} to a guest-physical address. Returns false if a part is not writable memory. */
+    /** Writes a buffer to a guest-physical address. Returns false if a part is not writable memory. */
     boolean write(long address, ByteBuffer from);
 
     boolean isVisible(long address);

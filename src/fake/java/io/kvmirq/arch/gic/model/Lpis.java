@@ -40,7 +40,7 @@ public final class Lpis {
         /** Called after a message has made an LPI pending. */
         void arrived(int lpi);
 
-        /** Called after the guest or the VMM has ended an LPI or its pending state, as {@code how} says. */
+        /** Called after the guest or the VMM has ended an LPI or its pending state; {@code how} names the cause. */
         void ended(int lpi, String how);
     }
 
@@ -107,7 +107,7 @@ public final class Lpis {
 
     /**
      * Updates the list of a vCPU at an exit from the guest: a pending, enabled LPI moves to the list of its target
-     * vCPU, other LPIs leave the list ({@code vgic_prune_ap_list()}). If the distributor is disabled, all leave it.
+     * vCPU, other LPIs leave the list ({@code vgic_prune_ap_list()}). If the distributor is disabled, all LPIs leave.
      */
     public void prune(int vcpu) {
         leave(lpi -> isIn(lpi, vcpu) && !(lpi.pending && lpi.enabled && delivers.getAsBoolean()));
@@ -153,7 +153,7 @@ public final class Lpis {
         return tables.pendingBase(vcpu);
     }
 
-    /** Returns GICR_PENDBASER of a vCPU as written, with the bit that reads as 0: a caller may change one half. */
+    /** Returns GICR_PENDBASER as written, with the bit that reads as 0, so that a write can change one half. */
     public long writtenPendingBase(int vcpu) {
         return tables.writtenPendingBase(vcpu);
     }
@@ -387,7 +387,7 @@ public final class Lpis {
         return lpi == null ? 0 : lpi.priority;
     }
 
-    /** Writes the pending bits of all LPIs to the guest's tables; false if the tables are not in memory. */
+    /** Writes the pending bits of all LPIs to the guest's tables; Returns false if a table is not in memory. */
     public boolean savePending() {
         for (Map.Entry<Integer, Lpi> entry : lpis.entrySet()) {
             Lpi lpi = entry.getValue();

@@ -6,9 +6,9 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * The registers of a GICv3 redistributor that are not per interrupt. The registers of SGIs and PPIs are in the second
- * frame, from {@link #PRIVATE_FRAME} on, at the offsets of {@link DistributorRegister}. An offset is in bytes from the
- * start of the redistributor.
+ * The registers of a GICv3 redistributor that it has once, not for each interrupt. The registers of SGIs and PPIs are
+ * in the second frame, from {@link #PRIVATE_FRAME} on, at the offsets of {@link DistributorRegister}. An offset is in
+ * bytes from the start of the redistributor.
  *
  * <p>Source: ARM IHI 0069, "The GIC Redistributor register map"; {@code vgic_v3_rd_registers} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
@@ -47,7 +47,7 @@ public enum RedistributorRegister {
     }
 
     /**
-     * Returns the register that contains the 32-bit word at {@code at}; empty if {@code at} is unaligned or in a gap.
+     * Returns the register that contains the 32-bit word at an offset; empty if the offset is unaligned or in a gap.
      */
     public static Optional<RedistributorRegister> at(int at) {
         return Arrays.stream(values())
@@ -55,7 +55,7 @@ public enum RedistributorRegister {
                 .findFirst();
     }
 
-    /** Returns the register of SGIs and PPIs that contains the 32-bit word at {@code at}; empty if there is none. */
+    /** Returns the register of SGIs and PPIs that contains the 32-bit word at an offset; empty if there is none. */
     public static Optional<DistributorRegister> ofPrivate(int at) {
         return DistributorRegister.at(at - PRIVATE_FRAME, InterruptId.FIRST_SPI)
                 .filter(DistributorRegister::isPerInterrupt)

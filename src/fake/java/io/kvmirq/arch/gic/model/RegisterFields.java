@@ -31,7 +31,7 @@ public final class RegisterFields {
 
     /** KVM's value of GICD_IIDR and GICR_IIDR without the revision: KVM's product id, implementer Arm. */
     public static final int IIDR_MAKER = 0x4b00_043b;
-    /** GICD_IIDR.Revision, KVM's own version of the state, which a VMM saves and restores. */
+    /** GICD_IIDR.Revision: KVM's version number of the VGIC state, which a VMM saves and restores. */
     public static final BitField IIDR_REVISION = new BitField("revision", 12, 4);
     /** KVM's value of {@link #IIDR_REVISION} since Linux 5.19. */
     public static final int IIDR_LATEST = 3;

@@ -380,7 +380,7 @@ public class VirtualInterface {
         }
     }
 
-    /** Reads list registers back after an exit. A level interrupt with EOI clear that ended is pending while high. */
+    /** Reads list registers after an exit. A level interrupt that ended with EOI clear is pending while high. */
     public void syncFromCpu() {
         gic.lock();
         putActive(false);

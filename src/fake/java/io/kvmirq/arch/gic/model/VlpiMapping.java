@@ -27,7 +27,7 @@ public final class VlpiMapping {
         WARNS
     }
 
-    /** An MSI's route. {@code its} is empty if no ITS has the doorbell, {@code device} if the VMM set no device id. */
+    /** An MSI's route. The ITS is empty if no ITS has the doorbell, the device if the VMM set no device id. */
     public record Route(Optional<Its> its, OptionalInt device, int event) {}
 
     private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);
@@ -86,7 +86,7 @@ public final class VlpiMapping {
                 : OptionalInt.empty();
     }
 
-    /** Changes the irqfd's route. To map its vLPI, register the irqfd or the device's eventfd again afterwards. */
+    /** Changes the irqfd's route. To map the new LPI's vLPI, register the irqfd or the device's eventfd again. */
     public Outcome changeRoute(Route to) {
         Route from = registered();
         if (from.equals(to)) {

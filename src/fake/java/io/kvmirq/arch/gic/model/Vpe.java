@@ -47,7 +47,7 @@ public final class Vpe implements VcpuHooks {
     private final int doorbell;
     private final Host host;
 
-    /** Creates a vPE that is not resident, without pending vLPIs. {@code doorbell} is its own host vector, 0–255. */
+    /** Creates a vPE that is not resident, without pending vLPIs. {@code doorbell} is the vPE's host vector, 0–255. */
     public Vpe(Host host, int index, Version version, int vlpis, int doorbell) {
         this(host, index, version, vlpis, doorbell, SharedWords.of(new long[words(vlpis)]), 0);
     }

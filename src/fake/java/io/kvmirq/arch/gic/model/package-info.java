@@ -5,8 +5,8 @@
  * <p>The first VGIC of Linux, of 2012, has a {@link io.kvmirq.arch.gic.model.Distributor}, and for each vCPU the list
  * registers from which hardware delivers to the guest ({@link io.kvmirq.arch.gic.model.VirtualInterface}). One lock
  * guards the distributor and the filling and reading back of list registers. Only the guest and its hardware change a
- * list register without this lock. KVM does not access a list register while the guest runs. The tests have the vCPUs
- * and guests that {@code make races} uses.
+ * list register without this lock. KVM does not access a list register while the guest runs. The vCPUs and guests of
+ * the make target {@code races} are in the tests.
  *
  * <p>MSI messages: an {@link io.kvmirq.arch.gic.model.Its} models the ITS that KVM emulates; {@code io.kvmirq.kvm.Its}
  * is the handle of an ITS in KVM. The model of the ITS reads {@link io.kvmirq.arch.gic.ItsCommand commands} from a ring

@@ -6,7 +6,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
  * A device that asserts a {@link PhysicalLine} while it requests service, COMMAND.DisINTx is clear, and neither MSI nor
- * MSI-X is enabled. Each change is one access, unless a method says otherwise. Safe for use by any number of threads.
+ * MSI-X is enabled. Each change is one atomic access, unless a method says otherwise. Thread-safe.
  */
 public final class IntxDevice {
     public enum Kind {

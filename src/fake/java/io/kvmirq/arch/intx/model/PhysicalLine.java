@@ -109,7 +109,7 @@ public final class PhysicalLine {
         devices.remove(device);
     }
 
-    /** Adds a handler for {@link #request} and returns its number. Throws IllegalStateException if 64 exist. */
+    /** Adds a handler for {@link #request} and returns its number. Throws IllegalStateException beyond 64 handlers. */
     public int add(Handler handler) {
         int place = handlers.indexOf(REMOVED);
         if (place >= 0) {
@@ -167,7 +167,7 @@ public final class PhysicalLine {
         return granted;
     }
 
-    /** Models {@code free_irq}: waits until no handler runs. Throws IllegalStateException without a request. */
+    /** Frees the line when no handler runs ({@code free_irq}). Throws IllegalStateException if the handler has none. */
     public void free(int handler) {
         long bit = bit(handler);
         words.lock(at(RUNNING));
@@ -198,7 +198,7 @@ public final class PhysicalLine {
 
     /**
      * Models {@code enable_irq}: call it once for each {@link #disable}. After the last call an asserted line
-     * interrupts again. IllegalStateException if the line is enabled.
+     * interrupts again. Throws IllegalStateException if the line is enabled.
      */
     public void enable() {
         words.lock(at(LOCK));

@@ -5,7 +5,7 @@ import io.kvmirq.arch.SharedWords;
 
 /**
  * The sources that drive the pins of a guest's interrupt controller. A pin is high while at least one source is high.
- * Each change is one access. Safe for use by any number of threads. Source: {@code __kvm_irq_line_state} of Linux 7.1.
+ * Each change is one atomic access. Thread-safe. Source: {@code __kvm_irq_line_state} of Linux 7.1.
  */
 public final class PinSources {
     /** The source of KVM_IRQ_LINE and of plain irqfds: {@code KVM_USERSPACE_IRQ_SOURCE_ID}. */
@@ -35,7 +35,7 @@ public final class PinSources {
         this.pins = pins;
     }
 
-    /** Sets source 0–63 of a pin; returns whether the pin is high. Throws IllegalArgumentException without the pin. */
+    /** Sets source 0–63 of a pin; returns whether the pin is high. Throws IllegalArgumentException for other pins. */
     public boolean set(int pin, int source, boolean high) {
         if (source < 0 || source >= Long.SIZE) {
             throw new IllegalArgumentException("source " + source + " is out of range: expected 0-63");

@@ -16,7 +16,7 @@ import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
  * disables the line twice, so that it stays disabled.
  * <li>The model chooses a handler under the lock that runs the handler, and direct EOI leaves an interrupt active only
  * if the guest is signalled. No released kernel has direct EOI for VFIO.
- * <li>The model writes the guest's DisINTx under both locks. {@code vfio_basic_config_write} holds none of them.
+ * <li>The model writes the guest's DisINTx under its two locks. {@code vfio_basic_config_write} holds none of them.
  * <li>The close sets DisINTx before it frees the handler, and leaves DisINTx set. Linux frees the handler first, sets
  * DisINTx only during the reset, and then clears it: a device that cannot be reset asserts its line without a handler.
  * <li>A loopback of a platform device masks the device even if direct EOI is chosen.
@@ -137,7 +137,7 @@ public class VfioIntx extends IntxState {
         line.disconnect(device);
     }
 
-    /** Sets the eventfd whose kept and later signals unmask the device. Returns false (EBUSY) if one is set. */
+    /** Sets the eventfd whose past and future signals unmask the device. Returns false (EBUSY) if one is set. */
     public boolean setUnmaskEvent(LineEvent event) {
         gate.take();
         try (gate) {
@@ -205,7 +205,7 @@ public class VfioIntx extends IntxState {
         return !masksAtDevice() && !isPlatform();
     }
 
-    /** Signals the trigger eventfd like an interrupt. Masks a platform device before; ignores a masked one. */
+    /** Signals the trigger eventfd like an interrupt. Masks a platform device before; does nothing if it is masked. */
     public void loopback() {
         gate.take();
         try (gate) {

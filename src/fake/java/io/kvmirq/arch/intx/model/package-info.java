@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * A model of level-triggered interrupts of devices that VFIO assigns to a guest: line, handler and EOI. Not exported:
- * any version may change this package.
+ * any version may change it.
  *
  * <p>An {@link io.kvmirq.arch.intx.model.IntxDevice} asserts a {@link io.kvmirq.arch.intx.model.PhysicalLine}, which
  * any number of devices and up to 64 handlers share. A handler of {@link io.kvmirq.arch.intx.model.VfioIntx} signals
- * the guest. The tests have the guest's pin and the vCPU that {@code make races} uses.
+ * the guest. The guest's pin and vCPU of the make target {@code races} are in the tests.
  *
  * <p>The line stays asserted until the guest has served the device. Two mechanisms prevent further host interrupts
  * until the device is served:
  *
  * <ul>
- * <li>Auto-mask: the handler masks the device or the line. The guest's EOI signals the resamplefd, and VFIO unmasks. If
- * the device still asserts the line, VFIO keeps the device masked and signals the guest again.
+ * <li>Auto-mask: the handler masks device or line. The guest's EOI signals the resamplefd, and VFIO unmasks. If the
+ * device still asserts the line, VFIO keeps the device masked and signals the guest again.
  * <li>Direct EOI: the handler only signals the guest. The physical interrupt stays active, and the guest's EOI
- * deactivates it. Direct EOI needs a controller that ends an interrupt in two steps, as a GIC does. No device on the
- * line interrupts the host before. {@link io.kvmirq.arch.intx.DirectEoiDecision} says when direct EOI is allowed.
+ * deactivates it. Direct EOI needs a controller that ends an interrupt in two steps, as a GIC does. Before, no device
+ * on the line interrupts the host. {@link io.kvmirq.arch.intx.DirectEoiDecision} says when direct EOI is allowed.
  * </ul>
  *
- * <p>Three orders prevent lost interrupts. A handler masks before it signals. The guest's EOI lowers the resampling
- * source before it signals the resamplefd, so that a device that asserts again raises the source again. After these two
- * steps, the EOI opens the guest's pin, and then reads the pin's sources.
+ * <p>Three orders of steps prevent lost interrupts. A handler masks before it signals. The guest's EOI lowers the
+ * resampling source before it signals the resamplefd, so that a device that asserts again raises the source again.
+ * Last, the EOI opens the guest's pin, and then reads the pin's sources.
  *
- * <p>The fake kernel has its own model of x86 delivery, with the remote IRR of the IOAPIC. That model shares only
+ * <p>The fake kernel has its own model of x86 delivery, with the remote IRR of the IOAPIC. The fake kernel shares only
  * {@link io.kvmirq.arch.intx.model.PinSources} and {@link io.kvmirq.arch.intx.model.Resampler} with this package.
  *
  * <p>The model keeps its state in {@link io.kvmirq.arch.SharedWords}, so that tests can run accesses in any order. All
- * classes are safe for use by any number of threads after set-up.
+ * classes are thread-safe after set-up.
  *
  * <p>Source: drivers/vfio/pci/vfio_pci_intrs.c, virt/kvm/eventfd.c and kernel/irq of Linux 7.1.
  */

@@ -12,14 +12,14 @@ import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 
 /**
- * A posted-interrupt descriptor in use. Senders set PIR and ON. The vCPU's thread and the CPU clear PIR and ON. No lock
- * is taken. Every write of a bit is one locked read-modify-write, even if the bit has the value already. If a sender
- * only tested a set bit, nothing would order it against the receiver: the receiver could take the bit and read the
- * sender's data before this data is visible. A vector is 0–255.
+ * A posted-interrupt descriptor in shared memory. Senders set PIR and ON. The vCPU's thread and the CPU clear PIR and
+ * ON. No lock is taken. Every write of a bit is one locked read-modify-write, even if the bit has the value already. If
+ * a sender only tested a set bit, nothing would order it against the receiver: the receiver could take the bit and read
+ * the sender's data before this data is visible. A vector is 0–255.
  *
- * <p>Safe for use by any number of threads; only the vCPU's own thread calls {@link #load}, {@link #resume}, {@link
- * #put} and {@link #block}. Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing";
- * VT-d specification, "Interrupt Posting" and "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
+ * <p>Thread-safe, but only the vCPU's own thread calls {@link #load}, {@link #resume}, {@link #put} and {@link #block}.
+ * Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d specification,
+ * "Interrupt Posting" and "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
  *
  * <p>Only variants in the tests extend this class: they lose interrupts on purpose.
  */
@@ -45,7 +45,7 @@ public class PiDescriptor {
         this.control = base + CONTROL;
     }
 
-    /** Returns a descriptor in the eight words from {@code base} on; {@code base} is a multiple of 8. */
+    /** Returns a descriptor in the eight words from index {@code base} on, which is a multiple of 8. */
     public static PiDescriptor over(SharedWords words, int base) {
         return new PiDescriptor(words, base);
     }
@@ -56,9 +56,9 @@ public class PiDescriptor {
     }
 
     /**
-     * Posts a device's request, as a remapping unit does for a posted IRTE. Sets the vector's PIR bit, and then ON
-     * unless a notification is outstanding or suppressed. A real unit sets both bits in one 64-byte access. Its partner
-     * is the read of PIR in {@link #load} and {@link #resume}: the read sees the PIR bit, or this method sees SN clear.
+     * Posts a device's request, as a unit does for a posted IRTE. Sets the vector's PIR bit, then ON unless a
+     * notification is outstanding or suppressed. A real unit sets both bits in one 64-byte access. This access pairs
+     * with the read of PIR in {@link #load} and {@link #resume}: they see the PIR bit, or this method sees SN clear.
      *
      * @param urgent URG of the IRTE: the request notifies even while SN is set
      * @return the control word, whose NV and NDST are vector and destination of the notification; 0 if none is due
@@ -79,7 +79,7 @@ public class PiDescriptor {
 
     /**
      * Posts a request of software. Sets the PIR bit, then ON. Both writes are full barriers. The caller must read the
-     * vCPU's mode after this call; the partner is the vCPU's barrier between its mode write and {@link #sync}.
+     * vCPU's mode after this call. The vCPU has the pairing barrier between its mode write and {@link #sync}.
      *
      * @return whether this call set ON; if true, the caller must notify or wake the vCPU
      */
@@ -91,7 +91,7 @@ public class PiDescriptor {
      * If ON is set, clears ON and moves the requests from PIR to the IRR ({@code vmx_sync_pir_to_irr}). This method
      * clears ON before it reads PIR. A sender writes PIR before ON, so a request that this call misses sets ON again.
      *
-     * @param irr holds the IRR in four words from {@code at}
+     * @param irr holds the IRR in four words from index {@code at} on
      * @return whether a request was moved to the IRR
      * @throws IllegalArgumentException if {@code irr} has no four words from {@code at}
      */
@@ -147,7 +147,7 @@ public class PiDescriptor {
     /**
      * Loads the vCPU on a CPU: NDST and NV direct notifications to this CPU, and SN is cleared. While SN was set, units
      * set PIR without ON, so this call sets ON if PIR is not empty. The clearing of SN is the full barrier before PIR
-     * is read. Its partner is the access of a unit: the unit sees SN clear and sets ON, or it has set PIR before.
+     * is read. The barrier pairs with a unit's access: the unit sees SN clear and sets ON, or it has set PIR before.
      *
      * @param ndst the CPU's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
      * @throws IllegalArgumentException if {@code ndst} does not fit 32 bits

@@ -50,7 +50,7 @@ public final class PostedVcpu {
         return index;
     }
 
-    /** The vCPU's posted-interrupt descriptor in use, which the steps of its thread change. */
+    /** Returns the vCPU's posted-interrupt descriptor, which its thread changes at each step. */
     public PiDescriptor descriptor() {
         return pid;
     }
@@ -112,7 +112,7 @@ public final class PostedVcpu {
         return notification != 0;
     }
 
-    /** Moves requests from PIR to the IRR if ON is set, also outside guest mode. Returns whether one was moved. */
+    /** Moves requests from PIR to the IRR if ON is set, also outside guest mode. Returns whether a request was. */
     public boolean sync() {
         return pid.sync(words, irr);
     }
@@ -123,7 +123,7 @@ public final class PostedVcpu {
         return PiDescriptor.hasAny(words, irr);
     }
 
-    /** The guest takes all vectors of its IRR: they move to the four words of {@code taken} from {@code at} on. */
+    /** The guest takes all vectors of its IRR: they move to four words of {@code taken}, from index {@code at} on. */
     public void takeInterrupts(SharedWords taken, int at) {
         PiDescriptor.checkIrr(taken, at);
         for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {

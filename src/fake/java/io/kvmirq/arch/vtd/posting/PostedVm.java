@@ -18,11 +18,11 @@ import java.util.function.Consumer;
  *
  * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.posting.RemappingUnit}, which finds
  * descriptors by {@link #descriptorAt}. With IPI virtualization a vCPU sleeps on a wake-up list even without a bypass,
- * and the CPU of an IPI's sender posts as a remapping unit does. To model this, call {@link #startBypass} once, and
- * {@link PostedVcpu#post} for each IPI. Not verified: that this CPU treats SN and ON exactly like a remapping unit.
+ * and the CPU of an IPI's sender posts as a remapping unit does. For IPI virtualization, call {@link #startBypass}
+ * once, and {@link PostedVcpu#post} for each IPI. Not verified: that CPU treats SN and ON exactly like a unit.
  *
- * <p>Safe for use by any number of threads. While a CPU has interrupts off, threads that need this CPU spin. Source:
- * {@code posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.
+ * <p>Thread-safe. While a CPU has interrupts off, threads that need this CPU spin. Source: {@code posted_intr.c} and
+ * {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.
  */
 public final class PostedVm {
     private final Host host;
@@ -46,7 +46,7 @@ public final class PostedVm {
         this(host, vcpus, x2apic, ApicvKernel.FROM_6_17);
     }
 
-    /** Creates a VM like {@link #PostedVm(Host, int, boolean)}, on this kernel version. */
+    /** Creates a VM like {@link #PostedVm(Host,int,boolean)}, on this kernel version. */
     public PostedVm(Host host, int vcpus, boolean x2apic, ApicvKernel kernel) {
         this(
                 host,

@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>The unit caches each present entry that it uses, and uses the cached copy until the index is invalidated. Linux
  * invalidates the index after each write. The observer is notified of the write, then of the invalidation. Linux clears
- * a block of entries with one invalidation; the model invalidates each alone. A real unit may also drop a copy earlier.
+ * a block of entries with one invalidation, the model each alone. A real unit may also drop a cached copy earlier.
  *
  * <p>Only one thread may use a table at a time, because Java cannot write an entry with one access. Source: VT-d
  * specification 5.1 and 5.2; {@code modify_irte}, {@code intel_ir_set_vcpu_affinity} and
@@ -80,7 +80,7 @@ public final class RemappingTable {
      * @param unit the unit's capabilities. Without PI (posting), IM of an entry is a reserved bit
      * @param extended EIME: whether destinations are x2APIC ids, not xAPIC ids in bits 15:8
      * @param observer receives every change of the table
-     * @throws IllegalArgumentException if {@code memory} has a wrong size, or {@code extended} needs EIM
+     * @throws IllegalArgumentException if {@code memory} has a wrong size, or {@code extended} is set without EIM
      */
     public RemappingTable(long[] memory, UnitCapabilities unit, boolean extended, Observer observer) {
         this(SharedWords.of(Objects.requireNonNull(memory, "memory is null")), memory.length, unit, extended, observer);

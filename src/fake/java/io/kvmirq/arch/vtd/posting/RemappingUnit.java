@@ -23,7 +23,7 @@ public final class RemappingUnit {
     private final Host host;
     private final RemappingTable.Descriptors descriptors;
 
-    /** Creates a unit. {@code descriptors} finds a descriptor by address, as {@code PostedVm::descriptorAt}. */
+    /** Creates a unit. {@code descriptors} finds a descriptor by address, like {@code PostedVm::descriptorAt}. */
     public RemappingUnit(RemappingTable table, Host host, RemappingTable.Descriptors descriptors) {
         this.table = table;
         this.host = host;

@@ -4,27 +4,27 @@
  *
  * <p>A sender sets the bit of the vector in PIR and then sets ON in the {@link
  * io.kvmirq.arch.vtd.posting.PiDescriptor}. The sender that changes ON from 0 to 1 must notify the vCPU. A receiver
- * clears ON and then moves PIR to the IRR. Each request is moved, or ON is set again. SN is an exception: while SN is
- * set, a remapping unit sets PIR without ON. The vCPU that clears SN sets ON for the requests that it finds in PIR.
+ * clears ON and then moves PIR to the IRR. So each request is moved to the IRR, or ON is set again. SN is an exception:
+ * while SN is set, a remapping unit sets PIR without ON. The vCPU that clears SN sets ON for the requests that it finds
+ * in PIR.
  *
  * <p>The model leaves out parts of Linux 7.1:
  *
  * <ul>
- * <li>Nested guests, which have their own notification vector and descriptors.
- * <li>A LAPIC without APICv: in Linux, {@code KVM_REQ_EVENT} makes such a vCPU inject from the IRR; the model always
+ * <li>The model has no nested guests, which have their own notification vector and descriptors.
+ * <li>The model has no LAPIC without APICv, for which Linux injects from the IRR on {@code KVM_REQ_EVENT}: it always
  * uses RVI.
- * <li>Priorities and EOI. The guest of the model takes all vectors of its IRR at once.
- * <li>The IPI of a kick. In the model the guest exits when its thread calls {@code exit}.
+ * <li>The model has no priorities and no EOI: its guest takes all vectors of its IRR at once.
+ * <li>A kick sends no IPI: in the model the guest exits when its thread calls {@code exit}.
  * <li>A vCPU that is preempted while it blocks: Linux before 6.17 puts it on a wake-up list with SN set.
- * <li>Halt polling and other reasons to wake a vCPU. A woken vCPU of the model checks for requests, and may sleep
- * again.
+ * <li>Halt polling and other wake-ups are left out. A woken vCPU of the model checks for requests, and may sleep again.
  * </ul>
  *
  * <p>A vCPU in user space takes its requests when {@code KVM_RUN} loads it. {@link
  * io.kvmirq.arch.vcpu.VcpuThread#reenter} is KVM's fast path: the mode stays guest mode, and requests are synced again.
  *
  * <p>{@link io.kvmirq.arch.vtd.posting.PiDescriptor}, {@link io.kvmirq.arch.vtd.posting.PostedVcpu} and {@link
- * io.kvmirq.arch.vtd.posting.PostedVm} are safe for use by many threads. Tables and units are not thread-safe.
+ * io.kvmirq.arch.vtd.posting.PostedVm} are thread-safe. Tables and units are not thread-safe.
  */
 @NotPromised
 @NullMarked

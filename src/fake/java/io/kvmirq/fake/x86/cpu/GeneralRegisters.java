@@ -6,7 +6,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 
-/** {@code struct kvm_regs}. In real mode a guest uses the low 32 bits of the first eight, and RIP below 64 KiB. */
+/** {@code struct kvm_regs}. In real mode a guest uses 32 bits of the first eight registers, and RIP below 64 KiB. */
 public final class GeneralRegisters {
     /** The register numbers in opcodes, in the order of {@code struct kvm_regs}. */
     private static final int[] ORDER = {0, 3, 1, 2, 6, 7, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15};

@@ -6,9 +6,8 @@ import java.nio.ByteBuffer;
 import java.util.Set;
 
 /**
- * The CPUID leaves of a vCPU as the VMM set them, and the fields that the fake uses. A kernel also changes bits of
- * leaves 1, 7 and 0xd when guest registers change; no guest of the fake reads them. Source: arch/x86/kvm/cpuid.c.
- * Immutable.
+ * The CPUID leaves of a vCPU that the VMM set, and the fields that the fake uses. A kernel also changes bits of leaves
+ * 1, 7 and 0xd when guest registers change; no guest of the fake reads them. Source: arch/x86/kvm/cpuid.c. Immutable.
  */
 public final class GuestCpuid {
     private static final int FEATURES = 1;
