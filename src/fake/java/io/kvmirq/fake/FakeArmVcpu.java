@@ -31,9 +31,9 @@ public final class FakeArmVcpu {
      *
      * <p>With a GICv3 the guest takes interrupts of group 1. At equal priority an LPI comes after other interrupts. The
      * distributor is enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a
-     * guest's driver does). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs none of these bits, because hardware
-     * delivers it. The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the interrupt's priority. A
-     * driver sets these two registers by instructions, a test by {@code VgicV3.writeSystemRegister}.
+     * guest's driver does). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither EnableGrp1 nor EnableLPIs, as
+     * hardware delivers it. The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the interrupt's
+     * priority. A driver sets these registers by instructions, a test by {@code VgicV3.writeSystemRegister}.
      *
      * <p>With a GICv2 the distributor is enabled by bit 0 of GICD_CTLR. The guest takes interrupts of group 0 if bit 0
      * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. An interrupt can only be taken if bits 7:3 of its priority are

@@ -77,7 +77,7 @@ public final class FakeMessages {
      * <li>The message waits in the count of an eventfd that has an irqfd, or at a worker of KVM.
      * <li>The message waits as a vLPI of a vCPU that sleeps.
      * <li>The message waits in PIR or, if the LAPIC would deliver it, in IRR of a vCPU that sleeps in KVM with
-     * interrupts enabled. Profiles without interrupt hardware do not model such a sleep.
+     * interrupts enabled. Profiles without interrupt hardware do not model a sleep in KVM.
      * <li>On VT-d, the message waits in PIR, but no notification will come: ON and SN are clear, or the vCPU is in the
      * guest, or the vCPU is loaded and SN is set; also in IRR above RVI while the vCPU is in the guest
      * </ul>

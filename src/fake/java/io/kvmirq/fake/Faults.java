@@ -135,8 +135,8 @@ public final class Faults {
 
     /**
      * Makes each call fail that {@code chosen} accepts. The predicate gets the call's name, as in {@link #calls}, in
-     * the thread of the call. It is evaluated once for each call that can fail, by one thread at a time, and must not
-     * wait.
+     * the thread of the call. The predicate is evaluated once for each call that can fail, by one thread at a time, and
+     * must not wait.
      */
     public synchronized Faults failIf(Predicate<String> chosen, Errno errno) {
         Objects.requireNonNull(chosen, "chosen is null");
@@ -166,7 +166,7 @@ public final class Faults {
         return add(call, requireNth(nth), 0, Optional.of(before));
     }
 
-    /** Returns the rules that no call has matched yet, such as {@code KVM_IRQFD 2} before the second such call. */
+    /** Returns the rules that no call has matched yet: {@code KVM_IRQFD 2} until the second KVM_IRQFD call. */
     public synchronized List<String> unused() {
         return rules.stream().filter(rule -> !rule.used).map(Fault::toString).toList();
     }

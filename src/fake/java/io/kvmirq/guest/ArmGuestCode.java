@@ -18,7 +18,7 @@ public final class ArmGuestCode {
                     + "e21f80d2024618d5a2fa7fd382cc18d5220080d2e2cc18d507000014e21f8052820600b9a25a175342000032820200b9"
                     + "9f3f03d5df3f03d5ff0600b9ff4203d57f2003d5ffffff17";
 
-    /** The machine code in hexadecimal. It is loaded {@link #VECTORS} bytes after {@link #MEMORY}. */
+    /** The machine code in hexadecimal, loaded {@link #VECTORS} bytes after {@link #MEMORY}. */
     public static final String HEX = FAULT + "0".repeat(0x100 - FAULT.length()) + IRQ + SET_UP;
 
     /** The guest-physical address of the guest's memory. */

@@ -7,7 +7,7 @@ import java.util.HexFormat;
 
 /** The x86 guest's code, assembled by {@code scripts/guest} from {@code src/fake/guest/guest.S}. A test checks it. */
 public final class GuestCode {
-    /** The machine code in hexadecimal. It is loaded at {@link #START}. */
+    /** The machine code in hexadecimal, loaded at {@link #START}. */
     public static final String HEX = "66b91b0000000f32660d000c00000f30" // x2APIC on
             + "66b90f08000066b8ff0100006631d20f30e682" // LAPIC enabled, ready
             + "fbf4ebfd" // sti; idle: hlt; jmp idle

@@ -14,7 +14,7 @@
  * <p>Theory of operation. {@code RecordingBackend} is a proxy between the test's kernel and the binding. It applies faults
  * to the test's calls and records these calls, but ignores the kit's calls. On the fake kernel, counts come from {@link
  * io.kvmirq.fake.FakeKernel#received}. On real KVM, a bit of the IRR cannot count interrupts. So each vCPU of the kit's
- * VM runs the guest of {@code io.kvmirq.guest}, which counts its vectors.
+ * VM runs the guest of {@code io.kvmirq.guest}, which counts the vectors that it takes.
  *
  * <p>{@code InterleavingsSearch} runs the method anew for each order, so no state of the test is kept. A run executes
  * the steps that its order names and then continues with the same actor. At each step, the search records other actors

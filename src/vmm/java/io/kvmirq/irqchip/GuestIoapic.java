@@ -144,8 +144,8 @@ public final class GuestIoapic implements Userspace.Injector {
     // Registers
 
     /**
-     * Handles the guest's read of a register at an offset from {@link #ADDRESS}. Returns the low {@code size} bytes of
-     * the register; 0 if the offset has no register.
+     * Handles the guest's read of a register at an offset from {@link #ADDRESS}. Returns the register's low bytes,
+     * {@code size} of them; 0 if the offset has no register.
      */
     public synchronized int read(long at, int size) {
         return low(size, registers.read(at));

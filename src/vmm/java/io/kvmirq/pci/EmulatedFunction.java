@@ -177,7 +177,7 @@ public final class EmulatedFunction extends PciFunction {
             return bar(index, size, false);
         }
 
-        /** Adds a BAR of I/O ports (x86). Its size is a power of two from 4 to 256 bytes. */
+        /** Adds a BAR of I/O ports (x86), whose size is a power of two from 4 to 256 bytes. */
         public Builder ports(int index, int size) {
             return bar(index, size, true);
         }

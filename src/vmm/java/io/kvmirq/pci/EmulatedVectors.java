@@ -24,8 +24,8 @@ import org.jspecify.annotations.Nullable;
  * an irqfd and a route when the guest enables and unmasks it. If the device signals a disabled or masked vector, the
  * signals stay in the eventfd and later become one interrupt. {@link GuestMsix} and {@link GuestMsi} use these vectors.
  *
- * <p>Another thread, another process, or the kernel may signal a vector's eventfd: vhost does after
- * VHOST_SET_VRING_CALL with its number. {@link #signal} and {@link #event} are thread-safe, other methods are not.
+ * <p>Another thread or process may signal a vector's eventfd, and so may the kernel: pass its number to
+ * VHOST_SET_VRING_CALL of vhost. {@link #signal} and {@link #event} are thread-safe, other methods are not.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */

@@ -3,7 +3,7 @@ package io.kvmirq.snapshot;
 
 import io.kvmirq.text.Foreign;
 
-/** Thrown if a snapshot is unreadable, does not fit a VM, or differs from the restored VM. Its message may quote it. */
+/** A snapshot is unreadable, does not fit a VM, or differs from the restored VM. The message may quote the snapshot. */
 public final class SnapshotException extends RuntimeException {
     private static final long serialVersionUID = 1;
     /** The longest message: it has room for the ids of two devices, with their BARs and capabilities. */

@@ -168,8 +168,8 @@ public final class VmSnapshot {
      * never run, eventfds, vectors and devices with the same names, and the guest's memory. The restore assigns the
      * irqfds. At the end the restore reads the VM's state back and compares it with the snapshot.
      *
-     * <p>A snapshot that does not fit the VM is refused before any change. If the kernel refuses a value of a vCPU, or
-     * the restored VM differs from the snapshot, close the VM. Its eventfds, irqfds, routes and devices are as before.
+     * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the
+     * restored VM differs from the snapshot, close the VM. The VM's eventfds, irqfds, routes, devices are as before.
      *
      * @return the restored irqfds in the order of their saving, except irqfds of vectors
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts

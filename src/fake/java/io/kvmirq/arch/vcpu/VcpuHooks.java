@@ -5,7 +5,7 @@ import java.util.Optional;
 
 /**
  * Methods that a {@link VcpuThread} calls, one at each step of its vCPU. A model of interrupt hardware, such as AVIC or
- * VT-d's posting, overrides the methods of steps at which it acts. The methods here do nothing.
+ * VT-d's posting, overrides the methods of steps at which it acts. By default a method does nothing.
  */
 public interface VcpuHooks {
     /**

@@ -8,7 +8,7 @@ import java.util.Optional;
 /**
  * A model of KVM's thread of one vCPU: its CPU, its mode, its sleep and its requests. The model starts no Java thread.
  * One Java thread at a time calls {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt},
- * {@link #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread calls the other methods.
+ * {@link #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread may call any other method.
  *
  * <p>A vCPU blocks from {@link #startBlock} until {@link #unblock} is called or {@link #sleep} returns false. A
  * blocking vCPU may be preempted and loaded any number of times. After a sleep, a wake and a load, the thread calls
@@ -52,7 +52,7 @@ public final class VcpuThread {
     private final VcpuHooks hooks;
     private final int number;
 
-    /** Creates an unloaded thread. {@code index} names it in texts; {@link #WORDS} words from {@code base} are 0. */
+    /** Creates an unloaded thread, named {@code index} in texts. {@link #WORDS} words from {@code base} must be 0. */
     public VcpuThread(Host host, int index, SharedWords words, int base, VcpuHooks hooks) {
         Objects.requireNonNull(hooks, "hooks is null");
         this.host = host;
@@ -258,7 +258,7 @@ public final class VcpuThread {
         return words.replace(at(MODE), IN_GUEST_MODE, EXITING_GUEST_MODE);
     }
 
-    /** Sends an interrupt to the thread's last CPU; IllegalStateException before the first load. Does not allocate. */
+    /** Sends an interrupt to the thread's last CPU. Throws IllegalStateException if it has none. Does not allocate. */
     public void interrupt(int vector) {
         int cpu = (int) words.get(at(CPU));
         if (cpu == NONE) {

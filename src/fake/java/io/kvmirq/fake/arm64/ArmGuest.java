@@ -114,7 +114,7 @@ public final class ArmGuest {
     }
 
     /**
-     * Sends an SGI, by ICC_SGI1R_EL1 or GICD_SGIR, to vCPUs whose id {@code targets} accepts. Source: {@code
+     * Sends an SGI to vCPUs, chosen by their ids, by ICC_SGI1R_EL1 or GICD_SGIR. Source: {@code
      * vgic_v3_dispatch_sgi()}, {@code vgic_mmio_write_sgir()}.
      */
     public void sendSgi(int sgi, IntPredicate targets) {

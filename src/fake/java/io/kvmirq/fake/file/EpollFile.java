@@ -165,7 +165,7 @@ public final class EpollFile extends FakeFile {
 
     // epoll_wait
 
-    /** Waits, and writes at most {@code most} events to the address {@code events}. A negative timeout has no end. */
+    /** Waits for events and writes them to the address {@code events}. A negative timeout has no end. */
     public static int await(Host host, int epoll, long events, int most, int timeoutMillis) {
         Optional<Answer> flaw = flawOfRoom(events, most);
         if (flaw.isPresent() && !host.build().isSince(6, 15)) {

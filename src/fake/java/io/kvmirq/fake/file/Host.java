@@ -30,10 +30,10 @@ public interface Host {
 
     void note(Answer rule);
 
-    /** @return the result of a call that {@code rule} refuses */
+    /** @return the result of a call that this rule refuses */
     int refuse(Answer rule);
 
-    /** @return the result of a call that {@code rule} refuses; 0 if it is empty */
+    /** @return the result of a call that this rule refuses; 0 if there is no rule */
     default int refuse(Optional<Answer> rule) {
         return rule.isPresent() ? refuse(rule.get()) : 0;
     }

@@ -200,8 +200,8 @@ public final class Ledger {
     }
 
     /**
-     * The program signals an eventfd, which is the source {@code source}. The signal passes on messages that the
-     * program read from this eventfd, or messages of the eventfd's vectors; if there are none, it is a new message.
+     * Notes that the program signals an eventfd, which has the id {@code source}. The signal passes on messages that
+     * the program read from this eventfd, or messages of the eventfd's vectors; if there are none, it is a new message.
      */
     public void signal(int source, MessageSource event) {
         program.signal(source, event);
@@ -314,7 +314,7 @@ public final class Ledger {
                 hand.sent(), hand.taken(), hand.merged(), waiting.count(), dropped.endedCount(), dropped.lostCount());
     }
 
-    /** Returns a sentence for each waiting message. {@code open}: only for messages that should not wait. */
+    /** Returns a sentence for each waiting message. If {@code open}, only for messages that should not wait. */
     public List<String> waiting(boolean open) {
         return waiting.texts(open);
     }

@@ -28,7 +28,7 @@ public final class MemoryFile extends FakeFile {
         this.seals = seals;
     }
 
-    /** Handles memfd_create(2); {@code name} is the address of the name. */
+    /** Handles memfd_create(2); {@code name} is the address of the file's name. */
     public static int create(Host host, long name, int flags, IntFunction<ByteBuffer> allocator) {
         boolean hasExec = host.build().isSince(6, 3);
         int known = ALL_FLAGS | (hasExec ? Memfd.MFD_NOEXEC_SEAL | Memfd.MFD_EXEC : 0);

@@ -56,7 +56,7 @@ public final class Requests<F extends FakeFile> {
         return known != null && known.kind() == kind ? known.name() : null;
     }
 
-    /** Adds a request whose argument is a value, or an address that {@code answer} reads itself. */
+    /** Adds a request whose argument is a value, or an address from which {@code answer} reads. */
     public Requests<F> value(long request, OnValue<F> answer) {
         int at = -Arrays.binarySearch(numbers, request) - 1;
         long[] more = Arrays.copyOf(numbers, numbers.length + 1);
@@ -80,7 +80,7 @@ public final class Requests<F extends FakeFile> {
         });
     }
 
-    /** Adds a request that reads a structure and writes it back if its result is 0. */
+    /** Adds a request that reads a structure, and writes it back if the request's result is 0. */
     public Requests<F> inOut(long request, ToIntBiFunction<F, ByteBuffer> answer) {
         return inHeader(request, (file, structure, address) -> {
             int result = answer.applyAsInt(file, structure);
@@ -88,7 +88,7 @@ public final class Requests<F extends FakeFile> {
         });
     }
 
-    /** Adds a request that fills a zeroed structure and writes it if its result is 0. */
+    /** Adds a request that fills a zeroed structure, and writes it if the request's result is 0. */
     public Requests<F> out(long request, ToIntBiFunction<F, ByteBuffer> answer) {
         return value(request, (file, address) -> {
             ByteBuffer structure = ByteBuffer.allocate(size(request)).order(ByteOrder.nativeOrder());

@@ -55,7 +55,7 @@ public abstract class PostingVcpu {
     /** Moves posted requests to the IRR, as KVM does. */
     abstract void sync();
 
-    /** Discards all requests except {@code kept}, because KVM_SET_LAPIC replaces the IRR. */
+    /** Discards all requests except those that {@code kept} accepts, because KVM_SET_LAPIC replaces the IRR. */
     public final void discard(IntPredicate kept) {
         forget();
         for (int vector = posted.next(0); vector >= 0; vector = posted.next(vector + 1)) {
@@ -261,7 +261,7 @@ public abstract class PostingVcpu {
         return sleeps && thread.isAsleep();
     }
 
-    /** Halts the guest in KVM_RUN until the vCPU is woken, or {@code signalled} ends KVM_RUN. */
+    /** Halts the guest in KVM_RUN until the vCPU is woken, or a signal ends KVM_RUN. */
     public final void halt(boolean interruptsOn, BooleanSupplier signalled) {
         boolean asleep = block(interruptsOn);
         while (asleep && !signalled.getAsBoolean()) {

@@ -38,7 +38,7 @@ public final class VfioHost implements PciHost {
         this.host = host;
     }
 
-    /** Adds a device bound to vfio-pci, on the interrupt line of its {@code neighbour}, or on its own line if empty. */
+    /** Adds a device bound to vfio-pci, on the interrupt line of its {@code neighbour}, or else on its own line. */
     public VfioPci add(PciFunction function, Optional<VfioPci> neighbour) {
         checkNew(function.address());
         PciLine line = neighbour.map(VfioPci::line).orElseGet(() -> newLine(function.intx()));

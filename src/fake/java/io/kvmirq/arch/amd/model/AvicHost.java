@@ -39,7 +39,7 @@ public final class AvicHost {
         this(host, kernel, GaTagKernel.FROM_6_18, ipiv);
     }
 
-    /** Creates a host like {@link #AvicHost(Host,AvicKernel,boolean)}, with GATags in the layout {@code tags}. */
+    /** Creates a host like {@link #AvicHost(Host,AvicKernel,boolean)}, with this layout of GATags. */
     public AvicHost(Host host, AvicKernel kernel, GaTagKernel tags, boolean ipiv) {
         this(host, kernel, tags, ipiv, (int) tags.vm().max());
     }

@@ -21,8 +21,8 @@ import java.util.stream.IntStream;
  *
  * <p>Linux 6.17 to 7.1 removes the irqfd from the previous vCPU's list before it writes the remapping entry. If that
  * vCPU blocks in between, the entry still says that it runs, and the doorbell of a request wakes no vCPU. Linux allows
- * this race, but it was never seen. This model kicks the previous vCPU after the write, so that it evaluates its IRR
- * again.
+ * this race, but it was never seen. This model kicks the previous vCPU after the write, so that this vCPU evaluates its
+ * IRR again.
  *
  * <p>Thread-safe. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux 7.1, {@code
  * svm_ir_list_add} of Linux 6.12.
@@ -61,7 +61,7 @@ public class AvicIrqfd implements IrteUpdate {
     }
 
     /**
-     * Returns the index of the vCPU in the irqfd's {@code irq_bypass_vcpu}. The entry may name a host CPU nevertheless.
+     * Returns the index of the vCPU in {@code irq_bypass_vcpu}; the remapping entry may nevertheless name a host CPU.
      */
     public OptionalInt vcpu() {
         int vcpu = vcpuOrNone();

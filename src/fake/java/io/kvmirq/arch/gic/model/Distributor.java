@@ -237,9 +237,7 @@ public class Distributor {
         }
     }
 
-    /**
-     * Sends an SGI from a vCPU. It merges with an unqueued SGI of the same source. A GICv3 does not store the source.
-     */
+    /** Sends a vCPU's SGI, which merges with an unqueued SGI of the same source. A GICv3 does not store the source. */
     public void send(int from, int to, int sgi) {
         banks.checkVcpu(from);
         checkSgi(to, sgi);

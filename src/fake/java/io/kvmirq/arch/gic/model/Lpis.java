@@ -337,8 +337,8 @@ public final class Lpis {
     }
 
     /**
-     * Takes the guest's pending LPI of the highest priority (0–252) that {@code passes} accepts; empty if there is
-     * none. Source: IHI 0069, 4.8 and 5.1; {@code vgic_target_oracle()}, {@code vgic_flush_pending_lpis()}.
+     * Takes the guest's pending LPI of the highest priority (0–252) that the predicate accepts; empty if there is none.
+     * Source: IHI 0069, 4.8 and 5.1; {@code vgic_target_oracle()}, {@code vgic_flush_pending_lpis()}.
      */
     public OptionalInt take(int vcpu, IntPredicate passes) {
         OptionalInt taken = lpis.entrySet().stream()

@@ -243,7 +243,7 @@ public class VirtualInterface {
 
     /**
      * Fills the list registers before an entry, with interrupts off. {@code withheld} maps the first id of 32
-     * interrupts to the bits of those that must stay in the distributor; its call holds the distributor's lock.
+     * interrupts to the bits of those that must stay in the distributor; the distributor's lock is held.
      */
     public void syncToCpu(IntUnaryOperator withheld) {
         gic.lock();

@@ -12,8 +12,8 @@ import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
  * <p>Rules of this model that differ from Linux:
  *
  * <ul>
- * <li>To mask a device at the controller, the model disables its line once, even if its handler is late. vfio-pci then
- * disables the line twice, so that it stays disabled.
+ * <li>To mask a device at the controller, the model disables its line once, even if its handler is late. With a late
+ * handler, vfio-pci disables the line twice, so that it stays disabled.
  * <li>The model chooses a handler under the lock that runs the handler, and direct EOI leaves an interrupt active only
  * if the guest is signalled. No released kernel has direct EOI for VFIO.
  * <li>The model writes the guest's DisINTx under its two locks. {@code vfio_basic_config_write} holds none of them.
@@ -45,7 +45,7 @@ public class VfioIntx extends IntxState {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
     }
 
-    /** Enables INTx. Only a device that masks by DisINTx shares its line. Returns false, with INTx off, for EBUSY. */
+    /** Enables INTx. Only a device that masks by DisINTx shares its line. Returns false for EBUSY: INTx stays off. */
     public boolean enable(Signal eventfd) {
         return enable(eventfd, masksAtDevice());
     }

@@ -136,7 +136,7 @@ public final class PostedVm {
         }
     }
 
-    /** Ends the posting that one {@link #startBypass} allowed; IllegalStateException if all have ended. */
+    /** Ends the posting that one {@link #startBypass} allowed. Throws IllegalStateException if all have ended. */
     public void stopBypass() {
         addBypass(-1);
     }
