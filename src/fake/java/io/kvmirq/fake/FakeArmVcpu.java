@@ -26,8 +26,8 @@ public final class FakeArmVcpu {
 
     /**
      * The guest reads IAR: it takes the pending interrupt with the highest priority. An active interrupt does not mask
-     * others. As on a real kernel, the interrupt and the distributor must be enabled. Linux queues an interrupt that
-     * became pending earlier only at the next signal or write: enable the distributor first.
+     * others. As on a real kernel, the interrupt and the distributor must be enabled. If an interrupt became pending
+     * before, Linux queues it only at the next signal or write: enable the distributor first.
      *
      * <p>With a GICv3 the guest takes interrupts of group 1. At equal priority an LPI comes after other interrupts. The
      * distributor is enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a
@@ -123,7 +123,7 @@ public final class FakeArmVcpu {
 
     // Interrupts
 
-    /** The list register that holds an SPI, in the format {@code gic.lr} of {@code decode}; 0 if none holds the SPI. */
+    /** Returns an SPI's list register, as {@code gic.lr} of {@code kvmirq decode}; 0 if none holds the SPI. */
     public long listRegister(int id) {
         return time.changing(() -> guest.listRegister(id));
     }

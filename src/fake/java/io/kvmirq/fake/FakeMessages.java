@@ -51,7 +51,7 @@ public final class FakeMessages {
     }
 
     /**
-     * Adds the line of test code that made the call to each following sentence about a lost or dropped message.
+     * From this call on, each sentence about a lost or dropped message ends with the line of code that made the call.
      *
      * @param line supplies the line of code that makes the call or lets the device send. The supplier runs in the
      *     calling thread, under the lock of the kernel, and must not call a kernel. If the supplier throws, the

@@ -27,9 +27,9 @@ import java.util.stream.IntStream;
 /**
  * A PCI device of a fake host, which programs use through VFIO. The methods act as the device's hardware. Thread-safe.
  *
- * <p>Programs see the configuration space as vfio-pci shows it: sizes of BARs, virtual bits, resets and power. The BARs
- * and the MSI-X table keep the values written to them, but a program that reads the table through VFIO gets ones. The
- * table has its own BAR, unless {@link Builder#msixTable} is called.
+ * <p>Programs see the configuration space as vfio-pci shows it: sizes of BARs, virtualized bits, resets and power. The
+ * BARs and the MSI-X table keep the values written to them, but a program that reads the table through VFIO gets ones.
+ * The table has its own BAR, unless {@link Builder#msixTable} is called.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="device"}
  */

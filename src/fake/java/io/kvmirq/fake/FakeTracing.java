@@ -130,7 +130,7 @@ public final class FakeTracing implements AutoCloseable {
         return pages.pages();
     }
 
-    /** Returns how many events newer events have replaced since the last call of this method. */
+    /** Returns the number of events that newer events have overwritten since the last call of this method. */
     public long lost() {
         return time.locked(() -> {
             long count = lost;

@@ -56,8 +56,8 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * Returns the values that the VMM gave for the guest's reads, in the order of the exits, zero-extended. The list
-     * has a value after the next {@code KVM_RUN}. A string instruction has a value for each access.
+     * Returns the values that the VMM gave for the guest's reads, in the order of the exits, zero-extended. A value is
+     * in the list after the next {@code KVM_RUN}. A string instruction has a value for each access.
      */
     public List<Long> answers() {
         return time.locked(script::answers);

@@ -253,8 +253,8 @@ public final class EmulatedFunction extends PciFunction {
 
         /**
          * Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. MSI and {@link #msix} may share vectors: while
-         * MSI or MSI-X uses them, enabling the other has no effect. If MSI has vectors of its own, they are delivered
-         * even while MSI-X is enabled.
+         * one of them uses the vectors, the other waits. If MSI has vectors of its own, they are delivered even while
+         * MSI-X is enabled.
          */
         public Builder msi(EmulatedVectors vectors) {
             int count = Objects.requireNonNull(vectors, "vectors is null").count();

@@ -13,9 +13,9 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A guest's MSI-X registers: Message Control, the MSI-X table and the Pending Bit Array (PBA). The VMM traps the
- * guest's accesses to these three and passes them to this object; when the call returns, the access has taken effect in
- * the kernel. While this object is in use, no other code may change the MSI-X vectors of the {@code Forwarding}.
+ * A guest's MSI-X registers: Message Control, the MSI-X table and the Pending Bit Array (PBA). The VMM traps accesses
+ * to these registers and passes them to this object; when the call returns, the access has taken effect in the kernel.
+ * While this object is in use, no other code may change the MSI-X vectors of the {@code Forwarding}.
  *
  * <p>A vector is open while MSI-X is enabled and neither the function nor the vector is masked. A message for a vector
  * that is not open sets the vector's pending bit, and is delivered when the vector opens. If a vector has not been open

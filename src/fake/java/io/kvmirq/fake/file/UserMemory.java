@@ -268,7 +268,7 @@ public final class UserMemory {
         return to;
     }
 
-    /** Copies a NUL-terminated string; null for EFAULT. Throws NotModelledException if it has {@code longest} bytes. */
+    /** Copies a NUL-terminated string; null for EFAULT. Throws NotModelledException if the string is too long. */
     @Nullable
     public String text(long address, int longest) {
         StringBuilder text = new StringBuilder();

@@ -3,7 +3,7 @@ package io.kvmirq.fake.file;
 
 import java.util.Optional;
 
-/** An open VFIO device, as KVM-VFIO uses it. All files of one device share one such object. */
+/** An open VFIO device, as KVM-VFIO uses it. All files of one device share one {@code VfioLines}. */
 public interface VfioLines {
     /** Returns the interrupt at VFIO's index and subindex; empty if it cannot be forwarded. */
     Optional<HostLine> line(int index, int subindex);

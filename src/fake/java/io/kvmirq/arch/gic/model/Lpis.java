@@ -47,8 +47,8 @@ public final class Lpis {
     /**
      * Creates the state of a VM that has no LPIs yet.
      *
-     * @param vcpus maps a collection's target to a vCPU index, or empty if no vCPU has it. A target is the vCPU's index
-     *     before Linux 6.7, and the vCPU's id since 6.7.
+     * @param vcpus maps a collection's target to a vCPU index, or to empty if no vCPU is the target. A target is the
+     *     vCPU's index before Linux 6.7, and the vCPU's id since 6.7.
      * @param delivers whether the distributor is enabled. An LPI that becomes pending while the distributor is disabled
      *     waits for its next message, INV or INVALL, or until its vCPU enables LPIs again
      */

@@ -177,7 +177,7 @@ public class VirtualInterface {
         return words.get(at(MACHINE));
     }
 
-    /** Writes GICH_VMCR; initially both groups are on. Throws IllegalArgumentException for forbidden words. */
+    /** Writes GICH_VMCR; both groups start enabled. Throws IllegalArgumentException if the manual forbids the word. */
     public void setMachineControl(long word) {
         List<Violation> violations = MachineControl.GICH.violations(MachineControl.GICH.bits(word));
         if (!violations.isEmpty()) {

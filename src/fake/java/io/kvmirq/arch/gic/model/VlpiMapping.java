@@ -27,7 +27,7 @@ public final class VlpiMapping {
         WARNS
     }
 
-    /** An MSI's route. The ITS is empty if no ITS has the doorbell, the device if the VMM set no device id. */
+    /** An MSI's route; without an ITS if none has the doorbell, and without a device id if the VMM set none. */
     public record Route(Optional<Its> its, OptionalInt device, int event) {}
 
     private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);

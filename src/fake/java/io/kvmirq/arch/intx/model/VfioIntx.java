@@ -223,7 +223,7 @@ public class VfioIntx extends IntxState {
         }
     }
 
-    /** Masks the device. If INTx is off, sets DisINTx, or a platform device starts masked. Does not allocate. */
+    /** Masks the device. If INTx is off, sets DisINTx or lets a platform device start masked. Does not allocate. */
     public void mask() {
         gate.take();
         try (gate) {

@@ -13,9 +13,9 @@
  * <ul>
  * <li>Auto-mask: the handler masks device or line. The guest's EOI signals the resamplefd, and VFIO unmasks. If the
  * device still asserts the line, VFIO keeps the device masked and signals the guest again.
- * <li>Direct EOI: the handler only signals the guest. The physical interrupt stays active, and the guest's EOI
- * deactivates it. Direct EOI needs a controller that ends an interrupt in two steps, as a GIC does. Before, no device
- * on the line interrupts the host. {@link io.kvmirq.arch.intx.DirectEoiDecision} says when direct EOI is allowed.
+ * <li>Direct EOI: the handler only signals. The physical interrupt stays active until the guest's EOI deactivates it.
+ * Direct EOI needs a controller that ends an interrupt in two steps, as a GIC does. Until the EOI, no device on the
+ * line interrupts the host. {@link io.kvmirq.arch.intx.DirectEoiDecision} says when direct EOI is allowed.
  * </ul>
  *
  * <p>Three orders of steps prevent lost interrupts. A handler masks before it signals. The guest's EOI lowers the

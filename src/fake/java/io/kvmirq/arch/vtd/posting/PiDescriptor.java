@@ -26,7 +26,7 @@ import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 public class PiDescriptor {
     /** The size of a descriptor in 64-bit words. */
     public static final int WORDS = PostedInterruptDescriptor.BYTES / Long.BYTES;
-    /** The number of words of PIR, one bit for each vector. */
+    /** The number of 64-bit words of PIR, which has one bit for each vector. */
     public static final int PIR_WORDS = 4;
 
     private static final int VECTORS = 256;
@@ -57,8 +57,8 @@ public class PiDescriptor {
 
     /**
      * Posts a device's request, as a unit does for a posted IRTE. Sets the vector's PIR bit, then ON unless a
-     * notification is outstanding or suppressed. A real unit sets both bits in one 64-byte access. This access pairs
-     * with the read of PIR in {@link #load} and {@link #resume}: they see the PIR bit, or this method sees SN clear.
+     * notification is outstanding or suppressed. A real unit writes both in one 64-byte access. This access pairs with
+     * the read of PIR in {@link #load} and {@link #resume}: they see the PIR bit, or this method sees SN clear.
      *
      * @param urgent URG of the IRTE: the request notifies even while SN is set
      * @return the control word, whose NV and NDST are vector and destination of the notification; 0 if none is due

@@ -112,7 +112,7 @@ public final class PostedVcpu {
         return notification != 0;
     }
 
-    /** Moves requests from PIR to the IRR if ON is set, also outside guest mode. Returns whether a request was. */
+    /** Moves PIR to the IRR if ON is set, also outside guest mode. Returns whether a request was moved. */
     public boolean sync() {
         return pid.sync(words, irr);
     }

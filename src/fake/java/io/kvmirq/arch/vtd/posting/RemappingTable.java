@@ -194,8 +194,8 @@ public final class RemappingTable {
     }
 
     /**
-     * Changes the host irq's affinity to a vector and DST. The entry in memory changes only while it is in remapped
-     * form, so that affinity never ends posting.
+     * Changes the host irq's affinity to a vector and DST. While the entry posts, only its stored remapped form
+     * changes, so that affinity never ends posting.
      */
     public void move(int index, InterruptVector vector, long destination) {
         remapped[index] = remapped(index).moved(vector, destination);
