@@ -17,7 +17,7 @@ public interface IrqHardware {
         default void free() {}
     }
 
-    /** Allocates an interrupt for a device with a 16-bit requester id. At first, its messages interrupt the host. */
+    /** Allocates an interrupt for a device with a 16-bit requester id. At first, the device interrupts the host. */
     Entry allocate(int requester);
 
     /** Returns the sysfs files about the hardware, keyed by path; empty for hardware of no vendor. */

@@ -177,7 +177,7 @@ public final class AvicVcpu {
         return (words.get(at(ISR + vector / Long.SIZE)) >>> vector & 1) != 0;
     }
 
-    /** The guest ends its highest vector in service. Throws IllegalStateException for another, or outside the guest. */
+    /** The guest ends its highest vector in service. Throws IllegalStateException for others, or outside the guest. */
     public void end(int vector) {
         checkVector(vector);
         if (!thread.isGuest()) {

@@ -387,7 +387,7 @@ public final class Lpis {
         return lpi == null ? 0 : lpi.priority;
     }
 
-    /** Writes the pending bits of all LPIs to the guest's tables; Returns false if a table is not in memory. */
+    /** Writes the pending bits of all LPIs to the guest's tables. Returns false if a table is not in memory. */
     public boolean savePending() {
         for (Map.Entry<Integer, Lpi> entry : lpis.entrySet()) {
             Lpi lpi = entry.getValue();

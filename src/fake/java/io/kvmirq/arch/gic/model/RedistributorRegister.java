@@ -6,9 +6,9 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * The registers of a GICv3 redistributor that it has once, not for each interrupt. The registers of SGIs and PPIs are
- * in the second frame, from {@link #PRIVATE_FRAME} on, at the offsets of {@link DistributorRegister}. An offset is in
- * bytes from the start of the redistributor.
+ * The registers that a GICv3 redistributor has once, not for each interrupt. The registers of SGIs and PPIs are in the
+ * second frame, from {@link #PRIVATE_FRAME} on, at the offsets of {@link DistributorRegister}. An offset is in bytes
+ * from the start of the redistributor.
  *
  * <p>Source: ARM IHI 0069, "The GIC Redistributor register map"; {@code vgic_v3_rd_registers} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.

@@ -167,7 +167,7 @@ public final class PhysicalLine {
         return granted;
     }
 
-    /** Frees the line when no handler runs ({@code free_irq}). Throws IllegalStateException if the handler has none. */
+    /** Frees the line when no handler runs ({@code free_irq}). Throws IllegalStateException if it is not requested. */
     public void free(int handler) {
         long bit = bit(handler);
         words.lock(at(RUNNING));

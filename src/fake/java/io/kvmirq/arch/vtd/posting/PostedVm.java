@@ -19,7 +19,7 @@ import java.util.function.Consumer;
  * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.posting.RemappingUnit}, which finds
  * descriptors by {@link #descriptorAt}. With IPI virtualization a vCPU sleeps on a wake-up list even without a bypass,
  * and the CPU of an IPI's sender posts as a remapping unit does. For IPI virtualization, call {@link #startBypass}
- * once, and {@link PostedVcpu#post} for each IPI. Not verified: that CPU treats SN and ON exactly like a unit.
+ * once, and {@link PostedVcpu#post} for each IPI. Not verified: the sender's CPU treats SN and ON exactly like a unit.
  *
  * <p>Thread-safe. While a CPU has interrupts off, threads that need this CPU spin. Source: {@code posted_intr.c} and
  * {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.

@@ -16,7 +16,7 @@
  * uses RVI.
  * <li>The model has no priorities and no EOI: its guest takes all vectors of its IRR at once.
  * <li>A kick sends no IPI: in the model the guest exits when its thread calls {@code exit}.
- * <li>Not modelled: Linux before 6.17 has a vCPU that is preempted while it blocks on a wake-up list with SN set.
+ * <li>Not modelled: if a blocking vCPU is preempted, Linux before 6.17 puts it on a wake-up list and sets SN.
  * <li>Halt polling and other wake-ups are left out. A woken vCPU of the model checks for requests, and may sleep again.
  * </ul>
  *
