@@ -60,7 +60,7 @@ public final class EmulatedFunction extends PciFunction {
      * The registers behind the BARs. Several vCPU threads call these methods at once, without a lock of this library.
      * An access may still come during and after a reset or {@link #close}: pause the vCPUs before. If a method throws
      * an exception, the guest reads all ones or its write has no effect, and the VMM is warned once until the next
-     * reset. An {@link Error} goes to the caller of {@link PciHostBridge#handle}: {@code VcpuThreads} ends the guest.
+     * reset. The caller of {@link PciHostBridge#handle} gets an {@link Error}: {@code VcpuThreads} then ends the guest.
      */
     public interface Registers {
         /**

@@ -11,8 +11,8 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * The CPUs of a host, and the handlers of the interrupts that these CPUs take. Any number of VMs may share a host. Add
- * handlers and vCPUs before other threads use the host; afterwards any number of threads may use it. A vector is 0–255.
+ * The CPUs of a host, and the handlers of the interrupts that these CPUs take. Any number of VMs may share a host. Any
+ * number of threads may use the host after all handlers and vCPUs are added. A vector is 0–255.
  */
 public final class Host {
     static final int VECTORS = 256;

@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * The state that KVM with AVIC has once for each host: the VMs by id, the GA log notifier, and the doorbell.
  *
- * <p>Make all VMs before a second thread uses the host. From then on, any number of threads may use the host. Source:
- * {@code avic_vm_init} and {@code avic_ga_log_notifier} of Linux 7.1.
+ * <p>Any number of threads may use the host after all its VMs are made. Source: {@code avic_vm_init} and {@code
+ * avic_ga_log_notifier} of Linux 7.1.
  */
 public final class AvicHost {
     /** The pending bit for the doorbell, which has no vector. No interrupt has vector 0. */

@@ -165,7 +165,7 @@ public final class AvicVcpu {
         }
     }
 
-    /** Moves the IRR to four words of {@code taken}, from index {@code at} on, for a LAPIC that serves the vectors. */
+    /** Moves the IRR to four words of {@code taken}, beginning at index {@code at}, for a LAPIC that serves them. */
     public void takeInterrupts(SharedWords taken, int at) {
         takeInterrupts();
         move(ISR, taken, at);

@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * A VM with AVIC: its vCPUs, its irqfds that can be posted, and the reasons that inhibit AVIC.
  *
- * <p>Make irqfds before other threads use the VM. Afterwards any number of threads may use the VM; they wait for its
- * spinlocks. Nested guests and IPI delivery are not modelled. Source: {@code arch/x86/kvm/svm/avic.c} of Linux 7.1.
+ * <p>Any number of threads may use the VM after all its irqfds are made; they wait for its spinlocks. Nested guests and
+ * IPI delivery are not modelled. Source: {@code arch/x86/kvm/svm/avic.c} of Linux 7.1.
  */
 public final class AvicVm {
     private static final int PAGE = 4096;

@@ -26,9 +26,8 @@ import io.kvmirq.arch.amd.GaLog;
  * without an invalidation. The unit may use other fields from its cache until the entry is invalidated. An invalidation
  * waits for the current request.
  *
- * <p>Set entries before other threads use the unit. Afterwards any number of threads may use the unit. A request
- * allocates no Java object. Source: {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology
- * specification, Guest Virtual APIC.
+ * <p>Any number of threads may use the unit after all its entries are set. A request allocates no Java object. Source:
+ * {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology specification, Guest Virtual APIC.
  */
 public class GaUnit {
     /** For {@link #update}: the vCPU does not run. */

@@ -7,8 +7,8 @@ import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
  * A level-triggered line of the host's interrupt controller: the devices that assert it, the handlers that share it,
- * its disable depth and its active state. Connect devices and add handlers before other threads use the line.
- * Afterwards any number of threads may use the line. A method throws IllegalArgumentException for an unknown handler.
+ * its disable depth and its active state. Any number of threads may use the line after all devices are connected and
+ * all handlers are added. A method throws IllegalArgumentException for an unknown handler.
  *
  * <p>The model masks a disabled line at once, as vfio-pci requests for devices without DisINTx ({@code
  * IRQ_DISABLE_UNLAZY}). Linux masks a disabled line of a platform device only at its next interrupt.
