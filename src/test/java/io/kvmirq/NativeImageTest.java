@@ -108,7 +108,7 @@ class NativeImageTest {
     void proxiesAndDowncallsOfTheSourcesAreTheListedOnes() throws IOException {
         Set<String> proxies =
                 found("Proxy\\.newProxyInstance\\([^;]*?new Class<\\?>\\[] \\{(\\w+)", Artifacts.allSources(""));
-        // The type of Seam.over, which makes one of each.
+        // The type of RecordingBackend.over, which makes one of each.
         proxies.remove("type");
         assertThat(proxies)
                 .containsExactlyElementsOf(

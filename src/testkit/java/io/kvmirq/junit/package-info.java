@@ -11,8 +11,8 @@
  *
  * <p>This package needs {@code org.junit.jupiter:junit-jupiter-api}; declare it in your project.
  *
- * <p>Theory of operation. {@code Seam} is a proxy through which calls reach the kernel. The proxy applies faults to the
- * test's calls and records these calls, but ignores the kit's calls. On the fake kernel, counts come from {@link
+ * <p>Theory of operation. {@code RecordingBackend} is a proxy through which calls reach the kernel. The proxy applies faults
+ * to the test's calls and records these calls, but ignores the kit's calls. On the fake kernel, counts come from {@link
  * io.kvmirq.fake.FakeKernel#received}. On real KVM, a bit of the IRR cannot count interrupts. So each vCPU of the kit's
  * VM runs the guest of {@code io.kvmirq.guest}, which counts the vectors that it takes.
  *
