@@ -26,7 +26,7 @@ public final class StopHook {
         Thread hook = new Thread(
                 () -> {
                     stop.run();
-                    await(ended, seconds);
+                    await(ended, TimeUnit.SECONDS.toMillis(seconds));
                     close.run();
                 },
                 "kvmirq-stop");
@@ -43,11 +43,13 @@ public final class StopHook {
         }
     }
 
-    private static void await(CountDownLatch ended, int seconds) {
+    /** Waits for an end, and returns whether it came, or whether this thread is told to end. */
+    public static boolean await(CountDownLatch end, long millis) {
         try {
-            ended.await(seconds, TimeUnit.SECONDS);
+            return end.await(millis, TimeUnit.MILLISECONDS);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
+            return true;
         }
     }
 }

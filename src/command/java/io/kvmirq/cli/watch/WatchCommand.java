@@ -276,7 +276,7 @@ public final class WatchCommand implements Command {
 
         private void print() {
             boolean json = arguments.hasMatchedOption(JSON);
-            while (done < count && !terminal.out().checkError() && !await(stop, millis)) {
+            while (done < count && !terminal.out().checkError() && !StopHook.await(stop, millis)) {
                 Watcher.Tick tick = tick();
                 if (arguments.hasMatchedOption(ONCE)
                         && arguments.hasMatchedOption(LIVE)
@@ -296,15 +296,6 @@ public final class WatchCommand implements Command {
             }
             if (!json && !arguments.hasMatchedOption(ONCE)) {
                 terminal.line(summary());
-            }
-        }
-
-        private static boolean await(CountDownLatch latch, long millis) {
-            try {
-                return latch.await(millis, TimeUnit.MILLISECONDS);
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-                return true;
             }
         }
 

@@ -248,13 +248,11 @@ final class WatchScreen {
     }
 
     private String totals() {
-        StringBuilder text = new StringBuilder();
-        text.append("host irqs ").append(number(sum(Row::rate))).append("/s");
-        text.append("  injected ").append(number(sum(Row::injected))).append("/s");
-        text.append("  exits ").append(number(sum(Row::exits))).append("/s");
+        StringBuilder text = new StringBuilder("host irqs " + number(sum(Row::rate)) + "/s  injected "
+                + number(sum(Row::injected)) + "/s  exits " + number(sum(Row::exits)) + "/s");
         tick.totals().forEach((name, rate) -> {
             if (rate > 0 || name.startsWith("P")) {
-                text.append("  ").append(name).append(' ').append(number(rate)).append("/s");
+                text.append("  " + name + " " + number(rate) + "/s");
             }
         });
         return text.toString();

@@ -114,11 +114,8 @@ final class WatchTerminal implements AutoCloseable {
 
     private int afterEscape() throws IOException {
         int next = terminal.reader().read(REST);
-        if (next == '[' || next == 'O') {
-            int last = terminal.reader().read(REST);
-            return last == 'A' ? 'k' : last == 'B' ? 'j' : NonBlockingReader.READ_EXPIRED;
-        }
-        return NonBlockingReader.READ_EXPIRED;
+        int last = next == '[' || next == 'O' ? terminal.reader().read(REST) : NonBlockingReader.READ_EXPIRED;
+        return last == 'A' ? 'k' : last == 'B' ? 'j' : NonBlockingReader.READ_EXPIRED;
     }
 
     /** Whether the size changed, or the process continues after a stop. */

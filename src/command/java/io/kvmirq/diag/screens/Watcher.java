@@ -189,7 +189,9 @@ public final class Watcher implements AutoCloseable {
 
     private final List<Event> events = new ArrayList<>();
     private final Map<String, Deque<Double>> histories = new HashMap<>();
-    private final Map<String, Integer> marks = new HashMap<>();
+    /** The changed cells of host irqs, and for how many ticks they are still marked. */
+    private final Map<Integer, Map<String, Integer>> marks = new HashMap<>();
+
     private final Map<String, Value> values = new HashMap<>();
     private final Set<Integer> storms = new HashSet<>();
     /** Counters of KVM by VM: exits, and injected interrupts. */
@@ -289,8 +291,11 @@ public final class Watcher implements AutoCloseable {
         long now = nanos.getAsLong();
         double seconds = ticks == 0 ? 0 : Math.max(1, now - last) / (double) TimeUnit.SECONDS.toNanos(1);
         last = now;
-        marks.replaceAll((cell, left) -> left - 1);
-        marks.values().removeIf(left -> left < 0);
+        marks.values().removeIf(cells -> {
+            cells.replaceAll((cell, left) -> left - 1);
+            cells.values().removeIf(left -> left < 0);
+            return cells.isEmpty();
+        });
         boolean sameRows = irqs.read();
         boolean sameVms = readCounters();
         if (readSigns() || !sameRows || !sameVms) {
@@ -350,7 +355,7 @@ public final class Watcher implements AutoCloseable {
     }
 
     private void mark(int irq, String cell) {
-        marks.put(irq + cell, MARKED);
+        marks.computeIfAbsent(irq, same -> new HashMap<>()).put(cell, MARKED);
     }
 
     // KVM's counters
@@ -608,12 +613,6 @@ public final class Watcher implements AutoCloseable {
             String name = String.valueOf(one.irq());
             double rate = rate(irqs.grew(name), seconds);
             storm(one, rate);
-            Set<String> marked = new HashSet<>();
-            for (String cell : marks.isEmpty() ? List.<String>of() : List.of("cpu", "posted", "flaw", "armed")) {
-                if (marks.containsKey(one.irq() + cell)) {
-                    marked.add(cell);
-                }
-            }
             byGuest.computeIfAbsent(pid(one.path()), pid -> new ArrayList<>())
                     .add(new Row(
                             name(one.path()),
@@ -628,7 +627,7 @@ public final class Watcher implements AutoCloseable {
                             one.path().posted().map(yes -> yes ? "yes" : "no").orElse(""),
                             one.stages(),
                             one.flaw(),
-                            marked,
+                            Set.copyOf(marks.getOrDefault(one.irq(), Map.of()).keySet()),
                             history("irq " + name, rate, used)));
         }
         List<Row> all = new ArrayList<>();
