@@ -8,26 +8,15 @@ import static io.kvmirq.pci.MessagesWorld.VECTORS;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
 /** A search of MSI-X over vectors of an emulated function, which keep what was signalled before a vector is open. */
-final class EmulatedSearch extends MessageSearch {
-    /** The guest's vectors of a vector of the device: none is shared, so that none hides another. */
-    private static final int VECTORS_EACH = 8;
-
-    private static final int FIRST = 0x40;
-
+final class EmulatedSearch extends TableSearch {
     private final EmulatedWorld world;
-    private final boolean[] masked = new boolean[VECTORS];
-    private final int[] vcpus = new int[VECTORS];
-    private final int[] data = new int[VECTORS];
-    private boolean functionMasked;
-    private boolean held;
 
     EmulatedSearch(EmulatedWorld world, boolean lazy, long seed) {
-        super(world.searched(() -> world.msix.readPending(0, 8)), VECTORS, lazy, seed);
+        super(world.searched(() -> world.msix.readPending(0, 8)), lazy, seed);
         this.world = world;
         Arrays.fill(masked, true);
         for (int i = 0; i < VECTORS; i++) {
@@ -72,16 +61,6 @@ final class EmulatedSearch extends MessageSearch {
     }
 
     @Override
-    boolean isOpen(int vector) {
-        return enabled && !functionMasked && !held && !masked[vector];
-    }
-
-    @Override
-    String target(int vector) {
-        return vcpus[vector] + ":0x" + Integer.toHexString(data[vector]);
-    }
-
-    @Override
     boolean knowsPending(int vector) {
         return true;
     }
@@ -91,9 +70,7 @@ final class EmulatedSearch extends MessageSearch {
         if (wasOpen) {
             mask(vector, true);
         }
-        vcpus[vector] = random.nextInt(2);
-        data[vector] = FIRST + vector * VECTORS_EACH + random.nextInt(VECTORS_EACH);
-        program.add("entry " + vector + " " + target(vector));
+        draw(vector);
         MsiMessage message = MsiMessage.to(new VcpuId(vcpus[vector]), new InterruptVector(data[vector]));
         world.msix.writeTable(vector * 16L, 8, message.address());
         world.msix.writeTable(vector * 16L + 8, 4, message.data());
@@ -162,16 +139,5 @@ final class EmulatedSearch extends MessageSearch {
             }
         }
         hold(false);
-    }
-
-    private void opened() {
-        List<String> arrives = new ArrayList<>();
-        for (int i = 0; i < VECTORS; i++) {
-            if (isOpen(i) && pending.get(i)) {
-                arrives.add(target(i));
-                pending.clear(i);
-            }
-        }
-        check(arrives);
     }
 }

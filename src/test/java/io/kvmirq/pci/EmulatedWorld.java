@@ -9,8 +9,6 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.kvm.X86Lapic;
-import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.List;
@@ -20,9 +18,6 @@ import java.util.stream.IntStream;
 
 /** A guest with two vCPUs and the vectors of an emulated function, on a fake kernel. */
 final class EmulatedWorld {
-    private static final int IRR_WORDS = 8;
-    private static final int IRR_DISTANCE = 16;
-
     final EmulatedVectors vectors;
     final GuestMsix msix;
     /** Of the same vectors: use one of them. */
@@ -63,7 +58,7 @@ final class EmulatedWorld {
             @Override
             public List<String> taken(int least) {
                 List<String> taken = new ArrayList<>();
-                vcpus.forEach(vcpu -> takeFromLapic(vcpu, taken));
+                vcpus.forEach(vcpu -> MessagesWorld.takeFromLapic(vcpu, taken));
                 return taken;
             }
 
@@ -86,20 +81,5 @@ final class EmulatedWorld {
                 assertThat(fake.messages().counts().lost()).isZero();
             }
         };
-    }
-
-    private static void takeFromLapic(Vcpu vcpu, List<String> taken) {
-        X86Lapic lapic = vcpu.x86().lapic();
-        for (int word = 0; word < IRR_WORDS; word++) {
-            int at = Uapi.KvmLapicState.IRR + word * IRR_DISTANCE;
-            for (int left = lapic.get(at); left != 0; left &= left - 1) {
-                int vector = word * Integer.SIZE + Integer.numberOfTrailingZeros(left);
-                taken.add(vcpu.id().number() + ":0x" + Integer.toHexString(vector));
-            }
-            lapic.set(at, 0);
-        }
-        if (!taken.isEmpty()) {
-            vcpu.x86().setLapic(lapic);
-        }
     }
 }

@@ -160,6 +160,18 @@ public abstract class MessageSearch implements AutoCloseable {
         possible.clear();
     }
 
+    /** What was pending arrives where its vector is open now. */
+    void opened() {
+        List<String> arrives = new ArrayList<>();
+        for (int i = 0; i < vectors; i++) {
+            if (isOpen(i) && pending.get(i)) {
+                arrives.add(target(i));
+                pending.clear(i);
+            }
+        }
+        check(arrives);
+    }
+
     private void checkPending() {
         long known = 0;
         long expected = 0;

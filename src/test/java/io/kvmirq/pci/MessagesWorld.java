@@ -217,7 +217,7 @@ final class MessagesWorld implements AutoCloseable {
             }
         }
         for (int i = 0; i < VCPUS && armVcpus.isEmpty() && fake.vcpus().isEmpty(); i++) {
-            takeFromLapic(i, taken);
+            takeFromLapic(vcpus.get(i), taken);
         }
         for (int i = 0; i < fake.vcpus().size(); i++) {
             FakeVcpu vcpu = fake.vcpus().get(i);
@@ -252,20 +252,20 @@ final class MessagesWorld implements AutoCloseable {
     }
 
     /** Without interrupt hardware a guest that takes all of its interrupts is one whose IRR becomes empty. */
-    private void takeFromLapic(int vcpu, List<String> taken) {
-        X86Lapic lapic = vcpus.get(vcpu).x86().lapic();
+    static void takeFromLapic(Vcpu vcpu, List<String> taken) {
+        X86Lapic lapic = vcpu.x86().lapic();
         boolean any = false;
         for (int word = 0; word < IRR_WORDS; word++) {
             int at = Uapi.KvmLapicState.IRR + word * IRR_DISTANCE;
             for (int left = lapic.get(at); left != 0; left &= left - 1) {
                 int vector = word * Integer.SIZE + Integer.numberOfTrailingZeros(left);
-                taken.add(vcpu + ":0x" + Integer.toHexString(vector));
+                taken.add(vcpu.id().number() + ":0x" + Integer.toHexString(vector));
                 any = true;
             }
             lapic.set(at, 0);
         }
         if (any) {
-            vcpus.get(vcpu).x86().setLapic(lapic);
+            vcpu.x86().setLapic(lapic);
         }
     }
 

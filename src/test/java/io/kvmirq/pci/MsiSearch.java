@@ -4,7 +4,6 @@ package io.kvmirq.pci;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
 
@@ -160,17 +159,5 @@ public final class MsiSearch extends MessageSearch {
         pending.clear();
         check(List.of());
         message();
-    }
-
-    /** What was pending arrives where its vector is open now. */
-    private void opened() {
-        List<String> arrives = new ArrayList<>();
-        for (int i = 0; i < vectors; i++) {
-            if (isOpen(i) && pending.get(i)) {
-                arrives.add(target(i));
-                pending.clear(i);
-            }
-        }
-        check(arrives);
     }
 }

@@ -26,12 +26,7 @@ import org.jspecify.annotations.Nullable;
  * A search of MSI-X. Beside what the guest does, the host moves vectors between this process and the kernel, holds all of
  * them, saves and restores the device or the whole VM, and does such things in a second thread.
  */
-final class MsixSearch extends MessageSearch {
-    /** The guest's vectors of a vector of the device: none is shared, so that none hides another. */
-    private static final int VECTORS_EACH = 8;
-
-    private static final int FIRST = 0x40;
-
+final class MsixSearch extends TableSearch {
     /** Kernel calls of a guest's access, at one of which a second thread begins. */
     private static final int WINDOWS = 5;
 
@@ -43,11 +38,6 @@ final class MsixSearch extends MessageSearch {
 
     private final String profile;
     private MessagesWorld world;
-    private boolean functionMasked;
-    private boolean held;
-    private final boolean[] masked = new boolean[VECTORS];
-    private final int[] vcpus = new int[VECTORS];
-    private final int[] data = new int[VECTORS];
     /** Those whose message only the device has, which may forget it when MSI-X is disabled. */
     private final BitSet inDevice = new BitSet();
     /**
@@ -69,7 +59,7 @@ final class MsixSearch extends MessageSearch {
     }
 
     private MsixSearch(String profile, MessagesWorld world, boolean lazy, long seed) {
-        super(world.searched(() -> world.msix.readPending(0, 8)), VECTORS, lazy, seed);
+        super(world.searched(() -> world.msix.readPending(0, 8)), lazy, seed);
         this.profile = profile;
         this.world = world;
         reset();
@@ -384,10 +374,6 @@ final class MsixSearch extends MessageSearch {
         possible.clear();
     }
 
-    private static int vectorOf(String target) {
-        return (Integer.decode(target.substring(target.indexOf(':') + 1)) - FIRST) / VECTORS_EACH;
-    }
-
     /** The signals in the eventfd of an open vector are requested. */
     private void injected(int vector) {
         if (waiting.get(vector)) {
@@ -412,22 +398,10 @@ final class MsixSearch extends MessageSearch {
         relayed.stream().filter(this::isOpen).forEach(this::injected);
     }
 
-    @Override
-    boolean isOpen(int vector) {
-        return enabled && !functionMasked && !held && !masked[vector];
-    }
-
-    @Override
-    String target(int vector) {
-        return vcpus[vector] + ":0x" + Integer.toHexString(data[vector]);
-    }
-
     /** Writes the entry in one of the ways of guests. */
     private void entry(int vector) {
         String before = target(vector);
-        vcpus[vector] = random.nextInt(2);
-        data[vector] = FIRST + vector * VECTORS_EACH + random.nextInt(VECTORS_EACH);
-        program.add("entry " + vector + " " + target(vector));
+        draw(vector);
         if (random.nextBoolean()) {
             world.entry(vector, vcpus[vector], data[vector]);
         } else {
@@ -510,8 +484,8 @@ final class MsixSearch extends MessageSearch {
         return !inDevice.get(vector) && !unsure.get(vector);
     }
 
-    /** What was pending arrives where its vector is open now. */
-    private void opened() {
+    @Override
+    void opened() {
         List<String> arrives = new ArrayList<>();
         List<String> may = new ArrayList<>();
         for (int i = 0; i < VECTORS; i++) {
