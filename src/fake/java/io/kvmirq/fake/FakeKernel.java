@@ -267,7 +267,7 @@ public final class FakeKernel {
         Objects.requireNonNull(vcpu, "vcpu is null");
         int id = vcpu.number();
         Map<InterruptVector, Integer> received = new LinkedHashMap<>();
-        time.locked(() -> host.ledger().received(id))
+        time.locked(() -> host.ledger().arrivals().of(id))
                 .forEach((vector, count) -> received.put(new InterruptVector(vector), count));
         return received;
     }
@@ -275,14 +275,15 @@ public final class FakeKernel {
     /** Returns the ids of all vCPUs that this kernel's VMs have had, also of closed VMs, in rising order. */
     @NotPromised
     public List<VcpuId> vcpuIds() {
-        return time.locked(() -> host.ledger().vcpus());
+        return time.locked(
+                () -> host.ledger().arrivals().vcpus().mapToObj(VcpuId::new).toList());
     }
 
     /** Returns how often a vector was delivered to each vCPU that got it, over all VMs, as {@link #received} counts. */
     public Map<VcpuId, Integer> receivers(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
         Map<VcpuId, Integer> receivers = new LinkedHashMap<>();
-        time.locked(() -> host.ledger().receivers(number))
+        time.locked(() -> host.ledger().arrivals().receivers(number))
                 .forEach((vcpu, count) -> receivers.put(new VcpuId(vcpu), count));
         return receivers;
     }

@@ -130,7 +130,7 @@ public final class ArmVmFile extends VmFile {
         int fd = host.install(new ArmVcpuFile(vm, vcpu));
         if (fd >= 0) {
             vm.vcpus().add(vcpu);
-            host.ledger().created((int) id);
+            host.ledger().arrivals().begin((int) id);
         }
         return fd;
     }

@@ -7,14 +7,14 @@ import java.util.TreeMap;
 import java.util.stream.IntStream;
 
 /** Counts the interrupts that reached vCPUs, one by one. The caller holds the kernel's lock. */
-final class Arrivals {
+public final class Arrivals {
     private static final int VECTORS = 256;
     private static final int[] NONE = {};
 
     /** Deliveries by vCPU id and vector: a LAPIC accepted it or hardware posted it. Empty if no vCPU had the id. */
     private int[][] counts = {};
 
-    void add(int vcpu, int vector) {
+    public void add(int vcpu, int vector) {
         if (vcpu >= counts.length || counts[vcpu].length == 0) {
             begin(vcpu);
         }
@@ -22,7 +22,7 @@ final class Arrivals {
     }
 
     /** A vCPU with this id exists. Its counts go on if another VM had one. */
-    void begin(int vcpu) {
+    public void begin(int vcpu) {
         int length = counts.length;
         if (vcpu >= length) {
             counts = Arrays.copyOf(counts, Math.max(vcpu + 1, 2 * length));
@@ -32,12 +32,12 @@ final class Arrivals {
     }
 
     /** The ids that vCPUs have had, in rising order. */
-    IntStream vcpus() {
+    public IntStream vcpus() {
         return IntStream.range(0, counts.length).filter(vcpu -> counts[vcpu].length > 0);
     }
 
     /** The counts of the vectors that were delivered to a vCPU. */
-    Map<Integer, Integer> of(int vcpu) {
+    public Map<Integer, Integer> of(int vcpu) {
         Map<Integer, Integer> received = new TreeMap<>();
         int[] ofVcpu = vcpu < counts.length ? counts[vcpu] : NONE;
         for (int vector = 0; vector < ofVcpu.length; vector++) {
@@ -49,7 +49,7 @@ final class Arrivals {
     }
 
     /** Deliveries of a vector to each vCPU that got it. */
-    Map<Integer, Integer> receivers(int vector) {
+    public Map<Integer, Integer> receivers(int vector) {
         Map<Integer, Integer> receivers = new TreeMap<>();
         for (int vcpu = 0; vcpu < counts.length; vcpu++) {
             if (counts[vcpu].length > 0 && counts[vcpu][vector] > 0) {

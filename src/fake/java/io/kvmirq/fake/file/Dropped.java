@@ -19,14 +19,9 @@ final class Dropped {
 
     private static final long WRITE = -2;
 
-    /** The text is made when it is read, because the name of a request needs the reflection of {@link UapiTable}. */
-    record Sentence(String start, String call, long request, int descriptor, String end) implements Supplier<String> {
-        @Override
-        public String get() {
-            return start + callText() + end;
-        }
-
-        private String callText() {
+    /** A system call: {@code request} is the number of an ioctl, 0, or a constant above. */
+    record Call(String name, long request, int descriptor) {
+        private String text() {
             if (request == NONE) {
                 return "outside of a call";
             }
@@ -38,7 +33,15 @@ final class Dropped {
                     .map(UapiTable.Request::name)
                     .distinct()
                     .collect(Collectors.joining(" or "));
-            return "call " + (names.isEmpty() ? call : names) + of;
+            return "call " + (names.isEmpty() ? name : names) + of;
+        }
+    }
+
+    /** The text is made when it is read, because the name of a request needs the reflection of {@link UapiTable}. */
+    record Sentence(String start, Call call, String end) implements Supplier<String> {
+        @Override
+        public String get() {
+            return start + call.text() + end;
         }
     }
 
@@ -76,16 +79,8 @@ final class Dropped {
         descriptor = fd;
     }
 
-    String call() {
-        return call;
-    }
-
-    long request() {
-        return request;
-    }
-
-    int descriptor() {
-        return descriptor;
+    Call call() {
+        return new Call(call, request, descriptor);
     }
 
     /** Ends a call that an audit has checked. */
@@ -138,7 +133,7 @@ final class Dropped {
 
     private Sentence sentence(String why, MessageSource source, String place) {
         String start = why + "; source " + source + ", last place " + place + ", ";
-        return new Sentence(start, call, request, descriptor, callerText());
+        return new Sentence(start, call(), callerText());
     }
 
     /** Removes a lost message that was found again, and its sentence if there is one. */

@@ -192,9 +192,7 @@ public final class FakeTime implements AutoCloseable {
      */
     @SuppressWarnings("WaitNotInLoop") // every caller checks its condition in a loop
     private void awaitChange(long nanos) {
-        String call = ledger.call();
-        long request = ledger.request();
-        int descriptor = ledger.descriptor();
+        Dropped.Call call = ledger.call();
         waiting++;
         boolean interrupted = Thread.interrupted();
         Timer next = timers.peek();
@@ -214,7 +212,7 @@ public final class FakeTime implements AutoCloseable {
             }
         }
         runTimers();
-        ledger.resume(call, request, descriptor);
+        ledger.resume(call);
     }
 
     /** Repeats an attempt after each change until its result is not 0 or the time is over. Returns the last result. */
@@ -241,16 +239,14 @@ public final class FakeTime implements AutoCloseable {
 
     /** Runs a long action without the lock, as if the call were preempted, and then runs timers. */
     public <T extends @Nullable Object> T unlocked(Supplier<T> action) {
-        String call = ledger.call();
-        long request = ledger.request();
-        int descriptor = ledger.descriptor();
+        Dropped.Call call = ledger.call();
         lock.unlock();
         try {
             return action.get();
         } finally {
             lock.lock();
             runTimers();
-            ledger.resume(call, request, descriptor);
+            ledger.resume(call);
         }
     }
 }

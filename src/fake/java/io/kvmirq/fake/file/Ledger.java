@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.VcpuId;
 import java.util.List;
-import java.util.Map;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -282,21 +280,13 @@ public final class Ledger {
         }
     }
 
-    /** The name of the current call. A call that waits lets others run, and then restores its name by {@link #resume}. */
-    String call() {
+    /** The current call. A call that waits lets others run, and is the current one again by {@link #resume}. */
+    Dropped.Call call() {
         return dropped.call();
     }
 
-    long request() {
-        return dropped.request();
-    }
-
-    int descriptor() {
-        return dropped.descriptor();
-    }
-
-    void resume(String call, long request, int fd) {
-        dropped.begin(call, request, fd);
+    void resume(Dropped.Call paused) {
+        dropped.begin(paused.name(), paused.request(), paused.descriptor());
     }
 
     // Results
@@ -339,28 +329,7 @@ public final class Ledger {
         return dropped.ended();
     }
 
-    /** Notes that a vCPU with this id was created. */
-    public void created(int vcpu) {
-        arrivals.begin(vcpu);
-    }
-
-    /** Returns the ids that vCPUs of all VMs have had, in rising order. */
-    public List<VcpuId> vcpus() {
-        return arrivals.vcpus().mapToObj(VcpuId::new).toList();
-    }
-
-    /** Counts a vector that a LAPIC accepted or hardware posted. */
-    public void delivered(int vcpu, int vector) {
-        arrivals.add(vcpu, vector);
-    }
-
-    /** Returns how often each vector was delivered to a vCPU, keyed by vector. */
-    public Map<Integer, Integer> received(int vcpu) {
-        return arrivals.of(vcpu);
-    }
-
-    /** Returns how often a vector was delivered to each vCPU, keyed by vCPU id. */
-    public Map<Integer, Integer> receivers(int vector) {
-        return arrivals.receivers(vector);
+    public Arrivals arrivals() {
+        return arrivals;
     }
 }

@@ -298,7 +298,7 @@ public abstract class PostingVcpu {
 
     /** Notes that hardware posted the message in the ledger's hand. */
     final void posted(int vector) {
-        host.ledger().delivered(lapic.vcpuId(), vector);
+        host.ledger().arrivals().add(lapic.vcpuId(), vector);
         if (!host.ledger().putToAnother(posted, vector)) {
             host.ledger().put(posted, vector);
         }

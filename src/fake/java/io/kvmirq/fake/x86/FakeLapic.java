@@ -387,7 +387,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                     return true;
                 }
                 request(vector);
-                ledger.delivered(vcpuId, vector);
+                ledger.arrivals().add(vcpuId, vector);
                 taker.accept(this);
             }
             case NMI -> events.sendNmi();

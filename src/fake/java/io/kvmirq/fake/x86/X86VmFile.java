@@ -164,7 +164,7 @@ final class X86VmFile extends VmFile {
             lapic.ifPresent(vm.lapics()::remove);
         } else {
             vm.addHolder();
-            host.ledger().created((int) id);
+            host.ledger().arrivals().begin((int) id);
             vcpu.begin();
         }
         return fd;
