@@ -75,7 +75,7 @@ final class IrqChain {
     }
 
     /** The id of an eventfd. */
-    EventFdId id(long eventfd) {
+    static EventFdId id(KernelMemory memory, Types types, long eventfd) {
         return new EventFdId(
                 (int) types.layout("eventfd_ctx", "id").at(memory, eventfd).number("id"));
     }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.memory;
 
-import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.HostIrq;
 import io.kvmirq.MsiMessage;
@@ -42,6 +41,7 @@ final class Irqfds {
     record Place(long vm, long irqfd) {}
 
     private final KernelMemory memory;
+    private final Types types;
     private final Symbols symbols;
     private final Layout list;
     private final Layout vm;
@@ -49,12 +49,12 @@ final class Irqfds {
     private final Layout table;
     private final Layout route;
     private final Layout producer;
-    private final Layout eventfd;
     /** By the address of the eventfd. */
     private Map<Long, List<Place>> places = Map.of();
 
     Irqfds(KernelMemory memory, Types types, Symbols symbols) {
         this.memory = memory;
+        this.types = types;
         this.symbols = symbols;
         list = types.layout("list_head", "next", "prev");
         vm = types.ofModule(KVM, "kvm", "vm_list", "userspace_pid", "irqfds.items", "irq_routing");
@@ -86,7 +86,6 @@ final class Irqfds {
                 "?msi.flags",
                 "?msi.devid");
         producer = types.ofModule(KVM, "irq_bypass_producer", "irq");
-        eventfd = types.layout("eventfd_ctx", "id");
     }
 
     /** The irqfds of all VMs. */
@@ -175,7 +174,7 @@ final class Irqfds {
         List<Layout.Snapshot> routes = routes(owner, gsi);
         return new KernelIrqfd(
                 thread,
-                new EventFdId((int) eventfd.at(memory, one.pointer("eventfd")).number("id")),
+                IrqChain.id(memory, types, one.pointer("eventfd")),
                 new Gsi((int) gsi),
                 one.number("producer") == 0 ? Optional.empty() : Optional.of(host(one)),
                 message(one, "irq_entry."),

@@ -75,8 +75,9 @@ public final class KernelStructures implements AutoCloseable {
     /** The eventfd that VFIO signals for a message; empty if the irq has another handler, or none. */
     public Known<Optional<EventFdId>> eventfd(HostIrq irq) {
         Objects.requireNonNull(irq, "irq is null");
-        return Unseen.known(
-                () -> chain().trigger(irq).stream().mapToObj(chain()::id).findFirst());
+        return Unseen.known(() -> chain().trigger(irq).stream()
+                .mapToObj(one -> IrqChain.id(memory, types, one))
+                .findFirst());
     }
 
     /** The irqfds, of all VMs, with the eventfd that VFIO signals for a message. */
