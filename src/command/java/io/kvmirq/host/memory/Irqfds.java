@@ -165,7 +165,17 @@ final class Irqfds {
         }));
     }
 
+    /** KVM writes a new table of routes before the irqfd's copy of its route, so a difference is read again. */
     private KernelIrqfd of(Layout.Snapshot owner, Layout.Snapshot one) {
+        KernelIrqfd found = read(owner, one);
+        if (!found.message().equals(found.route())
+                && !found.equals(read(vm.at(memory, owner.address()), irqfd.at(memory, one.address())))) {
+            throw Unseen.torn("kvm_kernel_irqfd.gsi or its route");
+        }
+        return found;
+    }
+
+    private KernelIrqfd read(Layout.Snapshot owner, Layout.Snapshot one) {
         long gsi = one.number("gsi");
         if (gsi > Gsi.MAX) {
             throw Unseen.wrong("kvm_kernel_irqfd.gsi is " + gsi + ", expected at most " + Gsi.MAX);

@@ -539,6 +539,15 @@ class KernelStructuresTest {
         file.writeLong(Long.reverseBytes(value));
     }
 
+    private static long data(KernelImage image, World world, int gsi) {
+        return image.at(image.route(world.vm, gsi), "kvm_kernel_irq_routing_entry", "msi.data");
+    }
+
+    private static void half(RandomAccessFile file, World world, long address, int value) throws IOException {
+        file.seek(world.image.offset(address));
+        file.writeInt(Integer.reverseBytes(value));
+    }
+
     /** Memory in which a byte changes before some of the reads that have it. */
     private KernelStructures changing(World world, long address, int reads) throws IOException {
         return changing(world, address, reads, file -> {
@@ -689,6 +698,42 @@ class KernelStructuresTest {
         try (KernelStructures structures = open(world)) {
             assertThat(structures.inhibits().known()).contains(Map.of(4712, List.of()));
             assertThat(structures.irqfds().known().orElseThrow()).hasSize(2);
+        }
+    }
+
+    /** KVM replaces the routes before it gives the irqfd a copy of its new one, and a VMM may assign the irqfd to another GSI. */
+    @ParameterizedTest
+    @CsvSource({"route, 1, false", "route, 1000, true", "gsi, 1, false", "gsi, 1000, true"})
+    void irqfdThatIsReroutedWhileItIsReadDiffersInNothing(String what, int changes, boolean torn) throws IOException {
+        World world = new World("6.12", Vendor.AMD);
+        KernelImage image = world.image;
+        long table = image.at(
+                image.word(image.at(world.vm, "kvm", "irq_routing")), "kvm_irq_routing_table", "nr_rt_entries");
+        long copy = image.at(world.irqfd, "kvm_kernel_irqfd", "irq_entry.msi.data");
+        long gsi = image.at(world.irqfd, "kvm_kernel_irqfd", "gsi");
+        int[] reads = {0};
+        // After the irqfd was read and before its route is; two reads of the table are one look.
+        try (KernelStructures structures = changing(world, table, Integer.MAX_VALUE, file -> {
+            int change = reads[0] / 2;
+            if (reads[0] % 2 == 0 && change < changes) {
+                boolean moves = what.equals("gsi");
+                int of = moves ? 23 + change % 2 : 24;
+                int data = moves ? MESSAGE.data() : 0x60 + change % 2;
+                half(file, world, data(image, world, of), data);
+                half(file, world, data(image, world, 47 - of), data ^ 1);
+                half(file, world, copy, data);
+                half(file, world, gsi, of);
+            }
+            reads[0]++;
+        })) {
+            Known<List<KernelIrqfd>> irqfds = structures.irqfds(HOST_IRQ);
+            if (torn) {
+                assertThat(why(irqfds)).isEqualTo("kvm_kernel_irqfd.gsi or its route changed while it was read");
+            } else {
+                KernelIrqfd irqfd = irqfds.known().orElseThrow().get(0);
+                assertThat(irqfd.message()).isEqualTo(irqfd.route());
+                assertThat(irqfd.gsi()).isEqualTo(new Gsi(what.equals("gsi") ? 23 : 24));
+            }
         }
     }
 
