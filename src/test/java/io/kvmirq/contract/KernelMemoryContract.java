@@ -187,7 +187,7 @@ class KernelMemoryContract {
     }
 
     /** Flips the lowest bit of a byte, looks, and flips it back. */
-    private static void planted(KernelPlaces places, long address, HostIrq irq, String named) throws IOException {
+    static void planted(KernelPlaces places, long address, HostIrq irq, String named) throws IOException {
         byte before = places.at(address);
         poke(places, address, (byte) (before ^ 1));
         Cli.Ended with = Cli.run("explain", String.valueOf(irq.number()));

@@ -13,6 +13,7 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.RemappedIrte;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
+import io.kvmirq.host.memory.HostLpi;
 import io.kvmirq.host.memory.KernelIrqfd;
 import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.host.memory.RemappingEntry;
@@ -44,6 +45,7 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
     }
 
     private static final String CHANGES = "it changes whenever the vCPU runs or stops";
+    private static final String BY_KVM = "its_vlpi_map() and lpi_write_config(), from vgic_irq";
     private static final int VECTOR = 0xff;
     private static final int XAPIC_SHIFT = 8;
     /** The bits that a posted entry takes from the remapped one: {@code dmar_copy_shared_irte()}. */
@@ -92,6 +94,13 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
             all.add(unobservable(Hop.HOST_IRQ, "remapping entry", unknown.why()));
         }
         path.entry().known().flatMap(one -> one).ifPresent(entry -> entry(path, entry, all));
+        if (path.entry().known().isPresent() && path.lpi() instanceof Known.Unknown<?> unknown) {
+            all.add(unobservable(Hop.HOST_IRQ, "its_device.event_map", unknown.why()));
+        }
+        if (path.isLpi()) {
+            all.add(unobservable(Hop.HOST_IRQ, "the ITS's entry", "no register shows it; its_vlpi_map is the copy"));
+        }
+        path.vlpi().ifPresent(vlpi -> vlpi(path, vlpi, all));
         if (path.eventfd() instanceof Known.Unknown<?> unknown) {
             all.add(unobservable(Hop.EVENTFD, "irqaction.dev_id", unknown.why()));
         }
@@ -233,6 +242,30 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
         }
     }
 
+    private static void vlpi(KernelPath path, HostLpi.Vlpi vlpi, List<Drift> all) {
+        for (KernelIrqfd irqfd : path.irqfds().known().orElse(List.of())) {
+            all.add(of(Hop.HOST_IRQ, "its_vlpi_map.vm", vm(irqfd.thread()), vm(vlpi.thread()), BY_KVM));
+        }
+        vlpi.recorded().ifPresent(record -> {
+            String own = "the LPI of " + path.irq();
+            String lpi = record.hostIrq()
+                    .map(one -> "the LPI of host irq " + one)
+                    .orElse("LPI " + vlpi.id() + ", which KVM has mapped to no host irq");
+            all.add(of(Hop.HOST_IRQ, "its_vlpi_map.vintid", own, lpi, BY_KVM));
+            String vcpu = text(Optional.of(vlpi.vcpu()));
+            all.add(of(Hop.HOST_IRQ, "its_vlpi_map.vpe", text(record.target()), vcpu, BY_KVM));
+            all.add(of(Hop.HOST_IRQ, "its_vlpi_map.properties", record.properties(), vlpi.properties(), BY_KVM));
+        });
+        if (vlpi.recorded().isEmpty()) {
+            all.add(unobservable(Hop.HOST_IRQ, "its_vlpi_map.vintid", "this kernel's KVM has the LPIs in a list"));
+        }
+        all.add(unobservable(Hop.HOST_IRQ, "pending bit of the vLPI", "a resident vPE has it in the redistributor"));
+    }
+
+    private static String vm(int thread) {
+        return "VM of thread " + thread;
+    }
+
     private static String text(Optional<VcpuId> vcpu) {
         return vcpu.map(one -> "vCPU " + one.number()).orElse("none");
     }
@@ -248,7 +281,11 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
                                 String.valueOf(producer.number()),
                                 "vfio_msi_set_vector_signal()")),
                         () -> all.add(unobservable(
-                                Hop.IRQFD, "irq_bypass_producer.irq", "the irqfd is paired with no host irq")));
+                                Hop.IRQFD,
+                                "irq_bypass_producer.irq",
+                                path.isLpi()
+                                        ? "KVM on arm64 does not keep it"
+                                        : "the irqfd is paired with no host irq")));
         if (irqfd.routes() < 2) {
             all.add(of(
                     Hop.GSI,

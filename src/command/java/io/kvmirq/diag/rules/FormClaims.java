@@ -6,12 +6,14 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.diag.sources.GuestLpis;
 import io.kvmirq.diag.sources.KernelPaths;
+import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.RemappingEntries.Entry;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.memory.HostLpi;
 import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Claim.Question;
@@ -50,6 +52,10 @@ public final class FormClaims {
 
     private static final String TO_HOST = " posts to a CPU of the host (intremap=posted_msi), and not to the guest";
 
+    private static final Evidence ITS = Evidence.observed("kernel memory, its_device.event_map");
+    private static final String COPY = "the kernel's copy of the ITS's entry";
+    private static final Claim TO_CPU = Claim.of(Question.FORM, false, ITS, COPY + " names a CPU of the host");
+
     private final HostFacts host;
     private final PciDevice device;
     private final Optional<VmProcess> process;
@@ -67,6 +73,13 @@ public final class FormClaims {
     /** Whether the entry of an interrupt names a vCPU (posted), or its LPI is a vLPI. */
     public Claim of(Interrupt interrupt) {
         if (host.isArm()) {
+            Optional<KernelPath> path = interrupt
+                    .armed()
+                    .flatMap(one -> memory.of(one.irq()).known())
+                    .filter(KernelPath::isLpi);
+            if (path.isPresent()) {
+                return path.get().vlpi().map(this::inMemory).orElse(TO_CPU);
+            }
             return its.map(this::ofVlpis)
                     .orElseGet(() -> Claim.unknown(
                             Question.FORM,
@@ -107,6 +120,16 @@ public final class FormClaims {
                         + (toGuest
                                 ? " names a vCPU (posted)"
                                 : entry.isPosted() ? TO_HOST : " names a CPU of the host (remapped)"));
+    }
+
+    private Claim inMemory(HostLpi.Vlpi vlpi) {
+        OptionalInt vcpu = OptionalInt.of(vlpi.vcpu().number());
+        boolean denied = its.flatMap(Known::known)
+                .filter(guest -> guest.vlpis().stream()
+                        .noneMatch(one -> one.id() == vlpi.id() && one.target().equals(vcpu)))
+                .isPresent();
+        String what = " names vLPI " + vlpi.id() + " of vCPU " + vcpu.getAsInt() + " (posted)";
+        return Claim.of(Question.FORM, true, ITS, COPY + what + (denied ? ", which vgic-state does not show" : ""));
     }
 
     private static Claim ofEntries(Vendor vendor, List<Entry> own) {

@@ -11,6 +11,7 @@ import io.kvmirq.diag.rules.MemoryRules;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.memory.HostLpi;
 import io.kvmirq.host.memory.KernelIrqfd;
 import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.path.Evidence;
@@ -94,9 +95,13 @@ final class MemoryLinks {
                 Hop.IRQFD,
                 Evidence.observed(MEMORY + "kvm_kernel_irqfd.eventfd"),
                 owner(irqfd.thread()),
-                irqfd.producer().isPresent()
-                        ? "KVM has paired it with the host irq"
-                        : "KVM raises the interrupt itself: it is paired with no host irq"));
+                path.vlpi().isPresent()
+                        ? "the device's messages pass it as vLPIs"
+                        : irqfd.producer().isPresent()
+                                ? "KVM has paired it with the host irq"
+                                : host.isArm()
+                                        ? "KVM raises the interrupt itself"
+                                        : "KVM raises the interrupt itself: it is paired with no host irq"));
         if (irqfd.routes() == 0) {
             Flaws.of(
                             new GuestRules.Probed(
@@ -114,6 +119,20 @@ final class MemoryLinks {
                 List.of(irqfd.gsi().number()),
                 "the irqfd raises it"));
         irqfd.message().filter(message -> !host.isArm()).ifPresent(this::message);
+        path.vlpi().ifPresent(this::vlpi);
+    }
+
+    private void vlpi(HostLpi.Vlpi vlpi) {
+        put(Link.whole(
+                Hop.GUEST_VECTOR,
+                Evidence.observed(MEMORY + "its_vlpi_map.vintid"),
+                "LPI " + vlpi.id(),
+                "the kernel's copy of the ITS's entry maps the host's LPI to it"));
+        put(Link.whole(
+                Hop.VCPU,
+                Evidence.observed(MEMORY + "its_vlpi_map.vpe"),
+                List.of(vlpi.vcpu().number()),
+                "the vLPI is of its vPE"));
     }
 
     /** The process of a thread that made a VM; the thread, if its process does not hold a VM any more. */

@@ -5,6 +5,7 @@ import io.kvmirq.EventFdId;
 import io.kvmirq.HostIrq;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.memory.HostLpi;
 import io.kvmirq.host.memory.KernelIrqfd;
 import io.kvmirq.host.memory.KernelStructures;
 import io.kvmirq.host.memory.PostedVcpu;
@@ -32,6 +33,7 @@ public final class KernelPaths implements AutoCloseable {
      * @param posted the vCPU that the entry posts to; empty if it posts to no guest
      * @param staysPosted whether the entry posts to a vCPU while no VM has an irqfd of the eventfd, or one that is paired with
      *     the irq. For a moment, this is so while KVM removes an irqfd
+     * @param lpi its LPI, and the vLPI that it is mapped to; empty if no ITS raises it
      * @param inhibits the kernel's names of the reasons for which APIC virtualization is inhibited in the irqfd's VM
      */
     public record KernelPath(
@@ -41,7 +43,17 @@ public final class KernelPaths implements AutoCloseable {
             Known<List<KernelIrqfd>> irqfds,
             Known<Optional<PostedVcpu>> posted,
             boolean staysPosted,
-            Known<List<String>> inhibits) {}
+            Known<Optional<HostLpi>> lpi,
+            Known<List<String>> inhibits) {
+        public boolean isLpi() {
+            return lpi.known().filter(Optional::isPresent).isPresent();
+        }
+
+        /** The vLPI that its LPI is mapped to, if memory shows it. */
+        public Optional<HostLpi.Vlpi> vlpi() {
+            return lpi.known().flatMap(one -> one).flatMap(HostLpi::vlpi);
+        }
+    }
 
     /** Looks at an entry that stays posted, after the first one. */
     private static final int LOOKS = 3;
@@ -122,6 +134,7 @@ public final class KernelPaths implements AutoCloseable {
                                 .filter(all -> all.stream()
                                         .noneMatch(one -> one.producer().equals(Optional.of(irq))))
                                 .isPresent(),
+                entry.then(one -> one.isPresent() ? new Known.Observed<>(Optional.empty()) : from.lpi(irq)),
                 remapped.filter(one -> one.unit() == Vendor.AMD).isPresent()
                         ? from.inhibits(irq)
                         : new Known.Unknown<>("no IOMMU of AMD remaps it", "none"));

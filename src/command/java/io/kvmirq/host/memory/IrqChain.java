@@ -9,8 +9,11 @@ import io.kvmirq.host.memory.RemappingEntry.Target;
 import io.kvmirq.host.memory.RemappingEntry.Words;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.stream.Stream;
 
 /**
  * The kernel's data of a host irq: its descriptor, its handler, and the chain of its domains, of which one belongs to an
@@ -104,10 +107,31 @@ final class IrqChain {
     }
 
     private Optional<Domains> domains(HostIrq irq) {
+        Map<String, Layout.Snapshot> chips = chips(irq);
+        Optional<Target> target = Optional.ofNullable(chips.get("APIC"))
+                .filter(of -> of.number("chip_data") != 0)
+                .map(of -> target(of.pointer("chip_data")));
+        return chips.entrySet().stream()
+                .filter(one ->
+                        one.getKey().startsWith("INTEL-IR") || one.getKey().equals("AMD-IR"))
+                .map(one -> new Domains(
+                        one.getKey().equals("AMD-IR") ? Vendor.AMD : Vendor.INTEL,
+                        one.getValue().pointer("chip_data"),
+                        target))
+                .findFirst();
+    }
+
+    /** The address of the data of an LPI's domain; empty if no ITS raises the irq. */
+    OptionalLong ofIts(HostIrq irq) {
+        return Stream.ofNullable(chips(irq).get("ITS"))
+                .mapToLong(Layout.Snapshot::address)
+                .findFirst();
+    }
+
+    /** The data of an irq's domains, by the names of their chips. */
+    private Map<String, Layout.Snapshot> chips(HostIrq irq) {
         long at = descriptor(irq).address() + desc.offset("irq_data");
-        Optional<Target> target = Optional.empty();
-        Layout.Snapshot remapped = null;
-        Vendor unit = Vendor.AMD;
+        Map<String, Layout.Snapshot> chips = new HashMap<>();
         for (int left = MOST_DOMAINS; at != 0; left--) {
             if (left == 0) {
                 throw Unseen.wrong("the chain of domains of " + irq + " has more than " + MOST_DOMAINS);
@@ -116,19 +140,10 @@ final class IrqChain {
             if (here.number("irq") != irq.number()) {
                 throw Unseen.torn("the chain of domains of " + irq);
             }
-            String chip = here.number("chip") == 0 ? "" : chip(here.pointer("chip"));
-            if (chip.startsWith("INTEL-IR") || chip.equals("AMD-IR")) {
-                unit = chip.equals("AMD-IR") ? Vendor.AMD : Vendor.INTEL;
-                remapped = here;
-            } else if (chip.equals("APIC") && here.number("chip_data") != 0) {
-                target = Optional.of(target(here.pointer("chip_data")));
-            }
+            chips.put(here.number("chip") == 0 ? "" : chip(here.pointer("chip")), here);
             at = here.number("parent_data");
         }
-        if (remapped == null) {
-            return Optional.empty();
-        }
-        return Optional.of(new Domains(unit, remapped.pointer("chip_data"), target));
+        return chips;
     }
 
     private String chip(long chip) {

@@ -33,6 +33,7 @@ public final class KernelStructures implements AutoCloseable {
     private @Nullable IrqChain chain;
     private @Nullable Irqfds irqfds;
     private @Nullable Vcpus vcpus;
+    private @Nullable Lpis lpis;
 
     private KernelStructures(HostFiles files, KernelMemory memory) {
         this.memory = memory;
@@ -70,6 +71,14 @@ public final class KernelStructures implements AutoCloseable {
     public Known<Optional<RemappingEntry>> entry(HostIrq irq) {
         Objects.requireNonNull(irq, "irq is null");
         return Unseen.known(() -> chain().entry(irq));
+    }
+
+    /** The LPI of a host irq, and the vLPI that it is mapped to; empty if no ITS raises the irq. */
+    public Known<Optional<HostLpi>> lpi(HostIrq irq) {
+        Objects.requireNonNull(irq, "irq is null");
+        return Unseen.known(() -> Unseen.steady("the vLPI of " + irq, () -> chain().ofIts(irq).stream()
+                .mapToObj(at -> lpis().of(irq, at))
+                .findFirst()));
     }
 
     /** The eventfd that VFIO signals for a message; empty if the irq has another handler, or none. */
@@ -173,6 +182,15 @@ public final class KernelStructures implements AutoCloseable {
         if (one == null) {
             one = new Irqfds(memory, types, symbols);
             irqfds = one;
+        }
+        return one;
+    }
+
+    private Lpis lpis() {
+        Lpis one = lpis;
+        if (one == null) {
+            one = new Lpis(memory, types);
+            lpis = one;
         }
         return one;
     }

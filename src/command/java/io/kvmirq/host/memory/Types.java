@@ -49,6 +49,11 @@ final class Types {
         return known;
     }
 
+    /** The size of a structure of the kernel, in bytes. */
+    long size(String type) {
+        return value(kernel.size(Btf.Kind.STRUCT, type));
+    }
+
     /** The names of the values of an enum of a module, which begin alike. */
     Map<Integer, String> names(String module, String type) {
         return value(types(module).names(type));

@@ -35,6 +35,15 @@ final class Unseen extends RuntimeException {
         return new Unseen(what + " changed while it was read", "look again", true);
     }
 
+    /** The result of a walk that is the same twice: two structures that are written one after the other do not tear it. */
+    static <T> T steady(String what, Supplier<T> walk) {
+        T result = walk.get();
+        if (!result.equals(walk.get())) {
+            throw torn(what);
+        }
+        return result;
+    }
+
     /** The result of a walk, or why there is none. One that fails on memory is begun again, {@value #TRIES} times at most. */
     static <T> Known<T> known(Supplier<T> walk) {
         for (int left = TRIES; ; left--) {

@@ -107,12 +107,16 @@ final class Vcpus {
                 found.map(one -> state(one, vendor)).orElse(0L));
     }
 
-    private static VcpuId id(Layout.Snapshot of) {
+    static VcpuId id(Layout.Snapshot of) {
         return new VcpuId((int) of.number("vcpu_id"));
     }
 
     private Layout.Snapshot checked(long address, long owner) {
-        Layout.Snapshot one = vcpu.at(memory, address);
+        return checked(vcpu.at(memory, address), owner);
+    }
+
+    /** A vCPU that is one of a VM. */
+    static Layout.Snapshot checked(Layout.Snapshot one, long owner) {
         if (one.number("kvm") != owner) {
             throw Unseen.torn("kvm_vcpu.kvm");
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The structures of the running kernel, read from {@code /proc/kcore}: the remapping entry of a host irq, the irqfds of all
- * VMs, and the vCPUs that entries post to.
+ * The structures of the running kernel, read from {@code /proc/kcore}: the remapping entry or the vLPI of a host irq, the
+ * irqfds of all VMs, and the vCPUs that entries post to.
  *
  * <p>Nothing is locked and nothing is written, so memory may change under a walk. Each structure is read twice, and what
  * differs is read again. Offsets come from BTF alone; what BTF lacks (types of global variables, tags of tree nodes) is a

@@ -28,6 +28,9 @@ import org.jspecify.annotations.Nullable;
  */
 public final class KernelImage {
     public static final List<String> KERNELS = List.of("6.1", "6.12", "7.2");
+    /** Kernels for arm64. */
+    public static final List<String> ARM_KERNELS = List.of("6.12-arm64", "7.2-arm64");
+
     public static final long HANDLER = 0xffff_ffff_c0a0_1234L;
     static final long HEAP = 0xffff_8880_0000_0000L;
     static final long DATA = 0xffff_ffff_8200_0000L;
@@ -38,8 +41,22 @@ public final class KernelImage {
     private static final int LEAF = 1;
     private static final int ARANGE = 3;
 
-    /** A member; {@code type} is empty for a number. */
-    private record Member(long offset, int size, String type) {}
+    /** A member; {@code type} is empty for a number. The lowest bit of a bit-field, which has one, is {@code bit}. */
+    private record Member(long offset, int size, String type, int bit) {
+        Member(long offset, int size, String type) {
+            this(offset, size, type, -1);
+        }
+
+        static Member of(String place) {
+            String[] parts = place.split("[/:]");
+            int at = Integer.parseInt(parts[0]);
+            if (place.contains(":")) {
+                return new Member(at / 8, 1, "", at % 8);
+            }
+            boolean number = Character.isDigit(parts[1].charAt(0));
+            return new Member(at, number ? Integer.parseInt(parts[1]) : 0, number ? "" : parts[1]);
+        }
+    }
 
     private record Structure(int size, Map<String, Member> members) {}
 
@@ -56,6 +73,9 @@ public final class KernelImage {
     private final Map<String, Long> symbols = new LinkedHashMap<>();
     private final Map<String, Long> texts = new HashMap<>();
     private final TreeMap<Integer, Long> irqs = new TreeMap<>();
+    /** The LPIs of each VM for arm64. */
+    private final Map<Long, TreeMap<Integer, Long>> lpis = new HashMap<>();
+
     private final List<Long> vms = new ArrayList<>();
     private final ByteBuffer heap;
     private final ByteBuffer data = ByteBuffer.allocate(DATA_SIZE).order(ByteOrder.nativeOrder());
@@ -83,6 +103,9 @@ public final class KernelImage {
         symbols.put("page_offset_base", variable(8));
         word(symbol("page_offset_base"), HEAP);
         data.putInt((int) (symbol("amd_iommu_guest_ir") - DATA), 1);
+        if (ARM_KERNELS.contains(release)) {
+            return;
+        }
         if (unit == Vendor.INTEL) {
             long table = alloc("ir_table");
             tables = alloc(65_536 * 16, PAGE);
@@ -99,6 +122,11 @@ public final class KernelImage {
         }
     }
 
+    /** A kernel for arm64, whose irqs are LPIs. */
+    public static KernelImage ofArm(String release) {
+        return new KernelImage(release, Vendor.AMD);
+    }
+
     private void read(String release) {
         try (InputStream in = KernelImage.class.getResourceAsStream("structures-" + release + ".txt")) {
             Map<String, Structure> into = kernel;
@@ -112,14 +140,8 @@ public final class KernelImage {
                     Structure structure = new Structure(Integer.parseInt(words[1]), new LinkedHashMap<>());
                     into.put(words[0], structure);
                     for (int i = 2; i < words.length; i++) {
-                        String[] parts = words[i].split("[@/]");
-                        boolean number = Character.isDigit(parts[2].charAt(0));
-                        structure.members.put(
-                                parts[0],
-                                new Member(
-                                        Long.parseLong(parts[1]),
-                                        number ? Integer.parseInt(parts[2]) : 0,
-                                        number ? "" : parts[2]));
+                        String[] parts = words[i].split("@");
+                        structure.members.put(parts[0], Member.of(parts[1]));
                     }
                 }
             }
@@ -193,7 +215,7 @@ public final class KernelImage {
             return first;
         }
         Member inner = place(first.type, path.substring(dot + 1));
-        return new Member(first.offset + inner.offset, inner.size, inner.type);
+        return new Member(first.offset + inner.offset, inner.size, inner.type, inner.bit);
     }
 
     /** The address of a member. */
@@ -204,6 +226,12 @@ public final class KernelImage {
     /** Writes a number of 1 to 8 bytes. */
     public void put(long structure, String type, String path, long value) {
         int size = place(type, path).size;
+        int bit = place(type, path).bit;
+        if (bit >= 0) {
+            long at = at(structure, type, path);
+            poke(at, (int) (word(at) & ~(1 << bit) | value << bit));
+            return;
+        }
         for (int i = 0; i < size; i++) {
             poke(at(structure, type, path) + i, (int) (value >>> 8 * i));
         }
@@ -265,15 +293,7 @@ public final class KernelImage {
      * @return its descriptor
      */
     public long irq(int number, long trigger, int index, int source, long low, long high) {
-        long desc = alloc("irq_desc");
-        irqs.put(number, desc);
-        long action = trigger == 0 ? 0 : alloc("irqaction");
-        if (trigger != 0) {
-            put(action, "irqaction", "handler", HANDLER);
-            put(action, "irqaction", "dev_id", trigger);
-            put(action, "irqaction", "irq", number);
-        }
-        put(desc, "irq_desc", "action", action);
+        long desc = descriptor(number, trigger);
         long vector = alloc("irq_data");
         domain(vector, number, "APIC", alloc("apic_chip_data"), 0);
         long remapping = alloc("irq_data");
@@ -285,6 +305,76 @@ public final class KernelImage {
                 vector);
         domain(at(desc, "irq_desc", "irq_data"), number, "IR-PCI-MSIX", 0, remapping);
         return desc;
+    }
+
+    private long descriptor(int number, long trigger) {
+        long desc = alloc("irq_desc");
+        irqs.put(number, desc);
+        long action = trigger == 0 ? 0 : alloc("irqaction");
+        if (trigger != 0) {
+            put(action, "irqaction", "handler", HANDLER);
+            put(action, "irqaction", "dev_id", trigger);
+            put(action, "irqaction", "irq", number);
+        }
+        put(desc, "irq_desc", "action", action);
+        return desc;
+    }
+
+    /** A device of an ITS, with its LPIs of the host. */
+    public long itsDevice(int firstLpi, int count) {
+        long device = alloc("its_device");
+        put(device, "its_device", "event_map.lpi_base", firstLpi);
+        put(device, "its_device", "event_map.nr_lpis", count);
+        put(device, "its_device", "event_map.vlpi_maps", alloc(count * structure("its_vlpi_map").size, 8));
+        return device;
+    }
+
+    /** A host irq that an ITS raises, and whose message VFIO signals. */
+    public long lpi(int number, long trigger, long device, int lpi) {
+        long desc = descriptor(number, trigger);
+        long its = alloc("irq_data");
+        domain(its, number, "ITS", device, 0);
+        put(its, "irq_data", "hwirq", lpi);
+        put(its, "irq_data", "common", alloc("irq_common_data"));
+        domain(at(desc, "irq_desc", "irq_data"), number, "ITS-PCI-MSIX", 0, its);
+        return desc;
+    }
+
+    /** A vCPU of a VM for arm64. */
+    public long armVcpu(long vm, int id) {
+        long vcpu = alloc("kvm_vcpu");
+        put(vcpu, "kvm_vcpu", "kvm", vm);
+        put(vcpu, "kvm_vcpu", "vcpu_id", id);
+        put(vcpu, "kvm_vcpu", "arch.vgic_cpu.vgic_v3.its_vpe.its_vm", at(vm, "kvm", "arch.vgic.its_vm"));
+        return vcpu;
+    }
+
+    /** An LPI of a VM for arm64, as KVM has it. */
+    public long guestLpi(long vm, long vcpu, int id, int hostIrq) {
+        long irq = alloc("vgic_irq");
+        put(irq, "vgic_irq", "intid", id);
+        put(irq, "vgic_irq", "hw", hostIrq == 0 ? 0 : 1);
+        put(irq, "vgic_irq", "host_irq", hostIrq);
+        put(irq, "vgic_irq", "target_vcpu", vcpu);
+        put(irq, "vgic_irq", "priority", 0xa0);
+        put(irq, "vgic_irq", "enabled", 1);
+        lpis.computeIfAbsent(vm, same -> new TreeMap<>()).put(id, irq);
+        return irq;
+    }
+
+    /** Maps the LPI of an irq to a vLPI of a vCPU; its map. */
+    public long vlpi(long desc, long vm, long vcpu, int id) {
+        long its = data(desc, 1);
+        long device = word(at(its, "irq_data", "chip_data"));
+        long event = word(at(its, "irq_data", "hwirq")) - word(at(device, "its_device", "event_map.lpi_base"));
+        put(device, "its_device", "event_map.vm", at(vm, "kvm", "arch.vgic.its_vm"));
+        put(word(at(its, "irq_data", "common")), "irq_common_data", "state_use_accessors", 1 << 20 | 1 << 9);
+        long map = word(at(device, "its_device", "event_map.vlpi_maps")) + event * structure("its_vlpi_map").size;
+        put(map, "its_vlpi_map", "vm", at(vm, "kvm", "arch.vgic.its_vm"));
+        put(map, "its_vlpi_map", "vpe", at(vcpu, "kvm_vcpu", "arch.vgic_cpu.vgic_v3.its_vpe"));
+        put(map, "its_vlpi_map", "vintid", id);
+        put(map, "its_vlpi_map", "properties", 0xa3);
+        return map;
     }
 
     private void domain(long at, int number, String chip, long chipData, long parent) {
@@ -496,11 +586,7 @@ public final class KernelImage {
             return;
         }
         if (!hasMaple) {
-            int shift = 0;
-            while (irqs.lastKey() >>> shift >= 64) {
-                shift += 6;
-            }
-            word(at(tree, "xarray", "xa_head"), radix(0, shift, 0) | 2);
+            radix(irqs, at(tree, "xarray", "xa_head"));
             return;
         }
         List<Part> parts = leaves();
@@ -512,17 +598,25 @@ public final class KernelImage {
         word(at(tree, "maple_tree", "ma_root"), root.node | root.type << 3 | 6);
     }
 
-    private long radix(int from, int shift, long parent) {
+    private void radix(TreeMap<Integer, Long> entries, long head) {
+        int shift = 0;
+        while (entries.lastKey() >>> shift >= 64) {
+            shift += 6;
+        }
+        word(head, radix(entries, 0, shift, 0) | 2);
+    }
+
+    private long radix(TreeMap<Integer, Long> entries, int from, int shift, long parent) {
         long node = alloc("xa_node");
         put(node, "xa_node", "shift", shift);
         put(node, "xa_node", "parent", parent);
         for (int i = 0; i < 64; i++) {
             int first = from + (i << shift);
-            Map<Integer, Long> in = irqs.subMap(first, first + (1 << shift));
+            Map<Integer, Long> in = entries.subMap(first, first + (1 << shift));
             if (!in.isEmpty()) {
                 word(
                         at(node, "xa_node", "slots") + i * 8L,
-                        shift == 0 ? in.get(first) : radix(first, shift - 6, node) | 2);
+                        shift == 0 ? in.get(first) : radix(entries, first, shift - 6, node) | 2);
             }
         }
         return node;
@@ -582,6 +676,7 @@ public final class KernelImage {
         if (!finished) {
             finished = true;
             tree();
+            lpis.forEach((vm, all) -> radix(all, at(vm, "kvm", "arch.vgic.lpi_xa.xa_head")));
             long head = symbol("vm_list");
             emptyList(head);
             vms.forEach(vm -> append(this, head, at(vm, "kvm", "vm_list")));
@@ -725,14 +820,16 @@ public final class KernelImage {
         }
 
         private void struct(String name, Structure one) {
-            ids.put(name, add(name, 4 << 24 | one.members.size(), one.size));
+            // With the flag in bit 31, the widths of bit-fields stand above the offsets.
+            boolean hasBits = one.members.values().stream().anyMatch(member -> member.bit >= 0);
+            ids.put(name, add(name, (hasBits ? 1 << 31 : 0) | 4 << 24 | one.members.size(), one.size));
             one.members.forEach((member, place) -> {
                 types.putInt(name(member));
                 types.putInt(
                         !place.type.isEmpty()
                                 ? ids.get(place.type)
                                 : ids.getOrDefault("of " + place.size, Integer.numberOfTrailingZeros(place.size) + 1));
-                types.putInt((int) place.offset * 8);
+                types.putInt((int) place.offset * 8 + (place.bit < 0 ? 0 : 1 << 24 | place.bit));
             });
         }
 
