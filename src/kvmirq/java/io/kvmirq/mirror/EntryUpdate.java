@@ -6,7 +6,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * KVM's last update of an x86 remapping entry, on which the entry's prediction depends. Immutable.
+ * KVM's last update of an x86 remapping entry, which decides the entry's predicted form. Immutable.
  *
  * @param last the event that made KVM write the entry
  * @param next the prediction for the entry after KVM's next update, if an event after {@code last} changed it: for
@@ -21,11 +21,11 @@ public record EntryUpdate(Moment last, Optional<Posting> next) {
 
     /** The events at which KVM writes an entry. */
     public enum Moment {
-        /** An irqfd was assigned to the eventfd. */
+        /** An irqfd was assigned to the interrupt's eventfd. */
         IRQFD_ASSIGNED("the irqfd was assigned"),
-        /** VFIO enabled the device's vector on the eventfd. */
+        /** VFIO enabled the device's vector on the interrupt's eventfd. */
         VECTOR_ENABLED("VFIO enabled the vector"),
-        /** The MSI message of the GSI's route changed. */
+        /** The MSI message in the route of the irqfd's GSI changed. */
         ROUTE_CHANGED("the message changed");
 
         private final String label;

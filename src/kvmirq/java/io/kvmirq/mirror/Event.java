@@ -20,11 +20,11 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A change that a VMM has made to interrupts, vCPUs or devices. Do not report a change that failed. Immutable. An event
- * that changes nothing is ignored, so tear-down may report a change twice.
+ * A change that a VMM has made to interrupts, vCPUs or devices. Report to the mirror only changes that succeeded.
+ * Immutable. An event that changes nothing is ignored, so tear-down may report a change twice.
  *
- * <p>If a mask deassigns the irqfd and keeps the route, report {@link ConsumerRemoved} and {@link DeliveryChanged}. At
- * the unmask report {@link ConsumerAdded} and {@link DeliveryChanged}.
+ * <p>If a VMM masks an interrupt by deassigning its irqfd, and keeps the route, report {@link ConsumerRemoved} and
+ * {@link DeliveryChanged}. At the unmask report {@link ConsumerAdded} and {@link DeliveryChanged}.
  */
 @NotPromised
 public sealed interface Event {
@@ -50,7 +50,7 @@ public sealed interface Event {
 
     /**
      * x86: destination 255 means vCPU 255 in x2APIC mode, and not all vCPUs (KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK).
-     * If vCPU 255 exists, the mirror assumes that the guest is in x2APIC mode.
+     * If vCPU 255 exists, the mirror predicts as if the guest were in x2APIC mode.
      */
     record BroadcastQuirkDisabled() implements Event {}
 
@@ -77,8 +77,8 @@ public sealed interface Event {
     /**
      * The VM's table of GSI routes changed.
      *
-     * @param changed the GSIs whose routes changed, each with all its current routes. The list is empty if the GSI has
-     *     no route. Leave out GSIs whose routes did not change, because each reported GSI costs time
+     * @param changed the GSIs whose routes changed, each with all its current routes. A GSI without routes has an empty
+     *     list. Leave out GSIs whose routes did not change, because each reported GSI costs time
      */
     record RoutesCommitted(Map<Gsi, List<Route>> changed) implements Event {
         /** Creates the event with a copy of {@code changed}. */
@@ -124,7 +124,7 @@ public sealed interface Event {
      * this event replaces {@link RoutesCommitted}, {@link ProducerAdded} and, unless the vectors are masked, {@link
      * ConsumerAdded} and {@link Released}.
      *
-     * @param first the number of the first vector
+     * @param first the number of the first forwarded vector
      * @param messages the MSI message of each vector; {@code events} and {@code gsis} have as many elements
      */
     record MessagesForwarded(
@@ -172,7 +172,7 @@ public sealed interface Event {
     /**
      * VFIO signals an eventfd for an interrupt of a device. The first MSI or MSI-X vector that signals an eventfd is
      * the eventfd's irqbypass producer. The kernel refuses irqbypass for a second vector on this eventfd. To give the
-     * second vector irqbypass, add it again after the first one was removed.
+     * second vector irqbypass, connect it to the eventfd again after the first vector was removed from it.
      */
     record ProducerAdded(EventFdId event, Producer producer) implements Event {
         public ProducerAdded {
@@ -193,8 +193,8 @@ public sealed interface Event {
     }
 
     /**
-     * The delivery of a device's interrupt changed. The delivery starts as {@link DeliveryPath#KERNEL}, and
-     * {@link DeliveryPath#CLOSED} is final. {@code event} is the eventfd that VFIO signals.
+     * A forwarding delivers a device's interrupt by another path. The first path is {@link DeliveryPath#KERNEL}, the
+     * last one {@link DeliveryPath#CLOSED}. {@code event} is the eventfd that VFIO signals.
      */
     record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {
         public DeliveryChanged {
@@ -203,7 +203,7 @@ public sealed interface Event {
         }
     }
 
-    /** A device left its VFIO domain (type UNMANAGED), or entered it again. Only predictions for AMD use this event. */
+    /** A device left VFIO's IOMMU domain (type UNMANAGED), or re-entered it. Only AMD predictions use this event. */
     record DomainChanged(DeviceName device, boolean unmanaged) implements Event {
         public DomainChanged {
             Objects.requireNonNull(device, "device is null");
@@ -213,7 +213,7 @@ public sealed interface Event {
     /**
      * x86: all current reasons that inhibit APIC virtualization. An AMD vCPU applies the reasons when it next enters
      * its guest. Until {@link GuestEntered} reports the entry, it is unknown whether an interrupt is posted to the
-     * vCPU. Up to Linux 6.16, a remapping entry written before {@code GuestEntered} stays unknown until its next write.
+     * vCPU. Up to Linux 6.16, an entry written before {@code GuestEntered} is not predicted until KVM writes it again.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
         /** Creates the event with a copy of the set. */
@@ -223,8 +223,8 @@ public sealed interface Event {
     }
 
     /**
-     * This process runs a vCPU, and from now on the mirror reads the vCPU's phase. Another event may also report the
-     * vCPU's schedule: that report is valid until the phase changes. Report {@link VcpuAdded} separately.
+     * This process runs a vCPU, and from now on the mirror reads the vCPU's phase. If another event reports the vCPU's
+     * schedule, the mirror uses this report until the phase changes. Report {@link VcpuAdded} separately.
      */
     record VcpuWatched(VcpuId vcpu, VcpuPhase phase) implements Event {
         public VcpuWatched {
@@ -244,8 +244,8 @@ public sealed interface Event {
     }
 
     /**
-     * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited} event, whose reasons apply to the vCPU
-     * from now on. Report this event after {@link VcpuLoaded}. Not needed after {@link VcpuWatched}.
+     * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited} event, and from now on the vCPU applies
+     * that event's reasons. Report this event after {@link VcpuLoaded}. Not needed after {@link VcpuWatched}.
      */
     record GuestEntered(VcpuId vcpu) implements Event {
         public GuestEntered {
@@ -314,10 +314,10 @@ public sealed interface Event {
     }
 
     /**
-     * x86: the ids that the guest wrote to a vCPU's LAPIC. The ids are valid until the next event about this LAPIC. A
-     * message with a logical destination is predicted if the ids of all vCPUs are known when KVM writes the remapping
-     * entry. The mirror samples the vCPUs that this process runs; for other vCPUs the VMM reads KVM_GET_LAPIC and the
-     * {@code apic_base} of {@code struct kvm_run}.
+     * x86: the ids that the guest wrote to a vCPU's LAPIC. The mirror uses the ids until the next event about this
+     * LAPIC. A message with a logical destination is predicted if the ids of all vCPUs are known when KVM writes the
+     * remapping entry. The mirror samples the vCPUs that this process runs; for other vCPUs the VMM reads KVM_GET_LAPIC
+     * and the {@code apic_base} of {@code struct kvm_run}.
      */
     record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {
         public LapicSampled {
@@ -337,11 +337,11 @@ public sealed interface Event {
     record ItsAdded(long its) implements Event {}
 
     /**
-     * arm64: a guest maps a device's ITS event to an LPI, or moves the event to another vCPU. A VMM learns the mapping
-     * only from the tables of the ITS.
+     * arm64: a guest maps a device's ITS event to an LPI, or moves the event to another vCPU. A VMM finds the event's
+     * LPI and vCPU only in the tables of the ITS.
      *
      * @param lpi the guest's LPI: {@value InterruptId#FIRST_LPI} or more
-     * @param vcpu the vCPU of the LPI's collection
+     * @param vcpu the vCPU that gets the LPI, from the ITS's collection of the LPI
      */
     record EventMapped(long its, int device, int event, int lpi, VcpuId vcpu) implements Event {
         public EventMapped {
@@ -357,10 +357,10 @@ public sealed interface Event {
     record EventUnmapped(long its, int device, int event) implements Event {}
 
     /**
-     * A message of a device is held back from the guest, in one of three cases: its forwarding ended while the message
+     * A message of a device is held back from the guest. There are three cases: its forwarding ended while the message
      * was pending; its interrupt was masked, rerouted, moved or ended while the message may have been a pending vLPI;
-     * or the message is a guest's pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore. A message
-     * that arrives while its interrupt is masked has no event, because the device signals the eventfd directly.
+     * or the message is a guest's pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore. No event
+     * reports a message that arrives while its interrupt is masked, because the device signals the eventfd directly.
      */
     record Held(Producer producer, HeldMessage message) implements Event {
         public Held {

@@ -12,12 +12,12 @@ import java.util.Objects;
 /**
  * The ids in a LAPIC's registers at one moment, as the guest has set them. Immutable.
  *
- * @param mode the mode in IA32_APIC_BASE
+ * @param mode the mode of the LAPIC, from IA32_APIC_BASE
  * @param id the APIC id: 0–255, in x2APIC mode up to {@link VcpuId#MAX}
  * @param enabled whether the guest has switched the LAPIC on (SVR bit 8)
  * @param logicalId the register LDR: in xAPIC mode the logical id is in bits 31:24. Unused in x2APIC mode, where the
  *     APIC id decides the logical id
- * @param logicalFormat the register DFR: all ones for the flat model. Used in xAPIC mode only
+ * @param logicalFormat the register DFR, used in xAPIC mode only: all ones if logical ids follow the flat model
  * @param taken the time at which the registers were read
  */
 @NotPromised

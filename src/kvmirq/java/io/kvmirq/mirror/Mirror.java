@@ -14,8 +14,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Predicts the state of the device interrupts of one VM from reported events. Thread-safe. Events are stored in a list
  * until the next call of {@link #now} or {@link #irq}, which applies all of them. If a VMM never calls {@code now} or
- * {@code irq}, the mirror computes no prediction. If no event came since the last call, and no watched vCPU changed its
- * phase, {@link #now} and {@link #irq} take no lock and do not allocate.
+ * {@code irq}, the mirror computes no prediction. If no event came since the last call, and no watched vCPU entered or
+ * left KVM_RUN, {@link #now} and {@link #irq} take no lock and do not allocate.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
@@ -48,7 +48,7 @@ public final class Mirror {
         return new Mirror(host);
     }
 
-    /** Applies an event to the predicted state. Report each event after its call succeeded, in the calls' order. */
+    /** Applies an event to the state. Report each event after its kernel call succeeded, in the calls' order. */
     @NotPromised
     public void apply(Event event) {
         Objects.requireNonNull(event, "event is null");
@@ -104,7 +104,7 @@ public final class Mirror {
 
     /**
      * Returns a snapshot of the predicted state. Later events do not change the snapshot. The first call after an
-     * event, or after a watched vCPU changed its phase, copies one reference for each interrupt.
+     * event, or after a watched vCPU changed its phase, copies one reference to each prediction.
      */
     public Snapshot now() {
         Snapshot known = watches.isCurrent() ? now : null;
@@ -135,8 +135,8 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd, chosen as by {@link Snapshot#of}. The prediction may reflect only a part
-     * of the events of a running {@link #apply(List)}.
+     * The current prediction for an eventfd; for a shared eventfd, the one of {@link Snapshot#of}. The prediction may
+     * reflect only a part of the events of a running {@link #apply(List)}.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");

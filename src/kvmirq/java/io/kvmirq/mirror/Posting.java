@@ -49,7 +49,7 @@ public sealed interface Posting {
         }
     }
 
-    /** It is unknown whether hardware delivers the message, because the VMM lacks a fact. */
+    /** It is unknown whether hardware delivers the message; {@code reason} says which fact is missing. */
     record Unknown(String reason) implements Posting {
         public Unknown {
             Objects.requireNonNull(reason, "reason is null");
@@ -77,7 +77,7 @@ public sealed interface Posting {
         }
     }
 
-    /** A vLPI, on arm64 with GICv4: the guest's LPI, 8192 or more, and the vCPU of its collection. */
+    /** The target on arm64 with GICv4, a vLPI: the guest's LPI, 8192 or more, and the vCPU that gets it. */
     record ToLpi(int lpi, VcpuId vcpu) implements Target {
         public ToLpi {
             Objects.requireNonNull(vcpu, "vcpu is null");

@@ -7,7 +7,7 @@ import java.util.Objects;
 /**
  * A predicted field of a remapping entry, of an AVIC entry or of a posted-interrupt descriptor. Immutable.
  *
- * @param name the name of the field in the kernel's definition
+ * @param name the name of the field in Linux's definition of the entry or descriptor
  * @param value the predicted value, unsigned, or the reason in a few words why the mirror does not predict the field
  */
 public record PredictedField(String name, Known<Long> value) {

@@ -21,12 +21,12 @@ import java.util.Optional;
  * @param routes the routes of the irqfd's GSI
  * @param posting whether hardware delivers the interrupt
  * @param vcpu the vCPU to which hardware posts the interrupt, or would post it if AVIC were not inhibited. On AMD, KVM
- *     has the interrupt in the list of this vCPU (ir_list) only
+ *     keeps the interrupt only in the list (ir_list) of this vCPU
  * @param destination x86: the vCPU to which KVM delivers the interrupt while hardware does not post it. Empty if the
  *     MSI message does not name exactly one vCPU, no irqfd exists, or LAPIC ids are unknown
  * @param irte the remapping entry of the device's message; empty for a line, on a host without interrupt remapping, and
  *     on an unknown host
- * @param listRegister arm64: the list register; empty if hardware delivers the interrupt, or the INTID is unknown
+ * @param listRegister arm64: the interrupt's list register; empty if hardware delivers it, or the INTID is unknown
  * @param handler VFIO's handler of the line. Empty for messages, and for a platform interrupt without a resample
  *     eventfd, because this interrupt may be edge-triggered
  * @param update x86: the last update of the entry {@code irte}; empty until KVM joins producer and consumer

@@ -38,7 +38,7 @@ public sealed interface PredictedIrte {
         return 0;
     }
 
-    /** Whether an observed entry has the known bits. For a 32-bit entry pass 0 as high word. Does not allocate. */
+    /** Whether an observed entry has the known bits. A 32-bit entry has {@code observedHigh} 0. Does not allocate. */
     default boolean agrees(long observedLow, long observedHigh) {
         return (observedLow & lowMask()) == low() && (observedHigh & highMask()) == high();
     }

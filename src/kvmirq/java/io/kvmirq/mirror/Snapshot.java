@@ -81,7 +81,7 @@ public final class Snapshot {
     /**
      * Whether a message of a device's interrupt is held back from the guest, see {@link Event.Held}. The message may be
      * held even after the interrupt's forwarding has ended, until the interrupt is forwarded again and is not masked.
-     * {@code GuestMsix} and {@code GuestMsi} also drop the message when the device is reset.
+     * If the device is reset, {@code GuestMsix} and {@code GuestMsi} drop the message.
      */
     @NotPromised
     public Optional<HeldMessage> held(Producer producer) {
@@ -134,10 +134,10 @@ public final class Snapshot {
     }
 
     /**
-     * The fields from which hardware knows where a vCPU runs, each with its predicted value or the reason why the field
+     * The fields that tell hardware on which CPU a vCPU runs, each with its predicted value or the reason why the field
      * is not predicted. On Intel the fields are in the posted-interrupt descriptor. On AMD the fields are in KVM's copy
      * of the vCPU's entry in AVIC's table of physical APIC ids. If the module parameter {@code enable_ipiv} is off,
-     * IsRun in the table that hardware reads is always 0. Empty if no interrupt is posted to the vCPU.
+     * IsRun in the table that hardware reads is always 0. The list is empty if no interrupt is posted to the vCPU.
      */
     public List<PredictedField> vcpuFields(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");

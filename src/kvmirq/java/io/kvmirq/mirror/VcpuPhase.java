@@ -5,7 +5,7 @@ import io.kvmirq.NotPromised;
 import java.util.Optional;
 
 /**
- * The phase of a vCPU that this process runs (in KVM_RUN, or outside), and its LAPIC if a sample was requested. A
+ * The phase of a vCPU of this process (its thread is in KVM_RUN or outside), and its LAPIC if a sample was requested. A
  * {@link Mirror} reads the phase at each query and before each event, so the vCPU's thread never waits for a mirror.
  * Two {@code VcpuPhase} objects for one vCPU are equal. Thread-safe; the methods do not wait and do not allocate.
  */
@@ -17,13 +17,13 @@ public interface VcpuPhase {
      */
     long number();
 
-    /** Whether the vCPU's thread is in KVM_RUN during phase {@code number}, or will enter KVM_RUN next. */
+    /** Whether the vCPU's thread is in KVM_RUN in phase {@code number}, or is about to enter KVM_RUN. */
     boolean isInRun(long number);
 
-    /** Whether phase {@code number} began with a return from KVM_RUN. If false, the vCPU may never have run. */
+    /** Whether phase {@code number} began with a return from KVM_RUN. If not, the vCPU may never have run. */
     boolean hasRun(long number);
 
-    /** Whether KVM entered the guest in the KVM_RUN before phase {@code number}, as far as the exit shows. */
+    /** Whether the exit with which phase {@code number} began shows that KVM had entered the guest. */
     default boolean hasEntered(long number) {
         return false;
     }
@@ -39,7 +39,7 @@ public interface VcpuPhase {
         return Optional.empty();
     }
 
-    /** Whether the LAPIC has the ids of {@link #lapic} in phase {@code number}; a running guest may change the ids. */
+    /** Whether the vCPU's LAPIC has the ids of {@link #lapic} in phase {@code number}; a guest may change them. */
     default boolean hasLapicOf(long number) {
         return false;
     }

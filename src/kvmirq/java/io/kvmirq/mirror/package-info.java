@@ -2,7 +2,7 @@
 /**
  * Predictions for a VM's device interrupts, from the steps that set them up.
  *
- * <p>A {@link io.kvmirq.mirror.Mirror} gets one {@link io.kvmirq.mirror.Event} for each step of the control plane.
+ * <p>A {@link io.kvmirq.mirror.Mirror} gets one {@link io.kvmirq.mirror.Event} for each step of a VMM's control plane.
  * Steps of the control plane are a new vCPU, a commit of routes, a new irqfd, and an eventfd for a vector of a device.
  * The mirror applies each event to a {@link io.kvmirq.mirror.Snapshot}, which is immutable. An eventfd joins the two
  * ends of an interrupt, as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device,
@@ -10,7 +10,7 @@
  * io.kvmirq.mirror.PredictedIrq}. {@code X86Rules} and {@code ArmRules} compute the prediction.
  *
  * <p>A {@code Forwarding} also reports each message that it holds back from the guest or releases, and whether the
- * message is known to exist: {@link io.kvmirq.mirror.Snapshot#held}. A device's signals are not reported to the mirror.
+ * message is known to exist: {@link io.kvmirq.mirror.Snapshot#held}. No event reports a device's signal.
  *
  * <p>Predictions and observations have separate types. The mirror reads no file, calls no kernel and reads no state of
  * a hardware model. The mirror decides by the rules of {@link io.kvmirq.arch}, for the hardware that its {@link
@@ -24,8 +24,8 @@
  * {@link io.kvmirq.mirror.LapicSample}, which may be old: {@link io.kvmirq.mirror.LapicSample#taken} is its time.
  *
  * <p>The cost of an event is proportional to the predictions that it changes; other predictions are shared with the
- * former snapshot. The first {@link io.kvmirq.mirror.Mirror#now} after an event copies one reference for each
- * interrupt. {@link io.kvmirq.mirror.Mirror#irq} copies nothing.
+ * former snapshot. The first {@link io.kvmirq.mirror.Mirror#now} after an event copies one reference to each
+ * interrupt's prediction. {@link io.kvmirq.mirror.Mirror#irq} copies nothing.
  */
 @NullMarked
 package io.kvmirq.mirror;

@@ -6,12 +6,12 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The answer to one question about posting. Immutable. Texts may contain unprintable characters from files.
+ * The answer to one question about posting an interrupt. Immutable. Escape unprintable characters of the texts.
  *
  * @param holds whether the claim is true; empty if no file that was read shows whether the claim is true
- * @param evidence the evidence for {@code holds}; empty if {@code holds} is empty
+ * @param evidence the evidence that the claim is true or false; empty if {@code holds} is empty
  * @param text the claim as one sentence without a full stop
- * @param remedies changes to make, or tools that would show more; empty if there is nothing to do
+ * @param remedies changes that make the claim true, or tools that show whether it is; empty if there is nothing to do
  * @param never whether no VM can make the claim hold on this host, because the host or the kind of the interrupt
  *     decides, or because no VM has the device
  */
@@ -38,7 +38,7 @@ public record Claim(
         REQUESTED("asked by KVM"),
         /** The IOMMU's entry posts to a vCPU now, or the LPI is mapped to a vLPI. */
         FORM("entry posts"),
-        /** Hardware delivered interrupts to the guest. A host irq whose count does not rise does not prove this. */
+        /** Hardware delivered interrupts to the guest. A host irq's constant count does not prove the delivery. */
         DELIVERED("by hardware");
 
         private final String label;
@@ -64,17 +64,17 @@ public record Claim(
                 false);
     }
 
-    /** A copy with {@code never} set: no VM can make the claim hold on this host. */
+    /** Returns a copy of the claim with {@code never} set: no VM can make the claim hold on this host. */
     public Claim byHost() {
         return new Claim(question, holds, evidence, text, remedies, true);
     }
 
-    /** A claim for which no file shows whether it is true; {@code tool} would show this. */
+    /** A claim that no read file proves or disproves; {@code tool} says which tool would do so. */
     public static Claim unknown(Question question, String text, String tool) {
         return unknown(question, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
-    /** A claim for which no file shows whether it is true; the tools of {@code remedies} would show this. */
+    /** A claim that no read file proves or disproves; {@code remedies} name the tools that would do so. */
     public static Claim unknown(Question question, String text, List<Remedy> remedies) {
         return new Claim(question, Optional.empty(), Optional.empty(), text, remedies, false);
     }

@@ -7,7 +7,6 @@ import java.util.Objects;
 /**
  * The evidence for a fact. Immutable.
  *
- * @param kind the kind of evidence
  * @param from the file, or the reasoning: a clause without a full stop. The clause may contain names from files
  */
 public record Evidence(Kind kind, String from) {
@@ -33,7 +32,7 @@ public record Evidence(Kind kind, String from) {
         }
     }
 
-    /** Evidence from a file or a probe, which {@code from} names. */
+    /** Evidence that a file or a probe shows; {@code from} names the file or the probe. */
     public static Evidence observed(String from) {
         return new Evidence(Kind.OBSERVED, from);
     }
@@ -48,7 +47,7 @@ public record Evidence(Kind kind, String from) {
         return new Evidence(Kind.PREDICTED, from);
     }
 
-    /** The kind and {@code from}, in one line. */
+    /** The kind of the evidence, and the file or reasoning {@code from}, in one line. */
     @Override
     public String toString() {
         return kind.label() + ": " + from;

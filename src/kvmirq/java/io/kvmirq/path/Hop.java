@@ -7,21 +7,21 @@ public enum Hop {
     DEVICE("device"),
     /** The Linux irq of the host, in {@code /proc/interrupts}. */
     HOST_IRQ("host irq"),
-    /** The device's vector, or its interrupt pin: whether VFIO has the device and has armed the vector. */
+    /** The device's vector or interrupt pin: whether VFIO has the device and signals an eventfd for the vector. */
     DEVICE_VECTOR("device vector"),
-    /** The process that runs the VM: whether its threads may run. */
+    /** The process that runs the VM: whether its threads run, or are stopped, traced or frozen. */
     VMM("VMM"),
     /** The eventfd that VFIO signals. */
     EVENTFD("eventfd"),
-    /** The eventfd's registration with KVM. */
+    /** The irqfd, by which KVM raises a GSI for each signal of the eventfd. */
     IRQFD("irqfd"),
     /** The GSI that the irqfd raises, and its route. */
     GSI("GSI"),
-    /** The guest's vector, or the LPI on arm64. The state of this link is whole or not shown, never broken. */
+    /** The guest's vector, or the LPI on arm64. A link of this step is whole or not shown, never broken. */
     GUEST_VECTOR("guest vector"),
     /** The vCPU that gets the interrupt. */
     VCPU("vCPU"),
-    /** Not a link: whether the host posts an interrupt that it can post, see {@link InterruptPath#unposted}. */
+    /** A step without a link: the host can post the interrupt, but does not, see {@link InterruptPath#unposted}. */
     POSTING("posting");
 
     private final String label;

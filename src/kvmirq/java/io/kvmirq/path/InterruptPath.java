@@ -9,11 +9,11 @@ import java.util.stream.Stream;
 
 /**
  * The path of one interrupt of a device into a guest, with the evidence for each link, and the claims about its
- * posting. Immutable. Texts may contain names from files: escape unprintable characters.
+ * posting. Immutable. Texts may contain names from files: escape unprintable characters before output.
  *
  * @param device the device, such as {@code 0000:3b:00.0}
- * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the device has no
- *     distinguishable interrupts
+ * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the path belongs
+ *     to no single interrupt, for example as VFIO has armed none
  * @param guest the guest that gets the interrupt; empty if the guest is not known
  * @param links in the order of {@link Hop}, at most one link for each step. Links after a broken link may be missing
  * @param claims the claims in the order of {@link Claim.Question}; empty if posting was not examined
@@ -66,7 +66,8 @@ public record InterruptPath(
 
     /**
      * The number at a step, such as the GSI by {@code known(Hop.GSI, Gsi.class)}, or the reason why it is not known.
-     * The type of the result states whether the number was set up, observed, inferred or predicted.
+     * The class of the result, such as {@link Known.Observed}, states whether the number was set up, observed, inferred
+     * or predicted.
      */
     public <T> Known<T> known(Hop hop, Class<T> type) {
         Objects.requireNonNull(type, "type is null");
@@ -99,7 +100,7 @@ public record InterruptPath(
         return first(Link.State.DOUBTFUL);
     }
 
-    /** Whether the interrupt is not used, so that its path ends early without a failure. */
+    /** Whether a link is {@link Link.State#IDLE}: the interrupt is not used, so its path ends without a failure. */
     public boolean isIdle() {
         return first(Link.State.IDLE).isPresent();
     }
@@ -109,8 +110,8 @@ public record InterruptPath(
     }
 
     /**
-     * The step of the first broken link. {@link Hop#POSTING} if no link is broken and the interrupt is {@link
-     * #unposted}. Empty in all other cases.
+     * The step at which the interrupt fails: that of the first broken link, or {@link Hop#POSTING} if no link is broken
+     * and {@link #unposted} has a claim. Empty if the interrupt does not fail.
      */
     public Optional<Hop> fails() {
         return firstBroken().map(Link::hop).or(() -> unposted().map(claim -> Hop.POSTING));
@@ -118,7 +119,7 @@ public record InterruptPath(
 
     /**
      * The claim that prevents posting on a host that could post the interrupt: the VM cannot post the interrupt, or the
-     * IOMMU's entry has the remapped form. Empty if a link is broken, or the interrupt is not used.
+     * IOMMU's entry has the remapped form. The result is empty if a link is broken, or the interrupt is not used.
      */
     public Optional<Claim> unposted() {
         return claims.stream()
@@ -137,7 +138,7 @@ public record InterruptPath(
         return claim(Claim.Question.ELIGIBLE).filter(claim -> !claim.holds().orElse(true));
     }
 
-    /** Whether no link of the path is visible except the device itself. */
+    /** Whether the files that were read show no link of the path, except the device itself. */
     public boolean isUnseen() {
         return links.stream()
                 .filter(link -> link.hop() != Hop.DEVICE)
@@ -147,7 +148,7 @@ public record InterruptPath(
 
     /**
      * Whether hardware posts the interrupt, as the IOMMU's entry or the ITS says. False if a link is broken, or if the
-     * host or the VM cannot post the interrupt. Empty if the files do not show this.
+     * host or the VM cannot post the interrupt. Empty if the files do not show whether hardware posts.
      */
     public Optional<Boolean> posted() {
         boolean cannot = firstBroken().isPresent() || ineligible().isPresent();
@@ -156,7 +157,7 @@ public record InterruptPath(
                 .or(() -> cannot ? Optional.of(false) : Optional.empty());
     }
 
-    /** The evidence for {@link #posted}. Empty if {@link #posted} is empty. */
+    /** The evidence that hardware posts the interrupt, or does not post it; empty if {@link #posted} is empty. */
     public Optional<Evidence> postedEvidence() {
         Optional<Claim> form =
                 claim(Claim.Question.FORM).filter(claim -> claim.holds().isPresent());

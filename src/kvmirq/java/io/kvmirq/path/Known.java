@@ -85,7 +85,7 @@ public sealed interface Known<T> {
             Objects.requireNonNull(remedy, "remedy is null");
         }
 
-        /** A fact that is not known, and that no remedy makes known. */
+        /** A fact that is not known, with the remedy {@link #NONE}: no step makes the fact known. */
         public Unknown(String why) {
             this(why, NONE);
         }
@@ -96,7 +96,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** A fact of the same source whose value {@code next} computes from this value; unknown if this fact is unknown. */
+    /** A fact of the same source, whose value {@code next} computes from this one's; unknown if this fact is. */
     default <R> Known<R> map(Function<? super T, ? extends R> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof SetUp) {
@@ -108,7 +108,7 @@ public sealed interface Known<T> {
         return then(next.andThen(this instanceof Predicted ? Predicted::new : Observed::new));
     }
 
-    /** The fact that {@code next} derives from the value; unknown if this fact is unknown. */
+    /** The fact that {@code next} returns for this fact's value; unknown if this fact is unknown. */
     default <R> Known<R> then(Function<? super T, ? extends Known<R>> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof Unknown<T> unknown) {

@@ -11,20 +11,20 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 
 /**
- * One link of an {@link InterruptPath}. Immutable. Texts may contain names from files: escape unprintable characters.
+ * One link of an {@link InterruptPath}. Immutable. Its texts may contain names from files: escape them before output.
  *
  * @param hop the step of the path
  * @param state whether interrupts pass the link
  * @param evidence the evidence for the state; empty if the state is not shown
- * @param value the value of the step in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty if
- *     the value is not shown
+ * @param value the step's number or name in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty
+ *     if the value is not shown
  * @param text the state as one sentence without a full stop
  * @param remedies remedies for a broken or doubtful link, or tools that would show a link that is not shown. Empty for
  *     a whole link
  * @param numbers the numbers that the value names, with their types: {@link io.kvmirq.HostIrq}, {@link
  *     io.kvmirq.EventFdId}, {@link io.kvmirq.Gsi}, {@link io.kvmirq.InterruptVector} or {@link io.kvmirq.VcpuId}. Empty
  *     for another value
- * @param flaws the stable names of the flaws that caused the state, such as {@code device.bus-master-off}
+ * @param flaws the names, which never change, of the flaws that caused the state, such as {@code device.bus-master-off}
  */
 public record Link(
         Hop hop,
@@ -109,12 +109,12 @@ public record Link(
         };
     }
 
-    /** A link whose state no file shows. {@code tool} would show the state. */
+    /** A link whose state no file shows; {@code tool} says which tool would show the state. */
     public static Link notShown(Hop hop, String text, String tool) {
         return notShown(hop, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
-    /** A link whose state no file shows. The tools of {@code remedies} would show the state. */
+    /** A link whose state no file shows; {@code remedies} name the tools that would show the state. */
     public static Link notShown(Hop hop, String text, List<Remedy> remedies) {
         return new Link(hop, State.NOT_SHOWN, Optional.empty(), Optional.empty(), text, remedies, List.of(), List.of());
     }
@@ -133,7 +133,7 @@ public record Link(
                 List.of());
     }
 
-    /** A copy of the link with the numbers that its value names. */
+    /** Returns a copy of the link with {@code numbers}, to which the link's value refers. */
     public Link numbered(List<? extends Record> numbers) {
         return new Link(
                 hop,

@@ -6,9 +6,8 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * A change to make, or a fact to check. Immutable.
+ * Advice to the administrator: a change to make, or a fact to check. Immutable.
  *
- * @param change the kind of change
  * @param text exactly what to do, without a full stop
  * @param takes the time at which the change takes effect
  * @param risk the risk of the change. Empty if the remedy has no risk
@@ -29,13 +28,13 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         FIRMWARE("firmware", Takes.REBOOT),
         VMM_FLAG("VMM flag", Takes.VMM_RESTART),
         COMMAND("command", Takes.LIVE),
-        /** See the remedies of another check, which the text names. */
+        /** The remedies are those of another check of the host, which the remedy's text names. */
         SEE("see", Takes.NOTHING),
         /** No change is possible on this hardware. */
         HARDWARE("hardware", Takes.NOTHING),
-        /** The remedy changes nothing: a tool shows more. */
+        /** The remedy changes nothing: its text names a tool that shows more facts. */
         LOOK("to see it", Takes.NOTHING),
-        /** The remedy changes nothing: kvmirq can watch the host. The output of a watch leaves this remedy out. */
+        /** The remedy changes nothing: kvmirq can watch the host. While it watches, it leaves this remedy out. */
         WATCH("to see it", Takes.NOTHING);
 
         private final String label;
@@ -72,13 +71,13 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
             this.label = label;
         }
 
-        /** The time of the effect in words. */
+        /** The time at which the change takes effect, in words. */
         public String label() {
             return label;
         }
     }
 
-    /** Joins the texts of remedies by ";", and after a watch by "or". Empty if the list has no remedy. */
+    /** Joins the remedies' texts by ";", or by ", or" after a {@link Change#WATCH}. Empty if the list is empty. */
     public static Optional<String> text(List<Remedy> remedies) {
         return Objects.requireNonNull(remedies, "remedies is null").stream()
                 .reduce((all, one) -> new Remedy(
@@ -89,12 +88,12 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 .map(Remedy::text);
     }
 
-    /** The time of the effect and the risk, in brackets after a space. Empty if the remedy changes nothing. */
+    /** Time and risk of the change after a space: {@code (reboot; risk: none known)}; empty if it changes nothing. */
     public String cost() {
         return takes == Takes.NOTHING ? "" : " (" + takes.label() + "; risk: " + risk.orElse("none known") + ")";
     }
 
-    /** A change that takes effect at {@code takes}. {@code risk} is empty if no risk is known. */
+    /** A change that takes effect at the time {@code takes}. {@code risk} is empty if no risk is known. */
     public static Remedy of(Change change, String text, Takes takes, String risk) {
         return new Remedy(
                 change,
@@ -103,7 +102,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 Objects.requireNonNull(risk, "risk is null").isEmpty() ? Optional.empty() : Optional.of(risk));
     }
 
-    /** A change that takes effect at the time that is usual for its kind. Only a new kernel has a known risk. */
+    /** A change that takes effect at the usual time of its kind. Only {@link Change#KERNEL} has a known risk. */
     public static Remedy of(Change change, String text) {
         return of(
                 Objects.requireNonNull(change, "change is null"),
@@ -121,7 +120,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         return of(Change.COMMAND, text);
     }
 
-    /** A tool that shows more. */
+    /** A remedy that changes nothing: {@code text} names a tool that shows more facts. */
     public static Remedy look(String text) {
         return of(Change.LOOK, text);
     }

@@ -7,8 +7,8 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeProvider;
 
 /**
- * Provides the fake kernel if {@code -Dkvmirq.backend=fake} or {@code KVMIRQ_BACKEND=fake} selects it. Each selection
- * of the fake kernel logs a WARNING to the logger {@code io.kvmirq}. Thread-safe.
+ * Provides the fake kernel to kvmirq if {@code -Dkvmirq.backend=fake} or {@code KVMIRQ_BACKEND=fake} selects it. Each
+ * selection of the fake kernel logs a WARNING to the logger {@code io.kvmirq}. Thread-safe.
  */
 @NotPromised
 public final class FakeFromOutside implements BackendProvider {

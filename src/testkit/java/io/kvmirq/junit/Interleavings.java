@@ -30,7 +30,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * <p>An order fails if a step throws, if an assertion of {@link Actors#after} throws, or if something stays open that a
  * {@link KvmTest} must close. The test reports the failing order with the fewest preemptions; of several such orders,
  * it reports the order that fails after the fewest steps. The report gives the value of {@link #order} that replays the
- * failure. The report entry {@code orders} is the number of orders that ran.
+ * failure. JUnit's report entry {@code orders} is the number of orders that ran.
  *
  * <p>The test method may also have the parameters of {@link KvmTest}. {@link KvmTest} on the class sets default
  * profiles and vCPUs. All orders share the instance of the test class and the objects that {@code @BeforeEach} made. If

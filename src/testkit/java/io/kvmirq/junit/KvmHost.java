@@ -236,8 +236,8 @@ public final class KvmHost {
     }
 
     /**
-     * A PCI Express device of the fake host at 0000:03:00.0, bound to vfio-pci, with a reset, INTx, 32 MSI vectors and
-     * 64 MSI-X vectors. {@link FakeKernel#pciDevice} adds other devices.
+     * A PCI Express device of the fake host at 0000:03:00.0, bound to vfio-pci, with function-level reset, INTx, 32 MSI
+     * vectors and 64 MSI-X vectors. {@link FakeKernel#pciDevice} adds other devices.
      *
      * @throws IllegalStateException if the test runs on real KVM
      */

@@ -20,7 +20,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * <tr><td>{@link KvmHost}</td><td>the kernel of the test, and all objects that the kit makes on it</td></tr>
  * <tr><td>{@code Kernel}</td><td>the kernel from which the tested VMM makes its VMs</td></tr>
  * <tr><td>{@code Vm}</td><td>a VM with an irqchip and {@link #vcpus} vCPUs: {@link KvmHost#vm}</td></tr>
- * <tr><td>{@code Vcpu}</td><td>a vCPU of this VM, which the test runs itself: the first parameter is vCPU 0</td></tr>
+ * <tr><td>{@code Vcpu}</td><td>a vCPU of the kit's VM, run by the test itself: the first parameter is vCPU 0</td></tr>
  * <tr><td>{@code EventFd}</td><td>a new eventfd for each parameter</td></tr>
  * <tr><td>{@code Faults}</td><td>rules that make calls of the test fail, and the counts of its calls</td></tr>
  * <tr><td>{@code FakeKernel}</td><td>the fake kernel; not on real KVM</td></tr>

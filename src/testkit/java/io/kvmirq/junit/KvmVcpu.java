@@ -8,7 +8,7 @@ import java.util.Map;
 import java.util.stream.Collectors;
 
 /**
- * A vCPU of a {@link KvmHost}, for {@link KvmAssertions}. Get a vCPU from {@link KvmHost#vcpu}.
+ * A vCPU of a {@link KvmHost}, whose interrupts {@link KvmAssertions} check. Get a vCPU from {@link KvmHost#vcpu}.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */

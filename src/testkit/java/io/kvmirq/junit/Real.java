@@ -7,6 +7,6 @@ public enum Real {
     NEVER,
     /** The test runs on real KVM. If KVM cannot be used, JUnit reports the test as disabled, with the reason. */
     IF_PRESENT,
-    /** The test runs on KVM. If KVM cannot be used, the test fails with the reason. */
+    /** The test runs on real KVM. If KVM cannot be used, the test fails with the reason. */
     REQUIRED
 }

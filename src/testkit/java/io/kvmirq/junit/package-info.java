@@ -11,14 +11,15 @@
  *
  * <p>This package needs {@code org.junit.jupiter:junit-jupiter-api}; declare it in your project.
  *
- * <p>Theory of operation. {@code RecordingBackend} is a proxy through which calls reach the kernel. The proxy applies faults
- * to the test's calls and records these calls, but ignores the kit's calls. On the fake kernel, counts come from {@link
- * io.kvmirq.fake.FakeKernel#received}. On real KVM, a bit of the IRR cannot count interrupts. So each vCPU of the kit's
- * VM runs the guest of {@code io.kvmirq.guest}, which counts the vectors that it takes.
+ * <p>Theory of operation. {@code RecordingBackend} is a proxy through which calls reach the kernel. The proxy applies
+ * faults to the test's calls and records these calls, but ignores the kit's calls. On the fake kernel, interrupt counts
+ * come from {@link io.kvmirq.fake.FakeKernel#received}. On real KVM, a bit of the IRR cannot count interrupts. So each
+ * vCPU of the kit's VM runs the guest of {@code io.kvmirq.guest}, which counts the vectors that it takes.
  *
- * <p>{@code InterleavingsSearch} runs the method anew for each order, so no state of the test is kept. A run executes
- * the steps that its order names and then continues with the same actor. At each step, the search records other actors
- * that could have run: each makes another order. Orders with more preemptions run after all orders with fewer passed.
+ * <p>{@code InterleavingsSearch} runs the method anew for each order, so the search restores no state. A run executes
+ * the steps that its order names and then continues with the last actor. At each step, the search records other actors
+ * that could have run: each of them makes another order. Orders with more preemptions run after all orders with fewer
+ * passed.
  */
 @NullMarked
 package io.kvmirq.junit;
