@@ -14,10 +14,9 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * switch away from an actor that could go on. The test kit runs the method once for each order, each time on a fresh
  * fake kernel. The method adds actors. After the method, the kit runs the actors' steps on the test's thread.
  *
- * <pre>{@code
- *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="orders"}
  *
+ * <pre>{@code
  * @Interleavings(preemptions = 2)
  * void maskLosesNothing(Actors actors, KvmHost host) {
  *     Vmm vmm = actors.closing(new Vmm(host.vm(), host.vfio()));
