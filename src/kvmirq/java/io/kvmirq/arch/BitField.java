@@ -5,11 +5,11 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * A run of bits in a structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64, where bit 0 is the
- * least significant one. A field lies in one word. Values are unsigned. A {@code BitField} in a static final constant
- * is as fast as a shift and a mask. A parameter {@code word} is the value of the 64-bit word with the field.
+ * A run of bits in a hardware structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64, where bit 0
+ * is the least significant one. A field lies in one word. Values are unsigned. A {@code BitField} in a static final
+ * constant is as fast as a shift and a mask. A parameter {@code word} is the 64-bit word that contains the field.
  *
- * @param name the name in the kernel's definition
+ * @param name the field's name in the kernel's definition of the structure
  * @param low the number of the lowest bit in the structure
  * @param width in bits, 1–64
  * @param description the field's label, meaning, role and rules
@@ -55,7 +55,7 @@ public record BitField(String name, int low, int width, Description description)
         return new BitField(name, low, width, other);
     }
 
-    /** Returns a copy that may be left out in encoding, because it has the default {@code value}. */
+    /** Returns a copy of this field with a default: an encoding without the field stores {@code value}. */
     public BitField ordinarily(long value) {
         return as(description.ordinarily(value));
     }

@@ -14,12 +14,12 @@ import java.util.stream.Stream;
  * #always}; every other method returns a changed copy. Immutable.
  *
  * @param label the short name in the manual, such as FPD
- * @param meaning the meaning of a value, for people
+ * @param meaning explains each value of the field to people
  * @param role whether the field is decoded to a named value, and whether encoding needs the value
  * @param ordinary the default of a {@link Field.Role#DEFAULTED} field
  * @param isReserved whether the manual requires the value 0
  * @param shift the number of low address bits that the structure does not store; they are 0 in the value
- * @param computed computes the value from the bits of the field
+ * @param computed converts the bits of the field to the value that is shown
  * @param checks the rules by which the manual forbids values of this field
  */
 public record Description(
@@ -76,7 +76,7 @@ public record Description(
         return saying(label, Meaning.always(text));
     }
 
-    /** Returns a copy for a field that may be left out in encoding, with the default {@code value}. */
+    /** Returns a copy for a field with a default: an encoding without the field stores {@code value}. */
     public Description ordinarily(long value) {
         return new Description(label, meaning, Field.Role.DEFAULTED, value, isReserved, shift, computed, checks);
     }
@@ -105,7 +105,7 @@ public record Description(
         return new Description(label, meaning, role, ordinary, isReserved, bits, computed, checks);
     }
 
-    /** Returns a copy whose value is computed from the bits. The value cannot be encoded again. */
+    /** Returns a copy whose value is computed from the bits. Encoding cannot compute the bits from such a value. */
     public Description computed(LongUnaryOperator value) {
         Objects.requireNonNull(value, "value is null");
         return new Description(label, meaning, role, ordinary, isReserved, shift, value, checks);
@@ -115,7 +115,7 @@ public record Description(
         return computed != PLAIN;
     }
 
-    /** Returns a copy with a further check. The check may read other fields of the structure. */
+    /** Returns a copy with a further rule of the manual. The check may read other fields of the structure. */
     public Description checked(Check check) {
         Objects.requireNonNull(check, "check is null");
         return new Description(
@@ -129,14 +129,14 @@ public record Description(
                 Stream.concat(checks.stream(), Stream.of(check)).toList());
     }
 
-    /** A copy that makes {@code forbidden} values errors; {@code text} is the error in such a value, as a clause. */
+    /** A copy that reports each {@code forbidden} value as a violation, in the words of {@code text} (a clause). */
     public Description forbidding(LongPredicate forbidden, LongFunction<String> text) {
         Objects.requireNonNull(forbidden, "forbidden is null");
         Objects.requireNonNull(text, "text is null");
         return checked((value, bits) -> forbidden.test(value) ? Optional.of(text.apply(value)) : Optional.empty());
     }
 
-    /** Returns a copy whose value must be {@code expected}; {@code otherwise} is the meaning of any other value. */
+    /** A copy that reports each value except {@code expected} as a violation, which {@code otherwise} explains. */
     public Description expecting(long expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");
         return forbidding(

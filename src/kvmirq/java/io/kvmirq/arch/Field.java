@@ -13,7 +13,7 @@ public sealed interface Field permits BitField, SplitField {
     enum Role {
         /** The field is always decoded, and its value must be given to encode the structure. */
         NAMED,
-        /** The field is optional: a value that equals the default is omitted. */
+        /** The field is optional: decoding omits the default value, and encoding stores it for a missing field. */
         DEFAULTED,
         /** The value follows from other fields: it is decoded, but need not be given to encode the structure. */
         DERIVED,
@@ -57,7 +57,7 @@ public sealed interface Field permits BitField, SplitField {
         return description().meaning().of(value(bits), bits);
     }
 
-    /** Replaces the value; throws IllegalArgumentException if it does not fit, or has low bits that are not stored. */
+    /** Stores a value in this field; throws IllegalArgumentException if the field cannot hold all bits of the value. */
     default void put(long[] bits, long value) {
         int shift = description().shift();
         long max = -1L >>> (Long.SIZE - width()) << shift;

@@ -16,9 +16,9 @@ import java.util.stream.Collectors;
  * The format of a hardware structure: its name for {@code kvmirq decode}, its words, and its fields in printing order.
  * Encoding reverses decoding for any bits, reserved bits included.
  *
- * <p>A structure has two representations. The <em>words</em> have 32 or 64 bits each, as tools print them, lowest
- * address first. The <em>bits</em> are the same content in 64-bit words, to which the positions of a {@link BitField}
- * refer. Three 32-bit words occupy two 64-bit words, whose remaining bits are 0. Immutable.
+ * <p>A structure has two representations. The <em>words</em> have 32 or 64 bits each, as {@code kvmirq decode} reads
+ * them, lowest address first. The <em>bits</em> are the same content in 64-bit words, to which the positions of a
+ * {@link BitField} refer. Three 32-bit words occupy two 64-bit words, whose remaining bits are 0. Immutable.
  */
 public final class Format {
     /** A sentence printed if {@code when} holds. */
@@ -93,14 +93,14 @@ public final class Format {
         return bits(words);
     }
 
-    /** Returns a builder of a format with its name for {@code kvmirq decode}, its title, and words of 32 or 64 bits. */
+    /** Starts to build a format: {@code kind} is its name for {@code kvmirq decode}, {@code wordBits} is 32 or 64. */
     public static FormatBuilder builder(String kind, String title, int wordBits, int wordCount) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(title, "title is null");
         return new FormatBuilder(kind, title, wordBits, wordCount);
     }
 
-    /** The name of this format in commands. */
+    /** The name of this format in the command {@code kvmirq decode}, such as {@code irte.vtd.posted}. */
     public String kind() {
         return kind;
     }
@@ -221,7 +221,7 @@ public final class Format {
                 .collect(Collectors.joining("", kind, ""));
     }
 
-    /** The number and width of the words, such as {@code 2 words of 64 bits}; with their names if the words are few. */
+    /** A text such as {@code 2 words of 64 bits}; the names of the words follow in parentheses if the words are few. */
     public String wordsText() {
         return wordCount + (wordCount == 1 ? " word" : " words") + " of " + wordBits + " bits"
                 + (wordNames.isEmpty() || wordCount > MANY ? "" : " (" + String.join(", ", wordNames) + ")");
@@ -239,7 +239,7 @@ public final class Format {
 
     /**
      * The rules of the manual that the bits violate: reserved fields first, then the checks of each field. Empty if
-     * hardware does not read the structure.
+     * hardware does not read the structure, for example because the structure is not in use.
      */
     public List<Violation> violations(long... bits) {
         List<Violation> found = new ArrayList<>();
@@ -277,7 +277,7 @@ public final class Format {
         return false;
     }
 
-    /** Sentences about bits that the manual allows but that deserve attention. */
+    /** Sentences about bits that the manual allows, but that have an effect which people should know. */
     public List<String> remarks(long... bits) {
         Objects.requireNonNull(bits, "bits is null");
         return remarks.stream()
@@ -290,8 +290,8 @@ public final class Format {
      * Encodes a structure from named values.
      *
      * @param values the value of each field by name. A derived field may be left out; a field whose name begins with
-     *     {@code derived_} is ignored. If another derived field is given, fields whose bits it contains may be left
-     *     out. A field that the value of another field excludes is refused
+     *     {@code derived_} is ignored. If another derived field is given, the fields with the same bits may be left
+     *     out. A field that does not exist for the given value of a selecting field causes the exception
      * @return the structure in 64-bit words
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit, or contradicts another field
      */
@@ -434,8 +434,8 @@ public final class Format {
     }
 
     /**
-     * Encodes the result of {@link #values}. Throws IllegalArgumentException if a value does not fit or contradicts
-     * another value, or if the format is decode-only.
+     * Encodes a structure from the values of all fields, in the order of {@link #fields()}. Throws
+     * IllegalArgumentException if a value does not fit or contradicts another value, or if the format is decode-only.
      */
     public long[] encode(long... values) {
         requireEncodable();

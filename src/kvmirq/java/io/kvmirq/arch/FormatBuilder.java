@@ -28,7 +28,7 @@ public final class FormatBuilder {
         this.wordCount = wordCount;
     }
 
-    /** Names the words, for a manual that numbers the bits of each word from 0. */
+    /** Names the words, for a manual that numbers the bits of each word from 0: positions then name word and bits. */
     public FormatBuilder wordNames(String... names) {
         Objects.requireNonNull(names, "names is null");
         wordNames = names;
@@ -70,7 +70,7 @@ public final class FormatBuilder {
         return this;
     }
 
-    /** Declares that hardware reads the structure only if {@code when} holds. Other structures violate no rule. */
+    /** Declares that hardware ignores a structure unless {@code when} holds: such a structure has no violations. */
     public FormatBuilder looked(Predicate<long[]> when) {
         Objects.requireNonNull(when, "when is null");
         looked = when;

@@ -4,7 +4,7 @@ package io.kvmirq.arch;
 import java.util.Objects;
 import java.util.Optional;
 
-/** A version of Linux. A stable kernel may contain changes that were first released in a later version. */
+/** A version of Linux. A stable kernel of this version may contain changes of later versions. */
 public record LinuxVersion(int major, int minor) {
     /** The latest Linux version whose source the rules of kvmirq follow. */
     public static final LinuxVersion NEWEST = new LinuxVersion(7, 1);

@@ -26,7 +26,7 @@ public class SharedSet {
         this.size = size;
     }
 
-    /** The number of words that a set of numbers below {@code size} needs. */
+    /** The number of {@link SharedWords} that a set of numbers below {@code size} occupies. */
     public static int words(int size) {
         return BITS + (size + Long.SIZE - 1) / Long.SIZE;
     }

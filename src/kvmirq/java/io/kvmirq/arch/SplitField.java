@@ -7,7 +7,7 @@ import java.util.Objects;
 /**
  * A number in two runs of bits, in one word or two. A {@code SplitField} in a constant is as fast as two shifts.
  *
- * @param name the name in the kernel's definition
+ * @param name the field's name in the kernel's definition of the structure
  * @param lower the low bits of the number
  * @param upper the high bits of the number
  * @param description the field's label, meaning, role and rules

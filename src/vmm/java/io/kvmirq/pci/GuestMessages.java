@@ -11,8 +11,8 @@ import java.util.Objects;
 /**
  * The common part of {@link GuestMsi} and {@link GuestMsix}. The state of the MSI or MSI-X capability can be saved.
  *
- * <p>No value of a guest's access makes a method throw. If the kernel refuses the effect of a write, the write throws a
- * {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers
+ * <p>A guest's access never throws because of its value. If the kernel refuses the effect of a write, the write throws
+ * a {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers
  * keep the written value. The affected vectors wait as if masked until the next write or {@link #settle} retries.
  *
  * <p>Not thread-safe: make one access of a device at a time. If an injector of the forwarding locks a lock, call no

@@ -11,7 +11,7 @@ public final class AvicTables {
     /** Physical table: the APIC id of the host CPU on which the vCPU is loaded. */
     public static final BitField HOST_ID = new BitField("host_physical_id", 0, 12, always("HostPhysicalId", "APIC id"));
 
-    /** Physical table: the address of the backing page. */
+    /** Physical table: the address of the vCPU's backing page. */
     public static final BitField BACKING_PAGE = new BitField(
             "backing_page",
             12,
@@ -19,7 +19,7 @@ public final class AvicTables {
             always("BackingPage", "address, with the encryption bit if there is one")
                     .shifted(12));
 
-    /** Physical table: GALogIntr, only in KVM's own copy of the entry. */
+    /** Physical table: GALogIntr in KVM's own copy of the entry; hardware never sees the bit. */
     public static final BitField GA_LOG_INTR =
             BitField.flag("ga_log_intr_sw", 61, "", "", "GALogIntr in KVM's own copy: never in the hardware's table");
 

@@ -15,7 +15,7 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.FormatBuilder;
 import io.kvmirq.arch.SplitField;
 
-/** A 128-bit remapping entry, in remapped form or in guest mode: {@code struct irte_ga}. */
+/** {@code struct irte_ga}, a 128-bit entry: in remapped form it interrupts the host, in guest mode it posts. */
 public final class GaIrte {
     private static final int PAGE_BITS = 12;
 

@@ -45,7 +45,7 @@ public final class GaLog {
                             code -> code < SHORTEST_LOG,
                             code -> "length code " + code + " is reserved: expected 8-15"));
 
-    /** Base register: the number of entries, from {@link #LENGTH}. */
+    /** Base register: the log's number of entries, computed from the code in {@link #LENGTH}. */
     public static final BitField ENTRIES = new BitField(
             "entries",
             LENGTH.low(),

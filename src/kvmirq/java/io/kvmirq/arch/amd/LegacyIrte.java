@@ -24,7 +24,7 @@ public final class LegacyIrte {
             oneOf("IntType", "fixed", "arbitrated")
                     .forbidding(value -> value > 1, value -> "interrupt type " + value + " is reserved in an entry"));
 
-    /** RqEoi: 1 if an EOI is requested. */
+    /** RqEoi: 1 if the entry asks for an EOI of its interrupt. */
     public static final BitField RQ_EOI = BitField.flag("rq_eoi", 5, "RqEoi", "no EOI asked for", "EOI asked for");
 
     /** DM: 1 if the destination is a logical id, 0 if it is a physical id. */

@@ -4,8 +4,8 @@ package io.kvmirq.arch.apic;
 /** The host vectors that Linux uses for posted interrupts on x86, 8 bits each. Source: {@code asm/irq_vectors.h}. */
 public final class Apic {
     /**
-     * Posted-interrupt notification. In guest mode the CPU moves requests from PIR to the virtual IRR; outside of guest
-     * mode the handler does nothing.
+     * Posted-interrupt notification. A CPU in guest mode that gets this vector moves requests from PIR to the virtual
+     * IRR; outside guest mode Linux's handler of the vector does nothing.
      */
     public static final int NOTIFICATION = 0xf2;
 

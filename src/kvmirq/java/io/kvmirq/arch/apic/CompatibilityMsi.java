@@ -72,14 +72,14 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     /** Delivery mode. */
     public static final BitField MODE = new BitField("delivery_mode", 72, 3, DeliveryMode.description());
 
-    /** Vector of the guest or of the host. */
+    /** The vector: a guest's vector in a guest's message, otherwise a host vector. */
     public static final BitField VECTOR =
             new BitField("vector", 64, 8, DeliveryMode.deliverable(always("V", "vector"), MODE));
 
     private static final BitField RESERVED_75 =
             BitField.reserved("rsvd_75_77", 75, 3).ordinarily(0);
 
-    /** The level of a level-triggered interrupt. */
+    /** The level of a level-triggered interrupt: 1 asserts the interrupt. */
     public static final BitField ASSERTED = BitField.bit(
             "level_assert",
             78,
@@ -99,8 +99,8 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             .build();
 
     /**
-     * The bit that distinguishes the two formats of an MSI message; {@code otherwise} is the meaning of a value that is
-     * not {@code expected}.
+     * The bit that distinguishes the two formats of an MSI message. A value other than {@code expected} is a violation,
+     * which {@code otherwise} explains.
      */
     public static BitField format(int expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");
@@ -120,7 +120,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
         return new long[] {address, Integer.toUnsignedLong(data)};
     }
 
-    /** The 32-bit destination, unsigned. If 32-bit APIC ids are not enabled, only the low 8 bits are valid. */
+    /** The 32-bit destination, unsigned. A VM without 32-bit APIC ids uses only the low 8 bits. */
     public long destination() {
         return DESTINATION.of(address, address);
     }

@@ -7,17 +7,17 @@ import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
 
 /**
- * The vendor-specific part of posting one host irq: {@code pi_update_irte}, which calls {@code irq_set_vcpu_affinity}.
- * On VT-d, this part only writes the remapping entry. On AMD, it also moves the irqfd to the list of the vCPU.
+ * Posts one host irq in the way of a vendor, as {@code pi_update_irte} does by {@code irq_set_vcpu_affinity}. On VT-d,
+ * this part only writes the remapping entry. On AMD, it also moves the irqfd to the list of the vCPU.
  */
 public interface IrteUpdate {
     /**
-     * Posts the host irq to a vCPU, by its id. Throws KernelException EINVAL if the entry cannot be posted and ENOSYS
-     * if the host irq is not remapped. After an exception the host irq is posted to no vCPU.
+     * Posts the host irq to the vCPU with this id. Throws KernelException EINVAL if the entry cannot be posted and
+     * ENOSYS if the host irq is not remapped. After an exception the host irq is posted to no vCPU.
      */
     void post(VcpuId vcpu, InterruptVector vector);
 
-    /** Remaps the host irq again. Does nothing if the host irq is not posted. */
+    /** Ends posting, so that the host irq interrupts the host. Does nothing if the host irq is not posted. */
     void unpost();
 
     /** The update of a host irq that is not remapped: none of its irqchips implements {@code irq_set_vcpu_affinity}. */

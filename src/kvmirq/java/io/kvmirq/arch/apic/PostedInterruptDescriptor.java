@@ -36,7 +36,7 @@ public record PostedInterruptDescriptor(
     /** The number of low bits of a descriptor's address that are 0. */
     public static final int BOUNDARY_BITS = 6;
 
-    /** The index of the 64-bit word that holds ON, SN, NV and NDST. All four fields change together. */
+    /** The index of the 64-bit word that holds ON, SN, NV and NDST. Each change of a field writes this whole word. */
     public static final int CONTROL = 4;
 
     /** Outstanding notification, bit 256: while ON is 1, no further notification is sent. */

@@ -11,14 +11,14 @@ import java.util.Set;
 import java.util.StringTokenizer;
 
 /**
- * The features of a host that decide whether KVM can post interrupts. The inhibit reasons depend on {@code kernel};
- * {@code commandLine} may disable features.
+ * The features of a host that decide whether KVM can post interrupts. The version {@code kernel} decides which inhibit
+ * reasons exist; {@code commandLine} may disable features.
  */
 public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine, Set<Feature> features) {
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
     private static final int X2AVIC_MAX_PHYSICAL_ID = 0x1ff;
 
-    /** Features of a host. Posting needs all but {@link #X2AVIC}, {@link #X2AVIC_EXT} and {@link #AVIC_IDS}. */
+    /** Features of a host. KVM posts only if the host has all except the last three, which limit AVIC's vCPU ids. */
     public enum Feature {
         /** The host remaps interrupts. */
         REMAPPING,
@@ -35,7 +35,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         X2AVIC,
         /** AMD, since Linux 6.18: the table of AVIC holds all vCPU ids. */
         X2AVIC_EXT,
-        /** AMD: AVIC's table holds vCPU ids above 0. Without X2AVIC, Linux 6.18 to 6.18.9 finds ids above 0 too big. */
+        /** AMD: AVIC's table holds vCPU ids above 0. Linux 6.18 to 6.18.9 without X2AVIC lacks this. */
         AVIC_IDS
     }
 
@@ -84,7 +84,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         return features.contains(Feature.X2AVIC_EXT) && kernel.isSince(6, 18) ? VcpuId.MAX : X2AVIC_MAX_PHYSICAL_ID;
     }
 
-    /** The first obstacle to posting that every VM has; empty if the host can post. */
+    /** The first obstacle that prevents posting for every VM of this host; empty if the host can post. */
     public Optional<PostingObstacle> flaw() {
         boolean remapping = features.contains(Feature.REMAPPING);
         boolean unitsPost = features.contains(Feature.POSTING_UNITS);

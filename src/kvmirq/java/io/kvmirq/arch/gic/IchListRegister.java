@@ -9,7 +9,7 @@ import io.kvmirq.arch.Format;
 /**
  * The fields of a list register of a GICv3 and later, ICH_LR: see {@link ListRegister}.
  *
- * <p>Source: ARM IHI 0069, "ICH_LR&lt;n&gt;_EL2". Linux stores 10 bits of the physical id.
+ * <p>Source: ARM IHI 0069, "ICH_LR&lt;n&gt;_EL2". Linux masks the physical id to 10 bits.
  */
 public final class IchListRegister {
     private static final long SOURCE_OF_SGI = 7 << 10 | 0xf;

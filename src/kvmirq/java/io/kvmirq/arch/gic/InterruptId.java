@@ -6,16 +6,16 @@ import io.kvmirq.Spi;
 
 /** The numbers of interrupts (INTIDs) and their ranges. Source: GIC architecture specification, "INTIDs". */
 public final class InterruptId {
-    /** The first PPI. All lower ids are SGIs. */
+    /** The INTID of the first PPI. The ids below it are the SGIs. */
     public static final int FIRST_PPI = Ppi.FIRST;
 
     /** The first SPI. Lower ids are SGIs and PPIs, which are private to each CPU. */
     public static final int FIRST_SPI = Spi.FIRST;
 
-    /** The first special id. The id of the last SPI is one less. */
+    /** The first special INTID, which no interrupt has. The last SPI is the id before it. */
     public static final int FIRST_SPECIAL = Spi.LAST + 1;
 
-    /** The first LPI. From {@link #FIRST_SPECIAL} to 8191, only GICv3.1's EPPIs and ESPIs are interrupts. */
+    /** The first LPI's INTID. From {@link #FIRST_SPECIAL} to 8191, only GICv3.1's EPPIs and ESPIs are interrupts. */
     public static final int FIRST_LPI = 8192;
 
     private static final int FIRST_EPPI = 1056;

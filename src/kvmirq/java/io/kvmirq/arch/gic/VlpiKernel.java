@@ -2,13 +2,13 @@
 package io.kvmirq.arch.gic;
 
 /**
- * Kernel versions that differ in how KVM finds the LPI of a host interrupt. Stable kernels may have the fixes, so the
- * version is only a hint.
+ * Kernel versions that differ in how KVM finds the LPI of a host interrupt. A stable kernel of an older version may
+ * have the change of 6.16, so the version is only a hint.
  */
 public enum VlpiKernel {
     /**
      * Before 6.16, KVM finds the LPI by the route and its current ITS translation. If the route changes, the old
-     * route's LPI stays a vLPI, and a later change makes the kernel warn.
+     * route's LPI stays a vLPI, and the kernel warns when the guest discards it or the irqfd ends.
      */
     BY_ROUTE,
     /** Since 6.16, KVM finds the LPI by the host interrupt. A new route ends the vLPI, and gets no vLPI. */

@@ -4,7 +4,7 @@ package io.kvmirq.arch.intx;
 import java.util.List;
 import java.util.Objects;
 
-/** Whether an interrupt may have direct EOI, and if not, why. {@link DirectEoiPolicy#decide} makes the decision. */
+/** Whether a guest's EOI may end the host interrupt (direct EOI), and if not, why: {@link DirectEoiPolicy#decide}. */
 public sealed interface DirectEoiDecision {
     /**
      * Direct EOI is allowed: no other device waits for this guest's EOI. {@code breaks} lists the conflicts that direct

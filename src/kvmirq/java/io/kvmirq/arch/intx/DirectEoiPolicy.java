@@ -91,7 +91,7 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
 
     /**
      * Decides about direct EOI. An assertion outweighs {@link NotDirect#SHARED} and {@link NotDirect#SHAREABLE}. An
-     * assertion does not outweigh reasons of the hardware, or {@link NotDirect#REFUSED}: Linux refuses the request.
+     * assertion does not outweigh reasons of the hardware, or {@link NotDirect#REFUSED}, where Linux refuses the line.
      */
     public DirectEoiDecision decide() {
         List<NotDirect> reasons = Stream.of(NotDirect.values())

@@ -103,7 +103,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
                 (int) SOURCE_ID.of(high()), (int) SOURCE_QUALIFIER.of(high()), (int) SOURCE_VALIDATION.of(high()));
     }
 
-    /** Starts the format of one form with the fields {@code low} and the fields that name the requester. */
+    /** Starts the format of the remapped or the posted form: fields {@code low}, then the requester's fields. */
     static FormatBuilder format(String kind, String title, Field... low) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(title, "title is null");

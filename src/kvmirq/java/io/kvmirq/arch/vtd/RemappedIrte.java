@@ -100,7 +100,7 @@ public record RemappedIrte(long low, long high) implements Irte {
         return DeliveryMode.of((int) MODE.of(low));
     }
 
-    /** Whether bits 15:12 are 0: IM, and the reserved bits below IM. */
+    /** Whether IM (bit 15) and the reserved bits 14:12 are 0, as in every valid entry of this form. */
     public boolean isClear12() {
         return !RESERVED_12_WITH_IM.isSet(low);
     }

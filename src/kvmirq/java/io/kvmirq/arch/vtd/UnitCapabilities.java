@@ -98,11 +98,11 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     /** The unit can force snooping of a device's DMA. */
     public static final BitField SNOOP = BitField.flag("sc", 71, "SC", "no snoop control", "snoop control");
 
-    /** The most low index bits n that an invalidation can mask, 0–15: an invalidation covers up to 2^n entries. */
+    /** The maximum of n, 0–15, where one invalidation masks n low bits of the index and so covers 2^n entries. */
     public static final BitField HANDLE_MASK =
             new BitField("mhmv", 84, 4, always("MHMV", "an invalidation covers up to 2 to this power entries"));
 
-    /** The format {@code vtd.cap_ecap} of {@code kvmirq decode}. Decode-only, because fields are computed. */
+    /** The format {@code vtd.cap_ecap} of {@code kvmirq decode}, which cannot encode: values are computed. */
     public static final Format FORMAT = Format.builder("vtd.cap_ecap", "VT-d unit capabilities for interrupts", 64, 2)
             .wordNames("CAP", "ECAP")
             .fields(POSTING, FLUSHES_INTERRUPTS, FLUSHES_ROOTS, CACHING, DOMAINS, ADDRESS_WIDTH)

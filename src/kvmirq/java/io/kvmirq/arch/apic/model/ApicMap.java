@@ -125,7 +125,7 @@ public final class ApicMap<A extends LocalApic> {
         return logical;
     }
 
-    /** Whether a destination means every LAPIC, with the quirk as in {@link Destinations}. */
+    /** Whether a destination means every LAPIC; with the quirk, only 0xff does. */
     public boolean isBroadcast(int destination, boolean quirk) {
         return quirk
                 ? destination == ApicMessage.BROADCAST
@@ -139,7 +139,7 @@ public final class ApicMap<A extends LocalApic> {
         return id >= 0 && id < physical.length ? (A) physical[id] : null;
     }
 
-    /** The bits of a logical destination that can each name a LAPIC. */
+    /** The low bits of a logical destination, of which each set bit can name one LAPIC. */
     public int bits(int destination) {
         return switch (logical) {
             case FLAT -> destination & 0xff;
@@ -170,8 +170,8 @@ public final class ApicMap<A extends LocalApic> {
     }
 
     /**
-     * Returns the set bit of {@code bits} that a vector selects, as {@code kvm_vector_to_index()}. A LAPIC with this
-     * bit need not exist.
+     * Returns the set bit of {@code bits} that a vector selects, as {@code kvm_vector_to_index()}. The caller checks by
+     * {@link #member} whether a LAPIC has this bit.
      *
      * @param bits not 0
      */

@@ -13,7 +13,7 @@ import io.kvmirq.arch.apic.IoapicEntry;
  * @param destination32 the 32-bit destination; if the VM does not use 32-bit APIC ids, only its low 8 bits are the
  *     destination
  * @param reserved whether the message sets address bits that must be 0 with 32-bit APIC ids
- * @param redirectionHint whether only one LAPIC of a logical destination gets the interrupt, whatever the delivery mode
+ * @param redirectionHint whether one LAPIC of a logical destination gets the interrupt even in fixed delivery mode
  * @param vector 0–255
  * @param level whether the interrupt is level-triggered
  */

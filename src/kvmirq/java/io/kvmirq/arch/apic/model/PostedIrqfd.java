@@ -24,7 +24,7 @@ public final class PostedIrqfd {
         this.kernel = kernel;
     }
 
-    /** The irqfd's vCPU: {@code irq_bypass_vcpu}. On AMD the vCPU is kept while AVIC is inhibited. */
+    /** The irqfd's vCPU: {@code irq_bypass_vcpu}. On AMD the irqfd has its vCPU even while AVIC is inhibited. */
     public Optional<VcpuId> vcpu() {
         return vcpu;
     }
@@ -32,7 +32,7 @@ public final class PostedIrqfd {
     /**
      * Posts the irqfd to the vCPU of its route's destination, or to no vCPU if the destination is not a single vCPU. If
      * the irqfd is posted to no vCPU before and after, the call does nothing. After a KernelException of {@link
-     * IrteUpdate#post} the irqfd is posted to no vCPU. {@code route} is empty if the route is no message.
+     * IrteUpdate#post} the irqfd is posted to no vCPU. {@code route} is empty if the irqfd's GSI has no MSI route.
      */
     public void update(PostingVm vm, Optional<ApicMessage> route) {
         Optional<ApicMessage> message = route.filter(
