@@ -370,7 +370,7 @@ public final class FakePciDevice {
         return time.locked(() -> device.bars().register(bar, at));
     }
 
-    /** The device sets {@link #register}. A reset restores the value, and sets all other registers to 0. */
+    /** The device sets its {@link #register}. A reset restores this value, and sets all other registers to 0. */
     public void setRegister(int bar, int at, int value) {
         time.changing(() -> device.bars().preset(bar, at, value));
     }

@@ -11,7 +11,7 @@ import java.util.Objects;
  *
  * @param name the field's name in the kernel's definition of the structure
  * @param low the number of the lowest bit in the structure
- * @param width in bits, 1–64
+ * @param width the number of bits, 1–64
  * @param description the field's label, meaning, role and rules
  */
 public record BitField(String name, int low, int width, Description description) implements Field {
@@ -95,7 +95,7 @@ public record BitField(String name, int low, int width, Description description)
         return (word & mask()) != 0;
     }
 
-    /** A word with {@code value} in this field and 0 elsewhere; IllegalArgumentException if it does not fit. */
+    /** Returns a word with {@code value} in this field, 0 elsewhere; IllegalArgumentException if it does not fit. */
     public long with(long value) {
         if ((value & ~(-1L >>> (Long.SIZE - width))) != 0) {
             throw doesNotFit(value);
@@ -109,7 +109,7 @@ public record BitField(String name, int low, int width, Description description)
                 + Long.toHexString(max()) + ", " + width + (width == 1 ? " bit" : " bits"));
     }
 
-    /** {@code word} with {@code value} in this field; throws IllegalArgumentException if the value does not fit. */
+    /** Returns {@code word} with {@code value} in this field; IllegalArgumentException if the value does not fit. */
     public long put(long word, long value) {
         return word & ~mask() | with(value);
     }

@@ -7,8 +7,8 @@ import java.util.Objects;
 
 /**
  * 64-bit words that threads, or a process and a device, share without a lock. All threads see all accesses in program
- * order, except that {@link #set} is a release store. {@link #or}, {@link #and}, {@link #swap} and {@link #replace} are
- * one locked read-modify-write each, even if the value stays the same. An index out of range throws
+ * order, except that a read may pass an earlier {@link #set}. {@link #or}, {@link #and}, {@link #swap} and {@link
+ * #replace} are one locked read-modify-write each, even if the value stays the same. An index out of range throws
  * IndexOutOfBoundsException. No method allocates.
  *
  * <p>Safe for use by any number of threads. The models of posting and of interrupt lines keep their state in shared

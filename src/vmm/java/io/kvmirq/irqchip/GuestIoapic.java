@@ -31,8 +31,8 @@ import java.util.stream.IntStream;
  * polarity bit is stored and has no effect: a high line is asserted. Destination APIC ids have 8 bits.
  *
  * <p>Several devices may share a pin. The pin is high while any of their lines is high. Give each forwarding, and each
- * emulated device, its own {@link #source}. {@link #line} drives lines for the IOAPIC object's own source. VFIO masks a
- * device's forwarded line at each interrupt. Unmask the line at the guest's EOI, by {@link #addEndListener}.
+ * emulated device, its own {@link #source}. {@link #line} drives a line as one more source. VFIO masks a device's
+ * forwarded line at each interrupt. Unmask the line at the guest's EOI, by {@link #addEndListener}.
  *
  * <p>One lock guards registers and lines. A thread holds this lock during kernel calls, not in end listeners.
  *
@@ -226,7 +226,7 @@ public final class GuestIoapic implements Userspace.Injector {
         ours.message(message);
     }
 
-    /** Drives a line for the IOAPIC object's own source. Throws IllegalArgumentException if {@code gsi} is no pin. */
+    /** Drives a line as one more source. Throws IllegalArgumentException if {@code gsi} is no pin. */
     @Override
     public void line(Gsi gsi, boolean high) {
         ours.line(gsi, high);

@@ -25,8 +25,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A PCI function that this process emulates on a guest's {@link PciHostBridge}, beside devices of the host. This class
- * implements the configuration space, the BARs, MSI-X or MSI, and the doorbells. The user of this class implements the
- * device's {@link Registers}.
+ * implements the configuration space, the BARs, MSI-X or MSI, and doorbells: writes that signal an eventfd. The user of
+ * this class implements the device's {@link Registers}.
  *
  * <pre>{@code
  * EmulatedVectors vectors = EmulatedVectors.create(vm, 4);
@@ -42,7 +42,7 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>While the guest has enabled a BAR, each doorbell of the BAR is an ioeventfd at the address that the guest chose.
- * An emulated function has no interrupt pin. Everything else is as in {@link PciFunction}.
+ * An emulated function has no interrupt pin. {@link PciFunction} describes what its guest sees.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
@@ -60,7 +60,7 @@ public final class EmulatedFunction extends PciFunction {
      * The registers behind the BARs. Several vCPU threads call these methods at once, without a lock of this library.
      * An access may still come during and after a reset or {@link #close}: pause the vCPUs before. If a method throws
      * an exception, the guest reads all ones or its write has no effect, and the VMM is warned once until the next
-     * reset. The caller of {@link PciHostBridge#handle} gets an {@link Error}: {@code VcpuThreads} then ends the guest.
+     * reset. An {@link Error} passes through {@link PciHostBridge#handle}: {@code VcpuThreads} then ends the guest.
      */
     public interface Registers {
         /**
@@ -253,8 +253,8 @@ public final class EmulatedFunction extends PciFunction {
 
         /**
          * Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. MSI and {@link #msix} may share vectors: while
-         * one of them uses the vectors, the other waits. If MSI has vectors of its own, they are delivered even while
-         * MSI-X is enabled.
+         * one of them delivers the vectors, the other does not. If MSI has vectors of its own, the guest gets them even
+         * while MSI-X is enabled.
          */
         public Builder msi(EmulatedVectors vectors) {
             int count = Objects.requireNonNull(vectors, "vectors is null").count();

@@ -27,8 +27,8 @@ import java.util.OptionalInt;
  * MSI-X is disabled. No message is lost; at worst the last message is delivered twice. While INTx or MSI of the device
  * is forwarded, all vectors wait as if they were masked: call {@link #settle} when that forwarding has ended.
  *
- * <p>An access with a wrong size or offset reads 0 and writes nothing. If the kernel refuses to mask a vector, it stays
- * open until the call is repeated, see {@link GuestMessages}.
+ * <p>An access with a wrong size or offset reads 0 and writes nothing. If the kernel refuses to mask a vector, the
+ * vector stays open until a later write or {@link #settle} masks it.
  *
  * <p>Source: PCI Express Base Specification 6.0, 7.7.2, also for the reset values of the MSI-X table.
  *

@@ -39,8 +39,8 @@ import java.util.OptionalInt;
  *
  * <p>A function-level reset by the guest becomes a VFIO_DEVICE_RESET.
  *
- * <p>Thread-safe. An injector of the forwarding may call only {@link #endOfInterrupt}. If the injector locks a lock,
- * call no other method while you hold this lock.
+ * <p>Thread-safe. An injector of the forwarding may call {@link #endOfInterrupt} and no other method of this object. If
+ * the injector locks a lock, call no other method while you hold this lock.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="passed"}
  */

@@ -169,7 +169,7 @@ public final class VmSnapshot {
      * irqfds. At the end the restore reads the VM's state back and compares it with the snapshot.
      *
      * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the
-     * restored VM differs from the snapshot, close the VM. The VM's eventfds, irqfds, routes, devices are as before.
+     * restored VM differs from the snapshot, close the VM. Its eventfds, irqfds, routes and devices are then as before.
      *
      * @return the restored irqfds in the order of their saving, except irqfds of vectors
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts

@@ -25,7 +25,7 @@ public interface VcpuHooks {
      */
     default void entering(HostCpu here) {}
 
-    /** Called when the guest runs: the entry was not refused. Interrupts are off. Models the CPU's work at VMRUN. */
+    /** Called when the guest runs: the entry was not refused. Interrupts are off. Models act like the CPU at VMRUN. */
     default void entered(HostCpu here) {}
 
     /** Called after a guest exit or a refused entry, with interrupts off. A VGIC reads its list registers here. */

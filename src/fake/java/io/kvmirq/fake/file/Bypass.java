@@ -47,7 +47,7 @@ public final class Bypass {
         return to.connect(of);
     }
 
-    /** Does nothing if it was not registered. */
+    /** Removes a producer and disconnects it from its consumer; does nothing if the producer is not registered. */
     public void remove(Producer removed) {
         if (producer == removed) {
             disconnect();
@@ -55,7 +55,7 @@ public final class Bypass {
         }
     }
 
-    /** Does nothing if it was not registered. */
+    /** Removes a consumer and disconnects its producer; does nothing if the consumer is not registered. */
     public void remove(Consumer removed) {
         if (consumer == removed) {
             disconnect();

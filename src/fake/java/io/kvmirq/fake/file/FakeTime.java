@@ -166,7 +166,7 @@ public final class FakeTime implements AutoCloseable {
         changed();
     }
 
-    /** The number of pending timers. */
+    /** The number of timers whose action has not run yet. */
     public int timers() {
         return timers.size();
     }

@@ -58,7 +58,7 @@ public interface Host {
         return memory().put(address, from, length) ? 0 : refuse(FileAnswer.FAULT);
     }
 
-    /** Copies a structure from the caller and passes it on. Returns -EFAULT or the result of {@code call}. */
+    /** Passes a copy of the caller's structure to {@code call}. Returns -EFAULT or the result of {@code call}. */
     default int copied(long address, int size, ToIntFunction<ByteBuffer> call) {
         ByteBuffer structure = memory().copyIn(address, size);
         return structure == null ? refuse(FileAnswer.FAULT) : call.applyAsInt(structure);

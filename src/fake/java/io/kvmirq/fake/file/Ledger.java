@@ -12,11 +12,11 @@ import org.jspecify.annotations.Nullable;
  * into the hand, {@link #put} and {@link #arrive} tell what the message reached, and {@link #settle} empties the hand.
  * A second message of one source in one place is merged with the first. Between calls the hand is empty.
  *
- * <p>After each step: sent = taken + merged + waiting + ended + lost. A message that reaches no vCPU is ended if the
- * program dropped it, and lost if not. {@link #audit} compares the places with the state of the fake. If a model forgot
- * a message, the ledger reports that the last call lost it.
+ * <p>After each step the ledger's {@link Counts} obey sent = taken + merged + waiting + ended + lost. A message that
+ * reaches no vCPU is ended if the program dropped it, and lost if not. {@link #audit} compares the places with the
+ * state of the fake. If a model forgot a message, the ledger reports that the last call lost it.
  *
- * <p>Messages are numbers, not objects. All removed sources share one id. The caller holds the kernel's lock.
+ * <p>Messages are numbers, not objects. Sources share one id after {@link #forget}. The caller holds the kernel's lock.
  */
 public final class Ledger {
     /** The id of any source that is not registered. */

@@ -11,7 +11,7 @@ import java.util.Set;
 
 /**
  * The work of KVM's workers, which inject interrupts that are not a single message, and remove irqfds whose eventfd was
- * released. Work is done immediately, or held back so that a test sees the state before. VFIO's unmask eventfds are
+ * released. Work is done immediately, or held back so that a test sees the state without it. VFIO's unmask eventfds are
  * served too. Source: virt/kvm/eventfd.c, {@code irqfd_inject()} and {@code irqfd_cleanup_wq}; drivers/vfio/virqfd.c.
  */
 public final class Work {
@@ -86,7 +86,7 @@ public final class Work {
 
     /**
      * Ends {@link #begin}. A reader may signal its own eventfd again, for example INTx whose trigger is also its unmask
-     * eventfd. Linux then queues work for ever; here a timer does the rest.
+     * eventfd. Linux then queues work for ever; the fake stops after some rounds, and a timer continues.
      */
     public void end() {
         try {

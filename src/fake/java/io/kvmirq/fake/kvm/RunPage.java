@@ -37,7 +37,7 @@ public final class RunPage {
         return host.refuse(SignalAnswer.RUN_SIGNAL);
     }
 
-    /** Returns the result of KVM_RUN at an exit: 0, or the errno of the only exit reason with an errno. */
+    /** Returns the result of KVM_RUN at an exit: 0, or an errno at KVM_EXIT_MEMORY_FAULT. */
     public int result() {
         boolean isFault = page.getInt(Uapi.KvmRun.EXIT_REASON) == Uapi.KVM_EXIT_MEMORY_FAULT;
         return isFault ? host.refuse(VmAnswer.RUN_MEMORY) : 0;

@@ -57,7 +57,7 @@ public abstract class VmFile extends FakeFile {
     /** Returns the rule that refuses KVM_CREATE_DEVICE with an unknown type. */
     protected abstract Answer unknownDevice();
 
-    /** Whether this architecture has a device type. KVM-VFIO exists on all: this class handles it. */
+    /** Whether this architecture has a device type; not called for KVM-VFIO, which all architectures have. */
     protected boolean hasDevice(int type) {
         return false;
     }

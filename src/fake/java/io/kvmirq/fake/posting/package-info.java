@@ -8,7 +8,7 @@
  * to a {@code UnitEntry}. After each event the processors take all pending host interrupts. Requests of hardware pass
  * through the models to the vCPU's {@code VirtualLapic}, to which software adds its own requests.
  *
- * <p>This package is separate, because it uses no file of KVM, and the files of a VM depend on no vendor.
+ * <p>The package {@code kvm} is separate, so that a VM's files depend on no vendor; this package uses no file of KVM.
  */
 @NullMarked
 package io.kvmirq.fake.posting;

@@ -5,9 +5,8 @@ import io.kvmirq.arch.LinuxVersion;
 import java.util.Objects;
 
 /**
- * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is KVM's number of the reason, and
- * {@code reason=} of the tracepoint kvm_apicv_inhibit_changed. Linux 6.1 lacks PHYSICAL_ID_ALIASED: later reasons have
- * numbers one lower.
+ * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is KVM's number, and {@code reason=} of
+ * the tracepoint kvm_apicv_inhibit_changed. Linux 6.1 lacks PHYSICAL_ID_ALIASED: its later numbers are one lower.
  *
  * <p>Source: {@code enum kvm_apicv_inhibit} in arch/x86/include/asm/kvm_host.h of Linux 6.1, 6.12 and 7.1.
  */

@@ -24,7 +24,7 @@ import io.kvmirq.arch.amd.GaLog;
  * <p>A spinlock for each entry makes 128-bit accesses atomic: cmpxchg16b by Linux, and reads by the IOMMU. The unit
  * does not cache Destination, IsRun and GATag, so a change of them needs no invalidation. Linux also changes GALogIntr
  * without an invalidation. The unit may use other fields from its cache until the entry is invalidated. An invalidation
- * waits for the current request.
+ * waits until the unit has handled its current request.
  *
  * <p>Any number of threads may use the unit after all its entries are set. A request allocates no Java object. Source:
  * {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology specification, Guest Virtual APIC.

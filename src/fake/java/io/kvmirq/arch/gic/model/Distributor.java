@@ -173,8 +173,8 @@ public class Distributor {
     }
 
     /**
-     * Routes an SPI to a vCPU. Before the first call, the SPI goes to vCPU 0. A queued SPI stays with its vCPU ({@code
-     * vgic_target_oracle()}).
+     * Routes an SPI to a vCPU. Before the first call, the SPI goes to vCPU 0. An SPI in a list register stays with its
+     * vCPU ({@code vgic_target_oracle()}).
      */
     public void setTarget(int id, int vcpu) {
         checkShared(id);
@@ -237,7 +237,7 @@ public class Distributor {
         }
     }
 
-    /** Sends a vCPU's SGI, which merges with an unqueued SGI of the same source. A GICv3 does not store the source. */
+    /** Sends a vCPU's SGI, which merges with a pending SGI of the same source. A GICv3 does not store the source. */
     public void send(int from, int to, int sgi) {
         banks.checkVcpu(from);
         checkSgi(to, sgi);
@@ -252,7 +252,7 @@ public class Distributor {
         kick(wanting);
     }
 
-    /** Returns the source vCPUs of an SGI that are not queued yet, one bit for each. A GICv3 has no sources. */
+    /** Returns the source vCPUs of an SGI that no list register has yet, one bit for each. A GICv3 has no sources. */
     public int sources(int vcpu, int sgi) {
         checkSgi(vcpu, sgi);
         lock();

@@ -7,7 +7,7 @@ public enum InterruptState {
     ENABLED(0),
     /**
      * An edge, or a write to GICD_ISPENDR, has made the interrupt pending, and no list register has it yet. The write
-     * keeps a level-triggered interrupt pending until it ends. An SGI's bit of a GICv2 is read-only.
+     * keeps a level-triggered interrupt pending until it ends. For an SGI of a GICv2 the bit is read-only.
      */
     LATCH(1),
     /** The interrupt's line is high. Only a level-triggered interrupt is pending because its line is high. */

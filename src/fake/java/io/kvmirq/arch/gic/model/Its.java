@@ -96,7 +96,7 @@ public final class Its {
         };
     }
 
-    /** A reason to refuse a write of a VMM that restores an ITS. A guest's write is never refused. */
+    /** A reason for which KVM refuses a register write of a VMM that restores an ITS. A guest's write never fails. */
     public enum Refusal {
         /** GITS_IIDR has a table version that KVM does not support: EINVAL. */
         VERSION,
@@ -204,7 +204,7 @@ public final class Its {
         EXISTS,
         /** The save fails with EACCES: an LPI is a vLPI of GICv4.0, whose state KVM cannot read. */
         VLPI,
-        /** The collection of an event was unmapped. Linux reads through a null pointer in this case. */
+        /** A save finds an event whose collection the guest has unmapped. Here Linux reads through a null pointer. */
         LOST_COLLECTION
     }
 

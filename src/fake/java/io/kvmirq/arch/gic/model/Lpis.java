@@ -82,8 +82,8 @@ public final class Lpis {
     }
 
     /**
-     * Writes GICR_CTLR.EnableLPIs. Setting EnableLPIs reads the pending table. While EnableLPIs is 0, KVM drops new
-     * messages and does not deliver pending LPIs; vLPIs are still delivered.
+     * Writes GICR_CTLR.EnableLPIs. Setting EnableLPIs sets each LPI's pending state from the vCPU's pending table.
+     * While EnableLPIs is 0, KVM drops new messages and does not deliver pending LPIs; vLPIs are still delivered.
      */
     public void enable(int vcpu, boolean enable) {
         if (enable && !isEnabled(vcpu) && tables.mayHavePending(vcpu)) {
@@ -107,7 +107,7 @@ public final class Lpis {
 
     /**
      * Updates the list of a vCPU at an exit from the guest: a pending, enabled LPI moves to the list of its target
-     * vCPU, other LPIs leave the list ({@code vgic_prune_ap_list()}). If the distributor is disabled, all LPIs leave.
+     * vCPU, other LPIs leave the list ({@code vgic_prune_ap_list()}). All LPIs leave while the distributor is disabled.
      */
     public void prune(int vcpu) {
         leave(lpi -> isIn(lpi, vcpu) && !(lpi.pending && lpi.enabled && delivers.getAsBoolean()));

@@ -110,9 +110,9 @@ public class VirtualInterface {
     }
 
     /**
-     * Writes a list register, as KVM does for a hardware interrupt before its guest runs. The call sets the vCPU's flag
-     * and does not wake the vCPU. A level-triggered interrupt in the register is queued again only after its EOI, or
-     * after another write has removed it.
+     * Writes a list register, as KVM does for a hardware interrupt before its guest runs. The call sets the vCPU's
+     * {@link Distributor#isFlagged flag} and does not wake the vCPU. A level-triggered interrupt in the register gets a
+     * list register again only after its EOI, or after another write has removed it.
      *
      * @throws IllegalArgumentException if the register, the interrupt or the source vCPU of the SGI does not exist; if
      *     the manual forbids the word; or if another register, of any vCPU, holds the interrupt
@@ -380,7 +380,7 @@ public class VirtualInterface {
         }
     }
 
-    /** Reads list registers after an exit. A level interrupt that ended with EOI clear is pending while high. */
+    /** Reads list registers at an exit. A level interrupt that ended with EOI 0 is pending while its line is high. */
     public void syncFromCpu() {
         gic.lock();
         putActive(false);

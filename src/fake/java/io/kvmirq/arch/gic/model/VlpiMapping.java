@@ -27,7 +27,7 @@ public final class VlpiMapping {
         WARNS
     }
 
-    /** An MSI's route; without an ITS if none has the doorbell, and without a device id if the VMM set none. */
+    /** An MSI's route; without an ITS if none has the MSI's address, and without a device id if the VMM set none. */
     public record Route(Optional<Its> its, OptionalInt device, int event) {}
 
     private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);
@@ -39,7 +39,7 @@ public final class VlpiMapping {
     private final int hostIrq;
     private Optional<Route> route = Optional.empty();
 
-    /** Creates a mapping. {@code gicv4}: whether KVM uses GICv4. {@code vpes} are by vCPU index; LPI 8192 is vLPI 0. */
+    /** Creates a mapping. {@code gicv4}: whether KVM uses GICv4. {@code vpes}: by vCPU index; LPI 8192 is vLPI 0. */
     public VlpiMapping(VlpiKernel kernel, boolean gicv4, Lpis lpis, List<Vpe> vpes, int hostIrq) {
         this.kernel = kernel;
         this.gicv4 = gicv4;

@@ -2,11 +2,11 @@
 /**
  * Models of a VGIC, an ITS and GICv4, with the tables of their registers. Not exported: any version may change them.
  *
- * <p>The first VGIC of Linux, of 2012, has a {@link io.kvmirq.arch.gic.model.Distributor}, and for each vCPU the list
- * registers from which hardware delivers to the guest ({@link io.kvmirq.arch.gic.model.VirtualInterface}). One lock
- * guards the distributor and the filling and reading back of list registers. Only the guest and its hardware change a
- * list register without this lock. KVM does not access a list register while the guest runs. The vCPUs and guests of
- * the make target {@code races} are in the tests.
+ * <p>The model of Linux's first VGIC, of 2012, has a {@link io.kvmirq.arch.gic.model.Distributor}, and for each vCPU
+ * the list registers from which hardware delivers to the guest ({@link io.kvmirq.arch.gic.model.VirtualInterface}). One
+ * lock guards the distributor and the filling and reading back of list registers. Only the guest and its hardware
+ * change a list register without this lock. KVM does not access a list register while the guest runs. The tests have
+ * the guests and vCPU threads that {@code make races} runs on these models.
  *
  * <p>MSI messages: an {@link io.kvmirq.arch.gic.model.Its} models the ITS that KVM emulates; {@code io.kvmirq.kvm.Its}
  * is the handle of an ITS in KVM. The model of the ITS reads {@link io.kvmirq.arch.gic.ItsCommand commands} from a ring

@@ -77,8 +77,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Disables INTx when no handler runs. Deactivates an interrupt that waits for EOI, unless another device on the
-     * line waits too. The next {@link #enable} uses the chosen handler again.
+     * Waits until no handler runs, and disables INTx. Deactivates an interrupt that waits for EOI, unless another
+     * device on the line waits too. The next {@link #enable} uses the chosen handler again.
      */
     public void disable() {
         gate.take();

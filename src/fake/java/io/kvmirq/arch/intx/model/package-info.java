@@ -5,7 +5,7 @@
  *
  * <p>An {@link io.kvmirq.arch.intx.model.IntxDevice} asserts a {@link io.kvmirq.arch.intx.model.PhysicalLine}, which
  * any number of devices and up to 64 handlers share. A handler of {@link io.kvmirq.arch.intx.model.VfioIntx} signals
- * the guest. The guest's pin and vCPU of the make target {@code races} are in the tests.
+ * the guest. The tests have the guest's pin and vCPU that {@code make races} runs on this model.
  *
  * <p>The line stays asserted until the guest has served the device. Two mechanisms prevent further host interrupts
  * until the device is served:

@@ -55,7 +55,7 @@ public final class PostedVcpu {
         return pid;
     }
 
-    /** The descriptor's physical address for a posted IRTE. The addresses of two vCPUs differ in both 32-bit halves. */
+    /** The descriptor's address for a posted IRTE. A mix of the 32-bit halves of two such addresses is no address. */
     public long descriptorAddress() {
         long number = thread.number();
         return number << Integer.SIZE | number << PostedInterruptDescriptor.BOUNDARY_BITS;
@@ -169,8 +169,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * Returns the rules of posting that the state breaks. All rules hold while no thread is in a method. R3 and R4 are
-     * orders of accesses, which the state does not show.
+     * Returns the rules of posting that the state breaks. All rules hold while no thread is in a method. Rules R3 and
+     * R4 order accesses, so no state shows whether they are broken.
      */
     public List<String> brokenRules() {
         List<String> broken = new ArrayList<>();

@@ -14,7 +14,7 @@ public interface GuestBus {
     /** Reads a port that the kernel serves, see {@link #isServed}. */
     int readServed(int port, int size);
 
-    /** The guest exits to the VMM. */
+    /** Makes the guest exit to the VMM for {@code count} reads of a port. */
     void readPort(int port, int size, int count);
 
     /** Returns the VMM's value after an exit of {@link #readPort} or {@link #readMemory}. */
@@ -23,12 +23,12 @@ public interface GuestBus {
     /** Returns whether the kernel handled a write to memory. If not, call {@link #writeMemory}. */
     boolean takes(long address, int size, long value);
 
-    /** The guest exits to the VMM. */
+    /** Makes the guest exit to the VMM for a write to memory. */
     void writeMemory(long address, int size, long value);
 
     /** Returns the kernel's value for a read of memory; empty if the guest must exit to the VMM. */
     OptionalLong readServed(long address);
 
-    /** The guest exits to the VMM. */
+    /** Makes the guest exit to the VMM for a read of memory. */
     void readMemory(long address, int size);
 }
