@@ -163,8 +163,8 @@ public final class FakeKernel {
     /**
      * Starts to add a PCI device to the host. The first device adds /dev/vfio/vfio and /dev/vfio/GROUP to the host.
      *
-     * @param address such as {@code 0000:00:02.0}
-     * @param group the number of its IOMMU group
+     * @param address the device's PCI address, such as {@code 0000:00:02.0}
+     * @param group the number of the device's IOMMU group
      * @throws IllegalArgumentException if {@code address} is no address of a PCI function, or {@code group} is negative
      */
     public FakePciDevice.Builder pciDevice(String address, int group) {
@@ -179,7 +179,7 @@ public final class FakeKernel {
      * Starts to add a platform device to the host, bound to vfio-platform.
      *
      * @param name the device's name in sysfs, such as {@code fff51000.ethernet}
-     * @param group the number of its IOMMU group
+     * @param group the number of the device's IOMMU group
      */
     public FakePlatformDevice.Builder platformDevice(String name, int group) {
         Objects.requireNonNull(name, "name is null");

@@ -53,7 +53,7 @@ public final class FakePciDevice {
         this.device = device;
     }
 
-    /** Builds a PCI device. By default it has no interrupts and no reset, and is not PCI Express. */
+    /** Builds a PCI device. By default the device has no interrupts and no reset, and is not PCI Express. */
     public static final class Builder {
         private final FakeKernel kernel;
         private final PciAddress address;

@@ -22,7 +22,7 @@ public final class FakePlatformDevice {
         this.device = device;
     }
 
-    /** Builds a platform device. By default it has no interrupts and no reset. */
+    /** Builds a platform device. By default the device has no interrupts and no reset. */
     public static final class Builder {
         private final FakeKernel kernel;
         private final String name;

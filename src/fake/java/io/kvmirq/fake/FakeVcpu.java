@@ -72,7 +72,7 @@ public final class FakeVcpu {
         moved(() -> vcpu.load(cpu));
     }
 
-    /** Enters the guest on the vCPU's processor. If it has none, the scheduler chooses a processor. */
+    /** Enters the guest on the vCPU's processor. If the vCPU has no processor, the scheduler chooses one. */
     public void enterGuest() {
         moved(vcpu::enterGuest);
     }
@@ -165,7 +165,7 @@ public final class FakeVcpu {
         return time.locked(vcpu::descriptor);
     }
 
-    /** Returns the processor whose wake-up list has the sleeping vCPU. Empty if no list has it, and on AMD. */
+    /** Returns the processor whose wake-up list has the sleeping vCPU. Empty if no list has the vCPU, and on AMD. */
     public OptionalInt wakeupList() {
         return time.locked(vcpu::wakeupList);
     }

@@ -15,7 +15,7 @@ import java.util.Objects;
  * words. A test extends this class to run the accesses of several actors in any order.
  */
 public abstract class SharedWords {
-    /** For a subclass, such as a test's, that stores the words in its own way. */
+    /** For a subclass, such as a test's, that stores the words itself. */
     protected SharedWords() {}
 
     /** Shares the words of an array. */

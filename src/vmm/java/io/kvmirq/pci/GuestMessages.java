@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The common part of {@link GuestMsi} and {@link GuestMsix}. The state of the MSI or MSI-X capability can be saved.
+ * The methods that {@link GuestMsi} and {@link GuestMsix} have in common. {@link #state} saves the capability.
  *
  * <p>A guest's access never throws because of its value. If the kernel refuses the effect of a write, the write throws
  * a {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers

@@ -12,8 +12,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A device bound to a bus driver of VFIO. All its open files share its state. The caller of each method holds the
- * kernel's lock. Source: drivers/vfio/vfio_main.c.
+ * A device bound to a bus driver of VFIO. All open files of the device share its state. The caller of each method holds
+ * the kernel's lock. Source: drivers/vfio/vfio_main.c.
  */
 public abstract class VfioDevice implements VfioLines {
     /** The end of num_irqs: the least argsz of VFIO_DEVICE_GET_INFO. */

@@ -8,7 +8,7 @@ import io.kvmirq.VcpuId;
 
 /**
  * Posts one host irq in the way of a vendor, as {@code pi_update_irte} does by {@code irq_set_vcpu_affinity}. On VT-d,
- * this part only writes the remapping entry. On AMD, it also moves the irqfd to the list of the vCPU.
+ * posting only writes the remapping entry. On AMD, posting also moves the irqfd to the vCPU's list.
  */
 public interface IrteUpdate {
     /**

@@ -35,7 +35,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         X2AVIC,
         /** AMD, since Linux 6.18: the table of AVIC holds all vCPU ids. */
         X2AVIC_EXT,
-        /** AMD: AVIC's table holds vCPU ids above 0. Linux 6.18 to 6.18.9 without X2AVIC lacks this. */
+        /** AMD: AVIC's table holds vCPU ids above 0. A host without X2AVIC lacks this on Linux 6.18 to 6.18.9. */
         AVIC_IDS
     }
 

@@ -11,7 +11,7 @@ import java.util.List;
  * any number of threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
  */
 public final class Resampler {
-    /** The GSI that the resampling source drives. The resampler calls it under a lock. */
+    /** The GSI that the resampling source drives. The resampler calls its method under a lock. */
     @FunctionalInterface
     public interface Line {
         /** Sets the resampling source of the GSI high or low. This method must not add or remove an irqfd. */

@@ -14,8 +14,8 @@ import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
  * <ul>
  * <li>To mask a device at the controller, the model disables its line once, even if its handler is late. With a late
  * handler, vfio-pci disables the line twice, so that it stays disabled.
- * <li>The model chooses a handler under the lock under which it runs. Direct EOI leaves an interrupt active only if the
- * guest is signalled. No released kernel has direct EOI for VFIO.
+ * <li>The model chooses a handler under the lock under which the handler runs. Direct EOI leaves an interrupt active
+ * only if the guest is signalled. No released kernel has direct EOI for VFIO.
  * <li>The model writes the guest's DisINTx under its two locks, {@code vfio_basic_config_write} without them.
  * <li>The close sets DisINTx before it frees the handler, and leaves DisINTx set. Linux frees the handler first, sets
  * DisINTx only during the reset, and then clears it: a device that cannot be reset asserts its line without a handler.

@@ -55,7 +55,7 @@ public final class PostedVcpu {
         return pid;
     }
 
-    /** The descriptor's address for a posted IRTE. A mix of the 32-bit halves of two such addresses is no address. */
+    /** The descriptor's address for a posted IRTE. No descriptor is at a mix of the 32-bit halves of two addresses. */
     public long descriptorAddress() {
         long number = thread.number();
         return number << Integer.SIZE | number << PostedInterruptDescriptor.BOUNDARY_BITS;
