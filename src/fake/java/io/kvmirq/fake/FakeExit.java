@@ -12,8 +12,8 @@ import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
- * An exit that a test defines for a vCPU of a fake kernel; see {@link ScriptedVcpu#exits}. Names and data are as in
- * {@code io.kvmirq.kvm.VcpuExit}.
+ * An exit that a test defines for a vCPU of a fake kernel; see {@link ScriptedVcpu#exits}. The exits and their data are
+ * those of {@code io.kvmirq.kvm.VcpuExit}.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="exits"}
  */

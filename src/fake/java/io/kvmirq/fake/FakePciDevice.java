@@ -337,7 +337,7 @@ public final class FakePciDevice {
     }
 
     /**
-     * Returns the host's present IRTE for an MSI or MSI-X vector. REMAPPED if the profile has no interrupt hardware.
+     * Returns the host's present IRTE for an MSI or MSI-X vector. Its form is REMAPPED if the profile has no hardware.
      *
      * @throws IllegalArgumentException if the device has no such vector
      */

@@ -343,9 +343,9 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Returns the registers, and the lines of the IOAPIC object's own source, for {@link #restore}. After a restore,
-     * each {@link #source} must drive its lines again: the source of an emulated device before the guest runs, the
-     * source of a forwarding when the device asserts its line.
+     * Returns the registers, and the lines that {@link #line} drives, for {@link #restore}. After a restore, each
+     * {@link #source} must drive its lines again: the source of an emulated device before the guest runs, the source of
+     * a forwarding when the device asserts its line.
      */
     public synchronized byte[] state() {
         ByteBuffer state = ByteBuffer.allocate(stateBytes()).order(ByteOrder.LITTLE_ENDIAN);

@@ -67,7 +67,7 @@ public final class EmulatedFunction extends PciFunction {
          * Returns the value of a register that the guest reads.
          *
          * @param at the register's offset in the BAR, in bytes
-         * @param size 1, 2, 4 or 8 bytes, at a multiple of the size
+         * @param size the number of bytes: 1, 2, 4 or 8; {@code at} is a multiple of it
          */
         long read(int bar, long at, int size);
 

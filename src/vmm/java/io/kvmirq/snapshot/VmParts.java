@@ -177,7 +177,7 @@ public final class VmParts {
     /**
      * Adds the MSI or MSI-X of a device. For a device with MSI and MSI-X, call this method twice, with two names.
      *
-     * @throws IllegalArgumentException if the name was given before
+     * @throws IllegalArgumentException if another part has this name
      */
     public VmParts messages(String name, VfioDevice device, GuestMessages messages) {
         Objects.requireNonNull(name, "name is null");
@@ -198,7 +198,7 @@ public final class VmParts {
      * and the registers of an emulated function. The registers of a host device are not saved, see {@link
      * PciFunction#state}.
      *
-     * @throws IllegalArgumentException if the name was given before
+     * @throws IllegalArgumentException if another part has this name
      */
     public VmParts device(String name, PciFunction device) {
         Objects.requireNonNull(name, "name is null");

@@ -28,7 +28,7 @@ public final class VcpuThread {
     /** Whether the thread sleeps. */
     public static final int ASLEEP = 2;
 
-    /** Whether the thread is on a CPU. */
+    /** The word that is 1 while the thread is on a CPU, otherwise 0. */
     public static final int LOADED = 3;
 
     /** Whether the vCPU blocks. */

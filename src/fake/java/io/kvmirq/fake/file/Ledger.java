@@ -291,7 +291,7 @@ public final class Ledger {
 
     // Results
 
-    /** @param text supplies the caller's text for the end of each sentence about a lost or ended message */
+    /** @param text supplies a text about the caller, which ends each sentence about a lost or ended message */
     public void setCaller(Supplier<String> text) {
         dropped.setCaller(text);
     }

@@ -64,7 +64,7 @@ public abstract class VfioDevice implements VfioLines {
         held++;
     }
 
-    /** Drops a reference to the device. After the last one the host may remove the device. */
+    /** Drops a reference to the device. When no reference is left, the host may remove the device. */
     @Override
     public final void unhold() {
         held--;

@@ -5,8 +5,8 @@
  * <p>A {@link io.kvmirq.arch.amd.model.GaUnit} sets the vector in the IRR of the vCPU's backing page. If IsRun of the
  * remapping entry is set, the unit rings the doorbell of the CPU in Destination. Otherwise, if GALogIntr is set, the
  * unit writes the GATag into the GA log, and KVM wakes the {@link io.kvmirq.arch.amd.model.AvicVcpu} that the tag
- * names. KVM changes a vCPU's entries at each load, put and block of the vCPU. KVM finds these entries on the vCPU's
- * list. An entry is on one list at most: with a second list, another vCPU would write its CPU into the entry.
+ * names. KVM changes a vCPU's entries at each load, put and block of the vCPU. KVM finds these entries by the vCPU's
+ * list of irqfds. An entry is on one list at most: with a second list, another vCPU would write its CPU into the entry.
  *
  * <p>Two orders of accesses prevent lost interrupts. The vCPU clears IsRun and sets GALogIntr before its last read of
  * the IRR, and the unit sets the IRR before it reads IsRun. An {@link io.kvmirq.arch.amd.model.AvicIrqfd} writes and

@@ -210,7 +210,7 @@ public class Distributor {
         }
     }
 
-    /** Raises the line of a PPI or SPI. Each call latches an edge; a level interrupt is pending while high. */
+    /** Raises the line of a PPI or SPI. Each call latches an edge; a level is pending while the line is high. */
     public void raise(int vcpu, int id) {
         checkLine(vcpu, id);
         lock();

@@ -21,13 +21,13 @@ public enum RedistributorRegister {
     GICR_TYPER(0x8, 8),
     GICR_STATUSR(0x10, 4),
     GICR_WAKER(0x14, 4),
-    /** 64 bits: the address of the table of LPI properties. */
+    /** The 64-bit register with the address of the table of LPI properties. */
     GICR_PROPBASER(0x70, 8),
-    /** 64 bits: the address of the table of pending LPIs. */
+    /** The 64-bit register with the address of the table of pending LPIs. */
     GICR_PENDBASER(0x78, 8),
-    /** 64 bits: invalidates the properties of an LPI. */
+    /** The 64-bit register whose write makes the GIC read the properties of one LPI again. */
     GICR_INVLPIR(0xa0, 8),
-    /** 64 bits: invalidates the properties of all LPIs. */
+    /** The 64-bit register whose write makes the GIC read the properties of all LPIs again. */
     GICR_INVALLR(0xb0, 8),
     /** Bit 0 is set while an invalidation of LPI properties is in progress. */
     GICR_SYNCR(0xc0, 4),

@@ -20,15 +20,15 @@ public interface GuestBus {
     /** Returns the VMM's value after an exit of {@link #readPort} or {@link #readMemory}. */
     long answer(int size);
 
-    /** Returns whether the kernel handled a write to memory. If not, call {@link #writeMemory}. */
+    /** Returns whether the kernel handled a write to an address outside memory. If not, call {@link #writeMemory}. */
     boolean takes(long address, int size, long value);
 
-    /** Makes the guest exit to the VMM for a write to memory. */
+    /** Makes the guest exit to the VMM for a write to an address outside memory. */
     void writeMemory(long address, int size, long value);
 
-    /** Returns the kernel's value for a read of memory; empty if the guest must exit to the VMM. */
+    /** Returns the kernel's value for a read outside memory; empty if the guest must exit to the VMM. */
     OptionalLong readServed(long address);
 
-    /** Makes the guest exit to the VMM for a read of memory. */
+    /** Makes the guest exit to the VMM for a read of an address outside memory. */
     void readMemory(long address, int size);
 }

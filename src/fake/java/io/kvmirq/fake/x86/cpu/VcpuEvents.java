@@ -92,14 +92,14 @@ public final class VcpuEvents {
 
     // Settings of the VMM
 
-    /** Injects an interrupt. The vCPU takes it before its next instruction, even if RFLAGS.IF is 0. */
+    /** Injects an interrupt. The vCPU takes the interrupt before its next instruction, even if RFLAGS.IF is 0. */
     public void inject(int vector) {
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
                 .put(KvmVcpuEvents.INTERRUPT_NR, (byte) vector)
                 .put(KvmVcpuEvents.INTERRUPT_SOFT, (byte) 0);
     }
 
-    /** Notes that the vCPU took an interrupt. A VMM can still read its vector: {@code kvm_queue_interrupt()}. */
+    /** Notes that the vCPU took an interrupt. A VMM can still read the vector: {@code kvm_queue_interrupt()}. */
     public void took(int vector) {
         inject(vector);
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 0);
@@ -120,7 +120,7 @@ public final class VcpuEvents {
         return vector;
     }
 
-    /** Whether an event was injected. The vCPU takes it even if RFLAGS.IF is 0. */
+    /** Whether an event was injected. The vCPU takes this event even if RFLAGS.IF is 0. */
     public boolean isInjected() {
         return isSet(KvmVcpuEvents.INTERRUPT_INJECTED) || nmiInjected || isException();
     }
