@@ -434,7 +434,7 @@ public final class Format {
     }
 
     /**
-     * Encodes a structure from the values of all fields, in the order of {@link #fields()}. Throws
+     * Encodes a structure from the values of all its fields, as {@link #values} returns them. Throws
      * IllegalArgumentException if a value does not fit or contradicts another value, or if the format is decode-only.
      */
     public long[] encode(long... values) {

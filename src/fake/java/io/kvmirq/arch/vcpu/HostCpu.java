@@ -11,7 +11,7 @@ public final class HostCpu {
     /** The first of four words with one bit for each vector: set if an interrupt of this vector is pending. */
     public static final int PENDING = 0;
 
-    /** The word of the spinlock that models disabled interrupts. */
+    /** The word of a spinlock that a caller holds while the CPU has interrupts off. */
     public static final int INTERRUPTS_OFF = PENDING + Host.VECTORS / Long.SIZE;
 
     /** The word with the number, from 1, of the thread whose guest runs; 0 if no guest runs. */

@@ -74,7 +74,7 @@ public final class MemorySlots {
         return set(region, Uapi.KVM_MEM_LOG_DIRTY_PAGES | Uapi.KVM_MEM_READONLY, NONE);
     }
 
-    /** Handles Handles KVM_SET_USER_MEMORY_REGION2. A slot of a guest_memfd can be neither logged nor read-only. */
+    /** Handles KVM_SET_USER_MEMORY_REGION2, which refuses a slot of a guest_memfd that is logged or read-only. */
     public int set2(ByteBuffer region) {
         boolean ofFile = (region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS) & Uapi.KVM_MEM_GUEST_MEMFD) != 0;
         if (!ofFile || !host.build().hasGuestMemfd()) {

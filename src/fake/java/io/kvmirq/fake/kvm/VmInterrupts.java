@@ -68,7 +68,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return Optional.empty();
     }
 
-    /** Ends {@link #forward}, even while the interrupt is active. */
+    /** Ends the mapping that {@link #forward} made, even while the interrupt is active. */
     protected void unforward(HostLine line, int gsi) {}
 
     protected void routesChanged() {}

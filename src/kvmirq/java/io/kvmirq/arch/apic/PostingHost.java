@@ -18,7 +18,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
     private static final int X2AVIC_MAX_PHYSICAL_ID = 0x1ff;
 
-    /** Features of a host. KVM posts only if the host has all except the last three, which limit AVIC's vCPU ids. */
+    /** Features of a host. To post, KVM needs all except {@link #X2AVIC}, {@link #X2AVIC_EXT} and {@link #AVIC_IDS}. */
     public enum Feature {
         /** The host remaps interrupts. */
         REMAPPING,

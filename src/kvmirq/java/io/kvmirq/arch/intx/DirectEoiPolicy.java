@@ -20,7 +20,7 @@ import java.util.stream.Stream;
  * @param otherHandlers the number of handlers that other devices have on the line
  */
 public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
-    /** A fact about the interrupt, by which {@link #decide} allows or refuses direct EOI. */
+    /** A fact about the interrupt, by which {@link DirectEoiPolicy#decide} allows or refuses direct EOI. */
     public enum Trait {
         /** The device is a platform device; otherwise it is a PCI device, whose line may be shared. */
         PLATFORM_DEVICE,

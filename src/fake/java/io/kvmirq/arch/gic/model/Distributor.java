@@ -93,7 +93,7 @@ public class Distributor {
         return hasSources;
     }
 
-    /** Reads one state of 32 interrupts: bit n is the state of interrupt {@code first} + n. */
+    /** Reads one {@link InterruptState} of 32 interrupts: bit n is the state of interrupt {@code first} + n. */
     public int word(InterruptState what, int vcpu, int first) {
         checkFirst(vcpu, first);
         lock();

@@ -5,7 +5,7 @@ import io.kvmirq.arch.SharedWords;
 
 /**
  * The sources that drive the pins of a guest's interrupt controller. A pin is high while at least one source is high.
- * Each change is one atomic access. Thread-safe. Source: {@code __kvm_irq_line_state} of Linux 7.1.
+ * Each change of a pin is one atomic access. Thread-safe. Source: {@code __kvm_irq_line_state} of Linux 7.1.
  */
 public final class PinSources {
     /** The source of KVM_IRQ_LINE and of plain irqfds: {@code KVM_USERSPACE_IRQ_SOURCE_ID}. */

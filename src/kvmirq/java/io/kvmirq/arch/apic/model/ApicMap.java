@@ -125,7 +125,7 @@ public final class ApicMap<A extends LocalApic> {
         return logical;
     }
 
-    /** Whether a destination means every LAPIC; with the quirk, only 0xff does. */
+    /** Whether a destination means every LAPIC; with the quirk (see {@link Destinations}), only 0xff does. */
     public boolean isBroadcast(int destination, boolean quirk) {
         return quirk
                 ? destination == ApicMessage.BROADCAST
