@@ -6,7 +6,7 @@ import io.kvmirq.NotPromised;
 /**
  * The version of {@code libkvmirq.so}'s ABI and the sizes of the records shared with the library.
  *
- * @param version {@code kvmirq_abi_version()}, which must equal the version that this code needs
+ * @param version {@code kvmirq_abi_version()}, which must equal the version in {@link #OURS}
  * @param routeSize the size of {@code struct kvmirq_route} in bytes
  * @param irqchipSize the size of an interrupt chip's state in bytes
  * @param vfioIrqSize the size of {@code struct kvmirq_vfio_irq} in bytes
@@ -14,7 +14,7 @@ import io.kvmirq.NotPromised;
  */
 @NotPromised
 public record Abi(int version, int routeSize, int irqchipSize, int vfioIrqSize, int irqfdSize) {
-    /** The ABI that this code needs. */
+    /** The ABI version and record sizes that kvmirq's Java code needs. */
     public static final Abi OURS = new Abi(
             2,
             KernelBackend.ROUTE_SIZE,
@@ -31,7 +31,7 @@ public record Abi(int version, int routeSize, int irqchipSize, int vfioIrqSize, 
     /** The argument of {@code kvmirq_abi_record_size()} for the interrupts of a VFIO index. */
     public static final int RECORD_VFIO_IRQ = 2;
 
-    /** The argument of {@code kvmirq_abi_record_size()} for one irqfd in a call for many irqfds. */
+    /** The argument of {@code kvmirq_abi_record_size()} for one record of {@link KernelBackend#irqfdsAssign}. */
     public static final int RECORD_IRQFD = 3;
 
     /** @throws BackendUnavailableException if the library's ABI is not {@link #OURS}; the message names both ABIs */

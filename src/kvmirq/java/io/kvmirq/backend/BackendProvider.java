@@ -4,21 +4,21 @@ package io.kvmirq.backend;
 import io.kvmirq.NotPromised;
 
 /**
- * Provides a backend that is used only if the user selects it by name. {@link java.util.ServiceLoader} finds the
- * provider. The fake kernel has a provider, because its package depends on this package, and not the reverse.
+ * Provides a {@link KernelBackend} that kvmirq uses only if the user selects it by name. {@link
+ * java.util.ServiceLoader} finds the provider. The fake kernel needs a provider: its package depends on this one.
  */
 @NotPromised
 public interface BackendProvider {
     /** The name that selects the backend. */
     String name();
 
-    /** Opens the backend. Throws BackendUnavailableException if this backend cannot be used as configured. */
+    /** Opens the backend. Throws BackendUnavailableException if the user's settings forbid this backend. */
     KernelBackend open();
 
     /**
      * Whether the system property {@code kvmirq.backend} and {@code $KVMIRQ_BACKEND} may select this backend; Java code
-     * may always select it. The fake kernel returns true only with the module {@code io.kvmirq.testkit}, so no variable
-     * makes a program use a fake kernel in production.
+     * may always select it. The fake kernel returns true only with the module {@code io.kvmirq.testkit}, so in
+     * production no environment variable can replace the real kernel by a fake.
      */
     default boolean isSelectedFromOutside() {
         return false;

@@ -83,7 +83,7 @@ public final class Buffers {
         return checked;
     }
 
-    /** Checks a path like {@link #readable}; throws IllegalArgumentException also if no NUL ends the path. */
+    /** Checks the buffer of a path like {@link #readable}, and throws IllegalArgumentException if it has no NUL. */
     public static ByteBuffer cStringIn(@Nullable ByteBuffer path) {
         ByteBuffer checked = readable(path, 1);
         for (int i = 0; i < checked.limit(); i++) {
@@ -99,7 +99,7 @@ public final class Buffers {
         to.putLong(0, to.order() == ByteOrder.nativeOrder() ? value : Long.reverseBytes(value));
     }
 
-    /** Stores a number like {@link #put(ByteBuffer,long)}, but at the byte offset {@code at}. */
+    /** Stores 4 bytes in native order like {@link #put(ByteBuffer,long)}, at the byte offset {@code at}. */
     public static void put(ByteBuffer to, int at, int value) {
         to.putInt(at, to.order() == ByteOrder.nativeOrder() ? value : Integer.reverseBytes(value));
     }
@@ -119,7 +119,7 @@ public final class Buffers {
         return inNativeOrder(readable(routes, (long) ROUTE_SIZE * count));
     }
 
-    /** Checks {@code count} records like {@link #writable}, and that the buffer has native order. */
+    /** Checks a buffer for {@code count} records like {@link #writable}; it must have native order, too. */
     public static ByteBuffer results(@Nullable ByteBuffer records, int size, int count) {
         if (count < 0) {
             throw new IllegalArgumentException("count " + count + " is negative");
@@ -131,7 +131,7 @@ public final class Buffers {
         return checked;
     }
 
-    /** Checks {@link KernelBackend#vfioIrqsSet}'s arguments, and returns the size of header and data in bytes. */
+    /** Checks {@link KernelBackend#vfioIrqsSet}'s arguments, and returns the bytes of its header and data. */
     public static int vfioIrqs(@Nullable ByteBuffer set, int flags, int count) {
         int each =
                 switch (flags & UapiVfio.VFIO_IRQ_SET_DATA_TYPE_MASK) {
@@ -144,7 +144,7 @@ public final class Buffers {
         return (int) bytes;
     }
 
-    /** Checks {@link Libc#view}'s length for JNI. Throws IllegalArgumentException if an int cannot hold the length. */
+    /** Returns the length of {@link Libc#view} as an int; throws IllegalArgumentException if an int cannot hold it. */
     public static int viewLength(long length) {
         if (length < 0 || length > Integer.MAX_VALUE) {
             throw new IllegalArgumentException(
@@ -155,8 +155,8 @@ public final class Buffers {
 
     /**
      * Checks the argument of {@link Libc#ioctl(int,long,ByteBuffer)}. The buffer must have the size that the request
-     * number contains. If the first word of the structure counts bytes (VFIO, iommufd) or elements, the buffer must
-     * have that size, too. The buffer must be writable if the kernel may write it.
+     * number contains. If the structure's first word has its size in bytes (VFIO, iommufd) or its number of elements,
+     * the buffer must have this size, too. The buffer must be writable if the kernel may write it.
      */
     public static ByteBuffer ioctlArgument(long request, @Nullable ByteBuffer argument) {
         long size = request >>> 16 & 0x3fff;
@@ -190,7 +190,7 @@ public final class Buffers {
                 buffer.order() == ByteOrder.nativeOrder() ? buffer.getInt(0) : Integer.reverseBytes(buffer.getInt(0)));
     }
 
-    /** The size of an element, for a KVM request whose first word counts elements (linux/kvm.h, asm/kvm.h); else 0. */
+    /** Bytes of an element, if the first word of a KVM request counts elements (linux/kvm.h, asm/kvm.h), or 0. */
     public static int elementSize(int number) {
         return switch (number) {
             case 0x02, 0x0a -> Integer.BYTES; // KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST

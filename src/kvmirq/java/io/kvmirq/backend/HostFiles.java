@@ -37,7 +37,7 @@ public interface HostFiles {
     enum Reading {
         /** The file, link or directory does not exist. */
         ABSENT,
-        /** The file exists, and this process may not read it. */
+        /** The file exists, but this process lacks the permission to read it. */
         DENIED,
         /** This process can read the file. */
         READABLE
@@ -46,13 +46,13 @@ public interface HostFiles {
     /**
      * The owner and the permissions of a file.
      *
-     * @param mode the permissions, as a number of chmod(1)
+     * @param mode the permission bits of chmod(1), such as 0644
      * @param user the user id of the owner
      * @param group the group id of the file
      */
     record Owner(int mode, int user, int group) {}
 
-    /** The first bytes of a file, at most {@code most}. */
+    /** The bytes of a file from its start, {@code most} of them if the file is longer. */
     Optional<byte[]> bytes(String path, int most);
 
     /** Opens a file of any length, to be read piece by piece. The caller closes the stream. */
@@ -102,8 +102,8 @@ public interface HostFiles {
     Access access(String path);
 
     /**
-     * The owner and the permissions of a file. Empty if the file does not exist, or if the files are a copy without
-     * owners.
+     * The owner and the permissions of a file. Empty if the file does not exist, or if these files were copied without
+     * their owners.
      */
     default Optional<Owner> owner(String path) {
         Objects.requireNonNull(path, "path is null");
@@ -120,8 +120,8 @@ public interface HostFiles {
     }
 
     /**
-     * The text of a file, without a final line end. Archives may pad a file of sysfs with zeros: the text ends at the
-     * first zero. Empty if the text is longer than {@link #LONGEST_TEXT}.
+     * The text of a file, without a final line end. The text ends at the first zero byte, because an archive may pad a
+     * file of sysfs with zeros. Empty if the text is longer than {@link #LONGEST_TEXT}.
      */
     default Optional<String> text(String path) {
         Objects.requireNonNull(path, "path is null");
@@ -172,16 +172,16 @@ public interface HostFiles {
      * Files in memory.
      *
      * @param files the content of each file, by the file's path
-     * @param links the target of each symbolic link, by the link's path. Paths through a link are not resolved
+     * @param links the target of each symbolic link, by the link's path. A path that leads through a link finds no file
      */
     static HostFiles of(Map<String, byte[]> files, Map<String, String> links) {
         return of(files, links, Set.of());
     }
 
     /**
-     * Files in memory, as another process saw them.
+     * Files in memory, with the read permissions of the process that copied them.
      *
-     * @param denied the files and directories that the other process could not read
+     * @param denied the files and directories that this process could not read
      */
     static HostFiles of(Map<String, byte[]> files, Map<String, String> links, Set<String> denied) {
         return of(files, links, denied, Map.of());

@@ -8,18 +8,19 @@ import java.nio.ByteBuffer;
  * The kernel calls that the interrupt path needs, one method for each.
  *
  * <p>Every method returns {@code >= 0} or {@code -errno}. A method never throws for an errno, and allocates nothing.
- * Any thread may call any method. New file descriptors are O_CLOEXEC. Buffers must be direct, writable, at position 0
- * and large enough, or the method throws {@link IllegalArgumentException} before it calls the kernel. The bytes of a
- * record are in native order, whatever the buffer's order. Do not close the arena of a buffer during the call. The
- * typed objects of {@code io.kvmirq.kvm} document the errnos of each call, in the order of the kernel's checks.
+ * Any thread may call any method. A call makes each file descriptor O_CLOEXEC. The buffers of a call must be direct,
+ * writable, at position 0 and large enough, or the method throws {@link IllegalArgumentException} before it calls the
+ * kernel. The bytes of a record are in native order, whatever the buffer's order. Do not close a buffer's arena during
+ * the call: the kernel would use freed memory. The typed objects of {@code io.kvmirq.kvm} document the errnos of each
+ * call, in the order of the kernel's checks.
  *
- * <p>The interface is stable for callers only: a new method may get a default that suits no other implementation.
+ * <p>The interface is stable for callers only: a new method may have a default that does not suit your implementation.
  */
 public interface KernelBackend {
     /** The name that selects the backend, such as {@code jni}. */
     String name();
 
-    /** The origin of the binding and the binding's ABI, for error messages. */
+    /** The file or library of this binding, and its ABI, for error messages. */
     String description();
 
     /** Whether calls reach the kernel of this machine, and not a fake. */
@@ -44,7 +45,7 @@ public interface KernelBackend {
     int READY_WAKE = 2;
 
     /**
-     * Waits until {@code fd} or {@code wake} is readable; {@code wake} -1 means that only {@code fd} counts.
+     * Waits until the descriptor {@code fd} or {@code wake} is readable; -1 as {@code wake} stands for no descriptor.
      *
      * @param timeoutNanos the timeout; a negative timeout waits without limit
      * @return READY bits, 0 after the timeout, -EINTR or -EBADF
@@ -78,7 +79,7 @@ public interface KernelBackend {
     /** Creates a non-blocking eventfd with EFD_SEMAPHORE and count 0: each read subtracts 1. */
     int eventfdCreateSemaphore();
 
-    /** Adds to the eventfd's count, unsigned: -EAGAIN if the sum is above 2^64 - 2, -EINVAL for 2^64 - 1. */
+    /** Adds {@code count}, unsigned: -EAGAIN for a sum above 2^64 - 2, -EINVAL if it is 2^64 - 1 itself. */
     int eventfdSignal(int fd, long count);
 
     /**
@@ -126,7 +127,7 @@ public interface KernelBackend {
     /** KVM_GET_IRQCHIP: {@link #IRQCHIP_STATE_SIZE} bytes, {@code kvm_pic_state} or {@code kvm_ioapic_state}. */
     int irqchipGet(int vm, int chip, ByteBuffer state);
 
-    /** KVM_SET_IRQCHIP. {@code state} has the content of {@link #irqchipGet}. */
+    /** KVM_SET_IRQCHIP. Sets a chip to {@code state}, whose layout is the layout of {@link #irqchipGet}. */
     int irqchipSet(int vm, int chip, ByteBuffer state);
 
     /** KVM_CAP_X2APIC_API with {@code KVM_X2APIC_API_*} bits. */
@@ -143,7 +144,7 @@ public interface KernelBackend {
     int ROUTE_GSI = 0;
     /**
      * Offset of the route's type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP}, {@link #ROUTE_TYPE_MSI}, or another type of the
-     * kernel. A record of another type has the first 28 bytes of the entry's union from {@link #ROUTE_CHIP} on.
+     * kernel. With another type, 28 bytes of the union in {@code kvm_irq_routing_entry} begin at {@link #ROUTE_CHIP}.
      */
     int ROUTE_TYPE = 4;
     /** Offset of the flags in a route record, 4 bytes: for an MSI route 0 or {@link #ROUTE_FLAG_DEVID}. */
@@ -206,7 +207,7 @@ public interface KernelBackend {
     /** KVM_IRQFD with RESAMPLE: a signal raises the GSI; the guest's EOI lowers it and signals {@code resample}. */
     int irqfdAssignLevel(int vm, int fd, int resample, int gsi);
 
-    /** KVM_IRQFD with DEASSIGN. Returns when KVM has delivered all earlier signals of this irqfd. */
+    /** KVM_IRQFD with DEASSIGN: ends the irqfd, and returns when KVM has delivered its earlier signals. */
     int irqfdDeassign(int vm, int fd, int gsi);
 
     // ioeventfd
@@ -219,18 +220,18 @@ public interface KernelBackend {
     /** KVM_IOEVENTFD: a matching write of the guest signals the eventfd and causes no exit. */
     int ioeventfdAssign(int vm, int fd, long address, int length, int flags, long datamatch);
 
-    /** KVM_IOEVENTFD with DEASSIGN. All arguments must equal the arguments of {@link #ioeventfdAssign}. */
+    /** KVM_IOEVENTFD with DEASSIGN. Ends the ioeventfd that {@link #ioeventfdAssign} made with equal arguments. */
     int ioeventfdDeassign(int vm, int fd, long address, int length, int flags, long datamatch);
 
     // injection
 
-    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the MSI message; -1, like -EPERM, if none accepted it. */
+    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the MSI message; -1 (also -EPERM) if none matched. */
     int msiSignal(int vm, long address, int data, int flags, int devid);
 
     /** KVM_IRQ_LINE: drives a GSI high (1) or low (0). */
     int lineSet(int vm, int gsi, int level);
 
-    /** KVM_IRQ_LINE_STATUS: {@code status} gets the call's status, 4 bytes; a status of -1 is not an errno. */
+    /** KVM_IRQ_LINE_STATUS: {@code status} gets the 4 bytes of the line's status, in which -1 is no errno. */
     int lineSetStatus(int vm, int gsi, int level, ByteBuffer status);
 
     // devices
@@ -265,7 +266,7 @@ public interface KernelBackend {
      *
      * @param index the kind of interrupts, as the bus driver numbers kinds, such as {@code VFIO_PCI_MSIX_IRQ_INDEX}
      * @param info {@link #VFIO_IRQ_SIZE} bytes that receive the record; unchanged after an error
-     * @return 0, or -EINVAL if the device has no such index
+     * @return 0, or -EINVAL if the device does not have the index
      */
     int vfioIrqInfo(int device, int index, ByteBuffer info);
 
@@ -273,22 +274,22 @@ public interface KernelBackend {
     int VFIO_IRQS_HEADER_SIZE = 20;
 
     /**
-     * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index, from {@code start}; both numbers are unsigned.
+     * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index from number {@code start}, both unsigned.
      *
-     * <p>If a check of the arguments fails, nothing changes. If the kernel fails at one vector, it detaches the
-     * eventfds of all vectors from {@code start} to that vector, even eventfds of an earlier call.
+     * <p>If the kernel refuses the arguments, nothing changes. If the kernel cannot set one vector, it detaches the
+     * eventfds of all vectors from {@code start} to this vector, even eventfds of an earlier call.
      *
      * @param flags one {@code VFIO_IRQ_SET_DATA_*} and one {@code VFIO_IRQ_SET_ACTION_*}
-     * @param set {@link #VFIO_IRQS_HEADER_SIZE} bytes, then the data in native order: {@code count} bytes (BOOL),
-     *     {@code count} descriptors of 4 bytes, -1 for none (EVENTFD), or nothing (NONE). The call writes the header
-     *     into the buffer, so no other thread may use the buffer during the call.
+     * @param set {@link #VFIO_IRQS_HEADER_SIZE} bytes, then the data in native order: {@code count} bytes for BOOL,
+     *     {@code count} descriptors of 4 bytes for EVENTFD (-1: no eventfd), nothing for NONE. The call writes the
+     *     header into the buffer, so no other thread may use the buffer during the call.
      * @return 0. A positive number: the kernel enabled nothing, and this many vectors are available. -EINVAL: the
-     *     device has no such index, range or data type, or another mode is active. -ENOTTY: this index lacks the
-     *     action. -EBADF, -EINVAL: a descriptor is not open or is no eventfd. -EBUSY: an unmask eventfd is already set,
-     *     or the interrupt is in use. -ENOSPC, -ENOMEM: the host has no vectors left
+     *     device lacks the index, range or data type, or another of INTx, MSI and MSI-X is enabled. -ENOTTY: this index
+     *     lacks the action. -EBADF, -EINVAL: a descriptor is not open or is no eventfd. -EBUSY: the line has an unmask
+     *     eventfd, or another driver uses its host irq. -ENOSPC, -ENOMEM: the host has no vectors left
      */
     int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);
 
-    /** VFIO_DEVICE_RESET of the device alone: -EINVAL if it has no reset, -EAGAIN if it or its bus is locked. */
+    /** VFIO_DEVICE_RESET: -EINVAL if the device alone cannot be reset, -EAGAIN if the device or bus is locked. */
     int vfioDeviceReset(int device);
 }

@@ -12,16 +12,16 @@ import org.jspecify.annotations.Nullable;
  * Raw system calls with the signatures of libc, returning {@code >= 0} or {@code -errno}. The caller encodes
  * structures.
  *
- * <p>The interface is stable for callers only: a new method may get a default that suits no other implementation.
+ * <p>The interface is stable for callers only: a new method may have a default that does not suit your implementation.
  *
- * <p>Methods that take an address are for a caller that owns the memory and keeps it reachable; for a wrong address the
- * kernel returns EFAULT. Callers without memory of their own use the methods with a buffer. The buffer must be direct,
- * at position 0, as long as the call needs, and writable if the kernel writes it. For any other buffer the method
- * throws {@link IllegalArgumentException} without a system call. The buffer of an arena ({@code java.lang.foreign})
- * must be alive and accessible to the caller, or the method throws the JDK's IllegalStateException or
- * WrongThreadException without a system call. The kernel gets a copy of a buffer that belongs to an arena. If the arena
- * is closed during the call, the kernel touches no freed memory and the call takes effect. A call that writes its
- * buffer throws IllegalStateException if the arena was closed. New descriptors are O_CLOEXEC. Thread-safe.
+ * <p>A caller that passes an address must own the memory and keep it reachable; for a wrong address the kernel returns
+ * EFAULT. Callers without memory of their own use the methods with a buffer. The buffer must be direct, at position 0,
+ * as long as the call needs, and writable if the kernel writes it. For any other buffer the method throws {@link
+ * IllegalArgumentException} without a system call. The buffer of an arena ({@code java.lang.foreign}) must be alive and
+ * accessible to the caller, or the method throws the JDK's IllegalStateException or WrongThreadException without a
+ * system call. From an arena's buffer the method makes a copy for the kernel. If the arena is closed during the call,
+ * the kernel touches no freed memory and the call takes effect. A call that writes its buffer throws
+ * IllegalStateException if the arena was closed. New descriptors are O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
     /** open(2); {@code path} is the address of a NUL-terminated path. */
@@ -30,7 +30,7 @@ public interface Libc {
     /** close(2). */
     int close(int fd);
 
-    /** fcntl(2) with a number as the argument. */
+    /** fcntl(2) with a number, not an address, as third argument. */
     int fcntl(int fd, int command, int argument);
 
     /** read(2) to an address. */
@@ -51,7 +51,7 @@ public interface Libc {
     /**
      * @param request the full request number, zero-extended from 32 bits
      * @param argument a value or an address, depending on the request
-     * @return {@code >= 0} or {@code -errno}; a number below -4095 is no error, but a 32-bit value, such as a TSC of at
+     * @return {@code >= 0} or {@code -errno}; a result below -4095 is a 32-bit value and no errno, such as a TSC of at
      *     least 2^31 kHz
      */
     int ioctl(int fd, long request, long argument);
@@ -63,7 +63,7 @@ public interface Libc {
      * mmap(2) with MAP_FIXED: replaces all that is mapped at the addresses by zeroed memory. Like munmap(2), the call
      * frees the pages, but the addresses stay mapped and accessible.
      *
-     * @return 0, or {@code -errno}: ENOMEM; a call that fails before Linux 6.12 may leave the addresses unmapped
+     * @return 0, or {@code -errno}: ENOMEM; on Linux before 6.12 a failed call may leave the addresses unmapped
      */
     default int mapZeros(long address, long length) {
         return (int) Math.min(
@@ -76,7 +76,7 @@ public interface Libc {
     /**
      * @param fds address of {@code count} {@code struct pollfd}
      * @param timeout address of a {@code struct timespec}, 0 for no limit; the kernel may write the remaining time
-     *     there. With jna and jnr, libc reads the time, so a wrong address ends the JVM
+     *     there. With the bindings jna and jnr, libc reads the timeout, so a wrong address crashes the JVM
      */
     int ppoll(long fds, long count, long timeout);
 
@@ -94,7 +94,7 @@ public interface Libc {
 
     /**
      * syscall(2). The arguments are values or addresses. Pass 0 for each argument that the call does not have. The
-     * fifth and the sixth argument are 0.
+     * kernel gets 0 as fifth and sixth argument.
      *
      * @return {@code >= 0} or {@code -errno}
      */
@@ -119,10 +119,10 @@ public interface Libc {
     ByteBuffer view(long address, long length);
 
     /**
-     * A buffer like {@link #view(long, long)}. The action runs when no code refers to the buffer any more.
+     * A buffer like {@link #view(long, long)}; {@code unreachable} runs when no code refers to the buffer any more.
      *
      * @param unreachable an action that runs once, in a thread of its own, when no buffer and no memory segment of this
-     *     memory is reachable any more. The action must not refer to the memory, and may also run if this method throws
+     *     memory is reachable any more. It must not refer to the memory, and may run although this method throws
      */
     default ByteBuffer view(long address, long length, Runnable unreachable) {
         ByteBuffer view = view(address, length);
@@ -193,7 +193,7 @@ public interface Libc {
         }
     }
 
-    /** ioctl(2). If the request number contains a size, the argument must have that size. */
+    /** ioctl(2). If the request number contains a size, the buffer {@code argument} must have this size. */
     @SuppressWarnings("ReferenceEquality") // equal buffers are not one buffer
     default int ioctl(int fd, long request, @Nullable ByteBuffer argument) {
         ByteBuffer checked = Buffers.ioctlArgument(request, argument);

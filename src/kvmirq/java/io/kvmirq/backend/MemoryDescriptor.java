@@ -17,8 +17,8 @@ public final class MemoryDescriptor {
     private MemoryDescriptor() {}
 
     /**
-     * Creates an empty file in memory, sealable and not executable (vm.memfd_noexec). {@code name} has at most 249
-     * bytes. Returns {@code -errno} on failure.
+     * Creates an empty file in memory that can be sealed, but not executed, so vm.memfd_noexec allows it. {@code name}
+     * has at most 249 bytes. Returns {@code -errno} on failure.
      */
     public static int create(Libc libc, String name) {
         Objects.requireNonNull(name, "name is null");

@@ -9,8 +9,8 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A pool of native memory for threads that must not keep memory of their own, such as millions of virtual threads.
- * Memory for one call would count against the JVM's limit of direct memory until a garbage collection. Thread-safe.
+ * A pool of native memory for virtual threads, which may be millions and must not keep memory of their own. Memory
+ * allocated anew for each call would fill the JVM's limit of direct memory until a garbage collection. Thread-safe.
  */
 @NotPromised
 public final class Pool<T> {
@@ -20,7 +20,7 @@ public final class Pool<T> {
     private final Supplier<T> maker;
     private final BlockingDeque<T> idle;
 
-    /** @param maker creates another object if all are in use */
+    /** @param maker makes an object when the pool has no idle one */
     public Pool(Supplier<T> maker) {
         this(maker, IDLE);
         Objects.requireNonNull(maker, "maker is null");

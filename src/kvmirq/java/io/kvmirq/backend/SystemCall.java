@@ -22,14 +22,14 @@ public enum SystemCall {
     MEMFD_CREATE(319, 279),
     /** Arguments: descriptor, length in bytes. */
     FTRUNCATE(77, 46),
-    /** Arguments: address, length, protection, flags. Only for memory without a file: descriptor and offset are 0. */
+    /** Arguments: address, length, protection, flags. Descriptor and offset are 0, so no file is mapped. */
     MMAP(9, 222),
     /** Arguments: address, length, advice. */
     MADVISE(28, 233),
     /** Arguments: command, flags, processor. */
     MEMBARRIER(324, 283);
 
-    /** Flags of {@link #MMAP} for zeroed memory; counted only by strict accounting (vm.overcommit_memory=2). */
+    /** Flags of {@link #MMAP} for zeroed memory; the kernel counts it as committed only with vm.overcommit_memory=2. */
     public static final int MAP_ZEROS = Uapi.MAP_PRIVATE | Uapi.MAP_FIXED | Uapi.MAP_ANONYMOUS | Uapi.MAP_NORESERVE;
 
     private static final boolean ARM64 = System.getProperty("os.arch", "").equals("aarch64");
@@ -47,7 +47,7 @@ public enum SystemCall {
         return name().toLowerCase(Locale.ROOT);
     }
 
-    /** Whether the kernel ever returns an error; see getpid(2) and gettid(2). */
+    /** Whether this system call may return an errno; getpid(2) and gettid(2) never do. */
     public boolean canFail() {
         return this != GETPID && this != GETTID;
     }

@@ -17,30 +17,31 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The forwarding that was proposed for KVM-VFIO in 2014 and never merged: the attributes FORWARD_IRQ and UNFORWARD_IRQ
- * of the group KVM_DEV_VFIO_DEVICE. VFIO's handler of a forwarded line signals the eventfd and does not mask the line;
- * the guest's EOI ends the host's interrupt. Thread-safe.
+ * A kernel interface that was proposed in 2014 for forwarding lines, and never merged: KVM-VFIO's attributes
+ * FORWARD_IRQ and UNFORWARD_IRQ of the group KVM_DEV_VFIO_DEVICE. VFIO's handler of a forwarded line signals the
+ * eventfd and does not mask the line; the guest's EOI in the interrupt controller also ends the host's interrupt.
+ * Thread-safe.
  *
- * <p>No header defines the numbers and the layout of these attributes, so this class uses inferred values. A patch
- * series of 2025 proposes the same numbers for another purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel
- * has this ABI. Use this ABI only on a kernel that you patched yourself, and confirm the patches by {@link #named}.
+ * <p>No header defines the numbers and the layout of these attributes, so this class uses values inferred from the
+ * patches. A patch series of 2025 proposes the same numbers for another purpose (TDI_BIND), so {@link #probe} cannot
+ * prove that a kernel has this ABI. Call {@link #named}, which gives access to this ABI, only on a kernel that you
+ * patched yourself.
  *
  * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
- * forwarding the kernel returns 0 and forwards nothing. To test whether the line is forwarded, serve the device and let
- * the device interrupt again, without an unmask. A forwarded line signals again; a line that is not forwarded stays
- * masked.
+ * forwarding, FORWARD_IRQ returns 0 and does nothing. To test whether the line is forwarded, let the device interrupt
+ * twice without an unmask: a forwarded line signals its eventfd again, another line stays masked.
  *
- * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and its review.
+ * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and the replies on the list.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="abi2014"}
  */
 @NotPromised
 public final class Abi2014 {
-    /** The results of {@link Abi2014#probe}: whether a kernel has the group KVM_DEV_VFIO_DEVICE. */
+    /** The results of {@link Abi2014#probe}: whether KVM-VFIO has the attribute group KVM_DEV_VFIO_DEVICE. */
     public enum Probe {
         /** The kernel does not have the group: the probe gets ENXIO, as from every released kernel. */
         ABSENT("the kernel does not have KVM_DEV_VFIO_DEVICE: use an irqfd on the eventfd of the interrupt"),
-        /** The kernel has attributes 1 and 2 of group 2, by the patches of 2014 or by other patches of 2025. */
+        /** KVM-VFIO has attributes 1 and 2 of group 2: FORWARD_IRQ and UNFORWARD_IRQ of 2014, or TDI_BIND of 2025. */
         AMBIGUOUS("the kernel has attributes 1 and 2 of group 2, which may be FORWARD_IRQ and UNFORWARD_IRQ of 2014 or"
                 + " TDI_BIND and TDI_UNBIND of 2025: name the ABI of 2014 only if you know which patches the"
                 + " kernel has");
@@ -78,7 +79,7 @@ public final class Abi2014 {
         return kvmVfio.abi2014().calls.hasForwarding(kvmVfio.fd()) ? Probe.AMBIGUOUS : Probe.ABSENT;
     }
 
-    /** States that the kernel has the patches of 2014, whatever {@link #probe} returns. Makes no call. */
+    /** Returns the ABI, because the caller states that the kernel has the patches of 2014. Makes no call. */
     public static Abi2014 named(KvmVfio kvmVfio) {
         return kvmVfio.abi2014();
     }
@@ -135,8 +136,8 @@ public final class Abi2014 {
     }
 
     /**
-     * Forwards a line to a GSI. The device's file stays open until {@link #unforward}, even if the device is closed
-     * earlier. The line still needs an eventfd and an irqfd on the GSI.
+     * Forwards a line to a GSI. The descriptor of the VFIO device stays open until {@link #unforward}, even if the
+     * device is closed earlier. The line still needs an eventfd and an irqfd on the GSI.
      *
      * @throws io.kvmirq.KernelException EINVAL if the line is forwarded already, or cannot be forwarded; EBUSY if the
      *     line is armed already; ENXIO on every kernel without the patches
@@ -155,8 +156,8 @@ public final class Abi2014 {
     }
 
     /**
-     * Ends the forwarding of a line, even while its interrupt waits for the guest's EOI: VFIO's handler masks the line
-     * from then on. Closing the {@link KvmVfio} ends all forwardings. Idempotent, never fails.
+     * Ends the forwarding of a line, even while the guest has not sent the EOI: VFIO's handler then masks the line at
+     * each interrupt. Closing the {@link KvmVfio} ends all forwardings. Idempotent, never fails.
      */
     public void unforward(LineIrq irq) {
         synchronized (kvmVfio) {

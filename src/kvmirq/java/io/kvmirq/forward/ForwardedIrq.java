@@ -29,8 +29,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A device's interrupt that is forwarded to a guest. {@link #close} ends the forwarding and removes the forwarding's
- * objects from the kernel. Device, VM and this object may be closed in any order. Thread-safe.
+ * A device's interrupt that is forwarded to a guest. {@link #close} ends the forwarding and removes its irqfd and the
+ * route that it added. Device, VM and this object may be closed in any order. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarded"}
  */
@@ -136,12 +136,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public abstract DeviceIrq irq();
 
     /**
-     * The eventfd that the device's interrupt signals. The eventfd stays open until {@link #close}. A read of the
-     * eventfd takes interrupts away from the guest; a write raises an interrupt.
+     * The eventfd that the device's interrupt signals. The eventfd stays open until {@link #close}. Your read of the
+     * eventfd takes interrupts away from the guest; your write raises one in the guest.
      */
     public abstract EventFd event();
 
-    /** The GSI that the eventfd raises; empty for a message that this process has injected from the start. */
+    /** The GSI that the eventfd raises; empty for a message that never had an irqfd in KVM. */
     public abstract Optional<Gsi> gsi();
 
     /** The mechanism that delivers the interrupt, or delivered it before it was masked. */
@@ -156,7 +156,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return told().orElse(null) instanceof Posting.NotPosted;
     }
 
-    /** The decision that allowed direct EOI; empty if the line has no direct EOI, or {@link #moveTo} ended it. */
+    /** The decision that allowed direct EOI; empty for any other interrupt, and after {@link #moveTo}. */
     @NotPromised
     public Optional<DirectEoiDecision> directEoi() {
         return Optional.empty();
@@ -164,7 +164,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Predicts, from the set-up and the known facts of the host, whether hardware delivers the interrupt to the guest,
-     * and if not, why. The result is predicted, not observed. A masked interrupt is not posted.
+     * and if not, why. No kernel reports the delivery itself. Hardware does not post a masked interrupt.
      */
     public final Posting predicted() {
         return told().filter(posting -> !isEnded())
@@ -177,9 +177,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * The current path of the interrupt, without its host irq: eventfd, mechanism, GSI, guest vector, vCPU, and whether
-     * hardware posts it. The remarks of the path name the predicted fields of the remapping entry and of the vCPU's
-     * descriptor. {@link InterruptPath#known} states whether a fact was set up, is predicted or is unknown. After
-     * {@link #close} the path names only the device.
+     * hardware posts it. The path's remarks name the predicted fields of the IOMMU's remapping entry and of the vCPU's
+     * posted-interrupt descriptor. {@link InterruptPath#known} states for each fact whether it was set up, is predicted
+     * or is unknown. After {@link #close} the path names only the device.
      */
     public final InterruptPath path() {
         return path(Optional.empty(), "no HostIrqs was given");
@@ -257,16 +257,17 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Holds interrupts back from the guest until {@link #unmask}. No interrupt is lost: messages stay in the eventfd,
-     * which merges them into one interrupt, and the device keeps its line asserted. No program can read whether a GICv4
+     * Holds interrupts back from the guest until {@link #unmask}. No interrupt is lost: the eventfd merges messages
+     * into one interrupt for the unmask, and the device keeps its line asserted. No program can read whether a GICv4
      * vLPI was pending, so a guest of an arm64 host with vLPIs may get one extra interrupt. The route of the GSI is not
-     * changed. After the call returns, no new interrupt is requested; the guest may still take an earlier one.
+     * changed. After the call returns, the guest may still take an interrupt that was raised before the call.
      *
      * <p>If this process injects the interrupt, the call waits until a running injection ends. {@link #moveTo}, {@link
-     * #close} and the {@link #reroute} of an unmasked interrupt wait, too. Do not call {@code mask}, {@code moveTo},
-     * {@code close} or {@code reroute} while you hold a lock that the injector needs: see {@link #beginMask}.
+     * #close} and the {@link #reroute} of an unmasked interrupt also wait for it. Do not call {@code mask},
+     * {@code moveTo}, {@code close} or {@code reroute} while you hold a lock that the injector needs: see {@link
+     * #beginMask}.
      *
-     * @throws KernelException as {@link Irqfd#mask}; the interrupt then stays unmasked
+     * @throws KernelException the errors of {@link Irqfd#mask}; the interrupt then stays unmasked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void mask() {
@@ -279,8 +280,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /**
      * Masks like {@link #mask}, but does not wait for a running injection of this process. While you hold a lock that
      * the injector needs, you may call this method, then {@link #reroute} and {@link #unmask}. The running injection
-     * may still reach the guest, by the old message, but no later injection does. Call {@link #mask}, {@link #moveTo}
-     * and {@link #close} without the lock, because these three methods wait.
+     * may still send the message from before the {@code reroute}, but no later injection does. Call {@link #mask},
+     * {@link #moveTo} and {@link #close} without the lock, because these three methods wait.
      */
     public final void beginMask() {
         RelayedIrq held = masked();
@@ -312,8 +313,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Whether the interrupt is masked and pending, so that {@link #unmask} delivers it, as with the pending bit of
-     * MSI-X. After {@link #close}: whether an interrupt was pending when the device was disarmed. On arm64 the result
-     * may be true although the guest took the interrupt: at most once for each {@link #mask}, reroute or close.
+     * MSI-X. After {@link #close}: whether an interrupt was pending when the device was disarmed. On arm64, after each
+     * {@link #mask}, reroute or close, the result may be true for one interrupt that the guest took.
      *
      * @throws IllegalStateException on a virtual thread
      */
@@ -388,7 +389,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * Unmasks the interrupt. A pending interrupt is delivered at once.
      *
      * @throws KernelException EBUSY if another program assigned the eventfd to another irqfd while the interrupt was
-     *     masked, EIO and EBADF as {@link Irqfd#mask}; the interrupt stays masked
+     *     masked, or an error of {@link Irqfd#mask}; the interrupt stays masked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void unmask() {
@@ -417,9 +418,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Sends the interrupt to another vector or vCPU. No interrupt is lost: each arrives by the old or by the new MSI
-     * message. If the message is unchanged, no kernel call is made.
+     * message. An unchanged message makes no kernel call.
      *
-     * @throws UnsupportedOperationException for a line, which has no MSI message: change the routes of its GSI
+     * @throws UnsupportedOperationException for a line, which has no MSI message: change its GSI's routes instead
      * @throws KernelException EINVAL if KVM refuses the message; the interrupt arrives by the old message
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
@@ -439,8 +440,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * move to the current mechanism does nothing.
      *
      * @param to {@link Mechanism#USERSPACE}, or the mechanism in the kernel: {@link Mechanism#IRQFD} for a message or
-     *     an edge, {@link Mechanism#RESAMPLE} for a level-triggered line; others: UnsupportedOperationException
-     * @throws KernelException as {@link #mask} and {@link Forwarding#forward}; the delivery stays as before
+     *     an edge, {@link Mechanism#RESAMPLE} for a level-triggered line; others throw UnsupportedOperationException
+     * @throws KernelException errors of {@link #mask} and {@link Forwarding#forward}; the mechanism stays
      * @throws IllegalStateException if {@link Forwarding.Builder#userspace} was not called, or after {@link #close}
      */
     public abstract void moveTo(Mechanism to);
@@ -462,7 +463,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Reports the guest's EOI of a level-triggered line that this process injects. The line goes low; a device that
-     * still asserts its line interrupts again. Does nothing while KVM injects the line, because KVM sees the EOI.
+     * still asserts its line interrupts again. The method does nothing while KVM injects the line, because KVM sees the
+     * EOI.
      *
      * @throws UnsupportedOperationException for a message
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -470,8 +472,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public abstract void endOfInterrupt();
 
     /**
-     * Signals the eventfd as the device would, by VFIO's loopback, to test the path to the guest. The device itself
-     * does nothing. If another program wired the eventfd to the device, writes to the eventfd without VFIO.
+     * Signals the eventfd as the device would, by VFIO's loopback, to test the path to the guest. The device is not
+     * involved. If another program wired the eventfd to the device, the method itself writes to it.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */

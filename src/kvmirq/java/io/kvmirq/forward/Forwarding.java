@@ -41,10 +41,10 @@ import java.util.stream.Collectors;
  * }
  * }</pre>
  *
- * <p>A call for several interrupts makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and no call
- * if nothing changes. No interrupt is lost, because routes are set up first, then irqfds, and the device last;
- * tear-down is in reverse order. A failed call changes nothing, except that eventfds that {@code takeOver} replaced are
- * not restored. Closing never fails, whichever handles were closed before.
+ * <p>A method for several interrupts calls KVM_SET_GSI_ROUTING and VFIO_DEVICE_SET_IRQS once, and not at all if nothing
+ * changes. No interrupt is lost, because routes are set up first, then irqfds, then the device's eventfds; tear-down is
+ * in reverse order. A failed method changes nothing, but {@code takeOver} cannot restore the eventfds that it replaced.
+ * {@code close} never fails, even if the VM or the device was closed before.
  *
  * <p>One lock guards set-up and tear-down, a second lock guards the delivery of each interrupt. A thread that needs
  * both locks takes the lock of set-up first.
@@ -99,7 +99,7 @@ public final class Forwarding implements AutoCloseable {
         return builder(vm, device).build();
     }
 
-    /** Returns a builder for a forwarding whose options differ from the defaults of {@link #of}. */
+    /** Returns a builder for a forwarding with another mirror, or with a {@link Userspace}. */
     public static Builder builder(Vm vm, VfioDevice device) {
         Objects.requireNonNull(device, "device is null");
         Objects.requireNonNull(vm, "vm is null");
@@ -120,10 +120,10 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Sends each step of the forwarding and the events of the VM's vCPUs to the mirror {@code told}, which makes
-         * the predictions. Use one mirror for all devices of a VM. If this method is not called, the forwarding makes
-         * its own mirror, with facts from the host's files. If another program created the VM, also send the mirror the
-         * events of the vCPUs that this process did not create.
+         * Lets the mirror {@code told} predict how interrupts are delivered: it gets each step of the forwarding and
+         * the events of the VM's vCPUs. Use one mirror for all devices of a VM. Without this method, the forwarding
+         * makes its own mirror, which reads facts from the host's files. If another program created the VM, also send
+         * the mirror the events of the vCPUs that this process did not create.
          */
         public Builder mirror(Mirror told) {
             Objects.requireNonNull(told, "told is null");
@@ -132,10 +132,10 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Lets this process inject the interrupts for which KVM accepts no irqfd: all interrupts of an x86 VM without
-         * an in-kernel irqchip, lines of a VM with a split irqchip, and interrupts that {@link ForwardedIrq#moveTo}
-         * moves into this process. A line may interrupt before {@link Forwarding#forward} returns. If the guest's EOI
-         * also comes before {@code forward} returns, the injector must remember the EOI.
+         * Lets the loop and injector of {@code relay} inject the interrupts for which KVM accepts no irqfd: all
+         * interrupts of an x86 VM without an in-kernel irqchip, lines of a VM with a split irqchip, and interrupts that
+         * {@link ForwardedIrq#moveTo} moves into this process. A line may interrupt before {@link Forwarding#forward}
+         * returns. If the guest's EOI also comes before {@code forward} returns, report it after the return.
          */
         public Builder userspace(Userspace relay) {
             Objects.requireNonNull(relay, "relay is null");
@@ -210,7 +210,7 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards one MSI or MSI-X vector to a GSI that the caller chose. If the GSI is routed to {@code message} already,
-     * the forwarding uses this route and keeps it when the forwarding ends.
+     * the forwarding uses this route and does not remove it at the end.
      *
      * @throws IllegalArgumentException if the GSI has another route or an irqfd
      * @throws RuntimeException as {@link #forwardAll}
@@ -229,22 +229,24 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors, each to a new GSI, by one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS.
+     * Forwards MSI or MSI-X vectors, each to a new GSI, by one call of KVM_SET_GSI_ROUTING and one of
+     * VFIO_DEVICE_SET_IRQS.
      *
-     * <p>Some kernels cannot add vectors to enabled vectors ({@link io.kvmirq.vfio.IrqInfo#noResize}: Linux before 6.5,
-     * MSI, an arm64 ITS). On kernels that cannot add vectors, the first {@code forwardAll} enables all vectors of
-     * MSI-X. For MSI, or if the host has too few vectors, a further {@code forwardAll} disables the enabled vectors,
-     * enables more, and signals each formerly enabled vector once, because interrupts raised in between are lost.
+     * <p>Linux before 6.5, and any Linux for MSI or behind an arm64 ITS, cannot add vectors to enabled vectors ({@link
+     * io.kvmirq.vfio.IrqInfo#noResize}). There the first {@code forwardAll} enables all vectors of MSI-X. For MSI, or
+     * if the host has too few vectors, a later {@code forwardAll} disables the enabled vectors, enables more, and
+     * signals each formerly enabled vector once, because its interrupts in between are lost.
      *
-     * @param messages gives the MSI message for each index in {@code which}, from 0; called first and without a lock
+     * @param messages gives the MSI message of the vector at each position in {@code which}, from 0; called first and
+     *     without a lock
      * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if another program or the user armed the
-     *     device: use {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL if the VM has no in-kernel
-     *     irqchip; other refusals of the kernel
+     *     device's interrupts: use {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL if the VM has no
+     *     in-kernel irqchip; other errnos
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
-     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; states how many are left
+     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it states how many are left
      * @throws io.kvmirq.vfio.VectorsDisturbedException if a failed call disabled other vectors for a moment
-     * @throws IllegalStateException if vectors cannot be added to the vectors that another {@code Forwarding} enabled,
-     *     or after {@link #close}
+     * @throws IllegalStateException if the kernel cannot add vectors to those of another {@code Forwarding}, or after
+     *     {@link #close}
      */
     public List<ForwardedIrq> forwardAll(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -254,7 +256,8 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards vectors as masked: their signals wait in the eventfds until {@link ForwardedIrq#unmask}. A guest's MSI-X
-     * vectors start masked, too. Each irqfd is assigned to KVM at the first unmask. Otherwise like {@link #forwardAll}.
+     * vectors start in this state. Each irqfd is assigned to KVM at the first unmask. Otherwise like {@link
+     * #forwardAll}.
      */
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -264,10 +267,10 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards vectors although another program, or the device's user, has armed them: one call replaces their
-     * eventfds, which are not restored when the forwarding ends. While the eventfds are replaced, messages of MSI-X
-     * stay pending; a message of MSI may be lost. Signals in the former eventfds are not moved. Close your armed
-     * vectors only after the forwarding has ended, because their close disables all vectors. If you know the eventfds,
-     * {@link #takeOver(MessageIrqs,List,IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
+     * eventfds, which are not restored when the forwarding ends. While the eventfds are replaced, an MSI-X message
+     * stays pending in the device, but an MSI message may be lost. Signals in the former eventfds stay there. Close
+     * your armed vectors only after the forwarding has ended, because their close disables all vectors. If you know the
+     * eventfds, {@link #takeOver(MessageIrqs,List,IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -278,10 +281,10 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors by the eventfds that the vectors signal already. VFIO is not called: no signal is lost, and
      * pending signals of the eventfds are delivered. When the forwarding ends, the vectors stay armed, and their owner
-     * disarms them. When the forwarding ends, an interrupt that may have been pending as a vLPI is signalled to its
-     * eventfd. Otherwise like {@link #forwardAll}.
+     * disarms them. At the end, the eventfd of an interrupt that may have been pending as a vLPI is signalled.
+     * Otherwise like {@link #forwardAll}.
      *
-     * @param wired the eventfd of each vector. The kernel cannot check that an eventfd belongs to its vector
+     * @param wired the eventfd of each vector. The kernel cannot check this: a wrong eventfd raises the wrong interrupt
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, List<EventFd> wired, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -323,11 +326,11 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a device's line to a GSI that is routed to a pin. Each interrupt masks a level-triggered line, and the
-     * guest's EOI unmasks the line; an edge-triggered line of a platform device is not masked.
+     * Forwards a device's line to a GSI that is routed to an irqchip's pin. Each interrupt masks a level-triggered
+     * line, and the guest's EOI unmasks the line; an edge-triggered line of a platform device is not masked.
      *
      * @throws KernelException EINVAL if the line is forwarded already, or the VM has no full in-kernel irqchip; EBUSY
-     *     if another program or the user armed the line, or the host's line must be exclusive and is shared
+     *     if another program or the user armed the line, or if VFIO needs the host irq alone and another driver has it
      * @throws IllegalStateException while messages of the device are forwarded, or after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
@@ -338,7 +341,7 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards a line although another program, or the device's user, has armed it: the eventfd and the unmask eventfd
      * of the line are replaced, and not restored when the forwarding ends. No interrupt is lost, because the line stays
-     * asserted. All else is as in {@link #forward(LineIrq,Gsi)}.
+     * asserted. Errors and masking are as in {@link #forward(LineIrq,Gsi)}.
      */
     public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
         return forward(irq, gsi, true, Optional.empty());
@@ -347,13 +350,13 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards a line with direct EOI: the guest's EOI ends the host's interrupt, and the host does not mask the line.
      * Direct EOI needs a kernel with the ABI of 2014, which the caller states by {@code abi}, and a platform on which
-     * no other device is harmed.
+     * the missing mask harms no other device.
      *
-     * @param policy facts about the line that no call returns: its other handlers, whether it is shareable, and the
-     *     administrator's assertion. The kind of the device, whether the interrupt is a level, and whether the
-     *     architecture maps the EOI are taken from the interrupt and the VM, not from the policy
+     * @param policy facts about the line that no kernel call returns: its other handlers, whether it is shareable, and
+     *     the administrator's assertion. The method itself finds the kind of the device, whether the line is
+     *     level-triggered, and whether the architecture maps the EOI
      * @return the line; its {@link ForwardedIrq#directEoi} has the decision and the conflicts that direct EOI causes
-     * @throws IllegalStateException if direct EOI is refused, with the reason as text
+     * @throws IllegalStateException if the policy refuses direct EOI; the message has the reasons
      * @throws KernelException ENXIO on a kernel without the ABI of 2014; else as {@link #forward(LineIrq,Gsi)}
      */
     @NotPromised
@@ -396,7 +399,7 @@ public final class Forwarding implements AutoCloseable {
      * Masks several interrupts, each like {@link ForwardedIrq#mask}.
      *
      * @param which interrupts of this forwarding, each once
-     * @throws KernelException as {@link ForwardedIrq#mask}; the masks of all interrupts are as before the call
+     * @throws KernelException as {@link ForwardedIrq#mask}; each interrupt then is masked or not, as before
      * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no mask changes
      */
     public void mask(List<? extends ForwardedIrq> which) {
@@ -416,13 +419,13 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Reroutes several vectors, each like {@link ForwardedIrq#reroute}, by one call of KVM_SET_GSI_ROUTING, or without
-     * a call if nothing changes.
+     * Reroutes several vectors, each like {@link ForwardedIrq#reroute}, by one call of KVM_SET_GSI_ROUTING at most.
      *
      * @param which interrupts of this forwarding, each once
-     * @param messages the MSI message for each index in {@code which}, from 0; called before any change, without a lock
+     * @param messages the MSI message of the interrupt at each position in {@code which}; called before any change,
+     *     without a lock
      * @throws UnsupportedOperationException if an interrupt is a line
-     * @throws KernelException EINVAL if KVM refuses a message; all interrupts arrive by their old messages
+     * @throws KernelException EINVAL if KVM refuses a message; then all interrupts keep their old messages
      * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no interrupt is changed
      */
     public void reroute(List<? extends ForwardedIrq> which, IntFunction<MsiMessage> messages) {
@@ -432,7 +435,7 @@ public final class Forwarding implements AutoCloseable {
 
     // Look
 
-    /** The interrupts that are forwarded now, in the order of their numbers. */
+    /** The interrupts that are forwarded now, in the order of {@link DeviceIrq#number}. */
     public List<ForwardedIrq> irqs() {
         return setUp.irqs();
     }

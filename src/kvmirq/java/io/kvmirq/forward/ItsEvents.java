@@ -19,17 +19,17 @@ import java.util.OptionalLong;
 import java.util.stream.Stream;
 
 /**
- * Reads the LPI and the vCPU of each message from the tables of an arm64 guest's ITS. KVM executes the commands of the
- * guest's ITS, so the VMM does not see the commands. Only {@link #tell} reads the tables: a MOVI, DISCARD or MAPTI of
- * the guest makes a prediction stale until the next {@code tell}.
+ * Reads, from the tables of an arm64 guest's ITS, the LPI and the vCPU of each forwarded MSI message. KVM executes the
+ * commands of the guest's ITS, so the VMM does not see the commands. Only {@link #tell} reads the tables: a MOVI,
+ * DISCARD or MAPTI of the guest makes the mirror's prediction wrong until the next {@code tell}.
  *
  * <p>During {@link #tell} no vCPU may run, and all interrupts of all devices of the VM must be masked. KVM decides at
- * the unmask whether an interrupt becomes a vLPI. With GICv4.0 KVM cannot save the tables while a vLPI exists. A VMM
- * stops its vCPUs, masks all interrupts, calls {@link #tell} for each device, unmasks, and runs the vCPUs again. Only
- * one thread may use an {@code ItsEvents}.
+ * the unmask whether an interrupt becomes a vLPI. With GICv4.0 KVM cannot write its tables to memory while a vLPI
+ * exists. A VMM stops its vCPUs, masks all interrupts, calls {@link #tell} for each device, unmasks, and runs the vCPUs
+ * again. Only one thread may use an {@code ItsEvents}.
  *
- * <p>KVM before November 2024 does not clear the entry of a removed device or event, so {@link #tell} clears entries
- * before KVM writes the tables.
+ * <p>KVM before November 2024 does not clear a table's entry of a removed device or event, so {@link #tell} clears
+ * entries before KVM writes the tables.
  *
  * <p>Source: "ITS Table ABI REV0" in Documentation/virt/kvm/devices/arm-vgic-its.rst.
  */
@@ -55,10 +55,10 @@ public final class ItsEvents {
     private final List<GuestMemory> memory;
 
     /**
-     * Creates a reader of the tables of an ITS. {@code memory} is all memory of the guest. The reader leaves out
-     * read-only memory, because {@link #tell} clears entries at addresses that the guest chose.
+     * Creates a reader of the tables of an ITS. Pass all memory of the guest. The reader leaves out read-only memory,
+     * because {@link #tell} clears entries at addresses that the guest chose.
      *
-     * @throws IllegalArgumentException if the ITS has no address
+     * @throws IllegalArgumentException if {@link Its#setAddress} was not called
      */
     public ItsEvents(Its its, List<GuestMemory> memory) {
         this.its = Objects.requireNonNull(its, "its is null");
@@ -71,14 +71,15 @@ public final class ItsEvents {
     }
 
     /**
-     * Reads the ITS events of a forwarding's messages and sends them to its mirror: after the unmask, {@link
-     * ForwardedIrq#predicted} and {@link ForwardedIrq#path()} name LPI and vCPU. Messages to another ITS are left out.
+     * Reads the ITS events of a forwarding's messages and sends them to its {@link Forwarding#mirror}, so that {@link
+     * ForwardedIrq#predicted} names LPI and vCPU after the unmask. Messages to another ITS are skipped.
      *
      * @return empty on success; the reason, in a sentence, if the tables cannot be read. After a failure the
-     *     predictions are as before, and some table entries may be cleared. A table cannot be read if it is outside of
-     *     guest memory, in memory that Java cannot access (such as a BAR), or in memory that the VMM did not pass
-     * @throws io.kvmirq.KernelException as {@link Its#saveTables}, but not EFAULT: EBUSY while a vCPU runs, EACCES
-     *     while an LPI of the VM is a vLPI. The mirror then gets no event
+     *     predictions are as before, but entries in the guest's tables may be cleared. A table cannot be read if it is
+     *     outside of guest memory, in memory that Java cannot access (such as a BAR), or in memory that was not passed
+     *     to the constructor
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs, EACCES while an LPI of the VM is a vLPI. The mirror
+     *     then gets no event
      * @throws IllegalStateException if an interrupt of the forwarding is not masked
      */
     public Optional<String> tell(Forwarding forwarding) {

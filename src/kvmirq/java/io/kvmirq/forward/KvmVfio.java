@@ -16,11 +16,11 @@ import java.util.Set;
 
 /**
  * The KVM-VFIO device of a VM. A VM has at most one KVM-VFIO device. The KVM-VFIO device gives KVM the VFIO files that
- * the guest uses, and gives VFIO the VM that a device belongs to. Without a KVM-VFIO device interrupts still reach the
- * guest, but coherent DMA and drivers that need the VM do not work. Thread-safe.
+ * the guest uses, and tells the drivers of VFIO the VM of their device. Without a KVM-VFIO device interrupts still
+ * reach the guest, but coherent DMA and drivers that need the VM do not work. Thread-safe.
  *
- * <p>Add a file before its device is opened, and remove it before the file is closed: the kernel finds the file by its
- * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} adds and removes the file at the right time.
+ * <p>Add a file before its device is opened, and remove it before the file is closed: the kernel takes the file by the
+ * number of its descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} adds and removes the file at the right time.
  *
  * <p>Source: virt/kvm/vfio.c, Documentation/virt/kvm/devices/vfio.rst.
  *
@@ -41,8 +41,8 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     }
 
     /**
-     * @throws io.kvmirq.KernelException EBUSY if the VM has a KVM-VFIO device already: {@link #adopt} that device;
-     *     ENODEV if the kernel has no KVM-VFIO devices
+     * @throws io.kvmirq.KernelException EBUSY if the VM has a KVM-VFIO device already: use {@link #adopt}; ENODEV if
+     *     the kernel lacks KVM-VFIO
      */
     public static KvmVfio create(Vm vm) {
         Objects.requireNonNull(vm, "vm is null");
@@ -101,11 +101,11 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     }
 
     /**
-     * Gives KVM the VFIO file of a group or a device, until the result is closed.
+     * Gives KVM the VFIO file of a group or a device; closing the result takes the file back.
      *
      * @throws io.kvmirq.KernelException EEXIST if KVM has the file already; EINVAL if {@code file} is no VFIO file, or
      *     is the file of a device and the kernel is older than 6.6
-     * @throws IllegalStateException while a device is open through the file: the device's driver would not get the VM
+     * @throws IllegalStateException while a device is open through the file: a driver gets the VM only at the open
      */
     @Override
     public synchronized Hold hold(VfioFile file) {

@@ -4,20 +4,19 @@ package io.kvmirq.forward;
 /** The mechanisms that deliver a device's interrupt to the guest, best first. */
 public enum Mechanism {
     /**
-     * VFIO signals the eventfd of an irqfd, and KVM injects the interrupt. Hardware that can post the interrupt
-     * delivers it without software. No kernel reports this delivery by hardware: see {@link ForwardedIrq#predicted}.
+     * VFIO signals the eventfd of an irqfd, and KVM injects the interrupt. If hardware can post the interrupt, the
+     * guest gets it without VFIO and KVM. No kernel reports this delivery by hardware: see {@link
+     * ForwardedIrq#predicted}.
      */
     IRQFD("irqfd"),
     /**
-     * A level-triggered line: the guest's EOI signals a second eventfd, which unmasks the line. This mechanism needs
-     * the full irqchip in the kernel, or a VGIC.
+     * KVM injects a level-triggered line; the guest's EOI signals a second eventfd, which unmasks the line. This
+     * mechanism needs the full irqchip in the kernel, or a VGIC.
      */
     RESAMPLE("resample"),
     /** A thread of this process reads the eventfd and injects the interrupt: for a VMM without an in-kernel irqchip. */
     USERSPACE("userspace"),
-    /**
-     * The guest's EOI ends the host's interrupt. This mechanism needs the ABI of 2014, which no released kernel has.
-     */
+    /** The guest's EOI also ends the host's interrupt. This needs the ABI of 2014, which no released kernel has. */
     DIRECT_EOI("direct EOI");
 
     private final String label;

@@ -15,7 +15,7 @@ import java.util.Objects;
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="userspace"}
  *
  * @param loop reads the eventfds; interrupts arrive only while the VMM runs the loop
- * @param injector raises the signalled interrupts in the guest
+ * @param injector injects the interrupts whose eventfds were signalled
  */
 public record Userspace(EventLoop loop, Injector injector) {
     public Userspace {
@@ -24,17 +24,17 @@ public record Userspace(EventLoop loop, Injector injector) {
     }
 
     /**
-     * Injects into the guest's interrupt controllers. The injector is called in the loop's thread; for lines also in
-     * the thread that calls endOfInterrupt, mask, moveTo or close. No lock of this library is held, so the injector may
-     * take locks of the VMM, and read and change forwarded interrupts. If the injector throws in the loop, the
-     * exception is logged. The message is then lost; the injection of a line is retried a few times.
+     * Injects interrupts into the guest's interrupt controllers. The injector is called in the loop's thread; for lines
+     * also in the thread that calls endOfInterrupt, mask, moveTo or close. No lock of this library is held, so the
+     * injector may take locks of the VMM, and read and change forwarded interrupts. If the injector throws in the loop,
+     * the exception is logged. A message is then lost; for a line, the injection is retried a few times.
      *
-     * <p>No injection of an interrupt runs any more when its {@code mask}, {@code reroute}, {@code moveTo} or
-     * {@code close} returns, or when its {@link Forwarding} or the {@link EventLoop} is closed: the call waits for an
-     * injection in another thread. If the injector itself makes such a call, its current injection is the last one.
-     * Call {@code mask}, {@code reroute}, {@code moveTo} and {@code close} without a lock that the injector takes.
-     * While you hold a lock that the injector takes, call {@link ForwardedIrq#beginMask}, which does not wait. A
-     * {@code reroute} after {@code beginMask} does not wait either. Two injectors that mask each other's line deadlock.
+     * <p>The methods {@code mask}, {@code reroute}, {@code moveTo} and {@code close} of an interrupt, and {@code close}
+     * of its {@link Forwarding} or the {@link EventLoop}, wait for an injection in another thread: none runs after they
+     * return. If the injector itself calls one of them, its current injection is the last one. Call {@code mask},
+     * {@code reroute}, {@code moveTo} and {@code close} without a lock that the injector takes. While you hold a lock
+     * that the injector takes, call {@link ForwardedIrq#beginMask}, which does not wait. A {@code reroute} after
+     * {@code beginMask} does not wait either. Two injectors deadlock if each masks the line that the other injects.
      */
     public interface Injector {
         /** Delivers an MSI message to the guest, as the device's memory write would. */
@@ -44,15 +44,15 @@ public record Userspace(EventLoop loop, Injector injector) {
         void line(Gsi gsi, boolean high);
     }
 
-    /** Injects by {@code injector}: for a VMM that emulates all interrupt controllers, or only an IOAPIC. */
+    /** Injects interrupts by {@code injector}, for a VMM that emulates all interrupt controllers or only an IOAPIC. */
     public static Userspace of(EventLoop loop, Injector injector) {
         return new Userspace(loop, injector);
     }
 
     /**
-     * Injects into the in-kernel interrupt controllers of {@code vm}. Messages need the VM's LAPICs (on arm64 an ITS),
-     * lines need the full irqchip. On arm64 line n is SPI n + 32. As in hardware, interrupts that the guest does not
-     * accept are dropped.
+     * Injects into the in-kernel interrupt controllers of {@code vm}. Message interrupts need in-kernel LAPICs (on
+     * arm64 an ITS), lines need the full in-kernel irqchip. On arm64 line n is SPI n + 32. As in hardware, interrupts
+     * that the guest does not accept are dropped.
      */
     public static Userspace into(Vm vm, EventLoop loop) {
         Objects.requireNonNull(loop, "loop is null");

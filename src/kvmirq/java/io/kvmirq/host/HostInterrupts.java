@@ -28,7 +28,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * The irqs of a host, as {@code /proc/interrupts} lists them.
  *
- * <p>Source: {@code show_interrupts()} in kernel/irq/proc.c; drivers/vfio/pci/vfio_pci_intrs.c names VFIO's handlers.
+ * <p>Source: {@code show_interrupts()} in kernel/irq/proc.c; handlers' names: drivers/vfio/pci/vfio_pci_intrs.c.
  */
 public final class HostInterrupts implements HostIrqs {
     private static final int MOST_DIGITS = 9;
@@ -51,7 +51,7 @@ public final class HostInterrupts implements HostIrqs {
     private static final int MOST_HANDLERS = 256;
 
     /**
-     * A host irq that VFIO handles: the device's interrupt has an eventfd.
+     * A host irq with a handler of VFIO, which signals an eventfd when the device interrupts.
      *
      * @param address the PCI address of the device that raises the irq
      * @param kind INTx, MSI or MSI-X
@@ -366,9 +366,9 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * The count on all CPUs of a row with a name in place of an irq number, such as {@code PIN} (notifications of
-     * posted interrupts that came while no guest ran) and {@code PIW} (wakeups of blocked vCPUs). Empty if no row has
-     * this name.
+     * The number of interrupts, on all CPUs, in a row that has a name and no irq number, such as {@code PIN}
+     * (notifications of posted interrupts that came while no guest ran) and {@code PIW} (wakeups of blocked vCPUs).
+     * Empty if no row has this name.
      */
     public OptionalLong count(String row) {
         Objects.requireNonNull(row, "row is null");
@@ -384,8 +384,8 @@ public final class HostInterrupts implements HostIrqs {
 
     /**
      * The irq of a device's MSI or MSI-X vector, whether VFIO or another driver armed the vector. Since Linux 6.2 the
-     * chip's name contains the device's name, and the hardware number is the vector. Before Linux 6.2, {@code
-     * pci_msi_domain_calc_hwirq()} computes the hardware number from device and vector.
+     * row's chip has the device's name, and its hardware number is the vector. Before Linux 6.2,
+     * {@code pci_msi_domain_calc_hwirq()} computes the hardware number from device and vector.
      */
     public Optional<Row> message(PciAddress address, int vector) {
         long old = (long) address.domain() << DOMAIN_SHIFT | (long) address.requesterId() << ID_SHIFT | vector;
@@ -435,7 +435,7 @@ public final class HostInterrupts implements HostIrqs {
                 .toList();
     }
 
-    /** The host irq of an armed interrupt. Empty for platform devices, and for error and request interrupts. */
+    /** The host irq of an interrupt that VFIO armed. Empty for platform, error and request interrupts. */
     @Override
     public Optional<HostIrq> of(DeviceIrq irq) {
         Objects.requireNonNull(irq, "irq is null");

@@ -10,11 +10,11 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Bugs of Linux in posting interrupts, each with the releases that have the bug and the commit that fixes it. A
+ * Bugs of Linux that affect posted interrupts, each with the releases that have the bug and the commit that fixes it. A
  * vendor's kernel may have the fix under an old release number.
  *
- * <p>Source: the "affected" ranges of the kernel's CVE records; for {@code AVIC_IDS} and {@code GATAG} the ChangeLogs of
- * 6.18.10, 6.1.21 and 6.2.8.
+ * <p>Source: the "affected" ranges of the kernel's CVE records; for the bugs {@code AVIC_IDS} and {@code GATAG} the
+ * ChangeLogs of 6.18.10, 6.1.21 and 6.2.8.
  */
 public enum KernelBug {
     AVIC_IDS(Where.AMD, "cfbe371194d1", "AVIC takes each vCPU id above 0 for too big without x2AVIC", "6.18 6.18.10"),

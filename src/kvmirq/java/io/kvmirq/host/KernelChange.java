@@ -8,7 +8,7 @@ import java.util.regex.Pattern;
 
 /** Changes of Linux that affect the facts of a host, each with its first release and its place in the source. */
 public enum KernelChange {
-    /** vfio-pci refuses devices of its denylist: {@code vfio_pci_dev_in_denylist()} in drivers/vfio/pci/vfio_pci.c. */
+    /** vfio-pci refuses some device ids: {@code vfio_pci_dev_in_denylist()} in drivers/vfio/pci/vfio_pci.c. */
     DENYLIST("5.9"),
     /** sysfs has the file power_state for a PCI function: {@code power_state_show()} in drivers/pci/pci-sysfs.c. */
     POWER_STATE("5.11"),
@@ -22,7 +22,7 @@ public enum KernelChange {
     VCPU_PID("6.0"),
     /** VFIO on x86 can add MSI-X vectors to armed ones: has_dyn_msix in drivers/vfio/pci/vfio_pci_core.c. */
     DYNAMIC_MSIX("6.5"),
-    /** VFIO hides a device's pin that has no irq: {@code vfio_config_init()}, vfio_pci_config.c, 2bd42b03ab6b. */
+    /** VFIO hides from user space a pin without irq: {@code vfio_config_init()}, vfio_pci_config.c, 2bd42b03ab6b. */
     HIDDEN_PIN_WITHOUT_IRQ("6.15"),
     /** VFIO hides a pin whose line is not connected (IRQ_NOTCONNECTED): {@code vfio_config_init()}, 860be250fc32. */
     HIDDEN_PIN_NOT_CONNECTED("6.15 5.4.294 5.10.238 5.15.185 6.1.141 6.6.93 6.12.31 6.14.9");

@@ -42,7 +42,10 @@ public final class PostingFacts {
         this.tree = tree;
     }
 
-    /** The host facts that a {@code Mirror} needs. {@link MirrorHost.Unknown} names the file that could not be read. */
+    /**
+     * Host facts for the predictions of a {@code Mirror}. {@link MirrorHost.Unknown} names the file that could not be
+     * read.
+     */
     public MirrorHost forMirror(boolean arm64) {
         if (arm64) {
             return vlpiKernel()
@@ -82,7 +85,7 @@ public final class PostingFacts {
         return version.isPresent() ? Optional.of(version.get().isSince(major, minor)) : Optional.empty();
     }
 
-    /** The names of the IOMMUs: {@code dmar0} for VT-d, {@code ivhd0} for AMD, {@code smmu3.…} for ARM. */
+    /** The IOMMUs' names in sysfs, such as {@code dmar0} (VT-d), {@code ivhd0} (AMD), {@code smmu3.…} (ARM). */
     public List<String> iommus() {
         return tree.list("sys/class/iommu");
     }
@@ -90,7 +93,7 @@ public final class PostingFacts {
     /**
      * The host irqs. Empty if {@code /proc/interrupts} cannot be read, or has no row.
      *
-     * @throws UncheckedIOException if {@code /proc/interrupts} has no end
+     * @throws UncheckedIOException if reading {@code /proc/interrupts} reaches no end
      */
     public Optional<HostInterrupts> interrupts() {
         Interrupts before = interrupts;
@@ -149,8 +152,8 @@ public final class PostingFacts {
     }
 
     /**
-     * The reason why this host cannot post, as a sentence without a full stop that names the units which cannot post.
-     * Empty if no reason is known.
+     * The reason why this host cannot post, as a sentence without a full stop that names the processor, kernel or IOMMU
+     * at fault. Empty if no reason is known.
      */
     public Optional<String> flaw() {
         return reading().flaw();
@@ -172,23 +175,23 @@ public final class PostingFacts {
         return before;
     }
 
-    /** The behaviour of KVM when it posts with AVIC, for this kernel version. Empty if the version is unknown. */
+    /** The variant of KVM's posting with AVIC that this kernel version has. Empty if the version is unknown. */
     public Optional<AvicKernel> avicKernel() {
         return version().map(AvicKernel::of);
     }
 
     /**
-     * The method by which KVM on arm64 finds the LPI of a host irq. Empty if the version is not known. A stable kernel
-     * may use the method of a later version.
+     * The method by which KVM on arm64 finds the LPI of a host irq, to map a vLPI to it. Empty if the version is not
+     * known. A stable kernel may use the method of a later version.
      */
     public Optional<VlpiKernel> vlpiKernel() {
         return isSince(6, 16).map(since -> since ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE);
     }
 
     /**
-     * Whether KVM on arm64 uses GICv4. The doorbell of a vPE in {@code /proc/interrupts} proves GICv4; the doorbell
-     * exists only while its VM exists. KVM does not use GICv4 if kvm-arm.vgic_v4_enable is not set on the kernel's
-     * command line, or if no interrupt goes through a GICv3. Empty if the parameter is set but no doorbell of a vPE
+     * Whether KVM on arm64 uses GICv4. A row for a vPE's doorbell in {@code /proc/interrupts} proves GICv4, but exists
+     * only while a VM runs. KVM does not use GICv4 if kvm-arm.vgic_v4_enable is not set on the kernel's command line,
+     * or if {@code /proc/interrupts} has no irq of a GICv3. Empty if the parameter is set but no doorbell of a vPE
      * exists, because the hardware may lack GICv4.
      */
     public Optional<Boolean> gicv4() {

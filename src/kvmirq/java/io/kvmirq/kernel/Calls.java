@@ -21,8 +21,8 @@ import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 
 /**
- * Base class for the system calls that a package makes on its files. For one call, the class turns a handle into a
- * descriptor number, and {@code -errno} into a {@link KernelException}.
+ * Base class of classes such as {@code VmCalls}, which make system calls on files. For one call, the class turns a
+ * handle into a descriptor number, and {@code -errno} into a {@link KernelException}.
  *
  * <p>Each package that calls the kernel has one package-private subclass for each kind of file. The library exports no
  * subclasses of Calls. Every method refuses handles of another kernel with {@link IllegalArgumentException} and closed
@@ -71,7 +71,7 @@ public class Calls {
         return kernel.kickSignal();
     }
 
-    /** Eight bytes for the result of one call of this thread, valid until {@link #done}. */
+    /** Eight bytes for the result of one call of this thread; {@link #done} must return the bytes. */
     public final ByteBuffer scratch() {
         return kernel.scratch();
     }
@@ -84,7 +84,7 @@ public class Calls {
     // Errors
 
     /**
-     * @param known the conditions of the call's objects that may explain the error
+     * @param known the known states of the VM or device, such as a missing irqchip, that may explain the error
      * @param operands the call's operands for the error's text; evaluated only on failure
      * @return {@code result}
      * @throws KernelException if {@code result} is {@code -errno}
@@ -113,8 +113,8 @@ public class Calls {
     }
 
     /**
-     * Logs a warning about a user's mistake that the kernel accepts, once for each mistake and {@link Kernel}. A
-     * separate thread writes the log, because the caller may hold locks.
+     * Logs a warning about a call that the kernel accepts, but that is a mistake; once for each mistake and {@link
+     * Kernel}. A separate thread writes the log, because the caller may hold locks.
      *
      * @param where the operands of the call; they precede {@code mistake} in the logged text
      */
@@ -123,8 +123,8 @@ public class Calls {
     }
 
     /**
-     * Records whether an irqfd consumes the signals of the eventfd from now on, so that no reader sees them. If {@code
-     * on} is true, the caller then makes a full fence and calls {@link #warnIfLoopsWait}.
+     * Records whether an irqfd consumes the signals of the eventfd from now on, so that no reader sees them. If
+     * {@code on} is true, the caller then makes a full fence for other threads and calls {@link #warnIfLoopsWait}.
      */
     public static void feedsIrqfd(EventFd event, boolean on) {
         event.feedsIrqfd(on);
@@ -136,8 +136,8 @@ public class Calls {
     }
 
     /**
-     * Runs a listener of the user. An exception of the listener is logged and not rethrown, because the change that it
-     * reports has already happened.
+     * Runs a listener that the user added, such as a {@code VmListener}. An exception of the listener is logged and not
+     * rethrown, because the change that it reports has already happened.
      *
      * @param what the name of the listener in the log
      */
@@ -174,9 +174,9 @@ public class Calls {
     }
 
     /**
-     * Makes on {@code fd} a call that does not wait. After EINTR the call is repeated, because an interrupted call did
-     * nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's signal ({@code
-     * mm_take_all_locks()} in mm/mmap.c). Code that must not allocate calls {@link #begin} and {@link #end}.
+     * Makes on {@code fd} a call that does not wait. After EINTR the call is repeated, because the interrupted call
+     * changed nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's signal
+     * ({@code mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
      */
     public final int on(Fd fd, IntUnaryOperator call) {
         int raw = begin(fd);
@@ -193,7 +193,7 @@ public class Calls {
 
     /**
      * Keeps a file open until {@link #release}, even if its handle is closed earlier. Unlike {@link Fd#lease}, this
-     * call allocates no object, and its caller must not duplicate the descriptor. Refuses a closed handle.
+     * call allocates no object, and its caller must not make a duplicate of the descriptor. Refuses a closed handle.
      */
     public final Fd held(Fd fd) {
         begin(fd);
@@ -211,8 +211,8 @@ public class Calls {
     }
 
     /**
-     * Whether {@link #release} closes the kernel's file. True if the handle is closed, no other call uses the file, and
-     * its number never left the library, so no duplicate exists. A result of true stays true.
+     * Whether {@link #release} closes the kernel's file. The result is true if the handle is closed, no other call uses
+     * the file, and its number never left the library, so no duplicate exists. A result of true stays true.
      */
     public static boolean holdsLastFile(Fd held) {
         return held.isLastUseOfPrivateFile();
@@ -225,7 +225,8 @@ public class Calls {
     }
 
     /**
-     * Makes the owner object of a descriptor that a call returns. If making the owner fails, the descriptor is closed.
+     * Makes the owner (such as a VM) of a descriptor from {@code call}. If making the owner fails, the descriptor is
+     * closed.
      *
      * @param call returns the descriptor's number, or {@code -errno}
      * @param failed makes the exception for {@code -errno}
@@ -269,13 +270,13 @@ public class Calls {
         fd.close();
     }
 
-    /** Maps the page that a vCPU shares with this process. */
+    /** Maps the pages that KVM shares with this process for a vCPU: {@code struct kvm_run}. */
     protected static Mapping.Owner page(Fd vcpu, long length) {
         return Mapping.ofVcpu(vcpu, length);
     }
 
     /**
-     * Makes one call in which the kernel uses the mapping, and keeps the memory mapped during the call.
+     * Makes a call that writes to the mapping, such as KVM_RUN, and copies the mapping's start after the call.
      *
      * @param start receives the first bytes of the mapping after the call, even if the call failed or the mapping's
      *     owner was closed during the call
@@ -295,7 +296,7 @@ public class Calls {
         requireOurs(pages.mapping().kernel(), pages.mapping());
     }
 
-    /** The address of leased memory, for calls that return before the lease is closed. */
+    /** The address of leased memory, which is valid until the lease is closed. */
     public static long address(Mapping.Lease pages) {
         return pages.address();
     }

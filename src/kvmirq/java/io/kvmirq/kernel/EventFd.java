@@ -26,9 +26,9 @@ import org.jspecify.annotations.Nullable;
  * A kernel counter for signals: eventfd(2). A device signals an eventfd, and an irqfd turns each signal into a guest
  * interrupt. With an ioeventfd, a guest's write signals an eventfd.
  *
- * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code
- * signal} and {@code drain} may run on virtual threads. {@code drain} never blocks; {@code signal} blocks at a full
- * count if other code opened the eventfd without O_NONBLOCK. {@code await} blocks, and ends on {@link
+ * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread.
+ * {@code signal} and {@code drain} may run on virtual threads. {@code drain} never blocks; {@code signal} blocks at a
+ * full count if other code opened the eventfd without O_NONBLOCK. {@code await} blocks until a signal or {@link
  * Thread#interrupt}. A virtual thread may call {@code await} only with a timeout of 0.
  *
  * <p>Source: fs/eventfd.c.
@@ -142,7 +142,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Takes over an eventfd that other code opened. Leaves O_NONBLOCK, which all its descriptors share, as it is.
+     * Takes over an eventfd that other code opened. O_NONBLOCK, which all its descriptors share, is not changed.
      *
      * @param number the number of an open eventfd descriptor of this process
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or belongs
@@ -170,8 +170,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * The identity of this eventfd in this process. An identity is never reused, and it is not the kernel's eventfd-id.
-     * Two {@link #adopt} calls for one eventfd give it two identities.
+     * The identity of this eventfd in this process. An identity is never reused, and it is not the eventfd-id of
+     * /proc/PID/fdinfo. Two {@link #adopt} calls for one eventfd give it two identities.
      */
     public EventFdId id() {
         return new EventFdId(id);
@@ -219,8 +219,8 @@ public final class EventFd implements AutoCloseable {
     /**
      * Adds 1 to the count.
      *
-     * @throws io.kvmirq.KernelException EAGAIN when the count is 2^64 - 2 (an eventfd without O_NONBLOCK blocks
-     *     instead)
+     * @throws io.kvmirq.KernelException EAGAIN when the count is 2^64 - 2; if the eventfd lacks O_NONBLOCK, the call
+     *     blocks instead
      * @throws ClosedHandleException after {@link #close}
      */
     public void signal() {
@@ -229,7 +229,8 @@ public final class EventFd implements AutoCloseable {
 
     /**
      * Adds the argument to the eventfd's count. An irqfd injects one interrupt, whatever the count is. An argument of 0
-     * writes nothing, because a write of 0 would wake an irqfd: so {@code to.signal(from.drain())} moves only signals.
+     * writes nothing, because a write of 0 would wake an irqfd: {@code to.signal(from.drain())} moves signals or does
+     * nothing.
      *
      * @param count unsigned, at most 2^64 - 2
      * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1
@@ -300,9 +301,9 @@ public final class EventFd implements AutoCloseable {
      * Waits without a timeout until the count is not 0.
      *
      * @return true if the count is not 0; false if the thread was interrupted; the thread's interrupt status stays set
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: the first call that has to wait makes a second eventfd,
-     *     by which {@link #close} and interrupts end the wait. After an interrupt, the next thread that waits makes
-     *     another eventfd
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: the first call that has to wait makes a wake-up
+     *     eventfd, which {@link #close} and interrupts signal to end the wait. After an interrupt, the next thread that
+     *     waits makes a new one
      * @throws ClosedHandleException if the eventfd was closed before or during the call
      * @throws IllegalStateException on a virtual thread
      */
@@ -464,8 +465,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Ends every {@link #await} and refuses new calls. The descriptor closes when its last lease ends, such as the
-     * lease of an irqfd. Idempotent, never fails.
+     * Ends every {@link #await} and refuses new calls. The descriptor stays open while it is leased, for example by an
+     * irqfd. Idempotent, never fails.
      */
     @Override
     public void close() {

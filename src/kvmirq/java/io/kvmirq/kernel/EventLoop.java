@@ -11,7 +11,8 @@ import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Waits for many eventfds in one thread, and calls the handlers of signalled ones. Two methods register a handler:
+ * Waits for many eventfds in one thread, and calls the handler of each signalled eventfd. Two methods register a
+ * handler:
  *
  * <pre>{@code
  * try (EventLoop loop = EventLoop.create(kernel)) {
@@ -22,17 +23,18 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>A doorbell says only that there is work; the work itself is stored elsewhere, as in the queues of virtio. The loop
- * never reads a doorbell's eventfd, so doorbells are several times quicker than counted signals. Use doorbells for
+ * never reads a doorbell's eventfd, so a doorbell is several times quicker than {@link #register}. Use doorbells for
  * ioeventfds. Rings coalesce: after each ring the handler is called at least once, and one call serves all rings before
  * it. A handler may also be called without a new ring, when it is registered or resumed.
  *
  * <p>{@link #register} reads the count of each eventfd and passes the count to the handler. Use {@code register} in a
  * VMM without in-kernel interrupt controllers.
  *
- * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. Handlers may call every
- * method of the loop that does not run handlers. If a handler throws, {@code run} and {@code poll} throw the handler's
- * exception: see {@link #onFailure}. A handler that throws stays registered, and the count that it got is not passed
- * again. After an exception, the next call of {@code run} or {@code poll} begins with the handlers that were left out.
+ * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. Handlers may call all
+ * methods of the loop but run, runOnce and the polls. If a handler throws, {@code run} and {@code poll} throw the
+ * handler's exception: see {@link #onFailure}. A handler that throws stays registered, and does not get the same count
+ * again. After an exception, the next call of {@code run} or {@code poll} begins with the handlers that were not
+ * called.
  *
  * <p>While an irqfd is assigned to an eventfd, the loop sees no signal, because KVM consumes each signal first.
  *
@@ -79,7 +81,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Creates a loop without registrations. Creating the first loop of a process takes about 10 ms, because the kernel
-     * registers the process for membarrier(2). This registration lets {@link Registration#close} wait for a running
+     * registers the process for membarrier(2). With membarrier(2), {@link Registration#close} can wait for a running
      * handler at no cost for handlers.
      *
      * @throws KernelException EMFILE, ENFILE, ENOMEM: the loop needs two descriptors
@@ -101,7 +103,7 @@ public final class EventLoop implements AutoCloseable {
         /**
          * The thread of the handler calls this method. If this method throws, {@link #run} or {@link #runOnce} throws
          * its exception, with {@code failure} as suppressed exception. A {@link ClosedHandleException} is ignored if
-         * the registration is closed, because the handler or another thread may have closed the registration.
+         * the registration is closed, because then a closed handle is no mistake of the handler.
          *
          * @param registration the registration of the handler, also if the handler closed it
          * @param failure the exception of the handler
@@ -110,8 +112,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Sets a listener for exceptions of handlers; after one, the loop continues. Without a listener, and for each
-     * {@link Error}, {@link #run} and {@link #runOnce} throw the exception. A second call replaces this listener.
+     * Sets a listener for RuntimeExceptions of handlers, after which the loop continues. Without a listener {@link
+     * #run} and {@link #runOnce} throw them, and always each {@link Error}. A second call replaces this listener.
      */
     public void onFailure(FailureHandler handler) {
         Objects.requireNonNull(handler, "handler is null: give the code that hears of failures");
@@ -120,8 +122,8 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Calls {@code handler} for the signals of {@code event}. Signals from before this call reach the handler at once.
-     * The registration keeps the eventfd open: an earlier {@link EventFd#close} takes effect when the registration is
-     * closed. While the registration is open, do not close the descriptor of a {@link Ownership#BORROWED} eventfd.
+     * The registration keeps the eventfd open: after {@link EventFd#close}, its file closes with the registration.
+     * While the registration is open, do not close the descriptor of a {@link Ownership#BORROWED} eventfd.
      *
      * @throws KernelException EEXIST if this loop has the eventfd already; ENOSPC beyond
      *     /proc/sys/fs/epoll/max_user_watches; ENOMEM
@@ -143,8 +145,8 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Calls {@code handler} after {@code event} was signalled, and at once if the eventfd's count is not 0. The loop
-     * does not reset the count. The handler may drain the eventfd before it looks for work; a drain after that look may
-     * lose a ring. The registration keeps the eventfd open, as in {@link #register}.
+     * does not reset the count. The handler may drain the eventfd before it looks for work; a later drain may lose a
+     * ring. The registration keeps the eventfd open, as in {@link #register}.
      *
      * @throws KernelException as {@link #register}
      * @throws ClosedHandleException if the loop or the eventfd is closed
@@ -209,7 +211,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. One call runs at most 256
-     * handlers; the next call runs the handlers that are left. Use this method in a VMM with its own loop.
+     * handlers; the next call runs the handlers that are left. Use this method in a VMM whose own loop calls it.
      *
      * @return the number of handlers that were called; 0 if {@link #close} or an interrupt ended the wait
      * @throws ClosedHandleException if the loop was closed before the call
@@ -379,7 +381,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Ends {@link #run}, {@link #runOnce} and all registrations. After {@code close} returns, no handler runs. If a
-     * handler calls {@code close}, it is the last to run. Unhandled signals stay in their eventfds. Never fails.
+     * handler calls {@code close}, it is the last to run. Signals not yet handled stay in their eventfds. Never fails.
      */
     @Override
     public void close() {

@@ -21,7 +21,7 @@ import java.util.function.IntUnaryOperator;
 
 /**
  * One open file descriptor, closed by the object that owns it. Thread-safe: one thread may close the descriptor while
- * other threads use it. After {@code close} new calls are refused, and the last call or lease closes the descriptor.
+ * other threads use it. After {@code close} new calls throw; the end of the last call or lease closes the descriptor.
  *
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="fd"}
  */
@@ -264,7 +264,7 @@ public final class Fd extends UseCount {
         return isLast() && !shared;
     }
 
-    /** A use that keeps the descriptor open, see {@link Fd#lease}. A second close does nothing. */
+    /** Keeps the descriptor open until the lease is closed, see {@link Fd#lease}. A second close does nothing. */
     public static final class Lease implements AutoCloseable {
         private final UseCount once = new UseCount();
         private final Fd fd;

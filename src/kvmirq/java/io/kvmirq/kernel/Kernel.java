@@ -25,7 +25,7 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A real or fake kernel, with the binding that makes its calls. The first VM opens the KVM device. Thread-safe.
+ * Makes system calls by one binding, to the real or a fake kernel. The first VM opens the KVM device. Thread-safe.
  *
  * <pre>{@code
  * try (Kernel kernel = Kernel.open();
@@ -77,7 +77,7 @@ public final class Kernel implements AutoCloseable {
      * name the fake kernel only with the module {@code io.kvmirq.testkit}; the fake logs a WARNING. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException when no binding works (the text names each cause), or when
-     *     the fake kernel is selected without that module
+     *     the fake kernel is selected without the module {@code io.kvmirq.testkit}
      */
     public static Kernel open() {
         KernelBackend backend = Backends.ofThisMachine().openSelected();
@@ -85,8 +85,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Opens the kernel through the named binding; for {@value Backends#AUTO}, through the first binding that works. The
-     * binding {@code fake} needs only the module {@code io.kvmirq.fake}. Opens no device.
+     * Opens the kernel through the binding that {@code backend} names; for {@value Backends#AUTO}, through the first
+     * binding that works. The binding {@code fake} needs only the module {@code io.kvmirq.fake}. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException as {@link #open()}
      */
@@ -180,7 +180,7 @@ public final class Kernel implements AutoCloseable {
         return text(backend.description());
     }
 
-    /** The binding's name, or the description of a fake kernel. */
+    /** Names the binding of the real kernel, or describes the fake kernel. */
     @Override
     public String toString() {
         return isReal() ? "real kernel through " + backendName() : "fake kernel " + backendDescription();
@@ -263,7 +263,7 @@ public final class Kernel implements AutoCloseable {
     /**
      * The system calls of this kernel's binding, for requests that have no method yet. Pass a constant of {@link
      * io.kvmirq.uapi} and the descriptor number of a lease, such as a lease of {@code Vcpu.fd()}. The library does not
-     * check calls of the {@link Libc}, and does not see their effect on a VM or device.
+     * check calls of the {@link Libc}, and its objects do not know what these calls change.
      *
      * @throws IllegalStateException if the backend is a mock that returns no {@link Libc}
      */
@@ -322,7 +322,7 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Makes {@link #openHandles} name the line that made each handle; warnings name the line that caused them.
+     * Makes {@link #openHandles} and warnings name the line of code that made the handle or caused the warning.
      *
      * @param line returns the running line of code, from the stack. The function runs in the thread that makes the
      *     handle. The thread that makes a handle may hold locks, so the function must not wait or call this library

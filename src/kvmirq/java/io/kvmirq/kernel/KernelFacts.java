@@ -9,8 +9,8 @@ import java.util.OptionalInt;
  * it imitates.
  *
  * @param architecture the architecture of this KVM's guests
- * @param guestAddressBits the largest size of a guest's physical addresses in bits, on arm64 ({@code
- *     KVM_CAP_ARM_VM_IPA_SIZE}); empty on x86, where no capability of KVM reports it
+ * @param guestAddressBits the largest size of a guest's physical addresses in bits, on arm64
+ *     ({@code KVM_CAP_ARM_VM_IPA_SIZE}); empty on x86, where KVM has no capability for this size
  */
 public record KernelFacts(Architecture architecture, OptionalInt guestAddressBits) {
     public KernelFacts {

@@ -16,10 +16,10 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Memory that this process has mapped. The methods access single values by offset, and throw {@link
- * ClosedHandleException} after the mapping was closed. Each access spends some nanoseconds to keep the memory mapped:
- * use a {@link #view} for frequent accesses, such as those of a virtqueue. Only the {@link Owner} unmaps the memory. An
- * offset outside of the mapping throws {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses are
- * volatile, because a guest or the kernel accesses the same memory.
+ * ClosedHandleException} after the mapping was closed. Each access takes some nanoseconds more, to keep the memory
+ * mapped: use a {@link #view} for frequent accesses, such as those of a virtqueue. Only the {@link Owner} unmaps the
+ * memory. An offset outside of the mapping throws {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses
+ * are volatile, because a guest or the kernel accesses the same memory.
  *
  * <p>Child processes do not inherit the memory (MADV_DONTFORK), and core dumps omit it (MADV_DONTDUMP).
  *
@@ -96,7 +96,7 @@ public final class Mapping {
 
     /**
      * The right to unmap a {@link Mapping}. The object that removes the memory from the guest keeps the {@code Owner},
-     * and gives users only the mapping. Thread-safe.
+     * and gives other code only the mapping. Thread-safe.
      */
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;
@@ -140,12 +140,13 @@ public final class Mapping {
     }
 
     /**
-     * Maps the memory of a file, such as a {@link MemoryFile}, also with huge pages. The mapping stays when {@code fd}
-     * is closed. The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end would raise SIGBUS.
+     * Maps the memory of a file, such as a {@link MemoryFile}, also with huge pages. The memory stays mapped when
+     * {@code fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end would
+     * raise SIGBUS.
      *
      * @param offset in the file in bytes, a multiple of the page size (or of the huge page size)
-     * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before {@code
-     *     offset + length}; {@link #forGuest} maps such files. Thrown also if {@code offset} is negative or no multiple
+     * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before
+     *     {@code offset + length}; then use {@link #forGuest}. Thrown also if {@code offset} is negative or no multiple
      *     of 4096, or {@code length} is not positive
      * @throws io.kvmirq.KernelException EINVAL for an offset that is no multiple of a larger page size; EACCES if
      *     {@code fd} is not open for reading and writing; ENOMEM, also if no huge page is free
@@ -185,11 +186,11 @@ public final class Mapping {
     }
 
     /**
-     * Maps the memory of a device, or of a file that may shrink, only for a guest. This process cannot access the
-     * memory: an access raises SIGBUS while the device's memory space is off, and a guest can turn it off at any time.
+     * Maps the memory of a device, or of a file that may shrink, only for a guest. Accesses of this process throw,
+     * because they would raise SIGBUS while the device's memory space is off, and the guest controls that.
      *
      * @param offset in the file in bytes, a multiple of the page size
-     * @throws io.kvmirq.KernelException the errno depends on the kind of the file
+     * @throws io.kvmirq.KernelException the errno of mmap(2), which differs between kinds of files
      */
     public static Owner forGuest(Fd file, long offset, long length) {
         Objects.requireNonNull(file, "file is null: give the descriptor of a region or a file");
@@ -226,7 +227,7 @@ public final class Mapping {
         return lease;
     }
 
-    /** A use that keeps the memory mapped, see {@link Mapping#lease}. A second close does nothing. Thread-safe. */
+    /** Keeps the memory mapped, see {@link Mapping#lease}. A second close does nothing. Thread-safe. */
     public static final class Lease implements AutoCloseable {
         private final UseCount once = new UseCount();
         private final Mapping mapping;
@@ -250,7 +251,7 @@ public final class Mapping {
             return mapping.address;
         }
 
-        /** Never ends the lease, so memory that a guest still has stays mapped until the process ends. */
+        /** Gives up closing the lease: memory that a guest still has stays mapped until the process ends. */
         public void abandon() {
             if (once.end()) {
                 mapping.entry.released(0);
@@ -260,15 +261,16 @@ public final class Mapping {
 
     /**
      * A part of the memory as a little-endian buffer, for fast access from any thread. For memory that a guest or a
-     * device also accesses, use a {@code VarHandle}: {@code MethodHandles.byteBufferViewVarHandle(short[].class,
-     * LITTLE_ENDIAN)} has {@code getAcquire} and {@code setRelease} for the indices of a virtqueue. The handles for
-     * {@code int[]} and {@code long[]} also have {@code compareAndSet}.
+     * device also accesses, use a {@code VarHandle}:
+     * {@code MethodHandles.byteBufferViewVarHandle(short[].class, LITTLE_ENDIAN)} has {@code getAcquire} and
+     * {@code setRelease} for the indices of a virtqueue. The handles for {@code int[]} and {@code long[]} also have
+     * {@code compareAndSet}.
      *
      * <p>After the memory was unmapped, the buffer reads zeros, and writes to the buffer reach neither guest nor file.
      * Unmapping frees the memory's pages at once. In a process with mlockall(MCL_FUTURE), zeroed pages replace the
      * memory; if RLIMIT_MEMLOCK forbids new pages, the old pages stay and a warning is logged. The address range is
-     * freed when the buffer, its slices and its memory segments are unreachable. On the fake kernel the buffer keeps
-     * its bytes after the unmapping. An access of the buffer throws only if the index is out of range.
+     * freed when the buffer, its slices and its memory segments are unreachable. On the fake kernel the buffer reads
+     * its old bytes afterwards. An access of the buffer throws only if the index is out of range.
      *
      * @param offset the offset from the start of the memory in bytes
      * @param length the length in bytes, 1 to 1 GiB
@@ -401,7 +403,7 @@ public final class Mapping {
         }
     }
 
-    /** Stores one byte as a plain (not volatile) access; a vCPU that enters the guest afterwards sees the byte. */
+    /** Stores one byte as a plain (not volatile) access, which a vCPU sees when it next enters the guest. */
     public void putByte(long offset, byte value) {
         enter(offset, Byte.BYTES);
         try {

@@ -12,9 +12,9 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * Memory with a descriptor: memfd_create(2). A process that receives the descriptor, such as a vhost-user device, can
- * map the same memory. The size is sealed, so that no process can shrink the file while others use it. The memory is
- * freed when all its descriptors and mappings are closed. Thread-safe.
+ * Memory that has a file descriptor, from memfd_create(2). A process that receives the descriptor, such as a vhost-user
+ * device, can map the same memory. The size is sealed, so that no process can shrink the file while others use it. The
+ * memory is freed when all its descriptors and mappings are closed. Thread-safe.
  *
  * <p>Source: mm/memfd.c, mm/shmem.c.
  *
@@ -38,7 +38,7 @@ public final class MemoryFile implements AutoCloseable {
      * @param length in bytes, at least one page and a multiple of 4096; may be 2 GiB or more
      * @throws IllegalArgumentException if {@code length} is invalid, or {@code name} has a NUL
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EINVAL for a name that is too long; EFBIG beyond
-     *     RLIMIT_FSIZE. The file is not executable, so vm.memfd_noexec does not refuse the call
+     *     RLIMIT_FSIZE. vm.memfd_noexec causes no error, because the file is not executable
      */
     public static MemoryFile create(Kernel kernel, String name, long length) {
         Objects.requireNonNull(name, "name is null");
@@ -74,7 +74,7 @@ public final class MemoryFile implements AutoCloseable {
      *
      * @param number an open memfd of this process
      * @param length the bytes that {@link #map} maps from the file's start; {@code map} fails if the file is shorter
-     * @throws IllegalArgumentException if {@code number} is negative, not open, or open on a file that cannot be sealed
+     * @throws IllegalArgumentException if {@code number} is no open descriptor, or its file cannot be sealed
      */
     public static MemoryFile adopt(Kernel kernel, int number, long length, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
@@ -101,7 +101,7 @@ public final class MemoryFile implements AutoCloseable {
     }
 
     /**
-     * Maps all of the memory in this process. The mapping stays when this handle is closed.
+     * Maps all of the memory in this process. The memory stays mapped when this MemoryFile is closed.
      *
      * @throws IllegalArgumentException as {@link Mapping#of(Fd,long)}
      * @throws io.kvmirq.KernelException ENOMEM

@@ -68,8 +68,8 @@ public abstract sealed class Registration implements AutoCloseable {
 
     /**
      * Stops calling the handler: signals stay in the eventfd. After this call, the handler does not run until {@link
-     * #resume}, and no drained signal is lost. If the handler itself calls this method, this run is its last. A second
-     * call changes nothing. The call waits for a running handler, so do not hold a lock that the handler needs.
+     * #resume}, and has got each drained signal. If the handler itself calls this method, this run is its last. A
+     * second call changes nothing. The call waits for a running handler, so do not hold a lock that the handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -118,8 +118,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Ends a {@link #pause}. Signals that came during the pause reach the handler at once. A doorbell's handler is
-     * called at once if its eventfd's count is not 0.
+     * Ends a {@link #pause}. Signals that came during the pause reach the handler at once. The handler of a doorbell is
+     * called at once if the eventfd's count is not 0.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -142,7 +142,7 @@ public abstract sealed class Registration implements AutoCloseable {
         }
     }
 
-    /** Ends the registration, waits like {@link #pause}, and frees the eventfd. Idempotent, never fails. */
+    /** Ends the registration, waits like {@link #pause}, and lets the eventfd's file close. Idempotent, never fails. */
     @Override
     public void close() {
         handlers.lock.lock();

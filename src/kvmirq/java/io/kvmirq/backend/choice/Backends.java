@@ -35,7 +35,7 @@ public final class Backends {
 
     private final List<Candidate> candidates;
 
-    /** A binding to try. {@code load} may throw BackendUnavailableException; null loads the binding {@code name}. */
+    /** A binding to try. {@code load} may throw BackendUnavailableException; null means the class of {@code name}. */
     public record Candidate(String name, @Nullable Supplier<KernelBackend> load) {
         private KernelBackend open() {
             return load == null ? Backends.load(name) : load.get();
@@ -78,7 +78,7 @@ public final class Backends {
         this.candidates = List.copyOf(candidates);
     }
 
-    /** Opens the binding of {@link #selection}, like {@link #open}. Without the test kit, refuses the fake kernel. */
+    /** Calls {@link #open} for {@link #selection}, but refuses the fake kernel without the test kit. */
     public KernelBackend openSelected() {
         String selection = selection();
         return selection.equals(FAKE)
@@ -90,7 +90,7 @@ public final class Backends {
                 : open(selection);
     }
 
-    /** The selection by system property or environment variable; {@value #AUTO} if neither is set. */
+    /** The binding that the system property or else the environment variable names, else {@value #AUTO}. */
     public static String selection() {
         @Nullable String property = System.getProperty(PROPERTY);
         if (property != null) {
@@ -104,8 +104,8 @@ public final class Backends {
     public record Probe(String name, Optional<KernelBackend> backend, String reason) {}
 
     /**
-     * Opens the binding with this name; for {@value #AUTO}, the first that works. If {@value NativeLibrary#PROPERTY}
-     * names a library, each binding that failed before the opened one is logged as WARNING.
+     * Opens the binding that {@code selection} names; for {@value #AUTO}, the first that works. If the user set {@value
+     * NativeLibrary#PROPERTY}, each binding that failed before is logged as WARNING.
      *
      * @throws BackendUnavailableException with the cause for each binding tried
      */

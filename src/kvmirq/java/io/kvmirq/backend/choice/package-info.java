@@ -4,7 +4,7 @@
  *
  * <p>{@link io.kvmirq.backend.choice.Backends} tries the bindings in order of preference, loads the classes of a
  * binding only when it tries the binding, and reports why other bindings do not work. The fake kernel is a {@link
- * io.kvmirq.backend.BackendProvider}, found through {@link java.util.ServiceLoader} only if selected by name.
+ * io.kvmirq.backend.BackendProvider}, which {@link java.util.ServiceLoader} finds if it is selected.
  */
 @NullMarked
 package io.kvmirq.backend.choice;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The binding through {@code libkvmirq.so}: C owns the structure layouts of the interrupt path.
+ * The JNI binding: C code in {@code libkvmirq.so} encodes the kernel structures of the interrupt path.
  *
  * <p>{@link io.kvmirq.backend.jni.JniBackend} and {@code JniLibc} declare their native methods;
- * {@code native/bridge/jni.c} binds these methods by name. A method with a buffer checks the buffer and then calls the
- * native method with the suffix {@code Checked}. The package encodes no structure of the interrupt path: C and the Java
- * encoder of {@code backend.libc} must stay independent.
+ * {@code native/bridge/jni.c} binds these methods by name. A method that takes a buffer checks the buffer and then
+ * calls a native method, whose name ends in {@code Checked}. No Java code of this package encodes structures, so tests
+ * can compare C with the Java encoder of {@code backend.libc}.
  */
 @NullMarked
 package io.kvmirq.backend.jni;

@@ -16,8 +16,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * libc through JNA's direct mapping. JNA saves the errno of each call for the calling thread before it returns to Java,
- * so no other call changes the errno.
+ * Calls libc through JNA's direct mapping. JNA saves each call's errno for the calling thread before it returns to
+ * Java, so calls of other threads do not change this errno.
  */
 public final class JnaLibc extends ForeignLibc {
     /** The directory into which JNA unpacks its own library. */

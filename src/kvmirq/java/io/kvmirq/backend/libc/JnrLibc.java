@@ -75,7 +75,7 @@ public final class JnrLibc extends ForeignLibc {
 
     /** The functions that jnr-ffi links. Public for the code that jnr-ffi generates. */
     public interface Functions extends LibcFunctions {
-        /** A null {@link Pointer} avoids the x86-64 stubs of jnr-ffi 2.3.4, which pass six numbers wrongly. */
+        /** A null {@link Pointer} avoids x86-64 stubs of jnr-ffi 2.3.4 that pass six numbers as wrong values. */
         long mmap(@Nullable Pointer address, long length, int protection, int flags, int fd, long offset);
     }
 

@@ -17,7 +17,7 @@ import java.util.function.Supplier;
  * The kernel calls of the interrupt path, encoded in Java from {@link Uapi}, over any {@link Libc}. Thread-safe.
  *
  * <p>Each call encodes its argument in the reused {@link Scratch} of the calling thread. Each call writes every byte of
- * the structure, padding included, so equal calls have equal bytes.
+ * the structure, padding included, so tests can compare the bytes of two calls.
  */
 public final class LibcBackend implements KernelBackend {
     private static final Set<String> GENERIC_IOCTL_ENCODING = Set.of("amd64", "aarch64", "riscv64");
@@ -55,7 +55,7 @@ public final class LibcBackend implements KernelBackend {
         }
     }
 
-    /** Throws BackendUnavailableException on an architecture that encodes ioctl numbers differently. */
+    /** Throws BackendUnavailableException unless the architecture is x86-64, arm64 or RISC-V. */
     public static LibcBackend over(Libc libc, String name, String description) {
         return over(libc, name, description, System.getProperty("os.arch", ""));
     }

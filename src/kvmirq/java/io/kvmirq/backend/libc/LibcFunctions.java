@@ -2,8 +2,8 @@
 package io.kvmirq.backend.libc;
 
 /**
- * Functions of libc with the signatures of its headers, pointers and sizes as 64-bit numbers. Public for the code that
- * jnr-ffi generates. The interface of each binding library declares mmap itself.
+ * Functions of libc with the signatures of its headers, pointers and sizes as 64-bit numbers. Public, because jnr-ffi
+ * generates a class for it. {@code JnaLibc} and {@code JnrLibc} declare mmap.
  */
 public interface LibcFunctions {
     int open(long path, int flags, int mode);

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The bindings without C code of kvmirq: the structure layouts are in Java.
+ * The bindings that need no C code of kvmirq, because Java code encodes the kernel structures.
  *
  * <p>{@link io.kvmirq.uapi.Uapi} holds request numbers and layouts. {@link io.kvmirq.backend.libc.LibcBackend} encodes
  * the kernel calls of the interrupt path from {@code Uapi}, over any {@link io.kvmirq.backend.Libc}. {@link
  * io.kvmirq.backend.libc.JnaLibc}, {@link io.kvmirq.backend.libc.JnrLibc} and {@link io.kvmirq.backend.libc.FfmLibc}
- * call libc; the fake kernel handles the calls without libc. On every binding, structures for raw calls (vCPU, memory,
+ * call libc; the fake kernel implements {@code Libc} in Java. On every binding, structures for raw calls (vCPU, memory,
  * LAPIC) are encoded from {@code Uapi} too.
  *
  * <p>{@code LibcBackend} is the second encoder of the structures, beside the C compiler. The two encoders share no code
- * and must write the same bytes. A C program, header vectors and a test of the system calls check this.
+ * and must write the same bytes. A C program, vectors from kernel headers and traced system calls test this.
  *
- * <p>Each adaptor reads the errno that its binding library (JNA, jnr-ffi or java.lang.foreign) saved for the calling
- * thread before it returned to Java. No garbage collection and no other call changes the saved errno. No adaptor
+ * <p>{@code JnaLibc}, {@code JnrLibc} and {@code FfmLibc} read the errno that their library saved for the calling
+ * thread before it returned to Java. No garbage collection and no other call changes the saved errno. No {@code Libc}
  * allocates on the interrupt path.
  */
 @NullMarked

@@ -45,7 +45,7 @@ public abstract class DirectLibc implements Libc {
         }
     }
 
-    /** Makes a system call that does not wait. @return the kernel's result; -4095 to -1 is {@code -errno} */
+    /** Makes a system call that never blocks. @return the kernel's result; -4095 to -1 is {@code -errno} */
     protected abstract long call(long number, long a, long b, long c, long d, long e, long f);
 
     /** Makes a system call that may wait. */
@@ -73,9 +73,7 @@ public abstract class DirectLibc implements Libc {
         return waitingCall(Call.READ.here(), fd, to, length, 0, 0, 0);
     }
 
-    /**
-     * The call waits only at a full eventfd without O_NONBLOCK. A write that wakes a thread at tear-down must not fail.
-     */
+    /** Uses {@link #call}, which works without free memory: a write that wakes threads at tear-down must not fail. */
     @Override
     public final long write(int fd, long from, long length) {
         return call(Call.WRITE.here(), fd, from, length, 0, 0, 0);
@@ -91,7 +89,7 @@ public abstract class DirectLibc implements Libc {
         return waitingCall(Call.PWRITE64.here(), fd, from, length, offset, 0, 0);
     }
 
-    /** The kernel takes the offset in two words; a 64-bit kernel reads all of it from the first word. */
+    /** The system call has two words for the offset, of which a 64-bit kernel reads only the first. */
     @Override
     public final long preadv2(int fd, long vectors, int count, long offset, int flags) {
         return waitingCall(Call.PREADV2.here(), fd, vectors, count, offset, 0, flags);

@@ -32,9 +32,9 @@ import org.jspecify.annotations.Nullable;
  * library is written once and not at each start.
  *
  * <p>A file is written under a temporary name and renamed. The writer locks the temporary file, so an unlocked
- * temporary file is the leftover of a killed process. An existing file is used only if its length and CRC-32 equal
- * those of the jar's file. A process that writes a library removes libraries that were not used for a week.
- * Thread-safe, and safe between processes.
+ * temporary file is the leftover of a killed process. A file in the directory is used only if its length and CRC-32
+ * equal those of the jar's file. A process that writes a library removes libraries that no process used for a week.
+ * Thread-safe; several processes may share the directory.
  */
 public final class LibraryCache {
     /**
@@ -104,7 +104,7 @@ public final class LibraryCache {
 
     /**
      * A directory private to this user, into which another binding unpacks its own library. Some bindings fail for the
-     * rest of the process if their library cannot be loaded, so this method refuses a directory that is mounted noexec.
+     * rest of the process if their library cannot be loaded, so this method throws if the directory is mounted noexec.
      *
      * @throws BackendUnavailableException if the directory does not exist and cannot be created
      */
@@ -120,8 +120,8 @@ public final class LibraryCache {
     }
 
     /**
-     * Unpacks another binding's library, named by its content; null if the resource is missing. Throws
-     * BackendUnavailableException if no private directory can be made.
+     * Unpacks the library {@code resource} of another binding; null if the jar of {@code binding} lacks this resource.
+     * Throws BackendUnavailableException if no private directory can be made.
      */
     public static @Nullable Path holdForOthers(Class<?> binding, String resource) {
         LibraryCache others = new LibraryCache(directoryForOthers());

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend.library;
 
-/** The permission to call native code, which Java 22 and newer require. */
+/** Tells users of Java 22 and newer how to permit kvmirq to call native code. */
 public final class NativeAccess {
     private NativeAccess() {}
 

@@ -22,10 +22,10 @@ import org.jspecify.annotations.Nullable;
 /**
  * Finds and loads {@code libkvmirq.so}.
  *
- * <p>If {@value #PROPERTY} is set, only the file that it names is used. Without the property, the first usable file is
- * loaded: from {@code java.library.path}, then from kvmirq's jar, through {@link LibraryCache}. JNI gives a file to one
- * class loader only, so a second class loader gets a copy. The file and every directory above it must belong to root or
- * to this user and must not be writable by others. Thread-safe.
+ * <p>If {@value #PROPERTY} names a file, only this file is used. Without the property, the first usable file is loaded:
+ * from {@code java.library.path}, then from kvmirq's jar, through {@link LibraryCache}. JNI gives a library file to one
+ * class loader only, so a second class loader loads a copy of the file. The file and every directory above it must
+ * belong to root or to this user and must not be writable by others. Thread-safe.
  */
 public final class NativeLibrary {
     /** The system property with the absolute path of the library, which replaces the search. */
@@ -66,7 +66,7 @@ public final class NativeLibrary {
         this.cache = cache;
     }
 
-    /** Creates a search by the system properties and the environment of this process. */
+    /** Creates a search for {@code libkvmirq.so} by this process's system properties and environment. */
     public static NativeLibrary ofThisMachine() {
         return new NativeLibrary(
                 Optional.ofNullable(System.getProperty(PROPERTY)),
@@ -76,11 +76,11 @@ public final class NativeLibrary {
     }
 
     /**
-     * Loads the first usable library into this class loader and opens it. A second call loads nothing.
+     * Loads the first usable library into kvmirq's class loader and calls {@code opening}. A second call loads nothing.
      *
      * @param opening gets the file, and one message for each file that was found earlier and could not be used. If
-     *     {@code opening} throws {@link BackendUnavailableException}, the search goes on. Pass a class, not a lambda: a
-     *     JVM needs longer for its first lambda than for loading the library
+     *     {@code opening} throws {@link BackendUnavailableException}, the next file is tried. Pass an object of a
+     *     class, not a lambda: a JVM needs longer for its first lambda than for loading the library
      * @throws BackendUnavailableException listing every searched place and what was wrong there
      */
     public <T> T load(BiFunction<Path, List<String>, T> opening) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Finds the native libraries of kvmirq and of other bindings, unpacks them into a private directory and loads them. The
+ * Finds the native libraries of kvmirq, JNA and jnr-ffi, unpacks them into a private directory and loads them. The
  * package is not exported: users choose a binding by its name.
  *
  * <p>{@link io.kvmirq.backend.library.NativeLibrary} finds {@code libkvmirq.so}, and never loads a file that another
