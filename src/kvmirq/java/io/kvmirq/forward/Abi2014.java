@@ -19,13 +19,11 @@ import org.jspecify.annotations.Nullable;
 /**
  * A kernel interface that was proposed in 2014 for forwarding lines, and never merged: KVM-VFIO's attributes
  * FORWARD_IRQ and UNFORWARD_IRQ of the group KVM_DEV_VFIO_DEVICE. VFIO's handler of a forwarded line signals the
- * eventfd and does not mask the line; the guest's EOI in the interrupt controller also ends the host's interrupt.
- * Thread-safe.
+ * eventfd and does not mask the line; the guest's EOI also ends the host's interrupt. Thread-safe.
  *
- * <p>No header defines the numbers and the layout of these attributes, so this class uses values inferred from the
- * patches. A patch series of 2025 proposes the same numbers for another purpose (TDI_BIND), so {@link #probe} cannot
- * prove that a kernel has this ABI. Call {@link #named}, which gives access to this ABI, only on a kernel that you
- * patched yourself.
+ * <p>No header defines the numbers and the layout of these attributes, so this class infers them from the patches. A
+ * patch series of 2025 proposes the same numbers for another purpose (TDI_BIND), so {@link #probe} cannot prove that a
+ * kernel has this ABI. Call {@link #named}, which gives this ABI, only on a kernel that you patched yourself.
  *
  * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
  * forwarding, FORWARD_IRQ returns 0 and does nothing. To test whether the line is forwarded, let the device interrupt

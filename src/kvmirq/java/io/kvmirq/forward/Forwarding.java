@@ -237,8 +237,7 @@ public final class Forwarding implements AutoCloseable {
      * if the host has too few vectors, a later {@code forwardAll} disables the enabled vectors, enables more, and
      * signals each formerly enabled vector once, because its interrupts in between are lost.
      *
-     * @param messages gives the MSI message of the vector at each position in {@code which}, from 0; called first and
-     *     without a lock
+     * @param messages the MSI message of the vector at position 0, 1, … in {@code which}; called first, without a lock
      * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if another program or the user armed the
      *     device's interrupts: use {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL if the VM has no
      *     in-kernel irqchip; other errnos
@@ -422,8 +421,7 @@ public final class Forwarding implements AutoCloseable {
      * Reroutes several vectors, each like {@link ForwardedIrq#reroute}, by one call of KVM_SET_GSI_ROUTING at most.
      *
      * @param which interrupts of this forwarding, each once
-     * @param messages the MSI message of the interrupt at each position in {@code which}; called before any change,
-     *     without a lock
+     * @param messages the MSI message for position 0, 1, … of {@code which}; called before any change, without a lock
      * @throws UnsupportedOperationException if an interrupt is a line
      * @throws KernelException EINVAL if KVM refuses a message; then all interrupts keep their old messages
      * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no interrupt is changed

@@ -43,8 +43,7 @@ public final class PostingFacts {
     }
 
     /**
-     * Host facts for the predictions of a {@code Mirror}. {@link MirrorHost.Unknown} names the file that could not be
-     * read.
+     * Host facts for a {@code Mirror}'s predictions. {@link MirrorHost.Unknown} names the file that could not be read.
      */
     public MirrorHost forMirror(boolean arm64) {
         if (arm64) {

@@ -225,8 +225,7 @@ public class Calls {
     }
 
     /**
-     * Makes the owner (such as a VM) of a descriptor from {@code call}. If making the owner fails, the descriptor is
-     * closed.
+     * Makes the owner (like a VM) of {@code call}'s descriptor. If making the owner fails, the descriptor is closed.
      *
      * @param call returns the descriptor's number, or {@code -errno}
      * @param failed makes the exception for {@code -errno}

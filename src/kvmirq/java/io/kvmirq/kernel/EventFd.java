@@ -219,8 +219,7 @@ public final class EventFd implements AutoCloseable {
     /**
      * Adds 1 to the count.
      *
-     * @throws io.kvmirq.KernelException EAGAIN when the count is 2^64 - 2; if the eventfd lacks O_NONBLOCK, the call
-     *     blocks instead
+     * @throws io.kvmirq.KernelException EAGAIN at count 2^64 - 2; without O_NONBLOCK the call blocks instead
      * @throws ClosedHandleException after {@link #close}
      */
     public void signal() {
@@ -229,8 +228,7 @@ public final class EventFd implements AutoCloseable {
 
     /**
      * Adds the argument to the eventfd's count. An irqfd injects one interrupt, whatever the count is. An argument of 0
-     * writes nothing, because a write of 0 would wake an irqfd: {@code to.signal(from.drain())} moves signals or does
-     * nothing.
+     * writes nothing, because a write of 0 would wake an irqfd: {@code to.signal(from.drain())} then does nothing.
      *
      * @param count unsigned, at most 2^64 - 2
      * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1

@@ -11,8 +11,7 @@ import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Waits for many eventfds in one thread, and calls the handler of each signalled eventfd. Two methods register a
- * handler:
+ * Waits for many eventfds in one thread, and calls signalled eventfds' handlers. Two methods register a handler:
  *
  * <pre>{@code
  * try (EventLoop loop = EventLoop.create(kernel)) {
@@ -33,8 +32,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. Handlers may call all
  * methods of the loop but run, runOnce and the polls. If a handler throws, {@code run} and {@code poll} throw the
  * handler's exception: see {@link #onFailure}. A handler that throws stays registered, and does not get the same count
- * again. After an exception, the next call of {@code run} or {@code poll} begins with the handlers that were not
- * called.
+ * again. After an exception, the next call of {@code run} or {@code poll} begins with the uncalled handlers.
  *
  * <p>While an irqfd is assigned to an eventfd, the loop sees no signal, because KVM consumes each signal first.
  *

@@ -140,9 +140,8 @@ public final class Mapping {
     }
 
     /**
-     * Maps the memory of a file, such as a {@link MemoryFile}, also with huge pages. The memory stays mapped when
-     * {@code fd} is closed. The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end would
-     * raise SIGBUS.
+     * Maps the memory of a file, such as a {@link MemoryFile}, also with huge pages. Closing {@code fd} unmaps nothing.
+     * The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end would raise SIGBUS.
      *
      * @param offset in the file in bytes, a multiple of the page size (or of the huge page size)
      * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before

@@ -60,9 +60,9 @@ public final class Arm64Vcpu {
     /**
      * Gives the vCPU the host's CPU type and these features, and resets the vCPU's registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL if an earlier call, or since 6.5 another vCPU of the VM, had other
-     *     features ({@link Feature#POWER_OFF} may differ), or if the host lacks a feature; ENOENT if the kernel does
-     *     not know a feature
+     * @throws io.kvmirq.KernelException EINVAL if the host lacks a feature, or an earlier call, or since 6.5 another
+     *     vCPU of the VM, had other features ({@link Feature#POWER_OFF} may differ); ENOENT if the kernel does not know
+     *     a feature
      */
     public void initialize(Feature... features) {
         run.requireItsThread();
@@ -77,7 +77,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Fixes the lengths of SVE vectors. Set the lengths before this call; list registers and run the guest after it.
+     * Fixes the lengths of SVE vectors. Set them before this call; call {@link #registers} and run the guest after it.
      *
      * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM if the
      *     lengths are fixed already
@@ -170,7 +170,7 @@ public final class Arm64Vcpu {
         register(KernelCall.REGISTER_SET, Uapi.KVM_SET_ONE_REG, register, register.encode(value));
     }
 
-    /** The bytes of a register of any size, lowest byte first. Errors of the kernel are as for {@link #register}. */
+    /** The bytes of a register of any size, lowest byte first. The kernel's errors are those of {@link #register}. */
     public byte[] registerBytes(ArmRegister register) {
         byte[] bytes =
                 new byte[Objects.requireNonNull(register, "register is null").size()];
@@ -179,7 +179,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Sets a register of any size. Errors of the kernel are as for {@link #setRegister}.
+     * Sets a register of any size. The kernel's errors are those of {@link #setRegister}.
      *
      * @param bytes all bytes of the register, lowest byte first
      * @throws IllegalArgumentException if the number of bytes is not the register's size
@@ -227,7 +227,7 @@ public final class Arm64Vcpu {
      *
      * @param interrupt the same PPI for each vCPU, usually PPI 23
      * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC
-     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PPI was set before
+     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if this vCPU has a PPI
      */
     public void createPmu(Ppi interrupt) {
         ByteBuffer number = Buffers.allocate(Integer.BYTES).putInt(0, interrupt.number());

@@ -64,7 +64,7 @@ public final class Arm64Vm {
 
     /**
      * Takes over a GICv2 that a VMM created for this VM. The VMM initialises the GICv2, so {@link Vgic#init} of the
-     * returned object does not change {@link Vm#routes}.
+     * returned object does not set default routes in {@link Vm#routes}.
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v2(fd, true));
@@ -75,7 +75,7 @@ public final class Arm64Vm {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v3(fd, true));
     }
 
-    /** Takes over an ITS of a VMM, like {@link #adoptVgicV2}. The call changes no GSI routes. */
+    /** Takes over an ITS that a VMM created, like {@link #adoptVgicV2}. The call changes no GSI routes. */
     public Its adoptIts(int number, Ownership ownership) {
         return vm.adoptDevice("an ITS", number, ownership, fd -> new Its(calls, fd));
     }
@@ -96,8 +96,8 @@ public final class Arm64Vm {
 
     /**
      * Drives the line of an SPI from user space, without a GSI route. A rising line latches an edge-triggered SPI; a
-     * level-triggered SPI is pending while its line is high. Irqfds also drive the line: the level set last counts.
-     * Allocates nothing. ENXIO if the VM has no VGIC; EBUSY before {@link Vgic#init}; EINVAL if the VGIC lacks the SPI.
+     * level-triggered SPI is pending while its line is high. Irqfds drive the line, too: it has the level set last.
+     * Allocates nothing. Throws ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL if the VGIC lacks the SPI.
      *
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link #createVgicV2}
      */
@@ -109,8 +109,8 @@ public final class Arm64Vm {
     }
 
     /**
-     * Drives the line of one vCPU's PPI, like {@link #setSpi}. EINVAL if the VM has no such vCPU. Linux 6.1 takes the
-     * id for the vCPU's position in the order of creation, so create vCPUs 0, 1, 2 and so on in this order.
+     * Drives the line of one vCPU's PPI, like {@link #setSpi}. Fails with EINVAL if the VM has no vCPU with this id.
+     * Linux 6.1 counts vCPUs in the order of creation, so create vCPUs 0, 1, 2 and so on in this order.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT

@@ -22,7 +22,7 @@ public record ArmRegister(long id) {
     public static final ArmRegister SP = core(KvmArmRegs.SP);
     /** The program counter: the address of the guest's next instruction. */
     public static final ArmRegister PC = core(KvmArmRegs.PC);
-    /** Mode, masks and condition flags. After a reset the value is 0x3c5: EL1h with all interrupts masked. */
+    /** The mode, masks and flags. After a reset the value is 0x3c5: EL1h with all interrupts masked. */
     public static final ArmRegister PSTATE = core(KvmArmRegs.PSTATE);
     /** The stack pointer of EL1. */
     public static final ArmRegister SP_EL1 = core(KvmArmRegs.SP_EL1);
@@ -124,7 +124,7 @@ public record ArmRegister(long id) {
         return core(KvmArmRegs.REGS + number * Long.BYTES);
     }
 
-    /** The 128-bit floating-point register with this number, V0 to V31. A vCPU with SVE has Z registers instead. */
+    /** The 128-bit floating-point register with this number, V0 to V31. A vCPU with SVE has Z but no V registers. */
     public static ArmRegister v(int number) {
         if (number < 0 || number > LAST_V) {
             throw new IllegalArgumentException("V" + number + " is no register: expected V0 to V" + LAST_V);
@@ -149,7 +149,7 @@ public record ArmRegister(long id) {
         return 1 << (id >>> UapiArm64.KVM_REG_SIZE_SHIFT & SIZE_MASK);
     }
 
-    /** The register's name; if this class has no name for it, its MRS operands or its id. */
+    /** The register's name; for a register without a constant here, its MRS operands or its id. */
     @Override
     public String toString() {
         String name = NAMES.get(this);

@@ -41,7 +41,7 @@ public final class Cpuid {
      * @param function EAX before the instruction
      * @param index ECX before the instruction; ignored if bit 0 of {@code flags} is 0
      * @param flags bit 0 is 1 if the results depend on {@code index}
-     * @param eax EAX after the instruction; {@code ebx}, {@code ecx} and {@code edx} likewise
+     * @param eax EAX after the instruction; {@code ebx}, {@code ecx} and {@code edx} are EBX, ECX and EDX after it
      */
     public record Leaf(int function, int index, int flags, int eax, int ebx, int ecx, int edx) {
         /** The bit of {@link #flags} that is set if the results depend on the index. */
@@ -67,7 +67,7 @@ public final class Cpuid {
         return read(HostCpu.cpuid(kernel, MOST_LEAVES));
     }
 
-    /** Makes a CPUID from leaves, such as the {@link #leaves} of another host. */
+    /** Makes a Cpuid with these leaves, such as the {@link #leaves} of another host. */
     public static Cpuid of(List<Leaf> leaves) {
         Objects.requireNonNull(leaves, "leaves is null");
         return new Cpuid(leaves);
@@ -134,9 +134,9 @@ public final class Cpuid {
     }
 
     /**
-     * A copy in which leaf 1 has the hypervisor bit and the TSC-deadline bit: KVM leaves setting them to the VMM. Linux
-     * looks for KVM only if the hypervisor bit is set. The TSC-deadline mode of the LAPIC timer needs in-kernel LAPICs
-     * and {@code KVM_CAP_TSC_DEADLINE_TIMER}.
+     * A copy in which leaf 1 has the hypervisor bit and the TSC-deadline bit: KVM expects the VMM to set these two
+     * bits. Linux looks for KVM only if the hypervisor bit is set. A guest that sees the TSC-deadline bit needs
+     * in-kernel LAPICs and {@code KVM_CAP_TSC_DEADLINE_TIMER}.
      *
      * @throws IllegalStateException if leaf 1 is absent
      */

@@ -7,8 +7,8 @@ import java.nio.ByteBuffer;
 
 /**
  * The pages of guest memory that the guest, or KVM itself, wrote since the last {@link #take}. Writes of this process
- * through a {@link io.kvmirq.kernel.Mapping} and writes of devices are not logged. A page that the guest only read may
- * be logged, too.
+ * through a {@link io.kvmirq.kernel.Mapping} and writes of devices are not logged. The log may contain a page that the
+ * guest only read.
  *
  * <pre>{@code
  * try (DirtyLog log = memory.logDirtyPages()) {
@@ -16,8 +16,7 @@ import java.nio.ByteBuffer;
  *     for (long page = log.next(0); page >= 0; page = log.next(page + DirtyLog.PAGE)) {
  *         copy(page);                                    // an offset of the mapping
  *     }
- * }
- * }</pre>
+ * } }</pre>
  *
  * <p>Thread-safe. {@link #take} allocates nothing.
  *

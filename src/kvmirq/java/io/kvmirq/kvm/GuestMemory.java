@@ -79,8 +79,8 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * The mapping of this memory; offset 0 is {@link #guestAddress}. A mapping that the caller passed is usable until
-     * its owner is closed; a mapping that the VM made, until {@link #close}.
+     * The mapping of this memory; offset 0 is {@link #guestAddress}. If the caller passed the mapping, it is usable
+     * until its owner is closed; if the VM made it, until {@link #close}.
      */
     public Mapping mapping() {
         return mapping;
@@ -97,7 +97,7 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * Makes KVM log the pages that the guest writes (KVM_MEM_LOG_DIRTY_PAGES).
+     * Makes KVM log, until the result is closed, the pages that the guest writes (KVM_MEM_LOG_DIRTY_PAGES).
      *
      * @throws io.kvmirq.KernelException ENOMEM
      * @throws IllegalStateException while another log of this memory is open, and after {@link #close}
@@ -140,8 +140,8 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * Removes the memory slot and then releases the memory. If the kernel keeps the slot, the guest can still write, so
-     * the memory stays mapped until the process ends, and the slot is not used again. Idempotent, never fails.
+     * Removes the memory slot and then releases the memory. If the removal fails, the guest can still write, so the
+     * memory stays mapped until the process ends, and the slot is not used again. Idempotent, never fails.
      */
     @Override
     public synchronized void close() {

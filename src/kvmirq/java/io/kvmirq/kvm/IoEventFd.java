@@ -8,8 +8,8 @@ import io.kvmirq.undo.Undo;
 import java.util.Objects;
 
 /**
- * An ioeventfd: guest writes to its address signal an eventfd. The ioeventfd keeps the VM and the eventfd open. Unlike
- * an irqfd, an ioeventfd does not end when its eventfd is closed. Thread-safe.
+ * An ioeventfd: guest writes to its address signal an eventfd. The ioeventfd keeps the VM and the eventfd open. Closing
+ * the eventfd ends an irqfd, but not an ioeventfd. Thread-safe.
  *
  * <p>Source: {@code kvm_assign_ioeventfd_idx()} in virt/kvm/eventfd.c.
  *

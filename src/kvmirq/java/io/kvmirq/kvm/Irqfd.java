@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * An eventfd registered with KVM to raise a GSI. The irqfd keeps its VM and eventfds open, even if the handles of the
- * VM and eventfds are closed earlier. {@link RouteTable} does not allocate the GSI of an open irqfd. Thread-safe.
+ * VM and eventfds are closed earlier. {@link Vm#routes} does not allocate the GSI of an open irqfd. Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
  *
@@ -313,10 +313,9 @@ public final class Irqfd implements AutoCloseable {
 
     /**
      * Holds interrupts back: signals stay in the eventfd. For a level interrupt, the call lowers a high line and
-     * signals the resample eventfd, so a device that still asserts its interrupt signals again. A second call changes
-     * nothing.
+     * signals the resample eventfd, so an asserted line signals the eventfd again. A second call changes nothing.
      *
-     * @throws KernelException EIO in another process than the one that made the VM; EBADF if other code closed the
+     * @throws KernelException EIO in any process but the one that made the VM; EBADF if other code closed the
      *     descriptor of the eventfd. After an error the irqfd is not masked, and the next call tries again
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
@@ -350,8 +349,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Ends a {@link #mask}. If the eventfd was signalled while the irqfd was masked, one interrupt is raised at once.
      *
-     * @throws io.kvmirq.KernelException EBUSY if another irqfd has the eventfd; this irqfd stays masked. If the last
-     *     {@code mask} failed, also the errors that {@link #mask} throws
+     * @throws io.kvmirq.KernelException EBUSY if another irqfd has the eventfd; this irqfd stays masked. After a failed
+     *     {@link #mask}, unmask first masks, and throws the errors of mask
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void unmask() {
@@ -377,12 +376,12 @@ public final class Irqfd implements AutoCloseable {
 
     /**
      * Closes many irqfds, of one VM or of several. Afterwards the kernel has none of these irqfds. Close the {@link
-     * EventFd}s before this call: an irqfd ends when the last descriptor of its eventfd is closed, which costs a
-     * fraction of deassigning each irqfd. Irqfds are deassigned one by one if their eventfd may stay open: an eventfd
-     * from {@link EventFd#adopt}, one leased by {@link EventFd#fd}, or one with another lease.
+     * EventFd}s before this call: an irqfd ends when the last descriptor of its eventfd is closed, which is much
+     * quicker than a deassign of each irqfd. An irqfd is deassigned by itself if its eventfd may stay open: an eventfd
+     * from {@link EventFd#adopt}, or one that is leased, by {@link EventFd#fd} or by another object.
      *
      * <p>If another thread starts a child process during this call, the child holds the eventfds until its exec, and
-     * the irqfds stay as long. Until the child's exec, no signal can come from these eventfds. Idempotent, never fails.
+     * the kernel keeps the irqfds until then. In this time nothing signals the eventfds. Idempotent, never fails.
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         Objects.requireNonNull(irqfds, "irqfds is null");
@@ -431,8 +430,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Deassigns the irqfd: after the call, no interrupt comes from this eventfd. Idempotent, never fails.
      *
-     * <p>In another process than the one that made the VM, the kernel returns EIO, and the irqfd stays until the VM or
-     * the eventfd is closed in every process. Even after EIO, the GSI is free for other irqfds.
+     * <p>In any process but the one that made the VM, the kernel returns EIO, and the irqfd stays until the VM or the
+     * eventfd is closed in every process. Even after EIO, the GSI is free for other irqfds.
      */
     @Override
     public void close() {

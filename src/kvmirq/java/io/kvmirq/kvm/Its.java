@@ -8,8 +8,8 @@ import java.util.OptionalLong;
 
 /**
  * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. Once the guest has enabled the ITS,
- * devices can send messages to it, see {@code MsiMessage.toIts}. The ITS lives as long as the VM: {@link #close} closes
- * its descriptor only. Thread-safe.
+ * devices can send messages to it, see {@code MsiMessage.toIts}. {@link #close} closes the descriptor only: KVM removes
+ * the ITS with the VM. Thread-safe.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-its.rst.
  *
@@ -54,7 +54,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Makes the ITS ready. On kernels since 4.10 the call has no effect.
+     * Makes the ITS ready. Only kernels before 4.10 need the call: later kernels do nothing.
      *
      * @throws io.kvmirq.KernelException ENXIO on a kernel that does not support this call
      */
@@ -74,10 +74,11 @@ public final class Its extends KvmDevice {
 
     /**
      * Restores devices, events and collections from the ITS tables in guest memory. Write the ITS registers before this
-     * call. After EEXIST no event is mapped, but the kernel may still deliver events that its translation cache holds.
+     * call. After a failure with EEXIST no event is mapped, but the kernel may still deliver events that its
+     * translation cache holds.
      *
-     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST when the ITS has collections already, see
-     *     {@link #reset}; EINVAL for tables that contradict themselves; EFAULT as for {@link #saveTables}
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST when the ITS has collections, which {@link
+     *     #reset} removes; EINVAL for tables that contradict themselves; EFAULT as for {@link #saveTables}
      */
     public void restoreTables() {
         control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES, "restore tables");
@@ -95,8 +96,8 @@ public final class Its extends KvmDevice {
     /**
      * Reads a register, as a VMM does to save it.
      *
-     * @param offset in bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...; a multiple of 4
-     *     below 8 and from 0xffd0 on, a multiple of 8 between
+     * @param offset in bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...; below 8 and from
+     *     0xffd0 on a multiple of 4, in between a multiple of 8
      * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without register; EBUSY while
      *     a vCPU runs
      * @throws IllegalArgumentException if {@code offset} is not the start of a register
@@ -117,7 +118,7 @@ public final class Its extends KvmDevice {
      *
      * @param offset as for {@link #readRegister}
      * @throws io.kvmirq.KernelException as {@link #readRegister}; EBUSY for GITS_CREADR while the ITS is enabled;
-     *     EINVAL for a GITS_CREADR beyond the command queue, or a GITS_IIDR with a revision that the kernel lacks
+     *     EINVAL for a GITS_CREADR beyond the command queue, or a GITS_IIDR with a revision unknown to the kernel
      */
     public void writeRegister(long offset, long value) {
         requireOffset(offset);

@@ -62,7 +62,7 @@ public final class MaskableVector implements AutoCloseable {
      *
      * @throws RoutesExhaustedException if no GSI is free
      * @throws KernelException EMFILE if no descriptor is free; EINVAL if the VM has no in-kernel irqchip; EAGAIN before
-     *     an ARM VGIC is initialised. After an error no part of the vector is left
+     *     {@link Vgic#init} on arm64. After an error no part of the vector is left
      */
     public static MaskableVector create(Vm vm, MsiMessage message) {
         Objects.requireNonNull(message, "message is null");
@@ -86,8 +86,8 @@ public final class MaskableVector implements AutoCloseable {
 
     /**
      * Creates masked vectors over existing eventfds, one for each message, or none if one fails. One ioctl adds all
-     * routes. If an eventfd is already signalled, {@link #unmask} raises an interrupt. {@link #close} leaves the
-     * eventfds open, because a vhost queue may signal them.
+     * routes. If an eventfd is already signalled, {@link #unmask} raises an interrupt. {@link #close} leaves these
+     * eventfds open, because their other user, such as a vhost queue, may signal them.
      *
      * @throws IllegalArgumentException if the lists differ in length
      * @throws KernelException as {@link #create}
@@ -124,8 +124,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * The eventfd that raises the interrupt; another thread, process or device may signal it. Do not close the eventfd:
-     * {@link #signal} needs it, and {@link #close} closes it.
+     * The eventfd that raises the interrupt; another thread, process or device may signal it. Do not close the eventfd,
+     * because {@link #signal} needs it; {@link #close} closes an eventfd that {@link #create} made.
      */
     public EventFd event() {
         return event;
@@ -147,7 +147,7 @@ public final class MaskableVector implements AutoCloseable {
         return message;
     }
 
-    /** Whether the vector is masked: after {@link #mask}, signals wait in the eventfd. */
+    /** Whether the vector is masked, so that signals wait in the eventfd until {@link #unmask}. */
     public boolean isMasked() {
         return irqfd.isMasked();
     }
@@ -182,7 +182,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * After this call, interrupts send the message {@code to}; so does an interrupt that waits for {@link #unmask}. No
+     * After this call, each interrupt sends the message {@code to}, even one that waits for {@link #unmask}. No
      * interrupt is lost. If the message is unchanged, no system call is made.
      *
      * @throws KernelException the errors of {@link RouteTable#change}; after an error the message is unchanged
@@ -243,13 +243,13 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Masks vectors of one VM and moves each to another GSI and message, for example from a snapshot. The vectors keep
+     * Masks vectors of one VM and gives each another GSI and message, for example those in a snapshot. The vectors keep
      * their eventfds and the signals in them. Moves all vectors, or none, by one change of the route table. No other
      * thread may use these vectors during the call.
      *
      * @param to the new GSI and message of each vector. Earlier routes of these GSIs are replaced
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
-     * @throws KernelException the errors of {@link RouteTable#change} and {@link Irqfd#mask}
+     * @throws KernelException the errors of {@link RouteTable#change}, for the routes, and of {@link Irqfd#mask}
      * @throws ClosedHandleException if a vector is closed
      */
     public static void moveAll(List<MaskableVector> vectors, List<Route.Msi> to) {
@@ -317,8 +317,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Closes many vectors, of one VM or of several, like {@link #close}. One ioctl per VM removes the routes, and the
-     * irqfds end as in {@link Irqfd#closeAll}. A concurrent {@link #close} of one of these vectors returns at once.
+     * Closes many vectors, of one VM or of several, like {@link #close}. One ioctl per VM removes the routes, and
+     * {@link Irqfd#closeAll} ends the irqfds. A {@link #close} by another thread does not wait for this call.
      */
     public static void closeAll(Collection<MaskableVector> vectors) {
         Objects.requireNonNull(vectors, "vectors is null");

@@ -2,20 +2,20 @@
 package io.kvmirq.kvm;
 
 /**
- * The outcome of {@link Vm#signal}. Source: {@code kvm_send_userspace_msi()} in virt/kvm/irqchip.c, {@code
- * kvm_irq_delivery_to_apic()} in arch/x86/kvm/.
+ * The outcome of {@link Vm#signal}. Source: {@code kvm_send_userspace_msi()} in virt/kvm/irqchip.c,
+ * {@code kvm_irq_delivery_to_apic()} in arch/x86/kvm/.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="signal"}
  *
- * @param vcpus the number of vCPUs whose LAPICs accepted the MSI, also if the vector was pending already: KVM reports
- *     no coalescing. {@code vcpus} is 0 for {@link #NOT_ACCEPTED} and -1 for {@link #NO_DESTINATION_MATCHED}
+ * @param vcpus the number of vCPUs whose LAPICs accepted the MSI. A LAPIC where the vector was pending counts, too: KVM
+ *     does not report merged interrupts. It is 0 for {@link #NOT_ACCEPTED} and -1 for {@link #NO_DESTINATION_MATCHED}
  */
 public record MsiOutcome(int vcpus) {
     /** No vCPU accepted the MSI: no vCPU has the APIC id of the destination, or the LAPIC is disabled by software. */
     public static final MsiOutcome NOT_ACCEPTED = new MsiOutcome(0);
     /**
-     * KVM returned -1, the number of EPERM: the VM has no vCPU, or no vCPU matched a broadcast or a lowest-priority
-     * message with vector hashing. EPERM of a system call filter is thrown as a {@link io.kvmirq.KernelException}.
+     * KVM returned -1 (also -EPERM): the VM has no vCPU, or no vCPU matched a broadcast, or a lowest-priority message
+     * whose vector selects the vCPU. A system call filter's EPERM is thrown as {@link io.kvmirq.KernelException}.
      */
     public static final MsiOutcome NO_DESTINATION_MATCHED = new MsiOutcome(-1);
 

@@ -2,8 +2,8 @@
 package io.kvmirq.kvm;
 
 /**
- * KVM did not read or write a model specific register. KVM handles MSRs in order: it read or wrote the MSRs before the
- * refused one, and returned their count and no errno.
+ * KVM refused to read or write a model specific register (MSR), without an errno. KVM takes the MSRs of a call in
+ * order, so it has read or written all MSRs before the refused MSR.
  */
 public final class MsrRefusedException extends IllegalStateException {
     private static final long serialVersionUID = 1;

@@ -21,13 +21,13 @@ import java.util.function.Supplier;
 import java.util.stream.IntStream;
 
 /**
- * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the kernel's whole table, so a change costs more in a table with more
- * routes. Make related changes in one {@link #change}, which makes at most one system call; a change that fails changes
- * nothing. The library does not know routes that another program sets, and the next change removes them.
+ * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the kernel's whole table, so a change takes longer if the table has
+ * more routes. Make related changes in one {@link #change}, which makes at most one system call; a change that fails
+ * changes nothing. The library does not know routes that another program sets, so its next change removes them.
  *
  * <p>{@link #add} allocates the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
- * Thread-safe. Changes are committed one at a time, under a lock that is held during KVM_SET_GSI_ROUTING, but not while
- * the function given to {@link #change} runs. Methods that read the table do not wait for the lock.
+ * Thread-safe. One change at a time is committed: a lock is held during KVM_SET_GSI_ROUTING, but not while the function
+ * of {@link #change} runs. Methods that read the table do not wait for the lock.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  *
@@ -134,7 +134,7 @@ public final class RouteTable {
     /**
      * The routes that {@link X86Vm#createIrqchip} makes: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin
      * with the GSI's number ({@code default_routing} in arch/x86/kvm/irq.c). Use these routes to restore the defaults,
-     * or in the list of {@link Vm#adopt(io.kvmirq.kernel.Kernel,int,io.kvmirq.kernel.Ownership,List,Gsi) Vm.adopt}.
+     * or pass them to {@link Vm#adopt(io.kvmirq.kernel.Kernel,int,io.kvmirq.kernel.Ownership,List,Gsi) Vm.adopt}.
      */
     public static List<Route.Pin> defaultsOfX86() {
         List<Route.Pin> routes = new ArrayList<>();
@@ -162,8 +162,8 @@ public final class RouteTable {
     }
 
     /**
-     * Whether this table has all routes of the VM. For a VM taken over from a VMM, true only if the caller of {@code
-     * Vm.adopt} gave the routes ({@link RoutesNow}).
+     * Whether this table has all routes of the VM. For a VM taken over from a VMM, true only if the caller of
+     * {@code Vm.adopt} stated the routes, as a list or by {@link RoutesNow}.
      */
     public boolean isKnown() {
         return !othersStay;
@@ -188,11 +188,11 @@ public final class RouteTable {
      *
      * @param change the function that edits a copy of the table. If the function throws, the table stays as it was. If
      *     another thread changed the table first, the function runs again with a new copy, so the function must have no
-     *     other effect. A slow function may run again as long as other threads keep changing the table
+     *     other effect. A slow function may run again and again while other threads change the table
      * @return what {@code change} returned
      * @throws RoutesExhaustedException if the table has {@value #CAPACITY} entries, or no GSI is free
-     * @throws IllegalStateException from within another change of this table
-     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip, and for a route to a pin with a split irqchip
+     * @throws IllegalStateException if the function of another change of this table calls this method
+     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; with a split irqchip, for a route to a pin
      */
     public <T> T change(Function<? super Edit, ? extends T> change) {
         Objects.requireNonNull(change, "change is null");
@@ -286,7 +286,7 @@ public final class RouteTable {
         });
     }
 
-    /** Routes a free GSI to this message, in a separate change. @return the GSI */
+    /** Routes a free GSI to {@code message}, by its own call of {@link #change}. @return the GSI */
     public Gsi add(MsiMessage message) {
         return change(edit -> edit.add(message));
     }
@@ -298,8 +298,8 @@ public final class RouteTable {
     }
 
     /**
-     * Removes all routes of {@code gsi}, in a separate change. A later signal of an irqfd on this GSI is lost, unless
-     * the GSI has a route again before the kernel injects the signal.
+     * Removes all routes of {@code gsi}, in a separate change. If an irqfd on this GSI is signalled before the GSI has
+     * a route again, the signal is lost.
      */
     public void remove(Gsi gsi) {
         edit(edit -> edit.remove(gsi));
@@ -356,7 +356,7 @@ public final class RouteTable {
         return held.get(gsi) == 0 && !in.has(gsi);
     }
 
-    /** Whether this kernel has the KVM capability for the type of this route; true for a type without a capability. */
+    /** Whether this kernel has the KVM capability of this route's type; true for a type that needs no capability. */
     public boolean supports(Route.Other route) {
         return calls.hasType(Objects.requireNonNull(route, "route is null"));
     }
@@ -420,8 +420,8 @@ public final class RouteTable {
         }
 
         /**
-         * Routes the lowest free GSI to {@code message}. Before the change ends, another thread may assign an irqfd to
-         * the same GSI by {@code Vm.assignIrqfd}.
+         * Routes the lowest free GSI to {@code message}. Until the change ends, {@code Vm.assignIrqfd} of another
+         * thread may assign an irqfd to the GSI, which is not reserved.
          */
         public Gsi add(MsiMessage message) {
             Objects.requireNonNull(message, "message is null");

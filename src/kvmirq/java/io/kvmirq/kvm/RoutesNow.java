@@ -2,11 +2,11 @@
 package io.kvmirq.kvm;
 
 /**
- * The GSI routes of a VM at the time when this library takes over its descriptor. The caller states the routes, because
+ * The GSI routes of a VM when {@code Vm.adopt} takes over the VM's descriptor. The caller states the routes, because
  * the kernel has no call to read them, and each change replaces all routes.
  */
 public enum RoutesNow {
-    /** The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. The library allocates GSIs from 24 on. */
+    /** The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. The library allocates GSIs above IOAPIC pins, from 24. */
     NONE,
     /** The routes that KVM_CREATE_IRQCHIP made (x86): GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC. */
     OF_FULL_IRQCHIP,

@@ -14,9 +14,9 @@ import java.util.Objects;
  * A virtual CPU, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
  * architecture. On arm64 call {@link Arm64Vcpu#initialize} before other methods.
  *
- * <p>A vCPU belongs to the platform thread that created it, or that last called {@link #moveHere}. The kernel takes one
- * mutex for each call on a vCPU, so another thread would block for as long as the guest runs. Only {@link #kick} and
- * {@link #close} may be called by another thread.
+ * <p>Only the platform thread that created a vCPU, or that last called {@link #moveHere}, may use the vCPU: each call
+ * takes the vCPU's mutex in the kernel, so another thread would block for as long as the guest runs. Other threads may
+ * only call {@link #kick} and {@link #close}.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="run"}
  */
@@ -68,7 +68,7 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Moves the vCPU from its thread to the calling thread, which becomes the only thread that may use the vCPU.
+     * Makes the calling thread the only thread that may use the vCPU, in place of the vCPU's former thread.
      *
      * @throws IllegalStateException on a virtual thread, while another thread runs the vCPU, and after {@link #close}
      */
@@ -89,8 +89,8 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Makes the vCPU run, halt or wait to be started.
      *
-     * @throws io.kvmirq.KernelException EINVAL for a state that this architecture does not have; EINVAL without
-     *     in-kernel irqchip, except for {@link VcpuState#RUNNABLE}
+     * @throws io.kvmirq.KernelException EINVAL for a state that this architecture does not have, and, without in-kernel
+     *     irqchip, for each state but {@link VcpuState#RUNNABLE}
      */
     public void setState(VcpuState next) {
         run.requireItsThread();
@@ -98,19 +98,19 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Runs the guest, and blocks until the guest exits. An application processor waits in this call for its INIT and
-     * SIPI. The first run of a thread blocks the real-time signal that {@link #kick} uses; the signal stays blocked.
-     * The run fails if the kernel refuses that signal, because no kick could end such a run. {@link Thread#interrupt}
-     * does not end a run: only a kick does.
+     * Runs the guest, and blocks until the guest exits. An x86 vCPU other than the boot processor waits in this call
+     * for INIT and SIPI. A thread's first run blocks, in this thread for ever, the real-time signal that {@link #kick}
+     * uses. The run fails if the kernel refuses to send this signal, because no kick could end such a run. {@link
+     * Thread#interrupt} does not end a run: only a kick does.
      *
      * @return the exit, always the same object; valid until the next run
-     * @throws io.kvmirq.KernelException EIO in another process than the VM's; EFAULT when the guest's memory is gone;
-     *     on arm64 ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM before {@link Arm64Vcpu#finalizeSve} with SVE,
-     *     EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set, EINVAL when the
-     *     VGIC's addresses overlap. If the VGIC refuses the first run, kernels with a fix mark the VM dead, so that all
-     *     calls of the VM fail with EIO; kernels without the fix destroy the VGIC
-     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link Arm64Vm#createVgicV2}; on
-     *     another thread than the vCPU's; if every real-time signal of the process has a handler
+     * @throws io.kvmirq.KernelException EIO in any process but the VM's; EFAULT when the guest's memory is gone; on
+     *     arm64 ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM if a vCPU with SVE runs before {@link
+     *     Arm64Vcpu#finalizeSve}, EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is
+     *     not set, EINVAL when the VGIC's addresses overlap. If the VGIC refuses the first run, some kernels mark the
+     *     VM dead, so that all calls of the VM fail with EIO; others destroy the VGIC
+     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link Arm64Vm#createVgicV2}; on any
+     *     thread but the vCPU's; if no real-time signal is free for kicks, because the process has a handler for each
      */
     public VcpuExit run() {
         return run.run();
@@ -127,11 +127,11 @@ public final class Vcpu implements AutoCloseable {
 
     /**
      * Ends the current run, even while the guest is halted. If the vCPU is not running, the kick ends its next run. The
-     * ended run returns {@link VcpuExit.Reason#INTR}; if another exit came first, the next run returns INTR. Several
-     * kicks may end one run, and one kick may end two runs. On a closed vCPU a kick does nothing. Any thread may kick.
-     * A kick allocates nothing and never fails. The kernel refuses the kick's signal while the user's pending signals
-     * have reached RLIMIT_SIGPENDING. After some thousand refusals a warning is logged, and the run goes on until its
-     * guest exits.
+     * ended run returns {@link VcpuExit.Reason#INTR}; if the guest exits for another reason first, the next run returns
+     * INTR. Several kicks may end one run, and one kick may end this run and the next one. On a closed vCPU a kick does
+     * nothing. Any thread may kick. A kick allocates nothing and never fails. The kernel refuses the kick's signal
+     * while the signals pending for the user's processes reach RLIMIT_SIGPENDING. After some thousand refusals the kick
+     * logs a warning and gives up: the run goes on until its guest exits.
      */
     public void kick() {
         run.kick();

@@ -10,11 +10,11 @@ import java.util.Objects;
 
 /**
  * The reason why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one VcpuExit object, which the
- * vCPU's next run changes. A method that does not fit the {@link #reason} throws {@link IllegalStateException}. Use the
- * object only in the vCPU's thread.
+ * vCPU's next run changes. A method for another {@link #reason} than this exit's throws {@link IllegalStateException}.
+ * Use the object only in the vCPU's thread.
  *
  * <p>If the guest reads a port or an address, {@link #answer} sets the value, and the next run delivers the value.
- * Without a call of {@code answer} the guest reads all ones, as from an empty bus.
+ * Without a call of {@code answer} the guest reads a value in which all bits are 1, as from an empty bus.
  *
  * <p>Source: {@code struct kvm_run} in linux/kvm.h.
  *
@@ -45,7 +45,7 @@ public final class VcpuExit {
     private int number;
 
     /**
-     * The reasons of exits. An exit number that {@link #OTHER} covers never gets a constant of its own, so code that
+     * The reasons of exits. Later versions add no constants: an exit that is {@link #OTHER} stays OTHER, so code that
      * compares {@link VcpuExit#number} keeps working. If a reason has no methods of its own, {@link VcpuExit#word}
      * returns the data of the exit. Source: {@code KVM_EXIT_*} in linux/kvm.h.
      */
@@ -66,7 +66,7 @@ public final class VcpuExit {
         INTERNAL_ERROR(Uapi.KVM_EXIT_INTERNAL_ERROR),
         /** The guest requested a power-off or reset (PSCI on arm64). */
         SYSTEM_EVENT(Uapi.KVM_EXIT_SYSTEM_EVENT),
-        /** The guest ended a level-triggered interrupt of the VMM's IOAPIC (split irqchip). */
+        /** The guest sent the EOI of a level-triggered interrupt of the VMM's IOAPIC (split irqchip). */
         IOAPIC_EOI(Uapi.KVM_EXIT_IOAPIC_EOI),
         /** The guest read an MSR that KVM passes to the VMM, if KVM_CAP_X86_USER_SPACE_MSR is enabled. */
         MSR_READ(Uapi.KVM_EXIT_X86_RDMSR),
@@ -74,25 +74,25 @@ public final class VcpuExit {
         MSR_WRITE(Uapi.KVM_EXIT_X86_WRMSR),
         /** The guest made a hypercall that KVM passes to the VMM, if KVM_CAP_EXIT_HYPERCALL is enabled. */
         HYPERCALL(Uapi.KVM_EXIT_HYPERCALL),
-        /** A breakpoint or step (KVM_SET_GUEST_DEBUG). {@link VcpuExit#word}(0–3): exception, address, DR6, DR7. */
+        /** A breakpoint or step (KVM_SET_GUEST_DEBUG). {@link VcpuExit#word}(0–3) is exception, address, DR6, DR7. */
         DEBUG(Uapi.KVM_EXIT_DEBUG),
         /**
          * The guest accessed an address without memory, or a page with a hardware error (KVM_CAP_MEMORY_FAULT_INFO).
-         * {@link VcpuExit#word}(0) has flags, word(1) the address, word(2) the number of bytes.
+         * {@link VcpuExit#word}(0) has flags KVM_MEMORY_EXIT_FLAG_*, word(1) the address, word(2) the number of bytes.
          */
         MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
-        /** A hypercall or synthetic interrupt of Hyper-V. {@link VcpuExit#word}(0) is the type of the Hyper-V exit. */
+        /** The guest used Hyper-V's hypercalls or SynIC. {@link VcpuExit#word}(0) is the type of the Hyper-V exit. */
         HYPERV(Uapi.KVM_EXIT_HYPERV),
         /** A hypercall of Xen. {@link VcpuExit#word}(0) is the type of the Xen exit. */
         XEN(Uapi.KVM_EXIT_XEN),
         /**
-         * The guest has accepted no interrupts for too long. This exit needs KVM_CAP_X86_NOTIFY_VMEXIT. {@link
-         * VcpuExit#word}(0) has the flags of this exit.
+         * The guest has accepted no interrupts for longer than the VMM allowed. This exit needs
+         * KVM_CAP_X86_NOTIFY_VMEXIT. {@link VcpuExit#word}(0) has the flags of this exit.
          */
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
-        /** The guest locked the bus; reported only if KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
+        /** An instruction locked the memory bus; KVM reports this only if KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
-        /** The guest accessed the TPR. {@link VcpuExit#word}(0): the instruction's address; word(1): 1 for a write. */
+        /** The guest accessed the TPR. {@link VcpuExit#word}(0) is the instruction's address; (1) is 1 for a write. */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
         /** The guest can take an interrupt now, as {@link X86Vcpu#requestInterruptWindow} asked. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),
@@ -121,8 +121,8 @@ public final class VcpuExit {
     }
 
     /**
-     * Whether the guest can now take an interrupt of {@link X86Vcpu#injectInterrupt}. Always true with a full irqchip,
-     * although {@code injectInterrupt} fails there.
+     * Whether the guest can now take an interrupt of {@link X86Vcpu#injectInterrupt}. With a full irqchip the result is
+     * always true, but {@code injectInterrupt} fails.
      */
     public boolean isReadyForInterrupt() {
         int at = Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION;
@@ -243,7 +243,7 @@ public final class VcpuExit {
         return isIo() ? intAt(Uapi.KvmRun.IO_COUNT) : 1;
     }
 
-    /** The value that the guest wrote, or {@code answer} set, in the first access, zero-extended. */
+    /** The value, zero-extended, that the guest wrote in its first access, or that {@code answer} set for it. */
     public long data() {
         return data(0);
     }
@@ -286,7 +286,7 @@ public final class VcpuExit {
     /**
      * Sets the value that the guest's first access reads; the access takes the low {@link #size} bytes.
      *
-     * @throws IllegalStateException if the guest wrote, or the value was set before
+     * @throws IllegalStateException if the guest's access is a write, or the value was set before
      */
     public void answer(long value) {
         answer(0, value);
@@ -399,8 +399,8 @@ public final class VcpuExit {
     }
 
     /**
-     * A 64-bit word of the union in {@code struct kvm_run}, for exits that have no methods of their own. Word 0 of
-     * {@link Reason#MEMORY_FAULT} has flags, word 1 the address.
+     * A 64-bit word of the union in {@code struct kvm_run}, for exits that have no methods of their own. The constants
+     * of {@link Reason} say which word has which data.
      *
      * @param index 0 to 31
      */
@@ -408,7 +408,7 @@ public final class VcpuExit {
         return page.getLong(DATA + Long.BYTES * Objects.checkIndex(index, DATA_WORDS));
     }
 
-    /** Sets a word of the exit's data, which the next run reads, such as the result of a hypercall of Xen. */
+    /** Sets a word of the exit's data, such as the result of Xen's hypercall, which KVM reads at the next run. */
     public void setWord(int index, long value) {
         page.putLong(DATA + Long.BYTES * Objects.checkIndex(index, DATA_WORDS), value);
     }

@@ -14,12 +14,12 @@ import java.util.List;
 import java.util.OptionalLong;
 
 /**
- * The virtual interrupt controller (VGIC) of an arm64 VM. A VM has at most one VGIC, which lives as long as the VM:
- * {@link #close} closes only its descriptor.
+ * The virtual interrupt controller (VGIC) of an arm64 VM. A VM has at most one VGIC. {@link #close} closes only its
+ * descriptor: KVM removes the VGIC with the VM.
  *
- * <p>Set the number of interrupts, create vCPUs, call {@link #init}, then use irqfds and lines. Set addresses before or
- * after init, but before the first vCPU runs. Thread-safe, but a change of one interrupt may undo a change that the
- * guest makes meanwhile.
+ * <p>In this order, set the number of interrupts, create vCPUs, call {@link #init}, and use irqfds and lines. Set
+ * addresses before or after init, but before the first vCPU runs. Thread-safe, but a method that changes an interrupt
+ * writes back a whole register, which may undo a change that the guest makes meanwhile.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst and arm-vgic-v3.rst.
  *
@@ -102,7 +102,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * Sets the number of interrupts, the 32 private ones included. Call this method once, before {@link #init}.
      *
      * @param count 64–992, a multiple of 32; the VGIC gets the SPIs 32 to {@code count} - 1
-     * @throws io.kvmirq.KernelException EBUSY if the number was set before, by this method or {@link #init}
+     * @throws io.kvmirq.KernelException EBUSY if this method or {@link #init} has set the number before
      */
     public void setInterrupts(int count) {
         if (count < FEWEST_INTERRUPTS || count > MOST_INTERRUPTS || count % STEP != 0) {
@@ -114,9 +114,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Makes the VGIC ready, with 256 interrupts if no other number was set. After this call the VM accepts irqfds and
-     * lines and refuses further vCPUs. GSI n has its default route: pin n, which raises SPI n + 32. A second call
-     * changes nothing.
+     * Makes the VGIC ready, with 256 interrupts if no other number was set. Afterwards the VM accepts irqfds and lines,
+     * but no more vCPUs. GSI n has a default route to pin n, which raises SPI n + 32. A second call changes nothing.
      *
      * @throws io.kvmirq.KernelException EBUSY while another thread creates a vCPU; ENOMEM
      */
@@ -145,8 +144,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     // Registers
 
     /**
-     * Reads a register of the distributor, as a VMM does to save it. Some registers differ from the guest's view. For
-     * private interrupts, a GICv2 returns the registers of vCPU 0, see {@link VgicV2#readDistributor(VcpuId,int)}.
+     * Reads a register of the distributor, as a VMM does to save it. The guest reads other values from some registers.
+     * For private interrupts, a GICv2 returns the registers of vCPU 0, see {@link VgicV2#readDistributor(VcpuId,int)}.
      *
      * @param offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset without a register
      *     reads 0
@@ -231,8 +230,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Makes an SPI edge-triggered, as every SPI is at first: a rising line is latched until the guest takes the
-     * interrupt.
+     * Makes an SPI edge-triggered, like a new VM's SPIs: a rising line is latched until the guest takes the interrupt.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}

@@ -10,11 +10,11 @@ import java.util.OptionalLong;
 /**
  * A GICv2 for up to 8 vCPUs, on a host whose GIC can run one.
  *
- * <p>Call {@link #init} before you use lines or registers, or run a vCPU: this class refuses earlier uses, because the
- * kernel would initialise the GICv2 by itself and set default routes that {@link Vm#routes} does not know.
+ * <p>Call {@link #init} before you use lines or registers, or run a vCPU: earlier the kernel would initialise the GICv2
+ * by itself, with default routes that {@link Vm#routes} does not know, so this class refuses such uses.
  *
- * <p>On a host with a GICv2, a VM has a GICv2, at most 8 vCPUs and no ITS. Many hosts with a GICv3 cannot run a GICv2:
- * creating one fails with ENODEV. The fake kernel has a GICv2 in profiles with {@code gicv2}.
+ * <p>A host with a GICv2 allows its VMs only a GICv2, at most 8 vCPUs and no ITS. Many hosts with a GICv3 cannot run a
+ * GICv2: creating one fails with ENODEV. The fake kernel has a GICv2 if the name of its profile has {@code gicv2}.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst.
  *
@@ -61,7 +61,7 @@ public final class VgicV2 extends Vgic {
      * has a bit for each vCPU, in the order in which the vCPUs were created.
      *
      * @param vcpu the id of the vCPU. Kernels before 6.7 interpret the id as the vCPU's position in the order of
-     *     creation; some stable kernels, such as Debian's 6.1, have the fix
+     *     creation; some stable kernels, such as Debian's 6.1, compare ids, too
      * @param offset in bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist (kernels 6.7 and 6.8 may crash instead);
      *     EBUSY while a vCPU runs
@@ -73,10 +73,10 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Writes a register of the distributor as one vCPU sees it. GICD_IGROUPR keeps a written value only if GICD_IIDR
-     * was written before, with its current value or an older revision. A write to GICD_SGIR sends an SGI of this vCPU.
-     * Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: an SGI that GICD_ISPENDR makes pending has the
-     * vCPU itself as a source.
+     * Writes a register of the distributor as one vCPU sees it. The kernel ignores a write to GICD_IGROUPR unless
+     * GICD_IIDR was written before, with its current value or an older revision. A write to GICD_SGIR sends an SGI of
+     * this vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: if GICD_ISPENDR makes an SGI pending,
+     * the kernel takes the vCPU itself as the sender.
      *
      * @param vcpu as for {@link #readDistributor(VcpuId,int)}
      * @param offset as for {@link #readDistributor(VcpuId,int)}. The kernel ignores a write to an offset without a
@@ -88,8 +88,8 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Reads a register of a vCPU's CPU interface, as a VMM does to save it. The value of GICC_PMR is the guest's value
-     * shifted right by 3, as in GICH_VMCR.VMPriMask: 0x1f stands for the guest's 0xf8.
+     * Reads a register of a vCPU's CPU interface, as a VMM does to save it. The kernel returns the guest's GICC_PMR
+     * shifted right by 3, as in GICH_VMCR.VMPriMask: 0x1f stands for 0xf8.
      *
      * @param vcpu as for {@link #readDistributor(VcpuId,int)}
      * @param offset in bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8 (GICC_BPR), 0x1c

@@ -15,8 +15,8 @@ import java.util.List;
 /**
  * A GICv3: one distributor, one redistributor for each vCPU. Message-signalled interrupts also need an {@link Its}.
  *
- * <p>An edge-triggered interrupt is pending while its latch is set, a level-triggered one while its line is high or its
- * latch is set. The kernel keeps line and latch apart: {@link #isHigh} reads the line, {@link #isLatched} the latch.
+ * <p>Each interrupt has a line and a latch: an edge-triggered interrupt is pending while the latch is set, a
+ * level-triggered one also while the line is high. {@link #isHigh} reads the line, {@link #isLatched} the latch.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-v3.rst.
  *
@@ -49,12 +49,12 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Places the redistributors of all vCPUs one after the other. Call either this method or {@link
-     * #addRedistributors}. The kernel refuses this call after a region was added. A region that is added after this
-     * call is accepted, but no vCPU uses it.
+     * #addRedistributors}. The kernel refuses this call after {@link #addRedistributors}; after this call it accepts a
+     * further region, but no vCPU uses that region.
      *
      * @param address the guest-physical address, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST if redistributors have been placed already; E2BIG beyond the VM's
-     *     address space; EINVAL when redistributors overlap the distributor, or regions were added before
+     *     address space; EINVAL when redistributors overlap the distributor, or after {@link #addRedistributors}
      */
     public void setRedistributors(long address) {
         requireAligned("redistributors", address, PAGE);
@@ -126,8 +126,8 @@ public final class VgicV3 extends Vgic {
     /**
      * Writes the pending state of all LPIs to the guest's pending tables in memory, to save the VM.
      *
-     * @throws io.kvmirq.KernelException ENXIO before {@link #init}; EBUSY while a vCPU runs; EFAULT when the guest's
-     *     tables lie outside its memory
+     * @throws io.kvmirq.KernelException ENXIO before {@link #init}; EBUSY while a vCPU runs; EFAULT when a pending
+     *     table lies outside of guest memory
      */
     public void savePendingTables() {
         control(KernelCall.VGIC_CONTROL, UapiArm64.KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES, "save pending tables");
@@ -136,8 +136,8 @@ public final class VgicV3 extends Vgic {
     // Registers
 
     /**
-     * Reads a register of a vCPU's redistributor. The kernel finds a vCPU by its affinity, which derives from its id
-     * unless the VMM changed MPIDR_EL1.
+     * Reads a register of a vCPU's redistributor. The kernel finds a vCPU by its affinity. The library derives the
+     * affinity from the id, so do not change MPIDR_EL1.
      *
      * @param offset in bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL for a vCPU that does
@@ -185,12 +185,12 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Reads a system register of a vCPU's CPU interface, as a VMM does to save it: ICC_PMR_EL1, ICC_BPR0_EL1,
-     * ICC_BPR1_EL1, ICC_AP0R0_EL1 and the other active priorities, ICC_CTLR_EL1, ICC_SRE_EL1, ICC_IGRPEN0_EL1 and
-     * ICC_IGRPEN1_EL1.
+     * ICC_BPR1_EL1, ICC_AP0R0_EL1 and the other active priority registers (ICC_AP*R*_EL1), ICC_CTLR_EL1, ICC_SRE_EL1,
+     * ICC_IGRPEN0_EL1 and ICC_IGRPEN1_EL1.
      *
      * @param register an id from {@link #systemRegister}, 0–0xffff
-     * @throws io.kvmirq.KernelException as {@link #readRedistributor}; ENOENT for any other register (ENXIO before
-     *     6.0); EINVAL for an active priority register that the host does not have
+     * @throws io.kvmirq.KernelException the errors of {@link #readRedistributor}; ENOENT for a register that is not
+     *     listed here (ENXIO before 6.0); EINVAL for an active priority register that the host does not have
      * @throws IllegalArgumentException if {@code register} is out of range
      */
     public long readSystemRegister(VcpuId vcpu, int register) {
@@ -203,10 +203,10 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Writes a system register of a vCPU's CPU interface, as a VMM does to restore it. Restore ICC_CTLR_EL1 before the
-     * active priority registers: priority bits of ICC_CTLR_EL1 decide which of them exist.
+     * active priority registers: the priority bits in ICC_CTLR_EL1 decide which active priority registers exist.
      *
      * @param register as for {@link #readSystemRegister}
-     * @throws io.kvmirq.KernelException as {@link #readSystemRegister}; EINVAL for a value impossible on this host
+     * @throws io.kvmirq.KernelException errors of {@link #readSystemRegister}; EINVAL for a value that this host lacks
      */
     public void writeSystemRegister(VcpuId vcpu, int register, long value) {
         write(
@@ -256,7 +256,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Whether the line of a level-triggered SPI is high. The VM must have a vCPU with id 0.
+     * Whether the line of a level-triggered SPI is high. The method reads the line through vCPU 0, which must exist.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
@@ -289,8 +289,8 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Sets the levels of 32 lines, as a VMM does to restore them. A high line of an edge-triggered interrupt sets no
-     * latch. If the interrupt later becomes level-triggered, its new level takes effect.
+     * Sets the levels of 32 lines, as a VMM does to restore them. For an edge-triggered interrupt a high level sets no
+     * latch, and has no effect until the interrupt becomes level-triggered.
      *
      * @param vcpu as for {@link #readLines}
      * @param first as for {@link #readLines}

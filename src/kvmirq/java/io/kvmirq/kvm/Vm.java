@@ -20,8 +20,8 @@ import java.util.OptionalInt;
  * A virtual machine, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
  * architecture. Thread-safe. An errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
  *
- * <p>Irqfds, ioeventfds and guest memory keep their VM open: {@link #close} takes effect when the last of them is
- * closed. A vCPU does not keep its VM open.
+ * <p>Irqfds, ioeventfds and guest memory keep their VM open: after {@link #close}, the VM's descriptor is closed
+ * together with the last of them. A vCPU does not keep its VM's descriptor open.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="irqfd"}
  */
@@ -47,8 +47,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Creates a VM without irqchip, memory or vCPUs. On arm64 the guest has 40 bits of physical addresses, or fewer if
-     * the host has fewer.
+     * Creates a VM without irqchip, memory or vCPUs. On arm64 guest-physical addresses have 40 bits, or fewer if the
+     * host's KVM supports fewer.
      *
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EBUSY when another hypervisor uses the CPU; the errors
      *     of {@link Kernel#device}, which the first VM opens
@@ -67,17 +67,17 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Takes over a VM that a VMM in this process created; in any other process KVM returns EIO. The call needs no
-     * access to {@code /dev/kvm}, because one call on the VM determines the architecture.
+     * Takes over a VM that a VMM in this process created: calls on a VM of another process fail with EIO. The call
+     * needs no access to {@code /dev/kvm}, because one call on the VM determines the architecture.
      *
      * @param number the VM's descriptor
      * @param routesNow all GSI routes of the VM. KVM has no call that reads routes, and each change replaces all
-     *     routes: the first change removes each route that is not in this list. If the VM has no routes, the routes of
-     *     an irqchip, or unknown routes, use {@link #adopt(Kernel,int,Ownership,RoutesNow)}
-     * @param firstFree the lowest GSI that the library may allocate; the VMM, or pins of its IOAPIC, use lower GSIs
+     *     routes: the first change removes each route that is not in this list. If the VM has no routes or the default
+     *     routes of an irqchip, or if you do not know them, use {@link #adopt(Kernel,int,Ownership,RoutesNow)}
+     * @param firstFree the lowest GSI that the library may allocate; lower GSIs are the VMM's and its IOAPIC's
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or is no VM
      * @throws io.kvmirq.KernelException EPERM when a system call filter refuses KVM_CHECK_EXTENSION, which the library
-     *     calls for routes to pins unless {@link Kernel#facts} are known
+     *     calls for routes to pins, unless {@link Kernel#facts} called it before
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
         Objects.requireNonNull(routesNow, "routesNow is null");
@@ -85,7 +85,7 @@ public final class Vm implements AutoCloseable {
                 kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow, firstFree)));
     }
 
-    /** Takes over a VM like {@link #adopt(Kernel,int,Ownership,List,Gsi)}, without a list of the routes. */
+    /** Takes over a VM like {@link #adopt(Kernel,int,Ownership,List,Gsi)}, with a constant for its routes. */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, RoutesNow routesNow) {
         Objects.requireNonNull(routesNow, "routesNow is null");
         return VmCalls.adopt(kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow)));
@@ -104,7 +104,7 @@ public final class Vm implements AutoCloseable {
         return calls.vm().kernel();
     }
 
-    /** Whether this is an arm64 VM, with a VGIC instead of LAPICs. The first call may query KVM. */
+    /** Whether this is an arm64 VM, with a VGIC instead of LAPICs. The first call may ask KVM for the architecture. */
     public boolean isArm64() {
         return calls.isArm64();
     }
@@ -115,7 +115,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * The methods of an x86 VM. The first call may query KVM.
+     * The methods of an x86 VM. The first call may ask KVM for the architecture.
      *
      * @throws UnsupportedOperationException if this is an arm64 VM
      */
@@ -125,7 +125,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * The methods of an arm64 VM. The first call may query KVM.
+     * The methods of an arm64 VM. The first call may ask KVM for the architecture.
      *
      * @throws UnsupportedOperationException if this is no arm64 VM
      */
@@ -146,8 +146,8 @@ public final class Vm implements AutoCloseable {
      * signalled before, {@code gsi} is raised at once. Route {@code gsi} before this call, because signals are lost
      * while {@code gsi} has no route.
      *
-     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN before an ARM VGIC is initialised;
-     *     EBUSY when {@code event} feeds a GSI of this VM already, or since 6.17 of any VM
+     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN on arm64 before {@link Vgic#init};
+     *     EBUSY when {@code event} already has an irqfd of this VM, or since Linux 6.17 of any VM
      */
     public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
         return Irqfd.make(this, event, null, gsi, false);
@@ -171,17 +171,17 @@ public final class Vm implements AutoCloseable {
         return Irqfd.edges(this, events, gsis, true);
     }
 
-    /** Makes a level-triggered irqfd like {@link #assignLevelIrqfd}, which is masked like {@link #maskedIrqfd}. */
+    /** Makes a level-triggered irqfd like {@link #assignLevelIrqfd}, which stays masked until {@link Irqfd#unmask}. */
     public Irqfd maskedLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
         return Irqfd.make(this, event, Irqfd.requireResample(resample, "maskedIrqfd"), gsi, true);
     }
 
     /**
-     * Makes a signal of {@code event} hold {@code gsi} high. The guest's EOI lowers {@code gsi} and signals {@code
-     * resample}. A device that still asserts its line then signals {@code event} again.
+     * Makes a signal of {@code event} hold {@code gsi} high. The guest's EOI lowers {@code gsi} and signals
+     * {@code resample}. If the device still asserts its line then, its driver must signal {@code event} again.
      *
-     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; else as {@link #assignIrqfd}
-     * @throws IllegalArgumentException if {@code resample} is {@code event}, which would signal itself for ever
+     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; others as {@link #assignIrqfd}
+     * @throws IllegalArgumentException if {@code resample} is {@code event}: each EOI would raise an interrupt
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
         return Irqfd.make(this, event, Irqfd.requireResample(resample, "assignIrqfd"), gsi, false);
@@ -192,20 +192,20 @@ public final class Vm implements AutoCloseable {
      * Its} that the guest has enabled; {@link MsiOutcome#NOT_ACCEPTED} means that the guest has not mapped the event.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the
-     *     call; on arm64 ENODEV without ITS, EINVAL without device id or for an address without ITS, EBUSY before the
-     *     guest has enabled the ITS
-     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; the library does not
-     *     check a VM from {@code adopt}
+     *     call; on arm64 ENODEV if the VM has no ITS, EINVAL if the message has no device id or its address is no
+     *     ITS's, EBUSY before the guest has enabled the ITS
+     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; for a VM from
+     *     {@code adopt} the library cannot check this
      */
     public MsiOutcome signal(MsiMessage message) {
         return calls.signal(message);
     }
 
     /**
-     * Makes the kernel signal {@code event} when the guest writes to {@code address}, without an exit to the VMM: a
-     * doorbell. {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for a doorbell. Fails with EINVAL
-     * for a range that wraps around the address space; EEXIST when another ioeventfd has the same address, length and
-     * data; ENOSPC when the VM's bus is full.
+     * Makes the kernel signal {@code event} when the guest writes to {@code address}, without an exit to the VMM.
+     * {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for such a doorbell. Fails with EINVAL for a
+     * range that wraps around the address space; EEXIST when another ioeventfd has the same address, length and data;
+     * ENOSPC when KVM's bus for this VM has no entry left.
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
         return new IoEventFd(calls, address, event);
@@ -255,9 +255,9 @@ public final class Vm implements AutoCloseable {
     /**
      * Creates a vCPU. Only the calling thread may use the vCPU, until another thread calls {@link Vcpu#moveHere}.
      *
-     * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511, with a GICv2 7), or when VGIC
-     *     addresses overlap or end beyond the VM's address space; EEXIST for an id that exists; EBUSY after {@link
-     *     Vgic#init}
+     * @throws io.kvmirq.KernelException EINVAL for an id that is too large (on arm64 above 511, with a GICv2 above 7),
+     *     or when VGIC addresses overlap or end beyond the VM's address space; EEXIST for an id that exists; EBUSY
+     *     after {@link Vgic#init}
      * @throws IllegalStateException on a virtual thread
      */
     public Vcpu createVcpu(VcpuId id) {
@@ -272,12 +272,12 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Adds zeroed memory to the guest. Address and length are in bytes, multiples of 4096, or the kernel returns
-     * EINVAL. Fails with EEXIST if the range overlaps other guest memory.
+     * Adds zeroed memory to the guest. Fails with EINVAL if address or length, in bytes, is no multiple of 4096. Fails
+     * with EEXIST if the memory overlaps other guest memory.
      *
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
-     * @throws IllegalArgumentException if {@code length} is not positive; on x86 also if the memory covers the page of
-     *     the in-kernel LAPICs or IOAPIC
+     * @throws IllegalArgumentException if {@code length} is not positive; on x86 also if the memory covers the address
+     *     of the in-kernel LAPICs or IOAPIC
      */
     public GuestMemory addMemory(long guestAddress, long length) {
         return GuestMemory.anonymous(calls, slots, guestAddress, length);
@@ -285,17 +285,17 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Gives the guest memory that is mapped already, such as a {@link io.kvmirq.kernel.MemoryFile} or a region of a
-     * device, like {@link #addMemory(long,long)}. If the mapping is closed, the memory stays mapped while the guest has
-     * it. A closed mapping is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
+     * device, like {@link #addMemory(long,long)}. You may close the mapping then: the memory stays mapped until the
+     * result is closed. A closed mapping is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, false);
     }
 
     /**
-     * Gives the guest memory like {@link #addMemory(long,Mapping)}, but read-only, as for firmware. The guest's writes
-     * change nothing and reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may still write the memory. Fails with
-     * EINVAL if the kernel lacks KVM_CAP_READONLY_MEM.
+     * Gives the guest memory like {@link #addMemory(long,Mapping)}, but read-only, as for firmware. A guest's write
+     * changes nothing, and {@link Vcpu#run} returns {@link VcpuExit.Reason#MMIO}. The VMM may still write the memory.
+     * Fails with EINVAL if the kernel lacks KVM_CAP_READONLY_MEM.
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, true);
@@ -311,7 +311,7 @@ public final class Vm implements AutoCloseable {
         return calls.supportsResample();
     }
 
-    /** Refuses new calls, and closes an {@link Ownership#OWNED} VM after its last use. Idempotent, never fails. */
+    /** Refuses new calls; the last use of an {@link Ownership#OWNED} VM closes it. Idempotent, never fails. */
     @Override
     public void close() {
         calls.closeVm();

@@ -5,20 +5,20 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 
 /**
- * A listener for events of a VM and its vCPUs. The thread that changes the VM calls the listener without holding a
- * lock, and may report an event twice. An exception of the listener is logged, and the change remains.
+ * A listener for events of a VM and its vCPUs. The thread that changes the VM calls the listener without a lock, so a
+ * new listener may get an event twice. An exception of the listener is logged, but the change stays.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
 @NotPromised
 public interface VmListener {
-    /** This process created the VM, so {@link #vcpuAdded} reports every vCPU. */
+    /** This process created the VM, so {@link #vcpuAdded} will report every vCPU of the VM. */
     default void vmCreated() {}
 
     /** A vCPU was added. The VM keeps the vCPU until the VM ends, even after {@link Vcpu#close}. */
     void vcpuAdded(VcpuId vcpu);
 
-    /** The phase of a vCPU that {@link Vm#createVcpu} made can be read from now on. Called after {@link #vcpuAdded}. */
+    /** From now on {@code vcpu} shows whether a vCPU of this process is in KVM_RUN. Called after {@link #vcpuAdded}. */
     default void vcpuWatched(WatchedVcpu vcpu) {}
 
     /** A call has set registers of a vCPU's LAPIC, see {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */

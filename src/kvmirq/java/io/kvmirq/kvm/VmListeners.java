@@ -12,7 +12,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Supplier;
 
 /**
- * The listeners of a VM. A new listener first gets the events from before its addition. Thread-safe.
+ * The listeners of a VM. A listener that is added later first gets the earlier events. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
@@ -35,8 +35,8 @@ public final class VmListeners {
     }
 
     /**
-     * Adds a listener for existing and later vCPUs. vCPUs of a VM taken over from a VMM are not reported, because other
-     * code may make and run them.
+     * Adds a listener for existing and later vCPUs. vCPUs of a VM taken over from a VMM are not reported, because the
+     * VMM may make and run vCPUs without this library.
      */
     public void add(VmListener listener) {
         Objects.requireNonNull(listener, "listener is null");

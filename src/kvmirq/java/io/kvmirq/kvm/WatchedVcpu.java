@@ -11,9 +11,9 @@ import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * The part of a {@link Vcpu} that other threads may read while the vCPU's thread runs it. The object shows whether the
- * vCPU's thread is in KVM_RUN and, on request, the ids of the LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not the
- * ioctl KVM_RUN on {@link Vcpu#fd}. This class does not show that KVM also loads the vCPU for each other call, such as
- * {@link X86Vcpu#registers}. Thread-safe; the methods neither wait nor allocate.
+ * vCPU's thread is in KVM_RUN and, after {@link #askForLapic}, registers of its LAPIC. Only {@link Vcpu#run} counts as
+ * KVM_RUN, not the ioctl KVM_RUN on {@link Vcpu#fd}. KVM also loads the vCPU on the CPU for each other call, such as
+ * {@link X86Vcpu#registers}, but this class does not show that. Thread-safe; the methods neither wait nor allocate.
  */
 @NotPromised
 public final class WatchedVcpu {
@@ -70,24 +70,24 @@ public final class WatchedVcpu {
     }
 
     /**
-     * The number of the vCPU's current phase, inside or outside of KVM_RUN. The phase changes before KVM_RUN loads the
-     * vCPU, and after KVM_RUN has returned. No number is reused.
+     * A number for the vCPU's current phase: a phase is the time of one KVM_RUN, or the time between two. It ends
+     * before KVM_RUN loads the vCPU, and after KVM_RUN has returned. No number is reused.
      */
     public long phase() {
         return phase.getOpaque();
     }
 
-    /** Whether the vCPU's thread is in KVM_RUN during this phase, or about to enter KVM_RUN. */
+    /** Whether this phase is a run: the vCPU's thread is in KVM_RUN or about to enter it. */
     public static boolean isInRun(long phase) {
         return (phase & KIND) == IN_RUN;
     }
 
-    /** Whether this phase began with a return from KVM_RUN. If false, the vCPU has not run yet, or its run failed. */
+    /** Whether this phase follows a run of KVM_RUN. If false, the vCPU has not run yet, or the run failed. */
     public static boolean hasRun(long phase) {
         return (phase & KIND) == HAS_RUN || hasEntered(phase);
     }
 
-    /** Whether KVM entered the guest in the run that ended as this phase began, as far as the exit shows. */
+    /** Whether the exit of the run before this phase shows that KVM entered the guest. */
     public static boolean hasEntered(long phase) {
         return (phase & KIND) == HAS_ENTERED;
     }
@@ -103,14 +103,14 @@ public final class WatchedVcpu {
         }
     }
 
-    /** The LAPIC registers that were read or set last; the same object until the next read or set. */
+    /** The LAPIC registers that were read or set last; each read or set makes a new object. */
     public Optional<Lapic> lapic() {
         return lapic;
     }
 
     /**
-     * Whether the LAPIC's registers in this phase are still those of {@link #lapic}. In KVM_RUN the guest may change
-     * the registers. This method misses changes by ioctls on {@link Vcpu#fd}.
+     * Whether {@link #lapic} still has the LAPIC's registers in this phase: during KVM_RUN the guest may change them.
+     * This method misses changes by ioctls on {@link Vcpu#fd}.
      */
     public boolean hasLapicOf(long phase) {
         return lapicPhase == phase;

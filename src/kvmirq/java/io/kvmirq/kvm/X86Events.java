@@ -5,16 +5,16 @@ import io.kvmirq.uapi.Uapi;
 import java.util.Objects;
 
 /**
- * The events that an x86 vCPU is about to take: exceptions, injected interrupts, NMIs, SMIs. Interrupts that wait in
- * the vCPU's LAPIC are not included. {@link X86Vcpu#events} reads a copy, {@link X86Vcpu#setEvents} writes the copy
- * back. Not thread-safe.
+ * The events that KVM delivers when an x86 vCPU next enters the guest: exceptions, injected interrupts, NMIs, SMIs.
+ * Interrupts that wait in the vCPU's LAPIC are not included. {@link X86Vcpu#events} reads a copy, {@link
+ * X86Vcpu#setEvents} writes the copy back. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_vcpu_events} in asm/kvm.h; Documentation/virt/kvm/api.rst, KVM_GET_VCPU_EVENTS.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="debug"}
  */
 public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
-    /** A field. The value of a field is 0 or 1 unless the comment gives a size. */
+    /** A field. The value is 0 or 1 unless the field's comment gives its range or size. */
     public enum Name {
         /** An exception is being delivered. */
         EXCEPTION_INJECTED(Uapi.KvmVcpuEvents.EXCEPTION_INJECTED, Byte.BYTES),
@@ -30,11 +30,11 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         INTERRUPT_VECTOR(Uapi.KvmVcpuEvents.INTERRUPT_NR, Byte.BYTES),
         /** An instruction raised the interrupt. KVM accepts this field, but never reports it. */
         INTERRUPT_SOFT(Uapi.KvmVcpuEvents.INTERRUPT_SOFT, Byte.BYTES),
-        /** Interrupts are held back for one instruction: bit 0 after MOV SS, bit 1 after STI. */
+        /** The next instruction takes no interrupt: bit 0 is 1 after MOV SS, bit 1 after STI. */
         SHADOW(Uapi.KvmVcpuEvents.INTERRUPT_SHADOW, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SHADOW),
         /** An NMI is being delivered. */
         NMI_INJECTED(Uapi.KvmVcpuEvents.NMI_INJECTED, Byte.BYTES),
-        /** The number of pending NMIs, up to 2; before Linux 6.4, 1 if any NMI is pending. */
+        /** The number of pending NMIs, 0 to 2; before Linux 6.4 it is 1 for two NMIs, too. */
         NMI_PENDING(Uapi.KvmVcpuEvents.NMI_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_NMI_PENDING),
         /** The guest is handling an NMI, so further NMIs wait. */
         NMI_MASKED(Uapi.KvmVcpuEvents.NMI_MASKED, Byte.BYTES),

@@ -22,7 +22,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         FCW(Uapi.KvmFpu.FCW, Short.BYTES),
         /** x87 status word, 16 bits. */
         FSW(Uapi.KvmFpu.FSW, Short.BYTES),
-        /** x87 register tags in FXSAVE's format: 8 bits, 1 for a register in use. */
+        /** The x87 tag word as FXSAVE stores it: 8 bits, of which each is 1 if its register is in use. */
         FTW(Uapi.KvmFpu.FTWX, Byte.BYTES),
         /** The last instruction's opcode, 16 bits. */
         FOP(Uapi.KvmFpu.LAST_OPCODE, Short.BYTES),

@@ -16,15 +16,15 @@ import java.util.Objects;
 public final class X86Lapic extends X86State {
     private static final int STRIDE = 16;
 
-    /** A 32-bit register, or the first of eight 32-bit registers. LVT is the local vector table. */
+    /** A 32-bit register, or the first of eight 32-bit registers. An LVT is a local vector table entry. */
     public enum Name {
-        /** APIC id, in bits 31:24; in x2APIC mode the position depends on {@code KVM_CAP_X2APIC_API}. */
+        /** APIC id, in bits 31:24; in x2APIC mode in all 32 bits if {@code KVM_CAP_X2APIC_API} is enabled. */
         ID(0x20),
         /** Version of the LAPIC. */
         VERSION(0x30),
         /** Task priority. */
         TPR(0x80),
-        /** Processor priority, which follows from TPR and ISR. */
+        /** Processor priority, which the LAPIC computes from TPR and ISR. */
         PPR(0xa0),
         /** Logical destination. */
         LDR(0xd0),
@@ -32,7 +32,7 @@ public final class X86Lapic extends X86State {
         DFR(0xe0),
         /** Spurious-interrupt vector register; bit 8 enables the LAPIC. */
         SVR(0xf0),
-        /** In-service bits of vectors 0–31. The register of the next 32 vectors follows 16 bytes later, and so on. */
+        /** In-service bits of vectors 0–31. Seven registers, each 16 bytes later, have the vectors 32–255. */
         ISR(0x100),
         /** Trigger mode bits, laid out like {@link #ISR}. */
         TMR(0x180),

@@ -14,7 +14,7 @@ import java.util.Objects;
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pic"}
  */
 public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
-    /** An 8-bit register. A register has one bit for each pin unless the comment says otherwise. */
+    /** An 8-bit register. Each bit belongs to one pin, unless the register's comment says otherwise. */
     public enum Name {
         /** The level that each pin had last, for edge detection. */
         LAST_IRR(Uapi.KvmPicState.LAST_IRR),

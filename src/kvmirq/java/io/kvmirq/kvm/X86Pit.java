@@ -15,27 +15,27 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
     public enum Name {
         /** Start value of channel 0's counter, 1 to 65536. */
         COUNT_0(0, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 0, 0 to 5. The mode is 0xff, without ticks, until the guest sets a mode. */
+        /** Mode of channel 0, 0 to 5. Until the guest sets a mode, it is 0xff, and the channel does not tick. */
         MODE_0(0, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 0 counts. */
         GATE_0(0, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** The host's time at which channel 0 began to count; {@link X86Vm#setPit} sets the current time instead. */
+        /** The host's time when channel 0 began to count; {@link X86Vm#setPit} ignores it, and counts from now. */
         LOADED_0(0, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Start value of channel 1's counter, 1 to 65536. */
         COUNT_1(1, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 1, 0 to 5. The mode is 0xff, without ticks, until the guest sets a mode. */
+        /** Mode of channel 1, 0 to 5. Until the guest sets a mode, it is 0xff, and the channel does not tick. */
         MODE_1(1, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 1 counts. */
         GATE_1(1, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** The host's time when channel 1 began to count; {@link X86Vm#setPit} sets the current time instead. */
+        /** The host's time when channel 1 began to count; {@link X86Vm#setPit} ignores it, and counts from now. */
         LOADED_1(1, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Start value of channel 2's counter, 1 to 65536. */
         COUNT_2(2, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 2, 0 to 5. The mode is 0xff, without ticks, until the guest sets a mode. */
+        /** Mode of channel 2, 0 to 5. Until the guest sets a mode, it is 0xff, and the channel does not tick. */
         MODE_2(2, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 2 counts. */
         GATE_2(2, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
-        /** The host's time when channel 2 began to count; {@link X86Vm#setPit} sets the current time instead. */
+        /** The host's time when channel 2 began to count; {@link X86Vm#setPit} ignores it, and counts from now. */
         LOADED_2(2, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES);
 
         private final int offset;

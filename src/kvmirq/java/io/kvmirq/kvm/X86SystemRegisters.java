@@ -21,9 +21,9 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         DS(24),
         /** Extra. */
         ES(48),
-        /** Extra segment register; a guest's threads use its base. */
+        /** Extra segment register; a guest's kernel gives each thread a base of its own. */
         FS(72),
-        /** Extra segment register; a guest's processors use its base. */
+        /** Extra segment register; a guest's kernel gives each processor a base of its own. */
         GS(96),
         /** Stack. */
         SS(120),
@@ -41,13 +41,13 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
 
     /** A control register, EFER, or the base address of the LAPIC; each has 64 bits. */
     public enum Name {
-        /** Modes: bit 0 enables protected mode, bit 31 enables paging. */
+        /** Control register 0: bit 0 enables protected mode, bit 31 enables paging. */
         CR0(Uapi.KvmSregs.CR0),
         /** Address of the last page fault. */
         CR2(Uapi.KvmSregs.CR2),
         /** Physical address of the page tables. */
         CR3(Uapi.KvmSregs.CR3),
-        /** More modes: bit 5 enables physical address extension. */
+        /** Control register 4: bit 5 enables physical address extension. */
         CR4(Uapi.KvmSregs.CR4),
         /** The task priority. */
         CR8(Uapi.KvmSregs.CR8),

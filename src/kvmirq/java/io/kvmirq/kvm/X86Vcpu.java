@@ -66,7 +66,7 @@ public final class X86Vcpu {
     }
 
     /**
-     * Sets the CPUID that the guest sees. KVM accepts features that the host lacks, but a guest that uses them fails.
+     * Sets the CPUID that the guest sees. KVM accepts features that the host lacks, but they fail in the guest.
      *
      * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL for a changed CPUID after the first run
      */
@@ -81,7 +81,7 @@ public final class X86Vcpu {
         return Optional.ofNullable(cpuid);
     }
 
-    /** Sets the CPUID leaves that KVM supports on this host, x2APIC included, with the APIC id of this vCPU. */
+    /** Shows the guest all CPUID leaves that KVM supports on this host, x2APIC included, with this vCPU's APIC id. */
     public void useHostCpuid() {
         run.requireItsThread();
         setCpuid(Cpuid.ofHost(calls.fd().kernel()).withApicId(id.number()));
@@ -90,8 +90,8 @@ public final class X86Vcpu {
     // Interrupts of the VMM
 
     /**
-     * Queues a non-maskable interrupt. While the guest handles an NMI, one more NMI waits. Further NMIs are merged into
-     * the waiting NMI.
+     * Queues a non-maskable interrupt. While the guest handles an NMI, the vCPU keeps one more NMI pending, and merges
+     * further NMIs into it.
      */
     public void injectNmi() {
         run.requireItsThread();
@@ -109,9 +109,9 @@ public final class X86Vcpu {
     }
 
     /**
-     * Injects an interrupt of a controller that the VMM emulates: of a PIC if the VM has a split irqchip, of any
-     * controller if the VM has no irqchip. A VM without irqchip needs {@link VcpuExit#isReadyForInterrupt} before each
-     * interrupt: a second interrupt replaces the first.
+     * Injects an interrupt of a controller that the VMM emulates: of the PIC in a VM with a split irqchip, of any
+     * controller in a VM without irqchip. Without irqchip, call {@link VcpuExit#isReadyForInterrupt} first: an
+     * interrupt that the guest cannot take yet is replaced by the next one.
      *
      * @throws io.kvmirq.KernelException ENXIO with a full irqchip; EEXIST if an interrupt waits in a split irqchip
      */
@@ -124,7 +124,7 @@ public final class X86Vcpu {
     /**
      * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the running guest can take
      * an interrupt of {@link #injectInterrupt}. The request has no effect with a full irqchip. With a split irqchip,
-     * the run of an already halted guest does not end: inject the vector at once.
+     * the run of a guest that is halted already does not end, so inject the vector without this request.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link Vcpu#close}
      */
@@ -166,7 +166,7 @@ public final class X86Vcpu {
      * Reads model specific registers.
      *
      * @param wanted the MSRs to read; their values are ignored, and the object does not change
-     * @throws MsrRefusedException if KVM or the vCPU's CPUID lacks an MSR
+     * @throws MsrRefusedException if KVM does not know an MSR, or the vCPU's CPUID lacks the MSR's feature
      */
     public X86Msrs msrs(X86Msrs wanted) {
         Objects.requireNonNull(wanted, "wanted is null");
@@ -190,8 +190,8 @@ public final class X86Vcpu {
     /**
      * Writes model specific registers, in the order of {@link X86Msrs#numbers}.
      *
-     * @throws MsrRefusedException if KVM or the vCPU's CPUID lacks an MSR, or KVM refuses a value; earlier MSRs are
-     *     written
+     * @throws MsrRefusedException if KVM or the vCPU's CPUID lacks an MSR, or KVM refuses a value; the MSRs before it
+     *     are written
      */
     public void setMsrs(X86Msrs msrs) {
         Objects.requireNonNull(msrs, "msrs is null");
@@ -230,8 +230,8 @@ public final class X86Vcpu {
      * Sets the rate of the vCPU's time stamp counter.
      *
      * @param kilohertz the rate in kHz; 0 sets the host's rate
-     * @throws io.kvmirq.KernelException EINVAL for a rate that the processor cannot scale to
-     * @throws IllegalArgumentException if {@code kilohertz} is negative, which the kernel takes for over 2 THz
+     * @throws io.kvmirq.KernelException EINVAL for a rate that TSC scaling of the processor cannot reach
+     * @throws IllegalArgumentException if {@code kilohertz} is negative, which the kernel would read as over 2 THz
      */
     public void setTscKilohertz(int kilohertz) {
         if (kilohertz < 0) {
@@ -248,8 +248,8 @@ public final class X86Vcpu {
     }
 
     /**
-     * Gives the vCPU these x87 and SSE registers. {@link X86Xsave#features} decides which registers are used: a new
-     * vCPU uses none, so all have their initial state. {@link #setXsave} sets features and registers.
+     * Gives the vCPU these x87 and SSE registers. The guest sees them only if {@link X86Xsave#features} has their bits,
+     * which a new vCPU lacks. {@link #setXsave} sets features and registers.
      */
     public void setFpu(X86Fpu fpu) {
         Objects.requireNonNull(fpu, "fpu is null");
@@ -269,7 +269,7 @@ public final class X86Vcpu {
      * Gives the vCPU this extended state.
      *
      * @throws io.kvmirq.KernelException EINVAL for state that the host does not have, or for the compacted format
-     * @throws IllegalArgumentException if XSAVE areas of this VM are longer than {@code xsave}
+     * @throws IllegalArgumentException if {@code xsave} is shorter than the XSAVE areas of this VM
      */
     public void setXsave(X86Xsave xsave) {
         Objects.requireNonNull(xsave, "xsave is null");
@@ -281,7 +281,7 @@ public final class X86Vcpu {
         ioctlAt(KernelCall.XSAVE_SET, Uapi.KVM_SET_XSAVE, xsave.structure);
     }
 
-    /** XCR0, the extended state that the guest enabled: bit 0 x87, bit 1 SSE, bit 2 AVX. KVM has no other XCR. */
+    /** XCR0, the extended state that the guest enabled: bit 0 x87, bit 1 SSE, bit 2 AVX. KVM has no XCR but XCR0. */
     public long xcr0() {
         ByteBuffer xcrs = Buffers.allocate(Uapi.KvmXcrs.SIZE);
         ioctl(KernelCall.XCRS_GET, Uapi.KVM_GET_XCRS, xcrs);
@@ -343,8 +343,8 @@ public final class X86Vcpu {
     /**
      * Gives the LAPIC these registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also if the LAPIC's id
-     *     is not the vCPU's
+     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also if register ID
+     *     does not have the vCPU's id
      */
     public void setLapic(X86Lapic next) {
         Objects.requireNonNull(next, "next is null");

@@ -84,8 +84,8 @@ public final class X86Vm {
     }
 
     /**
-     * Makes vCPUs with ids above 255 reachable by MSIs. Without this call, the kernel ignores the high bits of a
-     * destination and delivers to the vCPU of the low 8 bits. Fails with EINVAL on a kernel without 32-bit APIC ids.
+     * Makes vCPUs with ids above 255 reachable by MSIs. Without this call, the kernel uses the low 8 bits of a
+     * destination as the vCPU's id, and ignores the high bits. Fails with EINVAL on a kernel without 32-bit APIC ids.
      */
     public void use32BitApicIds() {
         vm.use32BitApicIds();
@@ -94,7 +94,7 @@ public final class X86Vm {
 
     /**
      * Makes {@link X86Vcpu#events} report pending triple faults and pending exceptions, with payloads. Pending
-     * exceptions are separate from exceptions that are being delivered. EINVAL on a kernel without these reports.
+     * exceptions are separate from exceptions that are being delivered. EINVAL if the kernel lacks these reports.
      */
     public void reportWaitingFaults() {
         vm.enable(Uapi.KVM_CAP_EXCEPTION_PAYLOAD, 1);
@@ -103,8 +103,8 @@ public final class X86Vm {
 
     /**
      * Makes destination 255 reach vCPU 255 of a guest in x2APIC mode. Without this call, the kernel treats 255 as a
-     * broadcast, like 0xffffffff. In xAPIC mode 255 stays the broadcast. Fails with EINVAL on a kernel without this
-     * setting. Source: {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
+     * broadcast, like 0xffffffff. In xAPIC mode 255 is a broadcast even after this call. Fails with EINVAL on a kernel
+     * without this setting. Source: {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
      */
     public void disableBroadcastQuirk() {
         vm.disableBroadcastQuirk();
@@ -115,7 +115,7 @@ public final class X86Vm {
      * The MSI message to a vector of a vCPU, like {@link MsiMessage#to}, but also for vCPU 255. All LAPICs must be in
      * x2APIC mode when the message is sent.
      *
-     * @throws IllegalStateException before {@link #use32BitApicIds} and {@link #disableBroadcastQuirk}
+     * @throws IllegalStateException unless both {@link #use32BitApicIds} and {@link #disableBroadcastQuirk} were called
      */
     public MsiMessage x2apicMessage(VcpuId vcpu, InterruptVector vector) {
         Objects.requireNonNull(vcpu, "vcpu is null");
@@ -134,8 +134,8 @@ public final class X86Vm {
      * itself starts processors by writing the ICR of its LAPIC. Source: Intel SDM vol. 3, 9.4.4.1.
      *
      * @param page the start address divided by 4096, 0 to 255
-     * @throws IllegalStateException if the vCPU did not receive INIT. KVM finds the newest vCPU by its id only after a
-     *     LAPIC of the VM was enabled or changed its id: {@code kvm_recalculate_apic_map()}.
+     * @throws IllegalStateException if the vCPU did not receive INIT. KVM does not find a vCPU that was created last
+     *     until a LAPIC of the VM is enabled or changes its id: {@code kvm_recalculate_apic_map()}.
      * @throws io.kvmirq.KernelException EINVAL without in-kernel LAPICs
      */
     public void startProcessor(VcpuId vcpu, int page) {
@@ -164,17 +164,17 @@ public final class X86Vm {
 
     /**
      * Creates an in-kernel timer (i8254) at ports 0x40–0x43, which raises GSI 0. vCPUs may exist already. The VMM
-     * emulates the speaker's port 0x61. On AMD a VM with a timer gets no posted interrupts until {@link
-     * #setPitReinjection} is off. Errors, in this order: ENOTTY on a kernel without irqchip; EEXIST if the VM has a
-     * timer; since 6.12 ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
+     * emulates the speaker's port 0x61. On AMD, hardware posts no interrupts to a VM with this timer until
+     * {@code setPitReinjection(false)}. Errors, in this order: ENOTTY on a kernel without irqchip; EEXIST if the VM has
+     * a timer; since 6.12 ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
      */
     public void createPit() {
         createPit(0);
     }
 
     /**
-     * Creates the timer like {@link #createPit}. KVM also emulates port 0x61, without sound, which guests use to
-     * measure their TSC.
+     * Creates the timer like {@link #createPit}. KVM also emulates port 0x61, without sound, for guests that measure
+     * their TSC.
      */
     public void createPitWithSpeaker() {
         createPit(Uapi.KVM_PIT_SPEAKER_DUMMY);
@@ -186,10 +186,11 @@ public final class X86Vm {
     }
 
     /**
-     * Reserves three pages for KVM, before the first run; the guest must not use them. On Intel processors without
-     * unrestricted guest, the pages hold a task state segment for real mode; other processors do not use them. EINVAL
-     * if the pages do not end below 4 GiB; without unrestricted guest also EINVAL for a misaligned address, EEXIST if
-     * memory overlaps them. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
+     * Reserves three pages for KVM, before the first run; the guest must not use them. On Intel processors without the
+     * feature "unrestricted guest", the pages hold a task state segment for real mode; other processors do not use
+     * them. Fails with EINVAL if the pages do not end below 4 GiB; without that feature also for a misaligned address,
+     * with EEXIST if memory overlaps the pages. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c,
+     * {@code vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
      */
@@ -203,7 +204,7 @@ public final class X86Vm {
      * page holds the page table of a guest with paging off; other processors do not use it. Fails with EINVAL if the VM
      * has vCPUs. Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
      *
-     * @param guestAddress a multiple of 4096, checked when the first vCPU is made; 0 is the default, 0xfffbc000
+     * @param guestAddress a multiple of 4096, checked when the first vCPU is made; 0 stands for 0xfffbc000
      */
     public void setIdentityMapAddress(long guestAddress) {
         ByteBuffer address = Buffers.allocate(Long.BYTES).putLong(0, guestAddress);
@@ -246,7 +247,7 @@ public final class X86Vm {
 
     /**
      * Sets whether the in-kernel timer makes up for ticks that the guest missed; on by default. While reinjection is
-     * on, KVM on AMD counts the guest's EOIs and posts no interrupts. ENXIO without a timer, see {@link #createPit}.
+     * on, KVM on AMD counts the guest's EOIs and posts no interrupts. Fails with ENXIO before {@link #createPit}.
      */
     public void setPitReinjection(boolean on) {
         ByteBuffer control = Buffers.allocate(Uapi.KvmReinjectControl.SIZE)
@@ -281,8 +282,8 @@ public final class X86Vm {
     }
 
     /**
-     * Drives a line of the PIC or the IOAPIC from user space. This call and each irqfd of a pin are separate sources; a
-     * pin is high while any source is high. Allocates nothing. ENXIO without in-kernel irqchip.
+     * Drives a line of the PIC or the IOAPIC from user space. This call and each irqfd on the GSI drive the pin
+     * separately; the pin is high while any of them is high. Allocates nothing. ENXIO without in-kernel irqchip.
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
         Objects.requireNonNull(gsi, "gsi is null");

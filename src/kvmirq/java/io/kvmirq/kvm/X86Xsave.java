@@ -22,7 +22,7 @@ public final class X86Xsave extends X86State {
         super(size);
     }
 
-    /** Copies a saved {@code area}. Throws IllegalArgumentException if the area has fewer than 4096 bytes. */
+    /** Copies a saved {@code area}; this method throws IllegalArgumentException if it has fewer than 4096 bytes. */
     public static X86Xsave of(byte[] area) {
         Objects.requireNonNull(area, "area is null");
         if (area.length < LEAST) {
@@ -37,12 +37,12 @@ public final class X86Xsave extends X86State {
         return structure.capacity();
     }
 
-    /** XSTATE_BV: the bits of parts not in their initial state: bit 0 x87, bit 1 SSE, bit 2 AVX, as in XCR0. */
+    /** XSTATE_BV: a bit is 0 while its part is in its initial state: bit 0 x87, 1 SSE, 2 AVX, as in XCR0. */
     public long features() {
         return getLong(FEATURES);
     }
 
-    /** Sets the features of this copy. A part whose bit is 0 gets its initial state, and its bytes are ignored. */
+    /** Sets XSTATE_BV of this copy. A part whose bit is 0 gets its initial state, and its bytes are ignored. */
     public X86Xsave setFeatures(long features) {
         return putLong(FEATURES, features);
     }

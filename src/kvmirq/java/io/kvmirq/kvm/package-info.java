@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Guest irqs: VMs, their vCPUs, and the objects that raise an interrupt in a guest or tell the VMM of a guest's write.
+ * Raises interrupts in guests: VMs, vCPUs, irqfds, and ioeventfds, which tell the VMM of a guest's write.
  *
  * <p>A {@link io.kvmirq.kvm.Vm} with an in-kernel irqchip has a {@link io.kvmirq.kvm.RouteTable}, which routes each GSI
  * to a message or a pin. An {@link io.kvmirq.kvm.Irqfd} raises a GSI when its eventfd is signalled, without a thread of
@@ -11,27 +11,27 @@
  * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
  * io.kvmirq.kvm.Its} for MSI messages. Create the VGIC, set its number of interrupts and its addresses, and initialise
  * it after all vCPUs exist. With such a VGIC, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
- * io.kvmirq.kvm.Arm64Vm#setPpi} drive lines without a GSI. {@link io.kvmirq.kernel.Kernel#facts} returns the
- * architecture. The library refuses methods of the other architecture. KVM accepts a route to any MSI message.
+ * io.kvmirq.kvm.Arm64Vm#setPpi} drive lines of SPIs and PPIs without a GSI. {@link io.kvmirq.kernel.Kernel#facts}
+ * returns the architecture. Methods of x86 throw on arm64, and the reverse. KVM accepts a route to any MSI message.
  *
  * <p>Rules. Add the route before the irqfd: a signal on an irqfd whose GSI has no route is consumed and lost. To mask,
  * keep the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and
  * arrive once at {@link io.kvmirq.kvm.Irqfd#unmask}. Each change replaces the whole route table, so make related
- * changes in one transaction; a change that changes no route makes no system call. One eventfd feeds one GSI. Irqfds,
- * ioeventfds and memory keep their VM open. Except for kick and close, only one thread may use a vCPU: the thread that
- * created it, or the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}.
+ * changes in one call of {@code change}, which makes no system call if no route changes. One eventfd raises one GSI.
+ * Irqfds, ioeventfds and memory keep their VM open. Except for kick and close, only one thread may use a vCPU: the
+ * thread that created it, or the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}.
  *
  * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one lock
  * each. The lock of an irqfd or a VGIC is taken before the lock of the route table. No lock is held while code of a
  * user runs, such as a change of routes or a logger. User code may wait for threads that use the same VM.
  *
- * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make the KVM calls; {@code Irqfd} makes its ioctls
- * itself. A {@link io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs. If a call
- * fails, its error names the cause that the recorded state explains: on a VM with a split irqchip, {@link
+ * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make the package's system calls; {@code Irqfd} makes its
+ * ioctls itself. A {@link io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs. If a
+ * call fails because of this state, the KernelException names the cause: on a VM with a split irqchip, {@link
  * io.kvmirq.kvm.Vm#assignLevelIrqfd} says that resampling needs the full irqchip.
  *
- * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, at the cost of two opaque
- * stores for each run. This package does not use VFIO, and does not know which device sent a signal.
+ * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, which costs each run two
+ * opaque stores. This package does not use VFIO, and does not know which device sent a signal.
  *
  * <h2>Public packages</h2>
  *
@@ -41,19 +41,19 @@
  * <ul>
  *   <li>{@link io.kvmirq}: values such as GSIs, addresses and errnos.
  *   <li>{@link io.kvmirq.kernel}, {@link io.kvmirq.kvm}, {@link io.kvmirq.vfio} and {@link io.kvmirq.forward}, for
- *       authors of a VMM: the kernel, its VMs and devices, and the interrupts forwarded between them; {@code
- *       io.kvmirq.pci}: the device as the guest sees it; {@code io.kvmirq.run}: the threads of vCPUs; {@code
- *       io.kvmirq.irqchip}: an IOAPIC beside KVM's LAPICs; {@code io.kvmirq.snapshot}: the state of a VM as a document.
+ *       authors of a VMM: the kernel, its VMs and devices, and forwarded interrupts; {@code io.kvmirq.pci}: the device
+ *       as the guest sees it; {@code io.kvmirq.run}: the threads of vCPUs; {@code io.kvmirq.irqchip}: an IOAPIC beside
+ *       KVM's LAPICs; {@code io.kvmirq.snapshot}: the state of a VM as a document.
  *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted state of interrupts, and the state that
  *       files of a host show; {@link io.kvmirq.path}: a fact with its source.
  *   <li>{@code io.kvmirq.fake}: the fake kernel and its faults, for authors of tests; {@code io.kvmirq.junit}: fake
  *       kernel and faults in tests with JUnit.
  *   <li>{@link io.kvmirq.arch}, {@link io.kvmirq.arch.apic}, {@link io.kvmirq.arch.amd}, {@link io.kvmirq.arch.vtd} and
- *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy for direct EOI; {@code
- *       io.kvmirq.arch.vtd.posting}, {@code io.kvmirq.arch.vcpu}: posting to vCPUs on the CPUs of a host, as a model.
+ *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy for direct EOI;
+ *       {@code io.kvmirq.arch.vtd.posting}, {@code io.kvmirq.arch.vcpu}: posting to vCPUs on the CPUs of a host, as a
+ *       model.
  *   <li>{@link io.kvmirq.backend}: the interface of a binding to the kernel, for authors of bindings.
- *   <li>{@link io.kvmirq.uapi}: the kernel's numbers and structures, for calls that have no method yet; outside the
- *       compatibility promise.
+ *   <li>{@link io.kvmirq.uapi}: kernel numbers and structures, for calls without a method; may change in any version.
  * </ul>
  *
  * <h2>Words with one meaning</h2>
@@ -61,10 +61,10 @@
  * <ul>
  *   <li><b>forwarded</b>: a device's interrupt and a guest's interrupt are joined by {@link io.kvmirq.forward}. The ABI
  *       that was proposed in 2014 and never merged forwards a line in the kernel. A GICv4 LPI is <i>mapped to a
- *       vLPI</i>, and the interrupt of a handler that waits for the guest's EOI has <i>direct EOI</i>.
- *   <li><b>mapped</b> without another word: memory that this process has mapped. Every other use of the word names
- *       its object: a DMA mapping, an ITS event mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is
- *       tied to a physical interrupt (LR.HW) is a <i>HW interrupt</i>.
+ *       vLPI</i>, and an interrupt has <i>direct EOI</i> if the guest's EOI also ends it on the host.
+ *   <li><b>mapped</b> without another word: memory that this process has mapped. Every other use of the word names its
+ *       object: a DMA mapping, an ITS event mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is tied
+ *       to a physical interrupt (LR.HW) is a <i>HW interrupt</i>.
  *   <li><b>attached</b>: a device uses the address space of a container or an IOAS. An irqfd is <i>assigned</i>, a VFIO
  *       eventfd is <i>wired</i> to an interrupt, a file is <i>added</i> to KVM-VFIO.
  * </ul>

@@ -22,9 +22,9 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
 
     /**
      * Replaces the interrupt's eventfd. If the line is masked, it stays masked. After {@link #unwire}, this method
-     * unmasks the line, because an interrupt that came without an eventfd may have masked the line.
+     * unmasks the line, because an interrupt may have masked it without a signal.
      *
-     * @throws VectorsDisturbedException if the kernel refuses; {@code lost()} is empty if the former eventfd stays
+     * @throws VectorsDisturbedException if the kernel refuses; the former eventfd stays if {@code lost()} is empty
      */
     public final void set(EventFd event) {
         Objects.requireNonNull(event, "event is null");
@@ -48,8 +48,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
 
     /**
      * Detaches the eventfd; {@link #set} attaches another one. Until the next {@link #set}, both {@link #trigger} and
-     * unmasking throw IllegalStateException: kernels before the fixes of CVE-2024-26812 and CVE-2024-26813 dereference
-     * the missing eventfd. Signals of eventfds that mask or unmask the line take effect after {@link #set}.
+     * unmasking throw IllegalStateException: kernels without the fixes of CVE-2024-26812 and CVE-2024-26813 would use a
+     * null pointer. Signals of eventfds that mask or unmask the line take effect after {@link #set}.
      */
     public final void unwire() {
         synchronized (irqs()) {
@@ -75,7 +75,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
 
     /**
      * Signals the eventfd as the device would, even if the line of a PCI device is masked. For a platform device the
-     * kernel runs the interrupt's handler, which masks a level-triggered interrupt, and signals only if unmasked.
+     * kernel runs the interrupt's handler, which masks a level-triggered interrupt; a masked interrupt does not signal.
      *
      * @throws IllegalStateException after {@link #unwire}, until {@link #set}
      */

@@ -7,8 +7,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The armed vectors of MSI or MSI-X of a device. A vector without an eventfd signals nothing: an MSI-X message stays
- * pending in the device, an MSI message is lost. MSI-X vectors are numbered as in the device's table. Thread-safe.
+ * The armed vectors of MSI or MSI-X of a device. If a vector has no eventfd, its MSI-X message stays pending in the
+ * device, but its MSI message is lost. MSI-X vectors are numbered as in the device's table. Thread-safe.
  *
  * <p>Source: {@code vfio_msi_set_block()} in drivers/vfio/pci/vfio_pci_intrs.c.
  *
@@ -48,7 +48,7 @@ public final class ArmedVectors extends Armed {
         }
     }
 
-    /** The number of enabled vectors, which are numbered from 0. */
+    /** The number n of enabled vectors, which are the vectors 0 to n - 1. */
     public int enabled() {
         synchronized (irqs()) {
             return enabled;
@@ -60,9 +60,9 @@ public final class ArmedVectors extends Armed {
      * pending in the device, the eventfd is signalled at once.
      *
      * @throws io.kvmirq.KernelException ENOSPC, ENOMEM if the kernel cannot add a vector that was not enabled before
-     * @throws VectorsDisturbedException in place of ENOSPC and ENOMEM if the vector had an eventfd before
-     * @throws IllegalStateException if the vector is not enabled and the kernel cannot add vectors to enabled ones, see
-     *     {@link #growLosingInterrupts}
+     * @throws VectorsDisturbedException instead of ENOSPC or ENOMEM, if the vector had an eventfd before
+     * @throws IllegalStateException if the vector is not enabled and the kernel cannot add vectors to enabled vectors:
+     *     use {@link #growLosingInterrupts}
      */
     public void set(int vector, EventFd event) {
         Objects.requireNonNull(event, "event is null");
@@ -102,8 +102,8 @@ public final class ArmedVectors extends Armed {
      * Interrupts that the device raises while its vectors are disabled may be lost. On a kernel that can add vectors
      * this method calls {@link #set(int,List)}.
      *
-     * @throws VectorsDisturbedException if the host has too few vectors, or the kernel refuses. The former vectors are
-     *     armed again; the exception's cause is VectorsExhaustedException or {@link io.kvmirq.KernelException}
+     * @throws VectorsDisturbedException if the host has too few vectors, or the kernel refuses them. The former vectors
+     *     are armed again; the exception's cause is VectorsExhaustedException or {@link io.kvmirq.KernelException}
      */
     public void growLosingInterrupts(int first, List<EventFd> events) {
         Objects.requireNonNull(events, "events is null");

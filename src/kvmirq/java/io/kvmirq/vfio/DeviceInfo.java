@@ -10,7 +10,7 @@ import java.util.Objects;
  * @param bus the bus of the VFIO driver that serves the device
  * @param resettable whether the device supports {@link VfioDevice#reset}
  * @param regions the number of the device's regions; a region of size 0 does not exist
- * @param irqs the device's interrupts, listed by VFIO's index
+ * @param irqs the device's kinds of interrupts, in the order of VFIO's indexes
  */
 public record DeviceInfo(Bus bus, boolean resettable, int regions, List<IrqInfo> irqs) {
     /** Buses that VFIO has drivers for. */

@@ -53,7 +53,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
      * change the device. No kernel reports which interrupts of the enabled kind have eventfds.
      *
      * @return empty if no kind is enabled. Always empty for a platform device and for an error or request interrupt,
-     *     because the kernel does not report whether these are enabled
+     *     because no kernel reports whether such an interrupt is enabled
      * @throws io.kvmirq.KernelException if the kernel refuses VFIO_DEVICE_SET_IRQS
      */
     public final Optional<IrqKind> enabledKind() {

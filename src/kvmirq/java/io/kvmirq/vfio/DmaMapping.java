@@ -49,8 +49,8 @@ public final class DmaMapping implements AutoCloseable {
     }
 
     /**
-     * Removes the mapping: the IOMMU refuses accesses of devices to the removed addresses. If the kernel has dropped
-     * this mapping and a newer mapping uses a part of its range, the newer mapping stays. Idempotent, never fails.
+     * Removes the mapping: the IOMMU refuses accesses of devices to the removed addresses. If the container has dropped
+     * this mapping, because its last group left, a newer mapping in the same range stays. Idempotent, never fails.
      */
     @Override
     public void close() {

@@ -41,7 +41,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     }
 
     /**
-     * Maps memory so that devices can read and write it. The kernel pins the memory's pages.
+     * Maps memory so that devices can read and write it. The kernel pins the memory's pages, so that they stay in RAM.
      *
      * @param iova the address that devices use, a multiple of the page size
      * @throws io.kvmirq.KernelException EEXIST if a part of the range is mapped; EINVAL if the range is misaligned, if
@@ -60,8 +60,8 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
      * The addresses that {@link #map} accepts, in rising order. Addresses that the IOMMU reserves (such as the MSI
      * window) or does not translate are left out. Attaching a device may shorten the list.
      *
-     * @throws io.kvmirq.KernelException EINVAL for a container without a device; ENOTTY if an iommufd serves as the
-     *     container and has no device yet
+     * @throws io.kvmirq.KernelException EINVAL for a container without a device; ENOTTY if {@code /dev/vfio/vfio} is an
+     *     iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER), without a device
      */
     public abstract List<DmaRange> ranges();
 
@@ -117,9 +117,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     /** Does not allocate. */
     abstract void unmap(Fd.Lease lease, ByteBuffer unmapping, long iova, long length);
 
-    /**
-     * Refuses new mappings. The space exists until all its devices and mappings are closed. Idempotent, never fails.
-     */
+    /** Refuses new mappings. It exists until all its devices and mappings are closed. Idempotent, never fails. */
     @Override
     public final void close() {
         synchronized (mappings) {

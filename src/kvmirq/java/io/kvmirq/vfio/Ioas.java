@@ -41,7 +41,7 @@ public final class Ioas extends DmaSpace {
         }
     }
 
-    /** Creates an address space in a new iommufd. Throws KernelException ENOENT without iommufd, EACCES, ENOMEM. */
+    /** Creates an address space in a new iommufd. KernelException: ENOENT if there is no iommufd, EACCES, ENOMEM. */
     public static Ioas create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
         return open(calls, file -> new Ioas(calls, file, false));
@@ -57,8 +57,8 @@ public final class Ioas extends DmaSpace {
     }
 
     /**
-     * Creates an address space in an iommufd that other code opened. If {@code ownership} is BORROWED, the address
-     * space is removed when this object, its mappings and its devices are closed.
+     * Creates an address space in an iommufd that other code opened. If {@code ownership} is BORROWED, the kernel
+     * removes the address space when this object, its mappings and its devices are closed, not with the iommufd.
      *
      * @param iommufd the descriptor of {@code /dev/iommu}
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file

@@ -25,7 +25,7 @@ public record IrqInfo(IrqKind kind, int count, int flags) {
         return (flags & UapiVfio.VFIO_IRQ_INFO_AUTOMASKED) != 0;
     }
 
-    /** Whether adding vectors requires disabling all vectors. Interrupts raised while vectors are disabled are lost. */
+    /** Whether all vectors must be disabled to add vectors; interrupts that the device raises meanwhile are lost. */
     public boolean noResize() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_NORESIZE) != 0;
     }

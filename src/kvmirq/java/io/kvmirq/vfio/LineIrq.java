@@ -18,8 +18,8 @@ public final class LineIrq extends DeviceIrq {
      * Enables the line, and attaches the eventfd that the line signals. The kernel masks a level-triggered line after
      * each signal, until a program unmasks it.
      *
-     * @throws io.kvmirq.KernelException EBUSY if the line has another handler, and one of the two handlers does not
-     *     share the line; EINVAL if another program armed interrupts of the device; ENODEV if the line is unusable
+     * @throws io.kvmirq.KernelException EBUSY if another driver handles the line, and one of the two drivers does not
+     *     share it; EINVAL if another program armed interrupts of the device; ENODEV if the line is unusable
      * @throws IllegalStateException while the line, or MSI or MSI-X of the device, is armed
      */
     public ArmedLine arm(EventFd event) {

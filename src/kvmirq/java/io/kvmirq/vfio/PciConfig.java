@@ -2,9 +2,9 @@
 package io.kvmirq.vfio;
 
 /**
- * The configuration space of a PCI device as vfio-pci shows it: vfio-pci emulates some bits. Values are unsigned.
- * Thread-safe, except for {@link #enableBusMaster}, {@link #disableBusMaster} and {@link #enableMemory}, each of which
- * reads a register and then writes it.
+ * The configuration space of a PCI device as vfio-pci shows it, which emulates some bits instead of passing them
+ * through. Values are unsigned. Thread-safe, except for {@link #enableBusMaster}, {@link #disableBusMaster} and {@link
+ * #enableMemory}, each of which reads a register and then writes it.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="region"}
  */
@@ -59,7 +59,7 @@ public final class PciConfig {
         putShort(COMMAND, getShort(COMMAND) | BUS_MASTER);
     }
 
-    /** Disables bus mastering. Throws IllegalStateException if the device is still a bus master afterwards. */
+    /** Disables bus mastering. Throws IllegalStateException if the device keeps its Bus Master bit set. */
     public void disableBusMaster() {
         putShort(COMMAND, getShort(COMMAND) & ~BUS_MASTER);
         int command = getShort(COMMAND);

@@ -17,7 +17,7 @@ public final class VectorsExhaustedException extends IllegalStateException {
         this.available = available;
     }
 
-    /** The number of vectors that the host can allocate, counted from vector 0, not from the first requested vector. */
+    /** The number n of vectors that the host can allocate: they are the vectors 0 to n - 1 of the device. */
     public int available() {
         return available;
     }

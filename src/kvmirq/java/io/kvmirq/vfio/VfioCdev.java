@@ -36,7 +36,7 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Finds the device file of a device in sysfs, and opens it.
+     * Finds in sysfs which /dev/vfio/devices/vfioN belongs to a device, and opens this file.
      *
      * @throws KernelException ENOENT if the device is not bound to a VFIO driver, or the kernel has no device files;
      *     EACCES; ENODEV if the device was removed
@@ -88,8 +88,8 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Binds the file to the iommufd of {@code space}, and attaches the device. {@link VfioDevice#close} also closes the
-     * file. After a failure close this object, because a file cannot be bound twice.
+     * Binds the file to the iommufd of {@code space}, and attaches the device to {@code space}. {@link
+     * VfioDevice#close} also closes the file. After a failure close this object, because a file cannot be bound twice.
      *
      * @throws KernelException EPERM if drivers of the host use other devices of the group (the exception names them);
      *     EBUSY if the device's group is open; EINVAL if the file is bound already

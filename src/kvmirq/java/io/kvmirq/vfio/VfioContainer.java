@@ -76,8 +76,8 @@ public final class VfioContainer extends DmaSpace {
     }
 
     /**
-     * Whether the IOMMU forces DMA of all devices to be coherent with the caches. If false, add the devices' files to
-     * KVM-VFIO, so that the guest's cache flushes take effect. Also false if the container has no device.
+     * Whether the IOMMU makes the DMA of all devices coherent with CPU caches. If false, add the devices' files to
+     * KVM-VFIO, because KVM otherwise ignores the guest's cache flushes. Also false if the container has no device.
      */
     public boolean isCoherent() {
         return calls().hasExtension(file(), UapiVfio.VFIO_DMA_CC_IOMMU);

@@ -69,24 +69,24 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Opens a device with a DMA space of its own. If the host has a device file, the device is opened through this file
-     * and an iommufd, else through its group and a container; {@link #access} returns which was used. KVM does not get
-     * the device's file: interrupts work, but mediated devices and non-coherent DMA need {@link
-     * #open(Kernel,DeviceName,FileHolder)}.
+     * Opens a device, and creates a DMA space for this device alone. If the host has a device file, the device is
+     * opened through this file and an iommufd, else through its group and a container; {@link #access} returns which
+     * was used. KVM does not get the device's file: interrupts work, but mediated devices and non-coherent DMA need
+     * {@link #open(Kernel,DeviceName,FileHolder)}.
      *
      * <p>A group can be open only once at a time: open all devices of a group through one {@link VfioFile}, by {@link
      * VfioFile#openDevice}.
      *
-     * @throws io.kvmirq.KernelException ENODEV, ENOENT, EPERM, EBUSY, EACCES, as {@link VfioGroup} and {@link VfioCdev}
-     *     say; no descriptor stays open
+     * @throws io.kvmirq.KernelException the errors of {@code open} and {@code openDevice} in {@link VfioGroup} and
+     *     {@link VfioCdev}; no descriptor stays open
      */
     public static VfioDevice open(Kernel kernel, DeviceName name) {
         return open(kernel, name, Optional.empty());
     }
 
     /**
-     * Adds the device's file to KVM-VFIO and then opens the device, as the kernel requires. {@link #close} removes the
-     * file from KVM-VFIO before closing the file. Otherwise like {@link #open(Kernel,DeviceName)}.
+     * Adds the device's file to KVM-VFIO and then opens the device; the kernel requires this order. {@link #close}
+     * removes the file from KVM-VFIO before closing the file. Otherwise like {@link #open(Kernel,DeviceName)}.
      *
      * @param holder KVM's {@code KvmVfio}
      */
@@ -208,7 +208,7 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Whether KVM-VFIO had the device's file before the device was opened. False for a device from {@link #adopt},
-     * because the library cannot know about the file.
+     * because the library does not know whether its file was added.
      */
     public boolean isHeld() {
         return hold.isPresent();
@@ -225,10 +225,10 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Resets only this device, not its bus. The configuration space keeps its values, and armed interrupts stay armed.
-     * While another thread of the host holds the device's lock, the call retries for a quarter of a second.
+     * While another thread of the host has locked the device, the call retries for a quarter of a second.
      *
      * @throws io.kvmirq.KernelException EINVAL if the device cannot be reset alone; EAGAIN if the lock is not free
-     *     after the retries. After the host requested the device back, the lock stays taken until {@link #close}
+     *     after the retries. When the host requests the device back, it keeps the lock until {@link #close}
      */
     public void reset() {
         calls.reset();
@@ -236,8 +236,8 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device shares the bus or slot.
-     * The configuration space keeps its values, and armed interrupts stay armed. While the device is locked, the call
-     * retries like {@link #reset}.
+     * The configuration space keeps its values, and armed interrupts stay armed. While the kernel has locked the
+     * device, the call retries like {@link #reset}.
      *
      * @throws io.kvmirq.KernelException ENODEV if the device is on a root bus, which no bridge resets; EAGAIN if the
      *     device is still locked
@@ -258,7 +258,7 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Resets the device alone, or with its bus if the kernel refuses to reset it alone. If both resets fail, the call
-     * disables bus mastering, so that the device accesses no memory until its next user enables bus mastering.
+     * disables bus mastering, so that the device accesses no memory until a later user enables bus mastering.
      *
      * @throws DeviceNotResetException if the device was not reset; the exception says whether bus mastering is off
      * @throws UnsupportedOperationException if the device is not a PCI device
@@ -368,7 +368,7 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * The interrupt that reports errors which the device cannot correct.
      *
-     * @throws IllegalArgumentException if the device reports no errors, such as a device without PCI Express
+     * @throws IllegalArgumentException if the device cannot report errors, because it has no PCI Express
      */
     public NoticeIrq err() {
         info(UapiVfio.VFIO_PCI_ERR_IRQ_INDEX, IrqKind.ERROR).requireVectors(0, 1, this);

@@ -28,8 +28,8 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      * Opens the file of a device: its own device file if the host has one, else its IOMMU group. If this user has no
      * access to the device file or to {@code /dev/iommu}, the group is opened instead.
      *
-     * @throws KernelException as {@link VfioGroup#open(Kernel,DeviceName)} and {@link VfioCdev#open}. If neither file
-     *     can be opened, the group's exception has the device file's exception as suppressed
+     * @throws KernelException the errors of {@link VfioGroup#open(Kernel,DeviceName)} and {@link VfioCdev#open}. If
+     *     neither file can be opened, the exception is the group's, with the device file's as suppressed exception
      */
     public static VfioFile open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -69,8 +69,8 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Whether a device is open through this file. If true, adding the file to KVM-VFIO has no effect on that device. A
-     * device is opened under this object's monitor, so the result stays valid while the caller holds the monitor.
+     * Whether a device is open through this file. If true, adding the file to KVM-VFIO has no effect on that device.
+     * {@link #openDevice} takes this object's monitor, so the result stays valid while the caller holds it.
      */
     public final synchronized boolean isUsed() {
         return devices > 0;
@@ -88,7 +88,7 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      * Creates a DMA space for devices of this file: a container for a group, an address space of an iommufd for a
      * device file.
      *
-     * @throws KernelException the errors of {@link VfioContainer#create} and {@link Ioas#create}
+     * @throws KernelException the errors of {@link VfioContainer#create} or of {@link Ioas#create}
      */
     public abstract DmaSpace createSpace();
 
@@ -97,7 +97,7 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      *
      * @param space a DMA space of the type that {@link #createSpace} returns
      * @param name the name of the device; a device file belongs to one device
-     * @throws KernelException as {@link VfioGroup#openDevice(DeviceName,VfioContainer)} and {@link
+     * @throws KernelException the errors of {@link VfioGroup#openDevice(DeviceName,VfioContainer)} or {@link
      *     VfioCdev#openDevice(Ioas)}
      * @throws IllegalArgumentException if {@code space} has another type, or the device file belongs to another device
      */

@@ -36,8 +36,8 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Whether this driver, bound to a device of a group, prevents users from opening the group. Drivers that leave DMA
-     * to the user do not block the group: VFIO drivers, pci-stub and pcieport.
+     * Whether this driver, bound to a device of a group, prevents users from opening the group. VFIO drivers, pci-stub
+     * and pcieport do not block the group, because they let user space manage DMA.
      *
      * <p>Source: {@code driver_managed_dma} in {@code struct pci_driver} since Linux 5.19.
      */
@@ -49,7 +49,7 @@ public final class VfioGroup extends VfioFile {
      * Finds the group of a device in sysfs, and opens it.
      *
      * @throws io.kvmirq.KernelException ENODEV if the device does not exist or has no IOMMU; ENOENT if the device is
-     *     not bound to a VFIO driver; EACCES, EPERM; EBUSY if the group is open elsewhere
+     *     not bound to a VFIO driver; EACCES, EPERM; EBUSY if another program has the group open
      */
     public static VfioGroup open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -87,7 +87,7 @@ public final class VfioGroup extends VfioFile {
      * Opens a device of the group. Opening the first device adds the group to the container, where the group stays.
      *
      * @throws io.kvmirq.KernelException ENODEV if the device is not in the group or not bound to a VFIO driver; EPERM
-     *     if drivers of the host use other devices of the group (the exception names them)
+     *     if drivers of the host use other devices of the group (the exception names these devices)
      * @throws IllegalStateException if the group is in another container
      */
     public synchronized VfioDevice openDevice(DeviceName name, VfioContainer in) {
@@ -113,8 +113,8 @@ public final class VfioGroup extends VfioFile {
     /**
      * Opens a device of a group that other code opened, and added to a container.
      *
-     * @throws io.kvmirq.KernelException ENODEV as for {@link #openDevice(DeviceName,VfioContainer)}; EINVAL if the
-     *     group is in no container
+     * @throws io.kvmirq.KernelException ENODEV if the device is not in the group or not bound to a VFIO driver; EINVAL
+     *     if the group is in no container
      * @throws IllegalStateException if {@link #open} opened the group
      */
     public synchronized VfioDevice openDevice(DeviceName name) {
