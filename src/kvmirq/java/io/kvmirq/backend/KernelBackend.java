@@ -92,8 +92,8 @@ public interface KernelBackend {
     int eventfdDrain(int fd, ByteBuffer count);
 
     /**
-     * Drains an eventfd that another program created, with or without O_NONBLOCK, like {@link #eventfdDrain}. Never
-     * blocks.
+     * Drains an eventfd that another program created, like {@link #eventfdDrain}; never blocks, even if the eventfd
+     * lacks O_NONBLOCK.
      */
     int eventfdDrainForeign(int fd, ByteBuffer count);
 

@@ -28,7 +28,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * The irqs of a host, as {@code /proc/interrupts} lists them.
  *
- * <p>Source: {@code show_interrupts()} in kernel/irq/proc.c; handlers' names: drivers/vfio/pci/vfio_pci_intrs.c.
+ * <p>Source: {@code show_interrupts()} in kernel/irq/proc.c; VFIO's handlers: drivers/vfio/pci/vfio_pci_intrs.c.
  */
 public final class HostInterrupts implements HostIrqs {
     private static final int MOST_DIGITS = 9;

@@ -11,7 +11,7 @@ import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Waits for many eventfds in one thread, and calls signalled eventfds' handlers. Two methods register a handler:
+ * Waits for many eventfds in one thread, and calls handlers of signalled eventfds. Two methods register a handler:
  *
  * <pre>{@code
  * try (EventLoop loop = EventLoop.create(kernel)) {
@@ -110,8 +110,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Sets a listener for RuntimeExceptions of handlers, after which the loop continues. Without a listener {@link
-     * #run} and {@link #runOnce} throw them, and always each {@link Error}. A second call replaces this listener.
+     * Sets a listener for RuntimeExceptions of handlers, after which the loop continues. {@link #run} and {@link
+     * #runOnce} throw each {@link Error}, and without a listener these exceptions. A second call replaces this
+     * listener.
      */
     public void onFailure(FailureHandler handler) {
         Objects.requireNonNull(handler, "handler is null: give the code that hears of failures");

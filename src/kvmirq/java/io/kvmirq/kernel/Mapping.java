@@ -250,7 +250,7 @@ public final class Mapping {
             return mapping.address;
         }
 
-        /** Gives up closing the lease: memory that a guest still has stays mapped until the process ends. */
+        /** Keeps the lease for ever: memory that a guest still has stays mapped until the process ends. */
         public void abandon() {
             if (once.end()) {
                 mapping.entry.released(0);

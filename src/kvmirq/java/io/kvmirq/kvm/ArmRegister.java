@@ -22,7 +22,7 @@ public record ArmRegister(long id) {
     public static final ArmRegister SP = core(KvmArmRegs.SP);
     /** The program counter: the address of the guest's next instruction. */
     public static final ArmRegister PC = core(KvmArmRegs.PC);
-    /** The mode, masks and flags. After a reset the value is 0x3c5: EL1h with all interrupts masked. */
+    /** Mode, masks and condition flags. After a reset the value is 0x3c5: EL1h with all interrupts masked. */
     public static final ArmRegister PSTATE = core(KvmArmRegs.PSTATE);
     /** The stack pointer of EL1. */
     public static final ArmRegister SP_EL1 = core(KvmArmRegs.SP_EL1);

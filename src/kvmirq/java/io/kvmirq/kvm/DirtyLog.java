@@ -16,7 +16,8 @@ import java.nio.ByteBuffer;
  *     for (long page = log.next(0); page >= 0; page = log.next(page + DirtyLog.PAGE)) {
  *         copy(page);                                    // an offset of the mapping
  *     }
- * } }</pre>
+ * }
+ * }</pre>
  *
  * <p>Thread-safe. {@link #take} allocates nothing.
  *

@@ -294,9 +294,9 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Ends the irqfd, closes the eventfd and removes the route. Do not call {@code close} within a
-     * {@link RouteTable#change} of this VM: the route would stay, and a warning would be logged. Idempotent, never
-     * fails.
+     * Ends the irqfd, removes the route, and closes an eventfd that {@link #create} made. Do not call {@code close}
+     * within a {@link RouteTable#change} of this VM: the route would stay, and a warning would be logged. Idempotent,
+     * never fails.
      */
     @Override
     public void close() {

@@ -78,7 +78,8 @@ public final class VcpuExit {
         DEBUG(Uapi.KVM_EXIT_DEBUG),
         /**
          * The guest accessed an address without memory, or a page with a hardware error (KVM_CAP_MEMORY_FAULT_INFO).
-         * {@link VcpuExit#word}(0) has flags KVM_MEMORY_EXIT_FLAG_*, word(1) the address, word(2) the number of bytes.
+         * {@link VcpuExit#word}(0) has flags {@code KVM_MEMORY_EXIT_FLAG_*}, word(1) the address, word(2) the number of
+         * bytes.
          */
         MEMORY_FAULT(Uapi.KVM_EXIT_MEMORY_FAULT),
         /** The guest used Hyper-V's hypercalls or SynIC. {@link VcpuExit#word}(0) is the type of the Hyper-V exit. */
@@ -92,7 +93,7 @@ public final class VcpuExit {
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
         /** An instruction locked the memory bus; KVM reports this only if KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
         BUS_LOCK(Uapi.KVM_EXIT_X86_BUS_LOCK),
-        /** The guest accessed the TPR. {@link VcpuExit#word}(0) is the instruction's address; (1) is 1 for a write. */
+        /** The guest accessed the TPR: {@link VcpuExit#word}(0) is the instruction's address, word(1) 1 for a write. */
         TPR_ACCESS(Uapi.KVM_EXIT_TPR_ACCESS),
         /** The guest can take an interrupt now, as {@link X86Vcpu#requestInterruptWindow} asked. */
         INTERRUPT_WINDOW(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN),

@@ -185,8 +185,8 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Reads a system register of a vCPU's CPU interface, as a VMM does to save it: ICC_PMR_EL1, ICC_BPR0_EL1,
-     * ICC_BPR1_EL1, ICC_AP0R0_EL1 and the other active priority registers (ICC_AP*R*_EL1), ICC_CTLR_EL1, ICC_SRE_EL1,
-     * ICC_IGRPEN0_EL1 and ICC_IGRPEN1_EL1.
+     * ICC_BPR1_EL1, ICC_AP0R0_EL1 and the other active priority registers ({@code ICC_AP*R*_EL1}), ICC_CTLR_EL1,
+     * ICC_SRE_EL1, ICC_IGRPEN0_EL1 and ICC_IGRPEN1_EL1.
      *
      * @param register an id from {@link #systemRegister}, 0–0xffff
      * @throws io.kvmirq.KernelException the errors of {@link #readRedistributor}; ENOENT for a register that is not

@@ -117,7 +117,9 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     /** Does not allocate. */
     abstract void unmap(Fd.Lease lease, ByteBuffer unmapping, long iova, long length);
 
-    /** Refuses new mappings. It exists until all its devices and mappings are closed. Idempotent, never fails. */
+    /**
+     * Refuses new mappings. The space exists until all its devices and mappings are closed. Idempotent, never fails.
+     */
     @Override
     public final void close() {
         synchronized (mappings) {
