@@ -379,8 +379,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #run}, {@link #runOnce} and all registrations. After {@code close} returns, no handler runs. If a
-     * handler calls {@code close}, it is the last to run. Signals not yet handled stay in their eventfds. Never fails.
+     * Ends {@link #run}, {@link #runOnce} and all registrations. After {@code close} returns, no handler runs. A
+     * handler that calls {@code close} is the last to run. Signals not yet handled stay in their eventfds. Never fails.
      */
     @Override
     public void close() {

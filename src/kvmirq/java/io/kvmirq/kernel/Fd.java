@@ -227,7 +227,7 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Makes an ioctl for which the library has no method. The ioctl must not wait, because it is repeated after EINTR.
+     * Makes an ioctl for which the library has no method. The ioctl must not wait: the library repeats it after EINTR.
      *
      * @param request the request number, such as a {@code KVM_*} of {@code io.kvmirq.uapi.Uapi}
      * @param argument a direct buffer that is as long as the structure

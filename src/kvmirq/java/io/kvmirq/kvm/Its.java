@@ -116,7 +116,7 @@ public final class Its extends KvmDevice {
     /**
      * Writes a register, as a VMM does to restore it.
      *
-     * @param offset as for {@link #readRegister}
+     * @param offset the register's offset in bytes, within the limits of {@link #readRegister}
      * @throws io.kvmirq.KernelException as {@link #readRegister}; EBUSY for GITS_CREADR while the ITS is enabled;
      *     EINVAL for a GITS_CREADR beyond the command queue, or a GITS_IIDR with a revision unknown to the kernel
      */

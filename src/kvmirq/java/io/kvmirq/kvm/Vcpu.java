@@ -153,7 +153,7 @@ public final class Vcpu implements AutoCloseable {
         calls.ioctl(KernelCall.CAP_ENABLE, Uapi.KVM_ENABLE_CAP, VmCalls.capability(number, arguments));
     }
 
-    /** Ends a {@link #run} as {@link #kick} does, and closes the vCPU after the run. Idempotent, never fails. */
+    /** Ends a running {@link #run} as {@link #kick} does, and then closes the vCPU. Idempotent, never fails. */
     @Override
     public void close() {
         calls.close();

@@ -78,9 +78,8 @@ public final class VgicV2 extends Vgic {
      * this vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: if GICD_ISPENDR makes an SGI pending,
      * the kernel takes the vCPU itself as the sender.
      *
-     * @param vcpu as for {@link #readDistributor(VcpuId,int)}
-     * @param offset as for {@link #readDistributor(VcpuId,int)}. The kernel ignores a write to an offset without a
-     *     register
+     * @param vcpu the id of the vCPU, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
+     * @param offset in bytes, a multiple of 4, below 0x1000. The kernel ignores a write to an offset without a register
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}
      */
     public void writeDistributor(VcpuId vcpu, int offset, int value) {
@@ -91,7 +90,7 @@ public final class VgicV2 extends Vgic {
      * Reads a register of a vCPU's CPU interface, as a VMM does to save it. The kernel returns the guest's GICC_PMR
      * shifted right by 3, as in GICH_VMCR.VMPriMask: 0x1f stands for 0xf8.
      *
-     * @param vcpu as for {@link #readDistributor(VcpuId,int)}
+     * @param vcpu the id of the vCPU, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
      * @param offset in bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8 (GICC_BPR), 0x1c
      *     (GICC_ABPR), 0xd0 (GICC_APR0), 0xfc (GICC_IIDR). An offset without a register reads 0
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}
@@ -104,7 +103,7 @@ public final class VgicV2 extends Vgic {
     /**
      * Writes a register of a vCPU's CPU interface, as a VMM does to restore it.
      *
-     * @param vcpu as for {@link #readDistributor(VcpuId,int)}
+     * @param vcpu the id of the vCPU, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
      * @param offset as for {@link #readCpuInterface}. The kernel ignores a write to an offset without a register
      * @param value the new value; for GICC_PMR in the form that {@link #readCpuInterface} returns
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}

@@ -152,7 +152,7 @@ public final class VgicV3 extends Vgic {
     /**
      * Writes a register of a vCPU's redistributor.
      *
-     * @param offset as for {@link #readRedistributor}
+     * @param offset in bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}
      */
     public void writeRedistributor(VcpuId vcpu, int offset, int value) {
@@ -205,7 +205,7 @@ public final class VgicV3 extends Vgic {
      * Writes a system register of a vCPU's CPU interface, as a VMM does to restore it. Restore ICC_CTLR_EL1 before the
      * active priority registers: the priority bits in ICC_CTLR_EL1 decide which active priority registers exist.
      *
-     * @param register as for {@link #readSystemRegister}
+     * @param register an id from {@link #systemRegister} of a register that {@link #readSystemRegister} lists
      * @throws io.kvmirq.KernelException errors of {@link #readSystemRegister}; EINVAL for a value that this host lacks
      */
     public void writeSystemRegister(VcpuId vcpu, int register, long value) {
@@ -292,8 +292,8 @@ public final class VgicV3 extends Vgic {
      * Sets the levels of 32 lines, as a VMM does to restore them. For an edge-triggered interrupt a high level sets no
      * latch, and has no effect until the interrupt becomes level-triggered.
      *
-     * @param vcpu as for {@link #readLines}
-     * @param first as for {@link #readLines}
+     * @param vcpu the vCPU whose PPIs are set; SPIs are the same for each vCPU
+     * @param first the first interrupt, a multiple of 32: 0 for the PPIs in bits 16–31, 32–992 for SPIs
      * @param lines bit n is 1 to make the line of interrupt {@code first + n} high
      * @throws io.kvmirq.KernelException as {@link #readLines}
      * @throws IllegalArgumentException as {@link #readLines}

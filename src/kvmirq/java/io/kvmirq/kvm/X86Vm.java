@@ -71,7 +71,7 @@ public final class X86Vm {
      * Creates in-kernel LAPICs and no routes. The VMM emulates PIC and IOAPIC.
      *
      * @param pins the number of pins of the VMM's IOAPIC, 0–4096; GSIs below this number belong to that IOAPIC
-     * @throws io.kvmirq.KernelException EINVAL if {@code pins} is too large; EEXIST if the VM has an irqchip or a vCPU
+     * @throws io.kvmirq.KernelException EINVAL if {@code pins} is above 4096; EEXIST if the VM has an irqchip or a vCPU
      * @throws IllegalArgumentException if guest memory covers the page of the LAPICs
      */
     public void createSplitIrqchip(int pins) {

@@ -91,8 +91,8 @@ public final class VfioCdev extends VfioFile {
      * Binds the file to the iommufd of {@code space}, and attaches the device to {@code space}. {@link
      * VfioDevice#close} also closes the file. After a failure close this object, because a file cannot be bound twice.
      *
-     * @throws KernelException EPERM if drivers of the host use other devices of the group (the exception names them);
-     *     EBUSY if the device's group is open; EINVAL if the file is bound already
+     * @throws KernelException EPERM if drivers of the host use other devices of the group (the exception names these
+     *     devices); EBUSY if the device's group is open; EINVAL if the file is bound already
      */
     public synchronized VfioDevice openDevice(Ioas space) {
         if (isUsed()) {

@@ -14,11 +14,12 @@
  * subindex only in error messages.
  *
  * <p>Rules. If VFIO_DEVICE_SET_IRQS returns a positive number, no interrupt is enabled, and the library throws {@link
- * io.kvmirq.vfio.VectorsExhaustedException}. When the kernel refuses a change of interrupts, it detaches eventfds of
- * armed interrupts. The library attaches detached eventfds again, and {@link io.kvmirq.vfio.VectorsDisturbedException}
- * names their interrupts. On a kernel that cannot add vectors while others are enabled, {@code growLosingInterrupts}
- * adds vectors but may lose interrupts. VFIO cannot mask MSI and MSI-X: to mask a vector, deassign its irqfd. The
- * kernel masks INTx at each signal, until a program unmasks INTx. An armed interrupt keeps its eventfd open.
+ * io.kvmirq.vfio.VectorsExhaustedException}. If setting eventfds fails, the kernel detaches eventfds that armed
+ * interrupts had before. The library attaches detached eventfds again, and {@link
+ * io.kvmirq.vfio.VectorsDisturbedException} names their interrupts. On a kernel that cannot add vectors while others
+ * are enabled, {@code growLosingInterrupts} adds vectors but may lose interrupts. VFIO cannot mask MSI and MSI-X: to
+ * mask a vector, deassign its irqfd. The kernel masks INTx at each signal, until a program unmasks INTx. An armed
+ * interrupt keeps its eventfd open.
  *
  * <p>Locks: each device has a lock for its interrupts, which is held during VFIO_DEVICE_SET_IRQS. Each group, container
  * and device file has a lock for opening devices. A thread locks a group before a container.
