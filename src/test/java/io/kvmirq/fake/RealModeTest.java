@@ -157,6 +157,7 @@ class RealModeTest {
             ff0e 0020                           |     | RFLAGS=16 2000:ff 2001:00
             66 ff84 f01f                        |     | 2000:01
             8c c8                               |     | RAX=12340000
+            b8fe01 8ed0 31c0 8cd0               | 10  | RAX=123401fe RFLAGS=46
             b8fe01 8ed0 bc0020 50               |     | RAX=123401fe RSP=1ffe
             a0 0320                             |     | RAX=12348003
             66 a1 0420                          |     | RAX=7060504
