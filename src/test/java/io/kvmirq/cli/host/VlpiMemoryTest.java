@@ -24,6 +24,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -224,6 +227,43 @@ class VlpiMemoryTest {
         assertThat(host.run("explain", "0000:00:01.0", "3", "--evidence").out())
                 .contains("UNOBSERVABLE  its_device.event_map  this kernel has no struct its_device with")
                 .contains("LPIs of the VM are vLPIs (H=1)");
+    }
+
+    /** Bits flipped and pointers swapped in each structure of the walk: the answer is a value or one sentence. */
+    @ParameterizedTest
+    @MethodSource("kernels")
+    void anyDamageEndsInASentenceOrAValue(String kernel) throws IOException {
+        Host host = new Host(kernel);
+        KernelImage image = host.image;
+        assertThat(host.lpi(IRQ).known()).isPresent();
+        Random random = new Random(71);
+        long[] places = {
+            host.descs[3],
+            image.data(host.descs[3], 1),
+            host.device,
+            host.maps[3],
+            host.guests[3],
+            host.vcpus[0],
+            vpe(host, 0),
+            image.at(host.vm, "kvm", "arch.vgic.lpi_xa.xa_head"),
+            image.at(host.vm, "kvm", "userspace_pid") & -Long.BYTES
+        };
+        Set<String> sentences = new TreeSet<>();
+        for (int round = 0; round < 200; round++) {
+            long at = places[random.nextInt(places.length)] + Long.BYTES * random.nextInt(8);
+            long before = image.word(at);
+            boolean flips = random.nextBoolean();
+            image.word(at, flips ? before ^ 1L << random.nextInt(Long.SIZE) : places[random.nextInt(places.length)]);
+            if (host.lpi(IRQ) instanceof Known.Unknown<?> unknown) {
+                sentences.add(unknown.why().replaceAll("-?[0-9]+", "N"));
+            }
+            image.word(at, before);
+        }
+        assertThat(host.lpi(IRQ).known().orElseThrow().orElseThrow().vlpi()).isPresent();
+        assertThat(sentences).hasSizeGreaterThan(5).allSatisfy(one -> assertThat(one)
+                .doesNotContain("\n")
+                .doesNotContainPattern("ffff[0-9a-fN]{8}")
+                .hasSizeBetween(10, 200));
     }
 
     /** The guest moves its LPI to another vCPU: KVM writes its own record before the driver's map. */
