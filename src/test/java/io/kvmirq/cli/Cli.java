@@ -18,6 +18,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Collectors;
 
 /** The command: {@link #run} in this process, {@link #launcher} and {@link #jvm} as a process of its own. */
 public final class Cli {
@@ -41,11 +42,16 @@ public final class Cli {
 
     public static final int ENDED_BY_SIGTERM = 128 + 15;
 
+    /** The lines of its terminal. */
+    static final int ROWS = 24;
+
     /** Its number in Debian. */
     public static final int NOBODY = 65534;
 
     private final List<String> before = new ArrayList<>();
     private final Map<String, String> environment = new HashMap<>();
+    /** Of its terminal; 0 without one. */
+    private int columns;
 
     /**
      * Runs the command in this process. Use {@link #launcher} where the process is the subject: its exit, signals,
@@ -151,14 +157,20 @@ public final class Cli {
     /** Runs with a terminal as standard output and standard error, which are then one. */
     public Cli onTerminal(int columns) {
         Machine.assumeProgram("script");
-        String script =
-                "exec script -qec \"stty rows 24 cols " + columns + " -onlcr; exec $(printf '%q ' \"$@\")\" /dev/null";
-        return under("bash", "-c", script, "bash").with("SHELL", "/bin/bash").with("TERM", "xterm");
+        this.columns = columns;
+        return with("SHELL", "/bin/sh").with("TERM", "xterm");
     }
 
     private ProcessBuilder builder(String... arguments) {
         List<String> command = new ArrayList<>(before);
         command.addAll(List.of(arguments));
+        if (columns > 0) {
+            String words = command.stream()
+                    .map(word -> " '" + word.replace("'", "'\\''") + "'")
+                    .collect(Collectors.joining());
+            String size = "stty rows " + ROWS + " cols " + columns;
+            command = List.of("script", "-qec", size + " -onlcr; exec" + words, "/dev/null");
+        }
         ProcessBuilder builder = new ProcessBuilder(command);
         builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
         builder.environment().remove("KVMIRQ_BACKEND");

@@ -4,24 +4,17 @@ package io.kvmirq.cli.watch;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.CliScreen;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import java.io.IOException;
-import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
-import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** The screen of {@code kvmirq watch} on a pseudo-terminal that changes its size while keys are typed. */
 class WatchScreenIT {
-    private static final String END = "\033[?1049l";
-
-    private final StringBuilder read = new StringBuilder();
-    private Process watch;
-    private Path terminal;
+    private CliScreen screen;
 
     @SuppressWarnings("NullAway.Init")
     WatchScreenIT() {}
@@ -29,64 +22,44 @@ class WatchScreenIT {
     @BeforeEach
     void start() throws IOException {
         Machine.assumeProgram("stty");
-        watch = Cli.launcher().onTerminal(80).start("watch", "--fake", "vtd-posting", "--interval", "0.1");
-        await("by rate");
-        terminal = Path.of("/proc/" + java().pid() + "/fd/0").toRealPath();
-    }
-
-    private ProcessHandle java() {
-        return watch.descendants()
-                .filter(one -> one.info().command().orElse("").endsWith("/java"))
-                .findFirst()
-                .orElseThrow();
+        screen = CliScreen.of(Cli.launcher(), 80, "watch", "--fake", "vtd-posting", "--interval", "0.1");
+        screen.await("by rate");
     }
 
     @AfterEach
-    void end() throws InterruptedException {
-        watch.descendants().forEach(ProcessHandle::destroyForcibly);
-        watch.destroyForcibly().waitFor();
-    }
-
-    /** Reads until the terminal has got a text since the last one. */
-    private void await(String text) throws IOException {
-        InputStream out = watch.getInputStream();
-        byte[] bytes = new byte[4096];
-        while (read.indexOf(text) < 0) {
-            int count = out.read(bytes);
-            assertThat(count).as("%s after %s", text, read).isPositive();
-            read.append(new String(bytes, 0, count, StandardCharsets.UTF_8));
-        }
-        read.delete(0, read.indexOf(text) + text.length());
-    }
-
-    private void type(String keys) throws IOException {
-        watch.getOutputStream().write(keys.getBytes(StandardCharsets.UTF_8));
-        watch.getOutputStream().flush();
+    void end() {
+        screen.close();
     }
 
     /** Another size: the screen is drawn as a whole, and not only the changed middle of a line. */
     private void resize(int columns, int rows) throws IOException, InterruptedException {
-        Program.output(List.of("stty", "-F", terminal.toString(), "cols", "" + columns, "rows", "" + rows));
-        await("kvmirq watch --fake");
+        screen.resize(columns, rows);
+        screen.await("kvmirq watch --fake");
+    }
+
+    /** The terminal shows what it showed before the screen, and the summary. */
+    private void assertLeft() throws IOException {
+        screen.await("watched for ");
+        assertThat(screen.lines()).noneMatch(line -> line.contains("kvmirq watch"));
     }
 
     @Test
     void keysWorkWhileTheSizeChanges() throws IOException, InterruptedException {
-        type("s");
-        await("nam");
-        type("?");
-        await("rates by C");
+        screen.type("s");
+        screen.await("by name");
+        screen.type("?");
+        screen.await("c  rates by CPU");
         resize(100, 30);
-        type("?/zzz\r");
-        await("that is seen has it");
+        screen.type("?/zzz\r");
+        screen.await("no guest that is seen has it");
         resize(40, 5);
         resize(120, 24);
-        type("p");
-        await("PAUSED");
+        screen.type("p");
+        screen.await("PAUSED");
         resize(40, 3);
-        type("q");
-        await(END + "watched for ");
-        assertThat(watch.waitFor()).isZero();
+        screen.type("q");
+        assertLeft();
+        assertThat(screen.end()).isZero();
     }
 
     @Test
@@ -100,15 +73,15 @@ class WatchScreenIT {
 
     @Test
     void signalLeavesTheScreen() throws IOException, InterruptedException {
-        Program.signal("TERM", java().pid());
-        await(END);
-        assertThat(watch.waitFor()).isEqualTo(Cli.ENDED_BY_SIGTERM);
+        Program.signal("TERM", screen.java().pid());
+        assertLeft();
+        assertThat(screen.end()).isEqualTo(Cli.ENDED_BY_SIGTERM);
     }
 
     @Test
     void interruptLeavesTheScreen() throws IOException, InterruptedException {
-        type("\003");
-        await(END);
-        assertThat(watch.waitFor()).isZero();
+        screen.type("\003");
+        assertLeft();
+        assertThat(screen.end()).isZero();
     }
 }
