@@ -65,9 +65,6 @@ public record MemoryEvidence(
                 .filter(one -> one.kind() != IrqKind.INTX)
                 .map(ArmedVector::irq)
                 .toList();
-        if (armed.isEmpty() && irqfds instanceof Known.Unknown<List<KernelIrqfd>> unknown) {
-            return Finding.unknown(Check.KERNEL_MEMORY, "not-shown", unknown);
-        }
         List<Drift> fields = new ArrayList<>();
         for (HostIrq irq : armed) {
             Known<KernelPath> path = memory.of(irq);
@@ -78,6 +75,9 @@ public record MemoryEvidence(
         }
         List<Drift> differing = of(fields, Drift.Verdict.DIFFER);
         int compared = differing.size() + of(fields, Drift.Verdict.AGREE).size();
+        if (compared == 0 && irqfds instanceof Known.Unknown<List<KernelIrqfd>> unknown) {
+            return Finding.unknown(Check.KERNEL_MEMORY, "not-shown", unknown);
+        }
         String text = armed.size() + " armed vectors of messages, "
                 + irqfds.known().map(all -> all.size() + " irqfds").orElse("irqfds not shown") + ", " + compared
                 + " fields compared, " + differing.size() + " differ";

@@ -10,9 +10,12 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.StillHost;
 import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.memory.HostLpi;
 import io.kvmirq.host.memory.KernelImage;
@@ -227,6 +230,18 @@ class VlpiMemoryTest {
         assertThat(host.run("explain", "0000:00:01.0", "3", "--evidence").out())
                 .contains("UNOBSERVABLE  its_device.event_map  this kernel has no struct its_device with")
                 .contains("LPIs of the VM are vLPIs (H=1)");
+    }
+
+    /** As Debian's 6.1 for arm64, which has no symbols of variables. */
+    @Test
+    void kernelWithoutSymbolsPassesNoCheck() throws IOException {
+        Host host = new Host("6.12-arm64");
+        host.image.finish().withoutSymbol("sparse_irqs").withoutSymbol("vm_list");
+        try (KernelPaths memory = host.memory()) {
+            Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
+            assertThat(finding.status()).isEqualTo(Finding.Status.UNKNOWN);
+            assertThat(finding.text()).isEqualTo("/proc/kallsyms has no symbol vm_list");
+        }
     }
 
     /** Bits flipped and pointers swapped in each structure of the walk: the answer is a value or one sentence. */
