@@ -5,9 +5,10 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * A run of bits in a hardware structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64, where bit 0
- * is the least significant one. A field lies in one word. Values are unsigned. A {@code BitField} in a static final
- * constant is as fast as a shift and a mask. A parameter {@code word} is the 64-bit word that contains the field.
+ * A field that is one run of adjacent bits in a hardware structure. Bit n of the structure is bit n mod 64 of its
+ * 64-bit word n / 64, where bit 0 is the least significant one. A field lies in one word. A {@code BitField} in a
+ * static final constant is as fast as a shift and a mask. The parameter {@code word} of a method is the 64-bit word
+ * that contains the field.
  *
  * @param name the field's name in the kernel's definition of the structure
  * @param low the number of the lowest bit in the structure
@@ -28,7 +29,7 @@ public record BitField(String name, int low, int width, Description description)
         this(name, low, width, Description.NONE);
     }
 
-    /** Creates a field of one bit. */
+    /** Creates a field that is bit {@code low} of the structure. */
     public static BitField bit(String name, int low, Description description) {
         Objects.requireNonNull(name, "name is null");
         Objects.requireNonNull(description, "description is null");
@@ -49,18 +50,18 @@ public record BitField(String name, int low, int width, Description description)
         return new BitField(name, low, width, Description.RESERVED);
     }
 
-    /** Returns a copy with the same bits and another description, for another form of the structure. */
+    /** Returns a copy with the same bits and another description: a structure may have two forms. */
     public BitField as(Description other) {
         Objects.requireNonNull(other, "other is null");
         return new BitField(name, low, width, other);
     }
 
-    /** Returns a copy of this field with a default: an encoding without the field stores {@code value}. */
+    /** Returns a copy with a default: {@link Format#encode} stores {@code value} if the field is missing. */
     public BitField ordinarily(long value) {
         return as(description.ordinarily(value));
     }
 
-    /** Returns a copy whose value must be given to encode the structure. */
+    /** Returns a copy for which {@link Format#encode} needs a value. */
     public BitField required() {
         return as(description.required());
     }

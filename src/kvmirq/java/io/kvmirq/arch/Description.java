@@ -19,7 +19,7 @@ import java.util.stream.Stream;
  * @param ordinary the default of a {@link Field.Role#DEFAULTED} field
  * @param isReserved whether the manual requires the value 0
  * @param shift the number of low address bits that the structure does not store; they are 0 in the value
- * @param computed converts the bits of the field to the value that is shown
+ * @param computed converts the bits of the field to the field's value, such as a length code to a length
  * @param checks the rules by which the manual forbids values of this field
  */
 public record Description(
@@ -91,7 +91,7 @@ public record Description(
         return inRole(Field.Role.DERIVED);
     }
 
-    /** Returns a copy for a field that is printed for people, but is not decoded to a named value. */
+    /** Returns a copy for a field that is only printed: {@link Format#encode} does not accept the field. */
     public Description shown() {
         return inRole(Field.Role.SHOWN);
     }
@@ -105,7 +105,7 @@ public record Description(
         return new Description(label, meaning, role, ordinary, isReserved, bits, computed, checks);
     }
 
-    /** Returns a copy whose value is computed from the bits. Encoding cannot compute the bits from such a value. */
+    /** A copy whose value the function computes from the bits; the value cannot be encoded into bits. */
     public Description computed(LongUnaryOperator value) {
         Objects.requireNonNull(value, "value is null");
         return new Description(label, meaning, role, ordinary, isReserved, shift, value, checks);
@@ -129,14 +129,14 @@ public record Description(
                 Stream.concat(checks.stream(), Stream.of(check)).toList());
     }
 
-    /** A copy that reports each {@code forbidden} value as a violation, in the words of {@code text} (a clause). */
+    /** A copy that reports each {@code forbidden} value as a violation; {@code text} returns its text. */
     public Description forbidding(LongPredicate forbidden, LongFunction<String> text) {
         Objects.requireNonNull(forbidden, "forbidden is null");
         Objects.requireNonNull(text, "text is null");
         return checked((value, bits) -> forbidden.test(value) ? Optional.of(text.apply(value)) : Optional.empty());
     }
 
-    /** A copy that reports each value except {@code expected} as a violation, which {@code otherwise} explains. */
+    /** A copy that reports other values than {@code expected} as violations; {@code otherwise} is the cause. */
     public Description expecting(long expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");
         return forbidding(

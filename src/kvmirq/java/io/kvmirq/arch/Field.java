@@ -5,7 +5,7 @@ import java.util.List;
 
 /**
  * One field of a structure: its name, its bits, and its {@link Description}. A {@link BitField} is one run of bits, a
- * {@link SplitField} is a number in two runs. Values are unsigned, up to 64 bits. Immutable. A parameter named
+ * {@link SplitField} is a number in two runs of bits. Values are unsigned, up to 64 bits. Immutable. A parameter named
  * {@code bits} is the whole structure, as returned by {@link Format#bits}.
  */
 public sealed interface Field permits BitField, SplitField {

@@ -14,11 +14,12 @@ import java.util.stream.Collectors;
 
 /**
  * The format of a hardware structure: its name for {@code kvmirq decode}, its words, and its fields in printing order.
- * Encoding reverses decoding for any bits, reserved bits included.
+ * Encoding the decoded values of a structure returns the same bits, reserved bits included.
  *
- * <p>A structure has two representations. The <em>words</em> have 32 or 64 bits each, as {@code kvmirq decode} reads
- * them, lowest address first. The <em>bits</em> are the same content in 64-bit words, to which the positions of a
- * {@link BitField} refer. Three 32-bit words occupy two 64-bit words, whose remaining bits are 0. Immutable.
+ * <p>A structure has two representations. The <em>words</em> of the structure have 32 or 64 bits each, as {@code kvmirq
+ * decode} reads them, lowest address first. The <em>bits</em> are the same content in 64-bit words, to which the
+ * positions of a {@link BitField} refer. The bits of three 32-bit words are two 64-bit words, whose remaining bits are
+ * 0. Immutable.
  */
 public final class Format {
     /** A sentence printed if {@code when} holds. */
@@ -126,8 +127,8 @@ public final class Format {
     }
 
     /**
-     * The fields that exist for these bits, in printing order. The value of a one-bit field may select which of two
-     * fields occupies the same bits.
+     * The fields that exist for these bits, in printing order. A one-bit field of the structure may select which of two
+     * fields has the same bits.
      */
     public List<Field> fieldsOf(long... bits) {
         Objects.requireNonNull(bits, "bits is null");
@@ -195,7 +196,7 @@ public final class Format {
         return bits;
     }
 
-    /** Returns the words of a structure from its 64-bit words: reverses {@link #bits}. */
+    /** Converts 64-bit words of a structure to its words of {@link #wordBits()} bits, unlike {@link #bits}. */
     public long[] words(long... bits) {
         if (wordBits == Long.SIZE) {
             return bits.clone();
@@ -221,7 +222,7 @@ public final class Format {
                 .collect(Collectors.joining("", kind, ""));
     }
 
-    /** A text such as {@code 2 words of 64 bits}; the names of the words follow in parentheses if the words are few. */
+    /** A text such as {@code 2 words of 64 bits}; the names of up to 4 words follow in parentheses. */
     public String wordsText() {
         return wordCount + (wordCount == 1 ? " word" : " words") + " of " + wordBits + " bits"
                 + (wordNames.isEmpty() || wordCount > MANY ? "" : " (" + String.join(", ", wordNames) + ")");
@@ -238,8 +239,8 @@ public final class Format {
     }
 
     /**
-     * The rules of the manual that the bits violate: reserved fields first, then the checks of each field. Empty if
-     * hardware does not read the structure, for example because the structure is not in use.
+     * The rules of the manual that the bits violate: reserved fields first, then the checks of each field. The list is
+     * empty if hardware does not read the structure, for example as it is not in use.
      */
     public List<Violation> violations(long... bits) {
         List<Violation> found = new ArrayList<>();
@@ -290,8 +291,8 @@ public final class Format {
      * Encodes a structure from named values.
      *
      * @param values the value of each field by name. A derived field may be left out; a field whose name begins with
-     *     {@code derived_} is ignored. If another derived field is given, the fields with the same bits may be left
-     *     out. A field that does not exist for the given value of a selecting field causes the exception
+     *     {@code derived_} is ignored. If a derived field is given, the fields with the same bits may be left out. No
+     *     field may be given that a one-bit selector field excludes
      * @return the structure in 64-bit words
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit, or contradicts another field
      */

@@ -8,7 +8,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.function.Predicate;
 
-/** Makes a {@link Format}. Only one thread may use a builder. */
+/** Makes a {@link Format}. Use a builder in one thread only. */
 public final class FormatBuilder {
     final String kind;
     final String title;
@@ -44,7 +44,7 @@ public final class FormatBuilder {
 
     /**
      * Adds fields that exist only while the one-bit {@code selector} has this value, 0 or 1. While the selector has the
-     * other value, other fields have the same bits.
+     * other value, other fields of the format have the same bits.
      */
     public FormatBuilder fieldsIf(BitField selector, int value, Field... more) {
         Objects.requireNonNull(selector, "selector is null");
@@ -55,7 +55,7 @@ public final class FormatBuilder {
         return fields(more);
     }
 
-    /** Adds a sentence that is printed for a structure for which {@code when} holds. */
+    /** Adds a sentence that is printed for each structure whose bits match {@code when}. */
     public FormatBuilder remark(Predicate<long[]> when, String text) {
         Objects.requireNonNull(when, "when is null");
         Objects.requireNonNull(text, "text is null");
@@ -70,7 +70,7 @@ public final class FormatBuilder {
         return this;
     }
 
-    /** Declares that hardware ignores a structure unless {@code when} holds: such a structure has no violations. */
+    /** Declares that hardware ignores a structure, which then has no violations, unless {@code when} is true. */
     public FormatBuilder looked(Predicate<long[]> when) {
         Objects.requireNonNull(when, "when is null");
         looked = when;

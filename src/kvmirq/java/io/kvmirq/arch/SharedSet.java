@@ -4,8 +4,8 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A set of small numbers in shared words, guarded by a spinlock. The set models one of KVM's lists: the vCPUs or the
- * irqfds of a VM.
+ * A set of small numbers in shared words, guarded by a spinlock. The set models a list of KVM: a VM's vCPUs or its
+ * irqfds.
  */
 public class SharedSet {
     /** The index of the word that is the spinlock. */
@@ -36,7 +36,7 @@ public class SharedSet {
         return base + word;
     }
 
-    /** Locks the set, for methods whose caller must hold the lock. */
+    /** Takes the lock of the set, which the caller of some methods must hold. */
     public void lock() {
         words.lock(at(LOCK));
     }

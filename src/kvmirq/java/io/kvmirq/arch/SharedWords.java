@@ -11,11 +11,11 @@ import java.util.Objects;
  * #replace} are one locked read-modify-write each, even if the value stays the same. An index out of range throws
  * IndexOutOfBoundsException. No method allocates.
  *
- * <p>Safe for use by any number of threads. The models of posting and of interrupt lines keep their state in shared
- * words. A test extends this class to run the accesses of several actors in any order.
+ * <p>Thread-safe. The models of posting and of interrupt lines keep their state in shared words. A test extends this
+ * class to run the accesses of CPUs and devices in any order.
  */
 public abstract class SharedWords {
-    /** For a subclass, such as a test's, that stores the words itself. */
+    /** Creates an object of a subclass that stores the words itself, such as a test's. */
     protected SharedWords() {}
 
     /** Shares the words of an array. */
@@ -30,9 +30,7 @@ public abstract class SharedWords {
     /** Reads a word. */
     public abstract long get(int word);
 
-    /**
-     * Writes a word. Release store: later reads may be reordered before it, unless a {@link #fence} is between them.
-     */
+    /** Writes a word by a release store: later reads may pass the write, unless a {@link #fence} is between them. */
     public abstract void set(int word, long value);
 
     /** Sets the bits of {@code bits} in a word, and returns the old value. */
@@ -56,7 +54,7 @@ public abstract class SharedWords {
         swap(word + 1, high);
     }
 
-    /** Full barrier: all threads see this thread's earlier writes before its later reads. */
+    /** Executes a full barrier: all threads see this thread's earlier writes before its later reads. */
     public void fence() {
         VarHandle.fullFence();
     }

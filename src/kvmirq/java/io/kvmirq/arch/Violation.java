@@ -4,8 +4,8 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A rule of the manual that a field violates: the field's value, and the expected value. Violations are returned in a
- * list and not thrown, because the registers of a machine may hold any value.
+ * A violation of the manual by a field: the field's value, and the expected value. Violations are returned in a list
+ * and not thrown, because the registers of a machine may hold any value.
  */
 public record Violation(String name, String text) {
     public Violation {

@@ -15,7 +15,7 @@ import io.kvmirq.arch.Format;
 public final class DeviceTableEntry {
     private static final int LONGEST_TABLE = 11;
 
-    /** IV: 1 if the other interrupt fields are valid; if IV is 0, interrupts pass unmapped. */
+    /** IV: 1 if the other interrupt fields are valid; if IV is 0, the device's interrupts are not remapped. */
     public static final BitField INTERRUPTS_VALID =
             BitField.flag("iv", 0, "IV", "interrupts pass unmapped", "what follows is valid");
 

@@ -15,7 +15,7 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.FormatBuilder;
 import io.kvmirq.arch.SplitField;
 
-/** {@code struct irte_ga}, a 128-bit entry: in remapped form it interrupts the host, in guest mode it posts. */
+/** {@code struct irte_ga}, 128 bits: a remapped entry interrupts the host, an entry in guest mode posts. */
 public final class GaIrte {
     private static final int PAGE_BITS = 12;
 
@@ -92,8 +92,9 @@ public final class GaIrte {
     private GaIrte() {}
 
     /**
-     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run. {@code gaLogIntr} states whether the GA
-     * log records interrupts for this vCPU. Throws IllegalArgumentException if the tag has more than 32 bits.
+     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run. If {@code gaLogIntr} is true, the IOMMU
+     * writes an interrupt for this vCPU to the GA log. Throws IllegalArgumentException if the tag has more than 32
+     * bits.
      */
     public static long guestLow(long gaTag, boolean gaLogIntr) {
         return VALID.mask() | GUEST_MODE.mask() | (gaLogIntr ? GA_LOG_INTR.mask() : 0) | GA_TAG.with(gaTag);

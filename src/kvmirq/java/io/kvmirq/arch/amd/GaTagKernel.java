@@ -5,13 +5,13 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.LinuxVersion;
 
 /**
- * Kernel versions that differ in the layout of GATags, {@code AVIC_GATAG}. A tag's field for the vCPU is as wide as an
- * index of AVIC's largest physical table.
+ * Kernel versions that differ in the layout of GATags, {@code AVIC_GATAG}. A GATag's field for the vCPU has the bits of
+ * an index into AVIC's largest physical table.
  */
 public enum GaTagKernel {
     /** Linux up to 6.0: 24 bits of the VM's id, 8 bits of the vCPU's id. */
     UP_TO_6_0(GaTag.VM_6_0, GaTag.VCPU_6_0, false),
-    /** Linux 6.1 to 6.16 (6.1 and 6.2 as stable kernels): 23 bits of the VM's id, 9 bits of the vCPU's id. */
+    /** Stable kernels of 6.1 and 6.2, and 6.3 to 6.16: 23 bits of the VM's id, 9 bits of the vCPU's id. */
     FROM_6_1(GaTag.VM_6_1, GaTag.VCPU_6_1, false),
     /** Linux 6.17: 23 bits of the VM's id, 9 bits of the vCPU's index. */
     FROM_6_17(GaTag.VM_6_1, GaTag.VCPU_6_1, true),

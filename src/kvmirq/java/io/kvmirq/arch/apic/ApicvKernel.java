@@ -13,7 +13,7 @@ public enum ApicvKernel {
      * space, or that sleeps with interrupts disabled.
      */
     UP_TO_6_16,
-    /** SN is set whenever the vCPU leaves its CPU, unless it sleeps on a wake-up list. */
+    /** KVM sets SN whenever the vCPU leaves its CPU, unless the vCPU sleeps on a CPU's wake-up list. */
     FROM_6_17;
 
     /** The constant that describes a Linux version. */

@@ -36,7 +36,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     public static final BitField HINT =
             BitField.flag("redirect_hint", 3, "RH", "all of the destination", "one of the destination");
 
-    /** 1 if the message is in remappable format: see {@code RemappableMsi}. */
+    /** 1 if the message has the format of {@code RemappableMsi}, not this format. */
     public static final BitField REMAPPABLE =
             format(0, "it is of remappable format").ordinarily(0);
 
@@ -62,7 +62,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     /** Destination bits 31:8, which only a hypervisor reads. */
     public static final BitField DESTINATION_HIGH = new BitField("dest_8_31", 40, 24);
 
-    /** The 32-bit destination, if 32-bit APIC ids are enabled. Both parts of the destination are in the address. */
+    /** The 32-bit destination, for VMs with 32-bit APIC ids; both of its parts are in the address. */
     public static final SplitField DESTINATION = new SplitField(
             "dest32",
             DESTINATION_LOW,
@@ -99,8 +99,8 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             .build();
 
     /**
-     * The bit that distinguishes the two formats of an MSI message. A value other than {@code expected} is a violation,
-     * which {@code otherwise} explains.
+     * The bit that distinguishes the two formats of an MSI message. A value other than {@code expected} is reported as
+     * a violation with the text {@code otherwise}.
      */
     public static BitField format(int expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");

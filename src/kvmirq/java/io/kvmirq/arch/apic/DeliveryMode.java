@@ -25,7 +25,7 @@ public enum DeliveryMode {
     NMI(4, "NMI"),
     /** Reset of the CPU. */
     INIT(5, "INIT"),
-    /** The value has no meaning in a message or an entry; in an ICR it is the start-up IPI. */
+    /** The value 6 has no meaning in a message or an entry; in an ICR it means the start-up IPI. */
     RESERVED_6(6, "reserved"),
     /** The CPU reads the vector from an external controller. */
     EXTINT(7, "ExtINT");
@@ -71,7 +71,7 @@ public enum DeliveryMode {
                 .forbidding(value -> of((int) value).isReserved(), value -> "delivery mode " + value + " is reserved");
     }
 
-    /** Adds the check that a vector is at least 0x10 if {@code mode} has a vector: a LAPIC refuses lower ones. */
+    /** Adds a check: if {@code mode} has a vector, the vector is at least 0x10, as LAPICs refuse 0 to 0xf. */
     public static Description deliverable(Description vector, BitField mode) {
         Objects.requireNonNull(mode, "mode is null");
         return vector.checked((value, bits) -> {

@@ -5,8 +5,9 @@ import io.kvmirq.arch.LinuxVersion;
 import java.util.Objects;
 
 /**
- * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is KVM's number, and {@code reason=} of
- * the tracepoint kvm_apicv_inhibit_changed. Linux 6.1 lacks PHYSICAL_ID_ALIASED: its later numbers are one lower.
+ * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is KVM's number of the reason, which
+ * the tracepoint kvm_apicv_inhibit_changed prints as {@code reason=}. Linux 6.1 lacks PHYSICAL_ID_ALIASED, so its
+ * numbers of later reasons are one lower.
  *
  * <p>Source: {@code enum kvm_apicv_inhibit} in arch/x86/include/asm/kvm_host.h of Linux 6.1, 6.12 and 7.1.
  */
@@ -73,13 +74,13 @@ public enum InhibitReason {
         this.remedy = remedy;
     }
 
-    /** Whether the vendor's KVM module has the reason. AMD's module has all reasons. */
+    /** Whether the vendor's KVM module has this reason: kvm_amd has every reason, kvm_intel only some. */
     public boolean counts(Vendor vendor) {
         Objects.requireNonNull(vendor, "vendor is null");
         return vendor == Vendor.AMD || intel;
     }
 
-    /** The first Linux version with the reason; 6.1 also stands for older versions. */
+    /** The first Linux version with the reason; 6.1 if Linux 6.1 or any older version has it. */
     public LinuxVersion since() {
         return switch (this) {
             case PHYSICAL_ID_ALIASED, LOGICAL_ID_ALIASED -> new LinuxVersion(6, 3);

@@ -7,8 +7,8 @@ import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
 
 /**
- * Posts one host irq in the way of a vendor, as {@code pi_update_irte} does by {@code irq_set_vcpu_affinity}. On VT-d,
- * posting only writes the remapping entry. On AMD, posting also moves the irqfd to the vCPU's list.
+ * Posts one host irq on Intel or AMD, as {@code pi_update_irte} does by {@code irq_set_vcpu_affinity}. On VT-d, posting
+ * only writes the remapping entry. On AMD, posting also moves the irqfd to the vCPU's {@code ir_list}.
  */
 public interface IrteUpdate {
     /**
@@ -20,7 +20,7 @@ public interface IrteUpdate {
     /** Ends posting, so that the host irq interrupts the host. Does nothing if the host irq is not posted. */
     void unpost();
 
-    /** The update of a host irq that is not remapped: none of its irqchips implements {@code irq_set_vcpu_affinity}. */
+    /** The update of a host irq without remapping, for which {@code irq_set_vcpu_affinity} fails with ENOSYS. */
     static IrteUpdate notRemapped(int hostIrq) {
         return new IrteUpdate() {
             @Override

@@ -15,7 +15,7 @@ import java.util.stream.IntStream;
 
 /**
  * The register page of a local APIC. Names ending in {@code _AT} are offsets in bytes. A register has 32 bits; ISR, TMR
- * and IRR are eight registers each. Each field is a run of bits of one register.
+ * and IRR are eight registers each. Each {@link BitField} here is in one register.
  *
  * <p>Source: Intel SDM volume 3, "Local APIC Register Address Map" and the registers' figures;
  * arch/x86/include/asm/apicdef.h.
@@ -149,7 +149,7 @@ public final class LapicPage {
 
     private static final List<String> LVT_NAMES = List.of("timer", "thermal", "perf", "lint0", "lint1", "error");
 
-    /** The format {@code lapic.page} of {@code kvmirq decode}: 32 low bits of each {@code KVM_GET_LAPIC} register. */
+    /** The {@code kvmirq decode} format {@code lapic.page}: the low 32 bits of each {@code KVM_GET_LAPIC} register. */
     public static final Format FORMAT = format();
 
     private static Map.Entry<Integer, List<BitField>> register(int offset, BitField... fields) {

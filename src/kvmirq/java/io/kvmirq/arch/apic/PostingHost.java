@@ -18,24 +18,24 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
     private static final int X2AVIC_MAX_PHYSICAL_ID = 0x1ff;
 
-    /** Features of a host. To post, KVM needs all except {@link #X2AVIC}, {@link #X2AVIC_EXT} and {@link #AVIC_IDS}. */
+    /** Host features. Posting needs all of them except {@link #X2AVIC}, {@link #X2AVIC_EXT} and {@link #AVIC_IDS}. */
     public enum Feature {
         /** The host remaps interrupts. */
         REMAPPING,
         /**
-         * Intel: CAP.PI of every remapping unit is set, and the processor has cx16. AMD: the hardware has the virtual
-         * APIC mode, EFR bit 21.
+         * Intel: CAP.PI of every remapping unit is set, and the processor has cx16. AMD: the IOMMU has the virtual APIC
+         * mode, EFR bit 21.
          */
         POSTING_UNITS,
         /** The module parameter enable_apicv of kvm_intel, or avic of kvm_amd, is on. */
         APIC_VIRTUALIZATION,
         /** The module parameter enable_device_posted_irqs is on. Before Linux 6.16 every host has this feature. */
         DEVICE_POSTED_IRQS,
-        /** AMD: the table of AVIC holds vCPU ids above 254, up to 511. */
+        /** AMD: AVIC's table of physical APIC ids has entries for vCPU ids above 254, up to 511. */
         X2AVIC,
         /** AMD, since Linux 6.18: the table of AVIC holds all vCPU ids. */
         X2AVIC_EXT,
-        /** AMD: AVIC's table holds vCPU ids above 0. A host without X2AVIC lacks this on Linux 6.18 to 6.18.9. */
+        /** AMD: AVIC's table holds vCPU ids above 0. Missing on Linux 6.18 to 6.18.9 without {@link #X2AVIC}. */
         AVIC_IDS
     }
 

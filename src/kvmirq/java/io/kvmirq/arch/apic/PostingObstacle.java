@@ -33,7 +33,7 @@ public enum PostingObstacle {
             "vmx hardware_setup() or avic_want_avic_enabled(), when the module is loaded",
             "/sys/module/kvm_intel/parameters/enable_apicv or /sys/module/kvm_amd/parameters/avic",
             "load the module with enable_apicv=1, or avic=1 (and npt=1)"),
-    /** The parameter enable_device_posted_irqs, whose value 0 is this obstacle, exists since Linux 6.16. */
+    /** This obstacle exists since Linux 6.16: the module parameter enable_device_posted_irqs is 0. */
     DEVICES_NOT_POSTED(
             "KVM posts no interrupts of devices",
             "kvm_x86_vendor_init(), when the module is loaded",
@@ -105,7 +105,7 @@ public enum PostingObstacle {
         this.remedy = remedy;
     }
 
-    /** The obstacle, as a clause of a sentence. */
+    /** The text of the obstacle: a clause, such as "KVM posts no interrupts of devices". */
     public String text() {
         return text;
     }
@@ -120,7 +120,9 @@ public enum PostingObstacle {
         return seen;
     }
 
-    /** The obstacle's remedy; {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} has one for its interrupt. */
+    /**
+     * The remedy for any interrupt; {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} may have a better one.
+     */
     public String remedy() {
         return remedy;
     }

@@ -8,7 +8,7 @@ import io.kvmirq.arch.Format;
 
 /**
  * The fields of the register that enables a virtual CPU interface and its maintenance interrupts: GICH_HCR and ICH_HCR.
- * Each bit that enables a maintenance interrupt has the position of its cause in {@link Maintenance#STATUS}.
+ * A bit that enables a maintenance interrupt has the same position as its cause in {@link Maintenance#STATUS}.
  *
  * <p>Source: ARM IHI 0048, "GICH_HCR"; ARM IHI 0069, "ICH_HCR_EL2".
  */

@@ -9,7 +9,7 @@ import io.kvmirq.arch.Format;
 /**
  * The fields of a list register of a GICv3 and later, ICH_LR: see {@link ListRegister}.
  *
- * <p>Source: ARM IHI 0069, "ICH_LR&lt;n&gt;_EL2". Linux masks the physical id to 10 bits.
+ * <p>Source: ARM IHI 0069, "ICH_LR&lt;n&gt;_EL2". Linux writes only 10 bits of the physical id.
  */
 public final class IchListRegister {
     private static final long SOURCE_OF_SGI = 7 << 10 | 0xf;
@@ -36,7 +36,7 @@ public final class IchListRegister {
 
     private static final BitField HIGH = ListRegister.middle("rsvd_42_44", 42, 3, "pintid");
 
-    /** pINTID: the physical interrupt of a hardware interrupt, in the bits below and above {@link #EOI}. */
+    /** pINTID: the physical interrupt of a hardware interrupt; if HW is 0, {@link #EOI} is one of its bits. */
     public static final BitField PHYSICAL_ID = new BitField(
             "pintid",
             32,

@@ -15,7 +15,7 @@ public final class InterruptId {
     /** The first special INTID, which no interrupt has. The last SPI is the id before it. */
     public static final int FIRST_SPECIAL = Spi.LAST + 1;
 
-    /** The first LPI's INTID. From {@link #FIRST_SPECIAL} to 8191, only GICv3.1's EPPIs and ESPIs are interrupts. */
+    /** The first LPI's INTID. Of the INTIDs 1020 to 8191, only GICv3.1's EPPIs and ESPIs are interrupts. */
     public static final int FIRST_LPI = 8192;
 
     private static final int FIRST_EPPI = 1056;

@@ -58,7 +58,7 @@ public enum ItsCommand {
     /** The collection id. */
     public static final BitField COLLECTION = new BitField("icid", 128, 16);
 
-    /** MAPD: bits 51:8 of the address of the device's table of events. */
+    /** MAPD: bits 51:8 of the address of the device's table of events; its other bits are 0. */
     public static final BitField EVENT_TABLE = new BitField("itt_addr", 136, 44);
 
     /** MAPC, MOVALL: the vCPU, by its index before Linux 6.7, by its id since 6.7. */
@@ -112,7 +112,7 @@ public enum ItsCommand {
         return MAPTI.with(DEVICE, device).and(EVENT, event).and(LPI, lpi).and(COLLECTION, collection).words;
     }
 
-    /** A command whose only argument is an event: INT, CLEAR, INV or DISCARD. */
+    /** Returns the command for one event of a device: this command must be INT, CLEAR, INV or DISCARD. */
     public long[] ofEvent(int device, int event) {
         return with(DEVICE, device).and(EVENT, event).words;
     }

@@ -135,14 +135,14 @@ public final class ListRegister {
     }
 
     /**
-     * Whether the register's bit in EISR is set. The bit is set if the register holds a software interrupt, its field
-     * {@link #EOI} is 1, and the guest has written the EOI.
+     * Whether the list register's bit in EISR is set. The bit is set if the list register held a software interrupt,
+     * its field {@link #EOI} is 1, and the guest has written the EOI.
      */
     public static boolean isSpent(long word) {
         return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);
     }
 
-    /** Whether the register's bit in ELRSR is set: the register is empty, and no maintenance interrupt is due. */
+    /** Whether the bit in ELRSR is set: the list register is empty, and its bit in EISR is not set. */
     public static boolean isEmpty(long word) {
         return !STATE.isSet(word) && (HW.isSet(word) || !EOI.isSet(word));
     }

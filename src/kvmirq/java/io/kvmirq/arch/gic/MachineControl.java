@@ -25,7 +25,7 @@ public final class MachineControl {
 
     private static final BitField FIQ =
             BitField.flag("vmfiqen", 3, "VMFIQEn", "group 0 signals IRQs", "group 0 signals FIQs");
-    /** CBPR: if 1, group 1 uses the binary point of group 0. */
+    /** CBPR: if 1, group 1 uses the binary point of group 0; if 0, its own binary point. */
     public static final BitField COMMON = BitField.flag(
             "vmcbpr", 4, "VMCBPR", "each group has its binary point", "group 1 uses the binary point of group 0");
 
@@ -35,7 +35,7 @@ public final class MachineControl {
     public static final BitField END_MODE = BitField.flag(
             "vem", 9, "VEM", "an end drops the priority and deactivates", "an end drops the priority only");
 
-    /** The bits of a GICv2's GICC_CTLR that GICH_VMCR has at the same positions. */
+    /** The mask of the bits that a GICv2's GICC_CTLR and GICH_VMCR have at the same positions. */
     public static final long CPU_CONTROL =
             GROUP0.mask() | GROUP1.mask() | ACK_CONTROL.mask() | FIQ.mask() | COMMON.mask() | END_MODE.mask();
 

@@ -12,7 +12,7 @@ import io.kvmirq.arch.Meaning;
  * of a virtual CPU interface, and the list registers whose interrupt has ended. MISR has the same bits in GICv2 and
  * GICv3. EISR and ELRSR have one bit for each list register: 64 bits in GICv2, 16 bits in GICv3.
  *
- * <p>Source: ARM IHI 0048, "GICH_MISR", "GICH_EISR0", "GICH_ELRSR0"; ARM IHI 0069, "ICH_MISR_EL2" and others.
+ * <p>Source: ARM IHI 0048, "GICH_MISR", "GICH_EISR0", "GICH_ELRSR0"; ARM IHI 0069, "ICH_MISR_EL2", "ICH_EISR_EL2".
  */
 public final class Maintenance {
     /** EOI: 1 while EISR is not 0. */

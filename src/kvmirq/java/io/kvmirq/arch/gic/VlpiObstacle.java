@@ -13,7 +13,7 @@ public enum VlpiObstacle {
     UNMAPPED(
             "the guest has not mapped the event yet, or its ITS or LPIs are disabled",
             "register the irqfd again later"),
-    /** This obstacle exists since Linux 6.16. On kernels before 6.16, the later registration gets the LPI. */
+    /** This obstacle exists since Linux 6.16. Before 6.16, the host interrupt that registers last gets the LPI. */
     TAKEN("the LPI is a vLPI of another host interrupt", "let the guest map each event to an LPI of its own");
 
     private final String text;

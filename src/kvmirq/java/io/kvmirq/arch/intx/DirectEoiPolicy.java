@@ -90,8 +90,9 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * Decides about direct EOI. An assertion outweighs {@link NotDirect#SHARED} and {@link NotDirect#SHAREABLE}. An
-     * assertion does not outweigh reasons of the hardware, or {@link NotDirect#REFUSED}, where Linux refuses the line.
+     * Decides about direct EOI. The administrator's assertion outweighs only the reasons {@link NotDirect#SHARED} and
+     * {@link NotDirect#SHAREABLE}, not {@link NotDirect#REFUSED}, where Linux refuses the line, nor reasons of the
+     * hardware.
      */
     public DirectEoiDecision decide() {
         List<NotDirect> reasons = Stream.of(NotDirect.values())

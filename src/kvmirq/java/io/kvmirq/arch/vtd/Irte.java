@@ -14,8 +14,8 @@ import io.kvmirq.arch.Structure;
 import java.util.Objects;
 
 /**
- * An interrupt-remapping table entry, 128 bits: two 64-bit words, the low one at the lower address. The remapped and
- * the posted form share the fields of this class. To scan a table without allocation, read the fields and {@link
+ * An interrupt-remapping table entry, 128 bits: two 64-bit words, the low one at the lower address. The fields of this
+ * interface are in the remapped and in the posted form. To scan a table without allocation, read the fields and {@link
  * #descriptorAddress} from the words.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped and for Posted Interrupts; {@code struct
@@ -68,8 +68,8 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     }
 
     /**
-     * The address of a posted entry's descriptor, with 0 in the low 6 bits. Use this method to scan a table: it needs
-     * one shift less than {@link PostedIrte#ADDRESS}.
+     * The address of a posted entry's descriptor, with 0 in the low 6 bits. Use this method to scan a table: it is
+     * faster by one shift than {@link PostedIrte#ADDRESS}.
      */
     static long descriptorAddress(long low, long high) {
         return high & PostedIrte.ADDRESS_HIGH.mask()
@@ -103,7 +103,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
                 (int) SOURCE_ID.of(high()), (int) SOURCE_QUALIFIER.of(high()), (int) SOURCE_VALIDATION.of(high()));
     }
 
-    /** Starts the format of the remapped or the posted form: fields {@code low}, then the requester's fields. */
+    /** Starts to build the format of one form: the form's fields {@code low}, then SID, SQ and SVT. */
     static FormatBuilder format(String kind, String title, Field... low) {
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(title, "title is null");

@@ -56,8 +56,8 @@ public record RemappableMsi(int address, int data) implements Structure {
             .build();
 
     /**
-     * The message that Linux writes for interrupt {@code subhandle} of a block of entries that starts at
-     * {@code handle}; throws IllegalArgumentException if a number has more than 16 bits.
+     * The message that Linux writes for the remapping entry at the index {@code handle} + {@code subhandle}; throws
+     * IllegalArgumentException if a number has more than 16 bits.
      */
     public static RemappableMsi to(int handle, int subhandle) {
         long[] bits = {CompatibilityMsi.BASE_ADDRESS.with(CompatibilityMsi.BASE) | SHV.with(1) | REMAPPABLE.with(1)};

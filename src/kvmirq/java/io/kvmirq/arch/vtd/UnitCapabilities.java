@@ -60,7 +60,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
             saying("NFR", (value, bits) -> "fault recording registers: " + value)
                     .computed(field -> field + 1));
 
-    /** The unit supports posted entries. Linux posts only if every unit of the host supports posted entries. */
+    /** 1 if the unit supports posted entries. Linux posts only if every unit of the host has this bit. */
     public static final BitField POSTING = BitField.flag("pi", 59, "PI", "no posted interrupts", "posted interrupts");
 
     /** 1 if hardware flushes its interrupt cache when software sets a new table. */
@@ -98,11 +98,11 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     /** The unit can force snooping of a device's DMA. */
     public static final BitField SNOOP = BitField.flag("sc", 71, "SC", "no snoop control", "snoop control");
 
-    /** The maximum of n, 0–15, where one invalidation masks n low bits of the index and so covers 2^n entries. */
+    /** The largest n, 0–15: one invalidation command covers up to 2^n adjacent entries of the table. */
     public static final BitField HANDLE_MASK =
             new BitField("mhmv", 84, 4, always("MHMV", "an invalidation covers up to 2 to this power entries"));
 
-    /** The format {@code vtd.cap_ecap} of {@code kvmirq decode}, which cannot encode: values are computed. */
+    /** The format {@code vtd.cap_ecap} of {@code kvmirq decode}, decode only: some values are computed from bits. */
     public static final Format FORMAT = Format.builder("vtd.cap_ecap", "VT-d unit capabilities for interrupts", 64, 2)
             .wordNames("CAP", "ECAP")
             .fields(POSTING, FLUSHES_INTERRUPTS, FLUSHES_ROOTS, CACHING, DOMAINS, ADDRESS_WIDTH)

@@ -46,8 +46,8 @@ public final class ApicMap<A extends LocalApic> {
      *
      * @param before63 whether to build the map as Linux before 6.3 does. Before 6.3, a physical id that two LAPICs have
      *     goes to the first, and a logical id that two LAPICs have goes to the last. Before 6.3, only the lowest bit of
-     *     a logical id is used, and a LAPIC in x2APIC mode also has the physical id that its logical id implies
-     * @return empty if two LAPICs have the same id, and neither {@code apicIds32Bit} nor {@code before63} is set
+     *     a logical id is used, and a LAPIC in x2APIC mode is also found by the physical id that its logical id encodes
+     * @return no map if two LAPICs have the same id, and neither {@code apicIds32Bit} nor {@code before63} is set
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> of(
             List<A> lapics, boolean apicIds32Bit, boolean before63) {
@@ -125,7 +125,7 @@ public final class ApicMap<A extends LocalApic> {
         return logical;
     }
 
-    /** Whether a destination means every LAPIC; with the quirk (see {@link Destinations}), only 0xff does. */
+    /** Whether a destination means every LAPIC: only 0xff if KVM's broadcast quirk is on. */
     public boolean isBroadcast(int destination, boolean quirk) {
         return quirk
                 ? destination == ApicMessage.BROADCAST
@@ -139,7 +139,7 @@ public final class ApicMap<A extends LocalApic> {
         return id >= 0 && id < physical.length ? (A) physical[id] : null;
     }
 
-    /** The low bits of a logical destination, of which each set bit can name one LAPIC. */
+    /** The low bits of a logical destination that name LAPICs, one bit for each, see {@link #member}. */
     public int bits(int destination) {
         return switch (logical) {
             case FLAT -> destination & 0xff;

@@ -77,7 +77,7 @@ public final class Destinations<A extends LocalApic> {
         return single(message, LinuxVersion.NEWEST);
     }
 
-    /** The single destination of a message, like {@link #single(ApicMessage)}, for any kernel version. */
+    /** Returns the LAPIC as {@link #single(ApicMessage)} does, by the rules of the Linux version {@code kernel}. */
     public Optional<A> single(ApicMessage message, LinuxVersion kernel) {
         Optional<A> looked = mapped(message, kernel);
         if (looked.isPresent()) {

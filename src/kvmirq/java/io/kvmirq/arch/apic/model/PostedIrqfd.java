@@ -18,7 +18,7 @@ public final class PostedIrqfd {
     private final LinuxVersion kernel;
     private Optional<VcpuId> vcpu = Optional.empty();
 
-    /** {@code kernel} decides how KVM finds the vCPU of a destination, see {@link Destinations#single}. */
+    /** Creates an irqfd that is not posted; {@code kernel} selects the rules of {@link Destinations#single}. */
     public PostedIrqfd(IrteUpdate irte, LinuxVersion kernel) {
         this.irte = irte;
         this.kernel = kernel;

@@ -24,16 +24,14 @@ public sealed interface PostingDecision {
     /**
      * The hardware posts the interrupt.
      *
-     * @param inhibits Intel only: the reasons for which APIC virtualization is inhibited. The entry stays posted, and
-     *     software injects the vector at the next VM entry
+     * @param inhibits on Intel, the reasons for which APIC virtualization is inhibited, if any: the entry stays posted,
+     *     and KVM injects the vector at the vCPU's next VM entry
      */
     record Posted(VcpuId vcpu, InterruptVector vector, Set<InhibitReason> inhibits) implements PostingDecision {}
 
-    /**
-     * Software delivers the interrupt. The record has the first obstacle, its cause for this interrupt, and a remedy.
-     */
+    /** KVM delivers the interrupt in software. The record names the first obstacle, its cause here, and a remedy. */
     record Unposted(PostingObstacle reason, String detail, String remedy) implements PostingDecision {
-        /** Creates the decision with the remedy of {@code reason}. */
+        /** Creates the decision with the remedy that the obstacle {@code reason} has for any interrupt. */
         public Unposted(PostingObstacle reason, String detail) {
             this(reason, detail, reason.remedy());
         }

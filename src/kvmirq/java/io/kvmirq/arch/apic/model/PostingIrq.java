@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The known facts of the path from a device's interrupt to a GSI.
+ * The facts about a device's interrupt, its eventfd and its GSI that decide about posting.
  *
  * @param producer whether a driver registers the interrupt as a producer: a vector of MSI or MSI-X that VFIO or
  *     vhost-vDPA has enabled
@@ -22,7 +22,7 @@ public record PostingIrq(
         routes = List.copyOf(routes);
     }
 
-    /** A vector that VFIO has enabled, with an irqfd on a GSI that has these routes. */
+    /** The facts for a vector that VFIO has enabled, with an irqfd on a GSI that has these routes. */
     public static PostingIrq of(Route... routes) {
         return new PostingIrq(true, true, true, List.of(routes), true);
     }
