@@ -18,8 +18,7 @@ import java.util.stream.Collectors;
  *
  * <p>A structure has two representations. The <em>words</em> of the structure have 32 or 64 bits each, as {@code kvmirq
  * decode} reads them, lowest address first. The <em>bits</em> are the same content in 64-bit words, to which the
- * positions of a {@link BitField} refer. The bits of three 32-bit words are two 64-bit words, whose remaining bits are
- * 0. Immutable.
+ * positions of a {@link BitField} refer. The bits of three 32-bit words are two 64-bit words; the rest is 0. Immutable.
  */
 public final class Format {
     /** A sentence printed if {@code when} holds. */
@@ -196,7 +195,7 @@ public final class Format {
         return bits;
     }
 
-    /** Converts 64-bit words of a structure to its words of {@link #wordBits()} bits, unlike {@link #bits}. */
+    /** Converts 64-bit words of a structure to its words of {@link #wordBits()} bits, the reverse of {@link #bits}. */
     public long[] words(long... bits) {
         if (wordBits == Long.SIZE) {
             return bits.clone();

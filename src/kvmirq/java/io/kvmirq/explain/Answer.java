@@ -4,8 +4,8 @@ package io.kvmirq.explain;
 import java.util.List;
 
 /**
- * One cause of an errno that the kernel returns, or one other behaviour of the kernel, with the evidence. Each area of
- * the kernel, such as VFIO, has an enum of answers. The likeliest answer for a call and errno comes first.
+ * Explains one cause of an errno that the kernel returns, or one other behaviour of the kernel, with the evidence. Each
+ * area of the kernel, such as VFIO, has an enum of answers. The likeliest answer for a call and errno comes first.
  */
 public interface Answer {
     /** The constant's name, such as {@code IRQFD_BUSY_HOST}; no two answers have the same name. */
@@ -18,7 +18,7 @@ public interface Answer {
         return row().grade();
     }
 
-    /** The errno's number; 0 if this answer is no refusal. */
+    /** The number of the errno with which the kernel refuses a call; 0 if this answer is a behaviour. */
     default int errno() {
         return row().errno();
     }

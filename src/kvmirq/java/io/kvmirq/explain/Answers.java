@@ -38,7 +38,7 @@ public final class Answers {
                 .flatMap(Arrays::stream);
     }
 
-    /** The answers that the fake kernel implements: all answers except answers of {@link Grade#UNTESTED}. */
+    /** The answers that the fake kernel implements: all answers whose grade is not {@link Grade#UNTESTED}. */
     public static Stream<Answer> rules() {
         return all().filter(answer -> answer.grade() != Grade.UNTESTED);
     }
@@ -102,7 +102,7 @@ public final class Answers {
                 .collect(Collectors.toCollection(() -> new TreeSet<>(Comparator.comparing(Errno::toString))));
     }
 
-    /** The causes as a clause for a message: the certain cause, or the likeliest few; empty if none is known. */
+    /** The causes as one clause of an error message: the certain cause, or the likeliest few; may be empty. */
     public static String sentence(KernelCall call, Errno errno, Set<Condition> known) {
         List<Answer> causes = of(call, errno.number(), known);
         List<Answer> own = causes.stream()

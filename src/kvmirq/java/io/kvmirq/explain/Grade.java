@@ -5,13 +5,13 @@ import java.util.Locale;
 
 /** The evidence for an {@link Answer}, strongest first. */
 public enum Grade {
-    /** The contract suite checks the answer on Linux 6.18 with kvm_pvm, for KVM on x86-64. */
+    /** The contract suite checks the answer on an x86-64 host with Linux 6.18 and the KVM module kvm_pvm. */
     MEASURED("6.18,pvm"),
     /** The answer was observed on a stock kernel of the answer's version, in a virtual machine. */
     LAB("Debian's kernels in QEMU"),
     /** The answer was read in the kernel's source or in the commit that introduced it. */
     SOURCE(""),
-    /** The answer is derived from other answers or hearsay. A test that depends on this answer is weaker evidence. */
+    /** The answer is derived from other answers or hearsay, so a test that depends on it proves less. */
     INFERRED(""),
     /** The answer is only text: the fake kernel does not implement it, and no test compares it with a real kernel. */
     UNTESTED("");

@@ -12,7 +12,7 @@ import java.util.stream.Stream;
  * The calls, the errno, the sentences and the evidence of an {@link Answer}.
  *
  * @param grade the strength of the evidence
- * @param calls the calls with this answer; empty for a behaviour, and for a row made by {@link #like}
+ * @param calls the calls with this answer; empty for a behaviour and for a row that {@link #like} returned
  * @param errno the number of the errno; 0 if the answer is no refusal
  * @param text the cause of the refusal, or the behaviour: one clause that begins in lower case
  * @param check the next thing to check or to do after the refusal, one clause; empty for a behaviour
@@ -20,7 +20,7 @@ import java.util.stream.Stream;
  * @param needs conditions that must hold for this cause; of two conditions that exclude each other, one is enough
  * @param certain whether the cause is certain if all needed conditions are known to hold
  * @param excluding conditions that rule this cause out
- * @param others other rows, which explain the same refusal in other calls or states
+ * @param others the rows that explain the same refusal in other calls, or in other states of the kernel
  */
 public record Row(
         Grade grade,

@@ -10,22 +10,22 @@
  * NAME(refusal(GRADE, CALL, ERRNO, "cause", "what to look at next", "source").needs(FACT)),
  * }</pre>
  *
- * <p>Rows with the same call and errno are in the order of likelihood. The other forms of a row:
+ * <p>Rows with the same call and errno are in the order of likelihood. A row has other forms for other cases:
  *
  * <ul>
  *   <li>{@code .also(CALL)}: the same cause in another call;
- *   <li>{@code success(GRADE, CALL, ...)}: the result is 0, and the call did less than its caller may think;
- *   <li>{@code like(GRADE, ROW.row)}: another check of the kernel, with the cause of ROW but different evidence;
- *   <li>{@code .or(ROW.row)}: the other row explains the same refusal in another call or state;
- *   <li>{@code behaviour(GRADE, "text", "source")}: a decision of the kernel that refuses nothing. The different
- *       decision of an older version is a separate row, whose name ends in {@code _BEFORE}.
+ *   <li>{@code success(GRADE, CALL, ...)}: the call returns 0, although it did not do all that its name says;
+ *   <li>{@code like(GRADE, ROW.row)}: another check of the kernel, for the cause of ROW, with its own evidence;
+ *   <li>{@code .or(ROW.row)}: ROW explains the same refusal in another call, or in another state of the kernel;
+ *   <li>{@code behaviour(GRADE, "text", "source")}: the kernel does what the text says, and refuses nothing. The
+ *       behaviour of an older kernel version is a separate row, whose name ends in {@code _BEFORE}.
  * </ul>
  *
- * <p>The {@link io.kvmirq.explain.Grade} of a row names the evidence for the row. MEASURED means measured on Linux 6.18
- * with kvm_pvm, and for KVM on x86-64, unless the row names another kernel. LAB means Debian's kernels in QEMU: on
- * arm64 the versions 6.1 and 6.12 with a GICv3, and 6.1, 6.12 and 7.2 with a GICv2. For a GICv3 the lab therefore only
- * shows whether a change came between 6.1 and 6.12. SOURCE means read in Linux 7.1, or in the commit that changed the
- * answer. The fake kernel implements all rows except UNTESTED ones, which are only text for users.
+ * <p>The {@link io.kvmirq.explain.Grade} of a row names the evidence for the row. MEASURED means that a test measured
+ * the answer on an x86-64 host with Linux 6.18 and kvm_pvm, unless the row names another kernel. LAB means Debian's
+ * kernels in QEMU: on arm64 the versions 6.1 and 6.12 with a GICv3, and 6.1, 6.12 and 7.2 with a GICv2. For a GICv3 the
+ * lab thus shows only whether the answer changed between 6.1 and 6.12. SOURCE means read in Linux 7.1, or in the commit
+ * that changed the answer. The fake kernel implements all rows except UNTESTED ones, which are only text for users.
  *
  * <p>To add a refusal, add its row to the enum of its area, before the less likely causes of the same errno. Return the
  * new row from the fake kernel, and provoke the refusal in a contract suite. A test checks that each refused call finds
@@ -33,9 +33,9 @@
  *
  * <p>A {@link io.kvmirq.explain.Condition} is a known condition of a call that failed. {@code needs} lists facts that
  * must hold for a cause; of two facts that exclude each other, one is enough. {@code certainWhen} lists facts that must
- * hold, and that make the cause certain once they are known: an error message then names only this cause.
- * {@code unless} lists facts that rule a cause out. {@link io.kvmirq.explain.Answers} filters and ranks the causes:
- * certain causes first, then by the number of needed facts that are known, then in the order of the enums.
+ * hold, and that make the cause certain once they are known: an error message then names only this cause. {@code
+ * unless} lists facts that rule a cause out. {@link io.kvmirq.explain.Answers} drops ruled-out causes and sorts the
+ * others: certain causes first, then by the number of needed facts that are known, then in the order of the enums.
  */
 @NullMarked
 package io.kvmirq.explain;

@@ -27,7 +27,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
  * forwarding, FORWARD_IRQ returns 0 and does nothing. To test whether the line is forwarded, let the device interrupt
- * twice without an unmask: a forwarded line signals its eventfd again, another line stays masked.
+ * twice without an unmask: a forwarded line signals its eventfd twice, a line that is not forwarded only once.
  *
  * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and the replies on the list.
  *

@@ -29,8 +29,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A device's interrupt that is forwarded to a guest. {@link #close} ends the forwarding and removes its irqfd and the
- * route that it added. Device, VM and this object may be closed in any order. Thread-safe.
+ * A device's interrupt that is forwarded to a guest. {@link #close} ends the forwarding, and removes the interrupt's
+ * irqfd and the route that the forwarding added. Device, VM and this object may be closed in any order. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarded"}
  */
@@ -136,8 +136,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public abstract DeviceIrq irq();
 
     /**
-     * The eventfd that the device's interrupt signals. The eventfd stays open until {@link #close}. Your read of the
-     * eventfd takes interrupts away from the guest; your write raises one in the guest.
+     * The eventfd that the device's interrupt signals. The eventfd stays open until {@link #close}. If you read the
+     * eventfd, the guest loses interrupts; if you write it, the guest gets one.
      */
     public abstract EventFd event();
 
@@ -257,17 +257,16 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Holds interrupts back from the guest until {@link #unmask}. No interrupt is lost: the eventfd merges messages
-     * into one interrupt for the unmask, and the device keeps its line asserted. No program can read whether a GICv4
+     * Holds interrupts back from the guest until {@link #unmask}. No interrupt is lost: all messages in the eventfd
+     * become one interrupt at the unmask, and a line stays asserted by its device. No program can read whether a GICv4
      * vLPI was pending, so a guest of an arm64 host with vLPIs may get one extra interrupt. The route of the GSI is not
      * changed. After the call returns, the guest may still take an interrupt that was raised before the call.
      *
-     * <p>If this process injects the interrupt, the call waits until a running injection ends. {@link #moveTo}, {@link
-     * #close} and the {@link #reroute} of an unmasked interrupt also wait for it. Do not call {@code mask},
-     * {@code moveTo}, {@code close} or {@code reroute} while you hold a lock that the injector needs: see {@link
-     * #beginMask}.
+     * <p>If this process injects the interrupt, the call waits until a running injection ends, as {@link #moveTo},
+     * {@link #close} and the {@link #reroute} of an unmasked interrupt do. Do not call {@code mask}, {@code moveTo},
+     * {@code close} or {@code reroute} while you hold a lock that the injector needs: see {@link #beginMask}.
      *
-     * @throws KernelException the errors of {@link Irqfd#mask}; the interrupt then stays unmasked
+     * @throws KernelException if {@link Irqfd#mask} fails; the interrupt then stays unmasked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public final void mask() {
@@ -313,8 +312,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Whether the interrupt is masked and pending, so that {@link #unmask} delivers it, as with the pending bit of
-     * MSI-X. After {@link #close}: whether an interrupt was pending when the device was disarmed. On arm64, after each
-     * {@link #mask}, reroute or close, the result may be true for one interrupt that the guest took.
+     * MSI-X. After {@link #close}: whether an interrupt was pending when the device was disarmed. On arm64, after a
+     * {@link #mask}, reroute or close, the result may be true although the guest took the interrupt.
      *
      * @throws IllegalStateException on a virtual thread
      */
@@ -418,7 +417,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Sends the interrupt to another vector or vCPU. No interrupt is lost: each arrives by the old or by the new MSI
-     * message. An unchanged message makes no kernel call.
+     * message. If {@code message} is the current one, the method makes no kernel call.
      *
      * @throws UnsupportedOperationException for a line, which has no MSI message: change its GSI's routes instead
      * @throws KernelException EINVAL if KVM refuses the message; the interrupt arrives by the old message
@@ -472,7 +471,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Signals the eventfd as the device would, by VFIO's loopback, to test the path to the guest. The device is not
-     * involved. If another program wired the eventfd to the device, the method itself writes to it.
+     * involved. If another program armed the device with the eventfd, the method writes to the eventfd instead.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */

@@ -41,10 +41,10 @@ import java.util.stream.Collectors;
  * }
  * }</pre>
  *
- * <p>A method for several interrupts calls KVM_SET_GSI_ROUTING and VFIO_DEVICE_SET_IRQS once, and not at all if nothing
- * changes. No interrupt is lost, because routes are set up first, then irqfds, then the device's eventfds; tear-down is
- * in reverse order. A failed method changes nothing, but {@code takeOver} cannot restore the eventfds that it replaced.
- * {@code close} never fails, even if the VM or the device was closed before.
+ * <p>A method for several interrupts makes at most one KVM_SET_GSI_ROUTING and one VFIO_DEVICE_SET_IRQS, none if
+ * nothing changes. No interrupt is lost, because routes are set up first, then irqfds, then the device's eventfds;
+ * tear-down is in reverse order. A failed method changes nothing, except that {@code takeOver} cannot restore replaced
+ * eventfds. {@code close} never fails, even if the VM or the device was closed before.
  *
  * <p>One lock guards set-up and tear-down, a second lock guards the delivery of each interrupt. A thread that needs
  * both locks takes the lock of set-up first.
@@ -120,10 +120,10 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Lets the mirror {@code told} predict how interrupts are delivered: it gets each step of the forwarding and
-         * the events of the VM's vCPUs. Use one mirror for all devices of a VM. Without this method, the forwarding
-         * makes its own mirror, which reads facts from the host's files. If another program created the VM, also send
-         * the mirror the events of the vCPUs that this process did not create.
+         * Sets the mirror that predicts how interrupts are delivered. The forwarding sends this mirror each of its
+         * steps and the events of the VM's vCPUs. Use one mirror for all devices of a VM. Without this method, the
+         * forwarding makes its own mirror, which reads facts from the host's files. If another program created the VM,
+         * you send the mirror the events of vCPUs that this process did not create.
          */
         public Builder mirror(Mirror told) {
             Objects.requireNonNull(told, "told is null");
@@ -233,14 +233,14 @@ public final class Forwarding implements AutoCloseable {
      * VFIO_DEVICE_SET_IRQS.
      *
      * <p>Linux before 6.5, and any Linux for MSI or behind an arm64 ITS, cannot add vectors to enabled vectors ({@link
-     * io.kvmirq.vfio.IrqInfo#noResize}). There the first {@code forwardAll} enables all vectors of MSI-X. For MSI, or
-     * if the host has too few vectors, a later {@code forwardAll} disables the enabled vectors, enables more, and
-     * signals each formerly enabled vector once, because its interrupts in between are lost.
+     * io.kvmirq.vfio.IrqInfo#noResize}). On these kernels the first {@code forwardAll} enables all vectors of MSI-X.
+     * For MSI, or if the host has too few vectors, a later {@code forwardAll} disables the enabled vectors, enables
+     * more, and signals each formerly enabled vector once, because its interrupts in between are lost.
      *
      * @param messages the MSI message of the vector at position 0, 1, … in {@code which}; called first, without a lock
      * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if another program or the user armed the
      *     device's interrupts: use {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL if the VM has no
-     *     in-kernel irqchip; other errnos
+     *     in-kernel irqchip; other errnos if a kernel call fails
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
      * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it states how many are left
      * @throws io.kvmirq.vfio.VectorsDisturbedException if a failed call disabled other vectors for a moment
@@ -280,10 +280,10 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors by the eventfds that the vectors signal already. VFIO is not called: no signal is lost, and
      * pending signals of the eventfds are delivered. When the forwarding ends, the vectors stay armed, and their owner
-     * disarms them. At the end, the eventfd of an interrupt that may have been pending as a vLPI is signalled.
-     * Otherwise like {@link #forwardAll}.
+     * disarms them. If an interrupt may have been pending as a vLPI then, the forwarding signals its eventfd. Otherwise
+     * like {@link #forwardAll}.
      *
-     * @param wired the eventfd of each vector. The kernel cannot check this: a wrong eventfd raises the wrong interrupt
+     * @param wired the eventfd of each vector. The kernel cannot check them: a wrong eventfd raises a wrong interrupt
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, List<EventFd> wired, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -329,7 +329,7 @@ public final class Forwarding implements AutoCloseable {
      * line, and the guest's EOI unmasks the line; an edge-triggered line of a platform device is not masked.
      *
      * @throws KernelException EINVAL if the line is forwarded already, or the VM has no full in-kernel irqchip; EBUSY
-     *     if another program or the user armed the line, or if VFIO needs the host irq alone and another driver has it
+     *     if another program or the user armed the line, or if VFIO cannot share the host irq that another driver uses
      * @throws IllegalStateException while messages of the device are forwarded, or after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
@@ -356,7 +356,7 @@ public final class Forwarding implements AutoCloseable {
      *     level-triggered, and whether the architecture maps the EOI
      * @return the line; its {@link ForwardedIrq#directEoi} has the decision and the conflicts that direct EOI causes
      * @throws IllegalStateException if the policy refuses direct EOI; the message has the reasons
-     * @throws KernelException ENXIO on a kernel without the ABI of 2014; else as {@link #forward(LineIrq,Gsi)}
+     * @throws KernelException ENXIO without the ABI of 2014; other errnos as for {@link #forward(LineIrq,Gsi)}
      */
     @NotPromised
     public ForwardedIrq forwardDirect(LineIrq irq, Gsi gsi, Abi2014 abi, DirectEoiPolicy policy) {
@@ -398,7 +398,7 @@ public final class Forwarding implements AutoCloseable {
      * Masks several interrupts, each like {@link ForwardedIrq#mask}.
      *
      * @param which interrupts of this forwarding, each once
-     * @throws KernelException as {@link ForwardedIrq#mask}; each interrupt then is masked or not, as before
+     * @throws KernelException as {@link ForwardedIrq#mask}; the call then has changed no mask
      * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no mask changes
      */
     public void mask(List<? extends ForwardedIrq> which) {

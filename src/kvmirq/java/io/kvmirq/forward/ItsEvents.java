@@ -20,16 +20,16 @@ import java.util.stream.Stream;
 
 /**
  * Reads, from the tables of an arm64 guest's ITS, the LPI and the vCPU of each forwarded MSI message. KVM executes the
- * commands of the guest's ITS, so the VMM does not see the commands. Only {@link #tell} reads the tables: a MOVI,
- * DISCARD or MAPTI of the guest makes the mirror's prediction wrong until the next {@code tell}.
+ * commands of the guest's ITS, so the VMM does not see the commands. Only {@link #tell} reads the tables: after a MOVI,
+ * DISCARD or MAPTI of the guest, the mirror predicts a wrong LPI or vCPU until the next {@code tell}.
  *
  * <p>During {@link #tell} no vCPU may run, and all interrupts of all devices of the VM must be masked. KVM decides at
  * the unmask whether an interrupt becomes a vLPI. With GICv4.0 KVM cannot write its tables to memory while a vLPI
  * exists. A VMM stops its vCPUs, masks all interrupts, calls {@link #tell} for each device, unmasks, and runs the vCPUs
  * again. Only one thread may use an {@code ItsEvents}.
  *
- * <p>KVM before November 2024 does not clear a table's entry of a removed device or event, so {@link #tell} clears
- * entries before KVM writes the tables.
+ * <p>KVM before November 2024 leaves the entry of a removed device or event in its table. To read no such entry, {@link
+ * #tell} clears entries before KVM writes the tables.
  *
  * <p>Source: "ITS Table ABI REV0" in Documentation/virt/kvm/devices/arm-vgic-its.rst.
  */

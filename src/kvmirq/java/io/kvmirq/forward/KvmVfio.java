@@ -16,11 +16,11 @@ import java.util.Set;
 
 /**
  * The KVM-VFIO device of a VM. A VM has at most one KVM-VFIO device. The KVM-VFIO device gives KVM the VFIO files that
- * the guest uses, and tells the drivers of VFIO the VM of their device. Without a KVM-VFIO device interrupts still
- * reach the guest, but coherent DMA and drivers that need the VM do not work. Thread-safe.
+ * the guest uses, and tells each VFIO driver which VM uses its device. Without a KVM-VFIO device interrupts still reach
+ * the guest, but coherent DMA and drivers that need the VM do not work. Thread-safe.
  *
- * <p>Add a file before its device is opened, and remove it before the file is closed: the kernel takes the file by the
- * number of its descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} adds and removes the file at the right time.
+ * <p>Add a file before its device is opened, and remove it before the file is closed: the calls name the file by its
+ * open descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} adds and removes the file at the right time.
  *
  * <p>Source: virt/kvm/vfio.c, Documentation/virt/kvm/devices/vfio.rst.
  *

@@ -9,8 +9,8 @@ import io.kvmirq.kvm.Vm;
 import java.util.Objects;
 
 /**
- * The means to inject interrupts from this process if KVM accepts no irqfd: an event loop for the device's eventfds,
- * and the VMM's injector. A VMM passes loop and injector to {@link Forwarding}. A thread of the VMM runs the loop.
+ * Injects interrupts from this process if KVM accepts no irqfd: an event loop reads the device's eventfds and calls the
+ * VMM's injector. A VMM passes loop and injector to {@link Forwarding}. A thread of the VMM runs the loop.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="userspace"}
  *
@@ -30,11 +30,11 @@ public record Userspace(EventLoop loop, Injector injector) {
      * the exception is logged. A message is then lost; for a line, the injection is retried a few times.
      *
      * <p>The methods {@code mask}, {@code reroute}, {@code moveTo} and {@code close} of an interrupt, and {@code close}
-     * of its {@link Forwarding} or the {@link EventLoop}, wait for an injection in another thread: none runs after they
-     * return. If the injector itself calls one of them, its current injection is the last one. Call {@code mask},
-     * {@code reroute}, {@code moveTo} and {@code close} without a lock that the injector takes. While you hold a lock
-     * that the injector takes, call {@link ForwardedIrq#beginMask}, which does not wait. A {@code reroute} after
-     * {@code beginMask} does not wait either. Two injectors deadlock if each masks the line that the other injects.
+     * of its {@link Forwarding} or the {@link EventLoop}, wait for an injection in another thread: no injection runs
+     * after they return. If the injector itself calls such a method, its current injection is its last. Call {@code
+     * mask}, {@code reroute}, {@code moveTo} and {@code close} without a lock that the injector takes. While you hold a
+     * lock that the injector takes, call {@link ForwardedIrq#beginMask}, which does not wait. After {@code beginMask},
+     * {@code reroute} does not wait. Two injectors deadlock if each masks the line that the other injects.
      */
     public interface Injector {
         /** Delivers an MSI message to the guest, as the device's memory write would. */
@@ -50,9 +50,9 @@ public record Userspace(EventLoop loop, Injector injector) {
     }
 
     /**
-     * Injects into the in-kernel interrupt controllers of {@code vm}. Message interrupts need in-kernel LAPICs (on
-     * arm64 an ITS), lines need the full in-kernel irqchip. On arm64 line n is SPI n + 32. As in hardware, interrupts
-     * that the guest does not accept are dropped.
+     * Returns a way to inject into the in-kernel interrupt controllers of {@code vm}. Message interrupts need in-kernel
+     * LAPICs (on arm64 an ITS), lines need the full in-kernel irqchip. On arm64 line n is SPI n + 32. As in hardware,
+     * interrupts that the guest does not accept are dropped.
      */
     public static Userspace into(Vm vm, EventLoop loop) {
         Objects.requireNonNull(loop, "loop is null");

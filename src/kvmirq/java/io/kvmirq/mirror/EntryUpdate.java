@@ -9,8 +9,8 @@ import java.util.Optional;
  * KVM's last update of an x86 remapping entry, which decides the entry's predicted form. Immutable.
  *
  * @param last the event that made KVM write the entry
- * @param next the prediction for the entry after KVM's next update, if an event after {@code last} changed it: for
- *     example, a vCPU was created after KVM looked for the destination. A mask and an unmask make KVM update the entry
+ * @param next the prediction after KVM's next update of the entry, if it differs because of an event after {@code
+ *     last}: for example, a vCPU was created later. A mask and an unmask make KVM update the entry
  */
 @NotPromised
 public record EntryUpdate(Moment last, Optional<Posting> next) {

@@ -21,7 +21,7 @@ import java.util.stream.Stream;
 
 /**
  * A change that a VMM has made to interrupts, vCPUs or devices. Report to the mirror only changes that succeeded.
- * Immutable. An event that changes nothing is ignored, so tear-down may report a change twice.
+ * Immutable. The mirror ignores an event that changes nothing, so a VMM may report a change twice at tear-down.
  *
  * <p>If a VMM masks an interrupt by deassigning its irqfd, and keeps the route, report {@link ConsumerRemoved} and
  * {@link DeliveryChanged}. At the unmask report {@link ConsumerAdded} and {@link DeliveryChanged}.
@@ -50,13 +50,13 @@ public sealed interface Event {
 
     /**
      * x86: destination 255 means vCPU 255 in x2APIC mode, and not all vCPUs (KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK).
-     * If vCPU 255 exists, the mirror predicts as if the guest were in x2APIC mode.
+     * If vCPU 255 exists, the mirror predicts for a guest in x2APIC mode.
      */
     record BroadcastQuirkDisabled() implements Event {}
 
     /**
-     * This process created the VM, and each of its vCPUs is reported by {@link VcpuAdded}. Until this event or a vCPU
-     * is reported, the mirror does not know to which vCPU KVM posts a message.
+     * This process created the VM, and each of its vCPUs is reported by {@link VcpuAdded}. Before the first report of
+     * this event or of a vCPU, the mirror cannot predict to which vCPU KVM posts a message.
      */
     record VmCreated() implements Event {}
 
@@ -213,7 +213,7 @@ public sealed interface Event {
     /**
      * x86: all current reasons that inhibit APIC virtualization. An AMD vCPU applies the reasons when it next enters
      * its guest. Until {@link GuestEntered} reports the entry, it is unknown whether an interrupt is posted to the
-     * vCPU. Up to Linux 6.16, an entry written before {@code GuestEntered} is not predicted until KVM writes it again.
+     * vCPU. Up to Linux 6.16, an entry that KVM wrote before {@code GuestEntered} is unknown until KVM writes it again.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
         /** Creates the event with a copy of the set. */
@@ -224,7 +224,7 @@ public sealed interface Event {
 
     /**
      * This process runs a vCPU, and from now on the mirror reads the vCPU's phase. If another event reports the vCPU's
-     * schedule, the mirror uses this report until the phase changes. Report {@link VcpuAdded} separately.
+     * schedule, the mirror uses that event until the phase changes. Report {@link VcpuAdded} separately.
      */
     record VcpuWatched(VcpuId vcpu, VcpuPhase phase) implements Event {
         public VcpuWatched {
@@ -235,7 +235,7 @@ public sealed interface Event {
 
     /**
      * The thread of a vCPU is in KVM_RUN: the vCPU is loaded, preempted or asleep. Until another event reports the
-     * state, the mirror does not predict the fields that follow the vCPU's schedule, such as IsRun.
+     * state, the mirror does not predict fields that depend on the vCPU's schedule, such as IsRun.
      */
     record VcpuEntered(VcpuId vcpu) implements Event {
         public VcpuEntered {
@@ -276,8 +276,8 @@ public sealed interface Event {
     }
 
     /**
-     * The host preempted a vCPU. If the vCPU sleeps, this event changes nothing: even after a wake-up, the predicted
-     * fields keep their values until the vCPU is loaded.
+     * The host preempted a vCPU. If the vCPU sleeps, this event changes nothing: its predicted fields keep their values
+     * until the vCPU is loaded, even after a wake-up.
      */
     record VcpuPreempted(VcpuId vcpu) implements Event {
         public VcpuPreempted {
@@ -315,9 +315,9 @@ public sealed interface Event {
 
     /**
      * x86: the ids that the guest wrote to a vCPU's LAPIC. The mirror uses the ids until the next event about this
-     * LAPIC. A message with a logical destination is predicted if the ids of all vCPUs are known when KVM writes the
-     * remapping entry. The mirror samples the vCPUs that this process runs; for other vCPUs the VMM reads KVM_GET_LAPIC
-     * and the {@code apic_base} of {@code struct kvm_run}.
+     * LAPIC. The mirror predicts a message with a logical destination if it knows the LAPIC ids of all vCPUs when KVM
+     * writes the remapping entry. The mirror samples the vCPUs that this process runs; for other vCPUs the VMM reads
+     * KVM_GET_LAPIC and the {@code apic_base} of {@code struct kvm_run}.
      */
     record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {
         public LapicSampled {

@@ -10,7 +10,7 @@ import java.time.Instant;
 import java.util.Objects;
 
 /**
- * The ids in a LAPIC's registers at one moment, as the guest has set them. Immutable.
+ * The ids that the guest has written to a LAPIC's registers, read at one moment. Immutable.
  *
  * @param mode the mode of the LAPIC, from IA32_APIC_BASE
  * @param id the APIC id: 0–255, in x2APIC mode up to {@link VcpuId#MAX}

@@ -104,7 +104,7 @@ public final class Mirror {
 
     /**
      * Returns a snapshot of the predicted state. Later events do not change the snapshot. The first call after an
-     * event, or after a watched vCPU changed its phase, copies one reference to each prediction.
+     * event, or after a watched vCPU changed its phase, copies the references to all predictions.
      */
     public Snapshot now() {
         Snapshot known = watches.isCurrent() ? now : null;
@@ -135,8 +135,8 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd; for a shared eventfd, the one of {@link Snapshot#of}. The prediction may
-     * reflect only a part of the events of a running {@link #apply(List)}.
+     * The current prediction for an eventfd. If interrupts share the eventfd, {@link Snapshot#of} says which one
+     * counts. The prediction may reflect only a part of the events of a running {@link #apply(List)}.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");

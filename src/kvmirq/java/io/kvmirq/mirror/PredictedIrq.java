@@ -15,7 +15,7 @@ import java.util.Optional;
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  *
- * @param event the eventfd that joins producer and consumer
+ * @param event the eventfd that the producer signals and that triggers the consumer
  * @param producer the device's interrupt that signals the eventfd; empty if no event reported a producer
  * @param consumer the guest's interrupt that the eventfd raises; empty if no irqfd is assigned to the eventfd
  * @param routes the routes of the irqfd's GSI
@@ -29,7 +29,7 @@ import java.util.Optional;
  * @param listRegister arm64: the interrupt's list register; empty if hardware delivers it, or the INTID is unknown
  * @param handler VFIO's handler of the line. Empty for messages, and for a platform interrupt without a resample
  *     eventfd, because this interrupt may be edge-triggered
- * @param update x86: the last update of the entry {@code irte}; empty until KVM joins producer and consumer
+ * @param update x86: the last update of the entry {@code irte}; empty until irqbypass joins producer and consumer
  */
 public record PredictedIrq(
         EventFdId event,

@@ -117,7 +117,7 @@ public sealed interface PredictedIrte {
                     : LegacyIrte.FORMAT;
         }
 
-        /** In a 32-bit entry, bit 7 is reserved and 0. */
+        /** Bit 7 is 0 in both sizes: it is GuestMode in a 128-bit entry, and reserved in a 32-bit entry. */
         @Override
         public long lowMask() {
             return LegacyIrte.VALID.mask() | GaIrte.GUEST_MODE.mask();

@@ -45,8 +45,8 @@ public final class Snapshot {
     }
 
     /**
-     * The prediction for the interrupt of an eventfd. If several device interrupts share the eventfd, returns the one
-     * that is registered with irqbypass, or the first one if none is. Does not allocate.
+     * The prediction for the interrupt of an eventfd. If several device interrupts share the eventfd, returns the
+     * prediction for the one that is registered with irqbypass, else for the first one. Does not allocate.
      */
     public Optional<PredictedIrq> of(EventFdId event) {
         EventFdEnds found = ends.get(event);
@@ -116,9 +116,9 @@ public final class Snapshot {
 
     /**
      * The predicted posted-interrupt descriptor of a vCPU on an Intel host. Empty on other hosts, and if the schedule
-     * of the vCPU is unknown, for example while the vCPU is in KVM_RUN. Also empty if irqbypass had joined no interrupt
-     * of the VM when the vCPU stopped, because KVM may not have updated the descriptor. If a vCPU sleeps while its
-     * guest has disabled interrupts, the fields are as for a vCPU in user space.
+     * of the vCPU is unknown, for example while the vCPU is in KVM_RUN. Also empty if irqbypass had joined no device's
+     * vector with an irqfd of the VM when the vCPU stopped: KVM then may not have updated the descriptor. If a vCPU
+     * sleeps while its guest has disabled interrupts, the fields are as for a vCPU in user space.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
         VcpuRun run = runs.get(vcpu);

@@ -5,8 +5,8 @@ import io.kvmirq.NotPromised;
 import java.util.Optional;
 
 /**
- * The phase of a vCPU of this process (its thread is in KVM_RUN or outside), and its LAPIC if a sample was requested. A
- * {@link Mirror} reads the phase at each query and before each event, so the vCPU's thread never waits for a mirror.
+ * A vCPU of this process: whether its thread is in KVM_RUN (its phase), and its LAPIC's ids if a sample was requested.
+ * A {@link Mirror} reads the phase at each query and before each event, so the vCPU's thread never waits for a mirror.
  * Two {@code VcpuPhase} objects for one vCPU are equal. Thread-safe; the methods do not wait and do not allocate.
  */
 @NotPromised
@@ -23,7 +23,7 @@ public interface VcpuPhase {
     /** Whether phase {@code number} began with a return from KVM_RUN. If not, the vCPU may never have run. */
     boolean hasRun(long number);
 
-    /** Whether the exit with which phase {@code number} began shows that KVM had entered the guest. */
+    /** Whether phase {@code number} began with an exit that shows that KVM had entered the guest. */
     default boolean hasEntered(long number) {
         return false;
     }
@@ -39,7 +39,7 @@ public interface VcpuPhase {
         return Optional.empty();
     }
 
-    /** Whether the vCPU's LAPIC has the ids of {@link #lapic} in phase {@code number}; a guest may change them. */
+    /** Whether the sample {@link #lapic} is right in phase {@code number}: in KVM_RUN the guest may change ids. */
     default boolean hasLapicOf(long number) {
         return false;
     }

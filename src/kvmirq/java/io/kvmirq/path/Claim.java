@@ -6,7 +6,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The answer to one question about posting an interrupt. Immutable. Escape unprintable characters of the texts.
+ * A claim that answers one question about posting an interrupt. Immutable. Escape its texts before output.
  *
  * @param holds whether the claim is true; empty if no file that was read shows whether the claim is true
  * @param evidence the evidence that the claim is true or false; empty if {@code holds} is empty
@@ -38,7 +38,7 @@ public record Claim(
         REQUESTED("asked by KVM"),
         /** The IOMMU's entry posts to a vCPU now, or the LPI is mapped to a vLPI. */
         FORM("entry posts"),
-        /** Hardware delivered interrupts to the guest. A host irq's constant count does not prove the delivery. */
+        /** Hardware delivered interrupts to the guest. A constant count in /proc/interrupts does not prove it. */
         DELIVERED("by hardware");
 
         private final String label;
@@ -64,17 +64,17 @@ public record Claim(
                 false);
     }
 
-    /** Returns a copy of the claim with {@code never} set: no VM can make the claim hold on this host. */
+    /** Returns a copy whose {@code never} is true: no VM can make the claim true on this host. */
     public Claim byHost() {
         return new Claim(question, holds, evidence, text, remedies, true);
     }
 
-    /** A claim that no read file proves or disproves; {@code tool} says which tool would do so. */
+    /** A claim that no read file proves or disproves; {@code tool} names a tool that can prove it. */
     public static Claim unknown(Question question, String text, String tool) {
         return unknown(question, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
-    /** A claim that no read file proves or disproves; {@code remedies} name the tools that would do so. */
+    /** A claim that no read file proves or disproves; {@code remedies} name tools that can prove it. */
     public static Claim unknown(Question question, String text, List<Remedy> remedies) {
         return new Claim(question, Optional.empty(), Optional.empty(), text, remedies, false);
     }

@@ -17,11 +17,11 @@ public enum Hop {
     IRQFD("irqfd"),
     /** The GSI that the irqfd raises, and its route. */
     GSI("GSI"),
-    /** The guest's vector, or the LPI on arm64. A link of this step is whole or not shown, never broken. */
+    /** The guest's vector, or the LPI on arm64. No file shows this step as broken: its link is whole or not shown. */
     GUEST_VECTOR("guest vector"),
     /** The vCPU that gets the interrupt. */
     VCPU("vCPU"),
-    /** A step without a link: the host can post the interrupt, but does not, see {@link InterruptPath#unposted}. */
+    /** Never in a link: the host could post the interrupt, but does not, see {@link InterruptPath#unposted}. */
     POSTING("posting");
 
     private final String label;

@@ -12,10 +12,10 @@ import java.util.stream.Stream;
  * posting. Immutable. Texts may contain names from files: escape unprintable characters before output.
  *
  * @param device the device, such as {@code 0000:3b:00.0}
- * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the path belongs
- *     to no single interrupt, for example as VFIO has armed none
+ * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the path is that
+ *     of the whole device, for example because VFIO has armed no interrupt
  * @param guest the guest that gets the interrupt; empty if the guest is not known
- * @param links in the order of {@link Hop}, at most one link for each step. Links after a broken link may be missing
+ * @param links in the order of {@link Hop}, at most one link for each step. The list may end at a broken link
  * @param claims the claims in the order of {@link Claim.Question}; empty if posting was not examined
  * @param remarks unusual facts that break no link, one sentence each
  */
@@ -110,8 +110,8 @@ public record InterruptPath(
     }
 
     /**
-     * The step at which the interrupt fails: that of the first broken link, or {@link Hop#POSTING} if no link is broken
-     * and {@link #unposted} has a claim. Empty if the interrupt does not fail.
+     * The step at which the interrupt fails: the step of the first broken link, or {@link Hop#POSTING} if no link is
+     * broken and {@link #unposted} is not empty. Empty if the interrupt does not fail.
      */
     public Optional<Hop> fails() {
         return firstBroken().map(Link::hop).or(() -> unposted().map(claim -> Hop.POSTING));

@@ -96,7 +96,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** A fact of the same source, whose value {@code next} computes from this one's; unknown if this fact is. */
+    /** Applies {@code next} to this fact's value; the result keeps this fact's source. Unknown stays unknown. */
     default <R> Known<R> map(Function<? super T, ? extends R> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof SetUp) {
@@ -108,7 +108,7 @@ public sealed interface Known<T> {
         return then(next.andThen(this instanceof Predicted ? Predicted::new : Observed::new));
     }
 
-    /** The fact that {@code next} returns for this fact's value; unknown if this fact is unknown. */
+    /** Applies {@code next} to this fact's value; the result has its own source. Unknown stays unknown. */
     default <R> Known<R> then(Function<? super T, ? extends Known<R>> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof Unknown<T> unknown) {

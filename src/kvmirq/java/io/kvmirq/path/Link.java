@@ -85,7 +85,7 @@ public record Link(
                 List.of());
     }
 
-    /** A link of host irqs, GSIs or vCPUs that interrupts pass. The link leaves out numbers that are out of range. */
+    /** A link that interrupts pass, with host irqs, GSIs or vCPUs. Numbers that are out of range are left out. */
     public static Link whole(Hop hop, Evidence evidence, Collection<? extends Number> numbers, String text) {
         Objects.requireNonNull(hop, "hop is null");
         String value = Objects.requireNonNull(numbers, "numbers is null").stream()
@@ -109,7 +109,7 @@ public record Link(
         };
     }
 
-    /** A link whose state no file shows; {@code tool} says which tool would show the state. */
+    /** A link whose state no file shows; {@code tool} names a tool that shows the state. */
     public static Link notShown(Hop hop, String text, String tool) {
         return notShown(hop, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
@@ -133,7 +133,7 @@ public record Link(
                 List.of());
     }
 
-    /** Returns a copy of the link with {@code numbers}, to which the link's value refers. */
+    /** Returns a copy of the link with {@code numbers}: the typed numbers in the link's value. */
     public Link numbered(List<? extends Record> numbers) {
         return new Link(
                 hop,

@@ -28,13 +28,13 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         FIRMWARE("firmware", Takes.REBOOT),
         VMM_FLAG("VMM flag", Takes.VMM_RESTART),
         COMMAND("command", Takes.LIVE),
-        /** The remedies are those of another check of the host, which the remedy's text names. */
+        /** Do what another check of the host advises: the remedy's text is the name of that check. */
         SEE("see", Takes.NOTHING),
         /** No change is possible on this hardware. */
         HARDWARE("hardware", Takes.NOTHING),
         /** The remedy changes nothing: its text names a tool that shows more facts. */
         LOOK("to see it", Takes.NOTHING),
-        /** The remedy changes nothing: kvmirq can watch the host. While it watches, it leaves this remedy out. */
+        /** The remedy changes nothing: its text is a command of kvmirq that watches the host. */
         WATCH("to see it", Takes.NOTHING);
 
         private final String label;
@@ -77,7 +77,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         }
     }
 
-    /** Joins the remedies' texts by ";", or by ", or" after a {@link Change#WATCH}. Empty if the list is empty. */
+    /** Joins the texts by "; ", but after a {@link Change#WATCH} by ", or ". Empty if there are no remedies. */
     public static Optional<String> text(List<Remedy> remedies) {
         return Objects.requireNonNull(remedies, "remedies is null").stream()
                 .reduce((all, one) -> new Remedy(
@@ -88,7 +88,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 .map(Remedy::text);
     }
 
-    /** Time and risk of the change after a space: {@code (reboot; risk: none known)}; empty if it changes nothing. */
+    /** The time and the risk of the change, as {@code (reboot; risk: none known)}; empty if nothing changes. */
     public String cost() {
         return takes == Takes.NOTHING ? "" : " (" + takes.label() + "; risk: " + risk.orElse("none known") + ")";
     }
@@ -102,7 +102,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 Objects.requireNonNull(risk, "risk is null").isEmpty() ? Optional.empty() : Optional.of(risk));
     }
 
-    /** A change that takes effect at the usual time of its kind. Only {@link Change#KERNEL} has a known risk. */
+    /** A change that takes effect when its kind usually does; only {@link Change#KERNEL} has a known risk. */
     public static Remedy of(Change change, String text) {
         return of(
                 Objects.requireNonNull(change, "change is null"),
@@ -110,7 +110,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 change == Change.KERNEL ? "all that a new kernel may change" : "");
     }
 
-    /** A change that takes effect at the time that is usual for its kind. */
+    /** A change that takes effect when its {@link Change} usually does, such as at a reboot. */
     public static Remedy of(Change change, String text, String risk) {
         return of(change, text, Objects.requireNonNull(change, "change is null").usual, risk);
     }

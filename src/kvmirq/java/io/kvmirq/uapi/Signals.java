@@ -10,7 +10,7 @@ public final class Signals {
     /** The size of a set in bytes. */
     public static final int SET_SIZE = 8;
 
-    /** The first real-time signal. The C library uses this signal and the next one internally. */
+    /** The first real-time signal, 32. The C library uses the signals 32 and 33 internally. */
     public static final int FIRST_REAL_TIME = 32;
 
     public static final int LAST = 64;

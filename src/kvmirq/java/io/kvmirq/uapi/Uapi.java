@@ -26,8 +26,8 @@ import io.kvmirq.uapi.Declared.U8;
  * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure. The constants
  * of an interface are the byte offsets of the fields, and {@code SIZE} is the size of the structure. A structure comes
  * from include/uapi/linux/kvm.h unless it names another header. The compiler inlines the constants where they are used.
- * The fake kernel and error texts read the constants' annotations through {@link UapiTable}. A test compares constants
- * and annotations with the C compiler's values and with vectors made from the kernel's headers.
+ * The fake kernel and the error texts use the constants' annotations, which {@link UapiTable} reads. A test compares
+ * the constants and annotations with numbers from the C compiler and from the kernel's headers.
  *
  * <p>Ioctls are encoded as in asm-generic/ioctl.h (x86, arm64, riscv). Alpha, mips, powerpc and sparc encode ioctls
  * differently, and {@code backend.libc.LibcBackend} refuses these architectures.
@@ -218,7 +218,7 @@ public final class Uapi {
     @Ioctl(VM) public static final long KVM_CREATE_IRQCHIP = IO | 0x60;
     @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_GET_IRQCHIP = IOWR | KvmIrqchip.SIZE << 16 | 0x62;
-    /** The kernel encodes this request as a read, for historical reasons. */
+    /** The number of this request says that the kernel writes the argument, but the kernel reads it. */
     @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_SET_IRQCHIP = IOR | KvmIrqchip.SIZE << 16 | 0x63;
     public static final int KVM_PIT_SPEAKER_DUMMY = 1;
@@ -417,8 +417,8 @@ public final class Uapi {
     public static final int KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE = 3;
 
     /**
-     * A group of attributes proposed in 2014 and never merged, so no header has it. In 2025 another series proposed the
-     * same numbers for TDI_BIND and TDI_UNBIND: a kernel with this group may mean TDI_BIND.
+     * A group of KVM-VFIO's attributes, proposed in 2014 and never merged: no header has it. In 2025 another series
+     * proposed the same numbers for TDI_BIND and TDI_UNBIND: a kernel with this group may mean TDI_BIND.
      */
     @Inferred("[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014; the next free number")
     public static final int KVM_DEV_VFIO_DEVICE = 2;
@@ -451,7 +451,7 @@ public final class Uapi {
         @U64 @Address int ADDR = 16;
     }
 
-    /** Argument of {@link #KVM_DEV_VFIO_DEVICE}. Index and subindex are VFIO's, the GSI is the guest's. */
+    /** Argument of {@link #KVM_DEV_VFIO_DEVICE}: VFIO's index and subindex of an interrupt, the guest's GSI. */
     @Inferred("the same series uses these members; a later variant begins with argsz")
     public interface KvmArchForwardedIrq {
         int SIZE = 16;
@@ -752,7 +752,7 @@ public final class Uapi {
     public static final long KVM_GET_XCRS = IOR | KvmXcrs.SIZE << 16 | 0xa6;
     @Ioctl(on = VCPU, argument = KvmXcrs.class)
     public static final long KVM_SET_XCRS = IOW | KvmXcrs.SIZE << 16 | 0xa7;
-    /** The request encodes no size; the argument points to 32 bytes. */
+    /** The argument points to 32 bytes, although the request's number encodes the size 0. */
     @Ioctl(on = VM, argument = KvmReinjectControl.class) public static final long KVM_REINJECT_CONTROL = IO | 0x71;
     @Ioctl(VCPU) public static final long KVM_KVMCLOCK_CTRL = IO | 0xad;
     @Ioctl(on = VCPU, argument = KvmSregs2.class)

@@ -13,8 +13,8 @@ import io.kvmirq.uapi.Declared.U64;
 
 /**
  * The part of {@link Uapi} that only the headers of arm64 have: requests that encode the size of an arm64 structure,
- * and the attributes of interrupt controllers. The lab recorded the numbers of the arm64 compiler (arm64-6.1.txt of the
- * tests), and a test compares these numbers.
+ * and the attributes of interrupt controllers. A test compares the constants with an arm64 compiler's numbers, in the
+ * file arm64-6.1.txt of the tests.
  */
 public final class UapiArm64 {
     private UapiArm64() {}
@@ -49,7 +49,7 @@ public final class UapiArm64 {
     public static final long KVM_ARM_MTE_COPY_TAGS = READ | size(48) | KVMIO | 0xb4;
     @Ioctl(on = VCPU, arm64 = true) public static final long KVM_ARM_VCPU_FINALIZE = WRITE | size(4) | KVMIO | 0xc2;
     @Ioctl(on = VCPU, arm64 = true) public static final long KVM_SET_GUEST_DEBUG = WRITE | size(520) | KVMIO | 0x9b;
-    /** A request on a VM; KVM_GET_ONE_REG on a vCPU has the same number. */
+    /** This request is for a VM; on a vCPU the same number is KVM_GET_ONE_REG. */
     @Ioctl(on = VM, argument = KvmArmDeviceAddr.class, arm64 = true)
     public static final long KVM_ARM_SET_DEVICE_ADDR = WRITE | size(16) | KVMIO | 0xab;
     /** The headers of Linux 6.1 lack this request. */
@@ -158,7 +158,7 @@ public final class UapiArm64 {
     public static final int KVM_REG_ARM64_SYSREG_CRM_SHIFT = 3;
     public static final int KVM_REG_ARM64_SYSREG_OP2_SHIFT = 0;
 
-    /** Bits below this position hold the number of an interrupt; the other bits hold the kind of information. */
+    /** The attribute's bits below this position hold an interrupt's number, the others the kind of information. */
     public static final int KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT = 10;
 
     public interface KvmArmCopyMteTags {

@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
 public final class UapiTable {
     private UapiTable() {}
 
-    /** The kind of open file that a request is for: one number is a different request on each kind. */
+    /** The kind of open file to which a request is sent: a number is another request on another kind. */
     public enum FileKind {
         KVM("kvm", "/dev/kvm"),
         VM("vm", "anon_inode:kvm-vm"),
@@ -69,7 +69,7 @@ public final class UapiTable {
         }
     }
 
-    /** The meaning of the number in a field. The annotation of the same name in {@link Declared} defines this meaning. */
+    /** The meaning of a field's number, such as a descriptor; {@link Declared} has an annotation for each meaning. */
     public enum Role {
         NUMBER,
         FD,
@@ -85,7 +85,7 @@ public final class UapiTable {
      * A field.
      *
      * @param path the name in C within the structure, such as {@code u.msi.data}
-     * @param names the names of the field's bits or values
+     * @param names names of the field's flags or values, by number
      */
     public record Field(String path, int offset, int size, Role role, Map<Integer, String> names) {}
 
@@ -95,8 +95,8 @@ public final class UapiTable {
     /**
      * An ioctl on one kind of file, as its {@link Declared.Ioctl} describes it.
      *
-     * @param argument absent when the argument is a value, or memory not described here
-     * @param text whether the argument is a {@link Declared.Text}
+     * @param argument empty if the argument is a value, or memory of which this class knows no structure
+     * @param text whether the argument points to text that ends in NUL
      */
     public record Request(
             FileKind kind, String name, long number, Optional<Struct> argument, boolean text, boolean arm64) {

@@ -19,7 +19,7 @@ import io.kvmirq.uapi.Declared.U8;
 
 /**
  * Numbers and structures of include/uapi/linux/vfio.h, as in {@link Uapi}: containers, groups, devices and their
- * interrupts. One number is a different request on each kind of file.
+ * interrupts. A number is another request on another kind of file.
  */
 public final class UapiVfio {
     private UapiVfio() {}

@@ -64,7 +64,7 @@ public final class Undo implements AutoCloseable {
     }
 
     /**
-     * Runs a step, and adds its undo. The undo exists before the step runs, so no failure loses the undo.
+     * Runs {@code step}, then adds {@code back}. As {@code back} exists before, no failure loses the undo.
      *
      * @param back undoes the step; must never fail
      */
@@ -83,7 +83,7 @@ public final class Undo implements AutoCloseable {
         }
     }
 
-    /** Ends a set-up that succeeded: {@link #close} undoes nothing. */
+    /** Ends a set-up that succeeded: {@link #close} then undoes none of its steps. */
     public void keep() {
         added.clear();
     }

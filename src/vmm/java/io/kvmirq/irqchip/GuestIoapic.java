@@ -25,16 +25,16 @@ import java.util.stream.IntStream;
  * to {@link #read} and {@link #write}, and calls {@link #endOfInterrupt} on KVM_EXIT_IOAPIC_EOI. Thread-safe.
  *
  * <p>An edge-triggered pin interrupts when its line becomes high; an edge on a masked pin is lost. A level-triggered
- * pin interrupts while its line is high, the pin is not masked and no EOI is awaited (Remote IRR). KVM_SIGNAL_MSI sends
- * a pin's MSI message to the LAPICs. KVM reports the EOI of a vector only if the GSI route of a pin has this vector.
- * Before a level-triggered pin sends a message for the first time, this class routes the pin's GSI to the message. The
- * polarity bit is stored and has no effect: a high line is asserted. Destination APIC ids have 8 bits.
+ * pin interrupts while its line is high, the pin is not masked and no EOI is awaited (Remote IRR). This class sends a
+ * pin's MSI message to the LAPICs by KVM_SIGNAL_MSI. KVM reports the EOI of a vector only if the GSI route of a pin has
+ * this vector. Before a level-triggered pin sends a message for the first time, this class routes the pin's GSI to the
+ * message. The polarity bit is stored and has no effect: a high line is asserted. Destination APIC ids have 8 bits.
  *
  * <p>Several devices may share a pin. The pin is high while any of their lines is high. Give each forwarding, and each
- * emulated device, its own {@link #source}. {@link #line} drives a line as one more source. VFIO masks a device's
- * forwarded line at each interrupt. Unmask the line at the guest's EOI, by {@link #addEndListener}.
+ * emulated device, its own {@link #source}. All calls of {@link #line} together are one more source. VFIO masks a
+ * device's forwarded line at each interrupt. Unmask the line at the guest's EOI, by {@link #addEndListener}.
  *
- * <p>One lock guards registers and lines. A thread holds this lock during kernel calls, not in end listeners.
+ * <p>One lock guards registers and lines. A thread holds it during kernel calls, but not in end listeners.
  *
  * <p>Source: 82093AA datasheet, plus the EOI register of IOAPIC version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c
  * behaves like this class, except that it reports version 0x11 and ignores writes of the EOI register; {@code
@@ -226,7 +226,7 @@ public final class GuestIoapic implements Userspace.Injector {
         ours.message(message);
     }
 
-    /** Drives a line as one more source. Throws IllegalArgumentException if {@code gsi} is no pin. */
+    /** Drives a pin's line, as one more {@link #source}. Throws IllegalArgumentException if {@code gsi} is no pin. */
     @Override
     public void line(Gsi gsi, boolean high) {
         ours.line(gsi, high);
@@ -355,8 +355,8 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Restores a state that {@link #state} returned. No pin sends a message before {@link #settle}. A snapshot saves
-     * the routes of the pins with the VM, not with the IOAPIC.
+     * Restores a state that {@link #state} returned. No pin sends a message before {@link #settle}. The state has no
+     * GSI routes: a VM's snapshot saves them as part of the VM.
      *
      * @throws IllegalArgumentException if the state comes from an IOAPIC with another number of pins
      */

@@ -5,8 +5,8 @@ import java.util.Arrays;
 import java.util.Objects;
 
 /**
- * The registers of two 8259A PICs that Linux uses before the IOAPIC: initialization, mask, and edge/level registers.
- * These emulated PICs never interrupt. Not thread-safe.
+ * The registers of two 8259A PICs that Linux accesses at boot: initialization, mask, and edge/level registers. These
+ * emulated PICs never interrupt. Not thread-safe.
  *
  * <p>Source: 8259A datasheet; {@code probe_8259A()} and {@code init_8259A()} in arch/x86/kernel/i8259.c.
  *

@@ -4,7 +4,7 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import java.util.List;
 
-/** The savable state of a guest's device: of its MSI or MSI-X alone, or of its whole PCI function. */
+/** A device of a guest whose state can be saved: only its MSI or MSI-X, or its whole PCI function. */
 public sealed interface DeviceState permits GuestMessages, PciFunction {
     /**
      * Masks all interrupts of the device until {@link #release}, whatever the guest writes. Interrupts that the device
@@ -30,7 +30,7 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
     int forwardedTo(Gsi gsi);
 
     /**
-     * Returns the registers, and the pending bits that this process knows, for {@link #restore}.
+     * Returns a state for {@link #restore}: the registers, and the pending bits that this process knows.
      *
      * @throws IllegalStateException if a virtual thread calls this method
      */

@@ -22,10 +22,10 @@ import org.jspecify.annotations.Nullable;
 /**
  * The interrupt vectors of an emulated device. The device may signal the eventfd of a vector at any time. A vector gets
  * an irqfd and a route when the guest enables and unmasks it. If the device signals a disabled or masked vector, the
- * signals stay in the eventfd and later become one interrupt. {@link GuestMsix} and {@link GuestMsi} use these vectors.
+ * signals stay in the eventfd and later become one interrupt. Pass them to {@link GuestMsix} or {@link GuestMsi}.
  *
- * <p>Another thread or process may signal a vector's eventfd, and so may the kernel: pass its number to
- * VHOST_SET_VRING_CALL of vhost. {@link #signal} and {@link #event} are thread-safe, other methods are not.
+ * <p>Another thread or process may signal a vector's eventfd, also vhost, to which VHOST_SET_VRING_CALL passes its
+ * number. {@link #signal} and {@link #event} are thread-safe, other methods are not.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
@@ -88,7 +88,7 @@ public final class EmulatedVectors implements AutoCloseable {
     }
 
     /**
-     * Raises a vector. While the guest masks the vector, the interrupt waits, and several signals become one.
+     * Raises a vector. While the guest masks the vector, signals wait, and become one interrupt at the unmask.
      *
      * @throws IndexOutOfBoundsException for a vector beyond {@link #count}
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}

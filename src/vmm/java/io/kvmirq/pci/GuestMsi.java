@@ -263,7 +263,7 @@ public final class GuestMsi extends GuestMessages {
 
     // Save and restore
 
-    /** Returns the capability and 32 pending bits, also unreadable ones; see {@link GuestMessages#state}. */
+    /** Returns the capability and all 32 pending bits, readable or not; see {@link GuestMessages#state}. */
     @Override
     public byte[] state() {
         return ByteBuffer.allocate(length() + Integer.BYTES)

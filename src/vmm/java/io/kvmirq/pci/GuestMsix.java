@@ -19,13 +19,13 @@ import java.util.OptionalInt;
  *
  * <p>A vector is open while MSI-X is enabled and neither the function nor the vector is masked. A message for a vector
  * that is not open sets the vector's pending bit, and is delivered when the vector opens. If a vector has not been open
- * since MSI-X was enabled, only the device's own PBA has its pending bit. A vector is forwarded when it opens for the
- * first time, so a guest that uses few of its vectors needs few descriptors. Entries that change while their vectors
- * are masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING. A write of the present value makes
- * no kernel call. Disabling MSI-X keeps the table and the pending bits; {@link #reset} clears both. No program can read
- * whether a vLPI of a GICv4 was pending. So an open vector that may be a vLPI becomes pending when it is masked or
- * MSI-X is disabled. No message is lost; at worst the last message is delivered twice. While INTx or MSI of the device
- * is forwarded, all vectors wait as if they were masked: call {@link #settle} when that forwarding has ended.
+ * since MSI-X was enabled, its message is pending only in the device's own PBA. A vector is forwarded when it opens for
+ * the first time, so a guest that uses few of its vectors needs few descriptors. Entries that change while their
+ * vectors are masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING. A write that changes no
+ * register makes no kernel call. Disabling MSI-X keeps the table and the pending bits; {@link #reset} clears both. No
+ * program can read whether a vLPI of a GICv4 was pending. So an open vector that may be a vLPI becomes pending when it
+ * is masked or MSI-X is disabled. No message is lost; at worst the last message is delivered twice. While INTx or MSI
+ * of the device is forwarded, all vectors wait as if masked: call {@link #settle} when that forwarding has ended.
  *
  * <p>An access with a wrong size or offset reads 0 and writes nothing. If the kernel refuses to mask a vector, the
  * vector stays open until a later write or {@link #settle} masks it.

@@ -34,8 +34,8 @@ import java.util.OptionalInt;
  *
  * <p>The guest accesses the device's registers without an exit, except in the pages of the MSI-X table and the PBA.
  * {@link GuestMsix} emulates the table and the PBA; accesses to other registers in their pages are passed to the
- * device. {@link GuestMsi} emulates the guest's MSI. At most one of INTx, MSI and MSI-X is forwarded. INTx is forwarded
- * while the guest has enabled decoding of BARs and has not set Interrupt Disable.
+ * device. {@link GuestMsi} emulates the MSI capability. At most one of INTx, MSI and MSI-X is forwarded. INTx is
+ * forwarded while the guest has enabled decoding of BARs and has not set Interrupt Disable.
  *
  * <p>A function-level reset by the guest becomes a VFIO_DEVICE_RESET.
  *
@@ -49,7 +49,7 @@ public final class PassedThroughDevice extends PciFunction {
     private final Forwarding forwarding;
     private final HostSide host;
 
-    /** Receives events of a device. No lock is held when a method is called. */
+    /** Receives warnings, errors and requests about a device. No lock is held when a method is called. */
     public interface Notices {
         /**
          * Called if an access of the guest had no effect, or the kernel refused a call. {@code sentence} begins with

@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A guest's access never throws. A refused access reads all ones or writes nothing. The VMM gets each kind of
  * warning at most once between two resets. A BAR that the guest moves onto memory or onto another BAR keeps the written
- * address, but the guest cannot access it. Each write to the configuration space tries to map the BAR again.
+ * address, but the guest cannot access it. Each write to the function's configuration space tries to map the BAR again.
  *
  * <p>Thread-safe.
  *
@@ -230,7 +230,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     // Save and restore
 
     /**
-     * Returns all constant properties that the guest sees as one text: ids, sizes of BARs, offsets of capabilities, the
+     * Returns a text of all constant properties that the guest sees: ids, sizes of BARs, offsets of capabilities, the
      * pin. A state can be restored only into a function with the same text.
      */
     public final synchronized String identity() {

@@ -238,7 +238,7 @@ public final class PciHostBridge {
     // The guest's accesses
 
     /**
-     * Handles an access of the guest to the bus. The bus answers every address of the hole: without a BAR, a read
+     * Handles an access of the guest to the bus. The bus answers each access to the hole: where no BAR is, a read
      * returns all ones.
      *
      * @return false if the exit is not an access to the bus; the method then did nothing
@@ -284,8 +284,8 @@ public final class PciHostBridge {
     }
 
     /**
-     * Handles the guest's read of a port, or of memory, without a {@link VcpuExit}. A VMM that decodes accesses itself
-     * calls this method, or a test in place of a guest.
+     * Handles the guest's read of a port, or of memory, without a {@link VcpuExit}. Call this method from a VMM that
+     * decodes accesses itself, or from a test without a guest.
      *
      * @param at the port, or the guest-physical address
      * @param size the number of bytes, 1 to 8
@@ -319,7 +319,7 @@ public final class PciHostBridge {
         return place == null ? -1 : place.device.read(place.bar, at, size);
     }
 
-    /** Handles the guest's write to a port, or to memory, as {@link #read} handles a read. */
+    /** Handles the guest's write to a port or to memory, without a {@link VcpuExit}, like {@link #read}. */
     public void write(boolean ports, long at, int size, long value) {
         requireSize(size);
         if (isAddress(ports, at, size)) {

@@ -5,8 +5,8 @@
  * <p>{@link io.kvmirq.pci.PassedThroughDevice} is a whole host device on the guest's {@link
  * io.kvmirq.pci.PciHostBridge}, to which a VMM passes the guest's accesses to ports and to unmapped memory. A VMM with
  * its own bus uses {@link io.kvmirq.pci.GuestMsix}, the guest's MSI-X, and {@link io.kvmirq.pci.GuestMsi}, the guest's
- * MSI. The VMM passes each access of the guest to these objects, which change the vectors of the device's {@link
- * io.kvmirq.forward.Forwarding} in batches.
+ * MSI. The VMM passes each access of the guest to GuestMsix or GuestMsi, which change the vectors of the device's
+ * {@link io.kvmirq.forward.Forwarding} in batches.
  *
  * <p>Theory of operation. Four mechanisms connect guest and device. Configuration space is emulated, except for
  * registers that only the device has. BARs are mapped as guest memory, except the pages of the MSI-X table and the PBA.
@@ -14,9 +14,9 @@
  * for DMA at its guest-physical addresses.
  *
  * <p>Order. When the guest disables decoding, the memory slots of the BARs are removed before the device gets the
- * write; when the guest enables decoding, the slots are added after the write. If a guest accessed a mapped register
- * while the device does not decode, KVM_RUN would fail with EFAULT. A reset ends interrupts, then BARs, then bus
- * mastering, and resets the device last. Closing a device resets it and then unmaps its DMA.
+ * write; when the guest enables decoding, the slots are added after the write. Otherwise KVM_RUN would fail with EFAULT
+ * if the guest accessed a mapped register while the device does not decode. A reset ends interrupts, then BARs, then
+ * bus mastering, and resets the device last. Closing a device resets it and then unmaps its DMA.
  */
 @NullMarked
 package io.kvmirq.pci;

@@ -269,7 +269,7 @@ public final class VcpuThreads implements AutoCloseable {
         }
     }
 
-    /** Ends the guest without a wait: each thread ends after its next exit. The owner may call it. Never fails. */
+    /** Ends the guest without a wait: each thread ends after its next exit. Never fails. */
     public void stop() {
         lock.lock();
         try {

@@ -86,8 +86,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds an ITS of an arm64 VM; add ITSs in the same order in both VMs. A snapshot writes the tables of the ITS to
-     * guest memory: save guest memory after the snapshot.
+     * Adds an ITS of an arm64 VM; add the ITSs of the saved and of the new VM in the same order. A snapshot writes the
+     * tables of the ITS to guest memory: save guest memory after the snapshot.
      */
     public VmParts its(Its ofVm) {
         units.add(ofVm);
@@ -131,8 +131,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds an irqfd to save; a restore assigns the irqfd. Add the irqfd's eventfds before. Add all irqfds of the VM,
-     * except irqfds of added devices and irqfds of GSIs that are {@linkplain #leaveOut left out}.
+     * Adds an irqfd to save; a restore assigns the irqfd. Add its eventfds by {@link #event} first. Add all irqfds of
+     * the VM, except irqfds of added devices and irqfds of GSIs that are {@linkplain #leaveOut left out}.
      *
      * @throws IllegalArgumentException if an eventfd of the irqfd has no name, or the irqfd belongs to another VM
      */

@@ -68,8 +68,8 @@ public final class VmSnapshot {
     }
 
     /**
-     * Saves a VM that will continue elsewhere. The VM's irqfds and MSI-X stay masked. Pending counts are moved from its
-     * eventfds to the snapshot. Signals after this move stay in the eventfds and are not in the snapshot.
+     * Saves a VM that will continue elsewhere. The VM's irqfds and MSI-X stay masked. The snapshot takes the pending
+     * counts from the VM's eventfds. Signals after this move stay in the eventfds and are not in the snapshot.
      *
      * @throws IllegalArgumentException as {@link #of}
      * @throws IllegalStateException as {@link #of}
@@ -169,14 +169,14 @@ public final class VmSnapshot {
      * irqfds. At the end the restore reads the VM's state back and compares it with the snapshot.
      *
      * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the
-     * restored VM differs from the snapshot, close the VM. Its eventfds, irqfds, routes and devices are then as before.
+     * restored VM differs from the snapshot, close the VM. Its eventfds, irqfds, routes and devices are then unchanged.
      *
      * @return the restored irqfds in the order of their saving, except irqfds of vectors
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
      * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from
      *     the snapshot
      * @throws IllegalStateException if a vCPU runs, or exited within an instruction; {@link
-     *     io.kvmirq.kvm.MsrRefusedException} for a value that an MSR does not accept
+     *     io.kvmirq.kvm.MsrRefusedException} if an MSR refuses its value
      * @throws io.kvmirq.KernelException for other values that the kernel does not accept
      */
     public List<Irqfd> restore(VmParts parts) {

@@ -9,7 +9,7 @@ public final class Steps {
 
     /**
      * Runs every step in order, even if some of them throw. After the last step, throws the last exception; other
-     * exceptions are its suppressed exceptions. If a step threw an Error, throws the first Error instead, unchanged.
+     * exceptions are its suppressed exceptions. If steps threw Errors, throws the first Error unchanged instead.
      */
     public static void all(Iterable<? extends Runnable> steps) {
         @Nullable RuntimeException failure = null;

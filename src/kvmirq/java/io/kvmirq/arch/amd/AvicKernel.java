@@ -7,17 +7,15 @@ import io.kvmirq.arch.LinuxVersion;
 public enum AvicKernel {
     /**
      * Linux 6.5 to 6.16. A posted entry always has GALogIntr set. If a remapping entry moves to another vCPU, KVM first
-     * writes the entry, and then unlinks it from the previous vCPU's list. When an inhibit of AVIC ends, an entry that
-     * KVM wrote during the inhibit stays remapped, and every other entry has IsRun clear until its vCPU is loaded
-     * again. Posting an interrupt of a device without {@code use_vapic} fails with EINVAL since 6.15 and in stable
-     * kernels since 6.12.26, 6.6.89 and 6.1.136. Kernels without this check report success and leave the entry
-     * remapped.
+     * writes the entry, and then unlinks it from the previous vCPU's list. When an inhibit of AVIC ends, an entry
+     * written during the inhibit stays remapped, and every other entry has IsRun clear until its vCPU is loaded again.
+     * Posting an interrupt of a device without {@code use_vapic} fails with EINVAL since 6.15 and in stable kernels
+     * since 6.12.26, 6.6.89 and 6.1.136. Earlier kernels report success and leave the entry remapped.
      */
     UP_TO_6_16,
     /**
      * Linux 6.17 and later. A posted entry has GALogIntr set only while the vCPU blocks. If an entry moves to another
-     * vCPU, KVM first unlinks it from the previous vCPU's list. An entry stays on its vCPU's list while AVIC is
-     * inhibited.
+     * vCPU, KVM first unlinks it from the previous vCPU's list. Entries stay on these lists while AVIC is inhibited.
      */
     FROM_6_17;
 

@@ -92,9 +92,8 @@ public final class GaIrte {
     private GaIrte() {}
 
     /**
-     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run. If {@code gaLogIntr} is true, the IOMMU
-     * writes an interrupt for this vCPU to the GA log. Throws IllegalArgumentException if the tag has more than 32
-     * bits.
+     * Bits 63:0 of a valid entry in guest mode, for a vCPU that does not run. If {@code gaLogIntr}, the IOMMU writes
+     * each interrupt to the GA log. Throws IllegalArgumentException if the tag has more than 32 bits.
      */
     public static long guestLow(long gaTag, boolean gaLogIntr) {
         return VALID.mask() | GUEST_MODE.mask() | (gaLogIntr ? GA_LOG_INTR.mask() : 0) | GA_TAG.with(gaTag);

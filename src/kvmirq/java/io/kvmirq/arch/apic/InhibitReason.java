@@ -6,8 +6,8 @@ import java.util.Objects;
 
 /**
  * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is KVM's number of the reason, which
- * the tracepoint kvm_apicv_inhibit_changed prints as {@code reason=}. Linux 6.1 lacks PHYSICAL_ID_ALIASED, so its
- * numbers of later reasons are one lower.
+ * the tracepoint kvm_apicv_inhibit_changed prints as {@code reason=}. Linux 6.1 lacks PHYSICAL_ID_ALIASED: the numbers
+ * of its later reasons are lower by one.
  *
  * <p>Source: {@code enum kvm_apicv_inhibit} in arch/x86/include/asm/kvm_host.h of Linux 6.1, 6.12 and 7.1.
  */

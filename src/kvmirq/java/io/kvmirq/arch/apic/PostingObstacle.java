@@ -120,9 +120,7 @@ public enum PostingObstacle {
         return seen;
     }
 
-    /**
-     * The remedy for any interrupt; {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} may have a better one.
-     */
+    /** The remedy for any interrupt; {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} may have another. */
     public String remedy() {
         return remedy;
     }

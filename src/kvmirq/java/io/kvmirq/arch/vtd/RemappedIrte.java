@@ -50,10 +50,7 @@ public record RemappedIrte(long low, long high) implements Irte {
                             ? Optional.of("IM, bit 15, is 1: the entry is of posted form")
                             : Optional.empty()));
 
-    /**
-     * DST, bits 63:32: an x2APIC id, or an xAPIC id in bits 15:8. If DM is 1, DST is a logical id, which may name
-     * several CPUs.
-     */
+    /** DST, bits 63:32: an x2APIC id, or an xAPIC id in bits 15:8. If DM is 1, DST is a logical id of CPUs. */
     public static final BitField DESTINATION = new BitField(
             "dest_id",
             32,
