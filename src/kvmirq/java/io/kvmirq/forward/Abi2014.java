@@ -77,7 +77,7 @@ public final class Abi2014 {
         return kvmVfio.abi2014().calls.hasForwarding(kvmVfio.fd()) ? Probe.AMBIGUOUS : Probe.ABSENT;
     }
 
-    /** Returns the ABI, because the caller states that the kernel has the patches of 2014. Makes no call. */
+    /** Returns the ABI without a check: the caller must know that the kernel has the patches of 2014. */
     public static Abi2014 named(KvmVfio kvmVfio) {
         return kvmVfio.abi2014();
     }

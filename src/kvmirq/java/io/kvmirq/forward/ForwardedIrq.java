@@ -186,7 +186,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * The current path as in {@link #path()}, with the host irq. {@code host} finds the host irq, for example a {@link
+     * The current path as in {@link #path()}, and the host irq, which {@code host} finds, for example a {@link
      * io.kvmirq.host.HostInterrupts}.
      */
     public final InterruptPath path(HostIrqs host) {

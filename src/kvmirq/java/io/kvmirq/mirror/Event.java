@@ -213,7 +213,8 @@ public sealed interface Event {
     /**
      * x86: all current reasons that inhibit APIC virtualization. An AMD vCPU applies the reasons when it next enters
      * its guest. Until {@link GuestEntered} reports the entry, it is unknown whether an interrupt is posted to the
-     * vCPU. Up to Linux 6.16, an entry that KVM wrote before {@code GuestEntered} is unknown until KVM writes it again.
+     * vCPU. Up to Linux 6.16, an entry that KVM wrote between {@code Inhibited} and {@code GuestEntered} is unknown
+     * until KVM writes it again.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
         /** Creates the event with a copy of the set. */

@@ -280,7 +280,7 @@ public final class Uapi {
         @U64 int HOST_TSC = 24;
     }
 
-    /** arch/x86/include/uapi/asm/kvm.h; some bytes have one flag for each pin, others hold a mode. */
+    /** arch/x86/include/uapi/asm/kvm.h; some bytes have a flag for each pin (IRR), others hold a mode (POLL). */
     public interface KvmPicState {
         int SIZE = 16;
         @U8 int LAST_IRR = 0;
@@ -565,7 +565,7 @@ public final class Uapi {
         @U32 @OneOf("KVM_MP_STATE_") int MP_STATE = 0;
     }
 
-    /** include/uapi/linux/kvm.h: {@code nent} and padding; CPUID entries follow. */
+    /** include/uapi/linux/kvm.h: the number {@code nent} of CPUID entries, and padding; the entries follow. */
     public interface KvmCpuid2 {
         int SIZE = 8;
         @U32 @Count int NENT = 0;

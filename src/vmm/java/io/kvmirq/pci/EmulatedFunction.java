@@ -42,7 +42,7 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>While the guest has enabled a BAR, each doorbell of the BAR is an ioeventfd at the address that the guest chose.
- * An emulated function has no interrupt pin. {@link PciFunction} describes what its guest sees.
+ * An emulated function has no interrupt pin. {@link PciFunction} describes the guest's view of both kinds of functions.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */

@@ -15,7 +15,7 @@ public enum AvicKernel {
     UP_TO_6_16,
     /**
      * Linux 6.17 and later. A posted entry has GALogIntr set only while the vCPU blocks. If an entry moves to another
-     * vCPU, KVM first unlinks it from the previous vCPU's list. Entries stay on these lists while AVIC is inhibited.
+     * vCPU, KVM first unlinks it from the previous vCPU's {@code ir_list}. Entries stay on this list during an inhibit.
      */
     FROM_6_17;
 

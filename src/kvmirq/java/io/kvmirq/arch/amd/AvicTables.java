@@ -30,7 +30,7 @@ public final class AvicTables {
     /** Physical table: 1 if the entry is in use. */
     public static final BitField PHYSICAL_VALID = BitField.flag("valid", 63, "V", "not in use", "in use");
 
-    /** The format {@code avic.physical} of {@code kvmirq decode}: {@code AVIC_PHYSICAL_ID_ENTRY_*}. */
+    /** The format {@code avic.physical} of {@code kvmirq decode}; KVM's masks are {@code AVIC_PHYSICAL_ID_ENTRY_*}. */
     public static final Format PHYSICAL = Format.builder("avic.physical", "AVIC physical APIC id table entry", 64, 1)
             .fields(HOST_ID, BACKING_PAGE, BitField.reserved("rsvd_52_60", 52, 9))
             .fields(GA_LOG_INTR, IS_RUNNING, PHYSICAL_VALID)
@@ -44,7 +44,7 @@ public final class AvicTables {
     /** Logical table: 1 if the entry is in use. */
     public static final BitField LOGICAL_VALID = BitField.flag("valid", 31, "V", "not in use", "in use");
 
-    /** The format {@code avic.logical} of {@code kvmirq decode}: {@code AVIC_LOGICAL_ID_ENTRY_*}. */
+    /** The format {@code avic.logical} of {@code kvmirq decode}; KVM's masks are {@code AVIC_LOGICAL_ID_ENTRY_*}. */
     public static final Format LOGICAL = Format.builder("avic.logical", "AVIC logical APIC id table entry", 32, 1)
             .fields(GUEST_ID, BitField.reserved("rsvd_8_30", 8, 23), LOGICAL_VALID)
             .looked(bits -> LOGICAL_VALID.isSet(bits[0]))

@@ -24,7 +24,7 @@ public final class GaLog {
             4,
             saying("EventCode", (value, bits) -> value == 1 ? "guest not running" : "unknown, not looked at"));
 
-    /** Format {@code galog.entry} of {@code kvmirq decode}: {@code GA_TAG}, {@code GA_DEVID}, {@code GA_REQ_TYPE}. */
+    /** Format {@code galog.entry} of {@code kvmirq decode}; Linux has macros: GA_TAG, GA_DEVID, GA_REQ_TYPE. */
     public static final Format ENTRY = Format.builder("galog.entry", "GA log entry", 64, 1)
             .fields(TAG, DEVICE, new BitField("rsvd_48_59", 48, 12, always("R", "reserved, not looked at")), TYPE)
             .build();
@@ -54,7 +54,7 @@ public final class GaLog {
                     .computed(code -> 2L << code)
                     .derived());
 
-    /** Format {@code amd.galog.base} of {@code kvmirq decode}: the register at offset 0xe0 (iommu_ga_log_enable). */
+    /** Format {@code amd.galog.base} of {@code kvmirq decode}: the register 0xe0, set by iommu_ga_log_enable(). */
     public static final Format REGISTER = Format.builder("amd.galog.base", "GA log base register", 64, 1)
             .fields(BASE, LENGTH, ENTRIES)
             .fields(BitField.reserved("rsvd_0_11", 0, 12).ordinarily(0))

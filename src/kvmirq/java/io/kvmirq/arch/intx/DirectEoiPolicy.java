@@ -90,9 +90,8 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * Decides about direct EOI. The administrator's assertion outweighs only the reasons {@link NotDirect#SHARED} and
-     * {@link NotDirect#SHAREABLE}, not {@link NotDirect#REFUSED}, where Linux refuses the line, nor reasons of the
-     * hardware.
+     * Decides about direct EOI. The administrator's assertion outweighs only {@link NotDirect#SHARED} and {@link
+     * NotDirect#SHAREABLE}, not {@link NotDirect#REFUSED} (Linux refuses the line) or the hardware's reasons.
      */
     public DirectEoiDecision decide() {
         List<NotDirect> reasons = Stream.of(NotDirect.values())

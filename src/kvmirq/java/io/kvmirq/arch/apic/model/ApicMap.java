@@ -170,7 +170,7 @@ public final class ApicMap<A extends LocalApic> {
     }
 
     /**
-     * Returns the set bit of {@code bits} that a vector selects, as {@code kvm_vector_to_index()}. The caller checks by
+     * Selects one set bit of {@code bits} by the vector, as {@code kvm_vector_to_index()} does. The caller checks by
      * {@link #member} whether a LAPIC has this bit.
      *
      * @param bits not 0
