@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 import io.kvmirq.InterruptVector;
-import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
@@ -13,7 +13,7 @@ import io.kvmirq.arch.vtd.posting.RemappingUnit;
 /** A device's message wakes a vCPU that sleeps: device, unit, descriptor, processor, vCPU. */
 class PostedRequest implements RemappingTable.Observer {
     public static void main(String[] args) {
-        Host host = new Host(4, 5); // two processors with these APIC ids
+        HostCpus host = new HostCpus(4, 5); // two processors with these APIC ids
         PostedVm vm = new PostedVm(host, 1, true);
         PostedVcpu vcpu = vm.vcpu(0);
         UnitCapabilities capabilities = new UnitCapabilities(1L << 59, 0x1a); // PI, EIM, QI, IR

@@ -9,8 +9,8 @@ import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.FileTable;
 import io.kvmirq.fake.file.Hardware;
-import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.IrqHardware;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Ledger;
 import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.Threads;
@@ -33,7 +33,7 @@ record FakeHost(
         Map<Integer, Script> scripts,
         Rulebook rules,
         IrqHardware hardware)
-        implements Host {
+        implements KernelOfFile {
     FakeHost(Build build, boolean virtualTime) {
         this(build, virtualTime, new Ledger());
     }

@@ -11,10 +11,10 @@ import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.fake.file.EpollFile;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.fake.file.FakeMemoryFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.FileTable;
 import io.kvmirq.fake.file.Ledger;
-import io.kvmirq.fake.file.MemoryFile;
 import io.kvmirq.fake.file.OpenFlag;
 import io.kvmirq.fake.file.Threads;
 import io.kvmirq.fake.file.UserMemory;
@@ -213,7 +213,7 @@ final class SystemCalls implements Libc {
                 argument < 0 || argument >= files.limit()
                         ? refuse(FileAnswer.FD_DUP_LIMIT)
                         : host.install(file, argument);
-            case Memfd.F_ADD_SEALS, Memfd.F_GET_SEALS -> MemoryFile.seals(host, file, command, argument);
+            case Memfd.F_ADD_SEALS, Memfd.F_GET_SEALS -> FakeMemoryFile.seals(host, file, command, argument);
             default -> throw new NotModelledException("fcntl " + command);
         });
     }
@@ -466,8 +466,8 @@ final class SystemCalls implements Libc {
             case GETTID -> host.threads().thread();
             case TGKILL -> host.threads().send(host, (int) a, (int) b, (int) c);
             case RT_SIGPROCMASK -> host.threads().mask(host, (int) a, b, c, d);
-            case MEMFD_CREATE -> MemoryFile.create(host, a, (int) b, FreshMemory::of);
-            case FTRUNCATE -> MemoryFile.truncate(host, (int) a, b);
+            case MEMFD_CREATE -> FakeMemoryFile.create(host, a, (int) b, FreshMemory::of);
+            case FTRUNCATE -> FakeMemoryFile.truncate(host, (int) a, b);
             case MMAP -> mappings.replace(a, b, c, d);
             case MADVISE -> mappings.advise(a, b, c);
             case RT_SIGTIMEDWAIT -> host.threads().await(host, a, b, c, d);

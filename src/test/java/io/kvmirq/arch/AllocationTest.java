@@ -20,8 +20,8 @@ import io.kvmirq.arch.intx.model.LineEvent;
 import io.kvmirq.arch.intx.model.PhysicalLine;
 import io.kvmirq.arch.intx.model.Signal;
 import io.kvmirq.arch.intx.model.VfioIntx;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.arch.vtd.posting.PiDescriptor;
@@ -91,7 +91,7 @@ class AllocationTest {
     }
 
     /** The last of two vCPUs, in guest mode on the last CPU of four. */
-    private final PostedVm vm = new PostedVm(new Host(0x20, 0x14, 0x12, 0x10), 2, true);
+    private final PostedVm vm = new PostedVm(new HostCpus(0x20, 0x14, 0x12, 0x10), 2, true);
 
     private final PostedVcpu vcpu = vm.vcpu(1);
     private final HostCpu cpu = vm.host().cpu(3);
@@ -120,7 +120,7 @@ class AllocationTest {
 
     @Test
     void postingThroughAmdToAGuest() {
-        AvicHost avic = new AvicHost(new Host(0x20, 0x14), AvicKernel.FROM_6_17, true);
+        AvicHost avic = new AvicHost(new HostCpus(0x20, 0x14), AvicKernel.FROM_6_17, true);
         GaUnit unit = new GaUnit(avic, new GaUnit.Setup(1, 512, 0x55, true, true));
         AvicVm guest = new AvicVm(avic, 2, 1, 0x1000);
         unit.set(0, 1, 0x22, 0x4100, true);
@@ -141,7 +141,7 @@ class AllocationTest {
         PhysicalLine line = new PhysicalLine(LineController.GIC);
         IntxDevice device = new IntxDevice(line, kind);
         VfioIntx vfio = VfioIntx.of(device, false);
-        IntxVcpu guest = new IntxVcpu(new Host(0), 0);
+        IntxVcpu guest = new IntxVcpu(new HostCpus(0), 0);
         GuestLine pin = GuestLine.of(guest, 5, Optional.of(vfio));
         LineEvent resamplefd = new LineEvent();
         pin.resampler().add(resamplefd);
@@ -170,7 +170,7 @@ class AllocationTest {
     /** A level, an SGI of two sources and an edge on two list registers: an overflow, an end and its maintenance. */
     @Test
     void syncingListRegisters() {
-        VgicVm guest = new VgicVm(new Host(0), 2, 32, 2, id -> {});
+        VgicVm guest = new VgicVm(new HostCpus(0), 2, 32, 2, id -> {});
         VgicVcpu virtual = guest.vcpu(0);
         guest.distributor().set(InterruptState.ENABLED, 0, 32, -1);
         guest.distributor().set(InterruptState.LEVEL, 0, 32, 1);

@@ -25,7 +25,7 @@ import io.kvmirq.arch.apic.model.PostedIrqfd;
 import io.kvmirq.arch.apic.model.PostingDecision;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
-import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 import io.kvmirq.arch.vtd.UnitCapabilities;
@@ -58,7 +58,7 @@ class PostedIrqfdTest {
     }
 
     private static final class Intel implements Hardware {
-        private final PostedVm vm = new PostedVm(new Host(4, 5), 2, true);
+        private final PostedVm vm = new PostedVm(new HostCpus(4, 5), 2, true);
         private final RemappingTable table = new RemappingTable(
                 new long[2 * 16], new UnitCapabilities(1L << 59, 0x1a), true, new RemappingTable.Observer() {
                     @Override
@@ -92,7 +92,7 @@ class PostedIrqfdTest {
     }
 
     private static final class Amd implements Hardware {
-        private final AvicHost avic = new AvicHost(new Host(4, 5), AvicKernel.FROM_6_17, true);
+        private final AvicHost avic = new AvicHost(new HostCpus(4, 5), AvicKernel.FROM_6_17, true);
         private final GaUnit unit = new GaUnit(avic, new GaUnit.Setup(4, 4, 0x55, true, true));
         private final AvicVm vm = new AvicVm(avic, 2, 2, 0x1000);
 

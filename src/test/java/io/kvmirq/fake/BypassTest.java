@@ -7,7 +7,7 @@ import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.fake.file.Bypass;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.IrqHardware;
-import io.kvmirq.fake.file.Producer;
+import io.kvmirq.fake.file.MessageHostIrq;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -16,14 +16,14 @@ import org.junit.jupiter.api.Test;
 class BypassTest {
     private final FakeHost host = new FakeHost(Profile.V7_1.build(), false);
     private final Bypass bypass = new EventFile(host, 0, false, false).bypass();
-    private final Producer first = producer(1);
-    private final Producer second = producer(2);
+    private final MessageHostIrq first = producer(1);
+    private final MessageHostIrq second = producer(2);
     private final List<String> calls = new ArrayList<>();
     private final Consumer irqfd = new Consumer("irqfd", true);
     private final Consumer other = new Consumer("other", true);
 
-    private static Producer producer(int number) {
-        return new Producer(number, IrqHardware.TO_HOST.allocate(0));
+    private static MessageHostIrq producer(int number) {
+        return new MessageHostIrq(number, IrqHardware.TO_HOST.allocate(0));
     }
 
     private final class Consumer implements Bypass.Consumer {
@@ -36,13 +36,13 @@ class BypassTest {
         }
 
         @Override
-        public boolean connect(Producer producer) {
+        public boolean connect(MessageHostIrq producer) {
             calls.add(name + " + " + producer.number());
             return connects;
         }
 
         @Override
-        public void disconnect(Producer producer) {
+        public void disconnect(MessageHostIrq producer) {
             calls.add(name + " - " + producer.number());
         }
     }

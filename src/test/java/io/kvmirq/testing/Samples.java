@@ -15,7 +15,7 @@ import io.kvmirq.arch.Field;
 import io.kvmirq.arch.Format;
 import io.kvmirq.arch.FormatBuilder;
 import io.kvmirq.arch.SharedWords;
-import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
@@ -222,7 +222,7 @@ public final class Samples implements AutoCloseable {
         put(ReadOnce.class, () -> new ReadOnce(get(HostFiles.class)));
         put(PciCapabilities.class, () -> PciCapabilities.of(new byte[PciCapabilities.BYTES]));
         put(SharedWords.class, () -> SharedWords.of(new long[Long.SIZE]));
-        put(Host.class, () -> new Host(0));
+        put(HostCpus.class, () -> new HostCpus(0));
         put(Format.class, () -> Format.builder("kind", "title", 1, Long.SIZE).build());
         put(FormatBuilder.class, () -> Format.builder("kind", "title", 1, Long.SIZE));
         put(Mirror.class, () -> Mirror.of(MirrorHost.unknown("sample")));

@@ -4,7 +4,7 @@ package io.kvmirq.arch.vcpu;
 import io.kvmirq.arch.SharedWords;
 
 /**
- * A CPU of a {@link Host}: its pending interrupts, whether interrupts are enabled, and the vCPU whose guest it runs.
+ * A CPU of a {@link HostCpus}: its pending interrupts, whether interrupts are enabled, and the vCPU whose guest it runs.
  * Safe for use by any number of threads.
  */
 public final class HostCpu {
@@ -12,20 +12,20 @@ public final class HostCpu {
     public static final int PENDING = 0;
 
     /** The word of a spinlock that a caller holds while the CPU has interrupts off. */
-    public static final int INTERRUPTS_OFF = PENDING + Host.VECTORS / Long.SIZE;
+    public static final int INTERRUPTS_OFF = PENDING + HostCpus.VECTORS / Long.SIZE;
 
     /** The word with the number, from 1, of the thread whose guest runs; 0 if no guest runs. */
     public static final int GUEST = INTERRUPTS_OFF + 1;
 
     static final int WORDS = GUEST + 1;
 
-    private final Host host;
+    private final HostCpus host;
     private final int number;
     private final long id;
     private final SharedWords words;
     private final int base;
 
-    HostCpu(Host host, int number, long id, SharedWords words, int base) {
+    HostCpu(HostCpus host, int number, long id, SharedWords words, int base) {
         this.host = host;
         this.number = number;
         this.id = id;

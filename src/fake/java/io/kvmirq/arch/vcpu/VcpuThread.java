@@ -45,7 +45,7 @@ public final class VcpuThread {
     private static final long EXITING_GUEST_MODE = 2;
     private static final int NONE = -1;
 
-    private final Host host;
+    private final HostCpus host;
     private final int index;
     private final SharedWords words;
     private final int base;
@@ -53,7 +53,7 @@ public final class VcpuThread {
     private final int number;
 
     /** Creates an unloaded thread, named {@code index} in texts. {@link #WORDS} words from {@code base} must be 0. */
-    public VcpuThread(Host host, int index, SharedWords words, int base, VcpuHooks hooks) {
+    public VcpuThread(HostCpus host, int index, SharedWords words, int base, VcpuHooks hooks) {
         Objects.requireNonNull(hooks, "hooks is null");
         this.host = host;
         this.index = index;

@@ -2,7 +2,7 @@
 /**
  * A model of a vCPU's thread on the CPUs of a host, for any interrupt hardware.
  *
- * <p>A {@link io.kvmirq.arch.vcpu.Host} has CPUs, each with a number and an id for interrupt hardware. A CPU takes
+ * <p>A {@link io.kvmirq.arch.vcpu.HostCpus} has CPUs, each with a number and an id for interrupt hardware. A CPU takes
  * interrupts of any vector and runs their handlers. A {@link io.kvmirq.arch.vcpu.VcpuThread} is loaded on a CPU, enters
  * and exits the guest, is preempted, blocks, is woken and kicked. At each of these steps the thread calls its {@link
  * io.kvmirq.arch.vcpu.VcpuHooks}, which the models of posting, AVIC and a VGIC implement.

@@ -5,7 +5,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.explain.ArmAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Hardware;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.util.Map;
@@ -50,7 +50,7 @@ final class ArmCapabilities {
 
     private ArmCapabilities() {}
 
-    static int check(Host host, long capability) {
+    static int check(KernelOfFile host, long capability) {
         if (capability == Uapi.KVM_CAP_MSI_DEVID) {
             return host.refuse(ArmAnswer.ARM_MSI_DEVID_OF_VM);
         }
@@ -71,12 +71,12 @@ final class ArmCapabilities {
         return value;
     }
 
-    static boolean isGicV2(Host host) {
+    static boolean isGicV2(KernelOfFile host) {
         return host.build().hardware() == Hardware.GICV2;
     }
 
     /** The largest IPA size in bits, with pages of 4 KiB. The lab's CPU has 52 bits; 6.1 uses 48 of them. */
-    static int addressBits(Host host) {
+    static int addressBits(KernelOfFile host) {
         return host.build().isSince(6, 12) ? 52 : 48;
     }
 }

@@ -28,7 +28,7 @@ public final class ArmGuest {
     /** The value of IAR if there is no interrupt to take. */
     private static final int SPURIOUS = 1023;
 
-    private final ArmVm vm;
+    private final FakeArmVm vm;
     private final FakeVgic vgic;
     private final int vcpu;
     private final CpuInterface cpu;
@@ -36,7 +36,7 @@ public final class ArmGuest {
     private final VirtualInterface registers;
 
     /** @param vcpu the index of the vCPU in the VM; the VGIC is initialized */
-    ArmGuest(ArmVm vm, FakeVgic vgic, int vcpu) {
+    ArmGuest(FakeArmVm vm, FakeVgic vgic, int vcpu) {
         this.vm = vm;
         this.vgic = vgic;
         this.vcpu = vcpu;

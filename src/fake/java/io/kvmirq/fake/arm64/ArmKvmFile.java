@@ -2,7 +2,7 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.explain.ArmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.KvmFile;
 import io.kvmirq.uapi.UapiArm64;
@@ -17,7 +17,7 @@ public final class ArmKvmFile extends KvmFile {
 
     private static final Requests<ArmKvmFile> REQUESTS = requests(number -> null);
 
-    public ArmKvmFile(Host host) {
+    public ArmKvmFile(KernelOfFile host) {
         super(host, RUN_SIZE);
     }
 
@@ -39,6 +39,6 @@ public final class ArmKvmFile extends KvmFile {
         if (other || bits < FEWEST_ADDRESS_BITS || bits > ArmCapabilities.addressBits(host)) {
             return host.refuse(ArmAnswer.ARM_VM_TYPE);
         }
-        return host.install(new ArmVmFile(new ArmVm(host, (int) bits)));
+        return host.install(new ArmVmFile(new FakeArmVm(host, (int) bits)));
     }
 }

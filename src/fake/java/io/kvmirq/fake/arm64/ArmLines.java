@@ -3,7 +3,7 @@ package io.kvmirq.fake.arm64;
 
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.explain.ArmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
@@ -18,13 +18,13 @@ final class ArmLines {
     /** KVM_ARM_IRQ_CPU_IRQ and KVM_ARM_IRQ_CPU_FIQ. */
     private static final int LAST_PIN_OF_CPU = 1;
 
-    private final Host host;
-    private final ArmVm vm;
+    private final KernelOfFile host;
+    private final FakeArmVm vm;
     private final boolean byId;
     /** Whether the call initializes a GICv2 before it checks vCPU and number, as newer kernels do. */
     private final boolean initializesFirst;
 
-    ArmLines(ArmVm vm) {
+    ArmLines(FakeArmVm vm) {
         this.host = vm.host();
         this.vm = vm;
         this.byId = host.build().isSince(6, 12);

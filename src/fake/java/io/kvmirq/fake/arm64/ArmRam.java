@@ -2,12 +2,12 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.arch.gic.model.GuestRam;
-import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.kvm.MemorySlots;
+import io.kvmirq.fake.file.KernelOfFile;
+import io.kvmirq.fake.kvm.FakeMemorySlots;
 import java.nio.ByteBuffer;
 
 /** The guest memory that KVM reads for an ITS. Source: {@code kvm_read_guest()} in virt/kvm/kvm_main.c. */
-record ArmRam(Host host, MemorySlots slots) implements GuestRam {
+record ArmRam(KernelOfFile host, FakeMemorySlots slots) implements GuestRam {
     /** Reads byte by byte, because a structure may span two slots. */
     @Override
     public boolean read(long address, ByteBuffer to) {

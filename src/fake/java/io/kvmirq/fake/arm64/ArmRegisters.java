@@ -4,7 +4,7 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.ArmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.UapiArm64;
 import io.kvmirq.uapi.UapiArm64.KvmArmRegs;
 import java.nio.ByteBuffer;
@@ -67,14 +67,14 @@ final class ArmRegisters {
             id(0xde82),
             id(0xde83));
 
-    private final Host host;
+    private final KernelOfFile host;
     private final long affinity;
     private final ByteBuffer core = ByteBuffer.allocate(KvmArmRegs.SIZE).order(ByteOrder.nativeOrder());
     private final Map<Long, Long> system = new HashMap<>();
     private final Map<Long, Long> counterOffsets = new HashMap<>();
 
     /** @param affinity MPIDR_EL1 */
-    ArmRegisters(Host host, long affinity) {
+    ArmRegisters(KernelOfFile host, long affinity) {
         this.host = host;
         this.affinity = affinity;
     }

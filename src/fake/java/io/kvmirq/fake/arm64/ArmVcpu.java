@@ -24,7 +24,7 @@ final class ArmVcpu {
     /** MPIDR_EL1 without the affinity. */
     private static final long MPIDR_FIXED = 0x8000_0000L;
 
-    private final ArmVm vm;
+    private final FakeArmVm vm;
     private final int id;
     private int features;
     private boolean initialized;
@@ -36,7 +36,7 @@ final class ArmVcpu {
 
     private @Nullable ArmGuest guest;
 
-    ArmVcpu(ArmVm vm, int id) {
+    ArmVcpu(FakeArmVm vm, int id) {
         this.vm = vm;
         this.id = id;
         this.registers = new ArmRegisters(vm.host(), MPIDR_FIXED | affinityOf(id));

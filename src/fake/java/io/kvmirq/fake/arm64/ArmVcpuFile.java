@@ -49,11 +49,11 @@ final class ArmVcpuFile extends VcpuFile {
             .in(Uapi.KVM_HAS_DEVICE_ATTR, ArmVcpuFile::hasAttribute);
 
     private final ArmVcpu vcpu;
-    private final ArmVm vm;
+    private final FakeArmVm vm;
     private @Nullable ScriptPlayer player;
     private boolean running;
 
-    ArmVcpuFile(ArmVm vm, ArmVcpu vcpu) {
+    ArmVcpuFile(FakeArmVm vm, ArmVcpu vcpu) {
         super(vm.host(), ArmKvmFile.RUN_SIZE);
         this.vm = vm;
         this.vcpu = vcpu;

@@ -42,10 +42,10 @@ public final class ArmVmFile extends VmFile {
             .value(Uapi.KVM_SET_DEVICE_ATTR, (vm, address) -> vm.attribute(Uapi.KVM_SET_DEVICE_ATTR, address))
             .value(Uapi.KVM_HAS_DEVICE_ATTR, (vm, address) -> vm.attribute(Uapi.KVM_HAS_DEVICE_ATTR, address));
 
-    private final ArmVm vm;
+    private final FakeArmVm vm;
     private final ArmLines lines;
 
-    ArmVmFile(ArmVm vm) {
+    ArmVmFile(FakeArmVm vm) {
         super(vm, vm.memory());
         this.vm = vm;
         this.lines = new ArmLines(vm);

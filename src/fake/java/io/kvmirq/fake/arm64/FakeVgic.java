@@ -26,7 +26,7 @@ final class FakeVgic {
     /** A list register stores bits 7:3 of a priority. */
     private static final int PRIORITY_SHIFT = 3;
 
-    private final ArmVm vm;
+    private final FakeArmVm vm;
     private final boolean gicv2;
     private final VgicPlaces places;
     private int shared;
@@ -38,7 +38,7 @@ final class FakeVgic {
     /** The CPU interfaces of a GICv2, by vCPU index. */
     private final List<GicV2CpuInterface> gicV2Interfaces = new ArrayList<>();
 
-    FakeVgic(ArmVm vm, boolean gicv2) {
+    FakeVgic(FakeArmVm vm, boolean gicv2) {
         this.vm = vm;
         this.gicv2 = gicv2;
         this.places = new VgicPlaces(vm);
@@ -47,7 +47,7 @@ final class FakeVgic {
         }
     }
 
-    ArmVm vm() {
+    FakeArmVm vm() {
         return vm;
     }
 

@@ -6,7 +6,7 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.arch.gic.MachineControl;
 import io.kvmirq.explain.VgicAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 
 /**
  * The GICv2 CPU interface of a vCPU: the registers that a VMM saves and restores. Linux stores them in the format of
@@ -26,14 +26,14 @@ final class GicV2CpuInterface {
     /** GICC_DIR. */
     private static final int DEACTIVATE = 0x1000;
 
-    private final Host host;
+    private final KernelOfFile host;
     private int control;
     private int priorityMask;
     private int binaryPoint;
     private int aliasedBinaryPoint;
     private int activePriorities;
 
-    GicV2CpuInterface(Host host) {
+    GicV2CpuInterface(KernelOfFile host) {
         this.host = host;
     }
 
@@ -48,11 +48,11 @@ final class GicV2CpuInterface {
         return !ListRegister.GROUP1.isSet(register) || MachineControl.ACK_CONTROL.isSet(control);
     }
 
-    private static boolean canDeactivate(Host host) {
+    private static boolean canDeactivate(KernelOfFile host) {
         return host.build().isSince(6, 19);
     }
 
-    static boolean exists(Host host, int offset) {
+    static boolean exists(KernelOfFile host, int offset) {
         return switch (offset) {
             case CONTROL, PRIORITY_MASK, BINARY_POINT, ALIASED_BINARY_POINT, IDENTIFICATION -> true;
             case DEACTIVATE -> canDeactivate(host);

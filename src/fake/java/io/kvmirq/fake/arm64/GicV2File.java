@@ -3,7 +3,7 @@ package io.kvmirq.fake.arm64;
 
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.VgicAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
@@ -15,7 +15,7 @@ final class GicV2File extends VgicDeviceFile {
 
     private final GicV2Registers registers;
 
-    GicV2File(Host host, FakeVgic vgic) {
+    GicV2File(KernelOfFile host, FakeVgic vgic) {
         super(host, vgic);
         this.registers = new GicV2Registers(vgic);
     }

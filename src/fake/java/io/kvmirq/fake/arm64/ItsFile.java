@@ -15,10 +15,10 @@ import java.util.Optional;
 
 /** An ITS's descriptor; source: {@code kvm_arm_vgic_its_ops} in arch/arm64/kvm/vgic/vgic-its.c. */
 final class ItsFile extends KvmDeviceFile {
-    private final ArmVm vm;
+    private final FakeArmVm vm;
     private final FakeIts service;
 
-    ItsFile(ArmVm vm, FakeIts service) {
+    ItsFile(FakeArmVm vm, FakeIts service) {
         super(vm.host(), true);
         this.vm = vm;
         this.service = service;

@@ -10,11 +10,11 @@ import java.util.OptionalInt;
 
 /** The messages of devices and eventfds that wait as pending LPIs, in KVM or as vLPIs of a vPE. */
 final class LpiMessages implements Lpis.Listener {
-    private final ArmVm vm;
+    private final FakeArmVm vm;
     private final Ledger ledger;
     private final MessagePlace place;
 
-    LpiMessages(ArmVm vm) {
+    LpiMessages(FakeArmVm vm) {
         this.vm = vm;
         this.ledger = vm.host().ledger();
         this.place = new MessagePlace(

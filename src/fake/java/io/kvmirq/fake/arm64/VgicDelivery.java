@@ -29,7 +29,7 @@ final class VgicDelivery {
     private static final int AFFINITY = 0xff_ffff;
     private static final int NO_VCPU = -1;
 
-    private final ArmVm vm;
+    private final FakeArmVm vm;
     private final Distributor distributor;
     private final int[] affinities;
     /** SPIs that are routed to an affinity without a vCPU. */
@@ -43,7 +43,7 @@ final class VgicDelivery {
 
     private boolean enabled;
 
-    VgicDelivery(ArmVm vm, Distributor distributor) {
+    VgicDelivery(FakeArmVm vm, Distributor distributor) {
         this.vm = vm;
         this.distributor = distributor;
         this.affinities = new int[distributor.interrupts()];

@@ -2,7 +2,7 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.explain.VgicAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmDeviceFile;
 import io.kvmirq.uapi.UapiArm64;
@@ -11,7 +11,7 @@ import io.kvmirq.uapi.UapiArm64;
 abstract class VgicDeviceFile extends KvmDeviceFile {
     final FakeVgic vgic;
 
-    VgicDeviceFile(Host host, FakeVgic vgic) {
+    VgicDeviceFile(KernelOfFile host, FakeVgic vgic) {
         super(host, true);
         this.vgic = vgic;
     }

@@ -6,7 +6,7 @@ import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.VgicAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
@@ -32,7 +32,7 @@ final class VgicFile extends VgicDeviceFile {
     private final VgicRegisters registers;
     private final RedistributorRegisters redistributor;
 
-    VgicFile(Host host, FakeVgic vgic) {
+    VgicFile(KernelOfFile host, FakeVgic vgic) {
         super(host, vgic);
         this.registers = new VgicRegisters(vgic);
         this.redistributor = new RedistributorRegisters(vgic, registers);

@@ -32,7 +32,7 @@ final class VgicPlaces {
 
     private record Slot(Region region, int number) {}
 
-    private final ArmVm vm;
+    private final FakeArmVm vm;
     private final List<Region> regions = new ArrayList<>();
     /** The number of redistributors in use in each region. */
     private final List<Integer> taken = new ArrayList<>();
@@ -43,7 +43,7 @@ final class VgicPlaces {
     /** The address of a GICv2's CPU interface. */
     private long cpuInterface = NOWHERE;
 
-    VgicPlaces(ArmVm vm) {
+    VgicPlaces(FakeArmVm vm) {
         this.vm = vm;
     }
 
@@ -61,11 +61,11 @@ final class VgicPlaces {
     }
 
     /** Whether {@code size} bytes may be at {@code to}; {@code now} is the present address, or {@link #NOWHERE}. */
-    static Optional<Answer> check(ArmVm vm, long now, long to, long size) {
+    static Optional<Answer> check(FakeArmVm vm, long now, long to, long size) {
         return check(vm, now, to, size, PAGE);
     }
 
-    private static Optional<Answer> check(ArmVm vm, long now, long to, long size, long page) {
+    private static Optional<Answer> check(FakeArmVm vm, long now, long to, long size, long page) {
         if (now != NOWHERE) {
             return Optional.of(VgicAnswer.VGIC_PLACE_SET);
         }

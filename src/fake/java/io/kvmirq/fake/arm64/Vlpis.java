@@ -10,12 +10,12 @@ import io.kvmirq.arch.gic.model.VlpiMapping;
 import io.kvmirq.arch.gic.model.VlpiMapping.Outcome;
 import io.kvmirq.arch.gic.model.VlpiMapping.Route;
 import io.kvmirq.arch.gic.model.Vpe;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.Hardware;
-import io.kvmirq.fake.file.Producer;
+import io.kvmirq.fake.file.MessageHostIrq;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import java.util.HashMap;
 import java.util.List;
@@ -34,7 +34,7 @@ final class Vlpis {
     private static final int VLPIS = (1 << 16) - InterruptId.FIRST_LPI;
     private static final int MOST_VPES = 256;
 
-    private final ArmVm vm;
+    private final FakeArmVm vm;
     private final Lpis lpis;
     private final boolean gicv4;
     private final VlpiKernel kernel;
@@ -42,10 +42,10 @@ final class Vlpis {
     /** Created at the first use, when the VM has all its vCPUs. */
     private List<Vpe> vpes = List.of();
 
-    private Optional<Host> cpus = Optional.empty();
+    private Optional<HostCpus> cpus = Optional.empty();
     private int[] doorbells = {};
 
-    Vlpis(ArmVm vm, Lpis lpis) {
+    Vlpis(FakeArmVm vm, Lpis lpis) {
         Build build = vm.host().build();
         this.vm = vm;
         this.lpis = lpis;
@@ -59,7 +59,7 @@ final class Vlpis {
             if (count > MOST_VPES) {
                 throw new NotModelledException("GICv4 with more than " + MOST_VPES + " vCPUs");
             }
-            Host host = new Host(LongStream.range(0, Math.max(1, count)).toArray());
+            HostCpus host = new HostCpus(LongStream.range(0, Math.max(1, count)).toArray());
             cpus = Optional.of(host);
             vpes = IntStream.range(0, count)
                     .mapToObj(vcpu -> new Vpe(host, vcpu, Vpe.Version.V4_0, VLPIS, vcpu))
@@ -107,7 +107,7 @@ final class Vlpis {
     // Connections
 
     /** @return whether the irqfd and the device's interrupt are connected, with or without a vLPI */
-    boolean connect(FakeIrqfd irqfd, Producer producer, Route route) {
+    boolean connect(FakeIrqfd irqfd, MessageHostIrq producer, Route route) {
         VlpiMapping mapping = new VlpiMapping(kernel, gicv4, lpis, vpes(), producer.number());
         Optional<VlpiObstacle> refused = mapping.register(route);
         vm.note(refused.isEmpty() ? VgicAnswer.VLPI_MADE : VgicAnswer.VLPI_NOT_MADE);

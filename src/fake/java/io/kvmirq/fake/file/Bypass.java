@@ -12,21 +12,21 @@ import org.jspecify.annotations.Nullable;
 public final class Bypass {
     public interface Consumer {
         /** Connects a producer. Returns false on failure: the side that registered last is then not registered. */
-        boolean connect(Producer producer);
+        boolean connect(MessageHostIrq producer);
 
         /** Disconnects the producer, because producer or consumer is removed. */
-        void disconnect(Producer producer);
+        void disconnect(MessageHostIrq producer);
     }
 
-    private final Host host;
-    private @Nullable Producer producer;
+    private final KernelOfFile host;
+    private @Nullable MessageHostIrq producer;
     private @Nullable Consumer consumer;
 
-    Bypass(Host host) {
+    Bypass(KernelOfFile host) {
         this.host = host;
     }
 
-    public void add(Producer added) {
+    public void add(MessageHostIrq added) {
         if (producer != null) {
             host.note(IrqfdAnswer.BYPASS_BUSY);
         } else if (consumer == null || connect(added, consumer)) {
@@ -42,13 +42,13 @@ public final class Bypass {
         }
     }
 
-    private boolean connect(Producer of, Consumer to) {
+    private boolean connect(MessageHostIrq of, Consumer to) {
         host.note(IrqfdAnswer.BYPASS_CONNECTS);
         return to.connect(of);
     }
 
     /** Removes a producer and disconnects it from its consumer; does nothing if the producer is not registered. */
-    public void remove(Producer removed) {
+    public void remove(MessageHostIrq removed) {
         if (producer == removed) {
             disconnect();
             producer = null;

@@ -111,7 +111,7 @@ final class Dropped {
     }
 
     /** Adds a lost message that was in the hand. */
-    void lose(String what, String why, MessageSource source, Hand hand) {
+    void lose(String what, String why, MessageSource source, MessagesInFlight hand) {
         count(false, hasRoom(false) ? sentence(what + why, source, hand.lastPlace()) : null);
     }
 

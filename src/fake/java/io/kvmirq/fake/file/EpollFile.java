@@ -29,7 +29,7 @@ public final class EpollFile extends FakeFile {
     /** Entries that may be ready, in the order in which a wait checks them. */
     private final List<Entry> ready = new ArrayList<>();
 
-    public EpollFile(Host host) {
+    public EpollFile(KernelOfFile host) {
         super(host);
     }
 
@@ -101,13 +101,13 @@ public final class EpollFile extends FakeFile {
     // epoll_ctl
 
     /** @param event the address of a {@code struct epoll_event} */
-    public static int control(Host host, int epoll, int operation, int fd, long event) {
+    public static int control(KernelOfFile host, int epoll, int operation, int fd, long event) {
         return operation == Epoll.EPOLL_CTL_DEL
                 ? control(host, epoll, operation, fd, ByteBuffer.allocate(Epoll.SIZE))
                 : host.copied(event, Epoll.SIZE, asked -> control(host, epoll, operation, fd, asked));
     }
 
-    private static int control(Host host, int epoll, int operation, int fd, ByteBuffer event) {
+    private static int control(KernelOfFile host, int epoll, int operation, int fd, ByteBuffer event) {
         FakeFile set = host.file(epoll);
         FakeFile file = host.file(fd);
         if (set == null || file == null) {
@@ -166,7 +166,7 @@ public final class EpollFile extends FakeFile {
     // epoll_wait
 
     /** Waits for events and writes them to the address {@code events}. A negative timeout has no end. */
-    public static int await(Host host, int epoll, long events, int most, int timeoutMillis) {
+    public static int await(KernelOfFile host, int epoll, long events, int most, int timeoutMillis) {
         Optional<Answer> flaw = flawOfRoom(events, most);
         if (flaw.isPresent() && !host.build().isSince(6, 15)) {
             host.note(FileAnswer.EPOLL_ROOM_FIRST_BEFORE);

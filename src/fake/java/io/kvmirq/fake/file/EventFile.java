@@ -30,7 +30,7 @@ public final class EventFile extends FakeFile implements MessageSource {
     /** The ledger's id of this eventfd as a source of messages. */
     private int source = Ledger.UNKNOWN;
 
-    public EventFile(Host host, long count, boolean semaphore, boolean blocking) {
+    public EventFile(KernelOfFile host, long count, boolean semaphore, boolean blocking) {
         super(host, READ | WRITE | CAN_READ | CAN_WRITE);
         this.count = count;
         this.semaphore = semaphore;

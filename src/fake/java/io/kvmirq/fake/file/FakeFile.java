@@ -23,7 +23,7 @@ public abstract class FakeFile {
     public static final int PREAD = 1 << 4;
     public static final int PWRITE = 1 << 5;
 
-    protected final Host host;
+    protected final KernelOfFile host;
     private final boolean foreign;
     private final List<Watcher> watchers = new ArrayList<>(0);
     private int descriptors;
@@ -35,11 +35,11 @@ public abstract class FakeFile {
     private int status;
 
     /** Creates an anonymous file that has ioctls and cannot be read or written. */
-    protected FakeFile(Host host) {
+    protected FakeFile(KernelOfFile host) {
         this(host, READ | WRITE);
     }
 
-    protected FakeFile(Host host, int mode) {
+    protected FakeFile(KernelOfFile host, int mode) {
         this.host = host;
         this.mode = mode;
         this.status = (mode & WRITE) != 0 ? Uapi.O_RDWR : 0;

@@ -20,14 +20,14 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Ledger {
     /** The id of any source that is not registered. */
-    public static final int UNKNOWN = Sources.NONE;
+    public static final int UNKNOWN = SourceSet.NONE;
 
     private static final String THREW = "a call threw an exception while it was on its way";
 
     private final Arrivals arrivals = new Arrivals();
     private final Dropped dropped = new Dropped();
     private final WaitingMessages waiting = new WaitingMessages();
-    private final Hand hand = new Hand();
+    private final MessagesInFlight hand = new MessagesInFlight();
     private final OwedMessages owed = new OwedMessages(hand, waiting, dropped);
     private final ProgramMessages program = new ProgramMessages(hand, waiting, owed, dropped);
 
@@ -49,7 +49,7 @@ public final class Ledger {
     }
 
     public void pick(MessagePlace place, int slot) {
-        Sources there = place.filledAt(slot);
+        SourceSet there = place.filledAt(slot);
         if (there == null) {
             return;
         }
@@ -129,7 +129,7 @@ public final class Ledger {
 
     /** Counts the messages of a slot as taken: a vCPU takes the interrupt. */
     public void take(MessagePlace place, int slot) {
-        Sources there = place.filledAt(slot);
+        SourceSet there = place.filledAt(slot);
         if (there != null) {
             hand.countTaken(there.size());
             waiting.clear(place, slot);
@@ -169,7 +169,7 @@ public final class Ledger {
             boolean asked,
             boolean endsWithSource,
             @Nullable MessageSource event) {
-        Sources there = place.filledAt(slot);
+        SourceSet there = place.filledAt(slot);
         if (there == null) {
             return;
         }

@@ -12,13 +12,13 @@ import org.jspecify.annotations.Nullable;
  * A slot has the sources of its messages. {@link Ledger} compares the slots with the state of the part.
  */
 public final class MessagePlace {
-    private static final @Nullable Sources[] NONE = {};
+    private static final @Nullable SourceSet[] NONE = {};
 
     private final IntPredicate holds;
     private final IntPredicate open;
     private final IntFunction<String> name;
     private final BitSet filled = new BitSet(0);
-    private @Nullable Sources[] slots = NONE;
+    private @Nullable SourceSet[] slots = NONE;
     /** The index of this place in the ledger's list of occupied places; -1 while it is empty. */
     private int index = -1;
 
@@ -63,13 +63,13 @@ public final class MessagePlace {
         return filled.nextSetBit(from);
     }
 
-    Sources at(int slot) {
+    SourceSet at(int slot) {
         if (slot >= slots.length) {
             slots = Arrays.copyOf(slots, Math.max(slot + 1, 2 * slots.length));
         }
-        Sources there = slots[slot];
+        SourceSet there = slots[slot];
         if (there == null) {
-            there = new Sources();
+            there = new SourceSet();
             slots[slot] = there;
         }
         return there;
@@ -77,15 +77,15 @@ public final class MessagePlace {
 
     /** The sources of the messages in a slot; null if there are none. */
     @Nullable
-    Sources filledAt(int slot) {
-        Sources there = slot < slots.length ? slots[slot] : null;
+    SourceSet filledAt(int slot) {
+        SourceSet there = slot < slots.length ? slots[slot] : null;
         return there == null || there.isEmpty() ? null : there;
     }
 
-    /** The source of the only message in a slot; {@link Sources#NONE} if the slot has none or several. */
+    /** The source of the only message in a slot; {@link SourceSet#NONE} if the slot has none or several. */
     int onlyAt(int slot) {
-        Sources there = slot < slots.length ? slots[slot] : null;
-        return there == null ? Sources.NONE : there.only();
+        SourceSet there = slot < slots.length ? slots[slot] : null;
+        return there == null ? SourceSet.NONE : there.only();
     }
 
     public boolean has(int slot) {

@@ -13,12 +13,12 @@ import org.jspecify.annotations.Nullable;
 final class OwedMessages {
     private record Owed(int source, MessageSource event, Dropped.@Nullable Sentence sentence) {}
 
-    private final Hand hand;
+    private final MessagesInFlight hand;
     private final WaitingMessages waiting;
     private final Dropped dropped;
     private final List<Owed> owed = new ArrayList<>();
 
-    OwedMessages(Hand hand, WaitingMessages waiting, Dropped dropped) {
+    OwedMessages(MessagesInFlight hand, WaitingMessages waiting, Dropped dropped) {
         this.hand = hand;
         this.waiting = waiting;
         this.dropped = dropped;

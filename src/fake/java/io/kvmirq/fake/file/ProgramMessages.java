@@ -12,7 +12,7 @@ final class ProgramMessages {
     /** A message of a device that the program has read, and has not passed on; {@code read} is the read's number. */
     private record Held(int id, MessageSource event, long thread, long read) {}
 
-    private final Hand hand;
+    private final MessagesInFlight hand;
     private final WaitingMessages waiting;
     private final OwedMessages owed;
     private final Dropped dropped;
@@ -22,7 +22,7 @@ final class ProgramMessages {
 
     private long reads;
 
-    ProgramMessages(Hand hand, WaitingMessages waiting, OwedMessages owed, Dropped dropped) {
+    ProgramMessages(MessagesInFlight hand, WaitingMessages waiting, OwedMessages owed, Dropped dropped) {
         this.hand = hand;
         this.waiting = waiting;
         this.owed = owed;

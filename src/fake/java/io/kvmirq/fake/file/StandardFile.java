@@ -5,7 +5,7 @@ import io.kvmirq.NotModelledException;
 
 /** Standard input, output or error. The descriptor is open; its operations are not modelled. */
 public final class StandardFile extends FakeFile {
-    public StandardFile(Host host) {
+    public StandardFile(KernelOfFile host) {
         super(host, READ | WRITE | CAN_READ | CAN_WRITE);
     }
 

@@ -70,7 +70,7 @@ public final class Threads {
     }
 
     /** tgkill(2). */
-    public int send(Host host, int process, int thread, int signal) {
+    public int send(KernelOfFile host, int process, int thread, int signal) {
         if (process <= 0 || thread <= 0) {
             return host.refuse(SignalAnswer.SIGNAL_TARGET);
         }
@@ -102,7 +102,7 @@ public final class Threads {
     }
 
     /** rt_sigprocmask(2). */
-    public int mask(Host host, int how, long set, long before, long size) {
+    public int mask(KernelOfFile host, int how, long set, long before, long size) {
         if (size != Signals.SET_SIZE) {
             return host.refuse(SignalAnswer.SIGNAL_SET_SIZE);
         }
@@ -133,7 +133,7 @@ public final class Threads {
     }
 
     /** rt_sigtimedwait(2). */
-    public int await(Host host, long set, long information, long timeout, long size) {
+    public int await(KernelOfFile host, long set, long information, long timeout, long size) {
         if (size != Signals.SET_SIZE) {
             return host.refuse(SignalAnswer.SIGNAL_SET_SIZE);
         }

@@ -66,7 +66,7 @@ final class WaitingMessages {
         for (int i = occupied.size() - 1; i >= 0 && waiting[id] > 0; i--) {
             MessagePlace place = occupied.get(i);
             for (int slot = place.next(0); slot >= 0; slot = place.next(slot + 1)) {
-                Sources there = place.at(slot);
+                SourceSet there = place.at(slot);
                 if (there.remove(id)) {
                     waiting[id]--;
                     merged += add(place, slot, GONE) ? 0 : 1;
@@ -90,7 +90,7 @@ final class WaitingMessages {
 
     /** @return whether the slot did not have the source */
     boolean add(MessagePlace place, int slot, int id) {
-        Sources there = place.at(slot);
+        SourceSet there = place.at(slot);
         if (!there.add(id)) {
             return false;
         }
@@ -106,7 +106,7 @@ final class WaitingMessages {
     }
 
     void remove(MessagePlace place, int slot, int id) {
-        Sources there = place.at(slot);
+        SourceSet there = place.at(slot);
         there.remove(id);
         waiting[id]--;
         if (there.isEmpty()) {
@@ -115,7 +115,7 @@ final class WaitingMessages {
     }
 
     void clear(MessagePlace place, int slot) {
-        Sources there = place.at(slot);
+        SourceSet there = place.at(slot);
         for (int id = there.next(0); id >= 0; id = there.next(id + 1)) {
             waiting[id]--;
         }
@@ -156,7 +156,7 @@ final class WaitingMessages {
         List<String> texts = new ArrayList<>();
         for (MessagePlace place : occupied) {
             for (int slot = place.next(0); slot >= 0; slot = place.next(slot + 1)) {
-                Sources there = place.at(slot);
+                SourceSet there = place.at(slot);
                 for (int id = there.next(0); id >= 0 && (!open || place.isOpen(slot)); id = there.next(id + 1)) {
                     texts.add(source(id) + ", in " + place.name(slot));
                 }

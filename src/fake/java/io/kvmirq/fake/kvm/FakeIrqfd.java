@@ -7,7 +7,7 @@ import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.fake.file.Bypass;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventWaiter;
-import io.kvmirq.fake.file.Producer;
+import io.kvmirq.fake.file.MessageHostIrq;
 import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -18,7 +18,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
     private final EventFile event;
     private final int gsi;
     private final Optional<EventFile> resample;
-    private Optional<Producer> producer = Optional.empty();
+    private Optional<MessageHostIrq> producer = Optional.empty();
     /** The message of the GSI, as {@code irqfd_update()} caches it. */
     private @Nullable Object message;
 
@@ -57,12 +57,12 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
         return resample;
     }
 
-    public Optional<Producer> producer() {
+    public Optional<MessageHostIrq> producer() {
         return producer;
     }
 
     @Override
-    public boolean connect(Producer connected) {
+    public boolean connect(MessageHostIrq connected) {
         producer = Optional.of(connected);
         boolean done = vm.connected(this, connected);
         if (!done) {
@@ -72,7 +72,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
     }
 
     @Override
-    public void disconnect(Producer connected) {
+    public void disconnect(MessageHostIrq connected) {
         vm.disconnected(this, connected);
         producer = Optional.empty();
     }

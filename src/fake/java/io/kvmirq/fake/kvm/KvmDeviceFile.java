@@ -3,7 +3,7 @@ package io.kvmirq.fake.kvm;
 
 import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.fake.file.FakeFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -19,7 +19,7 @@ public abstract class KvmDeviceFile extends FakeFile {
     private final boolean readable;
 
     /** @param readable whether the device implements KVM_GET_DEVICE_ATTR */
-    protected KvmDeviceFile(Host host, boolean readable) {
+    protected KvmDeviceFile(KernelOfFile host, boolean readable) {
         super(host);
         this.readable = readable;
     }

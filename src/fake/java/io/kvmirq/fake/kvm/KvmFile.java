@@ -3,7 +3,7 @@ package io.kvmirq.fake.kvm;
 
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.fake.file.FakeFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.Uapi;
 import java.util.function.LongFunction;
@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
 public abstract class KvmFile extends FakeFile {
     private final int runSize;
 
-    protected KvmFile(Host host, int runSize) {
+    protected KvmFile(KernelOfFile host, int runSize) {
         super(host);
         this.runSize = runSize;
     }

@@ -6,7 +6,7 @@ import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Objects;
@@ -19,7 +19,7 @@ import java.util.Optional;
 final class RegistrationCalls {
     private static final int IOEVENTFD_FLAGS = 0x1f;
 
-    private final Host host;
+    private final KernelOfFile host;
     private final VmInterrupts vm;
 
     RegistrationCalls(VmInterrupts vm) {

@@ -3,7 +3,7 @@ package io.kvmirq.fake.kvm;
 
 import io.kvmirq.explain.SignalAnswer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.ScriptedExit;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -15,10 +15,10 @@ public final class RunPage {
     /** The offset of the data of exits other than accesses. */
     private static final int TOLD = Uapi.KvmRun.FAIL_ENTRY_REASON;
 
-    private final Host host;
+    private final KernelOfFile host;
     private final ByteBuffer page;
 
-    RunPage(Host host, ByteBuffer page) {
+    RunPage(KernelOfFile host, ByteBuffer page) {
         this.host = host;
         this.page = page;
     }

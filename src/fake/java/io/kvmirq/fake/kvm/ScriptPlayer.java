@@ -9,12 +9,12 @@ import org.jspecify.annotations.Nullable;
 public final class ScriptPlayer {
     private final Script script;
     private final VmInterrupts vm;
-    private final MemorySlots slots;
+    private final FakeMemorySlots slots;
     private final RunPage page;
     /** The read exit that waits for the VMM's value. */
     private @Nullable ScriptedExit read;
 
-    public ScriptPlayer(Script script, VmInterrupts vm, MemorySlots slots, RunPage page) {
+    public ScriptPlayer(Script script, VmInterrupts vm, FakeMemorySlots slots, RunPage page) {
         this.script = script;
         this.vm = vm;
         this.slots = slots;

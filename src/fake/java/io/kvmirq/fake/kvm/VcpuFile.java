@@ -3,7 +3,7 @@ package io.kvmirq.fake.kvm;
 
 import io.kvmirq.explain.SignalAnswer;
 import io.kvmirq.fake.file.FakeFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Signals;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -22,7 +22,7 @@ public abstract class VcpuFile extends FakeFile {
     protected @Nullable Long signals;
 
     /** @param runSize the size of the vCPU's mmap area in bytes */
-    protected VcpuFile(Host host, int runSize) {
+    protected VcpuFile(KernelOfFile host, int runSize) {
         super(host);
         this.shared = ByteBuffer.allocateDirect(runSize).order(ByteOrder.nativeOrder());
         this.page = new RunPage(host, shared);

@@ -14,10 +14,10 @@ import org.jspecify.annotations.Nullable;
 public abstract class VmFile extends FakeFile {
     private final VmInterrupts interrupts;
     private final RegistrationCalls registrations;
-    private final MemorySlots memory;
+    private final FakeMemorySlots memory;
     private boolean vfio;
 
-    protected VmFile(VmInterrupts interrupts, MemorySlots memory) {
+    protected VmFile(VmInterrupts interrupts, FakeMemorySlots memory) {
         super(interrupts.host());
         this.interrupts = interrupts;
         this.registrations = new RegistrationCalls(interrupts);
@@ -40,7 +40,7 @@ public abstract class VmFile extends FakeFile {
         return registrations;
     }
 
-    protected final MemorySlots memory() {
+    protected final FakeMemorySlots memory() {
         return memory;
     }
 

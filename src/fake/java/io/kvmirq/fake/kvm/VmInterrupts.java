@@ -6,9 +6,9 @@ import io.kvmirq.arch.intx.model.Resampler;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.fake.file.EventFile;
-import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
-import io.kvmirq.fake.file.Producer;
+import io.kvmirq.fake.file.KernelOfFile;
+import io.kvmirq.fake.file.MessageHostIrq;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashSet;
@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * the targets of GSI routes. Source: virt/kvm/irqchip.c, virt/kvm/eventfd.c.
  */
 public abstract class VmInterrupts implements FakeRoutes.Entries {
-    private final Host host;
+    private final KernelOfFile host;
     private final Set<FakeIrqfd> irqfds = new LinkedHashSet<>();
     private final List<FakeIoEventFd> ioEventFds = new ArrayList<>();
     /** The resamplers, keyed by GSI. Each has an irqfd. */
@@ -33,11 +33,11 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     private FakeRoutes routes = new FakeRoutes();
     private boolean closed;
 
-    protected VmInterrupts(Host host) {
+    protected VmInterrupts(KernelOfFile host) {
         this.host = host;
     }
 
-    public final Host host() {
+    public final KernelOfFile host() {
         return host;
     }
 
@@ -82,15 +82,15 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     }
 
     /** Connects an irqfd to a device's interrupt ({@code kvm_arch_irq_bypass_add_producer()}); false on failure. */
-    protected boolean connected(FakeIrqfd irqfd, Producer producer) {
+    protected boolean connected(FakeIrqfd irqfd, MessageHostIrq producer) {
         return true;
     }
 
     /** Called after the route of a connected irqfd changed ({@code kvm_arch_update_irqfd_routing()}). */
-    protected void rerouted(FakeIrqfd irqfd, Producer producer) {}
+    protected void rerouted(FakeIrqfd irqfd, MessageHostIrq producer) {}
 
     /** Called when an irqfd's producer is disconnected ({@code kvm_arch_irq_bypass_del_producer()}). */
-    protected void disconnected(FakeIrqfd irqfd, Producer producer) {}
+    protected void disconnected(FakeIrqfd irqfd, MessageHostIrq producer) {}
 
     /** Called when a file is added to KVM-VFIO ({@code kvm_arch_start_assignment()}). */
     protected void assigned() {}

@@ -2,8 +2,8 @@
 package io.kvmirq.fake.posting;
 
 import io.kvmirq.NotModelledException;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.IrqHardware;
@@ -33,7 +33,7 @@ public abstract class PostingMachine implements IrqHardware {
     private final Build build;
     private final FakeTime time;
     private final Ledger ledger;
-    private final Host cpus = new Host(APIC_IDS);
+    private final HostCpus cpus = new HostCpus(APIC_IDS);
     private final BitSet entries = new BitSet();
     private final List<PostingGuest> guests = new ArrayList<>();
     private final List<PostingVcpu> vcpus = new ArrayList<>();
@@ -103,7 +103,7 @@ public abstract class PostingMachine implements IrqHardware {
 
     abstract UnitEntry newEntry(int index, int requester);
 
-    final Host cpus() {
+    final HostCpus cpus() {
         return cpus;
     }
 

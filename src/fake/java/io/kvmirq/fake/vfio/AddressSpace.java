@@ -5,7 +5,7 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.explain.VfioAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
@@ -30,7 +30,7 @@ final class AddressSpace extends IommuObject {
         }
     }
 
-    private final Host host;
+    private final KernelOfFile host;
     private final LongPredicate mayPin;
     /** The mappings, keyed by first address. They do not overlap. */
     private final NavigableMap<Long, Area> areas = new TreeMap<>(Long::compareUnsigned);
@@ -39,7 +39,7 @@ final class AddressSpace extends IommuObject {
     private @Nullable PageTable table;
 
     /** @param mayPin whether an IOMMU driver may pin this many more bytes */
-    AddressSpace(Host host, LongPredicate mayPin) {
+    AddressSpace(KernelOfFile host, LongPredicate mayPin) {
         this.host = host;
         this.mayPin = mayPin;
     }

@@ -7,11 +7,11 @@ import org.jspecify.annotations.Nullable;
 /** A device that is bound to an iommufd; source: {@code struct iommufd_device} in drivers/iommu/iommufd/device.c. */
 final class BoundDevice extends IommuObject {
     private final IommuFile iommufd;
-    private final VfioDevice device;
+    private final FakeVfioDevice device;
     private @Nullable PageTable table;
 
     /** Creates the object, which the device's driver uses until the device is released. */
-    BoundDevice(IommuFile iommufd, VfioDevice device) {
+    BoundDevice(IommuFile iommufd, FakeVfioDevice device) {
         this.iommufd = iommufd;
         this.device = device;
         use();
@@ -21,7 +21,7 @@ final class BoundDevice extends IommuObject {
         return iommufd;
     }
 
-    VfioDevice device() {
+    FakeVfioDevice device() {
         return device;
     }
 

@@ -5,7 +5,7 @@ import static io.kvmirq.fake.vfio.PciImage.*;
 
 import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.explain.FileAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.vfio.ConfigRules.Access;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -117,7 +117,7 @@ final class ConfigSpace {
     }
 
     /** Reads to the caller's memory. Returns the number of bytes or a negative errno. */
-    long read(Host host, long to, int length, int from) {
+    long read(KernelOfFile host, long to, int length, int from) {
         for (int done = 0; done < length; ) {
             int count = part(from + done, length - done);
             ByteBuffer value = words().putInt(0, read(from + done, count));
@@ -131,7 +131,7 @@ final class ConfigSpace {
     }
 
     /** Writes from the caller's memory, but does not read it for read-only bytes. Returns as {@link #read} does. */
-    long write(Host host, long from, int length, int to) {
+    long write(KernelOfFile host, long from, int length, int to) {
         for (int done = 0; done < length; ) {
             int count = part(to + done, length - done);
             if (rules(to + done).access() != Access.READ_ONLY) {

@@ -4,7 +4,7 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.function.LongPredicate;
@@ -34,7 +34,7 @@ final class ContainerFile extends FakeFile {
     private @Nullable DmaMappings dma;
 
     /** @param mayPin whether an IOMMU driver may pin this many more bytes */
-    ContainerFile(Host host, LongPredicate mayPin) {
+    ContainerFile(KernelOfFile host, LongPredicate mayPin) {
         super(host);
         this.mayPin = mayPin;
     }

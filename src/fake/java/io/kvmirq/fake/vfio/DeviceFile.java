@@ -6,7 +6,7 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.VfioLines;
 import io.kvmirq.fake.file.Work;
 import io.kvmirq.uapi.UapiVfio;
@@ -27,7 +27,7 @@ final class DeviceFile extends FakeFile {
     private static final int ATTACH_LEAST = 12;
     private static final int DETACH_LEAST = 8;
 
-    private final VfioDevice device;
+    private final FakeVfioDevice device;
     /** The group that opened the file; null for the device's own file. */
     private final @Nullable GroupFile group;
 
@@ -36,7 +36,7 @@ final class DeviceFile extends FakeFile {
 
     private long position;
 
-    DeviceFile(Host host, VfioDevice device, @Nullable GroupFile group) {
+    DeviceFile(KernelOfFile host, FakeVfioDevice device, @Nullable GroupFile group) {
         super(host, READ | WRITE | CAN_READ | CAN_WRITE | PREAD | PWRITE);
         this.device = device;
         this.group = group;

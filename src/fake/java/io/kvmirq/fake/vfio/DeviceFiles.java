@@ -3,7 +3,7 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.Hardware;
-import io.kvmirq.fake.file.Producer;
+import io.kvmirq.fake.file.MessageHostIrq;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.List;
@@ -104,7 +104,7 @@ public final class DeviceFiles {
     }
 
     /** Adds an interrupt with {@code mode} {@code msi} or {@code msix}; {@code handled}: VFIO has a handler. */
-    void addIrq(String device, String mode, int vector, Producer irq, boolean handled) {
+    void addIrq(String device, String mode, int vector, MessageHostIrq irq, boolean handled) {
         text(DEVICES + device + "/msi_irqs/" + irq.number(), mode);
         String chip = (arm64 ? "ITS-PCI-" : "IR-PCI-") + mode.toUpperCase(Locale.ROOT) + "-" + device;
         interrupts.append(String.format("%3d:  %d  %s  %d-edge", irq.number(), irq.count(), chip, vector));
@@ -112,7 +112,7 @@ public final class DeviceFiles {
     }
 
     /** Adds a device's own file (cdev). */
-    void addCdev(VfioDevice device) {
+    void addCdev(FakeVfioDevice device) {
         String path = "sys/bus/" + device.bus() + "/devices/" + device.name() + "/vfio-dev/vfio" + device.index();
         text(path + "/dev", MAJOR + ":" + device.index());
     }

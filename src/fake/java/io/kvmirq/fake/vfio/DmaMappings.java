@@ -6,7 +6,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.VfioAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioInfoCapHeader;
@@ -70,47 +70,47 @@ final class DmaMappings {
         }
     }
 
-    private final Host host;
+    private final KernelOfFile host;
     private final LongPredicate mayPin;
     /** The mappings, keyed by first address. They do not overlap. */
     private final NavigableMap<Long, Mapping> mappings = new TreeMap<>(Long::compareUnsigned);
 
     /** @param mayPin whether an IOMMU driver may pin this many more bytes */
-    DmaMappings(Host host, LongPredicate mayPin) {
+    DmaMappings(KernelOfFile host, LongPredicate mayPin) {
         this.host = host;
         this.mayPin = mayPin;
     }
 
     /** The first address of the IOMMU's MSI window. */
-    private static long messages(Host host) {
+    private static long messages(KernelOfFile host) {
         return host.build().arm64() ? ARM_MESSAGES : MsiMessage.X86_WINDOW;
     }
 
-    private static long messagesLast(Host host) {
+    private static long messagesLast(KernelOfFile host) {
         return messages(host) + MESSAGES_SIZE - 1;
     }
 
     /** Whether the IOMMU translates all 64 bits. AMD's does; since 6.15 its width depends on the page tables. */
-    private static boolean translatesAll(Host host) {
+    private static boolean translatesAll(KernelOfFile host) {
         return host.build().hardware().isAmd() && !host.build().isSince(6, 15);
     }
 
     /** @throws NotModelledException for an address that only some IOMMUs translate */
-    static void checkWidth(Host host, long last) {
+    static void checkWidth(KernelOfFile host, long last) {
         if (!translatesAll(host) && Long.compareUnsigned(last, COMMON_END) >= 0) {
             throw new NotModelledException("the width of an IOMMU: an IOVA of 2^39 or more");
         }
     }
 
     /** Whether a part of a range is reserved by the IOMMU. */
-    static boolean isReserved(Host host, long first, long last) {
+    static boolean isReserved(KernelOfFile host, long first, long last) {
         Mapping range = new Mapping(first, last);
         return range.overlaps(messages(host), messagesLast(host))
                 || translatesAll(host) && range.overlaps(TRANSPORT, TRANSPORT_END - 1);
     }
 
     /** The ranges that the IOMMU translates, as first and last address. */
-    static long[] ranges(Host host) {
+    static long[] ranges(KernelOfFile host) {
         return translatesAll(host)
                 ? new long[] {0, messages(host) - 1, messagesLast(host) + 1, TRANSPORT - 1, TRANSPORT_END, -1}
                 : new long[] {0, messages(host) - 1, messagesLast(host) + 1, COMMON_END - 1};

@@ -4,20 +4,20 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.arch.intx.model.VfioIntx;
 import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
-import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
+import io.kvmirq.fake.file.KernelOfFile;
 import org.jspecify.annotations.Nullable;
 
 /** A line that KVM-VFIO of the historic profile can forward: INTx of a PCI device, or a platform device's interrupt. */
 final class ForwardableLine implements HostLine {
-    private final Host host;
+    private final KernelOfFile host;
     private final int physicalId;
     private final VfioIntx intx;
     private final Runnable settle;
     private @Nullable EventFile trigger;
 
     /** @param settle lets the CPUs take the interrupts of the line until it is quiet */
-    ForwardableLine(Host host, int physicalId, VfioIntx intx, Runnable settle) {
+    ForwardableLine(KernelOfFile host, int physicalId, VfioIntx intx, Runnable settle) {
         this.host = host;
         this.physicalId = physicalId;
         this.intx = intx;

@@ -5,7 +5,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioGroupStatus;
@@ -25,7 +25,7 @@ final class GroupFile extends FakeFile {
 
     private final VfioGroup group;
 
-    GroupFile(Host host, VfioGroup group) {
+    GroupFile(KernelOfFile host, VfioGroup group) {
         super(host);
         this.group = group;
         group.setOpen(true);
@@ -113,7 +113,7 @@ final class GroupFile extends FakeFile {
                 && group.find(name.substring(0, name.indexOf(' '))).isPresent()) {
             throw new NotModelledException("VFIO_GROUP_GET_DEVICE_FD with arguments after the name of the device");
         }
-        Optional<VfioDevice> device = group.find(name);
+        Optional<FakeVfioDevice> device = group.find(name);
         if (device.isEmpty()) {
             return host.refuse(VfioAnswer.VFIO_DEVICE_NAME);
         }

@@ -2,7 +2,7 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.file.IrqHardware;
-import io.kvmirq.fake.file.Producer;
+import io.kvmirq.fake.file.MessageHostIrq;
 import java.util.BitSet;
 
 /** The CPU vectors that MSI and MSI-X can still allocate on the host, and the numbers of their host irqs. */
@@ -28,14 +28,14 @@ final class HostVectors {
         return number;
     }
 
-    Producer allocate(IrqHardware.Entry entry) {
+    MessageHostIrq allocate(IrqHardware.Entry entry) {
         free--;
         int number = numbers.nextClearBit(FIRST);
         numbers.set(number);
-        return new Producer(number, entry);
+        return new MessageHostIrq(number, entry);
     }
 
-    void release(Producer irq) {
+    void release(MessageHostIrq irq) {
         free++;
         numbers.clear(irq.number());
         irq.entry().free();

@@ -4,7 +4,7 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.PciAddress;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioPciDependentDevice;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotReset;
@@ -19,7 +19,7 @@ import java.util.function.Predicate;
  * The reset of a PCI bus. A device on a root bus has none, because no bridge can reset it. Source: {@code
  * vfio_pci_ioctl_pci_hot_reset()} in drivers/vfio/pci/vfio_pci_core.c.
  */
-record HotReset(Host host, VfioPci device, PciHost vfio) {
+record HotReset(KernelOfFile host, VfioPci device, PciHost vfio) {
     private static final int ROOT_BUS = 0;
     /** VFIO_PCI_DEVID_OWNED and VFIO_PCI_DEVID_NOT_OWNED of vfio.h. */
     private static final int OWNED = 0;

@@ -5,7 +5,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.fake.file.FakeFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import java.util.Map;
 import java.util.NavigableMap;
 import java.util.Objects;
@@ -20,7 +20,7 @@ final class IommuFile extends FakeFile {
     private final NavigableMap<Integer, IommuObject> objects = new TreeMap<>();
 
     /** @param mayPin whether an IOMMU driver may pin this many more bytes */
-    IommuFile(Host host, LongPredicate mayPin) {
+    IommuFile(KernelOfFile host, LongPredicate mayPin) {
         super(host);
         this.mayPin = mayPin;
     }
@@ -30,7 +30,7 @@ final class IommuFile extends FakeFile {
         return IommuRequests.answer(this, request, argument);
     }
 
-    Host host() {
+    KernelOfFile host() {
         return host;
     }
 
@@ -88,14 +88,14 @@ final class IommuFile extends FakeFile {
     }
 
     /** The rule that refuses to bind a device: a host driver or another iommufd owns its group. */
-    Optional<Answer> refuses(VfioDevice device) {
+    Optional<Answer> refuses(FakeVfioDevice device) {
         return device.group().isViable() && device.group().mayOwn(this)
                 ? Optional.empty()
                 : Optional.of(IommufdAnswer.IOMMUFD_BIND_OWNER);
     }
 
     /** Binds a device, which holds this file open until {@link #unbind}. */
-    BoundDevice bind(VfioDevice device) {
+    BoundDevice bind(FakeVfioDevice device) {
         opened();
         device.group().own(this);
         BoundDevice bound = new BoundDevice(this, device);

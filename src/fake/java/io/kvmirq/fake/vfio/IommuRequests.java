@@ -6,7 +6,7 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.explain.VfioAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiIommufd;
@@ -75,7 +75,8 @@ final class IommuRequests {
     }
 
     /** {@code copy_struct_from_user()}: {@code tooShort} refuses less than {@code least}; missing bytes are 0. */
-    static int sized(Host host, long address, int least, int size, Answer tooShort, ToIntFunction<ByteBuffer> call) {
+    static int sized(
+            KernelOfFile host, long address, int least, int size, Answer tooShort, ToIntFunction<ByteBuffer> call) {
         return host.copied(address, Integer.BYTES, first -> {
             long given = Integer.toUnsignedLong(first.getInt(0));
             if (given < least) {
@@ -105,7 +106,7 @@ final class IommuRequests {
     // Address spaces
 
     private static int alloc(IommuFile file, ByteBuffer alloc, long address) {
-        Host host = file.host();
+        KernelOfFile host = file.host();
         if (alloc.getInt(IommuIoasAlloc.FLAGS) != 0) {
             return host.refuse(IommufdAnswer.IOMMUFD_FLAGS);
         }
@@ -125,7 +126,7 @@ final class IommuRequests {
 
     /** Writes the ranges that fit, and the number of all ranges. */
     private static int ranges(IommuFile file, ByteBuffer ranges, long address) {
-        Host host = file.host();
+        KernelOfFile host = file.host();
         if (ranges.getInt(MAP_RESERVED) != 0) {
             return host.refuse(IommufdAnswer.IOMMUFD_FLAGS);
         }
@@ -152,7 +153,7 @@ final class IommuRequests {
     }
 
     private static int map(IommuFile file, ByteBuffer map, long address) {
-        Host host = file.host();
+        KernelOfFile host = file.host();
         int flags = map.getInt(IommuIoasMap.FLAGS);
         if ((flags & ~MAP_FLAGS) != 0 || map.getInt(MAP_RESERVED) != 0) {
             return host.refuse(IommufdAnswer.IOMMUFD_FLAGS);
@@ -177,7 +178,7 @@ final class IommuRequests {
     }
 
     private static int unmap(IommuFile file, ByteBuffer unmap, long address) {
-        Host host = file.host();
+        KernelOfFile host = file.host();
         long iova = unmap.getLong(IommuIoasUnmap.IOVA);
         long length = unmap.getLong(IommuIoasUnmap.LENGTH);
         return onSpace(file, unmap.getInt(IommuIoasUnmap.IOAS_ID), space -> {

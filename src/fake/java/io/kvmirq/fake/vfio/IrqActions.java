@@ -4,11 +4,11 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.UapiVfio;
 
 /** VFIO_DEVICE_SET_IRQS; source: {@code vfio_pci_set_irqs_ioctl()} in drivers/vfio/pci/vfio_pci_intrs.c. */
-record IrqActions(Host host, VfioPci device) {
+record IrqActions(KernelOfFile host, VfioPci device) {
     int apply(IrqSet set) {
         boolean mask = set.action() == UapiVfio.VFIO_IRQ_SET_ACTION_MASK;
         boolean unmask = set.action() == UapiVfio.VFIO_IRQ_SET_ACTION_UNMASK;

@@ -5,7 +5,7 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
 import java.nio.ByteBuffer;
@@ -21,7 +21,8 @@ record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
      * Checks a structure and its data. Returns a negative errno, or the result of {@code call}. {@code interrupts} maps
      * an index to the number of its interrupts.
      */
-    static int read(Host host, int indexes, IntUnaryOperator interrupts, long address, ToIntFunction<IrqSet> call) {
+    static int read(
+            KernelOfFile host, int indexes, IntUnaryOperator interrupts, long address, ToIntFunction<IrqSet> call) {
         return host.copied(address, VfioIrqSet.SIZE, header -> {
             Optional<Answer> refused = refuses(indexes, interrupts, header);
             if (refused.isPresent()) {
@@ -35,7 +36,7 @@ record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
         });
     }
 
-    static int onEvent(Host host, int fd, ToIntFunction<EventFile> call) {
+    static int onEvent(KernelOfFile host, int fd, ToIntFunction<EventFile> call) {
         FakeFile file = host.file(fd);
         if (file instanceof EventFile event) {
             return call.applyAsInt(event);

@@ -4,11 +4,11 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
-import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.IrqHardware;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Ledger;
+import io.kvmirq.fake.file.MessageHostIrq;
 import io.kvmirq.fake.file.MessagePlace;
-import io.kvmirq.fake.file.Producer;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
 
 /** Vectors of MSI or MSI-X and their eventfds; source: {@code vfio_msi_*()} in drivers/vfio/pci/vfio_pci_intrs.c. */
 final class MessageVectors {
-    private final Host host;
+    private final KernelOfFile host;
     private final Ledger ledger;
     private final VfioPci device;
     private final HostVectors ofHost;
@@ -28,7 +28,7 @@ final class MessageVectors {
     private final int msixVectors;
     private final @Nullable EventFile[] triggers;
     /** The host interrupts of the vectors that have one. */
-    private final NavigableMap<Integer, Producer> irqs = new TreeMap<>();
+    private final NavigableMap<Integer, MessageHostIrq> irqs = new TreeMap<>();
     /** The vectors whose pending bit is set, because they sent a message while masked. */
     private final BitSet pending = new BitSet();
     /** The messages of {@link #pending}. */
@@ -38,7 +38,7 @@ final class MessageVectors {
 
     private final int[] msix;
 
-    MessageVectors(Host host, VfioPci device, HostVectors ofHost) {
+    MessageVectors(KernelOfFile host, VfioPci device, HostVectors ofHost) {
         this.host = host;
         this.ledger = host.ledger();
         this.device = device;
@@ -83,7 +83,7 @@ final class MessageVectors {
     }
 
     /** Whether a vector's host irq is allocated with its eventfd. A host's ITS allocates all vectors at once. */
-    static boolean isDynamic(Host host, InterruptMode mode) {
+    static boolean isDynamic(KernelOfFile host, InterruptMode mode) {
         return mode == InterruptMode.MSIX
                 && host.build().isSince(6, 5)
                 && !host.build().arm64();
@@ -182,10 +182,10 @@ final class MessageVectors {
     }
 
     Optional<IrqHardware.Entry> entry(int vector) {
-        return Optional.ofNullable(irqs.get(vector)).map(Producer::entry);
+        return Optional.ofNullable(irqs.get(vector)).map(MessageHostIrq::entry);
     }
 
-    private Producer irq(int vector) {
+    private MessageHostIrq irq(int vector) {
         return Objects.requireNonNull(irqs.get(vector));
     }
 

@@ -4,7 +4,7 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.arch.intx.model.LineController;
 import io.kvmirq.arch.intx.model.PhysicalLine;
 import io.kvmirq.explain.VfioIrqAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import java.time.Duration;
 
 /**
@@ -15,7 +15,7 @@ final class PciLine {
     /** POLL_SPURIOUS_IRQ_INTERVAL of kernel/irq/spurious.c. */
     private static final Duration POLL_INTERVAL = Duration.ofMillis(100);
 
-    private final Host host;
+    private final KernelOfFile host;
     private final PhysicalLine physical;
     private final int irq;
     private final int physicalId;
@@ -23,7 +23,7 @@ final class PciLine {
     private long count;
     private boolean polled;
 
-    PciLine(Host host, LineController controller, int irq, int physicalId) {
+    PciLine(KernelOfFile host, LineController controller, int irq, int physicalId) {
         this.host = host;
         this.physical = new PhysicalLine(controller);
         this.irq = irq;

@@ -6,7 +6,7 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.explain.VfioIrqAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
@@ -27,11 +27,11 @@ final class PciRequests {
     /** The byte that is read where no device decodes the access. */
     private static final byte NOTHING = -1;
 
-    private final Host host;
+    private final KernelOfFile host;
     private final VfioPci device;
     private final Requests<DeviceFile> requests;
 
-    PciRequests(Host host, VfioPci device, PciHost vfio) {
+    PciRequests(KernelOfFile host, VfioPci device, PciHost vfio) {
         this.host = host;
         this.device = device;
         HotReset hotReset = new HotReset(host, device, vfio);

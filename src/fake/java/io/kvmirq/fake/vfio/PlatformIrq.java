@@ -7,7 +7,7 @@ import io.kvmirq.arch.intx.model.PhysicalLine;
 import io.kvmirq.arch.intx.model.VfioIntx;
 import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.UapiVfio;
 
 /**
@@ -15,7 +15,7 @@ import io.kvmirq.uapi.UapiVfio;
  * Source: {@code struct vfio_platform_irq} in drivers/vfio/platform/vfio_platform_irq.c.
  */
 final class PlatformIrq {
-    private final Host host;
+    private final KernelOfFile host;
     private final boolean level;
     private final PhysicalLine line;
     private final IntxDevice device;
@@ -26,7 +26,7 @@ final class PlatformIrq {
     /** Whether an edge came while there was no trigger. */
     private boolean latched;
 
-    PlatformIrq(Host host, boolean level, int physicalId) {
+    PlatformIrq(KernelOfFile host, boolean level, int physicalId) {
         this.host = host;
         this.level = level;
         this.line = new PhysicalLine(host.build().arm64() ? LineController.GIC : LineController.IOAPIC);

@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
 /** An IOMMU group; source: {@code struct vfio_group} in drivers/vfio/vfio.h. */
 final class VfioGroup {
     private final int number;
-    private final List<VfioDevice> devices = new ArrayList<>();
+    private final List<FakeVfioDevice> devices = new ArrayList<>();
     private final List<PciFunction> ofHost = new ArrayList<>();
     private @Nullable ContainerFile container;
     /** The iommufd to which devices of the group are bound; null for none. */
@@ -33,7 +33,7 @@ final class VfioGroup {
     }
 
     /** The devices that are bound to a bus driver of VFIO. */
-    List<VfioDevice> devices() {
+    List<FakeVfioDevice> devices() {
         return devices;
     }
 
@@ -43,7 +43,7 @@ final class VfioGroup {
     }
 
     /** Removes a device. With the last device the group loses its container. */
-    void remove(VfioDevice device) {
+    void remove(FakeVfioDevice device) {
         devices.remove(device);
         removed = true;
         if (devices.isEmpty()) {
@@ -51,7 +51,7 @@ final class VfioGroup {
         }
     }
 
-    Optional<VfioDevice> find(String name) {
+    Optional<FakeVfioDevice> find(String name) {
         return devices.stream().filter(device -> device.name().equals(name)).findFirst();
     }
 

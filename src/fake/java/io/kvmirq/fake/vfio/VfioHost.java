@@ -6,7 +6,7 @@ import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.arch.intx.model.LineController;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.VfioAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -24,7 +24,7 @@ public final class VfioHost implements PciHost {
     /** The host irq of devices that are bound to host drivers. */
     private static final int IRQ_OF_HOST = 11;
 
-    private final Host host;
+    private final KernelOfFile host;
     private final HostVectors vectors = new HostVectors();
     private final HostAddresses addresses = new HostAddresses();
     private final List<VfioGroup> groups = new ArrayList<>();
@@ -34,7 +34,7 @@ public final class VfioHost implements PciHost {
     /** RLIMIT_MEMLOCK in bytes; empty if the process has CAP_IPC_LOCK. */
     private OptionalLong lockLimit = OptionalLong.empty();
 
-    public VfioHost(Host host) {
+    public VfioHost(KernelOfFile host) {
         this.host = host;
     }
 
@@ -66,7 +66,7 @@ public final class VfioHost implements PciHost {
         }
     }
 
-    private Stream<VfioDevice> devices() {
+    private Stream<FakeVfioDevice> devices() {
         return groups.stream().flatMap(group -> group.devices().stream());
     }
 
@@ -144,7 +144,7 @@ public final class VfioHost implements PciHost {
                 .mapToLong(ContainerFile::pinned)
                 .sum();
         long inSpaces = devices()
-                .map(VfioDevice::bound)
+                .map(FakeVfioDevice::bound)
                 .filter(Objects::nonNull)
                 .map(BoundDevice::table)
                 .filter(Objects::nonNull)
@@ -183,7 +183,7 @@ public final class VfioHost implements PciHost {
             devices().forEach(files::addCdev);
         }
         for (VfioGroup group : groups) {
-            for (VfioDevice device : group.devices()) {
+            for (FakeVfioDevice device : group.devices()) {
                 files.addMember(group, device.bus(), device.name(), "vfio-" + device.bus());
             }
             for (PciFunction function : group.ofHost()) {
@@ -213,7 +213,7 @@ public final class VfioHost implements PciHost {
             if (path.equals("/dev/iommu")) {
                 return host.install(new IommuFile(host, this::mayPin));
             }
-            Optional<VfioDevice> device = devices()
+            Optional<FakeVfioDevice> device = devices()
                     .filter(one -> path.equals(DIRECTORY + "devices/vfio" + one.index()))
                     .findFirst();
             if (device.isPresent() && host.isFull()) {

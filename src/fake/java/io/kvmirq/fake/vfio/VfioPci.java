@@ -8,9 +8,9 @@ import io.kvmirq.arch.intx.model.VfioIntx;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
-import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.IrqHardware;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
 import java.util.Optional;
@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  * A PCI device bound to vfio-pci. The caller of each method holds the kernel's lock. Source:
  * drivers/vfio/pci/vfio_pci_core.c.
  */
-public final class VfioPci extends VfioDevice {
+public final class VfioPci extends FakeVfioDevice {
     private final PciFunction function;
     private final PciLine line;
     private final IntxDevice device;
@@ -35,7 +35,7 @@ public final class VfioPci extends VfioDevice {
     /** The eventfds of the error interrupt and the request interrupt. */
     private final @Nullable EventFile[] single = new EventFile[UapiVfio.VFIO_PCI_NUM_IRQS];
 
-    VfioPci(Host host, PciFunction function, VfioGroup group, PciHost vfio, PciLine line) {
+    VfioPci(KernelOfFile host, PciFunction function, VfioGroup group, PciHost vfio, PciLine line) {
         super(host, function.address().toString(), group, vfio.freeIndex());
         this.function = function;
         this.line = line;

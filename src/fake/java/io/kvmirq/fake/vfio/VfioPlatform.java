@@ -3,8 +3,8 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.explain.VfioIrqAnswer;
-import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
@@ -18,7 +18,7 @@ import java.util.function.IntSupplier;
  * A platform device bound to vfio-platform, with one interrupt for each index and no regions. The caller of each method
  * holds the kernel's lock. Source: drivers/vfio/platform/vfio_platform_common.c, vfio_platform_irq.c.
  */
-public final class VfioPlatform extends VfioDevice {
+public final class VfioPlatform extends FakeVfioDevice {
     private static final int INFO_SIZE = VfioDeviceInfo.NUM_IRQS + Integer.BYTES;
 
     private final List<PlatformIrq> irqs;
@@ -33,7 +33,7 @@ public final class VfioPlatform extends VfioDevice {
 
     /** {@code levels}: whether the interrupt of each index is a level. {@code physicalIds}: allocates a host SPI. */
     VfioPlatform(
-            Host host,
+            KernelOfFile host,
             String name,
             VfioGroup group,
             int index,

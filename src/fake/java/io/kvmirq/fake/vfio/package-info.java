@@ -7,7 +7,7 @@
  * an eventfd, not its file, so VFIO can signal a closed eventfd. The last close of a device disables its interrupts.
  * {@link io.kvmirq.arch.intx} models INTx, and the level-triggered interrupts of platform devices.
  *
- * <p>{@code VfioDevice} has the state of every device: files, group and iommufd. {@code PciRequests} and {@code
+ * <p>{@code FakeVfioDevice} has the state of every device: files, group and iommufd. {@code PciRequests} and {@code
  * VfioPlatform} are the bus drivers. A {@code DeviceFile} comes from a group's file, or is the device's own file
  * (cdev). A cdev works only after it is bound to an {@code IommuFile}.
  */

@@ -4,7 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.x86.cpu.GuestCpuid;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -14,10 +14,10 @@ final class CpuidCalls {
     /** KVM_MAX_CPUID_ENTRIES. */
     private static final int MOST_LEAVES = 256;
 
-    private final Host host;
+    private final KernelOfFile host;
     private final FakeCpu cpu;
 
-    CpuidCalls(Host host, FakeCpu cpu) {
+    CpuidCalls(KernelOfFile host, FakeCpu cpu) {
         this.host = host;
         this.cpu = cpu;
     }

@@ -5,15 +5,15 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.ChipAnswer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Script;
-import io.kvmirq.fake.kvm.MemorySlots;
+import io.kvmirq.fake.kvm.FakeMemorySlots;
 import io.kvmirq.fake.kvm.RunPage;
 import io.kvmirq.fake.kvm.ScriptPlayer;
 import io.kvmirq.fake.posting.PostingVcpu;
 import io.kvmirq.fake.x86.cpu.GeneralRegisters;
-import io.kvmirq.fake.x86.cpu.GuestCode;
 import io.kvmirq.fake.x86.cpu.GuestCpuid;
+import io.kvmirq.fake.x86.cpu.GuestExecution;
 import io.kvmirq.fake.x86.cpu.RealModeCode;
 import io.kvmirq.fake.x86.cpu.SystemRegisters;
 import io.kvmirq.fake.x86.cpu.VcpuEvents;
@@ -38,9 +38,9 @@ final class FakeCpu {
     private static final long PRIORITIES = 0xf;
 
     private final X86Vm vm;
-    private final Host host;
+    private final KernelOfFile host;
     private final int id;
-    private final MemorySlots slots;
+    private final FakeMemorySlots slots;
     private final Optional<FakeLapic> lapic;
     private final ByteBuffer shared;
     private final RunPage page;
@@ -64,9 +64,9 @@ final class FakeCpu {
 
     private boolean entered;
     private final RealModeCode instructions;
-    private GuestCode code;
+    private GuestExecution code;
 
-    FakeCpu(X86Vm vm, MemorySlots slots, int id, Optional<FakeLapic> lapic, ByteBuffer shared, RunPage page) {
+    FakeCpu(X86Vm vm, FakeMemorySlots slots, int id, Optional<FakeLapic> lapic, ByteBuffer shared, RunPage page) {
         this.vm = vm;
         this.host = vm.host();
         this.id = id;
@@ -361,8 +361,8 @@ final class FakeCpu {
 
     /** @return whether the guest exits to the VMM; HLT does so without an in-kernel LAPIC */
     private boolean steps() {
-        GuestCode.Outcome outcome = code.step();
-        if (outcome == GuestCode.Outcome.HALTS) {
+        GuestExecution.Outcome outcome = code.step();
+        if (outcome == GuestExecution.Outcome.HALTS) {
             if (lapic.isEmpty()) {
                 host.note(VmAnswer.VCPU_HALT_LEAVES);
                 page.exit(Uapi.KVM_EXIT_HLT);
@@ -373,7 +373,7 @@ final class FakeCpu {
             halted = !host.build().isSince(6, 12) || !pending.wakes(code);
             return exitsForWindow();
         }
-        return outcome == GuestCode.Outcome.EXITS;
+        return outcome == GuestExecution.Outcome.EXITS;
     }
 
     private boolean exitsForEoi() {

@@ -58,7 +58,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
             LapicPage.DIVIDER_AT);
 
     private final X86Vm vm;
-    private final Lapics all;
+    private final FakeLapics all;
     private final int vcpuId;
     private final ByteBuffer registers = ByteBuffer.allocate(SIZE).order(ByteOrder.nativeOrder());
     private final VectorSet requested = new VectorSet(registers, LapicPage.IRR_AT);
@@ -82,7 +82,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
 
     private int latestInService = -1;
 
-    FakeLapic(X86Vm vm, Lapics all, int vcpuId) {
+    FakeLapic(X86Vm vm, FakeLapics all, int vcpuId) {
         this.vm = vm;
         this.all = all;
         this.vcpuId = vcpuId;

@@ -9,7 +9,7 @@ import io.kvmirq.arch.apic.model.PostedIrqfd;
 import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Producer;
+import io.kvmirq.fake.file.MessageHostIrq;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.posting.PostingGuest;
 import io.kvmirq.fake.posting.PostingMachine;
@@ -84,7 +84,7 @@ final class IrqPosting {
     }
 
     /** @return false if the entry cannot be posted */
-    boolean connect(FakeIrqfd irqfd, Producer producer, Optional<ApicMessage> route) {
+    boolean connect(FakeIrqfd irqfd, MessageHostIrq producer, Optional<ApicMessage> route) {
         irqfds.put(irqfd, new Posted(guest.irqfd((UnitEntry) producer.entry()), producer.number()));
         guest.startBypass();
         boolean done = route.isEmpty() || update(irqfd, route);

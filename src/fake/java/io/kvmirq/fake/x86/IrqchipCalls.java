@@ -3,7 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.x86.cpu.ReportedEvents;
 import io.kvmirq.uapi.Uapi;
@@ -34,7 +34,7 @@ final class IrqchipCalls {
     /** 2^32-1 cycles, each divided by 128, stay below 2^64 ns. */
     private static final long LONGEST_BUS_CYCLE = 1L << 25;
 
-    private final Host host;
+    private final KernelOfFile host;
     private final X86Vm vm;
     /** The ids of the VM's vCPUs. The VM adds to this set. */
     private final Set<Integer> vcpus;

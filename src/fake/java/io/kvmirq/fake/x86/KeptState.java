@@ -7,7 +7,7 @@ import static io.kvmirq.uapi.Uapi.KvmDebugregs.DR7;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -64,7 +64,7 @@ final class KeptState {
     /** L0 to G3 of DR7. */
     private static final long BREAKPOINTS = 0xff;
 
-    private final Host host;
+    private final KernelOfFile host;
     private final LongSupplier offered;
     private final ByteBuffer area = initialArea();
     /** XSTATE_BV, the parts that are not in their initial state. */
@@ -75,7 +75,7 @@ final class KeptState {
             ByteBuffer.allocate(Uapi.KvmDebugregs.FLAGS).order(ByteOrder.nativeOrder());
 
     /** @param offered supplies the XCR0 bits of the vCPU's CPUID */
-    KeptState(Host host, LongSupplier offered) {
+    KeptState(KernelOfFile host, LongSupplier offered) {
         this.host = host;
         this.offered = offered;
         reset();

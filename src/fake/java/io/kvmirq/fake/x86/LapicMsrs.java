@@ -5,7 +5,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.X86Msr;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.explain.ChipAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -17,10 +17,10 @@ final class LapicMsrs {
     private static final int COUNT = 0x100;
     private static final int BANKS = 8;
 
-    private final Host host;
+    private final KernelOfFile host;
     private final Optional<FakeLapic> lapic;
 
-    LapicMsrs(Host host, Optional<FakeLapic> lapic) {
+    LapicMsrs(KernelOfFile host, Optional<FakeLapic> lapic) {
         this.host = host;
         this.lapic = lapic;
     }

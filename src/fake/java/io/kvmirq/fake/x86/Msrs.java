@@ -5,7 +5,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.X86Msr;
 import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
@@ -50,13 +50,13 @@ final class Msrs {
     /** The address bits above the sign bit, with four-level page tables. */
     private static final int CANONICAL_SHIFT = Long.SIZE - 48;
 
-    private final Host host;
+    private final KernelOfFile host;
     private final Map<Integer, Long> values = new HashMap<>();
     private final LapicMsrs lapic;
     private final TimeStampCounter tsc;
     private final LongSupplier apicBase;
 
-    Msrs(Host host, LapicMsrs lapic, TimeStampCounter tsc, LongSupplier apicBase) {
+    Msrs(KernelOfFile host, LapicMsrs lapic, TimeStampCounter tsc, LongSupplier apicBase) {
         this.host = host;
         this.tsc = tsc;
         this.lapic = lapic;

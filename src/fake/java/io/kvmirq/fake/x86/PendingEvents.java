@@ -5,7 +5,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.ChipAnswer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.x86.cpu.GuestCode;
+import io.kvmirq.fake.x86.cpu.GuestExecution;
 import io.kvmirq.fake.x86.cpu.RealModeCode;
 import io.kvmirq.fake.x86.cpu.VcpuEvents;
 import java.util.Optional;
@@ -52,12 +52,12 @@ final class PendingEvents {
     }
 
     /** The flag of {@code kvm_run} that the guest would take an interrupt of a PIC. */
-    boolean isReady(GuestCode code) {
+    boolean isReady(GuestExecution code) {
         return vm.irqchip() == X86Vm.Irqchip.FULL || isOpen(code);
     }
 
     /** {@code kvm_vcpu_ready_for_interrupt_injection()}. There is room for one vector. */
-    boolean isOpen(GuestCode code) {
+    boolean isOpen(GuestExecution code) {
         return takesInterrupts(code)
                 && external == NONE
                 && lapic.map(FakeLapic::takesInterruptOfPic).orElse(true)
@@ -65,7 +65,7 @@ final class PendingEvents {
     }
 
     /** {@code kvm_vcpu_has_events()} of a halted vCPU. An injected interrupt does not count. */
-    boolean wakes(GuestCode code) {
+    boolean wakes(GuestExecution code) {
         return events.hasNmi()
                 || takesInterrupts(code)
                         && lapic.map(apic -> apic.hasInterrupt() || wakesByPic(apic))
@@ -76,12 +76,12 @@ final class PendingEvents {
         return apic.takesInterruptOfPic() && (external != NONE || vm.pics().output());
     }
 
-    private boolean takesInterrupts(GuestCode code) {
+    private boolean takesInterrupts(GuestExecution code) {
         return code.interruptFlag() && !events.isShadowed();
     }
 
     /** @return whether the guest has taken an event */
-    boolean deliverTo(GuestCode code) {
+    boolean deliverTo(GuestExecution code) {
         if (events.isReset()) {
             throw new NotModelledException("INIT of a vCPU that runs");
         }
@@ -106,7 +106,7 @@ final class PendingEvents {
     }
 
     /** Enters an interrupt before a pending NMI. Except on kvm_pvm, the guest then exits at once for the NMI. */
-    private boolean enterBeforeNmi(GuestCode code, int vector) {
+    private boolean enterBeforeNmi(GuestExecution code, int vector) {
         enter(code, vector, false);
         if (!vm.host().build().pvm()) {
             takesNmi(code);
@@ -114,7 +114,7 @@ final class PendingEvents {
         return true;
     }
 
-    private boolean takesNmi(GuestCode code) {
+    private boolean takesNmi(GuestExecution code) {
         if (events.isShadowed() || !events.takeNmi()) {
             return false;
         }
@@ -129,7 +129,7 @@ final class PendingEvents {
         }
     }
 
-    private boolean deliverTo(GuestCode code, FakeLapic apic) {
+    private boolean deliverTo(GuestExecution code, FakeLapic apic) {
         boolean open = takesInterrupts(code);
         int vector = open && apic.takesInterruptOfPic() ? takeOfPic(code) : NONE;
         if (vector != NONE) {
@@ -148,7 +148,7 @@ final class PendingEvents {
         return enter(code, vector, true);
     }
 
-    private int takeOfPic(GuestCode code) {
+    private int takeOfPic(GuestExecution code) {
         int vector = external;
         external = NONE;
         return vector == NONE && vm.pics().output() && code.takesInterruptOfPic()
@@ -156,7 +156,7 @@ final class PendingEvents {
                 : vector;
     }
 
-    private boolean enter(GuestCode code, int vector, boolean ofLapic) {
+    private boolean enter(GuestExecution code, int vector, boolean ofLapic) {
         if (vector != NONE) {
             events.setShadow(VcpuEvents.NO_SHADOW);
             code.enter(vector, ofLapic);

@@ -6,13 +6,13 @@ import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.ScriptedExit;
 import io.kvmirq.fake.kvm.RunPage;
 import io.kvmirq.fake.kvm.ScriptPlayer;
-import io.kvmirq.fake.x86.cpu.GuestCode;
+import io.kvmirq.fake.x86.cpu.GuestExecution;
 import io.kvmirq.fake.x86.cpu.VcpuEvents;
 import io.kvmirq.uapi.Uapi;
 import java.util.Optional;
 
 /** A guest without code: it plays the exits of a test, and then halts with interrupts disabled. */
-final class ScriptedCode implements GuestCode {
+final class ScriptedCode implements GuestExecution {
     private static final int NMI = 2;
     private static final int LAPIC_ON = 0x1ff;
     private static final long PAGE = 0x1000;

@@ -5,7 +5,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.fake.file.FakeTime;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import java.util.Optional;
 
 /**
@@ -21,12 +21,12 @@ final class TimeStampCounter {
 
     private static final long NANOS_OF_KHZ = 1_000_000;
 
-    private final Host host;
+    private final KernelOfFile host;
     private final VmSettings settings;
     private int rate;
     private long offset;
 
-    TimeStampCounter(Host host, VmSettings settings) {
+    TimeStampCounter(KernelOfFile host, VmSettings settings) {
         this.host = host;
         this.settings = settings;
         this.rate = settings.tscRate();

@@ -2,7 +2,7 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmClockData;
 import java.nio.ByteBuffer;
@@ -17,7 +17,7 @@ final class TimerCalls {
             Uapi.KVM_CLOCK_TSC_STABLE | Uapi.KVM_CLOCK_REALTIME | Uapi.KVM_CLOCK_HOST_TSC;
 
     private final X86Vm vm;
-    private final Host host;
+    private final KernelOfFile host;
     /** The difference between the VM's clock and the host's time. */
     private long clockOffset;
 

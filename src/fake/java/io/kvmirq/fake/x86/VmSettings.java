@@ -3,14 +3,14 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.SetupAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import java.util.OptionalLong;
 
 /**
  * The TSCs of a VM and the frequency of its LAPIC timers. Source: {@code kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
  */
 final class VmSettings {
-    private final Host host;
+    private final KernelOfFile host;
     /** The TSC rate of future vCPUs. */
     private int tscRate = TimeStampCounter.RATE_OF_HOST;
 
@@ -19,7 +19,7 @@ final class VmSettings {
 
     private long busCycle = 1;
 
-    VmSettings(Host host) {
+    VmSettings(KernelOfFile host) {
         this.host = host;
     }
 

@@ -4,7 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.Hardware;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmNestedState;
 import java.util.HashMap;
@@ -70,7 +70,7 @@ final class X86Capabilities {
         return build.isSince(6, 18) ? 0xf : 3;
     }
 
-    static int check(Host host, long capability) {
+    static int check(KernelOfFile host, long capability) {
         Build build = host.build();
         if (capability == Uapi.KVM_CAP_X2APIC_API) {
             return x2apicBits(build);

@@ -3,7 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmFile;
@@ -26,7 +26,7 @@ public final class X86KvmFile extends KvmFile {
             .in(Uapi.KVM_GET_DEVICE_ATTR, X86KvmFile::getAttribute)
             .in(Uapi.KVM_HAS_DEVICE_ATTR, X86KvmFile::hasAttribute);
 
-    public X86KvmFile(Host host) {
+    public X86KvmFile(KernelOfFile host) {
         super(host, X86VcpuFile.RUN_SIZE);
     }
 

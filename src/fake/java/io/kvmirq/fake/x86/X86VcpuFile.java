@@ -8,7 +8,7 @@ import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
-import io.kvmirq.fake.kvm.MemorySlots;
+import io.kvmirq.fake.kvm.FakeMemorySlots;
 import io.kvmirq.fake.kvm.VcpuFile;
 import io.kvmirq.fake.posting.PostingVcpu;
 import io.kvmirq.uapi.Uapi;
@@ -74,7 +74,7 @@ final class X86VcpuFile extends VcpuFile {
     private final X86Vm.Irqchip irqchip;
     private boolean running;
 
-    X86VcpuFile(X86Vm vm, MemorySlots memory, int id, Optional<FakeLapic> lapic) {
+    X86VcpuFile(X86Vm vm, FakeMemorySlots memory, int id, Optional<FakeLapic> lapic) {
         super(vm.host(), RUN_SIZE);
         this.vm = vm;
         this.irqchip = vm.irqchip();

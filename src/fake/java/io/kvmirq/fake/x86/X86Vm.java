@@ -8,8 +8,8 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.file.Producer;
+import io.kvmirq.fake.file.KernelOfFile;
+import io.kvmirq.fake.file.MessageHostIrq;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.VmInterrupts;
@@ -53,7 +53,7 @@ final class X86Vm extends VmInterrupts {
 
     private final FakePics pics = new FakePics(this);
     private final FakeIoapic ioapic = new FakeIoapic(this);
-    private final Lapics lapics = new Lapics(this);
+    private final FakeLapics lapics = new FakeLapics(this);
     private final VmSettings settings = new VmSettings(host());
     /** The posting of the VM; empty on a host without posting hardware. */
     private final Optional<IrqPosting> posting;
@@ -68,7 +68,7 @@ final class X86Vm extends VmInterrupts {
     private int vcpuIds;
     private ReportedEvents reportedEvents = new ReportedEvents(false, false);
 
-    X86Vm(Host host) {
+    X86Vm(KernelOfFile host) {
         super(host);
         this.posting = host.hardware() instanceof PostingMachine machine
                 ? Optional.of(new IrqPosting(this, machine))
@@ -108,7 +108,7 @@ final class X86Vm extends VmInterrupts {
         return posting;
     }
 
-    Lapics lapics() {
+    FakeLapics lapics() {
         return lapics;
     }
 
@@ -233,17 +233,17 @@ final class X86Vm extends VmInterrupts {
     }
 
     @Override
-    protected boolean connected(FakeIrqfd irqfd, Producer producer) {
+    protected boolean connected(FakeIrqfd irqfd, MessageHostIrq producer) {
         return posting.orElseThrow().connect(irqfd, producer, message(irqfd));
     }
 
     @Override
-    protected void rerouted(FakeIrqfd irqfd, Producer producer) {
+    protected void rerouted(FakeIrqfd irqfd, MessageHostIrq producer) {
         posting.orElseThrow().update(irqfd, message(irqfd));
     }
 
     @Override
-    protected void disconnected(FakeIrqfd irqfd, Producer producer) {
+    protected void disconnected(FakeIrqfd irqfd, MessageHostIrq producer) {
         posting.orElseThrow().disconnect(irqfd);
     }
 
@@ -312,9 +312,9 @@ final class X86Vm extends VmInterrupts {
     protected boolean driveAtOnce(FakeIrqfd irqfd) {
         ApicMessage message = (ApicMessage) irqfd.message();
         int taken = message == null
-                ? Lapics.UNDECIDED
+                ? FakeLapics.UNDECIDED
                 : message.isInvalid(lapics.has32BitIds()) ? -1 : lapics.deliverByMap(message, lapic -> {});
-        if (taken == Lapics.UNDECIDED) {
+        if (taken == FakeLapics.UNDECIDED) {
             return false;
         }
         note(InterruptAnswer.LINE_STATUS_SUM);

@@ -7,10 +7,10 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.kvm.FakeMemorySlots;
 import io.kvmirq.fake.kvm.FakeRoutes;
-import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.VmFile;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
@@ -73,20 +73,20 @@ final class X86VmFile extends VmFile {
     private final IrqchipCalls chips;
     private final TimerCalls timers;
 
-    X86VmFile(Host host) {
+    X86VmFile(KernelOfFile host) {
         this(new X86Vm(host));
     }
 
     private X86VmFile(X86Vm vm) {
-        super(vm, new MemorySlots(vm.host(), limits(vm.host())));
+        super(vm, new FakeMemorySlots(vm.host(), limits(vm.host())));
         this.vm = vm;
         this.chips = new IrqchipCalls(vm, vcpus);
         this.timers = new TimerCalls(vm);
     }
 
-    private static MemorySlots.Limits limits(Host host) {
+    private static FakeMemorySlots.Limits limits(KernelOfFile host) {
         int spaces = X86Capabilities.addressSpaces(host.build());
-        return new MemorySlots.Limits(SLOTS, spaces, ADDRESS_BITS, VmAnswer.MEMORY_BEYOND);
+        return new FakeMemorySlots.Limits(SLOTS, spaces, ADDRESS_BITS, VmAnswer.MEMORY_BEYOND);
     }
 
     @Override

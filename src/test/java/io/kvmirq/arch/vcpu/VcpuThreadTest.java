@@ -21,7 +21,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** The thread with interrupt hardware of this test's own: no APIC, no descriptor. */
 class VcpuThreadTest {
     private static final int MAINTENANCE = 25;
-    private static final int THREAD = Host.words(2);
+    private static final int THREAD = HostCpus.words(2);
 
     private final List<String> seen = new ArrayList<>();
 
@@ -62,7 +62,7 @@ class VcpuThreadTest {
         }
     };
 
-    private final Host host = new Host(words, 0, 0x10, 0x22);
+    private final HostCpus host = new HostCpus(words, 0, 0x10, 0x22);
     private boolean hasInterrupt;
     private Runnable atBlocking = () -> {};
     private Runnable atEntering = () -> {};
@@ -299,7 +299,7 @@ class VcpuThreadTest {
 
     @Test
     void interruptGoesToTheCpuWithTheId() {
-        Host unsorted = new Host(7, 0xffff_ffffL, 3);
+        HostCpus unsorted = new HostCpus(7, 0xffff_ffffL, 3);
         unsorted.handle(MAINTENANCE, cpu -> {});
         assertThat(unsorted.withId(3)).contains(unsorted.cpu(2));
         unsorted.interrupt(4, MAINTENANCE);
@@ -355,7 +355,8 @@ class VcpuThreadTest {
 
     @Test
     void hardwareWithoutHooksSleepsAtOnce() {
-        VcpuThread plain = new VcpuThread(new Host(7), 0, new ExploredWords(VcpuThread.WORDS), 0, new VcpuHooks() {});
+        VcpuThread plain =
+                new VcpuThread(new HostCpus(7), 0, new ExploredWords(VcpuThread.WORDS), 0, new VcpuHooks() {});
         plain.load(0);
         plain.enter();
         plain.exit();
@@ -401,8 +402,8 @@ class VcpuThreadTest {
 
     @Test
     void impossibleHostsAreRefused() {
-        assertThatThrownBy(Host::new).hasMessage("a host without CPUs cannot be: expected the id of 1 CPU or more");
-        assertThatThrownBy(() -> new Host(1, 2, 1))
+        assertThatThrownBy(HostCpus::new).hasMessage("a host without CPUs cannot be: expected the id of 1 CPU or more");
+        assertThatThrownBy(() -> new HostCpus(1, 2, 1))
                 .hasMessage("two CPUs have the id 0x1: expected an id of its own for each");
         assertThat(host.withId(1)).isEmpty();
         assertThat(host.cpus()).containsExactly(host.cpu(0), host.cpu(1));
@@ -434,7 +435,7 @@ class VcpuThreadTest {
     }
 
     private static Exploration entryAgainstKick(Memory memory, boolean barrier, Look look) {
-        int thread = Host.words(1);
+        int thread = HostCpus.words(1);
         int change = thread + VcpuThread.WORDS;
         int told = change + 1;
         ExploredWords words = new ExploredWords(told + 1) {
@@ -447,7 +448,7 @@ class VcpuThreadTest {
         };
         long[] start = new long[told + 1];
         words.at(start);
-        VcpuThread vcpu = new VcpuThread(new Host(words, 0, 5), 0, words, thread, new VcpuHooks() {
+        VcpuThread vcpu = new VcpuThread(new HostCpus(words, 0, 5), 0, words, thread, new VcpuHooks() {
             @Override
             public void prepare(HostCpu here) {
                 if (look != Look.ENTERING) {

@@ -69,7 +69,7 @@ class LedgerCallsTest {
     /** A slot is used again. */
     @Test
     void sourcesOfAnEmptiedSlotAreForgotten() {
-        Sources slot = new Sources();
+        SourceSet slot = new SourceSet();
         for (int first : new int[] {1, 3}) {
             slot.add(first);
             slot.add(first + 1);

@@ -4,8 +4,8 @@ package io.kvmirq.arch.amd.model;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.AvicTables;
 import io.kvmirq.arch.amd.GaTagKernel;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -22,7 +22,7 @@ public final class AvicHost {
     /** The pending bit for the doorbell, which has no vector. No interrupt has vector 0. */
     static final int DOORBELL = 0;
 
-    private final Host host;
+    private final HostCpus host;
     private final AvicKernel kernel;
     private final GaTagKernel tags;
     private final boolean ipiv;
@@ -35,16 +35,16 @@ public final class AvicHost {
      * If {@code ipiv} is set, senders of IPIs in a guest see IsRunning (enable_ipiv of kvm_amd; always true before
      * 6.17). Throws IllegalArgumentException if a CPU id has more than the 12 bits of the physical table.
      */
-    public AvicHost(Host host, AvicKernel kernel, boolean ipiv) {
+    public AvicHost(HostCpus host, AvicKernel kernel, boolean ipiv) {
         this(host, kernel, GaTagKernel.FROM_6_18, ipiv);
     }
 
     /** Creates a host like {@link #AvicHost(Host,AvicKernel,boolean)}, with this layout of GATags. */
-    public AvicHost(Host host, AvicKernel kernel, GaTagKernel tags, boolean ipiv) {
+    public AvicHost(HostCpus host, AvicKernel kernel, GaTagKernel tags, boolean ipiv) {
         this(host, kernel, tags, ipiv, (int) tags.vm().max());
     }
 
-    AvicHost(Host host, AvicKernel kernel, GaTagKernel tags, boolean ipiv, int lastId) {
+    AvicHost(HostCpus host, AvicKernel kernel, GaTagKernel tags, boolean ipiv, int lastId) {
         host.cpus().forEach(cpu -> AvicTables.HOST_ID.with(cpu.id()));
         this.host = host;
         this.kernel = kernel;
@@ -59,7 +59,7 @@ public final class AvicHost {
         logged = observer;
     }
 
-    public Host host() {
+    public HostCpus host() {
         return host;
     }
 

@@ -2,8 +2,8 @@
 package io.kvmirq.arch.gic.model;
 
 import io.kvmirq.arch.SharedWords;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.VcpuHooks;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import java.util.Optional;
@@ -45,14 +45,14 @@ public final class Vpe implements VcpuHooks {
     private final int base;
     private final int vlpis;
     private final int doorbell;
-    private final Host host;
+    private final HostCpus host;
 
     /** Creates a vPE that is not resident, without pending vLPIs. {@code doorbell} is the vPE's host vector, 0–255. */
-    public Vpe(Host host, int index, Version version, int vlpis, int doorbell) {
+    public Vpe(HostCpus host, int index, Version version, int vlpis, int doorbell) {
         this(host, index, version, vlpis, doorbell, SharedWords.of(new long[words(vlpis)]), 0);
     }
 
-    Vpe(Host host, int index, Version version, int vlpis, int doorbell, SharedWords words, int base) {
+    Vpe(HostCpus host, int index, Version version, int vlpis, int doorbell, SharedWords words, int base) {
         this.host = host;
         this.version = version;
         this.vlpis = vlpis;

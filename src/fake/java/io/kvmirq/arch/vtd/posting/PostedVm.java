@@ -5,8 +5,8 @@ import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -25,7 +25,7 @@ import java.util.function.Consumer;
  * {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.
  */
 public final class PostedVm {
-    private final Host host;
+    private final HostCpus host;
     private final SharedWords words;
     private final boolean x2apic;
     private final ApicvKernel kernel;
@@ -42,12 +42,12 @@ public final class PostedVm {
      * Creates a VM whose vCPUs are not loaded and have no requests. If {@code x2apic}, NDST is an x2APIC id, else an
      * xAPIC id in bits 15:8. Throws IllegalArgumentException if {@code vcpus} is 0, or if a CPU's id does not fit NDST.
      */
-    public PostedVm(Host host, int vcpus, boolean x2apic) {
+    public PostedVm(HostCpus host, int vcpus, boolean x2apic) {
         this(host, vcpus, x2apic, ApicvKernel.FROM_6_17);
     }
 
     /** Creates a VM like {@link #PostedVm(Host,int,boolean)}, on this kernel version. */
-    public PostedVm(Host host, int vcpus, boolean x2apic, ApicvKernel kernel) {
+    public PostedVm(HostCpus host, int vcpus, boolean x2apic, ApicvKernel kernel) {
         this(
                 host,
                 SharedWords.of(new long[words(host.cpus().size(), vcpus)]),
@@ -61,7 +61,7 @@ public final class PostedVm {
         PiDescriptor at(SharedWords words, int base);
     }
 
-    PostedVm(Host host, SharedWords words, int vcpus, boolean x2apic, ApicvKernel kernel, Descriptors descriptors) {
+    PostedVm(HostCpus host, SharedWords words, int vcpus, boolean x2apic, ApicvKernel kernel, Descriptors descriptors) {
         this.kernel = kernel;
         this.host = host;
         this.words = words;
@@ -93,7 +93,7 @@ public final class PostedVm {
     }
 
     /** The host whose CPUs run the VM. */
-    public Host host() {
+    public HostCpus host() {
         return host;
     }
 

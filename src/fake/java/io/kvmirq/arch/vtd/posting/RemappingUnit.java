@@ -2,8 +2,8 @@
 package io.kvmirq.arch.vtd.posting;
 
 import io.kvmirq.InterruptVector;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 
@@ -20,11 +20,11 @@ public final class RemappingUnit {
     private static final long XAPIC_BROADCAST = 0xff;
 
     private final RemappingTable table;
-    private final Host host;
+    private final HostCpus host;
     private final RemappingTable.Descriptors descriptors;
 
     /** Creates a unit. {@code descriptors} finds a descriptor by address, like {@code PostedVm::descriptorAt}. */
-    public RemappingUnit(RemappingTable table, Host host, RemappingTable.Descriptors descriptors) {
+    public RemappingUnit(RemappingTable table, HostCpus host, RemappingTable.Descriptors descriptors) {
         this.table = table;
         this.host = host;
         this.descriptors = descriptors;

@@ -3,8 +3,8 @@ package io.kvmirq.fake.x86.cpu;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.kvm.MemorySlots;
+import io.kvmirq.fake.file.KernelOfFile;
+import io.kvmirq.fake.kvm.FakeMemorySlots;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Optional;
@@ -27,8 +27,8 @@ final class GuestMemory {
 
     private static final long PAGE = 4096;
 
-    private final Host host;
-    private final MemorySlots slots;
+    private final KernelOfFile host;
+    private final FakeMemorySlots slots;
     private final GuestBus bus;
     /** The size of the read for which the guest has exited; 0 for none. */
     private int asked;
@@ -39,7 +39,7 @@ final class GuestMemory {
     /** Whether the guest exits for a write of the instruction. */
     private boolean writes;
 
-    GuestMemory(Host host, MemorySlots slots, GuestBus bus) {
+    GuestMemory(KernelOfFile host, FakeMemorySlots slots, GuestBus bus) {
         this.host = host;
         this.slots = slots;
         this.bus = bus;

@@ -8,15 +8,15 @@ import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESP;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.kvm.MemorySlots;
+import io.kvmirq.fake.file.KernelOfFile;
+import io.kvmirq.fake.kvm.FakeMemorySlots;
 
 /**
  * Executes, in real mode, the instructions that kvmirq's guests and tests use. Any other instruction throws {@link
  * NotModelledException}, whose message lists the modelled instructions. Opcodes: Intel SDM vol. 2, appendix A. Exits:
  * {@code kvm_fast_pio_out()} in arch/x86/kvm/x86.c.
  */
-public final class RealModeCode implements GuestCode {
+public final class RealModeCode implements GuestExecution {
     private static final int REGISTERS = 8;
     private static final int HLT = 0xf4;
     private static final int JE = 0x74;
@@ -31,7 +31,7 @@ public final class RealModeCode implements GuestCode {
     /** The port whose OUT increments RIP before the exit; firmware relies on it (KVM_X86_QUIRK_OUT_7E_INC_RIP). */
     private static final int PASSED_AT_ONCE = 0x7e;
 
-    private final Host host;
+    private final KernelOfFile host;
     /** Whether KVM executes the instructions in software, as kvm_pvm does. */
     private final boolean emulated;
 
@@ -57,11 +57,11 @@ public final class RealModeCode implements GuestCode {
     private long out = NOWHERE;
 
     public RealModeCode(
-            Host host,
+            KernelOfFile host,
             GeneralRegisters registers,
             SystemRegisters system,
             VcpuEvents events,
-            MemorySlots slots,
+            FakeMemorySlots slots,
             GuestBus bus,
             GuestMsrs msrs) {
         this.host = host;

@@ -11,7 +11,7 @@ import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi.KvmVcpuEvents;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -41,7 +41,7 @@ public final class VcpuEvents {
     /** The mask {@link #SMI} with {@code smm_inside_nmi}. */
     private static final int SMI_STATE = 0xff_ffff;
 
-    private final Host host;
+    private final KernelOfFile host;
     private int nmisSent;
     private int nmisPending;
     /** KVM_REQ_NMI, which stays until the vCPU runs, even if the NMI is masked then. */
@@ -73,7 +73,7 @@ public final class VcpuEvents {
     static final int SHADOW_OF_SS = 1;
     static final int SHADOW_OF_STI = 2;
 
-    public VcpuEvents(Host host) {
+    public VcpuEvents(KernelOfFile host) {
         this.host = host;
     }
 

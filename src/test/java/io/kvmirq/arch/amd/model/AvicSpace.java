@@ -6,8 +6,8 @@ import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.GaTag;
 import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.Actor;
 import io.kvmirq.explorer.ExploredWords;
@@ -58,13 +58,13 @@ final class AvicSpace implements Space, Explorer.Model {
     AvicSpace(AvicVariant variant, boolean caches) {
         this.variant = variant;
         this.setup = new GaUnit.Setup(1, 3, LOG_VECTOR, true, caches);
-        this.ofVm = Host.words(VCPUS);
+        this.ofVm = HostCpus.words(VCPUS);
         this.ofUnit = ofVm + AvicVm.words(VCPUS, 1);
         this.marks = ofUnit + GaUnit.words(setup);
         this.words = new ExploredWords(marks + MARKS + Links.words(VCPUS, 1));
         this.start = new long[words.size()];
         words.at(start);
-        this.avic = new AvicHost(new Host(words, 0, 0, 1), variant.kernel(), true);
+        this.avic = new AvicHost(new HostCpus(words, 0, 0, 1), variant.kernel(), true);
         Links links = new Links(words, marks + MARKS, VCPUS, marks + 1);
         this.vm = new AvicVm(avic, words, ofVm, VCPUS, 1, 1 << 12, variant.lists(links));
         this.unit = new GaUnit(avic, words, ofUnit, setup);

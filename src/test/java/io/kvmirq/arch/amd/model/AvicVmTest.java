@@ -19,7 +19,7 @@ import io.kvmirq.arch.amd.GaTag;
 import io.kvmirq.arch.amd.GaTagKernel;
 import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import java.io.IOException;
 import java.util.List;
@@ -35,7 +35,7 @@ class AvicVmTest {
     private static final int LOG_VECTOR = 0x55;
     private static final GaUnit.Setup UNIT = new GaUnit.Setup(4, 4, LOG_VECTOR, true, true);
 
-    private final Host host = new Host(5, 7, 0x80);
+    private final HostCpus host = new HostCpus(5, 7, 0x80);
     private AvicHost avic = new AvicHost(host, AvicKernel.FROM_6_17, true);
     private GaUnit unit = unit(UNIT);
     private AvicVm vm = new AvicVm(avic, 2, 70, PAGE);
@@ -538,6 +538,6 @@ class AvicVmTest {
                 () -> new AvicVm(avic, 1, 1, PAGE + 8), "page 0x123456008: expected a 4096-byte boundary");
         assertThatIllegalArgumentException().isThrownBy(() -> new AvicVm(avic, 1, 1, 1L << 52));
         assertThatIllegalArgumentException()
-                .isThrownBy(() -> new AvicHost(new Host(0x1000), AvicKernel.FROM_6_17, true));
+                .isThrownBy(() -> new AvicHost(new HostCpus(0x1000), AvicKernel.FROM_6_17, true));
     }
 }

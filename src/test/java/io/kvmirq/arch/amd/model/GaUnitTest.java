@@ -9,8 +9,8 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.Golden;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.LegacyIrte;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import java.io.IOException;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -25,7 +25,7 @@ class GaUnitTest {
     private final GaUnit unit;
 
     GaUnitTest() {
-        Host host = new Host(5, 7);
+        HostCpus host = new HostCpus(5, 7);
         cpu = host.cpu(0);
         AvicHost avic = new AvicHost(host, AvicKernel.FROM_6_17, true);
         unit = new GaUnit(avic, new GaUnit.Setup(2, 3, LOG_VECTOR, true, true));
@@ -191,7 +191,7 @@ class GaUnitTest {
         assertIllegalArgument(
                 () -> unit.set(0, 0x381, 0x22, 0, true), "entry 0 is in guest mode: expected bit 7 to be 0");
         assertThatIllegalArgumentException().isThrownBy(() -> unit.set(0, 1, 0, 0x10000, true));
-        AvicHost avic = new AvicHost(new Host(0), AvicKernel.FROM_6_17, true);
+        AvicHost avic = new AvicHost(new HostCpus(0), AvicKernel.FROM_6_17, true);
         assertIllegalArgument(
                 () -> new GaUnit(avic, new GaUnit.Setup(1, 1, LOG_VECTOR, true, true)),
                 "a GA log of 1 entries holds none: expected 2 or more");

@@ -5,7 +5,7 @@ import static io.kvmirq.arch.gic.model.InterruptState.ENABLED;
 import static io.kvmirq.arch.gic.model.InterruptState.LEVEL;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpus;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
@@ -18,7 +18,7 @@ abstract class VgicSetUp {
     static final long HW = 1L << 31;
 
     final List<Integer> deactivated = new ArrayList<>();
-    final Host host = new Host(0, 1);
+    final HostCpus host = new HostCpus(0, 1);
     final VgicVm vm;
     final Distributor gic;
     final VgicVcpu vcpu;

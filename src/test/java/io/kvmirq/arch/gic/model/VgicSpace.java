@@ -3,8 +3,8 @@ package io.kvmirq.arch.gic.model;
 
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ListRegister;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.Actor;
 import io.kvmirq.explorer.ExploredWords;
@@ -58,14 +58,14 @@ final class VgicSpace implements Explorer.Model, Space {
      */
     VgicSpace(VgicVariant variant, int registers, boolean isLate, boolean raisedOnce) {
         this.isLate = isLate;
-        int ofVm = Host.words(VCPUS);
+        int ofVm = HostCpus.words(VCPUS);
         this.taken = ofVm + VgicVm.words(SENDERS, SHARED, registers);
         this.sent = taken + 1;
         this.words = new ExploredWords(sent + 1);
         this.start = new long[words.size()];
         words.at(start);
         this.vm = new VgicVm(
-                new Host(words, 0, 0, 1),
+                new HostCpus(words, 0, 0, 1),
                 words,
                 ofVm,
                 new VgicVm.Size(SENDERS, SHARED, registers),

@@ -2,8 +2,8 @@
 package io.kvmirq.arch.gic.model;
 
 import io.kvmirq.arch.SharedWords;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import java.util.function.IntConsumer;
 
 /**
@@ -20,7 +20,7 @@ public final class VgicVm {
     /** The vector of a {@link HostCpu} that stands for the maintenance interrupt: its PPI, INTID 25. */
     public static final int MAINTENANCE = 25;
 
-    private final Host host;
+    private final HostCpus host;
     private final IntConsumer deactivate;
     private final Distributor distributor;
     private final VgicVcpu[] vcpus;
@@ -64,7 +64,7 @@ public final class VgicVm {
      * @param deactivate takes the id of a physical interrupt that a guest's end deactivates
      * @throws IllegalArgumentException if a number is out of range, or the host has more than 64 CPUs
      */
-    public VgicVm(Host host, int vcpus, int shared, int registers, IntConsumer deactivate) {
+    public VgicVm(HostCpus host, int vcpus, int shared, int registers, IntConsumer deactivate) {
         this(
                 host,
                 SharedWords.of(new long[words(vcpus, shared, registers)]),
@@ -77,7 +77,7 @@ public final class VgicVm {
     /** The number of vCPUs, of SPIs, and of list registers of each vCPU. */
     record Size(int vcpus, int shared, int registers) {}
 
-    VgicVm(Host host, SharedWords words, int base, Size size, IntConsumer deactivate, Parts parts) {
+    VgicVm(HostCpus host, SharedWords words, int base, Size size, IntConsumer deactivate, Parts parts) {
         if (host.cpus().size() > Long.SIZE) {
             throw new IllegalArgumentException(
                     "a host of " + host.cpus().size() + " CPUs: expected 1-" + Long.SIZE + " CPUs under a VGIC");
@@ -102,7 +102,7 @@ public final class VgicVm {
         return Distributor.words(vcpus, shared) + vcpus * VgicVcpu.words(registers);
     }
 
-    public Host host() {
+    public HostCpus host() {
         return host;
     }
 

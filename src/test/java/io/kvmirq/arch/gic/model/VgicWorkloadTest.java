@@ -6,8 +6,8 @@ import static org.assertj.core.api.Assertions.fail;
 
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ListRegister;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import java.util.Arrays;
 import java.util.SplittableRandom;
@@ -33,7 +33,7 @@ class VgicWorkloadTest {
 
     private SplittableRandom random = new SplittableRandom(0);
     private boolean draining;
-    private VgicVm vm = new VgicVm(new Host(0), 1, 0, 1, id -> {});
+    private VgicVm vm = new VgicVm(new HostCpus(0), 1, 0, 1, id -> {});
     private final boolean[] inGuest = new boolean[VCPUS];
 
     /** By vCPU, what the guest has taken and not ended. */
@@ -50,7 +50,7 @@ class VgicWorkloadTest {
     private final boolean[][][] sent = new boolean[VCPUS][VCPUS][SGIS];
 
     private void make(int registers) {
-        vm = new VgicVm(new Host(0, 1, 2), VCPUS, IDS - 32, registers, this::deactivate);
+        vm = new VgicVm(new HostCpus(0, 1, 2), VCPUS, IDS - 32, registers, this::deactivate);
         Distributor gic = vm.distributor();
         for (int vcpu = 0; vcpu < VCPUS; vcpu++) {
             gic.clear(InterruptState.LEVEL, vcpu, 0, 1 << 16);

@@ -10,7 +10,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.arch.gic.HypervisorControl;
 import io.kvmirq.arch.gic.Maintenance;
-import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpus;
 import java.util.stream.LongStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -271,9 +271,9 @@ class VirtualInterfaceTest extends VgicSetUp {
 
     @Test
     void hostHasABitForEachCpu() {
-        assertThatThrownBy(() -> new VgicVm(new Host(LongStream.range(0, 65).toArray()), 1, 0, 1, deactivated::add))
+        assertThatThrownBy(() -> new VgicVm(new HostCpus(LongStream.range(0, 65).toArray()), 1, 0, 1, deactivated::add))
                 .hasMessage("a host of 65 CPUs: expected 1-64 CPUs under a VGIC");
-        VgicVm widest = new VgicVm(new Host(LongStream.range(0, 64).toArray()), 1, 0, 1, deactivated::add);
+        VgicVm widest = new VgicVm(new HostCpus(LongStream.range(0, 64).toArray()), 1, 0, 1, deactivated::add);
         widest.vcpu(0).thread().load(63);
         widest.vcpu(0).registers().setListRegister(0, EOI | 20);
         widest.holdMaintenance();

@@ -12,7 +12,7 @@ import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.arch.gic.model.VlpiMapping.Outcome;
 import io.kvmirq.arch.gic.model.VlpiMapping.Route;
-import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import java.util.List;
 import java.util.Optional;
@@ -32,7 +32,7 @@ class VlpiTest {
     private static final int LPI = InterruptId.FIRST_LPI + 3;
     private static final int VLPIS = 100;
 
-    private final Host host = new Host(0, 1);
+    private final HostCpus host = new HostCpus(0, 1);
     private final List<Vpe> vpes = vpes(Vpe.Version.V4_0);
     private final GuestTables ram = new GuestTables();
     private final Lpis lpis = new Lpis(

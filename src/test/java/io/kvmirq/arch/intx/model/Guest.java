@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx.model;
 
-import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpus;
 import java.util.Optional;
 
 /** A VM of one vCPU with a device: VFIO, a resampling irqfd, and a driver that serves the device at each interrupt. */
@@ -27,7 +27,7 @@ final class Guest {
         this.physical = physical;
         device = new IntxDevice(physical, kind);
         vfio = VfioIntx.of(device, nointxmask);
-        vcpu = new IntxVcpu(new Host(0), 0);
+        vcpu = new IntxVcpu(new HostCpus(0), 0);
         line = GuestLine.of(vcpu, LINE, Optional.of(vfio));
         line.resampler().add(resamplefd);
         vcpu.thread().load(0);

@@ -6,7 +6,7 @@ import static io.kvmirq.testing.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
-import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpus;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -17,7 +17,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class GuestLineTest {
     private static final int LINE = 5;
 
-    private final IntxVcpu vcpu = new IntxVcpu(new Host(0), 0);
+    private final IntxVcpu vcpu = new IntxVcpu(new HostCpus(0), 0);
     private final GuestLine line = GuestLine.of(vcpu, LINE, Optional.empty());
     private final List<String> events = new ArrayList<>();
 

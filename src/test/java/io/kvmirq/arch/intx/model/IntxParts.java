@@ -2,7 +2,7 @@
 package io.kvmirq.arch.intx.model;
 
 import io.kvmirq.arch.intx.model.IntxDevice.Kind;
-import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
@@ -18,7 +18,7 @@ abstract class IntxParts implements Explorer.Model {
     final IntxVariant variant;
     final ExploredWords words;
     final long[] start;
-    final Host host;
+    final HostCpus host;
     final IntxVcpu vcpu;
     final PhysicalLine line;
     final IntxDevice device;
@@ -40,7 +40,7 @@ abstract class IntxParts implements Explorer.Model {
 
     IntxParts(IntxVariant variant, Kind kind) {
         this.variant = variant;
-        int ofVcpu = Host.words(1);
+        int ofVcpu = HostCpus.words(1);
         int ofGuest = ofVcpu + IntxVcpu.WORDS;
         int ofLine = ofGuest + GuestLine.WORDS;
         int ofDevices = ofLine + PhysicalLine.WORDS;
@@ -53,7 +53,7 @@ abstract class IntxParts implements Explorer.Model {
         this.words = new ExploredWords(late + 1);
         this.start = new long[words.size()];
         words.at(start);
-        this.host = new Host(words, 0, 0);
+        this.host = new HostCpus(words, 0, 0);
         this.vcpu = new IntxVcpu(host, 0, words, ofVcpu);
         this.line = new PhysicalLine(LineController.GIC, words, ofLine, PERIOD, PERIOD - 1);
         this.device = new IntxDevice(line, kind, words, ofDevices);

@@ -2,8 +2,8 @@
 package io.kvmirq.arch.intx.model;
 
 import io.kvmirq.arch.SharedWords;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.VcpuHooks;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import org.jspecify.annotations.Nullable;
@@ -34,11 +34,11 @@ public final class IntxVcpu {
     private final @Nullable GuestLine[] lines = new GuestLine[LINES];
 
     /** A vCPU that is not loaded. */
-    public IntxVcpu(Host host, int index) {
+    public IntxVcpu(HostCpus host, int index) {
         this(host, index, SharedWords.of(new long[WORDS]), 0);
     }
 
-    IntxVcpu(Host host, int index, SharedWords words, int base) {
+    IntxVcpu(HostCpus host, int index, SharedWords words, int base) {
         this.index = index;
         this.words = words;
         this.base = base;

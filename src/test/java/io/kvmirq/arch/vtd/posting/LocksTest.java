@@ -5,8 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.ApicvKernel;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.ExploredWords;
 import java.util.ArrayList;
@@ -17,7 +17,7 @@ import org.junit.jupiter.api.Test;
 class LocksTest {
     private static final int CPUS = 2;
     private static final int VCPUS = 2;
-    private static final int WORDS = PostedVm.words(CPUS, VCPUS) + Host.words(CPUS);
+    private static final int WORDS = PostedVm.words(CPUS, VCPUS) + HostCpus.words(CPUS);
 
     private final List<String> seen = new ArrayList<>();
     private final ExploredWords words = new ExploredWords(WORDS) {
@@ -44,7 +44,7 @@ class LocksTest {
 
     private static PostedVm vm(SharedWords words) {
         return new PostedVm(
-                new Host(words, PostedVm.words(CPUS, VCPUS), 0, 1),
+                new HostCpus(words, PostedVm.words(CPUS, VCPUS), 0, 1),
                 words,
                 VCPUS,
                 true,

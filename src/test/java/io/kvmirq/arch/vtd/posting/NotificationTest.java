@@ -3,7 +3,7 @@ package io.kvmirq.arch.vtd.posting;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpus;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -12,7 +12,7 @@ class NotificationTest {
     @ParameterizedTest
     @ValueSource(booleans = {true, false})
     void goesToTheProcessorOfNdstAndMovesTheRequestsOfTheGuestThere(boolean x2apic) {
-        PostedVm vm = new PostedVm(new Host(0x10, 0x12, 0x14, 0x20), 3, x2apic);
+        PostedVm vm = new PostedVm(new HostCpus(0x10, 0x12, 0x14, 0x20), 3, x2apic);
         for (int i = 0; i < 3; i++) {
             vm.vcpu(i).thread().load(i + 1);
             vm.vcpu(i).thread().enter();
@@ -29,7 +29,7 @@ class NotificationTest {
 
     @Test
     void leavesTheRequestsOfGuestsOnOtherCpus() {
-        PostedVm vm = new PostedVm(new Host(0x10, 0x12), 2, true);
+        PostedVm vm = new PostedVm(new HostCpus(0x10, 0x12), 2, true);
         for (int i = 0; i < 2; i++) {
             vm.vcpu(i).thread().load(i);
             vm.vcpu(i).thread().enter();

@@ -9,8 +9,8 @@ import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.arch.vtd.posting.PostedVcpu.Delivery;
 import java.io.IOException;
@@ -33,8 +33,8 @@ class PostedVmTest {
     }
 
     /** CPUs with their number as id. */
-    private static Host host(int cpus) {
-        return new Host(LongStream.range(0, cpus).toArray());
+    private static HostCpus host(int cpus) {
+        return new HostCpus(LongStream.range(0, cpus).toArray());
     }
 
     private static int number(PostedVcpu of) {
@@ -43,7 +43,7 @@ class PostedVmTest {
 
     /** A vCPU whose descriptor holds the words before the transition, on the CPU of its NDST, numbered otherwise. */
     private static PostedVm start(Transition transition, boolean x2apic) {
-        Host host = new Host(
+        HostCpus host = new HostCpus(
                 LongStream.range(0, CPUS).map(number -> CPUS - 1 - number).toArray());
         SharedWords words = SharedWords.of(new long[PostedVm.words(CPUS, 1)]);
         PostedVm vm = new PostedVm(host, words, 1, x2apic, ApicvKernel.FROM_6_17, PiDescriptor::over);
@@ -388,7 +388,7 @@ class PostedVmTest {
         assertThatThrownBy(() -> new PostedVm(host(256), 1, false))
                 .hasMessage("xapic id 0xff names all CPUs: expected 0-0xfe for one; a host with more has to be in"
                         + " x2APIC mode");
-        assertThatThrownBy(() -> new PostedVm(new Host(0x100), 1, false))
+        assertThatThrownBy(() -> new PostedVm(new HostCpus(0x100), 1, false))
                 .hasMessage("xapic id 0x100 does not fit: expected 0-0xff, 8 bits");
         assertThatThrownBy(() -> new PostedVm(host(1), 0, true)).hasMessage("0 vCPUs make no VM: expected 1 or more");
     }

@@ -2,8 +2,8 @@
 package io.kvmirq.arch.vtd.posting;
 
 import io.kvmirq.arch.apic.Apic;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
@@ -36,13 +36,13 @@ abstract class PostedWords implements Explorer.Model {
         this.hasSleeper = vcpus > SLEEPER;
         int hostCpus = hasSleeper ? cpus + 1 : cpus;
         int ofVm = PostedVm.words(hostCpus, vcpus);
-        this.entry = ofVm + Host.words(hostCpus);
+        this.entry = ofVm + HostCpus.words(hostCpus);
         this.marks = entry + ExploredTable.WORDS;
         int size = marks + MARKS + vcpus * PiDescriptor.PIR_WORDS;
         this.words = variant.words(size);
         this.start = new long[size];
         this.words.at(start);
-        Host host = new Host(words, ofVm, LongStream.range(0, hostCpus).toArray());
+        HostCpus host = new HostCpus(words, ofVm, LongStream.range(0, hostCpus).toArray());
         this.vm = new PostedVm(host, words, vcpus, true, variant.kernel(), variant::over);
         this.vcpu = vm.vcpu(0);
     }

@@ -4,8 +4,8 @@ package io.kvmirq.arch.vtd.posting;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.InterruptVector;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.HostCpus;
 import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 import io.kvmirq.arch.vtd.UnitCapabilities;
@@ -24,7 +24,7 @@ class RemappingUnitTest {
 
     private final long[] memory = new long[2 * 16];
     private final List<Runnable> atWrite = new ArrayList<>();
-    private Host host = new Host(0x10, 0x12);
+    private HostCpus host = new HostCpus(0x10, 0x12);
     private PostedVm vm = new PostedVm(host, 2, true);
     private RemappingTable table = table(true);
     private RemappingUnit unit = new RemappingUnit(table, host, vm::descriptorAt);

@@ -10,12 +10,12 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.ArmAnswer;
 import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.explain.VgicAnswer;
-import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
-import io.kvmirq.fake.file.Producer;
+import io.kvmirq.fake.file.KernelOfFile;
+import io.kvmirq.fake.file.MessageHostIrq;
 import io.kvmirq.fake.kvm.FakeIrqfd;
+import io.kvmirq.fake.kvm.FakeMemorySlots;
 import io.kvmirq.fake.kvm.FakeRoutes;
-import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.VmInterrupts;
 import java.util.ArrayList;
 import java.util.List;
@@ -28,12 +28,12 @@ import java.util.TreeMap;
  * The interrupt state of an arm64 VM: its vCPUs, its VGIC and its ITSs. Source: arch/arm64/kvm/vgic/vgic-irqfd.c,
  * arch/arm64/kvm/arm.c.
  */
-final class ArmVm extends VmInterrupts implements GicHardware.Guest {
+final class FakeArmVm extends VmInterrupts implements GicHardware.Guest {
     /** KVM_IRQCHIP_NUM_PINS: the number of SPIs that a GIC can have. */
     private static final int PINS = Spi.LAST - Spi.FIRST + 1;
 
     private final int addressBits;
-    private final MemorySlots memory;
+    private final FakeMemorySlots memory;
     private final LpiMessages messages;
     private final Lpis lpis;
     private final Vlpis vlpis;
@@ -49,11 +49,11 @@ final class ArmVm extends VmInterrupts implements GicHardware.Guest {
     private Optional<Integer> features = Optional.empty();
 
     /** @param addressBits the bits of a guest-physical address */
-    ArmVm(Host host, int addressBits) {
+    FakeArmVm(KernelOfFile host, int addressBits) {
         super(host);
         this.addressBits = addressBits;
-        this.memory = new MemorySlots(
-                host, new MemorySlots.Limits(ArmCapabilities.SLOTS, 1, addressBits, ArmAnswer.ARM_MEMORY_BEYOND));
+        this.memory = new FakeMemorySlots(
+                host, new FakeMemorySlots.Limits(ArmCapabilities.SLOTS, 1, addressBits, ArmAnswer.ARM_MEMORY_BEYOND));
         this.messages = new LpiMessages(this);
         this.lpis = new Lpis(this::vcpuOfTarget, new ArmRam(host, memory), this::delivers, messages);
         this.vlpis = new Vlpis(this, lpis);
@@ -77,7 +77,7 @@ final class ArmVm extends VmInterrupts implements GicHardware.Guest {
                 .isPresent();
     }
 
-    MemorySlots memory() {
+    FakeMemorySlots memory() {
         return memory;
     }
 
@@ -193,17 +193,17 @@ final class ArmVm extends VmInterrupts implements GicHardware.Guest {
     }
 
     @Override
-    protected boolean connected(FakeIrqfd irqfd, Producer producer) {
+    protected boolean connected(FakeIrqfd irqfd, MessageHostIrq producer) {
         return vlpis.connect(irqfd, producer, routeOf(irqfd));
     }
 
     @Override
-    protected void rerouted(FakeIrqfd irqfd, Producer producer) {
+    protected void rerouted(FakeIrqfd irqfd, MessageHostIrq producer) {
         vlpis.reroute(irqfd, routeOf(irqfd));
     }
 
     @Override
-    protected void disconnected(FakeIrqfd irqfd, Producer producer) {
+    protected void disconnected(FakeIrqfd irqfd, MessageHostIrq producer) {
         vlpis.disconnect(irqfd);
     }
 

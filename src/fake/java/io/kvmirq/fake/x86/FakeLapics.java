@@ -16,7 +16,7 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /** A VM's LAPICs, and the delivery of interrupts to them; source: arch/x86/kvm/lapic.c and irq.c. */
-final class Lapics {
+final class FakeLapics {
     /** See {@link #deliverByMap}. */
     static final int UNDECIDED = -2;
 
@@ -32,7 +32,7 @@ final class Lapics {
     /** The VMM's choice for Suppress EOI-broadcast (directed EOI); empty if it made none. */
     private Optional<Boolean> directedEoi = Optional.empty();
 
-    Lapics(X86Vm vm) {
+    FakeLapics(X86Vm vm) {
         this.vm = vm;
     }
 

@@ -4,7 +4,7 @@ package io.kvmirq.fake.file;
 import java.util.BitSet;
 
 /** A set of source ids. A single id, the usual case, is stored without the BitSet. */
-class Sources {
+class SourceSet {
     static final int NONE = -1;
 
     int size;

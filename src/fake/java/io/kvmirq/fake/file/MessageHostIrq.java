@@ -5,13 +5,13 @@ package io.kvmirq.fake.file;
  * A host interrupt that a device raises by a message: the producer of an eventfd, as Linux's irqbypass names the
  * device's side.
  */
-public final class Producer {
+public final class MessageHostIrq {
     private final int number;
     private final IrqHardware.Entry entry;
     private long count;
 
     /** @param number the number of the host irq */
-    public Producer(int number, IrqHardware.Entry entry) {
+    public MessageHostIrq(int number, IrqHardware.Entry entry) {
         this.number = number;
         this.entry = entry;
     }

@@ -4,7 +4,7 @@ package io.kvmirq.fake.file;
 import org.jspecify.annotations.Nullable;
 
 /** The messages on their way between two places, and the counts of messages so far. */
-final class Hand extends Sources {
+final class MessagesInFlight extends SourceSet {
     private static final int SOURCE = -1;
 
     /** The number of places that the messages have reached. */

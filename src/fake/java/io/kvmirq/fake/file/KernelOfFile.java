@@ -10,7 +10,7 @@ import java.util.function.ToIntFunction;
 import org.jspecify.annotations.Nullable;
 
 /** The interface through which a file uses its kernel. The caller of each method holds the kernel's lock. */
-public interface Host {
+public interface KernelOfFile {
     Build build();
 
     UserMemory memory();

@@ -4,7 +4,7 @@ package io.kvmirq.fake.kvm;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -18,7 +18,7 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /** The memory slots of a guest. Source: {@code __kvm_set_memory_region()} in virt/kvm/kvm_main.c. */
-public final class MemorySlots {
+public final class FakeMemorySlots {
     private static final int NONE = -1;
     private static final long MOST_PAGES = Integer.MAX_VALUE;
     private static final long PAGE = 4096;
@@ -56,7 +56,7 @@ public final class MemorySlots {
 
     private static final NavigableMap<Long, Integer> EMPTY = Collections.emptyNavigableMap();
 
-    private final Host host;
+    private final KernelOfFile host;
     private final Limits limits;
     private final Map<Integer, Slot> slots = new HashMap<>();
     /** The slot ids of each address space, sorted by guest address. Slots of one space do not overlap. */
@@ -64,7 +64,7 @@ public final class MemorySlots {
     /** The dirty log of each logged slot, one bit for a page. */
     private final Map<Integer, BitSet> logs = new HashMap<>();
 
-    public MemorySlots(Host host, Limits limits) {
+    public FakeMemorySlots(KernelOfFile host, Limits limits) {
         this.host = host;
         this.limits = limits;
     }

@@ -14,7 +14,7 @@ import java.util.function.Consumer;
  * The CPUs of a host, and the handlers of the interrupts that these CPUs take. Any number of VMs may share a host. Any
  * number of threads may use the host after all handlers and vCPUs are added. A vector is 0–255.
  */
-public final class Host {
+public final class HostCpus {
     static final int VECTORS = 256;
 
     private final List<HostCpu> cpus = new ArrayList<>();
@@ -32,12 +32,12 @@ public final class Host {
      * Creates a host with a CPU for each {@link HostCpu#id}, with its state in new memory. Throws
      * IllegalArgumentException if two ids are equal or none is given.
      */
-    public Host(long... ids) {
+    public HostCpus(long... ids) {
         this(SharedWords.of(new long[words(ids.length)]), 0, ids);
     }
 
     /** Creates a host like {@link #Host(long...)}. Its {@link #words} begin at index {@code base} of {@code words}. */
-    public Host(SharedWords words, int base, long... ids) {
+    public HostCpus(SharedWords words, int base, long... ids) {
         if (ids.length == 0) {
             throw new IllegalArgumentException("a host without CPUs cannot be: expected the id of 1 CPU or more");
         }

@@ -3,7 +3,7 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VfioAnswer;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.VfioLines;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
@@ -15,11 +15,11 @@ import org.jspecify.annotations.Nullable;
  * A device bound to a bus driver of VFIO. All open files of the device share its state. The caller of each method holds
  * the kernel's lock. Source: drivers/vfio/vfio_main.c.
  */
-public abstract class VfioDevice implements VfioLines {
+public abstract class FakeVfioDevice implements VfioLines {
     /** The end of num_irqs: the least argsz of VFIO_DEVICE_GET_INFO. */
     private static final int INFO_LEAST = 16;
 
-    protected final Host host;
+    protected final KernelOfFile host;
     private final String name;
     private final VfioGroup group;
     private final int index;
@@ -32,7 +32,7 @@ public abstract class VfioDevice implements VfioLines {
     private boolean locked;
 
     /** @param index the number in the name of the device's own file */
-    VfioDevice(Host host, String name, VfioGroup group, int index) {
+    FakeVfioDevice(KernelOfFile host, String name, VfioGroup group, int index) {
         this.host = host;
         this.name = name;
         this.group = group;

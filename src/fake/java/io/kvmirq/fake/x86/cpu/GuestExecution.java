@@ -2,7 +2,7 @@
 package io.kvmirq.fake.x86.cpu;
 
 /** The code that a guest executes in KVM_RUN: instructions in its memory, or exits that a test defines. */
-public interface GuestCode {
+public interface GuestExecution {
     enum Outcome {
         GOES_ON,
         EXITS,

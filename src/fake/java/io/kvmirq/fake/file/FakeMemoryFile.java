@@ -9,7 +9,7 @@ import java.util.Optional;
 import java.util.function.IntFunction;
 
 /** A memfd. The file must get its size before mmap, and write(2) cannot write it. Source: mm/memfd.c, mm/shmem.c. */
-public final class MemoryFile extends FakeFile {
+public final class FakeMemoryFile extends FakeFile {
     private static final int LONGEST_NAME = 249;
     private static final int ALL_SEALS = 0x1f;
     private static final int ALL_FLAGS = 0x7;
@@ -22,14 +22,14 @@ public final class MemoryFile extends FakeFile {
     /** The memory, allocated at the first mmap. */
     private Optional<ByteBuffer> memory = Optional.empty();
 
-    private MemoryFile(Host host, IntFunction<ByteBuffer> allocator, int seals) {
+    private FakeMemoryFile(KernelOfFile host, IntFunction<ByteBuffer> allocator, int seals) {
         super(host, READ | WRITE | CAN_READ | CAN_WRITE | PREAD | PWRITE);
         this.allocator = allocator;
         this.seals = seals;
     }
 
     /** Handles memfd_create(2); {@code name} is the address of the file's name. */
-    public static int create(Host host, long name, int flags, IntFunction<ByteBuffer> allocator) {
+    public static int create(KernelOfFile host, long name, int flags, IntFunction<ByteBuffer> allocator) {
         boolean hasExec = host.build().isSince(6, 3);
         int known = ALL_FLAGS | (hasExec ? Memfd.MFD_NOEXEC_SEAL | Memfd.MFD_EXEC : 0);
         boolean both = (flags & (Memfd.MFD_NOEXEC_SEAL | Memfd.MFD_EXEC)) == (Memfd.MFD_NOEXEC_SEAL | Memfd.MFD_EXEC);
@@ -48,11 +48,11 @@ public final class MemoryFile extends FakeFile {
         }
         int seals = (flags & Memfd.MFD_ALLOW_SEALING) == 0 ? Memfd.F_SEAL_SEAL : 0;
         return host.install(
-                new MemoryFile(host, allocator, (flags & Memfd.MFD_NOEXEC_SEAL) != 0 ? Memfd.F_SEAL_EXEC : seals));
+                new FakeMemoryFile(host, allocator, (flags & Memfd.MFD_NOEXEC_SEAL) != 0 ? Memfd.F_SEAL_EXEC : seals));
     }
 
     /** Handles ftruncate(2) of any file. */
-    public static int truncate(Host host, int fd, long length) {
+    public static int truncate(KernelOfFile host, int fd, long length) {
         FakeFile file = host.file(fd);
         if (length < 0) {
             return host.refuse(FileAnswer.TRUNCATE_NEGATIVE);
@@ -60,7 +60,7 @@ public final class MemoryFile extends FakeFile {
         if (file == null) {
             return host.refuse(FileAnswer.FD_NOT_OPEN);
         }
-        return file instanceof MemoryFile one ? one.truncate(length) : host.refuse(FileAnswer.TRUNCATE_KIND);
+        return file instanceof FakeMemoryFile one ? one.truncate(length) : host.refuse(FileAnswer.TRUNCATE_KIND);
     }
 
     private int truncate(long length) {
@@ -77,8 +77,8 @@ public final class MemoryFile extends FakeFile {
     }
 
     /** Handles F_ADD_SEALS and F_GET_SEALS of any file. */
-    public static int seals(Host host, FakeFile file, int command, int more) {
-        if (!(file instanceof MemoryFile one)) {
+    public static int seals(KernelOfFile host, FakeFile file, int command, int more) {
+        if (!(file instanceof FakeMemoryFile one)) {
             return host.refuse(FileAnswer.SEALS_KIND);
         }
         return command == Memfd.F_GET_SEALS ? one.seals : one.addSeals(more);
