@@ -96,7 +96,7 @@ public final class FakeArmVcpu {
         time.changing(guest::load);
     }
 
-    /** Preempts the thread: the vPE leaves its CPU, no doorbell rings. Throws IllegalStateException without a CPU. */
+    /** Preempts the thread: the vPE leaves its CPU, no doorbell rings. Throws IllegalStateException if it has none. */
     public void preempt() {
         time.changing(guest::preempt);
     }
@@ -123,7 +123,7 @@ public final class FakeArmVcpu {
 
     // Interrupts
 
-    /** Returns an SPI's list register, as {@code gic.lr} of {@code kvmirq decode}; 0 if none holds the SPI. */
+    /** Returns an SPI's list register in the format {@code gic.lr} of {@code kvmirq decode}; 0 if it has none. */
     public long listRegister(int id) {
         return time.changing(() -> guest.listRegister(id));
     }

@@ -14,7 +14,7 @@ import java.util.Optional;
  *
  * @param vcpu the vCPU that the entry posts to
  * @param guestVector the guest's vector, if the entry posts
- * @param words the entry as input of {@code kvmirq decode}; empty if there is no entry, or the profile has no IOMMU
+ * @param words the entry as {@code kvmirq decode} reads it; empty if there is no entry, or the profile has no IOMMU
  */
 @NotPromised
 public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVector> guestVector, String words) {

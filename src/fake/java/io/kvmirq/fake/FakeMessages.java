@@ -28,13 +28,13 @@ public final class FakeMessages {
     /**
      * The numbers of messages, by outcome, since the fake kernel was created.
      *
-     * @param taken messages that a vCPU acknowledged or that set the level of a line, the program's own signals that it
-     *     read back, and requests that KVM_GET_LAPIC showed and KVM_SET_LAPIC then cleared
+     * @param taken messages that a vCPU acknowledged or that set the level of a line, signals that the program made and
+     *     read itself, and requests that KVM_GET_LAPIC showed and KVM_SET_LAPIC then cleared
      * @param merged messages that joined another message of the same source in the same place
      * @param waiting messages that wait for delivery now
      * @param ended messages that the program dropped: it closed the eventfd of a disabled vector, reset the device, a
-     *     LAPIC or an ITS, or closed the VM. Also messages that an arm64 guest dropped: it cleared the LPI, discarded
-     *     the LPI's event, or enabled LPIs with another pending table
+     *     LAPIC or an ITS, or closed the VM. The number includes messages that an arm64 guest dropped: it cleared the
+     *     LPI, discarded the LPI's event, or enabled LPIs with another pending table
      * @param lost messages that reached no vCPU, were not dropped, and wait nowhere
      */
     public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
@@ -79,7 +79,7 @@ public final class FakeMessages {
      * <li>The message waits in PIR or, if the LAPIC would deliver it, in IRR of a vCPU that sleeps in KVM with
      * interrupts enabled. Profiles without interrupt hardware do not model a sleep in KVM.
      * <li>On VT-d, the message waits in PIR, but no notification will come: ON and SN are clear, or the vCPU is in the
-     * guest, or the vCPU is loaded and SN is set; also in IRR above RVI while the vCPU is in the guest
+     * guest, or the vCPU is loaded and SN is set. Or the message waits in IRR above RVI while the vCPU is in the guest
      * </ul>
      *
      * <p>Requests in other places may wait until the guest takes them or the vCPU's thread runs. A message that the

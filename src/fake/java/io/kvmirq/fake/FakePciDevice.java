@@ -29,7 +29,7 @@ import java.util.stream.IntStream;
  *
  * <p>Programs see the configuration space as vfio-pci shows it: sizes of BARs, virtualized bits, resets and power. The
  * BARs and the MSI-X table keep the values written to them, but a program that reads the table through VFIO gets ones.
- * The table has its own BAR, unless {@link Builder#msixTable} is called.
+ * The MSI-X table has its own BAR, unless {@link Builder#msixTable} is called.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="device"}
  */

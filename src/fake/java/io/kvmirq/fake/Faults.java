@@ -166,7 +166,7 @@ public final class Faults {
         return add(call, requireNth(nth), 0, Optional.of(before));
     }
 
-    /** Returns the rules that no call has matched yet, such as {@code KVM_IRQFD 2} before a second such call. */
+    /** Returns the rules that no call has matched yet, such as {@code KVM_IRQFD 2} after one such call. */
     public synchronized List<String> unused() {
         return rules.stream().filter(rule -> !rule.used).map(Fault::toString).toList();
     }

@@ -21,10 +21,10 @@ import org.jspecify.annotations.Nullable;
  * hardware needs no version: {@code vtd-posting} means 6.18, {@code gicv4} means 6.18,arm64,gicv4 and {@code historic}
  * means 6.1,arm64,historic.
  *
- * <p>Source: 6.18,pvm was measured on a real kernel. The other profiles follow Debian's builds 6.1 and 6.12, and for
- * 7.1 Debian's 7.2, which {@code make lab} measures, and the git history of virt/kvm/eventfd.c (2cdd64cbf990) and
- * arch/x86/kvm. On arm64, Debian's 6.1.192 and 6.12.117 were measured; profiles of later versions add the differences
- * found in their source. The lab's GICv3 cannot run a GICv2: GICv2 was measured on Debian's 6.1, 6.12 and 7.2.
+ * <p>Source: the profile 6.18,pvm was measured on a real kernel. The other profiles follow Debian's builds 6.1 and
+ * 6.12, and for 7.1 Debian's 7.2, which {@code make lab} measures, and the git history of virt/kvm/eventfd.c
+ * (2cdd64cbf990) and arch/x86/kvm. The arm64 profiles follow measured Debian kernels, 6.1.192 and 6.12.117, and for
+ * later versions Linux's source. The lab's GICv3 cannot run a GICv2: GICv2 was measured on Debian's 6.1, 6.12 and 7.2.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
  */

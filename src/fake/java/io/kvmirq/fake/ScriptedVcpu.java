@@ -17,8 +17,8 @@ import java.util.stream.Stream;
  * application processor waits for INIT and SIPI, a kick ends the run, and registers keep the VMM's values. Thread-safe.
  *
  * <p>After the last exit the guest halts with interrupts disabled. The vCPU stays in {@code KVM_RUN} until exits are
- * added or a kick ends the run. On x86 without an in-kernel LAPIC, each {@code KVM_RUN} returns with HLT. The guest
- * takes interrupts of the in-kernel PICs after it has written the base vector of the master PIC.
+ * added or a kick ends the run. On x86 without an in-kernel LAPIC, each {@code KVM_RUN} of the halted guest returns
+ * with HLT. The guest takes interrupts of the in-kernel PICs after it has written the base vector of the master PIC.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="exits"}
  */

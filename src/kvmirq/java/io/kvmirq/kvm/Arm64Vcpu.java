@@ -28,7 +28,7 @@ public final class Arm64Vcpu {
     private final VcpuCalls calls;
     private final VcpuRun run;
 
-    /** Features of an arm64 vCPU; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
+    /** Features for {@link #initialize}; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
     public enum Feature {
         /** The vCPU is off until another vCPU turns it on. */
         POWER_OFF(UapiArm64.KVM_ARM_VCPU_POWER_OFF),
@@ -60,9 +60,9 @@ public final class Arm64Vcpu {
     /**
      * Gives the vCPU the host's CPU type and these features, and resets the vCPU's registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the host lacks a feature, or an earlier call, or since 6.5 another
-     *     vCPU of the VM, had other features ({@link Feature#POWER_OFF} may differ); ENOENT if the kernel does not know
-     *     a feature
+     * @throws io.kvmirq.KernelException EINVAL if the host lacks a feature, or if an earlier call for this vCPU or
+     *     (since 6.5) for another vCPU of the VM had other features (POWER_OFF may differ); ENOENT for an unknown
+     *     feature
      */
     public void initialize(Feature... features) {
         run.requireItsThread();
@@ -77,10 +77,11 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Fixes the lengths of SVE vectors. Set them before this call; call {@link #registers} and run the guest after it.
+     * Fixes the lengths of SVE vectors. Set the lengths before this call; call {@link #registers} and run the guest
+     * after it.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM if the
-     *     lengths are fixed already
+     * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM in a
+     *     second call
      */
     public void finalizeSve() {
         int feature = UapiArm64.KVM_ARM_VCPU_SVE;
@@ -170,7 +171,7 @@ public final class Arm64Vcpu {
         register(KernelCall.REGISTER_SET, Uapi.KVM_SET_ONE_REG, register, register.encode(value));
     }
 
-    /** The bytes of a register of any size, lowest byte first. The kernel's errors are those of {@link #register}. */
+    /** The bytes of a register of any size, lowest byte first. Fails with the errnos of {@link #register}. */
     public byte[] registerBytes(ArmRegister register) {
         byte[] bytes =
                 new byte[Objects.requireNonNull(register, "register is null").size()];
@@ -179,7 +180,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Sets a register of any size. The kernel's errors are those of {@link #setRegister}.
+     * Sets a register of any size. Fails with the errnos of {@link #setRegister}.
      *
      * @param bytes all bytes of the register, lowest byte first
      * @throws IllegalArgumentException if the number of bytes is not the register's size

@@ -12,8 +12,8 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.function.Function;
 
 /**
- * The arm64 part of a VM, returned by {@link Vm#arm64}: VGIC, ITSs, and the lines of SPIs and PPIs. Thread-safe. An
- * errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
+ * The arm64 part of a VM, returned by {@link Vm#arm64}: its VGIC, its ITSs, and calls that drive the lines of SPIs and
+ * PPIs. Thread-safe. An errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
  *
  * <p>Source: {@code kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
  *
@@ -43,8 +43,8 @@ public final class Arm64Vm {
     }
 
     /**
-     * Creates a GICv3, which is not ready before {@link Vgic#init}. Fails with ENODEV on a host with a GICv2; other
-     * errors are as for {@link #createVgicV2}.
+     * Creates a GICv3. Call {@link Vgic#init} before a vCPU runs. Fails with ENODEV on a host with a GICv2, and with
+     * EEXIST and EBUSY like {@link #createVgicV2}.
      */
     public VgicV3 createVgicV3() {
         return create(KvmDevice.Type.VGIC_V3, fd -> v3(fd, false));
@@ -70,12 +70,12 @@ public final class Arm64Vm {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v2(fd, true));
     }
 
-    /** Takes over a GICv3 of a VMM, like {@link #adoptVgicV2}. */
+    /** Takes over a GICv3 that a VMM created and initialises, as {@link #adoptVgicV2} takes over a GICv2. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v3(fd, true));
     }
 
-    /** Takes over an ITS that a VMM created, like {@link #adoptVgicV2}. The call changes no GSI routes. */
+    /** Takes over an ITS that a VMM created for this VM. The call changes no GSI routes. */
     public Its adoptIts(int number, Ownership ownership) {
         return vm.adoptDevice("an ITS", number, ownership, fd -> new Its(calls, fd));
     }
@@ -96,10 +96,11 @@ public final class Arm64Vm {
 
     /**
      * Drives the line of an SPI from user space, without a GSI route. A rising line latches an edge-triggered SPI; a
-     * level-triggered SPI is pending while its line is high. Irqfds drive the line, too: it has the level set last.
-     * Allocates nothing. Throws ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL if the VGIC lacks the SPI.
+     * level-triggered SPI is pending while its line is high. Irqfds drive this line too: the last change decides its
+     * level. Allocates nothing. Throws ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL if the VGIC lacks the
+     * SPI.
      *
-     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link #createVgicV2}
+     * @throws IllegalStateException if the VM has a GICv2 from {@link #createVgicV2} before its {@link Vgic#init}
      */
     public void setSpi(Spi spi, boolean high) {
         int result = setLine(word(spi.number()), high);
@@ -109,8 +110,9 @@ public final class Arm64Vm {
     }
 
     /**
-     * Drives the line of one vCPU's PPI, like {@link #setSpi}. Fails with EINVAL if the VM has no vCPU with this id.
-     * Linux 6.1 counts vCPUs in the order of creation, so create vCPUs 0, 1, 2 and so on in this order.
+     * Drives the line of one vCPU's PPI, as {@link #setSpi} drives an SPI's. Fails with EINVAL if the VM has no vCPU
+     * with this id. Linux 6.1 reads the id as the vCPU's number in the order of creation: create vCPUs in the order of
+     * ids.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT

@@ -22,7 +22,7 @@ public record ArmRegister(long id) {
     public static final ArmRegister SP = core(KvmArmRegs.SP);
     /** The program counter: the address of the guest's next instruction. */
     public static final ArmRegister PC = core(KvmArmRegs.PC);
-    /** Mode, masks and condition flags. After a reset the value is 0x3c5: EL1h with all interrupts masked. */
+    /** The vCPU's mode, interrupt masks and condition flags; 0x3c5 after a reset: EL1h, all interrupts masked. */
     public static final ArmRegister PSTATE = core(KvmArmRegs.PSTATE);
     /** The stack pointer of EL1. */
     public static final ArmRegister SP_EL1 = core(KvmArmRegs.SP_EL1);
@@ -38,7 +38,7 @@ public record ArmRegister(long id) {
     public static final ArmRegister MPIDR_EL1 = system(3, 0, 0, 0, 5);
     /** System control register of EL1; bit 0 turns the MMU on. */
     public static final ArmRegister SCTLR_EL1 = system(3, 0, 1, 0, 0);
-    /** Controls whether floating-point and SVE instructions trap. */
+    /** Controls whether the guest's floating-point and SVE instructions trap to EL1. */
     public static final ArmRegister CPACR_EL1 = system(3, 0, 1, 0, 2);
     /** The address of the page table for the lower virtual addresses. */
     public static final ArmRegister TTBR0_EL1 = system(3, 0, 2, 0, 0);
@@ -149,7 +149,7 @@ public record ArmRegister(long id) {
         return 1 << (id >>> UapiArm64.KVM_REG_SIZE_SHIFT & SIZE_MASK);
     }
 
-    /** The register's name; for a register without a constant here, its MRS operands or its id. */
+    /** The register's name; for an unnamed system register its MRS operands, for other registers the id. */
     @Override
     public String toString() {
         String name = NAMES.get(this);

@@ -79,8 +79,8 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * The mapping of this memory; offset 0 is {@link #guestAddress}. If the caller passed the mapping, it is usable
-     * until its owner is closed; if the VM made it, until {@link #close}.
+     * The mapping of this memory; offset 0 is {@link #guestAddress}. A mapping that the caller passed is usable until
+     * its owner is closed, a mapping that the VM made until {@link #close}.
      */
     public Mapping mapping() {
         return mapping;
@@ -141,7 +141,7 @@ public final class GuestMemory implements AutoCloseable {
 
     /**
      * Removes the memory slot and then releases the memory. If the removal fails, the guest can still write, so the
-     * memory stays mapped until the process ends, and the slot is not used again. Idempotent, never fails.
+     * memory stays mapped until the process ends, and the VM does not use the slot again. Idempotent, never fails.
      */
     @Override
     public synchronized void close() {

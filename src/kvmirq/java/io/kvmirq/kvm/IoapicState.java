@@ -48,7 +48,7 @@ public final class IoapicState extends X86State {
         return this;
     }
 
-    /** Whether a pin's line is high, as the IOAPIC sees it. */
+    /** Whether a pin's line was high when this state was read. */
     public boolean isHigh(Route.Pin pin) {
         return entry(pin) >= 0 && (structure.getInt(Uapi.KvmIoapicState.IRR) >>> pin.pin() & 1) == 1;
     }

@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * An eventfd registered with KVM to raise a GSI. The irqfd keeps its VM and eventfds open, even if the handles of the
- * VM and eventfds are closed earlier. {@link Vm#routes} does not allocate the GSI of an open irqfd. Thread-safe.
+ * VM and eventfds are closed earlier. No {@link RouteTable#add} allocates the GSI of an open irqfd. Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
  *
@@ -312,8 +312,8 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Holds interrupts back: signals stay in the eventfd. For a level interrupt, the call lowers a high line and
-     * signals the resample eventfd, so an asserted line signals the eventfd again. A second call changes nothing.
+     * Holds interrupts back: signals stay in the eventfd. For a level interrupt, the call lowers a high GSI and signals
+     * the resample eventfd, so that a driver whose line is still asserted signals again. A second call changes nothing.
      *
      * @throws KernelException EIO in any process but the one that made the VM; EBADF if other code closed the
      *     descriptor of the eventfd. After an error the irqfd is not masked, and the next call tries again
@@ -350,7 +350,7 @@ public final class Irqfd implements AutoCloseable {
      * Ends a {@link #mask}. If the eventfd was signalled while the irqfd was masked, one interrupt is raised at once.
      *
      * @throws io.kvmirq.KernelException EBUSY if another irqfd has the eventfd; this irqfd stays masked. After a failed
-     *     {@link #mask}, unmask first masks, and throws the errors of mask
+     *     {@link #mask}, unmask first masks the irqfd, and throws the exceptions of mask
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void unmask() {
@@ -381,7 +381,7 @@ public final class Irqfd implements AutoCloseable {
      * from {@link EventFd#adopt}, or one that is leased, by {@link EventFd#fd} or by another object.
      *
      * <p>If another thread starts a child process during this call, the child holds the eventfds until its exec, and
-     * the kernel keeps the irqfds until then. In this time nothing signals the eventfds. Idempotent, never fails.
+     * the kernel keeps the irqfds until then. The child does not signal the eventfds. Idempotent, never fails.
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         Objects.requireNonNull(irqfds, "irqfds is null");
@@ -431,7 +431,7 @@ public final class Irqfd implements AutoCloseable {
      * Deassigns the irqfd: after the call, no interrupt comes from this eventfd. Idempotent, never fails.
      *
      * <p>In any process but the one that made the VM, the kernel returns EIO, and the irqfd stays until the VM or the
-     * eventfd is closed in every process. Even after EIO, the GSI is free for other irqfds.
+     * eventfd is closed in every process. Even after EIO, {@link RouteTable#add} may allocate the irqfd's GSI again.
      */
     @Override
     public void close() {

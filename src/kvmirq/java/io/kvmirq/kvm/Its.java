@@ -7,9 +7,9 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.OptionalLong;
 
 /**
- * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. Once the guest has enabled the ITS,
- * devices can send messages to it, see {@code MsiMessage.toIts}. {@link #close} closes the descriptor only: KVM removes
- * the ITS with the VM. Thread-safe.
+ * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. Once the guest has enabled it, an ITS
+ * accepts the messages of {@code MsiMessage.toIts}. {@link #close} closes the descriptor only: KVM removes the ITS with
+ * the VM. Thread-safe.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-its.rst.
  *
@@ -65,8 +65,8 @@ public final class Its extends KvmDevice {
     /**
      * Writes the devices, events and collections of the ITS to the ITS tables in guest memory, to save the VM.
      *
-     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EACCES on a host with GICv4 but without GICv4.1;
-     *     EFAULT when the ITS tables lie outside of guest memory
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EACCES if an LPI is mapped to a vLPI and the host
+     *     lacks GICv4.1; EFAULT when the ITS tables lie outside of guest memory
      */
     public void saveTables() {
         control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES, "save tables");
@@ -117,8 +117,9 @@ public final class Its extends KvmDevice {
      * Writes a register, as a VMM does to restore it.
      *
      * @param offset the register's offset in bytes, within the limits of {@link #readRegister}
-     * @throws io.kvmirq.KernelException as {@link #readRegister}; EBUSY for GITS_CREADR while the ITS is enabled;
-     *     EINVAL for a GITS_CREADR beyond the command queue, or a GITS_IIDR with a revision unknown to the kernel
+     * @throws io.kvmirq.KernelException errors of {@link #readRegister}; EBUSY for GITS_CREADR while the ITS is
+     *     enabled; EINVAL for a GITS_CREADR beyond the command queue, or a GITS_IIDR with a revision unknown to the
+     *     kernel
      */
     public void writeRegister(long offset, long value) {
         requireOffset(offset);

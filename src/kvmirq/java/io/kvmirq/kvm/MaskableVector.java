@@ -86,8 +86,8 @@ public final class MaskableVector implements AutoCloseable {
 
     /**
      * Creates masked vectors over existing eventfds, one for each message, or none if one fails. One ioctl adds all
-     * routes. If an eventfd is already signalled, {@link #unmask} raises an interrupt. {@link #close} leaves these
-     * eventfds open, because their other user, such as a vhost queue, may signal them.
+     * routes. If an eventfd was signalled before this call, {@link #unmask} raises an interrupt. {@link #close} leaves
+     * these eventfds open, because their other user, such as a vhost queue, may signal them.
      *
      * @throws IllegalArgumentException if the lists differ in length
      * @throws KernelException as {@link #create}

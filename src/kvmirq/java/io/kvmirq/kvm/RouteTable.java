@@ -21,13 +21,13 @@ import java.util.function.Supplier;
 import java.util.stream.IntStream;
 
 /**
- * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the kernel's whole table, so a change takes longer if the table has
- * more routes. Make related changes in one {@link #change}, which makes at most one system call; a change that fails
+ * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the kernel's whole table, so each change takes longer the more routes
+ * the table has. Make related changes in one {@link #change}, which makes at most one system call; a change that fails
  * changes nothing. The library does not know routes that another program sets, so its next change removes them.
  *
  * <p>{@link #add} allocates the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
- * Thread-safe. One change at a time is committed: a lock is held during KVM_SET_GSI_ROUTING, but not while the function
- * of {@link #change} runs. Methods that read the table do not wait for the lock.
+ * Thread-safe. A lock of the table lets one thread at a time call KVM_SET_GSI_ROUTING. No thread holds the lock while
+ * the function of {@link #change} runs, and methods that read the table do not wait for the lock.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  *
@@ -133,8 +133,9 @@ public final class RouteTable {
 
     /**
      * The routes that {@link X86Vm#createIrqchip} makes: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin
-     * with the GSI's number ({@code default_routing} in arch/x86/kvm/irq.c). Use these routes to restore the defaults,
-     * or pass them to {@link Vm#adopt(io.kvmirq.kernel.Kernel,int,io.kvmirq.kernel.Ownership,List,Gsi) Vm.adopt}.
+     * with the GSI's number ({@code default_routing} in arch/x86/kvm/irq.c). Add them in a {@link #change} to restore
+     * the default routes, or pass them to {@link
+     * Vm#adopt(io.kvmirq.kernel.Kernel,int,io.kvmirq.kernel.Ownership,List,Gsi) Vm.adopt}.
      */
     public static List<Route.Pin> defaultsOfX86() {
         List<Route.Pin> routes = new ArrayList<>();
@@ -162,8 +163,8 @@ public final class RouteTable {
     }
 
     /**
-     * Whether this table has all routes of the VM. For a VM taken over from a VMM, true only if the caller of
-     * {@code Vm.adopt} stated the routes, as a list or by {@link RoutesNow}.
+     * Whether this table has all routes that the VM has in the kernel. For a VM taken over from a VMM, true only if the
+     * caller of {@code Vm.adopt} stated the routes, as a list or by {@link RoutesNow}.
      */
     public boolean isKnown() {
         return !othersStay;
@@ -188,7 +189,7 @@ public final class RouteTable {
      *
      * @param change the function that edits a copy of the table. If the function throws, the table stays as it was. If
      *     another thread changed the table first, the function runs again with a new copy, so the function must have no
-     *     other effect. A slow function may run again and again while other threads change the table
+     *     other effect. While other threads change the table, a slow function may run many times
      * @return what {@code change} returned
      * @throws RoutesExhaustedException if the table has {@value #CAPACITY} entries, or no GSI is free
      * @throws IllegalStateException if the function of another change of this table calls this method
@@ -421,7 +422,7 @@ public final class RouteTable {
 
         /**
          * Routes the lowest free GSI to {@code message}. Until the change ends, {@code Vm.assignIrqfd} of another
-         * thread may assign an irqfd to the GSI, which is not reserved.
+         * thread may assign an irqfd to this GSI, because add does not reserve it.
          */
         public Gsi add(MsiMessage message) {
             Objects.requireNonNull(message, "message is null");

@@ -6,7 +6,7 @@ package io.kvmirq.kvm;
  * the kernel has no call to read them, and each change replaces all routes.
  */
 public enum RoutesNow {
-    /** The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. The library allocates GSIs above IOAPIC pins, from 24. */
+    /** The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. The library allocates GSIs from 24, above IOAPIC pins. */
     NONE,
     /** The routes that KVM_CREATE_IRQCHIP made (x86): GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC. */
     OF_FULL_IRQCHIP,

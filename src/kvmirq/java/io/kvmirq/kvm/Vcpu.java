@@ -99,16 +99,16 @@ public final class Vcpu implements AutoCloseable {
 
     /**
      * Runs the guest, and blocks until the guest exits. An x86 vCPU other than the boot processor waits in this call
-     * for INIT and SIPI. A thread's first run blocks, in this thread for ever, the real-time signal that {@link #kick}
-     * uses. The run fails if the kernel refuses to send this signal, because no kick could end such a run. {@link
-     * Thread#interrupt} does not end a run: only a kick does.
+     * for INIT and SIPI. The first run in a thread adds the real-time signal that {@link #kick} uses to the thread's
+     * signal mask, and leaves it there. The run fails if the kernel refuses to send this signal, because no kick could
+     * end such a run. {@link Thread#interrupt} does not end a run: only a kick does.
      *
      * @return the exit, always the same object; valid until the next run
      * @throws io.kvmirq.KernelException EIO in any process but the VM's; EFAULT when the guest's memory is gone; on
      *     arm64 ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM if a vCPU with SVE runs before {@link
      *     Arm64Vcpu#finalizeSve}, EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is
      *     not set, EINVAL when the VGIC's addresses overlap. If the VGIC refuses the first run, some kernels mark the
-     *     VM dead, so that all calls of the VM fail with EIO; others destroy the VGIC
+     *     VM dead, so that all calls of the VM fail with EIO; other kernels destroy the VGIC
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link Arm64Vm#createVgicV2}; on any
      *     thread but the vCPU's; if no real-time signal is free for kicks, because the process has a handler for each
      */
@@ -117,8 +117,8 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Whether the last run ended within an instruction, such as a port access. Until the next run completes the
-     * instruction, registers do not show the guest's state.
+     * Whether the last run returned before the guest's instruction, such as a port access, was complete. Until the next
+     * run completes the instruction, the vCPU's registers do not show the guest's state.
      */
     public boolean isWithinInstruction() {
         run.requireItsThread();
@@ -131,7 +131,7 @@ public final class Vcpu implements AutoCloseable {
      * INTR. Several kicks may end one run, and one kick may end this run and the next one. On a closed vCPU a kick does
      * nothing. Any thread may kick. A kick allocates nothing and never fails. The kernel refuses the kick's signal
      * while the signals pending for the user's processes reach RLIMIT_SIGPENDING. After some thousand refusals the kick
-     * logs a warning and gives up: the run goes on until its guest exits.
+     * logs a warning and does not end the run, which goes on until its guest exits.
      */
     public void kick() {
         run.kick();

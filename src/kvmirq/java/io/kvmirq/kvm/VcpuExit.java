@@ -9,8 +9,8 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The reason why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one VcpuExit object, which the
- * vCPU's next run changes. A method for another {@link #reason} than this exit's throws {@link IllegalStateException}.
+ * The reason why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one VcpuExit object, whose data
+ * the next run replaces. A method for another {@link #reason} than this exit's throws {@link IllegalStateException}.
  * Use the object only in the vCPU's thread.
  *
  * <p>If the guest reads a port or an address, {@link #answer} sets the value, and the next run delivers the value.
@@ -45,9 +45,9 @@ public final class VcpuExit {
     private int number;
 
     /**
-     * The reasons of exits. Later versions add no constants: an exit that is {@link #OTHER} stays OTHER, so code that
-     * compares {@link VcpuExit#number} keeps working. If a reason has no methods of its own, {@link VcpuExit#word}
-     * returns the data of the exit. Source: {@code KVM_EXIT_*} in linux/kvm.h.
+     * The reasons of exits. Later versions of kvmirq add no constants: an exit that is {@link #OTHER} stays OTHER, so
+     * code that compares {@link VcpuExit#number} keeps working. If VcpuExit has no method for a reason's data, {@link
+     * VcpuExit#word} returns the data. Source: {@code KVM_EXIT_*} in linux/kvm.h.
      */
     public enum Reason {
         /** The guest read or wrote a port that no in-kernel device serves. */
@@ -192,7 +192,7 @@ public final class VcpuExit {
         return reason;
     }
 
-    /** The {@code KVM_EXIT_*} number of the exit, also for an exit that has a {@link Reason}. Numbers never change. */
+    /** The {@code KVM_EXIT_*} number of the exit, also if it has a {@link Reason}. Linux never renumbers exits. */
     public int number() {
         return number;
     }

@@ -7,7 +7,7 @@ import io.kvmirq.uapi.Uapi;
 public enum VcpuState {
     /** The vCPU runs when its thread calls {@link Vcpu#run}. */
     RUNNABLE(Uapi.KVM_MP_STATE_RUNNABLE),
-    /** An application processor (x86) waits for INIT. */
+    /** The vCPU, which is not the boot processor, waits for INIT (x86). */
     UNINITIALIZED(Uapi.KVM_MP_STATE_UNINITIALIZED),
     /** The vCPU has received INIT and waits for its start-up message (x86). */
     INIT_RECEIVED(Uapi.KVM_MP_STATE_INIT_RECEIVED),
@@ -19,7 +19,7 @@ public enum VcpuState {
     STOPPED(Uapi.KVM_MP_STATE_STOPPED),
     /** The vCPU waits in an AP reset hold, which its guest requested, for a SIPI (x86, SEV-ES). */
     AP_RESET_HOLD(Uapi.KVM_MP_STATE_AP_RESET_HOLD),
-    /** The vCPU waits for an interrupt, and KVM exits to the VMM before it resumes the vCPU (arm64). */
+    /** The vCPU waits for an interrupt. When one comes, KVM_RUN returns, and the VMM resumes the vCPU (arm64). */
     SUSPENDED(Uapi.KVM_MP_STATE_SUSPENDED);
 
     private final int number;

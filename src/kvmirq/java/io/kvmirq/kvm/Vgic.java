@@ -17,9 +17,9 @@ import java.util.OptionalLong;
  * The virtual interrupt controller (VGIC) of an arm64 VM. A VM has at most one VGIC. {@link #close} closes only its
  * descriptor: KVM removes the VGIC with the VM.
  *
- * <p>In this order, set the number of interrupts, create vCPUs, call {@link #init}, and use irqfds and lines. Set
- * addresses before or after init, but before the first vCPU runs. Thread-safe, but a method that changes an interrupt
- * writes back a whole register, which may undo a change that the guest makes meanwhile.
+ * <p>In this order, set the number of interrupts, create vCPUs, call {@link #init}, and use irqfds and lines. Set the
+ * VGIC's addresses before or after init, but before the first vCPU runs. The class is thread-safe, but a method that
+ * changes an interrupt writes back a whole register, and may undo a change that the guest makes meanwhile.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst and arm-vgic-v3.rst.
  *
@@ -117,7 +117,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * Makes the VGIC ready, with 256 interrupts if no other number was set. Afterwards the VM accepts irqfds and lines,
      * but no more vCPUs. GSI n has a default route to pin n, which raises SPI n + 32. A second call changes nothing.
      *
-     * @throws io.kvmirq.KernelException EBUSY while another thread creates a vCPU; ENOMEM
+     * @throws io.kvmirq.KernelException EBUSY while another thread creates a vCPU; ENOMEM if memory is short
      */
     public synchronized void init() {
         if (initialized) {
@@ -145,7 +145,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     /**
      * Reads a register of the distributor, as a VMM does to save it. The guest reads other values from some registers.
-     * For private interrupts, a GICv2 returns the registers of vCPU 0, see {@link VgicV2#readDistributor(VcpuId,int)}.
+     * For a GICv2's private interrupts it reads vCPU 0; {@link VgicV2#readDistributor(VcpuId,int)} reads each vCPU.
      *
      * @param offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset without a register
      *     reads 0

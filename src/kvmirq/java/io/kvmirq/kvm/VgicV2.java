@@ -73,8 +73,8 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Writes a register of the distributor as one vCPU sees it. The kernel ignores a write to GICD_IGROUPR unless
-     * GICD_IIDR was written before, with its current value or an older revision. A write to GICD_SGIR sends an SGI of
+     * Writes a register of the distributor as one vCPU sees it. The kernel ignores a write to GICD_IGROUPR unless the
+     * VMM wrote GICD_IIDR before, with its current value or an older revision. A write to GICD_SGIR sends an SGI of
      * this vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: if GICD_ISPENDR makes an SGI pending,
      * the kernel takes the vCPU itself as the sender.
      *

@@ -15,8 +15,9 @@ import java.util.List;
 /**
  * A GICv3: one distributor, one redistributor for each vCPU. Message-signalled interrupts also need an {@link Its}.
  *
- * <p>Each interrupt has a line and a latch: an edge-triggered interrupt is pending while the latch is set, a
- * level-triggered one also while the line is high. {@link #isHigh} reads the line, {@link #isLatched} the latch.
+ * <p>Each interrupt has a line and a latch. An edge-triggered interrupt is pending while its latch is set, a
+ * level-triggered interrupt while its latch is set or its line is high. {@link #isHigh} reads the line, {@link
+ * #isLatched} the latch.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-v3.rst.
  *
@@ -49,8 +50,8 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Places the redistributors of all vCPUs one after the other. Call either this method or {@link
-     * #addRedistributors}. The kernel refuses this call after {@link #addRedistributors}; after this call it accepts a
-     * further region, but no vCPU uses that region.
+     * #addRedistributors}. The kernel refuses this call after {@link #addRedistributors}. After this call the kernel
+     * accepts a region of addRedistributors, but no vCPU uses that region.
      *
      * @param address the guest-physical address, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST if redistributors have been placed already; E2BIG beyond the VM's
@@ -206,7 +207,8 @@ public final class VgicV3 extends Vgic {
      * active priority registers: the priority bits in ICC_CTLR_EL1 decide which active priority registers exist.
      *
      * @param register an id from {@link #systemRegister} of a register that {@link #readSystemRegister} lists
-     * @throws io.kvmirq.KernelException errors of {@link #readSystemRegister}; EINVAL for a value that this host lacks
+     * @throws io.kvmirq.KernelException the errnos of {@link #readSystemRegister}; EINVAL if the host lacks a feature
+     *     of the value
      */
     public void writeSystemRegister(VcpuId vcpu, int register, long value) {
         write(

@@ -50,8 +50,8 @@ public final class Vm implements AutoCloseable {
      * Creates a VM without irqchip, memory or vCPUs. On arm64 guest-physical addresses have 40 bits, or fewer if the
      * host's KVM supports fewer.
      *
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EBUSY when another hypervisor uses the CPU; the errors
-     *     of {@link Kernel#device}, which the first VM opens
+     * @throws io.kvmirq.KernelException EMFILE or ENFILE if no descriptor is free; ENOMEM; EBUSY when another
+     *     hypervisor uses the CPU; the errnos of {@link Kernel#device}, because the first VM opens the device
      */
     public static Vm create(Kernel kernel) {
         return VmCalls.create(kernel, OptionalInt.empty(), calls -> new Vm(calls, RouteTable.empty(calls)));
@@ -76,8 +76,8 @@ public final class Vm implements AutoCloseable {
      *     routes of an irqchip, or if you do not know them, use {@link #adopt(Kernel,int,Ownership,RoutesNow)}
      * @param firstFree the lowest GSI that the library may allocate; lower GSIs are the VMM's and its IOAPIC's
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or is no VM
-     * @throws io.kvmirq.KernelException EPERM when a system call filter refuses KVM_CHECK_EXTENSION, which the library
-     *     calls for routes to pins, unless {@link Kernel#facts} called it before
+     * @throws io.kvmirq.KernelException EPERM when {@code routesNow} has routes to pins and a system call filter
+     *     refuses KVM_CHECK_EXTENSION; after {@link Kernel#facts} the library does not call it again
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
         Objects.requireNonNull(routesNow, "routesNow is null");
@@ -180,7 +180,7 @@ public final class Vm implements AutoCloseable {
      * Makes a signal of {@code event} hold {@code gsi} high. The guest's EOI lowers {@code gsi} and signals
      * {@code resample}. If the device still asserts its line then, its driver must signal {@code event} again.
      *
-     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; others as {@link #assignIrqfd}
+     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; errors of {@link #assignIrqfd}
      * @throws IllegalArgumentException if {@code resample} is {@code event}: each EOI would raise an interrupt
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
@@ -285,8 +285,8 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Gives the guest memory that is mapped already, such as a {@link io.kvmirq.kernel.MemoryFile} or a region of a
-     * device, like {@link #addMemory(long,long)}. You may close the mapping then: the memory stays mapped until the
-     * result is closed. A closed mapping is refused with {@link io.kvmirq.kernel.ClosedHandleException}.
+     * device, like {@link #addMemory(long,long)}. You may close the mapping after this call: the memory stays mapped
+     * until the result is closed. Throws {@link io.kvmirq.kernel.ClosedHandleException} for a closed mapping.
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, false);
@@ -311,7 +311,7 @@ public final class Vm implements AutoCloseable {
         return calls.supportsResample();
     }
 
-    /** Refuses new calls; the last use of an {@link Ownership#OWNED} VM closes it. Idempotent, never fails. */
+    /** Makes new calls fail; closes an {@link Ownership#OWNED} VM after the last use. Idempotent, never fails. */
     @Override
     public void close() {
         calls.closeVm();

@@ -6,7 +6,7 @@ import io.kvmirq.VcpuId;
 
 /**
  * A listener for events of a VM and its vCPUs. The thread that changes the VM calls the listener without a lock, so a
- * new listener may get an event twice. An exception of the listener is logged, but the change stays.
+ * listener added meanwhile may get the event twice. An exception of the listener is logged, but the change stays.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
@@ -15,18 +15,18 @@ public interface VmListener {
     /** This process created the VM, so {@link #vcpuAdded} will report every vCPU of the VM. */
     default void vmCreated() {}
 
-    /** A vCPU was added. The VM keeps the vCPU until the VM ends, even after {@link Vcpu#close}. */
+    /** A vCPU was added. In KVM the vCPU exists until the VM ends, even after {@link Vcpu#close}. */
     void vcpuAdded(VcpuId vcpu);
 
     /** From now on {@code vcpu} shows whether a vCPU of this process is in KVM_RUN. Called after {@link #vcpuAdded}. */
     default void vcpuWatched(WatchedVcpu vcpu) {}
 
-    /** A call has set registers of a vCPU's LAPIC, see {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */
+    /** A call set registers of a vCPU's LAPIC, see {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */
     default void lapicSet() {}
 
-    /** {@link X86Vm#use32BitApicIds} was called: APIC ids have 32 bits from now on. */
+    /** {@link X86Vm#use32BitApicIds} was called: after it, APIC ids have 32 bits. */
     void apicIdsWidened();
 
-    /** {@link X86Vm#disableBroadcastQuirk} was called: destination 255 is no broadcast in x2APIC mode from now on. */
+    /** {@link X86Vm#disableBroadcastQuirk} was called: after it, 255 is no broadcast in x2APIC mode. */
     default void broadcastQuirkDisabled() {}
 }

@@ -12,8 +12,8 @@ import java.util.concurrent.atomic.AtomicLong;
 /**
  * The part of a {@link Vcpu} that other threads may read while the vCPU's thread runs it. The object shows whether the
  * vCPU's thread is in KVM_RUN and, after {@link #askForLapic}, registers of its LAPIC. Only {@link Vcpu#run} counts as
- * KVM_RUN, not the ioctl KVM_RUN on {@link Vcpu#fd}. KVM also loads the vCPU on the CPU for each other call, such as
- * {@link X86Vcpu#registers}, but this class does not show that. Thread-safe; the methods neither wait nor allocate.
+ * KVM_RUN, not the ioctl KVM_RUN on {@link Vcpu#fd}. For each other call, such as {@link X86Vcpu#registers}, KVM also
+ * loads the vCPU on a CPU, but this class does not show it. Thread-safe; the methods neither wait nor allocate.
  */
 @NotPromised
 public final class WatchedVcpu {
@@ -70,8 +70,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * A number for the vCPU's current phase: a phase is the time of one KVM_RUN, or the time between two. It ends
-     * before KVM_RUN loads the vCPU, and after KVM_RUN has returned. No number is reused.
+     * A number for the vCPU's current phase: a phase is the time of one KVM_RUN, or the time between two. The number
+     * changes before each KVM_RUN loads the vCPU, and after the KVM_RUN has returned. No number is reused.
      */
     public long phase() {
         return phase.getOpaque();
@@ -82,12 +82,12 @@ public final class WatchedVcpu {
         return (phase & KIND) == IN_RUN;
     }
 
-    /** Whether this phase follows a run of KVM_RUN. If false, the vCPU has not run yet, or the run failed. */
+    /** Whether a KVM_RUN that did not fail came just before this phase; false before the vCPU's first run. */
     public static boolean hasRun(long phase) {
         return (phase & KIND) == HAS_RUN || hasEntered(phase);
     }
 
-    /** Whether the exit of the run before this phase shows that KVM entered the guest. */
+    /** Whether KVM entered the guest in the KVM_RUN just before this phase, as the reason of its exit shows. */
     public static boolean hasEntered(long phase) {
         return (phase & KIND) == HAS_ENTERED;
     }
@@ -103,7 +103,7 @@ public final class WatchedVcpu {
         }
     }
 
-    /** The LAPIC registers that were read or set last; each read or set makes a new object. */
+    /** The LAPIC registers that this process read or set last; each read or set makes a new object. */
     public Optional<Lapic> lapic() {
         return lapic;
     }

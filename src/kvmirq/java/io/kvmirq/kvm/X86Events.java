@@ -7,7 +7,7 @@ import java.util.Objects;
 /**
  * The events that KVM delivers when an x86 vCPU next enters the guest: exceptions, injected interrupts, NMIs, SMIs.
  * Interrupts that wait in the vCPU's LAPIC are not included. {@link X86Vcpu#events} reads a copy, {@link
- * X86Vcpu#setEvents} writes the copy back. Not thread-safe.
+ * X86Vcpu#setEvents} gives the vCPU the copy's events. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_vcpu_events} in asm/kvm.h; Documentation/virt/kvm/api.rst, KVM_GET_VCPU_EVENTS.
  *

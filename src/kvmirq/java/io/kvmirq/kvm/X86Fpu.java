@@ -24,11 +24,11 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         FSW(Uapi.KvmFpu.FSW, Short.BYTES),
         /** The x87 tag word as FXSAVE stores it: 8 bits, of which each is 1 if its register is in use. */
         FTW(Uapi.KvmFpu.FTWX, Byte.BYTES),
-        /** The last instruction's opcode, 16 bits. */
+        /** The opcode of the last x87 instruction, 16 bits. */
         FOP(Uapi.KvmFpu.LAST_OPCODE, Short.BYTES),
         /** The last instruction's address. */
         FIP(Uapi.KvmFpu.LAST_IP, Long.BYTES),
-        /** The address of the last instruction's operand. */
+        /** The address of the last x87 instruction's operand. */
         FDP(Uapi.KvmFpu.LAST_DP, Long.BYTES);
 
         private final int offset;

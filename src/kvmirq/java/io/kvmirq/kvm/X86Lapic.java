@@ -24,7 +24,7 @@ public final class X86Lapic extends X86State {
         VERSION(0x30),
         /** Task priority. */
         TPR(0x80),
-        /** Processor priority, which the LAPIC computes from TPR and ISR. */
+        /** Processor priority, which the LAPIC computes from the registers TPR and ISR. */
         PPR(0xa0),
         /** Logical destination. */
         LDR(0xd0),
@@ -32,7 +32,7 @@ public final class X86Lapic extends X86State {
         DFR(0xe0),
         /** Spurious-interrupt vector register; bit 8 enables the LAPIC. */
         SVR(0xf0),
-        /** In-service bits of vectors 0–31. Seven registers, each 16 bytes later, have the vectors 32–255. */
+        /** In-service bits of vectors 0–31. Seven more registers, 16 bytes apart, have those of vectors 32–255. */
         ISR(0x100),
         /** Trigger mode bits, laid out like {@link #ISR}. */
         TMR(0x180),

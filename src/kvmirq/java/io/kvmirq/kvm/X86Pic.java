@@ -24,11 +24,11 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         IMR(Uapi.KvmPicState.IMR),
         /** Interrupts in service. */
         ISR(Uapi.KvmPicState.ISR),
-        /** The number of the pin with the highest priority. */
+        /** The number of the pin whose interrupts have the highest priority. */
         PRIORITY_ADD(Uapi.KvmPicState.PRIORITY_ADD),
         /** The vector of pin 0; pin n has this vector plus n. */
         VECTOR(Uapi.KvmPicState.IRQ_BASE),
-        /** The guest's progress in programming the PIC; 0 if the PIC is programmed. */
+        /** The next initialisation word that the guest must write: 1 is ICW2, 2 ICW3, 3 ICW4, 0 none. */
         INIT_STATE(Uapi.KvmPicState.INIT_STATE),
         /** Level-triggered pins. */
         ELCR(Uapi.KvmPicState.ELCR);

@@ -12,8 +12,8 @@ import java.nio.ByteBuffer;
  * @param base 64 bits
  * @param limit the segment's limit in bytes, an unsigned 32-bit number
  * @param selector 0–65535
- * @param access the access rights: bits 3:0 type, 4 S, 6:5 DPL, 7 P, 12 AVL, 13 L, 14 D/B, 15 G, 16 unusable. VMX has
- *     the same layout (Intel SDM volume 3, "Format of access rights")
+ * @param access the access rights: bits 3:0 are the type, 4 is S, 6:5 DPL, 7 P, 12 AVL, 13 L, 14 D/B, 15 G; 16 is 1 if
+ *     the segment is unusable. VMX has the same layout (Intel SDM volume 3, "Format of access rights")
  */
 public record X86Segment(long base, int limit, int selector, int access) {
     /** The {@link #access} of a 64-bit code segment. */

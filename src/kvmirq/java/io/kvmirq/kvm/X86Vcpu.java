@@ -110,8 +110,8 @@ public final class X86Vcpu {
 
     /**
      * Injects an interrupt of a controller that the VMM emulates: of the PIC in a VM with a split irqchip, of any
-     * controller in a VM without irqchip. Without irqchip, call {@link VcpuExit#isReadyForInterrupt} first: an
-     * interrupt that the guest cannot take yet is replaced by the next one.
+     * controller in a VM without irqchip. In a VM without irqchip, call {@link VcpuExit#isReadyForInterrupt} first: the
+     * next call replaces an interrupt that the guest could not take yet.
      *
      * @throws io.kvmirq.KernelException ENXIO with a full irqchip; EEXIST if an interrupt waits in a split irqchip
      */
@@ -124,7 +124,7 @@ public final class X86Vcpu {
     /**
      * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the running guest can take
      * an interrupt of {@link #injectInterrupt}. The request has no effect with a full irqchip. With a split irqchip,
-     * the run of a guest that is halted already does not end, so inject the vector without this request.
+     * the request does not end the run of a guest that has halted: inject the vector without it.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link Vcpu#close}
      */
@@ -165,7 +165,7 @@ public final class X86Vcpu {
     /**
      * Reads model specific registers.
      *
-     * @param wanted the MSRs to read; their values are ignored, and the object does not change
+     * @param wanted names the MSRs to read; the method neither reads nor changes the object's values
      * @throws MsrRefusedException if KVM does not know an MSR, or the vCPU's CPUID lacks the MSR's feature
      */
     public X86Msrs msrs(X86Msrs wanted) {
@@ -248,8 +248,8 @@ public final class X86Vcpu {
     }
 
     /**
-     * Gives the vCPU these x87 and SSE registers. The guest sees them only if {@link X86Xsave#features} has their bits,
-     * which a new vCPU lacks. {@link #setXsave} sets features and registers.
+     * Gives the vCPU these x87 and SSE registers. The guest sees these registers only if bits 0 and 1 of {@link
+     * X86Xsave#features} are 1; in a new vCPU they are 0. {@link #setXsave} sets the bits and the registers.
      */
     public void setFpu(X86Fpu fpu) {
         Objects.requireNonNull(fpu, "fpu is null");
@@ -308,8 +308,8 @@ public final class X86Vcpu {
     /**
      * Sets the pending exceptions, injected interrupts and NMIs.
      *
-     * @throws io.kvmirq.KernelException EINVAL for a vector that no exception has; EINVAL for System Management Mode on
-     *     a kernel without it
+     * @throws io.kvmirq.KernelException EINVAL for a vector that no exception has, or for System Management Mode if the
+     *     kernel lacks it
      */
     public void setEvents(X86Events events) {
         Objects.requireNonNull(events, "events is null");

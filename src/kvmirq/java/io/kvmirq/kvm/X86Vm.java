@@ -93,8 +93,9 @@ public final class X86Vm {
     }
 
     /**
-     * Makes {@link X86Vcpu#events} report pending triple faults and pending exceptions, with payloads. Pending
-     * exceptions are separate from exceptions that are being delivered. EINVAL if the kernel lacks these reports.
+     * Makes {@link X86Vcpu#events} report pending triple faults, and pending exceptions with their payloads. Pending
+     * exceptions are separate from exceptions that are being delivered. Fails with EINVAL on a kernel that cannot
+     * report them.
      */
     public void reportWaitingFaults() {
         vm.enable(Uapi.KVM_CAP_EXCEPTION_PAYLOAD, 1);
@@ -164,17 +165,17 @@ public final class X86Vm {
 
     /**
      * Creates an in-kernel timer (i8254) at ports 0x40–0x43, which raises GSI 0. vCPUs may exist already. The VMM
-     * emulates the speaker's port 0x61. On AMD, hardware posts no interrupts to a VM with this timer until
-     * {@code setPitReinjection(false)}. Errors, in this order: ENOTTY on a kernel without irqchip; EEXIST if the VM has
-     * a timer; since 6.12 ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
+     * emulates the speaker's port 0x61. On AMD, hardware posts no interrupts to a VM with this timer until {@code
+     * setPitReinjection(false)} is called. Errors, in this order: ENOTTY on a kernel without irqchip; EEXIST if the VM
+     * has a timer; since 6.12 ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
      */
     public void createPit() {
         createPit(0);
     }
 
     /**
-     * Creates the timer like {@link #createPit}. KVM also emulates port 0x61, without sound, for guests that measure
-     * their TSC.
+     * Creates the timer like {@link #createPit}. KVM also emulates port 0x61, without sound: guests read this port to
+     * measure their TSC.
      */
     public void createPitWithSpeaker() {
         createPit(Uapi.KVM_PIT_SPEAKER_DUMMY);
@@ -188,9 +189,9 @@ public final class X86Vm {
     /**
      * Reserves three pages for KVM, before the first run; the guest must not use them. On Intel processors without the
      * feature "unrestricted guest", the pages hold a task state segment for real mode; other processors do not use
-     * them. Fails with EINVAL if the pages do not end below 4 GiB; without that feature also for a misaligned address,
-     * with EEXIST if memory overlaps the pages. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c,
-     * {@code vmx_set_tss_addr()} in vmx.c.
+     * them. Fails with EINVAL if the pages do not end below 4 GiB. Without that feature, also fails with EINVAL for a
+     * misaligned address, and with EEXIST if guest memory overlaps the pages. Source: {@code
+     * kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
      */

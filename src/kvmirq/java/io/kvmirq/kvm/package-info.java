@@ -12,25 +12,25 @@
  * io.kvmirq.kvm.Its} for MSI messages. Create the VGIC, set its number of interrupts and its addresses, and initialise
  * it after all vCPUs exist. With such a VGIC, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
  * io.kvmirq.kvm.Arm64Vm#setPpi} drive lines of SPIs and PPIs without a GSI. {@link io.kvmirq.kernel.Kernel#facts}
- * returns the architecture. Methods of x86 throw on arm64, and the reverse. KVM accepts a route to any MSI message.
+ * returns the architecture. Methods of one architecture throw on the other. KVM accepts a route to any MSI message.
  *
  * <p>Rules. Add the route before the irqfd: a signal on an irqfd whose GSI has no route is consumed and lost. To mask,
  * keep the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and
  * arrive once at {@link io.kvmirq.kvm.Irqfd#unmask}. Each change replaces the whole route table, so make related
- * changes in one call of {@code change}, which makes no system call if no route changes. One eventfd raises one GSI.
- * Irqfds, ioeventfds and memory keep their VM open. Except for kick and close, only one thread may use a vCPU: the
- * thread that created it, or the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}.
+ * changes in one call of {@code RouteTable.change}, which makes no system call if no route changes. An eventfd can
+ * raise only one GSI. Irqfds, ioeventfds and memory keep their VM open. Except for kick and close, only one thread may
+ * use a vCPU: the thread that created it, or the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}.
  *
  * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one lock
- * each. The lock of an irqfd or a VGIC is taken before the lock of the route table. No lock is held while code of a
- * user runs, such as a change of routes or a logger. User code may wait for threads that use the same VM.
+ * each. A thread takes the lock of an irqfd or a VGIC before the lock of the route table. No lock is held while code of
+ * a user runs, such as a change of routes or a logger. User code may wait for threads that use the same VM.
  *
  * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make the package's system calls; {@code Irqfd} makes its
  * ioctls itself. A {@link io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs. If a
  * call fails because of this state, the KernelException names the cause: on a VM with a split irqchip, {@link
  * io.kvmirq.kvm.Vm#assignLevelIrqfd} says that resampling needs the full irqchip.
  *
- * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, which costs each run two
+ * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN: for this, each run makes two
  * opaque stores. This package does not use VFIO, and does not know which device sent a signal.
  *
  * <h2>Public packages</h2>
@@ -59,10 +59,10 @@
  * <h2>Words with one meaning</h2>
  *
  * <ul>
- *   <li><b>forwarded</b>: a device's interrupt and a guest's interrupt are joined by {@link io.kvmirq.forward}. The ABI
- *       that was proposed in 2014 and never merged forwards a line in the kernel. A GICv4 LPI is <i>mapped to a
- *       vLPI</i>, and an interrupt has <i>direct EOI</i> if the guest's EOI also ends it on the host.
- *   <li><b>mapped</b> without another word: memory that this process has mapped. Every other use of the word names its
+ *   <li><b>forwarded</b>: {@link io.kvmirq.forward} has joined this device's interrupt to a guest's interrupt. The ABI
+ *       of 2014, which Linux never merged, forwards a line inside the kernel. A GICv4 LPI is <i>mapped to a vLPI</i>,
+ *       and an interrupt has <i>direct EOI</i> if the guest's EOI also ends it on the host.
+ *   <li><b>mapped</b> alone is said only of memory that this process has mapped. Every other use of the word names its
  *       object: a DMA mapping, an ITS event mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is tied
  *       to a physical interrupt (LR.HW) is a <i>HW interrupt</i>.
  *   <li><b>attached</b>: a device uses the address space of a container or an IOAS. An irqfd is <i>assigned</i>, a VFIO

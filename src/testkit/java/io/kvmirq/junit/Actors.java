@@ -99,7 +99,7 @@ public final class Actors {
 
     /**
      * Makes a step before which its actor waits until {@code ready} is true; {@code ready} must change nothing. A
-     * switch away from a waiting actor does not count as a preemption. An order fails if all actors wait.
+     * switch away from a waiting actor does not count as a preemption. An order of steps fails if all its actors wait.
      */
     public static Step when(BooleanSupplier ready, Step step) {
         Objects.requireNonNull(ready, "ready is null");

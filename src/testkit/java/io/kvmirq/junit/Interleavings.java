@@ -26,14 +26,14 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * }
  * }</pre>
  *
- * <p>An order fails if a step throws, if an assertion of {@link Actors#after} throws, or if something stays open that a
+ * <p>An order fails if a step throws, if an assertion of {@link Actors#after} throws, or if an object stays open that a
  * {@link KvmTest} must close. The test reports the failing order with the fewest preemptions; of several such orders,
  * it reports the order that fails after the fewest steps. The report gives the value of {@link #order} that replays the
  * failure. JUnit's report entry {@code orders} is the number of orders that ran.
  *
- * <p>The test method may also have the parameters of {@link KvmTest}. {@link KvmTest} on the class sets default
- * profiles and vCPUs. All orders share the instance of the test class and the objects that {@code @BeforeEach} made. If
- * an order changes an object, make that object in the method.
+ * <p>The test method may also have the parameters that {@link KvmTest} lists. {@link KvmTest} on the test class sets
+ * default profiles and vCPUs. All orders share the instance of the test class and the objects that {@code @BeforeEach}
+ * made. Make an object that a step changes in the test method, so that each order gets its own.
  *
  * <p>A step is atomic: no other actor runs during it. All steps run on one thread, so a lock that one step locks and
  * the next step unlocks does not stop another actor. Use {@link Actors#when} to let an actor wait.

@@ -17,8 +17,8 @@ import org.opentest4j.AssertionFailedError;
  * assertThat(host).lostNothing().commits(1).calls("VFIO_DEVICE_SET_IRQS", 1);
  * }</pre>
  *
- * <p>All counts of interrupts and calls start at 0 when the test begins. On real KVM, or if threads of the test use the
- * kernel, an assertion waits up to a second for missing interrupts.
+ * <p>The counts of interrupts and calls that assertions check start at 0 when the test begins. On real KVM, or if
+ * threads of the test use the kernel, an assertion waits up to a second for missing interrupts.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */

@@ -35,9 +35,9 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernel of one test, fake or real, and the test kit's objects that use this kernel. The kit makes each object when
- * the test first calls the object's method, and closes the objects after the test. Thread-safe, except that the vCPUs
- * belong to the first thread that gets one.
+ * The kernel of one test, fake or real, and the test kit's objects that use this kernel. The kit makes an object when
+ * the test first calls the method that returns it, and closes all objects after the test. Thread-safe, except that the
+ * vCPUs belong to the first thread that gets one.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */
@@ -193,7 +193,7 @@ public final class KvmHost {
 
     /**
      * Creates an eventfd that raises a vector of a vCPU of {@link #vm}. The eventfd has its own irqfd and route. The
-     * test kit closes the irqfd and the route. The kit's own calls are not counted.
+     * test kit closes the irqfd and the route. {@link #calls} does not count calls of the kit.
      *
      * @param vcpu the id of the vCPU
      * @throws IllegalArgumentException if the VM has no such vCPU
@@ -278,7 +278,7 @@ public final class KvmHost {
         });
     }
 
-    /** The number of calls with this name, such as {@code KVM_IRQFD}, that the test has made; see {@link Faults}. */
+    /** The number of calls that the test made with this name, a name of {@link Faults} such as {@code KVM_IRQFD}. */
     public int calls(String call) {
         return faults.count(call);
     }
@@ -290,9 +290,9 @@ public final class KvmHost {
 
     /**
      * Returns the lost interrupts, one sentence each: they reached no vCPU and are not pending. On the fake kernel the
-     * result is {@link FakeKernel#lost}. Real KVM does not show every lost interrupt. On real KVM the list has two
-     * kinds of signals to irqfds of {@link #vm}: to a GSI without a route, and the last signal to a GSI whose vector
-     * the guest did not take afterwards.
+     * result is {@link FakeKernel#lost}. Real KVM does not show every lost interrupt. On real KVM the list has signals
+     * to irqfds of {@link #vm} whose GSI had no route, and the last signal to a GSI if the guest did not take its
+     * vector.
      *
      * @throws IllegalStateException on real KVM, if the test kit's guest does not run
      */

@@ -23,7 +23,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * <tr><td>{@code Vcpu}</td><td>a vCPU of the kit's VM, run by the test itself: the first parameter is vCPU 0</td></tr>
  * <tr><td>{@code EventFd}</td><td>a new eventfd for each parameter</td></tr>
  * <tr><td>{@code Faults}</td><td>rules that make calls of the test fail, and the counts of its calls</td></tr>
- * <tr><td>{@code FakeKernel}</td><td>the fake kernel; not on real KVM</td></tr>
+ * <tr><td>{@code FakeKernel}</td><td>the fake kernel; a test on real KVM cannot have this parameter</td></tr>
  * <tr><td>{@code FakePciDevice}</td><td>a device of the fake host: {@link KvmHost#device}; not on real KVM</td></tr>
  * <tr><td>{@code VfioDevice}</td><td>the fake host's device, opened through VFIO; not on real KVM</td></tr>
  * </table>

@@ -11,15 +11,16 @@
  *
  * <p>This package needs {@code org.junit.jupiter:junit-jupiter-api}; declare it in your project.
  *
- * <p>Theory of operation. {@code RecordingBackend} is a proxy through which calls reach the kernel. The proxy applies
- * faults to the test's calls and records these calls, but ignores the kit's calls. On the fake kernel, interrupt counts
- * come from {@link io.kvmirq.fake.FakeKernel#received}. On real KVM, a bit of the IRR cannot count interrupts. So each
- * vCPU of the kit's VM runs the guest of {@code io.kvmirq.guest}, which counts the vectors that it takes.
+ * <p>Theory of operation. Calls of the test and of the kit reach the kernel through the proxy {@code RecordingBackend}.
+ * The proxy applies faults to the test's calls and records these calls, but ignores the kit's calls. On the fake
+ * kernel, interrupt counts come from {@link io.kvmirq.fake.FakeKernel#received}. On real KVM, a vector's bit in the IRR
+ * does not show how many interrupts came, so each vCPU of the kit's VM runs the guest of {@code io.kvmirq.guest}, which
+ * counts its vectors.
  *
- * <p>{@code InterleavingsSearch} runs the method anew for each order, so the search restores no state. A run executes
- * the steps that its order names and then continues with the last actor. At each step, the search records other actors
- * that could have run: each of them makes another order. Orders with more preemptions run after all orders with fewer
- * passed.
+ * <p>{@code InterleavingsSearch} runs the method anew for each order, so no state must be restored between orders. A
+ * run executes the steps that its order names and then continues with the last actor. At each step, the search records
+ * the other actors that could have run. For each of them, a later run repeats the earlier steps and then runs this
+ * actor. Orders with more preemptions run after all orders with fewer passed.
  */
 @NullMarked
 package io.kvmirq.junit;

@@ -23,7 +23,6 @@ public final class HostCpus {
 
     private final int[] numbers;
 
-    /** The handlers of each vector. */
     private final List<List<Consumer<HostCpu>>> handlers = new ArrayList<>(Collections.nCopies(VECTORS, List.of()));
 
     private int threads;

@@ -9,8 +9,9 @@ import java.util.Optional;
  */
 public interface VcpuHooks {
     /**
-     * Called when the thread is loaded on a CPU, also after a preemption or a sleep. Interrupts are on. If {@link
-     * VcpuThread#isBlocking}, {@link #unblocked} follows before the guest is entered, and AVIC sets IsRun in that call.
+     * Called when the thread is loaded on a CPU, also after a preemption or a sleep. Interrupts are on. If the vCPU
+     * {@linkplain VcpuThread#isBlocking blocks}, {@link #unblocked} follows before the guest is entered; AVIC sets
+     * IsRun there.
      *
      * @param here the CPU on which the thread is loaded
      * @param last the thread's previous CPU; empty at the first load
@@ -21,11 +22,12 @@ public interface VcpuHooks {
     default void prepare(HostCpu here) {}
 
     /**
-     * Called after guest mode was announced with a full barrier. Interrupts are off. A refusal calls {@link #exited}.
+     * Called after the thread announced guest mode with a full barrier. Interrupts are off. If the entry is then
+     * refused, the thread calls {@link #exited}.
      */
     default void entering(HostCpu here) {}
 
-    /** Called when the guest runs: the entry was not refused. Interrupts are off. Models act like the CPU at VMRUN. */
+    /** Called when the guest runs: the entry was not refused. Interrupts are off. A model acts as a CPU at VMRUN. */
     default void entered(HostCpu here) {}
 
     /** Called after a guest exit or a refused entry, with interrupts off. A VGIC reads its list registers here. */

@@ -52,8 +52,8 @@ public final class VcpuThread {
     private final VcpuHooks hooks;
     private final int number;
 
-    /** Creates an unloaded thread, named {@code index} in texts. {@link #WORDS} words from {@code base} must be 0. */
-    public VcpuThread(HostCpus host, int index, SharedWords words, int base, VcpuHooks hooks) {
+    /** Creates an unloaded thread of vCPU {@code index}. The {@link #WORDS} words from {@code base} on must be 0. */
+    public VcpuThread(Host host, int index, SharedWords words, int base, VcpuHooks hooks) {
         Objects.requireNonNull(hooks, "hooks is null");
         this.host = host;
         this.index = index;
@@ -158,7 +158,6 @@ public final class VcpuThread {
         hooks.exited(cpu);
     }
 
-    /** The guest exits. */
     public void exit() {
         HostCpu cpu = hereInGuest();
         cpu.interruptsOff();
@@ -293,7 +292,6 @@ public final class VcpuThread {
         return cpu != NONE && isGuestOf(host.cpu(cpu));
     }
 
-    /** Whether the thread is on a CPU. */
     public boolean isLoaded() {
         return words.get(at(LOADED)) != 0;
     }

@@ -10,11 +10,12 @@
  * <p>The thread has two full barriers. At an entry the thread announces guest mode, executes the first barrier, calls
  * {@code entering} and reads the request word. A sender makes its request and then reads the mode, so the sender sees
  * guest mode or the thread sees the request. Before a sleep the thread announces sleep with the second barrier and then
- * calls {@code hasInterrupt}. A sender makes its request and then wakes the thread.
+ * calls {@code hasInterrupt}. A sender makes its request and then wakes the thread, so {@code hasInterrupt} sees the
+ * request or the wake ends the sleep.
  *
- * <p>The thread clears the request word and then calls {@code prepare}. A sender makes its change and then sets the
- * request word. If a sender's change comes after {@code prepare}, the sender sets the request word after the thread
- * cleared it, and the thread does not enter the guest.
+ * <p>At an entry the thread clears the request word and then calls {@code prepare}. A sender whose change {@code
+ * prepare} must see makes the change and then sets the request word. If a sender's change comes after {@code prepare},
+ * the sender sets the request word after the thread cleared it, and the thread does not enter the guest.
  *
  * <p>The model keeps its state in {@link io.kvmirq.arch.SharedWords}, so that tests can run accesses in any order.
  * Thread-safe, but only a vCPU's own thread calls its methods that need a CPU.

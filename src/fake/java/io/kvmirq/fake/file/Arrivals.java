@@ -21,7 +21,7 @@ public final class Arrivals {
         counts[vcpu][vector]++;
     }
 
-    /** A vCPU with this id exists. Its counts go on if another VM had one. */
+    /** Notes a new vCPU. If another VM had a vCPU with this id, the counts of the id go on. */
     public void begin(int vcpu) {
         int length = counts.length;
         if (vcpu >= length) {

@@ -7,7 +7,7 @@ package io.kvmirq.fake.file;
  * @param arm64 true for an arm64 kernel, false for an x86-64 kernel
  * @param fullIrqchip whether KVM_CREATE_IRQCHIP is supported
  * @param cdev whether iommufd and VFIO device files are built in
- * @param irqfdHostWide whether an eventfd that feeds a GSI of one VM is busy for all other VMs (since 6.17)
+ * @param irqfdHostWide whether KVM_IRQFD refuses an eventfd that has an irqfd of another VM (since 6.17)
  * @param historic whether the kernel has the unmerged patches of 2014 ({@code KVM_DEV_VFIO_DEVICE}) and of 2017 (INTx)
  * @param pvm true for a kernel with kvm_pvm, at most 1024 vCPUs, no SMM, no Hyper-V; false for a Debian kernel
  * @param hardware the interrupt hardware of the host

@@ -5,7 +5,7 @@ package io.kvmirq.fake.file;
 public interface EventReader {
     /**
      * Called after a signal of the eventfd. If the eventfd was signalled before the reader was added, this method is
-     * called too, and the count stays.
+     * called too, but the count is not read.
      */
     void signalled();
 

@@ -31,7 +31,6 @@ public final class FakeTime implements AutoCloseable {
     private int waiting;
     private final Ledger ledger;
 
-    /** An action that runs when its time has come. */
     public record Timer(long at, Runnable action) {}
 
     /** @param ledger is notified of the end of each change, and of calls that wait */
@@ -61,7 +60,6 @@ public final class FakeTime implements AutoCloseable {
         lock.unlock();
     }
 
-    /** Takes the lock and runs an action. */
     public <T> T locked(Supplier<T> action) {
         enter();
         try {

@@ -16,7 +16,8 @@ import org.jspecify.annotations.Nullable;
  * reaches no vCPU is ended if the program dropped it, and lost if not. {@link #audit} compares the places with the
  * state of the fake. If a model forgot a message, the ledger reports that the last call lost it.
  *
- * <p>Messages are numbers, not objects. Sources share one id after {@link #forget}. The caller holds the kernel's lock.
+ * <p>Messages are numbers, not objects. All {@linkplain #forget forgotten} sources share one id. The caller holds the
+ * kernel's lock.
  */
 public final class Ledger {
     /** The id of any source that is not registered. */
@@ -73,7 +74,7 @@ public final class Ledger {
         }
     }
 
-    /** Does {@link #put} fast if hand and slot have one message each, as usual. If not, only returns false. */
+    /** Does {@link #put} fast if hand and slot have one message each, as usual; else returns false and does nothing. */
     public boolean putToAnother(MessagePlace place, int slot) {
         int only = hand.only();
         boolean meets = only >= 0 && place.onlyAt(slot) == only && !hand.hasCome();
@@ -91,7 +92,7 @@ public final class Ledger {
         }
     }
 
-    /** Counts the messages in the hand as taken: they set a line's level, which is not counted. */
+    /** Counts the messages in the hand as taken, because they set a line's level; the ledger follows no lines. */
     public void becomeLevel() {
         if (!hand.isEmpty()) {
             arrive();
@@ -157,7 +158,6 @@ public final class Ledger {
         remove(place, slot, why, false, true, event);
     }
 
-    /** Removes the messages of a slot as lost. */
     public void lose(MessagePlace place, int slot, String why) {
         remove(place, slot, why, false, false, null);
     }
@@ -304,7 +304,7 @@ public final class Ledger {
                 hand.sent(), hand.taken(), hand.merged(), waiting.count(), dropped.endedCount(), dropped.lostCount());
     }
 
-    /** Returns a sentence for each waiting message. If {@code open}, only for messages that should not wait. */
+    /** Returns a sentence for each waiting message. If {@code open}, only for those that KVM should have delivered. */
     public List<String> waiting(boolean open) {
         return waiting.texts(open);
     }
@@ -315,8 +315,8 @@ public final class Ledger {
     }
 
     /**
-     * Returns the lost messages, also messages that the program keeps but should have sent. Call the suppliers without
-     * the kernel's lock.
+     * Returns the lost messages, also those that the program should have sent. Call the suppliers without the kernel's
+     * lock.
      */
     public List<Supplier<String>> lost() {
         return Stream.<Supplier<String>>concat(

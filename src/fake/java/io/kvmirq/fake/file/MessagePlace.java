@@ -27,7 +27,7 @@ public final class MessagePlace {
         this(holds, slot -> false, name);
     }
 
-    /** {@code holds}: whether the part's state has a message in a slot. {@code open}: whether nothing delays it. */
+    /** {@code holds}: whether the part has a message in a slot. {@code open}: whether it should not wait there. */
     public MessagePlace(IntPredicate holds, IntPredicate open, IntFunction<String> name) {
         this.holds = holds;
         this.open = open;

@@ -18,7 +18,6 @@ public enum OpenFlag {
         this.arm64 = arm64;
     }
 
-    /** Returns the flag's bit on this kernel. */
     public int on(Build build) {
         return build.arm64() ? arm64 : generic;
     }

@@ -79,7 +79,7 @@ public final class Work {
         return new MessagePlace(slot -> injections.contains(irqfd), slot -> !held, slot -> "a worker of KVM");
     }
 
-    /** Begins a device operation. Readers read the signalled eventfds when the operation ends. */
+    /** Begins a device operation. When it ends, readers read the eventfds that it signalled. */
     public void begin() {
         operations++;
     }

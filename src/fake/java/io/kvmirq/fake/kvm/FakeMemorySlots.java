@@ -74,7 +74,7 @@ public final class FakeMemorySlots {
         return set(region, Uapi.KVM_MEM_LOG_DIRTY_PAGES | Uapi.KVM_MEM_READONLY, NONE);
     }
 
-    /** Handles KVM_SET_USER_MEMORY_REGION2, which refuses a slot of a guest_memfd that is logged or read-only. */
+    /** Handles KVM_SET_USER_MEMORY_REGION2, which refuses to log a guest_memfd's slot or make it read-only. */
     public int set2(ByteBuffer region) {
         boolean ofFile = (region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS) & Uapi.KVM_MEM_GUEST_MEMFD) != 0;
         if (!ofFile || !host.build().hasGuestMemfd()) {

@@ -49,7 +49,7 @@ public final class FakeRoutes {
         Arrays.setAll(gsiOfPin, chip -> gsiOfPin[chip].clone());
     }
 
-    /** Routes to pins with which most tables begin, parsed only once. Immutable once in use. */
+    /** A VM's default routes to pins, with which most tables begin: parsed only once. Immutable once in use. */
     public static final class Pins {
         private static final Pins NONE = new Pins(0);
 
@@ -91,7 +91,7 @@ public final class FakeRoutes {
         /** Returns the MSI message of a route; {@code device} is empty if the route has no device id. */
         Object message(long address, int data, OptionalInt device);
 
-        /** Returns valid routes with which most tables begin. */
+        /** Returns default routes with which most tables begin, so that they need no check. */
         default Pins known() {
             return Pins.NONE;
         }

@@ -19,7 +19,7 @@ public final class Tracepoints {
 
     /**
      * An event of a thread that passed a tracepoint. {@code threads} has this thread, and for {@code sched_switch} also
-     * the other thread. Fields that are not listed are 0.
+     * the other thread. Fields of the event that {@code fields} lacks are 0.
      */
     public record Passed(String name, int cpu, int tid, long nanos, List<Integer> threads, Map<String, Long> fields) {}
 

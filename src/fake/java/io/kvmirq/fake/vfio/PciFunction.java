@@ -30,7 +30,6 @@ public record PciFunction(
         List<ByteBuffer> others,
         List<Register> registers) {
 
-    /** A feature that a PCI device has. */
     public enum Trait {
         /** An interrupt pin. */
         INTX,

@@ -98,7 +98,6 @@ public final class VfioHost implements PciHost {
         return vectors;
     }
 
-    /** Adds a platform device bound to vfio-platform. */
     public VfioPlatform add(String name, int group, List<Boolean> levels, boolean resets) {
         if (devices().anyMatch(device -> device.name().equals(name))) {
             throw new IllegalArgumentException("a device has the name " + name + " already: use another one");

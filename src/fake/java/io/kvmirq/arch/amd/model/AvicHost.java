@@ -54,7 +54,7 @@ public final class AvicHost {
         host.handle(DOORBELL, this::rung);
     }
 
-    /** {@code observer} receives the GATag of each GA log entry that the notifier reads. */
+    /** Sets an {@code observer} that receives the GATag of each GA log entry that KVM's notifier reads. */
     public void observeLog(LongConsumer observer) {
         logged = observer;
     }

@@ -20,9 +20,9 @@ import java.util.stream.IntStream;
  * most. The {@code irqfds} lock of the VM serializes all changes of the irqfd's remapping entry.
  *
  * <p>Linux 6.17 to 7.1 removes the irqfd from the previous vCPU's list before it writes the remapping entry. If that
- * vCPU blocks in between, the entry still says that it runs, and the doorbell of a request wakes no vCPU. Linux allows
- * this race, but it was never seen. This model kicks the previous vCPU after the write, so that this vCPU evaluates its
- * IRR again.
+ * vCPU blocks in between, IsRun of the entry stays set, so the IOMMU rings a doorbell for a request, which wakes no
+ * blocking vCPU. Linux's source allows this race, which was never seen to happen. This model kicks the previous vCPU
+ * after the write, so that this vCPU evaluates its IRR again.
  *
  * <p>Thread-safe. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux 7.1, {@code
  * svm_ir_list_add} of Linux 6.12.
@@ -74,8 +74,8 @@ public class AvicIrqfd implements IrteUpdate {
 
     /**
      * Posts the irqfd's interrupt to a vCPU of this VM. While AVIC is inhibited, the entry stays in remapped form.
-     * Throws KernelException EINVAL if the domain is not UNMANAGED or the unit has no guest mode. After an exception,
-     * the irqfd is on no vCPU's list since Linux 6.17; before, the irqfd stays on its list.
+     * Throws KernelException EINVAL if the device's DMA domain is not UNMANAGED or the unit has no guest mode. After
+     * this exception, the irqfd is on no vCPU's list since Linux 6.17; up to 6.16 it stays on its list.
      */
     public void post(AvicVcpu vcpu, InterruptVector vector) {
         if (vcpu.vm() != vm) {

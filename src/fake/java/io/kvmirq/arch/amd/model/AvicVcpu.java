@@ -114,7 +114,7 @@ public final class AvicVcpu {
         return page;
     }
 
-    /** Returns the vCPU's entry in the physical table that the CPU reads. If enable_ipiv is off, its IsRunning is 0. */
+    /** Returns the vCPU's entry in the physical table that the CPU reads. IsRunning is 0 without enable_ipiv. */
     public long tableEntry() {
         return words.get(at(TABLE));
     }
@@ -123,7 +123,7 @@ public final class AvicVcpu {
         return words.get(at(SHADOW));
     }
 
-    /** Whether AVIC is enabled for this vCPU. Before a guest entry, a vCPU reads whether its VM is inhibited. */
+    /** Whether AVIC is enabled for this vCPU. It changes at a guest entry, where the vCPU reads its VM's inhibits. */
     public boolean isActive() {
         return words.get(at(INACTIVE)) == 0;
     }
@@ -177,7 +177,9 @@ public final class AvicVcpu {
         return (words.get(at(ISR + vector / Long.SIZE)) >>> vector & 1) != 0;
     }
 
-    /** The guest ends its highest vector in service. Throws IllegalStateException for others, or outside the guest. */
+    /**
+     * The guest ends {@code vector}, the highest in service; IllegalStateException for others, or outside the guest.
+     */
     public void end(int vector) {
         checkVector(vector);
         if (!thread.isGuest()) {

@@ -97,7 +97,6 @@ public final class AvicVm {
         return vcpus.length;
     }
 
-    /** Returns the vCPU with this index. */
     public AvicVcpu vcpu(int index) {
         return vcpus[index];
     }
@@ -188,9 +187,9 @@ public final class AvicVm {
      * <li>L1: an irqfd is on the list of one vCPU at most.
      * <li>L2: an irqfd is on the list of the vCPU that it is posted to, and on no other.
      * <li>L3: if an irqfd is on no list, its entry has the remapped form.
-     * <li>L4: IsRun of an entry in guest mode equals its vCPU's; if IsRun is set, Destination is the vCPU's CPU. Up to
-     * 6.16 IsRun stays clear after an inhibit ends, until the vCPU is loaded again.
-     * <li>L5, from 6.17: GALogIntr is set only while the vCPU blocks.
+     * <li>L4: IsRun of an entry in guest mode equals IsRunning of its vCPU; if IsRun is set, Destination is the vCPU's
+     * CPU. Exception: up to Linux 6.16 IsRun stays clear after an inhibit ends, until the vCPU is loaded again.
+     * <li>L5, from Linux 6.17: GALogIntr of an entry is set only while the vCPU that it posts to blocks.
      * <li>L6: AVIC is disabled for a vCPU in the guest exactly if the VM is inhibited.
      * </ul>
      */

@@ -19,12 +19,12 @@ import io.kvmirq.arch.amd.GaLog;
 
 /**
  * An AMD IOMMU: a table of remapping entries of 128 bits, the unit's cached copies of these entries, and the GA log.
- * The unit handles requests of devices. Linux changes entries.
+ * The unit handles requests of devices, while Linux changes entries.
  *
  * <p>A spinlock for each entry makes 128-bit accesses atomic: cmpxchg16b by Linux, and reads by the IOMMU. The unit
  * does not cache Destination, IsRun and GATag, so a change of them needs no invalidation. Linux also changes GALogIntr
- * without an invalidation. The unit may use other fields from its cache until the entry is invalidated. An invalidation
- * waits until the unit has handled its current request.
+ * without an invalidation. Until Linux invalidates the entry, the unit may use the cached copy of all other fields. An
+ * invalidation waits until the unit has handled its current request.
  *
  * <p>Any number of threads may use the unit after all its entries are set. A request allocates no Java object. Source:
  * {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology specification, Guest Virtual APIC.
@@ -74,7 +74,7 @@ public class GaUnit {
         LOGGED,
         /** The unit set the vector in the IRR, but the GA log was full: no vCPU is woken. */
         OVERFLOW,
-        /** The unit only set the vector in the IRR. The vCPU does not run, and finds the vector at its next entry. */
+        /** The unit only set the vector in the IRR: the vCPU does not run, and finds the vector at its next entry. */
         SILENT
     }
 

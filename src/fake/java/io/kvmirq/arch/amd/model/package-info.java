@@ -5,13 +5,13 @@
  * <p>A {@link io.kvmirq.arch.amd.model.GaUnit} sets the vector in the IRR of the vCPU's backing page. If IsRun of the
  * remapping entry is set, the unit rings the doorbell of the CPU in Destination. Otherwise, if GALogIntr is set, the
  * unit writes the GATag into the GA log, and KVM wakes the {@link io.kvmirq.arch.amd.model.AvicVcpu} that the tag
- * names. KVM changes a vCPU's entries at each load, put and block of the vCPU. KVM finds these entries by the vCPU's
- * list of irqfds. An entry is on one list at most: with a second list, another vCPU would write its CPU into the entry.
+ * names. At each load, put and block of a vCPU, KVM changes the entries that post to it, which KVM finds by its list of
+ * irqfds. An entry is on one list at most: with a second list, another vCPU would write its CPU into the entry.
  *
  * <p>Two orders of accesses prevent lost interrupts. The vCPU clears IsRun and sets GALogIntr before its last read of
- * the IRR, and the unit sets the IRR before it reads IsRun. An {@link io.kvmirq.arch.amd.model.AvicIrqfd} writes and
- * links its entry under the lock of its vCPU's list. The write sees the CPU of an earlier load; a later load finds the
- * entry.
+ * the IRR, and the unit sets the IRR before it reads IsRun. An {@link io.kvmirq.arch.amd.model.AvicIrqfd} writes its
+ * entry and adds it to its vCPU's list under the list's lock, which a load takes too: the entry gets the CPU of an
+ * earlier load, or a later load finds the entry and writes its CPU.
  *
  * <p>The model keeps its state in {@link io.kvmirq.arch.SharedWords}, so that tests can run accesses in any order. All
  * classes are thread-safe, but only a vCPU's own thread calls its methods that need a CPU.

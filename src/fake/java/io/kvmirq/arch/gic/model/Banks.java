@@ -128,7 +128,6 @@ final class Banks {
         return holder >= 0 ? holder : route(id);
     }
 
-    /** The vCPU that an SPI is routed to. */
     int route(int id) {
         return field(bank(0, id) + TARGET, id, Short.SIZE);
     }

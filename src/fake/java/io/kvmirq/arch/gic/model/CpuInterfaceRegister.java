@@ -6,9 +6,9 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * The system registers of a GICv3's CPU interface that a VMM saves and restores. A register with one field of {@link
- * MachineControl#ICH} has it at bit 0; {@link #ICC_CTLR_EL1} has two of them. With 5 priority bits, one register (R0)
- * has all active priorities of a group; 6 bits need R1 too, 7 bits also R2 and R3.
+ * The system registers of a GICv3's CPU interface that a VMM saves and restores. {@link #ICC_CTLR_EL1} has two fields
+ * of {@link MachineControl#ICH}; another register with such a field has it at bit 0. With 5 priority bits, a group's
+ * register AP*R0 has all its active priorities; 6 bits need AP*R1 too, 7 bits also AP*R2 and AP*R3.
  *
  * <p>Source: ARM IHI 0069, "AArch64 System register descriptions"; {@code gic_v3_icc_reg_descs} in
  * arch/arm64/kvm/vgic-sys-reg-v3.c.

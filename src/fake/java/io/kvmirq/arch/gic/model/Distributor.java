@@ -9,8 +9,8 @@ import java.util.function.IntConsumer;
 /**
  * The distributor of a VM's VGIC: the state of every interrupt, under one lock. Each vCPU has its own SGIs and PPIs,
  * with ids 0–31. All vCPUs share the SPIs, with ids from 32 on: for an SPI, a method ignores its argument {@code vcpu}.
- * The argument {@code first} is a multiple of 32. A method throws IllegalArgumentException if the vCPU or the interrupt
- * does not exist, if the method does not handle this kind of interrupt, or if another number is out of range.
+ * An argument {@code first} must be a multiple of 32. A method throws IllegalArgumentException if the vCPU or the
+ * interrupt does not exist, if the method does not handle this kind of interrupt, or if another number is out of range.
  *
  * <p>If an interrupt becomes deliverable to a vCPU, the distributor sets the flag of {@link #isFlagged}, releases its
  * lock and calls {@code kick}. The distributor is always enabled.
@@ -163,7 +163,6 @@ public class Distributor {
         unlock();
     }
 
-    /** The priority of an interrupt, 0–255. */
     public int priority(int vcpu, int id) {
         banks.check(vcpu, id);
         lock();
@@ -173,8 +172,8 @@ public class Distributor {
     }
 
     /**
-     * Routes an SPI to a vCPU. Before the first call, the SPI goes to vCPU 0. An SPI in a list register stays with its
-     * vCPU ({@code vgic_target_oracle()}).
+     * Routes an SPI to a vCPU. Before the first call, the SPI goes to vCPU 0. An SPI in a list register stays with that
+     * register's vCPU ({@code vgic_target_oracle()}).
      */
     public void setTarget(int id, int vcpu) {
         checkShared(id);
@@ -186,7 +185,6 @@ public class Distributor {
         kick(wanting);
     }
 
-    /** Returns the vCPU to which an SPI is routed. */
     public int target(int id) {
         checkShared(id);
         lock();

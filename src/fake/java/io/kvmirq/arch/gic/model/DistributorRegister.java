@@ -6,8 +6,8 @@ import java.util.Optional;
 
 /**
  * The registers of a GICv3 distributor, with their offsets and the number of bits for each interrupt. A GICv2 has the
- * same registers up to GICD_ICFGR, except GICD_STATUSR. Writing 1 to an interrupt's bit sets the bit in a register
- * GICD_IS..., and clears the bit in GICD_IC.... An offset is in bytes from the start of the distributor.
+ * same registers up to GICD_ICFGR, except GICD_STATUSR. Writing 1 to an interrupt's bit in a register GICD_IS... sets
+ * the bit, and in a register GICD_IC... clears it. An offset is in bytes from the start of the distributor.
  *
  * <p>Source: ARM IHI 0069, "The GIC Distributor register map"; {@code vgic_v3_dist_registers} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.

@@ -6,13 +6,13 @@ public enum InterruptState {
     /** The interrupt is enabled. SGIs are initially enabled. */
     ENABLED(0),
     /**
-     * An edge, or a write to GICD_ISPENDR, has made the interrupt pending, and no list register has it yet. The write
-     * keeps a level-triggered interrupt pending until it ends. For an SGI of a GICv2 the bit is read-only.
+     * An edge, or a write to GICD_ISPENDR, has made the interrupt pending, and no list register has it yet. After such
+     * a write, a level-triggered interrupt is pending until its EOI. For an SGI of a GICv2 the bit is read-only.
      */
     LATCH(1),
     /** The interrupt's line is high. Only a level-triggered interrupt is pending because its line is high. */
     LINE(2),
-    /** At the last exit or write of its list register, the guest had taken and not ended the interrupt. */
+    /** When KVM last read or wrote the interrupt's list register, the guest had taken and not ended the interrupt. */
     ACTIVE(3),
     /** The interrupt is level-triggered. PPIs are level-triggered initially, SGIs never. */
     LEVEL(4),

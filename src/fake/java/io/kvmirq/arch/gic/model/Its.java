@@ -106,7 +106,7 @@ public final class Its {
         BEYOND_RING
     }
 
-    /** Writes a register for a VMM, and handles pending commands. Returns the reason if the write is refused. */
+    /** Writes a register for a VMM, and handles commands in the ring. Returns the reason if KVM refuses the write. */
     public Optional<Refusal> write(int offset, long value) {
         switch (offset) {
             case CTLR -> control((value & ENABLED) != 0);
@@ -202,7 +202,7 @@ public final class Its {
         CONTRADICTION,
         /** A restored collection exists already: EEXIST. */
         EXISTS,
-        /** The save fails with EACCES: an LPI is a vLPI of GICv4.0, whose state KVM cannot read. */
+        /** An LPI is mapped to a vLPI of GICv4.0, whose state KVM cannot read: the save fails with EACCES. */
         VLPI,
         /** A save finds an event whose collection the guest has unmapped. Here Linux reads through a null pointer. */
         LOST_COLLECTION
@@ -213,7 +213,7 @@ public final class Its {
         return new ItsImage(this, tables, lpis).save();
     }
 
-    /** KVM_DEV_ARM_ITS_RESTORE_TABLES; restore registers before. A fault unmaps all mappings of the faulty table. */
+    /** KVM_DEV_ARM_ITS_RESTORE_TABLES; restore registers before. A faulty table's mappings are all unmapped. */
     public Optional<TableFault> restore() {
         return new ItsImage(this, tables, lpis).restore();
     }
@@ -222,11 +222,10 @@ public final class Its {
 
     /** The outcome of an MSI message that {@link #message} handles. */
     public enum Outcome {
-        /** The LPI is pending. */
         PENDING,
         /** The device's event is mapped to no LPI: the guest blocks the message. */
         UNMAPPED,
-        /** The ITS is disabled, or the LPIs of the target vCPU are: EBUSY. */
+        /** The ITS is disabled, or the target vCPU has disabled its LPIs: KVM returns EBUSY. */
         DISABLED
     }
 

@@ -24,7 +24,6 @@ public enum ItsRegister {
         this.length = length;
     }
 
-    /** Returns the register at an offset; empty if there is none. */
     public static Optional<ItsRegister> at(long at) {
         return Arrays.stream(values())
                 .filter(register -> at >= register.offset && at < register.offset + register.length)

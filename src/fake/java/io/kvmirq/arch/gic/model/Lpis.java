@@ -35,7 +35,6 @@ public final class Lpis {
     private final LpiTables tables;
     private final Map<Integer, Lpi> lpis = new TreeMap<>();
 
-    /** Is called when a message makes an LPI pending, and when the LPI ends. */
     public interface Listener {
         /** Called after a message has made an LPI pending. */
         void arrived(int lpi);
@@ -83,7 +82,7 @@ public final class Lpis {
 
     /**
      * Writes GICR_CTLR.EnableLPIs. Setting EnableLPIs sets each LPI's pending state from the vCPU's pending table.
-     * While EnableLPIs is 0, KVM drops new messages and does not deliver pending LPIs; vLPIs are still delivered.
+     * While EnableLPIs is 0, KVM drops messages and does not deliver the vCPU's pending LPIs; vLPIs still arrive.
      */
     public void enable(int vcpu, boolean enable) {
         if (enable && !isEnabled(vcpu) && tables.mayHavePending(vcpu)) {
@@ -107,7 +106,7 @@ public final class Lpis {
 
     /**
      * Updates the list of a vCPU at an exit from the guest: a pending, enabled LPI moves to the list of its target
-     * vCPU, other LPIs leave the list ({@code vgic_prune_ap_list()}). All LPIs leave while the distributor is disabled.
+     * vCPU, other LPIs leave the list ({@code vgic_prune_ap_list()}). If the distributor is disabled, all LPIs do.
      */
     public void prune(int vcpu) {
         leave(lpi -> isIn(lpi, vcpu) && !(lpi.pending && lpi.enabled && delivers.getAsBoolean()));
@@ -153,7 +152,7 @@ public final class Lpis {
         return tables.pendingBase(vcpu);
     }
 
-    /** Returns GICR_PENDBASER as written, with the bit that reads as 0, so that a write can change one half. */
+    /** Returns GICR_PENDBASER as written, with bit PTZ, which reads as 0: a write of one half keeps the other half. */
     public long writtenPendingBase(int vcpu) {
         return tables.writtenPendingBase(vcpu);
     }
@@ -265,7 +264,6 @@ public final class Lpis {
         });
     }
 
-    /** A message makes the LPI pending. */
     void receiveMessage(int id) {
         setPending(id, true);
         listener.arrived(id);
@@ -329,7 +327,7 @@ public final class Lpis {
                 .findFirst();
     }
 
-    /** Handles a device's message in the host's ITS. Returns true for a pending vLPI, false for a host interrupt. */
+    /** Handles a device's message in the host's ITS. Returns true if a vLPI is pending, false if the host gets it. */
     public boolean receive(int hostIrq) {
         OptionalInt lpi = vlpiOf(hostIrq);
         lpi.ifPresent(this::receiveMessage);

@@ -27,8 +27,8 @@ import java.util.function.IntUnaryOperator;
  * interrupts off. Therefore no maintenance interrupt can come after KVM has found all interrupts queued and before KVM
  * clears the vCPU's flag.
  *
- * <p>An interrupt is in one list register at most, an SGI in one for each source vCPU. KVM queues SGIs first, then
- * PPIs, then SPIs. If no register is free, the interrupt stays pending and KVM sets UIE: the guest exits by an
+ * <p>An interrupt is in one list register at most; an SGI may be in one for each source vCPU. KVM queues SGIs first,
+ * then PPIs, then SPIs. If no register is free, the interrupt stays pending and KVM sets UIE: the guest exits by an
  * underflow interrupt when at most one register is in use. KVM sets the EOI bit of a level-triggered interrupt: its EOI
  * raises a maintenance interrupt, whose handler samples the line again. An interrupt in a list register reaches the
  * guest even if it is then disabled or routed to another vCPU, or its line falls.
@@ -111,8 +111,8 @@ public class VirtualInterface {
 
     /**
      * Writes a list register, as KVM does for a hardware interrupt before its guest runs. The call sets the vCPU's
-     * {@link Distributor#isFlagged flag} and does not wake the vCPU. A level-triggered interrupt in the register gets a
-     * list register again only after its EOI, or after another write has removed it.
+     * {@link Distributor#isFlagged flag} and does not wake the vCPU. KVM queues a level-triggered interrupt of this
+     * register again only after its EOI, or after another write has removed it from the register.
      *
      * @throws IllegalArgumentException if the register, the interrupt or the source vCPU of the SGI does not exist; if
      *     the manual forbids the word; or if another register, of any vCPU, holds the interrupt
@@ -210,7 +210,7 @@ public class VirtualInterface {
         return ended;
     }
 
-    /** Reads ELRSR: bit n is set if list register n is empty. A register that awaits maintenance is not empty. */
+    /** Reads ELRSR: bit n is set if list register n is empty. A register that {@link #ended} shows is not empty. */
     public long empty() {
         long empty = 0;
         for (int i = 0; i < registers; i++) {
@@ -243,7 +243,7 @@ public class VirtualInterface {
 
     /**
      * Fills the list registers before an entry, with interrupts off. {@code withheld} maps the first id of 32
-     * interrupts to the bits of those that must stay in the distributor; the distributor's lock is held.
+     * interrupts to the bits of those that must stay in the distributor; it is called under the distributor's lock.
      */
     public void syncToCpu(IntUnaryOperator withheld) {
         gic.lock();
@@ -380,7 +380,7 @@ public class VirtualInterface {
         }
     }
 
-    /** Reads list registers at an exit. A level interrupt that ended with EOI 0 is pending while its line is high. */
+    /** Reads list registers at an exit. An ended level interrupt with EOI bit 0 is pending while its line is high. */
     public void syncFromCpu() {
         gic.lock();
         putActive(false);

@@ -21,13 +21,13 @@ public final class VlpiMapping {
     public enum Outcome {
         /** The mapping to a vLPI is consistent with the route. */
         CLEAN,
-        /** The LPI of an old route is still mapped to this vLPI. The kernel warns when the guest discards this LPI. */
+        /** The previous route's LPI is still mapped to this vLPI. The kernel warns when the guest discards this LPI. */
         LEFT_BEHIND,
         /** The kernel warns that the LPI of the present route is not mapped to this host interrupt's vLPI. */
         WARNS
     }
 
-    /** An MSI's route; without an ITS if none has the MSI's address, and without a device id if the VMM set none. */
+    /** An MSI's route; {@code its} is empty if no ITS has its address, {@code device} if the VMM set no device id. */
     public record Route(Optional<Its> its, OptionalInt device, int event) {}
 
     private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);
@@ -48,7 +48,7 @@ public final class VlpiMapping {
         this.hostIrq = hostIrq;
     }
 
-    /** Joins the irqfd and the device's interrupt. Returns the reason if the LPI is not mapped to a vLPI. */
+    /** Joins the irqfd and the device's interrupt. Returns the reason if KVM does not map the LPI to a vLPI. */
     public Optional<VlpiObstacle> register(Route to) {
         if (route.isPresent()) {
             throw new IllegalStateException(

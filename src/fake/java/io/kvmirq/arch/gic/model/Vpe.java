@@ -91,7 +91,6 @@ public final class Vpe implements VcpuHooks {
         words.set(at(word), value ? 1 : 0);
     }
 
-    /** Whether the vPE is resident in a redistributor. */
     public boolean isResident() {
         return is(RESIDENT);
     }
@@ -103,7 +102,7 @@ public final class Vpe implements VcpuHooks {
 
     // Hardware
 
-    /** Sets a vLPI's pending bit. An enabled vLPI rings an armed doorbell if the vPE is not resident. */
+    /** Sets a vLPI's pending bit. While the vPE is not resident, an enabled vLPI rings an armed doorbell. */
     public void setPending(int vlpi, boolean pending) {
         change(vlpi, pendingWord(vlpi), pending);
     }

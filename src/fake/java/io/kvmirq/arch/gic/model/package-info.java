@@ -5,8 +5,8 @@
  * <p>The model of Linux's first VGIC, of 2012, has a {@link io.kvmirq.arch.gic.model.Distributor}, and for each vCPU
  * the list registers from which hardware delivers to the guest ({@link io.kvmirq.arch.gic.model.VirtualInterface}). One
  * lock guards the distributor and the filling and reading back of list registers. Only the guest and its hardware
- * change a list register without this lock. KVM does not access a list register while the guest runs. The tests have
- * the guests and vCPU threads that {@code make races} runs on these models.
+ * change a list register without this lock. KVM does not access a list register while the guest runs. {@code make
+ * races} runs tests of these models with guests and vCPU threads that the tests define.
  *
  * <p>MSI messages: an {@link io.kvmirq.arch.gic.model.Its} models the ITS that KVM emulates; {@code io.kvmirq.kvm.Its}
  * is the handle of an ITS in KVM. The model of the ITS reads {@link io.kvmirq.arch.gic.ItsCommand commands} from a ring

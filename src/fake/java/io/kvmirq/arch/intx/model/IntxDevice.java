@@ -34,7 +34,7 @@ public final class IntxDevice {
     private final int at;
     private final AtomicBoolean claimed = new AtomicBoolean();
 
-    /** Creates an idle device. Create all devices before use. Throws if a platform device would share a line. */
+    /** Creates an idle device. Create all devices of a line before it is used; a platform device shares none. */
     public IntxDevice(PhysicalLine line, Kind kind) {
         this(line, kind, SharedWords.of(new long[WORDS]), 0);
     }

@@ -193,7 +193,6 @@ abstract class IntxState {
         awaitUnmask();
     }
 
-    /** Makes this trigger the current one. */
     void setTrigger(Signal eventfd) {
         int next = words.get(at(TRIGGER)) == 1 ? 2 : 1;
         triggers[next] = eventfd;

@@ -104,7 +104,6 @@ public final class PhysicalLine {
         devices.add(device);
     }
 
-    /** Disconnects a removed device from the line. */
     void disconnect(IntxDevice device) {
         devices.remove(device);
     }
@@ -276,8 +275,9 @@ public final class PhysicalLine {
     }
 
     /**
-     * Takes the interrupt on a CPU, which runs all handlers, one CPU at a time. After the handlers the CPU deactivates
-     * the interrupt, unless the guest's EOI does. Does not allocate. Returns whether there was an interrupt.
+     * Takes the line's interrupt on a CPU, which runs all handlers; only one CPU at a time does so. After the handlers
+     * the CPU deactivates the interrupt, unless the guest's EOI does. Does not allocate. Returns whether there was an
+     * interrupt.
      */
     public boolean take() {
         running.take();
@@ -300,7 +300,7 @@ public final class PhysicalLine {
     /**
      * Runs the handlers of a shared line that was disabled because no handler claimed its interrupts. Linux does so
      * every 100 ms ({@code poll_spurious_irqs}) until a handler is added, so a device on the line is served at most ten
-     * times a second. The results of handlers are ignored, and leave no interrupt active. Does not allocate.
+     * times a second. The model ignores the handlers' results, so no interrupt stays active. Does not allocate.
      *
      * @return whether the handlers ran; they run only if the line is stuck and shared
      */

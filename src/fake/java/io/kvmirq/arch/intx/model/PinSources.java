@@ -46,7 +46,6 @@ public final class PinSources {
         return high || (before & ~bit) != 0;
     }
 
-    /** Whether a pin is high. */
     public boolean isHigh(int pin) {
         return words.get(at(pin)) != 0;
     }

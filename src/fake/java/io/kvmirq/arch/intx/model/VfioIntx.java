@@ -5,17 +5,17 @@ import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
 
 /**
- * VFIO's state of a PCI device's INTx, or of a platform device's level-triggered interrupt, with two handlers. Users
- * and the automatic mask set the same flag "masked". A method throws IllegalStateException if the device is not in the
- * mode that the method changes.
+ * VFIO's state of a PCI device's INTx, or of a platform device's level-triggered interrupt. VFIO chooses one of two
+ * handlers: automatic mask or direct EOI. A user's mask and the automatic mask set the same flag "masked". A method
+ * throws IllegalStateException if the device is not in the mode that the method changes.
  *
  * <p>Rules of this model that differ from Linux:
  *
  * <ul>
  * <li>To mask a device at the controller, the model disables its line once, even if its handler is late. With a late
  * handler, vfio-pci disables the line twice, so that it stays disabled.
- * <li>The model chooses a handler under the lock under which the handler runs. Direct EOI leaves an interrupt active
- * only if the guest is signalled. No released kernel has direct EOI for VFIO.
+ * <li>A handler runs under a lock, under which the model also chooses the handler. Direct EOI leaves an interrupt
+ * active only if the handler has signalled the guest. No released kernel has direct EOI for VFIO.
  * <li>The model writes the guest's DisINTx under its two locks, {@code vfio_basic_config_write} without them.
  * <li>The close sets DisINTx before it frees the handler, and leaves DisINTx set. Linux frees the handler first, sets
  * DisINTx only during the reset, and then clears it: a device that cannot be reset asserts its line without a handler.
@@ -45,7 +45,7 @@ public class VfioIntx extends IntxState {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
     }
 
-    /** Enables INTx. Only a device that masks by DisINTx shares its line. Returns false for EBUSY: INTx stays off. */
+    /** Enables INTx. Only a device that masks by DisINTx shares a line. Returns false if it is busy: INTx stays off. */
     public boolean enable(Signal eventfd) {
         return enable(eventfd, masksAtDevice());
     }
@@ -77,8 +77,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Waits until no handler runs, and disables INTx. Deactivates an interrupt that waits for EOI, unless another
-     * device on the line waits too. The next {@link #enable} uses the chosen handler again.
+     * Waits until no handler runs, and disables INTx. Deactivates an interrupt that waits for this guest's EOI, unless
+     * another device on the line also waits for an EOI. The next {@link #enable} uses the chosen handler again.
      */
     public void disable() {
         gate.take();
@@ -130,7 +130,7 @@ public class VfioIntx extends IntxState {
         words.set(at(CLOSED), 1);
     }
 
-    /** Removes the device from the host and its line, while no thread uses it. Throws if INTx, MSI or MSI-X is on. */
+    /** Removes the device from the host and its line, while no thread uses it. Fails if INTx, MSI or MSI-X is on. */
     public void remove() {
         check(InterruptMode.NONE);
         line.remove(handler);
@@ -205,7 +205,7 @@ public class VfioIntx extends IntxState {
         return !masksAtDevice() && !isPlatform();
     }
 
-    /** Signals the trigger eventfd like an interrupt. Masks a platform device before; does nothing if it is masked. */
+    /** Signals the trigger eventfd like an interrupt. Masks a platform device first; a masked one is not signalled. */
     public void loopback() {
         gate.take();
         try (gate) {

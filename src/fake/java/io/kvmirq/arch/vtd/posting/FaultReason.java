@@ -4,7 +4,8 @@ package io.kvmirq.arch.vtd.posting;
 /**
  * A reason why a remapping unit blocked an interrupt request, as the unit's fault record gives it.
  *
- * <p>Source: VT-d specification, "Interrupt Translation Faults". Not verified: FPD also suppresses faults 0x27, 0x28.
+ * <p>Source: VT-d specification, "Interrupt Translation Faults". Not verified: an entry's FPD also suppresses the
+ * records of faults 0x27 and 0x28.
  */
 public enum FaultReason {
     RESERVED_IN_REQUEST(0x20, "reserved bits of the request are set"),

@@ -57,8 +57,8 @@ public class PiDescriptor {
 
     /**
      * Posts a device's request, as a unit does for a posted IRTE. Sets the vector's PIR bit, then ON unless a
-     * notification is outstanding or suppressed. A real unit writes both bits in one 64-byte access. This access pairs
-     * with the read of PIR in {@link #load} and {@link #resume}: either they see PIR or this method sees SN clear.
+     * notification is outstanding or suppressed. A real unit writes both bits in one 64-byte access. {@link #load} and
+     * {@link #resume} clear SN and then read PIR: they see the bit in PIR, or this method sees SN clear.
      *
      * @param urgent URG of the IRTE: the request notifies even while SN is set
      * @return the control word, whose NV and NDST are vector and destination of the notification; 0 if none is due
@@ -79,7 +79,8 @@ public class PiDescriptor {
 
     /**
      * Posts a request of software. Sets the PIR bit, then ON. Both writes are full barriers. The caller must read the
-     * vCPU's mode after this call. The vCPU has the pairing barrier between its mode write and {@link #sync}.
+     * vCPU's mode after this call. The vCPU writes its mode, executes a full barrier and calls {@link #sync}: one of
+     * the two sees the other.
      *
      * @return whether this call set ON; if true, the caller must notify or wake the vCPU
      */

@@ -45,7 +45,6 @@ public final class PostedVcpu {
         this.thread = new VcpuThread(vm.host(), index, words, base + THREAD, new Posting());
     }
 
-    /** The vCPU's index in the VM. */
     public int index() {
         return index;
     }
@@ -61,7 +60,6 @@ public final class PostedVcpu {
         return number << Integer.SIZE | number << PostedInterruptDescriptor.BOUNDARY_BITS;
     }
 
-    /** The thread of this vCPU. */
     public VcpuThread thread() {
         return thread;
     }
@@ -162,7 +160,6 @@ public final class PostedVcpu {
         }
     }
 
-    /** Whether the vector's bit in the IRR is set. */
     public boolean isInIrr(int vector) {
         PiDescriptor.checkVector(vector);
         return (words.get(irr + vector / Long.SIZE) & 1L << vector) != 0;

@@ -21,8 +21,8 @@ import java.util.function.Consumer;
  * and the CPU of an IPI's sender posts as a remapping unit does. For IPI virtualization, call {@link #startBypass}
  * once, and {@link PostedVcpu#post} for each IPI. Not verified: the sender's CPU treats SN and ON exactly like a unit.
  *
- * <p>Thread-safe. While a CPU has interrupts off, threads that need this CPU spin. Source: {@code posted_intr.c} and
- * {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.
+ * <p>Thread-safe. A thread that needs a CPU spins while another thread has this CPU's interrupts off. Source: {@code
+ * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.
  */
 public final class PostedVm {
     private final HostCpus host;
@@ -92,7 +92,6 @@ public final class PostedVm {
         return kernel;
     }
 
-    /** The host whose CPUs run the VM. */
     public HostCpus host() {
         return host;
     }

@@ -20,7 +20,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>The unit caches each present entry that it uses, and uses the cached copy until the index is invalidated. Linux
  * invalidates the index after each write. The observer is notified of the write, then of the invalidation. Linux clears
- * a block of entries with one invalidation, the model each alone. A real unit may also drop a cached copy earlier.
+ * a block of entries with one invalidation, the model with one for each. A real unit may also drop a cached copy
+ * earlier.
  *
  * <p>Only one thread may use a table at a time, because Java cannot write an entry with one access. Source: VT-d
  * specification 5.1 and 5.2; {@code modify_irte}, {@code intel_ir_set_vcpu_affinity} and
@@ -33,7 +34,6 @@ public final class RemappingTable {
     /** The bits of DST and of NDST that hold an xAPIC id. */
     private static final long XAPIC_ID = 0xff00;
 
-    /** Receives every change of the remapping table. */
     public interface Observer {
         /**
          * Called after an entry of the table was written.
@@ -49,7 +49,6 @@ public final class RemappingTable {
         void invalidated(int index);
     }
 
-    /** Finds descriptors in memory. */
     public interface Descriptors {
         /** Returns the descriptor at a physical address; empty if no descriptor is there. */
         Optional<PiDescriptor> at(long address);

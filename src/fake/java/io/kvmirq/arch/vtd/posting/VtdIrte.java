@@ -8,7 +8,8 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.IrteUpdate;
 
 /**
- * A host irq's entry in a remapping table, as {@code vmx_pi_update_irte} of Linux 7.1 posts it to a vCPU of {@code vm}.
+ * A host irq's entry in a remapping table, which posts to a vCPU of {@code vm} as {@code vmx_pi_update_irte} of Linux
+ * 7.1 does.
  */
 public record VtdIrte(RemappingTable table, int index, PostedVm vm) implements IrteUpdate {
     @Override

@@ -112,7 +112,7 @@ public final class GeneralRegisters {
         checked(flags);
     }
 
-    /** Loads the registers, with flags of any mode. Throws NotModelledException before it changes a register. */
+    /** Loads the registers, with flags of any mode. A NotModelledException comes before any change. */
     public void load(ByteBuffer from) {
         long next = from.getLong(Uapi.KvmRegs.RFLAGS) | FIXED_FLAG;
         flags = (next & ~SETTABLE_FLAGS) == 0 ? (int) next : checked(next);

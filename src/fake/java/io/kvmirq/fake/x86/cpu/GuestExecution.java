@@ -20,7 +20,7 @@ public interface GuestExecution {
     /** Whether the guest takes interrupts of the in-kernel PICs. */
     boolean takesInterruptOfPic();
 
-    /** Whether the guest continues after a halt without an interrupt. */
+    /** Whether a halted guest continues without an interrupt, because a test added exits. */
     boolean goesOn();
 
     /** Whether a read of the guest still waits for the VMM's value. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86.cpu;
 
-/** The events that KVM_CAP_EXCEPTION_PAYLOAD and KVM_CAP_X86_TRIPLE_FAULT_EVENT add to {@code kvm_vcpu_events}. */
+/** Whether KVM_CAP_EXCEPTION_PAYLOAD and KVM_CAP_X86_TRIPLE_FAULT_EVENT are enabled, which each report an event. */
 public record ReportedEvents(boolean exceptionPayload, boolean tripleFault) {}

@@ -12,7 +12,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The segment and control registers of a vCPU: {@code struct kvm_sregs} without CR8, LAPIC base and pending interrupt.
- * Any mode may be set; guests run in real mode. Source: {@code kvm_is_valid_sregs()} in arch/x86/kvm/x86.c.
+ * A VMM may set any mode, but the fake's guests run in real mode. Source: {@code kvm_is_valid_sregs()} in
+ * arch/x86/kvm/x86.c.
  */
 public final class SystemRegisters {
     public static final int CODE = 0;

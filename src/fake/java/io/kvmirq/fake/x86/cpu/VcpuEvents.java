@@ -205,8 +205,9 @@ public final class VcpuEvents {
     }
 
     /**
-     * Handles KVM_SET_VCPU_EVENTS. Returns the rule that refuses the call, or empty. If one of the last two rules
-     * refuses it, fields set before stay changed. Throws NotModelledException before any change.
+     * Handles KVM_SET_VCPU_EVENTS. Returns the rule that refuses the call, or empty. If the kernel lacks System
+     * Management Mode or does not report triple faults, the refusal comes after other fields were set. A
+     * NotModelledException comes before any change.
      */
     public Optional<Answer> load(ReportedEvents reported, ByteBuffer from, boolean hasLapic, boolean awaitsStartup) {
         int given = from.getInt(KvmVcpuEvents.FLAGS);
