@@ -30,8 +30,8 @@ public final class FakeArmVcpu {
      * before, Linux queues it only at the next signal or write: enable the distributor first.
      *
      * <p>With a GICv3 the guest takes interrupts of group 1. At equal priority an LPI comes after other interrupts. The
-     * distributor is enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a
-     * guest's driver does). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither EnableGrp1 nor EnableLPIs, as
+     * distributor must be enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that
+     * a guest's driver does). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither EnableGrp1 nor EnableLPIs, as
      * hardware delivers it. The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the interrupt's
      * priority. A driver sets these registers by instructions, a test by {@code VgicV3.writeSystemRegister}.
      *

@@ -28,8 +28,8 @@ import java.util.stream.IntStream;
  * A PCI device of a fake host, which programs use through VFIO. The methods act as the device's hardware. Thread-safe.
  *
  * <p>Programs see the configuration space as vfio-pci shows it: sizes of BARs, virtualized bits, resets and power. The
- * BARs and the MSI-X table keep the values written to them, but a program that reads the table through VFIO gets ones.
- * The MSI-X table has its own BAR, unless {@link Builder#msixTable} is called.
+ * BARs and the MSI-X table keep the values written to them, but a program that reads the MSI-X table through VFIO gets
+ * 1 in all bits. The MSI-X table has its own BAR, unless {@link Builder#msixTable} is called.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="device"}
  */

@@ -20,10 +20,10 @@ import org.jspecify.annotations.Nullable;
  * Makes chosen calls fail, on the fake or a real kernel, by a proxy around a {@link Libc} or a backend. Thread-safe.
  *
  * <p>A rule names a call: a function ({@code eventfd}, {@code mmap}), an ioctl's request ({@code KVM_IRQFD}), or a
- * method of {@link KernelBackend}, by its name ({@code irqfdAssign}) or its kernel call. {@link #ANY} names all calls
- * that can fail. A rule counts the calls with its name from 1, the first call after the rule was added. If a rule makes
- * a call fail, the call does not reach the kernel, with one exception: a call that tears down ({@code close}, {@code
- * munmap}, {@code mapZeros}) does its work, as Linux closes a file even if close returns EINTR.
+ * method of {@link KernelBackend}, by the method's name ({@code irqfdAssign}) or the name of its kernel call. {@link
+ * #ANY} names all calls that can fail. A rule counts the calls with its name from 1, the first call after the rule was
+ * added. If a rule makes a call fail, the call does not reach the kernel, with one exception: a call that tears down
+ * ({@code close}, {@code munmap}, {@code mapZeros}) does its work, as Linux closes a file even if close returns EINTR.
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);

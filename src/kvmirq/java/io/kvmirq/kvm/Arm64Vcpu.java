@@ -214,7 +214,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Sets the interrupt that a timer raises, for all vCPUs of the VM.
+     * Sets the PPI that a timer raises, for this timer of all vCPUs of the VM.
      *
      * @throws io.kvmirq.KernelException EINVAL if the VM has no VGIC; EBUSY when a vCPU of the VM has run
      */

@@ -9,7 +9,7 @@ import java.util.Objects;
 
 /**
  * An ioeventfd: guest writes to its address signal an eventfd. The ioeventfd keeps the VM and the eventfd open. Closing
- * the eventfd ends an irqfd, but not an ioeventfd. Thread-safe.
+ * the eventfd does not end the ioeventfd (it would end an irqfd). Thread-safe.
  *
  * <p>Source: {@code kvm_assign_ioeventfd_idx()} in virt/kvm/eventfd.c.
  *

@@ -8,8 +8,8 @@ import java.util.OptionalLong;
 
 /**
  * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. Once the guest has enabled it, an ITS
- * accepts the messages of {@code MsiMessage.toIts}. {@link #close} closes the descriptor only: KVM removes the ITS with
- * the VM. Thread-safe.
+ * accepts the messages of {@code MsiMessage.toIts}. {@link #close} closes only the descriptor; the ITS ends with the
+ * VM. Thread-safe.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-its.rst.
  *

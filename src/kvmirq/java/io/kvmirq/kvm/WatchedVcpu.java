@@ -45,7 +45,7 @@ public final class WatchedVcpu {
     private volatile Runnable lapicListener = () -> {};
 
     /**
-     * Registers of a LAPIC that decide which messages the LAPIC accepts (x86).
+     * The registers of an x86 LAPIC by which it decides whether it accepts a message.
      *
      * @param apicBase IA32_APIC_BASE: bit 11 is 1 if the LAPIC is on, bit 10 is 1 in x2APIC mode
      * @param id the register ID

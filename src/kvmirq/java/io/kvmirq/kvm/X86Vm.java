@@ -232,7 +232,7 @@ public final class X86Vm {
         return chip(KernelCall.PIC_GET, chip, new X86Pic(Objects.requireNonNull(chip, "chip is null")));
     }
 
-    /** Sets a PIC's state to a copy from {@link #pic}, which the caller may have changed. */
+    /** Sets a PIC's state to this copy, which {@link #pic} returned and the caller may have changed. */
     public void setPic(X86Pic state) {
         setChip(KernelCall.PIC_SET, state.chip(), state);
     }

@@ -61,7 +61,7 @@
  * <ul>
  *   <li><b>forwarded</b>: {@link io.kvmirq.forward} has joined this device's interrupt to a guest's interrupt. The ABI
  *       of 2014, which Linux never merged, forwards a line inside the kernel. A GICv4 LPI is <i>mapped to a vLPI</i>,
- *       and an interrupt has <i>direct EOI</i> if the guest's EOI also ends it on the host.
+ *       and a device's interrupt has <i>direct EOI</i> if the guest's EOI also ends it on the host.
  *   <li><b>mapped</b> alone is said only of memory that this process has mapped. Every other use of the word names its
  *       object: a DMA mapping, an ITS event mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is tied
  *       to a physical interrupt (LR.HW) is a <i>HW interrupt</i>.

@@ -87,6 +87,7 @@ public final class HostCpu {
         words.lock(at(INTERRUPTS_OFF));
     }
 
+    /** Enables interrupts again. */
     public void interruptsOn() {
         words.unlock(at(INTERRUPTS_OFF));
     }

@@ -35,7 +35,7 @@ public final class HostCpus {
         this(SharedWords.of(new long[words(ids.length)]), 0, ids);
     }
 
-    /** Creates a host like {@link #Host(long...)}. Its {@link #words} begin at index {@code base} of {@code words}. */
+    /** Creates a host like {@link #HostCpus(long...)}. Its {@link #words} begin at {@code base} in {@code words}. */
     public HostCpus(SharedWords words, int base, long... ids) {
         if (ids.length == 0) {
             throw new IllegalArgumentException("a host without CPUs cannot be: expected the id of 1 CPU or more");

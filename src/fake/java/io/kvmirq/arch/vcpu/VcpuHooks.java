@@ -47,7 +47,7 @@ public interface VcpuHooks {
     /** Called before the vCPU blocks, with interrupts on. {@link #unblocked} always follows. AVIC clears IsRun here. */
     default void blocking(HostCpu here) {}
 
-    /** Whether an interrupt would end the sleep. Called after the thread announced sleep, with a full barrier. */
+    /** Whether an interrupt would end the sleep. Called after the thread announced sleep and made a full barrier. */
     default boolean hasInterrupt() {
         return false;
     }

@@ -53,7 +53,7 @@ public final class VcpuThread {
     private final int number;
 
     /** Creates an unloaded thread of vCPU {@code index}. The {@link #WORDS} words from {@code base} on must be 0. */
-    public VcpuThread(Host host, int index, SharedWords words, int base, VcpuHooks hooks) {
+    public VcpuThread(HostCpus host, int index, SharedWords words, int base, VcpuHooks hooks) {
         Objects.requireNonNull(hooks, "hooks is null");
         this.host = host;
         this.index = index;
@@ -94,8 +94,8 @@ public final class VcpuThread {
     }
 
     /**
-     * Enters the guest. This method clears earlier requests, and later announces guest mode. The entry is refused if a
-     * {@link #request} comes after the clearing, or a {@link #kick} after the announcement ({@code
+     * Enters the guest. This method clears the word of {@link #request}, and later announces guest mode. The entry is
+     * refused if a {@link #request} comes after the clearing, or a {@link #kick} after the announcement ({@code
      * kvm_vcpu_exit_request}). After a refusal the thread may try again. The package's description lists the barriers.
      *
      * @return whether the guest runs
@@ -158,6 +158,7 @@ public final class VcpuThread {
         hooks.exited(cpu);
     }
 
+    /** The guest exits. */
     public void exit() {
         HostCpu cpu = hereInGuest();
         cpu.interruptsOff();
@@ -292,6 +293,7 @@ public final class VcpuThread {
         return cpu != NONE && isGuestOf(host.cpu(cpu));
     }
 
+    /** Whether the thread is on a CPU. */
     public boolean isLoaded() {
         return words.get(at(LOADED)) != 0;
     }

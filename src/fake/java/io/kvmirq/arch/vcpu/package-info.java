@@ -8,10 +8,10 @@
  * io.kvmirq.arch.vcpu.VcpuHooks}, which the models of posting, AVIC and a VGIC implement.
  *
  * <p>The thread has two full barriers. At an entry the thread announces guest mode, executes the first barrier, calls
- * {@code entering} and reads the request word. A sender makes its request and then reads the mode, so the sender sees
- * guest mode or the thread sees the request. Before a sleep the thread announces sleep with the second barrier and then
- * calls {@code hasInterrupt}. A sender makes its request and then wakes the thread, so {@code hasInterrupt} sees the
- * request or the wake ends the sleep.
+ * {@code entering} and reads the request word. A sender makes its request and then reads the thread's mode, so the
+ * sender sees guest mode or the thread sees the request. Before a sleep the thread announces sleep with the second
+ * barrier and then calls {@code hasInterrupt}. A sender makes its request and then wakes the thread, so {@code
+ * hasInterrupt} sees the request or the wake ends the sleep.
  *
  * <p>At an entry the thread clears the request word and then calls {@code prepare}. A sender whose change {@code
  * prepare} must see makes the change and then sets the request word. If a sender's change comes after {@code prepare},

@@ -14,7 +14,7 @@ public final class Bypass {
         /** Connects a producer. Returns false on failure: the side that registered last is then not registered. */
         boolean connect(MessageHostIrq producer);
 
-        /** Disconnects the producer, because producer or consumer is removed. */
+        /** Disconnects the producer from this consumer, because one of the two is removed. */
         void disconnect(MessageHostIrq producer);
     }
 

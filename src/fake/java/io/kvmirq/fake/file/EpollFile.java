@@ -258,7 +258,7 @@ public final class EpollFile extends FakeFile {
         return true;
     }
 
-    /** Returns EPOLLIN if a file of the set is ready. Removes entries that are not ready from the ready list. */
+    /** Returns EPOLLIN if a file of the set is ready. Entries that are not ready leave the ready list. */
     @Override
     public int poll() {
         while (!ready.isEmpty()) {

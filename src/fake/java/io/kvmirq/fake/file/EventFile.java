@@ -228,7 +228,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         return true;
     }
 
-    /** Returns the ready events. EPOLLERR means a count at its maximum, which only the kernel's signals reach. */
+    /** Returns the ready events. EPOLLERR means that signals of the kernel brought the count to its maximum. */
     @Override
     public int poll() {
         return (count != 0 ? Epoll.EPOLLIN : 0)

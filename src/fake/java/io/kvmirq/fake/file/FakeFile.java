@@ -81,7 +81,7 @@ public abstract class FakeFile {
         return foreign;
     }
 
-    /** Sets the mode after open(2): the lowest two bits of {@code flags} are the access; pread, pwrite are allowed. */
+    /** Sets the mode after open(2): the lowest two bits of {@code flags} are the access. Allows pread, pwrite. */
     public final void openedByName(int flags) {
         int access = flags & Uapi.O_ACCMODE;
         mode = mode & ~(READ | WRITE) | PREAD | PWRITE;

@@ -235,7 +235,7 @@ public final class FakeTime implements AutoCloseable {
         }
     }
 
-    /** Runs a long action without the lock, as if the call were preempted, and then runs timers. */
+    /** Releases the lock for a long action, as if the call were preempted, and then runs timers. */
     public <T extends @Nullable Object> T unlocked(Supplier<T> action) {
         Dropped.Call call = ledger.call();
         lock.unlock();

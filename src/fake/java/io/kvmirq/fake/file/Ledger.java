@@ -100,7 +100,7 @@ public final class Ledger {
         }
     }
 
-    /** Empties the hand. Messages that {@link #put} or {@link #arrive} did not move are lost. */
+    /** Empties the hand. Its messages are lost unless {@link #put} or {@link #arrive} moved them. */
     public void settle(String why) {
         if (!hand.isEmpty()) {
             if (!hand.hasCome()) {
@@ -210,7 +210,7 @@ public final class Ledger {
         program.send();
     }
 
-    /** Ends {@link #sendByProgram}. A message that no vCPU accepted stays with the program, or counts as not sent. */
+    /** Ends {@link #sendByProgram}. A message that no vCPU accepted stays with the program, or was not sent if new. */
     public void sentByProgram() {
         program.sent();
     }

@@ -8,7 +8,7 @@ import java.util.function.Consumer;
 
 /**
  * The tracepoints of a host. All events belong to the process that calls this kernel. Each vCPU has its own thread id,
- * whatever JVM thread runs it. The clock counts events. The caller of each method holds the kernel's lock.
+ * on any JVM thread. The clock counts events. The caller of each method holds the kernel's lock.
  */
 public final class Tracepoints {
     /** The id of the process and of its first thread. */

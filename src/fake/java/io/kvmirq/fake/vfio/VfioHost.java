@@ -206,7 +206,7 @@ public final class VfioHost implements PciHost {
                 .orElseThrow();
     }
 
-    /** Opens a path below /dev/vfio, or /dev/iommu. Returns a descriptor or a negative errno. */
+    /** Opens /dev/iommu or a path below /dev/vfio. Returns a descriptor or a negative errno. */
     public int open(String path) {
         if (host.build().cdev()) {
             if (path.equals("/dev/iommu")) {

@@ -24,8 +24,8 @@ import java.util.function.IntUnaryOperator;
 /**
  * The GICv2 virtual CPU interface of a vCPU: list registers, GICH_HCR and the registers derived from them. KVM fills
  * the list registers before the guest runs and reads them back after it exits, both under the distributor's lock with
- * interrupts off. Therefore no maintenance interrupt can come after KVM has found all interrupts queued and before KVM
- * clears the vCPU's flag.
+ * interrupts off. Therefore no maintenance interrupt can come between the steps in which KVM finds all interrupts
+ * queued and clears the vCPU's flag.
  *
  * <p>An interrupt is in one list register at most; an SGI may be in one for each source vCPU. KVM queues SGIs first,
  * then PPIs, then SPIs. If no register is free, the interrupt stays pending and KVM sets UIE: the guest exits by an

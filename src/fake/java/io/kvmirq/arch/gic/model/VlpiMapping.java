@@ -39,7 +39,7 @@ public final class VlpiMapping {
     private final int hostIrq;
     private Optional<Route> route = Optional.empty();
 
-    /** Creates a mapping. {@code gicv4}: whether KVM uses GICv4. {@code vpes}: the vCPUs' vPEs; LPI 8192 is vLPI 0. */
+    /** {@code gicv4}: whether KVM uses GICv4. {@code vpes}: the vPEs of the vCPUs, by index; LPI 8192 is vLPI 0. */
     public VlpiMapping(VlpiKernel kernel, boolean gicv4, Lpis lpis, List<Vpe> vpes, int hostIrq) {
         this.kernel = kernel;
         this.gicv4 = gicv4;

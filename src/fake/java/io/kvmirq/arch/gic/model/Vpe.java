@@ -10,8 +10,8 @@ import java.util.Optional;
 
 /**
  * The state of a vCPU in GICv4 (vPE): its table of pending vLPIs, its residency in a redistributor, and its doorbell. A
- * resident vPE takes vLPIs without KVM. While the vPE is not resident, vLPIs stay in the table, and the doorbell, a
- * host interrupt, wakes a blocking vCPU. Safe for use by any number of threads. vLPIs have numbers from 0.
+ * resident vPE takes vLPIs without KVM. While the vPE is not resident, vLPIs stay in the table, and its doorbell,
+ * a host interrupt, wakes a blocking vCPU. Safe for use by any number of threads. vLPIs have numbers from 0.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-v4.c; {@code its_make_vpe_resident()} and {@code its_make_vpe_non_resident()} in
  * drivers/irqchip/irq-gic-v4.c; {@code its_vpe_deschedule()} and {@code its_vpe_4_1_deschedule()} in irq-gic-v3-its.c.
@@ -19,9 +19,9 @@ import java.util.Optional;
 public final class Vpe implements VcpuHooks {
     public enum Version {
         /**
-         * The doorbell is an LPI that KVM enables before the vPE leaves its redistributor, and that disables itself. A
-         * disabled doorbell may become pending; KVM clears the pending state when it makes the vPE resident ({@code
-         * vgic_v4_load()}), so the model does not keep this state.
+         * The doorbell is an LPI that KVM enables before the vPE leaves its redistributor, and that is disabled when it
+         * rings. A disabled doorbell may become pending; KVM clears the pending state when it makes the vPE resident
+         * ({@code vgic_v4_load()}), so the model does not keep this state.
          */
         V4_0,
         /** The redistributor sends a doorbell once, and only on request. */
@@ -107,7 +107,7 @@ public final class Vpe implements VcpuHooks {
         change(vlpi, pendingWord(vlpi), pending);
     }
 
-    /** Enables or disables a vLPI in its property table. A pending vLPI rings the doorbell when it becomes enabled. */
+    /** Enables or disables a vLPI in its property table. Enabling a pending vLPI rings an armed doorbell. */
     public void setEnabled(int vlpi, boolean enabled) {
         change(vlpi, enabledWord(vlpi), enabled);
     }

@@ -5,8 +5,8 @@ import io.kvmirq.arch.SharedWords;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * A device that asserts a {@link PhysicalLine} while it requests service, COMMAND.DisINTx is clear, and neither MSI nor
- * MSI-X is enabled. Each change is one atomic access, unless a method says otherwise. Thread-safe.
+ * A device on a {@link PhysicalLine}. It asserts the line while it requests service, its COMMAND.DisINTx is clear, and
+ * its MSI and MSI-X are disabled. Each change is one atomic access, unless a method says otherwise. Thread-safe.
  */
 public final class IntxDevice {
     public enum Kind {

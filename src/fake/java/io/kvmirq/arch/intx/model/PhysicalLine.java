@@ -42,7 +42,7 @@ public final class PhysicalLine {
         /** The handler's device did not interrupt: {@code IRQ_NONE}. */
         NONE,
         HANDLED,
-        /** The handler signalled the guest, whose EOI deactivates the interrupt: direct EOI. */
+        /** Direct EOI: the handler signalled the guest, and the guest's EOI deactivates the interrupt. */
         DIRECT
     }
 
@@ -137,7 +137,7 @@ public final class PhysicalLine {
      * @param shared whether the handler shares the line ({@code IRQF_SHARED})
      * @param enabled whether the line's first handler enables the line; if false, the line stays disabled until {@link
      *     #enable} ({@code IRQF_NO_AUTOEN})
-     * @return whether the handler got the line; false means EBUSY: another handler has the line, and one of these two
+     * @return whether the handler got the line; false means EBUSY: another handler has the line, and one of the two
      *     does not share it
      * @throws IllegalStateException if the line has no device, or the handler has the line already
      */

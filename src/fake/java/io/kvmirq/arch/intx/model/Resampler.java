@@ -6,9 +6,9 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * The resampling irqfds of one GSI. These irqfds share one source, which stays high until the guest's EOI. The EOI
- * lowers the source and signals every resamplefd, even if a plain irqfd or KVM_IRQ_LINE raised the GSI. Safe for use by
- * any number of threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
+ * The resampling irqfds of one GSI. They share one source, which stays high from a signal until the guest's EOI. The
+ * EOI lowers the source and signals every resamplefd, even if a plain irqfd or KVM_IRQ_LINE raised the GSI. Safe for
+ * use by any number of threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
  */
 public final class Resampler {
     /** The GSI that the resampling source drives. The resampler calls its method under a lock. */

@@ -17,7 +17,7 @@ import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
  * <li>A handler runs under a lock, under which the model also chooses the handler. Direct EOI leaves an interrupt
  * active only if the handler has signalled the guest. No released kernel has direct EOI for VFIO.
  * <li>The model writes the guest's DisINTx under its two locks, {@code vfio_basic_config_write} without them.
- * <li>The close sets DisINTx before it frees the handler, and leaves DisINTx set. Linux frees the handler first, sets
+ * <li>{@link #close} sets DisINTx before it frees the handler, and leaves it set. Linux frees the handler first, sets
  * DisINTx only during the reset, and then clears it: a device that cannot be reset asserts its line without a handler.
  * <li>A loopback of a platform device masks the device even if direct EOI is chosen.
  * </ul>
@@ -78,7 +78,7 @@ public class VfioIntx extends IntxState {
 
     /**
      * Waits until no handler runs, and disables INTx. Deactivates an interrupt that waits for this guest's EOI, unless
-     * another device on the line also waits for an EOI. The next {@link #enable} uses the chosen handler again.
+     * another device on the line also waits for an EOI. The next {@link #enable} keeps the choice of the handler.
      */
     public void disable() {
         gate.take();
@@ -305,8 +305,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Handles the guest's write to DisINTx, which VFIO emulates: while DisINTx is set, VFIO does not signal or unmask;
-     * clearing it unmasks. Throws IllegalStateException for a platform device.
+     * Handles the guest's write to DisINTx, which VFIO emulates: while the guest's DisINTx is set, VFIO does not signal
+     * or unmask; clearing it unmasks. Throws IllegalStateException for a platform device.
      */
     public void writeDisIntx(boolean disabled) {
         if (isPlatform()) {

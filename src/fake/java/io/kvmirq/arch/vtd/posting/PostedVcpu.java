@@ -45,6 +45,7 @@ public final class PostedVcpu {
         this.thread = new VcpuThread(vm.host(), index, words, base + THREAD, new Posting());
     }
 
+    /** The vCPU's index in the VM. */
     public int index() {
         return index;
     }
@@ -60,6 +61,7 @@ public final class PostedVcpu {
         return number << Integer.SIZE | number << PostedInterruptDescriptor.BOUNDARY_BITS;
     }
 
+    /** The thread of this vCPU. */
     public VcpuThread thread() {
         return thread;
     }
@@ -160,6 +162,7 @@ public final class PostedVcpu {
         }
     }
 
+    /** Whether the vector's bit in the IRR is set. */
     public boolean isInIrr(int vector) {
         PiDescriptor.checkVector(vector);
         return (words.get(irr + vector / Long.SIZE) & 1L << vector) != 0;

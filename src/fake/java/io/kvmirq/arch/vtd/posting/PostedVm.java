@@ -18,8 +18,8 @@ import java.util.function.Consumer;
  *
  * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.posting.RemappingUnit}, which finds
  * descriptors by {@link #descriptorAt}. With IPI virtualization a vCPU sleeps on a wake-up list even without a bypass,
- * and the CPU of an IPI's sender posts as a remapping unit does. For IPI virtualization, call {@link #startBypass}
- * once, and {@link PostedVcpu#post} for each IPI. Not verified: the sender's CPU treats SN and ON exactly like a unit.
+ * and the CPU that sends an IPI posts as a remapping unit does. For IPI virtualization, call {@link #startBypass} once,
+ * and {@link PostedVcpu#post} for each IPI. Not verified: the sender's CPU treats SN and ON exactly like a unit.
  *
  * <p>Thread-safe. A thread that needs a CPU spins while another thread has this CPU's interrupts off. Source: {@code
  * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.
@@ -92,6 +92,7 @@ public final class PostedVm {
         return kernel;
     }
 
+    /** The host whose CPUs run the VM. */
     public HostCpus host() {
         return host;
     }

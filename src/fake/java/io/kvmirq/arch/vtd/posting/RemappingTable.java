@@ -34,6 +34,7 @@ public final class RemappingTable {
     /** The bits of DST and of NDST that hold an xAPIC id. */
     private static final long XAPIC_ID = 0xff00;
 
+    /** Receives every change of the remapping table. */
     public interface Observer {
         /**
          * Called after an entry of the table was written.
@@ -49,6 +50,7 @@ public final class RemappingTable {
         void invalidated(int index);
     }
 
+    /** Finds descriptors in memory. */
     public interface Descriptors {
         /** Returns the descriptor at a physical address; empty if no descriptor is there. */
         Optional<PiDescriptor> at(long address);
@@ -269,8 +271,8 @@ public final class RemappingTable {
     }
 
     /**
-     * Handles a device's message. Blocks messages in compatibility format, as Linux configures the unit. For a posted
-     * entry, sets PIR and ON and returns the notification that is due; {@link RemappingUnit} also sends it.
+     * Handles a device's message. Blocks messages in compatibility format, because Linux makes units block them. For a
+     * posted entry, sets PIR and ON and returns the notification that is due; {@link RemappingUnit} also sends it.
      *
      * @param requester the device's requester id, 16 bits
      */

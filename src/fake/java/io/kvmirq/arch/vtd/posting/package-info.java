@@ -20,7 +20,7 @@
  * <li>Halt polling and other wake-ups are left out. A woken vCPU of the model checks for requests, and may sleep again.
  * </ul>
  *
- * <p>A vCPU in user space takes its requests when {@code KVM_RUN} loads it. {@link
+ * <p>A vCPU whose thread is in user space takes its requests when {@code KVM_RUN} loads it. {@link
  * io.kvmirq.arch.vcpu.VcpuThread#reenter} is KVM's fast path: the mode stays guest mode, and requests are synced again.
  *
  * <p>{@link io.kvmirq.arch.vtd.posting.PiDescriptor}, {@link io.kvmirq.arch.vtd.posting.PostedVcpu} and {@link

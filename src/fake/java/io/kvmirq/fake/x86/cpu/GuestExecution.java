@@ -26,6 +26,6 @@ public interface GuestExecution {
     /** Whether a read of the guest still waits for the VMM's value. */
     boolean isReading();
 
-    /** Takes the VMM's value for a read. Returns true if the same instruction writes too, so that the guest exits. */
+    /** Gives the guest the VMM's value for a read. Returns true if the guest exits, as its instruction also writes. */
     boolean completeRead();
 }

@@ -133,7 +133,7 @@ public final class VcpuEvents {
         return isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || isSet(KvmVcpuEvents.EXCEPTION_PENDING);
     }
 
-    /** Throws NotModelledException before a run, for events that the fake, or a {@code halted} vCPU, cannot take. */
+    /** Throws NotModelledException before a run if the fake, or a {@code halted} vCPU, cannot take an event. */
     public void checkModelled(boolean halted) {
         boolean interrupt = isSet(KvmVcpuEvents.INTERRUPT_INJECTED);
         boolean taken = isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || nmiInjected;
@@ -344,7 +344,7 @@ public final class VcpuEvents {
         return taken;
     }
 
-    /** Unblocks NMIs after an IRET. */
+    /** Lets the vCPU take NMIs again, because the guest executed IRET. */
     public void endOfNmi() {
         inNmi = false;
     }
