@@ -30,7 +30,7 @@ class NativeImageTest {
 
     /** The nested types are the structures, and the annotations of their fields. */
     private static final Pattern UAPI =
-            Pattern.compile("io\\.kvmirq\\.uapi\\.(Fact|Uapi(Arm64|Iommufd|Vfio)?)(\\$.*)?");
+            Pattern.compile("io\\.kvmirq\\.uapi\\.(Declared|Uapi(Arm64|Iommufd|Vfio)?)(\\$.*)?");
 
     private static final Pattern NATIVE = Pattern.compile("(?m)^ +[a-z ]*\\bnative \\w+ \\w+\\(");
 

@@ -38,7 +38,7 @@ final class CallJudge {
 
     private static final List<Partial> PARTIAL = List.of(
             // The duplicate id is noticed after the map of the LAPICs was made anew, which asks vCPUs for a scan.
-            new Partial(" KVM_CREATE_VCPU,", Set.of("EEXIST"), Set.of("Lapics.map", "EoiExitBitmap.scanWanted")),
+            new Partial(" KVM_CREATE_VCPU,", Set.of("EEXIST"), Set.of("FakeLapics.map", "EoiExitBitmap.scanWanted")),
             // On 6.1 the features before the unknown one are kept (ARM_VCPU_FEATURES_KEPT).
             new Partial(" KVM_ARM_VCPU_INIT,", Set.of("ENOENT"), Set.of("ArmVcpu.features")),
             // The count is taken before it is copied.
