@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * <p>A doorbell says only that there is work; the work itself is stored elsewhere, as in the queues of virtio. The loop
  * never reads a doorbell's eventfd, so a doorbell is several times quicker than {@link #register}. Use doorbells for
  * ioeventfds. Rings coalesce: after each ring the handler is called at least once, and one call serves all rings before
- * it. A handler may also be called without a new ring, when it is registered or resumed.
+ * it. When a handler is registered or resumed, it may also be called without a ring.
  *
  * <p>{@link #register} reads the count of each eventfd and passes the count to the handler. Use {@code register} in a
  * VMM without in-kernel interrupt controllers.
