@@ -234,7 +234,8 @@ final class TailBench {
 
         private void runInJava(int trips, Histogram to) throws InterruptedException {
             stopping = false;
-            Thread runner = new Thread(this::runVcpu, "CPU 0/KVM");
+            long before = kicks;
+            Thread runner = new Thread(() -> runVcpu(before), "CPU 0/KVM");
             try (EventLoop loop = EventLoop.create(kernel)) {
                 if (path == Way.LOOP) {
                     loop.registerDoorbell(answer, ack::signal);
@@ -261,9 +262,9 @@ final class TailBench {
             }
         }
 
-        private void runVcpu() {
+        /** @param answered the kicks before */
+        private void runVcpu(long answered) {
             vcpu.moveHere();
-            long answered = kicks;
             VcpuExit exit = vcpu.run();
             // Only the kick that follows stopping ends it: none is left for the next run.
             while (exit.reason() != VcpuExit.Reason.INTR || !stopping) {

@@ -156,17 +156,22 @@ public final class WatchCommand implements Command {
                         return new Run(arguments, terminal, watcher, (long) (seconds * MILLIS), count, stop)
                                 .run(screen);
                     } finally {
-                        screen.join().ifPresent(WatchTerminal::close);
+                        close(screen);
                         looks.shutdownNow();
                     }
                 },
                 () -> {
                     stop.countDown();
-                    screen.join().ifPresent(WatchTerminal::close);
+                    close(screen);
                     synchronized (begun) {
                         begun.forEach(LiveWindow::close);
                     }
                 });
+    }
+
+    private static void close(CompletableFuture<Optional<WatchTerminal>> screen) {
+        // Nothing is left to close if it failed.
+        screen.exceptionally(failure -> Optional.empty()).join().ifPresent(WatchTerminal::close);
     }
 
     /** Sets the probes. A signal that comes meanwhile removes them afterwards. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.watch;
 
+import java.io.IOError;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Optional;
@@ -38,14 +39,20 @@ final class WatchTerminal implements AutoCloseable {
     static Optional<WatchTerminal> ofProcess() {
         try {
             // JLine's builder runs the program test five times to find out what the launcher and the input tell.
-            return Optional.of(new WatchTerminal(new PosixSysTerminal(
+            Terminal terminal = new PosixSysTerminal(
                     "kvmirq",
                     System.getenv("TERM"),
                     ExecPty.current(new ExecTerminalProvider(), SystemStream.Output),
                     StandardCharsets.UTF_8,
                     true,
-                    Terminal.SignalHandler.SIG_DFL)));
-        } catch (IOException e) {
+                    Terminal.SignalHandler.SIG_DFL);
+            try {
+                return Optional.of(new WatchTerminal(terminal));
+            } catch (IOError e) {
+                terminal.close();
+                return Optional.empty();
+            }
+        } catch (IOException | IOError e) {
             return Optional.empty();
         }
     }
@@ -53,7 +60,14 @@ final class WatchTerminal implements AutoCloseable {
     WatchTerminal(Terminal terminal) {
         this.terminal = terminal;
         this.display = new Display(terminal, true);
+        // Before raw mode: JLine has set the kernel's default, which ends the process without its hooks.
+        terminal.handle(Terminal.Signal.INT, signal -> interrupted = true);
         this.before = terminal.enterRawMode();
+        // A shell set other attributes while the process was stopped.
+        terminal.handle(Terminal.Signal.CONT, signal -> {
+            terminal.enterRawMode();
+            clear = true;
+        });
         terminal.handle(Terminal.Signal.WINCH, signal -> clear = true);
         resize();
     }
@@ -67,12 +81,7 @@ final class WatchTerminal implements AutoCloseable {
     }
 
     private void take() {
-        terminal.handle(Terminal.Signal.INT, signal -> interrupted = true);
-        // A shell set other attributes while the process was stopped.
-        terminal.handle(Terminal.Signal.CONT, signal -> {
-            terminal.enterRawMode();
-            clear = true;
-        });
+        display.clear();
         terminal.puts(Capability.enter_ca_mode);
         terminal.puts(Capability.cursor_invisible);
         terminal.flush();
@@ -80,7 +89,7 @@ final class WatchTerminal implements AutoCloseable {
 
     /** Draws the lines of the screen that changed. */
     void draw(WatchScreen screen) {
-        if (!open.get()) {
+        if (!open.get() || interrupted) {
             return;
         }
         if (!drawn) {

@@ -283,7 +283,7 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
                         () -> all.add(unobservable(
                                 Hop.IRQFD,
                                 "irq_bypass_producer.irq",
-                                path.isLpi()
+                                path.isLpi() || path.lpi() instanceof Known.Unknown
                                         ? "KVM on arm64 does not keep it"
                                         : "the irqfd is paired with no host irq")));
         if (irqfd.routes() < 2) {

@@ -87,8 +87,10 @@ public record MemoryEvidence(
                 .collect(Collectors.joining("; "));
         Finding finding = Finding.of(
                 Check.KERNEL_MEMORY,
-                differing.isEmpty() ? armed.isEmpty() ? Status.UNKNOWN : Status.PASS : Status.WARN,
-                differing.isEmpty() ? armed.isEmpty() ? "nothing-armed" : "agrees" : "differs",
+                differing.isEmpty() ? compared == 0 ? Status.UNKNOWN : Status.PASS : Status.WARN,
+                differing.isEmpty()
+                        ? armed.isEmpty() ? "nothing-armed" : compared == 0 ? "not-shown" : "agrees"
+                        : "differs",
                 text + (hidden.isEmpty() ? "" : "; not compared: " + hidden));
         return armed.isEmpty()
                 ? finding.with(Remedy.look(WATCHED))

@@ -16,6 +16,7 @@ import io.kvmirq.host.memory.KernelIrqfd;
 import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import java.util.ArrayList;
 import java.util.EnumMap;
@@ -99,9 +100,11 @@ final class MemoryLinks {
                         ? "the device's messages pass it as vLPIs"
                         : irqfd.producer().isPresent()
                                 ? "KVM has paired it with the host irq"
-                                : host.isArm()
-                                        ? "KVM raises the interrupt itself"
-                                        : "KVM raises the interrupt itself: it is paired with no host irq"));
+                                : path.lpi() instanceof Known.Unknown
+                                        ? "KVM raises the interrupt itself, unless it is a vLPI, which is not shown"
+                                        : host.isArm()
+                                                ? "KVM raises the interrupt itself"
+                                                : "KVM raises the interrupt itself: it is paired with no host irq"));
         if (irqfd.routes() == 0) {
             Flaws.of(
                             new GuestRules.Probed(

@@ -46,6 +46,11 @@ public final class KernelLog {
     /** An IOMMU that lost faults, commands or events of all its devices. */
     private static final String LOSS =
             "|^(?:arm-smmu|AMD-Vi|DMAR).*(?:overflow|(?i:time)(?:d |-)out|restarting)|^sched: RT throttling";
+    /** The device of a time-out, by its requester id; 0 from an IOMMU that does not tell it. */
+    private static final Pattern SOURCE_ID = Pattern.compile("Time-out Error: SID (?!0$)([0-9a-f]{1,4})$");
+
+    private static final int HEX = 16;
+
     /** The kernel writes other bytes than printable ones as \x1b. */
     private static final Pattern ESCAPE =
             Pattern.compile("(?:\\\\x1b|\\e)\\[[0-9;]{0,20}[A-Za-z]?|\\\\x[0-9a-f]{2}|\\p{Cntrl}");
@@ -125,7 +130,9 @@ public final class KernelLog {
                             && (line.text.contains(" blocked")
                                     || line.text.contains("lockup")
                                     || line.text.contains("("));
-            if (isNear && subject.matcher(line.text).find()) {
+            Matcher sid = SOURCE_ID.matcher(line.text);
+            boolean isOfAnother = sid.find() && Integer.parseInt(sid.group(1), HEX) != device.requesterId();
+            if (isNear && !isOfAnother && subject.matcher(line.text).find()) {
                 last.removeIf(one -> one.endsWith(": " + line.text));
                 last.add(String.format(
                         Locale.ROOT, "the kernel's log, %.3f s after the boot: %s", line.seconds, line.text));

@@ -229,6 +229,7 @@ class VlpiMemoryTest {
         assertThat(host.why()).isEqualTo("this kernel has no struct its_device with event_map.lpi_base");
         assertThat(host.run("explain", "0000:00:01.0", "3", "--evidence").out())
                 .contains("UNOBSERVABLE  its_device.event_map  this kernel has no struct its_device with")
+                .contains("KVM raises the interrupt itself, unless it is a vLPI, which is not shown")
                 .contains("LPIs of the VM are vLPIs (H=1)");
     }
 
@@ -241,6 +242,13 @@ class VlpiMemoryTest {
             Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
             assertThat(finding.status()).isEqualTo(Finding.Status.UNKNOWN);
             assertThat(finding.text()).isEqualTo("/proc/kallsyms has no symbol vm_list");
+        }
+        host = new Host("6.12-arm64");
+        host.image.finish().withoutSymbol("sparse_irqs");
+        try (KernelPaths memory = host.memory()) {
+            Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
+            assertThat(finding.status()).isEqualTo(Finding.Status.UNKNOWN);
+            assertThat(finding.text()).contains(" 0 fields compared");
         }
     }
 

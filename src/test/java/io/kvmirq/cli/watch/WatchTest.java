@@ -228,10 +228,13 @@ class WatchTest {
             line.setOnClose(() -> closed.add("closed"));
             WatchTerminal terminal = new WatchTerminal(line);
             assertThat(line.getAttributes().getLocalFlag(LocalFlag.ECHO)).isFalse();
+            line.raise(Signal.INT);
+            terminal.draw(screen(true));
+            assertThat(terminal.key(1000)).isEqualTo('q');
             terminal.close();
             assertThat(line.getAttributes().getLocalFlag(LocalFlag.ECHO)).isTrue();
             assertThat(closed).containsExactly("closed");
-            assertThat(out.toString(StandardCharsets.UTF_8)).isEmpty();
+            assertThat(out.toString(StandardCharsets.UTF_8)).isEqualTo("^C");
         }
     }
 

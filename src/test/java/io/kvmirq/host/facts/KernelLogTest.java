@@ -41,11 +41,14 @@ class KernelLogTest {
     void resetsOfADeviceAndTimeoutsOfItsIommuAreReports() {
         assertThat(about("6,907,400000000,-;vfio-pci 0000:00:01.0: vfio_bar_restore: reset recovery - restoring BARs\n"
                         + "6,908,400000000,-;vfio-pci 0000:00:02.0: vfio_bar_restore: reset recovery - restoring BARs\n"
-                        + "3,909,500000000,-;DMAR: VT-d detected Invalidation Time-out Error: SID 100\n"))
+                        + "3,909,500000000,-;DMAR: VT-d detected Invalidation Time-out Error: SID 100\n"
+                        + "3,910,500000000,-;DMAR: VT-d detected Invalidation Time-out Error: SID 8\n"
+                        + "3,911,600000000,-;DMAR: VT-d detected Invalidation Time-out Error: SID 0\n"))
                 .containsExactly(
                         "the kernel's log, 400.000 s after the boot: vfio-pci 0000:00:01.0: vfio_bar_restore: reset recovery -"
                                 + " restoring BARs",
-                        "the kernel's log, 500.000 s after the boot: DMAR: VT-d detected Invalidation Time-out Error: SID 100");
+                        "the kernel's log, 500.000 s after the boot: DMAR: VT-d detected Invalidation Time-out Error: SID 8",
+                        "the kernel's log, 600.000 s after the boot: DMAR: VT-d detected Invalidation Time-out Error: SID 0");
     }
 
     @Test
