@@ -64,6 +64,8 @@ class WatchContract extends VfioSuite {
     private static final HostFiles FILES = HostFiles.of(Path.of("/"));
     private static final int MOST_TICKS = 2;
     private static final int BEGIN = 0x1000;
+    /** This process runs its vCPU only at times, and else looks like a guest that may be paused. */
+    private static final String PAUSED = "flaw java .*VMM doubtful: the thread of each vCPU waits for another .*";
     /** Port 0xcf8 chooses MSI-X of the device in the guest's slot 2. */
     private static final String CHOOSE = "o /w 0xcf8 0x800010a0";
 
@@ -241,7 +243,9 @@ class WatchContract extends VfioSuite {
         List<String> told = watched.told(List.of(expected));
         known.add(also);
         known.addAll(List.of(expected));
-        assertThat(told).as(name).allMatch(one -> known.stream().anyMatch(one::matches));
+        assertThat(told)
+                .as(name)
+                .allMatch(one -> one.matches(PAUSED) || known.stream().anyMatch(one::matches));
     }
 
     private static Change ask(Process qemu, String value) {
