@@ -235,7 +235,8 @@ class BulkIrqfdContract {
         List<String> calls = callsOf(() -> Irqfd.closeAll(irqfds));
         assertThat(count(calls, "fdClose")).isEqualTo(4);
         assertThat(calls).endsWith("fdClose");
-        assertErrno(Errno.EBADF, backend.capabilityCheck(number, 0));
+        // A file that another thread opens meanwhile may get the number; it is no VM.
+        assertThat(backend.capabilityCheck(number, 0)).isIn(-Errno.EBADF.number(), -Errno.ENOTTY.number());
     }
 
     @Test
