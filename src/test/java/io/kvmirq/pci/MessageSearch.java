@@ -160,7 +160,7 @@ public abstract class MessageSearch implements AutoCloseable {
         possible.clear();
     }
 
-    /** What was pending arrives where its vector is open now. */
+    /** Messages that were pending arrive where their vector is open now. */
     void opened() {
         List<String> arrives = new ArrayList<>();
         for (int i = 0; i < vectors; i++) {
