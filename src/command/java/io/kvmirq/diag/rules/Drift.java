@@ -243,15 +243,20 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
     }
 
     private static void vlpi(KernelPath path, HostLpi.Vlpi vlpi, List<Drift> all) {
-        for (KernelIrqfd irqfd : path.irqfds().known().orElse(List.of())) {
-            all.add(of(Hop.HOST_IRQ, "its_vlpi_map.vm", vm(irqfd.thread()), vm(vlpi.thread()), BY_KVM));
-        }
+        vlpi.ofIrqfd().ifPresent(same -> {
+            String expected = "the VM of the irqfd";
+            String observed = same ? expected : "another VM, which thread " + vlpi.thread() + " made";
+            all.add(of(Hop.HOST_IRQ, "its_vlpi_map.vm", expected, observed, BY_KVM));
+        });
         vlpi.recorded().ifPresent(record -> {
             String own = "the LPI of " + path.irq();
             String lpi = record.hostIrq()
                     .map(one -> "the LPI of host irq " + one)
                     .orElse("LPI " + vlpi.id() + ", which KVM has mapped to no host irq");
             all.add(of(Hop.HOST_IRQ, "its_vlpi_map.vintid", own, lpi, BY_KVM));
+            if (!own.equals(lpi)) {
+                return; // the rest is of another LPI
+            }
             String vcpu = text(Optional.of(vlpi.vcpu()));
             all.add(of(Hop.HOST_IRQ, "its_vlpi_map.vpe", text(record.target()), vcpu, BY_KVM));
             all.add(of(Hop.HOST_IRQ, "its_vlpi_map.properties", record.properties(), vlpi.properties(), BY_KVM));
@@ -260,10 +265,6 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
             all.add(unobservable(Hop.HOST_IRQ, "its_vlpi_map.vintid", "this kernel's KVM has the LPIs in a list"));
         }
         all.add(unobservable(Hop.HOST_IRQ, "pending bit of the vLPI", "a resident vPE has it in the redistributor"));
-    }
-
-    private static String vm(int thread) {
-        return "VM of thread " + thread;
     }
 
     private static String text(Optional<VcpuId> vcpu) {

@@ -23,6 +23,7 @@ import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 
 /**
  * The current form of the entries of a device's interrupts: entries of the IOMMU on x86, of the guest's ITS on arm64.
@@ -123,12 +124,13 @@ public final class FormClaims {
     }
 
     private Claim inMemory(HostLpi.Vlpi vlpi) {
-        OptionalInt vcpu = OptionalInt.of(vlpi.vcpu().number());
+        Set<OptionalInt> names =
+                Set.copyOf(List.of(OptionalInt.of(vlpi.vcpu().number()), OptionalInt.of(vlpi.index())));
         boolean denied = its.flatMap(Known::known)
-                .filter(guest -> guest.vlpis().stream()
-                        .noneMatch(one -> one.id() == vlpi.id() && one.target().equals(vcpu)))
+                .filter(guest ->
+                        guest.vlpis().stream().noneMatch(one -> one.id() == vlpi.id() && names.contains(one.target())))
                 .isPresent();
-        String what = " names vLPI " + vlpi.id() + " of vCPU " + vcpu.getAsInt() + " (posted)";
+        String what = " names vLPI " + vlpi.id() + " of vCPU " + vlpi.vcpu().number() + " (posted)";
         return Claim.of(Question.FORM, true, ITS, COPY + what + (denied ? ", which vgic-state does not show" : ""));
     }
 

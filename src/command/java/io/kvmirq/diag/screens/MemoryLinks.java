@@ -96,15 +96,7 @@ final class MemoryLinks {
                 Hop.IRQFD,
                 Evidence.observed(MEMORY + "kvm_kernel_irqfd.eventfd"),
                 owner(irqfd.thread()),
-                path.vlpi().isPresent()
-                        ? "the device's messages pass it as vLPIs"
-                        : irqfd.producer().isPresent()
-                                ? "KVM has paired it with the host irq"
-                                : path.lpi() instanceof Known.Unknown
-                                        ? "KVM raises the interrupt itself, unless it is a vLPI, which is not shown"
-                                        : host.isArm()
-                                                ? "KVM raises the interrupt itself"
-                                                : "KVM raises the interrupt itself: it is paired with no host irq"));
+                raised(irqfd)));
         if (irqfd.routes() == 0) {
             Flaws.of(
                             new GuestRules.Probed(
@@ -123,6 +115,20 @@ final class MemoryLinks {
                 "the irqfd raises it"));
         irqfd.message().filter(message -> !host.isArm()).ifPresent(this::message);
         path.vlpi().ifPresent(this::vlpi);
+    }
+
+    private String raised(KernelIrqfd irqfd) {
+        if (path.vlpi().isPresent()) {
+            return "the device's messages pass it as vLPIs";
+        }
+        if (irqfd.producer().isPresent()) {
+            return "KVM has paired it with the host irq";
+        }
+        String itself = "KVM raises the interrupt itself";
+        if (path.lpi() instanceof Known.Unknown) {
+            return itself + ", unless it is a vLPI, which is not shown";
+        }
+        return host.isArm() ? itself : itself + ": it is paired with no host irq";
     }
 
     private void vlpi(HostLpi.Vlpi vlpi) {

@@ -55,11 +55,14 @@ public final class KernelPaths implements AutoCloseable {
         }
     }
 
-    /** Looks at an entry that stays posted, after the first one. */
+    /** Looks at what KVM may be changing, after the first one. */
     private static final int LOOKS = 3;
 
-    /** The time between two looks. KVM takes an irqfd off its list, waits for SRCU, and writes the entry then. */
-    private static final long TEAR_DOWN_NANOS = TimeUnit.MILLISECONDS.toNanos(20);
+    /**
+     * The time between two looks. KVM takes an irqfd off its list, waits for SRCU, and writes the entry then. It exchanges the
+     * table of routes, and gives each irqfd a copy of its new one then.
+     */
+    private static final long CHANGE_NANOS = TimeUnit.MILLISECONDS.toNanos(20);
 
     private final Supplier<Known<KernelStructures>> open;
     private @Nullable Known<KernelStructures> memory;
@@ -107,12 +110,20 @@ public final class KernelPaths implements AutoCloseable {
         Objects.requireNonNull(irq, "irq is null");
         return memory().map(from -> paths.computeIfAbsent(irq, same -> {
             KernelPath path = read(from, irq);
-            for (int left = LOOKS; left > 0 && path.staysPosted; left--) {
-                LockSupport.parkNanos(TEAR_DOWN_NANOS);
+            for (int left = LOOKS; left > 0 && mayPass(path); left--) {
+                LockSupport.parkNanos(CHANGE_NANOS);
                 path = read(from, irq);
             }
             return path;
         }));
+    }
+
+    /** Whether it shows what KVM leaves for a moment while it changes something. */
+    private static boolean mayPass(KernelPath path) {
+        return path.staysPosted
+                || path.irqfds.known().stream()
+                        .flatMap(List::stream)
+                        .anyMatch(one -> one.routes() < 2 && !one.message().equals(one.route()));
     }
 
     private static KernelPath read(KernelStructures from, HostIrq irq) {

@@ -15,13 +15,23 @@ public record HostLpi(Optional<Vlpi> vlpi) {
      * A vLPI, by {@code its_vlpi_map}.
      *
      * @param thread the thread that made its VM
+     * @param ofIrqfd whether the irqfd of the host irq's eventfd is of that VM; empty if the eventfd has not one irqfd
      * @param id its INTID in the guest
      * @param vcpu the vCPU of its vPE
+     * @param index the place of that vCPU among those of the VM. {@code vgic-state} names vCPUs by it since Linux 6.7
      * @param properties the byte of its configuration: priority and enable bit
      * @param recorded KVM's own record of the LPI; empty where KVM has them in a list, as in Linux 6.1
      */
-    public record Vlpi(int thread, long id, VcpuId vcpu, int properties, Optional<Recorded> recorded) {
+    public record Vlpi(
+            int thread,
+            Optional<Boolean> ofIrqfd,
+            long id,
+            VcpuId vcpu,
+            int index,
+            int properties,
+            Optional<Recorded> recorded) {
         public Vlpi {
+            Objects.requireNonNull(ofIrqfd, "ofIrqfd is null");
             Objects.requireNonNull(vcpu, "vcpu is null");
             Objects.requireNonNull(recorded, "recorded is null");
         }

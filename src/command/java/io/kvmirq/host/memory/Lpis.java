@@ -2,7 +2,7 @@
 package io.kvmirq.host.memory;
 
 import io.kvmirq.HostIrq;
-import io.kvmirq.VcpuId;
+import io.kvmirq.path.Known;
 import java.util.Optional;
 
 /**
@@ -33,15 +33,18 @@ final class Lpis {
         this.memory = memory;
         this.types = types;
         vm = types.ofModule(Irqfds.KVM, "kvm", "userspace_pid", "arch.vgic.its_vm", "?" + LPIS);
-        vcpu = types.ofModule(Irqfds.KVM, "kvm_vcpu", "kvm", "vcpu_id", VPE);
+        vcpu = types.ofModule(Irqfds.KVM, "kvm_vcpu", "kvm", "vcpu_id", "vcpu_idx", VPE);
     }
 
     private Layout.Snapshot at(long address, String type, String... members) {
         return types.layout(type, members).at(memory, address);
     }
 
-    /** @param address of the irq's data of its ITS */
-    HostLpi of(HostIrq irq, long address) {
+    /**
+     * @param address of the irq's data of its ITS
+     * @param irqfd the VM of the irqfd of its eventfd
+     */
+    HostLpi of(HostIrq irq, long address, Known<Long> irqfd) {
         Layout.Snapshot here = at(address, "irq_data", "irq", "hwirq", "common", "chip_data");
         String map = "event_map.";
         Layout.Snapshot device = at(
@@ -59,10 +62,10 @@ final class Lpis {
         }
         long state = at(here.pointer("common"), "irq_common_data", "state_use_accessors")
                 .number("state_use_accessors");
-        return new HostLpi((state & TO_VCPU) != 0 ? Optional.of(vlpi(device, event)) : Optional.empty());
+        return new HostLpi((state & TO_VCPU) != 0 ? Optional.of(vlpi(device, event, irqfd)) : Optional.empty());
     }
 
-    private HostLpi.Vlpi vlpi(Layout.Snapshot device, long event) {
+    private HostLpi.Vlpi vlpi(Layout.Snapshot device, long event, Known<Long> irqfd) {
         long at = device.pointer("event_map.vlpi_maps") + event * types.size("its_vlpi_map");
         Layout.Snapshot mapped = at(at, "its_vlpi_map", "vm", "vpe", "vintid", "properties");
         long guest = mapped.pointer("vm");
@@ -76,10 +79,13 @@ final class Lpis {
         }
         long id = mapped.number("vintid");
         long properties = mapped.number("properties");
+        Layout.Snapshot to = vcpu(vpe - vcpu.offset(VPE), owner);
         return new HostLpi.Vlpi(
                 Irqfds.thread(owner),
+                irqfd.known().map(one -> one == owner.address()),
                 id,
-                vcpu(vpe - vcpu.offset(VPE), owner),
+                Vcpus.id(to),
+                (int) to.number("vcpu_idx"),
                 properties(properties, properties),
                 vm.has(LPIS) ? Optional.of(recorded(owner, id)) : Optional.empty());
     }
@@ -88,8 +94,8 @@ final class Lpis {
         return (int) (priority & PRIORITY | enabled & ENABLED);
     }
 
-    private VcpuId vcpu(long address, Layout.Snapshot owner) {
-        return Vcpus.id(Vcpus.checked(vcpu.at(memory, address), owner.address()));
+    private Layout.Snapshot vcpu(long address, Layout.Snapshot owner) {
+        return Vcpus.checked(vcpu.at(memory, address), owner.address());
     }
 
     private HostLpi.Recorded recorded(Layout.Snapshot owner, long id) {
@@ -105,7 +111,7 @@ final class Lpis {
         long target = found.number("target_vcpu");
         return new HostLpi.Recorded(
                 found.number("hw") == 0 ? Optional.empty() : Optional.of(found.number("host_irq")),
-                target == 0 ? Optional.empty() : Optional.of(vcpu(target, owner)),
+                target == 0 ? Optional.empty() : Optional.of(Vcpus.id(vcpu(target, owner))),
                 properties(found.number("priority"), found.number("enabled")));
     }
 }

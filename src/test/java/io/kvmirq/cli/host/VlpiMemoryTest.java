@@ -59,6 +59,8 @@ class VlpiMemoryTest {
         final long[] vcpus = new long[2];
         final long device;
         final long[] descs = new long[VECTORS];
+        final long[] eventfds = new long[VECTORS];
+        final long[] irqfds = new long[VECTORS];
         final long[] maps = new long[VECTORS];
         final long[] guests = new long[VECTORS];
 
@@ -72,10 +74,16 @@ class VlpiMemoryTest {
             for (int i = 0; i < VECTORS; i++) {
                 long eventfd = image.eventfd(i + 1);
                 descs[i] = image.lpi(FIRST_IRQ + i, eventfd, device, HOST_LPI + i);
-                image.irqfd(vm, eventfd, 224 + i, 0, MsiMessage.to(new VcpuId(0), new InterruptVector(0x40 + i)));
+                eventfds[i] = eventfd;
+                irqfds[i] = irqfd(vm, i);
                 guests[i] = image.guestLpi(vm, vcpus[0], GUEST_LPI + i, FIRST_IRQ + i);
                 maps[i] = image.vlpi(descs[i], vm, vcpus[0], GUEST_LPI + i);
             }
+        }
+
+        long irqfd(long of, int vector) {
+            MsiMessage message = MsiMessage.to(new VcpuId(0), new InterruptVector(0x40 + vector));
+            return image.irqfd(of, eventfds[vector], 224 + vector, 0, message);
         }
 
         /** Gives the LPI of vector 3 back to the host: the driver does not clear its map. */
@@ -129,8 +137,8 @@ class VlpiMemoryTest {
         HostLpi.Recorded recorded =
                 new HostLpi.Recorded(Optional.of((long) IRQ.number()), Optional.of(new VcpuId(0)), 0xa1);
         assertThat(host.lpi(IRQ).known().orElseThrow())
-                .contains(new HostLpi(Optional.of(
-                        new HostLpi.Vlpi(PROCESS, GUEST_LPI + 3, new VcpuId(0), 0xa1, Optional.of(recorded)))));
+                .contains(new HostLpi(Optional.of(new HostLpi.Vlpi(
+                        PROCESS, Optional.of(true), GUEST_LPI + 3, new VcpuId(0), 0, 0xa1, Optional.of(recorded)))));
         host.unmap();
         assertThat(host.lpi(IRQ).known().orElseThrow()).contains(new HostLpi(Optional.empty()));
         KernelImage x86 = new KernelImage("6.12", Vendor.AMD);
@@ -165,6 +173,11 @@ class VlpiMemoryTest {
         host.image.put(host.maps[3], "its_vlpi_map", "vpe", vpe(host, 1));
         assertThat(host.run("explain", "0000:00:01.0", "3").out())
                 .contains("names vLPI 8260 of vCPU 1 (posted), which vgic-state does not show [observed: ");
+        // Since Linux 6.7, vgic-state names a vCPU by its place in the VM.
+        host.image.put(host.maps[3], "its_vlpi_map", "vpe", vpe(host, 0));
+        host.image.put(host.vcpus[0], "kvm_vcpu", "vcpu_id", 7);
+        assertThat(host.run("explain", "0000:00:01.0", "3").out())
+                .contains("names vLPI 8260 of vCPU 7 (posted) [observed: ");
     }
 
     private static long vpe(Host host, int vcpu) {
@@ -194,6 +207,13 @@ class VlpiMemoryTest {
                 kernel,
                 host -> host.image.put(host.maps[3], "its_vlpi_map", "properties", 0xa2),
                 "its_vlpi_map.properties is 0xa0, expected 0xa1 (written by its_vlpi_map()");
+        drifts(
+                kernel,
+                host -> {
+                    host.image.deassign(host.irqfds[3]);
+                    host.irqfd(host.image.vm(PROCESS), 3);
+                },
+                "its_vlpi_map.vm is another VM, which thread 100 made, expected the VM of the irqfd (written by");
     }
 
     private void drifts(String kernel, Consumer<Host> drift, String sentence) throws IOException {
@@ -202,6 +222,7 @@ class VlpiMemoryTest {
         String text =
                 host.run("explain", "0000:00:01.0", "3", "--evidence").out().replaceAll("\\s+", " ");
         assertThat(text).contains(" host irq doubtful ").contains(sentence);
+        assertThat(text).containsOnlyOnce("DIFFER ");
         assertThat(text).contains("DIFFER " + sentence.substring(0, sentence.indexOf(" is ")));
         assertThat(host.run("explain", "0000:00:01.0", "0").out()).doesNotContain("doubtful");
     }

@@ -60,4 +60,31 @@ class KernelPathsTest {
                     .contains(stays);
         }
     }
+
+    /** KVM exchanges the table of routes, and gives each of many irqfds the copy of its route afterwards. */
+    @ParameterizedTest
+    @CsvSource({"1, false", "2, false", "1000, true"})
+    void irqfdThatIsJustReroutedIsLookedAtAgain(int looks, boolean differs) throws IOException {
+        KernelImage image = new KernelImage("7.2", Vendor.AMD);
+        long eventfd = image.eventfd(1);
+        image.irq(IRQ.number(), eventfd, INDEX, SOURCE, 0x2001, 0x51);
+        MsiMessage message = MsiMessage.to(new VcpuId(0), new InterruptVector(0x51));
+        long irqfd = image.irqfd(image.vm(4712), eventfd, 24, IRQ.number(), message);
+        image.put(irqfd, "kvm_kernel_irqfd", "irq_entry.msi.data", 0x52);
+        long copy = image.at(irqfd, "kvm_kernel_irqfd", "irq_entry.msi.data");
+        long entry = image.entry(INDEX, SOURCE);
+        int[] reads = {0};
+        Known<KernelStructures> memory = image.changing(directory.resolve("kcore"), entry, Integer.MAX_VALUE, file -> {
+            reads[0]++;
+            if (reads[0] == looks * LOOK + 1) {
+                file.seek(image.offset(copy));
+                file.writeInt(Integer.reverseBytes(0x51));
+            }
+        });
+        try (KernelPaths paths = new KernelPaths(() -> memory)) {
+            assertThat(paths.of(IRQ).known().orElseThrow().irqfds().known().orElseThrow())
+                    .singleElement()
+                    .matches(one -> one.message().equals(one.route()) != differs);
+        }
+    }
 }

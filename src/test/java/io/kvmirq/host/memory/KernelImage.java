@@ -345,6 +345,7 @@ public final class KernelImage {
         long vcpu = alloc("kvm_vcpu");
         put(vcpu, "kvm_vcpu", "kvm", vm);
         put(vcpu, "kvm_vcpu", "vcpu_id", id);
+        put(vcpu, "kvm_vcpu", "vcpu_idx", id);
         put(vcpu, "kvm_vcpu", "arch.vgic_cpu.vgic_v3.its_vpe.its_vm", at(vm, "kvm", "arch.vgic.its_vm"));
         return vcpu;
     }
