@@ -113,13 +113,13 @@ public final class FakeTracing implements AutoCloseable {
     public Map<Integer, List<ByteBuffer>> read() {
         return time.locked(() -> {
             Map<Integer, List<ByteBuffer>> pages = new TreeMap<>();
-            cpus.forEach((number, cpu) -> pages.put(number, taken(cpu)));
+            cpus.forEach((number, cpu) -> pages.put(number, take(cpu)));
             cpus.clear();
             return pages;
         });
     }
 
-    private List<ByteBuffer> taken(Cpu cpu) {
+    private List<ByteBuffer> take(Cpu cpu) {
         TracePages pages = new TracePages();
         if (cpu.lost) {
             pages.miss();

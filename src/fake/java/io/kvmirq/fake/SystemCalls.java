@@ -114,7 +114,7 @@ final class SystemCalls implements Libc {
     private long call(String call, long request, int fd, LongSupplier action) {
         begin(call, request, fd);
         try (time) {
-            long result = made(action);
+            long result = make(action);
             if (result < 0) {
                 refused(call, request, fd);
             }
@@ -123,7 +123,7 @@ final class SystemCalls implements Libc {
         }
     }
 
-    private long made(LongSupplier action) {
+    private long make(LongSupplier action) {
         try {
             return action.getAsLong();
         } catch (RuntimeException | Error e) {

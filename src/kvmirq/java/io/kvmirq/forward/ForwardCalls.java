@@ -81,7 +81,7 @@ final class ForwardCalls extends Calls {
     }
 
     private boolean has(Fd kvmVfio, long attribute) {
-        int result = on(kvmVfio, raw -> backend().deviceAttrHas(raw, Uapi.KVM_DEV_VFIO_DEVICE, attribute));
+        int result = call(kvmVfio, raw -> backend().deviceAttrHas(raw, Uapi.KVM_DEV_VFIO_DEVICE, attribute));
         if (result == -Errno.ENXIO.number()) {
             return false;
         }

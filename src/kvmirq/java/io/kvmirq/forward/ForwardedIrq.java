@@ -153,7 +153,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /** Whether KVM is known not to post the interrupt. */
     final boolean isUnposted() {
-        return told().orElse(null) instanceof Posting.NotPosted;
+        return posting().orElse(null) instanceof Posting.NotPosted;
     }
 
     /** The decision that allowed direct EOI; empty for any other interrupt, and after {@link #moveTo}. */
@@ -167,11 +167,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * and if not, why. No kernel reports the delivery itself. Hardware does not post a masked interrupt.
      */
     public final Posting predicted() {
-        return told().filter(posting -> !isEnded())
+        return posting()
+                .filter(posting -> !isEnded())
                 .orElseGet(() -> new Posting.Unknown(irq() + " is not forwarded any more"));
     }
 
-    private Optional<Posting> told() {
+    private Optional<Posting> posting() {
         return forwarding.mirror().irq(event().id()).map(PredictedIrq::posting);
     }
 

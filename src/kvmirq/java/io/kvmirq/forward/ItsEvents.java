@@ -116,7 +116,7 @@ public final class ItsEvents {
         its.saveTables();
         Map<Long, Long> targets = targets();
         return Stream.concat(
-                        Stream.of(new Event.ItsAdded(place)), messages.stream().map(one -> told(one, targets)))
+                        Stream.of(new Event.ItsAdded(place)), messages.stream().map(one -> event(one, targets)))
                 .toList();
     }
 
@@ -129,7 +129,7 @@ public final class ItsEvents {
      * Creates the event of a message. The device's DMA may change the tables at any time, so an entry may have any
      * value.
      */
-    private Event told(MsiMessage message, Map<Long, Long> targets) {
+    private Event event(MsiMessage message, Map<Long, Long> targets) {
         int device = message.deviceId().getAsInt();
         OptionalLong at = event(message);
         long entry = at.isEmpty() ? 0 : long64(at.getAsLong());

@@ -178,7 +178,7 @@ public class Calls {
      * changed nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's signal
      * ({@code mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
      */
-    public final int on(Fd fd, IntUnaryOperator call) {
+    public final int call(Fd fd, IntUnaryOperator call) {
         int raw = begin(fd);
         try {
             int result = call.applyAsInt(raw);
@@ -195,17 +195,17 @@ public class Calls {
      * Keeps a file open until {@link #release}, even if its handle is closed earlier. Unlike {@link Fd#lease}, this
      * call allocates no object, and its caller must not make a duplicate of the descriptor. Refuses a closed handle.
      */
-    public final Fd held(Fd fd) {
+    public final Fd hold(Fd fd) {
         begin(fd);
         return fd;
     }
 
-    /** Ends the use of a file that {@link #held} began. */
+    /** Ends the use of a file that {@link #hold} began. */
     public static void release(Fd held) {
         held.exit();
     }
 
-    /** The descriptor number of a file from {@link #held}. */
+    /** The descriptor number of a file from {@link #hold}. */
     public static int number(Fd held) {
         return held.number();
     }

@@ -167,7 +167,7 @@ public final class EventLoop implements AutoCloseable {
                 throw new ClosedHandleException(toString());
             }
             Fd held = event.fd();
-            undo.step(() -> kernel.calls().held(held), held::exit);
+            undo.step(() -> kernel.calls().hold(held), held::exit);
             Registration made = numbered.apply(handlers.registrations.next());
             made.enter(undo);
             undo.keep();

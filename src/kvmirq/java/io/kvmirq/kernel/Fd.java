@@ -79,7 +79,7 @@ public final class Fd extends UseCount {
             if (result < 0) {
                 throw failed.apply(result);
             }
-            made.opened(result);
+            made.setNumber(result);
             T owned = owner.apply(made);
             undo.keep();
             return owned;
@@ -115,14 +115,14 @@ public final class Fd extends UseCount {
         int opened;
         try (Undo undo = new Undo()) {
             undo.add(() -> {
-                opened(made, numbers);
+                setNumbers(made, numbers);
                 for (Fd fd : made) {
                     fd.close();
                 }
             });
             kernel.handles().register(together.entry);
             call.accept(numbers);
-            opened = opened(made, numbers);
+            opened = setNumbers(made, numbers);
             if (opened == count) {
                 undo.keep();
                 return owners;
@@ -132,13 +132,13 @@ public final class Fd extends UseCount {
     }
 
     /** @return how many have numbers */
-    private static int opened(Fd[] made, ByteBuffer numbers) {
+    private static int setNumbers(Fd[] made, ByteBuffer numbers) {
         for (int i = 0; i < made.length; i++) {
             int number = numbers.getInt(i * Integer.BYTES);
             if (number < 0) {
                 return i;
             }
-            made[i].opened(number);
+            made[i].setNumber(number);
         }
         return made.length;
     }
@@ -171,7 +171,7 @@ public final class Fd extends UseCount {
             Fd adopted = new Fd(new Together(kernel, kind, 1, Ownership.BORROWED), 0);
             undo.add(adopted::close);
             kernel.handles().register(adopted.made.entry);
-            adopted.opened(number);
+            adopted.setNumber(number);
             adopted.shared = true;
             T owned = owner.apply(adopted);
             adopted.made.ownership = ownership;
@@ -180,9 +180,9 @@ public final class Fd extends UseCount {
         }
     }
 
-    private void opened(int descriptor) {
+    private void setNumber(int descriptor) {
         number = descriptor;
-        made.entry.opened(place, descriptor);
+        made.entry.setNumber(place, descriptor);
     }
 
     /** The kernel that the descriptor belongs to. */
@@ -246,7 +246,7 @@ public final class Fd extends UseCount {
     }
 
     private int ioctl(long request, IntUnaryOperator call) {
-        int result = kernel().calls().on(this, call);
+        int result = kernel().calls().call(this, call);
         if (result < 0) {
             String name = UapiTable.find(request).stream()
                     .map(UapiTable.Request::name)

@@ -53,7 +53,7 @@ final class Handles {
         }
 
         /** Notes the new descriptor of the handle. */
-        void opened(int place, int descriptor) {
+        void setNumber(int place, int descriptor) {
             numbers[place] = descriptor;
         }
 

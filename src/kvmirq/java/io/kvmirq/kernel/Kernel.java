@@ -115,7 +115,7 @@ public final class Kernel implements AutoCloseable {
      * @throws ClosedHandleException after {@link #close}
      */
     public Fd device() {
-        Optional<Fd> before = opened();
+        Optional<Fd> before = openDescriptor();
         if (before.isPresent()) {
             return before.get();
         }
@@ -127,7 +127,7 @@ public final class Kernel implements AutoCloseable {
         return mine;
     }
 
-    private synchronized Optional<Fd> opened() {
+    private synchronized Optional<Fd> openDescriptor() {
         if (closed) {
             throw new ClosedHandleException("kernel of " + node);
         }
@@ -156,8 +156,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     private Fd checked(Fd opened) {
-        int version =
-                calls.check(calls.on(opened, backend::kvmVersion), KernelCall.KVM_VERSION, Set.of(), opened::toString);
+        int version = calls.check(
+                calls.call(opened, backend::kvmVersion), KernelCall.KVM_VERSION, Set.of(), opened::toString);
         if (version != API_VERSION) {
             throw new BackendUnavailableException(
                     opened + " speaks KVM API " + version + ", this kvmirq " + API_VERSION + ": is it a KVM device?");
@@ -235,7 +235,7 @@ public final class Kernel implements AutoCloseable {
 
     private int capability(Fd file, int number) {
         return calls.check(
-                calls.on(file, raw -> backend.capabilityCheck(raw, number)),
+                calls.call(file, raw -> backend.capabilityCheck(raw, number)),
                 KernelCall.CAPABILITY,
                 Set.of(),
                 () -> "capability=" + number);

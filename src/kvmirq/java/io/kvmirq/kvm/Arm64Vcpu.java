@@ -92,7 +92,7 @@ public final class Arm64Vcpu {
     private void ioctl(KernelCall call, long request, ByteBuffer structure, Supplier<String> operands) {
         run.requireItsThread();
         calls.check(
-                calls.on(calls.fd(), raw -> calls.libc().ioctl(raw, request, structure)),
+                calls.call(calls.fd(), raw -> calls.libc().ioctl(raw, request, structure)),
                 call,
                 calls.vm().known(),
                 () -> calls.fd() + " " + operands.get());
@@ -122,7 +122,7 @@ public final class Arm64Vcpu {
         while (true) {
             ByteBuffer list =
                     Buffers.allocate(Uapi.KvmRegList.SIZE + room * Long.BYTES).putLong(Uapi.KvmRegList.N, room);
-            int result = calls.on(calls.fd(), raw -> calls.libc().ioctl(raw, Uapi.KVM_GET_REG_LIST, list));
+            int result = calls.call(calls.fd(), raw -> calls.libc().ioctl(raw, Uapi.KVM_GET_REG_LIST, list));
             int count = (int) list.getLong(Uapi.KvmRegList.N);
             if (result == E2BIG && count > room) {
                 room = count;

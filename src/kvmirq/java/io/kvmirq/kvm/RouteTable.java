@@ -81,7 +81,7 @@ public final class RouteTable {
     }
 
     /** Of an adopted VM. An empty list does not say that it has no routes. */
-    static RouteTable adopted(VmCalls calls, List<Route> now, Gsi firstFree) {
+    static RouteTable ofAdopted(VmCalls calls, List<Route> now, Gsi firstFree) {
         RouteTable table = new RouteTable(
                 calls,
                 now,
@@ -90,7 +90,7 @@ public final class RouteTable {
         return table;
     }
 
-    static RouteTable adopted(VmCalls calls, RoutesNow now) {
+    static RouteTable ofAdopted(VmCalls calls, RoutesNow now) {
         List<Route.Pin> routes = now == RoutesNow.OF_FULL_IRQCHIP ? defaultsOfX86() : List.of();
         RouteTable table = new RouteTable(calls, routes, IOAPIC_PINS);
         table.othersStay = now == RoutesNow.UNKNOWN;

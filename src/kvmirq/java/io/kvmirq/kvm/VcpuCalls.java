@@ -60,13 +60,13 @@ final class VcpuCalls extends Calls {
     }
 
     int value(KernelCall call, long request, long argument) {
-        return check(on(fd, raw -> libc().ioctl(raw, request, argument)), call, vm.known(), fd::toString);
+        return check(call(fd, raw -> libc().ioctl(raw, request, argument)), call, vm.known(), fd::toString);
     }
 
     /** A request whose structure is longer than its number says. */
     int ioctlAt(KernelCall call, long request, ByteBuffer argument) {
         try {
-            int result = on(fd, number -> libc().ioctl(number, request, libc().addressOf(argument)));
+            int result = call(fd, number -> libc().ioctl(number, request, libc().addressOf(argument)));
             return check(result, call, vm.known(), fd::toString);
         } finally {
             Reference.reachabilityFence(argument);
@@ -74,7 +74,7 @@ final class VcpuCalls extends Calls {
     }
 
     int ioctl(Fd file, KernelCall call, long request, ByteBuffer argument) {
-        return check(on(file, raw -> libc().ioctl(raw, request, argument)), call, vm.known(), file::toString);
+        return check(call(file, raw -> libc().ioctl(raw, request, argument)), call, vm.known(), file::toString);
     }
 
     /**

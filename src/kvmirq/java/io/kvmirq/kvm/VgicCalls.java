@@ -69,7 +69,7 @@ final class VgicCalls extends Calls {
                 .putLong(Uapi.KvmDeviceAttr.ADDR, libc().addressOf(value));
         try {
             check(
-                    on(device, raw -> libc().ioctl(raw, request, structure)),
+                    call(device, raw -> libc().ioctl(raw, request, structure)),
                     call,
                     vm.known(),
                     () -> device + " " + operands.get());

@@ -82,13 +82,13 @@ public final class Vm implements AutoCloseable {
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
         Objects.requireNonNull(routesNow, "routesNow is null");
         return VmCalls.adopt(
-                kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow, firstFree)));
+                kernel, number, ownership, calls -> new Vm(calls, RouteTable.ofAdopted(calls, routesNow, firstFree)));
     }
 
     /** Takes over a VM like {@link #adopt(Kernel,int,Ownership,List,Gsi)}, with a constant for its routes. */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, RoutesNow routesNow) {
         Objects.requireNonNull(routesNow, "routesNow is null");
-        return VmCalls.adopt(kernel, number, ownership, calls -> new Vm(calls, RouteTable.adopted(calls, routesNow)));
+        return VmCalls.adopt(kernel, number, ownership, calls -> new Vm(calls, RouteTable.ofAdopted(calls, routesNow)));
     }
 
     VmCalls calls() {

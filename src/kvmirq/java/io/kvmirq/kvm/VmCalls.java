@@ -89,7 +89,7 @@ final class VmCalls extends Calls {
             long type = type(kernel().facts(), guestAddressBits);
             return made(
                     "vm",
-                    () -> on(kernel().device(), device -> backend().vmCreate(device, type)),
+                    () -> call(kernel().device(), device -> backend().vmCreate(device, type)),
                     result -> failure(result, KernelCall.VM_CREATE, Set.of(), () -> type == 0 ? "" : "type=" + type),
                     owner);
         }
@@ -237,7 +237,7 @@ final class VmCalls extends Calls {
     // VM
 
     int ask(KernelCall call, Supplier<String> operands, IntUnaryOperator made) {
-        return check(on(vm, made), call, known, operands);
+        return check(call(vm, made), call, known, operands);
     }
 
     int capability(int capability) {
@@ -263,7 +263,7 @@ final class VmCalls extends Calls {
     int runSize() {
         if (runSize == 0) {
             Fd device = kernel().device();
-            int size = on(device, kvm -> libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0));
+            int size = call(device, kvm -> libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0));
             runSize = check(size, KernelCall.VCPU_MMAP_SIZE, known, device::toString);
         }
         return runSize;
@@ -374,7 +374,7 @@ final class VmCalls extends Calls {
 
     /** Whether a device of this type could be made; makes none. */
     boolean testDevice(int type) {
-        int result = on(vm, raw -> backend().deviceTest(raw, type));
+        int result = call(vm, raw -> backend().deviceTest(raw, type));
         if (result == -Errno.ENODEV.number()) {
             return false;
         }
@@ -386,7 +386,7 @@ final class VmCalls extends Calls {
     <D> D createDevice(int type, Set<Condition> facts, Function<Fd, D> owner) {
         return made(
                 "device",
-                () -> on(vm, raw -> backend().deviceCreate(raw, type)),
+                () -> call(vm, raw -> backend().deviceCreate(raw, type)),
                 result -> failure(
                         result,
                         KernelCall.DEVICE_CREATE,
@@ -401,7 +401,7 @@ final class VmCalls extends Calls {
                 known(id.number() < VcpuId.MOST_OF_GICV3 ? Condition.LOW_VCPU_ID : Condition.HIGH_VCPU_ID);
         return made(
                 "vcpu " + id.number(),
-                () -> on(vm, raw -> libc().ioctl(raw, Uapi.KVM_CREATE_VCPU, id.number())),
+                () -> call(vm, raw -> libc().ioctl(raw, Uapi.KVM_CREATE_VCPU, id.number())),
                 result -> failure(result, KernelCall.VCPU_CREATE, facts, () -> vm + " id=" + id.number()),
                 owner);
     }
@@ -412,7 +412,7 @@ final class VmCalls extends Calls {
     }
 
     boolean hasAttribute(Fd device, int group, long attribute) {
-        int result = on(device, raw -> backend().deviceAttrHas(raw, group, attribute));
+        int result = call(device, raw -> backend().deviceAttrHas(raw, group, attribute));
         if (result == -Errno.ENXIO.number()) {
             return false;
         }

@@ -108,7 +108,7 @@ public final class Mirror {
      */
     public Snapshot now() {
         Snapshot known = watches.isCurrent() ? now : null;
-        Snapshot found = known == null ? taken() : known;
+        Snapshot found = known == null ? takeSnapshot() : known;
         ask();
         return found;
     }
@@ -120,7 +120,7 @@ public final class Mirror {
         }
     }
 
-    private synchronized Snapshot taken() {
+    private synchronized Snapshot takeSnapshot() {
         followVcpus();
         fold();
         Snapshot known = now;

@@ -52,7 +52,7 @@ final class DeviceCalls extends Calls {
     }
 
     Fd hold(EventFd event) {
-        return held(event.fd());
+        return hold(event.fd());
     }
 
     /** Ends {@link #hold}. Does nothing for null. */
@@ -112,7 +112,7 @@ final class DeviceCalls extends Calls {
     }
 
     private ByteBuffer ask(KernelCall call, long request, ByteBuffer info, String operands) {
-        check(on(device, raw -> libc().ioctl(raw, request, info)), call, Set.of(), () -> operands);
+        check(call(device, raw -> libc().ioctl(raw, request, info)), call, Set.of(), () -> operands);
         return info;
     }
 
@@ -133,7 +133,7 @@ final class DeviceCalls extends Calls {
     /** For an index that this device lacks, such as the error interrupt of conventional PCI, returns a count of 0. */
     private IrqInfo irqInfo(IrqKind kind, int index, ByteBuffer info) {
         info.putLong(0, 0);
-        int result = on(device, raw -> backend().vfioIrqInfo(raw, index, info));
+        int result = call(device, raw -> backend().vfioIrqInfo(raw, index, info));
         if (result != EINVAL) {
             check(result, KernelCall.VFIO_IRQ_INFO, Set.of(), () -> device + " index=" + index);
         }
@@ -142,7 +142,7 @@ final class DeviceCalls extends Calls {
 
     /** @return 0, {@code -errno}, or a positive number of available vectors, with which the kernel enabled nothing */
     int setIrqs(int flags, int index, int start, int count, ByteBuffer set) {
-        return on(device, raw -> backend().vfioIrqsSet(raw, flags, index, start, count, set));
+        return call(device, raw -> backend().vfioIrqsSet(raw, flags, index, start, count, set));
     }
 
     RuntimeException refused(int result, int flags, IrqInfo irq, String range) {
@@ -181,7 +181,7 @@ final class DeviceCalls extends Calls {
     }
 
     void reset() {
-        int result = unlocked(() -> on(device, backend()::vfioDeviceReset));
+        int result = unlocked(() -> call(device, backend()::vfioDeviceReset));
         check(result, KernelCall.VFIO_RESET, Set.of(), device::toString);
     }
 
@@ -212,10 +212,10 @@ final class DeviceCalls extends Calls {
         int size = VfioPciHotReset.SIZE + groups * Integer.BYTES;
         ByteBuffer reset =
                 Buffers.allocate(size).putInt(VfioPciHotReset.ARGSZ, size).putInt(VfioPciHotReset.COUNT, groups);
-        group.ifPresent(file -> reset.putInt(VfioPciHotReset.GROUP_FDS, number(held(file))));
+        group.ifPresent(file -> reset.putInt(VfioPciHotReset.GROUP_FDS, number(hold(file))));
         try {
             int result =
-                    unlocked(() -> on(device, raw -> libc().ioctl(raw, UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, reset)));
+                    unlocked(() -> call(device, raw -> libc().ioctl(raw, UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, reset)));
             check(result, KernelCall.VFIO_HOT_RESET, Set.of(), device::toString);
         } finally {
             group.ifPresent(Calls::release);
@@ -227,7 +227,7 @@ final class DeviceCalls extends Calls {
         ByteBuffer value = scratch();
         try {
             value.putLong(0, 0).limit(width);
-            moved(on(device, raw -> (int) libc().pread(raw, value, offset)), KernelCall.VFIO_READ, offset, width);
+            moved(call(device, raw -> (int) libc().pread(raw, value, offset)), KernelCall.VFIO_READ, offset, width);
             value.clear();
             return value.getLong(0);
         } finally {
@@ -240,7 +240,7 @@ final class DeviceCalls extends Calls {
         ByteBuffer from = scratch();
         try {
             from.putLong(0, value).limit(width);
-            moved(on(device, raw -> (int) libc().pwrite(raw, from, offset)), KernelCall.VFIO_WRITE, offset, width);
+            moved(call(device, raw -> (int) libc().pwrite(raw, from, offset)), KernelCall.VFIO_WRITE, offset, width);
         } finally {
             from.clear();
             done(from);

@@ -135,16 +135,16 @@ final class VfioCalls extends Calls {
     }
 
     private int ioctl(Fd file, long request, ByteBuffer argument) {
-        return on(file, raw -> libc().ioctl(raw, request, argument));
+        return call(file, raw -> libc().ioctl(raw, request, argument));
     }
 
     void unsetContainer(Fd group) {
-        on(group, raw -> libc().ioctl(raw, UapiVfio.VFIO_GROUP_UNSET_CONTAINER, 0));
+        call(group, raw -> libc().ioctl(raw, UapiVfio.VFIO_GROUP_UNSET_CONTAINER, 0));
     }
 
     /** @param maybeSet whether EINVAL may only mean that the container has its type already */
     void setIommu(Fd container, boolean maybeSet) {
-        int result = on(container, raw -> libc().ioctl(raw, UapiVfio.VFIO_SET_IOMMU, UapiVfio.VFIO_TYPE1v2_IOMMU));
+        int result = call(container, raw -> libc().ioctl(raw, UapiVfio.VFIO_SET_IOMMU, UapiVfio.VFIO_TYPE1v2_IOMMU));
         if (result != EINVAL || !maybeSet) {
             check(result, KernelCall.VFIO_IOMMU, Set.of(), () -> container + " type=1v2");
         }
@@ -173,7 +173,7 @@ final class VfioCalls extends Calls {
 
     boolean hasExtension(Fd container, int extension) {
         return check(
-                        on(container, raw -> libc().ioctl(raw, UapiVfio.VFIO_CHECK_EXTENSION, extension)),
+                        call(container, raw -> libc().ioctl(raw, UapiVfio.VFIO_CHECK_EXTENSION, extension)),
                         KernelCall.VFIO_IOMMU,
                         Set.of(),
                         container::toString)

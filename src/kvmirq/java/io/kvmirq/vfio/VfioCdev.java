@@ -108,7 +108,7 @@ public final class VfioCdev extends VfioFile {
                             () -> device.notPermitted(VfioAnswer.BIND_NO_REMAPPING, IommufdAnswer.BIND_ELSEWHERE));
             use(); // the driver has taken the VM
             calls().attach(fd(), space.number());
-            VfioDevice made = VfioDevice.opened(fd(), name, VfioDevice.Access.CDEV);
+            VfioDevice made = VfioDevice.of(fd(), name, VfioDevice.Access.CDEV);
             made.onClose(space::unuse);
             made.onClose(this::unuse);
             opened = true;

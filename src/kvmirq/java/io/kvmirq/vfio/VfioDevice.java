@@ -136,7 +136,7 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /** @param fd closed with the device; stays open if this throws */
-    static VfioDevice opened(Fd fd, DeviceName name, Access access) {
+    static VfioDevice of(Fd fd, DeviceName name, Access access) {
         return new VfioDevice(name, access, new DeviceCalls(fd));
     }
 
@@ -156,7 +156,7 @@ public final class VfioDevice implements AutoCloseable {
         Objects.requireNonNull(ownership, "ownership is null");
         VfioCalls files = new VfioCalls(kernel);
         String expected = "a VFIO device, from VFIO_GROUP_GET_DEVICE_FD or /dev/vfio/devices";
-        return files.adoptDevice(name, number, ownership, expected, fd -> opened(fd, name, Access.ADOPTED));
+        return files.adoptDevice(name, number, ownership, expected, fd -> of(fd, name, Access.ADOPTED));
     }
 
     private static DeviceInfo info(DeviceCalls calls) {

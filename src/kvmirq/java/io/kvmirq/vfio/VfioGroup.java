@@ -127,7 +127,7 @@ public final class VfioGroup extends VfioFile {
 
     private VfioDevice open(HostDevice device) {
         return calls().openDevice(fd(), device.name(), device::notBound, opened -> {
-            VfioDevice made = VfioDevice.opened(opened, device.name(), VfioDevice.Access.GROUP);
+            VfioDevice made = VfioDevice.of(opened, device.name(), VfioDevice.Access.GROUP);
             made.openedThrough(fd());
             made.onClose(this::unuse);
             use();

@@ -116,7 +116,7 @@ class CallbacksTest {
             Map.entry("kernel.Calls.made Function", OF_HANDLES),
             Map.entry("kernel.Calls.made IntFunction", OF_HANDLES),
             Map.entry("kernel.Calls.made IntSupplier", OF_HANDLES),
-            Map.entry("kernel.Calls.on IntUnaryOperator", OF_HANDLES),
+            Map.entry("kernel.Calls.call IntUnaryOperator", OF_HANDLES),
             Map.entry("kernel.Calls.tell Runnable", OF_HANDLES),
             Map.entry("kernel.Calls.withAddress LongConsumer", OF_HANDLES),
             Map.entry("kernel.EventLoop$FailureHandler", "handlers"),

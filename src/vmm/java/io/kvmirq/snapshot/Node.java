@@ -109,7 +109,7 @@ record Node(String path, Object value) {
     }
 
     byte[] bytes() {
-        return made(() -> ofHex(text()));
+        return make(() -> ofHex(text()));
     }
 
     static byte[] ofHex(String hex) {
@@ -130,7 +130,7 @@ record Node(String path, Object value) {
     }
 
     /** The object that {@code make} creates from this value. An IllegalArgumentException means a wrong value. */
-    <T> T made(Supplier<T> make) {
+    <T> T make(Supplier<T> make) {
         try {
             return make.get();
         } catch (IllegalArgumentException e) {

@@ -88,7 +88,7 @@ final class RouteData {
             if (chip == Route.Chip.VGIC != arm) {
                 throw node.at("chip").flaw("a chip of " + (arm ? "arm64" : "x86"));
             }
-            return node.made(() -> new Route.Pin(gsi, chip, pin));
+            return node.make(() -> new Route.Pin(gsi, chip, pin));
         }
         if (node.find("type").isPresent()) {
             int flags = (int) node.at("flags").number(0, LAST_WORD);
@@ -96,7 +96,7 @@ final class RouteData {
                     .map(word -> (int) word.number(0, LAST_WORD))
                     .toList();
             int type = node.at("type").integer(0, Integer.MAX_VALUE);
-            return node.made(() -> new Route.Other(gsi, type, flags, words));
+            return node.make(() -> new Route.Other(gsi, type, flags, words));
         }
         long data = node.at("data").word();
         if (data >>> Integer.SIZE != 0) {

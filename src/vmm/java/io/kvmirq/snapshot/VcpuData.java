@@ -216,7 +216,7 @@ record VcpuData(
 
     static <T> T of(Node node, Function<byte[], T> make) {
         byte[] bytes = node.bytes();
-        return node.made(() -> make.apply(bytes));
+        return node.make(() -> make.apply(bytes));
     }
 
     private static Cpuid cpuid(Node node) {

@@ -201,7 +201,7 @@ public final class EpollFile extends FakeFile {
     /** Waits. The call holds a reference to the set, so that a concurrent close does not release it. */
     private int await(long events, int most, int timeoutMillis) {
         long nanos = timeoutMillis < 0 ? Long.MAX_VALUE : TimeUnit.MILLISECONDS.toNanos(timeoutMillis);
-        opened();
+        addReference();
         try {
             return host.time().await(nanos, () -> send(events, most));
         } finally {

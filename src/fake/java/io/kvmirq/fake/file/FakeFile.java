@@ -47,14 +47,14 @@ public abstract class FakeFile {
     }
 
     /** Adds a reference to the file, such as a descriptor. */
-    public final void opened() {
+    public final void addReference() {
         descriptors++;
     }
 
     /** Adds a descriptor. */
     final void installed(int fd) {
         descriptor = fd;
-        opened();
+        addReference();
     }
 
     /** Returns the newest descriptor of the file, for messages; -1 if it has none. */

@@ -84,7 +84,7 @@ final class KvmVfioFile extends KvmDeviceFile {
             return host.refuse(InterruptAnswer.VFIO_FILE_TWICE);
         }
         files.add(file);
-        file.opened();
+        file.addReference();
         vm.assigned();
         return 0;
     }

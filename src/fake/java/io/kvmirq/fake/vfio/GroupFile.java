@@ -132,7 +132,7 @@ final class GroupFile extends FakeFile {
 
     /** A file of one of the group's devices was opened. */
     void use() {
-        opened();
+        addReference();
         group.use();
     }
 

@@ -96,7 +96,7 @@ final class IommuFile extends FakeFile {
 
     /** Binds a device, which holds this file open until {@link #unbind}. */
     BoundDevice bind(FakeVfioDevice device) {
-        opened();
+        addReference();
         device.group().own(this);
         BoundDevice bound = new BoundDevice(this, device);
         add(bound);

@@ -86,18 +86,18 @@ public final class JniBackend implements KernelBackend {
 
     @Override
     public int eventfdDrain(int fd, ByteBuffer count) {
-        return taken(eventfdDrainChecked(fd, Buffers.writable(count, Long.BYTES)), count);
+        return putCount(eventfdDrainChecked(fd, Buffers.writable(count, Long.BYTES)), count);
     }
 
     @Override
     public int eventfdDrainForeign(int fd, ByteBuffer count) {
-        return taken(eventfdDrainForeignChecked(fd, Buffers.writable(count, Long.BYTES)), count);
+        return putCount(eventfdDrainForeignChecked(fd, Buffers.writable(count, Long.BYTES)), count);
     }
 
     /** The result of a drain whose count equals an errno or this number: the count is in the buffer. */
     private static final int COUNT_IN_BUFFER = -4096;
 
-    private static int taken(long result, ByteBuffer count) {
+    private static int putCount(long result, ByteBuffer count) {
         if (result < 0 && result >= COUNT_IN_BUFFER) {
             return result == COUNT_IN_BUFFER ? 0 : (int) result;
         }
