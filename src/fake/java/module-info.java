@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A simulated kernel for tests, in Java: KVM, VFIO and the interrupt hardware of a host.
+ * A kernel for tests, simulated in Java, with KVM, VFIO and the interrupt hardware of a host.
  *
  * <p>Read first: {@link io.kvmirq.fake}.
  */

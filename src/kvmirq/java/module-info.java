@@ -6,7 +6,7 @@
  * messages). Module {@code io.kvmirq.vmm} has a guest's MSI-X table, IOAPIC and snapshots, {@code io.kvmirq.fake} a kernel
  * for tests, and {@code io.kvmirq.testkit} what tests of a VMM use.
  *
- * <p>{@code com.sun.jna} and {@code org.jnrproject.ffi} are two of the bindings, used if they are there. Native code needs
+ * <p>{@code com.sun.jna} and {@code org.jnrproject.ffi} are for two of the bindings, used if present. Native code needs
  * {@code --enable-native-access=io.kvmirq} from Java 22 on.
  */
 module io.kvmirq {

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/**
- * Tests of a VMM with JUnit, on the fake kernel and on KVM: {@link io.kvmirq.junit}.
- */
+/** A test kit for JUnit 5 that runs tests of a VMM on the fake kernel and on KVM: {@link io.kvmirq.junit}. */
 module io.kvmirq.testkit {
     requires transitive io.kvmirq.fake;
     requires static org.jspecify;

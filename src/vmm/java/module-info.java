@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Parts of a VMM: MSI-X tables and INTx of PCI functions, an IOAPIC, and snapshots of a VM.
+ * Classes from which a VMM is built: PCI functions with INTx, MSI and MSI-X, an IOAPIC, and snapshots of a VM.
  *
  * <p>Read first: {@link io.kvmirq.pci}, then {@link io.kvmirq.irqchip} and {@link io.kvmirq.snapshot}.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
-/** The name of a host device that VFIO can open. {@code toString} returns the name in sysfs. */
+/** The name of a host device that VFIO can open. {@code toString} returns the device's name in sysfs. */
 public interface DeviceName {
-    /** The bus of the device: its directory below {@code /sys/bus}. */
+    /** The name of the device's bus in {@code /sys/bus}, such as {@code pci}. */
     String busName();
 }

@@ -11,7 +11,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * An error number that the kernel returned. A number that this class does not name is printed like {@code errno 4094}.
+ * An error number that the kernel returned. A number without a name has a text such as {@code errno 4094}.
  *
  * <p>Source: include/uapi/asm-generic/errno-base.h and errno.h (the same on every architecture kvmirq supports).
  *
@@ -26,11 +26,11 @@ public record Errno(int number) {
     public static final Errno ESRCH = new Errno(3);
     /** A signal interrupted the call. */
     public static final Errno EINTR = new Errno(4);
-    /** Input/output error; from KVM: the VM belongs to another process. */
+    /** Input/output error; KVM returns EIO if the VM belongs to another process. */
     public static final Errno EIO = new Errno(5);
-    /** No such device or address; from KVM: no such attribute, or no in-kernel irqchip. */
+    /** No such device or address; KVM returns ENXIO for an unknown attribute, or if the VM has no in-kernel irqchip. */
     public static final Errno ENXIO = new Errno(6);
-    /** Argument list too long; from KVM: the caller's buffer is too short, or a limit is exceeded. */
+    /** Argument list too long; KVM returns E2BIG if the caller's buffer is too short, or a number exceeds a limit. */
     public static final Errno E2BIG = new Errno(7);
     /** Exec format error. */
     public static final Errno ENOEXEC = new Errno(8);
@@ -72,7 +72,7 @@ public record Errno(int number) {
     public static final Errno EOVERFLOW = new Errno(75);
     /** The file has the wrong kind or is in a wrong state. */
     public static final Errno EBADFD = new Errno(77);
-    /** Message too long; from iommufd: the caller's buffer is too short. */
+    /** Message too long; iommufd returns EMSGSIZE if the caller's buffer is too short. */
     public static final Errno EMSGSIZE = new Errno(90);
     /** Operation not supported. */
     public static final Errno EOPNOTSUPP = new Errno(95);
@@ -135,7 +135,7 @@ public record Errno(int number) {
 
     /**
      * Reads an errno that a person typed: a name in upper or lower case ({@code EBUSY}, {@code ebusy}), a number, or
-     * the negative number that a call returns. {@code -1} is EPERM, as in the kernel.
+     * the negative number that a call returns. The text {@code -1} means EPERM, as in the kernel.
      *
      * @return the number, 0 for success, or empty if the text is neither a known name nor a number from -4095 to 4095
      */

@@ -5,7 +5,7 @@ package io.kvmirq;
  * A host irq: the number of a Linux interrupt, as in the first column of /proc/interrupts. The number is neither a
  * vector nor a hardware interrupt number.
  *
- * @param number the number, 0 or more
+ * @param number the irq's number, 0 or more
  */
 public record HostIrq(int number) {
     public HostIrq {

@@ -25,7 +25,7 @@ public sealed interface IoAddress {
      * An x86 I/O port.
      *
      * @param port 0–0xFFFF
-     * @param length 0 (any), 1, 2 or 4 bytes
+     * @param length the length of the write in bytes: 0 (any), 1, 2 or 4
      * @param data the value to match, or empty for any value; must be empty if the length is 0
      */
     record Port(int port, int length, OptionalLong data) implements IoAddress {
@@ -46,10 +46,10 @@ public sealed interface IoAddress {
     }
 
     /**
-     * A guest-physical address that no memory slot covers.
+     * A guest-physical address that no memory slot covers: a write to the guest's memory signals no eventfd.
      *
-     * @param address unsigned, 64 bits
-     * @param length 0 (any), 1, 2, 4 or 8 bytes
+     * @param address the guest-physical address, 64 bits, unsigned
+     * @param length the length of the write in bytes: 0 (any), 1, 2, 4 or 8
      * @param data the value to match, or empty for any value; must be empty if the length is 0
      */
     record Mmio(long address, int length, OptionalLong data) implements IoAddress {

@@ -7,7 +7,7 @@ import java.util.Objects;
  * The kernel refused a call. The message is one sentence: call, operands, errno and the likely cause, for example
  * {@code irqfd assign eventfd=7 gsi=24: EBUSY (this eventfd already feeds a GSI, maybe in another VM)}.
  *
- * <p>The operation that made the call has undone its earlier steps.
+ * <p>If the call was one step of a library method, the method has undone its earlier steps.
  */
 public final class KernelException extends RuntimeException {
     private static final long serialVersionUID = 1;
@@ -22,7 +22,7 @@ public final class KernelException extends RuntimeException {
      *
      * @param call the name of the call, such as {@code irqfd assign}
      * @param operands the operands of the call, such as {@code eventfd=7 gsi=24}; may be empty
-     * @param likelyCause a sentence without a full stop; empty if nothing is known
+     * @param likelyCause the likely cause, a sentence without a full stop; empty if no cause is known
      */
     public KernelException(String call, String operands, Errno errno, String likelyCause) {
         super(sentence(call, operands, errno, likelyCause));

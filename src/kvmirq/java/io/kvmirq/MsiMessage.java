@@ -11,8 +11,8 @@ import java.util.OptionalInt;
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="routes"}
  *
- * @param address 64 bits; on x86 bits [31:20] are 0xFEE and bits [19:12] the destination's low 8 bits. With {@code
- *     KVM_X2APIC_API_USE_32BIT_IDS}, bits [63:40] are the destination's high 24 bits
+ * @param address 64 bits; on x86 bits [31:20] are 0xFEE and bits [19:12] the destination's low 8 bits. In a VM with
+ *     {@code KVM_X2APIC_API_USE_32BIT_IDS}, bits [63:40] are the destination's high 24 bits
  * @param data 32 bits; on x86 bits [7:0] are vector, [10:8] delivery mode, [15] trigger mode; for an ITS the event id
  * @param deviceId 32 bits: the id of the device for the ITS of an ARM guest; for a PCI device its requester id (bus,
  *     device, function). An ITS refuses a message without a device id. Empty on x86
@@ -22,10 +22,10 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
         Objects.requireNonNull(deviceId, "deviceId is null");
     }
 
-    /** The first guest-physical address of x86's MSI messages, and of the LAPIC registers after a reset. */
+    /** The first guest-physical address of MSI messages on x86, and after a reset also of the LAPIC's registers. */
     public static final long X86_WINDOW = 0xfee0_0000L;
 
-    /** The most vectors of a PCI function: the size of an MSI-X table has 11 bits. Source: PCI 3.0, 6.8.2.3. */
+    /** The most vectors of a PCI function: the 11-bit size of an MSI-X table allows 2048. Source: PCI 3.0, 6.8.2.3. */
     public static final int MOST_VECTORS = 2048;
 
     private static final int BROADCAST = 0xff;

@@ -7,7 +7,7 @@ import java.util.Objects;
 public final class NotModelledException extends UnsupportedOperationException {
     private static final long serialVersionUID = 1;
 
-    /** @param what the missing feature, for the message */
+    /** @param what the feature that the fake kernel lacks, for the message */
     public NotModelledException(String what) {
         super("the fake kernel does not model " + what);
         Objects.requireNonNull(what, "what is null");

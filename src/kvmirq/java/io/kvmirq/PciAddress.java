@@ -10,7 +10,7 @@ import java.util.regex.Pattern;
 /**
  * The address of a PCI function, such as {@code 0000:3b:00.0}.
  *
- * <p>Source: {@code pci_setup_device()} in drivers/pci/probe.c, whose names sysfs shows.
+ * <p>Source: {@code pci_setup_device()} in drivers/pci/probe.c, which makes the names in sysfs.
  *
  * @param domain the PCI domain, 0 or more; most hosts have domain 0 only
  * @param bus 0–255
@@ -32,8 +32,8 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
     }
 
     /**
-     * Reads an address in the form of sysfs or lspci; the domain is 0 if the text has none. IllegalArgumentException
-     * for any other text.
+     * Reads an address in the form of sysfs or lspci; the domain is 0 if the text has none. Throws
+     * IllegalArgumentException for any other text.
      */
     public static PciAddress parse(String text) {
         Objects.requireNonNull(text, "text is null");

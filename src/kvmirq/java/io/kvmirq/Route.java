@@ -34,7 +34,7 @@ public sealed interface Route {
      * A route to a pin of an in-kernel interrupt controller: PIC or IOAPIC on x86, the VGIC on arm64. Pin p of the VGIC
      * raises SPI p + 32; a signal to a pin beyond the VGIC's SPIs is lost.
      *
-     * @param pin 0–7 on a PIC, 0–23 on the IOAPIC, 0–987 on the VGIC
+     * @param pin the number of the pin: 0–7 on a PIC, 0–23 on the IOAPIC, 0–987 on the VGIC
      */
     record Pin(Gsi gsi, Chip chip, int pin) implements Route {
         /** A route to the pin of the VGIC that raises this SPI. */
@@ -55,8 +55,8 @@ public sealed interface Route {
 
     /**
      * A route of any other type, as raw kernel data: an interrupt of Hyper-V's interface ({@link #hyperV}), of Xen's
-     * ({@link #xen}), or a route type of a later kernel. No other route may have the same GSI. A change of other routes
-     * keeps this route.
+     * ({@link #xen}), or a route type of a later kernel. No other route may have the same GSI. {@code RouteTable} keeps
+     * this route when other routes change.
      *
      * <p>Source: {@code kvm_set_routing_entry()} in arch/x86/kvm/irq.c.
      *
@@ -88,7 +88,7 @@ public sealed interface Route {
         /**
          * A route to a synthetic interrupt of Hyper-V's SynIC. The VMM must enable the vCPU's SynIC
          * (KVM_CAP_HYPERV_SYNIC by {@link io.kvmirq.kvm.Vcpu#enableCapability}), and then the guest must enable the
-         * SynIC. Signals before that are lost.
+         * SynIC. Signals are lost until the guest has enabled it.
          *
          * @param processor Hyper-V's index of the virtual processor (VP index): the vCPU's position in the order of
          *     creation, from 0, unless the VMM set HV_X64_MSR_VP_INDEX
@@ -103,10 +103,10 @@ public sealed interface Route {
         }
 
         /**
-         * A route to a Xen event channel of the two-level interface. Until the VM has Xen's shared page, signals are
-         * lost. For a port of 1024 or more, the kernel returns EINVAL unless KVM_XEN_ATTR_TYPE_LONG_MODE is set.
+         * A route to a Xen event channel of the two-level interface. Signals are lost until KVM has the guest's shared
+         * page of Xen. For a port of 1024 or more, the kernel returns EINVAL unless KVM_XEN_ATTR_TYPE_LONG_MODE is set.
          *
-         * @param port 0–1023; 0–4095 of a 64-bit guest
+         * @param port the event channel's number: 0–1023, or 0–4095 of a 64-bit guest
          * @param vcpu the vCPU that the channel is bound to
          */
         public static Other xen(Gsi gsi, int port, VcpuId vcpu) {

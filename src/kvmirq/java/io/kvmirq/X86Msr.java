@@ -5,7 +5,7 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * A model specific register (MSR) of x86, by name. For an MSR that this enum does not name, use its number.
+ * A model specific register (MSR) of x86, by name. Methods take an MSR without a name by its number.
  *
  * <p>Source: Intel SDM volume 4; AMD APM volume 2, appendix A; for the MSRs of KVM, asm/kvm_para.h.
  *
@@ -22,7 +22,7 @@ public enum X86Msr {
     SPEC_CTRL(0x48),
     /** Revision of the microcode, in the upper half. */
     UCODE_REV(0x8b),
-    /** The TSC ratio of the platform, and more. */
+    /** Properties of the platform, such as the ratio of the TSC. */
     PLATFORM_INFO(0xce),
     /** Code segment of SYSENTER. */
     SYSENTER_CS(0x174),
@@ -30,13 +30,13 @@ public enum X86Msr {
     SYSENTER_ESP(0x175),
     /** Instruction pointer of SYSENTER. */
     SYSENTER_EIP(0x176),
-    /** Machine check: banks and capabilities. */
+    /** Machine check: the number of register banks, and the capabilities. */
     MCG_CAP(0x179),
     /** Machine check: state. */
     MCG_STATUS(0x17a),
     /** Machine check: control. */
     MCG_CTL(0x17b),
-    /** Features that can be turned off: bit 0 fast strings. */
+    /** Features that can be turned off, such as fast strings by bit 0. */
     MISC_ENABLE(0x1a0),
     /** Page attribute table. */
     PAT(0x277),
@@ -46,9 +46,9 @@ public enum X86Msr {
     TSC_DEADLINE(0x6e0),
     /** The parts of supervisor state that XSAVES saves. */
     XSS(0xda0),
-    /** Guest-physical address of KVM's wall clock. */
+    /** Guest-physical address to which KVM writes the wall clock. */
     KVM_WALL_CLOCK(0x4b564d00),
-    /** Guest-physical address of KVM's system time; bit 0 enables this clock. */
+    /** Guest-physical address to which KVM writes the system time; bit 0 enables this clock. */
     KVM_SYSTEM_TIME(0x4b564d01),
     /** The older number of {@link #KVM_WALL_CLOCK}. */
     KVM_OLD_WALL_CLOCK(0x11),
@@ -84,7 +84,7 @@ public enum X86Msr {
         return number;
     }
 
-    /** The MSR with this number; empty if this enum does not name it. */
+    /** The MSR with this number; empty if this enum has no name for it. */
     public static Optional<X86Msr> of(int number) {
         return Arrays.stream(values()).filter(msr -> msr.number == number).findFirst();
     }

@@ -38,8 +38,8 @@
  *       objects open that it uses.
  *   <li>Predicted and observed facts have different types, see {@link io.kvmirq.path.Known}. Package {@code mirror}
  *       never reads a host's files, and package {@code host} never uses a prediction.
- *   <li>Every call has two encoders, C and {@code Uapi}, and a test compares their bytes. Every result of the fake
- *       kernel has a source, and a grade for the strength of its evidence.
+ *   <li>The structures of calls have two encoders, C and {@code Uapi}, and a test compares their bytes. Every result of
+ *       the fake kernel has a source, and a grade for the strength of its evidence.
  * </ul>
  *
  * <p>All values of the package are immutable and check their range. A {@link Route} is an entry of KVM's routing table,

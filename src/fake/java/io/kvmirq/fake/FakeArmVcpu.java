@@ -10,8 +10,8 @@ import java.util.function.IntPredicate;
 
 /**
  * A vCPU of a fake kernel on arm64. The vCPU runs no guest code: a test calls methods that access the interrupt
- * controller as a guest does. Thread-safe. The vCPU's thread and vPE exist only on a host with GICv4; on other hosts
- * methods about thread and vPE throw IllegalStateException.
+ * controller as a guest does. Thread-safe. Only a vCPU of a host with GICv4 has a thread and a vPE; on other hosts the
+ * methods of both throw IllegalStateException.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="armvcpu"}
  */
@@ -25,15 +25,15 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest reads IAR: it takes the pending interrupt with the highest priority. An active interrupt does not mask
-     * others. As on a real kernel, the interrupt and the distributor must be enabled. If an interrupt became pending
-     * before, Linux queues it only at the next signal or write: enable the distributor first.
+     * The guest reads IAR: it takes the pending interrupt with the highest priority. The guest takes it even while
+     * another interrupt is active. As on a real kernel, the interrupt and the distributor must be enabled. Enable the
+     * distributor first: Linux queues an interrupt that was pending before only at its next signal or write.
      *
      * <p>With a GICv3 the guest takes interrupts of group 1. At equal priority an LPI comes after other interrupts. The
-     * distributor must be enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that
-     * a guest's driver does). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither EnableGrp1 nor EnableLPIs, as
-     * hardware delivers it. The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the interrupt's
-     * priority. A driver sets these registers by instructions, a test by {@code VgicV3.writeSystemRegister}.
+     * distributor must be enabled by GICD_CTLR.EnableGrp1 (a test calls {@code VgicV3.writeDistributor(0, 2)}, as a
+     * guest's driver does first). LPIs also need GICR_CTLR.EnableLPIs. A vLPI needs neither EnableGrp1 nor EnableLPIs,
+     * as hardware delivers it. The CPU interface must have ICC_IGRPEN1_EL1 = 1 and an ICC_PMR_EL1 above the interrupt's
+     * priority. A guest's driver sets these registers by MSR, a test by {@code VgicV3.writeSystemRegister}.
      *
      * <p>With a GICv2 the distributor is enabled by bit 0 of GICD_CTLR. The guest takes interrupts of group 0 if bit 0
      * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. An interrupt can only be taken if bits 7:3 of its priority are
@@ -48,8 +48,8 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest writes EOIR, which ends an interrupt that it took. An LPI needs no EOI. The EOI of a level-triggered
-     * SPI signals the resamplefds of its GSI. The EOI of an interrupt with HW set deactivates the host interrupt.
+     * The guest writes EOIR to end an interrupt that it took. An LPI needs no EOI. The EOI of a level-triggered SPI
+     * signals the resamplefds of its GSI. If HW is set, the EOI deactivates the host interrupt.
      *
      * @param answer the value that {@link #acknowledge} returned, for an SGI of a GICv2 including the source vCPU
      * @return whether the interrupt was active
@@ -59,8 +59,8 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest sends SGI 0 to 15 by a write to ICC_SGI1R_EL1, or to GICD_SGIR of a GICv2. Ignores targets that the VM
-     * lacks. Throws IllegalArgumentException if {@code sgi} is not 0 to 15.
+     * The guest sends SGI 0 to 15 by a write to ICC_SGI1R_EL1, or to GICD_SGIR of a GICv2. The SGI reaches no target
+     * that the VM lacks. Throws IllegalArgumentException if {@code sgi} is not 0 to 15.
      */
     public void sendSgi(int sgi, VcpuId... targets) {
         Set<VcpuId> all = Set.of(targets);
@@ -78,7 +78,7 @@ public final class FakeArmVcpu {
 
     // vLPIs
 
-    /** Returns the host interrupt of an LPI mapped to a vLPI, HW in {@code vgic-its-state}; empty for other LPIs. */
+    /** Returns the host interrupt of an LPI that is mapped to a vLPI ({@code vgic-its-state}: HW); empty for others. */
     public OptionalInt hostIrq(int lpi) {
         return time.changing(() -> guest.hostIrq(lpi));
     }
@@ -96,13 +96,13 @@ public final class FakeArmVcpu {
         time.changing(guest::load);
     }
 
-    /** Preempts the thread: the vPE leaves its CPU, no doorbell rings. Throws IllegalStateException if it has none. */
+    /** Preempts the thread: the vPE leaves its CPU, no doorbell rings. Throws IllegalStateException without a CPU. */
     public void preempt() {
         time.changing(guest::preempt);
     }
 
     /**
-     * The guest waits for an interrupt. The vPE is not resident. A vLPI rings the vPE's doorbell, which ends the sleep.
+     * The guest waits for an interrupt. The vPE is not resident then. A vLPI rings its doorbell, which ends the sleep.
      *
      * @return whether the thread sleeps; false if an interrupt is pending
      * @throws IllegalStateException if the thread has no CPU
@@ -123,7 +123,7 @@ public final class FakeArmVcpu {
 
     // Interrupts
 
-    /** Returns an SPI's list register in the format {@code gic.lr} of {@code kvmirq decode}; 0 if it has none. */
+    /** Returns the list register that holds an SPI ({@code gic.lr} of {@code kvmirq decode}); 0 if none does. */
     public long listRegister(int id) {
         return time.changing(() -> guest.listRegister(id));
     }

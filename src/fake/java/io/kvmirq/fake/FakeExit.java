@@ -12,8 +12,8 @@ import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
- * An exit that a test defines for a vCPU of a fake kernel; see {@link ScriptedVcpu#exits}. The exits and their data are
- * those of {@code io.kvmirq.kvm.VcpuExit}.
+ * An exit that a test defines for a vCPU of a fake kernel; see {@link ScriptedVcpu#exits}. {@code
+ * io.kvmirq.kvm.VcpuExit} describes the exits and their data.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="exits"}
  */
@@ -87,7 +87,7 @@ public final class FakeExit {
 
     /**
      * The guest halts with interrupts enabled (x86). Without an in-kernel LAPIC the vCPU exits. With an in-kernel
-     * LAPIC, the guest enables the LAPIC and stays in {@code KVM_RUN} until it has taken and ended an interrupt.
+     * LAPIC, the guest enables the LAPIC, and {@code KVM_RUN} goes on until the guest has ended an interrupt.
      */
     public static FakeExit hlt() {
         return new FakeExit(new ScriptedExit(Kind.HLT, 0, 0, List.of(), "hlt()"));
@@ -105,19 +105,17 @@ public final class FakeExit {
         return other(Uapi.KVM_EXIT_SHUTDOWN, 0, "shutdown()");
     }
 
-    /** The processor refuses to enter the guest. {@code reason} is the failure's number in the vendor's manual. */
+    /** The processor refuses to enter the guest. The processor's manual lists the numbers for {@code reason}. */
     public static FakeExit failEntry(long reason) {
         return other(Uapi.KVM_EXIT_FAIL_ENTRY, reason, "failEntry(" + hex(reason) + ")");
     }
 
-    /** KVM reports an internal error, {@code KVM_INTERNAL_ERROR_*}: 1 for an instruction that KVM cannot emulate. */
+    /** KVM reports an internal error by {@code KVM_INTERNAL_ERROR_*}; 1 is an instruction that KVM cannot emulate. */
     public static FakeExit internalError(int suberror) {
         return other(Uapi.KVM_EXIT_INTERNAL_ERROR, Integer.toUnsignedLong(suberror), "internalError(" + suberror + ")");
     }
 
-    /**
-     * The guest requests power-off or reset, for example by PSCI: {@code KVM_SYSTEM_EVENT_*}, 1 for off, 2 for reset.
-     */
+    /** The guest requests power-off (type 1) or reset (type 2), such as by PSCI: {@code KVM_SYSTEM_EVENT_*}. */
     public static FakeExit systemEvent(int type) {
         return other(Uapi.KVM_EXIT_SYSTEM_EVENT, Integer.toUnsignedLong(type), "systemEvent(" + type + ")");
     }

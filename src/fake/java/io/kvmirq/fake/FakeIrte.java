@@ -12,9 +12,9 @@ import java.util.Optional;
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="hardware"}
  *
- * @param vcpu the vCPU that the entry posts to
+ * @param vcpu the vCPU that the entry posts to; empty if it does not post
  * @param guestVector the guest's vector, if the entry posts
- * @param words the entry as {@code kvmirq decode} reads it; empty if there is no entry, or the profile has no IOMMU
+ * @param words the entry's words, for {@code kvmirq decode}; empty if there is no entry, or the profile has no IOMMU
  */
 @NotPromised
 public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVector> guestVector, String words) {
@@ -27,7 +27,7 @@ public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVecto
 
     /** The effect that an entry has on the device's message. */
     public enum Form {
-        /** The device's vector has no host interrupt and no entry. */
+        /** No host interrupt is allocated for the device's vector, so it has no entry. */
         NONE,
         /** The message interrupts the host, and VFIO signals the eventfd. */
         REMAPPED,

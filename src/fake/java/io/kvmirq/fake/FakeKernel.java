@@ -34,7 +34,7 @@ import java.util.function.Supplier;
 import java.util.stream.Collectors;
 
 /**
- * A Linux kernel with KVM for one process, simulated in Java: descriptors, memory, {@code /dev/kvm} and its VMs.
+ * A Linux kernel with KVM, simulated in Java for one process: its descriptors, memory, {@code /dev/kvm} and VMs.
  * Thread-safe. The fake runs one call at a time, in the order of arrival. While a call is blocked, other calls run.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
@@ -73,8 +73,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Returns files in which the fake host shows its kernel, devices and interrupt hardware: {@code proc/version},
-     * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. The files show the host at the time of this call.
+     * Returns the files about the fake host's kernel, devices and interrupt hardware: {@code proc/version}, {@code
+     * sys/bus/pci/devices}, {@code sys/class/iommu}. The files show the host at the time of this call.
      */
     @NotPromised
     public HostFiles hostFiles() {
@@ -86,7 +86,7 @@ public final class FakeKernel {
         });
     }
 
-    /** Creates a kernel with a virtual clock. Only {@link #pass} advances the clock, and so ends timeouts. */
+    /** Creates a kernel with a virtual clock. Only {@link #pass} advances it, so only {@code pass} ends a timeout. */
     public static FakeKernel inVirtualTime(Profile profile) {
         return new FakeKernel(profile, true);
     }
@@ -117,9 +117,9 @@ public final class FakeKernel {
     }
 
     /**
-     * If {@code on}, all following calls are calls of a second process; if not, of the first process again. Both
-     * processes have all descriptors, as after fork or SCM_RIGHTS. Calls on VMs, vCPUs and devices of the other process
-     * fail with EIO.
+     * If {@code on}, a second process makes all following calls; if not, the first process makes them again. Both
+     * processes have all descriptors, as after fork or SCM_RIGHTS. Calls on VMs, vCPUs and devices that the other
+     * process created fail with EIO.
      */
     public void callAsForeignProcess(boolean on) {
         time.changing(() -> host.files().setForeign(on));
@@ -145,9 +145,9 @@ public final class FakeKernel {
     }
 
     /**
-     * Suspends the kernel's worker threads until {@link #runWorkers}. Until {@code runWorkers}, an irqfd stays after
-     * its eventfd is closed, and no interrupt is injected through a pin. A call that waits for the workers (a deassign,
-     * the release of the VM) does their work. On a real kernel, workers may be late too.
+     * Suspends the kernel's worker threads until {@link #runWorkers}. Until then, an irqfd stays assigned after its
+     * eventfd is closed, and no interrupt is injected through a pin. A call that waits for the workers (it deassigns an
+     * irqfd, or releases the VM) does their work itself. On a real kernel, workers may be late too.
      */
     public void holdWorkers() {
         time.changing(() -> host.work().hold());
@@ -199,7 +199,7 @@ public final class FakeKernel {
 
     /**
      * Sets the module parameter {@code nointxmask} of vfio-pci. If {@code on}, VFIO masks INTx at the interrupt
-     * controller even if the device has DisINTx, and no two devices can share a line. The default is off.
+     * controller even if the device has DisINTx, and devices cannot share a line. The default is off.
      *
      * @throws IllegalStateException if a PCI device is bound to vfio-pci already
      */
@@ -245,8 +245,8 @@ public final class FakeKernel {
     }
 
     /**
-     * Returns a new, empty trace buffer for tracepoints of vCPU threads and kernel calls. A profile for which {@link
-     * #vcpus} is empty has no tracepoints, because it models no processors.
+     * Returns a new, empty trace buffer that can record events of vCPU threads and kernel calls. A profile for which
+     * {@link #vcpus} is empty has no tracepoints, because it models no processors.
      */
     public FakeTracing tracing() {
         return new FakeTracing(
@@ -258,8 +258,8 @@ public final class FakeKernel {
 
     /**
      * Returns how often each vector was delivered to the vCPUs with this id, over all VMs. Each message that a LAPIC
-     * accepted or that hardware posted counts once, even if the vector was already requested. Empty on arm64, which has
-     * no vectors.
+     * accepted or that hardware posted counts once, even if its vector was requested already and the two merge. Empty
+     * on arm64, which has no vectors.
      *
      * @param vcpu the id of the vCPUs
      */
@@ -294,10 +294,10 @@ public final class FakeKernel {
      * names its source, the last place where it was pending, and the call that lost it. The list has up to 64 messages
      * and 64 other interrupts. {@link #messages} counts all messages.
      *
-     * <p>A message also counts as lost if the program read it from an eventfd that has an irqfd now, and neither sent
-     * nor signalled it again. A running program may still deliver such a message, so call this method when the program
-     * is at rest. While the eventfd has no irqfd, because the guest masks the vector, only {@link FakeMessages#waiting}
-     * lists the message.
+     * <p>A message also counts as lost if the program read it from an eventfd that has an irqfd now, and did not pass
+     * it on by KVM_SIGNAL_MSI or a signal. A running program may still deliver such a message, so call this method when
+     * the program handles no message. While the eventfd has no irqfd, because the guest masks the vector, only {@link
+     * FakeMessages#waiting} lists the message.
      */
     public List<String> lost() {
         return time.locked(() -> host.ledger().lost()).stream()
@@ -328,7 +328,7 @@ public final class FakeKernel {
         return time.locked(() -> time.waiting());
     }
 
-    /** Returns the causes and behaviours that decided results so far, by their names in {@code kvmirq errno}. */
+    /** Returns the names in {@code kvmirq errno} of the causes and behaviours that decided a call's result so far. */
     public Set<String> rulesUsed() {
         return time.locked(() -> host.rules().used().stream().map(Answer::name).collect(Collectors.toSet()));
     }

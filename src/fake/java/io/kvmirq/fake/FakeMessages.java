@@ -9,10 +9,10 @@ import java.util.function.Supplier;
 
 /**
  * The ledger of a fake kernel follows each message of a device's vector, and each signal of an eventfd, from its source
- * to the vCPU that takes it. Messages of one source that wait in one place merge. A message waits as a pending bit of
- * its device, in the count of an eventfd, in a worker of KVM, in the program that read the eventfd, as a posted
- * request, in the IRR of a LAPIC, or as a pending LPI. The ledger does not follow interrupt lines. Get the ledger from
- * {@link FakeKernel#messages}. Thread-safe.
+ * to the vCPU that takes it. Messages of one source merge into one while they wait in one place. A message waits as a
+ * pending bit of its device, in the count of an eventfd, in a worker of KVM, in the program that read the eventfd, as a
+ * posted request, in the IRR of a LAPIC, or as a pending LPI. The ledger does not follow interrupt lines. Get the
+ * ledger from {@link FakeKernel#messages}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="hardware"}
  */
@@ -29,12 +29,12 @@ public final class FakeMessages {
      * The numbers of messages, by outcome, since the fake kernel was created.
      *
      * @param taken messages that a vCPU acknowledged or that set the level of a line, signals that the program made and
-     *     read itself, and requests that KVM_GET_LAPIC showed and KVM_SET_LAPIC then cleared
+     *     read itself, and requests that the program got by KVM_GET_LAPIC and cleared by KVM_SET_LAPIC
      * @param merged messages that joined another message of the same source in the same place
      * @param waiting messages that wait for delivery now
-     * @param ended messages that the program dropped: it closed the eventfd of a disabled vector, reset the device, a
-     *     LAPIC or an ITS, or closed the VM. The number includes messages that an arm64 guest dropped: it cleared the
-     *     LPI, discarded the LPI's event, or enabled LPIs with another pending table
+     * @param ended messages that the program dropped, because it closed the eventfd of a disabled vector, reset the
+     *     device, a LAPIC or an ITS, or closed the VM. The number includes messages that an arm64 guest dropped: it
+     *     cleared the LPI, discarded the LPI's event, or enabled LPIs with another pending table
      * @param lost messages that reached no vCPU, were not dropped, and wait nowhere
      */
     public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
@@ -55,7 +55,7 @@ public final class FakeMessages {
      *
      * @param line supplies the line of code that makes the call or lets the device send. The supplier runs in the
      *     calling thread, under the lock of the kernel, and must not call a kernel. If the supplier throws, the
-     *     sentence names the exception.
+     *     sentence names the exception instead.
      */
     public void traceCallers(Supplier<String> line) {
         time.locked(() -> {
@@ -74,16 +74,16 @@ public final class FakeMessages {
      * rule in each of these cases, because the kernel must deliver it at once:
      *
      * <ul>
-     * <li>The message waits in the count of an eventfd that has an irqfd, or at a worker of KVM.
+     * <li>The message waits in the count of an eventfd that has an irqfd, or for a worker of KVM that is not suspended.
      * <li>The message waits as a vLPI of a vCPU that sleeps.
      * <li>The message waits in PIR or, if the LAPIC would deliver it, in IRR of a vCPU that sleeps in KVM with
-     * interrupts enabled. Profiles without interrupt hardware do not model a sleep in KVM.
+     * interrupts enabled. Without interrupt hardware in the profile, the fake models no sleep in KVM.
      * <li>On VT-d, the message waits in PIR, but no notification will come: ON and SN are clear, or the vCPU is in the
      * guest, or the vCPU is loaded and SN is set. Or the message waits in IRR above RVI while the vCPU is in the guest
      * </ul>
      *
-     * <p>Requests in other places may wait until the guest takes them or the vCPU's thread runs. A message that the
-     * program has read waits for the program: see {@link #waiting}.
+     * <p>A message in another place may wait until the guest takes it or the vCPU's thread runs. A message that the
+     * program has read waits for the program and breaks no rule; {@link #waiting} lists it.
      */
     public List<String> brokenRules() {
         return time.locked(() -> {

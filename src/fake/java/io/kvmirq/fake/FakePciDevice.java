@@ -27,9 +27,9 @@ import java.util.stream.IntStream;
 /**
  * A PCI device of a fake host, which programs use through VFIO. The methods act as the device's hardware. Thread-safe.
  *
- * <p>Programs see the configuration space as vfio-pci shows it: sizes of BARs, virtualized bits, resets and power. The
- * BARs and the MSI-X table keep the values written to them, but a program that reads the MSI-X table through VFIO gets
- * 1 in all bits. The MSI-X table has its own BAR, unless {@link Builder#msixTable} is called.
+ * <p>Programs see the configuration space as vfio-pci shows it: with BAR sizes, virtualized bits, resets and power
+ * states. The BARs and the MSI-X table keep the values written to them, but VFIO returns all ones to a program that
+ * reads the MSI-X table. The MSI-X table has its own BAR, unless {@link Builder#msixTable} is called.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="device"}
  */
@@ -94,8 +94,8 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device an interrupt pin, but no DisINTx bit, as before PCI 2.3. A device without DisINTx cannot
-         * share its interrupt line.
+         * Gives the device an interrupt pin, but no DisINTx bit, like devices before PCI 2.3. A device without DisINTx
+         * cannot share its interrupt line.
          */
         public Builder intxWithoutDisIntx() {
             traits.remove(Trait.DIS_INTX);
@@ -134,7 +134,7 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Gives the device MSI with 1, 2, 4, 8, 16 or 32 vectors, which can be masked in configuration space. */
+        /** Gives the device MSI with 1, 2, 4, 8, 16 or 32 vectors, each with a mask bit in configuration space. */
         public Builder maskableMsi(int vectors) {
             return with(Trait.MSI_MASKS).msi(vectors);
         }
@@ -149,7 +149,7 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Makes the device a PCI Express device, which also has an error interrupt. */
+        /** Makes the device a PCI Express device, for which VFIO has an error interrupt. */
         public Builder express() {
             return with(Trait.EXPRESS);
         }
@@ -159,7 +159,7 @@ public final class FakePciDevice {
             return with(Trait.RESETS);
         }
 
-        /** Lets the device sleep in D3hot. In D3hot the registers keep their values. */
+        /** Lets a program put the device into D3hot. In D3hot the registers keep their values. */
         public Builder powerManagement() {
             return with(Trait.POWER);
         }
@@ -183,12 +183,12 @@ public final class FakePciDevice {
         }
 
         /**
-         * Sets the reset value and the writable bits of a 16-bit register in the configuration space. Registers for
-         * which this method is not called keep their defaults. vfio-pci decides which bits a user can read and write.
+         * Sets the reset value and the writable bits of a 16-bit register in the configuration space. Other registers
+         * keep their default values and writable bits. vfio-pci decides which bits a user can read and write.
          *
          * @param capability the id of a capability that the device has; 0 for the header
-         * @param at the even byte offset of the register: 2 to 254 in a capability, after its id and next pointer, or 0
-         *     to 62 in the header
+         * @param at the even byte offset of the register: 2 to 254 in a capability (0 has its id and next pointer), or
+         *     0 to 62 in the header
          * @throws IllegalArgumentException if {@code at} is odd or out of range
          */
         public Builder register(int capability, int at, int value, int writable) {
@@ -250,7 +250,7 @@ public final class FakePciDevice {
             return this;
         }
 
-        /** Places the pending bits of MSI-X like {@link #msixTable}. By default the pending bits follow the table. */
+        /** Puts the pending bits of MSI-X into a BAR, like {@link #msixTable}. By default they follow the table. */
         public Builder msixPending(int bar, int offset) {
             checkOffset(offset);
             pendingBar = OptionalInt.of(bar);
@@ -325,8 +325,8 @@ public final class FakePciDevice {
     }
 
     /**
-     * The device sends the MSI message of a vector, with MSI or MSI-X enabled. If bus mastering is disabled, the device
-     * sends nothing.
+     * The device sends the message of a vector, by MSI or MSI-X, whichever is enabled. Without bus mastering it sends
+     * nothing.
      *
      * @return whether the message signalled an eventfd; false if hardware posted the message to a vCPU, see {@link
      *     #irte}
@@ -337,7 +337,7 @@ public final class FakePciDevice {
     }
 
     /**
-     * Returns the host's present IRTE for an MSI or MSI-X vector. Its form is REMAPPED if the profile has no hardware.
+     * Returns the host's present IRTE for an MSI or MSI-X vector. It is REMAPPED if the profile names no hardware.
      *
      * @throws IllegalArgumentException if the device has no such vector
      */
@@ -370,22 +370,22 @@ public final class FakePciDevice {
         return time.locked(() -> device.bars().register(bar, at));
     }
 
-    /** The device sets its {@link #register}. A reset restores this value, and sets all other registers to 0. */
+    /** The device writes a {@link #register}. A reset restores the value; registers that were not set become 0. */
     public void setRegister(int bar, int at, int value) {
         time.changing(() -> device.bars().preset(bar, at, value));
     }
 
-    /** The device reports an uncorrectable error. Returns whether an eventfd was signalled. */
+    /** The device reports an uncorrectable error. Returns whether VFIO signalled the error eventfd. */
     public boolean reportError() {
         return time.changing(device::fail);
     }
 
     /**
-     * The host removes the device: it requests the device back from the user, and removes the device as soon as no file
-     * of the device is open. Until the removal the device works, and a program can open more files of the device.
-     * Source: {@code vfio_unregister_group_dev()}.
+     * The host removes the device: it asks the program for the device, and removes it as soon as no file of the device
+     * is open. Until the removal the device works, and a program can open more files of the device. Source: {@code
+     * vfio_unregister_group_dev()}.
      *
-     * @return true if the host has removed the device, false if it waits for the user
+     * @return true if the host has removed the device, false if the program still has it open
      */
     public boolean remove() {
         return time.changing(device::remove);
@@ -393,8 +393,8 @@ public final class FakePciDevice {
 
     /**
      * Simulates a host thread that locks or unlocks the device, as a write to the device's {@code reset} file in sysfs
-     * does. While the host holds the lock, a reset by the user fails with EAGAIN. {@link #remove} holds the lock until
-     * the device is removed.
+     * does. While the host holds the lock, VFIO refuses a reset by the program with EAGAIN. {@link #remove} holds the
+     * lock until the device is removed.
      */
     public void lockByHost(boolean locked) {
         time.locked(() -> {
@@ -403,7 +403,7 @@ public final class FakePciDevice {
         });
     }
 
-    /** The host requests the device back from its user. Returns whether an eventfd was signalled. */
+    /** The host asks the program for the device. Returns whether VFIO signalled the request eventfd. */
     public boolean askBack() {
         return time.changing(device::askBack);
     }

@@ -8,7 +8,7 @@ import java.util.List;
 
 /**
  * A platform device of a fake kernel's host, which programs use through VFIO. The device has one interrupt for each
- * index, and no registers. The methods do what the device's hardware would do. Thread-safe. A method throws
+ * index, and no registers. A method does what the device's hardware does. Thread-safe. A method throws
  * IllegalArgumentException if the interrupt at {@code index} is missing or of the wrong kind.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="platform"}
@@ -75,14 +75,14 @@ public final class FakePlatformDevice {
         time.changing(() -> device.serve(index));
     }
 
-    /** The device pulses the line of an edge-triggered interrupt. Returns whether an eventfd was signalled. */
+    /** The device pulses the line of an edge-triggered interrupt. Returns whether VFIO signalled the eventfd. */
     public boolean pulse(int index) {
         return time.changing(() -> device.pulse(index));
     }
 
     /**
      * The host removes the device as soon as no file of the device is open ({@code vfio_unregister_group_dev()}).
-     * Returns false if the host still waits.
+     * Returns false if a file is open.
      */
     public boolean remove() {
         return time.changing(device::remove);

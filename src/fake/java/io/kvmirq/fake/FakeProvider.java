@@ -25,7 +25,7 @@ public final class FakeProvider implements BackendProvider {
         return new FakeKernel(profile()).backend();
     }
 
-    /** Returns the profile that {@value #PROFILE} names. Throws BackendUnavailableException for other names. */
+    /** Returns the profile that {@value #PROFILE} names. Throws BackendUnavailableException for an unknown name. */
     public static Profile profile() {
         try {
             return Profile.of(System.getProperty(PROFILE, DEFAULT.label()));

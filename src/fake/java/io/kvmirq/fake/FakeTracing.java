@@ -19,8 +19,8 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 
 /**
- * A trace buffer of the fake kernel, like a tracefs instance. The buffer records chosen events of chosen threads. Get a
- * buffer from {@link FakeKernel#tracing}. Thread-safe.
+ * A trace buffer of the fake kernel, like a tracefs instance. The buffer records the events of {@link #choose}, of all
+ * threads or those of {@link #only}. Get a buffer from {@link FakeKernel#tracing}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="tracing"}
  */
@@ -108,7 +108,7 @@ public final class FakeTracing implements AutoCloseable {
 
     /**
      * Removes the events from the buffer. Returns pages as in {@code per_cpu/cpuN/trace_pipe_raw}, keyed by CPU number,
-     * in the byte order of this machine. A flag in a page says that events before the page were lost.
+     * in the byte order of this machine. A page has a flag if events before this page were lost.
      */
     public Map<Integer, List<ByteBuffer>> read() {
         return time.locked(() -> {

@@ -14,9 +14,9 @@ import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 
 /**
- * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test moves the vCPU through the
- * states that {@code KVM_RUN} and the host's scheduler cause, and observes the effect of an interrupt that a device
- * posts. Get vCPUs from {@link FakeKernel#vcpus}. The host has 4 processors; each runs one vCPU at a time. Loading a
+ * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. In place of {@code KVM_RUN} and
+ * the host's scheduler, a test loads, enters, blocks and preempts the vCPU, and observes the interrupts that devices
+ * post. Get vCPUs from {@link FakeKernel#vcpus}. The host has 4 processors; each runs one vCPU at a time. Loading a
  * vCPU preempts the vCPU that the processor runs. Thread-safe.
  *
  * <p>Methods that change the vCPU's state throw IllegalStateException while a thread is in {@code KVM_RUN}. {@link
@@ -67,7 +67,7 @@ public final class FakeVcpu {
 
     // Moves
 
-    /** Loads the vCPU on processor 0–3, awake and outside the guest. Other numbers throw IllegalArgumentException. */
+    /** Loads the vCPU on processor 0–3, awake, outside the guest. Other numbers throw IllegalArgumentException. */
     public void load(int cpu) {
         moved(() -> vcpu.load(cpu));
     }
@@ -77,7 +77,7 @@ public final class FakeVcpu {
         moved(vcpu::enterGuest);
     }
 
-    /** The host preempts the vCPU. A sleeping vCPU is woken and loaded first. */
+    /** The host preempts the vCPU, after it has woken and loaded a sleeping vCPU. */
     public void preempt() {
         moved(() -> {
             vcpu.load();
@@ -171,19 +171,19 @@ public final class FakeVcpu {
     }
 
     /**
-     * Returns the vCPU's entry in AVIC's physical APIC ID table, with IsRunning as KVM keeps it. {@code kvmirq decode}
-     * reads the entry as {@code avic.physical}. Empty on Intel.
+     * Returns the vCPU's entry in AVIC's physical APIC ID table, with IsRunning of KVM's own copy. {@code kvmirq
+     * decode} reads the entry as {@code avic.physical}. Empty on Intel.
      */
     public Optional<Long> physicalEntry() {
         return time.locked(vcpu::physicalEntry);
     }
 
-    /** Returns how many device interrupts are posted to the vCPU, on its list {@code ir_list}. Empty on Intel. */
+    /** Returns how many device interrupts the vCPU has on its list {@code ir_list}. Empty on Intel. */
     public OptionalInt listed() {
         return time.locked(vcpu::listed);
     }
 
-    /** Returns the broken rules of posting, one sentence each. The list is empty unless the fake has a bug. */
+    /** Returns a sentence for each broken rule of posting; empty unless the fake has a bug. */
     public List<String> brokenRules() {
         return time.locked(vcpu::brokenRules);
     }

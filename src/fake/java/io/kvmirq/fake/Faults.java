@@ -17,12 +17,12 @@ import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Makes chosen calls fail, on the fake or a real kernel, by a proxy around a {@link Libc} or a backend. Thread-safe.
+ * Makes chosen calls of a {@link Libc} or a backend fail, by a proxy, on the fake or a real kernel. Thread-safe.
  *
- * <p>A rule names a call: a function ({@code eventfd}, {@code mmap}), an ioctl's request ({@code KVM_IRQFD}), or a
- * method of {@link KernelBackend}, by the method's name ({@code irqfdAssign}) or the name of its kernel call. {@link
- * #ANY} names all calls that can fail. A rule counts the calls with its name from 1, the first call after the rule was
- * added. If a rule makes a call fail, the call does not reach the kernel, with one exception: a call that tears down
+ * <p>A rule has the name of a call: a function ({@code eventfd}, {@code mmap}), an ioctl's request ({@code KVM_IRQFD}),
+ * or a method of {@link KernelBackend}, by the method's name ({@code irqfdAssign}) or the name of its kernel call.
+ * {@link #ANY} names all calls that can fail. A rule counts calls of its name: the first call after the rule was added
+ * has number 1. If a rule makes a call fail, the call does not reach the kernel, with one exception: a releasing call
  * ({@code close}, {@code munmap}, {@code mapZeros}) does its work, as Linux closes a file even if close returns EINTR.
  *
  * <pre>{@code
@@ -134,9 +134,9 @@ public final class Faults {
     }
 
     /**
-     * Makes each call fail that {@code chosen} accepts. The predicate gets the call's name, as in {@link #calls}, in
-     * the thread of the call. The predicate is evaluated once for each call that can fail, by one thread at a time, and
-     * must not wait.
+     * Makes a call fail if the predicate {@code chosen} is true. The predicate gets the call's name, as in {@link
+     * #calls}, in the thread of the call. The predicate is evaluated once for each call that can fail, by one thread at
+     * a time, and must not wait.
      */
     public synchronized Faults failIf(Predicate<String> chosen, Errno errno) {
         Objects.requireNonNull(chosen, "chosen is null");
@@ -156,7 +156,7 @@ public final class Faults {
         return FaultNames.errnos(call);
     }
 
-    /** Makes the nth call with this name return {@code count}, like a short read or write, without any transfer. */
+    /** Makes the nth call with this name transfer nothing and return {@code count}, like a short read or write. */
     public Faults shorten(String call, int nth, int count) {
         return add(call, requireNth(nth), count, Optional.empty());
     }
@@ -166,7 +166,7 @@ public final class Faults {
         return add(call, requireNth(nth), 0, Optional.of(before));
     }
 
-    /** Returns the rules that no call has matched yet, such as {@code KVM_IRQFD 2} after one such call. */
+    /** Returns the rules that no call has matched yet: {@code KVM_IRQFD 2} if only one such call was made. */
     public synchronized List<String> unused() {
         return rules.stream().filter(rule -> !rule.used).map(Fault::toString).toList();
     }
@@ -182,7 +182,7 @@ public final class Faults {
         listening = true;
     }
 
-    /** Returns the names of the calls since {@link #listen} that can fail; an ioctl has the name of its request. */
+    /** Returns the names of calls since {@link #listen} that can fail; an ioctl has its request's name. */
     public synchronized List<String> calls() {
         return calls.stream().filter(Call::canFail).map(Call::name).toList();
     }

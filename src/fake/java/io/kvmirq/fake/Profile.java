@@ -16,15 +16,15 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernel that a fake imitates: a version, and switches for the kernel's configuration, its patches and the host's
- * hardware. A profile's text is the version and the switches, separated by commas: {@code 6.18,split}. A switch for
- * hardware needs no version: {@code vtd-posting} means 6.18, {@code gicv4} means 6.18,arm64,gicv4 and {@code historic}
- * means 6.1,arm64,historic.
+ * The kernel that a fake imitates: a version, and switches for the kernel's configuration and patches and for the
+ * host's hardware. A profile's text is the version and the switches, separated by commas: {@code 6.18,split}. A switch
+ * for hardware needs no version: {@code vtd-posting} means 6.18, {@code gicv4} means 6.18,arm64,gicv4 and {@code
+ * historic} means 6.1,arm64,historic.
  *
- * <p>Source: the profile 6.18,pvm was measured on a real kernel. The other profiles follow Debian's builds 6.1 and
- * 6.12, and for 7.1 Debian's 7.2, which {@code make lab} measures, and the git history of virt/kvm/eventfd.c
- * (2cdd64cbf990) and arch/x86/kvm. The arm64 profiles follow measured Debian kernels, 6.1.192 and 6.12.117, and for
- * later versions Linux's source. The lab's GICv3 cannot run a GICv2: GICv2 was measured on Debian's 6.1, 6.12 and 7.2.
+ * <p>Source: a real kernel was measured for the profile 6.18,pvm. The other x86 profiles follow Debian's kernels 6.1,
+ * 6.12 and (for 7.1) 7.2, which {@code make lab} measures, and the git history of virt/kvm/eventfd.c (2cdd64cbf990) and
+ * arch/x86/kvm. The arm64 profiles follow measured Debian kernels, 6.1.192 and 6.12.117, and for later versions Linux's
+ * source. The lab's GICv3 host runs no GICv2 VMs: GICv2 was measured on Debian's 6.1, 6.12 and 7.2.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="kernel"}
  */
@@ -105,8 +105,7 @@ public final class Profile {
     /** The profile of Linux 6.12 in Debian 13. */
     public static final Profile V6_12 = of("6.12");
     /**
-     * Linux 6.18 as Debian would build it. The contract suite did not run on this kernel, but on a real
-     * {@code 6.18,pvm}.
+     * Linux 6.18 as Debian would build it. The contract tests ran not on this kernel, but on a real {@code 6.18,pvm}.
      */
     public static final Profile V6_18 = of("6.18");
 
@@ -186,7 +185,7 @@ public final class Profile {
                 + "; with or without a version " + labels(Switch::standsAlone);
     }
 
-    /** Returns the names that select a profile alone: versions, and switches that need no version. */
+    /** Returns the names that are a profile's whole text: versions, and switches that need no version. */
     public static List<String> names() {
         return Stream.concat(
                         labels().stream(),
@@ -246,7 +245,7 @@ public final class Profile {
                 hardware(switches).stream().findFirst().orElse(isArm64() ? Hardware.GICV3 : Hardware.REMAPPING));
     }
 
-    /** Whether the profile is for arm64, with a VGIC. */
+    /** Whether the profile's kernel is for arm64 and has a VGIC. */
     public boolean isArm64() {
         return switches.contains(Switch.ARM64);
     }

@@ -14,7 +14,8 @@ import java.util.stream.Stream;
 /**
  * A vCPU of a fake kernel whose exits a test defines: it runs no guest code. Get a vCPU from {@link FakeKernel#vcpu}.
  * The vCPU behaves like a vCPU that runs code: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an
- * application processor waits for INIT and SIPI, a kick ends the run, and registers keep the VMM's values. Thread-safe.
+ * application processor waits for INIT and SIPI, a kick ends the call, and registers keep the VMM's values.
+ * Thread-safe.
  *
  * <p>After the last exit the guest halts with interrupts disabled. The vCPU stays in {@code KVM_RUN} until exits are
  * added or a kick ends the run. On x86 without an in-kernel LAPIC, each {@code KVM_RUN} of the halted guest returns
@@ -39,8 +40,8 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * Adds exits. If the guest halted after its last exit, it continues. Throws IllegalArgumentException, and adds no
-     * exit, if vCPUs of this architecture cannot have one of the exits.
+     * Adds exits. A guest that halted after its last exit continues. Throws IllegalArgumentException, and adds no exit,
+     * if vCPUs of this architecture cannot have one of the exits.
      */
     public ScriptedVcpu exits(FakeExit... exits) {
         Objects.requireNonNull(exits, "exits is null");
@@ -56,8 +57,8 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * Returns the values that the VMM gave for the guest's reads, in the order of the exits, zero-extended. A value is
-     * in the list after the next {@code KVM_RUN}. A string instruction has a value for each access.
+     * Returns the values that the VMM gave for the guest's reads, in the order of the exits, zero-extended. The next
+     * {@code KVM_RUN} adds a value to the list. A string instruction adds a value for each access.
      */
     public List<Long> answers() {
         return time.locked(script::answers);

@@ -2,19 +2,19 @@
 /**
  * A simulated kernel in Java, with the calls, errnos, order of checks and lifetimes of a real Linux kernel.
  *
- * <p>{@link io.kvmirq.fake.FakeKernel} has {@code SystemCalls}, a {@link io.kvmirq.backend.Libc}. The fake receives
+ * <p>{@code SystemCalls} of {@link io.kvmirq.fake.FakeKernel} is a {@link io.kvmirq.backend.Libc}. The fake receives
  * file descriptors, request numbers and bytes, as the kernel does. All code that calls the fake also runs on real KVM.
  * {@code FakeKernel} maps paths to files; {@code SystemCalls} finds a descriptor's file and calls the file.
  *
- * <p>Each decision about a call is an {@link io.kvmirq.explain.Answer}, with errno, grade and source. If a method
- * returns an optional answer, it is the refusal of the call, or empty. Each area is a package, and uses only packages
- * that stand before it in this list: {@code file} (descriptors, memory, time, eventfds, and {@code Host}, the interface
- * of a file to its kernel), {@code posting} (processors, remapping units and vCPUs of x86 hosts that post), {@code kvm}
- * (the requests common to all architectures), {@code x86} (chips, vCPUs, and real-mode instructions) and {@code arm64}
- * (VGIC and ITS; no guest code runs). A vCPU of either architecture can return exits that a test defines ({@link
- * io.kvmirq.fake.ScriptedVcpu}). {@code x86} and {@code arm64} do not use each other. {@code vfio} (devices, groups,
- * containers and iommufds) uses {@code file} only, and {@code kvm} does not use {@code posting}. Each kind of open file
- * is a {@code FakeFile} with a table of the requests that it handles.
+ * <p>Each decision about a call's result is an {@link io.kvmirq.explain.Answer}, with errno, grade and source. A method
+ * that returns an optional answer returns the refusal, or empty. Each area is a package, and uses only packages that
+ * stand before it in this list: {@code file} (descriptors, memory, time, eventfds, and {@code KernelOfFile}, through
+ * which a file uses its kernel), {@code posting} (processors, remapping units and vCPUs of x86 hosts that post), {@code
+ * kvm} (the requests common to all architectures), {@code x86} (chips, vCPUs, and real-mode instructions) and {@code
+ * arm64} (VGIC and ITS; no guest code runs). A vCPU of either architecture can return exits that a test defines ({@link
+ * io.kvmirq.fake.ScriptedVcpu}). Neither of {@code x86} and {@code arm64} uses the other. {@code vfio} (devices,
+ * groups, containers and iommufds) uses {@code file} only, and {@code kvm} does not use {@code posting}. Each kind of
+ * open file is a {@code FakeFile} with a table of the requests that it handles.
  *
  * <p>The fake has one lock, and no thread and no clock of its own. The real kernel does some work asynchronously
  * (detaching an irqfd when its eventfd is closed, injecting through a worker). The fake does asynchronous work when the
@@ -22,9 +22,9 @@
  * io.kvmirq.NotModelledException} with its name: the fake never guesses.
  *
  * <p>{@code Ledger} of package {@code file} follows each message of a device, and each signal of an eventfd, from its
- * source to the vCPU that takes it. The model that moves a message notifies the ledger. After each call the ledger
- * compares the recorded places of messages with the models' state. If a model has dropped a message, the ledger reports
- * that this call lost it, with its source and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
+ * source to the vCPU that takes it. Code of the fake that moves a message notifies the ledger. After each call the
+ * ledger compares its places of messages with the fake's state. If that state lacks a message, the ledger reports that
+ * this call lost it, with its source and last place. {@link io.kvmirq.fake.FakeMessages} shows the counts.
  *
  * <p>The contract suite runs on the fake and on the real kernel. If the results differ, the fake is wrong.
  */

@@ -18,7 +18,7 @@ public final class ArmGuestCode {
                     + "e21f80d2024618d5a2fa7fd382cc18d5220080d2e2cc18d507000014e21f8052820600b9a25a175342000032820200b9"
                     + "9f3f03d5df3f03d5ff0600b9ff4203d57f2003d5ffffff17";
 
-    /** The machine code in hexadecimal, loaded {@link #VECTORS} bytes after {@link #MEMORY}. */
+    /** The machine code in hexadecimal. It is loaded at {@link #MEMORY} + {@link #VECTORS}. */
     public static final String HEX = FAULT + "0".repeat(0x100 - FAULT.length()) + IRQ + SET_UP;
 
     /** The guest-physical address of the guest's memory. */
@@ -27,9 +27,9 @@ public final class ArmGuestCode {
     public static final int SIZE = 0x1_0000;
     /** The guest-physical address of the first instruction. */
     public static final long START = MEMORY + 0x300;
-    /** The address to which the guest writes the INTID, 4 bytes, of each interrupt that it has ended. */
+    /** The address to which the guest writes the INTID, in 4 bytes, after it has ended an interrupt. */
     public static final long ANSWER = 0xa00_0000;
-    /** The address to which the guest writes 4 bytes once, when it is set up. */
+    /** The address to which the guest writes 4 bytes once, when it is ready for interrupts. */
     public static final long READY = ANSWER + 4;
     /** The address to which the guest writes ESR_EL1, 4 bytes, if it gets an exception. */
     public static final long FAULTED = ANSWER + 8;

@@ -35,7 +35,7 @@ public final class GuestCode {
         memory.putInt(NMI * Integer.BYTES, STOP);
     }
 
-    /** Sets the vector's interrupt vector table entry to the guest's handler, which reads the vector number from CS. */
+    /** Sets the vector's interrupt vector table entry to the guest's handler; its CS tells it the vector. */
     public static void handle(Mapping memory, InterruptVector vector) {
         int number = vector.number();
         memory.putInt((long) number * Integer.BYTES, number << 16 | (HANDLER - number * 16));

@@ -6,8 +6,8 @@ import java.util.Objects;
 
 /**
  * A field that is one run of adjacent bits in a hardware structure. Bit n of the structure is bit n mod 64 of its
- * 64-bit word n / 64, where bit 0 is the least significant one. A field lies in one word. A {@code BitField} in a
- * static final constant is as fast as a shift and a mask. A method's {@code word} is the 64-bit word of the field.
+ * 64-bit word n / 64, where bit 0 is the least significant one. A {@code BitField} in a static final constant is as
+ * fast as a shift and a mask. The parameter {@code word} of a method is the 64-bit word that holds the field.
  *
  * @param name the field's name in the kernel's definition of the structure
  * @param low the number of the lowest bit in the structure
@@ -49,18 +49,18 @@ public record BitField(String name, int low, int width, Description description)
         return new BitField(name, low, width, Description.RESERVED);
     }
 
-    /** Returns a copy with the same bits and another description: a structure may have two forms. */
+    /** Returns a copy with the same bits and another description, for another form of the structure. */
     public BitField as(Description other) {
         Objects.requireNonNull(other, "other is null");
         return new BitField(name, low, width, other);
     }
 
-    /** Returns a copy with a default: {@link Format#encode} stores {@code value} if the field is missing. */
+    /** Returns a copy with a default: {@link Format#encode} stores {@code value} if the field is not given. */
     public BitField ordinarily(long value) {
         return as(description.ordinarily(value));
     }
 
-    /** Returns a copy for which {@link Format#encode} needs a value. */
+    /** Returns a copy without a default: {@link Format#encode} throws if the field is not given. */
     public BitField required() {
         return as(description.required());
     }
@@ -109,7 +109,7 @@ public record BitField(String name, int low, int width, Description description)
                 + Long.toHexString(max()) + ", " + width + (width == 1 ? " bit" : " bits"));
     }
 
-    /** Returns {@code word} with {@code value} in this field; IllegalArgumentException if the value does not fit. */
+    /** Returns {@code word} with {@code value} in this field; throws IllegalArgumentException if it does not fit. */
     public long put(long word, long value) {
         return word & ~mask() | with(value);
     }

@@ -16,8 +16,8 @@ import java.util.stream.Stream;
  * @param label the short name in the manual, such as FPD
  * @param meaning explains each value of the field to people
  * @param role whether the field is decoded to a named value, and whether encoding needs the value
- * @param ordinary the default of a {@link Field.Role#DEFAULTED} field
- * @param isReserved whether the manual requires the value 0
+ * @param ordinary the value that encoding stores for a {@link Field.Role#DEFAULTED} field that is not given
+ * @param isReserved whether the field is reserved: the manual requires the value 0
  * @param shift the number of low address bits that the structure does not store; they are 0 in the value
  * @param computed converts the bits of the field to the field's value, such as a length code to a length
  * @param checks the rules by which the manual forbids values of this field
@@ -42,7 +42,7 @@ public record Description(
     /** A rule of the manual about one field. */
     @FunctionalInterface
     public interface Check {
-        /** Returns the error in {@code value}; empty if the manual allows the value. */
+        /** Returns a text about the error in {@code value}; empty if the manual allows the value. */
         Optional<String> fault(long value, long[] bits);
     }
 
@@ -81,7 +81,7 @@ public record Description(
         return new Description(label, meaning, Field.Role.DEFAULTED, value, isReserved, shift, computed, checks);
     }
 
-    /** Returns a copy for a field whose value must be given to encode the structure. */
+    /** Returns a copy for a field without a default: {@link Format#encode} throws if the field is not given. */
     public Description required() {
         return inRole(Field.Role.NAMED);
     }
@@ -129,14 +129,14 @@ public record Description(
                 Stream.concat(checks.stream(), Stream.of(check)).toList());
     }
 
-    /** A copy that reports each {@code forbidden} value as a violation; {@code text} returns its text. */
+    /** A copy that reports each {@code forbidden} value as a violation; {@code text} makes the violation's text. */
     public Description forbidding(LongPredicate forbidden, LongFunction<String> text) {
         Objects.requireNonNull(forbidden, "forbidden is null");
         Objects.requireNonNull(text, "text is null");
         return checked((value, bits) -> forbidden.test(value) ? Optional.of(text.apply(value)) : Optional.empty());
     }
 
-    /** A copy that reports other values than {@code expected} as violations; {@code otherwise} is the cause. */
+    /** A copy that reports other values than {@code expected} as violations, with the cause {@code otherwise}. */
     public Description expecting(long expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");
         return forbidding(

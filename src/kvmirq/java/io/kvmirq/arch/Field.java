@@ -15,7 +15,7 @@ public sealed interface Field permits BitField, SplitField {
         NAMED,
         /** The field is optional: decoding omits the default value, and encoding stores it for a missing field. */
         DEFAULTED,
-        /** The value follows from other fields: it is decoded, but need not be given to encode the structure. */
+        /** The value follows from other fields: decoding returns it, but encoding does not need it. */
         DERIVED,
         /** The field is printed for people, but is not decoded to a named value. */
         SHOWN

@@ -18,7 +18,7 @@ import java.util.stream.Collectors;
  *
  * <p>A structure has two representations. The <em>words</em> of the structure have 32 or 64 bits each, as {@code kvmirq
  * decode} reads them, lowest address first. The <em>bits</em> are the same content in 64-bit words, to which the
- * positions of a {@link BitField} refer. The bits of three 32-bit words are two 64-bit words; the rest is 0. Immutable.
+ * positions of a {@link BitField} refer. Three 32-bit words occupy two 64-bit words; the rest is 0. Immutable.
  */
 public final class Format {
     /** A sentence printed if {@code when} holds. */
@@ -126,8 +126,8 @@ public final class Format {
     }
 
     /**
-     * The fields that exist for these bits, in printing order. A one-bit field of the structure may select which of two
-     * fields has the same bits.
+     * The fields that exist for these bits, in printing order. If two fields have the same bits, a one-bit field
+     * selects which of the two exists.
      */
     public List<Field> fieldsOf(long... bits) {
         Objects.requireNonNull(bits, "bits is null");
@@ -221,7 +221,7 @@ public final class Format {
                 .collect(Collectors.joining("", kind, ""));
     }
 
-    /** A text such as {@code 2 words of 64 bits}; the names of up to 4 words follow in parentheses. */
+    /** Number and size of the words: {@code 2 words of 64 bits}; the names of up to 4 words follow in parentheses. */
     public String wordsText() {
         return wordCount + (wordCount == 1 ? " word" : " words") + " of " + wordBits + " bits"
                 + (wordNames.isEmpty() || wordCount > MANY ? "" : " (" + String.join(", ", wordNames) + ")");
@@ -239,7 +239,7 @@ public final class Format {
 
     /**
      * The rules of the manual that the bits violate: reserved fields first, then the checks of each field. The list is
-     * empty if hardware does not read the structure, for example as it is not in use.
+     * empty if hardware does not read the structure, for example because the structure is not in use.
      */
     public List<Violation> violations(long... bits) {
         List<Violation> found = new ArrayList<>();
@@ -290,8 +290,8 @@ public final class Format {
      * Encodes a structure from named values.
      *
      * @param values the value of each field by name. A derived field may be left out; a field whose name begins with
-     *     {@code derived_} is ignored. If a derived field is given, the fields with the same bits may be left out. No
-     *     field may be given that a one-bit selector field excludes
+     *     {@code derived_} is ignored. If a derived field is given, the fields with the same bits may be left out. A
+     *     field of {@link FormatBuilder#fieldsIf} may be given only if its selector has the required value
      * @return the structure in 64-bit words
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit, or contradicts another field
      */

@@ -28,7 +28,7 @@ public final class FormatBuilder {
         this.wordCount = wordCount;
     }
 
-    /** Names the words, for a manual that numbers the bits of each word from 0: positions then name word and bits. */
+    /** Names the words, so that {@link Format#position} returns a word's name and the bits in this word. */
     public FormatBuilder wordNames(String... names) {
         Objects.requireNonNull(names, "names is null");
         wordNames = names;

@@ -4,9 +4,9 @@ package io.kvmirq.arch;
 import java.util.Objects;
 import java.util.Optional;
 
-/** A version of Linux. A stable kernel, such as 6.1.136, may contain changes of later versions. */
+/** A version of Linux. A stable kernel (6.1.136) may contain changes of later versions, which the number hides. */
 public record LinuxVersion(int major, int minor) {
-    /** The newest Linux version whose source kvmirq's rules were read in. */
+    /** The newest Linux version in whose source kvmirq's rules about the kernel were read. */
     public static final LinuxVersion NEWEST = new LinuxVersion(7, 1);
 
     private static final int RADIX = 10;

@@ -4,7 +4,7 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A set of small numbers in shared words, guarded by a spinlock. The set models a list of KVM: a VM's vCPUs or its
+ * A set of small numbers in shared words, guarded by a spinlock. The set models one list of KVM: a VM's vCPUs or
  * irqfds.
  */
 public class SharedSet {
@@ -36,7 +36,7 @@ public class SharedSet {
         return base + word;
     }
 
-    /** Takes the lock of the set, which the caller of some methods must hold. */
+    /** Takes the lock of the set, which a caller of {@link #add}, {@link #remove} or {@link #next} must hold. */
     public void lock() {
         words.lock(at(LOCK));
     }

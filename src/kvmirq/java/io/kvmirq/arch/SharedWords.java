@@ -15,7 +15,7 @@ import java.util.Objects;
  * class to run the accesses of CPUs and devices in any order.
  */
 public abstract class SharedWords {
-    /** Creates an object of a subclass that stores the words itself, such as a test's. */
+    /** The constructor for subclasses, such as a test's, which store the words themselves. */
     protected SharedWords() {}
 
     /** Shares the words of an array. */

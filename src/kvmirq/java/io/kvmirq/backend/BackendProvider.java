@@ -5,7 +5,7 @@ import io.kvmirq.NotPromised;
 
 /**
  * Provides a {@link KernelBackend} that kvmirq uses only if the user selects it by name. {@link
- * java.util.ServiceLoader} finds the provider. The fake kernel needs a provider: its package depends on this one.
+ * java.util.ServiceLoader} finds the provider. The fake kernel needs a provider: this package cannot use it.
  */
 @NotPromised
 public interface BackendProvider {

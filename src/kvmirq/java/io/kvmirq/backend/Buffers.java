@@ -21,7 +21,7 @@ public final class Buffers {
     /**
      * Allocates a zeroed direct buffer in native order, aligned to 8 bytes.
      *
-     * @param bytes at least 1
+     * @param bytes the size of the buffer, at least 1
      */
     public static ByteBuffer allocate(int bytes) {
         return ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
@@ -83,7 +83,7 @@ public final class Buffers {
         return checked;
     }
 
-    /** Checks the buffer of a path like {@link #readable}, and throws IllegalArgumentException if it has no NUL. */
+    /** Checks a path's buffer like {@link #readable}, and throws IllegalArgumentException if the path has no NUL. */
     public static ByteBuffer cStringIn(@Nullable ByteBuffer path) {
         ByteBuffer checked = readable(path, 1);
         for (int i = 0; i < checked.limit(); i++) {
@@ -119,7 +119,7 @@ public final class Buffers {
         return inNativeOrder(readable(routes, (long) ROUTE_SIZE * count));
     }
 
-    /** Checks a buffer for {@code count} records like {@link #writable}; it must have native order, too. */
+    /** Checks a buffer for {@code count} records like {@link #writable}; the buffer must have native order, too. */
     public static ByteBuffer results(@Nullable ByteBuffer records, int size, int count) {
         if (count < 0) {
             throw new IllegalArgumentException("count " + count + " is negative");
@@ -190,7 +190,7 @@ public final class Buffers {
                 buffer.order() == ByteOrder.nativeOrder() ? buffer.getInt(0) : Integer.reverseBytes(buffer.getInt(0)));
     }
 
-    /** Bytes of an element, if the first word of a KVM request counts elements (linux/kvm.h, asm/kvm.h), or 0. */
+    /** Bytes of each element if a KVM request's first word counts elements (linux/kvm.h, asm/kvm.h), else 0. */
     public static int elementSize(int number) {
         return switch (number) {
             case 0x02, 0x0a -> Integer.BYTES; // KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST

@@ -74,7 +74,7 @@ public interface HostFiles {
         void close();
     }
 
-    /** Opens a file to be read again and again. By default the result holds a copy of the file's current bytes. */
+    /** Opens a file to be read again and again. By default the result is a copy of the file's bytes at this call. */
     default Optional<Kept> keep(String path) {
         Objects.requireNonNull(path, "path is null");
         return bytes(path, Integer.MAX_VALUE).map(bytes -> new Kept() {
@@ -98,12 +98,12 @@ public interface HostFiles {
     /** The names in a directory, sorted. Empty if the directory does not exist. */
     List<String> list(String path);
 
-    /** Whether this process may read and write a file. The file is not opened. */
+    /** Whether this process may read and write a file. The call does not open the file. */
     Access access(String path);
 
     /**
      * The owner and the permissions of a file. Empty if the file does not exist, or if these files were copied without
-     * their owners.
+     * owners.
      */
     default Optional<Owner> owner(String path) {
         Objects.requireNonNull(path, "path is null");
@@ -136,7 +136,7 @@ public interface HostFiles {
 
     /**
      * The first number of the line that begins with a name, in a text such as /proc/self/status. Empty if the line has
-     * no number, but a word such as {@code unlimited}.
+     * a word, such as {@code unlimited}, in place of the number.
      */
     default OptionalLong number(String path, String name) {
         Objects.requireNonNull(path, "path is null");
@@ -172,7 +172,7 @@ public interface HostFiles {
      * Files in memory.
      *
      * @param files the content of each file, by the file's path
-     * @param links the target of each symbolic link, by the link's path. A path that leads through a link finds no file
+     * @param links the target of each symbolic link, by the link's path. A path through such a link finds no file
      */
     static HostFiles of(Map<String, byte[]> files, Map<String, String> links) {
         return of(files, links, Set.of());

@@ -11,8 +11,8 @@ import java.nio.ByteBuffer;
  * Any thread may call any method. A call makes each file descriptor O_CLOEXEC. The buffers of a call must be direct,
  * writable, at position 0 and large enough, or the method throws {@link IllegalArgumentException} before it calls the
  * kernel. The bytes of a record are in native order, whatever the buffer's order. Do not close a buffer's arena during
- * the call: the kernel would use freed memory. The typed objects of {@code io.kvmirq.kvm} document the errnos of each
- * call, in the order of the kernel's checks.
+ * the call: the kernel would use freed memory. The methods of {@code io.kvmirq.kvm} document the errnos of each call,
+ * in the order of the kernel's checks.
  *
  * <p>The interface is stable for callers only: a new method may have a default that does not suit your implementation.
  */
@@ -33,7 +33,7 @@ public interface KernelBackend {
 
     // fd
 
-    /** close(2). Do not repeat a failed close, even after EINTR: the number may belong to another file. */
+    /** close(2). Do not repeat a failed close, even after EINTR: {@code fd} may then be the number of another file. */
     int fdClose(int fd);
 
     /** fcntl(2) with F_DUPFD_CLOEXEC: a second descriptor of the same file. */
@@ -48,7 +48,7 @@ public interface KernelBackend {
      * Waits until the descriptor {@code fd} or {@code wake} is readable; -1 as {@code wake} stands for no descriptor.
      *
      * @param timeoutNanos the timeout; a negative timeout waits without limit
-     * @return READY bits, 0 after the timeout, -EINTR or -EBADF
+     * @return the bits {@link #READY_FD} and {@link #READY_WAKE}; 0 after the timeout; or -EINTR or -EBADF
      */
     int fdWait(int fd, int wake, long timeoutNanos);
 
@@ -60,7 +60,7 @@ public interface KernelBackend {
     /**
      * Makes {@code count} eventfds by {@link #eventfdCreate}. A binding may make all eventfds in one native call.
      *
-     * @param numbers gets {@code count} descriptors, in native order
+     * @param numbers the buffer that gets {@code count} descriptors, in native order
      * @return the number of new eventfds, which stay open. If an eventfd cannot be made, its element of {@code numbers}
      *     is -errno
      */
@@ -79,7 +79,7 @@ public interface KernelBackend {
     /** Creates a non-blocking eventfd with EFD_SEMAPHORE and count 0: each read subtracts 1. */
     int eventfdCreateSemaphore();
 
-    /** Adds {@code count}, unsigned: -EAGAIN for a sum above 2^64 - 2, -EINVAL if it is 2^64 - 1 itself. */
+    /** Adds {@code count}, unsigned: -EAGAIN if the sum exceeds 2^64 - 2, -EINVAL if {@code count} is 2^64 - 1. */
     int eventfdSignal(int fd, long count);
 
     /**
@@ -108,7 +108,7 @@ public interface KernelBackend {
     /** KVM_CHECK_EXTENSION on the KVM device or on a VM: 0 if KVM does not support the capability. */
     int capabilityCheck(int fd, int capability);
 
-    /** KVM_CREATE_VM: the descriptor of a new VM. Type 0 is the default. */
+    /** KVM_CREATE_VM: the descriptor of a new VM. A {@code type} of 0 is the architecture's default. */
     int vmCreate(int kvm, long type);
 
     // irqchip
@@ -116,15 +116,15 @@ public interface KernelBackend {
     /** KVM_CREATE_IRQCHIP: creates PIC, IOAPIC and LAPICs in the kernel. */
     int irqchipCreate(int vm);
 
-    /** KVM_CAP_SPLIT_IRQCHIP: the LAPICs are in the kernel, and an IOAPIC of {@code pins} pins is in the VMM. */
+    /** KVM_CAP_SPLIT_IRQCHIP: KVM emulates the LAPICs, and the VMM emulates an IOAPIC with {@code pins} pins. */
     default int irqchipCreateSplit(int vm, int pins) {
         return Argument.enable(libc(), vm, Uapi.KVM_CAP_SPLIT_IRQCHIP, Integer.toUnsignedLong(pins));
     }
 
-    /** Bytes of an interrupt chip's state. */
+    /** The size of an interrupt chip's state in bytes. */
     int IRQCHIP_STATE_SIZE = 512;
 
-    /** KVM_GET_IRQCHIP: {@link #IRQCHIP_STATE_SIZE} bytes, {@code kvm_pic_state} or {@code kvm_ioapic_state}. */
+    /** KVM_GET_IRQCHIP. Stores {@link #IRQCHIP_STATE_SIZE} bytes: {@code kvm_pic_state} or {@code kvm_ioapic_state}. */
     int irqchipGet(int vm, int chip, ByteBuffer state);
 
     /** KVM_SET_IRQCHIP. Sets a chip to {@code state}, whose layout is the layout of {@link #irqchipGet}. */
@@ -137,7 +137,7 @@ public interface KernelBackend {
 
     // routes
 
-    /** Bytes of one record of {@link #routesSet}: {@code struct kvmirq_route}. */
+    /** The size of one record of {@link #routesSet} in bytes: {@code struct kvmirq_route}. */
     int ROUTE_SIZE = Buffers.ROUTE_SIZE;
 
     /** Offset of the GSI in a route record; 4 bytes. */
@@ -175,7 +175,7 @@ public interface KernelBackend {
     /** KVM_IRQFD: each signal of the eventfd raises an edge on the GSI. */
     int irqfdAssign(int vm, int fd, int gsi);
 
-    /** Bytes of a record of {@link #irqfdsAssign}. */
+    /** The size of one record of {@link #irqfdsAssign} in bytes. */
     int IRQFD_SIZE = 2 * Integer.BYTES;
 
     /** Offset of the eventfd in an irqfd record; 4 bytes. */
@@ -204,10 +204,10 @@ public interface KernelBackend {
         return count;
     }
 
-    /** KVM_IRQFD with RESAMPLE: a signal raises the GSI; the guest's EOI lowers it and signals {@code resample}. */
+    /** KVM_IRQFD with RESAMPLE: a signal raises the GSI; the EOI lowers the GSI and signals {@code resample}. */
     int irqfdAssignLevel(int vm, int fd, int resample, int gsi);
 
-    /** KVM_IRQFD with DEASSIGN: ends the irqfd, and returns when KVM has delivered its earlier signals. */
+    /** KVM_IRQFD with DEASSIGN: ends the irqfd, and returns when KVM has delivered the earlier signals. */
     int irqfdDeassign(int vm, int fd, int gsi);
 
     // ioeventfd
@@ -231,7 +231,7 @@ public interface KernelBackend {
     /** KVM_IRQ_LINE: drives a GSI high (1) or low (0). */
     int lineSet(int vm, int gsi, int level);
 
-    /** KVM_IRQ_LINE_STATUS: {@code status} gets the 4 bytes of the line's status, in which -1 is no errno. */
+    /** KVM_IRQ_LINE_STATUS: {@code status} gets the line's status, 4 bytes; a status of -1 is no errno. */
     int lineSetStatus(int vm, int gsi, int level, ByteBuffer status);
 
     // devices
@@ -253,7 +253,7 @@ public interface KernelBackend {
 
     // VFIO: device is a VFIO device, or the result is -ENOTTY (-EINVAL from /dev/kvm and a vCPU)
 
-    /** Bytes of the record of {@link #vfioIrqInfo}: {@code struct kvmirq_vfio_irq}. */
+    /** The size of the record of {@link #vfioIrqInfo} in bytes: {@code struct kvmirq_vfio_irq}. */
     int VFIO_IRQ_SIZE = 8;
 
     /** Offset of the flags {@code VFIO_IRQ_INFO_*} in the record, 4 bytes. */
@@ -285,8 +285,8 @@ public interface KernelBackend {
      *     header into the buffer, so no other thread may use the buffer during the call.
      * @return 0. A positive number: the kernel enabled nothing, and this many vectors are available. -EINVAL: the
      *     device lacks the index, range or data type, or another of INTx, MSI and MSI-X is enabled. -ENOTTY: this index
-     *     lacks the action. -EBADF, -EINVAL: a descriptor is not open or is no eventfd. -EBUSY: the line has an unmask
-     *     eventfd, or another driver uses its host irq. -ENOSPC, -ENOMEM: the host has no vectors left
+     *     lacks the action. -EBADF: a descriptor is not open. -EINVAL: a descriptor is no eventfd. -EBUSY: the line has
+     *     an unmask eventfd, or another driver uses its host irq. -ENOSPC, -ENOMEM: the host has no vectors left
      */
     int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);
 

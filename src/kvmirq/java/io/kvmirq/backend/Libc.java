@@ -93,8 +93,8 @@ public interface Libc {
     int epollWait(int epoll, long events, int max, int timeoutMillis);
 
     /**
-     * syscall(2). The arguments are values or addresses. Pass 0 for each argument that the call does not have. The
-     * kernel gets 0 as fifth and sixth argument.
+     * syscall(2). The arguments of {@code call} are values or addresses. Pass 0 for each argument that the call does
+     * not have. The kernel gets 0 as fifth and sixth argument.
      *
      * @return {@code >= 0} or {@code -errno}
      */
@@ -119,7 +119,7 @@ public interface Libc {
     ByteBuffer view(long address, long length);
 
     /**
-     * A buffer like {@link #view(long, long)}; {@code unreachable} runs when no code refers to the buffer any more.
+     * A buffer as from {@link #view(long,long)}; {@code unreachable} runs when no code refers to the buffer any more.
      *
      * @param unreachable an action that runs once, in a thread of its own, when no buffer and no memory segment of this
      *     memory is reachable any more. It must not refer to the memory, and may run although this method throws

@@ -5,7 +5,7 @@ import java.util.List;
 
 /**
  * Explains one cause of an errno that the kernel returns, or one other behaviour of the kernel, with the evidence. Each
- * area of the kernel, such as VFIO, has an enum of answers. The likeliest answer for a call and errno comes first.
+ * area of the kernel, such as VFIO, has an enum of answers. Likelier answers for a call and errno come first.
  */
 public interface Answer {
     /** The constant's name, such as {@code IRQFD_BUSY_HOST}; no two answers have the same name. */

@@ -20,7 +20,7 @@ public final class Answers {
 
     private Answers() {}
 
-    /** All answers of all areas. The likeliest answer for a call and errno comes first. */
+    /** All answers of all areas. Of two answers for one call and errno, the likelier one comes first. */
     public static Stream<Answer> all() {
         return Stream.<Answer[]>of(
                         VmAnswer.values(),
@@ -84,8 +84,8 @@ public final class Answers {
     }
 
     /**
-     * The known errnos of a call. {@code name} is a label of {@link KernelCall}, or a name of the kernel, which may
-     * mean several calls. Empty if no answer is about the call.
+     * The errnos of a call for which there are answers. {@code name} is a label of {@link KernelCall}, or a name of the
+     * kernel, which may mean several calls. Empty if no answer is about the call.
      */
     public static Set<Errno> errnos(String name) {
         Optional<KernelCall> found = KernelCall.of(name);

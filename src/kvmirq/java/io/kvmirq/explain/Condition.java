@@ -7,7 +7,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 
-/** A fact about a failed call, such as its architecture ARM64. Conditions of one kind exclude each other. */
+/** A fact about a failed call, such as an arm64 host. Facts of one kind, such as architectures, exclude each other. */
 public enum Condition {
     NO_IRQCHIP("none", Kind.IRQCHIP, "the VM has no in-kernel irqchip"),
     SPLIT_IRQCHIP("split", Kind.IRQCHIP, "the VM has the split irqchip"),

@@ -7,11 +7,11 @@ import java.util.Locale;
 public enum Grade {
     /** The contract suite checks the answer on an x86-64 host with Linux 6.18 and the KVM module kvm_pvm. */
     MEASURED("6.18,pvm"),
-    /** The answer was observed on a stock kernel of the answer's version, in a virtual machine. */
+    /** The answer was observed on a Debian kernel in QEMU, of a version to which the answer applies. */
     LAB("Debian's kernels in QEMU"),
-    /** The answer was read in the kernel's source or in the commit that introduced it. */
+    /** The answer was read in the kernel's source or in the commit that introduced the behaviour. */
     SOURCE(""),
-    /** The answer is derived from other answers or hearsay, so a test that depends on it proves less. */
+    /** The answer is derived from other answers or hearsay, so a test that depends on it may fail on a real kernel. */
     INFERRED(""),
     /** The answer is only text: the fake kernel does not implement it, and no test compares it with a real kernel. */
     UNTESTED("");

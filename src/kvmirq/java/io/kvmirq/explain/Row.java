@@ -16,10 +16,10 @@ import java.util.stream.Stream;
  * @param errno the number of the errno; 0 if the answer is no refusal
  * @param text the cause of the refusal, or the behaviour: one clause that begins in lower case
  * @param check the next thing to check or to do after the refusal, one clause; empty for a behaviour
- * @param source file and function of the kernel
+ * @param source the file and the function of the kernel that refuse the call or show the behaviour
  * @param needs conditions that must hold for this cause; of two conditions that exclude each other, one is enough
  * @param certain whether the cause is certain if all needed conditions are known to hold
- * @param excluding conditions that rule this cause out
+ * @param excluding conditions, each of which rules this cause out
  * @param others the rows that explain the same refusal in other calls, or in other states of the kernel
  */
 public record Row(

@@ -31,7 +31,7 @@
  * new row from the fake kernel, and provoke the refusal in a contract suite. A test checks that each refused call finds
  * its row by its errno.
  *
- * <p>A {@link io.kvmirq.explain.Condition} is a known condition of a call that failed. {@code needs} lists facts that
+ * <p>A {@link io.kvmirq.explain.Condition} is a known fact about a call that failed. {@code needs} lists facts that
  * must hold for a cause; of two facts that exclude each other, one is enough. {@code certainWhen} lists facts that must
  * hold, and that make the cause certain once they are known: an error message then names only this cause. {@code
  * unless} lists facts that rule a cause out. {@link io.kvmirq.explain.Answers} drops ruled-out causes and sorts the

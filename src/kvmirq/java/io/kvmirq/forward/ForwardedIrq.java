@@ -137,14 +137,14 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * The eventfd that the device's interrupt signals. The eventfd stays open until {@link #close}. If you read the
-     * eventfd, the guest loses interrupts; if you write it, the guest gets one.
+     * eventfd, the guest loses interrupts; if you write to it, the guest gets an interrupt.
      */
     public abstract EventFd event();
 
     /** The GSI that the eventfd raises; empty for a message that never had an irqfd in KVM. */
     public abstract Optional<Gsi> gsi();
 
-    /** The mechanism that delivers the interrupt, or delivered it before it was masked. */
+    /** The mechanism that delivers the interrupt; for a masked interrupt, the one that delivers it after the unmask. */
     public final Mechanism mechanism() {
         return isRelayed() ? Mechanism.USERSPACE : inKernel();
     }

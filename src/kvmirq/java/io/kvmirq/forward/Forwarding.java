@@ -123,7 +123,7 @@ public final class Forwarding implements AutoCloseable {
          * Sets the mirror that predicts how interrupts are delivered. The forwarding sends this mirror each of its
          * steps and the events of the VM's vCPUs. Use one mirror for all devices of a VM. Without this method, the
          * forwarding makes its own mirror, which reads facts from the host's files. If another program created the VM,
-         * you send the mirror the events of vCPUs that this process did not create.
+         * report to the mirror the events of vCPUs that this process did not create.
          */
         public Builder mirror(Mirror told) {
             Objects.requireNonNull(told, "told is null");
@@ -280,10 +280,10 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors by the eventfds that the vectors signal already. VFIO is not called: no signal is lost, and
      * pending signals of the eventfds are delivered. When the forwarding ends, the vectors stay armed, and their owner
-     * disarms them. If an interrupt may have been pending as a vLPI then, the forwarding signals its eventfd. Otherwise
-     * like {@link #forwardAll}.
+     * disarms them. If an interrupt may then be pending as a vLPI, the forwarding signals the interrupt's eventfd.
+     * Otherwise like {@link #forwardAll}.
      *
-     * @param wired the eventfd of each vector. The kernel cannot check them: a wrong eventfd raises a wrong interrupt
+     * @param wired the eventfd of each vector. Eventfds are not checked: a wrong one raises a wrong interrupt
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, List<EventFd> wired, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -397,7 +397,7 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Masks several interrupts, each like {@link ForwardedIrq#mask}.
      *
-     * @param which interrupts of this forwarding, each once
+     * @param which the interrupts to mask, all of this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#mask}; the call then has changed no mask
      * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no mask changes
      */
@@ -409,7 +409,7 @@ public final class Forwarding implements AutoCloseable {
      * Unmasks several interrupts, each like {@link ForwardedIrq#unmask}. If one of the interrupts cannot be unmasked,
      * all masked interrupts stay masked.
      *
-     * @param which interrupts of this forwarding, each once
+     * @param which the interrupts to unmask, all of this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#unmask}
      * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no interrupt is unmasked
      */
@@ -420,7 +420,7 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Reroutes several vectors, each like {@link ForwardedIrq#reroute}, by one call of KVM_SET_GSI_ROUTING at most.
      *
-     * @param which interrupts of this forwarding, each once
+     * @param which the interrupts to reroute, all of this forwarding, each once
      * @param messages the MSI message for position 0, 1, … of {@code which}; called before any change, without a lock
      * @throws UnsupportedOperationException if an interrupt is a line
      * @throws KernelException EINVAL if KVM refuses a message; then all interrupts keep their old messages
@@ -451,7 +451,7 @@ public final class Forwarding implements AutoCloseable {
      * Ends several interrupts, each like {@link ForwardedIrq#close}, by one call of KVM_SET_GSI_ROUTING, and one of
      * VFIO_DEVICE_SET_IRQS for each range of consecutive numbers. Idempotent, never fails.
      *
-     * @param which interrupts of this forwarding
+     * @param which the interrupts to end, all of this forwarding
      */
     public void close(List<? extends ForwardedIrq> which) {
         change.requireOurs(which);

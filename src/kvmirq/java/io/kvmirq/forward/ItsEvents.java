@@ -24,7 +24,7 @@ import java.util.stream.Stream;
  * DISCARD or MAPTI of the guest, the mirror predicts a wrong LPI or vCPU until the next {@code tell}.
  *
  * <p>During {@link #tell} no vCPU may run, and all interrupts of all devices of the VM must be masked. KVM decides at
- * the unmask whether an interrupt becomes a vLPI. With GICv4.0 KVM cannot write its tables to memory while a vLPI
+ * the unmask whether an interrupt becomes a vLPI. With GICv4.0 KVM cannot write the ITS tables to memory while a vLPI
  * exists. A VMM stops its vCPUs, masks all interrupts, calls {@link #tell} for each device, unmasks, and runs the vCPUs
  * again. Only one thread may use an {@code ItsEvents}.
  *

@@ -17,7 +17,7 @@ import java.util.Set;
 /**
  * The KVM-VFIO device of a VM. A VM has at most one KVM-VFIO device. The KVM-VFIO device gives KVM the VFIO files that
  * the guest uses, and tells each VFIO driver which VM uses its device. Without a KVM-VFIO device interrupts still reach
- * the guest, but coherent DMA and drivers that need the VM do not work. Thread-safe.
+ * the guest, but non-coherent DMA and drivers that need the VM, as for mediated devices, do not work. Thread-safe.
  *
  * <p>Add a file before its device is opened, and remove it before the file is closed: the calls name the file by its
  * open descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} adds and removes the file at the right time.
@@ -105,7 +105,8 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
      *
      * @throws io.kvmirq.KernelException EEXIST if KVM has the file already; EINVAL if {@code file} is no VFIO file, or
      *     is the file of a device and the kernel is older than 6.6
-     * @throws IllegalStateException while a device is open through the file: a driver gets the VM only at the open
+     * @throws IllegalStateException while a device is open through the file: a driver gets the VM only at the device's
+     *     open
      */
     @Override
     public synchronized Hold hold(VfioFile file) {

@@ -16,7 +16,7 @@ public enum Mechanism {
     RESAMPLE("resample"),
     /** A thread of this process reads the eventfd and injects the interrupt: for a VMM without an in-kernel irqchip. */
     USERSPACE("userspace"),
-    /** The guest's EOI also ends the host's interrupt. This needs the ABI of 2014, which no released kernel has. */
+    /** The guest's EOI also ends the host's interrupt; needs the ABI of 2014, which no released kernel has. */
     DIRECT_EOI("direct EOI");
 
     private final String label;

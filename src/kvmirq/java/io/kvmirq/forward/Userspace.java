@@ -40,7 +40,7 @@ public record Userspace(EventLoop loop, Injector injector) {
         /** Delivers an MSI message to the guest, as the device's memory write would. */
         void message(MsiMessage message);
 
-        /** Sets a line of an IOAPIC, a PIC or a GIC high or low. For an edge, called twice: high, then low. */
+        /** Sets a line of an IOAPIC, a PIC or a GIC high or low. An edge is two calls: high, then low. */
         void line(Gsi gsi, boolean high);
     }
 
@@ -51,8 +51,8 @@ public record Userspace(EventLoop loop, Injector injector) {
 
     /**
      * Returns a way to inject into the in-kernel interrupt controllers of {@code vm}. Message interrupts need in-kernel
-     * LAPICs (on arm64 an ITS), lines need the full in-kernel irqchip. On arm64 line n is SPI n + 32. As in hardware,
-     * interrupts that the guest does not accept are dropped.
+     * LAPICs (on arm64 an ITS), lines need the full in-kernel irqchip. On arm64 GSI n drives SPI n + 32. As in
+     * hardware, interrupts that the guest does not accept are dropped.
      */
     public static Userspace into(Vm vm, EventLoop loop) {
         Objects.requireNonNull(loop, "loop is null");

@@ -51,10 +51,10 @@ public final class HostInterrupts implements HostIrqs {
     private static final int MOST_HANDLERS = 256;
 
     /**
-     * A host irq with a handler of VFIO, which signals an eventfd when the device interrupts.
+     * A host irq for which VFIO has a handler: the handler signals an eventfd when the device interrupts.
      *
      * @param address the PCI address of the device that raises the irq
-     * @param kind INTx, MSI or MSI-X
+     * @param kind the kind of the interrupt: INTx, MSI or MSI-X
      * @param vector the vector of MSI or MSI-X; 0 for INTx
      * @param chip the name of the interrupt controller
      * @param count the number of times that the host handled the irq, on all CPUs
@@ -72,7 +72,7 @@ public final class HostInterrupts implements HostIrqs {
         }
     }
 
-    /** An irq, its interrupt controller, its count on all CPUs, and its handlers' names, separated by commas. */
+    /** A row: an irq, its interrupt controller, its count on all CPUs, and its handlers' names, separated by commas. */
     public record Row(HostIrq irq, String chip, long count, String handlers) {
         public Row {
             Objects.requireNonNull(irq, "irq is null");
@@ -384,8 +384,8 @@ public final class HostInterrupts implements HostIrqs {
 
     /**
      * The irq of a device's MSI or MSI-X vector, whether VFIO or another driver armed the vector. Since Linux 6.2 the
-     * row's chip has the device's name, and its hardware number is the vector. Before Linux 6.2,
-     * {@code pci_msi_domain_calc_hwirq()} computes the hardware number from device and vector.
+     * row's chip has the device's name, and the row's hardware number is the vector. Before Linux 6.2, {@code
+     * pci_msi_domain_calc_hwirq()} computes the hardware number from device and vector.
      */
     public Optional<Row> message(PciAddress address, int vector) {
         long old = (long) address.domain() << DOMAIN_SHIFT | (long) address.requesterId() << ID_SHIFT | vector;
@@ -401,7 +401,7 @@ public final class HostInterrupts implements HostIrqs {
         return Optional.empty();
     }
 
-    /** The rows with an irq number. {@link Row#handlers} begins with the hardware number and the trigger mode. */
+    /** The rows with an irq number. Their {@link Row#handlers} begin with the hardware number and the trigger mode. */
     public List<Row> rows() {
         List<Row> before = all;
         if (before == null) {
@@ -427,7 +427,7 @@ public final class HostInterrupts implements HostIrqs {
         return Optional.empty();
     }
 
-    /** The names of an irq's handlers. The list is also empty if {@code /proc/interrupts} does not list the irq. */
+    /** The names of an irq's handlers. Empty if there are none, or {@code /proc/interrupts} does not list the irq. */
     public List<String> handlers(HostIrq irq) {
         return row(irq.number()).stream()
                 .flatMap(row -> Stream.of(row.handlers().strip().split(", ", MOST_HANDLERS)))

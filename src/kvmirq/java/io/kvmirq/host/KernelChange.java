@@ -12,7 +12,7 @@ public enum KernelChange {
     DENYLIST("5.9"),
     /** sysfs has the file power_state for a PCI function: {@code power_state_show()} in drivers/pci/pci-sysfs.c. */
     POWER_STATE("5.11"),
-    /** An irqfd zeroes its eventfd: {@code eventfd_ctx_do_read()} in {@code irqfd_wakeup()} of virt/kvm/eventfd.c. */
+    /** An irqfd resets its eventfd's count: eventfd_ctx_do_read() in {@code irqfd_wakeup()} of virt/kvm/eventfd.c. */
     IRQFD_EMPTIES("5.11"),
     /** irq/N/spurious counts only after an unhandled irq: note_interrupt() in kernel/irq/spurious.c, 7c07012eb1be. */
     COUNT_AFTER_UNHANDLED("5.13"),

@@ -180,8 +180,8 @@ public final class PostingFacts {
     }
 
     /**
-     * The method by which KVM on arm64 finds the LPI of a host irq, to map a vLPI to it. Empty if the version is not
-     * known. A stable kernel may use the method of a later version.
+     * The method by which KVM on arm64 finds the LPI of a host irq, to map this LPI to a vLPI. Empty if the version is
+     * not known. A stable kernel may use the method of a later version.
      */
     public Optional<VlpiKernel> vlpiKernel() {
         return isSince(6, 16).map(since -> since ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE);

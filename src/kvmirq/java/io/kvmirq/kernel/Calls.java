@@ -21,8 +21,8 @@ import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 
 /**
- * Base class of classes such as {@code VmCalls}, which make system calls on files. For one call, the class turns a
- * handle into a descriptor number, and {@code -errno} into a {@link KernelException}.
+ * The base class of {@code VmCalls} and similar classes, which make system calls on files. For one call, the class
+ * turns a handle into a descriptor number, and {@code -errno} into a {@link KernelException}.
  *
  * <p>Each package that calls the kernel has one package-private subclass for each kind of file. The library exports no
  * subclasses of Calls. Every method refuses handles of another kernel with {@link IllegalArgumentException} and closed
@@ -85,7 +85,7 @@ public class Calls {
 
     /**
      * @param known the known states of the VM or device, such as a missing irqchip, that may explain the error
-     * @param operands the call's operands for the error's text; evaluated only on failure
+     * @param operands returns the call's operands for the error's text; called only if the call failed
      * @return {@code result}
      * @throws KernelException if {@code result} is {@code -errno}
      */
@@ -137,7 +137,7 @@ public class Calls {
 
     /**
      * Runs a listener that the user added, such as a {@code VmListener}. An exception of the listener is logged and not
-     * rethrown, because the change that it reports has already happened.
+     * rethrown, because the reported change has already happened.
      *
      * @param what the name of the listener in the log
      */
@@ -212,7 +212,7 @@ public class Calls {
 
     /**
      * Whether {@link #release} closes the kernel's file. The result is true if the handle is closed, no other call uses
-     * the file, and its number never left the library, so no duplicate exists. A result of true stays true.
+     * the file, and its descriptor never left the library, so no duplicate exists. A result of true stays true.
      */
     public static boolean holdsLastFile(Fd held) {
         return held.isLastUseOfPrivateFile();
@@ -225,7 +225,7 @@ public class Calls {
     }
 
     /**
-     * Makes the owner (like a VM) of {@code call}'s descriptor. If making the owner fails, the descriptor is closed.
+     * Makes the owner, such as a VM, of {@code call}'s descriptor, which is closed if making the owner fails.
      *
      * @param call returns the descriptor's number, or {@code -errno}
      * @param failed makes the exception for {@code -errno}
@@ -243,8 +243,8 @@ public class Calls {
      *
      * @param expected the expected kind of file, for the error's text
      * @param kinds the allowed kinds of file, as labels of {@code UapiTable.FileKind}
-     * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or belongs
-     *     to another kind of file
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that the descriptor is not open
+     *     or belongs to another kind of file
      */
     public final <T> T adopted(
             String kind,
@@ -275,7 +275,7 @@ public class Calls {
     }
 
     /**
-     * Makes a call that writes to the mapping, such as KVM_RUN, and copies the mapping's start after the call.
+     * Makes a call that writes to the mapping, such as KVM_RUN, then copies the mapping's first bytes to {@code start}.
      *
      * @param start receives the first bytes of the mapping after the call, even if the call failed or the mapping's
      *     owner was closed during the call

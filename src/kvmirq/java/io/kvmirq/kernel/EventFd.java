@@ -77,7 +77,7 @@ public final class EventFd implements AutoCloseable {
     /**
      * Creates an eventfd with count 0. Each {@link #drain} sets the count to 0.
      *
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
+     * @throws io.kvmirq.KernelException EMFILE or ENFILE if no descriptor is free; ENOMEM if memory is short
      */
     public static EventFd create(Kernel kernel) {
         Objects.requireNonNull(kernel, "kernel is null");
@@ -87,7 +87,7 @@ public final class EventFd implements AutoCloseable {
     /**
      * Creates a semaphore: an eventfd with count 0. Each {@link #drain} takes 1 from the count.
      *
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
+     * @throws io.kvmirq.KernelException EMFILE or ENFILE if no descriptor is free; ENOMEM if memory is short
      */
     public static EventFd createSemaphore(Kernel kernel) {
         return make(
@@ -101,7 +101,7 @@ public final class EventFd implements AutoCloseable {
      * Creates {@code count} eventfds like {@link #create}, or none if one fails.
      *
      * @throws IllegalArgumentException if the count is negative
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
+     * @throws io.kvmirq.KernelException EMFILE or ENFILE if too few descriptors are free; ENOMEM if memory is short
      */
     public static List<EventFd> createAll(Kernel kernel, int count) {
         Objects.requireNonNull(kernel, "kernel is null");
@@ -145,8 +145,8 @@ public final class EventFd implements AutoCloseable {
      * Takes over an eventfd that other code opened. O_NONBLOCK, which all its descriptors share, is not changed.
      *
      * @param number the number of an open eventfd descriptor of this process
-     * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or belongs
-     *     to another kind of file, such as a regular file, which {@link #signal} would overwrite
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that the descriptor is not open
+     *     or belongs to another kind of file, such as a regular file, which {@link #signal} would overwrite
      */
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
@@ -170,8 +170,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * The identity of this eventfd in this process. An identity is never reused, and it is not the eventfd-id of
-     * /proc/PID/fdinfo. Two {@link #adopt} calls for one eventfd give it two identities.
+     * The identity of this eventfd in this process. An identity is never reused, and differs from the {@code
+     * eventfd-id} of /proc/PID/fdinfo. Two {@link #adopt} calls for one eventfd give it two identities.
      */
     public EventFdId id() {
         return new EventFdId(id);
@@ -219,7 +219,7 @@ public final class EventFd implements AutoCloseable {
     /**
      * Adds 1 to the count.
      *
-     * @throws io.kvmirq.KernelException EAGAIN at count 2^64 - 2; without O_NONBLOCK the call blocks instead
+     * @throws io.kvmirq.KernelException EAGAIN if the count is 2^64 - 2; without O_NONBLOCK the call blocks instead
      * @throws ClosedHandleException after {@link #close}
      */
     public void signal() {
@@ -227,10 +227,10 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Adds the argument to the eventfd's count. An irqfd injects one interrupt, whatever the count is. An argument of 0
-     * writes nothing, because a write of 0 would wake an irqfd: {@code to.signal(from.drain())} then does nothing.
+     * Adds the argument to the eventfd's count. An irqfd injects one interrupt, whatever the count is. An argument of
+     * 0, as {@code to.signal(from.drain())} may have, writes nothing, because a write of 0 would wake an irqfd.
      *
-     * @param count unsigned, at most 2^64 - 2
+     * @param count the number to add, unsigned, at most 2^64 - 2
      * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1
      */
     public void signal(long count) {
@@ -301,7 +301,7 @@ public final class EventFd implements AutoCloseable {
      * @return true if the count is not 0; false if the thread was interrupted; the thread's interrupt status stays set
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: the first call that has to wait makes a wake-up
      *     eventfd, which {@link #close} and interrupts signal to end the wait. After an interrupt, the next thread that
-     *     waits makes a new one
+     *     waits makes a new wake-up eventfd
      * @throws ClosedHandleException if the eventfd was closed before or during the call
      * @throws IllegalStateException on a virtual thread
      */
@@ -324,7 +324,7 @@ public final class EventFd implements AutoCloseable {
     /**
      * Waits like {@link #await(Duration)}, and allocates nothing.
      *
-     * @param timeout in nanoseconds; no wait when zero or negative
+     * @param timeout the longest wait in nanoseconds; no wait when zero or negative
      */
     public boolean awaitNanos(long timeout) {
         return waits(Math.max(0, timeout));

@@ -23,18 +23,18 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A doorbell says only that there is work; the work itself is stored elsewhere, as in the queues of virtio. The loop
  * never reads a doorbell's eventfd, so a doorbell is several times quicker than {@link #register}. Use doorbells for
- * ioeventfds. Rings coalesce: after each ring the handler is called at least once, and one call serves all rings before
- * it. When a handler is registered or resumed, it may also be called without a ring.
+ * ioeventfds. Rings (signals) coalesce: after each ring the handler is called at least once, and one call serves all
+ * rings before it. When a handler is registered or resumed, it may also be called without a ring.
  *
  * <p>{@link #register} reads the count of each eventfd and passes the count to the handler. Use {@code register} in a
  * VMM without in-kernel interrupt controllers.
  *
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. Handlers may call all
- * methods of the loop but run, runOnce and the polls. If a handler throws, {@code run} and {@code poll} throw the
+ * methods of the loop except run, runOnce and the polls. If a handler throws, {@code run} and {@code poll} throw the
  * handler's exception: see {@link #onFailure}. A handler that throws stays registered, and does not get the same count
  * again. After an exception, the next call of {@code run} or {@code poll} begins with the uncalled handlers.
  *
- * <p>While an irqfd is assigned to an eventfd, the loop sees no signal, because KVM consumes each signal first.
+ * <p>While an irqfd is assigned to an eventfd, the loop calls no handler, because KVM consumes each signal first.
  *
  * <p>Thread-safe. {@link #run} and {@link #runOnce} block and end on {@link Thread#interrupt}; the interrupt status
  * stays set. A virtual thread may only poll with a timeout of 0. Only one thread at a time may run handlers. Waiting,
@@ -101,9 +101,9 @@ public final class EventLoop implements AutoCloseable {
         /**
          * The thread of the handler calls this method. If this method throws, {@link #run} or {@link #runOnce} throws
          * its exception, with {@code failure} as suppressed exception. A {@link ClosedHandleException} is ignored if
-         * the registration is closed, because then a closed handle is no mistake of the handler.
+         * the registration is closed, because the handler's handles may have been closed with it.
          *
-         * @param registration the registration of the handler, also if the handler closed it
+         * @param registration the registration of the handler, even if the handler closed the registration
          * @param failure the exception of the handler
          */
         void failed(Registration registration, RuntimeException failure);
@@ -111,8 +111,8 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Sets a listener for RuntimeExceptions of handlers, after which the loop continues. {@link #run} and {@link
-     * #runOnce} throw each {@link Error}, and without a listener these exceptions. A second call replaces this
-     * listener.
+     * #runOnce} throw each {@link Error} of a handler, and without a listener also its RuntimeExceptions. A second call
+     * replaces the listener.
      */
     public void onFailure(FailureHandler handler) {
         Objects.requireNonNull(handler, "handler is null: give the code that hears of failures");
@@ -144,8 +144,8 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Calls {@code handler} after {@code event} was signalled, and at once if the eventfd's count is not 0. The loop
-     * does not reset the count. The handler may drain the eventfd before it looks for work; a later drain may lose a
-     * ring. The registration keeps the eventfd open, as in {@link #register}.
+     * does not reset the count. The handler may drain the eventfd before it looks for work; a drain after the look may
+     * lose a ring. The registration keeps the eventfd open, as in {@link #register}.
      *
      * @throws KernelException as {@link #register}
      * @throws ClosedHandleException if the loop or the eventfd is closed
@@ -193,8 +193,8 @@ public final class EventLoop implements AutoCloseable {
      * already.
      *
      * @throws RuntimeException the exception of a handler, see {@link #onFailure}; the loop stays open
-     * @throws IllegalStateException on a virtual thread; if another thread is in {@code run} or {@link #runOnce}; from a
-     *     handler
+     * @throws IllegalStateException on a virtual thread; if another thread is in {@code run} or {@link #runOnce}; if a
+     *     handler calls this method
      */
     public void run() {
         if (begin("EventLoop.run", -1)) {
@@ -210,7 +210,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. One call runs at most 256
-     * handlers; the next call runs the handlers that are left. Use this method in a VMM whose own loop calls it.
+     * handlers; the next call runs the handlers that are left. Use this method in a VMM that has a loop of its own.
      *
      * @return the number of handlers that were called; 0 if {@link #close} or an interrupt ended the wait
      * @throws ClosedHandleException if the loop was closed before the call
@@ -234,7 +234,7 @@ public final class EventLoop implements AutoCloseable {
     /**
      * Waits and calls handlers like {@link #poll(Duration)}, and allocates nothing.
      *
-     * @param timeout in nanoseconds; no wait when zero or negative
+     * @param timeout the longest wait in nanoseconds; no wait when zero or negative
      */
     public int pollNanos(long timeout) {
         return turn(Math.max(0, timeout));

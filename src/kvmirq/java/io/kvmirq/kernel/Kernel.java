@@ -73,8 +73,8 @@ public final class Kernel implements AutoCloseable {
 
     /**
      * Opens the kernel through the binding that the system property {@value Backends#PROPERTY} or else the environment
-     * variable {@value Backends#ENVIRONMENT} names, or else the first binding that works. Property and variable may
-     * name the fake kernel only with the module {@code io.kvmirq.testkit}; the fake logs a WARNING. Opens no device.
+     * variable {@value Backends#ENVIRONMENT} names; without both, the first that works. Property and variable may name
+     * the fake kernel only with the module {@code io.kvmirq.testkit}; the fake logs a WARNING. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException when no binding works (the text names each cause), or when
      *     the fake kernel is selected without the module {@code io.kvmirq.testkit}
@@ -263,7 +263,7 @@ public final class Kernel implements AutoCloseable {
     /**
      * The system calls of this kernel's binding, for requests that have no method yet. Pass a constant of {@link
      * io.kvmirq.uapi} and the descriptor number of a lease, such as a lease of {@code Vcpu.fd()}. The library does not
-     * check calls of the {@link Libc}, and its objects do not know what these calls change.
+     * check calls of the {@link Libc}, and its objects do not see the changes that the calls make.
      *
      * @throws IllegalStateException if the backend is a mock that returns no {@link Libc}
      */

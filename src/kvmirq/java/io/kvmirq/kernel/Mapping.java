@@ -124,7 +124,7 @@ public final class Mapping {
     /**
      * Allocates zeroed memory of this process.
      *
-     * @param length in bytes, a multiple of the page size for memory of a guest; may be 2 GiB or more
+     * @param length the length in bytes, for memory of a guest a multiple of the page size; may be 2 GiB or more
      * @throws IllegalArgumentException if {@code length} is not positive
      * @throws io.kvmirq.KernelException ENOMEM
      */
@@ -143,7 +143,7 @@ public final class Mapping {
      * Maps the memory of a file, such as a {@link MemoryFile}, also with huge pages. Closing {@code fd} unmaps nothing.
      * The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end would raise SIGBUS.
      *
-     * @param offset in the file in bytes, a multiple of the page size (or of the huge page size)
+     * @param offset the offset in the file in bytes, a multiple of the page size (or of the huge page size)
      * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before
      *     {@code offset + length}; then use {@link #forGuest}. Thrown also if {@code offset} is negative or no multiple
      *     of 4096, or {@code length} is not positive
@@ -186,9 +186,9 @@ public final class Mapping {
 
     /**
      * Maps the memory of a device, or of a file that may shrink, only for a guest. Accesses of this process throw,
-     * because they would raise SIGBUS while the device's memory space is off, and the guest controls that.
+     * because they would raise SIGBUS while the guest has switched off the device's memory space.
      *
-     * @param offset in the file in bytes, a multiple of the page size
+     * @param offset the offset in the file in bytes, a multiple of the page size
      * @throws io.kvmirq.KernelException the errno of mmap(2), which differs between kinds of files
      */
     public static Owner forGuest(Fd file, long offset, long length) {
@@ -269,7 +269,7 @@ public final class Mapping {
      * Unmapping frees the memory's pages at once. In a process with mlockall(MCL_FUTURE), zeroed pages replace the
      * memory; if RLIMIT_MEMLOCK forbids new pages, the old pages stay and a warning is logged. The address range is
      * freed when the buffer, its slices and its memory segments are unreachable. On the fake kernel the buffer reads
-     * its old bytes afterwards. An access of the buffer throws only if the index is out of range.
+     * the old bytes after that. An access of the buffer throws only if the index is out of range.
      *
      * @param offset the offset from the start of the memory in bytes
      * @param length the length in bytes, 1 to 1 GiB

@@ -34,8 +34,8 @@ public final class MemoryFile implements AutoCloseable {
     /**
      * Creates zeroed memory. A page is allocated when it is first written.
      *
-     * @param name the name in /proc/PID/maps, at most 249 bytes
-     * @param length in bytes, at least one page and a multiple of 4096; may be 2 GiB or more
+     * @param name the file's name in /proc/PID/maps, at most 249 bytes
+     * @param length the file's length in bytes, at least one page and a multiple of 4096; may be 2 GiB or more
      * @throws IllegalArgumentException if {@code length} is invalid, or {@code name} has a NUL
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EINVAL for a name that is too long; EFBIG beyond
      *     RLIMIT_FSIZE. vm.memfd_noexec causes no error, because the file is not executable
@@ -72,7 +72,7 @@ public final class MemoryFile implements AutoCloseable {
     /**
      * Takes over a memfd that another program made, such as the VMM for which this process emulates a device.
      *
-     * @param number an open memfd of this process
+     * @param number the number of an open memfd descriptor of this process
      * @param length the bytes that {@link #map} maps from the file's start; {@code map} fails if the file is shorter
      * @throws IllegalArgumentException if {@code number} is no open descriptor, or its file cannot be sealed
      */

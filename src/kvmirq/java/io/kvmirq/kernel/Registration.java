@@ -68,7 +68,7 @@ public abstract sealed class Registration implements AutoCloseable {
 
     /**
      * Stops calling the handler: signals stay in the eventfd. After this call, the handler does not run until {@link
-     * #resume}, and has got each drained signal. If the handler itself calls this method, this run is its last. A
+     * #resume}, and has got all drained signals. If the handler itself calls this method, this run is its last. A
      * second call changes nothing. The call waits for a running handler, so do not hold a lock that the handler needs.
      *
      * @throws ClosedHandleException after {@link #close}

@@ -15,8 +15,8 @@
  *
  * <p>No thread blocks in read(2). {@link io.kvmirq.kernel.EventFd} waits in poll(2) for its signal and for a second
  * eventfd, which {@code close} signals to end the wait. {@link io.kvmirq.kernel.EventLoop} waits for many eventfds in
- * epoll(7) and calls their handlers in one thread. A call that waits refuses virtual threads, because it would block
- * the platform thread that carries them.
+ * epoll(7) and calls their handlers in one thread. A call that waits refuses virtual threads, because the call would
+ * block the platform thread that carries them.
  *
  * <p>The garbage collector closes no descriptor, because an eventfd's interrupts would then be lost. A handle that was
  * never closed is reported through {@link java.lang.System.Logger}.

@@ -77,8 +77,8 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Fixes the lengths of SVE vectors. Set the lengths before this call; call {@link #registers} and run the guest
-     * after it.
+     * Fixes the lengths of SVE vectors. Set the lengths (register KVM_REG_ARM64_SVE_VLS) before this call; call {@link
+     * #registers} and run the guest after it.
      *
      * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM in a
      *     second call
@@ -226,7 +226,7 @@ public final class Arm64Vcpu {
     /**
      * Sets the PMU's interrupt and initialises the PMU. Call this method after {@link Vgic#init}.
      *
-     * @param interrupt the same PPI for each vCPU, usually PPI 23
+     * @param interrupt the PPI that the PMU raises, the same one for each vCPU, usually PPI 23
      * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC
      *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PPI is set already
      */

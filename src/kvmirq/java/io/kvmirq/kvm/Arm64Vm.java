@@ -44,7 +44,7 @@ public final class Arm64Vm {
 
     /**
      * Creates a GICv3. Call {@link Vgic#init} before a vCPU runs. Fails with ENODEV on a host with a GICv2, and with
-     * EEXIST and EBUSY like {@link #createVgicV2}.
+     * EEXIST and EBUSY in the cases of {@link #createVgicV2}.
      */
     public VgicV3 createVgicV3() {
         return create(KvmDevice.Type.VGIC_V3, fd -> v3(fd, false));
@@ -70,7 +70,7 @@ public final class Arm64Vm {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v2(fd, true));
     }
 
-    /** Takes over a GICv3 that a VMM created and initialises, as {@link #adoptVgicV2} takes over a GICv2. */
+    /** Takes over a GICv3 that a VMM created and initialises; {@link Vgic#init} then sets no default routes. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v3(fd, true));
     }
@@ -110,9 +110,9 @@ public final class Arm64Vm {
     }
 
     /**
-     * Drives the line of one vCPU's PPI, as {@link #setSpi} drives an SPI's. Fails with EINVAL if the VM has no vCPU
-     * with this id. Linux 6.1 reads the id as the vCPU's number in the order of creation: create vCPUs in the order of
-     * ids.
+     * Drives the line of one vCPU's PPI from user space, as {@link #setSpi} drives the line of an SPI. Fails with
+     * EINVAL if the VM has no vCPU with this id. Linux 6.1 reads the id as the vCPU's position in the order of
+     * creation, so create vCPUs in the order of ids.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT

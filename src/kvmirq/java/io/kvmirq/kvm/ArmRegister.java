@@ -15,7 +15,7 @@ import java.util.Map;
  *
  * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="vcpu"}
  *
- * @param id the kernel's id, which encodes architecture, size, kind and number
+ * @param id the kernel's id of the register, which encodes architecture, size, kind and number
  */
 public record ArmRegister(long id) {
     /** The stack pointer of EL0. */

@@ -113,7 +113,7 @@ public final class Cpuid {
         return leaves;
     }
 
-    /** The leaf of a function and an index. From an absent leaf the guest reads zeros. */
+    /** The leaf of a function and an index; empty if it is absent: the guest's CPUID instruction then returns zeros. */
     public Optional<Leaf> leaf(int function, int index) {
         return leaves.stream().filter(leaf -> leaf.answers(function, index)).findFirst();
     }
@@ -147,7 +147,7 @@ public final class Cpuid {
     }
 
     /**
-     * A copy for one vCPU: its leaves show this APIC id, and all vCPUs of the VM as cores of one package.
+     * A copy for one vCPU: the copy's leaves show this APIC id, and show all vCPUs of the VM as cores of one package.
      *
      * @param apicId the vCPU's APIC id, which equals the vCPU's id
      * @param vcpus the number of vCPUs of the VM, at least 1

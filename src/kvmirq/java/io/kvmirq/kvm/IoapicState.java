@@ -42,7 +42,7 @@ public final class IoapicState extends X86State {
         return Uapi.KvmIoapicState.REDIRTBL + pin.pin() * Long.BYTES;
     }
 
-    /** Programs a pin as an unmasked, level-triggered, active-high interrupt to APIC id 0. */
+    /** Programs a pin of this copy to send {@code vector} to APIC id 0: unmasked, level-triggered, active-high. */
     public IoapicState levelPin(Route.Pin pin, InterruptVector vector) {
         structure.putLong(entry(pin), LEVEL | vector.number());
         return this;
@@ -53,7 +53,7 @@ public final class IoapicState extends X86State {
         return entry(pin) >= 0 && (structure.getInt(Uapi.KvmIoapicState.IRR) >>> pin.pin() & 1) == 1;
     }
 
-    /** Whether a LAPIC accepted a level interrupt of this pin and the guest has not sent its EOI. */
+    /** Whether a LAPIC accepted a level interrupt of this pin and the guest has not sent the EOI. */
     public boolean isRemoteIrrSet(Route.Pin pin) {
         return (structure.getLong(entry(pin)) & REMOTE_IRR) != 0;
     }

@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * An eventfd registered with KVM to raise a GSI. The irqfd keeps its VM and eventfds open, even if the handles of the
- * VM and eventfds are closed earlier. No {@link RouteTable#add} allocates the GSI of an open irqfd. Thread-safe.
+ * VM and eventfds are closed earlier. {@link RouteTable#add} does not allocate the GSI of an open irqfd. Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
  *
@@ -377,8 +377,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Closes many irqfds, of one VM or of several. Afterwards the kernel has none of these irqfds. Close the {@link
      * EventFd}s before this call: an irqfd ends when the last descriptor of its eventfd is closed, which is much
-     * quicker than a deassign of each irqfd. An irqfd is deassigned by itself if its eventfd may stay open: an eventfd
-     * from {@link EventFd#adopt}, or one that is leased, by {@link EventFd#fd} or by another object.
+     * quicker than a deassign of each irqfd. An irqfd is deassigned by a call of its own if its eventfd may stay open:
+     * an eventfd from {@link EventFd#adopt}, or one that is leased, by {@link EventFd#fd} or by another object.
      *
      * <p>If another thread starts a child process during this call, the child holds the eventfds until its exec, and
      * the kernel keeps the irqfds until then. The child does not signal the eventfds. Idempotent, never fails.

@@ -7,9 +7,9 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.OptionalLong;
 
 /**
- * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. Once the guest has enabled it, an ITS
- * accepts the messages of {@code MsiMessage.toIts}. {@link #close} closes only the descriptor; the ITS ends with the
- * VM. Thread-safe.
+ * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. An ITS accepts the messages of {@code
+ * MsiMessage.toIts} once the guest has enabled the ITS. {@link #close} closes only the descriptor; the ITS ends with
+ * the VM. Thread-safe.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-its.rst.
  *
@@ -31,7 +31,7 @@ public final class Its extends KvmDevice {
     /**
      * Sets the guest physical address of the ITS, which occupies 128 KiB.
      *
-     * @param address the guest-physical address, a multiple of 64 KiB
+     * @param address the guest-physical address of the ITS, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST if the address is set already; E2BIG beyond the VM's address space
      */
     public void setAddress(long address) {
@@ -96,8 +96,8 @@ public final class Its extends KvmDevice {
     /**
      * Reads a register, as a VMM does to save it.
      *
-     * @param offset in bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...; below 8 and from
-     *     0xffd0 on a multiple of 4, in between a multiple of 8
+     * @param offset the register's offset in bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER),
+     *     ...; below 8 and from 0xffd0 on a multiple of 4, in between a multiple of 8
      * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without register; EBUSY while
      *     a vCPU runs
      * @throws IllegalArgumentException if {@code offset} is not the start of a register

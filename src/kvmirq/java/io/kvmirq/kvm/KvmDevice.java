@@ -19,7 +19,7 @@ import java.util.function.Supplier;
 public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
     /** The types of in-kernel devices; source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
     public enum Type {
-        /** KVM-VFIO, which tells KVM the guest's devices; a VM has at most one. Forwarding works without KVM-VFIO. */
+        /** KVM-VFIO, which gives KVM the files of devices; a VM has at most one. Forwarding works without KVM-VFIO. */
         VFIO(4),
         /** A GICv2 (arm64), see {@link Arm64Vm#createVgicV2}. */
         VGIC_V2(5),

@@ -6,8 +6,8 @@ package io.kvmirq.kvm;
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pins"}
  *
- * @param accepted KVM's status: a positive number is how many chips and LAPICs accepted the interrupt, over all routes
- *     of the GSI; 0 is {@link #COALESCED}, -1 is {@link #IGNORED}
+ * @param accepted KVM's status: a positive number counts the chips and LAPICs that accepted the interrupt, over all
+ *     routes of the GSI; 0 is {@link #COALESCED}, -1 is {@link #IGNORED}
  */
 public record LineOutcome(int accepted) {
     /** The GSI has no route, or every chip masked the interrupt. */

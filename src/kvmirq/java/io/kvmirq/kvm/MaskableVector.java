@@ -124,8 +124,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * The eventfd that raises the interrupt; another thread, process or device may signal it. Do not close it, because
-     * {@link #signal} needs it; the vector's {@link #close} closes an eventfd that {@link #create} made.
+     * The eventfd that raises the interrupt; another thread, process or device may signal it. Do not close the eventfd,
+     * because {@link #signal} needs it; the vector's {@link #close} closes an eventfd that {@link #create} made.
      */
     public EventFd event() {
         return event;

@@ -336,7 +336,7 @@ public final class RouteTable {
     }
 
     /**
-     * Checks that this many messages can be routed now, before a set-up begins.
+     * Checks, before a set-up begins, that the table has room for routes to this many messages.
      *
      * @throws RoutesExhaustedException if the table has too few free GSIs or entries left
      */
@@ -422,7 +422,7 @@ public final class RouteTable {
 
         /**
          * Routes the lowest free GSI to {@code message}. Until the change ends, {@code Vm.assignIrqfd} of another
-         * thread may assign an irqfd to this GSI, because add does not reserve it.
+         * thread may assign an irqfd to this GSI, because add does not reserve the GSI.
          */
         public Gsi add(MsiMessage message) {
             Objects.requireNonNull(message, "message is null");

@@ -8,7 +8,7 @@ package io.kvmirq.kvm;
 public enum RoutesNow {
     /** The VM has no routes, as after KVM_CAP_SPLIT_IRQCHIP. The library allocates GSIs from 24, above IOAPIC pins. */
     NONE,
-    /** The routes that KVM_CREATE_IRQCHIP made (x86): GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC. */
+    /** The routes that KVM_CREATE_IRQCHIP made (x86): GSI 0–15 to PIC and IOAPIC, 16–23 to the IOAPIC. */
     OF_FULL_IRQCHIP,
     /** The VMM manages the routes: this library cannot change them. Irqfds may raise the VMM's GSIs. */
     UNKNOWN

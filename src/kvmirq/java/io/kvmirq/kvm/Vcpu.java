@@ -99,9 +99,9 @@ public final class Vcpu implements AutoCloseable {
 
     /**
      * Runs the guest, and blocks until the guest exits. An x86 vCPU other than the boot processor waits in this call
-     * for INIT and SIPI. The first run in a thread adds the real-time signal that {@link #kick} uses to the thread's
-     * signal mask, and leaves it there. The run fails if the kernel refuses to send this signal, because no kick could
-     * end such a run. {@link Thread#interrupt} does not end a run: only a kick does.
+     * for INIT and SIPI. The first run in a thread blocks, in the thread's signal mask, the real-time signal that
+     * {@link #kick} uses; the signal stays blocked. The run fails if the kernel refuses to send this signal, because no
+     * kick could end such a run. {@link Thread#interrupt} does not end a run: only a kick does.
      *
      * @return the exit, always the same object; valid until the next run
      * @throws io.kvmirq.KernelException EIO in any process but the VM's; EFAULT when the guest's memory is gone; on

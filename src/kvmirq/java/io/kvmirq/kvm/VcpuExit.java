@@ -244,7 +244,7 @@ public final class VcpuExit {
         return isIo() ? intAt(Uapi.KvmRun.IO_COUNT) : 1;
     }
 
-    /** The value, zero-extended, that the guest wrote in its first access, or that {@code answer} set for it. */
+    /** The value, zero-extended, of the guest's first access: written by the guest, or set by {@code answer}. */
     public long data() {
         return data(0);
     }
@@ -364,7 +364,7 @@ public final class VcpuExit {
 
     /**
      * Gives the guest this value of the MSR that it reads ({@link Reason#MSR_READ}). Without this call the guest gets a
-     * #GP.
+     * general protection fault.
      */
     public void answerMsr(long value) {
         require(Reason.MSR_READ);
@@ -374,7 +374,7 @@ public final class VcpuExit {
 
     /**
      * Accepts the value that the guest wrote to an MSR ({@link Reason#MSR_WRITE}). Without this call the guest gets a
-     * #GP.
+     * general protection fault.
      */
     public void acceptMsr() {
         require(Reason.MSR_WRITE);
@@ -403,7 +403,7 @@ public final class VcpuExit {
      * A 64-bit word of the union in {@code struct kvm_run}, for exits that have no methods of their own. The constants
      * of {@link Reason} say which word has which data.
      *
-     * @param index 0 to 31
+     * @param index the number of the word, 0 to 31
      */
     public long word(int index) {
         return page.getLong(DATA + Long.BYTES * Objects.checkIndex(index, DATA_WORDS));

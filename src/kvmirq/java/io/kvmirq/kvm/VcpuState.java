@@ -13,13 +13,13 @@ public enum VcpuState {
     INIT_RECEIVED(Uapi.KVM_MP_STATE_INIT_RECEIVED),
     /** The vCPU waits in HLT for an interrupt (x86). */
     HALTED(Uapi.KVM_MP_STATE_HALTED),
-    /** The vCPU has received a start-up message (x86). A VMM can set it; KVM reports only the state that follows. */
+    /** The vCPU has received a start-up message (x86). A VMM can set this state; KVM reports only the next state. */
     SIPI_RECEIVED(Uapi.KVM_MP_STATE_SIPI_RECEIVED),
     /** The vCPU is off until PSCI turns it on (arm64). */
     STOPPED(Uapi.KVM_MP_STATE_STOPPED),
     /** The vCPU waits in an AP reset hold, which its guest requested, for a SIPI (x86, SEV-ES). */
     AP_RESET_HOLD(Uapi.KVM_MP_STATE_AP_RESET_HOLD),
-    /** The vCPU waits for an interrupt. When one comes, KVM_RUN returns, and the VMM resumes the vCPU (arm64). */
+    /** The vCPU waits for an interrupt, at which KVM_RUN returns and the VMM resumes the vCPU (arm64). */
     SUSPENDED(Uapi.KVM_MP_STATE_SUSPENDED);
 
     private final int number;

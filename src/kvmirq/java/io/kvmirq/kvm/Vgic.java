@@ -28,7 +28,7 @@ import java.util.OptionalLong;
 public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /** The smallest number of interrupts: 32 private ones and 32 SPIs. */
     public static final int FEWEST_INTERRUPTS = 64;
-    /** The largest number of interrupts. */
+    /** The largest number of interrupts: 32 private ones and 960 SPIs. */
     public static final int MOST_INTERRUPTS = 992;
 
     private static final int STEP = 32;
@@ -70,7 +70,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * succeeds, but a later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link Vcpu#run} fails with
      * EINVAL.
      *
-     * @param address the guest-physical address, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
+     * @param address the distributor's guest-physical address, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
      * @throws io.kvmirq.KernelException EEXIST if the address is set already; E2BIG beyond the VM's address space
      */
     public void setDistributor(long address) {
@@ -101,7 +101,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /**
      * Sets the number of interrupts, the 32 private ones included. Call this method once, before {@link #init}.
      *
-     * @param count 64–992, a multiple of 32; the VGIC gets the SPIs 32 to {@code count} - 1
+     * @param count the number of interrupts, 64–992, a multiple of 32; the VGIC gets the SPIs 32 to {@code count} - 1
      * @throws io.kvmirq.KernelException EBUSY if this method or {@link #init} has set the number before
      */
     public void setInterrupts(int count) {
@@ -145,10 +145,10 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     /**
      * Reads a register of the distributor, as a VMM does to save it. The guest reads other values from some registers.
-     * For a GICv2's private interrupts it reads vCPU 0; {@link VgicV2#readDistributor(VcpuId,int)} reads each vCPU.
+     * For private interrupts of a GICv2 it reads vCPU 0; {@link VgicV2#readDistributor(VcpuId,int)} reads any vCPU.
      *
-     * @param offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset without a register
-     *     reads 0
+     * @param offset the register's offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset
+     *     without a register reads 0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL if the VM has no vCPU
      * @throws IllegalArgumentException if {@code offset} is out of range or no multiple of 4
      * @throws IllegalStateException before the {@link #init} of a GICv2 from {@link Arm64Vm#createVgicV2}

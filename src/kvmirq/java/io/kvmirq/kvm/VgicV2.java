@@ -10,11 +10,11 @@ import java.util.OptionalLong;
 /**
  * A GICv2 for up to 8 vCPUs, on a host whose GIC can run one.
  *
- * <p>Call {@link #init} before you use lines or registers, or run a vCPU: earlier the kernel would initialise the GICv2
- * by itself, with default routes that {@link Vm#routes} does not know, so this class refuses such uses.
+ * <p>Call {@link #init} before you use lines or registers, or run a vCPU. This class refuses earlier uses, at which the
+ * kernel would initialise the GICv2 by itself, with default routes that {@link Vm#routes} does not know.
  *
  * <p>A host with a GICv2 allows its VMs only a GICv2, at most 8 vCPUs and no ITS. Many hosts with a GICv3 cannot run a
- * GICv2: creating one fails with ENODEV. The fake kernel has a GICv2 if the name of its profile has {@code gicv2}.
+ * GICv2: creating one fails with ENODEV. The fake kernel has a GICv2 if the name of its profile contains {@code gicv2}.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst.
  *
@@ -36,7 +36,7 @@ public final class VgicV2 extends Vgic {
     /**
      * Sets the guest physical address of the CPU interface, which occupies 8 KiB.
      *
-     * @param address the guest-physical address, a multiple of 4 KiB
+     * @param address the guest-physical address of the CPU interface, a multiple of 4 KiB
      * @throws io.kvmirq.KernelException as {@link #setDistributor}
      */
     public void setCpuInterface(long address) {
@@ -61,8 +61,8 @@ public final class VgicV2 extends Vgic {
      * has a bit for each vCPU, in the order in which the vCPUs were created.
      *
      * @param vcpu the id of the vCPU. Kernels before 6.7 interpret the id as the vCPU's position in the order of
-     *     creation; some stable kernels, such as Debian's 6.1, compare ids, too
-     * @param offset in bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
+     *     creation; some stable kernels, such as Debian's 6.1, interpret it as 6.7 does
+     * @param offset the register's offset in bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist (kernels 6.7 and 6.8 may crash instead);
      *     EBUSY while a vCPU runs
      * @throws IllegalArgumentException if {@code offset} is out of range or no multiple of 4, or the id is above 255
@@ -91,8 +91,8 @@ public final class VgicV2 extends Vgic {
      * shifted right by 3, as in GICH_VMCR.VMPriMask: 0x1f stands for 0xf8.
      *
      * @param vcpu the id of the vCPU, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
-     * @param offset in bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8 (GICC_BPR), 0x1c
-     *     (GICC_ABPR), 0xd0 (GICC_APR0), 0xfc (GICC_IIDR). An offset without a register reads 0
+     * @param offset the register's offset in bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8
+     *     (GICC_BPR), 0x1c (GICC_ABPR), 0xd0 (GICC_APR0), 0xfc (GICC_IIDR). An offset without a register reads 0
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId,int)}
      */
     public int readCpuInterface(VcpuId vcpu, int offset) {

@@ -40,7 +40,7 @@ public final class VgicV3 extends Vgic {
      * A region of redistributors at consecutive addresses.
      *
      * @param address the guest-physical address of the first redistributor
-     * @param count 1–4095; 0 if {@link #setRedistributors} placed the redistributors of all vCPUs
+     * @param count the number of redistributors, 1–4095; 0 if {@link #setRedistributors} placed all redistributors
      */
     public record RedistributorRegion(long address, int count) {}
 
@@ -50,10 +50,10 @@ public final class VgicV3 extends Vgic {
 
     /**
      * Places the redistributors of all vCPUs one after the other. Call either this method or {@link
-     * #addRedistributors}. The kernel refuses this call after {@link #addRedistributors}. After this call the kernel
-     * accepts a region of addRedistributors, but no vCPU uses that region.
+     * #addRedistributors}. After this call the kernel accepts a region of addRedistributors, but no vCPU uses that
+     * region.
      *
-     * @param address the guest-physical address, a multiple of 64 KiB
+     * @param address the guest-physical address of the first redistributor, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST if redistributors have been placed already; E2BIG beyond the VM's
      *     address space; EINVAL when redistributors overlap the distributor, or after {@link #addRedistributors}
      */
@@ -65,9 +65,9 @@ public final class VgicV3 extends Vgic {
     /**
      * Adds a region of redistributors for {@code count} vCPUs.
      *
-     * @param index 0 for the first region, then 1 and so on
+     * @param index the number of the region: 0 for the first region, then 1 and so on
      * @param address the guest-physical address of the first redistributor, a multiple of 64 KiB
-     * @param count redistributors, 1–4095, each of {@value #REDISTRIBUTOR_SIZE} bytes
+     * @param count the number of redistributors, 1–4095, each of {@value #REDISTRIBUTOR_SIZE} bytes
      * @throws io.kvmirq.KernelException EINVAL for an index that is not the next one, or for regions that overlap;
      *     E2BIG beyond the VM's address space
      */
@@ -153,7 +153,7 @@ public final class VgicV3 extends Vgic {
     /**
      * Writes a register of a vCPU's redistributor.
      *
-     * @param offset in bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}
+     * @param offset the register's offset in bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}
      */
     public void writeRedistributor(VcpuId vcpu, int offset, int value) {

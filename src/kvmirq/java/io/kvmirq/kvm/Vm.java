@@ -77,7 +77,7 @@ public final class Vm implements AutoCloseable {
      * @param firstFree the lowest GSI that the library may allocate; lower GSIs are the VMM's and its IOAPIC's
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or is no VM
      * @throws io.kvmirq.KernelException EPERM when {@code routesNow} has routes to pins and a system call filter
-     *     refuses KVM_CHECK_EXTENSION; after {@link Kernel#facts} the library does not call it again
+     *     refuses KVM_CHECK_EXTENSION; after {@link Kernel#facts} the library does not make this call again
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
         Objects.requireNonNull(routesNow, "routesNow is null");
@@ -142,7 +142,7 @@ public final class Vm implements AutoCloseable {
     // Interrupts
 
     /**
-     * Makes each signal of {@code event} raise {@code gsi} once, edge-triggered, in the kernel. If {@code event} was
+     * Makes the kernel raise {@code gsi} once, edge-triggered, at each signal of {@code event}. If {@code event} was
      * signalled before, {@code gsi} is raised at once. Route {@code gsi} before this call, because signals are lost
      * while {@code gsi} has no route.
      *
@@ -194,8 +194,8 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the
      *     call; on arm64 ENODEV if the VM has no ITS, EINVAL if the message has no device id or its address is no
      *     ITS's, EBUSY before the guest has enabled the ITS
-     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; for a VM from
-     *     {@code adopt} the library cannot check this
+     * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; not checked for a VM
+     *     from {@code adopt}
      */
     public MsiOutcome signal(MsiMessage message) {
         return calls.signal(message);

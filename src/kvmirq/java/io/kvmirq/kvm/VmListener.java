@@ -6,7 +6,7 @@ import io.kvmirq.VcpuId;
 
 /**
  * A listener for events of a VM and its vCPUs. The thread that changes the VM calls the listener without a lock, so a
- * listener added meanwhile may get the event twice. An exception of the listener is logged, but the change stays.
+ * listener added meanwhile may get the event twice. An exception of the listener is logged, but the VM's change stays.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */

@@ -35,8 +35,8 @@ public final class VmListeners {
     }
 
     /**
-     * Adds a listener for existing and later vCPUs. vCPUs of a VM taken over from a VMM are not reported, because the
-     * VMM may make and run vCPUs without this library.
+     * Adds a listener, which gets the events of existing and of later vCPUs. vCPUs of a VM taken over from a VMM are
+     * not reported, because the VMM may make and run vCPUs without this library.
      */
     public void add(VmListener listener) {
         Objects.requireNonNull(listener, "listener is null");

@@ -45,12 +45,12 @@ public final class WatchedVcpu {
     private volatile Runnable lapicListener = () -> {};
 
     /**
-     * The registers of an x86 LAPIC by which it decides whether it accepts a message.
+     * The registers by which an x86 LAPIC decides whether to accept a message.
      *
      * @param apicBase IA32_APIC_BASE: bit 11 is 1 if the LAPIC is on, bit 10 is 1 in x2APIC mode
-     * @param id the register ID
-     * @param logicalId the register LDR
-     * @param logicalFormat the register DFR
+     * @param id the register ID, which holds the APIC id
+     * @param logicalId the register LDR, which holds the logical id
+     * @param logicalFormat the register DFR, which selects the flat or the cluster model
      * @param spurious the register SVR; bit 8 enables the LAPIC
      * @param taken the time at which the registers were read
      */
@@ -77,7 +77,7 @@ public final class WatchedVcpu {
         return phase.getOpaque();
     }
 
-    /** Whether this phase is a run: the vCPU's thread is in KVM_RUN or about to enter it. */
+    /** Whether this phase is a run: the vCPU's thread is in KVM_RUN or about to enter KVM_RUN. */
     public static boolean isInRun(long phase) {
         return (phase & KIND) == IN_RUN;
     }

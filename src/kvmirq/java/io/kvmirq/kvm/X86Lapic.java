@@ -32,7 +32,7 @@ public final class X86Lapic extends X86State {
         DFR(0xe0),
         /** Spurious-interrupt vector register; bit 8 enables the LAPIC. */
         SVR(0xf0),
-        /** In-service bits of vectors 0–31. Seven more registers, 16 bytes apart, have those of vectors 32–255. */
+        /** In-service bits of vectors 0–31. Seven more registers, 16 bytes apart, have the bits of vectors 32–255. */
         ISR(0x100),
         /** Trigger mode bits, laid out like {@link #ISR}. */
         TMR(0x180),
@@ -90,7 +90,7 @@ public final class X86Lapic extends X86State {
         return name + "=0x" + Integer.toHexString(get(register));
     }
 
-    /** The value of a register. */
+    /** The value of a register in this copy. */
     public int get(Name name) {
         Objects.requireNonNull(name, "name is null");
         return get(name.offset);

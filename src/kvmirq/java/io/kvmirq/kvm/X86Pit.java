@@ -15,7 +15,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
     public enum Name {
         /** Start value of channel 0's counter, 1 to 65536. */
         COUNT_0(0, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 0, 0 to 5. Until the guest sets a mode, it is 0xff, and the channel does not tick. */
+        /** Mode of channel 0, 0 to 5. Until the guest sets a mode, the field is 0xff, and the channel does not tick. */
         MODE_0(0, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 0 counts. */
         GATE_0(0, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
@@ -23,7 +23,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         LOADED_0(0, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Start value of channel 1's counter, 1 to 65536. */
         COUNT_1(1, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 1, 0 to 5. Until the guest sets a mode, it is 0xff, and the channel does not tick. */
+        /** Mode of channel 1, 0 to 5. Until the guest sets a mode, the field is 0xff, and the channel does not tick. */
         MODE_1(1, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 1 counts. */
         GATE_1(1, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
@@ -31,7 +31,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         LOADED_1(1, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
         /** Start value of channel 2's counter, 1 to 65536. */
         COUNT_2(2, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
-        /** Mode of channel 2, 0 to 5. Until the guest sets a mode, it is 0xff, and the channel does not tick. */
+        /** Mode of channel 2, 0 to 5. Until the guest sets a mode, the field is 0xff, and the channel does not tick. */
         MODE_2(2, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
         /** Whether channel 2 counts. */
         GATE_2(2, Uapi.KvmPitChannelState.GATE, Byte.BYTES),

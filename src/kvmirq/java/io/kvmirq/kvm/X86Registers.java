@@ -58,7 +58,7 @@ public final class X86Registers extends X86Fields<X86Registers.Name, X86Register
         }
     }
 
-    /** All registers are 0, except RFLAGS, whose bit 1 is always set. */
+    /** Makes registers that are all 0, except RFLAGS, whose bit 1 is always set. */
     public X86Registers() {
         super(Uapi.KvmRegs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
         set(Name.RFLAGS, 2);

@@ -124,7 +124,7 @@ public final class X86Vcpu {
     /**
      * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the running guest can take
      * an interrupt of {@link #injectInterrupt}. The request has no effect with a full irqchip. With a split irqchip,
-     * the request does not end the run of a guest that has halted: inject the vector without it.
+     * the request does not end the run of a guest that has halted: inject the vector without a request.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link Vcpu#close}
      */
@@ -190,8 +190,8 @@ public final class X86Vcpu {
     /**
      * Writes model specific registers, in the order of {@link X86Msrs#numbers}.
      *
-     * @throws MsrRefusedException if KVM or the vCPU's CPUID lacks an MSR, or KVM refuses a value; the MSRs before it
-     *     are written
+     * @throws MsrRefusedException if KVM or the vCPU's CPUID lacks an MSR, or KVM refuses a value; the MSRs before the
+     *     refused one are written
      */
     public void setMsrs(X86Msrs msrs) {
         Objects.requireNonNull(msrs, "msrs is null");
@@ -249,7 +249,7 @@ public final class X86Vcpu {
 
     /**
      * Gives the vCPU these x87 and SSE registers. The guest sees these registers only if bits 0 and 1 of {@link
-     * X86Xsave#features} are 1; in a new vCPU they are 0. {@link #setXsave} sets the bits and the registers.
+     * X86Xsave#features} are 1; in a new vCPU both bits are 0. {@link #setXsave} sets the bits and the registers.
      */
     public void setFpu(X86Fpu fpu) {
         Objects.requireNonNull(fpu, "fpu is null");
@@ -281,7 +281,7 @@ public final class X86Vcpu {
         ioctlAt(KernelCall.XSAVE_SET, Uapi.KVM_SET_XSAVE, xsave.structure);
     }
 
-    /** XCR0, the extended state that the guest enabled: bit 0 x87, bit 1 SSE, bit 2 AVX. KVM has no XCR but XCR0. */
+    /** XCR0, the extended state that the guest enabled: bit 0 x87, bit 1 SSE, bit 2 AVX. KVM supports no other XCR. */
     public long xcr0() {
         ByteBuffer xcrs = Buffers.allocate(Uapi.KvmXcrs.SIZE);
         ioctl(KernelCall.XCRS_GET, Uapi.KVM_GET_XCRS, xcrs);
@@ -309,7 +309,7 @@ public final class X86Vcpu {
      * Sets the pending exceptions, injected interrupts and NMIs.
      *
      * @throws io.kvmirq.KernelException EINVAL for a vector that no exception has, or for System Management Mode if the
-     *     kernel lacks it
+     *     kernel lacks this mode
      */
     public void setEvents(X86Events events) {
         Objects.requireNonNull(events, "events is null");

@@ -52,7 +52,7 @@ public final class X86Vm {
     }
 
     /**
-     * Creates PIC, IOAPIC and LAPICs in KVM, with routes GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC.
+     * Creates PIC, IOAPIC and LAPICs in KVM, with routes of GSI 0–15 to PIC and IOAPIC, 16–23 to the IOAPIC.
      *
      * @throws io.kvmirq.KernelException EEXIST if the VM has an irqchip; ENOTTY on a kernel without irqchip; EINVAL if
      *     the VM has vCPUs
@@ -95,7 +95,7 @@ public final class X86Vm {
     /**
      * Makes {@link X86Vcpu#events} report pending triple faults, and pending exceptions with their payloads. Pending
      * exceptions are separate from exceptions that are being delivered. Fails with EINVAL on a kernel that cannot
-     * report them.
+     * report these faults.
      */
     public void reportWaitingFaults() {
         vm.enable(Uapi.KVM_CAP_EXCEPTION_PAYLOAD, 1);
@@ -134,7 +134,7 @@ public final class X86Vm {
      * with the LAPIC disabled by software: the vCPU takes no interrupt until its guest enables the LAPIC. A guest
      * itself starts processors by writing the ICR of its LAPIC. Source: Intel SDM vol. 3, 9.4.4.1.
      *
-     * @param page the start address divided by 4096, 0 to 255
+     * @param page the address at which the vCPU starts, divided by 4096: 0 to 255
      * @throws IllegalStateException if the vCPU did not receive INIT. KVM does not find a vCPU that was created last
      *     until a LAPIC of the VM is enabled or changes its id: {@code kvm_recalculate_apic_map()}.
      * @throws io.kvmirq.KernelException EINVAL without in-kernel LAPICs
@@ -189,8 +189,8 @@ public final class X86Vm {
     /**
      * Reserves three pages for KVM, before the first run; the guest must not use them. On Intel processors without the
      * feature "unrestricted guest", the pages hold a task state segment for real mode; other processors do not use
-     * them. Fails with EINVAL if the pages do not end below 4 GiB. Without that feature, also fails with EINVAL for a
-     * misaligned address, and with EEXIST if guest memory overlaps the pages. Source: {@code
+     * them. Fails with EINVAL if the pages do not end below 4 GiB. Without this feature, the call also fails with
+     * EINVAL for a misaligned address, and with EEXIST if guest memory overlaps the pages. Source: {@code
      * kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
@@ -205,7 +205,8 @@ public final class X86Vm {
      * page holds the page table of a guest with paging off; other processors do not use it. Fails with EINVAL if the VM
      * has vCPUs. Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
      *
-     * @param guestAddress a multiple of 4096, checked when the first vCPU is made; 0 stands for 0xfffbc000
+     * @param guestAddress the page's address, a multiple of 4096, checked when the first vCPU is made; 0 stands for
+     *     0xfffbc000
      */
     public void setIdentityMapAddress(long guestAddress) {
         ByteBuffer address = Buffers.allocate(Long.BYTES).putLong(0, guestAddress);
@@ -283,8 +284,8 @@ public final class X86Vm {
     }
 
     /**
-     * Drives a line of the PIC or the IOAPIC from user space. This call and each irqfd on the GSI drive the pin
-     * separately; the pin is high while any of them is high. Allocates nothing. ENXIO without in-kernel irqchip.
+     * Drives a line of PIC or IOAPIC from user space. This call and each irqfd on the GSI drive the pin separately; the
+     * pin is high while any of them is high. Allocates nothing. Fails with ENXIO without in-kernel irqchip.
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
         Objects.requireNonNull(gsi, "gsi is null");

@@ -5,7 +5,7 @@ import java.util.Objects;
 
 /**
  * A copy of an x86 vCPU's extended state (x87, SSE, AVX and more) in XSAVE's layout, not compacted, read by {@link
- * X86Vcpu#xsave} and written by {@link X86Vcpu#setXsave}. In one VM, all vCPUs' areas have one size. Not thread-safe.
+ * X86Vcpu#xsave} and written by {@link X86Vcpu#setXsave}. All vCPUs of a VM have areas of one size. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM volume 1, "XSAVE area".
  *
@@ -37,7 +37,7 @@ public final class X86Xsave extends X86State {
         return structure.capacity();
     }
 
-    /** XSTATE_BV: bit 0 is 0 while x87 is in its initial state, bit 1 is 0 for SSE, bit 2 for AVX, as in XCR0. */
+    /** XSTATE_BV: a bit is 0 while its part is in its initial state; bit 0 is x87, bit 1 SSE, bit 2 AVX, as in XCR0. */
     public long features() {
         return getLong(FEATURES);
     }

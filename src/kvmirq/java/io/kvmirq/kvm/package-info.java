@@ -9,8 +9,8 @@
  * {@link io.kvmirq.kvm.Vcpu} runs the guest, whose memory is {@link io.kvmirq.kvm.GuestMemory}.
  *
  * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
- * io.kvmirq.kvm.Its} for MSI messages. Create the VGIC, set its number of interrupts and its addresses, and initialise
- * it after all vCPUs exist. With such a VGIC, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
+ * io.kvmirq.kvm.Its} for MSI messages. Create the VGIC, set its number of interrupts and addresses, and initialise it
+ * after all vCPUs exist. With such a VGIC, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
  * io.kvmirq.kvm.Arm64Vm#setPpi} drive lines of SPIs and PPIs without a GSI. {@link io.kvmirq.kernel.Kernel#facts}
  * returns the architecture. Methods of one architecture throw on the other. KVM accepts a route to any MSI message.
  *
@@ -23,15 +23,15 @@
  *
  * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one lock
  * each. A thread takes the lock of an irqfd or a VGIC before the lock of the route table. No lock is held while code of
- * a user runs, such as a change of routes or a logger. User code may wait for threads that use the same VM.
+ * a user runs, such as a change of routes or a logger. User code may thus wait for threads that use the same VM.
  *
  * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make the package's system calls; {@code Irqfd} makes its
  * ioctls itself. A {@link io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs. If a
  * call fails because of this state, the KernelException names the cause: on a VM with a split irqchip, {@link
  * io.kvmirq.kvm.Vm#assignLevelIrqfd} says that resampling needs the full irqchip.
  *
- * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN: for this, each run makes two
- * opaque stores. This package does not use VFIO, and does not know which device sent a signal.
+ * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN: for this, each run stores
+ * its phase twice, by opaque stores. This package does not use VFIO, and does not know which device sent a signal.
  *
  * <h2>Public packages</h2>
  *

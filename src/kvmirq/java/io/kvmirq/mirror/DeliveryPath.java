@@ -3,7 +3,7 @@ package io.kvmirq.mirror;
 
 /** The path by which a forwarding delivers a device's interrupt. */
 public enum DeliveryPath {
-    /** An irqfd delivers the interrupt. Only on this path may hardware deliver instead of the irqfd. */
+    /** An irqfd delivers the interrupt. Only on this path may hardware deliver the interrupt instead of the irqfd. */
     KERNEL,
     /** The interrupt is masked: it is delivered after the unmask. */
     MASKED,

@@ -50,17 +50,17 @@ public sealed interface Event {
 
     /**
      * x86: destination 255 means vCPU 255 in x2APIC mode, and not all vCPUs (KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK).
-     * If vCPU 255 exists, the mirror predicts for a guest in x2APIC mode.
+     * If vCPU 255 exists, the mirror assumes that the guest is in x2APIC mode.
      */
     record BroadcastQuirkDisabled() implements Event {}
 
     /**
-     * This process created the VM, and each of its vCPUs is reported by {@link VcpuAdded}. Before the first report of
+     * This process created the VM, and reports each vCPU of the VM by {@link VcpuAdded}. Before the first report of
      * this event or of a vCPU, the mirror cannot predict to which vCPU KVM posts a message.
      */
     record VmCreated() implements Event {}
 
-    /** A vCPU was created; on x86 its id is also its APIC id. */
+    /** A vCPU was created; on x86 the vCPU's id is also its APIC id. */
     record VcpuAdded(VcpuId vcpu) implements Event {
         public VcpuAdded {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -172,7 +172,7 @@ public sealed interface Event {
     /**
      * VFIO signals an eventfd for an interrupt of a device. The first MSI or MSI-X vector that signals an eventfd is
      * the eventfd's irqbypass producer. The kernel refuses irqbypass for a second vector on this eventfd. To give the
-     * second vector irqbypass, connect it to the eventfd again after the first vector was removed from it.
+     * second vector irqbypass, connect this vector to the eventfd again after the first vector was removed.
      */
     record ProducerAdded(EventFdId event, Producer producer) implements Event {
         public ProducerAdded {
@@ -213,8 +213,8 @@ public sealed interface Event {
     /**
      * x86: all current reasons that inhibit APIC virtualization. An AMD vCPU applies the reasons when it next enters
      * its guest. Until {@link GuestEntered} reports the entry, it is unknown whether an interrupt is posted to the
-     * vCPU. Up to Linux 6.16, an entry that KVM wrote between {@code Inhibited} and {@code GuestEntered} is unknown
-     * until KVM writes it again.
+     * vCPU. Up to Linux 6.16, the form of an entry that KVM wrote between {@code Inhibited} and {@code GuestEntered} is
+     * unknown until KVM writes the entry again.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
         /** Creates the event with a copy of the set. */
@@ -277,8 +277,8 @@ public sealed interface Event {
     }
 
     /**
-     * The host preempted a vCPU. If the vCPU sleeps, this event changes nothing: its predicted fields keep their values
-     * until the vCPU is loaded, even after a wake-up.
+     * The host preempted a vCPU. If the vCPU sleeps, this event changes nothing: the vCPU's predicted fields keep their
+     * values until the vCPU is loaded, even after a wake-up.
      */
     record VcpuPreempted(VcpuId vcpu) implements Event {
         public VcpuPreempted {

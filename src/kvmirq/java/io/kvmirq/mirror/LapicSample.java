@@ -50,9 +50,9 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
      *
      * @param apicBase IA32_APIC_BASE, from {@code struct kvm_run} or KVM_GET_SREGS
      * @param id the register ID from KVM_GET_LAPIC
-     * @param logicalId the register LDR
-     * @param logicalFormat the register DFR
-     * @param spurious the register SVR
+     * @param logicalId the register LDR from KVM_GET_LAPIC, which holds the logical id
+     * @param logicalFormat the register DFR from KVM_GET_LAPIC, which selects the flat or the cluster model
+     * @param spurious the register SVR from KVM_GET_LAPIC; bit 8 enables the LAPIC
      */
     public static LapicSample of(
             VcpuId vcpu, long apicBase, int id, int logicalId, int logicalFormat, int spurious, Instant taken) {

@@ -48,7 +48,7 @@ public final class Mirror {
         return new Mirror(host);
     }
 
-    /** Applies an event to the state. Report each event after its kernel call succeeded, in the calls' order. */
+    /** Applies an event to the state. Report each event after its kernel call succeeded, in the order of the calls. */
     @NotPromised
     public void apply(Event event) {
         Objects.requireNonNull(event, "event is null");
@@ -135,8 +135,8 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd. If interrupts share the eventfd, {@link Snapshot#of} says which one
-     * counts. The prediction may reflect only a part of the events of a running {@link #apply(List)}.
+     * The current prediction for an eventfd. If interrupts share the eventfd, the prediction is for the one that {@link
+     * Snapshot#of} chooses. If {@link #apply(List)} runs meanwhile, the prediction may reflect only some of its events.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");

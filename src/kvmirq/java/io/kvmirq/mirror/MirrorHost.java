@@ -55,7 +55,7 @@ public sealed interface MirrorHost {
         }
     }
 
-    /** The facts about an arm64 host: whether KVM uses GICv4, if known, and how KVM finds a host irq's guest LPI. */
+    /** The facts about an arm64 host: whether KVM uses GICv4, if known, and how KVM finds the LPI of a host irq. */
     record Arm64(Optional<Boolean> gicv4, VlpiKernel kernel) implements MirrorHost {
         public Arm64 {
             Objects.requireNonNull(gicv4, "gicv4 is null");

@@ -17,7 +17,7 @@ public sealed interface Posting {
     /** Returns the prediction as a sentence for people, without a full stop. */
     String text();
 
-    /** Hardware delivers the interrupt to {@code what}; {@code note} names an exception, in one sentence. */
+    /** Hardware delivers the interrupt to {@code what}; {@code note} is a sentence about a limit of this delivery. */
     record Posted(Target what, Optional<String> note) implements Posting {
         public Posted {
             Objects.requireNonNull(what, "what is null");

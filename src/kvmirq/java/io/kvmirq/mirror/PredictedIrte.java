@@ -16,9 +16,9 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * The predicted form of a remapping entry, and the bits of it that a VMM can know. The host chooses the other bits,
- * which are not predicted: vector and destination of a remapped entry, the address of a descriptor or backing page, the
- * VM id in a GATag, the source id. Immutable.
+ * The predicted form of a remapping entry, and the bits of the entry that a VMM can know. The host chooses the other
+ * bits, which are not predicted: vector and destination of a remapped entry, the address of a descriptor or backing
+ * page, the VM id in a GATag, the source id. Immutable.
  */
 @NotPromised
 public sealed interface PredictedIrte {
@@ -38,7 +38,7 @@ public sealed interface PredictedIrte {
         return 0;
     }
 
-    /** Whether an observed entry has the known bits. A 32-bit entry has {@code observedHigh} 0. Does not allocate. */
+    /** Whether an observed entry has all known bits. A 32-bit entry has {@code observedHigh} 0. Allocates nothing. */
     default boolean agrees(long observedLow, long observedHigh) {
         return (observedLow & lowMask()) == low() && (observedHigh & highMask()) == high();
     }
@@ -130,7 +130,7 @@ public sealed interface PredictedIrte {
     }
 
     /**
-     * AMD: the entry is in guest mode.
+     * AMD: the entry is in guest mode and posts to a vCPU.
      *
      * @param vcpu the vCPU to which the entry posts
      * @param isRun whether the vCPU runs; empty if no event reported it

@@ -5,7 +5,7 @@ import java.util.Objects;
 
 /**
  * The list register of an interrupt that KVM delivers on arm64: its INTID (SPI 32–1019, or an LPI), and the effect of
- * its EOI.
+ * the guest's EOI.
  */
 public record PredictedListRegister(int intid, Eoi eoi) {
     public PredictedListRegister {

@@ -9,7 +9,7 @@ import java.util.OptionalInt;
  * PID.ON and PIR change with each interrupt and are not predicted.
  *
  * @param nv PID.NV, the notification vector: 0xf1 (wake-up) while the vCPU sleeps, else 0xf2
- * @param sn PID.SN: whether the vCPU is preempted, or, since Linux 6.17, in user space
+ * @param sn PID.SN: true if the vCPU is preempted, or, since Linux 6.17, in user space
  * @param cpu the physical APIC id of the CPU that PID.NDST names: the CPU on which the vCPU was loaded last; empty if
  *     this CPU is unknown
  */

@@ -39,7 +39,7 @@ public interface VcpuPhase {
         return Optional.empty();
     }
 
-    /** Whether the sample {@link #lapic} is right in phase {@code number}: in KVM_RUN the guest may change ids. */
+    /** Whether the sample {@link #lapic} is current in phase {@code number}: in KVM_RUN the guest may change ids. */
     default boolean hasLapicOf(long number) {
         return false;
     }

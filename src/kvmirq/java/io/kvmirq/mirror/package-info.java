@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Predicts how a VM's device interrupts are delivered, from the steps that set them up.
+ * Predicts how a VM's device interrupts are delivered, from the steps that set the interrupts up.
  *
  * <p>A {@link io.kvmirq.mirror.Mirror} gets one {@link io.kvmirq.mirror.Event} for each step of a VMM's control plane.
  * Steps of the control plane are a new vCPU, a commit of routes, a new irqfd, and an eventfd for a vector of a device.
  * The mirror applies each event to a {@link io.kvmirq.mirror.Snapshot}, which is immutable. An eventfd joins the two
  * ends of an interrupt, as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device,
  * the {@link io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a {@link
- * io.kvmirq.mirror.PredictedIrq}. The classes {@code X86Rules} and {@code ArmRules} compute it.
+ * io.kvmirq.mirror.PredictedIrq}. The classes {@code X86Rules} and {@code ArmRules} compute this prediction.
  *
  * <p>A {@code Forwarding} also reports each message that it holds back from the guest or releases, and whether the
  * message is known to exist: {@link io.kvmirq.mirror.Snapshot#held}. No event reports a device's signal.

@@ -6,12 +6,12 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * A claim that answers one question about posting an interrupt. Immutable. Escape its texts before output.
+ * A claim that answers one question about posting an interrupt. Immutable. Escape the claim's texts before output.
  *
  * @param holds whether the claim is true; empty if no file that was read shows whether the claim is true
  * @param evidence the evidence that the claim is true or false; empty if {@code holds} is empty
  * @param text the claim as one sentence without a full stop
- * @param remedies changes that make the claim true, or tools that show whether it is; empty if there is nothing to do
+ * @param remedies changes that make the claim true, or tools that check the claim; empty if there is nothing to do
  * @param never whether no VM can make the claim hold on this host, because the host or the kind of the interrupt
  *     decides, or because no VM has the device
  */
@@ -38,7 +38,7 @@ public record Claim(
         REQUESTED("asked by KVM"),
         /** The IOMMU's entry posts to a vCPU now, or the LPI is mapped to a vLPI. */
         FORM("entry posts"),
-        /** Hardware delivered interrupts to the guest. A constant count in /proc/interrupts does not prove it. */
+        /** Hardware delivered interrupts to the guest. A constant count in /proc/interrupts is no proof. */
         DELIVERED("by hardware");
 
         private final String label;
@@ -69,7 +69,7 @@ public record Claim(
         return new Claim(question, holds, evidence, text, remedies, true);
     }
 
-    /** A claim that no read file proves or disproves; {@code tool} names a tool that can prove it. */
+    /** A claim that no read file proves or disproves; {@code tool} names a tool that can prove the claim. */
     public static Claim unknown(Question question, String text, String tool) {
         return unknown(question, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }

@@ -21,7 +21,7 @@ public enum Hop {
     GUEST_VECTOR("guest vector"),
     /** The vCPU that gets the interrupt. */
     VCPU("vCPU"),
-    /** Never in a link: the host could post the interrupt, but does not, see {@link InterruptPath#unposted}. */
+    /** The step of no link: the host could post the interrupt, but does not, see {@link InterruptPath#unposted}. */
     POSTING("posting");
 
     private final String label;

@@ -39,7 +39,7 @@ public record InterruptPath(
      * The guest that gets an interrupt.
      *
      * @param name the name of the guest or of its process, as read from files
-     * @param process the process id
+     * @param process the id of the guest's process
      */
     public record Guest(String name, int process) {
         public Guest {

@@ -73,7 +73,7 @@ public sealed interface Known<T> {
     /**
      * A fact that is not known.
      *
-     * @param why one sentence without a full stop, such as {@code /proc/cmdline cannot be read}
+     * @param why the reason, one sentence without a full stop, such as {@code /proc/cmdline cannot be read}
      * @param remedy the step that makes the fact known, such as {@code run as root}; {@link #NONE} if there is none
      */
     record Unknown<T>(String why, String remedy) implements Known<T> {

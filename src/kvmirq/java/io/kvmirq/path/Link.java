@@ -51,7 +51,7 @@ public record Link(
 
     /** Whether interrupts pass a link. */
     public enum State {
-        /** Interrupts pass the link, or at least no known fact contradicts that they pass. */
+        /** Interrupts pass the link, or at least no known fact contradicts this. */
         WHOLE("ok"),
         /** Interrupts do not pass the link. */
         BROKEN("broken"),

@@ -102,7 +102,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 Objects.requireNonNull(risk, "risk is null").isEmpty() ? Optional.empty() : Optional.of(risk));
     }
 
-    /** A change that takes effect when its kind usually does; only {@link Change#KERNEL} has a known risk. */
+    /** A change that takes effect at the usual time of its kind; only {@link Change#KERNEL} has a known risk. */
     public static Remedy of(Change change, String text) {
         return of(
                 Objects.requireNonNull(change, "change is null"),
@@ -110,7 +110,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 change == Change.KERNEL ? "all that a new kernel may change" : "");
     }
 
-    /** A change that takes effect when its {@link Change} usually does, such as at a reboot. */
+    /** A change that takes effect at the usual time of its kind, such as at a reboot, with its risk. */
     public static Remedy of(Change change, String text, String risk) {
         return of(change, text, Objects.requireNonNull(change, "change is null").usual, risk);
     }

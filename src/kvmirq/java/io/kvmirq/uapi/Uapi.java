@@ -25,9 +25,9 @@ import io.kvmirq.uapi.Declared.U8;
 /**
  * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure. The constants
  * of an interface are the byte offsets of the fields, and {@code SIZE} is the size of the structure. A structure comes
- * from include/uapi/linux/kvm.h unless it names another header. The compiler inlines the constants where they are used.
- * The fake kernel and the error texts use the constants' annotations, which {@link UapiTable} reads. A test compares
- * the constants and annotations with numbers from the C compiler and from the kernel's headers.
+ * from include/uapi/linux/kvm.h unless its comment names another header. The compiler inlines the constants where they
+ * are used. The fake kernel and the error texts use the constants' annotations, which {@link UapiTable} reads. A test
+ * compares the constants and annotations with numbers from the C compiler and from the kernel's headers.
  *
  * <p>Ioctls are encoded as in asm-generic/ioctl.h (x86, arm64, riscv). Alpha, mips, powerpc and sparc encode ioctls
  * differently, and {@code backend.libc.LibcBackend} refuses these architectures.
@@ -218,7 +218,7 @@ public final class Uapi {
     @Ioctl(VM) public static final long KVM_CREATE_IRQCHIP = IO | 0x60;
     @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_GET_IRQCHIP = IOWR | KvmIrqchip.SIZE << 16 | 0x62;
-    /** The number of this request says that the kernel writes the argument, but the kernel reads it. */
+    /** The number of this request says that the kernel writes the argument, but the kernel reads the argument. */
     @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_SET_IRQCHIP = IOR | KvmIrqchip.SIZE << 16 | 0x63;
     public static final int KVM_PIT_SPEAKER_DUMMY = 1;
@@ -451,7 +451,7 @@ public final class Uapi {
         @U64 @Address int ADDR = 16;
     }
 
-    /** Argument of {@link #KVM_DEV_VFIO_DEVICE}: VFIO's index and subindex of an interrupt, the guest's GSI. */
+    /** Argument of {@link #KVM_DEV_VFIO_DEVICE}: VFIO's index and subindex of an interrupt, and the guest's GSI. */
     @Inferred("the same series uses these members; a later variant begins with argsz")
     public interface KvmArchForwardedIrq {
         int SIZE = 16;
@@ -859,7 +859,7 @@ public final class Uapi {
         @U32 @Flags int FLAGS = 4;
     }
 
-    /** arch/x86/include/uapi/asm/kvm.h: equals {@link KvmSregs} up to the LAPIC's base. */
+    /** arch/x86/include/uapi/asm/kvm.h: has the fields of {@link KvmSregs} up to the LAPIC's base. */
     public interface KvmSregs2 {
         int SIZE = 320;
         @U64 int APIC_BASE = 272;

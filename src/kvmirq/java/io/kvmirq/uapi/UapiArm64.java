@@ -158,7 +158,7 @@ public final class UapiArm64 {
     public static final int KVM_REG_ARM64_SYSREG_CRM_SHIFT = 3;
     public static final int KVM_REG_ARM64_SYSREG_OP2_SHIFT = 0;
 
-    /** The attribute's bits below this position hold an interrupt's number, the others the kind of information. */
+    /** The attribute's bits below this position hold an interrupt's number, the other bits the kind of information. */
     public static final int KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT = 10;
 
     public interface KvmArmCopyMteTags {

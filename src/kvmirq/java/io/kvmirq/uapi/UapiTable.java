@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
 public final class UapiTable {
     private UapiTable() {}
 
-    /** The kind of open file to which a request is sent: a number is another request on another kind. */
+    /** The kind of open file to which a request is sent: the same number is another request on another kind. */
     public enum FileKind {
         KVM("kvm", "/dev/kvm"),
         VM("vm", "anon_inode:kvm-vm"),

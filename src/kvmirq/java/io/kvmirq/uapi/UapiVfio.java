@@ -19,7 +19,7 @@ import io.kvmirq.uapi.Declared.U8;
 
 /**
  * Numbers and structures of include/uapi/linux/vfio.h, as in {@link Uapi}: containers, groups, devices and their
- * interrupts. A number is another request on another kind of file.
+ * interrupts. The same number is another request on another kind of file.
  */
 public final class UapiVfio {
     private UapiVfio() {}
@@ -315,7 +315,7 @@ public final class UapiVfio {
         @U32 @Flags int FLAGS = 4;
     }
 
-    /** The argument of VFIO_DEVICE_GET_GFX_DMABUF: a number. */
+    /** The argument of VFIO_DEVICE_GET_GFX_DMABUF: the id of a dmabuf. */
     @Declared.NoStruct
     public interface VfioGfxDmabuf {
         int SIZE = 4;

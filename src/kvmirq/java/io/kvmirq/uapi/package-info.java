@@ -10,8 +10,8 @@
  * constant; its class or its group names the header. {@code DocumentedTest} exempts this package.
  *
  * <p>{@link io.kvmirq.uapi.Uapi}, {@link io.kvmirq.uapi.UapiVfio}, {@link io.kvmirq.uapi.UapiIommufd} and {@link
- * io.kvmirq.uapi.UapiArm64} hold compile-time constants, which a call uses and the compiler inlines. Annotations of a
- * constant inform the fake kernel and error texts. The annotations name the kind of file of a request, and the
+ * io.kvmirq.uapi.UapiArm64} hold compile-time constants, which a call uses and the compiler inlines. The fake kernel
+ * and error texts use the annotations of a constant. The annotations name the kind of file of a request, and the
  * structure at its argument. The annotations say whether a field is a descriptor, an address, a length, a GSI or flags.
  * {@link io.kvmirq.uapi.UapiTable} reads the annotations.
  */

@@ -64,7 +64,7 @@ public final class Undo implements AutoCloseable {
     }
 
     /**
-     * Runs {@code step}, then adds {@code back}. As {@code back} exists before, no failure loses the undo.
+     * Runs {@code step}, then adds {@code back}. As {@code back} exists before the step, no failure loses the undo.
      *
      * @param back undoes the step; must never fail
      */

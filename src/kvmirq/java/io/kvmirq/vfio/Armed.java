@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * Interrupts of a device, all of one kind (such as MSI-X), that are armed: the kernel signals their eventfds. Armed
  * interrupts keep their eventfds open. Closing this object, or the device, disarms all its interrupts. Thread-safe.
  *
- * <p>When the kernel refuses to set eventfds, it detaches eventfds that armed interrupts had before. The method that
+ * <p>A kernel that refuses to set eventfds detaches eventfds that armed interrupts had before. The method that
  * requested the change attaches the detached eventfds again, and throws {@link VectorsDisturbedException}.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="armed"}

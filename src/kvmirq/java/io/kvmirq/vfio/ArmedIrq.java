@@ -21,10 +21,11 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Replaces the interrupt's eventfd. If the line is masked, it stays masked. After {@link #unwire}, this method
-     * unmasks the line, because an interrupt may have masked it without a signal.
+     * Replaces the interrupt's eventfd. A masked line stays masked. After {@link #unwire}, this method unmasks the
+     * line, because an interrupt may have masked it without a signal.
      *
-     * @throws VectorsDisturbedException if the kernel refuses; the former eventfd stays if {@code lost()} is empty
+     * @throws VectorsDisturbedException if the kernel refuses {@code event}; the former eventfd stays if {@code lost()}
+     *     is empty
      */
     public final void set(EventFd event) {
         Objects.requireNonNull(event, "event is null");
@@ -48,8 +49,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
 
     /**
      * Detaches the eventfd; {@link #set} attaches another one. Until the next {@link #set}, both {@link #trigger} and
-     * unmasking throw IllegalStateException: kernels without the fixes of CVE-2024-26812 and CVE-2024-26813 would use a
-     * null pointer. Signals of eventfds that mask or unmask the line take effect after {@link #set}.
+     * unmasking the line throw IllegalStateException: kernels without the fixes of CVE-2024-26812 and CVE-2024-26813
+     * would use a null pointer. Signals of eventfds that mask or unmask the line take effect after {@link #set}.
      */
     public final void unwire() {
         synchronized (irqs()) {

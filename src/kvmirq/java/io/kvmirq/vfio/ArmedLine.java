@@ -81,8 +81,8 @@ public final class ArmedLine extends ArmedIrq {
 
     /**
      * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if the count of {@code event}
-     * is not 0. {@code event} replaces the former unmask eventfd; if the former is signalled meanwhile, the line is
-     * unmasked. The line keeps {@code event} open: if the eventfd's file were closed, the line would stay masked.
+     * is not 0. {@code event} replaces the former unmask eventfd; if the former is signalled during this call, the line
+     * is unmasked. The line keeps {@code event} open: if the eventfd's file were closed, the line would stay masked.
      *
      * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if another program
      *     opened {@code event} and its descriptor is no eventfd. After an error the former eventfd unmasks the line

@@ -49,11 +49,11 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     }
 
     /**
-     * The kind of interrupts (INTx, MSI or MSI-X) that this or another process has enabled on the device. Does not
-     * change the device. No kernel reports which interrupts of the enabled kind have eventfds.
+     * The kind of interrupts (INTx, MSI or MSI-X) that this or another process has enabled on the device. The call does
+     * not change the device. No kernel reports which interrupts of the enabled kind have eventfds.
      *
-     * @return empty if no kind is enabled. Always empty for a platform device and for an error or request interrupt,
-     *     because no kernel reports whether such an interrupt is enabled
+     * @return the kind; empty if no kind is enabled. Always empty for a platform device and for an error or request
+     *     interrupt, because no kernel reports whether such an interrupt is enabled
      * @throws io.kvmirq.KernelException if the kernel refuses VFIO_DEVICE_SET_IRQS
      */
     public final Optional<IrqKind> enabledKind() {

@@ -31,7 +31,7 @@ public final class DeviceNotResetException extends IllegalStateException {
                                 && refused.errno().equals(Errno.EAGAIN));
     }
 
-    /** Whether bus mastering of the device is off, so that it cannot read or write memory. */
+    /** Whether bus mastering of the device is off, so that the device cannot read or write memory. */
     public boolean isStopped() {
         return stopped;
     }

@@ -3,7 +3,7 @@ package io.kvmirq.vfio;
 
 /** A range of unsigned addresses that devices can use for DMA, from {@code first} to {@code last} inclusive. */
 public record DmaRange(long first, long last) {
-    /** Whether the range contains the first address {@code from}, the last address {@code to} and all between. */
+    /** Whether the range contains all addresses from {@code from} to {@code to} inclusive. */
     public boolean contains(long from, long to) {
         return Long.compareUnsigned(first, from) <= 0
                 && Long.compareUnsigned(from, to) <= 0

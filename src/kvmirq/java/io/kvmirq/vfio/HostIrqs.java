@@ -6,9 +6,6 @@ import java.util.Optional;
 
 /** Finds the host irq that serves an interrupt of a device. */
 public interface HostIrqs {
-    /**
-     * The host irq of an armed interrupt. Empty if the interrupt is not armed, or the bus driver does not show its host
-     * irq.
-     */
+    /** The host irq of an armed interrupt; empty if the interrupt is not armed, or its bus driver hides the irq. */
     Optional<HostIrq> of(DeviceIrq irq);
 }

@@ -9,7 +9,7 @@ public enum IrqKind {
     MSI("MSI"),
     /** Message-signalled interrupts; the device has a table of messages, with a mask bit for each vector. */
     MSIX("MSI-X"),
-    /** The interrupt by which a PCI Express device reports an error that it cannot correct. */
+    /** The interrupt by which a PCI Express device reports an uncorrectable error. */
     ERROR("error"),
     /** The interrupt by which the host requests the device back: stop using the device and close it. */
     REQUEST("request"),

@@ -19,7 +19,7 @@ public final class LineIrq extends DeviceIrq {
      * each signal, until a program unmasks it.
      *
      * @throws io.kvmirq.KernelException EBUSY if another driver handles the line, and one of the two drivers does not
-     *     share it; EINVAL if another program armed interrupts of the device; ENODEV if the line is unusable
+     *     share the line; EINVAL if another program armed interrupts of the device; ENODEV if the line is unusable
      * @throws IllegalStateException while the line, or MSI or MSI-X of the device, is armed
      */
     public ArmedLine arm(EventFd event) {

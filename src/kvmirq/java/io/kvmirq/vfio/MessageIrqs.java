@@ -44,8 +44,8 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
 
     /**
      * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. The host allocates all vectors from 0
-     * to the last one of this list at once, even if the kernel can add vectors. Vectors below the first one of this
-     * list can get eventfds later. To allocate few vectors, arm vector 0 alone (by {@link #armSome} if it needs no
+     * to the last one of this list at once, even if the kernel can add vectors later. Vectors below the first one of
+     * this list can get eventfds later. To allocate few vectors, arm vector 0 alone (by {@link #armSome} if it needs no
      * eventfd), and add vectors by {@link ArmedVectors#set(int,List)}.
      *
      * @param events a different eventfd for each vector

@@ -151,7 +151,7 @@ public final class Region {
      * process uses {@link #read} and {@link #write}, which fail with EIO while the device's memory space is disabled.
      *
      * @param at the offset from the start of the region in bytes, a multiple of the page size
-     * @param length in bytes, a multiple of the page size
+     * @param length the length of the part in bytes, a multiple of the page size
      * @throws io.kvmirq.KernelException EINVAL if the driver cannot map this part; ENOMEM
      * @throws IndexOutOfBoundsException if the part is outside of the region
      */

@@ -5,9 +5,9 @@ import java.util.List;
 
 /**
  * A change of armed interrupts failed, and interrupts that were armed before had no eventfd for a moment, because the
- * kernel detaches eventfds when it fails. The former eventfds were attached again, as far as the kernel allowed. An
- * interrupt that the device raised without an eventfd may be lost. An MSI-X interrupt is not lost but stays pending in
- * the device, unless all vectors were disabled to add vectors. Since Linux 6.9 INTx keeps its eventfd, but this
+ * kernel detaches eventfds when a change fails. The former eventfds were attached again, as far as the kernel allowed.
+ * An interrupt that the device raised without an eventfd may be lost. An MSI-X interrupt is not lost but stays pending
+ * in the device, unless all vectors were disabled to add vectors. Since Linux 6.9 INTx keeps its eventfd, but this
  * exception is thrown even then. The cause of this exception is the exception of the failed change.
  */
 public final class VectorsDisturbedException extends IllegalStateException {

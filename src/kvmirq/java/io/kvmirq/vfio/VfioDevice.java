@@ -143,10 +143,10 @@ public final class VfioDevice implements AutoCloseable {
     /**
      * Creates an object for a device that other code opened. All descriptors of a device share its interrupts, and the
      * kernel does not report which interrupts have eventfds. Arming replaces eventfds that another program attached.
-     * Closing the armed interrupts also disables all interrupts of their kind for the other program. If the kernel
-     * refuses to arm, it may detach the other program's eventfds; arming then throws {@link VectorsDisturbedException}.
+     * Closing the armed interrupts also disables all interrupts of their kind for the other program. A kernel that
+     * refuses to arm may detach the other program's eventfds; arming then throws {@link VectorsDisturbedException}.
      *
-     * @param number the descriptor of the device
+     * @param number the number of an open descriptor of the device
      * @param name the device's name for error messages
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
      * @throws io.kvmirq.KernelException ENOTTY, EINVAL if {@code number} is no VFIO device; the descriptor stays open
@@ -208,7 +208,7 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Whether KVM-VFIO had the device's file before the device was opened. False for a device from {@link #adopt},
-     * because the library does not know whether its file was added.
+     * because the library does not know whether the file was added.
      */
     public boolean isHeld() {
         return hold.isPresent();
@@ -228,7 +228,7 @@ public final class VfioDevice implements AutoCloseable {
      * While another thread of the host has locked the device, the call retries for a quarter of a second.
      *
      * @throws io.kvmirq.KernelException EINVAL if the device cannot be reset alone; EAGAIN if the lock is not free
-     *     after the retries. When the host requests the device back, it keeps the lock until {@link #close}
+     *     after the retries. When the host requests the device back, the host keeps the lock until {@link #close}
      */
     public void reset() {
         calls.reset();

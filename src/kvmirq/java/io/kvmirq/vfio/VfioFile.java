@@ -70,7 +70,7 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
 
     /**
      * Whether a device is open through this file. If true, adding the file to KVM-VFIO has no effect on that device.
-     * {@link #openDevice} takes this object's monitor, so the result stays valid while the caller holds it.
+     * {@link #openDevice} takes this object's monitor, so the result stays valid while the caller holds the monitor.
      */
     public final synchronized boolean isUsed() {
         return devices > 0;

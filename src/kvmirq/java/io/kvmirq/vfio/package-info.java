@@ -24,7 +24,7 @@
  * <p>Locks: each device has a lock for its interrupts, which is held during VFIO_DEVICE_SET_IRQS. Each group, container
  * and device file has a lock for opening devices. A thread locks a group before a container.
  *
- * <p>{@code VfioCalls} and {@code DeviceCalls} make the system calls. This package uses no class for KVM.
+ * <p>{@code VfioCalls} and {@code DeviceCalls} make the system calls. This package does not use {@code io.kvmirq.kvm}.
  */
 @NullMarked
 package io.kvmirq.vfio;

@@ -12,7 +12,7 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The actors of a test with {@link Interleavings}, such as a device, a vCPU and a control plane, and their steps. The
+ * The actors of a test with {@link Interleavings} and their steps. An actor is, for example, a device or a vCPU. The
  * test adds the steps; the test kit runs them when the test method has returned.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="orders"}
@@ -24,7 +24,7 @@ public final class Actors {
     /** The work of an actor between two possible switches to other actors. */
     @FunctionalInterface
     public interface Step {
-        /** Does the work. If this method throws, the tested order of steps fails. */
+        /** Does the work. If this method throws, the order of steps that runs fails. */
         void run() throws Exception;
     }
 
@@ -74,7 +74,7 @@ public final class Actors {
         this.mistake = mistake;
     }
 
-    /** Adds steps to the actor {@code name}, in this order. The report of a failing order shows the name. */
+    /** Adds steps to the actor {@code name}, in this order. The report of a failure shows the actor's name. */
     public void add(String name, Step... steps) {
         requireIncomplete();
         if (steps.length == 0) {

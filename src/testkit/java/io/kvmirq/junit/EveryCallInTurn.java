@@ -12,14 +12,14 @@ import org.junit.jupiter.api.parallel.ExecutionMode;
 
 /**
  * Lets each kernel call of a {@link KvmTest} fail in turn. The test runs once without a fault, then once for each call
- * of the first run, making this call fail. A run with a failing call may end with a {@code KernelException} of {@link
- * #errno}, or go on. Such a run passes if nothing else fails and it leaves nothing open. Runs do not overlap. If no
+ * of the first run, making this call fail. After the failing call, the test may end with a {@code KernelException} of
+ * {@link #errno}, or go on. The run passes if nothing else fails and no object stays open. Runs do not overlap. If no
  * kernel call is made for 10 s (JUnit's configuration parameter {@code kvmirq.silence.seconds}), the run is interrupted
  * and fails. Each failure names the call that was made to fail. Calls that never fail with {@link #errno} are skipped.
  *
- * <p>Threads run in any order, so the test kit counts the calls of one name per thread. A thread is known by its name
- * or, if Java chose the name, by the line of its first kernel call. A run that never makes the call to fail is aborted,
- * not failed.
+ * <p>The test's threads run in any order, so the test kit counts calls of one name per thread. It recognizes a thread
+ * by its name or, if Java chose the name, by the line of its first kernel call. A run that never makes the call is
+ * reported as aborted, not as failed.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

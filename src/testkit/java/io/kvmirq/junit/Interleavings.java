@@ -10,9 +10,10 @@ import org.junit.jupiter.api.TestTemplate;
 import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
- * Runs a test of several {@link Actors} in every order of their steps up to a number of preemptions. A preemption is a
- * switch away from an actor that could go on. The test kit runs the method once for each order, each time on a fresh
- * fake kernel. The method adds actors. After the method, the kit runs the actors' steps on the test's thread.
+ * Runs a test of several {@link Actors} in every order of their steps with at most {@link #preemptions} preemptions. A
+ * preemption is a switch away from an actor whose next step could run. The test kit runs the method once for each
+ * order, each time on a fresh fake kernel. The method adds actors. After the method, the kit runs the actors' steps on
+ * the test's thread.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="orders"}
  *
@@ -33,7 +34,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
  *
  * <p>The test method may also have the parameters that {@link KvmTest} lists. {@link KvmTest} on the test class sets
  * default profiles and vCPUs. All orders share the instance of the test class and the objects that {@code @BeforeEach}
- * made. Make an object that a step changes in the test method, so that each order gets its own.
+ * made. In the test method, make the objects that steps change, so that each order gets new ones.
  *
  * <p>A step is atomic: no other actor runs during it. All steps run on one thread, so a lock that one step locks and
  * the next step unlocks does not stop another actor. Use {@link Actors#when} to let an actor wait.

@@ -35,8 +35,8 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernel of one test, fake or real, and the test kit's objects that use this kernel. The kit makes an object when
- * the test first calls the method that returns it, and closes all objects after the test. Thread-safe, except that the
+ * The fake or real kernel of one test, and the objects that the test kit makes on it. The kit makes an object when the
+ * test first calls the method that returns it, and closes all objects after the test. Thread-safe, except that the
  * vCPUs belong to the first thread that gets one.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
@@ -118,7 +118,7 @@ public final class KvmHost {
 
     /**
      * Returns a VM with an irqchip and vCPUs whose LAPICs are enabled. The irqchip is split if the kernel supports no
-     * full irqchip. On real KVM each vCPU runs a guest that counts interrupts. On arm64 the VM has vCPUs and no VGIC.
+     * full irqchip. On real KVM each vCPU runs a guest that counts interrupts. On arm64 the VM has vCPUs but no VGIC.
      */
     public synchronized Vm vm() {
         if (vm == null) {
@@ -193,7 +193,7 @@ public final class KvmHost {
 
     /**
      * Creates an eventfd that raises a vector of a vCPU of {@link #vm}. The eventfd has its own irqfd and route. The
-     * test kit closes the irqfd and the route. {@link #calls} does not count calls of the kit.
+     * test kit closes the irqfd and the route. {@link #calls} does not count the kit's calls for it.
      *
      * @param vcpu the id of the vCPU
      * @throws IllegalArgumentException if the VM has no such vCPU
@@ -213,8 +213,8 @@ public final class KvmHost {
     }
 
     /**
-     * Returns an object for assertions about the vCPUs with this id: of all VMs on the fake kernel, of {@link #vm} on
-     * real KVM. The vCPU need not exist before the first assertion.
+     * Returns an object for assertions about the vCPUs with this id: on the fake kernel those of all VMs, on real KVM
+     * that of {@link #vm}. The vCPU need not exist before the first assertion.
      */
     public KvmVcpu vcpu(int id) {
         return new KvmVcpu(this, new VcpuId(id));
@@ -254,7 +254,7 @@ public final class KvmHost {
         return device;
     }
 
-    /** Returns {@link #device}, opened through VFIO as a bus master. KVM-VFIO of {@link #vm} has the device's file. */
+    /** Returns {@link #device}, opened through VFIO as a bus master. Its file is added to KVM-VFIO of {@link #vm}. */
     public synchronized VfioDevice vfio() {
         if (vfio == null) {
             FakePciDevice of = device();
@@ -278,7 +278,7 @@ public final class KvmHost {
         });
     }
 
-    /** The number of calls that the test made with this name, a name of {@link Faults} such as {@code KVM_IRQFD}. */
+    /** Returns how often the test made the call with this name of {@link Faults}, such as {@code KVM_IRQFD}. */
     public int calls(String call) {
         return faults.count(call);
     }
@@ -290,9 +290,8 @@ public final class KvmHost {
 
     /**
      * Returns the lost interrupts, one sentence each: they reached no vCPU and are not pending. On the fake kernel the
-     * result is {@link FakeKernel#lost}. Real KVM does not show every lost interrupt. On real KVM the list has signals
-     * to irqfds of {@link #vm} whose GSI had no route, and the last signal to a GSI if the guest did not take its
-     * vector.
+     * result is {@link FakeKernel#lost}. Real KVM shows only some lost interrupts: the list has signals to irqfds of
+     * {@link #vm} whose GSI had no route, and the last signal to a GSI if the guest did not take its vector.
      *
      * @throws IllegalStateException on real KVM, if the test kit's guest does not run
      */

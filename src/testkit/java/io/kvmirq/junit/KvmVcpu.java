@@ -8,7 +8,7 @@ import java.util.Map;
 import java.util.stream.Collectors;
 
 /**
- * A vCPU of a {@link KvmHost}, whose interrupts {@link KvmAssertions} check. Get a vCPU from {@link KvmHost#vcpu}.
+ * A vCPU of a {@link KvmHost} for {@link KvmAssertions} about its interrupts. Get a vCPU from {@link KvmHost#vcpu}.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="test"}
  */
@@ -28,7 +28,7 @@ public final class KvmVcpu {
 
     /**
      * The number of times that the vCPU received a vector since the test began. On the fake kernel every delivery
-     * counts, whether the vCPU runs or not. On real KVM the kit's guest counts the vectors that it takes. On real KVM
+     * counts, whether the vCPU runs or not. On real KVM the kit's guest counts each vector that it takes. On real KVM
      * two interrupts of a vector count once if the second comes before the guest has taken the first.
      *
      * @throws IllegalStateException on the fake kernel, if no VM has had a vCPU with this id; on real KVM, if the kit's

@@ -21,20 +21,20 @@ import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
 
 /**
- * The IOAPIC of a guest with a split irqchip. GSI n is pin n. The VMM passes the guest's accesses at {@link #ADDRESS}
- * to {@link #read} and {@link #write}, and calls {@link #endOfInterrupt} on KVM_EXIT_IOAPIC_EOI. Thread-safe.
+ * The IOAPIC of a guest with a split irqchip. GSI n drives pin n. The VMM passes guest accesses at {@link #ADDRESS} to
+ * {@link #read} and {@link #write}, and calls {@link #endOfInterrupt} on KVM_EXIT_IOAPIC_EOI. Thread-safe.
  *
  * <p>An edge-triggered pin interrupts when its line becomes high; an edge on a masked pin is lost. A level-triggered
- * pin interrupts while its line is high, the pin is not masked and no EOI is awaited (Remote IRR). This class sends a
- * pin's MSI message to the LAPICs by KVM_SIGNAL_MSI. KVM reports the EOI of a vector only if the GSI route of a pin has
- * this vector. Before a level-triggered pin sends a message for the first time, this class routes the pin's GSI to the
- * message. The polarity bit is stored and has no effect: a high line is asserted. Destination APIC ids have 8 bits.
+ * pin interrupts while its line is high, the pin is not masked and does not await an EOI (Remote IRR). This class sends
+ * a pin's MSI message to the LAPICs by KVM_SIGNAL_MSI. KVM reports the EOI of a vector only if the GSI route of a pin
+ * has this vector. Before a level-triggered pin sends a message for the first time, this class routes the pin's GSI to
+ * the message. The polarity bit is stored and has no effect: a high line is asserted. Destination APIC ids have 8 bits.
  *
- * <p>Several devices may share a pin. The pin is high while any of their lines is high. Give each forwarding, and each
- * emulated device, its own {@link #source}. All calls of {@link #line} together are one more source. VFIO masks a
- * device's forwarded line at each interrupt. Unmask the line at the guest's EOI, by {@link #addEndListener}.
+ * <p>Several devices may share a pin. The pin is high while any of their lines is high. Create a {@link #source} for
+ * each forwarding and each emulated device. All calls of {@link #line} count as one more source. VFIO masks a device's
+ * forwarded line at each interrupt. The VMM unmasks the line at the guest's EOI, by {@link #addEndListener}.
  *
- * <p>One lock guards registers and lines. A thread holds it during kernel calls, but not in end listeners.
+ * <p>One lock guards registers and lines. Kernel calls are made with the lock held, end listeners without it.
  *
  * <p>Source: 82093AA datasheet, plus the EOI register of IOAPIC version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c
  * behaves like this class, except that it reports version 0x11 and ignores writes of the EOI register; {@code
@@ -226,7 +226,7 @@ public final class GuestIoapic implements Userspace.Injector {
         ours.message(message);
     }
 
-    /** Drives a pin's line, as one more {@link #source}. Throws IllegalArgumentException if {@code gsi} is no pin. */
+    /** Drives a pin's line, as one common {@link #source}. Throws IllegalArgumentException if {@code gsi} is no pin. */
     @Override
     public void line(Gsi gsi, boolean high) {
         ours.line(gsi, high);
@@ -287,7 +287,7 @@ public final class GuestIoapic implements Userspace.Injector {
      * unmasks the device. The step also runs when the guest unmasks a pin whose line is high.
      *
      * @param step called with no lock held, in the thread that handles the EOI or the unmasking write. If the step
-     *     throws, the thread first completes the EOI or write, and gets the exception at the end
+     *     throws, the thread first completes the EOI or write, and then gets the exception
      */
     public synchronized void addEndListener(Gsi pin, Runnable step) {
         Objects.requireNonNull(pin, "pin is null");

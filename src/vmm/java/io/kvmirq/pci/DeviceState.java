@@ -4,13 +4,13 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import java.util.List;
 
-/** A device of a guest whose state can be saved: only its MSI or MSI-X, or its whole PCI function. */
+/** A part of a guest's device whose state can be saved: the MSI or MSI-X, or the whole PCI function. */
 public sealed interface DeviceState permits GuestMessages, PciFunction {
     /**
      * Masks all interrupts of the device until {@link #release}, whatever the guest writes. Interrupts that the device
      * sends before {@code release} stay pending, so that {@link #state} is consistent. A second call does nothing.
      *
-     * @throws io.kvmirq.KernelException if {@link io.kvmirq.forward.ForwardedIrq#mask} fails; no interrupt stays masked
+     * @throws io.kvmirq.KernelException if {@link io.kvmirq.forward.ForwardedIrq#mask} fails; the call leaves no mask
      */
     void hold();
 
@@ -30,7 +30,7 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
     int forwardedTo(Gsi gsi);
 
     /**
-     * Returns a state for {@link #restore}: the registers, and the pending bits that this process knows.
+     * Returns a state for {@link #restore}: the registers, and pending bits except those of the device itself.
      *
      * @throws IllegalStateException if a virtual thread calls this method
      */

@@ -58,8 +58,8 @@ public final class EmulatedFunction extends PciFunction {
 
     /**
      * The registers behind the BARs. Several vCPU threads call these methods at once, without a lock of this library.
-     * An access may still come during and after a reset or {@link #close}: pause the vCPUs before. If a method throws
-     * an exception, the guest reads all ones or its write has no effect, and the VMM is warned once until the next
+     * An access may still come during and after a reset or {@link #close}: first pause the vCPUs. If a method throws an
+     * exception, the guest reads all ones or its write has no effect, and the VMM gets one warning until the next
      * reset. An {@link Error} passes through {@link PciHostBridge#handle}: {@code VcpuThreads} then ends the guest.
      */
     public interface Registers {
@@ -74,10 +74,10 @@ public final class EmulatedFunction extends PciFunction {
         /** Handles the guest's write of a register. The guest's write to a doorbell does not call this method. */
         void write(int bar, long at, int size, long value);
 
-        /** Resets the device when the guest resets, with interrupts and BARs disabled. Drops pending signals. */
+        /** Resets the device when the guest resets; interrupts and BARs are already off. Drops pending signals. */
         default void reset() {}
 
-        /** Returns the device's registers, which a snapshot saves for {@link #restore}. */
+        /** Returns the values of the device's registers, which a snapshot saves for {@link #restore}. */
         default byte[] state() {
             return new byte[0];
         }
@@ -157,7 +157,7 @@ public final class EmulatedFunction extends PciFunction {
             return this;
         }
 
-        /** Sets the class code, 24 bits: base class, sub-class, programming interface, such as 0x020000. */
+        /** Sets the class code, 24 bits: class, sub-class, programming interface; 0x020000 is Ethernet. */
         public Builder type(int code) {
             if (code < 0 || code > 0xffffff) {
                 throw new IllegalArgumentException(
@@ -252,8 +252,8 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. MSI and {@link #msix} may share vectors: while
-         * one of them delivers the vectors, the other does not. If MSI has vectors of its own, the guest gets them even
+         * Adds MSI with per-vector masks: 1, 2, 4, 8, 16 or 32 vectors. MSI and {@link #msix} may share vectors: only
+         * one of them delivers interrupts at a time. If MSI has vectors of its own, MSI delivers their interrupts even
          * while MSI-X is enabled.
          */
         public Builder msi(EmulatedVectors vectors) {
@@ -310,8 +310,8 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         /**
-         * Sets the receiver of warnings. Each warning is one sentence; no lock is held during the call. Without a
-         * receiver, warnings go to the logger {@code io.kvmirq}.
+         * Sets the receiver of the warnings about this function. Each warning is one sentence; no lock is held during
+         * the call. Without a receiver, warnings go to the logger {@code io.kvmirq}.
          */
         public Builder warned(Consumer<String> receiver) {
             warned = Objects.requireNonNull(receiver, "receiver is null");

@@ -22,10 +22,10 @@ import org.jspecify.annotations.Nullable;
 /**
  * The interrupt vectors of an emulated device. The device may signal the eventfd of a vector at any time. A vector gets
  * an irqfd and a route when the guest enables and unmasks it. If the device signals a disabled or masked vector, the
- * signals stay in the eventfd and later become one interrupt. Pass them to {@link GuestMsix} or {@link GuestMsi}.
+ * signals stay in the eventfd and become one interrupt. Pass the vectors to {@link GuestMsix} or {@link GuestMsi}.
  *
- * <p>Another thread or process may signal a vector's eventfd, also vhost, to which VHOST_SET_VRING_CALL passes its
- * number. {@link #signal} and {@link #event} are thread-safe, other methods are not.
+ * <p>Another thread or process may signal a vector's eventfd; so may vhost, if VHOST_SET_VRING_CALL passed the eventfd
+ * to it. {@link #signal} and {@link #event} are thread-safe, other methods are not.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */

@@ -13,10 +13,10 @@ import java.util.Objects;
  *
  * <p>No value of a guest's access causes an exception. If the kernel refuses the effect of a write, the write throws a
  * {@link io.kvmirq.KernelException} or an exception of {@link io.kvmirq.forward.Forwarding#forwardAll}. The registers
- * keep the written value. The affected vectors wait as if masked until the next write or {@link #settle} tries again.
+ * keep the written value. The affected vectors stay masked until the next write or {@link #settle} tries again.
  *
- * <p>Not thread-safe: make one access of a device at a time. If an injector of the forwarding locks a lock, call no
- * method while you hold this lock.
+ * <p>Not thread-safe: make one access of a device at a time. If an injector of the forwarding takes a lock, a caller
+ * that holds this lock would deadlock.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="msix"}
  */

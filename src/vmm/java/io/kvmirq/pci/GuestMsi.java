@@ -18,11 +18,11 @@ import java.util.OptionalInt;
  * the MSI vectors of the {@code Forwarding}.
  *
  * <p>Multiple Message Enable is the number of vectors that the guest enables. The vectors are forwarded with one call
- * when the guest sets MSI Enable, because Linux cannot add MSI vectors later. Each message has the address and data
- * that the guest wrote, with the vector's number in the low bits of the data. A vector is open while MSI is enabled and
- * the vector is not masked. A message that the device sends for a masked vector sets the vector's pending bit, and is
- * delivered when the vector opens. This process masks vectors: {@code messageControl} may have Per-Vector Masking
- * Capable even if the device's register does not.
+ * when the guest sets MSI Enable, because Linux cannot add vectors to enabled MSI. Each message has the address and
+ * data that the guest wrote, with the vector's number in the low bits of the data. A vector is open while MSI is
+ * enabled and the vector is not masked. A message that the device sends for a masked vector sets the vector's pending
+ * bit, and is delivered when the vector opens. This process masks vectors: {@code messageControl} may have Per-Vector
+ * Masking Capable even if the device's register does not.
  *
  * <p>Disabling MSI keeps masks and pending bits, {@link #reset} clears them. If a guest changes Multiple Message Enable
  * while MSI is enabled, each vector interrupts once, because messages may be lost during the change. While INTx or
@@ -263,7 +263,7 @@ public final class GuestMsi extends GuestMessages {
 
     // Save and restore
 
-    /** Returns the capability and all 32 pending bits, readable or not; see {@link GuestMessages#state}. */
+    /** Returns the capability and all 32 pending bits, even without a register; see {@link GuestMessages#state}. */
     @Override
     public byte[] state() {
         return ByteBuffer.allocate(length() + Integer.BYTES)

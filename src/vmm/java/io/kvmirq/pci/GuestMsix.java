@@ -23,7 +23,7 @@ import java.util.OptionalInt;
  * the first time, so a guest that uses few of its vectors needs few descriptors. Entries that change while their
  * vectors are masked reach the kernel when the vectors open, all by one KVM_SET_GSI_ROUTING. A write that changes no
  * register makes no kernel call. Disabling MSI-X keeps the table and the pending bits; {@link #reset} clears both. No
- * program can read whether a vLPI of a GICv4 was pending. So an open vector that may be a vLPI becomes pending when it
+ * program can read whether a vLPI of a GICv4 was pending. So an open vector that may use a vLPI becomes pending when it
  * is masked or MSI-X is disabled. No message is lost; at worst the last message is delivered twice. While INTx or MSI
  * of the device is forwarded, all vectors wait as if masked: call {@link #settle} when that forwarding has ended.
  *

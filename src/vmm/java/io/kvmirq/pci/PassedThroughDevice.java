@@ -40,7 +40,7 @@ import java.util.OptionalInt;
  * <p>A function-level reset by the guest becomes a VFIO_DEVICE_RESET.
  *
  * <p>Thread-safe. An injector of the forwarding may call {@link #endOfInterrupt} and no other method of this object. If
- * the injector locks a lock, call no other method while you hold this lock.
+ * the injector takes a lock, a caller of another method that holds this lock would deadlock.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="passed"}
  */
@@ -49,11 +49,11 @@ public final class PassedThroughDevice extends PciFunction {
     private final Forwarding forwarding;
     private final HostSide host;
 
-    /** Receives warnings, errors and requests about a device. No lock is held when a method is called. */
+    /** Receives warnings and errors of a device, and requests of the host. No lock is held when a method is called. */
     public interface Notices {
         /**
-         * Called if an access of the guest had no effect, or the kernel refused a call. {@code sentence} begins with
-         * the device's name.
+         * Called if an access of the guest had no effect, or the kernel refused a call for the device. {@code sentence}
+         * begins with the device's name.
          */
         default void warned(String sentence) {}
 
@@ -122,7 +122,7 @@ public final class PassedThroughDevice extends PciFunction {
         }
 
         /**
-         * Passes the device to the guest. If the device can be reset, it is reset before.
+         * Resets the device if it can be reset, and passes it to the guest.
          *
          * @throws IllegalArgumentException if the slot is in use; if the bus has no room for a BAR; if guest memory is
          *     in the bridge's hole or outside {@link DmaSpace#ranges}

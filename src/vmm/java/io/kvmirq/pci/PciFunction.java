@@ -18,11 +18,11 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A PCI function on a guest's {@link PciHostBridge}: a device of the host, or an emulated device. The guest sees its
- * configuration space, its BARs and its interrupts; at most one of INTx, MSI and MSI-X is in use.
+ * A PCI function on a guest's {@link PciHostBridge}: a device of the host, or an emulated device. The guest sees the
+ * function's configuration space, BARs and interrupts; at most one of INTx, MSI and MSI-X is in use.
  *
- * <p>A guest's access never throws. A refused access reads all ones or writes nothing. The VMM gets each kind of
- * warning at most once between two resets. A BAR that the guest moves onto memory or onto another BAR keeps the written
+ * <p>A guest's access never throws: if refused, it reads all ones or writes nothing. The VMM gets each kind of warning
+ * at most once between two resets. A BAR that the guest moves onto memory or onto another BAR keeps the written
  * address, but the guest cannot access it. Each write to the function's configuration space tries to map the BAR again.
  *
  * <p>Thread-safe.
@@ -194,7 +194,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     /**
      * Masks the function's interrupts as {@link DeviceState#hold} does. The guest's vCPUs may keep running. Messages
      * that a vector sends during the hold become one interrupt, and an asserted line stays asserted. The guest may
-     * still receive an interrupt that was requested before the hold. A reset does not end the hold. If the host's
+     * still receive an interrupt that the device sent before the hold. A reset does not end the hold. If the host's
      * device is gone, the VMM gets a warning.
      */
     @Override

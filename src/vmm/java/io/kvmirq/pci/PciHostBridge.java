@@ -239,7 +239,7 @@ public final class PciHostBridge {
 
     /**
      * Handles an access of the guest to the bus. The bus answers each access to the hole: where no BAR is, a read
-     * returns all ones.
+     * returns all ones and a write does nothing.
      *
      * @return false if the exit is not an access to the bus; the method then did nothing
      */

@@ -8,15 +8,15 @@
  * MSI. The VMM passes each access of the guest to GuestMsix or GuestMsi, which change the vectors of the device's
  * {@link io.kvmirq.forward.Forwarding} in batches.
  *
- * <p>Theory of operation. Four mechanisms connect guest and device. Configuration space is emulated, except for
- * registers that only the device has. BARs are mapped as guest memory, except the pages of the MSI-X table and the PBA.
- * Interrupts are forwarded when the guest enables them: INTx, MSI or MSI-X, one at a time. The guest's memory is mapped
- * for DMA at its guest-physical addresses.
+ * <p>Theory of operation. Four mechanisms connect the guest with a passed-through device. The VMM emulates
+ * configuration space, except registers that it reads and writes in the device. The guest accesses BARs directly, as
+ * mapped memory, except the pages of the MSI-X table and the PBA. Interrupts are forwarded when the guest enables them:
+ * INTx, MSI or MSI-X, one at a time. The guest's memory is mapped for DMA at its guest-physical addresses.
  *
- * <p>Order. When the guest disables decoding, the memory slots of the BARs are removed before the device gets the
- * write; when the guest enables decoding, the slots are added after the write. Otherwise KVM_RUN would fail with EFAULT
- * if the guest accessed a mapped register while the device does not decode. A reset ends interrupts, then BARs, then
- * bus mastering, and resets the device last. Closing a device resets it and then unmaps its DMA.
+ * <p>Order. When the guest disables decoding in COMMAND, the memory slots of the BARs are removed before the device
+ * gets the write; when it enables decoding, they are added after the write. Otherwise KVM_RUN would fail with EFAULT if
+ * the guest accessed a mapped register while the device does not decode. A reset first ends the device's interrupts,
+ * then BARs, then bus mastering, and resets the device last. Closing a device resets it and then unmaps its DMA.
  */
 @NullMarked
 package io.kvmirq.pci;

@@ -176,7 +176,7 @@ public final class VcpuThreads implements AutoCloseable {
 
     /**
      * Stops all vCPUs until {@link #resume}. When {@code pause} returns, no vCPU runs, the owner handles no exit, and
-     * each guest access is complete. The caller may then call {@link Vcpu#moveHere}. A second call returns at once.
+     * each guest access is complete. Then call {@link Vcpu#moveHere} to take a vCPU. A second call returns at once.
      *
      * @throws IllegalStateException if a vCPU's thread calls this method, or the guest has ended
      */
@@ -196,7 +196,7 @@ public final class VcpuThreads implements AutoCloseable {
     /**
      * Pauses like {@link #pause}, but fails if a vCPU does not stop in time. The vCPUs that stopped stay paused.
      *
-     * @throws IllegalStateException also if a vCPU has not stopped in time; the message names its exit
+     * @throws IllegalStateException also if a vCPU has not stopped in time; the message names the handled exit
      */
     public void pause(Duration limit) throws InterruptedException {
         long left = Objects.requireNonNull(limit, "limit is null").toNanos();
@@ -287,7 +287,7 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Waits until all threads have ended. {@link #failure} says whether a thread failed.
+     * Waits until all threads have ended. Then {@link #failure} tells whether a failure ended the guest.
      *
      * @throws IllegalStateException if a vCPU's thread calls this method
      */

@@ -50,7 +50,7 @@ public final class VmParts {
     private final List<Its> units = new ArrayList<>();
     private final Set<Gsi> leftOut = new HashSet<>();
 
-    /** Creates a list that has only the VM's own parts: its irqchip, timer, routes, lines and clock. */
+    /** Creates a list with only the VM's own parts: its irqchip, timer, GSI routes, interrupt lines and clock. */
     public VmParts(Vm vm) {
         Objects.requireNonNull(vm, "vm is null");
         this.vm = vm;
@@ -64,7 +64,7 @@ public final class VmParts {
 
     /**
      * Adds the IOAPIC of a VM with a split irqchip. Before a restore, each {@link GuestIoapic#source} of the VMM must
-     * again drive its lines.
+     * drive again the lines that it drove high.
      */
     public VmParts ioapic(GuestIoapic ofVmm) {
         Objects.requireNonNull(ofVmm, "ofVmm is null");
@@ -95,7 +95,7 @@ public final class VmParts {
     }
 
     /**
-     * Adds a vCPU. A snapshot needs all vCPUs of the VM.
+     * Adds a vCPU. A snapshot fails unless all vCPUs of the VM were added.
      *
      * @throws IllegalArgumentException if a vCPU with this id was added before, if {@code id} is not the vCPU's id, or
      *     if the vCPU belongs to another VM
@@ -131,8 +131,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds an irqfd to save; a restore assigns the irqfd. Add its eventfds by {@link #event} first. Add all irqfds of
-     * the VM, except irqfds of added devices and irqfds of GSIs that are {@linkplain #leaveOut left out}.
+     * Adds an irqfd to save; a restore assigns the irqfd. First add the irqfd's eventfds by {@link #event}. Add all
+     * irqfds of the VM, except irqfds of added devices and irqfds of GSIs that are {@linkplain #leaveOut left out}.
      *
      * @throws IllegalArgumentException if an eventfd of the irqfd has no name, or the irqfd belongs to another VM
      */
@@ -148,8 +148,8 @@ public final class VmParts {
     }
 
     /**
-     * Adds a vector of an emulated device: its GSI and message, its mask, and the count of its eventfd. The VMM creates
-     * a vector with the same name in the new VM before the restore, which sets the saved state in that vector.
+     * Adds a vector of an emulated device: its GSI and message, its mask, and the count of its eventfd. Before the
+     * restore, the VMM creates a vector with the same name in the new VM: the restore writes the saved state into it.
      *
      * @throws IllegalArgumentException if another part has this name, or the vector belongs to another VM
      */

@@ -31,12 +31,12 @@ import java.util.Set;
  * <p>On arm64 the VM must have a GICv3. The tables of ITSs and LPIs are in guest memory: save guest memory after the
  * snapshot, and load it before a restore. A snapshot does not save a pending SError, and fails if a vCPU has a PMU.
  *
- * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. To pause a vCPU, kick it. If
- * the kicked vCPU exits for an access of the guest, complete the access and run the vCPU again until it exits with
- * {@code INTR}: otherwise the access is lost. Eventfds may be signalled while the VM is paused.
+ * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. To pause a vCPU, call {@link
+ * Vcpu#kick}. If the kicked vCPU exits for an access of the guest, complete the access and run the vCPU again until it
+ * exits with {@code INTR}: otherwise the access is lost. Devices may signal eventfds while the VM is paused.
  *
- * <p>Make or restore a snapshot in one platform thread. The calling thread afterwards owns the vCPUs: another thread
- * must call {@link Vcpu#moveHere} before it runs a vCPU.
+ * <p>Make or restore a snapshot in one platform thread. This thread then owns the vCPUs: another thread must call
+ * {@link Vcpu#moveHere} before it runs a vCPU.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
@@ -68,8 +68,8 @@ public final class VmSnapshot {
     }
 
     /**
-     * Saves a VM that will continue elsewhere. The VM's irqfds and MSI-X stay masked. The snapshot takes the pending
-     * counts from the VM's eventfds. Signals after this move stay in the eventfds and are not in the snapshot.
+     * Saves a VM that will continue elsewhere. The VM's irqfds and MSI-X stay masked. The snapshot moves the pending
+     * counts out of the VM's eventfds. Signals after this move stay in the eventfds and are not in the snapshot.
      *
      * @throws IllegalArgumentException as {@link #of}
      * @throws IllegalStateException as {@link #of}
@@ -169,15 +169,15 @@ public final class VmSnapshot {
      * irqfds. At the end the restore reads the VM's state back and compares it with the snapshot.
      *
      * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the
-     * restored VM differs from the snapshot, close the VM. Its eventfds, irqfds, routes and devices are then unchanged.
+     * restored VM differs from the snapshot, close the VM. The VM's eventfds, irqfds, routes and devices are unchanged.
      *
-     * @return the restored irqfds in the order of their saving, except irqfds of vectors
+     * @return the restored irqfds in the order in which they were saved, except irqfds of vectors
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
      * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from
      *     the snapshot
      * @throws IllegalStateException if a vCPU runs, or exited within an instruction; {@link
      *     io.kvmirq.kvm.MsrRefusedException} if an MSR refuses its value
-     * @throws io.kvmirq.KernelException for other values that the kernel does not accept
+     * @throws io.kvmirq.KernelException if the kernel refuses any other saved value
      */
     public List<Irqfd> restore(VmParts parts) {
         Objects.requireNonNull(parts, "parts is null");

@@ -5,8 +5,8 @@
  * <p>{@link io.kvmirq.snapshot.VmParts} lists the parts of a VM by name. {@link io.kvmirq.snapshot.VmSnapshot#of} reads
  * the parts; {@link io.kvmirq.snapshot.VmSnapshot#restore} writes them into another VM and reads them back. A pending
  * interrupt is in one place at a time: in the count of an eventfd, in an interrupt controller, in a LAPIC, or in a
- * vCPU's event state. A snapshot first masks the irqfds, so that no interrupt moves while these places are read one
- * after the other. The mask of an irqfd waits until earlier signals of its eventfd have reached the interrupt
+ * vCPU's event state. A snapshot first masks the irqfds, so that no interrupt moves to another place while these places
+ * are read one after the other. Masking an irqfd waits until earlier signals of its eventfd have reached the interrupt
  * controllers. A restore writes vCPUs first, then controllers, then eventfds.
  *
  * <p>Guest memory, nested guests, the registers of the host's devices, and emulated devices other than {@link

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Classes that packages of this module share. This package is not exported. */
+/** Helper classes that several packages of this module use. This package is not exported. */
 @NullMarked
 package io.kvmirq.vmm;
 

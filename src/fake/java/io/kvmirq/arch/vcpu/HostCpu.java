@@ -11,7 +11,7 @@ public final class HostCpu {
     /** The first of four words with one bit for each vector: set if an interrupt of this vector is pending. */
     public static final int PENDING = 0;
 
-    /** The word of a spinlock that a caller holds while the CPU has interrupts off. */
+    /** The word of a spinlock: a thread holds it while the CPU has interrupts off. */
     public static final int INTERRUPTS_OFF = PENDING + HostCpus.VECTORS / Long.SIZE;
 
     /** The word with the number, from 1, of the thread whose guest runs; 0 if no guest runs. */
@@ -70,7 +70,7 @@ public final class HostCpu {
         return false;
     }
 
-    /** Takes the pending interrupt with the highest vector, if one is pending. Waits while interrupts are off. */
+    /** Waits until the CPU has interrupts on, and takes the pending interrupt with the highest vector, if any. */
     public void takeInterrupt() {
         interruptsOff();
         host.take(this);

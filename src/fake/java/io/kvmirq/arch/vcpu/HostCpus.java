@@ -28,14 +28,14 @@ public final class HostCpus {
     private int threads;
 
     /**
-     * Creates a host with a CPU for each {@link HostCpu#id}, with its state in new memory. Throws
+     * Creates a host with a CPU for each {@link HostCpu#id}, and allocates the host's words. Throws
      * IllegalArgumentException if two ids are equal or none is given.
      */
     public HostCpus(long... ids) {
         this(SharedWords.of(new long[words(ids.length)]), 0, ids);
     }
 
-    /** Creates a host like {@link #HostCpus(long...)}. Its {@link #words} begin at {@code base} in {@code words}. */
+    /** Creates a host like {@link #HostCpus(long...)}. The host's state is in {@code words} from {@code base} on. */
     public HostCpus(SharedWords words, int base, long... ids) {
         if (ids.length == 0) {
             throw new IllegalArgumentException("a host without CPUs cannot be: expected the id of 1 CPU or more");

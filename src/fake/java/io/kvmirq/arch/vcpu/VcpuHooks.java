@@ -5,32 +5,32 @@ import java.util.Optional;
 
 /**
  * Methods that a {@link VcpuThread} calls, one at each step of its vCPU. A model of interrupt hardware, such as AVIC or
- * VT-d's posting, overrides the methods of steps at which it acts. By default a method does nothing.
+ * VT-d's posting, overrides the methods of the steps at which it does something. The default methods do nothing.
  */
 public interface VcpuHooks {
     /**
      * Called when the thread is loaded on a CPU, also after a preemption or a sleep. Interrupts are on. If the vCPU
-     * {@linkplain VcpuThread#isBlocking blocks}, {@link #unblocked} follows before the guest is entered; AVIC sets
-     * IsRun there.
+     * {@linkplain VcpuThread#isBlocking blocks}, {@link #unblocked} follows before the guest is entered, and AVIC sets
+     * IsRun in that call.
      *
      * @param here the CPU on which the thread is loaded
      * @param last the thread's previous CPU; empty at the first load
      */
     default void load(HostCpu here, Optional<HostCpu> last) {}
 
-    /** Called before the thread announces guest mode, with interrupts off. A VGIC fills its list registers here. */
+    /** Called before the thread announces guest mode, with interrupts off. In this call a VGIC fills list registers. */
     default void prepare(HostCpu here) {}
 
     /**
-     * Called after the thread announced guest mode with a full barrier. Interrupts are off. If the entry is then
-     * refused, the thread calls {@link #exited}.
+     * Called after the thread announced guest mode with a full barrier. Interrupts are off. If a request or kick then
+     * refuses the entry, the thread calls {@link #exited}.
      */
     default void entering(HostCpu here) {}
 
-    /** Called when the guest runs: the entry was not refused. Interrupts are off. A model acts as a CPU at VMRUN. */
+    /** Called when the guest runs: the entry was not refused. Interrupts are off. A model acts as VMRUN does. */
     default void entered(HostCpu here) {}
 
-    /** Called after a guest exit or a refused entry, with interrupts off. A VGIC reads its list registers here. */
+    /** Called after a guest exit or a refused entry, with interrupts off. In this call a VGIC reads list registers. */
     default void exited(HostCpu here) {}
 
     /**
@@ -47,12 +47,12 @@ public interface VcpuHooks {
     /** Called before the vCPU blocks, with interrupts on. {@link #unblocked} always follows. AVIC clears IsRun here. */
     default void blocking(HostCpu here) {}
 
-    /** Whether an interrupt would end the sleep. Called after the thread announced sleep and made a full barrier. */
+    /** Whether an interrupt ends the vCPU's sleep. Called after the thread announced sleep and made a full barrier. */
     default boolean hasInterrupt() {
         return false;
     }
 
-    /** Called when the vCPU did not sleep, or was woken and loaded. Interrupts are on. AVIC sets IsRun here. */
+    /** Called when the vCPU stayed awake, or was woken and loaded. Interrupts are on. AVIC sets IsRun here. */
     default void unblocked(HostCpu here) {}
 
     /** Called before the thread sleeps, with interrupts off. An interrupt ends an {@code interruptible} sleep. */

@@ -6,9 +6,9 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * A model of KVM's thread of one vCPU: its CPU, its mode, its sleep and its requests. The model starts no Java thread.
- * One Java thread at a time calls {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt},
- * {@link #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread may call any other method.
+ * A model of KVM's thread of one vCPU: the thread's CPU, mode, sleep, requests. The model starts no Java thread. One
+ * Java thread at a time calls {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt}, {@link
+ * #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread may call any other method.
  *
  * <p>A vCPU blocks from {@link #startBlock} until {@link #unblock} is called or {@link #sleep} returns false. A
  * blocking vCPU may be preempted and loaded any number of times. After a sleep, a wake and a load, the thread calls
@@ -52,7 +52,7 @@ public final class VcpuThread {
     private final VcpuHooks hooks;
     private final int number;
 
-    /** Creates an unloaded thread of vCPU {@code index}. The {@link #WORDS} words from {@code base} on must be 0. */
+    /** Creates an unloaded thread of vCPU {@code index}. Its {@link #WORDS} words from {@code base} on must be 0. */
     public VcpuThread(HostCpus host, int index, SharedWords words, int base, VcpuHooks hooks) {
         Objects.requireNonNull(hooks, "hooks is null");
         this.host = host;
@@ -96,7 +96,7 @@ public final class VcpuThread {
     /**
      * Enters the guest. This method clears the word of {@link #request}, and later announces guest mode. The entry is
      * refused if a {@link #request} comes after the clearing, or a {@link #kick} after the announcement ({@code
-     * kvm_vcpu_exit_request}). After a refusal the thread may try again. The package's description lists the barriers.
+     * kvm_vcpu_exit_request}). A refused thread may call again. The package's Javadoc explains the barriers.
      *
      * @return whether the guest runs
      * @throws IllegalStateException if the CPU runs another guest
@@ -186,7 +186,7 @@ public final class VcpuThread {
         return sleep(interruptible);
     }
 
-    /** Begins to block the vCPU. The thread is still on its CPU. */
+    /** Begins to block the vCPU. The thread stays on its CPU until {@link #sleep}. */
     public void startBlock() {
         HostCpu cpu = hereNotBlocking();
         hooks.blocking(cpu);
@@ -258,7 +258,7 @@ public final class VcpuThread {
         return words.replace(at(MODE), IN_GUEST_MODE, EXITING_GUEST_MODE);
     }
 
-    /** Sends an interrupt to the thread's last CPU. Throws IllegalStateException if it has none. Does not allocate. */
+    /** Sends an interrupt to the thread's last CPU. Throws IllegalStateException before a load. Does not allocate. */
     public void interrupt(int vector) {
         int cpu = (int) words.get(at(CPU));
         if (cpu == NONE) {

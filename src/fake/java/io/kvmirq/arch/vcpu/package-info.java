@@ -8,17 +8,17 @@
  * io.kvmirq.arch.vcpu.VcpuHooks}, which the models of posting, AVIC and a VGIC implement.
  *
  * <p>The thread has two full barriers. At an entry the thread announces guest mode, executes the first barrier, calls
- * {@code entering} and reads the request word. A sender makes its request and then reads the thread's mode, so the
- * sender sees guest mode or the thread sees the request. Before a sleep the thread announces sleep with the second
- * barrier and then calls {@code hasInterrupt}. A sender makes its request and then wakes the thread, so {@code
- * hasInterrupt} sees the request or the wake ends the sleep.
+ * {@code entering} and reads the request word. The sender of a request sets the request word and then reads the
+ * thread's mode, so it sees guest mode or the thread sees the request. Before a sleep the thread announces sleep with
+ * the second barrier and then calls {@code hasInterrupt}. The sender makes its request and then wakes the thread, so
+ * {@code hasInterrupt} sees the request or the wake ends the sleep.
  *
- * <p>At an entry the thread clears the request word and then calls {@code prepare}. A sender whose change {@code
- * prepare} must see makes the change and then sets the request word. If a sender's change comes after {@code prepare},
+ * <p>At an entry the thread clears the request word and then calls {@code prepare}. If {@code prepare} must see a
+ * change, its sender makes the change and then sets the request word. If a sender's change comes after {@code prepare},
  * the sender sets the request word after the thread cleared it, and the thread does not enter the guest.
  *
  * <p>The model keeps its state in {@link io.kvmirq.arch.SharedWords}, so that tests can run accesses in any order.
- * Thread-safe, but only a vCPU's own thread calls its methods that need a CPU.
+ * Thread-safe, but only a vCPU's own thread calls methods that need a CPU.
  *
  * <p>Source: {@code vcpu_enter_guest}, {@code kvm_vcpu_block} and {@code kvm_vcpu_kick} of Linux 7.1.
  */

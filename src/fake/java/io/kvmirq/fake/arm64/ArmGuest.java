@@ -15,10 +15,10 @@ import java.util.TreeMap;
 import java.util.function.IntPredicate;
 
 /**
- * The guest of a vCPU. The guest runs no code; a test calls methods in its place. Each call is a guest entry and exit:
- * the entry fills the list registers, and the exit makes interrupts that the guest did not take pending in the
- * distributor again. An SPI that is mapped to a host interrupt has HW set. Source: {@code vgic_v3_populate_lr()} and
- * {@code vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
+ * The guest of a vCPU. It runs no code: a test calls these methods instead. A call enters the guest, which fills the
+ * list registers, and exits, which returns interrupts that were not taken to the distributor. HW is set in the list
+ * register of an SPI that is mapped to a host interrupt. Source: {@code vgic_v3_populate_lr()} and {@code
+ * vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
  */
 public final class ArmGuest {
     private static final int REGISTERS = VgicDelivery.LIST_REGISTERS;
@@ -46,9 +46,9 @@ public final class ArmGuest {
     }
 
     /**
-     * Takes the pending interrupt of group 1 with the highest priority, LPIs last, and returns its INTID, or 1023 if
-     * there is none. On a GICv2 it takes groups that GICC_CTLR enables, adds an SGI's source in bits 12:10, and returns
-     * 1022 for group 1 if AckCtl is 0.
+     * Takes the pending interrupt of group 1 with the highest priority (an LPI comes after others), and returns its
+     * INTID, or 1023 if none is pending. On a GICv2 the method takes groups that GICC_CTLR enables, adds an SGI's
+     * source in bits 12:10, and returns 1022 for group 1 if AckCtl is 0.
      */
     public int acknowledge() {
         vm.note(vgic.isGicV2() ? VgicAnswer.GICV2_MASK : VgicAnswer.VGIC_MASK);

@@ -56,7 +56,7 @@ public final class ArmVmFile extends VmFile {
         return REQUESTS.answer(this, request, argument);
     }
 
-    /** Returns a vCPU's guest, for a test; empty if no vCPU has the id or the VGIC is not initialized. */
+    /** Returns the guest that a test runs on a vCPU; empty if no vCPU has the id or the VGIC is not initialized. */
     public Optional<ArmGuest> guest(int id) {
         return vm.vgic().filter(FakeVgic::isInitialized).flatMap(vgic -> vm.vcpu(id)
                 .map(vcpu -> vcpu.guest(vgic)));
@@ -147,7 +147,7 @@ public final class ArmVmFile extends VmFile {
         return 0;
     }
 
-    /** Ends pending messages when the VM is released, before its vLPIs are removed. */
+    /** Ends the messages that wait when the VM is released, before its vLPIs are removed. */
     @Override
     protected void released() {
         vm.messages().close();

@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** The ITS of an arm64 host. A device's message becomes a host interrupt or, with GICv4, a vLPI. */
+/** The ITS of an arm64 host. A device's message makes a host interrupt or, with GICv4, a vLPI pending. */
 public final class GicHardware implements IrqHardware {
     /** The first host irq of a vPE. */
     private static final int FIRST_VPE = 512;
@@ -26,7 +26,7 @@ public final class GicHardware implements IrqHardware {
     private final boolean gicv4;
     private final List<Guest> vms = new ArrayList<>();
 
-    /** @param gicv4 whether the host has a GICv4, which its kernel uses */
+    /** @param gicv4 whether the host has a GICv4 and KVM uses it */
     public GicHardware(boolean gicv4) {
         this.gicv4 = gicv4;
     }
@@ -36,7 +36,7 @@ public final class GicHardware implements IrqHardware {
         vms.add(vm);
     }
 
-    /** Returns the kernel's command line, and the rows of doorbells in /proc/interrupts. */
+    /** Returns files with the kernel's command line and, in /proc/interrupts, the rows of doorbells. */
     @Override
     public Map<String, String> files() {
         StringBuilder rows = new StringBuilder();

@@ -6,7 +6,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
 
-/** Counts the interrupts that reached vCPUs, one by one. The caller holds the kernel's lock. */
+/** Counts the interrupts that reached vCPUs, for each vCPU and vector. The caller holds the kernel's lock. */
 public final class Arrivals {
     private static final int VECTORS = 256;
     private static final int[] NONE = {};
@@ -21,7 +21,7 @@ public final class Arrivals {
         counts[vcpu][vector]++;
     }
 
-    /** Notes a new vCPU. If another VM had a vCPU with this id, the counts of the id go on. */
+    /** Notes a new vCPU. If another VM had a vCPU with this id, its counts are kept. */
     public void begin(int vcpu) {
         int length = counts.length;
         if (vcpu >= length) {
@@ -36,7 +36,7 @@ public final class Arrivals {
         return IntStream.range(0, counts.length).filter(vcpu -> counts[vcpu].length > 0);
     }
 
-    /** The counts of the vectors that were delivered to a vCPU. */
+    /** The number of deliveries of each vector to a vCPU, keyed by vector. */
     public Map<Integer, Integer> of(int vcpu) {
         Map<Integer, Integer> received = new TreeMap<>();
         int[] ofVcpu = vcpu < counts.length ? counts[vcpu] : NONE;
@@ -48,7 +48,7 @@ public final class Arrivals {
         return received;
     }
 
-    /** Deliveries of a vector to each vCPU that got it. */
+    /** The number of deliveries of a vector, keyed by the vCPU that got it. */
     public Map<Integer, Integer> receivers(int vector) {
         Map<Integer, Integer> receivers = new TreeMap<>();
         for (int vcpu = 0; vcpu < counts.length; vcpu++) {

@@ -2,7 +2,7 @@
 package io.kvmirq.fake.file;
 
 /**
- * The modelled kernel: its version, configuration and patches.
+ * The version, the configuration and the patches of the modelled kernel.
  *
  * @param arm64 true for an arm64 kernel, false for an x86-64 kernel
  * @param fullIrqchip whether KVM_CREATE_IRQCHIP is supported
@@ -31,7 +31,7 @@ public record Build(
         return !pvm;
     }
 
-    /** Whether KVM_CREATE_GUEST_MEMFD works for VMs of the default type. */
+    /** Whether KVM_CREATE_GUEST_MEMFD works for a VM of type 0, the default. */
     public boolean hasGuestMemfd() {
         return isSince(6, 18);
     }

@@ -5,16 +5,16 @@ import io.kvmirq.explain.IrqfdAnswer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The irqbypass of an eventfd. The producer is an MSI or MSI-X vector that VFIO has enabled with the eventfd; the
- * consumer is an irqfd. A producer and a consumer are connected while both are registered. Source:
- * virt/lib/irqbypass.c, which only logs a failure.
+ * The irqbypass of an eventfd. Its producer is the MSI or MSI-X vector for which VFIO signals the eventfd, its consumer
+ * an irqfd. A producer and a consumer are connected while both are registered. Source: virt/lib/irqbypass.c, which logs
+ * a failure and does not return it.
  */
 public final class Bypass {
     public interface Consumer {
-        /** Connects a producer. Returns false on failure: the side that registered last is then not registered. */
+        /** Connects a producer. Returns false on failure: the side that is just registered is then removed. */
         boolean connect(MessageHostIrq producer);
 
-        /** Disconnects the producer from this consumer, because one of the two is removed. */
+        /** Disconnects a producer from this consumer, because the producer or the consumer is removed. */
         void disconnect(MessageHostIrq producer);
     }
 

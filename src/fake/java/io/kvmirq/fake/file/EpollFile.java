@@ -165,7 +165,7 @@ public final class EpollFile extends FakeFile {
 
     // epoll_wait
 
-    /** Waits for events and writes them to the address {@code events}. A negative timeout has no end. */
+    /** Waits for events and writes them to the address {@code events}. A negative timeout never expires. */
     public static int await(KernelOfFile host, int epoll, long events, int most, int timeoutMillis) {
         Optional<Answer> flaw = flawOfRoom(events, most);
         if (flaw.isPresent() && !host.build().isSince(6, 15)) {
@@ -258,7 +258,7 @@ public final class EpollFile extends FakeFile {
         return true;
     }
 
-    /** Returns EPOLLIN if a file of the set is ready. Entries that are not ready leave the ready list. */
+    /** Returns EPOLLIN if a file of the set is ready. Removes entries that are not ready from the ready list. */
     @Override
     public int poll() {
         while (!ready.isEmpty()) {

@@ -80,7 +80,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         return Long.compareUnsigned(FULL - count, add) > 0;
     }
 
-    /** Signals the eventfd for a program, or for a guest's ioeventfd: a new message begins in the eventfd. */
+    /** Signals the eventfd for a program, or for a guest's ioeventfd: the ledger counts a new message. */
     public void signalFirst(long add) {
         if (add != 0) {
             ledger.signal(source(), this);
@@ -195,7 +195,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         return readNow(to);
     }
 
-    /** Reads the count with RWF_NOWAIT: never blocks. */
+    /** Reads the count with RWF_NOWAIT: returns -EAGAIN instead of waiting. */
     public long readNow(long to) {
         if (count == 0) {
             return host.refuse(FileAnswer.EVENTFD_EMPTY);
@@ -253,7 +253,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         }
     }
 
-    /** Removes a priority waiter, which reads the count on removal. */
+    /** Removes a priority waiter. The removal reads the count. */
     public void remove(EventWaiter removed) {
         if (irqfds.remove(removed) && count != 0) {
             host.note(IrqfdAnswer.IRQFD_DETACH_DRAINS);
@@ -273,7 +273,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         }
     }
 
-    /** Removes a reader, which reads the count a last time. */
+    /** Removes a reader. The removal reads the count a last time. */
     public void remove(EventReader removed) {
         if (readers.remove(removed) && count != 0) {
             host.note(VfioIrqAnswer.VFIO_UNMASK_DETACH_DRAINS);

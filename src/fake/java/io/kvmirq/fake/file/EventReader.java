@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-/** A waiter of an eventfd that reads the count at each signal, after irqfds, such as VFIO's for an unmask eventfd. */
+/** A waiter that reads an eventfd's count at each signal, after irqfds have; VFIO has one for an unmask eventfd. */
 public interface EventReader {
     /**
-     * Called after a signal of the eventfd. If the eventfd was signalled before the reader was added, this method is
-     * called too, but the count is not read.
+     * Called after a signal of the eventfd. If the eventfd was signalled before the reader was added, the addition
+     * calls this method, but the count is not read.
      */
     void signalled();
 

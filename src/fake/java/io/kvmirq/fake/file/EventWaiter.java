@@ -3,7 +3,7 @@ package io.kvmirq.fake.file;
 
 /** A priority waiter of an eventfd, such as an irqfd. */
 public interface EventWaiter {
-    /** Called after a signal of the eventfd, which the kernel has already subtracted from the count. */
+    /** Called after a signal of the eventfd, when the kernel has subtracted the signal from the count. */
     void raise();
 
     /** Called when the waiter is added to an eventfd that was signalled already. */

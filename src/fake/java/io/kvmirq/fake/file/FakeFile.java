@@ -57,7 +57,7 @@ public abstract class FakeFile {
         addReference();
     }
 
-    /** Returns the newest descriptor of the file, for messages; -1 if it has none. */
+    /** Returns the newest descriptor of the file, for texts of errors; -1 if it has none. */
     protected final int descriptor() {
         return descriptor;
     }
@@ -99,7 +99,7 @@ public abstract class FakeFile {
         return false;
     }
 
-    /** Returns facts about the file's VM, as labels of {@code io.kvmirq.explain.Condition}. Allocates nothing. */
+    /** Returns the labels of each {@code io.kvmirq.explain.Condition} that the file's VM fulfils. Allocates nothing. */
     public List<String> facts() {
         return List.of();
     }
@@ -109,12 +109,12 @@ public abstract class FakeFile {
         return false;
     }
 
-    /** Returns the VFIO device that the file opens; empty for any other file. */
+    /** Returns the VFIO device to which the file belongs; empty for any other file. */
     public Optional<VfioLines> device() {
         return Optional.empty();
     }
 
-    /** Handles ioctl(2); {@code argument} is a value or an address. */
+    /** Handles ioctl(2); {@code argument} is a value or a user address, as the request defines. */
     public int ioctl(long request, long argument) {
         return host.refuse(FileAnswer.UNKNOWN_IOCTL_OF_FILE);
     }
@@ -129,7 +129,7 @@ public abstract class FakeFile {
         return Optional.empty();
     }
 
-    /** Returns a part of a file's memory, as a result of {@link #shared}. */
+    /** Returns a part of a file's memory that {@link #shared} can return. */
     protected static Optional<ByteBuffer> part(ByteBuffer memory, long offset, int length) {
         if (offset < 0 || offset > memory.capacity() - length) {
             throw new NotModelledException("a mapping that ends beyond its file");

@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.function.IntFunction;
 
-/** A memfd. The file must get its size before mmap, and write(2) cannot write it. Source: mm/memfd.c, mm/shmem.c. */
+/** A memfd. A program must set the file's size before mmap, and cannot use write(2). Source: mm/memfd.c, mm/shmem.c. */
 public final class FakeMemoryFile extends FakeFile {
     private static final int LONGEST_NAME = 249;
     private static final int ALL_SEALS = 0x1f;

@@ -15,9 +15,9 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The fake kernel's lock, clock, timers, and the calls that wait for a change or a timeout. The lock is fair: as in a
- * real kernel, a thread that makes one call after another does not starve other threads. The caller must hold the lock,
- * unless a method says that it takes the lock.
+ * The fake kernel's lock, clock and timers, and its calls that wait for a change or a timeout. The lock is fair: a
+ * thread that makes one call after another does not starve other threads, as in a real kernel. The caller must hold the
+ * lock, unless a method says that it takes the lock.
  */
 public final class FakeTime implements AutoCloseable {
     private static final long SECOND_NANOS = 1_000_000_000;
@@ -39,7 +39,7 @@ public final class FakeTime implements AutoCloseable {
         this.ledger = ledger;
     }
 
-    /** Takes the lock until {@link #close}, and runs due timers. If a timer throws, the lock is released again. */
+    /** Takes the lock (until {@link #close}), and runs due timers. If a timer throws, the lock is released again. */
     public void enter() {
         lock.lock();
         boolean entered = timers.isEmpty();
@@ -128,7 +128,7 @@ public final class FakeTime implements AutoCloseable {
         changed();
     }
 
-    /** Runs an action with the lock after a delay, in {@link #pass} or in any thread's call: it must not throw. */
+    /** Runs an action with the lock when a delay is over, in {@link #pass} or any thread's call; it must not throw. */
     public Timer after(Duration delay, Runnable action) {
         Timer timer = new Timer(now() + delay.toNanos(), action);
         timers.add(timer);
@@ -226,7 +226,7 @@ public final class FakeTime implements AutoCloseable {
         }
     }
 
-    /** Lets waiting threads take the lock once, and runs timers. A long loop calls this method. */
+    /** Lets waiting threads take the lock once, and runs timers. Call this method in a long loop. */
     public void letOthersIn() {
         if (lock.hasQueuedThreads()) {
             unlocked(() -> true);
@@ -235,7 +235,7 @@ public final class FakeTime implements AutoCloseable {
         }
     }
 
-    /** Releases the lock for a long action, as if the call were preempted, and then runs timers. */
+    /** Runs a long action without the lock, as if the call were preempted, and then due timers. */
     public <T extends @Nullable Object> T unlocked(Supplier<T> action) {
         Dropped.Call call = ledger.call();
         lock.unlock();

@@ -24,7 +24,7 @@ public final class FileTable {
         return limit;
     }
 
-    /** Returns the descriptor limit as /proc shows it; empty if no limit was set. */
+    /** Returns the descriptor limit, for /proc; empty if the test set no limit. */
     public OptionalInt shownLimit() {
         return limit == PLENTY ? OptionalInt.empty() : OptionalInt.of(limit);
     }
@@ -38,7 +38,7 @@ public final class FileTable {
         return fd >= 0 && fd < files.length ? files[fd] : null;
     }
 
-    /** Whether calls come from the second process, which shares the first process's descriptors. */
+    /** Whether calls are those of a second process, which shares the first process's descriptors. */
     public boolean isForeign() {
         return foreign;
     }
@@ -99,7 +99,7 @@ public final class FileTable {
         return open;
     }
 
-    /** Polls {@code count} pollfd structures once. Returns how many have an event or a closed descriptor. */
+    /** Polls {@code count} pollfd structures without a wait. Returns how many have an event or a closed descriptor. */
     public int poll(ByteBuffer polled, int at, int count) {
         int ready = 0;
         for (int i = 0; i < count; i++) {

@@ -3,7 +3,7 @@ package io.kvmirq.fake.file;
 
 /** The interrupt hardware of the modelled host. */
 public enum Hardware {
-    /** x86 with a remapping unit that cannot post and is of no vendor. */
+    /** x86 with a remapping unit of no particular vendor, which cannot post interrupts. */
     REMAPPING,
     /** Intel with VT-d and APICv. The remapping units cannot post interrupts. */
     VTD,

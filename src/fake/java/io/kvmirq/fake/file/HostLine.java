@@ -2,8 +2,8 @@
 package io.kvmirq.fake.file;
 
 /**
- * A VFIO device's host interrupt: its handler either masks the line or leaves EOI to the guest. KVM-VFIO finds the
- * interrupt by VFIO's index and subindex. This interface is all that KVM uses of VFIO.
+ * A VFIO device's host interrupt: its handler masks the line, or leaves the interrupt active until the guest's EOI.
+ * KVM-VFIO finds the interrupt by VFIO's index and subindex. KVM uses no other part of VFIO.
  */
 public interface HostLine {
     /** Returns the interrupt's INTID at the host's GIC, an SPI. */
@@ -12,7 +12,7 @@ public interface HostLine {
     /** Whether VFIO has an eventfd for the interrupt. */
     boolean isSignalled();
 
-    /** Makes the handler signal without a mask, so that the guest's EOI ends the interrupt. */
+    /** Makes the handler signal the eventfd without a mask, so that the guest's EOI ends the interrupt. */
     void forward();
 
     /** Makes the handler mask before it signals. Ends an interrupt that awaits EOI; a high line interrupts again. */

@@ -5,7 +5,7 @@ import java.util.Map;
 
 /** The hardware of a host that receives MSI messages of devices. The caller of each method holds the kernel's lock. */
 public interface IrqHardware {
-    /** Hardware that interrupts the host for every message. */
+    /** Hardware that never posts: every message interrupts the host. */
     IrqHardware TO_HOST = requester -> () -> true;
 
     /** The state of one device interrupt in the hardware, such as an entry of a remapping table. */
@@ -13,14 +13,14 @@ public interface IrqHardware {
         /** Handles the device's message. Returns false if the message is posted to a guest, not to the host. */
         boolean request();
 
-        /** Frees the interrupt, because the device's driver frees it. */
+        /** Frees the state when the device's driver frees the interrupt. */
         default void free() {}
     }
 
     /** Allocates an interrupt for a device with a 16-bit requester id. At first, the device interrupts the host. */
     Entry allocate(int requester);
 
-    /** Returns the sysfs files about the hardware, keyed by path; empty for hardware of no vendor. */
+    /** Returns the sysfs files about the hardware, keyed by path; empty for hardware of no particular vendor. */
     default Map<String, String> files() {
         return Map.of();
     }

@@ -25,7 +25,7 @@ public interface KernelOfFile {
 
     Ledger ledger();
 
-    /** Returns the exits that a test defines, keyed by vCPU id. */
+    /** Returns the exits that a test has defined, keyed by the vCPU's id. */
     Map<Integer, Script> scripts();
 
     void note(Answer rule);

@@ -8,13 +8,13 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Follows each message from its source to the vCPU that takes it, and notices every loss. A waiting message is in a
- * {@link MessagePlace}, a message that is being moved is in the "hand". {@link #send} and {@link #pick} put a message
- * into the hand, {@link #put} and {@link #arrive} tell what the message reached, and {@link #settle} empties the hand.
- * A second message of one source in one place is merged with the first. Between calls the hand is empty.
+ * {@link MessagePlace}, a message that a call is moving is in the "hand". {@link #send} and {@link #pick} put a message
+ * into the hand, {@link #put} and {@link #arrive} tell the place or vCPU that it reached, and {@link #settle} empties
+ * the hand. A second message of one source in one place is merged with the first. Between calls the hand is empty.
  *
- * <p>After each step the ledger's {@link Counts} obey sent = taken + merged + waiting + ended + lost. A message that
+ * <p>After each step the ledger's {@link Counts} fulfil sent = taken + merged + waiting + ended + lost. A message that
  * reaches no vCPU is ended if the program dropped it, and lost if not. {@link #audit} compares the places with the
- * state of the fake. If a model forgot a message, the ledger reports that the last call lost it.
+ * state of the fake. If the fake's state lacks a message, the ledger reports that the last call lost it.
  *
  * <p>Messages are numbers, not objects. All {@linkplain #forget forgotten} sources share one id. The caller holds the
  * kernel's lock.
@@ -37,7 +37,7 @@ public final class Ledger {
         return waiting.register(source);
     }
 
-    /** Removes a source. Waiting messages of the source stay, without the source's name. */
+    /** Removes a source. Its waiting messages stay, but have no name. */
     public void forget(int id) {
         hand.countMerged(waiting.forget(id));
         program.forget(id);
@@ -61,7 +61,7 @@ public final class Ledger {
         hand.setFrom(place, slot);
     }
 
-    /** Puts the messages in the hand into a slot. The hand keeps a copy for further vCPUs. */
+    /** Puts the messages in the hand into a slot. The messages stay in the hand for further vCPUs. */
     public void put(MessagePlace place, int slot) {
         if (hand.isEmpty()) {
             return;
@@ -74,7 +74,7 @@ public final class Ledger {
         }
     }
 
-    /** Does {@link #put} fast if hand and slot have one message each, as usual; else returns false and does nothing. */
+    /** A fast {@link #put} for the usual case of one message in hand and slot; else returns false and does nothing. */
     public boolean putToAnother(MessagePlace place, int slot) {
         int only = hand.only();
         boolean meets = only >= 0 && place.onlyAt(slot) == only && !hand.hasCome();
@@ -116,7 +116,7 @@ public final class Ledger {
         }
     }
 
-    /** Empties the hand because the GSI has no route. Also records a line's lost interrupt, which has no message. */
+    /** Empties the hand because the GSI has no route. A line has no message: its lost interrupt is recorded. */
     public void settleAt(int gsi, String why) {
         if (hand.isEmpty()) {
             dropped.add("GSI", gsi, why);
@@ -148,12 +148,12 @@ public final class Ledger {
         }
     }
 
-    /** Removes the messages of a slot: as ended if the program has ended their source, as lost if not. */
+    /** Removes the messages of a slot. They count as ended if the program has ended their source, else as lost. */
     public void discard(MessagePlace place, int slot, String why) {
         remove(place, slot, why, false, true, null);
     }
 
-    /** Does {@link #discard}, but a lost message no longer counts as lost if the program signals its eventfd. */
+    /** Does {@link #discard}, but a lost message is taken back if the program signals {@code event}. */
     public void discardUnlessSignalled(MessagePlace place, int slot, String why, MessageSource event) {
         remove(place, slot, why, false, true, event);
     }
@@ -205,12 +205,12 @@ public final class Ledger {
         program.signal(source, event);
     }
 
-    /** Begins a call that sends the messages of the program's last read, or a new one, until {@link #sentByProgram}. */
+    /** Begins a call that sends the program's last read messages, or a new one; {@link #sentByProgram} ends it. */
     public void sendByProgram() {
         program.send();
     }
 
-    /** Ends {@link #sendByProgram}. A message that no vCPU accepted stays with the program, or was not sent if new. */
+    /** Ends {@link #sendByProgram}. Messages that no vCPU accepted stay with the program; a new one is not counted. */
     public void sentByProgram() {
         program.sent();
     }
@@ -222,7 +222,7 @@ public final class Ledger {
 
     // Calls
 
-    /** Begins a system call; {@code request} is the number of an ioctl, else 0. {@code fd} is -1 for no descriptor. */
+    /** Begins a system call; {@code request} is an ioctl's number, else 0; {@code fd} is -1 without a descriptor. */
     public void begin(String call, long request, int fd) {
         if (hand.isBusy()) {
             threw();
@@ -291,12 +291,12 @@ public final class Ledger {
 
     // Results
 
-    /** @param text supplies a text about the caller, which ends each sentence about a lost or ended message */
+    /** @param text supplies a text about the caller for the end of each sentence about a lost or ended message */
     public void setCaller(Supplier<String> text) {
         dropped.setCaller(text);
     }
 
-    /** The counts of messages. {@code waiting} is the number of sources with messages, over all places. */
+    /** The counts of messages. {@code waiting} is the sum, over all places, of the sources with messages. */
     public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
 
     public Counts counts() {
@@ -304,7 +304,7 @@ public final class Ledger {
                 hand.sent(), hand.taken(), hand.merged(), waiting.count(), dropped.endedCount(), dropped.lostCount());
     }
 
-    /** Returns a sentence for each waiting message. If {@code open}, only for those that KVM should have delivered. */
+    /** Returns a sentence for each waiting message. If {@code open}, skips messages that may wait. */
     public List<String> waiting(boolean open) {
         return waiting.texts(open);
     }
@@ -315,8 +315,8 @@ public final class Ledger {
     }
 
     /**
-     * Returns the lost messages, also those that the program should have sent. Call the suppliers without the kernel's
-     * lock.
+     * Returns a sentence for each lost message, also for those that the program should have sent. Call a supplier
+     * without the kernel's lock.
      */
     public List<Supplier<String>> lost() {
         return Stream.<Supplier<String>>concat(

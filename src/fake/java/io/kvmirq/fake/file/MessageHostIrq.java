@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-/**
- * A host interrupt that a device raises by a message: the producer of an eventfd, as Linux's irqbypass names the
- * device's side.
- */
+/** A host interrupt that a device raises by a message. Linux's irqbypass calls it the producer of an eventfd. */
 public final class MessageHostIrq {
     private final int number;
     private final IrqHardware.Entry entry;
@@ -24,7 +21,7 @@ public final class MessageHostIrq {
         return entry;
     }
 
-    /** Returns how often the host was interrupted so far. */
+    /** Returns how often this interrupt reached the host so far. */
     public long count() {
         return count;
     }

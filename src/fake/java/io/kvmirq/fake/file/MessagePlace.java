@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A part of the fake in which messages wait, such as the IRR of a LAPIC. A place has slots, such as a vector in an IRR.
- * A slot has the sources of its messages. {@link Ledger} compares the slots with the state of the part.
+ * A slot stores the sources of its waiting messages. {@link Ledger} compares the slots with the state of this part.
  */
 public final class MessagePlace {
     private static final @Nullable SourceSet[] NONE = {};
@@ -22,12 +22,12 @@ public final class MessagePlace {
     /** The index of this place in the ledger's list of occupied places; -1 while it is empty. */
     private int index = -1;
 
-    /** @param holds whether the part's state has a message in a slot */
+    /** @param holds whether a message waits in a slot by the part's own state */
     public MessagePlace(IntPredicate holds, IntFunction<String> name) {
         this(holds, slot -> false, name);
     }
 
-    /** {@code holds}: whether the part has a message in a slot. {@code open}: whether it should not wait there. */
+    /** {@code holds}: whether the part has a message in a slot. {@code open}: whether KVM should have delivered it. */
     public MessagePlace(IntPredicate holds, IntPredicate open, IntFunction<String> name) {
         this.holds = holds;
         this.open = open;

@@ -10,7 +10,7 @@ public interface MessageSource {
 
     boolean hasIrqfd();
 
-    /** Whether the source is an eventfd that ever had an irqfd, so that its messages are for a guest. */
+    /** Whether the source is an eventfd that has had an irqfd: its messages are meant for a guest. */
     default boolean hadIrqfd() {
         return false;
     }

@@ -7,7 +7,7 @@ package io.kvmirq.fake.file;
  */
 public enum OpenFlag {
     DIRECT(040000, 0200000),
-    /** The flag that open(2) and memfd_create(2) set themselves. */
+    /** The flag that the kernel sets in open(2) and memfd_create(2). */
     LARGEFILE(0100000, 0400000);
 
     private final int generic;

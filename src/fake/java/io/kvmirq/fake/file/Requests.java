@@ -15,7 +15,7 @@ import java.util.function.ToIntBiFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The ioctl requests that one kind of file handles, keyed by number. The number contains the size of the request's
+ * The ioctl requests that one kind of file handles, keyed by number. A request's number contains the size of its
  * structure. All requests are added before the first call. A lookup allocates nothing.
  *
  * @param <F> the kind of file
@@ -26,7 +26,7 @@ public final class Requests<F extends FakeFile> {
 
     private static final int SIZE_MASK = 0x3fff;
 
-    /** Handles a request whose argument is a value, or an address from which the handler reads itself. */
+    /** Handles a request whose argument is a value, or an address; the handler itself reads memory at the address. */
     public interface OnValue<F> {
         int answer(F file, long argument);
     }
@@ -42,8 +42,8 @@ public final class Requests<F extends FakeFile> {
     private long[] numbers = {};
 
     /**
-     * Creates an empty table. {@code unknown} refuses numbers that are not in the table. {@code notModelled} returns
-     * the name of a request that real kernels have and the fake lacks, or null.
+     * Creates an empty table. {@code unknown} is the answer to a number that is not in the table. {@code notModelled}
+     * returns the number's name if real kernels have the request and the fake lacks it, else null.
      */
     public Requests(Answer unknown, LongFunction<@Nullable String> notModelled) {
         this.unknown = unknown;
@@ -56,7 +56,7 @@ public final class Requests<F extends FakeFile> {
         return known != null && known.kind() == kind ? known.name() : null;
     }
 
-    /** Adds a request whose argument is a value, or an address from which {@code answer} reads. */
+    /** Adds a request whose argument is a value, or an address from which {@code answer} itself reads. */
     public Requests<F> value(long request, OnValue<F> answer) {
         int at = -Arrays.binarySearch(numbers, request) - 1;
         long[] more = Arrays.copyOf(numbers, numbers.length + 1);

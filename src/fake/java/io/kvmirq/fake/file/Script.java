@@ -7,7 +7,7 @@ import java.util.Deque;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** A test's exits for vCPUs with one id, and the VMM's values for their reads. The caller holds the kernel's lock. */
+/** A test's exits for vCPUs with one id, and the values that the VMM returned. The caller holds the kernel's lock. */
 public final class Script {
     private final Deque<ScriptedExit> exits = new ArrayDeque<>();
     private final List<Long> answers = new ArrayList<>();

@@ -8,8 +8,8 @@ import java.util.List;
  *
  * @param place the port or the address of the access; for {@link Kind#OTHER} the number of the exit
  * @param size the size of an access in bytes
- * @param data for accesses the value of each write, or 0 for each read; for other exits a vector or other data
- * @param text the test's call that defined the exit
+ * @param data for an access the value of each write, or 0 for each read; for another exit its data, such as a vector
+ * @param text the call of {@code FakeExit} that defined the exit
  */
 public record ScriptedExit(Kind kind, long place, int size, List<Long> data, String text) {
     public enum Kind {

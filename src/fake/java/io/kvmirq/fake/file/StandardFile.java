@@ -3,7 +3,7 @@ package io.kvmirq.fake.file;
 
 import io.kvmirq.NotModelledException;
 
-/** Standard input, output or error. The descriptor is open; its operations are not modelled. */
+/** Standard input, output or error. Only its open descriptor is modelled, no operation. */
 public final class StandardFile extends FakeFile {
     public StandardFile(KernelOfFile host) {
         super(host, READ | WRITE | CAN_READ | CAN_WRITE);

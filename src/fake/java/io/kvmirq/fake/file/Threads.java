@@ -12,8 +12,8 @@ import java.util.WeakHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The threads of the calling process, and the signals that one thread sends to another. The fake runs no signal
- * handlers and ends no process: the target thread must block the signal, or the signal ends its KVM_RUN. Source:
+ * The threads of the calling process, and the signals that one thread sends to another. The fake runs no signal handler
+ * and kills no process, so a signal may only go to a thread that blocks it or is in KVM_RUN, which it ends. Source:
  * kernel/signal.c. The caller holds the kernel's lock.
  */
 public final class Threads {
@@ -161,7 +161,7 @@ public final class Threads {
 
     // KVM_RUN
 
-    /** Enters KVM_RUN. {@code blocked} is the mask of KVM_SET_SIGNAL_MASK; null if no mask was set. */
+    /** Enters KVM_RUN. {@code blocked} is the vCPU's mask of KVM_SET_SIGNAL_MASK; null if none was set. */
     public void beginRun(@Nullable Long blocked) {
         Own own = known();
         if (own != nothing) {

@@ -11,9 +11,9 @@ import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The address space of the calling process. A buffer gets its address at the first {@link #addressOf}, a mapping gets
- * its address at {@link #map}. All other addresses are unmapped. Writable memory is also readable. Lookups allocate
- * nothing.
+ * The address space of the calling process. {@link #addressOf} gives a buffer its address at the first call, {@link
+ * #map} gives a mapping its address. All other addresses are unmapped. Writable memory is also readable. Lookups
+ * allocate nothing.
  */
 public final class UserMemory {
     private static final long FIRST = 0x7000_0000_0000L;
@@ -90,9 +90,7 @@ public final class UserMemory {
         return (protection & Uapi.PROT_WRITE) != 0 ? READ_AND_WRITE : protection & Uapi.PROT_READ;
     }
 
-    /**
-     * Maps whole pages as adjacent buffers, each allocated at first use. {@link #at} returns no range across buffers.
-     */
+    /** Maps whole pages as adjacent buffers, each allocated at first use. {@link #at} returns null across buffers. */
     public long map(long length, int protection, IntFunction<ByteBuffer> allocator) {
         long first = next;
         for (long left = length; left > 0; left -= PART) {
@@ -169,7 +167,7 @@ public final class UserMemory {
         }
     }
 
-    /** Unmaps a whole mapping. Does nothing if the address is not in a mapping. */
+    /** Unmaps a whole mapping. If no mapping has the address, the method does nothing. */
     public void unmap(long address, long length) {
         replace(address, length, null);
     }
@@ -190,13 +188,13 @@ public final class UserMemory {
         }
     }
 
-    /** Returns the {@code length} bytes at {@code address}, in native order; null if any is unmapped or unreadable. */
+    /** Returns the {@code length} bytes at {@code address}, in native order; null if one is unmapped or unreadable. */
     @Nullable
     public ByteBuffer at(long address, long length) {
         return at(address, length, Uapi.PROT_READ);
     }
 
-    /** Returns the bytes like {@link #at(long,long)}; null if any is not writable. */
+    /** Returns the bytes like {@link #at(long,long)}; null if a byte is not writable. */
     @Nullable
     public ByteBuffer writableAt(long address, long length) {
         return at(address, length, Uapi.PROT_WRITE);
@@ -211,7 +209,7 @@ public final class UserMemory {
                 : memory(found, access);
     }
 
-    /** Returns the offset of {@code address} in the buffer that {@link #at} returns for this address. */
+    /** Returns the offset of {@code address} in the buffer that {@link #at} returns for it. */
     public int offset(long address) {
         return (int) (address - bases[find(address)]);
     }
@@ -249,7 +247,7 @@ public final class UserMemory {
         return found >= 0 && regions[found].allows(access) ? bases[found] + regions[found].bytes - address : 0;
     }
 
-    /** Returns a copy of user memory as a structure in native order; null for EFAULT. */
+    /** Returns a copy of user memory as a structure in native order; null if a byte is unreadable (EFAULT). */
     @Nullable
     public ByteBuffer copyIn(long address, int length) {
         ByteBuffer to = ByteBuffer.allocate(length).order(ByteOrder.nativeOrder());
@@ -268,7 +266,7 @@ public final class UserMemory {
         return to;
     }
 
-    /** Copies a NUL-terminated string; null for EFAULT. Throws NotModelledException if the string is too long. */
+    /** Copies a NUL-terminated string; null if unreadable. Throws NotModelledException if the string is too long. */
     @Nullable
     public String text(long address, int longest) {
         StringBuilder text = new StringBuilder();

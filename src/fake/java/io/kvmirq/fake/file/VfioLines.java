@@ -3,9 +3,9 @@ package io.kvmirq.fake.file;
 
 import java.util.Optional;
 
-/** An open VFIO device, as KVM-VFIO uses it. All files of one device share one {@code VfioLines}. */
+/** The interrupts of an open VFIO device, for KVM-VFIO. All files of one device share one {@code VfioLines}. */
 public interface VfioLines {
-    /** Returns the interrupt at VFIO's index and subindex; empty if it cannot be forwarded. */
+    /** Returns the interrupt at VFIO's index and subindex; empty if KVM cannot forward it. */
     Optional<HostLine> line(int index, int subindex);
 
     /** Takes a reference to the device, so that the host cannot remove it. */

@@ -10,9 +10,10 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * The work of KVM's workers, which inject interrupts that are not a single message, and remove irqfds whose eventfd was
- * released. Work is done immediately, or held back so that a test sees the state without it. VFIO's unmask eventfds are
- * served too. Source: virt/kvm/eventfd.c, {@code irqfd_inject()} and {@code irqfd_cleanup_wq}; drivers/vfio/virqfd.c.
+ * The work of KVM's workers, which inject interrupts that are not one message, and remove irqfds whose eventfd was
+ * released. Work is done at once, or held back so that a test sees the state before it. This class also serves VFIO's
+ * unmask eventfds. Source: virt/kvm/eventfd.c, {@code irqfd_inject()} and {@code irqfd_cleanup_wq};
+ * drivers/vfio/virqfd.c.
  */
 public final class Work {
     private final Set<EventWaiter> injections = new LinkedHashSet<>();
@@ -48,7 +49,7 @@ public final class Work {
         finishShutDowns();
     }
 
-    /** Injects the irqfd's interrupt, or queues the injection. Requests before the worker runs are merged. */
+    /** Injects the irqfd's interrupt, or queues the injection. Queued injections of one irqfd are merged. */
     public void inject(EventWaiter irqfd) {
         if (held) {
             injections.add(irqfd);
@@ -79,14 +80,14 @@ public final class Work {
         return new MessagePlace(slot -> injections.contains(irqfd), slot -> !held, slot -> "a worker of KVM");
     }
 
-    /** Begins a device operation. When it ends, readers read the eventfds that it signalled. */
+    /** Begins a device operation. At {@link #end}, readers read the eventfds that were signalled. */
     public void begin() {
         operations++;
     }
 
     /**
      * Ends {@link #begin}. A reader may signal its own eventfd again, for example INTx whose trigger is also its unmask
-     * eventfd. Linux then queues work for ever; the fake stops after some rounds, and a timer continues.
+     * eventfd. Linux then queues work for ever; the fake stops after some rounds and continues by a timer.
      */
     public void end() {
         try {

@@ -4,7 +4,7 @@ package io.kvmirq.fake.kvm;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
-/** An attribute of the system, a VM, a vCPU or a device. {@code address} points to its value in the caller's memory. */
+/** An attribute of /dev/kvm, a VM, a vCPU or a device. {@code address} points to its value in the caller's memory. */
 public record Attribute(int group, long number, long address) {
     /** @param structure {@code struct kvm_device_attr} */
     public static Attribute of(ByteBuffer structure) {

@@ -4,7 +4,7 @@ package io.kvmirq.fake.kvm;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.uapi.Uapi;
 
-/** An ioeventfd, signalled by guest writes of {@code length} bytes (0: any), with any data if {@code wildcard}. */
+/** An ioeventfd: guest writes of {@code length} bytes (0: of any length) signal it, of any data if {@code wildcard}. */
 public record FakeIoEventFd(EventFile event, Bus bus, long address, int length, boolean wildcard, long data) {
     /** The bus of the guest's write. CHANNEL is for s390 (virtio-ccw); x86 guests never write to it. */
     public enum Bus {

@@ -33,7 +33,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
         return gsi;
     }
 
-    /** Returns the MSI message of the irqfd's GSI, if this is the GSI's only target; null if not. */
+    /** Returns the MSI message of the irqfd's GSI if a message is the GSI's only target, else null. */
     public @Nullable Object message() {
         return message;
     }
@@ -77,7 +77,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
         producer = Optional.empty();
     }
 
-    /** Injects the interrupt directly if the GSI's target allows that, or through a worker. */
+    /** Injects the interrupt at once if the GSI's target allows that, else through a worker. */
     @Override
     public void raise() {
         if (!vm.driveAtOnce(this)) {

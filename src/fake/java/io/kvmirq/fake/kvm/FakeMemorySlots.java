@@ -51,7 +51,7 @@ public final class FakeMemorySlots {
         }
     }
 
-    /** An architecture's limits: memory slots of an address space, address spaces, and bits of a guest address. */
+    /** An architecture's limits: memory slots in each address space, address spaces, and bits of a guest address. */
     public record Limits(int slots, int spaces, int addressBits, Answer beyond) {}
 
     private static final NavigableMap<Long, Integer> EMPTY = Collections.emptyNavigableMap();
@@ -213,7 +213,7 @@ public final class FakeMemorySlots {
                 : Optional.empty();
     }
 
-    /** Returns the address in the caller's memory of a guest-physical address. */
+    /** Returns the address in the caller's memory at which a guest-physical address is mapped. */
     public Optional<Long> user(long guest) {
         return slot(guest).map(slot -> slot.getValue().user + guest - slot.getValue().guest);
     }

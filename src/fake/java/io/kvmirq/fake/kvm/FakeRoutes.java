@@ -19,7 +19,7 @@ public final class FakeRoutes {
     public static final int MAX_GSI = 4096;
     static final int MAX_ROUTES = 4096;
 
-    /** The number of a pseudo chip for Hyper-V's synthetic interrupts, which the fake drops. */
+    /** The number that stands for Hyper-V's synthetic interrupts as a chip; the fake drops the interrupts. */
     public static final int SINT = -1;
 
     private static final Target[] NOWHERE = {};
@@ -49,7 +49,7 @@ public final class FakeRoutes {
         Arrays.setAll(gsiOfPin, chip -> gsiOfPin[chip].clone());
     }
 
-    /** A VM's default routes to pins, with which most tables begin: parsed only once. Immutable once in use. */
+    /** A VM's default routes to pins, parsed only once: most tables begin with them. Immutable once in use. */
     public static final class Pins {
         private static final Pins NONE = new Pins(0);
 
@@ -91,7 +91,7 @@ public final class FakeRoutes {
         /** Returns the MSI message of a route; {@code device} is empty if the route has no device id. */
         Object message(long address, int data, OptionalInt device);
 
-        /** Returns default routes with which most tables begin, so that they need no check. */
+        /** Returns the default routes, which need no check and with which most tables begin. */
         default Pins known() {
             return Pins.NONE;
         }
@@ -226,13 +226,13 @@ public final class FakeRoutes {
         return gsi >= 0 && gsi < targets.length ? targets[gsi] : NOWHERE;
     }
 
-    /** Returns the MSI message of a GSI, if it is the GSI's only target; null if not. */
+    /** Returns the MSI message of a GSI if a message is the GSI's only target, else null. */
     public @Nullable Object message(int gsi) {
         Target[] there = of(gsi);
         return there.length == 1 ? there[0].message() : null;
     }
 
-    /** Returns the GSI whose irqfds get the EOI of a pin; -1 for none. */
+    /** Returns the GSI whose irqfds are notified of a pin's EOI; -1 for none. */
     public int gsiOfPin(int chip, int pin) {
         return chip < gsiOfPin.length && pin < gsiOfPin[chip].length ? gsiOfPin[chip][pin] : -1;
     }

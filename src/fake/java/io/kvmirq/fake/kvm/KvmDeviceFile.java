@@ -35,7 +35,7 @@ public abstract class KvmDeviceFile extends FakeFile {
         return true;
     }
 
-    /** Handles the ioctl. If the device is not readable, refuses KVM_GET_DEVICE_ATTR before it reads the structure. */
+    /** Handles the ioctl. Refuses KVM_GET_DEVICE_ATTR of a device that is not readable before the structure is read. */
     @Override
     public final int ioctl(long request, long argument) {
         if (!readable && request == Uapi.KVM_GET_DEVICE_ATTR) {

@@ -8,7 +8,7 @@ import io.kvmirq.fake.file.ScriptedExit;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
-/** {@code struct kvm_run} of a vCPU, to which KVM_RUN writes the exit reason. Source: linux/kvm.h. */
+/** {@code struct kvm_run} of a vCPU, to which KVM_RUN writes the exit reason and data. Source: linux/kvm.h. */
 public final class RunPage {
     /** The offset of port data: the second page of a vCPU's shared memory. */
     private static final int IO_DATA = 4096;
@@ -61,7 +61,7 @@ public final class RunPage {
         }
     }
 
-    /** @param direction {@code KVM_EXIT_IO_OUT}, or 0 for a read, which clears the data for the VMM */
+    /** @param direction {@code KVM_EXIT_IO_OUT}, or 0 for a read; a read clears the data, which the VMM then sets */
     public void exitForPort(int direction, int port, int size, int count) {
         exit(Uapi.KVM_EXIT_IO);
         page.put(Uapi.KvmRun.IO_DIRECTION, (byte) direction)
@@ -88,7 +88,7 @@ public final class RunPage {
         return port ? IO_DATA + access * size : Uapi.KvmRun.MMIO_DATA;
     }
 
-    /** Sets the value that the guest writes. Call this method after {@link #exitForPort} or {@link #exitForMemory}. */
+    /** Sets the value of a guest's write. Call this method after {@link #exitForPort} or {@link #exitForMemory}. */
     public void put(int access, int size, long value) {
         int at = at(access, size);
         for (int i = 0; i < size; i++) {

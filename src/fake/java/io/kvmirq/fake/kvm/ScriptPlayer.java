@@ -25,7 +25,7 @@ public final class ScriptPlayer {
         return read != null;
     }
 
-    /** Takes the VMM's value of the last read, at the next KVM_RUN. */
+    /** Called at a KVM_RUN: takes the value that the VMM gave for the last read. */
     public void completeRead() {
         if (read != null) {
             for (int i = 0; i < read.count(); i++) {
@@ -35,7 +35,7 @@ public final class ScriptPlayer {
         }
     }
 
-    /** Notes the exit of a guest's read. The VMM's value comes with the next KVM_RUN. */
+    /** Notes that the guest's read has exited: the next KVM_RUN brings the VMM's value. */
     public void awaitAnswer(ScriptedExit exit) {
         read = exit;
     }

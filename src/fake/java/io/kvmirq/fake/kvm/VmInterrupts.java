@@ -47,10 +47,10 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     // Decisions of the architecture
 
-    /** @return the rule that refuses every irqfd; empty for none */
+    /** @return the rule that refuses every irqfd of this VM; empty if there is none */
     protected abstract Optional<Answer> refusesIrqfd(boolean resample);
 
-    /** @return the rule that refuses every route table; empty for none */
+    /** @return the rule that refuses every route table of this VM; empty if there is none */
     protected abstract Optional<Answer> refusesRoutes();
 
     protected abstract void drive(int gsi, int source, boolean level);
@@ -58,7 +58,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** Raises an irqfd's target without a worker. Returns false if a worker is needed. Lowers no line. */
     protected abstract boolean driveAtOnce(FakeIrqfd irqfd);
 
-    /** Whether the architecture forwards interrupts by the ABI of 2014. If not, KVM-VFIO only returns 0. */
+    /** Whether the architecture forwards interrupts by the ABI of 2014. If not, KVM-VFIO returns 0 without effect. */
     protected boolean forwards() {
         return false;
     }
@@ -68,7 +68,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return Optional.empty();
     }
 
-    /** Ends the mapping that {@link #forward} made, even while the interrupt is active. */
+    /** Ends the mapping that {@link #forward} made, also of an active interrupt. */
     protected void unforward(HostLine line, int gsi) {}
 
     protected void routesChanged() {}

@@ -17,7 +17,7 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** The part of a VM that its interrupt hardware and KVM share. */
+/** The state of a VM that the host's interrupt hardware and KVM both use. */
 public abstract class PostingGuest {
     private final PostingMachine host;
     private final PostingHost rules;
@@ -53,7 +53,7 @@ public abstract class PostingGuest {
         return vcpu;
     }
 
-    /** Removes the newest vCPU, because its creation failed. */
+    /** Removes the newest vCPU after its creation has failed. */
     public final void remove(PostingVcpu vcpu) {
         vcpus.remove(vcpu);
         host.remove(vcpu);
@@ -65,7 +65,7 @@ public abstract class PostingGuest {
 
     abstract PostingVcpu newVcpu(int index, VirtualLapic lapic);
 
-    /** Updates the inhibit reasons after LAPIC ids have changed. */
+    /** Updates the reasons that inhibit APIC virtualization, after LAPIC ids have changed. */
     public final void setInhibits(Destinations<?> destinations) {
         Set<InhibitReason> reasons = destinations.inhibits(rules);
         ofIds.stream().filter(reason -> !reasons.contains(reason)).forEach(reason -> setInhibit(reason, false));
@@ -102,14 +102,14 @@ public abstract class PostingGuest {
 
     /**
      * Called when an irqfd gets a producer ({@code pi_start_bypass}), and up to 6.16 also when KVM-VFIO gets a file.
-     * End each call by {@link #stopBypass}.
+     * Each call needs a call of {@link #stopBypass}.
      */
     public void startBypass() {}
 
     /** Ends one {@link #startBypass}. */
     public void stopBypass() {}
 
-    /** Creates the state of an irqfd that updates a remapping entry. */
+    /** Creates the object by which an irqfd changes a remapping entry. */
     public final PostedIrqfd irqfd(UnitEntry entry) {
         IrteUpdate byIndex = updateByIndex(entry);
         IrteUpdate byId = new IrteUpdate() {

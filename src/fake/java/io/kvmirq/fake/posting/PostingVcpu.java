@@ -16,7 +16,7 @@ import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.IntPredicate;
 
-/** A vCPU on the processors of a host. {@code KVM_RUN} or a test loads it, runs it and puts it to sleep. */
+/** A vCPU that the processors of a host run. {@code KVM_RUN} or a test loads it, runs it and puts it to sleep. */
 public abstract class PostingVcpu {
     private static final String NOT_REQUESTED = "its vCPU took the request and no LAPIC has it";
 
@@ -77,7 +77,7 @@ public abstract class PostingVcpu {
         host.ledger().endAll(posted, "INIT reset its LAPIC");
     }
 
-    /** Posts a request of software. Returns false if software must set the request in the LAPIC's IRR instead. */
+    /** Posts a vector that software requests. Returns false if software must set it in the LAPIC's IRR instead. */
     public boolean deliver(int vector) {
         return false;
     }
@@ -101,17 +101,17 @@ public abstract class PostingVcpu {
         return OptionalInt.empty();
     }
 
-    /** Returns the vCPU's entry of AVIC's physical APIC ID table, as KVM keeps it; empty on Intel. */
+    /** Returns KVM's copy of the vCPU's entry in AVIC's physical APIC ID table; empty on Intel. */
     public Optional<Long> physicalEntry() {
         return Optional.empty();
     }
 
-    /** Returns the number of irqfds on the vCPU's list; empty on Intel. */
+    /** Returns how many irqfds are on the list of those that post to the vCPU; empty on Intel. */
     public OptionalInt listed() {
         return OptionalInt.empty();
     }
 
-    /** Returns the broken rules of the posting model; empty unless the fake has a bug. */
+    /** Returns the rules of the AVIC or VT-d model that are broken; empty unless the fake has a bug. */
     public abstract List<String> brokenRules();
 
     // Views
@@ -137,7 +137,7 @@ public abstract class PostingVcpu {
         return thread.isAsleep();
     }
 
-    /** Whether the vCPU sleeps in KVM with interrupts enabled, so that a deliverable request must wake it. */
+    /** Whether the vCPU sleeps in KVM with interrupts enabled: a request that its LAPIC would deliver must wake it. */
     public final boolean isWaitingForInterrupts() {
         return thread.isAsleep() && interruptible;
     }
@@ -197,7 +197,7 @@ public abstract class PostingVcpu {
         return host.idle(cpu().orElse(index % host.cpus().cpus().size()));
     }
 
-    /** Enters the guest, which sees all requests after the entry. */
+    /** Enters the guest: the guest can take all requests that were made before. */
     public final void enterGuest() {
         if (!thread.isInGuestMode()) {
             exit();
@@ -261,7 +261,7 @@ public abstract class PostingVcpu {
         return sleeps && thread.isAsleep();
     }
 
-    /** Halts the guest in KVM_RUN until the vCPU is woken, or a signal ends KVM_RUN. */
+    /** Halts the guest in KVM_RUN until the vCPU is woken or {@code signalled} is true. */
     public final void halt(boolean interruptsOn, BooleanSupplier signalled) {
         boolean asleep = block(interruptsOn);
         while (asleep && !signalled.getAsBoolean()) {
@@ -283,7 +283,7 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** Loads the vCPU for a call that reads its LAPIC ({@code vcpu_load()}). */
+    /** Loads the vCPU as an ioctl does that reads its LAPIC ({@code vcpu_load()}). */
     public final void look() {
         boolean loads = !thread.isLoaded() && !thread.isAsleep();
         if (loads) {

@@ -47,7 +47,7 @@ public final class TracePages {
     private long last;
     private boolean missed;
 
-    /** Notes that events were lost before the next added event, which begins a new page. */
+    /** Notes that events were lost here: the next added event begins a new page, with the flag of lost events. */
     public void miss() {
         missed = true;
     }

@@ -7,8 +7,8 @@ import java.util.Map;
 import java.util.function.Consumer;
 
 /**
- * The tracepoints of a host. All events belong to the process that calls this kernel. Each vCPU has its own thread id,
- * on any JVM thread. The clock counts events. The caller of each method holds the kernel's lock.
+ * The tracepoints of a host. All events belong to the one process that calls this kernel. Each vCPU has a thread id,
+ * whatever JVM thread runs it. The clock counts events. The caller of each method holds the kernel's lock.
  */
 public final class Tracepoints {
     /** The id of the process and of its first thread. */
@@ -18,8 +18,8 @@ public final class Tracepoints {
     private static final int NANOS = 1_000;
 
     /**
-     * An event of a thread that passed a tracepoint. {@code threads} has this thread, and for {@code sched_switch} also
-     * the other thread. Fields of the event that {@code fields} lacks are 0.
+     * An event of a thread at a tracepoint. {@code threads} has this thread, and for {@code sched_switch} also the
+     * thread that it is switched with. A field of the event that is not in {@code fields} is 0.
      */
     public record Passed(String name, int cpu, int tid, long nanos, List<Integer> threads, Map<String, Long> fields) {}
 
@@ -53,7 +53,7 @@ public final class Tracepoints {
         return PROCESS + threads;
     }
 
-    /** Records an event of the thread that makes a system call on a VM, on processor 0. */
+    /** Records an event, on processor 0, of the thread that makes a system call on a VM. */
     public void call(String name, Map<String, Long> fields) {
         pass(PROCESS, 0, name, List.of(PROCESS), fields);
     }

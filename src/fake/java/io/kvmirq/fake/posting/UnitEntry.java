@@ -25,7 +25,7 @@ public abstract class UnitEntry implements IrqHardware.Entry {
 
     public abstract View view();
 
-    /** Returns the words of the entry as text, for {@code FakeIrte}. */
+    /** Returns the entry's words as {@code kvmirq decode} reads them, for {@code FakeIrte}. */
     public abstract String words();
 
     @Override

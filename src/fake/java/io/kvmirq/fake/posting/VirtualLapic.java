@@ -10,7 +10,7 @@ public interface VirtualLapic {
 
     boolean isRequested(int vector);
 
-    /** Whether there is a vector that a guest with interrupts enabled would take. */
+    /** Whether a guest with interrupts enabled would take a vector. */
     boolean hasInterrupt();
 
     /** Takes the guest's next vector, with interrupts enabled, and puts it in service; -1 if there is none. */

@@ -10,8 +10,8 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The BARs of a device: memory that keeps written values, with the MSI-X table and the pending bits. Source: {@code
- * vfio_pci_bar_rw()} in vfio_pci_rdwr.c, {@code vfio_pci_core_mmap()} in vfio_pci_core.c.
+ * The BARs of a device. They are memory that keeps written values, with the MSI-X table and the pending bits in it.
+ * Source: {@code vfio_pci_bar_rw()} in vfio_pci_rdwr.c, {@code vfio_pci_core_mmap()} in vfio_pci_core.c.
  */
 public final class Bars {
     private static final byte MASKED = 1;
@@ -56,7 +56,7 @@ public final class Bars {
         }
     }
 
-    /** Returns the 32-bit register at an offset of a BAR. Throws IndexOutOfBoundsException beyond the BAR. */
+    /** Returns the 32-bit register at an offset of a BAR. Throws IndexOutOfBoundsException if the BAR ends before. */
     public int register(int bar, int at) {
         ByteBuffer of = memory(bar);
         requireRegister(of, bar, at);

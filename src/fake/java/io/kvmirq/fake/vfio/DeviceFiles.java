@@ -30,8 +30,8 @@ public final class DeviceFiles {
     private final StringBuilder limits = new StringBuilder();
 
     /**
-     * Creates the files of a host with a remapping IOMMU and vfio-pci, and without PCI devices. {@code hardware}: files
-     * of IOMMU and processors, and rows of /proc/interrupts; empty if only the IOMMU's name is known.
+     * Creates the files of a host with a remapping IOMMU and vfio-pci, and without PCI devices. {@code hardware} has
+     * files of IOMMU and processors, and rows of /proc/interrupts; it is empty if only the IOMMU's name is known.
      */
     public DeviceFiles(Build build, Map<String, String> hardware) {
         text("proc/version", "Linux version " + build.major() + "." + build.minor() + ".0-fake");
@@ -66,7 +66,7 @@ public final class DeviceFiles {
         text("sys/module/vfio_pci/parameters/" + name, on ? "Y" : "N");
     }
 
-    /** Adds a file of /proc with the limit of open descriptors. */
+    /** Adds the file of /proc that shows the limit of open descriptors. */
     public void addFileLimit(int limit) {
         addLimit("Max open files", limit, "files");
     }

@@ -58,7 +58,7 @@ public abstract class FakeVfioDevice implements VfioLines {
         return bound;
     }
 
-    /** Takes a reference to the device, for an open file or for an interrupt that KVM-VFIO forwards. */
+    /** Takes a reference to the device: an open file has one, and an interrupt that KVM-VFIO forwards. */
     @Override
     public final void hold() {
         held++;
@@ -93,7 +93,7 @@ public abstract class FakeVfioDevice implements VfioLines {
 
     void removed() {}
 
-    /** Models another host thread that takes or releases the device's lock. */
+    /** Takes or releases the device's lock, in place of another host thread. */
     public final void setLocked(boolean on) {
         locked = on;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-/** A BAR: its size, a power of two in bytes, and its host address, which is 0 until the device is added. */
+/** A BAR with its size in bytes, a power of two, and its host address, 0 until the device is added to the host. */
 public record PciBar(Kind kind, int bytes, long address) {
     public enum Kind {
         /** Registers below 4 GiB. */

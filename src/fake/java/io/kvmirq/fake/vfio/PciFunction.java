@@ -16,7 +16,7 @@ import java.util.TreeMap;
  * @param ids the device id in the upper 16 bits, the vendor id in the lower 16 bits
  * @param msi the number of MSI vectors; 0 if the device has no MSI
  * @param bars the BARs, keyed by number
- * @param others the bytes of capabilities for which there is no {@link Trait}
+ * @param others the bytes of the other capabilities: those for which no {@link Trait} stands
  * @param registers registers of the configuration space whose values or writable bits are not the default
  */
 public record PciFunction(
@@ -33,9 +33,9 @@ public record PciFunction(
     public enum Trait {
         /** An interrupt pin. */
         INTX,
-        /** DisINTx, the bit by which a device since PCI 2.3 can mask its INTx. */
+        /** The device has DisINTx, the bit that masks INTx since PCI 2.3. */
         DIS_INTX,
-        /** A host driver uses the same interrupt line. */
+        /** A host driver uses the device's interrupt line too. */
         SHARES_LINE,
         /** MSI has a mask bit and a pending bit for each vector. */
         MSI_MASKS,
@@ -68,7 +68,7 @@ public record PciFunction(
     }
 
     /**
-     * A 16-bit register of the configuration space: id of its capability (0: the header), offset, value, writable bits.
+     * A 16-bit register in configuration space: its capability's id (0 for the header), offset, value, writable bits.
      */
     public record Register(int capability, int at, int value, int writable) {}
 

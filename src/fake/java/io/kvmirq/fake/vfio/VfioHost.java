@@ -16,7 +16,7 @@ import java.util.OptionalLong;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
-/** The devices of a host, and the files of VFIO, which exist only if the host has a device. */
+/** The devices of a host, and VFIO's files, which exist only while the host has a device. */
 public final class VfioHost implements PciHost {
     private static final String DIRECTORY = "/dev/vfio/";
     private static final long PAGE = 4096;
@@ -38,7 +38,7 @@ public final class VfioHost implements PciHost {
         this.host = host;
     }
 
-    /** Adds a device bound to vfio-pci, on the interrupt line of its {@code neighbour}, or else on its own line. */
+    /** Adds a device bound to vfio-pci, on the interrupt line of {@code neighbour} or, if empty, on its own line. */
     public VfioPci add(PciFunction function, Optional<VfioPci> neighbour) {
         checkNew(function.address());
         PciLine line = neighbour.map(VfioPci::line).orElseGet(() -> newLine(function.intx()));
@@ -206,7 +206,7 @@ public final class VfioHost implements PciHost {
                 .orElseThrow();
     }
 
-    /** Opens /dev/iommu or a path below /dev/vfio. Returns a descriptor or a negative errno. */
+    /** Opens /dev/iommu or a file in or below /dev/vfio. Returns a descriptor or a negative errno. */
     public int open(String path) {
         if (host.build().cdev()) {
             if (path.equals("/dev/iommu")) {

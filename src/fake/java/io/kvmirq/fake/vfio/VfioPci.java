@@ -232,7 +232,7 @@ public final class VfioPci extends FakeVfioDevice {
         return false;
     }
 
-    /** Returns the remapping entry of a vector; empty if the vector has no host interrupt. */
+    /** Returns the remapping entry of a vector; empty if no host interrupt is allocated for the vector. */
     public Optional<IrqHardware.Entry> entry(int vector) {
         checkVector(vector);
         return vectors.entry(vector);

@@ -15,8 +15,8 @@ import java.util.Optional;
 import java.util.function.IntSupplier;
 
 /**
- * A platform device bound to vfio-platform, with one interrupt for each index and no regions. The caller of each method
- * holds the kernel's lock. Source: drivers/vfio/platform/vfio_platform_common.c, vfio_platform_irq.c.
+ * A platform device bound to vfio-platform. Each index is one interrupt, and the device has no regions. The caller of
+ * each method holds the kernel's lock. Source: drivers/vfio/platform/vfio_platform_common.c, vfio_platform_irq.c.
  */
 public final class VfioPlatform extends FakeVfioDevice {
     private static final int INFO_SIZE = VfioDeviceInfo.NUM_IRQS + Integer.BYTES;
@@ -80,7 +80,7 @@ public final class VfioPlatform extends FakeVfioDevice {
         irqs.forEach(PlatformIrq::disable);
     }
 
-    /** Returns false: vfio-platform has no request interrupt. */
+    /** Returns false, because vfio-platform has no request interrupt. */
     @Override
     public boolean askBack() {
         return false;

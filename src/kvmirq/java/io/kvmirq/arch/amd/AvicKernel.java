@@ -7,10 +7,10 @@ import io.kvmirq.arch.LinuxVersion;
 public enum AvicKernel {
     /**
      * Linux 6.5 to 6.16. A posted entry always has GALogIntr set. If a remapping entry moves to another vCPU, KVM first
-     * writes the entry, and then unlinks it from the previous vCPU's list. When an inhibit of AVIC ends, an entry
-     * written during the inhibit stays remapped, and every other entry has IsRun clear until its vCPU is loaded again.
-     * Posting an interrupt of a device without {@code use_vapic} fails with EINVAL since 6.15 and in stable kernels
-     * since 6.12.26, 6.6.89 and 6.1.136. Earlier kernels report success and leave the entry remapped.
+     * writes the entry, and then unlinks it from the previous vCPU's {@code ir_list}. When an inhibit of AVIC ends, an
+     * entry written during the inhibit stays remapped, and every other entry has IsRun clear until its vCPU is loaded
+     * again. Posting an interrupt of a device without {@code dev_data->use_vapic} fails with EINVAL since 6.15 and in
+     * stable kernels since 6.12.26, 6.6.89 and 6.1.136. Earlier kernels report success and leave the entry remapped.
      */
     UP_TO_6_16,
     /**
@@ -19,7 +19,7 @@ public enum AvicKernel {
      */
     FROM_6_17;
 
-    /** The constant for a Linux version. */
+    /** The constant that describes a Linux version. */
     public static AvicKernel of(LinuxVersion version) {
         return version.isSince(6, 17) ? FROM_6_17 : UP_TO_6_16;
     }

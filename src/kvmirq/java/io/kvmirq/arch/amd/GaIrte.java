@@ -15,7 +15,7 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.FormatBuilder;
 import io.kvmirq.arch.SplitField;
 
-/** {@code struct irte_ga}, 128 bits: a remapped entry interrupts the host, an entry in guest mode posts. */
+/** {@code struct irte_ga}, 128 bits: a remapped entry interrupts a host CPU, an entry in guest mode posts to a vCPU. */
 public final class GaIrte {
     private static final int PAGE_BITS = 12;
 
@@ -33,7 +33,7 @@ public final class GaIrte {
     public static final BitField DESTINATION_LOW =
             new BitField("destination_lo", 8, 24, always("Destination", "APIC id 23:0"));
 
-    /** The GATag, which names VM and vCPU in the GA log: see {@link GaTag}. */
+    /** The {@link GaTag}, by which an entry of the GA log names the VM and the vCPU. */
     public static final BitField GA_TAG = new BitField(
             "ga_tag",
             32,
@@ -64,7 +64,7 @@ public final class GaIrte {
     public static final BitField DESTINATION_HIGH =
             new BitField("destination_hi", 120, 8, always("Destination", "APIC id 31:24"));
 
-    /** The destination, an APIC id. */
+    /** The APIC id of the host CPU that gets the interrupt, or, in guest mode, that runs the vCPU. */
     public static final SplitField DESTINATION = new SplitField(
             "derived_apicid",
             DESTINATION_LOW,

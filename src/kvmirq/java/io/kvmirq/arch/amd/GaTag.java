@@ -8,10 +8,10 @@ import io.kvmirq.arch.Format;
 
 /** A GATag in the GA log tells Linux the VM and the vCPU ({@code AVIC_GATAG}). {@link GaTagKernel} has the layouts. */
 public final class GaTag {
-    /** The id of the VM. */
+    /** The id of the VM, since Linux 6.18. */
     public static final BitField VM = new BitField("vm_id", 12, 20, always("", "VM"));
 
-    /** The index of the vCPU. */
+    /** The index of the vCPU in the order of creation, since Linux 6.18. */
     public static final BitField VCPU = new BitField("vcpu_idx", 0, 12, always("", "index of the vCPU, not its id"));
 
     /** The id of the VM, up to Linux 6.0. */

@@ -5,7 +5,7 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.LinuxVersion;
 
 /**
- * Kernel versions that differ in the layout of GATags, {@code AVIC_GATAG}. A GATag's field for the vCPU has the bits of
+ * Kernel versions that differ in the layout of GATags, {@code AVIC_GATAG}. A GATag's field for the vCPU is as wide as
  * an index into AVIC's largest physical table.
  */
 public enum GaTagKernel {
@@ -32,7 +32,7 @@ public enum GaTagKernel {
         this.byIndex = byIndex;
     }
 
-    /** The constant for a Linux version. */
+    /** The constant that describes a Linux version. */
     public static GaTagKernel of(LinuxVersion version) {
         if (version.isSince(6, 18)) {
             return FROM_6_18;

@@ -30,10 +30,10 @@ public final class LegacyIrte {
     /** DM: 1 if the destination is a logical id, 0 if it is a physical id. */
     public static final BitField LOGICAL = BitField.flag("dm", 6, "DM", "physical", "logical");
 
-    /** The destination, an APIC id of 8 bits. */
+    /** The APIC id of the host CPU that gets the interrupt, 8 bits. */
     public static final BitField DESTINATION = new BitField("destination", 8, 8, always("Destination", "APIC id"));
 
-    /** The vector on the CPU of the host. */
+    /** The vector that the host CPU gets. */
     public static final BitField VECTOR = new BitField("vector", 16, 8, always("Vector", "host vector"));
 
     /** The format {@code irte.amd.legacy32} of {@code kvmirq decode}. */

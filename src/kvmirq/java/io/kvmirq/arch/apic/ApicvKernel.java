@@ -9,8 +9,8 @@ import io.kvmirq.arch.LinuxVersion;
  */
 public enum ApicvKernel {
     /**
-     * SN is set only when the vCPU is preempted. A remapping unit still notifies the last CPU of a vCPU that is in user
-     * space, or that sleeps with interrupts disabled.
+     * KVM sets the descriptor's SN only when the vCPU is preempted. A remapping unit still notifies the last CPU of a
+     * vCPU that is in user space, or that sleeps with interrupts disabled.
      */
     UP_TO_6_16,
     /** KVM sets SN whenever the vCPU leaves its CPU, unless the vCPU sleeps on a CPU's wake-up list. */

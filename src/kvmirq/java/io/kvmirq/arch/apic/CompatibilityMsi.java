@@ -19,7 +19,7 @@ import java.util.Objects;
  * arch/x86/include/asm/msi.h; {@code kvm_msi_to_lapic_irq} in arch/x86/kvm/irq.c.
  *
  * @param address the 64-bit address, with the high word in bits 63:32
- * @param data the data, 32 bits
+ * @param data the data that the device writes to the address, 32 bits
  */
 public record CompatibilityMsi(long address, int data) implements Structure {
     /** The value of {@link #BASE_ADDRESS} in an interrupt message. */
@@ -120,7 +120,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
         return new long[] {address, Integer.toUnsignedLong(data)};
     }
 
-    /** The 32-bit destination, unsigned. A VM without 32-bit APIC ids uses only the low 8 bits. */
+    /** The 32-bit destination, unsigned. A VM without 32-bit APIC ids uses only the low 8 bits of the destination. */
     public long destination() {
         return DESTINATION.of(address, address);
     }

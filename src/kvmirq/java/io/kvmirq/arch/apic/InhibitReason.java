@@ -6,8 +6,8 @@ import java.util.Objects;
 
 /**
  * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is KVM's number of the reason, which
- * the tracepoint kvm_apicv_inhibit_changed prints as {@code reason=}. Linux 6.1 lacks PHYSICAL_ID_ALIASED: the numbers
- * of its later reasons are lower by one.
+ * the tracepoint kvm_apicv_inhibit_changed prints as {@code reason=}. Linux 6.1 lacks PHYSICAL_ID_ALIASED: its numbers
+ * of the later reasons are lower by one.
  *
  * <p>Source: {@code enum kvm_apicv_inhibit} in arch/x86/include/asm/kvm_host.h of Linux 6.1, 6.12 and 7.1.
  */
@@ -104,7 +104,7 @@ public enum InhibitReason {
         return cause + "; " + remedy;
     }
 
-    /** The step that ends or avoids the reason; it begins with "none" if there is no such step. */
+    /** The step that ends or avoids the reason; the text begins with "none" if there is no such step. */
     public String remedy() {
         return remedy;
     }

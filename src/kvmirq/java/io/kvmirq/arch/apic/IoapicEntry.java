@@ -22,7 +22,7 @@ public final class IoapicEntry {
     /** The delivery mode; these bits are 0 in remappable form. */
     public static final BitField MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
-    /** The vector that the pin sends; in remappable form only the vector whose EOI ends its interrupt. */
+    /** The vector that the pin sends; in remappable form, the vector only selects the EOIs that end the interrupt. */
     public static final BitField VECTOR =
             new BitField("vector", 0, 8, DeliveryMode.deliverable(always("INTVEC", "vector"), MODE));
 

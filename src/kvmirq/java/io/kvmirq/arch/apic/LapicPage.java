@@ -15,7 +15,7 @@ import java.util.stream.IntStream;
 
 /**
  * The register page of a local APIC. Names ending in {@code _AT} are offsets in bytes. A register has 32 bits; ISR, TMR
- * and IRR are eight registers each. Each {@link BitField} here is in one register.
+ * and IRR are eight registers each. Each {@link BitField} of this class is in one register.
  *
  * <p>Source: Intel SDM volume 3, "Local APIC Register Address Map" and the registers' figures;
  * arch/x86/include/asm/apicdef.h.
@@ -106,7 +106,7 @@ public final class LapicPage {
     /** SVR: 1 if software has enabled the LAPIC. */
     public static final BitField ENABLED = BitField.flag("enabled", 8, "", "disabled by software", "enabled");
 
-    /** Local vector table: delivery mode. */
+    /** Local vector table: the delivery mode of the entry's interrupt. */
     public static final BitField LVT_MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
     /** Local vector table: 1 if the source of interrupts is masked. */

@@ -18,11 +18,11 @@ import io.kvmirq.arch.Structure;
  * <p>Source: VT-d specification, Posted Interrupt Descriptor, and Intel SDM volume 3, Posted-Interrupt Processing;
  * {@code struct pi_desc} in arch/x86/include/asm/posted_intr.h.
  *
- * @param pir0 requested vectors 0–63, one bit each
- * @param pir1 requested vectors 64–127
- * @param pir2 requested vectors 128–191
- * @param pir3 requested vectors 192–255
- * @param control ON, SN, NV and NDST
+ * @param pir0 the bits of vectors 0–63 in PIR: 1 if the vector is requested
+ * @param pir1 the bits of vectors 64–127 in PIR
+ * @param pir2 the bits of vectors 128–191 in PIR
+ * @param pir3 the bits of vectors 192–255 in PIR
+ * @param control the word that holds ON, SN, NV and NDST
  * @param reserved320 bits 383:320
  * @param reserved384 bits 447:384
  * @param reserved448 bits 511:448
@@ -125,7 +125,7 @@ public record PostedInterruptDescriptor(
         return apicId;
     }
 
-    /** NDST for a CPU in xAPIC mode. IllegalArgumentException unless the id is 0–254: 255 is the broadcast id. */
+    /** NDST for a CPU in xAPIC mode. Throws IllegalArgumentException unless the id is 0–254; 255 is the broadcast. */
     public static long destinationXapic(long apicId) {
         if (apicId == XAPIC_ID.max()) {
             throw new IllegalArgumentException(

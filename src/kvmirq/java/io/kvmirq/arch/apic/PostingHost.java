@@ -12,13 +12,13 @@ import java.util.StringTokenizer;
 
 /**
  * The features of a host that decide whether KVM can post interrupts. The version {@code kernel} decides which inhibit
- * reasons exist; {@code commandLine} may disable features.
+ * reasons exist; words of the kernel's {@code commandLine} may disable features.
  */
 public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine, Set<Feature> features) {
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
     private static final int X2AVIC_MAX_PHYSICAL_ID = 0x1ff;
 
-    /** Host features. Posting needs all of them except {@link #X2AVIC}, {@link #X2AVIC_EXT} and {@link #AVIC_IDS}. */
+    /** Host features. Posting needs all features except {@link #X2AVIC}, {@link #X2AVIC_EXT} and {@link #AVIC_IDS}. */
     public enum Feature {
         /** The host remaps interrupts. */
         REMAPPING,
@@ -35,7 +35,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         X2AVIC,
         /** AMD, since Linux 6.18: the table of AVIC holds all vCPU ids. */
         X2AVIC_EXT,
-        /** AMD: AVIC's table holds vCPU ids above 0. Missing on Linux 6.18 to 6.18.9 without {@link #X2AVIC}. */
+        /** AMD: AVIC's table holds vCPU ids above 0. Linux 6.18 to 6.18.9 lacks it without {@link #X2AVIC}. */
         AVIC_IDS
     }
 

@@ -120,7 +120,7 @@ public enum PostingObstacle {
         return seen;
     }
 
-    /** The remedy for any interrupt; {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} may have another. */
+    /** The general remedy; {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} has that of one interrupt. */
     public String remedy() {
         return remedy;
     }

@@ -6,13 +6,13 @@ import io.kvmirq.Spi;
 
 /** The numbers of interrupts (INTIDs) and their ranges. Source: GIC architecture specification, "INTIDs". */
 public final class InterruptId {
-    /** The INTID of the first PPI. The ids below it are the SGIs. */
+    /** The INTID of the first PPI. The lower ids are the SGIs. */
     public static final int FIRST_PPI = Ppi.FIRST;
 
     /** The first SPI. Lower ids are SGIs and PPIs, which are private to each CPU. */
     public static final int FIRST_SPI = Spi.FIRST;
 
-    /** The first special INTID, which no interrupt has. The last SPI is the id before it. */
+    /** The first special INTID, which no interrupt has. The last SPI is the id before this one. */
     public static final int FIRST_SPECIAL = Spi.LAST + 1;
 
     /** The first LPI's INTID. Of the INTIDs 1020 to 8191, only GICv3.1's EPPIs and ESPIs are interrupts. */

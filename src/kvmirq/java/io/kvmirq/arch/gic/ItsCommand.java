@@ -28,9 +28,9 @@ public enum ItsCommand {
     MAPTI(0x0a),
     /** Maps an event to the LPI with the same number as the event. */
     MAPI(0x0b),
-    /** Rereads priority and enable bit of an event's LPI. */
+    /** Makes the ITS reread priority and enable bit of an event's LPI. */
     INV(0x0c),
-    /** Rereads priority and enable bit of all LPIs of a collection's vCPU. */
+    /** Makes the ITS reread priority and enable bit of all LPIs of a collection's vCPU. */
     INVALL(0x0d),
     /** Moves all LPIs of one vCPU to another vCPU. */
     MOVALL(0x0e),
@@ -91,7 +91,7 @@ public enum ItsCommand {
     // The words of a command
 
     /**
-     * MAPD: the device may send event ids of {@code eventBits} bits. When KVM saves the ITS, it stores the device's
+     * MAPD: the device may send event ids of {@code eventBits} bits. When KVM saves the ITS, KVM stores the device's
      * event mappings in {@code table}.
      */
     public static long[] mapDevice(int device, int eventBits, long table) {

@@ -59,8 +59,8 @@ public final class ListRegister {
                     .ordinarily(0));
 
     /**
-     * PhysicalID: the physical interrupt of a hardware interrupt. PhysicalID occupies the bits from {@link #SOURCE} to
-     * {@link #EOI}.
+     * PhysicalID: the physical interrupt of a hardware interrupt. The field spans the bits of {@link #SOURCE} to {@link
+     * #EOI}.
      */
     public static final BitField PHYSICAL_ID =
             new BitField("physicalid", 10, 10, physical("PhysicalID", "special", "16-1019"));
@@ -135,8 +135,8 @@ public final class ListRegister {
     }
 
     /**
-     * Whether the list register's bit in EISR is set. The bit is set if the list register held a software interrupt,
-     * its field {@link #EOI} is 1, and the guest has written the EOI.
+     * Whether the list register's bit in EISR (ended interrupts) is set. The bit is set if the list register held a
+     * software interrupt, its field {@link #EOI} is 1, and the guest has written the EOI.
      */
     public static boolean isSpent(long word) {
         return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);

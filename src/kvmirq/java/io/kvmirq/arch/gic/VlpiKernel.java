@@ -8,7 +8,7 @@ package io.kvmirq.arch.gic;
 public enum VlpiKernel {
     /**
      * Before 6.16, KVM finds the LPI by the GSI's MSI route and the ITS's current translation. If the route changes,
-     * the old route's LPI stays a vLPI, and the kernel warns when the guest discards it or the irqfd ends.
+     * the old route's LPI stays a vLPI, and the kernel warns when the guest discards the LPI or the irqfd ends.
      */
     BY_ROUTE,
     /** Since 6.16, KVM finds the LPI by the host interrupt. A new route ends the vLPI, and gets no vLPI. */

@@ -14,9 +14,9 @@ import io.kvmirq.arch.Structure;
 import java.util.Objects;
 
 /**
- * An interrupt-remapping table entry, 128 bits: two 64-bit words, the low one at the lower address. The fields of this
- * interface are in the remapped and in the posted form. To scan a table without allocation, read the fields and {@link
- * #descriptorAddress} from the words.
+ * An interrupt-remapping table entry, 128 bits: two 64-bit words, the low one at the lower address. Both forms of an
+ * entry, remapped and posted, have the fields of this interface. To scan a table without allocation, read the fields
+ * and {@link #descriptorAddress} from the words.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped and for Posted Interrupts; {@code struct
  * irte} in include/linux/dmar.h.

@@ -9,7 +9,8 @@ import io.kvmirq.arch.SplitField;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 
 /**
- * A remapping entry that posts a device's request to a descriptor. {@code low} is bits 63:0, {@code high} bits 127:64.
+ * A remapping entry that posts a device's request to a descriptor. {@code low} holds bits 63:0, {@code high} bits
+ * 127:64.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Posted Interrupts; the {@code p_} fields of {@code
  * struct irte} in include/linux/dmar.h.

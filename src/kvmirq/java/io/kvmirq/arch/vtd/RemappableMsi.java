@@ -19,7 +19,7 @@ import java.util.Optional;
  * arch/x86/include/asm/msi.h; {@code fill_msi_msg} in drivers/iommu/intel/irq_remapping.c.
  *
  * @param address the low word of the address, 32 bits
- * @param data the data, 32 bits
+ * @param data the data that the device writes to the address, 32 bits
  */
 public record RemappableMsi(int address, int data) implements Structure {
     /** SHV, address bit 3: if 1, the subhandle is added to the handle. */

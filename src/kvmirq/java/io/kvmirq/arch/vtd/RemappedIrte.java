@@ -106,8 +106,8 @@ public record RemappedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * A copy of this entry that posts to a descriptor. The new entry keeps P, FPD, AVAIL and the source
-     * ({@code intel_ir_set_vcpu_affinity}). IllegalArgumentException if the address is not at a 64-byte boundary.
+     * A copy of this entry that posts to a descriptor. Like {@code intel_ir_set_vcpu_affinity}, keeps P, FPD, AVAIL and
+     * the source. Throws IllegalArgumentException unless the address is at a 64-byte boundary.
      */
     public PostedIrte posted(long descriptorAddress, InterruptVector guestVector) {
         PostedInterruptDescriptor.checkAddress(descriptorAddress);

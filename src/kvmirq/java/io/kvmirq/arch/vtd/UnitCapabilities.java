@@ -33,7 +33,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
                             value -> value == domains(RESERVED_DOMAINS),
                             value -> "ND 7 is reserved, and is taken for 2^18"));
 
-    /** Caching mode: the unit is emulated by a hypervisor, and may cache entries that are not present. */
+    /** Caching mode: the unit is emulated by a hypervisor, and may cache even entries that are not present. */
     public static final BitField CACHING =
             BitField.flag("cm", 7, "CM", "what is not present is not cached", "caching mode: an emulated unit");
 

@@ -35,7 +35,7 @@ public final class Backends {
 
     private final List<Candidate> candidates;
 
-    /** A binding to try. {@code load} may throw BackendUnavailableException; null means the class of {@code name}. */
+    /** A binding to try. {@code load} may throw BackendUnavailableException; if null, {@code name} selects a class. */
     public record Candidate(String name, @Nullable Supplier<KernelBackend> load) {
         private KernelBackend open() {
             return load == null ? Backends.load(name) : load.get();
@@ -90,7 +90,7 @@ public final class Backends {
                 : open(selection);
     }
 
-    /** The binding that the system property or else the environment variable names, else {@value #AUTO}. */
+    /** The binding that the system property names, or else the environment variable; without both, {@value #AUTO}. */
     public static String selection() {
         @Nullable String property = System.getProperty(PROPERTY);
         if (property != null) {

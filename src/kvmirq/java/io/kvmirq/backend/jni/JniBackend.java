@@ -21,7 +21,7 @@ public final class JniBackend implements KernelBackend {
         this.description = description;
     }
 
-    /** Loads the library and checks its ABI. BackendUnavailableException names all searched paths or the two ABIs. */
+    /** Loads the library and checks its ABI. A BackendUnavailableException names all searched paths, or both ABIs. */
     public static JniBackend load(NativeLibrary library) {
         return library.load(new Handshake());
     }

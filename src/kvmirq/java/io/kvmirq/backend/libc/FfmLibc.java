@@ -4,7 +4,7 @@ package io.kvmirq.backend.libc;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Libc;
 
-/** libc by java.lang.foreign. Throws on Java 17–21; the jar's {@code META-INF/versions/22} has a class that works. */
+/** libc by java.lang.foreign. This class of Java 17–21 throws; {@code META-INF/versions/22} has one that works. */
 public final class FfmLibc {
     private static final int FIRST_JAVA = 22;
 

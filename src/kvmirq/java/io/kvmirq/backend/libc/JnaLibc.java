@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Calls libc through JNA's direct mapping. JNA saves each call's errno for the calling thread before it returns to
- * Java, so calls of other threads do not change this errno.
+ * Java, so no other thread's call changes the saved errno.
  */
 public final class JnaLibc extends ForeignLibc {
     /** The directory into which JNA unpacks its own library. */

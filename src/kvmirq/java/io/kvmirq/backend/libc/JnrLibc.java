@@ -16,8 +16,8 @@ import jnr.ffi.Runtime;
 import org.jspecify.annotations.Nullable;
 
 /**
- * libc through jnr-ffi. jffi saves the errno of each call for the calling thread before it returns to Java, so no other
- * call changes the errno.
+ * libc through jnr-ffi. Its library jffi saves each call's errno for the calling thread before it returns to Java, so
+ * no other call changes the saved errno.
  */
 public final class JnrLibc extends ForeignLibc {
     /** The path of jffi's own library. Without it jffi unpacks the library, possibly into the working directory. */
@@ -75,7 +75,7 @@ public final class JnrLibc extends ForeignLibc {
 
     /** The functions that jnr-ffi links. Public for the code that jnr-ffi generates. */
     public interface Functions extends LibcFunctions {
-        /** A null {@link Pointer} avoids x86-64 stubs of jnr-ffi 2.3.4 that pass six numbers as wrong values. */
+        /** With a {@link Pointer}, jnr-ffi 2.3.4 avoids its x86-64 stubs, which pass six numbers wrongly. */
         long mmap(@Nullable Pointer address, long length, int protection, int flags, int fd, long offset);
     }
 

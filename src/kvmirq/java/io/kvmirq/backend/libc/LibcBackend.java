@@ -14,7 +14,7 @@ import java.util.Set;
 import java.util.function.Supplier;
 
 /**
- * The kernel calls of the interrupt path, encoded in Java from {@link Uapi}, over any {@link Libc}. Thread-safe.
+ * The kernel calls of the interrupt path, encoded in Java from {@link Uapi}, and made by any {@link Libc}. Thread-safe.
  *
  * <p>Each call encodes its argument in the reused {@link Scratch} of the calling thread. Each call writes every byte of
  * the structure, padding included, so tests can compare the bytes of two calls.

@@ -3,7 +3,7 @@ package io.kvmirq.backend.libc;
 
 /**
  * Functions of libc with the signatures of its headers, pointers and sizes as 64-bit numbers. Public, because jnr-ffi
- * generates a class for it. {@code JnaLibc} and {@code JnrLibc} declare mmap.
+ * generates a class for this interface. {@code JnaLibc} and {@code JnrLibc} declare mmap, each with its own types.
  */
 public interface LibcFunctions {
     int open(long path, int flags, int mode);

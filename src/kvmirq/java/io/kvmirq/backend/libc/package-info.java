@@ -9,7 +9,7 @@
  * LAPIC) are encoded from {@code Uapi} too.
  *
  * <p>{@code LibcBackend} is the second encoder of the structures, beside the C compiler. The two encoders share no code
- * and must write the same bytes. A C program, vectors from kernel headers and traced system calls test this.
+ * and must write the same bytes. Tests compare the bytes with a C program, kernel headers and traced calls.
  *
  * <p>{@code JnaLibc}, {@code JnrLibc} and {@code FfmLibc} read the errno that their library saved for the calling
  * thread before it returned to Java. No garbage collection and no other call changes the saved errno. No {@code Libc}

@@ -81,7 +81,7 @@ public final class NativeLibrary {
      * @param opening gets the file, and one message for each file that was found earlier and could not be used. If
      *     {@code opening} throws {@link BackendUnavailableException}, the next file is tried. Pass an object of a
      *     class, not a lambda: a JVM needs longer for its first lambda than for loading the library
-     * @throws BackendUnavailableException listing every searched place and what was wrong there
+     * @throws BackendUnavailableException if no library is usable; the text lists each searched place and its fault
      */
     public <T> T load(BiFunction<Path, List<String>, T> opening) {
         try {

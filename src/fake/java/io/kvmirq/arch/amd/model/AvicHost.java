@@ -13,7 +13,7 @@ import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The state that KVM with AVIC has once for each host: the VMs by id, the GA log notifier, and the doorbell.
+ * The part of KVM's AVIC state that all VMs of a host share: the VMs by id, the GA log notifier, and the doorbell.
  *
  * <p>Any number of threads may use the host after all its VMs are made. Source: {@code avic_vm_init} and {@code
  * avic_ga_log_notifier} of Linux 7.1.
@@ -32,8 +32,8 @@ public final class AvicHost {
     private LongConsumer logged = tag -> {};
 
     /**
-     * If {@code ipiv} is set, senders of IPIs in a guest see IsRunning (enable_ipiv of kvm_amd; always true before
-     * 6.17). Throws IllegalArgumentException if a CPU id has more than the 12 bits of the physical table.
+     * If {@code ipiv} is set, the sender of a guest's IPI sees the target's IsRunning (enable_ipiv of kvm_amd; true
+     * before 6.17). Throws IllegalArgumentException if a CPU id does not fit the 12 bits of a table entry.
      */
     public AvicHost(HostCpus host, AvicKernel kernel, boolean ipiv) {
         this(host, kernel, GaTagKernel.FROM_6_18, ipiv);

@@ -16,13 +16,13 @@ import java.util.OptionalInt;
 import java.util.stream.IntStream;
 
 /**
- * An irqfd whose producer is a device interrupt, which KVM may post to a vCPU. An irqfd is on the list of one vCPU at
- * most. The {@code irqfds} lock of the VM serializes all changes of the irqfd's remapping entry.
+ * An irqfd whose producer is a device interrupt that KVM may post to a vCPU. One vCPU at most has the irqfd on its
+ * list. The {@code irqfds} lock of the VM serializes all changes of the irqfd's remapping entry.
  *
  * <p>Linux 6.17 to 7.1 removes the irqfd from the previous vCPU's list before it writes the remapping entry. If that
  * vCPU blocks in between, IsRun of the entry stays set, so the IOMMU rings a doorbell for a request, which wakes no
- * blocking vCPU. Linux's source allows this race, which was never seen to happen. This model kicks the previous vCPU
- * after the write, so that this vCPU evaluates its IRR again.
+ * blocking vCPU. Linux's source allows this race, but no run has shown it. This model kicks the previous vCPU after the
+ * write, so that this vCPU evaluates its IRR again.
  *
  * <p>Thread-safe. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux 7.1, {@code
  * svm_ir_list_add} of Linux 6.12.
@@ -61,7 +61,7 @@ public class AvicIrqfd implements IrteUpdate {
     }
 
     /**
-     * Returns the index of the vCPU in {@code irq_bypass_vcpu}; the remapping entry may nevertheless name a host CPU.
+     * Returns the index of {@code irq_bypass_vcpu}, the vCPU to post to; the entry may still have the remapped form.
      */
     public OptionalInt vcpu() {
         int vcpu = vcpuOrNone();
@@ -74,8 +74,8 @@ public class AvicIrqfd implements IrteUpdate {
 
     /**
      * Posts the irqfd's interrupt to a vCPU of this VM. While AVIC is inhibited, the entry stays in remapped form.
-     * Throws KernelException EINVAL if the device's DMA domain is not UNMANAGED or the unit has no guest mode. After
-     * this exception, the irqfd is on no vCPU's list since Linux 6.17; up to 6.16 it stays on its list.
+     * Throws KernelException EINVAL if the device's DMA domain is not UNMANAGED or the unit has no guest mode. Since
+     * Linux 6.17 the exception leaves the irqfd on no vCPU's list; up to 6.16 it stays on the previous vCPU's list.
      */
     public void post(AvicVcpu vcpu, InterruptVector vector) {
         if (vcpu.vm() != vm) {

@@ -17,8 +17,8 @@ import java.util.Optional;
 
 /**
  * A vCPU with AVIC: a thread, the IRR and ISR of its backing page, its entry in the physical table, and the irqfds that
- * are posted to it. When its {@link #thread} is loaded, preempted, blocks or wakes, the vCPU changes its physical table
- * entry and its remapping entries together. Vectors are 0–255.
+ * are posted to it. When its {@link #thread} is loaded, is preempted, blocks or wakes, the vCPU changes its physical
+ * table entry and the remapping entries that post to it. Vectors are 0–255.
  *
  * <p>Safe for use by the vCPU's own thread and any number of other threads.
  */
@@ -123,7 +123,7 @@ public final class AvicVcpu {
         return words.get(at(SHADOW));
     }
 
-    /** Whether AVIC is enabled for this vCPU. It changes at a guest entry, where the vCPU reads its VM's inhibits. */
+    /** Whether AVIC is enabled for this vCPU: each guest entry decides, when the vCPU reads its VM's inhibits. */
     public boolean isActive() {
         return words.get(at(INACTIVE)) == 0;
     }
@@ -165,7 +165,7 @@ public final class AvicVcpu {
         }
     }
 
-    /** Moves the IRR to four words of {@code taken}, beginning at index {@code at}, for a LAPIC that serves them. */
+    /** Moves the IRR to four words of {@code taken} from index {@code at} on, for a LAPIC that delivers the vectors. */
     public void takeInterrupts(SharedWords taken, int at) {
         takeInterrupts();
         move(ISR, taken, at);
@@ -178,7 +178,8 @@ public final class AvicVcpu {
     }
 
     /**
-     * The guest ends {@code vector}, the highest in service; IllegalStateException for others, or outside the guest.
+     * The guest ends {@code vector}. Throws IllegalStateException if it is not the highest in service, or no guest
+     * runs.
      */
     public void end(int vector) {
         checkVector(vector);

@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * A VM with AVIC: its vCPUs, its irqfds that can be posted, and the reasons that inhibit AVIC.
  *
- * <p>Any number of threads may use the VM after all its irqfds are made; they wait for its spinlocks. Nested guests and
- * IPI delivery are not modelled. Source: {@code arch/x86/kvm/svm/avic.c} of Linux 7.1.
+ * <p>Any number of threads may use the VM after all its irqfds are made; a thread waits for a spinlock of the VM.
+ * Nested guests and IPI delivery are not modelled. Source: {@code arch/x86/kvm/svm/avic.c} of Linux 7.1.
  */
 public final class AvicVm {
     private static final int PAGE = 4096;
@@ -42,7 +42,7 @@ public final class AvicVm {
     }
 
     /**
-     * Creates a VM in which no vCPU is loaded and no irqfd is posted. {@code vcpus} is 1–4096. {@code firstPage} is the
+     * Creates a VM that has loaded no vCPU and posts no irqfd. {@code vcpus} is 1–4096. {@code firstPage} is the
      * address of vCPU 0's backing page, a multiple of 4096; the pages of other vCPUs follow. Throws
      * IllegalArgumentException if a number is out of range, or a page belongs to another VM.
      */

@@ -23,8 +23,8 @@ import io.kvmirq.arch.amd.GaLog;
  *
  * <p>A spinlock for each entry makes 128-bit accesses atomic: cmpxchg16b by Linux, and reads by the IOMMU. The unit
  * does not cache Destination, IsRun and GATag, so a change of them needs no invalidation. Linux also changes GALogIntr
- * without an invalidation. Until Linux invalidates the entry, the unit may use the cached copy of all other fields. An
- * invalidation waits until the unit has handled its current request.
+ * without an invalidation. Of GALogIntr and all other fields the unit may use the cached copy until Linux invalidates
+ * the entry. An invalidation waits until the unit has handled its current request.
  *
  * <p>Any number of threads may use the unit after all its entries are set. A request allocates no Java object. Source:
  * {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology specification, Guest Virtual APIC.
@@ -66,7 +66,7 @@ public class GaUnit {
     public enum Outcome {
         /** The unit dropped the request: the entry is not valid, or its address is no backing page. */
         BLOCKED,
-        /** The unit sent the host's interrupt, for which KVM delivers the guest's interrupt by software. */
+        /** The unit interrupted the host. KVM then delivers the guest's interrupt by software. */
         REMAPPED,
         /** The unit set the vector in the IRR, and rang the doorbell of the CPU in Destination. */
         DOORBELL,
@@ -74,7 +74,7 @@ public class GaUnit {
         LOGGED,
         /** The unit set the vector in the IRR, but the GA log was full: no vCPU is woken. */
         OVERFLOW,
-        /** The unit only set the vector in the IRR: the vCPU does not run, and finds the vector at its next entry. */
+        /** The unit set the vector in the IRR and did no more: the vCPU finds the vector at its next entry. */
         SILENT
     }
 

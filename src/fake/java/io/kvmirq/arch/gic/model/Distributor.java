@@ -9,11 +9,11 @@ import java.util.function.IntConsumer;
 /**
  * The distributor of a VM's VGIC: the state of every interrupt, under one lock. Each vCPU has its own SGIs and PPIs,
  * with ids 0–31. All vCPUs share the SPIs, with ids from 32 on: for an SPI, a method ignores its argument {@code vcpu}.
- * An argument {@code first} must be a multiple of 32. A method throws IllegalArgumentException if the vCPU or the
+ * A method's argument {@code first} is a multiple of 32. A method throws IllegalArgumentException if the vCPU or the
  * interrupt does not exist, if the method does not handle this kind of interrupt, or if another number is out of range.
  *
  * <p>If an interrupt becomes deliverable to a vCPU, the distributor sets the flag of {@link #isFlagged}, releases its
- * lock and calls {@code kick}. The distributor is always enabled.
+ * lock and calls {@code kick} for this vCPU. The distributor is always enabled.
  *
  * <p>Thread-safe: the methods take a spinlock. No method allocates. Source: {@code virt/kvm/arm/vgic.c} of 2013,
  * arch/arm64/kvm/vgic of Linux 7.1.
@@ -120,8 +120,8 @@ public class Distributor {
     }
 
     /**
-     * Sets a state of up to 32 interrupts, one at a time. Ignores bits of missing interrupts, LEVEL of SGIs, and LATCH
-     * of a GICv2's SGIs (use {@link #send}). Throws for ACTIVE.
+     * Sets a state of up to 32 interrupts, one at a time. The method ignores bits of missing interrupts, LEVEL of SGIs,
+     * and LATCH of a GICv2's SGIs (for these call {@link #send}). Throws for ACTIVE.
      */
     public void set(InterruptState what, int vcpu, int first, int bits) {
         change(what, vcpu, first, bits, true);
@@ -208,7 +208,7 @@ public class Distributor {
         }
     }
 
-    /** Raises the line of a PPI or SPI. Each call latches an edge; a level is pending while the line is high. */
+    /** Raises the line of a PPI or SPI. A call latches an edge interrupt; a level interrupt is pending while high. */
     public void raise(int vcpu, int id) {
         checkLine(vcpu, id);
         lock();
@@ -235,7 +235,7 @@ public class Distributor {
         }
     }
 
-    /** Sends a vCPU's SGI, which merges with a pending SGI of the same source. A GICv3 does not store the source. */
+    /** Sends an SGI of vCPU {@code from}; a pending SGI with this source merges with it. A GICv3 stores no source. */
     public void send(int from, int to, int sgi) {
         banks.checkVcpu(from);
         checkSgi(to, sgi);
@@ -250,7 +250,7 @@ public class Distributor {
         kick(wanting);
     }
 
-    /** Returns the source vCPUs of an SGI that no list register has yet, one bit for each. A GICv3 has no sources. */
+    /** Returns a bit for each source vCPU of an SGI that is not in a list register yet. A GICv3 has no sources. */
     public int sources(int vcpu, int sgi) {
         checkSgi(vcpu, sgi);
         lock();
@@ -337,7 +337,7 @@ public class Distributor {
         words.set(at(FLAGS + vcpu), to ? 1 : 0);
     }
 
-    /** Returns a hint without a lock: if false, no interrupt is deliverable to the vCPU. */
+    /** Returns, without a lock, whether an interrupt may be deliverable to the vCPU; false means that none is. */
     public boolean isFlagged(int vcpu) {
         banks.checkVcpu(vcpu);
         return words.get(at(FLAGS + vcpu)) != 0;

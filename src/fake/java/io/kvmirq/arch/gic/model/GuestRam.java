@@ -5,7 +5,7 @@ import java.nio.ByteBuffer;
 
 /** The guest memory with the commands and tables of an ITS. */
 public interface GuestRam {
-    /** Fills a buffer from a guest-physical address. Returns false, with the buffer undefined, outside of memory. */
+    /** Reads a guest-physical address into a buffer. Returns false, and undefined bytes, if a part is not memory. */
     boolean read(long address, ByteBuffer to);
 
     /** Writes a buffer to a guest-physical address. Returns false if a part is not writable memory. */

@@ -49,7 +49,7 @@ public final class Its {
     /** GITS_CTLR.Enabled. */
     public static final int ENABLED = 1;
 
-    /** GITS_CTLR.Quiescent: no commands are pending. */
+    /** GITS_CTLR.Quiescent: the ITS has handled all commands. */
     private static final long QUIESCENT = 1L << 31;
 
     private static final long RING_ADDRESS = 0xf_ffff_ffff_f000L;
@@ -72,7 +72,7 @@ public final class Its {
     private long devices = ItsTable.initial(ItsTable.TYPE_DEVICE);
     private long collections = ItsTable.initial(ItsTable.TYPE_COLLECTION);
 
-    /** Creates a disabled ITS and resets GICR_PROPBASER: a VMM must restore this register afterwards. */
+    /** Creates a disabled ITS, and resets GICR_PROPBASER: a VMM restores this register after this call. */
     public Its(Lpis lpis) {
         this.lpis = lpis;
         this.tables = new ItsTables(lpis);
@@ -204,7 +204,7 @@ public final class Its {
         EXISTS,
         /** An LPI is mapped to a vLPI of GICv4.0, whose state KVM cannot read: the save fails with EACCES. */
         VLPI,
-        /** A save finds an event whose collection the guest has unmapped. Here Linux reads through a null pointer. */
+        /** A save finds an event whose collection the guest has unmapped. Then Linux reads through a null pointer. */
         LOST_COLLECTION
     }
 
@@ -213,7 +213,7 @@ public final class Its {
         return new ItsImage(this, tables, lpis).save();
     }
 
-    /** KVM_DEV_ARM_ITS_RESTORE_TABLES; restore registers before. A faulty table's mappings are all unmapped. */
+    /** KVM_DEV_ARM_ITS_RESTORE_TABLES; restore registers before. A fault unmaps all mappings of its table. */
     public Optional<TableFault> restore() {
         return new ItsImage(this, tables, lpis).restore();
     }
@@ -223,7 +223,7 @@ public final class Its {
     /** The outcome of an MSI message that {@link #message} handles. */
     public enum Outcome {
         PENDING,
-        /** The device's event is mapped to no LPI: the guest blocks the message. */
+        /** The guest has mapped the device's event to no LPI, so KVM drops the message. */
         UNMAPPED,
         /** The ITS is disabled, or the target vCPU has disabled its LPIs: KVM returns EBUSY. */
         DISABLED

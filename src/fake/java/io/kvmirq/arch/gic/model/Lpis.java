@@ -81,7 +81,7 @@ public final class Lpis {
     }
 
     /**
-     * Writes GICR_CTLR.EnableLPIs. Setting EnableLPIs sets each LPI's pending state from the vCPU's pending table.
+     * Writes GICR_CTLR.EnableLPIs. Setting EnableLPIs copies each LPI's pending bit from the vCPU's pending table.
      * While EnableLPIs is 0, KVM drops messages and does not deliver the vCPU's pending LPIs; vLPIs still arrive.
      */
     public void enable(int vcpu, boolean enable) {
@@ -106,7 +106,7 @@ public final class Lpis {
 
     /**
      * Updates the list of a vCPU at an exit from the guest: a pending, enabled LPI moves to the list of its target
-     * vCPU, other LPIs leave the list ({@code vgic_prune_ap_list()}). If the distributor is disabled, all LPIs do.
+     * vCPU, other LPIs leave the list ({@code vgic_prune_ap_list()}). A disabled distributor makes all leave.
      */
     public void prune(int vcpu) {
         leave(lpi -> isIn(lpi, vcpu) && !(lpi.pending && lpi.enabled && delivers.getAsBoolean()));
@@ -152,7 +152,7 @@ public final class Lpis {
         return tables.pendingBase(vcpu);
     }
 
-    /** Returns GICR_PENDBASER as written, with bit PTZ, which reads as 0: a write of one half keeps the other half. */
+    /** Returns GICR_PENDBASER with PTZ as written, which a read shows as 0: a 32-bit write keeps the other half. */
     public long writtenPendingBase(int vcpu) {
         return tables.writtenPendingBase(vcpu);
     }
@@ -327,7 +327,9 @@ public final class Lpis {
                 .findFirst();
     }
 
-    /** Handles a device's message in the host's ITS. Returns true if a vLPI is pending, false if the host gets it. */
+    /**
+     * Handles a device's message in the host's ITS: true if it makes a vLPI pending, false if it interrupts the host.
+     */
     public boolean receive(int hostIrq) {
         OptionalInt lpi = vlpiOf(hostIrq);
         lpi.ifPresent(this::receiveMessage);
@@ -385,7 +387,7 @@ public final class Lpis {
         return lpi == null ? 0 : lpi.priority;
     }
 
-    /** Writes the pending bits of all LPIs to the guest's tables. Returns false if a table is not in memory. */
+    /** Writes the pending bits of all LPIs to the pending tables. Returns false if a table is not in memory. */
     public boolean savePending() {
         for (Map.Entry<Integer, Lpi> entry : lpis.entrySet()) {
             Lpi lpi = entry.getValue();

@@ -25,7 +25,7 @@ import java.util.function.IntUnaryOperator;
  * The GICv2 virtual CPU interface of a vCPU: list registers, GICH_HCR and the registers derived from them. KVM fills
  * the list registers before the guest runs and reads them back after it exits, both under the distributor's lock with
  * interrupts off. Therefore no maintenance interrupt can come between the steps in which KVM finds all interrupts
- * queued and clears the vCPU's flag.
+ * queued and clears the vCPU's {@link Distributor#isFlagged flag}.
  *
  * <p>An interrupt is in one list register at most; an SGI may be in one for each source vCPU. KVM queues SGIs first,
  * then PPIs, then SPIs. If no register is free, the interrupt stays pending and KVM sets UIE: the guest exits by an
@@ -34,8 +34,8 @@ import java.util.function.IntUnaryOperator;
  * guest even if it is then disabled or routed to another vCPU, or its line falls.
  *
  * <p>Any thread may call methods that only read, but only the vCPU's own thread may call other methods. Only {@link
- * #setListRegister} and {@link #setMachineControl} allocate. Source: {@code __kvm_vgic_sync_to_cpu} and others of
- * "[PATCH v4 07/13] ARM: KVM: VGIC virtual CPU interface management", December 2012, with the remarks of its review.
+ * #setListRegister} and {@link #setMachineControl} allocate objects. Source: {@code __kvm_vgic_sync_to_cpu} and others
+ * of "[PATCH v4 07/13] ARM: KVM: VGIC virtual CPU interface management", December 2012, and its reviewers' remarks.
  */
 public class VirtualInterface {
     private static final int MOST_REGISTERS = 64;
@@ -380,7 +380,7 @@ public class VirtualInterface {
         }
     }
 
-    /** Reads list registers at an exit. An ended level interrupt with EOI bit 0 is pending while its line is high. */
+    /** Reads list registers at an exit. An ended level interrupt without EOI bit is pending while its line is high. */
     public void syncFromCpu() {
         gic.lock();
         putActive(false);

@@ -9,8 +9,8 @@ import java.util.OptionalInt;
 
 /**
  * Decides whether an irqfd's guest LPI is mapped to a vLPI of GICv4. A device's MSI signals the irqfd's eventfd. Not
- * thread-safe: KVM holds locks during each step. Throws IllegalStateException if an irqfd is registered twice, or
- * changed while it is not registered.
+ * thread-safe: KVM holds locks during each step. A method throws IllegalStateException if the irqfd is registered
+ * twice, or changed while it is not registered.
  *
  * <p>Source: {@code kvm_vgic_v4_set_forwarding()} and {@code kvm_vgic_v4_unset_forwarding()} in
  * arch/arm64/kvm/vgic/vgic-v4.c; {@code kvm_arch_irqfd_route_changed()} and {@code kvm_arch_update_irqfd_routing()} in
@@ -27,7 +27,7 @@ public final class VlpiMapping {
         WARNS
     }
 
-    /** An MSI's route; {@code its} is empty if no ITS has its address, {@code device} if the VMM set no device id. */
+    /** An MSI's route; {@code its} is empty if no ITS has the address, {@code device} if the VMM set no device id. */
     public record Route(Optional<Its> its, OptionalInt device, int event) {}
 
     private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);
@@ -48,7 +48,7 @@ public final class VlpiMapping {
         this.hostIrq = hostIrq;
     }
 
-    /** Joins the irqfd and the device's interrupt. Returns the reason if KVM does not map the LPI to a vLPI. */
+    /** Connects the irqfd with the device's interrupt. Returns the reason if KVM does not map the LPI to a vLPI. */
     public Optional<VlpiObstacle> register(Route to) {
         if (route.isPresent()) {
             throw new IllegalStateException(
@@ -99,7 +99,7 @@ public final class VlpiMapping {
         return leftBehind();
     }
 
-    /** Separates the irqfd from the device's interrupt, and unmaps the vLPI of the present route's LPI. */
+    /** Disconnects the irqfd from the device's interrupt, and unmaps the vLPI of the present route's LPI. */
     public Outcome unregister() {
         Route from = registered();
         boolean warns = false;

@@ -9,9 +9,9 @@ import io.kvmirq.arch.vcpu.VcpuThread;
 import java.util.Optional;
 
 /**
- * The state of a vCPU in GICv4 (vPE): its table of pending vLPIs, its residency in a redistributor, and its doorbell. A
- * resident vPE takes vLPIs without KVM. While the vPE is not resident, vLPIs stay in the table, and its doorbell,
- * a host interrupt, wakes a blocking vCPU. Safe for use by any number of threads. vLPIs have numbers from 0.
+ * The state of a vCPU in GICv4 (vPE): its table of pending vLPIs, its residency in a redistributor, and its doorbell.
+ * Hardware delivers a resident vPE's vLPIs. While the vPE is not resident, vLPIs stay in the table, and its doorbell, a
+ * host interrupt, wakes a blocking vCPU. Safe for use by any number of threads. vLPIs have numbers from 0.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-v4.c; {@code its_make_vpe_resident()} and {@code its_make_vpe_non_resident()} in
  * drivers/irqchip/irq-gic-v4.c; {@code its_vpe_deschedule()} and {@code its_vpe_4_1_deschedule()} in irq-gic-v3-its.c.
@@ -192,7 +192,7 @@ public final class Vpe implements VcpuHooks {
         words.unlock(at(LOCK));
     }
 
-    /** Makes the vPE resident, unless its vCPU blocks: {@link #unblocked} then makes the vPE resident. */
+    /** Makes the vPE resident. If its vCPU blocks, {@link #unblocked} does this later. */
     @Override
     public void load(HostCpu here, Optional<HostCpu> last) {
         if (!thread.isBlocking()) {

@@ -5,8 +5,8 @@ import io.kvmirq.arch.SharedWords;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * A device on a {@link PhysicalLine}. It asserts the line while it requests service, its COMMAND.DisINTx is clear, and
- * its MSI and MSI-X are disabled. Each change is one atomic access, unless a method says otherwise. Thread-safe.
+ * A device on a {@link PhysicalLine}. The device asserts the line while it requests service, unless COMMAND.DisINTx is
+ * set or MSI or MSI-X is enabled. Each change is one atomic access, unless a method says otherwise. Thread-safe.
  */
 public final class IntxDevice {
     public enum Kind {
@@ -34,7 +34,7 @@ public final class IntxDevice {
     private final int at;
     private final AtomicBoolean claimed = new AtomicBoolean();
 
-    /** Creates an idle device. Create all devices of a line before it is used; a platform device shares none. */
+    /** Creates an idle device. Create all devices of a line before its use; a platform device is alone on it. */
     public IntxDevice(PhysicalLine line, Kind kind) {
         this(line, kind, SharedWords.of(new long[WORDS]), 0);
     }

@@ -6,8 +6,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * An eventfd with at most one listener, such as the unmask eventfd of VFIO. If there is no listener, the eventfd keeps
- * all signals as one signal. A listener runs under a lock: it must not signal the same eventfd or change its listener.
- * Safe for use by any number of threads.
+ * all signals as one signal. A listener runs under this object's lock: it must not signal the same eventfd or change
+ * its listener. Safe for use by any number of threads.
  */
 public final class LineEvent implements Signal {
     /** Whether a signal is kept for a listener. */
@@ -39,7 +39,7 @@ public final class LineEvent implements Signal {
         return base + word;
     }
 
-    /** Passes the signal to the listener. If there is no listener, the eventfd keeps the signal. Does not allocate. */
+    /** Passes the signal to the listener, or keeps it for a later listener if there is none. Does not allocate. */
     @Override
     public void signal() {
         words.or(at(SIGNALLED), 1);

@@ -7,8 +7,8 @@ import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
  * A level-triggered line of the host's interrupt controller: the devices that assert it, the handlers that share it,
- * its disable depth and its active state. Any number of threads may use the line after all devices are connected and
- * all handlers are added. A method throws IllegalArgumentException for an unknown handler.
+ * the depth of nested disables, and whether its interrupt is active. Any number of threads may use the line after all
+ * devices are connected and all handlers are added. A method throws IllegalArgumentException for a missing handler.
  *
  * <p>The model masks a disabled line at once, as vfio-pci requests for devices without DisINTx ({@code
  * IRQ_DISABLE_UNLAZY}). Linux masks a disabled line of a platform device only at its next interrupt.
@@ -42,15 +42,15 @@ public final class PhysicalLine {
         /** The handler's device did not interrupt: {@code IRQ_NONE}. */
         NONE,
         HANDLED,
-        /** Direct EOI: the handler signalled the guest, and the guest's EOI deactivates the interrupt. */
+        /** Direct EOI: the handler signalled the guest, whose EOI later deactivates the interrupt. */
         DIRECT
     }
 
     @FunctionalInterface
     public interface Handler {
         /**
-         * Called by {@link #take} when the line interrupts, by one thread at a time. The handler runs under a lock: it
-         * must not throw, wait, or call {@code take}, {@code request} or {@code free}.
+         * Called by {@link #take} when the line interrupts, by one thread at a time. The handler runs under a lock of
+         * the line: it must not throw, wait, or call {@code take}, {@code request} or {@code free}.
          */
         Taken handle();
     }
@@ -122,7 +122,7 @@ public final class PhysicalLine {
         return handlers.size() - 1;
     }
 
-    /** Removes a handler while no other thread uses the line. Throws IllegalStateException if it still has the line. */
+    /** Removes a handler while no other thread uses the line. Throws IllegalStateException if it was not freed. */
     public void remove(int handler) {
         if ((words.get(at(REQUESTED)) & bit(handler)) != 0) {
             throw new IllegalStateException("handler " + handler + " has the line: free it first");
@@ -138,7 +138,7 @@ public final class PhysicalLine {
      * @param enabled whether the line's first handler enables the line; if false, the line stays disabled until {@link
      *     #enable} ({@code IRQF_NO_AUTOEN})
      * @return whether the handler got the line; false means EBUSY: another handler has the line, and one of the two
-     *     does not share it
+     *     requests is not shared
      * @throws IllegalStateException if the line has no device, or the handler has the line already
      */
     public boolean request(int handler, boolean shared, boolean enabled) {
@@ -166,7 +166,7 @@ public final class PhysicalLine {
         return granted;
     }
 
-    /** Frees the line when no handler runs ({@code free_irq}). Throws IllegalStateException if it is not requested. */
+    /** Frees the line when no handler runs ({@code free_irq}). Throws IllegalStateException without a request. */
     public void free(int handler) {
         long bit = bit(handler);
         words.lock(at(RUNNING));
@@ -196,8 +196,8 @@ public final class PhysicalLine {
     }
 
     /**
-     * Models {@code enable_irq}: call it once for each {@link #disable}. After the last call an asserted line
-     * interrupts again. Throws IllegalStateException if the line is enabled.
+     * Models {@code enable_irq}: call it once for each {@link #disable}. When each disable has its enable, an asserted
+     * line interrupts again. Throws IllegalStateException if the line is enabled.
      */
     public void enable() {
         words.lock(at(LOCK));
@@ -256,7 +256,7 @@ public final class PhysicalLine {
         return words.get(at(ACTIVE)) != 0;
     }
 
-    /** Whether the line has more disables than enables. */
+    /** Whether the line is disabled: a disable has no enable yet. */
     public boolean isDisabled() {
         return words.get(at(DEPTH)) != 0;
     }
@@ -275,8 +275,8 @@ public final class PhysicalLine {
     }
 
     /**
-     * Takes the line's interrupt on a CPU, which runs all handlers; only one CPU at a time does so. After the handlers
-     * the CPU deactivates the interrupt, unless the guest's EOI does. Does not allocate. Returns whether there was an
+     * A CPU takes the line's interrupt and runs all handlers; only one CPU at a time does so. After the handlers the
+     * CPU deactivates the interrupt, unless the guest's EOI does. Does not allocate. Returns whether there was an
      * interrupt.
      */
     public boolean take() {
@@ -299,8 +299,8 @@ public final class PhysicalLine {
 
     /**
      * Runs the handlers of a shared line that was disabled because no handler claimed its interrupts. Linux does so
-     * every 100 ms ({@code poll_spurious_irqs}) until a handler is added, so a device on the line is served at most ten
-     * times a second. The model ignores the handlers' results, so no interrupt stays active. Does not allocate.
+     * every 100 ms ({@code poll_spurious_irqs}) until a handler is added, so the handlers run at most ten times a
+     * second. The model ignores the handlers' results, so no interrupt stays active. Does not allocate.
      *
      * @return whether the handlers ran; they run only if the line is stuck and shared
      */

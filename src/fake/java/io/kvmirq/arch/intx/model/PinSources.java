@@ -4,8 +4,8 @@ package io.kvmirq.arch.intx.model;
 import io.kvmirq.arch.SharedWords;
 
 /**
- * The sources that drive the pins of a guest's interrupt controller. A pin is high while at least one source is high.
- * Each change of a pin is one atomic access. Thread-safe. Source: {@code __kvm_irq_line_state} of Linux 7.1.
+ * The sources that drive the pins of a guest's interrupt controller. A pin is high while at least one source is high. A
+ * source's change of a pin is one atomic access. Thread-safe. Source: {@code __kvm_irq_line_state} of Linux 7.1.
  */
 public final class PinSources {
     /** The source of KVM_IRQ_LINE and of plain irqfds: {@code KVM_USERSPACE_IRQ_SOURCE_ID}. */
@@ -17,7 +17,7 @@ public final class PinSources {
     private final int base;
     private final int pins;
 
-    /** Creates this number of pins, numbered from 0, which are all low. */
+    /** Creates {@code pins} pins, numbered from 0, which are all low. */
     public PinSources(int pins) {
         this(SharedWords.of(new long[checked(pins)]), 0, pins);
     }
@@ -35,7 +35,7 @@ public final class PinSources {
         this.pins = pins;
     }
 
-    /** Sets source 0–63 of a pin; returns whether the pin is high. Throws IllegalArgumentException for other pins. */
+    /** Drives a pin by source 0–63; returns whether it is high. Throws IllegalArgumentException for other pins. */
     public boolean set(int pin, int source, boolean high) {
         if (source < 0 || source >= Long.SIZE) {
             throw new IllegalArgumentException("source " + source + " is out of range: expected 0-63");

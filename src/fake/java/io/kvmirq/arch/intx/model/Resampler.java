@@ -6,12 +6,12 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * The resampling irqfds of one GSI. They share one source, which stays high from a signal until the guest's EOI. The
- * EOI lowers the source and signals every resamplefd, even if a plain irqfd or KVM_IRQ_LINE raised the GSI. Safe for
- * use by any number of threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
+ * The resampling irqfds of one GSI. They share one source of the pin, high from a signal until the guest's EOI. The EOI
+ * lowers the source and signals every resamplefd, even if a plain irqfd or KVM_IRQ_LINE raised the GSI. Safe for use by
+ * any number of threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
  */
 public final class Resampler {
-    /** The GSI that the resampling source drives. The resampler calls its method under a lock. */
+    /** The GSI that the resampling source drives. The resampler calls the method under its own lock. */
     @FunctionalInterface
     public interface Line {
         /** Sets the resampling source of the GSI high or low. This method must not add or remove an irqfd. */
@@ -38,8 +38,8 @@ public final class Resampler {
     }
 
     /**
-     * Removes a resamplefd when a running {@link #acknowledge} is over. If no resamplefd is left, lowers the source and
-     * returns true.
+     * Waits for a running {@link #acknowledge}, and removes a resamplefd. If no resamplefd is left, lowers the source
+     * and returns true.
      */
     public synchronized boolean remove(Signal resamplefd) {
         List<Signal> left = new ArrayList<>(List.of(resamplefds));
@@ -57,7 +57,7 @@ public final class Resampler {
     }
 
     /**
-     * Handles the guest's EOI: lowers the source, then signals each resamplefd. A device may raise the source again.
+     * Handles the guest's EOI: lowers the source, then signals each resamplefd. Then a device may raise the source.
      * {@link #add} and {@link #remove} wait for a running call, like {@code synchronize_srcu}. Does not allocate.
      */
     public synchronized void acknowledge() {

@@ -3,7 +3,7 @@ package io.kvmirq.arch.intx.model;
 
 /**
  * Receives signals, as an eventfd does. The caller may hold locks, so {@link #signal} must not throw, wait, or call a
- * method of the signalling object.
+ * method of its caller.
  */
 @FunctionalInterface
 public interface Signal {

@@ -7,16 +7,16 @@ import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
 /**
  * VFIO's state of a PCI device's INTx, or of a platform device's level-triggered interrupt. VFIO chooses one of two
  * handlers: automatic mask or direct EOI. A user's mask and the automatic mask set the same flag "masked". A method
- * throws IllegalStateException if the device is not in the mode that the method changes.
+ * about INTx, MSI or MSI-X throws IllegalStateException if the device is not in this mode.
  *
  * <p>Rules of this model that differ from Linux:
  *
  * <ul>
- * <li>To mask a device at the controller, the model disables its line once, even if its handler is late. With a late
- * handler, vfio-pci disables the line twice, so that it stays disabled.
- * <li>A handler runs under a lock, under which the model also chooses the handler. Direct EOI leaves an interrupt
- * active only if the handler has signalled the guest. No released kernel has direct EOI for VFIO.
- * <li>The model writes the guest's DisINTx under its two locks, {@code vfio_basic_config_write} without them.
+ * <li>To mask a device at the controller, the model disables its line once. If the handler runs after a user's mask,
+ * vfio-pci disables the line twice, so that it stays disabled.
+ * <li>One lock covers a handler's run and the choice of the handler. Direct EOI leaves an interrupt active only if the
+ * handler has signalled the guest. No released kernel has direct EOI for VFIO.
+ * <li>The model writes the guest's DisINTx under both of its locks; {@code vfio_basic_config_write} takes no lock.
  * <li>{@link #close} sets DisINTx before it frees the handler, and leaves it set. Linux frees the handler first, sets
  * DisINTx only during the reset, and then clears it: a device that cannot be reset asserts its line without a handler.
  * <li>A loopback of a platform device masks the device even if direct EOI is chosen.
@@ -45,7 +45,7 @@ public class VfioIntx extends IntxState {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
     }
 
-    /** Enables INTx. Only a device that masks by DisINTx shares a line. Returns false if it is busy: INTx stays off. */
+    /** Enables INTx. Only a device that masks by DisINTx shares a line. Returns false if the line is busy. */
     public boolean enable(Signal eventfd) {
         return enable(eventfd, masksAtDevice());
     }
@@ -95,7 +95,7 @@ public class VfioIntx extends IntxState {
         endDirect();
     }
 
-    /** Deactivates an interrupt that waits only for this guest's EOI, which may never come. */
+    /** Deactivates an interrupt that waits only for this guest's EOI, because the EOI may never come. */
     public void endDirect() {
         line.end(handler);
     }
@@ -137,7 +137,7 @@ public class VfioIntx extends IntxState {
         line.disconnect(device);
     }
 
-    /** Sets the eventfd whose past and future signals unmask the device. Returns false (EBUSY) if one is set. */
+    /** Sets the eventfd whose past and future signals unmask the device. Returns false (EBUSY) if another is set. */
     public boolean setUnmaskEvent(LineEvent event) {
         gate.take();
         try (gate) {
@@ -205,7 +205,7 @@ public class VfioIntx extends IntxState {
         return !masksAtDevice() && !isPlatform();
     }
 
-    /** Signals the trigger eventfd like an interrupt. Masks a platform device first; a masked one is not signalled. */
+    /** Signals the trigger eventfd like an interrupt. Masks a platform device first; does nothing if it is masked. */
     public void loopback() {
         gate.take();
         try (gate) {
@@ -223,7 +223,7 @@ public class VfioIntx extends IntxState {
         }
     }
 
-    /** Masks the device. If INTx is off, sets DisINTx or lets a platform device start masked. Does not allocate. */
+    /** Masks the device. If INTx is off, sets DisINTx; a platform device starts masked. Does not allocate. */
     public void mask() {
         gate.take();
         try (gate) {
@@ -258,8 +258,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Unmasks the device unless the guest has set DisINTx. If a device that masks by DisINTx still requests service, it
-     * stays masked and VFIO signals the guest again. Does not allocate.
+     * Unmasks the device unless the guest has set DisINTx. If a device that masks by DisINTx still requests service,
+     * the device stays masked and VFIO signals the guest again. Does not allocate.
      */
     public void unmask() {
         gate.take();

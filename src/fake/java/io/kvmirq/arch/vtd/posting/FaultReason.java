@@ -2,7 +2,7 @@
 package io.kvmirq.arch.vtd.posting;
 
 /**
- * A reason why a remapping unit blocked an interrupt request, as the unit's fault record gives it.
+ * The reason, in a remapping unit's fault record, why the unit blocked an interrupt request.
  *
  * <p>Source: VT-d specification, "Interrupt Translation Faults". Not verified: an entry's FPD also suppresses the
  * records of faults 0x27 and 0x28.

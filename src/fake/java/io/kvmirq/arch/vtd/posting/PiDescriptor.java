@@ -13,15 +13,15 @@ import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 
 /**
  * A posted-interrupt descriptor in shared memory. Senders set PIR and ON. The vCPU's thread and the CPU clear PIR and
- * ON. No lock is taken. Every write of a bit is one locked read-modify-write, even if the bit has the value already. If
- * a sender only tested a set bit, nothing would order it against the receiver: the receiver could take the bit and read
+ * ON. No lock is taken. Every write of a bit is one locked read-modify-write, even if it does not change the bit. If a
+ * sender only tested a set bit, nothing would order it against the receiver: the receiver could take the bit and read
  * the sender's data before this data is visible. A vector is 0–255.
  *
  * <p>Thread-safe, but only the vCPU's own thread calls {@link #load}, {@link #resume}, {@link #put} and {@link #block}.
  * Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d specification,
  * "Interrupt Posting" and "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
  *
- * <p>Only variants in the tests extend this class: they lose interrupts on purpose.
+ * <p>Only tests extend this class, by variants that lose interrupts on purpose.
  */
 public class PiDescriptor {
     /** The size of a descriptor in 64-bit words. */
@@ -56,7 +56,7 @@ public class PiDescriptor {
     }
 
     /**
-     * Posts a device's request, as a unit does for a posted IRTE. Sets the vector's PIR bit, then ON unless a
+     * Posts a device's request, as a remapping unit does for a posted IRTE. Sets the vector's PIR bit, then ON unless a
      * notification is outstanding or suppressed. A real unit writes both bits in one 64-byte access. {@link #load} and
      * {@link #resume} clear SN and then read PIR: they see the bit in PIR, or this method sees SN clear.
      *
@@ -78,9 +78,9 @@ public class PiDescriptor {
     }
 
     /**
-     * Posts a request of software. Sets the PIR bit, then ON. Both writes are full barriers. The caller must read the
-     * vCPU's mode after this call. The vCPU writes its mode, executes a full barrier and calls {@link #sync}: one of
-     * the two sees the other.
+     * Posts a request of software: sets the PIR bit, then ON, each by a full barrier. The caller must read the vCPU's
+     * mode after this call. The vCPU writes its mode, executes a full barrier and calls {@link #sync}: the caller sees
+     * guest mode, or the vCPU sees ON.
      *
      * @return whether this call set ON; if true, the caller must notify or wake the vCPU
      */
@@ -101,7 +101,7 @@ public class PiDescriptor {
         return ON.isSet(seen) && take(seen, irr, at);
     }
 
-    /** Moves requests like {@link #sync}, even if ON is clear: a CPU in guest mode took an interrupt of vector NV. */
+    /** Moves requests like {@link #sync}, even if ON is clear, because a CPU in guest mode took vector NV. */
     public boolean acknowledge(SharedWords irr, int at) {
         return take(words.get(control), irr, at);
     }
@@ -146,9 +146,9 @@ public class PiDescriptor {
     }
 
     /**
-     * Loads the vCPU on a CPU: NDST and NV direct notifications to this CPU, and SN is cleared. While SN was set, units
+     * Loads the vCPU on a CPU: NDST and NV send notifications to this CPU, and SN is cleared. While SN was set, units
      * set PIR without ON, so this call sets ON if PIR is not empty. The clearing of SN is the full barrier before PIR
-     * is read. The barrier pairs with a unit's access: the unit sees SN clear and sets ON, or it has set PIR before.
+     * is read. So a unit sees SN clear and sets ON, or it has set PIR before this read.
      *
      * @param ndst the CPU's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
      * @throws IllegalArgumentException if {@code ndst} does not fit 32 bits
@@ -200,8 +200,8 @@ public class PiDescriptor {
      * Puts the vCPU to sleep: NV becomes the wake-up vector 0xf1. Until {@link #load} the vCPU must be on the wake-up
      * list of its CPU.
      *
-     * @return whether ON was set before. If true, the notification had the old vector and wakes no vCPU: the caller
-     *     must send 0xf1 to its own CPU
+     * @return whether ON was set before. If true, the notification was sent with the earlier NV and wakes no vCPU: the
+     *     caller must send 0xf1 to this CPU
      */
     public boolean block() {
         while (true) {
@@ -253,7 +253,7 @@ public class PiDescriptor {
         return hasAny(words, base);
     }
 
-    /** Whether a notification is outstanding. */
+    /** Whether ON is set: a notification is outstanding. */
     public boolean isOn() {
         return ON.isSet(words.get(control));
     }

@@ -15,7 +15,7 @@ import java.util.Optional;
 /**
  * A vCPU whose interrupts can be posted: its thread, its descriptor and its IRR. Senders call {@link #deliver} and
  * {@link #post} at any time. When its {@link #thread} is loaded, preempted or put to sleep, the vCPU changes its
- * descriptor and its place on a wake-up list together. A vector is 0–255.
+ * descriptor, and enters or leaves a wake-up list. A vector is 0–255.
  *
  * <p>Safe for use by the vCPU's own thread and any number of senders.
  */
@@ -55,7 +55,7 @@ public final class PostedVcpu {
         return pid;
     }
 
-    /** The descriptor's address for a posted IRTE. No descriptor is at a mix of the 32-bit halves of two addresses. */
+    /** The descriptor's address for a posted IRTE. A mix of the halves of two addresses is no address. */
     public long descriptorAddress() {
         long number = thread.number();
         return number << Integer.SIZE | number << PostedInterruptDescriptor.BOUNDARY_BITS;
@@ -66,19 +66,19 @@ public final class PostedVcpu {
         return thread;
     }
 
-    /** The result of a request from software. */
+    /** The result of {@link #deliver} and {@link #deliverFromItself}. */
     public enum Delivery {
         /** The sender did not notify: the vector was requested already, or a notification is outstanding. */
         PENDING,
         /** The sender notified the CPU on which the vCPU runs. */
         NOTIFIED,
-        /** The vCPU's own thread made the request. This thread syncs before its guest runs on. */
+        /** The vCPU's own thread made the request. It calls {@link #sync} before its guest runs on. */
         OWN,
-        /** The vCPU was outside guest mode and was woken. The vCPU syncs before it enters the guest. */
+        /** The vCPU was outside guest mode and was woken. It calls {@link #sync} before the guest runs. */
         WOKEN
     }
 
-    /** Requests a vector, as KVM's software does ({@code vmx_deliver_interrupt}). */
+    /** Requests a vector that no unit posts, as KVM does ({@code vmx_deliver_interrupt}). */
     public Delivery deliver(int vector) {
         if (!pid.deliver(vector)) {
             return Delivery.PENDING;
@@ -144,14 +144,14 @@ public final class PostedVcpu {
     }
 
     /**
-     * Returns RVI, the vector that the guest takes next, or 0. The entry to the guest sets RVI from the IRR, and so
-     * does a notification that the CPU takes. {@link #sync} alone does not change RVI.
+     * Returns RVI, the vector that the guest takes next, or 0. RVI is set from the IRR when the CPU enters the guest or
+     * takes a notification. {@link #sync} alone does not change RVI.
      */
     public int rvi() {
         return (int) words.get(rvi);
     }
 
-    /** Loads a LAPIC state of four IRR words while the vCPU does not run. Discards earlier requests. */
+    /** Replaces the IRR by four words, while the vCPU does not run, and discards earlier requests. */
     public void restore(long[] state) {
         if (state.length != PiDescriptor.PIR_WORDS) {
             throw new IllegalArgumentException("an IRR of " + state.length + " words is none: expected 4");
@@ -169,8 +169,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * Returns the rules of posting that the state breaks. All rules hold while no thread is in a method. Rules R3 and
-     * R4 order accesses, so no state shows whether they are broken.
+     * Returns those of the rules R1, R2, R5 and R6 of posting that the state breaks. All rules hold while no thread is
+     * in a method. Rules R3 and R4 order accesses, so no state shows a break.
      */
     public List<String> brokenRules() {
         List<String> broken = new ArrayList<>();

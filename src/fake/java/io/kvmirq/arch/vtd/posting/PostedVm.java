@@ -13,16 +13,16 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * A VM with APICv on a host: its vCPUs, the bypasses of its devices, and the wake-up lists of the CPUs. The VM adds
- * handlers of the vectors 0xf2 and 0xf1 to its host.
+ * A VM with APICv on a host: its vCPUs, the number of device interrupts that it may post, and the wake-up lists of the
+ * CPUs. The VM adds handlers of the vectors 0xf2 and 0xf1 to its host.
  *
  * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.posting.RemappingUnit}, which finds
  * descriptors by {@link #descriptorAt}. With IPI virtualization a vCPU sleeps on a wake-up list even without a bypass,
  * and the CPU that sends an IPI posts as a remapping unit does. For IPI virtualization, call {@link #startBypass} once,
- * and {@link PostedVcpu#post} for each IPI. Not verified: the sender's CPU treats SN and ON exactly like a unit.
+ * and {@link PostedVcpu#post} for each IPI. Not verified: whether this CPU treats SN and ON as a unit does.
  *
  * <p>Thread-safe. A thread that needs a CPU spins while another thread has this CPU's interrupts off. Source: {@code
- * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.
+ * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's Javadoc lists what the model omits.
  */
 public final class PostedVm {
     private final HostCpus host;
@@ -125,8 +125,8 @@ public final class PostedVm {
     }
 
     /**
-     * Allows posting of one more device interrupt. The first bypass wakes all vCPUs: a vCPU that sleeps on no wake-up
-     * list checks for requests, and then sleeps on a list ({@code vmx_pi_start_bypass}).
+     * Allows posting of one more device interrupt. If none was allowed, the call wakes all vCPUs: a vCPU that sleeps on
+     * no wake-up list checks for requests, and then sleeps on a list ({@code vmx_pi_start_bypass}).
      */
     public void startBypass() {
         if (addBypass(1) == 0) {

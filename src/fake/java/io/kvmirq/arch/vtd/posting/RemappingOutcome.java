@@ -16,7 +16,7 @@ public sealed interface RemappingOutcome {
         }
     }
 
-    /** The unit set the vector in PIR. The notification is empty if one was outstanding or suppressed. */
+    /** The unit set the vector in PIR. The notification is empty if ON was set, or SN suppresses it. */
     record Posted(PostedIrte entry, Optional<Notification> notification) implements RemappingOutcome {
         public Posted {
             Objects.requireNonNull(entry, "entry is null");

@@ -15,13 +15,13 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The interrupt-remapping table of a VT-d unit. The unit handles requests while Linux changes entries. Linux also
- * stores the remapped form of each entry, and a change of host affinity changes this form even while the entry posts.
+ * The interrupt-remapping table of a VT-d unit. The unit handles requests while Linux changes entries. Linux also keeps
+ * the remapped form of each entry, which a change of the host irq's affinity changes even while the entry posts.
  *
- * <p>The unit caches each present entry that it uses, and uses the cached copy until the index is invalidated. Linux
- * invalidates the index after each write. The observer is notified of the write, then of the invalidation. Linux clears
- * a block of entries with one invalidation, the model with one for each. A real unit may also drop a cached copy
- * earlier.
+ * <p>The unit caches each present entry that it uses, and uses the copy until Linux invalidates the entry's index.
+ * Linux invalidates the index after each write. The observer is notified of the write, then of the invalidation. Linux
+ * clears a block of entries with one invalidation, the model with an invalidation for each entry. A real unit may also
+ * drop a cached copy earlier.
  *
  * <p>Only one thread may use a table at a time, because Java cannot write an entry with one access. Source: VT-d
  * specification 5.1 and 5.2; {@code modify_irte}, {@code intel_ir_set_vcpu_affinity} and
@@ -77,11 +77,11 @@ public final class RemappingTable {
      * Creates a remapping table in {@code memory}.
      *
      * @param memory two words for each entry, low word first; the number of entries is a power of two, 2–65536. The
-     *     unit also sees the caller's writes to {@code memory}, see {@link #invalidate}
+     *     unit also sees the caller's own writes to {@code memory}, after {@link #invalidate}
      * @param unit the unit's capabilities. Without PI (posting), IM of an entry is a reserved bit
      * @param extended EIME: whether destinations are x2APIC ids, not xAPIC ids in bits 15:8
      * @param observer receives every change of the table
-     * @throws IllegalArgumentException if {@code memory} has a wrong size, or {@code extended} is set without EIM
+     * @throws IllegalArgumentException if {@code memory} has a wrong size, or {@code extended} is set but not EIM
      */
     public RemappingTable(long[] memory, UnitCapabilities unit, boolean extended, Observer observer) {
         this(SharedWords.of(Objects.requireNonNull(memory, "memory is null")), memory.length, unit, extended, observer);
@@ -182,7 +182,7 @@ public final class RemappingTable {
         return postedToVcpu[index];
     }
 
-    /** Writes an entry in remapped form. Throws IllegalArgumentException if the index is too large, or IM is set. */
+    /** Writes an entry in remapped form. Throws IllegalArgumentException for too large an index, or if IM is set. */
     public void set(int index, RemappedIrte entry) {
         checkIndex(index);
         if (Irte.POSTED.isSet(entry.low())) {

@@ -8,9 +8,9 @@ import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 
 /**
- * A VT-d remapping unit of a host. {@link #request} sends a device's message to a CPU, as remapping entry and
- * descriptor say. {@link HostCpu#takeInterrupt} takes the interrupt on that CPU, and the handlers of {@link
- * io.kvmirq.arch.vtd.posting.PostedVm} deliver the interrupt to the vCPU.
+ * A VT-d remapping unit of a host. {@link #request} sends a device's message to the CPU that the remapping entry or the
+ * posted-interrupt descriptor names. {@link HostCpu#takeInterrupt} takes the interrupt on that CPU, and the handlers of
+ * {@link io.kvmirq.arch.vtd.posting.PostedVm} deliver the interrupt to the vCPU.
  *
  * <p>A destination is a physical APIC id, or all ones for all CPUs. Logical destinations are not modelled: an entry
  * with a logical destination interrupts no CPU. Only one thread may use a unit at a time.

@@ -6,7 +6,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 
-/** {@code struct kvm_regs}. In real mode a guest uses 32 bits of the first eight registers, and RIP below 64 KiB. */
+/** {@code struct kvm_regs}. A real-mode guest uses the low half of the first eight registers, and RIP below 64 KiB. */
 public final class GeneralRegisters {
     /** The register numbers in opcodes, in the order of {@code struct kvm_regs}. */
     private static final int[] ORDER = {0, 3, 1, 2, 6, 7, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -45,7 +45,7 @@ public final class GeneralRegisters {
         reset(SIGNATURE);
     }
 
-    /** @param signature the value of EAX in CPUID leaf 1 */
+    /** @param signature the processor's signature, EAX of CPUID leaf 1 */
     public void reset(int signature) {
         Arrays.fill(values, 0);
         values[EDX] = Integer.toUnsignedLong(signature);
@@ -107,12 +107,12 @@ public final class GeneralRegisters {
         return (int) next;
     }
 
-    /** Throws {@link NotModelledException} before a run, if the fake does not model a flag. */
+    /** Throws {@link NotModelledException} if a flag is set that the fake does not model; called before a run. */
     public void checkModelled() {
         checked(flags);
     }
 
-    /** Loads the registers, with flags of any mode. A NotModelledException comes before any change. */
+    /** Loads the registers; the flags may be of any mode. If it throws NotModelledException, it has changed nothing. */
     public void load(ByteBuffer from) {
         long next = from.getLong(Uapi.KvmRegs.RFLAGS) | FIXED_FLAG;
         flags = (next & ~SETTABLE_FLAGS) == 0 ? (int) next : checked(next);

@@ -8,16 +8,16 @@ public interface GuestBus {
     /** Handles a write to a port. Returns whether the guest exits to the VMM. */
     boolean writePort(int port, int size, long value);
 
-    /** Whether the kernel serves a port itself, so that the guest does not exit to the VMM. */
+    /** Whether the kernel itself handles accesses to a port, so that the guest does not exit to the VMM. */
     boolean isServed(int port, int size);
 
-    /** Reads a port that the kernel serves, see {@link #isServed}. */
+    /** Reads a port for which {@link #isServed} is true. */
     int readServed(int port, int size);
 
     /** Makes the guest exit to the VMM for {@code count} reads of a port. */
     void readPort(int port, int size, int count);
 
-    /** Returns the VMM's value after an exit of {@link #readPort} or {@link #readMemory}. */
+    /** Returns the value that the VMM gave at the exit of {@link #readPort} or {@link #readMemory}. */
     long answer(int size);
 
     /** Returns whether the kernel handled a write to an address outside memory. If not, call {@link #writeMemory}. */

@@ -6,8 +6,8 @@ import java.nio.ByteBuffer;
 import java.util.Set;
 
 /**
- * The CPUID leaves of a vCPU that the VMM set, and the fields that the fake uses. A kernel also changes bits of leaves
- * 1, 7 and 0xd when guest registers change; no guest of the fake reads them. Source: arch/x86/kvm/cpuid.c. Immutable.
+ * The CPUID leaves that the VMM set for a vCPU, and the fields that the fake uses. A real kernel also changes bits of
+ * leaves 1, 7 and 0xd with guest registers, which no guest of the fake reads. Source: arch/x86/kvm/cpuid.c. Immutable.
  */
 public final class GuestCpuid {
     private static final int FEATURES = 1;
@@ -69,7 +69,7 @@ public final class GuestCpuid {
         return at < 0 ? 0 : leaves.getInt(at + register);
     }
 
-    /** Whether the VMM set leaf 1, which has signature and features. */
+    /** Whether the VMM set leaf 1, which has the processor's signature and features. */
     public boolean hasFeatures() {
         return find(FEATURES) >= 0;
     }
@@ -86,7 +86,7 @@ public final class GuestCpuid {
         return hasFeatures() ? register(FEATURES, KvmCpuidEntry2.EAX) : GeneralRegisters.SIGNATURE;
     }
 
-    /** Returns the bits of XCR0 that the CPUID lets the guest set. */
+    /** Returns the bits of XCR0 that the guest may set according to the CPUID. */
     public long xcr0() {
         return Integer.toUnsignedLong(register(XSAVE, KvmCpuidEntry2.EAX))
                 | (long) register(XSAVE, KvmCpuidEntry2.EDX) << Integer.SIZE;
@@ -99,7 +99,7 @@ public final class GuestCpuid {
         return told ? register(ADDRESS_SIZES, KvmCpuidEntry2.EAX) & BYTE : LEAST_ADDRESS_BITS;
     }
 
-    /** Whether the CPUID has a valid size of linear addresses, or none: {@code kvm_check_cpuid()}. */
+    /** Whether the CPUID's size of linear addresses is valid or missing: {@code kvm_check_cpuid()}. */
     public boolean hasKnownAddresses() {
         return LINEAR_BITS.contains(register(ADDRESS_SIZES, KvmCpuidEntry2.EAX) >>> Byte.SIZE & BYTE);
     }

@@ -12,7 +12,7 @@ public interface GuestExecution {
 
     Outcome step();
 
-    /** Takes an interrupt or NMI. {@code ofLapic}: whether the guest must write an EOI to the LAPIC. */
+    /** Takes an interrupt or NMI. If {@code ofLapic}, the guest must write an EOI to the LAPIC. */
     void enter(int vector, boolean ofLapic);
 
     boolean interruptFlag();
@@ -20,12 +20,12 @@ public interface GuestExecution {
     /** Whether the guest takes interrupts of the in-kernel PICs. */
     boolean takesInterruptOfPic();
 
-    /** Whether a halted guest continues without an interrupt, because a test added exits. */
+    /** Whether a halted guest continues without an interrupt, because a test has added exits since. */
     boolean goesOn();
 
     /** Whether a read of the guest still waits for the VMM's value. */
     boolean isReading();
 
-    /** Gives the guest the VMM's value for a read. Returns true if the guest exits, as its instruction also writes. */
+    /** Gives the guest the VMM's value for a read. Returns true if the instruction also writes and exits. */
     boolean completeRead();
 }

@@ -3,7 +3,7 @@ package io.kvmirq.fake.x86.cpu;
 
 import io.kvmirq.NotModelledException;
 
-/** RDMSR and WRMSR. The methods throw {@link NotModelledException} if the MSR or its value is not modelled. */
+/** RDMSR and WRMSR. The methods throw {@link NotModelledException} if the fake does not model the MSR or its value. */
 public interface GuestMsrs {
     long read(int number);
 

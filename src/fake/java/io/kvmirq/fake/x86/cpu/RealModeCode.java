@@ -12,9 +12,9 @@ import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.kvm.FakeMemorySlots;
 
 /**
- * Executes, in real mode, the instructions that kvmirq's guests and tests use. Any other instruction throws {@link
- * NotModelledException}, whose message lists the modelled instructions. Opcodes: Intel SDM vol. 2, appendix A. Exits:
- * {@code kvm_fast_pio_out()} in arch/x86/kvm/x86.c.
+ * Executes in real mode the instructions that the guests of kvmirq and of its tests use. Any other instruction throws
+ * {@link NotModelledException}, whose message lists the modelled instructions. Opcodes: Intel SDM vol. 2, appendix A.
+ * Exits: {@code kvm_fast_pio_out()} in arch/x86/kvm/x86.c.
  */
 public final class RealModeCode implements GuestExecution {
     private static final int REGISTERS = 8;
@@ -116,7 +116,7 @@ public final class RealModeCode implements GuestExecution {
         return false;
     }
 
-    /** At the start of a run, moves RIP past an OUT that has exited to the VMM, unless the VMM has changed RIP. */
+    /** Called when KVM_RUN begins: moves RIP past an OUT that exited to the VMM, unless the VMM has changed RIP. */
     public void completeOut() {
         if (out != NOWHERE && out == place()) {
             registers.setIp(next);

@@ -70,7 +70,7 @@ public final class SystemRegisters {
         values.putLong(CR0, CACHE_OFF | NOT_WRITE_THROUGH | EXTENSION_TYPE);
     }
 
-    /** Sets the values after INIT, which keeps the cache bits of CR0. */
+    /** Sets the values that INIT sets; the cache bits of CR0 are kept. */
     public void reset() {
         unmodelled = null;
         long caches = values.getLong(CR0) & (CACHE_OFF | NOT_WRITE_THROUGH);
@@ -94,7 +94,7 @@ public final class SystemRegisters {
         to.put(0, values, 0, END);
     }
 
-    /** Returns the rule that refuses registers that contradict one another or the CPUID; empty if no rule does. */
+    /** Returns the rule that refuses {@code next} because registers contradict one another or the CPUID; else empty. */
     public static Optional<Answer> refuses(ByteBuffer next, GuestCpuid cpuid) {
         long cr0 = next.getLong(CR0);
         long efer = next.getLong(EFER);
@@ -125,7 +125,7 @@ public final class SystemRegisters {
         return Optional.empty();
     }
 
-    /** Throws {@link NotModelledException} before a run, if a register has a value that the fake does not model. */
+    /** Throws {@link NotModelledException} if the fake does not model a register's value; called before a run. */
     public void checkModelled() {
         if (unmodelled != null) {
             throw new NotModelledException(unmodelled);

@@ -19,9 +19,9 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * The pending NMI, INIT and start-up (SIPI) events of a vCPU, and the state that a VMM set by KVM_SET_VCPU_EVENTS.
- * Source: {@code process_nmi()} and {@code kvm_vcpu_ioctl_x86_set_vcpu_events()} in x86.c, {@code
- * kvm_apic_accept_events()} in lapic.c.
+ * The pending NMI, INIT and start-up (SIPI) of a vCPU, and the events that a VMM set by KVM_SET_VCPU_EVENTS. Source:
+ * {@code process_nmi()} and {@code kvm_vcpu_ioctl_x86_set_vcpu_events()} in x86.c, {@code kvm_apic_accept_events()} in
+ * lapic.c.
  */
 public final class VcpuEvents {
     private static final int MOST_NMIS = 2;
@@ -77,7 +77,7 @@ public final class VcpuEvents {
         this.host = host;
     }
 
-    /** Sets the interrupt shadow: the next instruction runs before any interrupt or NMI. */
+    /** Sets the interrupt shadow: if it is set, the next instruction runs before any interrupt or NMI. */
     public void setShadow(int shadow) {
         injected.put(KvmVcpuEvents.INTERRUPT_SHADOW, (byte) shadow);
     }
@@ -92,20 +92,20 @@ public final class VcpuEvents {
 
     // Settings of the VMM
 
-    /** Injects an interrupt. The vCPU takes the interrupt before its next instruction, even if RFLAGS.IF is 0. */
+    /** Injects an interrupt. The vCPU takes the injected vector before its next instruction, even if RFLAGS.IF is 0. */
     public void inject(int vector) {
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
                 .put(KvmVcpuEvents.INTERRUPT_NR, (byte) vector)
                 .put(KvmVcpuEvents.INTERRUPT_SOFT, (byte) 0);
     }
 
-    /** Notes that the vCPU took an interrupt. A VMM can still read the vector: {@code kvm_queue_interrupt()}. */
+    /** Notes that the vCPU took an interrupt. The VMM can read the vector later: {@code kvm_queue_interrupt()}. */
     public void took(int vector) {
         inject(vector);
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 0);
     }
 
-    /** Returns the vector of the hardware interrupt that is being delivered; -1 if there is none. */
+    /** Returns the vector of an injected hardware interrupt, which the vCPU takes next; -1 if there is none. */
     public int injected() {
         boolean hard = isSet(KvmVcpuEvents.INTERRUPT_INJECTED) && !isSet(KvmVcpuEvents.INTERRUPT_SOFT);
         return hard ? injected.get(KvmVcpuEvents.INTERRUPT_NR) & VECTOR : -1;
@@ -120,7 +120,7 @@ public final class VcpuEvents {
         return vector;
     }
 
-    /** Whether an event was injected. The vCPU takes this event even if RFLAGS.IF is 0. */
+    /** Whether an interrupt, NMI or exception was injected. The vCPU takes this event even if RFLAGS.IF is 0. */
     public boolean isInjected() {
         return isSet(KvmVcpuEvents.INTERRUPT_INJECTED) || nmiInjected || isException();
     }
@@ -133,7 +133,7 @@ public final class VcpuEvents {
         return isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || isSet(KvmVcpuEvents.EXCEPTION_PENDING);
     }
 
-    /** Throws NotModelledException before a run if the fake, or a {@code halted} vCPU, cannot take an event. */
+    /** Throws NotModelledException if the fake cannot deliver a set event to the running or {@code halted} vCPU. */
     public void checkModelled(boolean halted) {
         boolean interrupt = isSet(KvmVcpuEvents.INTERRUPT_INJECTED);
         boolean taken = isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || nmiInjected;
@@ -205,9 +205,9 @@ public final class VcpuEvents {
     }
 
     /**
-     * Handles KVM_SET_VCPU_EVENTS. Returns the rule that refuses the call, or empty. If the kernel lacks System
-     * Management Mode or does not report triple faults, the refusal comes after other fields were set. A
-     * NotModelledException comes before any change.
+     * Handles KVM_SET_VCPU_EVENTS. Returns the rule that refuses the call, or empty. A kernel that lacks System
+     * Management Mode or does not report triple faults refuses the call after it has set other fields. A
+     * NotModelledException is thrown before any change.
      */
     public Optional<Answer> load(ReportedEvents reported, ByteBuffer from, boolean hasLapic, boolean awaitsStartup) {
         int given = from.getInt(KvmVcpuEvents.FLAGS);
@@ -278,12 +278,12 @@ public final class VcpuEvents {
 
     // Events of the guest and its devices
 
-    /** Handles an SMI that an MSI message sends. */
+    /** Handles an SMI that arrives as an MSI message. */
     public void sendManagement() {
         management = true;
     }
 
-    /** Whether an event is pending that a running guest of the fake cannot take. */
+    /** Whether an event is pending that the fake cannot deliver to a running guest. */
     public boolean isSpecial() {
         return management || released;
     }
@@ -321,7 +321,7 @@ public final class VcpuEvents {
         return startupVector;
     }
 
-    /** Starts an NMI. Two NMIs that arrive at once stay pending, but only one while the vCPU handles an NMI. */
+    /** Starts an NMI. Up to two NMIs stay pending; while the vCPU handles an NMI, only one does. */
     public boolean takeNmi() {
         processNmis();
         if (nmisPending == 0 || inNmi) {
@@ -332,7 +332,7 @@ public final class VcpuEvents {
         return true;
     }
 
-    /** Whether an NMI ends a halt: {@link #takeNmi} would start one, or an NMI was requested. */
+    /** Whether an NMI would end a halt: {@link #takeNmi} would start its handler, or an NMI was requested. */
     public boolean hasNmi() {
         return nmiRequested || nmisPending + nmisSent > 0 && !inNmi && !isShadowed();
     }
@@ -354,8 +354,8 @@ public final class VcpuEvents {
     }
 
     /**
-     * Takes INIT. INIT discards pending NMIs and injected events, but their vectors stay readable. {@code blocks}:
-     * whether NMIs stay blocked (kvm_amd, 6.4).
+     * Takes INIT, which discards pending NMIs and injected events; the VMM can still read their vectors. {@code
+     * blocks}: whether NMIs stay blocked (kvm_amd, 6.4).
      */
     public boolean takeInit(boolean blocks) {
         boolean taken = init;

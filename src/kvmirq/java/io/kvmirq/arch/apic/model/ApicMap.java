@@ -47,7 +47,7 @@ public final class ApicMap<A extends LocalApic> {
      * @param before63 whether to build the map as Linux before 6.3 does. Before 6.3, a physical id that two LAPICs have
      *     goes to the first, and a logical id that two LAPICs have goes to the last. Before 6.3, only the lowest bit of
      *     a logical id is used, and a LAPIC in x2APIC mode is also found by the physical id that its logical id encodes
-     * @return no map if two LAPICs have the same id, and neither {@code apicIds32Bit} nor {@code before63} is set
+     * @return the map; empty if two LAPICs share an id, and neither {@code apicIds32Bit} nor {@code before63} is set
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> of(
             List<A> lapics, boolean apicIds32Bit, boolean before63) {

@@ -26,7 +26,7 @@ public final class Destinations<A extends LocalApic> {
     /**
      * Reads ids and modes of the LAPICs.
      *
-     * @param lapics in the order of the vCPUs' indices
+     * @param lapics the LAPICs of the VM's vCPUs, in the order of the vCPUs' indices
      * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
      * @param quirk whether 0xff is a broadcast also in x2APIC mode: true until KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK
      * @param vectorHashing the module parameter kvm.vector_hashing, which is on by default
@@ -71,7 +71,7 @@ public final class Destinations<A extends LocalApic> {
      * the only LAPIC that matches the destination. A lowest-priority message to a logical destination is first narrowed
      * to one LAPIC ({@code kvm_intr_is_single_vcpu}).
      *
-     * @return empty if no LAPIC or several LAPICs match
+     * @return the LAPIC; empty if no LAPIC or several LAPICs match
      */
     public Optional<A> single(ApicMessage message) {
         return single(message, LinuxVersion.NEWEST);

@@ -9,8 +9,8 @@ import io.kvmirq.arch.apic.LapicPage;
  *
  * @param vcpuId the id of the vCPU
  * @param isX2apic whether the LAPIC is in x2APIC mode
- * @param logicalId the register LDR
- * @param logicalFormat the register DFR
+ * @param logicalId the register LDR, which holds the logical id
+ * @param logicalFormat the register DFR, which selects the flat or the cluster model
  * @param arbitrationPriority the number of lowest-priority messages that the LAPIC got
  */
 public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int logicalFormat, int arbitrationPriority)

@@ -29,7 +29,7 @@ public sealed interface PostingDecision {
      */
     record Posted(VcpuId vcpu, InterruptVector vector, Set<InhibitReason> inhibits) implements PostingDecision {}
 
-    /** KVM delivers the interrupt in software. The record names the first obstacle, its cause here, and a remedy. */
+    /** KVM delivers the interrupt in software. The record has the first obstacle, its cause here and a remedy. */
     record Unposted(PostingObstacle reason, String detail, String remedy) implements PostingDecision {
         /** Creates the decision with the remedy that the obstacle {@code reason} has for any interrupt. */
         public Unposted(PostingObstacle reason, String detail) {
