@@ -99,8 +99,8 @@ public final class Vcpu implements AutoCloseable {
 
     /**
      * Runs the guest, and blocks until the guest exits. An x86 vCPU other than the boot processor waits in this call
-     * for INIT and SIPI. The first run in a thread blocks, in the thread's signal mask, the real-time signal that
-     * {@link #kick} uses; the signal stays blocked. The run fails if the kernel refuses to send this signal, because no
+     * for INIT and SIPI. The first run in a thread adds the real-time signal of
+     * {@link #kick} to the signals that the thread blocks, so that the signal ends only runs. The run fails if the kernel refuses to send this signal, because no
      * kick could end such a run. {@link Thread#interrupt} does not end a run: only a kick does.
      *
      * @return the exit, always the same object; valid until the next run

@@ -106,7 +106,7 @@ public final class UapiVfio {
         @U64 @Path("size") int LENGTH = 24;
     }
 
-    /** include/uapi/linux/vfio.h; a struct vfio_bitmap follows if its flag is set. */
+    /** include/uapi/linux/vfio.h; with GET_DIRTY_BITMAP, a struct vfio_bitmap follows. */
     public interface VfioIommuType1DmaUnmap extends Declared.Argsz {
         int SIZE = 24;
         @U32 @Flags("VFIO_DMA_UNMAP_FLAG_") int FLAGS = 4;
@@ -115,7 +115,7 @@ public final class UapiVfio {
         @U64 @Path("data.data") @Address int BITMAP_DATA = 40;
     }
 
-    /** include/uapi/linux/vfio.h; a struct vfio_iommu_type1_dirty_bitmap_get follows if its flag is set. */
+    /** include/uapi/linux/vfio.h; with GET_BITMAP, a struct vfio_iommu_type1_dirty_bitmap_get follows. */
     public interface VfioIommuType1DirtyBitmap extends Declared.Argsz {
         int SIZE = 8;
         @U32 @Flags("VFIO_IOMMU_DIRTY_PAGES_FLAG_") int FLAGS = 4;

@@ -226,7 +226,7 @@ public final class FakeTime implements AutoCloseable {
         }
     }
 
-    /** Lets waiting threads take the lock once, and runs timers. Call this method in a long loop. */
+    /** Lets threads that wait for the fake kernel's lock take it once, and runs due timers. Call this method in a long loop. */
     public void letOthersIn() {
         if (lock.hasQueuedThreads()) {
             unlocked(() -> true);
