@@ -20,8 +20,7 @@ import java.util.Set;
  * the guest, but non-coherent DMA and drivers that need the VM, as for mediated devices, do not work. Thread-safe.
  *
  * <p>Add a file before its device is opened, and remove it before the file is closed: the calls name the file by its
- * open descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} adds the device's file, and its
- * {@code close} removes the file, in this order.
+ * open descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} and the device's {@code close} do so.
  *
  * <p>Source: virt/kvm/vfio.c, Documentation/virt/kvm/devices/vfio.rst.
  *

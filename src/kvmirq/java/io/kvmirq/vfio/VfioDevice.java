@@ -85,9 +85,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Adds the file of the device's group or cdev to KVM-VFIO and then opens the device; the kernel requires this
-     * order. {@link #close} removes the file from KVM-VFIO before closing it. Otherwise like {@link
-     * #open(Kernel,DeviceName)}.
+     * Adds the group's or cdev's file to KVM-VFIO and then opens the device, as the kernel requires. {@link #close}
+     * removes the file from KVM-VFIO before closing it. Otherwise like {@link #open(Kernel,DeviceName)}.
      *
      * @param holder KVM's {@code KvmVfio}
      */
