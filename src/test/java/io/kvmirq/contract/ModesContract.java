@@ -69,15 +69,6 @@ class ModesContract extends KernelSuite {
     }
 
     @Test
-    void protectedModeIsKept() {
-        ByteBuffer next = world.segments(vcpu);
-        flat(next, false);
-        next.putLong(CR0, PROTECTED);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, next));
-        assertThat(world.segments(vcpu)).isEqualTo(next);
-    }
-
-    @Test
     void longModeIsKept() {
         ByteBuffer next = world.segments(vcpu);
         flat(next, true);

@@ -9,12 +9,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
-import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.List;
-import java.util.Set;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -22,14 +17,12 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /**
- * General and segment registers are read as {@code Vcpu} sets them, for a guest's start and for {@code VmSnapshot}, or
- * refused; {@code Vcpu.run} answers reads: arch/x86/kvm/x86.c.
+ * What {@code Vcpu} cannot set of the segment registers, what INIT and {@code Vcpu.run} change of the registers, and reads
+ * that {@code Vcpu.run} answers: arch/x86/kvm/x86.c. X86RegistersTest sets and reads the registers on the same kernels.
  */
 @Contract
 class RegistersContract extends KernelSuite {
     private static final int SEGMENT = 24;
-    private static final int LIMIT = 8;
-    private static final int SELECTOR = 12;
     private static final int LONG_CODE = 19;
     private static final int GDT = 192;
     private static final int IDT = 208;
@@ -45,10 +38,6 @@ class RegistersContract extends KernelSuite {
     private static final long ENABLED = 1 << 11;
     private static final int RAX = 0;
     private static final int RDX = 24;
-    private static final int R15 = 120;
-    private static final int PORT = 0xfc;
-    /** mov %eax-less: out %al, $PORT. */
-    private static final byte[] OUT = {(byte) 0xe6, (byte) PORT};
 
     private int vm;
     private int vcpu;
@@ -70,78 +59,6 @@ class RegistersContract extends KernelSuite {
         ByteBuffer segments = world.segments(vcpu);
         change.accept(segments);
         return libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments);
-    }
-
-    @Test
-    void vcpuBeginsAsAProcessorAfterReset() {
-        ByteBuffer registers = registers();
-        assertThat(registers.getLong(Uapi.KvmRegs.RIP)).isEqualTo(0xfff0);
-        assertThat(registers.getLong(Uapi.KvmRegs.RFLAGS)).isEqualTo(2);
-        assertThat(registers.getLong(RAX)).isZero();
-        assertThat(registers.getLong(RDX)).isEqualTo(0x600);
-        ByteBuffer segments = world.segments(vcpu);
-        assertThat(segments.getLong(Uapi.KvmSregs.CS_BASE)).isEqualTo(0xffff0000L);
-        assertThat(segments.getShort(Uapi.KvmSregs.CS_SELECTOR)).isEqualTo((short) 0xf000);
-        for (int segment = 0; segment < 8; segment++) {
-            assertThat(segments.getInt(segment * SEGMENT + LIMIT)).isEqualTo(0xffff);
-        }
-        assertThat(segments.getShort(GDT + 8)).isEqualTo((short) 0xffff);
-        assertThat(segments.getShort(IDT + 8)).isEqualTo((short) 0xffff);
-        assertThat(segments.getLong(CR0)).isEqualTo(0x60000010);
-        assertThat(segments.getLong(APIC_BASE)).isEqualTo(0xfee00900L);
-        // AMD's CS is not accessed yet, and its TSS is one of 16 bits: init_vmcb() in arch/x86/kvm/svm/svm.c.
-        assertThat(attributes(segments, 0)).isIn(0x1_00_00_01_0bL, 0x1_00_00_01_0aL);
-        assertThat(attributes(segments, 1)).isEqualTo(0x1_00_00_01_03L);
-        assertThat(attributes(segments, 6)).isIn(0x0_00_00_01_0bL, 0x0_00_00_01_03L);
-        assertThat(attributes(segments, 7)).isEqualTo(0x0_00_00_01_02L);
-    }
-
-    /** Type, present, dpl, db and s. */
-    private static long attributes(ByteBuffer segments, int segment) {
-        return segments.getLong(segment * SEGMENT + 14) & 0xff_ffff_ffffL;
-    }
-
-    @Test
-    void generalRegistersAreReadAsTheyWereSet() {
-        ByteBuffer set = Buffers.allocate(Uapi.KvmRegs.SIZE);
-        for (int at = 0; at < Uapi.KvmRegs.RIP; at += Long.BYTES) {
-            set.putLong(at, 0x1122_3344_5566_0000L + at);
-        }
-        set.putLong(Uapi.KvmRegs.RIP, 0x1234).putLong(Uapi.KvmRegs.RFLAGS, 0x200);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, set));
-        ByteBuffer read = registers();
-        assertThat(read.getLong(R15)).isEqualTo(0x1122_3344_5566_0000L + R15);
-        assertThat(read.getLong(Uapi.KvmRegs.RFLAGS)).as("bit 1 is fixed").isEqualTo(0x202);
-        assertThat(read).isEqualTo(set.putLong(Uapi.KvmRegs.RFLAGS, 0x202));
-    }
-
-    @Test
-    void segmentsAndTaskPriorityAreReadAsTheyWereSet() {
-        assertOk(setSegments(segments -> {
-            for (int segment = 0; segment < 6; segment++) {
-                segments.putLong(segment * SEGMENT, 0x1000L * segment)
-                        .putShort(segment * SEGMENT + SELECTOR, (short) (0x100 * segment));
-            }
-            segments.putLong(Uapi.KvmSregs.CR8, 5)
-                    .putLong(GDT, 0x5000)
-                    .putShort(GDT + 8, (short) 0x27)
-                    .putLong(CR2, 0x6000)
-                    .putLong(CR3, 0x7000);
-        }));
-        ByteBuffer read = world.segments(vcpu);
-        for (int segment = 0; segment < 6; segment++) {
-            assertThat(read.getLong(segment * SEGMENT)).isEqualTo(0x1000L * segment);
-            assertThat(read.getShort(segment * SEGMENT + SELECTOR)).isEqualTo((short) (0x100 * segment));
-        }
-        assertThat(read.getLong(Uapi.KvmSregs.CR8)).isEqualTo(5);
-        assertThat(read.getLong(GDT)).isEqualTo(0x5000);
-        assertThat(read.getShort(GDT + 8)).isEqualTo((short) 0x27);
-        assertThat(read.getLong(CR2)).isEqualTo(0x6000);
-        assertThat(read.getLong(CR3)).isEqualTo(0x7000);
-        assertOk(setSegments(segments -> segments.putLong(Uapi.KvmSregs.CR8, 0x10)));
-        assertThat(world.segments(vcpu).getLong(Uapi.KvmSregs.CR8))
-                .as("no such priority")
-                .isEqualTo(5);
     }
 
     /** A vCPU takes messages when its state is asked for. */
@@ -222,37 +139,6 @@ class RegistersContract extends KernelSuite {
         assertThat(world.segments(vcpu)).isEqualTo(before);
     }
 
-    /** The guest is given a register and sends it, in a code segment with a base of its own. */
-    @Test
-    void guestSeesTheRegistersItWasGiven() throws IOException {
-        int split = world.splitVm();
-        vcpu = world.vcpu(split, 0);
-        long memory = world.map(PAGE, -1);
-        libc.view(memory, PAGE).put(0x20, OUT);
-        ByteBuffer region = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
-                .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, 0x2000)
-                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, PAGE)
-                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, memory);
-        assertOk(libc.ioctl(split, Uapi.KVM_SET_USER_MEMORY_REGION, region));
-        assertOk(setSegments(segments ->
-                segments.putLong(Uapi.KvmSregs.CS_BASE, 0x2000).putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0x200)));
-        ByteBuffer registers = Buffers.allocate(Uapi.KvmRegs.SIZE)
-                .putLong(RAX, 0x1234)
-                .putLong(Uapi.KvmRegs.RIP, 0x20)
-                .putLong(Uapi.KvmRegs.RFLAGS, 2);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, registers));
-        ByteBuffer shared = shared();
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
-        assertThat(shared.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_IO);
-        assertThat(shared.getShort(Uapi.KvmRun.IO_PORT)).isEqualTo((short) PORT);
-        assertThat(shared.get((int) shared.getLong(Uapi.KvmRun.IO_DATA_OFFSET))).isEqualTo((byte) 0x34);
-        assertThat(registers().getLong(RAX)).isEqualTo(0x1234);
-        assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isEqualTo(0x20 + (processorRunsRealMode() ? 0 : OUT.length));
-        shared.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
-        assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
-        assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isEqualTo(0x20 + OUT.length);
-    }
-
     /** A VMM that resets its guest at an OUT: the next run skips nothing. */
     @Test
     void ripThatTheVmmSetsAtAnOutStays() {
@@ -267,22 +153,6 @@ class RegistersContract extends KernelSuite {
         shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 0);
         guest.runTo(RealModeGuest.READY);
         guest.runTo(RealModeGuest.IN_SERVICE);
-    }
-
-    /** Else KVM emulates it. */
-    private boolean processorRunsRealMode() throws IOException {
-        if (!world.kernel().isReal()) {
-            return !world.isPvm();
-        }
-        Set<String> flags = Set.copyOf(List.of(Files.readString(Path.of("/proc/cpuinfo"))
-                .lines()
-                .filter(line -> line.startsWith("flags"))
-                .findFirst()
-                .orElseThrow()
-                .split("\\s+")));
-        Path unrestricted = Path.of("/sys/module/kvm_intel/parameters/unrestricted_guest");
-        return flags.contains("svm")
-                || flags.contains("vmx") && Files.readString(unrestricted).startsWith("Y");
     }
 
     /** A read of a port and one of an address, of each size, whose rest of EAX stays. */

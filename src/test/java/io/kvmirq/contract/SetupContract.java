@@ -12,8 +12,6 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** Calls beside interrupts that {@code X86Vcpu.setCpuid}, {@code setTscKilohertz} and {@code setMsrs} make. */
 @Contract
@@ -98,26 +96,4 @@ class SetupContract extends KernelSuite {
     }
 
     // Registers
-
-    private int set(int msr, long value) {
-        return world.ioctl(vcpu, Uapi.KVM_SET_MSRS, Structs.msrs(msr, value));
-    }
-
-    private long get(int msr) {
-        ByteBuffer read = Structs.msrs(msr, -1);
-        assertThat(world.ioctl(vcpu, Uapi.KVM_GET_MSRS, read)).isOne();
-        return read.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.DATA);
-    }
-
-    private static final int TSX_CTRL = 0x122;
-
-    @ParameterizedTest
-    @ValueSource(ints = {0x34, 0x3b, 0x48, 0x10a, TSX_CTRL, 0x6e0, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0xc0010117})
-    void registerOfTheProcessorTakesZero(int msr) {
-        assumeTrue(
-                msr != TSX_CTRL || world.fake().isPresent() || set(msr, 0) == 1,
-                "only a processor with TSX has this register");
-        assertThat(set(msr, 0)).isOne();
-        assertThat(get(msr)).isZero();
-    }
 }
