@@ -103,26 +103,6 @@ class EpollContract extends KernelSuite {
     }
 
     @Test
-    void whatIsReadyWhenItIsAddedIsReported() {
-        int fd = signalled();
-        assertThat(ready(setOf(fd, IN))).containsExactly(new Event(fd, IN));
-        assertThat(ready(setOf(fd, IN | EDGE))).containsExactly(new Event(fd, IN));
-    }
-
-    /** Its wait queue has them in this order. */
-    @Test
-    void entriesOfOneFileComeNewestFirst() {
-        int fd = world.eventfd();
-        int second = world.own(libc.fcntl(fd, Uapi.F_DUPFD_CLOEXEC, 0));
-        int third = world.own(libc.fcntl(fd, Uapi.F_DUPFD_CLOEXEC, 0));
-        int set = setOf(fd, IN);
-        assertOk(add(set, second, IN));
-        assertOk(add(set, third, IN));
-        assertOk(kernel.eventfdSignal(fd, 1));
-        assertThat(ready(set)).containsExactly(new Event(third, IN), new Event(second, IN), new Event(fd, IN));
-    }
-
-    @Test
     void edgeIsReportedOnceForEachSignalThatWasNotSeen() {
         int fd = world.eventfd();
         int set = setOf(fd, IN | EDGE);
@@ -137,66 +117,6 @@ class EpollContract extends KernelSuite {
         assertThat(ready(set)).as("nothing to read").isEmpty();
     }
 
-    /** Each write is an edge, also of an eventfd that is never read. */
-    @Test
-    void edgeNeedsNoReadBetweenSignals() {
-        int fd = world.eventfd();
-        int set = setOf(fd, IN | EDGE);
-        for (int i = 0; i < MANY; i++) {
-            assertOk(kernel.eventfdSignal(fd, 1));
-            assertThat(ready(set)).containsExactly(new Event(fd, IN));
-            assertThat(ready(set)).isEmpty();
-        }
-        assertThat(world.drain(fd)).isEqualTo(MANY);
-    }
-
-    @Test
-    void edgesBeyondTheRoomComeFirstInTheNextWait() {
-        int first = world.eventfd();
-        int second = world.eventfd();
-        int third = world.eventfd();
-        int set = setOf(first, IN | EDGE);
-        assertOk(add(set, second, IN | EDGE));
-        assertOk(add(set, third, IN | EDGE));
-        assertOk(kernel.eventfdSignal(third, 1));
-        assertOk(kernel.eventfdSignal(first, 1));
-        assertOk(kernel.eventfdSignal(second, 1));
-        assertThat(ready(set, 1)).containsExactly(new Event(third, IN));
-        assertOk(kernel.eventfdSignal(third, 1));
-        assertOk(kernel.eventfdSignal(first, 1));
-        assertThat(ready(set)).containsExactly(new Event(first, IN), new Event(second, IN), new Event(third, IN));
-        assertThat(ready(set)).isEmpty();
-    }
-
-    /** A set of both kinds: an edge that was reported leaves its place to the levels. */
-    @Test
-    void edgesAndLevelsTakeTheirTurnsInOneSet() {
-        int level = signalled();
-        int edge = signalled();
-        int set = setOf(edge, IN | EDGE);
-        assertOk(add(set, level, IN));
-        assertThat(ready(set)).containsExactly(new Event(edge, IN), new Event(level, IN));
-        assertOk(kernel.eventfdSignal(edge, 1));
-        assertThat(ready(set)).containsExactly(new Event(level, IN), new Event(edge, IN));
-        assertThat(ready(set)).containsExactly(new Event(level, IN));
-    }
-
-    @Test
-    void modifiedEdgeIsReportedAgainIfThereIsSomethingToRead() {
-        int fd = signalled();
-        int set = setOf(fd, IN | EDGE);
-        assertThat(ready(set)).containsExactly(new Event(fd, IN));
-        assertOk(modify(set, fd, EDGE));
-        assertOk(kernel.eventfdSignal(fd, 1));
-        assertThat(ready(set)).as("while it waits for nothing").isEmpty();
-        assertOk(modify(set, fd, IN | EDGE));
-        assertThat(ready(set)).containsExactly(new Event(fd, IN));
-        assertThat(ready(set)).isEmpty();
-        world.drain(fd);
-        assertOk(modify(set, fd, IN | EDGE));
-        assertThat(ready(set)).isEmpty();
-    }
-
     @Test
     void edgeThatWasReadBeforeTheWaitIsNotReported() {
         int fd = world.eventfd();
@@ -206,28 +126,6 @@ class EpollContract extends KernelSuite {
         assertThat(ready(set)).isEmpty();
         assertOk(kernel.eventfdSignal(fd, 1));
         assertThat(ready(set)).containsExactly(new Event(fd, IN));
-    }
-
-    @Test
-    void eventfdCanBeWrittenUntilItIsFull() {
-        int fd = world.eventfd();
-        int set = setOf(fd, IN | OUT);
-        assertThat(ready(set)).containsExactly(new Event(fd, OUT));
-        assertOk(kernel.eventfdSignal(fd, 1));
-        assertThat(ready(set)).containsExactly(new Event(fd, IN | OUT));
-        assertOk(kernel.eventfdSignal(fd, -3));
-        assertThat(ready(set)).containsExactly(new Event(fd, IN));
-    }
-
-    @Test
-    void readWakesWhatWaitsForRoom() {
-        int fd = world.eventfd();
-        int set = setOf(fd, OUT | EDGE);
-        assertThat(ready(set)).containsExactly(new Event(fd, OUT));
-        assertOk(kernel.eventfdSignal(fd, -2));
-        assertThat(ready(set)).isEmpty();
-        world.drain(fd);
-        assertThat(ready(set)).containsExactly(new Event(fd, OUT));
     }
 
     @Test
@@ -241,29 +139,6 @@ class EpollContract extends KernelSuite {
     }
 
     // Several
-
-    @Test
-    void entriesTakeTurnsWhereThereIsRoomForOne() {
-        int first = signalled();
-        int second = signalled();
-        int set = setOf(first, IN);
-        assertOk(add(set, second, IN));
-        assertThat(ready(set)).containsExactly(new Event(first, IN), new Event(second, IN));
-        assertThat(ready(set, 1)).containsExactly(new Event(first, IN));
-        assertThat(ready(set, 1)).containsExactly(new Event(second, IN));
-        assertThat(ready(set, 1)).containsExactly(new Event(first, IN));
-    }
-
-    @Test
-    void entriesAreReportedInTheOrderTheyBecameReady() {
-        int first = world.eventfd();
-        int second = world.eventfd();
-        int set = setOf(first, IN);
-        assertOk(add(set, second, IN));
-        assertOk(kernel.eventfdSignal(second, 1));
-        assertOk(kernel.eventfdSignal(first, 1));
-        assertThat(ready(set)).containsExactly(new Event(second, IN), new Event(first, IN));
-    }
 
     @Test
     void signalEndsAWaitOfAnyLength() {
@@ -308,39 +183,6 @@ class EpollContract extends KernelSuite {
         assertThat(kernel.fdWait(inner, -1, 0)).isZero();
     }
 
-    /** A signal wakes what watches the set, ready already or not; EPOLL_CTL_MOD only when it makes an entry ready. */
-    @Test
-    void modifyingAReadyEntryWakesNothing() {
-        int fd = signalled();
-        int inner = setOf(fd, IN);
-        int outer = setOf(inner, IN | EDGE);
-        assertThat(ready(outer)).containsExactly(new Event(inner, IN));
-        assertOk(modify(inner, fd, IN | OUT));
-        assertThat(ready(outer)).as("ready before").isEmpty();
-        assertOk(kernel.eventfdSignal(fd, 1));
-        assertThat(ready(outer)).containsExactly(new Event(inner, IN));
-        assertOk(modify(inner, fd, IN));
-        world.drain(fd);
-        assertThat(ready(inner)).isEmpty();
-        assertThat(ready(outer)).isEmpty();
-        assertOk(modify(inner, fd, OUT));
-        assertThat(ready(outer)).as("ready now").containsExactly(new Event(inner, IN));
-    }
-
-    /** An irqfd is asked before any other waiter and takes the signal. */
-    @Test
-    void signalOfAnAssignedEventfdIsSeenByNoSet() {
-        int vm = world.splitVm();
-        int fd = world.eventfd();
-        int set = setOf(fd, IN);
-        assertOk(kernel.irqfdAssign(vm, fd, 24));
-        assertOk(kernel.eventfdSignal(fd, 1));
-        assertThat(ready(set)).isEmpty();
-        assertOk(kernel.irqfdDeassign(vm, fd, 24));
-        assertOk(kernel.eventfdSignal(fd, 1));
-        assertThat(ready(set)).containsExactly(new Event(fd, IN));
-    }
-
     // Lifetimes
 
     @Test
@@ -378,14 +220,6 @@ class EpollContract extends KernelSuite {
         world.close(other);
         world.close(duplicate);
         assertThat(ready(set)).isEmpty();
-    }
-
-    @Test
-    void closedSetLeavesItsFilesAlone() {
-        int fd = world.eventfd();
-        world.close(setOf(fd, IN));
-        assertOk(kernel.eventfdSignal(fd, 1));
-        assertThat(world.drain(fd)).isEqualTo(1);
     }
 
     // Refusals, in the kernel's order
