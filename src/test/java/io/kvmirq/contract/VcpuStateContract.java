@@ -123,6 +123,15 @@ class VcpuStateContract extends KernelSuite {
         assertThat(setMsr(X86Msr.KERNEL_GS_BASE, NOT_CANONICAL)).isZero();
     }
 
+    /** MSR_SMI_COUNT, which a snapshot of the host's MSRs has. */
+    @Test
+    void registerOfTheProcessorTakesZero() {
+        assertThat(set(Uapi.KVM_SET_MSRS, Structs.msrs(0x34, 0))).isOne();
+        ByteBuffer read = Structs.msrs(0x34, -1);
+        assertThat(set(Uapi.KVM_GET_MSRS, read)).isOne();
+        assertThat(read.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.DATA)).isZero();
+    }
+
     @Test
     void oneCallTakes255Msrs() {
         for (long request : new long[] {Uapi.KVM_GET_MSRS, Uapi.KVM_SET_MSRS}) {

@@ -48,7 +48,8 @@ class X86StateTest {
         vcpu.x86().useHostCpuid();
         X86Msrs saved = vcpu.x86().msrs(X86Msrs.ofHost(kernel));
         assertThat(saved.numbers()).contains(X86Msr.LSTAR.number(), X86Msr.TSC.number());
-        assertThat(saved.get(X86Msr.MISC_ENABLE)).isIn(0x1800L, 1L); // as VcpuStateContract says
+        // No PEBS and no BTS on SVM and VMX; a KVM without hardware virtualization has fast strings instead.
+        assertThat(saved.get(X86Msr.MISC_ENABLE)).isIn(0x1800L, 1L);
         vcpu.x86().setMsrs(saved.set(X86Msr.LSTAR, 0xffff_ffff_8100_0000L));
         X86Msrs lstar = vcpu.x86().msrs(new X86Msrs().set(X86Msr.LSTAR, 0));
         assertThat(lstar).hasToString("0xc0000082 (LSTAR)=0xffffffff81000000");
