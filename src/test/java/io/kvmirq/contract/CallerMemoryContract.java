@@ -3,12 +3,10 @@ package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.SystemCall;
-import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Memfd;
 import io.kvmirq.uapi.Uapi;
@@ -134,91 +132,5 @@ class CallerMemoryContract extends KernelSuite {
         } finally {
             Reference.reachabilityFence(vector);
         }
-    }
-
-    // Memory that ends within an answer
-
-    private interface Call {
-        long at(long address);
-    }
-
-    /** The bytes that a call wrote before the end of a page, where it was to write more. */
-    private ByteBuffer fault(int room, Call call) {
-        ByteBuffer page = libc.view(world.pageBeforeNothing(), PAGE);
-        for (int i = 0; i < PAGE; i++) {
-            page.put(i, (byte) 0xee);
-        }
-        long address = libc.addressOf(page);
-        assertErrno(Errno.EFAULT, call.at(address + PAGE - room));
-        assertThat(page.get((int) PAGE - room - 1)).isEqualTo((byte) 0xee);
-        return page.slice((int) PAGE - room, room).order(page.order());
-    }
-
-    @Test
-    void answerIsWrittenUpToTheEndOfTheMemory() {
-        world.assumeX86();
-        int vcpu = world.vcpuWithLapic(world.splitVm());
-        ByteBuffer whole = world.lapic(vcpu);
-        for (int room : new int[] {1, 33, 0x21, 100, 1020}) {
-            ByteBuffer written = fault(room, address -> libc.ioctl(vcpu, Uapi.KVM_GET_LAPIC, address));
-            for (int i = 0; i < room; i++) {
-                assertThat(written.get(i)).as("byte %d of %d", i, room).isEqualTo(whole.get(i));
-            }
-        }
-        assertThat(fault(3, address -> libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, address))
-                        .get(2))
-                .isZero();
-    }
-
-    @Test
-    void countOfAnEventfdIsWrittenUpToTheEndOfTheMemory() {
-        assumeFalse(world.isArm64(), "arm64 copies eight bytes by one store");
-        int event = signalled();
-        ByteBuffer written = fault(5, address -> libc.read(event, address, 8));
-        for (int i = 0; i < 5; i++) {
-            assertThat(written.get(i)).isEqualTo((byte) (i + 1));
-        }
-    }
-
-    /** fs/eventpoll.c {@code epoll_put_uevent()}: the events are one write, the data another. */
-    @Test
-    void eventIsWrittenInTwoParts() {
-        int epoll = epollWith(signalled());
-        ByteBuffer written = fault(Epoll.DATA + 4, address -> libc.epollWait(epoll, address, 1, 0));
-        assertThat(written.getInt(Epoll.EVENTS)).isEqualTo(Epoll.EPOLLIN);
-        assertThat(written.getInt(Epoll.DATA)).isEqualTo(0xeeeeeeee);
-        written = fault(3, address -> libc.epollWait(epoll, address, 1, 0));
-        assertThat(written.get(2)).isEqualTo((byte) 0xee);
-    }
-
-    /** The leaves are written before their number, the number of MSRs before the MSRs. */
-    @Test
-    void listsAreWrittenInPartsOfTheirOwn() {
-        world.assumeX86();
-        int kvm = world.kvm();
-        int room = Uapi.KvmCpuid2.SIZE + 8;
-        ByteBuffer leaves = fault(room, address -> {
-            libc.view(address, 8).putInt(0, 256);
-            return libc.ioctl(kvm, Uapi.KVM_GET_SUPPORTED_CPUID, address);
-        });
-        assertThat(leaves.getInt(0)).isEqualTo(256);
-        ByteBuffer msrs = fault(Uapi.KvmMsrList.SIZE + 6, address -> {
-            libc.view(address, 4).putInt(0, 4096);
-            return libc.ioctl(kvm, Uapi.KVM_GET_MSR_INDEX_LIST, address);
-        });
-        assertThat(msrs.getInt(0)).isBetween(1, 4095);
-        assertThat(msrs.get(Uapi.KvmMsrList.SIZE + 5)).isNotEqualTo((byte) 0xee);
-    }
-
-    /** put_user() writes all of a number or nothing. */
-    @Test
-    void attributeIsWrittenWholly() {
-        world.assumeX86();
-        int vcpu = world.vcpu(world.bareVm(), 0);
-        ByteBuffer written = fault(
-                5,
-                address -> libc.ioctl(vcpu, Uapi.KVM_GET_DEVICE_ATTR, Structs.of("kvm_device_attr", 0, 0, 0, address)));
-        assertThat(written.get(0)).isEqualTo((byte) 0xee);
-        assertThat(written.get(4)).isEqualTo((byte) 0xee);
     }
 }

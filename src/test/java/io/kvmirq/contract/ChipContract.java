@@ -16,7 +16,6 @@ import org.junit.jupiter.api.Test;
 class ChipContract extends KernelSuite {
     private static final int CLOCK = 8;
     private static final int NMI = 0x400;
-    private static final int PADDING = Uapi.KvmIrqchip.CHIP + Uapi.KvmIoapicState.IRR + Integer.BYTES;
     private static final long BROADCAST = MSI_ADDRESS | 0xff << 12;
     private static final long TO_ONE = 8;
     private static final long LOGICAL = 4;
@@ -25,11 +24,6 @@ class ChipContract extends KernelSuite {
         ByteBuffer structure = Buffers.allocate(Uapi.KvmIrqchip.SIZE).putInt(Uapi.KvmIrqchip.CHIP_ID, chip);
         assertOk(libc.ioctl(vm, Uapi.KVM_GET_IRQCHIP, structure));
         return structure;
-    }
-
-    private void putIoapic(int vm, int offset, long value) {
-        ByteBuffer structure = chip(vm, IOAPIC).putLong(Uapi.KvmIrqchip.CHIP + offset, value);
-        assertOk(libc.ioctl(vm, Uapi.KVM_SET_IRQCHIP, structure));
     }
 
     private int signal(int vm, long address, int data) {
@@ -47,28 +41,6 @@ class ChipContract extends KernelSuite {
     }
 
     // IOAPIC
-
-    @Test
-    void registersTheGuestSelectsAreKept() {
-        putIoapic(vm(), 8, 0x0300_0000_0010L);
-        assertThat(chip(vm(), IOAPIC).getLong(Uapi.KvmIrqchip.CHIP + 8)).isEqualTo(0x0300_0000_0010L);
-    }
-
-    /** The bytes between the pins and the table stand for nothing, and come back. */
-    @Test
-    void paddingOfTheIoapicIsKept() {
-        assertThat(chip(vm(), IOAPIC).getInt(PADDING)).isZero();
-        ByteBuffer structure = chip(vm(), IOAPIC).putInt(PADDING, 0x12345678);
-        assertOk(libc.ioctl(vm(), Uapi.KVM_SET_IRQCHIP, structure));
-        assertThat(chip(vm(), IOAPIC).getInt(PADDING)).isEqualTo(0x12345678);
-    }
-
-    @Test
-    void polarityIsIgnored() {
-        world.redirect(vm(), 20, 1L << 16 | 1L << 13);
-        world.status(vm(), 20, 1);
-        assertThat(world.ioapicLine(vm(), 20)).isTrue();
-    }
 
     @Test
     void edgeThatIsOutDoesNotShow() {
@@ -94,33 +66,11 @@ class ChipContract extends KernelSuite {
     // LAPIC
 
     @Test
-    void firstVcpuTakesThePicsInterrupts() {
-        assertThat(world.lapic(world.vcpu(vm(), 0)).getInt(0x350)).isEqualTo(0x700);
-        assertThat(world.lapic(world.vcpu(vm(), 1)).getInt(0x350)).isEqualTo(0x10000);
-    }
-
-    @Test
-    void versionIsTheKernels() {
-        int vcpu = world.vcpu(world.fullVm(), 0);
-        ByteBuffer lapic = world.lapic(vcpu);
-        int version = lapic.getInt(0x30);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic.putInt(0x30, 0)));
-        assertThat(world.lapic(vcpu).getInt(0x30)).isEqualTo(version);
-    }
-
-    @Test
     void newVcpuIsNotFoundByItsIdUntilTheKernelLooksAgain() {
         int vcpu = world.vcpu(vm(), 0);
         assertThat(signal(vm(), MSI_ADDRESS, NMI)).isZero();
         assertThat(signal(vm(), BROADCAST, NMI)).isEqualTo(1);
         look(vcpu);
-        assertThat(signal(vm(), MSI_ADDRESS, NMI)).isEqualTo(1);
-    }
-
-    @Test
-    void refusedDuplicateMakesTheKernelLookAgain() {
-        world.vcpu(vm(), 0);
-        assertErrno(Errno.EEXIST, libc.ioctl(vm(), Uapi.KVM_CREATE_VCPU, 0));
         assertThat(signal(vm(), MSI_ADDRESS, NMI)).isEqualTo(1);
     }
 

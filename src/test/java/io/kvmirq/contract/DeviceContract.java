@@ -88,15 +88,6 @@ class DeviceContract extends KernelSuite {
     }
 
     @Test
-    void onlyTheTestFlagIsLookedAt() {
-        int vm = world.bareVm();
-        ByteBuffer structure = create(Uapi.KVM_DEV_TYPE_VFIO, 0xfffffffe);
-        assertOk(libc.ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
-        world.own(structure.getInt(Uapi.KvmCreateDevice.FD));
-        assertOk(libc.ioctl(vm, Uapi.KVM_CREATE_DEVICE, create(Uapi.KVM_DEV_TYPE_VFIO, -1)));
-    }
-
-    @Test
     void typeIsCheckedBeforeTheFlags() {
         world.assumeX86();
         int vm = world.bareVm();
@@ -107,40 +98,12 @@ class DeviceContract extends KernelSuite {
         }
     }
 
-    @Test
-    void deviceNeedsNoIrqchip() {
-        assertOk(kernel.deviceAttrHas(device(world.bareVm()), FILE_GROUP, 1));
-        assertOk(kernel.deviceAttrHas(device(world.splitVm()), FILE_GROUP, 1));
-    }
-
-    @Test
-    void refusedSecondDeviceMakesNoDescriptor() {
-        int vm = world.bareVm();
-        device(vm);
-        ByteBuffer structure = create(Uapi.KVM_DEV_TYPE_VFIO, 0);
-        assertErrno(Errno.EBUSY, libc.ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
-        assertThat(structure.getInt(Uapi.KvmCreateDevice.FD)).isEqualTo(UNTOUCHED);
-    }
-
-    @Test
-    void everyVmHasADeviceOfItsOwn() {
-        device(world.bareVm());
-        device(world.bareVm());
-    }
-
     // Attributes
 
     private static final long NOWHERE = 8;
 
     private int attribute(int fd, long request, int group, long attribute, long address) {
         return libc.ioctl(fd, request, Structs.of("kvm_device_attr", -1, group, attribute, address));
-    }
-
-    @Test
-    void flagsOfAnAttributeAreIgnored() {
-        int device = device(world.bareVm());
-        assertOk(attribute(device, Uapi.KVM_HAS_DEVICE_ATTR, FILE_GROUP, Uapi.KVM_DEV_VFIO_FILE_ADD, NOWHERE));
-        assertOk(attribute(device, Uapi.KVM_HAS_DEVICE_ATTR, FILE_GROUP, Uapi.KVM_DEV_VFIO_FILE_DEL, NOWHERE));
     }
 
     @Test
@@ -179,17 +142,5 @@ class DeviceContract extends KernelSuite {
         assertErrno(Errno.ENOTTY, kernel.capabilityCheck(device, Uapi.KVM_CAP_IRQFD));
         assertErrno(Errno.ENOTTY, kernel.irqfdAssign(device, world.eventfd(), 0));
         assertErrno(Errno.ENOTTY, libc.ioctl(device, Uapi.KVM_RUN, 0));
-    }
-
-    /** Anything that is not VFIO's: the VM itself, /dev/kvm, another device. */
-    @Test
-    void filesOfKvmAreNotVfios() {
-        int kvm = world.kvm();
-        int vm = world.bareVm();
-        int device = device(vm);
-        for (int file : new int[] {kvm, vm, device, world.vcpu(vm, 0), world.epollFd()}) {
-            assertErrno(Errno.EINVAL, kernel.deviceVfioAdd(device, file));
-            assertErrno(Errno.ENOENT, kernel.deviceVfioRemove(device, file));
-        }
     }
 }

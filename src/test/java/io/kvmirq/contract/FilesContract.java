@@ -20,8 +20,6 @@ import org.junit.jupiter.api.Test;
 class FilesContract extends KernelSuite {
     private static final long NOWHERE = 8;
     private static final long FIONBIO = 0x5421;
-    /** O_LARGEFILE of x86, which every open(2) of a process of 64 bits has. */
-    private static final int LARGE_FILE = 0100000;
 
     private static final int DROPPABLE = 8;
     private static final int READY = Epoll.EPOLLIN | Epoll.EPOLLOUT | Epoll.EPOLLRDNORM | Epoll.EPOLLWRNORM;
@@ -104,14 +102,6 @@ class FilesContract extends KernelSuite {
         }
     }
 
-    @Test
-    void filesWithoutPollAreAlwaysReady() {
-        int vm = world.bareVm();
-        assertThat(world.polled(vm)).isPositive();
-        assertThat(world.polled(world.vcpu(vm, 0))).isPositive();
-        assertThat(world.polled(world.epollFd())).isZero();
-    }
-
     /** Whatever is asked of the files, poll(2) answers the four events of fs/select.c DEFAULT_POLLMASK. */
     @Test
     void filesWithoutPollAreReadyForReadingAndWriting() {
@@ -155,14 +145,6 @@ class FilesContract extends KernelSuite {
         assertErrno(Errno.EINVAL, libc.ppoll(NOWHERE, TOO_MANY_FILES, 0));
         assertErrno(Errno.EFAULT, libc.ppoll(NOWHERE, 1, 0));
         assertThat(poll(polled, 1, Long.MAX_VALUE, 999_999_999)).isOne();
-    }
-
-    /** nfds has 32 bits in the kernel. */
-    @Test
-    void numberOfPolledFilesHas32Bits() {
-        ByteBuffer polled = Structs.of("pollfd", world.eventfd(), Epoll.EPOLLOUT);
-        assertThat(poll(polled, 1L << 32, 0, 0)).isZero();
-        assertThat(poll(polled, (1L << 32) + 1, 0, 0)).isOne();
     }
 
     @Test
@@ -290,7 +272,12 @@ class FilesContract extends KernelSuite {
     void everyDescriptorIsClosedOnExec() {
         int vm = world.bareVm();
         for (int fd : new int[] {
-            world.kvm(), vm, world.vcpu(vm, 0), world.epollFd(), world.own(libc.fcntl(vm, Uapi.F_DUPFD_CLOEXEC, 0))
+            world.kvm(),
+            vm,
+            world.vcpu(vm, 0),
+            world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO)),
+            world.epollFd(),
+            world.own(libc.fcntl(vm, Uapi.F_DUPFD_CLOEXEC, 0))
         }) {
             assertThat(libc.fcntl(fd, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
         }
@@ -306,17 +293,6 @@ class FilesContract extends KernelSuite {
             }
         }
         assertErrno(Errno.ESPIPE, libc.pread(world.eventfd(), -1, 8, 0));
-    }
-
-    /** Its bytes are not read: it cannot be memory of a process. */
-    @Test
-    void addressOfNoProcessIsAFaultWhateverTheLength() {
-        world.assumeX86();
-        int event = world.eventfd();
-        for (long length : new long[] {0, 4, 8}) {
-            assertErrno(Errno.EFAULT, libc.read(event, 1L << 60, length));
-            assertErrno(Errno.EFAULT, libc.write(event, 1L << 60, length));
-        }
     }
 
     private long shared(int fd, long length, long offset) {
@@ -371,27 +347,6 @@ class FilesContract extends KernelSuite {
         }
     }
 
-    @Test
-    void flagsOfAFileAreThoseItWasOpenedWith() {
-        world.assumeX86();
-        for (int flags : new int[] {0, 1, 2, 3, Uapi.O_NONBLOCK, Uapi.O_RDWR | Uapi.O_CLOEXEC, LARGE_FILE}) {
-            int kvm = world.own(libc.open(Buffers.cString("/dev/kvm"), flags));
-            assertThat(libc.fcntl(kvm, Uapi.F_GETFL, 0)).isEqualTo(flags & ~Uapi.O_CLOEXEC | LARGE_FILE);
-        }
-        int vm = world.bareVm();
-        for (int fd : new int[] {vm, world.vcpu(vm, 0), world.epollFd()}) {
-            assertThat(libc.fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
-        }
-    }
-
-    /** What KVM does for a VM does not depend on how the node was opened. */
-    @Test
-    void nodeThatIsOpenForReadingMakesVms() {
-        int kvm = world.own(libc.open(Buffers.cString("/dev/kvm"), 0));
-        assertThat(libc.ioctl(kvm, Uapi.KVM_GET_API_VERSION, 0)).isEqualTo(12);
-        world.vcpu(world.own(world.createVm(kvm)), 0);
-    }
-
     // Files of memory: mm/memfd.c
 
     private static final int SHRINK = Memfd.F_SEAL_SHRINK;
@@ -409,20 +364,6 @@ class FilesContract extends KernelSuite {
 
     private long truncate(int fd, long length) {
         return libc.syscall(SystemCall.FTRUNCATE, fd, length, 0, 0);
-    }
-
-    @Test
-    void mappingsOfOneMemoryFileShareIt() {
-        int fd = world.own(memfd("ram", SEALABLE));
-        assertOk(truncate(fd, 4 * PAGE));
-        ByteBuffer all = libc.view(world.map(4 * PAGE, fd), 4 * PAGE);
-        long second = shared(fd, PAGE, PAGE);
-        assertOk(second);
-        all.putInt((int) PAGE, 7);
-        assertThat(libc.view(second, PAGE).getInt(0)).isEqualTo(7);
-        assertOk(libc.munmap(second, PAGE));
-        world.close(fd);
-        assertThat(all.getInt((int) PAGE)).as("the mapping holds the file").isEqualTo(7);
     }
 
     @Test

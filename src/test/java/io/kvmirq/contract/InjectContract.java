@@ -22,16 +22,6 @@ class InjectContract extends KernelSuite {
     }
 
     @Test
-    void messageNeedsAnIrqchip() {
-        assertErrno(Errno.EINVAL, signal(world.bareVm(), MSI_ADDRESS, VECTOR));
-    }
-
-    @Test
-    void messageFlagsAreChecked() {
-        assertErrno(Errno.EINVAL, kernel.msiSignal(world.fullVm(), MSI_ADDRESS, VECTOR, 2, 0));
-    }
-
-    @Test
     void messageWithoutAnyVcpuIsNotAPermissionProblemButSaysSo() {
         assertErrno(Errno.EPERM, signal(world.fullVm(), MSI_ADDRESS, VECTOR));
     }
@@ -63,14 +53,6 @@ class InjectContract extends KernelSuite {
         world.assumeX86();
         assertErrno(Errno.ENXIO, kernel.lineSet(world.bareVm(), 4, 1));
         assertErrno(Errno.ENXIO, kernel.lineSetStatus(world.bareVm(), 4, 1, Buffers.allocate(4)));
-    }
-
-    @Test
-    void lineWithoutRouteIsIgnoredAndOnlyTheStatusSaysSo() {
-        ByteBuffer status = Buffers.allocate(4);
-        assertOk(kernel.lineSet(vm(), 100, 1));
-        assertThat(kernel.lineSetStatus(vm(), 100, 1, status)).isZero();
-        assertThat(status.getInt(0)).isEqualTo(-1);
     }
 
     // Messages
@@ -118,11 +100,6 @@ class InjectContract extends KernelSuite {
         assertThat(world.requested(vcpu, VECTOR)).isTrue();
     }
 
-    @Test
-    void splitIrqchipWithoutVcpuHasNobodyEither() {
-        assertErrno(Errno.EPERM, signal(world.splitVm(), MSI_ADDRESS, VECTOR));
-    }
-
     /** Mode 3 ends the wait of a paravirtual spinlock. An SMI needs a kernel with System Management Mode. */
     @Test
     void messagesOfSpecialModesAreAccepted() {
@@ -155,14 +132,6 @@ class InjectContract extends KernelSuite {
     }
 
     // Lines
-
-    @Test
-    void levelsComeAndGo() {
-        for (int level : new int[] {1, 0, 1, 1, 0, 0, 7}) {
-            assertOk(kernel.lineSet(vm(), 4, level));
-        }
-        assertThat(world.ioapicLine(vm(), 4)).isTrue();
-    }
 
     @Test
     void plainLineNeverWritesBack() {
@@ -248,12 +217,6 @@ class InjectContract extends KernelSuite {
             assertOk(kernel.lineSet(vm(), gsi, 1));
             assertThat(world.status(vm(), gsi, 1)).isEqualTo(-1);
         }
-    }
-
-    @Test
-    void lineIsCopiedBeforeTheIrqchipIsLookedFor() {
-        assertErrno(Errno.EFAULT, libc.ioctl(world.bareVm(), Uapi.KVM_IRQ_LINE, 8));
-        assertErrno(Errno.EFAULT, libc.ioctl(world.bareVm(), Uapi.KVM_IRQ_LINE_STATUS, 8));
     }
 
     @Test

@@ -84,16 +84,6 @@ class LifetimesContract extends KernelSuite {
     }
 
     @Test
-    void guestRunsOnWhenTheFileOfItsVmIsClosed() {
-        int vm = world.bareVm();
-        RealModeGuest guest = new RealModeGuest(world, vm, WRITES);
-        world.close(vm);
-        guest.runTo(0x80);
-        assertThat(guest.written()).isEqualTo(7);
-        guest.runTo(0x81);
-    }
-
-    @Test
     void deviceOutlivesTheFileOfItsVm() {
         int vm = world.bareVm();
         int device = world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));

@@ -94,18 +94,6 @@ class MemoryContract extends KernelSuite {
     }
 
     @Test
-    void addressSpacesOfTheHighHalfAreNone() {
-        assertErrno(Errno.EINVAL, setMemory(7 << 16, 0, PAGE, world.map(PAGE, -1)));
-    }
-
-    @Test
-    void sameSlotAgainIsNothingNew() {
-        long address = world.map(PAGE, -1);
-        assertOk(setMemory(0, 0, PAGE, address));
-        assertOk(setMemory(0, 0, PAGE, address));
-    }
-
-    @Test
     void slotMayMoveAndLogButNotChangeOtherwise() {
         long address = world.map(4 * PAGE, -1);
         assertOk(setMemory(0, 0, PAGE, address));
@@ -115,22 +103,6 @@ class MemoryContract extends KernelSuite {
         assertOk(setMemory(0, 16 * PAGE, PAGE, address));
         assertOk(setMemory(0, Uapi.KVM_MEM_LOG_DIRTY_PAGES, 16 * PAGE, PAGE, address));
         assertOk(setMemory(1, 0, PAGE, address + PAGE));
-    }
-
-    @Test
-    void changedSlotIsRefusedBeforeTheOverlap() {
-        long address = world.map(4 * PAGE, -1);
-        assertOk(setMemory(0, 0, PAGE, address));
-        assertOk(setMemory(1, PAGE, PAGE, address + PAGE));
-        assertErrno(Errno.EINVAL, setMemory(0, 0, 2 * PAGE, address));
-        assertErrno(Errno.EEXIST, setMemory(0, PAGE, PAGE, address));
-    }
-
-    @Test
-    void oneUserPageMayBeSeveralGuestPages() {
-        long address = world.map(PAGE, -1);
-        assertOk(setMemory(0, 0, PAGE, address));
-        assertOk(setMemory(1, PAGE, PAGE, address));
     }
 
     // What the guest writes
@@ -170,20 +142,6 @@ class MemoryContract extends KernelSuite {
     }
 
     @Test
-    void logStaysWithASlotThatMovesAndEndsWithItsFlag() {
-        RealModeGuest guest = new RealModeGuest(world, vm, STORES + asm("hlt"));
-        long address = world.map(PAGE, -1);
-        assertOk(setMemory(1, Uapi.KVM_MEM_LOG_DIRTY_PAGES, AT, PAGE, address));
-        guest.runTo(RealModeGuest.READY);
-        assertOk(setMemory(1, Uapi.KVM_MEM_LOG_DIRTY_PAGES, 16 * PAGE, PAGE, address));
-        assertThat(log()).isEqualTo(1);
-        assertOk(setMemory(1, 0, 16 * PAGE, PAGE, address));
-        assertErrno(Errno.ENOENT, takeLog(1, libc.addressOf(bitmap)));
-        assertOk(setMemory(1, Uapi.KVM_MEM_LOG_DIRTY_PAGES, 16 * PAGE, PAGE, address));
-        assertThat(log()).isZero();
-    }
-
-    @Test
     void logIsAskedOfASlotThatHasOne() {
         long address = world.map(PAGE, -1);
         assertErrno(Errno.EINVAL, takeLog(7 << 16, NOWHERE));
@@ -195,15 +153,6 @@ class MemoryContract extends KernelSuite {
         assertErrno(Errno.EFAULT, takeLog(0, NOWHERE));
         assertOk(setMemory(0, 0, 0, 0));
         assertErrno(Errno.ENOENT, takeLog(0, NOWHERE));
-    }
-
-    @Test
-    void logIsGoneEvenIfItCannotBeWritten() {
-        RealModeGuest guest = new RealModeGuest(world, vm, STORES + asm("hlt"));
-        assertOk(setMemory(1, Uapi.KVM_MEM_LOG_DIRTY_PAGES, AT, PAGE, world.map(PAGE, -1)));
-        guest.runTo(RealModeGuest.READY);
-        assertErrno(Errno.EFAULT, takeLog(1, NOWHERE));
-        assertThat(log()).isZero();
     }
 
     @Test

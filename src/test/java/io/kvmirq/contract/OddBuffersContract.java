@@ -73,17 +73,6 @@ class OddBuffersContract extends KernelSuite {
     }
 
     @Test
-    void routingTableOfTheRawDoorIsReadInNativeOrder() {
-        ByteBuffer table = Buffers.allocate(Uapi.KvmIrqRouting.SIZE + Uapi.KvmIrqRoutingEntry.SIZE)
-                .putInt(Uapi.KvmIrqRouting.NR, 1)
-                .putInt(Uapi.KvmIrqRouting.SIZE + Uapi.KvmIrqRoutingEntry.GSI, GSI)
-                .putInt(Uapi.KvmIrqRouting.SIZE + Uapi.KvmIrqRoutingEntry.TYPE, Uapi.KVM_IRQ_ROUTING_MSI);
-        readable(table).forEach((name, odd) -> assertThat(libc.ioctl(vm(), Uapi.KVM_SET_GSI_ROUTING, odd))
-                .as(name)
-                .isZero());
-    }
-
-    @Test
     void tableOfMoreThanAnyHoldsIsRefused() {
         int many = 5000;
         ByteBuffer typed = records(many);

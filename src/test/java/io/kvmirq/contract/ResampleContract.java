@@ -48,27 +48,12 @@ class ResampleContract extends KernelSuite {
     }
 
     @Test
-    void resamplefdMustBeAnEventfd() {
-        assertErrno(Errno.EBADF, world.irqfd(vm, world.eventfd(), GSI, RESAMPLE, -1));
-        assertErrno(Errno.EINVAL, world.irqfd(vm, world.eventfd(), GSI, RESAMPLE, world.epollFd()));
-    }
-
-    @Test
     void resamplefdIsCheckedBeforeTheEventfdIsBusy() {
         int event = world.eventfd();
         assertOk(kernel.irqfdAssign(vm, event, 10));
         assertErrno(Errno.EBADF, world.irqfd(vm, event, GSI, RESAMPLE, -1));
         assertErrno(Errno.EINVAL, world.irqfd(vm, event, GSI, RESAMPLE, world.epollFd()));
         assertErrno(Errno.EBUSY, world.irqfd(vm, event, GSI, RESAMPLE, world.eventfd()));
-    }
-
-    /** As crosvm shows that the field is read at all. */
-    @Test
-    void impossibleResamplefdIsRefusedWhereAGoodOneWasTaken() {
-        int event = world.eventfd();
-        assertOk(kernel.irqfdAssignLevel(vm, event, world.eventfd(), 4));
-        assertOk(kernel.irqfdDeassign(vm, event, 4));
-        assertErrno(Errno.EBADF, kernel.irqfdAssignLevel(vm, event, -1, 4));
     }
 
     @Test
@@ -84,20 +69,6 @@ class ResampleContract extends KernelSuite {
     void unroutedGsiIsTaken() {
         assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), world.eventfd(), 100));
         assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), world.eventfd(), -1));
-    }
-
-    /** A loop: the end of the interrupt raises it again. The kernel does not care. */
-    @Test
-    void eventfdMayBeItsOwnResamplefd() {
-        int event = world.eventfd();
-        assertOk(kernel.irqfdAssignLevel(vm, event, event, GSI));
-        assertOk(kernel.irqfdDeassign(vm, event, GSI));
-    }
-
-    @Test
-    void levelAndPlainIrqfdsShareAGsi() {
-        level(world.eventfd());
-        assertOk(kernel.irqfdAssign(vm, world.eventfd(), GSI));
     }
 
     @Test
@@ -177,15 +148,6 @@ class ResampleContract extends KernelSuite {
         assertOk(kernel.eventfdSignal(plain, 1));
         assertOk(kernel.irqfdDeassign(vm, plain, GSI));
         assertThat(world.ioapicLine(vm, GSI)).isTrue();
-    }
-
-    /** The irqfd holds what the resamplefd counts, not the descriptor. */
-    @Test
-    void closedResamplefdLeavesTheIrqfd() {
-        int event = level(resample);
-        world.close(resample);
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 10));
-        raise(event);
     }
 
     // The end of the interrupt

@@ -40,22 +40,6 @@ class VcpuContract extends KernelSuite {
         assertErrno(Errno.EEXIST, libc.ioctl(vm(), Uapi.KVM_CREATE_VCPU, 0));
     }
 
-    // LAPIC
-
-    @Test
-    void idOfALapicMayChangeInXapicMode() {
-        int vcpu = world.vcpu(world.fullVm(), 0);
-        ByteBuffer lapic = world.lapic(vcpu);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic.putInt(0x20, 7 << 24)));
-        assertThat(world.lapic(vcpu).getInt(0x20)).isEqualTo(7 << 24);
-    }
-
-    @Test
-    void splitIrqchipHasLapics() {
-        int vcpu = world.vcpu(world.splitVm(), 3);
-        assertThat(world.lapic(vcpu).getInt(0x20)).isEqualTo(3 << 24);
-    }
-
     // KVM_INTERRUPT
 
     private int interrupt(int vcpu, int vector) {
@@ -88,19 +72,7 @@ class VcpuContract extends KernelSuite {
         assertErrno(Errno.EINVAL, interrupt(vcpu, 256));
     }
 
-    @Test
-    void nmiIsTakenWithAndWithoutIrqchip() {
-        for (int vm : new int[] {world.bareVm(), world.fullVm(), world.splitVm()}) {
-            assertOk(libc.ioctl(world.vcpu(vm, 0), Uapi.KVM_NMI, 0));
-        }
-    }
-
     // KVM_RUN
-
-    @Test
-    void runTakesNoArgument() {
-        assertErrno(Errno.EINVAL, libc.ioctl(world.vcpu(world.fullVm(), 0), Uapi.KVM_RUN, 1));
-    }
 
     @Test
     void immediateExitIsAnInterruptionWithoutReason() {
@@ -157,14 +129,6 @@ class VcpuContract extends KernelSuite {
     }
 
     @Test
-    void firstVcpuRunsAndTheOthersWaitToBeStarted() {
-        for (int vm : new int[] {world.fullVm(), world.splitVm()}) {
-            assertThat(state(world.vcpu(vm, 0))).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
-            assertThat(state(world.vcpu(vm, 1))).isEqualTo(Uapi.KVM_MP_STATE_UNINITIALIZED);
-        }
-    }
-
-    @Test
     void withoutIrqchipEveryVcpuRunsAndNothingElse() {
         int vm = world.bareVm();
         int vcpu = world.vcpu(vm, 1);
@@ -173,16 +137,6 @@ class VcpuContract extends KernelSuite {
         assertErrno(Errno.EINVAL, setState(vcpu, Uapi.KVM_MP_STATE_HALTED));
         assertErrno(Errno.EFAULT, libc.ioctl(vcpu, Uapi.KVM_SET_MP_STATE, NOWHERE));
         assertErrno(Errno.EFAULT, libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, NOWHERE));
-    }
-
-    @Test
-    void stateIsKeptAsSet() {
-        int vcpu = world.vcpu(world.fullVm(), 1);
-        for (int state :
-                new int[] {Uapi.KVM_MP_STATE_HALTED, Uapi.KVM_MP_STATE_RUNNABLE, Uapi.KVM_MP_STATE_UNINITIALIZED}) {
-            assertOk(setState(vcpu, state));
-            assertThat(state(vcpu)).isEqualTo(state);
-        }
     }
 
     @Test

@@ -215,17 +215,6 @@ class VfioIntxContract extends VfioSuite {
         device.hardware.serve();
     }
 
-    @Test
-    void lastCloseOfTheUnmaskEventfdRemovesIt() {
-        OpenedDevice device = armed(world.eventfd());
-        int unmask = world.eventfd();
-        int other = world.eventfd();
-        assertOk(device.unmaskBy(unmask));
-        assertErrno(Errno.EBUSY, device.unmaskBy(other));
-        world.close(unmask);
-        eventually("the closed eventfd is removed", () -> device.unmaskBy(other) == 0);
-    }
-
     /** Whether it is removed by -1, or by disabling INTx. */
     @Test
     void removingTheUnmaskEventfdTakesItsCount() {

@@ -103,17 +103,6 @@ class VfioLifetimesContract extends VfioSuite {
         assertThat(vfio.await(event)).isEqualTo(1);
     }
 
-    @Test
-    void deviceIsUsableAtOnceAfterItWasClosed() {
-        for (int i = 0; i < 3; i++) {
-            OpenedDevice device = vfio.device(EDU);
-            int event = world.eventfd();
-            assertOk(device.arm(MSI, 0, event));
-            assertThat(device.armed(MSI, event)).containsExactly(0);
-            device.close();
-        }
-    }
-
     // Eventfds
 
     /** VFIO holds the eventfd's counter and not its file, so the device still signals a counter without a reader. */

@@ -39,20 +39,6 @@ class VmContract extends KernelSuite {
     }
 
     @Test
-    void argumentWhereNoneBelongsIsInvalid() {
-        assertErrno(Errno.EINVAL, libc.ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 1));
-    }
-
-    @Test
-    void unknownCapabilityIsZeroNotAnError() {
-        int kvm = world.kvm();
-        assertThat(kernel.capabilityCheck(kvm, 9999)).isZero();
-        assertThat(kernel.capabilityCheck(kvm, Uapi.KVM_CAP_IRQ_ROUTING)).isEqualTo(4096);
-        assertThat(kernel.capabilityCheck(world.bareVm(), Uapi.KVM_CAP_IRQFD_RESAMPLE))
-                .isEqualTo(1);
-    }
-
-    @Test
     void unknownVmTypeIsInvalid() {
         assertErrno(Errno.EINVAL, kernel.vmCreate(world.kvm(), 0xff));
     }
@@ -225,15 +211,6 @@ class VmContract extends KernelSuite {
     }
 
     @Test
-    void vmIsClosedOnExec() {
-        int vm = world.bareVm();
-        assertThat(libc.fcntl(vm, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
-        assertThat(libc.fcntl(world.vcpu(vm, 0), Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
-        assertThat(libc.fcntl(world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO)), Uapi.F_GETFD, 0))
-                .isEqualTo(Uapi.FD_CLOEXEC);
-    }
-
-    @Test
     void requestsOfOneKindOfFileAreUnknownToTheOthers() {
         int kvm = world.kvm();
         int vcpu = world.vcpu(vm(), 0);
@@ -258,15 +235,5 @@ class VmContract extends KernelSuite {
         assertErrno(Errno.EINVAL, enable(vm, 9999, 0, 0));
         assertErrno(Errno.EINVAL, enable(vm, Uapi.KVM_CAP_IRQFD, 0, 0));
         assertOk(enable(vm, Uapi.KVM_CAP_SPLIT_IRQCHIP, 0, 24));
-    }
-
-    @Test
-    void onlyVcpusHaveMemoryOrPlaces() {
-        int vm = world.bareVm();
-        int flags = Uapi.MAP_SHARED;
-        assertErrno(Errno.ENODEV, libc.mmap(4096, Uapi.PROT_READ, flags, vm, 0));
-        assertErrno(Errno.ENODEV, libc.mmap(4096, Uapi.PROT_READ, flags, world.eventfd(), 0));
-        assertErrno(Errno.EINVAL, libc.read(vm, Buffers.allocate(8)));
-        assertErrno(Errno.EINVAL, libc.write(vm, Buffers.allocate(8)));
     }
 }

@@ -202,26 +202,6 @@ class VmTest {
     }
 
     @Test
-    void eventfdIsNotItsOwnResample() {
-        vm.x86().createIrqchip();
-        try (EventFd event = EventFd.create(kernel)) {
-            assertThatThrownBy(() -> vm.assignLevelIrqfd(event, event, new Gsi(5)))
-                    .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessageContaining("use two eventfds");
-        }
-    }
-
-    @Test
-    void resampleOnSplitSaysWhatItNeeds() {
-        vm.x86().createSplitIrqchip(24);
-        try (EventFd event = EventFd.create(kernel);
-                EventFd resample = EventFd.create(kernel)) {
-            assertThatThrownBy(() -> vm.assignLevelIrqfd(event, resample, new Gsi(5)))
-                    .hasMessageContaining("EINVAL (resampling needs the full in-kernel irqchip");
-        }
-    }
-
-    @Test
     void messageOutcomesAreThree() {
         vm.x86().createIrqchip();
         assertThat(vm.signal(MESSAGE)).isEqualTo(MsiOutcome.NO_DESTINATION_MATCHED);
