@@ -128,22 +128,6 @@ class ArmVcpuContract extends ArmVms {
     }
 
     @Test
-    void systemRegistersKeepWhatTheyGet() {
-        Vcpu vcpu = initialized();
-        assertThat(vcpu.arm64().register(ArmRegister.MPIDR_EL1)).isEqualTo(0x8000_0000L);
-        for (ArmRegister register : List.of(
-                ArmRegister.TTBR0_EL1,
-                ArmRegister.TTBR1_EL1,
-                ArmRegister.VBAR_EL1,
-                ArmRegister.SCTLR_EL1,
-                ArmRegister.MAIR_EL1)) {
-            vcpu.arm64().setRegister(register, 0x30d0_0800);
-            assertThat(vcpu.arm64().register(register)).as(register.toString()).isEqualTo(0x30d0_0800);
-        }
-        assertThat(vcpu.arm64().register(ArmRegister.TTBR0_EL1)).isEqualTo(0x30d0_0800);
-    }
-
-    @Test
     void affinityIsTheIdOfTheVcpu() {
         Vcpu vcpu = vcpu(vm, 0x123);
         vcpu.arm64().initialize();

@@ -39,8 +39,6 @@ class VgicSystemRegistersContract extends ArmVms {
     private static final long SERRORS = 1 << 14;
     private static final long THIRD_LEVEL = 1 << 15;
     private static final long WIDEST = 7;
-    /** Each host has 5 bits of priority or more. */
-    private static final long FOUR_BITS = 3;
 
     private static final long NOWHERE = 8;
 
@@ -61,10 +59,6 @@ class VgicSystemRegistersContract extends ArmVms {
 
     private static long priorityBits(long control) {
         return control >>> PRIORITY_BITS & WIDEST;
-    }
-
-    private static long withPriorityBits(long control, long bits) {
-        return control & ~(WIDEST << PRIORITY_BITS) | bits << PRIORITY_BITS;
     }
 
     @Test
@@ -104,23 +98,6 @@ class VgicSystemRegistersContract extends ArmVms {
                 .isZero();
     }
 
-    /** The binary point of group 1 is then one more than that of group 0, and is not written. */
-    @Test
-    void groupsShareABinaryPointWithCbpr() {
-        long control = read(ICC_CTLR_EL1);
-        write(ICC_BPR0_EL1, 3);
-        write(ICC_BPR1_EL1, 6);
-        write(ICC_CTLR_EL1, control | COMMON_POINT);
-        assertThat(read(ICC_CTLR_EL1)).isEqualTo(control | COMMON_POINT);
-        assertThat(read(ICC_BPR1_EL1)).isEqualTo(4);
-        write(ICC_BPR1_EL1, 1);
-        write(ICC_BPR0_EL1, 7);
-        assertThat(read(ICC_BPR1_EL1)).isEqualTo(7);
-        write(ICC_CTLR_EL1, control | END_MODE);
-        assertThat(read(ICC_CTLR_EL1)).isEqualTo(control | END_MODE);
-        assertThat(read(ICC_BPR1_EL1)).isEqualTo(6);
-    }
-
     @Test
     void controlSaysWhatTheHostHas() {
         long control = read(ICC_CTLR_EL1);
@@ -133,26 +110,6 @@ class VgicSystemRegistersContract extends ArmVms {
                     .contains("cannot have that register or value");
             assertThat(read(ICC_CTLR_EL1)).isEqualTo(control);
         }
-    }
-
-    @Test
-    void fewerPriorityBitsStay() {
-        long control = read(ICC_CTLR_EL1);
-        long fewer = withPriorityBits(control, FOUR_BITS);
-        write(ICC_CTLR_EL1, fewer);
-        assertThat(read(ICC_CTLR_EL1)).isEqualTo(fewer);
-        refused(Errno.EINVAL, () -> write(ICC_CTLR_EL1, control));
-        assertThat(vgic.readSystemRegister(FIRST, ICC_CTLR_EL1.id()))
-                .as("of another vCPU")
-                .isEqualTo(control);
-    }
-
-    /** The fields are checked and set one after the other. */
-    @Test
-    void refusedControlKeepsItsFewerPriorityBits() {
-        long control = read(ICC_CTLR_EL1);
-        refused(Errno.EINVAL, () -> write(ICC_CTLR_EL1, withPriorityBits(control, FOUR_BITS) ^ SERRORS | COMMON_POINT));
-        assertThat(read(ICC_CTLR_EL1)).isEqualTo(withPriorityBits(control, FOUR_BITS));
     }
 
     @Test

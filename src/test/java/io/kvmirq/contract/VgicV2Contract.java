@@ -21,10 +21,8 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Numbers;
-import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
-import java.nio.ByteBuffer;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
@@ -129,22 +127,6 @@ class VgicV2Contract extends GicV2Vms {
         assertThat(refused(Errno.EEXIST, () -> vgic.setDistributor(DISTRIBUTOR)))
                 .contains("this place was set already");
         refused(Errno.EEXIST, () -> vgic.setCpuInterface(CPU_INTERFACE));
-    }
-
-    /** A GICv2 has none, and its index is read all the same. */
-    @Test
-    void indexOfARegionIsReadBeforeTheRegionIsRefused() {
-        VgicV2 vgic = made.add(vm.arm64().createVgicV2());
-        ByteBuffer asked = Structs.of(
-                "kvm_device_attr",
-                0,
-                UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
-                UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION,
-                8);
-        assertErrno(Errno.EFAULT, ioctl(vgic.fd(), Uapi.KVM_GET_DEVICE_ATTR, asked));
-        assertErrno(
-                Errno.ENXIO,
-                get(vgic, UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR, UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION));
     }
 
     @Test
@@ -275,13 +257,6 @@ class VgicV2Contract extends GicV2Vms {
     }
 
     @Test
-    void lineThatDoesNotExistInitialisesAsWell() {
-        VgicV2 vgic = gicV2(vm, 1);
-        assertErrno(Errno.EINVAL, line(vm, SPI_WORD | 300, 1));
-        assertThat(vgic.interrupts()).isEqualTo(256);
-    }
-
-    @Test
     void registerInitialises() {
         VgicV2 vgic = gicV2(vm, 1);
         assertOk(get(vgic, UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, ENABLED));
@@ -329,28 +304,6 @@ class VgicV2Contract extends GicV2Vms {
         vm.arm64().setPpi(SECOND, PRIVATE, false);
         assertThat(vgic.readDistributor(SECOND, PENDING)).isZero();
         refused(Errno.EINVAL, () -> vm.arm64().setPpi(new VcpuId(2), PRIVATE, true));
-    }
-
-    @Test
-    void signalOfAnIrqfdLatchesTheSpiOfItsPin() {
-        VgicV2 vgic = readyGicV2(vm, 1);
-        EventFd event = event();
-        made.add(vm.assignIrqfd(event, new Gsi(SPI.pin())));
-        event.signal();
-        eventually(SPI + " is pending", () -> isPending(vgic, SPI));
-        assertThat(event.drain()).isZero();
-    }
-
-    @Test
-    void resamplingIrqfdHoldsTheLineUntilItIsDeassigned() {
-        VgicV2 vgic = readyGicV2(vm, 1);
-        vgic.makeLevel(SPI);
-        EventFd event = event();
-        Irqfd irqfd = made.add(vm.assignLevelIrqfd(event, event(), new Gsi(SPI.pin())));
-        event.signal();
-        eventually(SPI + " is pending", () -> isPending(vgic, SPI));
-        irqfd.close();
-        assertThat(isPending(vgic, SPI)).isFalse();
     }
 
     // Messages
