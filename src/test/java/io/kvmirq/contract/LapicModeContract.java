@@ -11,7 +11,6 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -28,10 +27,8 @@ class LapicModeContract extends KernelSuite {
     private static final int TPR = 0x80;
     private static final int PPR = 0xa0;
     private static final int LDR = 0xd0;
-    private static final int DFR = 0xe0;
     private static final int SVR = 0xf0;
     private static final int ISR = 0x100;
-    private static final int ESR = 0x280;
     private static final int COMMAND = 0x300;
     private static final int UPPER_COMMAND = 0x304;
     private static final int SECOND_COMMAND = 0x310;
@@ -40,15 +37,12 @@ class LapicModeContract extends KernelSuite {
 
     private static final int INITIAL_COUNT = 0x380;
     private static final int CURRENT_COUNT = 0x390;
-    private static final int DIVIDER = 0x3e0;
     private static final int MASKED_TIMER = 0x10031;
     private static final int PERIODIC = 1 << 17;
-    private static final int DEADLINE = 2 << 17;
     private static final int MOST = Integer.MAX_VALUE;
     private static final int NMI = 0x400;
     private static final int INIT = 0x500;
     private static final int X2APIC_FEATURE = 1 << 21;
-    private static final int DEADLINE_FEATURE = 1 << 24;
     private static final int ADDRESS_LEAVES = 0x8000_0000;
     private static final int ADDRESS_LEAF = 0x8000_0008;
 
@@ -272,44 +266,6 @@ class LapicModeContract extends KernelSuite {
         assertThat(lapic(VERSION)).isEqualTo(0x50014);
     }
 
-    // INIT
-
-    /** The id stays, the register of machine checks, and what is no register. */
-    @Test
-    void initKeepsWhatItDoesNotReset() {
-        ByteBuffer set = world.lapic(vcpu);
-        for (int at = 0; at < set.capacity(); at += Integer.BYTES) {
-            set.putInt(at, 0x01010101);
-        }
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, set));
-        assertThat(signal(1, INIT)).isOne();
-        assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_INIT_RECEIVED);
-        ByteBuffer kept = world.lapic(vcpu);
-        for (int at = 0; at < kept.capacity(); at += Integer.BYTES) {
-            int expected = isReset(at) ? atReset(at) : 0x01010101;
-            assertThat(kept.getInt(at)).as("0x%x", at).isEqualTo(expected);
-        }
-    }
-
-    private static boolean isReset(int at) {
-        boolean vectors = at >= ISR && at <= ESR;
-        boolean lines = at >= COMMAND && at <= CURRENT_COUNT;
-        return at % 0x10 == 0
-                && (vectors
-                        || lines
-                        || Set.of(VERSION, TPR, PPR, LDR, DFR, SVR, DIVIDER).contains(at));
-    }
-
-    private static int atReset(int at) {
-        return switch (at) {
-            case VERSION -> 0x50014;
-            case DFR -> -1;
-            case SVR -> 0xff;
-            case LOCAL_TABLE, 0x330, 0x340, 0x350, 0x360, 0x370 -> 0x10000;
-            default -> 0;
-        };
-    }
-
     // The command
 
     private void setCommand() {
@@ -436,26 +392,5 @@ class LapicModeContract extends KernelSuite {
         assertThat(currentCount(PERIODIC, MOST, 0)).as("it begins again").isBetween(MOST / 2, MOST - 1);
         int count = lapic(CURRENT_COUNT);
         World.eventually("it counts", () -> lapic(CURRENT_COUNT) < count);
-    }
-
-    /** The mode of the TSC deadline. To change it clears the initial count. */
-    @Test
-    void timerOfATscDeadlineHasNoCount() {
-        assertOk(setCpuid(1, 0, DEADLINE_FEATURE));
-        assertThat(currentCount(DEADLINE, MOST, MOST)).isZero();
-        assertThat(lapic(INITIAL_COUNT)).isZero();
-        assertThat(currentCount(DEADLINE, MOST, MOST)).isZero();
-        assertThat(lapic(INITIAL_COUNT)).isEqualTo(MOST);
-        assertThat(currentCount(0, MOST, MOST)).isZero();
-        assertThat(lapic(INITIAL_COUNT)).isZero();
-        assertThat(currentCount(0, MOST, MOST)).isBetween(MOST / 2, MOST - 1);
-    }
-
-    /** Both bits of the mode. */
-    @Test
-    void timerOfTheReservedModeDoesNotCount() {
-        assertOk(setCpuid(1, 0, DEADLINE_FEATURE));
-        assertThat(currentCount(PERIODIC | DEADLINE, MOST, MOST)).isZero();
-        assertThat(lapic(INITIAL_COUNT)).isEqualTo(MOST);
     }
 }

@@ -4,21 +4,15 @@ package io.kvmirq.contract;
 import static io.kvmirq.contract.World.*;
 import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
-import java.util.HexFormat;
-import java.util.List;
-import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 
 /**
- * The PICs of {@code X86Vm.createIrqchip}, whose lines {@code X86Vm.setLine} and level irqfds raise: arch/x86/kvm/i8259.c. Random
- * programs compare all that a guest can do to them, except polls and rotating priorities.
+ * The PICs of {@code X86Vm.createIrqchip}, whose lines {@code X86Vm.setLine} and level irqfds raise: arch/x86/kvm/i8259.c. The
+ * search in io.kvmirq.differential compares random programs of a guest that writes and reads their ports.
  */
 @Contract
 class PicContract extends KernelSuite {
@@ -26,7 +20,6 @@ class PicContract extends KernelSuite {
     private static final int SLAVE = 1;
     private static final int IRR = 1;
     private static final int ISR = 3;
-    private static final int PIC_SIZE = 16;
     private static final int LINE = 5;
     private static final int SLAVE_LINE = 12;
     private static final int TAKEN = 0x85;
@@ -42,15 +35,6 @@ class PicContract extends KernelSuite {
 
     private static String out(int port, int value) {
         return asm("mov al, " + value + "; out " + port + ", al");
-    }
-
-    /** mov $port, %dx; mov $value, %al; out. */
-    private static String outFar(int port, int value) {
-        return asm("mov dx, " + port + "; mov al, " + value + "; out dx, al");
-    }
-
-    private static String inFar(int port) {
-        return asm("mov dx, " + port + "; in al, dx") + READY;
     }
 
     /** Gives both PICs vectors. */
@@ -88,8 +72,6 @@ class PicContract extends KernelSuite {
         world.status(vm(), line, 1);
         world.status(vm(), line, 0);
     }
-
-    // Interrupts
 
     /** Its vectors begin at 0 until it is programmed. */
     @Test
@@ -149,74 +131,5 @@ class PicContract extends KernelSuite {
         handle(3, END);
         assertTakes(3);
         assertThat(world.drain(resample)).isOne();
-    }
-
-    // The fake against a real kernel
-
-    private static final int PROGRAMS = 30;
-    private static final int STEPS = 60;
-    private static final int[] PORTS = {0x20, 0x20, 0x20, 0x21, 0xa0, 0xa0, 0xa1, 0x4d0, 0x4d1};
-
-    @Test
-    void randomProgramsDoAsAtThePicsOfKvm() {
-        assumeTrue(world.fake().isEmpty(), "the fake is what a real kernel is compared with");
-        for (int seed = 0; seed < PROGRAMS; seed++) {
-            World fake = World.fake(Machine.profile().label());
-            List<String> expected = program(world, seed);
-            List<String> shown = program(fake, seed);
-            fake.closeAll();
-            for (int i = 0; i < STEPS; i++) {
-                assertThat(shown.get(i))
-                        .as("program %d after %s", seed, expected.subList(0, i))
-                        .isEqualTo(expected.get(i));
-            }
-        }
-    }
-
-    /** A command without the bits that poll or rotate priorities, which the fake does not model. */
-    private static int modelled(int command) {
-        return switch (command & 0x18) {
-            case 0 -> command & 0x7f;
-            case 8 -> command & ~4;
-            default -> command;
-        };
-    }
-
-    /** The state of both PICs after each access of a guest with interrupts off and each change of a line. */
-    private static List<String> program(World world, long seed) {
-        SplittableRandom random = new SplittableRandom(seed);
-        StringBuilder code = new StringBuilder();
-        List<String> steps = new ArrayList<>();
-        for (int i = 0; i < STEPS; i++) {
-            int port = PORTS[random.nextInt(PORTS.length)];
-            int value = random.nextInt(0x100);
-            value = port == 0x20 || port == 0xa0 ? modelled(value) : value;
-            boolean writes = random.nextInt(4) > 0;
-            code.append(writes ? outFar(port, value) + READY : inFar(port));
-            steps.add(String.format("%s %x %x", writes ? "out" : "in", port, value));
-        }
-        int vm = world.fullVm();
-        RealModeGuest guest = new RealModeGuest(world, vm, code.toString());
-        for (int i = 0; i < STEPS; i++) {
-            guest.runTo(RealModeGuest.READY);
-            int line = random.nextInt(16);
-            int status = line == 2 ? 0 : world.status(vm, line, random.nextInt(2));
-            steps.set(
-                    i,
-                    steps.get(i)
-                            + String.format(" al %x, line %d: %d, ", guest.written(), line, status)
-                            + HexFormat.of().formatHex(states(world, vm)));
-        }
-        return steps;
-    }
-
-    private static byte[] states(World world, int vm) {
-        byte[] both = new byte[2 * PIC_SIZE];
-        for (int chip = MASTER; chip <= SLAVE; chip++) {
-            ByteBuffer state = Buffers.allocate(Uapi.KvmIrqchip.SIZE).putInt(Uapi.KvmIrqchip.CHIP_ID, chip);
-            assertOk(world.kernel().libc().ioctl(vm, Uapi.KVM_GET_IRQCHIP, state));
-            state.get(Uapi.KvmIrqchip.CHIP, both, chip * PIC_SIZE, PIC_SIZE);
-        }
-        return both;
     }
 }

@@ -108,24 +108,4 @@ class TscDeadlineContract extends KernelSuite {
         signal();
         guest.answer();
     }
-
-    @Test
-    void deadlineInterruptsWhenItComes() {
-        start();
-        setEntry(DEADLINE | OTHER_VECTOR);
-        setDeadline(msr(X86Msr.TSC) + 10_000_000);
-        guest.runTo(OTHER_HANDLED);
-        assertThat(deadline()).isZero();
-    }
-
-    /** It takes the place of one that has come and was not seen. */
-    @Test
-    void deadlineOfZeroIsNone() {
-        start();
-        setEntry(DEADLINE | OTHER_VECTOR);
-        setDeadline(1);
-        setDeadline(0);
-        signal();
-        guest.answer();
-    }
 }
