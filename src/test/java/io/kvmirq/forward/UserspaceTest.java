@@ -15,6 +15,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.List;
@@ -66,8 +67,7 @@ class UserspaceTest {
         });
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void messageIsInjectedIntoTheLapicOfASplitIrqchip(Kernels on) {
         try (Kernel kernel = on.open();
                 Vm vm = Vm.create(kernel);
@@ -95,8 +95,7 @@ class UserspaceTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void lineHoldsThePinOfTheIoapicUntilTheEndOfTheInterrupt(Kernels on) {
         try (Kernel kernel = on.open();
                 Vm vm = Vm.create(kernel);

@@ -13,6 +13,7 @@ import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.undo.Undo;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -163,8 +164,7 @@ class EventLoopTest {
      * Signals, pauses and handlers at random: a handler never runs while it is paused, and every signal is delivered
      * once.
      */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void nothingIsLostBetweenSignalsPausesAndHandlers(Kernels on) throws Exception {
         ExecutorService threads = Executors.newFixedThreadPool(3);
         try (Kernel kernel = on.open();
@@ -213,8 +213,7 @@ class EventLoopTest {
      * Rings, pauses and handlers at random: what is written before a ring is seen by a handler that begins after it,
      * and none begins in a pause.
      */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void lastRingOfADoorbellIsAlwaysHeard(Kernels on) throws Exception {
         ExecutorService threads = Executors.newFixedThreadPool(3);
         try (Kernel kernel = on.open();
@@ -262,8 +261,7 @@ class EventLoopTest {
     }
 
     /** An edge is reported once: were it reported to a dispatcher that finds it paused still, it would be lost. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void ringInAPauseIsHeardAfterIt(Kernels on) throws Exception {
         ExecutorService thread = Executors.newSingleThreadExecutor();
         try (Kernel kernel = on.open();
@@ -470,8 +468,7 @@ class EventLoopTest {
     }
 
     /** The interrupt comes before, in or between rounds; then the loop goes on in another thread. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void interruptEndsRunAndPollAndStays(Kernels on) throws Exception {
         try (Kernel kernel = on.open();
                 EventLoop loop = EventLoop.create(kernel);

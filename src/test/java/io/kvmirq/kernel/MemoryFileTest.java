@@ -16,6 +16,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.uapi.Memfd;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
@@ -27,15 +28,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** Memory with a descriptor; the system calls behind it are in the contract of files. */
 class MemoryFileTest {
     private static final int PAGE = 4096;
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void mappingsShareTheMemoryAndOutliveTheFile(Kernels on) {
         try (Kernel kernel = on.open()) {
             MemoryFile file = MemoryFile.create(kernel, "ram", 2 * PAGE);
@@ -97,8 +95,7 @@ class MemoryFileTest {
     }
 
     /** A memfd that the program made: an access behind its new end would be a SIGBUS, an InternalError without a place. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void mappedFileCannotShrink(Kernels on) {
         try (Kernel kernel = on.open();
                 Undo undo = new Undo()) {
@@ -116,8 +113,7 @@ class MemoryFileTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void refusedMappingLeavesTheFileUnsealed(Kernels on) {
         try (Kernel kernel = on.open();
                 Undo undo = new Undo()) {
@@ -157,8 +153,7 @@ class MemoryFileTest {
     }
 
     /** As a device in another process gets the guest's memory (vhost-user). */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void memfdOfAnotherProgramIsAdopted(Kernels on) {
         try (Kernel kernel = on.open();
                 MemoryFile made = MemoryFile.create(kernel, "ram", 2 * PAGE);
@@ -193,8 +188,7 @@ class MemoryFileTest {
         return adopted;
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void fileThatMayShrinkIsForTheGuestAlone(Kernels on) throws IOException {
         Path path = Files.write(Files.createTempFile("kvmirq", null), new byte[PAGE]);
         ByteBuffer name = Buffers.cString(on == Kernels.REAL ? path.toString() : Kernel.DEVICE.toString());
@@ -222,8 +216,7 @@ class MemoryFileTest {
     }
 
     /** Kernels before 6.3 do not know the first choice of flags. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void olderKernelsMakeItWithOtherFlags(Kernels on) {
         Faults faults = new Faults().fail("memfd_create", 1, Errno.EINVAL);
         try (Kernel kernel = Kernel.over(faults.over(on.backend()));
@@ -233,8 +226,7 @@ class MemoryFileTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void refusalsSayWhatIsWrong(Kernels on) {
         try (Kernel kernel = on.open()) {
             assertThatThrownBy(() -> MemoryFile.create(kernel, "n".repeat(250), PAGE))

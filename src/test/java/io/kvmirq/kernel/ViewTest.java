@@ -11,6 +11,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Faults;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.OnBothKernels;
 import java.io.IOException;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
@@ -19,8 +20,6 @@ import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** Views of a mapping; all bindings are in the contract of memory. */
 class ViewTest {
@@ -32,8 +31,7 @@ class ViewTest {
             MethodHandles.byteBufferViewVarHandle(short[].class, ByteOrder.LITTLE_ENDIAN);
     private static final VarHandle LONG = MethodHandles.byteBufferViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void viewIsTheMemory(Kernels on) {
         try (Kernel kernel = on.open();
                 Mapping.Owner owner = Mapping.anonymous(kernel, 2 * PAGE)) {
@@ -51,8 +49,7 @@ class ViewTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void viewIsInsideOfOpenMemory(Kernels on) {
         try (Kernel kernel = on.open()) {
             Mapping.Owner owner = Mapping.anonymous(kernel, PAGE);

@@ -8,13 +8,13 @@ import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.OnBothKernels;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** CPUID of the host, changed for a guest. */
 class CpuidTest {
@@ -28,8 +28,7 @@ class CpuidTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void hostsIsWrittenAsItWasRead(Kernels kernels) {
         on(kernels, kernel -> {
             Cpuid host = Cpuid.ofHost(kernel);
@@ -39,8 +38,7 @@ class CpuidTest {
         });
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void guestOfKvmIsToldOfItsHypervisorAndOfTheDeadlineTimer(Kernels kernels) {
         on(kernels, kernel -> {
             Cpuid host = Cpuid.ofHost(kernel);
@@ -54,8 +52,7 @@ class CpuidTest {
         });
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void guestHasAtMost256Leaves(Kernels kernels) {
         on(kernels, kernel -> {
             try (Vm vm = Vm.create(kernel);
@@ -104,8 +101,7 @@ class CpuidTest {
         });
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void hostCpuidHasTheApicIdOfTheVcpu(Kernels kernels) {
         on(kernels, kernel -> {
             try (Vm vm = Vm.create(kernel);

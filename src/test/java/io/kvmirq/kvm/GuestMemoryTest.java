@@ -18,6 +18,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.MemoryFile;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.lang.ref.Reference;
@@ -32,16 +33,13 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** Memory slots and what is mapped behind them, on the real kernel and on the fake. */
 class GuestMemoryTest {
     private static final int PAGE = 4096;
 
     /** The guest still has the memory: unmapping it would let the guest write to what is mapped there next. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void nothingThatAMappingOffersUnmapsTheGuestsMemory(Kernels kernels) throws IllegalAccessException {
         try (Kernel kernel = kernels.open();
                 Vm vm = Vm.create(kernel);
@@ -62,8 +60,7 @@ class GuestMemoryTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void slotsAreUsedAgainAndTheirShortageHasAnExceptionOfItsOwn(Kernels kernels) {
         Faults fewSlots = new Faults().shorten("capabilityCheck", 2, 3);
         try (Kernel kernel = Kernel.over(fewSlots.over(kernels.backend()));
@@ -84,8 +81,7 @@ class GuestMemoryTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void refusedMemoryUsesNoSlot(Kernels kernels) {
         Faults oneSlot = new Faults().shorten("capabilityCheck", 2, 1);
         try (Kernel kernel = Kernel.over(oneSlot.over(kernels.backend()));
@@ -98,8 +94,7 @@ class GuestMemoryTest {
     }
 
     /** The kernel kept the slot: it is not given to other memory, and a second close changes nothing. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void slotThatTheKernelKeepsIsNotUsedAgain(Kernels kernels) {
         Faults faults =
                 new Faults().shorten("capabilityCheck", 2, 2).fail("KVM_SET_USER_MEMORY_REGION", 2, Errno.ENOMEM);
@@ -180,8 +175,7 @@ class GuestMemoryTest {
     }
 
     /** What a user closes, in each order: the guest goes on writing to the memory that it has. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void nothingThatIsClosedTakesMemoryFromTheGuest(Kernels kernels) throws IOException {
         for (List<Integer> order : orders(List.of(0, 1, 2))) {
             String name = NAME + order.toString().replaceAll("\\D", "");
@@ -213,8 +207,7 @@ class GuestMemoryTest {
     }
 
     /** The slot goes first: then the memory is its owner's alone. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void memoryOfTwoSlotsIsMappedUntilBothAreGone(Kernels kernels) throws IOException {
         try (Kernel kernel = kernels.open();
                 Vm first = Vm.create(kernel);
@@ -255,8 +248,7 @@ class GuestMemoryTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void writesToReadOnlyMemoryReachTheVmm(Kernels kernels) {
         try (Kernel kernel = kernels.open();
                 Running guest = new Running(kernel, stores(0x5a));
@@ -274,8 +266,7 @@ class GuestMemoryTest {
 
     // Refusals
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void rangeThatIsRefusedIsNamedWithItsCause(Kernels kernels) {
         try (Kernel kernel = kernels.open();
                 Vm vm = Vm.create(kernel);
@@ -296,8 +287,7 @@ class GuestMemoryTest {
 
     // Dirty log
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void logHasThePagesThatTheGuestWrote(Kernels kernels) {
         try (Kernel kernel = kernels.open();
                 Running guest = new Running(kernel, stores(1) + stores(2) + stores(3) + stores(4));
@@ -332,8 +322,7 @@ class GuestMemoryTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void memoryHasOneLogAtATime(Kernels kernels) {
         try (Kernel kernel = kernels.open();
                 Vm vm = Vm.create(kernel);
@@ -358,8 +347,7 @@ class GuestMemoryTest {
     }
 
     /** A log that cannot begin or end leaves the memory as it was. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void logThatFailsLeavesTheMemory(Kernels kernels) {
         Faults faults = new Faults()
                 .fail("KVM_SET_USER_MEMORY_REGION", 2, Errno.ENOMEM)

@@ -19,6 +19,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Registration;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.testing.Warnings;
 import java.time.Duration;
 import java.util.List;
@@ -51,8 +52,7 @@ class MistakesTest {
                 .toList();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void routeIsRemovedUnderAnIrqfd(Kernels on) {
         assertThat(warnings(on, vm -> {
                     for (int again = 0; again < 2; again++) {
@@ -73,8 +73,7 @@ class MistakesTest {
                                 + " ever: close or mask the irqfd before the route goes");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void routeIsRemovedWhileItsIrqfdIsMaskedOrClosed(Kernels on) {
         assertThat(warnings(on, vm -> {
                     try (EventFd event = EventFd.create(vm.kernel())) {
@@ -91,8 +90,7 @@ class MistakesTest {
                 .isEmpty();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void irqfdIsOnAGsiWithoutRoute(Kernels on) {
         assertThat(warnings(on, vm -> {
                     try (EventFd event = EventFd.create(vm.kernel());
@@ -106,8 +104,7 @@ class MistakesTest {
                 .contains("is on gsi 40, which has no route, so that its signals are lost for ever");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void levelIrqfdIsOnAGsiOfAMessage(Kernels on) {
         assertThat(warnings(on, vm -> {
                     try (EventFd event = EventFd.create(vm.kernel());
@@ -122,8 +119,7 @@ class MistakesTest {
                 .contains("is on gsi 24, which raises a message", "its resample eventfd is never signalled");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void messageIsToAVcpuBeyondTheIdsOfTheVm(Kernels on) {
         MsiMessage far = MsiMessage.to(new VcpuId(300), new InterruptVector(0x31));
         String truncated = " is to vcpu 300, and goes to vcpu 44, because KVM reads 8 bits of the id: call"
@@ -150,8 +146,7 @@ class MistakesTest {
                 .endsWith(truncated);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void messageIsToTheVcpuWhoseIdIsTheBroadcast(Kernels on) {
         VcpuId last = new VcpuId(255);
         InterruptVector vector = new InterruptVector(0x32);
@@ -199,8 +194,7 @@ class MistakesTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void adoptedVmLosesTheRoutesThatWereNotNamed(Kernels on) {
         assertThat(warnings(
                         on,
@@ -218,8 +212,7 @@ class MistakesTest {
                         + " Vm.adopt, or say RoutesNow.NONE");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void adoptedVmKeepsTheRoutesThatAreNamed(Kernels on) {
         assertThat(warnings(
                         on,

@@ -20,6 +20,7 @@ import io.kvmirq.kernel.Ownership;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import java.util.Arrays;
@@ -27,8 +28,6 @@ import java.util.Collections;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** Routes of Hyper-V and Xen, and of types that this library does not know. */
 class OtherRoutesTest {
@@ -61,8 +60,7 @@ class OtherRoutesTest {
         parts.close();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void kernelWithoutHyperVIsNamed(Kernels kernels) {
         open(kernels);
         assumeTrue(vm.capability(Uapi.KVM_CAP_HYPERV_SYNIC) == 0, "this KVM has Hyper-V's SynIC");
@@ -73,8 +71,7 @@ class OtherRoutesTest {
         assertThat(routes.commits()).isZero();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void routeOfHyperVStaysWhenOthersChange(Kernels kernels) {
         open(kernels);
         if (vm.capability(Uapi.KVM_CAP_HYPERV_SYNIC) == 0) {
@@ -96,8 +93,7 @@ class OtherRoutesTest {
         assertThat(routes.of(FIRST)).isEmpty();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void routeOfXenNeedsAKernelWithIt(Kernels kernels) {
         open(kernels);
         Route.Other channel = Route.Other.xen(FIRST, 5, new VcpuId(0));
@@ -117,8 +113,7 @@ class OtherRoutesTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void typeThatTheKernelDoesNotHaveIsRefusedByIt(Kernels kernels) {
         open(kernels);
         Route.Other unknown = new Route.Other(FIRST, 99, 0, List.of(1, 2, 3));

@@ -15,11 +15,10 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.OnBothKernels;
 import java.time.Duration;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** Parts of a PC that a VM gets from the kernel beside its irqchip: timer, pages for real mode, default routes. */
 class PcPartsTest {
@@ -56,8 +55,7 @@ class PcPartsTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void timerIsOnlyOne(Kernels kernels) {
         open(kernels);
         refused(Errno.ENXIO, () -> vm.x86().setPitReinjection(false));
@@ -68,16 +66,14 @@ class PcPartsTest {
                 .isEqualTo("pit create " + vm + ": EEXIST (the VM has a timer already)");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void timerLeavesTheSpeakerToTheVmm(Kernels kernels) {
         open(kernels);
         vm.x86().createPit();
         assertThat(speaker()).hasToString("IO of port 0x61, 1 × 1 bytes read");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void timerWithSpeakerTakesItsPort(Kernels kernels) {
         open(kernels);
         vm.x86().createPitWithSpeaker();
@@ -94,8 +90,7 @@ class PcPartsTest {
         refused(Errno.ENOTTY, vm.x86()::createPit);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void chipsTravelAsBytes(Kernels kernels) {
         open(kernels);
         X86Pic slave =
@@ -113,8 +108,7 @@ class PcPartsTest {
         assertThat(other.difference(ioapic)).contains("pin 3=0x8031, not pin 3=0x10000");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void timerTravelsAsBytes(Kernels kernels) {
         open(kernels);
         assertThat(refused(Errno.ENXIO, vm.x86()::pit))
@@ -127,8 +121,7 @@ class PcPartsTest {
         assertThat(vm.x86().pit().get(X86Pit.Name.MODE_0)).isEqualTo(0xff);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void clockGoesOnFromWhereItIsSet(Kernels kernels) {
         open(kernels);
         vm.x86().setClock(Duration.ofHours(1));
@@ -138,8 +131,7 @@ class PcPartsTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void pagesForRealModeEndBelow4GiB(Kernels kernels) {
         open(kernels);
         vm.x86().setTssAddress(0xfffbd000L);
@@ -148,8 +140,7 @@ class PcPartsTest {
                         + " 4 GiB)");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void identityMapComesBeforeVcpus(Kernels kernels) {
         open(kernels);
         vm.x86().setIdentityMapAddress(0xfffbc000L);
@@ -161,8 +152,7 @@ class PcPartsTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void defaultRoutesCanBePutBack(Kernels kernels) {
         open(kernels);
         RouteTable routes = vm.routes();

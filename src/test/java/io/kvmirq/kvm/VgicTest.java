@@ -29,6 +29,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts.Architecture;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
@@ -37,8 +38,6 @@ import java.util.ArrayList;
 import java.util.List;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** The attributes that calls become, which the contract cannot see on a fake without GICv2 and tables; and x86. */
 class VgicTest {
@@ -272,8 +271,7 @@ class VgicTest {
 
     // x86
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void x86SaysSo(Kernels kernels) {
         try (Kernel x86 = kernels.open()) {
             assertThat(x86.facts().architecture()).isEqualTo(Architecture.X86_64);
@@ -281,8 +279,7 @@ class VgicTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void lineOfAnSpiWouldBeAGsiOfX86(Kernels kernels) {
         try (Kernel x86 = kernels.open();
                 Vm one = Vm.create(x86)) {

@@ -11,12 +11,11 @@ import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kvm.VcpuExit.Reason;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import java.util.HexFormat;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** Interrupts that a VMM gives a vCPU itself: NMI, SMI, and those of its own interrupt controller. */
 class VmmInterruptsTest {
@@ -57,8 +56,7 @@ class VmmInterruptsTest {
         parts.close();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void nmiReachesTheGuest(Kernels kernels) {
         open(kernels);
         vm.x86().createIrqchip();
@@ -67,8 +65,7 @@ class VmmInterruptsTest {
         runToPort(NMI);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void interruptWaitsForItsWindow(Kernels kernels) {
         open(kernels);
         start(VECTOR.number());
@@ -85,8 +82,7 @@ class VmmInterruptsTest {
     }
 
     /** A kick ends the run before the guest, whose interrupt waits: a second one would replace it. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void guestIsNotReadyWhileAnInterruptWaits(Kernels kernels) {
         open(kernels);
         start(VECTOR.number());
@@ -100,8 +96,7 @@ class VmmInterruptsTest {
         runToPort(VECTOR.number());
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void controllerInTheKernelRefusesTheVmmsInterrupt(Kernels kernels) {
         open(kernels);
         vm.x86().createIrqchip();
@@ -113,8 +108,7 @@ class VmmInterruptsTest {
                         + " signal a message, a line or an irqfd instead)");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void smiNeedsAKernelWithItsMode(Kernels kernels) {
         open(kernels);
         vm.x86().createIrqchip();
@@ -129,8 +123,7 @@ class VmmInterruptsTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void capabilityIsEnabledByItsNumber(Kernels kernels) {
         open(kernels);
         start();

@@ -10,11 +10,11 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.X86SystemRegisters.Segment;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.OnBothKernels;
 import java.util.HexFormat;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** General, segment and control registers of a vCPU. */
@@ -53,8 +53,7 @@ class X86RegistersTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void generalRegistersAreKept(Kernels kernels) {
         open(kernels);
         X86Registers registers = new X86Registers();
@@ -70,8 +69,7 @@ class X86RegistersTest {
     }
 
     /** Intel SDM vol. 3, table 9-1: where a processor begins. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void vcpuBeginsAsAfterReset(Kernels kernels) {
         open(kernels);
         X86SystemRegisters system = vcpu.x86().systemRegisters();
@@ -81,8 +79,7 @@ class X86RegistersTest {
         assertThat(system.get(X86SystemRegisters.Name.APIC_BASE)).isEqualTo(0xfee00900L);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void segmentsAreKept(Kernels kernels) {
         open(kernels);
         X86Segment data = new X86Segment(0x2000, 0xffff, 0x200, 0x93);
@@ -91,8 +88,7 @@ class X86RegistersTest {
         assertThat(vcpu.x86().systemRegisters().segment(Segment.FS)).isNotEqualTo(data);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void contradictionIsRefused(Kernels kernels) {
         open(kernels);
         X86SystemRegisters wrong = vcpu.x86().systemRegisters().set(X86SystemRegisters.Name.CR0, PAGING);
@@ -148,8 +144,7 @@ class X86RegistersTest {
         assertThatThrownBy(() -> new X86Segment(0, 0, 0, 0x100)).hasMessageContaining("access 0x100 has bits");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void capabilitiesAreAsked(Kernels kernels) {
         open(kernels);
         assertThat(vm.capability(32)).as("KVM_CAP_IRQFD").isPositive();

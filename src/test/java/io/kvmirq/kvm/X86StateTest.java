@@ -9,13 +9,12 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.X86Msr;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** State of a vCPU beside its general, segment and control registers. */
 class X86StateTest {
@@ -41,8 +40,7 @@ class X86StateTest {
 
     // MSRs
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void msrsOfTheHostAreSavedAndRestored(Kernels kernels) {
         open(kernels);
         vcpu.x86().useHostCpuid();
@@ -57,8 +55,7 @@ class X86StateTest {
     }
 
     /** One call takes 255. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void manyMsrsAreReadInSeveralCalls(Kernels kernels) {
         open(kernels);
         X86Msrs many = new X86Msrs();
@@ -72,8 +69,7 @@ class X86StateTest {
         vcpu.x86().setMsrs(none);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void refusedMsrIsNamedWithTheReason(Kernels kernels) {
         open(kernels);
         X86Msrs wrong =
@@ -106,8 +102,7 @@ class X86StateTest {
         return bytes;
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void fpuIsKept(Kernels kernels) {
         open(kernels);
         assertThat(vcpu.x86().fpu().get(X86Fpu.Name.FCW)).isEqualTo(0x37f);
@@ -132,8 +127,7 @@ class X86StateTest {
         assertThatThrownBy(() -> read.st(8)).hasMessage("ST8: expected 0 to 7");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void extendedStateIsKept(Kernels kernels) {
         open(kernels);
         X86Xsave state = vcpu.x86().xsave();
@@ -152,8 +146,7 @@ class X86StateTest {
                 .hasMessageStartingWith("an XSAVE area of 512 bytes: expected 4096 or more");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void xcr0FollowsTheCpuid(Kernels kernels) {
         open(kernels);
         assertThat(vcpu.x86().xcr0()).isOne();
@@ -163,8 +156,7 @@ class X86StateTest {
 
     // Events, debug registers, LAPIC, state
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void eventsAreKept(Kernels kernels) {
         open(kernels);
         X86Events events = vcpu.x86().events();
@@ -188,8 +180,7 @@ class X86StateTest {
         assertThatThrownBy(() -> vcpu.x86().setEvents(read)).hasMessageContaining("an exception is 0 to 31");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void debugRegistersAreKept(Kernels kernels) {
         open(kernels);
         X86DebugRegisters registers = vcpu.x86().debugRegisters();
@@ -206,8 +197,7 @@ class X86StateTest {
                 .hasMessageContaining("DR6 and DR7 have 32 bits");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void lapicIsKept(Kernels kernels) {
         open(kernels);
         X86Lapic lapic = vcpu.x86().lapic();
@@ -220,8 +210,7 @@ class X86StateTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void stateIsKept(Kernels kernels) {
         open(kernels);
         assertThat(vcpu.state()).isEqualTo(VcpuState.RUNNABLE);
@@ -235,8 +224,7 @@ class X86StateTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void waitingFaultsAreEvents(Kernels kernels) {
         open(kernels);
         vm.x86().reportWaitingFaults();
@@ -254,8 +242,7 @@ class X86StateTest {
         assertThat(read.get(X86Events.Name.TRIPLE_FAULT_PENDING)).isOne();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void stateTravelsAsBytes(Kernels kernels) {
         open(kernels);
         X86Registers registers = vcpu.x86().registers().set(X86Registers.Name.RIP, 0x1234);
@@ -283,8 +270,7 @@ class X86StateTest {
                 .hasMessage("4 bytes for X86Lapic: expected 1024, as bytes() has");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void differenceNamesItsField(Kernels kernels) {
         open(kernels);
         X86Registers registers = vcpu.x86().registers().set(X86Registers.Name.RIP, 0x1000);

@@ -22,6 +22,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.testing.Warnings;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
@@ -34,7 +35,6 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** An emulated function with MSI-X, a doorbell and a register, as its guest sees it. */
 class EmulatedFunctionTest {
@@ -176,8 +176,7 @@ class EmulatedFunctionTest {
         return vcpus.stream().map(vcpu -> vcpu.x86().isRequested(of(vector))).toList();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void guestFindsItsRegistersAndSizesItsBars(Kernels kernels) {
         open(kernels);
         assertThat(config(0)).isEqualTo(0x10411af4);
@@ -194,8 +193,7 @@ class EmulatedFunctionTest {
         assertThat(bus.lines()).isEmpty();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void vectorArrivesWhereTheTableSays(Kernels kernels) {
         open(kernels);
         entry(2, SECOND, false);
@@ -224,8 +222,7 @@ class EmulatedFunctionTest {
         assertThat(pendingBits()).isZero();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void signalBeforeTheGuestEnabledAnythingWaits(Kernels kernels) {
         open(kernels);
         vectors.signal(3);
@@ -236,8 +233,7 @@ class EmulatedFunctionTest {
         arrives(3, FIRST);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void resetForgetsWhatWaits(Kernels kernels) {
         open(kernels);
         entry(0, FIRST, true);
@@ -315,8 +311,7 @@ class EmulatedFunctionTest {
     }
 
     /** As some drivers do: MSI is tried first. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void msiAndMsixDriveTheSameVectorsInTurn(Kernels kernels) {
         openBoth(kernels);
         enableMsi();
@@ -341,8 +336,7 @@ class EmulatedFunctionTest {
     }
 
     /** Neither kind has opened a vector, so that both show the message as pending. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void messageThatWaitsForEitherKindComesOnceAfterARestore(Kernels kernels) {
         openBoth(kernels);
         vectors.signal(0);
@@ -387,8 +381,7 @@ class EmulatedFunctionTest {
         assertThat(requested(1)).containsExactly(false, false);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void holdDelaysAllVectors(Kernels kernels) {
         open(kernels);
         entry(0, FIRST, false);
@@ -416,8 +409,7 @@ class EmulatedFunctionTest {
         memory.close();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void doorbellFollowsItsBar(Kernels kernels) {
         open(kernels);
         ring((int) bar(1) + 4);
@@ -436,8 +428,7 @@ class EmulatedFunctionTest {
         assertThat(bell.drain()).isEqualTo(1);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void writeOfAnotherValueIsNoRing(Kernels kernels) {
         open(kernels);
         bus.write(false, (bar(0) & 0xffffffffL) + BELL, 4, 6);
@@ -449,8 +440,7 @@ class EmulatedFunctionTest {
     }
 
     /** Another ioeventfd has the address: the write leaves the guest, and rings all the same. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void refusedDoorbellStillRings(Kernels kernels) {
         open(kernels);
         config(4, 2, 0);
@@ -462,8 +452,7 @@ class EmulatedFunctionTest {
         assertThat(bell.drain()).isEqualTo(1);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void partOfAnUnalignedAccessHasOnlyItsOwnBits(Kernels kernels) {
         open(kernels);
         long at = (bar(0) & 0xffffffffL) + 0x13;
@@ -473,8 +462,7 @@ class EmulatedFunctionTest {
         assertThat(bus.read(false, at, 4)).isEqualTo(0xffffffffL);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void registerThatThrowsIsOneWarningAndTheOthersGoOn(Kernels kernels) {
         open(kernels);
         long at = bar(0) & 0xffffffffL;
@@ -536,8 +524,7 @@ class EmulatedFunctionTest {
     }
 
     /** Each access of the guest would reach the memory, and none the registers. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void barOverGuestMemoryIsOneWarning(Kernels kernels) {
         open(kernels);
         config(4, 2, 0);
@@ -554,8 +541,7 @@ class EmulatedFunctionTest {
         assertThat(bus.read(false, at, 4)).isZero();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void snapshotKeepsRegistersAndWaitingVectors(Kernels kernels) {
         open(kernels);
         entry(1, FIRST, true);
@@ -584,8 +570,7 @@ class EmulatedFunctionTest {
                 .device("nic", function);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void closeLeavesNeitherIrqfdNorRouteNorDoorbell(Kernels kernels) {
         open(kernels);
         entry(0, FIRST, false);
@@ -605,8 +590,7 @@ class EmulatedFunctionTest {
         assertThat(kernel.openHandles()).noneMatch(handle -> handle.contains("eventfd"));
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void vectorsMayBeClosedBeforeTheirFunction(Kernels kernels) {
         open(kernels);
         entry(0, FIRST, false);

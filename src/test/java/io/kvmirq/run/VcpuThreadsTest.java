@@ -21,6 +21,7 @@ import io.kvmirq.kvm.X86Registers;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.undo.Undo;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -38,8 +39,6 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.BiPredicate;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** vCPUs in threads of their own: pauses, ends, failures. */
 class VcpuThreadsTest {
@@ -114,8 +113,7 @@ class VcpuThreadsTest {
         return true;
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void pausedGuestDoesNothing(Kernels kernels) {
         open(kernels, 1, COUNTS);
         try (VcpuThreads threads = VcpuThreads.start(vcpus, owner(VcpuThreadsTest::answer))) {
@@ -136,8 +134,7 @@ class VcpuThreadsTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void threadsHaveTheNamesOfQemu(Kernels kernels) throws InterruptedException {
         open(kernels, 2, READS);
         Set<String> names = ConcurrentHashMap.newKeySet();
@@ -153,8 +150,7 @@ class VcpuThreadsTest {
     }
 
     /** A snapshot refuses a vCPU whose access is incomplete. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void accessIsCompleteInAPause(Kernels kernels) {
         open(kernels, 2, READS);
         try (VcpuThreads threads = VcpuThreads.startPaused(vcpus, owner(VcpuThreadsTest::answer))) {
@@ -170,8 +166,7 @@ class VcpuThreadsTest {
     }
 
     /** Each vCPU answers its interrupts through a doorbell, while all are paused at random moments. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void noInterruptIsLostThroughPauses(Kernels kernels) throws InterruptedException {
         open(kernels, VCPUS, HALTS);
         memory.mapping().putInt(VECTOR.number() * Integer.BYTES, HANDLER);
@@ -214,8 +209,7 @@ class VcpuThreadsTest {
         System.out.println(kernels + ": " + PAUSES + " pauses of " + VCPUS + " vCPUs, " + sent + " interrupts, 0 lost");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void handlerThatDoesNotReturnIsNamed(Kernels kernels) throws InterruptedException {
         open(kernels, 2, READS);
         CountDownLatch entered = new CountDownLatch(1);
@@ -248,8 +242,7 @@ class VcpuThreadsTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void failureOfOneVcpuEndsTheGuestAndIsToldOnce(Kernels kernels) throws InterruptedException {
         open(kernels, 3, READS);
         VcpuThreads threads = parts.add(VcpuThreads.start(vcpus, owner((vcpu, exit) -> {
@@ -264,8 +257,7 @@ class VcpuThreadsTest {
         threads.close();
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void failuresOfAllVcpusAtOnceAreToldOnce(Kernels kernels) throws InterruptedException {
         open(kernels, 4, READS);
         for (int i = 0; i < 300; i++) {
@@ -286,8 +278,7 @@ class VcpuThreadsTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void ownerEndsTheGuest(Kernels kernels) throws InterruptedException {
         open(kernels, 2, READS);
         VcpuThreads threads = parts.add(
@@ -314,14 +305,12 @@ class VcpuThreadsTest {
                         + " from a thread that runs no vCPU");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void vcpuCannotPauseItself(Kernels kernels) throws InterruptedException {
         refusesInItsOwnThread(kernels, VcpuThreads::pause, "pause");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void vcpuCannotJoinItself(Kernels kernels) throws InterruptedException {
         refusesInItsOwnThread(
                 kernels,
@@ -335,8 +324,7 @@ class VcpuThreadsTest {
                 "join");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void vcpuGetsOneThread(Kernels kernels) {
         open(kernels, 1, HALTS);
         List<Vcpu> twice = List.of(vcpus.get(0), vcpus.get(0));
@@ -345,8 +333,7 @@ class VcpuThreadsTest {
     }
 
     /** The second processor waits in the kernel, and then runs the guest's code at its page. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void processorIsStartedByTheVmm(Kernels kernels) throws InterruptedException {
         open(kernels, 1, HALTS);
         VcpuId second = new VcpuId(1);
@@ -371,8 +358,7 @@ class VcpuThreadsTest {
         assertThat(exits).containsExactly("vcpu 1: IO of port 0xe1, 1 × 1 bytes written");
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void pausedVcpuGetsAnNmi(Kernels kernels) throws InterruptedException {
         open(kernels, 1, HALTS);
         handle(2);
@@ -390,8 +376,7 @@ class VcpuThreadsTest {
     }
 
     /** The vCPU's own thread is in the handler, and may inject. */
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void handlerOfAHaltInjectsAnInterrupt(Kernels kernels) throws InterruptedException {
         Kernel kernel = parts.add(kernels.open());
         vm = parts.add(Vm.create(kernel));
@@ -413,8 +398,7 @@ class VcpuThreadsTest {
         assertThat(exits).containsExactly(VcpuExit.Reason.HLT, VcpuExit.Reason.IO);
     }
 
-    @ParameterizedTest
-    @EnumSource
+    @OnBothKernels
     void closeEndsAVcpuThatHalts(Kernels kernels) {
         open(kernels, 2, HALTS);
         VcpuThreads threads = VcpuThreads.start(vcpus, owner(VcpuThreadsTest::answer));
