@@ -16,7 +16,6 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
-import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.RealKvm;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -126,21 +125,5 @@ class MessagesTest {
         assertThatThrownBy(() -> Vm.adopt(kernel, file, Ownership.OWNED, List.of(), new Gsi(0)))
                 .hasMessageContaining("fd " + file + " is open on /etc/passwd: expected a VM");
         assertThat(libc.close(file)).isZero();
-    }
-
-    /** On the fake, as in a jail without /proc, only the first call tells. */
-    @Test
-    void descriptorThatIsNoEventfdSaysSoWhenItIsUsed() {
-        try (Kernel fake = Kernels.FAKE.open();
-                Vm other = Vm.create(fake);
-                Fd.Lease lease = other.fd().lease();
-                EventFd event = EventFd.adopt(fake, lease.number(), Ownership.BORROWED)) {
-            assertThatThrownBy(event::signal)
-                    .isInstanceOf(KernelException.class)
-                    .hasMessageContaining("count=1: EINVAL (the descriptor is not an eventfd");
-            assertThatThrownBy(event::drain)
-                    .isInstanceOf(KernelException.class)
-                    .hasMessageContaining(": EINVAL (the descriptor is not an eventfd");
-        }
     }
 }

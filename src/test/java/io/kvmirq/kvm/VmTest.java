@@ -157,13 +157,6 @@ class VmTest {
     }
 
     @Test
-    void editEndsWithItsChange() {
-        vm.x86().createIrqchip();
-        RouteTable.Edit late = vm.routes().change(edit -> edit);
-        assertThatThrownBy(() -> late.add(MESSAGE)).isInstanceOf(IllegalStateException.class);
-    }
-
-    @Test
     void busyEventfdNamesItsOperandsAndCause() {
         vm.x86().createIrqchip();
         try (EventFd event = EventFd.create(kernel);
@@ -403,15 +396,6 @@ class VmTest {
             assertThat(memory.mapping().getInt((3L << 30) - 4)).isEqualTo(7);
             assertThatThrownBy(() -> vm.addMemory((7L << 30) - 4096, 4096)).hasMessageContaining("EEXIST (it overlaps");
         }
-    }
-
-    @Test
-    void memoryOverlappingIsRefusedAndUnmapped() {
-        try (GuestMemory memory = vm.addMemory(0, 8192)) {
-            memory.mapping().putInt(0, 1);
-            assertThatThrownBy(() -> vm.addMemory(4096, 4096)).hasMessageContaining("EEXIST (it overlaps memory");
-        }
-        vm.addMemory(4096, 4096).close();
     }
 
     @Test
