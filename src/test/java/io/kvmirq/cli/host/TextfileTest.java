@@ -70,6 +70,15 @@ class TextfileTest {
     }
 
     @Test
+    void doubtfulVectorThatIsNotPostedHasOneFlaw() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-pit").remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs/28");
+        assertThat(numbers(host))
+                .contains("kvmirq_flaws{state=\"doubtful\"} 1\n")
+                .containsPattern("kvmirq_flaw\\{.*,vector=\"MSI-X 1\",.*,state=\"doubtful\",.*} 1\n")
+                .contains(",vector=\"MSI-X 1\"} 0\n");
+    }
+
+    @Test
     void nameOfAGuestIsEscaped() throws IOException {
         RecordedHost host = GuestHosts.guest(
                 GuestHosts.of("amd-pit"), "02", "/usr/bin/qemu-system-x86_64 -name a\"b\\c\nd\033[1m}{");

@@ -122,6 +122,10 @@ class IntxRemarksTest {
         assertThat(here(host.put(SECOND_IRQ, "23\n"), Breakage.TWO_VMS))
                 .as("another line")
                 .isEqualTo("no device of another VM is seen on the line");
+        host.put(SECOND_IRQ, "22\n").link("sys/bus/pci/devices/0000:00:03.0/driver", "../ehci_hcd");
+        assertThat(here(host, Breakage.TWO_VMS))
+                .as("a device of the host")
+                .isEqualTo("no device of another VM is seen on the line");
     }
 
     @Test

@@ -182,7 +182,7 @@ class DeviceChainsTest {
             for (String suffix : List.of("", "-13")) {
                 host.put(
                         "sys/kernel/debug/irq/irqs/27",
-                        " domain:  INTEL-IR-" + unit + suffix + "\n  hwirq:   0x180000\n");
+                        " domain:  INTEL-IR-" + unit + suffix + "\n  hwirq:   0x170001\n");
                 assertThat(form(host, 0).text())
                         .isEqualTo(
                                 unit.equals("0")

@@ -17,6 +17,7 @@ import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.path.Remedy.Takes;
 import java.io.IOException;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -69,6 +70,10 @@ class DoctorAdviceTest {
         assertThat(finding(host, Check.POSTING).remedies())
                 .containsExactly(Remedy.of(
                         Change.HARDWARE, "none here: the processor does not virtualize the APIC", Takes.NOTHING, ""));
+        for (String flag : List.of("apicv", "posted_intr")) {
+            host.put("proc/cpuinfo", "vendor_id\t: GenuineIntel\nflags\t\t: cx16 vmx\nvmx flags\t: " + flag + " ept\n");
+            assertThat(remedies(finding(host, Check.POSTING))).as(flag).contains("enable_apicv=1");
+        }
     }
 
     @Test

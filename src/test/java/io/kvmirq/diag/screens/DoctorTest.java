@@ -72,7 +72,7 @@ class DoctorTest {
                 "POSTING; devices-not-posted; sys/module/kvm_intel/parameters/enable_device_posted_irqs; N",
                 "UNSAFE_INTERRUPTS; allowed; sys/module/iommufd/parameters/allow_unsafe_interrupts; Y",
                 "LIMITS; open-files; proc/self/limits; Max open files   1024   4096   files",
-                "LIMITS; vectors; sys/kernel/debug/irq/domains/VECTOR; | CPU | avl | man~    0   3   0   0"
+                "LIMITS; vectors; sys/kernel/debug/irq/domains/VECTOR; | CPU | avl | man~    0  15   0   0"
             })
     void aFileChangesTheVerdict(Check check, String reason, String path, String text) throws IOException {
         assertThat(finding(intel(), check).status()).isEqualTo(Status.PASS);
@@ -297,6 +297,20 @@ class DoctorTest {
         assertThat(finding(host, Check.LIMITS).status()).isEqualTo(Status.PASS);
         host.put("proc/self/limits", few).put("proc/100/limits", plenty);
         assertThat(finding(host, Check.LIMITS).status()).isEqualTo(Status.PASS);
+        assertThat(finding(host.put("proc/sys/fs/file-nr", "94\t0\t100\n"), Check.LIMITS)
+                        .status())
+                .isEqualTo(Status.PASS);
+        assertThat(finding(host.put("proc/sys/fs/file-nr", "95\t0\t100\n"), Check.LIMITS)
+                        .text())
+                .startsWith("the host uses 95 of 100 open files (fs.file-max): VMMs get no more; web (process 100)");
+        host.put("sys/kernel/debug/irq/domains/VECTOR", "| CPU | avl | man\n    0  16   0   0\n");
+        assertThat(finding(host.remove("proc/sys/fs/file-nr"), Check.LIMITS).status())
+                .as("16 vectors left")
+                .isEqualTo(Status.PASS);
+        RecordedHost virtio = GuestHosts.of("virtio").put("proc/100/limits", few.replace("256", "4096"));
+        assertThat(finding(virtio, Check.LIMITS).status())
+                .as("locked memory of a guest without a device")
+                .isEqualTo(Status.PASS);
         host.remove("proc/100/limits");
         assertThat(finding(host, Check.LIMITS).reason()).isEqualTo("open-files");
     }

@@ -123,6 +123,7 @@ class WatcherTest {
         for (int i = 0; i < 60; i++) {
             assertThat(tick().events()).isEmpty();
         }
+        assertThat(tick().rows().get(0).history()).as("of the last minute").hasSize(60);
     }
 
     @Test
@@ -224,7 +225,9 @@ class WatcherTest {
         assertThat(tick.totals()).containsEntry("PIN", 2.5);
         assertThat(tick.cpus()).isEqualTo(Map.of(0, 25.0));
         write("sys/kernel/debug/kvm/100-5/exits", "3\n");
-        assertThat(tick().rows().get(0).exits()).isZero();
+        write("sys/kernel/debug/kvm/100-5/irq_injections", "3\n");
+        guest = tick().rows().get(0);
+        assertThat(List.of(guest.exits(), guest.injected())).as("was reset").containsOnly(0.0);
     }
 
     /** An open file of KVM's counters would keep the VM. */
@@ -275,6 +278,11 @@ class WatcherTest {
         assertThat(looks).as("after bus mastering went off").hasValue(2);
         watcher.tick();
         assertThat(looks).hasValue(2);
+        write("proc/100/stat", "100 (CPU) T 0) R 1 100 100");
+        watcher.tick();
+        write("proc/100/stat", "100 (CPU) T 0) t 1 100 100");
+        watcher.tick();
+        assertThat(looks).as("after it went on, and a stop by a debugger").hasValue(4);
     }
 
     private FakeTracefs handled(FakeTracefs tracefs, long signals, long taken, long unread) throws IOException {

@@ -15,4 +15,15 @@ class ThreadStatTest {
         assertThat(ThreadStat.hasCapability("CapEff:\t4000g\n", 14)).isEmpty();
         assertThat(ThreadStat.hasCapability("Name:\tvmm\n", 14)).isEmpty();
     }
+
+    /** The first thread of a process stays as a zombie until the others have ended. */
+    @Test
+    void zombieWithOtherThreadsIsExiting() {
+        String zombie = "7 (vmm) Z 0 0 0 0 0 4" + " 0".repeat(10);
+        String rest = " 0".repeat(33);
+        assertThat(ThreadStat.parse(zombie + " 2" + rest).orElseThrow().isExiting())
+                .isTrue();
+        assertThat(ThreadStat.parse(zombie + " 1" + rest).orElseThrow().isExiting())
+                .isFalse();
+    }
 }

@@ -157,6 +157,17 @@ class VfioOutlookTest {
         assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND)).startsWith("the host keeps 0000:00:02.0: ");
     }
 
+    /** Multiple Message Capable of 7 is reserved. */
+    @Test
+    void damagedMsiHasAtMost32Vectors() {
+        byte[] config = new byte[PciCapabilities.BYTES];
+        config[0x06] = 1 << 4; // it has capabilities
+        config[0x34] = 0x40;
+        config[0x40] = 5;
+        config[0x42] = 7 << 1;
+        assertThat(PciCapabilities.of(config).msiVectors()).isEqualTo(32);
+    }
+
     @Test
     void variantOfVfioPciIsAsGood() throws Exception {
         RecordedHost host = RecordedHost.of("amd-6.1").link(NETWORK_FILES + "driver", "../mlx5_vfio_pci");
@@ -167,7 +178,7 @@ class VfioOutlookTest {
     void wordsThatNameVfioPciAreNamedIfAnotherDriverWasFirst() throws Exception {
         RecordedHost host = RecordedHost.of("amd-6.1").remove(NETWORK_FILES + "driver");
         host.put(NETWORK_FILES + "vendor", "0x8086\n").put(NETWORK_FILES + "device", "0x10d3\n");
-        host.put("proc/cmdline", "quiet vfio-pci.ids=1234:5678,8086:10d3\n");
+        host.put("proc/cmdline", "quiet vfio-pci.ids=1234:5678,8086:10D3:8086:a01f\n");
         assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
                 .startsWith(
                         "no driver is bound to 0000:00:02.0, though the kernel's command line names its id for vfio-pci");

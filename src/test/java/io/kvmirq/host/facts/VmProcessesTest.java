@@ -115,6 +115,9 @@ class VmProcessesTest {
         assertThat(one().vcpus()).contains(new VcpuFile(2, 0x1f, OptionalInt.of(104)));
         host.put("proc/100/task/103/stat", stat(103, 9));
         assertThat(one().vcpus()).contains(new VcpuFile(2, 0x1f, OptionalInt.empty()));
+        // A thread that exits runs no vCPU any more.
+        host.put("proc/100/task/103/stat", stat(103, 9).replace("R 0 0 0 0 0 0", "R 0 0 0 0 0 4"));
+        assertThat(one().vcpus()).contains(new VcpuFile(2, 0x1f, OptionalInt.of(104)));
     }
 
     @ParameterizedTest
@@ -157,6 +160,8 @@ class VmProcessesTest {
         assertThat(one().devices()).isEmpty();
         assertThat(one().mayHave()).containsExactly(NETWORK, OTHER);
         assertThat(new HostFacts(host.tree()).vms().ofGroup(OTHER)).hasSize(1);
+        host.put("proc/100/cmdline", "qemu\0-name\0file=00:02.1f\0");
+        assertThat(one().devices()).as("a longer word").isEmpty();
         host.put("proc/100/cmdline", "qemu\0-device\0vfio-pci,host=00:02.1\0");
         assertThat(one().devices()).containsExactly(OTHER);
         assertThat(one().mayHave()).containsExactly(NETWORK);

@@ -15,6 +15,7 @@ import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.memory.RemappingEntry.Target;
 import io.kvmirq.host.memory.RemappingEntry.Words;
+import io.kvmirq.host.trace.Btf;
 import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.io.RandomAccessFile;
@@ -78,7 +79,7 @@ class KernelStructuresTest {
             this.unit = unit;
             eventfd = image.eventfd(12);
             boolean intel = unit == Vendor.INTEL;
-            for (int other : List.of(1, 9, 26, 28, 70, 300, 4097)) {
+            for (int other : List.of(1, 9, 26, 28, 70, 300, 4097, 4200)) {
                 image.irq(other, 0, other % INDEXES, SOURCE + 1, 0, 0);
             }
             desc = image.irq(IRQ, eventfd, 5, SOURCE, intel ? VTD_LOW : GA_LOW, intel ? VTD_HIGH : GA_HIGH);
@@ -275,7 +276,11 @@ class KernelStructuresTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"6.1, HYPERV PIT_REINJ, 0x102", "6.12, HYPERV PIT_REINJ, 0x202", "7.2, PHYSICAL_ID_TOO_BIG, 0x1000"})
+    @CsvSource({
+        "6.1, DISABLED HYPERV PIT_REINJ, 0x103",
+        "6.12, HYPERV PIT_REINJ, 0x202",
+        "7.2, PHYSICAL_ID_TOO_BIG, 0x1000"
+    })
     void inhibitsHaveTheNamesOfTheKernel(String kernel, String names, String reasons) throws IOException {
         World world = new World(kernel, Vendor.AMD);
         try (KernelStructures structures = open(world)) {
@@ -390,9 +395,23 @@ class KernelStructuresTest {
         world.image.word(top, top);
         assertThat(entryOf(world)).isEqualTo("the maple tree of irqs changed while it was read");
         world = new World("7.2", Vendor.INTEL);
+        long leaf = world.image.word(world.image.at(top, "maple_arange_64", "slot")) & ~255L;
+        world.image.word(world.image.at(leaf, "maple_range_64", "pivot"), -2);
+        assertThat(entryOf(world)).as("a pivot beyond the range of its parent").endsWith("changed while it was read");
+        world = new World("7.2", Vendor.INTEL);
         long tree = world.image.symbol("sparse_irqs") + 8;
         world.image.word(tree, world.image.word(tree) | 0x78);
         assertThat(entryOf(world)).isEqualTo("the maple tree of irqs has a node of type 15, expected 1 to 3");
+    }
+
+    @Test
+    void bitFieldThatCrossesAByteIsWhole() throws IOException {
+        World world = new World("6.12", Vendor.INTEL);
+        world.image.word(world.desc, 0x2aL << 5 | 0xf81f);
+        Layout layout = new Layout("struct", Map.of("field", new Btf.Member(5, 6, false)));
+        try (KernelMemory memory = KernelMemory.open(world.image.write(directory.resolve("kcore")))) {
+            assertThat(layout.at(memory, world.desc).number("field")).isEqualTo(0x2a);
+        }
     }
 
     @Test
@@ -403,7 +422,7 @@ class KernelStructuresTest {
                 .isEqualTo("amd_ir_data.irq_2_irte has device 15104 and index 4096, expected at most 65535 and less"
                         + " than 2048");
         world = new World("6.12", Vendor.AMD);
-        world.image.put(world.image.chipData(world.desc, 1), "amd_ir_data", "irq_2_irte.devid", 0x100);
+        world.image.put(world.image.chipData(world.desc, 1), "amd_ir_data", "irq_2_irte.devid", 0xffff);
         assertThat(entryOf(world))
                 .isEqualTo("an element of amd_iommu_pci_seg.irq_lookup_table is 0, expected a pointer");
         world = new World("6.12", Vendor.INTEL);

@@ -201,6 +201,22 @@ class BtfTest {
         assertThat(unknown(types.member(Kind.STRUCT, "outer", "count"))).contains("BTF has types that name themselves");
     }
 
+    /** As if the compiler had written restrict in place of const, and a bit-field lay 8 KiB further on. */
+    @Test
+    void restrictIsSkippedAndABitFieldMayBeFar() throws IOException {
+        byte[] content = bytes("kernel.btf");
+        ByteBuffer words = ByteBuffer.wrap(content).order(ByteOrder.LITTLE_ENDIAN);
+        for (int at = TYPES; at + 4 <= content.length; at += 4) {
+            int word = words.getInt(at);
+            words.putInt(at, word == 0x0a00_0000 ? 0x0b00_0000 : word == 0x0700_03c3 ? 0x0701_03c3 : word);
+        }
+        Btf types = Btf.parse(content).known().orElseThrow();
+        assertThat(types.parameters("signal_one").known())
+                .contains(List.of(new Parameter("outer", true), new Parameter("irte_like", true)));
+        assertThat(types.member(Kind.STRUCT, "outer", "high").known().map(Member::bit))
+                .contains(0x1_03c3L);
+    }
+
     /** The anonymous structure of struct outer becomes struct outer. The search for a member then never ends. */
     @Test
     void structureThatHoldsItselfIsRefused() throws IOException {

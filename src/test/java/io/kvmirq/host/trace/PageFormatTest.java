@@ -96,6 +96,10 @@ class PageFormatTest {
     void longEventHasItsLengthInAWordOfItsOwn() {
         assertThat(read(page(BEGIN, 0, head(5, 0), 12, TYPE, 11, head(1, 2), TYPE, 12)))
                 .containsExactly("5:11", "6:12");
+        int[] longestShort = new int[1 + 28 + 3];
+        System.arraycopy(new int[] {head(5, 28), TYPE, 11}, 0, longestShort, 0, 3);
+        System.arraycopy(new int[] {head(1, 2), TYPE, 12}, 0, longestShort, 29, 3);
+        assertThat(read(page(BEGIN, 0, longestShort))).containsExactly("5:11", "6:12");
     }
 
     @Test

@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -246,6 +247,18 @@ class ProbesTest {
                         NAME + "_host_irq", NAME + "_wakeup", NAME + "_sent", NAME + "_by_worker", NAME + "_to_vcpu");
         assertThat(tracefs.read.indexOf("kvm_inj_virq")).isGreaterThan(tracefs.read.lastIndexOf(NAME + "_to_vcpu"));
         assertThat(tracefs.read.indexOf("kvm_eoi")).isGreaterThan(tracefs.read.indexOf("kvm_inj_virq"));
+    }
+
+    /** A filter of more conditions does not fit. */
+    @ParameterizedTest
+    @CsvSource({"100, true", "101, false"})
+    void entryIsTimedForAHundredThreads(int threads, boolean timed) {
+        Set<Integer> tids = IntStream.range(0, threads).boxed().collect(Collectors.toSet());
+        Probes.of(tracefs, OWN, new KvmBtf().types(), new KvmBtf().types(), tids)
+                .known()
+                .orElseThrow()
+                .close();
+        assertThat(tracefs.written.toString().contains(NAME + "_to_taken")).isEqualTo(timed);
     }
 
     @Test
