@@ -176,6 +176,8 @@ class ArmSnapshotContract extends ArmVms {
         from.vm.arm64().setSpi(LINE, true);
         from.vgic.setLatched(EDGE, true);
         from.vgic.writeRedistributor(SECOND, PRIVATE_PENDING, PRIVATE);
+        from.vgic.writeSystemRegister(SECOND, CpuInterfaceRegister.ICC_AP1R0_EL1.id(), 1 << 16);
+        GuestGic.enable(to.vgic, EDGE);
         move(from, to);
         assertThat(to.vcpus.get(0).arm64().register(ArmRegister.x(5))).isEqualTo(0x1234_5678_9abcL);
         assertThat(to.vcpus.get(0).arm64().register(ArmRegister.PC)).isEqualTo(MEMORY + 0x100);
@@ -193,6 +195,8 @@ class ArmSnapshotContract extends ArmVms {
                 .isEqualTo(SECOND.number());
         assertThat(to.vgic.readSystemRegister(FIRST, CpuInterfaceRegister.ICC_IGRPEN1_EL1.id()))
                 .isEqualTo(1);
+        assertThat(to.vgic.readSystemRegister(SECOND, CpuInterfaceRegister.ICC_AP1R0_EL1.id()))
+                .isEqualTo(1 << 16);
         for (DistributorRegister register : List.of(
                 DistributorRegister.GICD_CTLR,
                 DistributorRegister.GICD_ISENABLER,

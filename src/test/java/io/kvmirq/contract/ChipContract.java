@@ -127,6 +127,10 @@ class ChipContract extends KernelSuite {
         assertThat(signal(vm(), BROADCAST, NMI)).isEqualTo(2);
         assertThat(signal(vm(), BROADCAST | TO_ONE, 0x40)).isEqualTo(1);
         assertThat(world.requested(vcpu, 0x40)).isFalse();
+        world.vcpuWithLapic(vm(), 2);
+        assertThat(signal(vm(), BROADCAST, VECTOR | 0x100))
+                .as("lowest priority")
+                .isEqualTo(2);
     }
 
     @Test

@@ -172,6 +172,22 @@ class ItsEventsTest {
         assertThat(irq.predicted()).as("by the entry in the last page").isEqualTo(to(GicV4World.LPI, 0));
     }
 
+    /** Device 0x2000 is the first one that a table of one page does not have. */
+    @Test
+    void memoryBehindTheDeviceTableIsLeftAlone() {
+        long first = 0x5000_0000L;
+        GuestMemory more = world.vm.addMemory(first, 0x2_0000);
+        more.mapping().put(0x1_0000, new byte[] {1, 0, 0, 0, 0, 0, 0, 0});
+        world.service.its().writeRegister(Its.CTLR, 0);
+        world.service.its().writeRegister(Its.BASER_DEVICES, Its.VALID | first);
+        world.service.its().writeRegister(Its.CTLR, Its.ENABLED);
+        irq.reroute(MsiMessage.toIts(GuestIts.ITS, 0x2000, 0));
+        irq.mask();
+        assertThat(new ItsEvents(world.service.its(), List.of(world.service.memory(), more)).tell(forwarding))
+                .isEmpty();
+        assertThat(more.mapping().getLong(0x1_0000)).isOne();
+    }
+
     /** A guest may point its ITS at a ROM of the VMM. */
     @Test
     void memoryThatTheGuestMayNotWriteIsNotWrittenForIt() {

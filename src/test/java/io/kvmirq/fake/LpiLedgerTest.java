@@ -259,6 +259,8 @@ class LpiLedgerTest {
         event.signal();
         assertThat(fake.lost()).isEmpty();
         counts(2, 0, 0, 2, 0, 0);
+        event.signal();
+        assertThat(fake.messages().counts().lost()).as("found once").isZero();
     }
 
     @ParameterizedTest

@@ -95,6 +95,8 @@ class TimersTest {
         assertThat(vcpu.run().port()).isEqualTo(HANDLED);
         fake.pass(Duration.ofNanos(1000));
         assertThat(vcpu.x86().lapic().get(X86Lapic.Name.TIMER_CURRENT)).isEqualTo(LEAST_PERIOD - 500);
+        fake.pass(Duration.ofNanos(2 * LEAST_PERIOD)); // a tick that the vCPU has not taken
+        assertThat(vcpu.x86().lapic().get(X86Lapic.Name.TIMER_CURRENT)).isEqualTo(LEAST_PERIOD - 500);
         vm.close();
     }
 }

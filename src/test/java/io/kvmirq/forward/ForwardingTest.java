@@ -14,6 +14,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.RoutesExhaustedException;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.VectorsDisturbedException;
@@ -209,6 +210,12 @@ class ForwardingTest {
                 .hasMessageContaining(" is in use for [Msi")
                 .hasMessageEndingWith("choose another one, or let one be allocated");
         assertThat(world.faults.calls()).isEmpty();
+        try (EventFd event = EventFd.create(world.kernel);
+                Irqfd irqfd = world.vm.assignIrqfd(event, gsi)) {
+            assertThatThrownBy(() -> forwarding.forward(world.device.msix().get(2), gsi, message(0x30)))
+                    .as("%s", irqfd)
+                    .hasMessageContaining(" is in use for [Msi");
+        }
     }
 
     @Test

@@ -249,6 +249,7 @@ class FaultAnnotationsTest {
     static class Failing {
         @KvmTest
         @EveryCallInTurn(errno = "ENOMEM")
+        @Fault(call = "KVM_IRQFD", nth = 3, errno = "EBUSY")
         void failsWithoutAFault(Kernel kernel) {
             try (EventFd event = EventFd.create(kernel)) {
                 throw new IllegalStateException("as it is: " + (event == null));

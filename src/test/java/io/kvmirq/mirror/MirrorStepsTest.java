@@ -160,6 +160,20 @@ class MirrorStepsTest {
     }
 
     @Test
+    void upTo616AnEntryShowsTheCpuOnceItsVcpuIsLoadedWithAvicOn() {
+        Mirror mirror = amd(AvicKernel.UP_TO_6_16);
+        Event loaded = new Event.VcpuLoaded(VCPU, new HostApicId(3));
+        Event entered = new Event.GuestEntered(VCPU);
+        mirror.apply(List.of(new Event.Inhibited(Set.of(InhibitReason.PIT_REINJ)), entered));
+        mirror.apply(List.of(loaded, new Event.Inhibited(Set.of()), entered, entered));
+        assertThat(((PredictedIrte.AmdGuest) irq(mirror).irte().orElseThrow()).isRun())
+                .isEmpty();
+        mirror.apply(List.of(new Event.VcpuPreempted(VCPU), loaded));
+        assertThat(((PredictedIrte.AmdGuest) irq(mirror).irte().orElseThrow()).isRun())
+                .contains(true);
+    }
+
+    @Test
     void inhibitOfAnotherVendorDoesNotCount() {
         Mirror mirror = mirror(Vendor.INTEL);
         mirror.apply(new Event.Inhibited(Set.of(InhibitReason.PIT_REINJ)));

@@ -105,6 +105,10 @@ class VlpiPredictionTest {
         mirror.apply(route(GSI, 6));
         again(mirror, FIRST, GSI);
         assertThat(irq(mirror, FIRST).posting()).isEqualTo(forwarded(8193, 0));
+        mirror.apply(mapped(7, 8194, 1));
+        mirror.apply(route(OTHER, 7));
+        mirror.apply(new Event.ConsumerAdded(FIRST, OTHER));
+        assertThat(irq(mirror, FIRST).posting()).as("of another GSI").isEqualTo(forwarded(8194, 1));
     }
 
     /** Before 6.16 hardware goes on with the LPI of the old route. */

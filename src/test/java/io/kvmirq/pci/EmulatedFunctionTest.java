@@ -460,6 +460,8 @@ class EmulatedFunctionTest {
         assertThat(written).containsExactly(0x78L, 0x3456L, 0x12L);
         register.set(-1);
         assertThat(bus.read(false, at, 4)).isEqualTo(0xffffffffL);
+        bus.write(false, at - 0x13 + 0x3ffc, 4, 7);
+        assertThat(register.get()).as("the last register").isEqualTo(7);
     }
 
     @OnBothKernels

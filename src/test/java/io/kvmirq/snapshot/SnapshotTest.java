@@ -19,6 +19,7 @@ import io.kvmirq.kvm.X86Msrs;
 import io.kvmirq.kvm.X86Registers;
 import io.kvmirq.testing.CpuTime;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -71,6 +72,13 @@ class SnapshotTest {
                 .hasMessage("'kvmirq.vfio/1' is no snapshot: expected kvmirq.snapshot/1");
     }
 
+    @Test
+    void membersAndTextThatNoSnapshotHasAreNamed() {
+        String more = text().replaceFirst("\\{", "{\"more\":1,");
+        assertThatThrownBy(() -> VmSnapshot.parse(more)).hasMessageContaining("more");
+        assertThatThrownBy(() -> VmSnapshot.parse(text() + "{}")).hasMessageContaining("something follows");
+    }
+
     @ParameterizedTest
     @ValueSource(
             strings = {
@@ -81,13 +89,11 @@ class SnapshotTest {
                 "7",
                 "{\"schema\":5}",
                 "{\"schema\":\"kvmirq.snapshot/1\"}",
-                "{\"schema\":\"kvmirq.snapshot/1\",\"sha256\":\"\",\"state\":{},\"more\":1}",
                 "{\"a\":1,\"a\":2}",
                 "{\"schema\":null}",
                 "{\"schema\":1.5}",
                 "{\"schema\":99999999999999999999}",
-                "[[[[[[[[[[[[1]]]]]]]]]]]]",
-                "{} {}"
+                "[[[[[[[[[[[[1]]]]]]]]]]]]"
             })
     void whatIsNoSnapshotIsRefused(String text) {
         assertThatThrownBy(() -> VmSnapshot.parse(text)).isInstanceOf(SnapshotException.class);
@@ -101,6 +107,25 @@ class SnapshotTest {
     @SuppressWarnings("unchecked")
     private static List<Object> list(Object tree) {
         return (List<Object>) tree;
+    }
+
+    private static VcpuData at9(Map<String, Object> vcpu, long deadline) {
+        Map<String, Object> changed = new HashMap<>(vcpu);
+        changed.put(
+                "msrs",
+                List.of(
+                        List.of(Node.word(X86Msr.TSC.number()), Node.word(9)),
+                        List.of(Node.word(X86Msr.TSC_DEADLINE.number()), Node.word(deadline))));
+        return VcpuData.of(new Node("", changed));
+    }
+
+    @Test
+    void deadlineThatPassedMayBeGoneAndNoOther() {
+        Map<String, Object> vcpu = map(
+                list(map(map(Document.parse(text())).get("state")).get("vcpus")).get(0));
+        assertThat(at9(vcpu, 0).difference(at9(vcpu, 9))).isEmpty();
+        assertThat(at9(vcpu, 0).difference(at9(vcpu, 10))).isPresent();
+        assertThat(at9(vcpu, 7).difference(at9(vcpu, 5))).isPresent();
     }
 
     /** With a checksum that is right. */

@@ -11,6 +11,7 @@ import java.util.SplittableRandom;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 class PostedInterruptDescriptorTest {
@@ -42,6 +43,13 @@ class PostedInterruptDescriptorTest {
         assertThat(descriptor.get(PostedInterruptDescriptor.NDST)).isEqualTo(0x25);
         assertThat(descriptor.isRequested(new InterruptVector(0x41))).isTrue();
         assertThat(descriptor.isRequested(new InterruptVector(0x40))).isFalse();
+    }
+
+    @ParameterizedTest
+    @CsvSource({"0, 1", "1, 0", "2, 0", "3, 0"})
+    void requestThatNobodyAnnouncesIsRemarkedUnlessItIsSuppressed(long control, int remarks) {
+        assertThat(PostedInterruptDescriptor.FORMAT.remarks(0, 2, 0, 0, control, 0, 0, 0))
+                .hasSize(remarks);
     }
 
     @Test

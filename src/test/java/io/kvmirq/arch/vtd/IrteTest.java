@@ -48,6 +48,12 @@ class IrteTest {
         assertThat(irte).hasToString(String.format("irte.vtd.remapped 0x%x 0x%x", low, high));
     }
 
+    @Test
+    void destinationZeroIsNoShiftedXapicId() {
+        assertThat(RemappedIrte.DESTINATION.description().meaning().of(0, new long[2]))
+                .isEqualTo("destination, x2APIC id 0x0");
+    }
+
     @ParameterizedTest
     @MethodSource("posted")
     void postedEntryIsReadAsTheKernelReadsIt(Golden golden) {

@@ -66,6 +66,18 @@ class LedgerCallsTest {
                                 + " last place the place, call close of descriptor 4");
     }
 
+    @Test
+    void messagesThatVanishedFromTwoSlotsAreTwo() {
+        send();
+        ledger.begin("ioctl", 0, 3);
+        ledger.send(source);
+        ledger.put(place, 1);
+        ledger.end();
+        holds = false;
+        call("close", 4);
+        assertThat(ledger.lost()).hasSize(2);
+    }
+
     /** A slot is used again. */
     @Test
     void sourcesOfAnEmptiedSlotAreForgotten() {

@@ -117,6 +117,9 @@ class RemappingTableTest {
         assertThat(table.isPostedToVcpu(INDEX)).isFalse();
         table.move(INDEX, new InterruptVector(0x34), 2);
         assertThat(table.entry(INDEX).low()).isEqualTo(0x0000000200340009L);
+        table.post(INDEX, DESCRIPTOR, GUEST);
+        table.set(INDEX, new RemappedIrte(LOW, HIGH));
+        assertThat(table.isPostedToVcpu(INDEX)).as("used again").isFalse();
     }
 
     @Test
