@@ -7,16 +7,19 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.NotModelledException;
+import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Pic;
 import io.kvmirq.kvm.X86Registers;
 import io.kvmirq.kvm.X86Registers.Name;
 import io.kvmirq.kvm.X86SystemRegisters;
 import io.kvmirq.testing.Kernels;
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.HexFormat;
@@ -286,6 +289,23 @@ class RealModeTest {
                 .hasMessage("the fake kernel does not model the command 0x"
                         + Integer.toHexString(Integer.parseInt(code.substring(2, 4), 16))
                         + " of a PIC, which polls or rotates (at RIP 0x1002 of vcpu 0)");
+    }
+
+    @Test
+    void pollModeIsSaidToComeFromTheStateThatWasSet() {
+        Vm vm = made.add(Vm.create(made.add(Kernels.FAKE.open())));
+        vm.x86().createIrqchip();
+        byte[] polls = vm.x86().pic(Route.Chip.PIC_MASTER).bytes();
+        polls[Uapi.KvmPicState.POLL] = 1;
+        vm.x86().setPic(X86Pic.of(Route.Chip.PIC_MASTER, polls));
+        memory = made.add(vm.addMemory(0, MEMORY)).mapping();
+        vcpu = made.add(vm.createVcpu(new VcpuId(0)));
+        vcpu.x86().startAt(START, STACK);
+        put("90 e420");
+        assertThatThrownBy(vcpu::run)
+                .isInstanceOf(NotModelledException.class)
+                .hasMessage("the fake kernel does not model reading a PIC in poll mode, which KVM_SET_IRQCHIP set"
+                        + " (at RIP 0x1001 of vcpu 0)");
     }
 
     @ParameterizedTest
