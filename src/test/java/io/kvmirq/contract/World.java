@@ -348,6 +348,11 @@ public final class World {
         assumeTrue(!kernel.isReal() || Machine.isX86(), "needs KVM on x86-64, and this one is arm64");
     }
 
+    /** Skips the rest of a test on the fake, which throws NotModelledException for it. */
+    void assumeReal(String what) {
+        assumeTrue(kernel.isReal(), "needs a real kernel: the fake does not model " + what);
+    }
+
     public int vcpu(int vm, int id) {
         return own(kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, id));
     }

@@ -207,9 +207,7 @@ final class LapicTimer {
     }
 
     private long nanos(int count) {
-        long cycles = Integer.toUnsignedLong(count) << divider();
-        long cycle = vm.settings().busCycle();
-        return cycles > LONGEST / cycle ? LONGEST : cycles * cycle;
+        return Integer.toUnsignedLong(count) << divider();
     }
 
     /** The binary logarithm of the divider. */
@@ -226,6 +224,6 @@ final class LapicTimer {
         if (left < 0) {
             left = mode == PERIODIC ? Math.floorMod(left, period) : 0;
         }
-        return (int) (left % period / vm.settings().busCycle() >>> divider());
+        return (int) (left % period >>> divider());
     }
 }
