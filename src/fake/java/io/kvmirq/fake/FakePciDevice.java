@@ -154,7 +154,7 @@ public final class FakePciDevice {
             return with(Trait.EXPRESS);
         }
 
-        /** Gives the device a function-level reset, by PCI Express or by the Advanced Features capability. */
+        /** Gives the device a function-level reset; with PCI Express a program also finds it in its configuration space. */
         public Builder resettable() {
             return with(Trait.RESETS);
         }

@@ -82,6 +82,7 @@ class VfioCdevContract {
         int iommufd = files.iommufd();
         assertOk(files.bind(device, iommufd));
         assertOk(files.attach(device, files.space(iommufd)));
+        vfio.world.assumeReal("VFIO_DEVICE_DETACH_IOMMUFD_PT");
         assertOk(files.detach(device));
         assertOk(files.detach(device));
     }

@@ -55,16 +55,11 @@ class VfioIommufdTest {
         assertErrno(Errno.EFAULT, vfio.ioctl(iommufd, request, 0));
         assertErrno(
                 Errno.EINVAL, vfio.ioctl(iommufd, request, Buffers.allocate(16).putInt(0, 11)));
-        assertErrno(
-                Errno.E2BIG,
-                vfio.ioctl(iommufd, request, Buffers.allocate(16).putInt(0, 16).putInt(12, 1)));
-        ByteBuffer beyondMemory = Buffers.allocate(16).putInt(0, 1 << 20);
-        assertErrno(Errno.EFAULT, vfio.ioctl(iommufd, request, beyondMemory));
         ByteBuffer withFlags = Buffers.allocate(16).putInt(0, 12).putInt(4, 1);
         assertErrno(Errno.EOPNOTSUPP, vfio.ioctl(iommufd, request, withFlags));
-        assertThat(vfio.ioctl(iommufd, request, Buffers.allocate(16).putInt(0, 16)))
-                .as("longer, but zeros")
-                .isZero();
+        assertThatThrownBy(
+                        () -> vfio.ioctl(iommufd, request, Buffers.allocate(16).putInt(0, 16)))
+                .hasMessage("the fake kernel does not model a structure of 16 bytes, of which it knows 12");
         long ofAnotherType = request ^ 1 << 8;
         assertErrno(
                 Errno.ENOTTY,
@@ -132,8 +127,7 @@ class VfioIommufdTest {
         assertErrno(Errno.ENOENT, unmap(space, 8 * PAGE, PAGE)); // nothing there
         assertErrno(Errno.ENOENT, unmap(space, PAGE, PAGE / 2)); // a part
         assertThat(unmap(space, 0, 3 * PAGE)).isEqualTo(2 * PAGE);
-        assertThat(unmap(space, 0, -1)).as("all").isEqualTo(PAGE);
-        assertThat(unmap(space, 0, -1)).as("none is left").isZero();
+        assertThatThrownBy(() -> unmap(space, 0, -1)).hasMessageContaining("IOMMU_IOAS_UNMAP of all mappings");
     }
 
     @Test

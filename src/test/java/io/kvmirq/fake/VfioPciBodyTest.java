@@ -23,7 +23,6 @@ import org.junit.jupiter.params.provider.CsvSource;
 class VfioPciBodyTest {
     private static final String NAME = "0000:3b:00.0";
     private static final int GROUP = 5;
-    private static final int RESET = 1;
 
     @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("6.12");
@@ -92,7 +91,7 @@ class VfioPciBodyTest {
     }
 
     @Test
-    void advancedFeaturesResetAConventionalDevice() {
+    void resetOfAConventionalDeviceKeepsWhatTheKernelRestores() {
         FakePciDevice hardware = builder.resettable().bar(0, 0x1000).add();
         hardware.setRegister(0, 8, 0x1234);
         OpenedDevice device = open(hardware);
@@ -101,11 +100,7 @@ class VfioPciBodyTest {
         setRegister(device, 12, 2);
         device.writeConfig(0xf0, 1, 0x55);
         device.writeCommand(7);
-        int features = capability(device, 0x13);
-        device.writeConfig(features + 4, 1, 0xfe);
-        assertThat(register(device, 8)).as("no reset was asked for").isEqualTo(1);
-        device.writeConfig(features + 4, 1, RESET);
-        assertThat(device.readConfig(features + 4, 1)).isZero();
+        assertThat(vfio.kernel().vfioDeviceReset(device.fd)).isZero();
         assertThat(register(device, 8)).as("as the device set it").isEqualTo(0x1234);
         assertThat(register(device, 12)).isZero();
         assertThat(device.readConfig(0xf0, 1)).as("of no capability").isEqualTo(0x55);

@@ -133,10 +133,6 @@ final class AddressSpace extends IommuObject {
     /** The bytes that were unmapped, even if the rest was refused. */
     record Unmapped(long bytes, Optional<Answer> refused) {}
 
-    Unmapped unmapAll() {
-        return unmapRange(0, -1);
-    }
-
     /** Removes the mappings in a range, in order, up to one that is only partly in the range. */
     Unmapped unmap(long iova, long length) {
         long last = iova + length - 1;

@@ -25,7 +25,6 @@ final class DeviceFile extends FakeFile {
     private static final int BIND_LEAST = 16;
 
     private static final int ATTACH_LEAST = 12;
-    private static final int DETACH_LEAST = 8;
 
     private final FakeVfioDevice device;
     /** The group that opened the file; null for the device's own file. */
@@ -70,7 +69,7 @@ final class DeviceFile extends FakeFile {
             return attach(argument);
         }
         if (group == null && request == UapiVfio.VFIO_DEVICE_DETACH_IOMMUFD_PT) {
-            return detach(argument);
+            throw new NotModelledException("VFIO_DEVICE_DETACH_IOMMUFD_PT");
         }
         if (request == UapiVfio.VFIO_DEVICE_FEATURE || request == UapiVfio.VFIO_DEVICE_IOEVENTFD) {
             throw new NotModelledException(
@@ -216,12 +215,12 @@ final class DeviceFile extends FakeFile {
         return 0;
     }
 
-    /** Checks argsz and flags, in the same way for ATTACH and DETACH. Returns a negative errno or 0. */
-    private int refusesArguments(ByteBuffer given, int least) {
+    /** Checks argsz and flags. Returns a negative errno or 0. */
+    private int refusesArguments(ByteBuffer given) {
         long argsz = Integer.toUnsignedLong(given.getInt(VfioDeviceAttachIommufdPt.ARGSZ));
         int flags = given.getInt(VfioDeviceAttachIommufdPt.FLAGS);
         int known = host.build().isSince(6, 15) ? UapiVfio.VFIO_DEVICE_ATTACH_PASID : 0;
-        if (argsz < least || (flags & ~known) != 0) {
+        if (argsz < ATTACH_LEAST || (flags & ~known) != 0) {
             return host.refuse(IommufdAnswer.VFIO_ATTACH_ARGUMENTS);
         }
         if (flags != 0) {
@@ -232,7 +231,7 @@ final class DeviceFile extends FakeFile {
 
     private int attach(long address) {
         return host.copied(address, ATTACH_LEAST, attach -> {
-            int refused = refusesArguments(attach, ATTACH_LEAST);
+            int refused = refusesArguments(attach);
             BoundDevice bound = device.bound();
             if (refused < 0 || bound == null) {
                 return refused;
@@ -244,17 +243,6 @@ final class DeviceFile extends FakeFile {
             bound.tableId().ifPresent(id -> attach.putInt(VfioDeviceAttachIommufdPt.PT_ID, id));
             refused = host.copyOut(address, attach, ATTACH_LEAST);
             if (refused < 0) {
-                bound.iommufd().detach(bound);
-            }
-            return refused;
-        });
-    }
-
-    private int detach(long address) {
-        return host.copied(address, DETACH_LEAST, detach -> {
-            int refused = refusesArguments(detach, DETACH_LEAST);
-            BoundDevice bound = device.bound();
-            if (refused == 0 && bound != null) {
                 bound.iommufd().detach(bound);
             }
             return refused;

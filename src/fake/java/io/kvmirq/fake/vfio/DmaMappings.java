@@ -262,21 +262,19 @@ final class DmaMappings {
                 || withDirty && flags != UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) {
             return host.refuse(VfioAnswer.VFIO_UNMAP_ARGUMENTS);
         }
-        if (withDirty || (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_VADDR) != 0) {
+        if (flags != 0) {
             throw new NotModelledException("VFIO_IOMMU_UNMAP_DMA with flags 0x" + Integer.toHexString(flags));
         }
         long iova = unmap.getLong(VfioIommuType1DmaUnmap.IOVA);
         long size = unmap.getLong(VfioIommuType1DmaUnmap.LENGTH);
-        boolean all = (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL) != 0;
-        boolean wraps = !all && size != 0 && wraps(iova, size);
-        if ((iova & PAGE_MASK) != 0 || (all ? iova != 0 || size != 0 : size == 0 || (size & PAGE_MASK) != 0)) {
+        if (size == 0 || ((iova | size) & PAGE_MASK) != 0) {
             return host.refuse(VfioAnswer.VFIO_UNMAP_RANGE);
         }
-        if (wraps) {
+        if (wraps(iova, size)) {
             return host.refuse(checksWrapFirst() ? VfioAnswer.VFIO_UNMAP_WRAPS : VfioAnswer.VFIO_UNMAP_WRAPS_BEFORE);
         }
-        long last = all ? -1 : iova + size - 1;
-        if (!all && splits(iova, last)) {
+        long last = iova + size - 1;
+        if (splits(iova, last)) {
             return host.refuse(VfioAnswer.VFIO_UNMAP_SPLITS);
         }
         unmap.putLong(VfioIommuType1DmaUnmap.LENGTH, remove(iova, last));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.PciAddress;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
@@ -10,13 +11,11 @@ import io.kvmirq.uapi.UapiVfio.VfioPciDependentDevice;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotReset;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotResetInfo;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.Predicate;
 
 /**
- * The reset of a PCI bus. A device on a root bus has none, because no bridge can reset it. Source: {@code
+ * The reset of a PCI bus with one device. A device on a root bus has none, as no bridge can reset it. Source: {@code
  * vfio_pci_ioctl_pci_hot_reset()} in drivers/vfio/pci/vfio_pci_core.c.
  */
 record HotReset(KernelOfFile host, VfioPci device, PciHost vfio) {
@@ -102,40 +101,35 @@ record HotReset(KernelOfFile host, VfioPci device, PciHost vfio) {
             if (isImpossible()) {
                 return host.refuse(VfioAnswer.VFIO_HOT_RESET_ROOT_BUS);
             }
+            if (affected().size() > 1) {
+                throw new NotModelledException("VFIO_DEVICE_PCI_HOT_RESET of a bus with several devices");
+            }
             if (file.isCdev()) {
-                return reset(one -> id(one.function()) >= OWNED);
+                return reset();
             }
-            if (count == 0 || Integer.compareUnsigned(count, affected().size()) > 0) {
-                return host.refuse(VfioAnswer.VFIO_HOT_RESET_ARGUMENTS);
-            }
-            return host.copied(address + VfioPciHotReset.GROUP_FDS, count * Integer.BYTES, this::resetGroups);
+            return count == 1
+                    ? host.copied(address + VfioPciHotReset.GROUP_FDS, Integer.BYTES, fd -> resetOf(fd.getInt(0)))
+                    : host.refuse(VfioAnswer.VFIO_HOT_RESET_ARGUMENTS);
         });
     }
 
-    private int resetGroups(ByteBuffer descriptors) {
-        List<VfioGroup> groups = new ArrayList<>();
-        for (int at = 0; at < descriptors.capacity(); at += Integer.BYTES) {
-            FakeFile file = host.file(descriptors.getInt(at));
-            if (file == null) {
-                return host.refuse(VfioAnswer.VFIO_HOT_RESET_FD);
-            }
-            if (!(file instanceof GroupFile group)) {
-                return host.refuse(VfioAnswer.VFIO_HOT_RESET_NOT_A_GROUP);
-            }
-            groups.add(group.group());
+    /** @param fd the group's descriptor, which proves that the caller owns the device */
+    private int resetOf(int fd) {
+        FakeFile file = host.file(fd);
+        if (file == null) {
+            return host.refuse(VfioAnswer.VFIO_HOT_RESET_FD);
         }
-        return reset(one -> groups.contains(one.group()));
+        if (!(file instanceof GroupFile of)) {
+            return host.refuse(VfioAnswer.VFIO_HOT_RESET_NOT_A_GROUP);
+        }
+        return of.group() == device.group() ? reset() : host.refuse(VfioAnswer.VFIO_HOT_RESET_OWNER);
     }
 
-    private int reset(Predicate<VfioPci> isOwned) {
-        List<VfioPci> bound = vfio.boundAmong(affected());
-        if (bound.size() < affected().size() || !bound.stream().allMatch(isOwned)) {
-            return host.refuse(VfioAnswer.VFIO_HOT_RESET_OWNER);
-        }
-        if (bound.stream().anyMatch(VfioPci::isLocked)) {
+    private int reset() {
+        if (device.isLocked()) {
             return host.refuse(VfioAnswer.RESET_BUSY);
         }
-        bound.forEach(VfioPci::reset);
+        device.reset();
         return 0;
     }
 }

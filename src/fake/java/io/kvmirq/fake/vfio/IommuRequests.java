@@ -3,7 +3,6 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
-import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.KernelOfFile;
@@ -63,7 +62,7 @@ final class IommuRequests {
         return known == null ? null : known.name();
     }
 
-    /** A request whose structure begins with its size. Bytes after the known part must be 0. */
+    /** A request whose structure begins with its size. */
     private static Requests.OnValue<IommuFile> command(int size, Requests.OnHeader<IommuFile> command) {
         return (file, address) -> sized(
                 file.host(),
@@ -83,23 +82,13 @@ final class IommuRequests {
                 return host.refuse(tooShort);
             }
             if (given > size) {
-                ByteBuffer rest = host.memory().at(address + size, given - size);
-                if (rest == null) {
-                    return host.refuse(FileAnswer.FAULT);
-                }
-                int at = host.memory().offset(address + size);
-                for (int i = 0; i < given - size; i++) {
-                    if (rest.get(at + i) != 0) {
-                        return host.refuse(IommufdAnswer.IOMMUFD_TRAILING);
-                    }
-                }
+                throw new NotModelledException("a structure of " + given + " bytes, of which it knows " + size);
             }
-            int known = (int) Math.min(given, size);
             return host.copied(
                     address,
-                    known,
+                    (int) given,
                     structure -> call.applyAsInt(
-                            ByteBuffer.allocate(size).order(structure.order()).put(0, structure, 0, known)));
+                            ByteBuffer.allocate(size).order(structure.order()).put(0, structure, 0, (int) given)));
         });
     }
 
@@ -182,15 +171,17 @@ final class IommuRequests {
         long iova = unmap.getLong(IommuIoasUnmap.IOVA);
         long length = unmap.getLong(IommuIoasUnmap.LENGTH);
         return onSpace(file, unmap.getInt(IommuIoasUnmap.IOAS_ID), space -> {
-            boolean all = iova == 0 && length == -1;
-            if (!all && (iova == -1 || length == -1)) {
+            if (iova == 0 && length == -1) {
+                throw new NotModelledException("IOMMU_IOAS_UNMAP of all mappings");
+            }
+            if (iova == -1 || length == -1) {
                 return host.refuse(IommufdAnswer.IOMMUFD_UNMAP_WRAPS);
             }
-            AddressSpace.Unmapped unmapped = all ? space.unmapAll() : space.unmap(iova, length);
+            AddressSpace.Unmapped unmapped = space.unmap(iova, length);
             if (unmapped.refused().isPresent()) {
                 return host.refuse(unmapped.refused());
             }
-            return !all && unmapped.bytes() == 0
+            return unmapped.bytes() == 0
                     ? host.refuse(IommufdAnswer.IOMMUFD_UNMAP_RANGE)
                     : host.copyOut(
                             address, unmap.putLong(IommuIoasUnmap.LENGTH, unmapped.bytes()), IommuIoasUnmap.SIZE);

@@ -137,8 +137,9 @@ public final class VcpuEvents {
     public void checkModelled() {
         boolean soft = isSet(KvmVcpuEvents.INTERRUPT_INJECTED) && isSet(KvmVcpuEvents.INTERRUPT_SOFT);
         if (soft || isException() || nmiInjected || tripleFault) {
-            throw new NotModelledException("running a guest with an exception, an NMI, a soft interrupt or a triple fault"
-                    + " that KVM_SET_VCPU_EVENTS set");
+            throw new NotModelledException(
+                    "running a guest with an exception, an NMI, a soft interrupt or a triple fault"
+                            + " that KVM_SET_VCPU_EVENTS set");
         }
     }
 
