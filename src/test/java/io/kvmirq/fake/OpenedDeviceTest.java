@@ -18,7 +18,7 @@ import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
 /** The configuration space of a fake device, and its requests that need more than the fake models. */
-class VfioDeviceTest {
+class OpenedDeviceTest {
     @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("6.18", NVME);
 
