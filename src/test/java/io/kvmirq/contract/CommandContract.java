@@ -9,6 +9,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Cpuid;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.testing.GuestAssembler;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -17,11 +18,16 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.FutureTask;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** A guest that starts its second vCPU and sends interrupts by ICR (MSR 0x830): arch/x86/kvm/lapic.c. */
-@Contract
+@Tag("contract")
+@ParameterizedClass(name = "{0}")
+@MethodSource("io.kvmirq.contract.World#withSvm")
 class CommandContract extends KernelSuite {
     private static final int START = 0x1000;
     private static final int SECOND = 0x2000;
@@ -29,6 +35,7 @@ class CommandContract extends KernelSuite {
     private static final int ID_PORT = 0x84;
     private static final int COMMAND_PORT = 0x85;
     private static final int ENDED = 0x80;
+    private static final int IRR = 0x200;
     private static final int ASSERT = 1 << 14;
     private static final int INIT = 5 << 8;
     private static final int START_UP = 6 << 8;
@@ -101,6 +108,26 @@ class CommandContract extends KernelSuite {
         assertThat(first.run().port()).isEqualTo(ID_PORT);
         assertThat(first.run().port()).as("the interrupt came").isEqualTo(ENDED);
         assertThat(ran.get()).containsExactly(1L, (long) answer);
+    }
+
+    /** The part of the LAPIC that SVM keeps for a running guest has the upper half of the TPR alone. */
+    @ParameterizedTest
+    @CsvSource({"0x41, 0x31, 0x41", "0x41, 0x41, 0x41", "0x41, 0x51, 0x40", "0x01, 0, 0x00"})
+    void guestOnAmdLosesTheLowerHalfOfItsTaskPriority(String set, String requested, String kept) throws Exception {
+        Vm vm = open(Vm.create(open(Kernel.over(kernel))));
+        vm.x86().createSplitIrqchip(24);
+        ByteBuffer memory = open(vm.addMemory(0, 0x10000)).mapping().view(0, 0x10000);
+        put(memory, START, asm("out 0x84, al; out 0x84, al"));
+        Vcpu vcpu = vcpu(vm, 0);
+        vcpu.x86().startAt(START, 0x8000);
+        X86Lapic lapic = vcpu.x86().lapic().set(X86Lapic.Name.TPR, Integer.decode(set));
+        int vector = Integer.decode(requested);
+        vcpu.x86()
+                .setLapic(lapic.set(X86Lapic.Name.SVR, 0x1ff)
+                        .set(IRR + (vector >>> 5 << 4), vector == 0 ? 0 : 1 << (vector & 31)));
+        assertThat(vcpu.run().port()).isEqualTo(ID_PORT);
+        assertThat(vcpu.run().port()).isEqualTo(ID_PORT);
+        assertThat(vcpu.x86().lapic().get(X86Lapic.Name.TPR)).isEqualTo(Integer.decode(world.isAmd() ? kept : set));
     }
 
     private static void put(ByteBuffer memory, int at, String code) {

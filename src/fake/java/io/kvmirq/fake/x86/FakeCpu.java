@@ -358,6 +358,9 @@ final class FakeCpu {
     /** @return whether the guest exits to the VMM; HLT does so without an in-kernel LAPIC */
     private boolean steps() {
         GuestExecution.Outcome outcome = code.step();
+        if (code == instructions) {
+            lapic.ifPresent(FakeLapic::leaveGuest);
+        }
         if (outcome == GuestExecution.Outcome.HALTS) {
             if (lapic.isEmpty()) {
                 host.note(VmAnswer.VCPU_HALT_LEAVES);

@@ -259,6 +259,18 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         updatePriority();
     }
 
+    /**
+     * Takes CR8 at the guest's exit. SVM keeps the upper half of the TPR for a running guest, so its lower half is lost.
+     * KVM leaves the TPR alone while it masks a requested vector: {@code sync_cr8_to_lapic()}, {@code
+     * update_cr8_intercept()}. Not on a host with AVIC.
+     */
+    void leaveGuest() {
+        boolean masks = requested.highest() >= 0 && taskPriority() >= requested.highest() >>> 4;
+        if (vm.host().build().hardware().isAmd() && hardware == null && !masks) {
+            setTaskPriority(taskPriority());
+        }
+    }
+
     /** Sets the version register, which depends on the CPUID with the split irqchip. Without leaf 1 it stays. */
     void identify(GuestCpuid cpuid) {
         x2apicOffered = cpuid.hasX2apic();
