@@ -38,6 +38,8 @@ import java.util.function.ToLongFunction;
 final class SystemCalls implements Libc {
     private static final int LONGEST_PATH = 4096;
     private static final long LAST_ADDRESS = Mappings.LAST_ADDRESS;
+    /** {@code UIO_MAXIOV}. */
+    private static final int MOST_VECTORS = 1024;
     /** {@code MAX_RW_COUNT}. */
     private static final long LONGEST_TRANSFER = 0x7ffff000L;
 
@@ -316,24 +318,28 @@ final class SystemCalls implements Libc {
                 : call(call, 0, fd, file -> file.may(mode) ? action.applyAsLong(file) : refuse(FileAnswer.NO_OFFSET));
     }
 
+    /** Offset -1 means the call without an offset, {@code do_readv()}. */
     @Override
     public long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        return call("preadv2", 0, fd, file -> {
-            if (count != 1 || offset != -1 || flags != Uapi.RWF_NOWAIT) {
-                throw new NotModelledException("preadv2, except of one vector without offset and with RWF_NOWAIT");
-            }
-            return readVector(file, vectors);
-        });
+        return offset == -1
+                ? call("preadv2", 0, fd, file -> readVector(file, vectors, count, offset, flags))
+                : at("preadv2", fd, offset, FakeFile.PREAD, file -> readVector(file, vectors, count, offset, flags));
     }
 
-    /** {@code vfs_readv()}; before 6.8 it imported the vector before it looked at the file. */
-    private long readVector(FakeFile file, long address) {
+    /** {@code vfs_readv()}; before 6.8 it imported the vectors before it looked at the file. */
+    private long readVector(FakeFile file, long vectors, int count, long offset, int flags) {
         boolean fileFirst = host.build().isSince(6, 8);
         int refused = fileFirst ? refusesToRead(file) : 0;
         if (refused < 0) {
             return refused;
         }
-        ByteBuffer vector = memory.copyIn(address, Uapi.Iovec.SIZE);
+        if (count < 0 || count > MOST_VECTORS) {
+            return refuse(FileAnswer.VECTOR_LENGTH);
+        }
+        if (count > 1) {
+            throw new NotModelledException("preadv2 of more than one vector");
+        }
+        ByteBuffer vector = count == 0 ? ByteBuffer.allocate(Uapi.Iovec.SIZE) : memory.copyIn(vectors, Uapi.Iovec.SIZE);
         if (vector == null) {
             return refuse(FileAnswer.FAULT);
         }
@@ -355,8 +361,12 @@ final class SystemCalls implements Libc {
             host.note(FileAnswer.EVENTFD_NOWAIT_NOTHING);
             return 0;
         }
-        if (!(file instanceof EventFile event)) {
-            throw new NotModelledException("preadv2, except on an eventfd");
+        if (flags == 0) {
+            refused = refusesPlace(to, length, Math.max(offset, 0));
+            return refused < 0 ? refused : offset == -1 ? file.read(to, length) : file.pread(to, length, offset);
+        }
+        if (flags != Uapi.RWF_NOWAIT || !(file instanceof EventFile event)) {
+            throw new NotModelledException("preadv2 with flags, except RWF_NOWAIT on an eventfd");
         }
         return length < Long.BYTES ? refuse(FileAnswer.EVENTFD_LENGTH) : event.readNow(to);
     }

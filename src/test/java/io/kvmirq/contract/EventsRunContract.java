@@ -28,7 +28,6 @@ class EventsRunContract extends KernelSuite {
     /** {@code out; nop; out}, and a handler that tells. */
     @BeforeEach
     void setUp() {
-        world.assumeReal("running a guest with an event that KVM_SET_VCPU_EVENTS set");
         guest = new RealModeGuest(world, world.splitVm(), asm("out 0x82, al; nop; out 0x82, al; hlt"));
         guest.runTo(TOLD);
     }

@@ -306,6 +306,10 @@ final class FakeCpu {
         if (ended != 0) {
             return ended;
         }
+        if (events.takeTripleFault()) {
+            page.exit(Uapi.KVM_EXIT_SHUTDOWN);
+            return 0;
+        }
         chooseCode();
         if (code == instructions) {
             system.checkModelled();

@@ -11,7 +11,7 @@ import io.kvmirq.fake.x86.cpu.VcpuEvents;
 import java.util.Optional;
 
 /**
- * The interrupt or NMI that a vCPU takes before its next instruction. Source: {@code kvm_check_and_inject_events()} in
+ * The interrupt, NMI or injected exception that a vCPU takes before its next instruction. Source: {@code kvm_check_and_inject_events()} in
  * arch/x86/kvm/x86.c, {@code kvm_cpu_get_interrupt()} in irq.c.
  */
 final class PendingEvents {
@@ -89,20 +89,29 @@ final class PendingEvents {
             throw new NotModelledException("a guest that takes an interrupt of delivery mode 2 or 3");
         }
         lapic.ifPresent(FakeLapic::scanIfWanted);
-        int vector = events.takeInjected();
+        int vector = events.takeException();
+        if (vector != NONE) {
+            vm.note(VmAnswer.EVENTS_TAKEN);
+            return enterBeforeNmi(code, vector);
+        }
+        vector = events.takeInjected();
         if (vector != NONE) {
             vm.note(VmAnswer.VCPU_INTERRUPT_TAKEN);
-            enter(code, vector, false);
-            // A pending NMI comes after the interrupt. Except on kvm_pvm, the guest exits at once for it.
-            if (!vm.host().build().pvm()) {
-                takesNmi(code);
-            }
-            return true;
+            return enterBeforeNmi(code, vector);
         }
         if (takesNmi(code)) {
             return true;
         }
         return lapic.isPresent() && deliverTo(code, lapic.get());
+    }
+
+    /** Enters an interrupt before a pending NMI. Except on kvm_pvm, the guest then exits at once for the NMI. */
+    private boolean enterBeforeNmi(GuestExecution code, int vector) {
+        enter(code, vector, false);
+        if (!vm.host().build().pvm()) {
+            takesNmi(code);
+        }
+        return true;
     }
 
     private boolean takesNmi(GuestExecution code) {

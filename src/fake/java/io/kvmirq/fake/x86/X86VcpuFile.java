@@ -120,7 +120,7 @@ final class X86VcpuFile extends VcpuFile {
         if (state == Uapi.KVM_MP_STATE_AP_RESET_HOLD) {
             throw new NotModelledException("running a vCPU in the state AP_RESET_HOLD");
         }
-        cpu.events().checkModelled();
+        cpu.events().checkModelled(cpu.isHalted());
         kept.checkModelled();
         vm.pit().filter(pit -> irqchip == X86Vm.Irqchip.FULL).ifPresent(Pit::checkModelled);
         cpu.registers().checkModelled();

@@ -120,9 +120,9 @@ public final class VcpuEvents {
         return vector;
     }
 
-    /** Whether an interrupt was injected. The vCPU takes it even if RFLAGS.IF is 0. */
+    /** Whether an interrupt, NMI or exception was injected. The vCPU takes this event even if RFLAGS.IF is 0. */
     public boolean isInjected() {
-        return isSet(KvmVcpuEvents.INTERRUPT_INJECTED);
+        return isSet(KvmVcpuEvents.INTERRUPT_INJECTED) || nmiInjected || isException();
     }
 
     private boolean isSet(int at) {
@@ -133,14 +133,34 @@ public final class VcpuEvents {
         return isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || isSet(KvmVcpuEvents.EXCEPTION_PENDING);
     }
 
-    /** Throws NotModelledException before a run if the VMM has set an event that guests of the fake do not take. */
-    public void checkModelled() {
-        boolean soft = isSet(KvmVcpuEvents.INTERRUPT_INJECTED) && isSet(KvmVcpuEvents.INTERRUPT_SOFT);
-        if (soft || isException() || nmiInjected || tripleFault) {
-            throw new NotModelledException(
-                    "running a guest with an exception, an NMI, a soft interrupt or a triple fault"
-                            + " that KVM_SET_VCPU_EVENTS set");
+    /** Throws NotModelledException if the fake cannot deliver a set event to the running or {@code halted} vCPU. */
+    public void checkModelled(boolean halted) {
+        boolean interrupt = isSet(KvmVcpuEvents.INTERRUPT_INJECTED);
+        boolean taken = isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || nmiInjected;
+        if (interrupt && isSet(KvmVcpuEvents.INTERRUPT_SOFT)
+                || isException() && SOFT.contains((int) injected.get(KvmVcpuEvents.EXCEPTION_NR))) {
+            throw new NotModelledException("running a guest with a soft interrupt or exception that is set");
         }
+        if (isSet(KvmVcpuEvents.EXCEPTION_PENDING) || taken && halted) {
+            throw new NotModelledException("running a guest with a pending exception, or one that halts with events");
+        }
+        if (interrupt && taken || nmiInjected && isException()) {
+            throw new NotModelledException("running a guest with two events that are set");
+        }
+    }
+
+    /** Takes the exception or NMI that the VMM injected. Returns its vector; -1 if there is none. */
+    public int takeException() {
+        if (isSet(KvmVcpuEvents.EXCEPTION_INJECTED)) {
+            injected.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0);
+            return injected.get(KvmVcpuEvents.EXCEPTION_NR);
+        }
+        if (nmiInjected) {
+            nmiInjected = false;
+            inNmi = true;
+            return NMI;
+        }
+        return -1;
     }
 
     public void save(ReportedEvents reported, ByteBuffer to) {
@@ -243,6 +263,12 @@ public final class VcpuEvents {
         }
         tripleFault = from.get(KvmVcpuEvents.TRIPLE_FAULT_PENDING) != 0;
         return Optional.empty();
+    }
+
+    public boolean takeTripleFault() {
+        boolean taken = tripleFault;
+        tripleFault = false;
+        return taken;
     }
 
     private void processNmis() {
