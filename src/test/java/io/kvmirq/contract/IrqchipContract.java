@@ -243,7 +243,6 @@ class IrqchipContract extends KernelSuite {
     @Test
     void cycleOfTheBusIsAValueThenForLapicsThenBeforeVcpus() {
         world.assumeX86();
-        world.assumeReal("KVM_CAP_X86_APIC_BUS_CYCLES_NS");
         int vm = world.splitVm();
         assertErrno(Errno.EINVAL, busCycle(world.bareVm(), 0));
         if (!world.isSince(6, 11)) {
@@ -262,7 +261,6 @@ class IrqchipContract extends KernelSuite {
 
     @Test
     void bootVcpuIsChosenBeforeThereIsAny() {
-        world.assumeReal("KVM_SET_BOOT_CPU_ID");
         assertOk(libc.ioctl(vm(), Uapi.KVM_SET_BOOT_CPU_ID, 1));
         assertOk(libc.ioctl(vm(), Uapi.KVM_SET_BOOT_CPU_ID, 4096));
         world.vcpu(vm(), 0);
@@ -273,7 +271,6 @@ class IrqchipContract extends KernelSuite {
     /** Since 6.11; before, any number is taken. */
     @Test
     void bootVcpuIsOneThatCanBe() {
-        world.assumeReal("KVM_SET_BOOT_CPU_ID");
         int tooMany = kernel.capabilityCheck(vm(), Uapi.KVM_CAP_MAX_VCPU_ID) + 1;
         int expected = world.isSince(6, 11) ? -Errno.EINVAL.number() : 0;
         assertThat(libc.ioctl(vm(), Uapi.KVM_SET_BOOT_CPU_ID, tooMany)).isEqualTo(expected);

@@ -200,7 +200,6 @@ class MemoryContract extends KernelSuite {
 
     /** Since 6.8; before, the request is unknown. */
     private boolean hasSecondForm() {
-        world.assumeReal("KVM_SET_USER_MEMORY_REGION2");
         boolean since = world.isSince(6, 8);
         assertThat(kernel.capabilityCheck(world.kvm(), Uapi.KVM_CAP_USER_MEMORY2))
                 .isEqualTo(since ? 1 : 0);
@@ -240,9 +239,6 @@ class MemoryContract extends KernelSuite {
     @Test
     void slotsAreOfAsManyAddressSpacesAsTheCapabilitySays() {
         int spaces = Math.max(1, kernel.capabilityCheck(vm, 118));
-        if (spaces > 1) {
-            world.assumeReal("memory of System Management Mode");
-        }
         long address = libc.mmap(4096, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
         try {
             for (int space = 0; space < spaces; space++) {

@@ -181,7 +181,6 @@ class VcpuContract extends KernelSuite {
 
     @Test
     void bootVcpuIsTheOneChosen() {
-        world.assumeReal("KVM_SET_BOOT_CPU_ID");
         assertOk(libc.ioctl(vm(), Uapi.KVM_SET_BOOT_CPU_ID, 1));
         int other = world.vcpu(vm(), 0);
         int boot = world.vcpu(vm(), 1);

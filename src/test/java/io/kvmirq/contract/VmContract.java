@@ -144,7 +144,6 @@ class VmContract extends KernelSuite {
     @Test
     void idsOfVcpusAreLimitedOnce() {
         world.assumeX86();
-        world.assumeReal("KVM_CAP_MAX_VCPU_ID");
         int vm = world.bareVm();
         int ids = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPU_ID);
         assertErrno(Errno.EINVAL, enable(vm, Uapi.KVM_CAP_MAX_VCPU_ID, 0, ids + 1));
@@ -169,7 +168,6 @@ class VmContract extends KernelSuite {
     @Test
     void firstVcpuEndsTheChoiceOfItsLimit() {
         world.assumeX86();
-        world.assumeReal("KVM_CAP_MAX_VCPU_ID");
         int vm = world.bareVm();
         int ids = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPU_ID);
         assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, ids));

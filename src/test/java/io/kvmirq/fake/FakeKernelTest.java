@@ -132,13 +132,7 @@ class FakeKernelTest {
     }
 
     private static final List<String> OF_VM = List.of(
-            "KVM_CREATE_PIT",
-            "KVM_GET_PIT",
-            "KVM_CLEAR_DIRTY_LOG",
-            "KVM_SET_MEMORY_ATTRIBUTES",
-            "KVM_XEN_HVM_CONFIG",
-            "KVM_SET_BOOT_CPU_ID",
-            "KVM_SET_USER_MEMORY_REGION2");
+            "KVM_CREATE_PIT", "KVM_GET_PIT", "KVM_CLEAR_DIRTY_LOG", "KVM_SET_MEMORY_ATTRIBUTES", "KVM_XEN_HVM_CONFIG");
 
     private static final List<String> OF_VCPU = List.of("KVM_SET_CPUID", "KVM_TRANSLATE", "KVM_GET_NESTED_STATE");
 
@@ -314,13 +308,10 @@ class FakeKernelTest {
     @Test
     void capabilitiesThatKernelsHaveAreEnabledOrRefusedByName() {
         int vm = createVm();
-        ByteBuffer enable = Buffers.allocate(Uapi.KvmEnableCap.SIZE);
-        for (int exits : new int[] {Uapi.KVM_CAP_MAX_VCPU_ID, 143, 237}) {
-            assertThat(fake.capabilityCheck(vm, exits)).isPositive();
-            assertThatThrownBy(() ->
-                            fake.libc().ioctl(vm, Uapi.KVM_ENABLE_CAP, enable.putInt(Uapi.KvmEnableCap.CAP, exits)))
-                    .hasMessage("the fake kernel does not model KVM_ENABLE_CAP of capability " + exits);
-        }
+        ByteBuffer exits = Buffers.allocate(Uapi.KvmEnableCap.SIZE).putInt(Uapi.KvmEnableCap.CAP, 143);
+        assertThat(fake.capabilityCheck(vm, 143)).isPositive();
+        assertThatThrownBy(() -> fake.libc().ioctl(vm, Uapi.KVM_ENABLE_CAP, exits))
+                .hasMessage("the fake kernel does not model KVM_ENABLE_CAP of capability 143");
         assertThat(fake("6.1").capabilityCheck(vm, 238)).isNotPositive();
     }
 

@@ -4,6 +4,7 @@ package io.kvmirq.fake.file;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.Comparator;
 import java.util.PriorityQueue;
 import java.util.concurrent.TimeUnit;
@@ -92,6 +93,15 @@ public final class FakeTime implements AutoCloseable {
     /** Returns the time in nanoseconds since an arbitrary start. */
     public long now() {
         return virtual ? virtualNanos : System.nanoTime();
+    }
+
+    /** Returns the time of day in nanoseconds since 1970. Virtual time begins at 0, in 1970. */
+    public long ofDay() {
+        if (virtual) {
+            return virtualNanos;
+        }
+        Instant now = Instant.now();
+        return now.getEpochSecond() * SECOND_NANOS + now.getNano();
     }
 
     /** Returns the nanoseconds of a {@code struct timespec}, at most the longest possible wait; -1 if it is invalid. */

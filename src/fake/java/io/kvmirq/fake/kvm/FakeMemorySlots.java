@@ -9,6 +9,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.BitSet;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.NavigableMap;
@@ -18,6 +19,7 @@ import org.jspecify.annotations.Nullable;
 
 /** The memory slots of a guest. Source: {@code __kvm_set_memory_region()} in virt/kvm/kvm_main.c. */
 public final class FakeMemorySlots {
+    private static final int NONE = -1;
     private static final long MOST_PAGES = Integer.MAX_VALUE;
     private static final long PAGE = 4096;
     /** TASK_SIZE_MAX with five-level page tables, and with four-level ones, which every process can use. */
@@ -43,16 +45,22 @@ public final class FakeMemorySlots {
         boolean isLogged() {
             return (flags & Uapi.KVM_MEM_LOG_DIRTY_PAGES) != 0;
         }
+
+        boolean isOfFile() {
+            return (flags & Uapi.KVM_MEM_GUEST_MEMFD) != 0;
+        }
     }
 
     /** An architecture's limits: memory slots in each address space, address spaces, and bits of a guest address. */
     public record Limits(int slots, int spaces, int addressBits, Answer beyond) {}
 
+    private static final NavigableMap<Long, Integer> EMPTY = Collections.emptyNavigableMap();
+
     private final KernelOfFile host;
     private final Limits limits;
     private final Map<Integer, Slot> slots = new HashMap<>();
-    /** The slot ids, sorted by guest address. Slots do not overlap. */
-    private final NavigableMap<Long, Integer> ids = new TreeMap<>();
+    /** The slot ids of each address space, sorted by guest address. Slots of one space do not overlap. */
+    private final Map<Integer, NavigableMap<Long, Integer>> spaces = new HashMap<>();
     /** The dirty log of each logged slot, one bit for a page. */
     private final Map<Integer, BitSet> logs = new HashMap<>();
 
@@ -63,13 +71,29 @@ public final class FakeMemorySlots {
 
     /** KVM_SET_USER_MEMORY_REGION. */
     int set(ByteBuffer region) {
+        return set(region, Uapi.KVM_MEM_LOG_DIRTY_PAGES | Uapi.KVM_MEM_READONLY, NONE);
+    }
+
+    /** Handles KVM_SET_USER_MEMORY_REGION2, which refuses to log a guest_memfd's slot or make it read-only. */
+    public int set2(ByteBuffer region) {
+        boolean ofFile = (region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS) & Uapi.KVM_MEM_GUEST_MEMFD) != 0;
+        if (!ofFile || !host.build().hasGuestMemfd()) {
+            return set(region);
+        }
+        if (region.getLong(Uapi.KvmUserspaceMemoryRegion2.GUEST_MEMFD_OFFSET) != 0) {
+            throw new NotModelledException("memory from the middle of a guest_memfd");
+        }
+        return set(region, Uapi.KVM_MEM_GUEST_MEMFD, region.getInt(Uapi.KvmUserspaceMemoryRegion2.GUEST_MEMFD));
+    }
+
+    private int set(ByteBuffer region, int known, int memfd) {
         int id = region.getInt(Uapi.KvmUserspaceMemoryRegion.SLOT);
         Slot next = new Slot(
                 region.getLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR),
                 region.getLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE),
                 region.getLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR),
                 region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS));
-        if ((next.flags & ~(Uapi.KVM_MEM_LOG_DIRTY_PAGES | Uapi.KVM_MEM_READONLY)) != 0) {
+        if ((next.flags & ~known) != 0) {
             return host.refuse(VmAnswer.MEMORY_FLAGS);
         }
         if ((next.size | next.guest | next.user) % PAGE != 0) {
@@ -92,29 +116,34 @@ public final class FakeMemorySlots {
             return host.refuse(VmAnswer.MEMORY_SLOT);
         }
         if (space(id) > 0) {
-            throw new NotModelledException("memory of System Management Mode");
+            host.note(VmAnswer.MEMORY_SPACES);
         }
-        return replace(id, next, slots.get(id));
+        return replace(id, next, slots.get(id), memfd);
     }
 
-    private int replace(int id, Slot next, @Nullable Slot now) {
+    private int replace(int id, Slot next, @Nullable Slot now, int memfd) {
         if (next.size == 0) {
             logs.remove(id);
             remove(id, now);
             return now == null ? host.refuse(VmAnswer.MEMORY_ABSENT) : 0;
         }
-        if (now != null && now.isOtherThan(next)) {
+        boolean changed = now != null && (now.isOtherThan(next) || next.isOfFile());
+        if (changed) {
             return host.refuse(VmAnswer.MEMORY_CHANGED);
         }
         if (overlaps(id, next)) {
             return host.refuse(VmAnswer.MEMORY_OVERLAP);
+        }
+        if (next.isOfFile()) {
+            // The fake creates no guest_memfd, so the file cannot be one.
+            return host.refuse(host.file(memfd) == null ? VmAnswer.MEMORY_MEMFD : VmAnswer.MEMORY_NOT_A_MEMFD);
         }
         if (next.end() - 1 >>> limits.addressBits != 0) {
             return host.refuse(limits.beyond);
         }
         remove(id, now);
         slots.put(id, next);
-        ids.put(next.guest, id);
+        spaces.computeIfAbsent(space(id), absent -> new TreeMap<>()).put(next.guest, id);
         if (!next.isLogged()) {
             logs.remove(id);
         } else if (!logs.containsKey(id)) {
@@ -123,15 +152,20 @@ public final class FakeMemorySlots {
         return 0;
     }
 
+    private NavigableMap<Long, Integer> ids(int id) {
+        return spaces.getOrDefault(space(id), EMPTY);
+    }
+
     private void remove(int id, @Nullable Slot now) {
         if (now != null) {
             slots.remove(id);
-            ids.remove(now.guest);
+            ids(id).remove(now.guest);
         }
     }
 
     /** Whether another slot overlaps. Only the last slot that begins before the new slot's end can overlap. */
     private boolean overlaps(int id, Slot next) {
+        NavigableMap<Long, Integer> ids = ids(id);
         Map.@Nullable Entry<Long, Integer> last = ids.lowerEntry(next.end());
         if (last != null && last.getValue() == id) {
             last = ids.lowerEntry(last.getKey());
@@ -172,7 +206,7 @@ public final class FakeMemorySlots {
     }
 
     private Optional<Map.Entry<Integer, Slot>> slot(long guest) {
-        Map.@Nullable Entry<Long, Integer> below = ids.floorEntry(guest);
+        Map.@Nullable Entry<Long, Integer> below = ids(0).floorEntry(guest);
         @Nullable Slot slot = below == null ? null : slots.get(below.getValue());
         return below != null && slot != null && guest < slot.end()
                 ? Optional.of(Map.entry(below.getValue(), slot))

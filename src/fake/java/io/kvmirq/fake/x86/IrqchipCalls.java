@@ -18,7 +18,6 @@ final class IrqchipCalls {
     /** Capabilities that a real x86 VM can enable and the fake does not model; measured on 6.18. */
     private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(
             116,
-            Uapi.KVM_CAP_MAX_VCPU_ID,
             143,
             159,
             168,
@@ -30,8 +29,10 @@ final class IrqchipCalls {
             204,
             213,
             220,
-            Uapi.KVM_CAP_DIRTY_LOG_RING_ACQ_REL,
-            X86Capabilities.APIC_BUS_CYCLE);
+            Uapi.KVM_CAP_DIRTY_LOG_RING_ACQ_REL);
+
+    /** 2^32-1 cycles, each divided by 128, stay below 2^64 ns. */
+    private static final long LONGEST_BUS_CYCLE = 1L << 25;
 
     private final KernelOfFile host;
     private final X86Vm vm;
@@ -68,6 +69,8 @@ final class IrqchipCalls {
         return switch (capability.getInt(Uapi.KvmEnableCap.CAP)) {
             case Uapi.KVM_CAP_SPLIT_IRQCHIP -> enableSplit(argument);
             case Uapi.KVM_CAP_X2APIC_API -> enableX2apic(argument);
+            case Uapi.KVM_CAP_MAX_VCPU_ID -> limitIds(argument);
+            case X86Capabilities.APIC_BUS_CYCLE -> setBusCycle(argument);
             case Uapi.KVM_CAP_EXCEPTION_PAYLOAD -> {
                 vm.report(new ReportedEvents(argument != 0, vm.reportedEvents().tripleFault()));
                 yield 0;
@@ -85,6 +88,38 @@ final class IrqchipCalls {
             throw new NotModelledException("KVM_ENABLE_CAP of capability " + capability);
         }
         return host.refuse(VmAnswer.CAP_UNKNOWN);
+    }
+
+    /** Sets the limit of vCPU ids, once and before the first vCPU. */
+    private int limitIds(long ids) {
+        if (Long.compareUnsigned(ids, X86Capabilities.vcpuIds(host.build())) > 0) {
+            return host.refuse(VmAnswer.MAX_VCPU_ID_VALUE);
+        }
+        if (Integer.toUnsignedLong(vm.bootVcpu()) > ids && host.build().isSince(6, 11)) {
+            return host.refuse(VmAnswer.MAX_VCPU_ID_BOOT);
+        }
+        if (vm.vcpuIds() != 0 && vm.vcpuIds() != ids) {
+            return host.refuse(VmAnswer.MAX_VCPU_ID_CHOSEN);
+        }
+        vm.limitVcpuIds((int) ids);
+        return 0;
+    }
+
+    private int setBusCycle(long nanos) {
+        if (!host.build().isSince(6, 11)) {
+            return host.refuse(VmAnswer.CAP_UNKNOWN);
+        }
+        if (nanos == 0 || Long.compareUnsigned(nanos, LONGEST_BUS_CYCLE) > 0) {
+            return host.refuse(VmAnswer.BUS_CYCLE_VALUE);
+        }
+        if (vm.irqchip() == X86Vm.Irqchip.NONE) {
+            return host.refuse(VmAnswer.BUS_CYCLE_NEEDS_LAPICS);
+        }
+        if (!vcpus.isEmpty()) {
+            return host.refuse(VmAnswer.BUS_CYCLE_AFTER_VCPU);
+        }
+        vm.settings().setBusCycle(nanos);
+        return 0;
     }
 
     private int enableSplit(long pins) {
@@ -168,6 +203,18 @@ final class IrqchipCalls {
             host.note(VmAnswer.PIT_WITHOUT_PIC_BEFORE);
         }
         vm.createPit((config.getInt(Uapi.KvmPitConfig.FLAGS) & Uapi.KVM_PIT_SPEAKER_DUMMY) != 0);
+        return 0;
+    }
+
+    int setBootVcpu(long id) {
+        if (!vcpus.isEmpty()) {
+            return host.refuse(VmAnswer.BOOT_VCPU_AFTER_VCPU);
+        }
+        int ids = vm.vcpuIds() == 0 ? X86Capabilities.vcpuIds(host.build()) : vm.vcpuIds();
+        if (Long.compareUnsigned(id, ids) > 0 && host.build().isSince(6, 11)) {
+            return host.refuse(VmAnswer.BOOT_VCPU_ID);
+        }
+        vm.bootVcpu((int) id);
         return 0;
     }
 }

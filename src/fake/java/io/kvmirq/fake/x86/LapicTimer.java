@@ -207,7 +207,9 @@ final class LapicTimer {
     }
 
     private long nanos(int count) {
-        return Integer.toUnsignedLong(count) << divider();
+        long cycles = Integer.toUnsignedLong(count) << divider();
+        long cycle = vm.settings().busCycle();
+        return cycles > LONGEST / cycle ? LONGEST : cycles * cycle;
     }
 
     /** The binary logarithm of the divider. */
@@ -224,6 +226,6 @@ final class LapicTimer {
         if (left < 0) {
             left = mode == PERIODIC ? Math.floorMod(left, period) : 0;
         }
-        return (int) (left % period >>> divider());
+        return (int) (left % period / vm.settings().busCycle() >>> divider());
     }
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi;
@@ -58,11 +57,19 @@ final class TimerCalls {
         if ((from.getInt(KvmClockData.FLAGS) & ~CLOCK_FLAGS) != 0) {
             return host.refuse(VmAnswer.CLOCK_FLAGS);
         }
-        if ((from.getInt(KvmClockData.FLAGS) & Uapi.KVM_CLOCK_REALTIME) != 0) {
-            throw new NotModelledException("KVM_SET_CLOCK with KVM_CLOCK_REALTIME");
-        }
         host.note(VmAnswer.CLOCK_GOES_ON);
-        clockOffset = from.getLong(KvmClockData.CLOCK) - host.time().now();
+        long clock = from.getLong(KvmClockData.CLOCK);
+        if ((from.getInt(KvmClockData.FLAGS) & Uapi.KVM_CLOCK_REALTIME) != 0) {
+            clock += since(from.getLong(KvmClockData.REALTIME));
+        }
+        clockOffset = clock - host.time().now();
         return 0;
+    }
+
+    /** The nanoseconds since a time of day; 0 if it is in the future. */
+    private long since(long ofDay) {
+        host.note(VmAnswer.CLOCK_OF_DAY);
+        long now = host.time().ofDay();
+        return Long.compareUnsigned(now, ofDay) > 0 ? now - ofDay : 0;
     }
 }

@@ -6,7 +6,9 @@ import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.fake.file.KernelOfFile;
 import java.util.OptionalLong;
 
-/** The TSCs of a VM. Source: {@code kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c. */
+/**
+ * The TSCs of a VM and the frequency of its LAPIC timers. Source: {@code kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
+ */
 final class VmSettings {
     private final KernelOfFile host;
     /** The TSC rate of future vCPUs. */
@@ -15,9 +17,22 @@ final class VmSettings {
     /** The TSC offset of each vCPU that the VMM has not written; empty before the first vCPU, whose TSC begins at 0. */
     private OptionalLong tscOffset = OptionalLong.empty();
 
+    private long busCycle = 1;
+
     VmSettings(KernelOfFile host) {
         this.host = host;
     }
+
+    /** The nanoseconds of an APIC bus cycle, the unit of LAPIC timers. */
+    long busCycle() {
+        return busCycle;
+    }
+
+    void setBusCycle(long nanos) {
+        busCycle = nanos;
+    }
+
+    // The TSCs
 
     long tscOffset() {
         if (tscOffset.isEmpty()) {

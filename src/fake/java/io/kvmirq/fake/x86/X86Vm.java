@@ -64,6 +64,8 @@ final class X86Vm extends VmInterrupts {
 
     private int reservedPins;
     private Optional<Pit> pit = Optional.empty();
+    private int bootVcpu;
+    private int vcpuIds;
     private ReportedEvents reportedEvents = new ReportedEvents(false, false);
 
     X86Vm(KernelOfFile host) {
@@ -129,7 +131,26 @@ final class X86Vm extends VmInterrupts {
 
     /** Whether a vCPU is the boot vCPU, which starts runnable and takes the interrupts of the PICs. */
     boolean isBootVcpu(int id) {
-        return id == 0;
+        return id == bootVcpu;
+    }
+
+    int bootVcpu() {
+        return bootVcpu;
+    }
+
+    /** The limit of vCPU ids: set by the VMM, or else by the first vCPU; 0 if not set yet. */
+    int vcpuIds() {
+        return vcpuIds;
+    }
+
+    /** Sets the limit if there is none yet. Returns it. */
+    int limitVcpuIds(int limit) {
+        vcpuIds = vcpuIds == 0 ? limit : vcpuIds;
+        return vcpuIds;
+    }
+
+    void bootVcpu(int id) {
+        bootVcpu = id;
     }
 
     @Override

@@ -36,8 +36,10 @@ final class X86VmFile extends VmFile {
             .value(Uapi.KVM_CHECK_EXTENSION, X86VmFile::check)
             .value(Uapi.KVM_CREATE_VCPU, X86VmFile::createVcpu)
             .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.chips.create())
+            .value(Uapi.KVM_SET_BOOT_CPU_ID, (vm, id) -> vm.chips.setBootVcpu(id))
             .value(Uapi.KVM_SET_TSS_ADDR, X86VmFile::setTss)
             .value(Uapi.KVM_SET_IDENTITY_MAP_ADDR, X86VmFile::setIdentityMap)
+            .value(Uapi.KVM_SET_USER_MEMORY_REGION2, X86VmFile::setMemory2)
             .in(Uapi.KVM_ENABLE_CAP, (vm, capability) -> vm.chips.enable(capability))
             .in(Uapi.KVM_SIGNAL_MSI, X86VmFile::signalMsi)
             .in(Uapi.KVM_IRQ_LINE, (vm, line) -> vm.setLine(line, false))
@@ -120,6 +122,12 @@ final class X86VmFile extends VmFile {
                 : host.refuse(VmAnswer.VM_IDENTITY_MAP);
     }
 
+    private int setMemory2(long address) {
+        return host.build().isSince(6, 8)
+                ? host.copied(address, Uapi.KvmUserspaceMemoryRegion2.SIZE, memory()::set2)
+                : host.refuse(FileAnswer.VM_UNKNOWN_REQUEST);
+    }
+
     @Override
     protected Answer unknownDevice() {
         return InterruptAnswer.DEVICE_TYPE;
@@ -133,8 +141,9 @@ final class X86VmFile extends VmFile {
             host.note(VmAnswer.VCPU_ID_HALF_BEFORE);
             id = argument & 0xffff_ffffL;
         }
+        int ids = X86Capabilities.vcpuIds(host.build());
         boolean many = vcpus.size() >= X86Capabilities.maxVcpus(host.build());
-        if (id < 0 || id >= X86Capabilities.vcpuIds(host.build()) || many) {
+        if (id < 0 || id >= ids || many || id >= vm.limitVcpuIds(ids)) {
             return host.refuse(VmAnswer.VCPU_ID);
         }
         if (vm.lapics().refuses((int) id)) {
