@@ -347,6 +347,21 @@ class PlantedFaultsTest {
         assertThat(said.accused()).as(said.ended().out()).isSubsetOf(before.accused());
     }
 
+    /** KVM's debugfs names the thread that runs a vCPU, or 0 until one does. */
+    @Test
+    void threadOfAVcpuIsThatOfDebugfs() throws IOException {
+        String parked = "{vmm}fd/9 -> anon_inode:kvm-vcpu:9; {kvm}vcpu9/pid = 0";
+        assertThat(explain(apply(host("posted"), "posted", parked), "posted", true)
+                        .ended()
+                        .out())
+                .doesNotContain("has ended", "is gone");
+        String unnamed = "{vmm}task/101/comm remove";
+        assertThat(explain(apply(host("unnamed"), "unnamed", unnamed), "unnamed", true)
+                        .ended()
+                        .out())
+                .doesNotContain("task/101/comm");
+    }
+
     @Test
     void ofTenThousandThreadsFewAreRead() throws IOException {
         RecordedHost host = host("remapped");
