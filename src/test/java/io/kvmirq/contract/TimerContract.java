@@ -8,6 +8,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmClockData;
+import io.kvmirq.uapi.Uapi.KvmPitChannelState;
 import io.kvmirq.uapi.Uapi.KvmPitState2;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
@@ -30,6 +31,19 @@ class TimerContract extends KernelSuite {
         assertErrno(Errno.ENXIO, libc.ioctl(vm(), Uapi.KVM_SET_PIT2, state));
         assertErrno(Errno.ENXIO, libc.ioctl(vm(), Uapi.KVM_GET_PIT2, 8));
         assertErrno(Errno.EFAULT, libc.ioctl(vm(), Uapi.KVM_SET_PIT2, 8));
+    }
+
+    @Test
+    void timerCountsAnewOnceItIsSet() {
+        int vm = vm();
+        assertOk(libc.ioctl(vm, Uapi.KVM_CREATE_PIT2, Buffers.allocate(Uapi.KvmPitConfig.SIZE)));
+        int third = 2 * KvmPitChannelState.SIZE;
+        ByteBuffer state = get(vm, Uapi.KVM_GET_PIT2, KvmPitState2.SIZE)
+                .put(third + KvmPitChannelState.MODE, (byte) 3)
+                .putLong(third + KvmPitChannelState.COUNT_LOAD_TIME, 5);
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_PIT2, state));
+        assertThat(get(vm, Uapi.KVM_GET_PIT2, KvmPitState2.SIZE).getLong(third + KvmPitChannelState.COUNT_LOAD_TIME))
+                .isGreaterThan(5);
     }
 
     // Clock

@@ -315,26 +315,6 @@ class FakeKernelTest {
         assertThat(fake("6.1").capabilityCheck(vm, 238)).isNotPositive();
     }
 
-    @Test
-    void stateThatNoGuestOfTheFakeRunsWithIsRefusedByName() {
-        int vm = createVm();
-        int vcpu = fake.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
-        ByteBuffer events = Buffers.allocate(Uapi.KvmVcpuEvents.SIZE).put(Uapi.KvmVcpuEvents.NMI_INJECTED, (byte) 1);
-        assertThat(fake.libc().ioctl(vcpu, Uapi.KVM_SET_VCPU_EVENTS, events)).isZero();
-        assertThatThrownBy(() -> fake.libc().ioctl(vcpu, Uapi.KVM_RUN, 0))
-                .hasMessage("the fake kernel does not model running a guest with an exception, an NMI, a soft interrupt"
-                        + " or a triple fault that KVM_SET_VCPU_EVENTS set");
-        ByteBuffer clock =
-                Buffers.allocate(Uapi.KvmClockData.SIZE).putInt(Uapi.KvmClockData.FLAGS, Uapi.KVM_CLOCK_REALTIME);
-        assertThatThrownBy(() -> fake.libc().ioctl(vm, Uapi.KVM_SET_CLOCK, clock))
-                .hasMessage("the fake kernel does not model KVM_SET_CLOCK with KVM_CLOCK_REALTIME");
-        ByteBuffer memory = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
-                .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, 1 << 16)
-                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, 4096);
-        assertThatThrownBy(() -> fake.libc().ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION, memory))
-                .hasMessage("the fake kernel does not model memory of System Management Mode");
-    }
-
     /** The line of a closed eventfd stays up until the worker comes; a deassign waits for all workers. */
     @Test
     void workersCanBeHeldBack() {
