@@ -15,6 +15,7 @@ import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -58,6 +59,35 @@ class KernelPathsTest {
             assertThat(path.staysPosted()).isEqualTo(stays);
             assertThat(path.entry().known().orElseThrow().map(RemappingEntry::isPosted))
                     .contains(stays);
+        }
+    }
+
+    /** A guest gives its interrupt another vector after the entry was read, and before its irqfd is. */
+    @Test
+    void entryWhoseGuestIsJustReroutedIsLookedAtAgain() throws IOException {
+        KernelImage image = new KernelImage("7.2", Vendor.AMD);
+        long vm = image.vm(4712);
+        long target = image.target(image.vcpu(vm, 0));
+        long eventfd = image.eventfd(1);
+        image.irq(IRQ.number(), eventfd, INDEX, SOURCE, GaIrte.guestLow(0x100, false), GaIrte.guestHigh(target, 0x51));
+        image.irqfd(vm, eventfd, 24, IRQ.number(), MsiMessage.to(new VcpuId(0), new InterruptVector(0x52)));
+        long entry = image.entry(INDEX, SOURCE);
+        int[] reads = {0};
+        Known<KernelStructures> memory = image.changing(directory.resolve("kcore"), entry, Integer.MAX_VALUE, file -> {
+            if (++reads[0] == LOOK / 2 + 1) {
+                file.seek(image.offset(entry) + Long.BYTES);
+                file.writeLong(Long.reverseBytes(GaIrte.guestHigh(target, 0x52)));
+            }
+        });
+        try (KernelPaths paths = new KernelPaths(() -> memory)) {
+            assertThat(paths.of(IRQ)
+                            .known()
+                            .orElseThrow()
+                            .entry()
+                            .known()
+                            .orElseThrow()
+                            .map(RemappingEntry::vector))
+                    .contains(0x52);
         }
     }
 
