@@ -243,11 +243,12 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
     }
 
     private static void vlpi(KernelPath path, HostLpi.Vlpi vlpi, List<Drift> all) {
-        vlpi.ofIrqfd().ifPresent(same -> {
-            String expected = "the VM of the irqfd";
-            String observed = same ? expected : "another VM, which thread " + vlpi.thread() + " made";
-            all.add(of(Hop.HOST_IRQ, "its_vlpi_map.vm", expected, observed, BY_KVM));
-        });
+        String field = "its_vlpi_map.vm";
+        String expected = "the VM of the irqfd";
+        String another = "another VM, which thread " + vlpi.thread() + " made";
+        all.add(vlpi.ofIrqfd()
+                .map(same -> of(Hop.HOST_IRQ, field, expected, same ? expected : another, BY_KVM))
+                .orElseGet(() -> unobservable(Hop.HOST_IRQ, field, "not one irqfd of the eventfd is seen")));
         vlpi.recorded().ifPresent(record -> {
             String own = "the LPI of " + path.irq();
             String lpi = record.hostIrq()

@@ -77,7 +77,8 @@ public final class KernelStructures implements AutoCloseable {
     public Known<Optional<HostLpi>> lpi(HostIrq irq) {
         Objects.requireNonNull(irq, "irq is null");
         return Unseen.known(() -> Unseen.steady("the vLPI of " + irq, () -> chain().ofIts(irq).stream()
-                .mapToObj(at -> lpis().of(irq, at, Unseen.known(() -> irqfd(irq).vm())))
+                .mapToObj(at ->
+                        lpis().of(irq, at, () -> Unseen.known(() -> irqfd(irq).vm())))
                 .findFirst()));
     }
 

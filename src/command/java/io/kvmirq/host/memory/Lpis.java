@@ -4,6 +4,7 @@ package io.kvmirq.host.memory;
 import io.kvmirq.HostIrq;
 import io.kvmirq.path.Known;
 import java.util.Optional;
+import java.util.function.Supplier;
 
 /**
  * The LPIs of the host, and the vLPIs that a GICv4 makes of them.
@@ -44,7 +45,7 @@ final class Lpis {
      * @param address of the irq's data of its ITS
      * @param irqfd the VM of the irqfd of its eventfd
      */
-    HostLpi of(HostIrq irq, long address, Known<Long> irqfd) {
+    HostLpi of(HostIrq irq, long address, Supplier<Known<Long>> irqfd) {
         Layout.Snapshot here = at(address, "irq_data", "irq", "hwirq", "common", "chip_data");
         String map = "event_map.";
         Layout.Snapshot device = at(
@@ -62,7 +63,7 @@ final class Lpis {
         }
         long state = at(here.pointer("common"), "irq_common_data", "state_use_accessors")
                 .number("state_use_accessors");
-        return new HostLpi((state & TO_VCPU) != 0 ? Optional.of(vlpi(device, event, irqfd)) : Optional.empty());
+        return new HostLpi((state & TO_VCPU) != 0 ? Optional.of(vlpi(device, event, irqfd.get())) : Optional.empty());
     }
 
     private HostLpi.Vlpi vlpi(Layout.Snapshot device, long event, Known<Long> irqfd) {

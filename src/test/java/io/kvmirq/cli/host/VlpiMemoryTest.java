@@ -216,6 +216,14 @@ class VlpiMemoryTest {
                 "its_vlpi_map.vm is another VM, which thread 100 made, expected the VM of the irqfd (written by");
     }
 
+    @Test
+    void vmOfAVlpiIsComparedWithOneIrqfdAlone() throws IOException {
+        Host host = new Host("7.2-arm64");
+        host.image.deassign(host.irqfds[3]);
+        assertThat(host.run("explain", "0000:00:01.0", "3", "--evidence").out())
+                .contains("UNOBSERVABLE  its_vlpi_map.vm  not one irqfd of the eventfd is seen");
+    }
+
     private void drifts(String kernel, Consumer<Host> drift, String sentence) throws IOException {
         Host host = new Host(kernel);
         drift.accept(host);
