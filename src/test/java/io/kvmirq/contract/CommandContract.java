@@ -3,6 +3,7 @@ package io.kvmirq.contract;
 
 import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Kernel;
@@ -114,6 +115,11 @@ class CommandContract extends KernelSuite {
     @ParameterizedTest
     @CsvSource({"0x41, 0x31, 0x41", "0x41, 0x41, 0x41", "0x41, 0x51, 0x40", "0x01, 0, 0x00"})
     void guestOnAmdLosesTheLowerHalfOfItsTaskPriority(String set, String requested, String kept) throws Exception {
+        boolean avic = libc.hostFiles()
+                .text("sys/module/kvm_amd/parameters/avic")
+                .filter(text -> text.startsWith("Y"))
+                .isPresent();
+        assumeFalse(avic, "needs a host without AVIC: with it, KVM may lose the upper half, too");
         Vm vm = open(Vm.create(open(Kernel.over(kernel))));
         vm.x86().createSplitIrqchip(24);
         ByteBuffer memory = open(vm.addMemory(0, 0x10000)).mapping().view(0, 0x10000);

@@ -262,12 +262,14 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     /**
      * Takes CR8 at the guest's exit. SVM keeps the upper half of the TPR for a running guest, so its lower half is lost.
      * KVM leaves the TPR alone while it masks a requested vector: {@code sync_cr8_to_lapic()}, {@code
-     * update_cr8_intercept()}. Not on a host with AVIC.
+     * update_cr8_intercept()}. The fake decides this at each exit, and models it on hosts without AVIC alone.
      */
     void leaveGuest() {
-        boolean masks = requested.highest() >= 0 && taskPriority() >= requested.highest() >>> 4;
-        if (vm.host().build().hardware().isAmd() && hardware == null && !masks) {
-            setTaskPriority(taskPriority());
+        if (vm.host().build().hardware().isAmd() && hardware == null) {
+            int vector = requested.highest();
+            if (vector < 0 || taskPriority() < vector >>> 4) {
+                setTaskPriority(taskPriority());
+            }
         }
     }
 
