@@ -321,6 +321,11 @@ class PlantedFaultsTest {
         return new Said(Cli.run(words.toArray(String[]::new)));
     }
 
+    private String text(String tree, String changes) throws IOException {
+        Said said = explain(apply(host(tree), tree, changes), tree, true);
+        return said.ended().out().replaceAll("\\s+", " ");
+    }
+
     @ParameterizedTest
     @MethodSource("faults")
     void faultIsNamedAtItsLink(Fault fault) throws IOException {
@@ -350,16 +355,12 @@ class PlantedFaultsTest {
     /** KVM's debugfs names the thread that runs a vCPU, or 0 until one does. */
     @Test
     void threadOfAVcpuIsThatOfDebugfs() throws IOException {
-        String parked = "{vmm}fd/9 -> anon_inode:kvm-vcpu:9; {kvm}vcpu9/pid = 0";
-        assertThat(explain(apply(host("posted"), "posted", parked), "posted", true)
-                        .ended()
-                        .out())
-                .doesNotContain("has ended", "is gone");
-        String unnamed = "{vmm}task/101/comm remove";
-        assertThat(explain(apply(host("unnamed"), "unnamed", unnamed), "unnamed", true)
-                        .ended()
-                        .out())
-                .doesNotContain("task/101/comm");
+        String vcpu = "{vmm}fd/9 -> anon_inode:kvm-vcpu:9; {kvm}vcpu9/pid = ";
+        assertThat(text("posted", vcpu + "109")).contains("has ended, as of a vCPU that was unplugged");
+        assertThat(text("posted", vcpu + "0")).doesNotContain("has ended");
+        String name = "{vmm}task/101/comm remove";
+        assertThat(text("unnamed", name)).doesNotContain("task/101/comm");
+        assertThat(text("unnamed", name + "; {kvm}vcpu0/pid = 0")).contains("task/101/comm");
     }
 
     @Test
