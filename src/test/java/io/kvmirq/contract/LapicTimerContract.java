@@ -84,6 +84,16 @@ class LapicTimerContract extends KernelSuite {
         guest.runTo(OTHER_HANDLED);
     }
 
+    /** What KVM_SET_LAPIC sets takes the place of an end that the guest has not seen. */
+    @Test
+    void endIsForgottenWithItsTimer() {
+        set(OTHER_VECTOR, SHORT, SHORT);
+        awaitEnd();
+        set(OTHER_VECTOR, Integer.MAX_VALUE, Integer.MAX_VALUE);
+        assertThat(kernel.msiSignal(vm, MSI_ADDRESS, VECTOR, 0, 0)).isOne();
+        guest.answer();
+    }
+
     /** {@code wrmsr} of divider, entry and initial count; the guest halts. */
     @Test
     void guestSetsItsTimer() {
