@@ -94,6 +94,4 @@ class SetupContract extends KernelSuite {
         assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_SET_TSC_KHZ, 1000));
         assertThat(libc.ioctl(vcpu, Uapi.KVM_GET_TSC_KHZ, 0)).isEqualTo(1000);
     }
-
-    // Registers
 }
