@@ -41,6 +41,7 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
     private static final int MSI_ADDRESS = 4;
     private static final int MSI_UPPER = 8;
     private static final int MSI_DATA = 0xc;
+    private static final int FEATURES_FLR = 1;
     private static final int LONGEST = 0x40;
 
     private static final ConfigRules RAW_BYTES = new ConfigRules(Access.RAW);
@@ -48,7 +49,7 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
     private static final ConfigRules SHOWN = new ConfigRules(Access.READ_ONLY);
     private static final ConfigRules HEADER = header();
     private static final Map<Integer, ConfigRules> CAPABILITIES =
-            Map.of(POWER_ID, power(), EXPRESS_ID, express(), VENDOR_ID, VENDORS);
+            Map.of(POWER_ID, power(), EXPRESS_ID, express(), FEATURES_ID, features(), VENDOR_ID, VENDORS);
     private static final ConfigRules MSI = msi(false);
     private static final ConfigRules MASKABLE_MSI = msi(true);
 
@@ -124,6 +125,10 @@ record ConfigRules(Access access, ByteBuffer virtual, ByteBuffer writable) {
                 .one(NEXT, BYTE, 0)
                 .word(DEVICE_CONTROL, RESET | PAYLOAD | READ_REQUEST, ~PHANTOM)
                 .word(DEVICE_CONTROL_2, 0, ~ARI);
+    }
+
+    private static ConfigRules features() {
+        return new ConfigRules(Access.BITS).one(NEXT, BYTE, 0).one(FEATURES_CONTROL, FEATURES_FLR, FEATURES_FLR);
     }
 
     /** The rules of MSI with 64-bit addresses. */

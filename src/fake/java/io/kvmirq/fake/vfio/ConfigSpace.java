@@ -21,6 +21,7 @@ final class ConfigSpace {
     private static final int DIS_INTX = 1 << 10;
     private static final int POWER_STATE = 3;
     private static final int RESET_BYTE = 0x80;
+    private static final int FEATURES_FLR = 1;
     private static final int MSI_ENABLE = 1;
     private static final int MSI_COUNT = 0x70;
     private static final int MSI_COUNT_SHIFT = 4;
@@ -260,6 +261,10 @@ final class ConfigSpace {
             case EXPRESS_ID -> {
                 boolean resets = (ofHardware(at - offset + DEVICE_CAPABILITIES, WORD) & FUNCTION_RESET) != 0;
                 resetIf(at - offset + DEVICE_CONTROL + 1, RESET_BYTE, resets);
+            }
+            case FEATURES_ID -> {
+                boolean resets = (hardware.read(at - offset + FEATURES) & FEATURES_RESET) == FEATURES_RESET;
+                resetIf(at - offset + FEATURES_CONTROL, FEATURES_FLR, resets);
             }
             case MSI_ID -> wroteMsi(at - offset, offset, count);
             default -> {}

@@ -42,7 +42,7 @@ public record PciFunction(
         EXPRESS,
         /** The device has the power management capability. */
         POWER,
-        /** The device has a function-level reset, with PCI Express also by its configuration space. */
+        /** The device has a function-level reset, of PCI Express or of Advanced Features. */
         RESETS
     }
 

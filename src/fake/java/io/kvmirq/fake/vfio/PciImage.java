@@ -38,6 +38,7 @@ final class PciImage {
     static final int VENDOR_ID = 9;
     static final int EXPRESS_ID = 0x10;
     static final int MSIX_ID = 0x11;
+    static final int FEATURES_ID = 0x13;
     private static final int EXPRESS_AT = 0x40;
     private static final int EXPRESS_LENGTH = 0x3c;
     private static final int EXPRESS_VERSION = 2;
@@ -69,6 +70,13 @@ final class PciImage {
     /** No_Soft_Reset: registers keep their values in D3hot. */
     private static final int KEEPS = 1 << 3;
 
+    private static final int FEATURES_AT = 0xb8;
+    private static final int FEATURES_LENGTH = 6;
+    static final int FEATURES = 3;
+    /** Transactions pending, and function level reset. */
+    static final int FEATURES_RESET = 3;
+
+    static final int FEATURES_CONTROL = 4;
     private static final int OTHERS_AT = 0xc0;
 
     private final PciFunction function;
@@ -119,6 +127,7 @@ final class PciImage {
             case VENDOR_ID -> vendors;
             case EXPRESS_ID -> EXPRESS_LENGTH;
             case MSIX_ID -> MSIX_LENGTH;
+            case FEATURES_ID -> FEATURES_LENGTH;
             default -> 0;
         };
     }
@@ -155,6 +164,9 @@ final class PciImage {
             values.putShort(EXPRESS_AT + FLAGS, (short) EXPRESS_VERSION)
                     .putInt(EXPRESS_AT + DEVICE_CAPABILITIES, function.resets() ? FUNCTION_RESET : 0);
             writable.putShort(EXPRESS_AT + DEVICE_CONTROL, (short) DEVICE_CONTROL_WRITABLE);
+        } else if (function.resets()) {
+            link(FEATURES_AT, FEATURES_ID, FEATURES_LENGTH, false);
+            values.put(FEATURES_AT + FLAGS, (byte) FEATURES_LENGTH).put(FEATURES_AT + FEATURES, (byte) FEATURES_RESET);
         }
         if (function.has(Trait.POWER)) {
             link(POWER_AT, POWER_ID, POWER_LENGTH, false);
