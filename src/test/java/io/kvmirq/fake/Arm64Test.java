@@ -6,12 +6,18 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.NotModelledException;
+import io.kvmirq.Ppi;
+import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.Grade;
 import io.kvmirq.explain.VgicAnswer;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RulesSeen;
 import io.kvmirq.uapi.Uapi;
@@ -67,6 +73,27 @@ class Arm64Test {
         }
         assertThat(differences).isEmpty();
         RulesSeen.addRecorded(kernel);
+    }
+
+    /** KVM_IRQ_LINE has the vCPU in two fields. */
+    @Test
+    void ppiOfAVcpuAbove255IsItsOwn() {
+        VcpuId first = new VcpuId(0);
+        VcpuId second = new VcpuId(256);
+        Ppi ppi = new Ppi(20);
+        try (Kernel kernel = Kernel.over(new FakeKernel(Profile.of("6.12,arm64")).backend());
+                Vm vm = Vm.create(kernel);
+                Vcpu one = vm.createVcpu(first);
+                Vcpu other = vm.createVcpu(second)) {
+            one.arm64().initialize();
+            other.arm64().initialize();
+            try (VgicV3 vgic = vm.arm64().createVgicV3()) {
+                vgic.init();
+                vm.arm64().setPpi(second, ppi, true);
+                assertThat(vgic.isHigh(second, ppi)).isTrue();
+                assertThat(vgic.isHigh(first, ppi)).isFalse();
+            }
+        }
     }
 
     /**
