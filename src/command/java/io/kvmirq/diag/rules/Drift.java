@@ -46,7 +46,6 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
 
     private static final String CHANGES = "it changes whenever the vCPU runs or stops";
     private static final String BY_KVM = "its_vlpi_map() and lpi_write_config(), from vgic_irq";
-    private static final int VECTOR = 0xff;
     private static final int XAPIC_SHIFT = 8;
     /** The bits that a posted entry takes from the remapped one: {@code dmar_copy_shared_irte()}. */
     private static final List<BitField> SHARED = List.of(
@@ -196,8 +195,8 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
             String eventfd = path.eventfd().known().orElseThrow().orElseThrow().toString();
             String remapper = "kvm_arch_irq_bypass_del_producer(), before KVM frees the irqfd";
             all.add(of(Hop.HOST_IRQ, table + form.name() + ", without an irqfd of " + eventfd, 0, 1, remapper));
-        } else if (irqfds.size() == 1 && irqfds.get(0).message().isPresent()) {
-            all.add(of(Hop.HOST_IRQ, field, irqfds.get(0).message().get().data() & VECTOR, entry.vector(), writer));
+        } else if (irqfds.size() == 1 && irqfds.get(0).vector().isPresent()) {
+            all.add(of(Hop.HOST_IRQ, field, irqfds.get(0).vector().get(), entry.vector(), writer));
         } else {
             all.add(unobservable(Hop.HOST_IRQ, field, "no irqfd with one message is seen"));
         }

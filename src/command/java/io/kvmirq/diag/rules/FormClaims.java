@@ -23,7 +23,6 @@ import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.Set;
 
 /**
  * The current form of the entries of a device's interrupts: entries of the IOMMU on x86, of the guest's ITS on arm64.
@@ -124,8 +123,7 @@ public final class FormClaims {
     }
 
     private Claim inMemory(HostLpi.Vlpi vlpi) {
-        Set<OptionalInt> names =
-                Set.copyOf(List.of(OptionalInt.of(vlpi.vcpu().number()), OptionalInt.of(vlpi.index())));
+        List<OptionalInt> names = List.of(OptionalInt.of(vlpi.vcpu().number()), OptionalInt.of(vlpi.index()));
         boolean denied = its.flatMap(Known::known)
                 .filter(guest ->
                         guest.vlpis().stream().noneMatch(one -> one.id() == vlpi.id() && names.contains(one.target())))

@@ -55,8 +55,6 @@ public final class KernelPaths implements AutoCloseable {
         }
     }
 
-    private static final int VECTOR = 0xff;
-
     /** Looks at what KVM may be changing, after the first one. */
     private static final int LOOKS = 3;
 
@@ -123,16 +121,18 @@ public final class KernelPaths implements AutoCloseable {
     /** Whether it shows what KVM leaves for a moment while it changes something, or what changed between two reads. */
     private static boolean mayPass(KernelPath path) {
         List<KernelIrqfd> irqfds = path.irqfds.known().orElse(List.of());
-        Optional<RemappingEntry> posted =
-                path.entry.known().flatMap(one -> one).filter(RemappingEntry::isPostedToGuest);
+        Optional<Integer> posted = path.entry
+                .known()
+                .flatMap(one -> one)
+                .filter(RemappingEntry::isPostedToGuest)
+                .map(RemappingEntry::vector);
         return path.staysPosted
                 || irqfds.stream()
                         .anyMatch(one -> one.routes() < 2 && !one.message().equals(one.route()))
                 || irqfds.size() == 1
-                        && irqfds.get(0).message().isPresent()
-                        && posted.filter(one -> one.vector()
-                                        != (irqfds.get(0).message().get().data() & VECTOR))
-                                .isPresent();
+                        && posted.isPresent()
+                        && irqfds.get(0).vector().isPresent()
+                        && !posted.equals(irqfds.get(0).vector());
     }
 
     private static KernelPath read(KernelStructures from, HostIrq irq) {

@@ -27,11 +27,18 @@ public record KernelIrqfd(
         Optional<MsiMessage> route,
         int routes,
         boolean resamples) {
+    private static final int VECTOR = 0xff;
+
     public KernelIrqfd {
         Objects.requireNonNull(eventfd, "eventfd is null");
         Objects.requireNonNull(gsi, "gsi is null");
         Objects.requireNonNull(producer, "producer is null");
         Objects.requireNonNull(message, "message is null");
         Objects.requireNonNull(route, "route is null");
+    }
+
+    /** The vector of its message (x86). */
+    public Optional<Integer> vector() {
+        return message.map(one -> one.data() & VECTOR);
     }
 }
