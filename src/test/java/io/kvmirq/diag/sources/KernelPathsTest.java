@@ -32,6 +32,19 @@ class KernelPathsTest {
     @SuppressWarnings("NullAway.Init")
     private Path directory;
 
+    /** The paths of an image of which a word changes just before a read of the entry, the first of which is 1. */
+    private KernelPaths changing(KernelImage image, int read, long address, long word) throws IOException {
+        int[] reads = {0};
+        long entry = image.entry(INDEX, SOURCE);
+        Known<KernelStructures> memory = image.changing(directory.resolve("kcore"), entry, Integer.MAX_VALUE, file -> {
+            if (++reads[0] == read) {
+                file.seek(image.offset(address));
+                file.writeLong(Long.reverseBytes(word));
+            }
+        });
+        return new KernelPaths(() -> memory);
+    }
+
     /** KVM takes an irqfd off its list, and lets the entry be remapped milliseconds later. */
     @ParameterizedTest
     @CsvSource({"1, false", "2, false", "1000, true"})
@@ -44,16 +57,7 @@ class KernelPathsTest {
         image.irq(IRQ.number(), eventfd, INDEX, SOURCE, low, GaIrte.guestHigh(image.target(vcpu), 0x51));
         MsiMessage message = MsiMessage.to(new VcpuId(0), new InterruptVector(0x51));
         image.deassign(image.irqfd(vm, eventfd, 24, IRQ.number(), message));
-        long entry = image.entry(INDEX, SOURCE);
-        int[] reads = {0};
-        Known<KernelStructures> memory = image.changing(directory.resolve("kcore"), entry, Integer.MAX_VALUE, file -> {
-            reads[0]++;
-            if (reads[0] == looks * LOOK + 1) {
-                file.seek(image.offset(entry));
-                file.writeLong(Long.reverseBytes(0x101));
-            }
-        });
-        try (KernelPaths paths = new KernelPaths(() -> memory)) {
+        try (KernelPaths paths = changing(image, looks * LOOK + 1, image.entry(INDEX, SOURCE), 0x101)) {
             KernelPaths.KernelPath path = paths.of(IRQ).known().orElseThrow();
             assertThat(path.irqfds().known().orElseThrow()).isEmpty();
             assertThat(path.staysPosted()).isEqualTo(stays);
@@ -71,15 +75,8 @@ class KernelPathsTest {
         long eventfd = image.eventfd(1);
         image.irq(IRQ.number(), eventfd, INDEX, SOURCE, GaIrte.guestLow(0x100, false), GaIrte.guestHigh(target, 0x51));
         image.irqfd(vm, eventfd, 24, IRQ.number(), MsiMessage.to(new VcpuId(0), new InterruptVector(0x52)));
-        long entry = image.entry(INDEX, SOURCE);
-        int[] reads = {0};
-        Known<KernelStructures> memory = image.changing(directory.resolve("kcore"), entry, Integer.MAX_VALUE, file -> {
-            if (++reads[0] == LOOK / 2 + 1) {
-                file.seek(image.offset(entry) + Long.BYTES);
-                file.writeLong(Long.reverseBytes(GaIrte.guestHigh(target, 0x52)));
-            }
-        });
-        try (KernelPaths paths = new KernelPaths(() -> memory)) {
+        try (KernelPaths paths = changing(
+                image, LOOK / 2 + 1, image.entry(INDEX, SOURCE) + Long.BYTES, GaIrte.guestHigh(target, 0x52))) {
             assertThat(paths.of(IRQ)
                             .known()
                             .orElseThrow()
@@ -102,16 +99,7 @@ class KernelPathsTest {
         long irqfd = image.irqfd(image.vm(4712), eventfd, 24, IRQ.number(), message);
         image.put(irqfd, "kvm_kernel_irqfd", "irq_entry.msi.data", 0x52);
         long copy = image.at(irqfd, "kvm_kernel_irqfd", "irq_entry.msi.data");
-        long entry = image.entry(INDEX, SOURCE);
-        int[] reads = {0};
-        Known<KernelStructures> memory = image.changing(directory.resolve("kcore"), entry, Integer.MAX_VALUE, file -> {
-            reads[0]++;
-            if (reads[0] == looks * LOOK + 1) {
-                file.seek(image.offset(copy));
-                file.writeInt(Integer.reverseBytes(0x51));
-            }
-        });
-        try (KernelPaths paths = new KernelPaths(() -> memory)) {
+        try (KernelPaths paths = changing(image, looks * LOOK + 1, copy, 0x51)) {
             assertThat(paths.of(IRQ).known().orElseThrow().irqfds().known().orElseThrow())
                     .singleElement()
                     .matches(one -> one.message().equals(one.route()) != differs);
