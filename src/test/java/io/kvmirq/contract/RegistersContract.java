@@ -17,8 +17,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /**
- * What {@code Vcpu} cannot set of the segment registers, what INIT and {@code Vcpu.run} change of the registers, and reads
- * that {@code Vcpu.run} answers: arch/x86/kvm/x86.c. X86RegistersTest sets and reads the registers on the same kernels.
+ * The limits of setting segment registers by {@code Vcpu}, the changes of registers by INIT and {@code Vcpu.run},
+ * and reads that {@code Vcpu.run} answers: arch/x86/kvm/x86.c. X86RegistersTest sets and reads the registers on the
+ * same kernels.
  */
 @Contract
 class RegistersContract extends KernelSuite {

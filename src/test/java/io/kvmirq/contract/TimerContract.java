@@ -13,7 +13,7 @@ import io.kvmirq.uapi.Uapi.KvmPitState2;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
 
-/** What a VMM cannot set of a VM's timer and clock: arch/x86/kvm/i8254.c, x86.c. PcPartsTest sets and reads the rest. */
+/** The limits of setting a VM's timer and clock: arch/x86/kvm/i8254.c, x86.c. PcPartsTest sets and reads the rest. */
 @Contract
 class TimerContract extends KernelSuite {
     private static final long HOUR = 3_600_000_000_000L;

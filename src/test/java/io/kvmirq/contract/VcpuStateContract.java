@@ -20,8 +20,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * What {@code VmSnapshot.restore} may not set of MSRs, FPU, XSAVE, XCRs, events and debug registers, and what is not read
- * as it was set: arch/x86/kvm/x86.c. X86StateTest sets and reads the rest on the same kernels.
+ * The limits of {@code VmSnapshot.restore} for MSRs, FPU, XSAVE, XCRs, events and debug registers, and values that
+ * are not read as they were set: arch/x86/kvm/x86.c. X86StateTest sets and reads the rest on the same kernels.
  */
 @Contract
 class VcpuStateContract extends KernelSuite {
