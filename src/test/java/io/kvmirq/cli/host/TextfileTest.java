@@ -9,6 +9,7 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.screens.Metrics;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.testing.Program;
 import io.kvmirq.testing.Recorded;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -167,14 +168,14 @@ class TextfileTest {
     }
 
     @Test
-    void fileThatCannotBeWrittenIsNamed() throws IOException {
+    void fileThatCannotBeWrittenIsNamed() throws IOException, InterruptedException {
         RecordedHost host = GuestHosts.of("amd-pit");
         assertThat(write(host, temporary).exited(ExitCode.COULD_NOT_RUN).err())
                 .startsWith("kvmirq: cannot write " + temporary + ": it is a directory; ");
-        assertThat(write(host, Path.of("/dev/null"))
-                        .exited(ExitCode.COULD_NOT_RUN)
-                        .err())
-                .isEqualTo("kvmirq: cannot write /dev/null: it is not a regular file; name another file\n");
+        Path pipe = temporary.resolve("pipe");
+        Program.output(List.of("mkfifo", pipe.toString()));
+        assertThat(write(host, pipe).exited(ExitCode.COULD_NOT_RUN).err())
+                .isEqualTo("kvmirq: cannot write " + pipe + ": it is not a regular file; name another file\n");
         assertThat(write(host, temporary.resolve("no/kvmirq.prom"))
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
