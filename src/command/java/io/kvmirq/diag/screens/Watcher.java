@@ -39,7 +39,7 @@ import java.util.function.UnaryOperator;
  * Watches a host: rates by guest, vector and CPU, and changes. A tick reads counters, affinities, power states, the
  * configuration of devices, and whether a VMM is stopped; files other than KVM's counters stay open. A {@link Look} at all
  * else takes longer, so a thread takes one after the other: at once if a tick shows that something changed, and otherwise at
- * most a tenth of the time. For one thread.
+ * most a tenth of the time. Between looks, for another tenth, it asks kernel memory for changes. For one thread.
  *
  * <p>Source: {@code kvm_debugfs_open()} in virt/kvm/kvm_main.c: an open file of KVM's counters keeps the VM, and the devices
  * that it has, after its VMM has ended. So these are opened for each read.
@@ -202,7 +202,9 @@ public final class Watcher implements AutoCloseable {
     private final Map<String, Told> told = new LinkedHashMap<>();
 
     private final Map<String, Told> waiting = new HashMap<>();
-    private Optional<CompletableFuture<Look>> looking = Optional.empty();
+    /** A look, or nothing if kernel memory shows no reason for one. */
+    private Optional<CompletableFuture<Optional<Look>>> looking = Optional.empty();
+
     private Look look;
     private final List<Vector> vectors = new ArrayList<>();
     /** Files in which a change is a reason to look. */
@@ -213,6 +215,8 @@ public final class Watcher implements AutoCloseable {
     private long last;
     private long looked;
     private long took;
+    private long asked;
+    private long asking;
     private int ticks;
     /** Whether files changed since the look began that was taken last. */
     private volatile boolean moved;
@@ -220,6 +224,8 @@ public final class Watcher implements AutoCloseable {
     private boolean torn;
     /** Whether the next look that is taken is the first one that reads kernel memory. */
     private boolean opened;
+    /** Whether looks read it. */
+    private boolean readsMemory;
 
     /** A fact of a path: what it is compared by, and how it is told. */
     private record Told(String kind, String id, String text, InterruptPath path) {
@@ -269,10 +275,20 @@ public final class Watcher implements AutoCloseable {
         return look;
     }
 
-    private Look lookAgain() {
+    /** A look, if kernel memory shows that a vector has another way. */
+    private Optional<Look> lookIfChanged() {
+        long begin = nanos.getAsLong();
+        boolean changed = memory.changed();
+        asked = nanos.getAsLong();
+        asking = asked - begin;
+        return changed ? lookAgain() : Optional.empty();
+    }
+
+    private Optional<Look> lookAgain() {
         if (seen != memory) {
             // The types of KVM's module are read with the first irqfds.
             opened = memory.irqfds().known().isPresent();
+            readsMemory = opened;
             seen = memory;
         }
         Look look;
@@ -282,7 +298,7 @@ public final class Watcher implements AutoCloseable {
             memory.forget();
             look = look();
         } while (moved && ++rounds < ROUNDS);
-        return look;
+        return Optional.of(look);
     }
 
     /** Reads the counters, and takes a look when it is time. */
@@ -307,8 +323,10 @@ public final class Watcher implements AutoCloseable {
             take(look, true);
         } else {
             taken = taken();
-            if (looking.isEmpty() && (moved || now - looked >= took * PAUSE)) {
-                looking = Optional.of(CompletableFuture.supplyAsync(this::lookAgain, executor));
+            boolean due = moved || now - looked >= took * PAUSE;
+            if (looking.isEmpty() && (due || readsMemory && now - asked >= asking * PAUSE)) {
+                looking = Optional.of(
+                        CompletableFuture.supplyAsync(due ? this::lookAgain : this::lookIfChanged, executor));
             }
             taken = taken.or(this::taken);
         }
@@ -324,12 +342,15 @@ public final class Watcher implements AutoCloseable {
 
     /** The look that a thread has taken since the last tick. If files changed meanwhile, it may tell of two moments. */
     private Optional<Look> taken() {
-        Optional<Look> taken = looking.filter(CompletableFuture::isDone).map(CompletableFuture::join);
-        if (taken.isPresent()) {
-            looking = Optional.empty();
-            torn = moved;
-            take(taken.get(), false);
+        if (looking.filter(CompletableFuture::isDone).isEmpty()) {
+            return Optional.empty();
         }
+        Optional<Look> taken = looking.get().join();
+        looking = Optional.empty();
+        taken.ifPresent(now -> {
+            torn = moved;
+            take(now, false);
+        });
         return taken;
     }
 

@@ -160,6 +160,19 @@ public final class KernelPaths implements AutoCloseable {
                         : new Known.Unknown<>("no IOMMU of AMD remaps it", "none"));
     }
 
+    /** Whether an irqfd, or the entry, of a way that was read is another one by now. Less is read than for the ways. */
+    public boolean changed() {
+        return paths.values().stream().anyMatch(path -> memory().known()
+                .filter(from -> !from.irqfds(path.irq).equals(path.irqfds)
+                        || !form(from.entry(path.irq)).equals(form(path.entry)))
+                .isPresent());
+    }
+
+    /** The part that stays when a vCPU is loaded or put. */
+    private static Optional<List<Object>> form(Known<Optional<RemappingEntry>> entry) {
+        return entry.known().flatMap(one -> one).map(one -> List.of(one.isPostedToGuest(), one.vector()));
+    }
+
     /** Reads all again that is asked for from now on. */
     public void forget() {
         paths.clear();

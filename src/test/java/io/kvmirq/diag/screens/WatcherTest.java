@@ -4,6 +4,10 @@ package io.kvmirq.diag.screens;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.screens.Watcher.Event;
@@ -14,6 +18,7 @@ import io.kvmirq.diag.sources.StillHost;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.host.memory.KernelImage;
 import io.kvmirq.host.trace.FakeTracefs;
 import io.kvmirq.host.trace.Probes;
 import io.kvmirq.path.Known;
@@ -124,6 +129,40 @@ class WatcherTest {
             assertThat(tick().events()).isEmpty();
         }
         assertThat(tick().rows().get(0).history()).as("of the last minute").hasSize(60);
+    }
+
+    /** A look takes so long that none is due for minutes. */
+    @Test
+    void changeInKernelMemoryIsReasonToLook() throws IOException {
+        KernelImage image = new KernelImage("7.2", Vendor.AMD);
+        long vm = image.vm(100);
+        long eventfd = image.eventfd(1);
+        image.irq(27, eventfd, 24, 0x10, 0x101, 0x41);
+        long irqfd = image.irqfd(vm, eventfd, 24, 27, MsiMessage.to(new VcpuId(0), new InterruptVector(0x51)));
+        Path core = image.write(root.resolve("kcore"));
+        probes = host -> {
+            nanos.addAndGet(60 * SECOND);
+            return Optional.empty();
+        };
+        watcher.close();
+        watcher = new Watcher(
+                HostFiles.of(root),
+                nanos::get,
+                Runnable::run,
+                one -> true,
+                one -> true,
+                KernelPaths.of(image.files(), core),
+                probes);
+        assertThat(List.of(tick().look(), tick().look()))
+                .as("the first look, and that which opens it")
+                .allMatch(Optional::isPresent);
+        for (int i = 0; i < 5; i++) {
+            assertThat(tick().look()).as("nothing changed").isEmpty();
+        }
+        image.deassign(irqfd);
+        image.write(core);
+        assertThat(tick().look()).as("the irqfd is gone").isPresent();
+        assertThat(tick().look()).as("it was told").isEmpty();
     }
 
     @Test

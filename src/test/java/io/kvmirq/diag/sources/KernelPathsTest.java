@@ -45,6 +45,41 @@ class KernelPathsTest {
         return new KernelPaths(() -> memory);
     }
 
+    /** A vCPU that is loaded elsewhere, and each change that an operator is told of. */
+    @ParameterizedTest
+    @CsvSource({
+        "false, entry, 0x100000005c1, 0",
+        "true, entry, 0x101, 0",
+        "true, entry, 0, 1",
+        "true, irq_entry.msi.data, 0x52, 0",
+        "true, producer, 0, 0"
+    })
+    void onlyChangeOfWayIsReasonToLook(boolean changed, String what, String word, int at) throws IOException {
+        KernelImage image = new KernelImage("7.2", Vendor.AMD);
+        long vm = image.vm(4712);
+        long target = image.target(image.vcpu(vm, 0));
+        long eventfd = image.eventfd(1);
+        image.irq(IRQ.number(), eventfd, INDEX, SOURCE, GaIrte.guestLow(0x100, false), GaIrte.guestHigh(target, 0x51));
+        MsiMessage message = MsiMessage.to(new VcpuId(0), new InterruptVector(0x51));
+        long irqfd = image.irqfd(vm, eventfd, 24, IRQ.number(), message);
+        Path core = image.write(directory.resolve("kcore"));
+        try (KernelPaths paths = KernelPaths.of(image.files(), core)) {
+            assertThat(paths.changed()).as("no way was read").isFalse();
+            assertThat(paths.of(IRQ).known()).isPresent();
+            assertThat(paths.changed()).isFalse();
+            if (what.equals("entry")) {
+                image.word(image.entry(INDEX, SOURCE) + at * 8, Long.decode(word));
+            } else {
+                image.put(irqfd, "kvm_kernel_irqfd", what, Long.decode(word));
+            }
+            image.write(core);
+            assertThat(paths.changed()).as("%s is %s", what, word).isEqualTo(changed);
+            paths.forget();
+            assertThat(paths.of(IRQ).known()).isPresent();
+            assertThat(paths.changed()).as("it was read again").isFalse();
+        }
+    }
+
     /** KVM takes an irqfd off its list, and lets the entry be remapped milliseconds later. */
     @ParameterizedTest
     @CsvSource({"1, false", "2, false", "1000, true"})
