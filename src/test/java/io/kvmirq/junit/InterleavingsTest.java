@@ -384,6 +384,13 @@ class InterleavingsTest {
         }
 
         @Interleavings
+        void failsElsewhere(Actors actors) {
+            runs++;
+            actors.add("a", () -> assertThat(runs).isNotEqualTo(3));
+            actors.add("b", () -> assertThat(runs).isNotEqualTo(2));
+        }
+
+        @Interleavings
         void leavesAField(Actors actors) {
             boolean[] first = new boolean[1];
             actors.add("a", () -> first[0] = true);
@@ -420,13 +427,14 @@ class InterleavingsTest {
         assertThat(KitRun.of(Unstable.class).stream().map(Outcome::said))
                 .allMatch(one -> one.contains("The test depends on more than the order: make in the method what"))
                 .anyMatch(one -> one.contains("order B1 fails, and when it runs again it passes. "))
+                .anyMatch(one -> one.contains("order B1 fails, and when it runs again it fails elsewhere. "))
                 .anyMatch(one -> one.contains("order B1A1 fails, and so does A1B1 now, which passed at first. "))
                 .anyMatch(
                         one -> one.contains("the actors were a (1 step), b (1 step), and in order B1A1 they are a (1"))
                 .anyMatch(
                         one -> one.contains("order B1 ran until a switch, and now its step 1 cannot run: b, step 1 ("))
                 .anyMatch(one -> one.contains("order B1 fails before its first step: "))
-                .hasSize(5);
+                .hasSize(6);
     }
 
     // Mistakes
