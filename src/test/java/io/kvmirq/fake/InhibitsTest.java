@@ -14,12 +14,13 @@ import io.kvmirq.kvm.X86SystemRegisters.Name;
 import io.kvmirq.undo.Undo;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Function;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The reasons that inhibit APIC virtualization, as kvm_apicv_inhibit_changed names them, and what they change. */
+/** The reasons that inhibit APIC virtualization, as kvm_apicv_inhibit_changed names them, what they change, and the GA log. */
 class InhibitsTest {
     private static final long PAGE = 0x1000;
     private static final int ID_OF_XAPIC = 24;
@@ -32,16 +33,26 @@ class InhibitsTest {
 
     /** Records the changes of all VMs from now on. */
     private void watch(FakeKernel fake) {
+        watch(
+                fake,
+                "kvm/kvm_apicv_inhibit_changed",
+                event -> (number(event, "set") == 0 ? "-" : "+")
+                        + number(event, "reason")
+                        + ' '
+                        + event.flags("inhibits"));
+    }
+
+    private static long number(TraceEvent event, String field) {
+        return event.number(field).orElseThrow();
+    }
+
+    private void watch(FakeKernel fake, String name, Function<TraceEvent, String> text) {
         FakeRecording recording = undo.add(new FakeRecording(fake.tracing()));
-        List<EventFormat> formats = List.of(
-                recording.choose("kvm/kvm_apicv_inhibit_changed", "").known().orElseThrow());
+        List<EventFormat> formats = List.of(recording.choose(name, "").known().orElseThrow());
         reader.add(recording, recording.start().known().orElseThrow(), formats, new TraceReader.Sink() {
             @Override
             public void event(TraceEvent event) {
-                seen.add((event.number("set").orElseThrow() == 0 ? "-" : "+")
-                        + event.number("reason").orElseThrow()
-                        + ' '
-                        + event.flags("inhibits"));
+                seen.add(text.apply(event));
             }
 
             @Override
@@ -121,5 +132,17 @@ class InhibitsTest {
         }
         reader.end();
         assertThat(seen).containsExactly("-2 []");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"amd-avic", "6.12,amd-avic"})
+    void entryOfTheGaLogNamesTheVmAndTheVcpu(String profile) {
+        PostingSetup setup = posted(profile);
+        watch(setup.fake, "kvm/kvm_avic_ga_log", event -> number(event, "vmid") + " " + number(event, "vcpuid"));
+        setup.vcpu(0).load(0);
+        setup.vcpu(0).block();
+        setup.hardware.sendMessage(0);
+        reader.end();
+        assertThat(seen).containsExactly("1 0");
     }
 }

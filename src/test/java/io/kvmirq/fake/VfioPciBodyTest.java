@@ -146,6 +146,17 @@ class VfioPciBodyTest {
         assertThat(hardware.sendMessage(0)).isTrue();
     }
 
+    /** VFIO hides PME_Status, and no write reaches it. */
+    @Test
+    void powerManagementEventOfTheDeviceIsNotTheUsers() {
+        OpenedDevice device =
+                open(builder.powerManagement().register(1, 4, 0, 0x8000).add());
+        int power = capability(device, 1) + 4;
+        device.writeConfig(power, 2, 0x8000);
+        assertThat(device.readConfig(power)).isZero();
+        assertThat(config()[power + 1]).isZero();
+    }
+
     @Test
     void hostShowsWhatTheHardwareHas() {
         FakePciDevice hardware = builder.powerManagement().msix(1).add();

@@ -129,8 +129,10 @@ class SharedIntxTest {
         b.forward();
         a.hardware.requestService();
         for (int i = 0; i < ROUNDS; i++) {
+            int early = i % 98 + 1;
+            world.fake.pass(Duration.ofMillis(99 - early));
             b.request();
-            world.fake.pass(Duration.ofMillis(99));
+            world.fake.pass(Duration.ofMillis(early));
             b.run();
             assertThat(b.served).isEqualTo(i);
             world.fake.pass(Duration.ofMillis(1));

@@ -34,8 +34,9 @@ class LpisTest extends ItsSetUp {
     void lpiOfTwoEventsLivesUntilBothAreDiscarded() {
         map();
         mapEvent(DEVICE, 2, LPI, COLLECTION);
+        service.message(DEVICE, 2);
         onEvent(ItsCommand.DISCARD, 1);
-        assertThat(lpis.vcpu(LPI)).isPresent();
+        assertThat(lpis.isPending(LPI)).isTrue();
         onEvent(ItsCommand.DISCARD, 2);
         assertThat(lpis.vcpu(LPI)).isEmpty();
     }
@@ -145,12 +146,27 @@ class LpisTest extends ItsSetUp {
     }
 
     @Test
-    void twoEventsMayBeOneLpi() {
+    void pendingLpiOfTheHighestPriorityIsTakenFirst() {
+        memory.put(PROPERTIES + LPI - 8192, (byte) 0xa1);
+        memory.put(PROPERTIES + LPI + 1 - 8192, (byte) 0x51);
         map();
-        mapEvent(DEVICE, 2, LPI, COLLECTION);
+        mapEvent(DEVICE, 2, LPI + 1, COLLECTION);
+        service.message(DEVICE, 1);
         service.message(DEVICE, 2);
+        assertThat(lpis.take(1, priority -> true)).hasValue(LPI + 1);
+    }
+
+    /** On no list and without an event, it is gone. */
+    @Test
+    void disabledLpiLeavesTheListOfItsVcpu() {
+        memory.put(PROPERTIES + LPI - 8192, (byte) 1);
+        map();
+        service.message(DEVICE, 1);
+        memory.put(PROPERTIES + LPI - 8192, (byte) 0);
+        onEvent(ItsCommand.INV, 1);
+        lpis.prune(1);
         onEvent(ItsCommand.DISCARD, 1);
-        assertThat(lpis.isPending(LPI)).isTrue();
+        assertThat(lpis.isPending(LPI)).isFalse();
     }
 
     @Test

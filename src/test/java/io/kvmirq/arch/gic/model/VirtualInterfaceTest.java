@@ -175,6 +175,7 @@ class VirtualInterfaceTest extends VgicSetUp {
     @Test
     void writtenLevelIsNotQueuedAgain() {
         registers.setListRegister(0, PENDING | EOI | 34);
+        assertThat(vcpu.hasInterrupt()).isTrue();
         gic.raise(0, 34);
         assertThat(gic.banks().wanting(0, 34)).isZero();
         enter();
