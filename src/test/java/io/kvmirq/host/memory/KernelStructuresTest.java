@@ -35,6 +35,7 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -156,9 +157,10 @@ class KernelStructuresTest {
                                 .index())
                         .isEqualTo(other % INDEXES);
             }
-            assertThat(why(structures.entry(new HostIrq(29)))).isEqualTo("the kernel has no descriptor of host irq 29");
-            assertThat(why(structures.entry(new HostIrq(Integer.MAX_VALUE))))
-                    .isEqualTo("the kernel has no descriptor of host irq 2147483647");
+            for (int none : List.of(29, 1 << 18 | 28, Integer.MAX_VALUE)) {
+                assertThat(why(structures.entry(new HostIrq(none))))
+                        .isEqualTo("the kernel has no descriptor of host irq " + none);
+            }
         }
     }
 
@@ -331,6 +333,24 @@ class KernelStructuresTest {
             assertThat(List.of(entry.bits(), entry.low(), entry.high(), entry.copy()))
                     .containsExactly(32, 0L, 0L, new Words(GA_LOW, 0));
         }
+    }
+
+    /** Linux 6.11 and newer may post irqs to CPUs of the host, and its first versions have no record of a vCPU. */
+    @ParameterizedTest
+    @CsvSource({"false, , true", "true, , false", "true, false, false", "true, true, true"})
+    void postedEntryIsTheGuestsUnlessTheHostPosts(boolean hostPosts, @Nullable Boolean posts, boolean toGuest) {
+        RemappingEntry entry = new RemappingEntry(
+                Vendor.INTEL,
+                5,
+                SOURCE,
+                128,
+                PostedIrte.lowWord(0, 0x51),
+                PostedIrte.highWord(0, SOURCE, 0, 1),
+                new Words(VTD_LOW, VTD_HIGH),
+                Optional.ofNullable(posts),
+                hostPosts,
+                Optional.empty());
+        assertThat(entry.isPostedToGuest()).isEqualTo(toGuest);
     }
 
     // Memory that is not as it should be
