@@ -431,6 +431,11 @@ class LedgerTest {
                 .asString()
                 .startsWith("KVM_SET_LAPIC cleared a request that came after KVM_GET_LAPIC; source " + THIRD);
         counts(1, 0, 0, 0, 0, 1);
+        nic.sendMessage(3);
+        state = vcpu.x86().lapic();
+        nic.sendMessage(3);
+        vcpu.x86().setLapic(state);
+        assertThat(fake.lost()).as("the state has the request").hasSize(1);
     }
 
     /** More sources than ids, unless those of closed eventfds are free again. */

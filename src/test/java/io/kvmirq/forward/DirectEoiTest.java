@@ -23,6 +23,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.mirror.LineHandler;
 import io.kvmirq.testing.GuestGic;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.LineIrq;
@@ -219,6 +220,9 @@ class DirectEoiTest {
         irq.moveTo(Mechanism.RESAMPLE);
         assertThat(irq.mechanism()).isEqualTo(Mechanism.RESAMPLE);
         assertThat(irq.directEoi()).isEmpty();
+        assertThat(forwarding.mirror().now().irqs())
+                .extracting(one -> one.handler().orElseThrow())
+                .containsExactly(LineHandler.AUTO_MASK);
         guest.end(ID);
         assertThat(guest.acknowledge()).as("the device asserts its line").isEqualTo(ID);
         hardware.serve(0);

@@ -363,6 +363,7 @@ class EmulatedFunctionTest {
         function.hold();
         vectors.signal(0);
         vectors.signal(2);
+        assertThat(pendingBits()).as("masked").isEqualTo(1 | 1 << 2);
         byte[] state = function.state();
         function.reset();
         if (!held) {
