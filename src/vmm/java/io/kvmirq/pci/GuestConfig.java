@@ -371,10 +371,7 @@ final class GuestConfig {
         } else if (size > 1) {
             int half = size / 2;
             pass(at, half, value & bits(half));
-            int upper = value >>> Byte.SIZE * half & bits(half);
-            if (at + half != STATUS || upper != 0) { // writing a 1 clears a STATUS bit
-                pass(at + half, half, upper);
-            }
+            pass(at + half, half, value >>> Byte.SIZE * half & bits(half));
         } else if (at == COMMAND) {
             passCommand();
         }
