@@ -23,6 +23,7 @@ import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.memory.KernelImage;
 import io.kvmirq.testing.Recorded;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -377,6 +378,15 @@ class MemoryChainsTest {
         assertThat(printed.exitCode()).isNotZero();
     }
 
+    @Test
+    void driftDoesNotHideAnIrqOfAnOfflineCpu() throws IOException {
+        Host host = new Host("amd-avic", "6.12", false).with(one -> flip(one, entry(one, 3) + 8, 0));
+        host.files.put("sys/devices/system/cpu/online", "0\n").put("proc/irq/30/effective_affinity_list", "1\n");
+        assertThat(host.run("explain", host.device, "3", "--evidence").out())
+                .containsPattern("host irq       broken +30: it interrupts CPU 1, which is offline")
+                .contains("DIFFER");
+    }
+
     /** Bus mastering is off. */
     @Test
     void filesShowTheHostIrqBehindADeviceThatTheyShowAsBroken() throws IOException {
@@ -444,8 +454,9 @@ class MemoryChainsTest {
     @Test
     void watchTellsNoChangeWhenItFirstReadsTheMemory() throws IOException {
         Host host = new Host("amd-pit", "6.12", false);
+        Path root = Files.createDirectory(temporary.resolve("root"));
         try (Watcher watcher = new Watcher(
-                host.files(),
+                host.files.writeTo(root),
                 () -> 0,
                 Runnable::run,
                 one -> true,
@@ -458,6 +469,12 @@ class MemoryChainsTest {
                 assertThat(tick.events()).isEmpty();
                 assertThat(tick.rows().get(0).flaw()).doesNotContain("inhibits AVIC");
             }
+            Path rows = root.resolve("proc/interrupts");
+            Files.writeString(rows, Files.readString(rows).replaceFirst("vfio-msix\\[3]\\S+", ""));
+            assertThat(watcher.tick().events())
+                    .as("its irqfd goes with it")
+                    .extracting(Watcher.Event::what)
+                    .containsExactly("armed", "posted");
         }
     }
 

@@ -178,6 +178,11 @@ class WatchTest {
         assertThat(text(screen, 80, 30))
                 .anyMatch(line -> line.startsWith("  3b:00.0 MSI-X 1"))
                 .noneMatch(line -> line.startsWith("  3b:00.0 MSI-X 0"));
+        screen.take(
+                new Watcher.Tick(1, List.of(guest("Bus Mas", 7, 1)), List.of(), Map.of(), Map.of(), Optional.empty()),
+                NOON);
+        assertThat(text(screen, 80, 30)).as("the guest has no vector").anyMatch(line -> line.startsWith("Bus Mas (7)"));
+        screen.take(tick(), NOON);
         screen.key('p');
         screen.take(new Watcher.Tick(1, List.of(), List.of(), Map.of(), Map.of(), Optional.empty()), NOON);
         assertThat(text(screen, 80, 30)).anyMatch(line -> line.startsWith("web (471)"));
@@ -358,10 +363,10 @@ class WatchTest {
         Cli.run(command("amd-pit", "--count", "1", "--textfile", file.toString()))
                 .exited(0);
         assertThat(file).content().contains("kvmirq_avic_inhibited{guest=\"web\",reason=\"pit_reinj\"} 1\n");
-        assertThat(Cli.run(command("amd-pit", "--textfile", "/no/kvmirq.prom"))
-                        .exited(ExitCode.COULD_NOT_RUN)
-                        .err())
-                .contains("the directory /no does not exist");
+        Cli.Ended refused = Cli.run(command("amd-pit", "--count", "1", "--textfile", "/no/kvmirq.prom"))
+                .exited(ExitCode.COULD_NOT_RUN);
+        assertThat(refused.err()).containsOnlyOnce("the directory /no does not exist");
+        assertThat(refused.out()).as("it does not begin to watch").isEmpty();
     }
 
     @Test
@@ -371,6 +376,8 @@ class WatchTest {
                         .exited(ExitCode.USAGE)
                         .err())
                 .contains("--interval 'soon' is no time: expected 0.1 to 3600 seconds, such as 2");
+        assertThat(Cli.run("watch", "--fake", "6.1", "--interval", "3600.001").err())
+                .contains("--interval '3600.001' is no time");
         assertThat(Cli.run("watch", "--fake", "6.1", "--count", "0")
                         .exited(ExitCode.USAGE)
                         .err())
@@ -380,7 +387,7 @@ class WatchTest {
                         .err())
                 .contains("'x' is not a PCI address");
         Path root = Files.createDirectories(temporary.resolve("empty/proc")).getParent();
-        assertThat(Cli.run("watch", "--root", root.toString())
+        assertThat(Cli.run("watch", "--root", root.toString(), "--interval", "3600")
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
                 .contains("/proc/interrupts cannot be read");

@@ -195,6 +195,18 @@ class WatcherTest {
     }
 
     @Test
+    void doubtThatTheNextLookDoesNotShowIsNotTold() throws IOException {
+        String idle = "sys/fs/cgroup/machine.slice/machine-qemu-1-web.scope/cpu.idle";
+        master(false);
+        seen();
+        master(true);
+        write(idle, "1\n");
+        assertThat(tick().events()).as("in doubt, once").isEmpty();
+        write(idle, "0\n");
+        assertThat(seen()).extracting(Event::text).allMatch(text -> text.startsWith("repaired: device broken"));
+    }
+
+    @Test
     void powerStateIsToldOfTheDevice() throws IOException {
         write("sys/bus/pci/devices/" + DEVICE + "/power_state", "D3hot\n");
         assertThat(seen()).contains(new Event("power", "web", DEVICE, "", "from D0 to D3hot"));
@@ -236,6 +248,8 @@ class WatcherTest {
         String storm = rows.replaceFirst(" 28:          0", " 28:     300000");
         write(INTERRUPTS, storm);
         assertThat(tick().events()).containsExactly(vector("storm", 1, "host irq 28 comes 300000 times per second"));
+        write(INTERRUPTS, rows.replaceFirst(" 28:          0", " 28:     360000"));
+        assertThat(tick().events()).as("at 60000 it is not over").isEmpty();
         assertThat(tick().events())
                 .containsExactly(vector("storm", 1, "host irq 28 is over: it comes 0 times per second"));
     }
