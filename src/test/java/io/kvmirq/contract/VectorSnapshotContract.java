@@ -195,14 +195,22 @@ class VectorSnapshotContract extends KernelSuite {
     @Test
     void eventfdOfNoMessageIsNoVector() {
         Machine from = filled();
-        VmParts parts = new VmParts(from.vm).vcpu(new VcpuId(0), from.vcpu);
-        from.vectors.forEach(one -> parts.leaveOut(one.gsi()));
-        try (EventFd event = EventFd.create(from.opened)) {
-            VmSnapshot saved = VmSnapshot.of(parts.event("queue 0", event));
-            Machine to = new Machine(order());
-            assertThatThrownBy(() -> saved.restore(to.parts()))
-                    .isInstanceOf(SnapshotException.class)
-                    .hasMessageContaining("its eventfd 'queue 0' raises no message");
+        Machine to = new Machine(order());
+        try (EventFd event = EventFd.create(from.opened);
+                EventFd resample = EventFd.create(from.opened);
+                EventFd here = EventFd.create(to.opened);
+                Irqfd level = from.vm.assignLevelIrqfd(
+                        event, resample, from.vm.routes().add(message(FIRST + VECTORS)))) {
+            for (boolean hasIrqfd : List.of(false, true)) {
+                VmParts parts = new VmParts(from.vm).vcpu(new VcpuId(0), from.vcpu);
+                from.vectors.forEach(one -> parts.leaveOut(one.gsi()));
+                parts.event("queue 0", event).event("resample", resample);
+                VmSnapshot saved = VmSnapshot.of(hasIrqfd ? parts.irqfd(level) : parts.leaveOut(level.gsi()));
+                assertThatThrownBy(() -> saved.restore(to.parts().event("resample", here)))
+                        .as("with a level irqfd on the message: %s", hasIrqfd)
+                        .isInstanceOf(SnapshotException.class)
+                        .hasMessageContaining("its eventfd 'queue 0' raises no message by an edge-triggered irqfd");
+            }
         }
     }
 

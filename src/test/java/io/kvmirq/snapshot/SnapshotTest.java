@@ -172,6 +172,19 @@ class SnapshotTest {
     }
 
     @Test
+    void tableHas4096RoutesAtMost() {
+        List<Object> routes = new ArrayList<>();
+        for (long gsi = 0; gsi < 4096; gsi++) {
+            routes.add(Map.of("gsi", gsi, "chip", "IOAPIC", "pin", 2L));
+        }
+        VmSnapshot full = changed(text(), state -> state.put("routes", routes));
+        assertThat(full.text()).contains("\"gsi\":4095");
+        routes.add(Map.of("gsi", 0L, "chip", "PIC_MASTER", "pin", 2L));
+        assertThatThrownBy(() -> changed(text(), state -> state.put("routes", routes)))
+                .hasMessageContaining("expected at most 4096 routes");
+    }
+
+    @Test
     void anyChangeIsReadOrRefused() {
         String text = text();
         String good = text.substring(text.indexOf("\"state\":") + "\"state\":".length(), text.length() - 2);
