@@ -49,12 +49,18 @@ class ChipContract extends KernelSuite {
         assertThat(world.status(vm(), 20, 1)).isEqualTo(1);
         assertThat(world.requested(vcpu, VECTOR)).isTrue();
         assertThat(world.ioapicLine(vm(), 20)).isFalse();
+        assertThat(world.status(vm(), 20, 1)).as("the line is high").isZero();
+        assertThat(world.ioapicLine(vm(), 20)).as("a second edge is kept").isTrue();
     }
 
     @Test
     void tickIsCoalescedUntilItsEndIfTheCallerWantsToKnow() {
         int vcpu = world.vcpuWithLapic(vm());
         assertOk(world.setPinRoutes(vm(), new PinRoute(CLOCK, IOAPIC, CLOCK, 0)));
+        assertThat(world.status(vm(), CLOCK, 1)).as("masked").isEqualTo(-1);
+        world.redirect(vm(), CLOCK, NMI);
+        world.status(vm(), CLOCK, 0);
+        assertThat(world.status(vm(), CLOCK, 1)).as("a restored NMI has no end").isEqualTo(1);
         world.redirect(vm(), CLOCK, VECTOR);
         assertThat(world.status(vm(), CLOCK, 1)).isEqualTo(1);
         assertThat(world.status(vm(), CLOCK, 0)).isEqualTo(1);
