@@ -26,6 +26,9 @@ public final class Metrics {
     private static final String GAUGE = "gauge";
     private static final String COUNTER = "counter";
 
+    /** The count of each CPU wraps at 32 bits. Their sum modulo that does not fall at a wrap, which would be a reset. */
+    private static final long WRAP = 0xffffffffL;
+
     private final StringBuilder text = new StringBuilder();
 
     private Metrics() {}
@@ -108,7 +111,7 @@ public final class Metrics {
                 "Processes whose files kvmirq may not read: guests may be missing.",
                 look.unreadable());
         Samples rows = new Samples("row");
-        look.counters().forEach((row, count) -> rows.add(count, row));
+        look.counters().forEach((row, count) -> rows.add(count & WRAP, row));
         write("interrupts_total", COUNTER, "Interrupts of a row of /proc/interrupts, on all CPUs.", rows);
     }
 
@@ -152,7 +155,7 @@ public final class Metrics {
         }
         look.hostIrqs().forEach((device, count) -> {
             String name = device.toString();
-            irqs.add(count, guests.getOrDefault(name, ""), name);
+            irqs.add(count & WRAP, guests.getOrDefault(name, ""), name);
         });
         write(
                 "vectors",
