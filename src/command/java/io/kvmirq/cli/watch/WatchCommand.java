@@ -283,10 +283,8 @@ public final class WatchCommand implements Command {
             boolean json = arguments.hasMatchedOption(JSON);
             while (done < count && !terminal.out().checkError() && !StopHook.await(stop, millis)) {
                 Watcher.Tick tick = tick();
-                if (arguments.hasMatchedOption(ONCE)
-                        && arguments.hasMatchedOption(LIVE)
-                        && tick.look().isEmpty()) {
-                    continue; // Stages are counted by a look.
+                if (arguments.hasMatchedOption(ONCE) && tick.look().isEmpty()) {
+                    continue; // A look counts stages, and reads kernel memory.
                 }
                 done++;
                 if (json) {

@@ -40,6 +40,9 @@ public final class VmmRules {
     /** The limit of checked threads beside those of vCPUs, because a process may have ten thousand. */
     static final int MOST_THREADS = 64;
 
+    /** The name of the rule that the threads of all vCPUs wait for another thread. */
+    public static final String PAUSED = "vmm.paused";
+
     private static final int MOST_VCPUS = 1024;
     /** The default is 0; 10 leaves a tenth of a CPU beside a process of the default. */
     private static final int MANY_NICE = 10;
@@ -376,7 +379,7 @@ public final class VmmRules {
         doubt("vmm.vcpus-share-cpu", TOGETHER, one -> true, "%s and %s may run on CPU %s only: one of them waits while the other"
             + " runs").with(one -> TOGETHER.in(one).get(0).called(), one -> TOGETHER.in(one).get(1).called(), one -> TOGETHER.in(one)
             .get(1).allowed()).remedy(one -> pin(TOGETHER.in(one).get(1))),
-        doubt("vmm.paused", OUTSIDE, one -> true, "the thread of each vCPU waits for another thread of the VMM, and none"
+        doubt(PAUSED, OUTSIDE, one -> true, "the thread of each vCPU waits for another thread of the VMM, and none"
             + " runs its vCPU: the guest may be paused",
             Remedy.command("resume the guest (libvirt: virsh resume; QEMU: cont)"))
             .on("no migration", one -> !one.process().arguments().contains("-incoming")));

@@ -26,6 +26,7 @@ import java.util.Optional;
 
 /** The links of a host irq that kernel memory shows: its eventfd, the irqfd of that, and the message of its GSI. */
 final class MemoryLinks {
+    static final String NO_IRQFD = "no VM has an irqfd of this eventfd: ";
     private static final String MEMORY = "kernel memory, ";
     private static final int VECTOR = 0xff;
     private static final int DELIVERY = 7 << 8;
@@ -80,7 +81,7 @@ final class MemoryLinks {
         if (path.irqfds().known().isPresent() && irqfds.isEmpty()) {
             put(Link.notShown(
                     Hop.IRQFD,
-                    "no VM has an irqfd of this eventfd: "
+                    NO_IRQFD
                             + (path.staysPosted()
                                     ? "the entry posts the interrupt past it"
                                     : "the VMM reads it and injects the interrupt itself, or it is lost"),

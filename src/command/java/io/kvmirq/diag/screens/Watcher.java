@@ -5,9 +5,11 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.rules.HostIrqRules;
+import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.diag.sources.InterruptTicks;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.InterruptPath;
@@ -16,6 +18,7 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.Deque;
 import java.util.HashMap;
@@ -34,6 +37,7 @@ import java.util.function.Function;
 import java.util.function.LongSupplier;
 import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
+import java.util.stream.IntStream;
 
 /**
  * Watches a host: rates by guest, vector and CPU, and changes. A tick reads counters, affinities, power states, the
@@ -62,11 +66,11 @@ public final class Watcher implements AutoCloseable {
 
     private static final String KVM = "sys/kernel/debug/kvm/";
     private static final int VALUE = 256;
-    /** Of a device's configuration: registers, and the begin of the pointer to its capabilities. */
-    private static final int COMMAND = 4;
-
+    /** Of a device's configuration: a register, and the capability of PCI Express with its status registers. */
     private static final int STATUS = 6;
-    private static final int CAPABILITIES = 0x34;
+
+    private static final int EXPRESS = 0x10;
+    private static final int[] EXPRESS_STATUS = {0x0a, 0x12, 0x1a};
 
     /**
      * A guest, or a vector of a device.
@@ -81,7 +85,7 @@ public final class Watcher implements AutoCloseable {
      * @param stages counts of the probes since they were set, while it was armed; none for a guest, and without probes
      * @param flaw the first flaw, or why it is not posted; empty without one
      * @param marked the cells that changed: cpu, posted, flaw
-     * @param history the last rates, the newest last; the next tick adds to it
+     * @param history the last rates, the newest last
      */
     public record Row(
             String guest,
@@ -139,12 +143,17 @@ public final class Watcher implements AutoCloseable {
             Optional<Value> affinity,
             Optional<Value> power) {}
 
+    /** A file in which a change is a reason to look, and the power state of its device. */
+    private record Sign(Value value, Optional<Value> power) {}
+
     /** A small file that stays open, and its bytes. */
     private static final class Value {
         private final HostFiles.Kept file;
         private final UnaryOperator<String> part;
         private ByteBuffer now = ByteBuffer.allocate(VALUE);
         private ByteBuffer then = ByteBuffer.allocate(VALUE).limit(0);
+        /** Whether the file is that of an irq, a device or a process that went. Another one may have its name. */
+        private boolean gone;
 
         Value(HostFiles.Kept file, UnaryOperator<String> part) {
             this.file = file;
@@ -160,8 +169,8 @@ public final class Watcher implements AutoCloseable {
 
         /** The part before and now, if it is another. A file that cannot be read any more did not change. */
         Optional<String[]> change() {
-            now.clear();
-            if (file.read(now, 0) <= 0 || now.flip().equals(then)) {
+            gone = file.read(now.clear(), 0) <= 0;
+            if (gone || now.flip().equals(then)) {
                 return Optional.empty();
             }
             String[] change = {text(then), text(now)};
@@ -169,6 +178,11 @@ public final class Watcher implements AutoCloseable {
             then = now;
             now = spare;
             return change[0].isEmpty() || change[0].equals(change[1]) ? Optional.empty() : Optional.of(change);
+        }
+
+        /** Whether the part is a text now; a change is seen afterwards as before. */
+        boolean reads(String text) {
+            return file.read(now.clear(), 0) > 0 && text(now.flip()).equals(text);
         }
     }
 
@@ -207,8 +221,7 @@ public final class Watcher implements AutoCloseable {
 
     private Look look;
     private final List<Vector> vectors = new ArrayList<>();
-    /** Files in which a change is a reason to look. */
-    private final List<Value> signs = new ArrayList<>();
+    private final List<Sign> signs = new ArrayList<>();
     /** The inhibits of AVIC in a guest, or the fault of its VMM, by its process. */
     private final Map<Integer, String> wrong = new HashMap<>();
 
@@ -285,10 +298,10 @@ public final class Watcher implements AutoCloseable {
     }
 
     private Optional<Look> lookAgain() {
-        if (seen != memory) {
+        if (!readsMemory) {
             // The types of KVM's module are read with the first irqfds.
-            opened = memory.irqfds().known().isPresent();
-            readsMemory = opened;
+            readsMemory = memory.irqfds().known().isPresent();
+            opened = readsMemory || seen != memory && memory.inhibits().known().isPresent();
             seen = memory;
         }
         Look look;
@@ -323,13 +336,12 @@ public final class Watcher implements AutoCloseable {
             take(look, true);
         } else {
             taken = taken();
-            boolean due = moved || now - looked >= took * PAUSE;
-            if (looking.isEmpty() && (due || readsMemory && now - asked >= asking * PAUSE)) {
-                looking = Optional.of(
-                        CompletableFuture.supplyAsync(due ? this::lookAgain : this::lookIfChanged, executor));
-            }
-            taken = taken.or(this::taken);
         }
+        boolean due = moved || now - looked >= took * PAUSE;
+        if (looking.isEmpty() && (due || readsMemory && now - asked >= asking * PAUSE)) {
+            looking = Optional.of(CompletableFuture.supplyAsync(due ? this::lookAgain : this::lookIfChanged, executor));
+        }
+        taken = taken.or(this::taken);
         vectors.forEach(this::state);
         List<Row> rows = rows(seconds);
         Map<String, Double> totals = new TreeMap<>();
@@ -345,8 +357,9 @@ public final class Watcher implements AutoCloseable {
         if (looking.filter(CompletableFuture::isDone).isEmpty()) {
             return Optional.empty();
         }
-        Optional<Look> taken = looking.get().join();
+        CompletableFuture<Optional<Look>> done = looking.get();
         looking = Optional.empty();
+        Optional<Look> taken = done.join();
         taken.ifPresent(now -> {
             torn = moved;
             take(now, false);
@@ -390,8 +403,7 @@ public final class Watcher implements AutoCloseable {
                 long[] read = {number(name + "/exits"), number(name + "/irq_injections")};
                 long[] before = counters.getOrDefault(name, read);
                 now.put(name, read);
-                // A counter that goes back was reset.
-                more.put(name, new long[] {Math.max(0, read[0] - before[0]), Math.max(0, read[1] - before[1])});
+                more.put(name, new long[] {more(before[0], read[0]), more(before[1], read[1])});
             }
         }
         boolean same = now.keySet().equals(counters.keySet());
@@ -400,8 +412,14 @@ public final class Watcher implements AutoCloseable {
         return same;
     }
 
+    /** Negative if one of them is. A counter that goes back was reset. */
+    private static long more(long before, long now) {
+        return before < 0 || now < 0 ? -1 : Math.max(0, now - before);
+    }
+
+    /** Negative if the file shows none. */
     private long number(String file) {
-        long value = 0;
+        long value = files.bytes(KVM + file, VALUE).isPresent() ? 0 : -1;
         for (byte digit : files.bytes(KVM + file, VALUE).orElse(new byte[0])) {
             value = digit >= '0' && digit <= '9' ? value * 10 + digit - '0' : value;
         }
@@ -430,7 +448,7 @@ public final class Watcher implements AutoCloseable {
             if ((pid == 0 || names.containsKey(pid)) && paths.test(path)) {
                 facts(path, facts);
                 if (path.device().isEmpty()) {
-                    Look.flaw(path).ifPresent(link -> wrong.put(pid, Look.text(link)));
+                    flaw(path).ifPresent(link -> wrong.put(pid, Look.text(link)));
                 }
                 List<HostIrq> numbers = irqs(path);
                 if (Look.isArmed(path) && !numbers.isEmpty()) {
@@ -445,24 +463,29 @@ public final class Watcher implements AutoCloseable {
                             .ifPresent(text -> add(
                                     facts, "loses", String.valueOf(stages.get().at()), text, path));
                     boolean another = devices.add(path.device());
+                    Optional<Value> power =
+                            another ? value(files + "/power_state", "", all -> all, used) : Optional.empty();
                     if (another) {
-                        value(files + "/config", Watcher::withoutStatus, used).ifPresent(signs::add);
+                        value(files + "/config", "", Watcher::withoutStatus, used)
+                                .ifPresent(config -> signs.add(new Sign(config, power)));
                     }
                     vectors.add(new Vector(
                             path,
                             irq,
                             stages.map(Stages::stages).orElse(List.of()),
-                            Look.flaw(path).map(Look::text).or(path::whyNot).orElse(""),
-                            value("proc/irq/" + irq + "/effective_affinity_list", all -> all, used),
-                            another ? value(files + "/power_state", all -> all, used) : Optional.empty()));
+                            flaw(path).map(Look::text).or(path::whyNot).orElse(""),
+                            value("proc/irq/" + irq + "/effective_affinity_list", key(path), all -> all, used),
+                            power));
                 }
             }
         }
         counted.clear();
         passed.keySet().retainAll(armed);
+        storms.retainAll(vectors.stream().map(Vector::irq).toList());
         for (Look.Seen one : now.guests()) {
             VmProcess process = one.guest().process();
-            value("proc/" + process.pid() + "/stat", Watcher::stopped, used).ifPresent(signs::add);
+            value("proc/" + process.pid() + "/stat", "", Watcher::stopped, used)
+                    .ifPresent(stat -> signs.add(new Sign(stat, Optional.empty())));
             for (String reason : guests.test(process) ? one.inhibits() : List.<String>of()) {
                 wrong.put(process.pid(), reason + " inhibits AVIC");
                 InterruptPath of =
@@ -486,6 +509,7 @@ public final class Watcher implements AutoCloseable {
         for (String key : keys) {
             compare(key, Optional.ofNullable(told.get(key)), Optional.ofNullable(facts.get(key)), names);
         }
+        waiting.keySet().retainAll(keys);
         opened = false;
     }
 
@@ -516,16 +540,25 @@ public final class Watcher implements AutoCloseable {
         to.put(kind + key(path), new Told(kind, id, text, path));
     }
 
-    private static void facts(InterruptPath path, Map<String, Told> to) {
+    /** A guest that exits is not paused, though its vCPUs wait for another thread at the moment of a look. */
+    private Optional<Link> flaw(InterruptPath path) {
+        String own = pid(path) + "-";
+        return Look.flaw(path)
+                .filter(link -> !link.flaws().contains(VmmRules.PAUSED)
+                        || grown.entrySet().stream()
+                                .noneMatch(vm -> vm.getKey().startsWith(own) && vm.getValue()[0] > 0));
+    }
+
+    private void facts(InterruptPath path, Map<String, Told> to) {
         boolean inMemory =
                 path.link(Hop.EVENTFD).filter(link -> link.value().isPresent()).isPresent();
         for (Hop hop : inMemory ? REWIRED : List.<Hop>of()) {
             path.link(hop)
-                    .filter(link -> hop == Hop.IRQFD || link.value().isPresent())
+                    .filter(link -> link.value().isPresent() || link.text().startsWith(MemoryLinks.NO_IRQFD))
                     .map(link -> link.value().map(value -> value + ": ").orElse("") + link.text())
                     .ifPresent(text -> add(to, hop.label(), text, text, path));
         }
-        Look.flaw(path).ifPresent(link -> {
+        flaw(path).ifPresent(link -> {
             String id = link.state().label() + " " + link.hop() + link.flaws();
             add(to, "flaw", id, Look.text(link), path);
         });
@@ -584,20 +617,26 @@ public final class Watcher implements AutoCloseable {
 
     // State of vectors
 
-    /** A file that stays open while looks use it. */
-    private Optional<Value> value(String path, UnaryOperator<String> part, Set<String> used) {
-        used.add(path);
-        if (!values.containsKey(path)) {
-            files.keep(path).ifPresent(file -> values.put(path, new Value(file, part)));
+    /** A file that stays open while looks use it for the same vector. */
+    private Optional<Value> value(String path, String vector, UnaryOperator<String> part, Set<String> used) {
+        String key = path + vector;
+        used.add(key);
+        if (values.containsKey(key) && values.get(key).gone) {
+            values.remove(key).file.close();
         }
-        return Optional.ofNullable(values.get(path));
+        if (!values.containsKey(key)) {
+            files.keep(path).ifPresent(file -> values.put(key, new Value(file, part)));
+        }
+        return Optional.ofNullable(values.get(key));
     }
 
     /** Whether the configuration of a device changed, or a signal stopped a VMM or let it go on. */
     private boolean readSigns() {
         boolean changed = false;
-        for (Value sign : signs) {
-            changed |= sign.change().isPresent();
+        for (Sign sign : signs) {
+            // A read would wake the device.
+            boolean sleeps = sign.power.filter(power -> power.reads("D3cold")).isPresent();
+            changed |= !sleeps && sign.value.change().isPresent();
         }
         return changed;
     }
@@ -607,10 +646,15 @@ public final class Watcher implements AutoCloseable {
         return state < stat.length() && "TtZ".indexOf(stat.charAt(state)) >= 0 ? "stopped" : "runs";
     }
 
+    /** Status bits, such as Transactions Pending of PCI Express, change all the time. */
     private static String withoutStatus(String config) {
-        return config.length() < CAPABILITIES
-                ? config
-                : config.substring(COMMAND, STATUS) + config.substring(CAPABILITIES);
+        int express =
+                PciCapabilities.of(config.getBytes(StandardCharsets.ISO_8859_1)).capability(EXPRESS);
+        StringBuilder text = new StringBuilder(config);
+        IntStream.concat(IntStream.of(STATUS), Arrays.stream(EXPRESS_STATUS).map(at -> express == 0 ? 0 : express + at))
+                .filter(at -> at > 0 && at + 2 <= config.length())
+                .forEach(at -> text.replace(at, at + 2, "  "));
+        return text.toString();
     }
 
     private void state(Vector one) {
@@ -633,7 +677,9 @@ public final class Watcher implements AutoCloseable {
         for (Vector one : vectors) {
             String name = String.valueOf(one.irq());
             double rate = rate(irqs.grew(name), seconds);
-            storm(one, rate);
+            if (!irqs.beginsAgain()) {
+                storm(one, rate);
+            }
             byGuest.computeIfAbsent(pid(one.path()), pid -> new ArrayList<>())
                     .add(new Row(
                             name(one.path()),
@@ -649,7 +695,7 @@ public final class Watcher implements AutoCloseable {
                             one.stages(),
                             one.flaw(),
                             Set.copyOf(marks.getOrDefault(one.irq(), Map.of()).keySet()),
-                            history("irq " + name, rate, used)));
+                            history(key(one.path()), rate, used)));
         }
         List<Row> all = new ArrayList<>();
         for (Look.Seen seen : look.guests()) {
@@ -671,12 +717,12 @@ public final class Watcher implements AutoCloseable {
         long[] more = {0, 0};
         for (String directory : seen.directories()) {
             long[] one = grown.getOrDefault(directory, new long[2]);
-            more[0] += one[0];
-            more[1] += one[1];
+            more[0] = one[0] < 0 ? -1 : more[0] + one[0];
+            more[1] = one[1] < 0 ? -1 : more[1] + one[1];
         }
-        boolean shown = !seen.directories().isEmpty();
         double rate = own.stream().mapToDouble(Row::rate).sum();
-        double injected = shown ? rate(more[1], seconds) : -1;
+        boolean shown = !seen.directories().isEmpty();
+        double injected = shown && more[1] >= 0 ? rate(more[1], seconds) : -1;
         long flaws = own.stream().filter(row -> !row.flaw().isEmpty()).count();
         long posted = own.stream().filter(row -> row.posted().equals("yes")).count();
         String flaw = wrong.getOrDefault(
@@ -690,7 +736,7 @@ public final class Watcher implements AutoCloseable {
                 -1,
                 rate,
                 injected,
-                shown ? rate(more[0], seconds) : -1,
+                shown && more[0] >= 0 ? rate(more[0], seconds) : -1,
                 own.stream()
                         .max(Comparator.comparingDouble(Row::rate))
                         .map(Row::cpu)
@@ -711,7 +757,7 @@ public final class Watcher implements AutoCloseable {
         if (history.size() > KEPT) {
             history.remove();
         }
-        return history;
+        return new ArrayDeque<>(history);
     }
 
     private void storm(Vector one, double rate) {

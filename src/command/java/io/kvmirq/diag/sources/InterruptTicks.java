@@ -47,6 +47,7 @@ public final class InterruptTicks implements AutoCloseable {
     private long[] most = {};
     private int[] busiest = {};
     private int columns;
+    private boolean again;
     private int[] cpus = {};
     private long[] byCpu = {};
 
@@ -84,6 +85,7 @@ public final class InterruptTicks implements AutoCloseable {
             take(position, count);
             position += count;
         }
+        again = false;
         other |= position != length;
         length = position;
         if (other) {
@@ -177,13 +179,14 @@ public final class InterruptTicks implements AutoCloseable {
         for (int row = 0; row < names.size(); row++) {
             then.put(names.get(row), totals[row]);
         }
-        int columnsBefore = columns;
+        int[] cpusBefore = cpus;
         String head = ascii(0, end(0));
         cpus = Arrays.stream(head.strip().split("\\s+"))
                 .filter(word -> word.matches("CPU\\d{1,6}"))
                 .mapToInt(word -> Integer.parseInt(word.substring("CPU".length())))
                 .toArray();
         columns = cpus.length;
+        again = cpusBefore.length > 0 && !Arrays.equals(cpus, cpusBefore);
         byCpu = new long[columns];
         List<String> all = new ArrayList<>();
         List<Integer> starts = new ArrayList<>();
@@ -211,9 +214,8 @@ public final class InterruptTicks implements AutoCloseable {
                 widths[row] += CELL;
                 totals[row] += value(counts[row] + widths[row] - CELL);
             }
-            long old = then.getOrDefault(names.get(row), columnsBefore == 0 ? totals[row] : 0L);
-            // With another number of CPUs the totals begin again.
-            grew[row] = columns == columnsBefore ? Math.max(0, totals[row] - old) : 0;
+            long old = then.getOrDefault(names.get(row), cpusBefore.length == 0 ? totals[row] : 0L);
+            grew[row] = again ? 0 : Math.max(0, totals[row] - old);
         }
     }
 
@@ -253,6 +255,11 @@ public final class InterruptTicks implements AutoCloseable {
     /** The rows: numbers of host irqs, and names such as {@code PIN}. Empty if the file cannot be read. */
     public List<String> names() {
         return names;
+    }
+
+    /** Whether other CPUs are online than at the read before. Then the counts begin again, and no row grew. */
+    public boolean beginsAgain() {
+        return again;
     }
 
     /** How much a row grew on all CPUs; 0 if there is no such row. */

@@ -17,6 +17,7 @@ import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.diag.sources.StillHost;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.RecordedHost;
 import io.kvmirq.host.memory.KernelImage;
 import io.kvmirq.host.trace.FakeTracefs;
@@ -153,16 +154,42 @@ class WatcherTest {
                 one -> true,
                 KernelPaths.of(image.files(), core),
                 probes);
-        assertThat(List.of(tick().look(), tick().look()))
-                .as("the first look, and that which opens it")
-                .allMatch(Optional::isPresent);
+        image.put(irqfd, "kvm_kernel_irqfd", "kvm", 0);
+        image.write(core);
+        for (Watcher.Tick one : List.of(tick(), tick())) {
+            assertThat(one.look())
+                    .as("the first look, and one that opens a torn memory")
+                    .isPresent();
+            assertThat(one.events()).isEmpty();
+        }
+        for (long kvm : new long[] {vm, 0, vm}) {
+            image.put(irqfd, "kvm_kernel_irqfd", "kvm", kvm);
+            image.write(core);
+            nanos.addAndGet(3600 * SECOND);
+            assertThat(tick().events()).as("the memory is whole or torn").isEmpty();
+        }
         for (int i = 0; i < 5; i++) {
             assertThat(tick().look()).as("nothing changed").isEmpty();
         }
         image.deassign(irqfd);
         image.write(core);
-        assertThat(tick().look()).as("the irqfd is gone").isPresent();
+        Watcher.Tick gone = tick();
+        assertThat(gone.look()).as("the irqfd is gone").isPresent();
+        assertThat(gone.events()).extracting(Event::what).contains("irqfd");
         assertThat(tick().look()).as("it was told").isEmpty();
+    }
+
+    /** The kernel makes the files of an irq anew when a driver takes its vectors again. */
+    @Test
+    void fileThatIsMadeAgainIsReadAgain() throws IOException {
+        Path file = root.resolve("proc/irq/29/effective_affinity_list");
+        Files.writeString(file, "");
+        assertThat(tick().events()).as("the file that is open has an end").isEmpty();
+        Files.delete(file);
+        Files.writeString(file, "1\n");
+        assertThat(seen()).as("of the irq before").isEmpty();
+        Files.writeString(file, "0\n");
+        assertThat(seen()).containsExactly(vector("affinity", 2, "host irq 29 moved from CPU 1 to CPU 0"));
     }
 
     @Test
@@ -204,6 +231,31 @@ class WatcherTest {
         assertThat(tick().events()).as("in doubt, once").isEmpty();
         write(idle, "0\n");
         assertThat(seen()).extracting(Event::text).allMatch(text -> text.startsWith("repaired: device broken"));
+        for (int i = 0; i < 2; i++) {
+            write(idle, "1\n");
+            assertThat(tick().events()).as("in doubt, once, again").isEmpty();
+            write(idle, "0\n");
+            assertThat(seen()).isEmpty();
+        }
+    }
+
+    /** The threads of vCPUs wait for another one when a look comes; a guest that exits is not paused. */
+    @Test
+    void guestThatExitsIsNotPaused() throws IOException {
+        for (Path task :
+                host.tree().list("proc/100/task").stream().map(Path::of).toList()) {
+            if (!task.toString().equals("100")) {
+                write("proc/100/task/" + task + "/wchan", "futex_wait_queue");
+            }
+        }
+        for (int exits = 1; exits <= 4; exits++) {
+            write("sys/kernel/debug/kvm/100-5/exits", 50_000 + exits + "\n");
+            assertThat(tick().events()).as("it exits").isEmpty();
+        }
+        assertThat(seen())
+                .extracting(Event::text)
+                .allMatch(text -> text.contains("the guest may be paused"))
+                .isNotEmpty();
     }
 
     @Test
@@ -252,6 +304,17 @@ class WatcherTest {
         assertThat(tick().events()).as("at 60000 it is not over").isEmpty();
         assertThat(tick().events())
                 .containsExactly(vector("storm", 1, "host irq 28 is over: it comes 0 times per second"));
+        write(INTERRUPTS, rows.replaceFirst(" 28:          0", " 28:     660000"));
+        assertThat(tick().events()).extracting(Event::what).containsExactly("storm");
+        write(INTERRUPTS, rows.replaceFirst("CPU1", "CPU2"));
+        assertThat(tick().events()).as("other CPUs: the counts begin again").isEmpty();
+        write(INTERRUPTS, rows.replaceFirst("vfio-msix\\[1]\\S+", ""));
+        assertThat(seen()).extracting(Event::what).doesNotContain("storm");
+        write(INTERRUPTS, rows);
+        assertThat(seen())
+                .as("the storm ended with its vector")
+                .extracting(Event::what)
+                .doesNotContain("storm");
     }
 
     @Test
@@ -281,6 +344,12 @@ class WatcherTest {
         write("sys/kernel/debug/kvm/100-5/irq_injections", "3\n");
         guest = tick().rows().get(0);
         assertThat(List.of(guest.exits(), guest.injected())).as("was reset").containsOnly(0.0);
+        Path exits = root.resolve("sys/kernel/debug/kvm/100-5/exits");
+        Files.delete(exits);
+        assertThat(tick().rows().get(0).exits()).as("not shown").isNegative();
+        Files.writeString(exits, "50000\n");
+        assertThat(tick().rows().get(0).exits()).as("not known since when").isNegative();
+        assertThat(tick().rows().get(0).exits()).isZero();
     }
 
     /** An open file of KVM's counters would keep the VM. */
@@ -318,6 +387,7 @@ class WatcherTest {
         looks.set(0);
         byte[] config = Files.readAllBytes(root.resolve(CONFIG));
         config[6] ^= 8;
+        config[PciCapabilities.of(config).capability(0x10) + 0x0a] ^= 0x20;
         Files.write(root.resolve(CONFIG), config);
         watcher.tick();
         write("proc/100/stat", "100 (CPU) T 0) R 1 100 100");
@@ -336,6 +406,10 @@ class WatcherTest {
         write("proc/100/stat", "100 (CPU) T 0) t 1 100 100");
         watcher.tick();
         assertThat(looks).as("after it went on, and a stop by a debugger").hasValue(4);
+        write("sys/bus/pci/devices/" + DEVICE + "/power_state", "D3cold\n");
+        master(true);
+        watcher.tick();
+        assertThat(looks).as("a read of its configuration would wake it").hasValue(4);
     }
 
     private FakeTracefs handled(FakeTracefs tracefs, long signals, long taken, long unread) throws IOException {
@@ -371,9 +445,7 @@ class WatcherTest {
             handled(tracefs, 120, 100, 20);
             assertThat(seen()).containsExactly(vector("loses", 0, "irqfd: 20 signals that no irqfd took"));
             handled(tracefs, 150, 130, 0);
-            assertThat(watcher.tick().events())
-                    .containsExactly(vector("loses", 0, "repaired: irqfd: 20 signals that no irqfd took"));
-            assertThat(seen()).isEmpty();
+            assertThat(seen()).containsExactly(vector("loses", 0, "repaired: irqfd: 20 signals that no irqfd took"));
             assertThat(watcher.tick().rows())
                     .filteredOn(row -> row.irq() == 27)
                     .flatExtracting(Row::stages)

@@ -123,6 +123,22 @@ class InterruptTicksTest {
         }
     }
 
+    /** One CPU goes offline and another one comes: a column is that of another CPU. */
+    @Test
+    void countsOfOtherCpusBeginAgain() throws IOException {
+        write(row("24", 5, 9, "x"));
+        try (InterruptTicks ticks = new InterruptTicks(HostFiles.of(root))) {
+            ticks.read();
+            assertThat(ticks.beginsAgain()).isFalse();
+            Files.writeString(file, HEAD.replace("CPU2", "CPU3") + row("24", 5, 5_000_009, "x"));
+            assertThat(ticks.read()).isFalse();
+            assertThat(ticks.beginsAgain()).isTrue();
+            assertThat(ticks.grew("24")).isZero();
+            assertThat(ticks.read()).isTrue();
+            assertThat(ticks.beginsAgain()).isFalse();
+        }
+    }
+
     /** Reads of /proc/interrupts end anywhere: here also in the middle of a count. */
     @Test
     void countAcrossTwoPiecesIsOneCount() throws IOException {
