@@ -64,6 +64,9 @@ final class ExplainText {
      */
     static String headline(List<InterruptPath> chains, Verdict verdict) {
         InterruptPath worst = firstToFail(chains);
+        if (worst.device().isEmpty()) {
+            return headline(worst.guest().orElseThrow().name(), worst.links().get(0));
+        }
         long same = chains.stream().filter(one -> isSame(worst, one)).count();
         String all = chains.size() + " interrupts of "
                 + (chains.stream().map(InterruptPath::guest).distinct().count() > 1 ? "all guests" : owner(worst));

@@ -17,6 +17,7 @@ import io.kvmirq.diag.screens.Listing;
 import io.kvmirq.diag.screens.LiveChains;
 import io.kvmirq.diag.screens.Look;
 import io.kvmirq.diag.screens.Metrics;
+import io.kvmirq.diag.screens.PathsCheck;
 import io.kvmirq.diag.sources.GuestRates;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.KernelPaths;
@@ -25,6 +26,7 @@ import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.text.Foreign;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -173,6 +175,11 @@ public final class ListCommand implements Command {
             Terminal terminal) {
         if (live.isEmpty()) {
             Listing listing = Listing.of(host, wanted, UnaryOperator.identity(), memory);
+            if (arguments.hasMatchedOption(Nagios.OPTION)) {
+                boolean all = Stream.of("--vm", "--device").noneMatch(arguments::hasMatchedOption);
+                List<InterruptPath> paths = worse(listing.chains(), all ? PathsCheck.flawedGuests(host) : List.of());
+                return new ExplainText(terminal).graded(paths, List.of(), Verdict.of(paths, List.of(), List.of()));
+            }
             return answer(host, listing, Optional.empty(), arguments, terminal);
         }
         List<PciAddress> devices = host.boundToVfio().stream().filter(wanted).toList();
@@ -180,6 +187,16 @@ public final class ListCommand implements Command {
             Listing listing = Listing.of(seen.host(), wanted, LiveChains.of(seen.live(), seen.host())::of, memory);
             return answer(seen.host(), listing, Optional.of(seen.live()), arguments, terminal);
         });
+    }
+
+    /** The vectors, or the guests if one has a flaw that is worse than that of each vector. */
+    private static List<InterruptPath> worse(List<InterruptPath> vectors, List<InterruptPath> guests) {
+        return Stream.<Predicate<InterruptPath>>of(path -> path.firstBroken().isPresent(), path -> Look.flaw(path)
+                                .isPresent())
+                        .anyMatch(flawed -> guests.stream().anyMatch(flawed)
+                                && vectors.stream().noneMatch(flawed))
+                ? guests
+                : vectors;
     }
 
     /** @throws IllegalArgumentException if another option asks for a table */
@@ -216,10 +233,6 @@ public final class ListCommand implements Command {
 
     private static int answer(
             HostFacts host, Listing listing, Optional<Live> live, ParseResult arguments, Terminal terminal) {
-        if (arguments.hasMatchedOption(Nagios.OPTION)) {
-            return new ExplainText(terminal)
-                    .graded(listing.chains(), List.of(), Verdict.of(listing.chains(), List.of(), List.of()));
-        }
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "list", host, json -> {
                 json.value("vectors", listing.rows()).texts("notes", listing.notes());

@@ -9,10 +9,14 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.diag.screens.Listing;
+import io.kvmirq.diag.screens.Look;
+import io.kvmirq.diag.screens.PathsCheck;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.text.Foreign;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
@@ -69,7 +73,9 @@ final class ManyHosts {
         Optional<String> guest = Optional.ofNullable(arguments.matchedOptionValue("--vm", null));
         List<List<String>> flawed = new ArrayList<>(List.of(before("host", columns)));
         List<List<String>> whole = new ArrayList<>();
+        boolean all = guest.isEmpty() && !arguments.hasMatchedOption("--device");
         int hosts = 0;
+        int guests = 0;
         for (Path file : files) {
             try {
                 HostFacts host = new HostFacts(HostSource.capture(file), " " + FROM + " " + file);
@@ -81,13 +87,26 @@ final class ManyHosts {
                         (row.flaw().isPresent() ? flawed : whole).add(before(name, cells.apply(row)));
                     }
                 }
+                for (InterruptPath path : all ? PathsCheck.flawedGuests(host) : List.<InterruptPath>of()) {
+                    List<String> row = new ArrayList<>(Collections.nCopies(columns.size() + 1, "-"));
+                    row.set(0, name);
+                    row.set(
+                            1 + columns.indexOf("guest"),
+                            Foreign.printable(path.guest().orElseThrow().name(), Columns.WIDEST));
+                    row.set(
+                            columns.size(),
+                            Foreign.printable(Look.text(Look.flaw(path).orElseThrow())));
+                    flawed.add(row);
+                    guests++;
+                }
                 hosts++;
             } catch (UnreadableInputException e) {
                 terminal.complain(e.getMessage());
             }
         }
-        String sum = hosts + " hosts, " + (flawed.size() - 1 + whole.size()) + " vectors, " + (flawed.size() - 1)
-                + " with a flaw";
+        int vectors = flawed.size() - 1 - guests;
+        String sum = hosts + " hosts, " + (vectors + whole.size()) + " vectors, " + vectors + " with a flaw"
+                + (guests == 0 ? "" : ", " + guests + (guests == 1 ? " VMM" : " VMMs") + " with a flaw");
         terminal.line(terminal.bold(sum + "; 'kvmirq explain BDF --from FILE' explains one"));
         flawed.addAll(whole);
         if (flawed.size() > 1) {

@@ -73,7 +73,7 @@ public final class NewFile {
      * @return false, after an error message, if it cannot be written, or the name is that of another than a regular file
      */
     public static boolean replace(Path file, Terminal terminal, Content content) {
-        if (Files.exists(file) && !Files.isRegularFile(file)) {
+        if (Files.exists(file, LinkOption.NOFOLLOW_LINKS) && !Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
             terminal.complain(FileSentence.cannotWrite(file, new IOException("it is not a regular file")));
             return false;
         }

@@ -36,7 +36,7 @@ import java.util.stream.Stream;
  * them, and whether they are posted if the host can, as {@code explain} shows for each vector; of guests without such a
  * device, whether the VMM and the workers of vhost run.
  */
-final class PathsCheck {
+public final class PathsCheck {
     private static final int SHOWN = 4;
     private static final String AGAIN = "look on the host itself, or capture it again";
 
@@ -63,6 +63,26 @@ final class PathsCheck {
         PathsCheck check = new PathsCheck(memory);
         check.look(host);
         return List.copyOf(check.all);
+    }
+
+    /** For each guest whose VMM has a flaw a path with that link alone. */
+    public static List<InterruptPath> flawedGuests(HostFacts host) {
+        return Guests.of(host).all().stream()
+                .map(guest -> path(host, guest))
+                .filter(path -> Look.flaw(path).isPresent())
+                .toList();
+    }
+
+    private static boolean isAlone(VmProcess process) {
+        return process.devices().isEmpty() && process.mayHave().isEmpty();
+    }
+
+    private static InterruptPath path(HostFacts host, Guest guest) {
+        VmProcess process = guest.process();
+        Link link = isAlone(process)
+                ? VmmRules.of(host, process, guest.workers())
+                : VmmRules.ofHelpers(host, process, guest.workers());
+        return new InterruptPath("", "", Optional.of(process.asGuest()), List.of(link), List.of(), List.of());
     }
 
     private Finding look(HostFacts host) {
@@ -102,14 +122,8 @@ final class PathsCheck {
         }
         for (Guest guest : Guests.of(host).all()) {
             VmProcess process = guest.process();
-            boolean alone = process.devices().isEmpty() && process.mayHave().isEmpty();
-            guests += alone ? 1 : 0;
-            Link link = alone
-                    ? VmmRules.of(host, process, guest.workers())
-                    : VmmRules.ofHelpers(host, process, guest.workers());
-            InterruptPath path =
-                    new InterruptPath("", "", Optional.of(process.asGuest()), List.of(link), List.of(), List.of());
-            add("--vm " + process.pid(), "guest " + process.name(), List.of(path));
+            guests += isAlone(process) ? 1 : 0;
+            add("--vm " + process.pid(), "guest " + process.name(), List.of(path(host, guest)));
         }
         for (InterruptPath gone : DeviceChains.gone(host)) {
             devices++;

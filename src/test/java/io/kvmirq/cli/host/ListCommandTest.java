@@ -162,6 +162,22 @@ class ListCommandTest {
         assertThat(Cli.run("list", "--from", from, flawed.toString(), "--vm", "mail")
                         .out())
                 .startsWith("2 hosts, 0 vectors, 0 with a flaw");
+        Path stopped = Files.move(
+                GuestHosts.of("virtio")
+                        .put("proc/100/status", "State:\tT (stopped)\n")
+                        .archive(temporary),
+                temporary.resolve("h3.zip"));
+        List<String> lines = Cli.run("list", "--from", from, stopped.toString())
+                .out()
+                .lines()
+                .toList();
+        assertThat(lines.get(0)).startsWith("2 hosts, 5 vectors, 0 with a flaw, 1 VMM with a flaw; ");
+        assertThat(lines.get(2))
+                .startsWith("h3.zip  ")
+                .contains("  web  ", "  VMM broken: process 100 is stopped by a signal");
+        assertThat(Cli.run("list", "--from", from, stopped.toString(), "--device", "0000:00:01.0")
+                        .out())
+                .startsWith("2 hosts, 5 vectors, 0 with a flaw;");
         Cli.Ended partly = Cli.run(
                 "list",
                 "--from",

@@ -176,6 +176,9 @@ class TextfileTest {
         Program.output(List.of("mkfifo", pipe.toString()));
         assertThat(write(host, pipe).exited(ExitCode.COULD_NOT_RUN).err())
                 .isEqualTo("kvmirq: cannot write " + pipe + ": it is not a regular file; name another file\n");
+        Path link = Files.createSymbolicLink(temporary.resolve("link"), temporary.resolve("file"));
+        assertThat(write(host, link).exited(ExitCode.COULD_NOT_RUN).err()).contains("it is not a regular file");
+        assertThat(link).isSymbolicLink();
         assertThat(write(host, temporary.resolve("no/kvmirq.prom"))
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
