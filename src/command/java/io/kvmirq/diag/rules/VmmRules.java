@@ -15,6 +15,7 @@ import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.VcpuFile;
+import io.kvmirq.host.facts.VmProcesses;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
@@ -39,9 +40,6 @@ import java.util.stream.Stream;
 public final class VmmRules {
     /** The limit of checked threads beside those of vCPUs, because a process may have ten thousand. */
     static final int MOST_THREADS = 64;
-
-    /** The name of the rule that the threads of all vCPUs wait for another thread. */
-    public static final String PAUSED = "vmm.paused";
 
     private static final int MOST_VCPUS = 1024;
     /** The default is 0; 10 leaves a tenth of a CPU beside a process of the default. */
@@ -127,10 +125,16 @@ public final class VmmRules {
                         .<Known<Boolean>>map(file -> Fact.missing(files(), file))
                         .orElseGet(Fact::none);
             }
-            return vcpus.isEmpty()
-                    ? new Known.Unknown<>("the threads of vCPUs, which no file names", host().forDebugfs(Guests.NAMES))
-                    : new Known.Observed<>(
-                            vcpus.values().stream().anyMatch(one -> one.vcpu().equals(vcpu)));
+            boolean found = vcpus.values().stream().anyMatch(one -> one.vcpu().equals(vcpu));
+            return found || vcpus.keySet().stream().anyMatch(this::isNamed)
+                    ? new Known.Observed<>(found)
+                    : new Known.Unknown<>("the threads of vCPUs, which no file names", host().forDebugfs(Guests.NAMES));
+        }
+
+        private boolean isNamed(int tid) {
+            return files().text(path("proc/{process}/task/") + tid + "/comm")
+                    .filter(VmProcesses::isVcpu)
+                    .isPresent();
         }
 
         /** Devices and files on the command line that sysfs does not have, or the VMM not open. */
@@ -379,7 +383,7 @@ public final class VmmRules {
         doubt("vmm.vcpus-share-cpu", TOGETHER, one -> true, "%s and %s may run on CPU %s only: one of them waits while the other"
             + " runs").with(one -> TOGETHER.in(one).get(0).called(), one -> TOGETHER.in(one).get(1).called(), one -> TOGETHER.in(one)
             .get(1).allowed()).remedy(one -> pin(TOGETHER.in(one).get(1))),
-        doubt(PAUSED, OUTSIDE, one -> true, "the thread of each vCPU waits for another thread of the VMM, and none"
+        doubt("vmm.paused", OUTSIDE, one -> true, "the thread of each vCPU waits for another thread of the VMM, and none"
             + " runs its vCPU: the guest may be paused",
             Remedy.command("resume the guest (libvirt: virsh resume; QEMU: cont)"))
             .on("no migration", one -> !one.process().arguments().contains("-incoming")));

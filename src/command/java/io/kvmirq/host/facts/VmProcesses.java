@@ -57,6 +57,11 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         return all.stream().filter(one -> one.mayHave().contains(device)).toList();
     }
 
+    /** Whether the name of a thread is that of a vCPU. */
+    public static boolean isVcpu(String thread) {
+        return Reader.THREAD.matcher(thread).matches();
+    }
+
     /** One process. The patterns are here: short commands load the class above, and most hosts have no VM. */
     private static final class Reader {
         private static final String ANONYMOUS = "anon_inode:";
