@@ -63,6 +63,11 @@ public record Terminal(
         return new Terminal(out, err, colour, columns, progressColumns, wrapColumns, options);
     }
 
+    /** The same streams, but for error messages. */
+    public Terminal complaining(OutputStream to) {
+        return new Terminal(out, utf8(to), colour, columns, progressColumns, wrapColumns, host);
+    }
+
     public static Terminal ofProcess(Stdout stdout, Map<String, String> environment) {
         boolean noColour = !environment.getOrDefault("NO_COLOR", "").isEmpty()
                 || environment.getOrDefault("TERM", "dumb").equals("dumb");

@@ -48,7 +48,7 @@ public final class HostChoice {
     }
 
     /** The device at an address. The sentence of a refusal has the closest ones. */
-    static PciDevice device(HostFacts host, PciAddress address) {
+    public static PciDevice device(HostFacts host, PciAddress address) {
         Optional<PciDevice> device = host.pci(address);
         if (device.isPresent()) {
             return device.get();

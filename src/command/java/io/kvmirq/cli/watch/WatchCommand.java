@@ -21,6 +21,8 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.text.Foreign;
+import java.io.ByteArrayOutputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.time.LocalTime;
@@ -53,6 +55,7 @@ public final class WatchCommand implements Command {
     private static final double LONGEST = 3600;
     private static final double SHORTEST = 0.1;
     private static final long MILLIS = 1000;
+    private static final int CTRL_L = 12;
 
     /** Null for this machine: without {@code --live} its classes are not loaded. */
     private final @Nullable LiveHost machine;
@@ -112,9 +115,11 @@ public final class WatchCommand implements Command {
         HostFiles files = live.map(LiveHost::files)
                 .orElseGet(() -> Commands.read(arguments, () -> HostSource.withoutPci(arguments)));
         String vm = arguments.matchedOptionValue("--vm", "");
+        HostFacts host = new HostFacts(files, terminal.host());
         if (!vm.isEmpty()) {
-            HostChoice.guests(new HostFacts(files, terminal.host()), vm);
+            HostChoice.guests(host, vm);
         }
+        HostChoice.device(arguments).ifPresent(address -> HostChoice.device(host, address));
         Predicate<VmProcess> guests = process -> vm.isEmpty() || HostChoice.isNamed(process, vm);
         Predicate<InterruptPath> paths =
                 path -> (device.isEmpty() || path.device().equals(device.get()))
@@ -144,7 +149,7 @@ public final class WatchCommand implements Command {
                                     guests,
                                     paths,
                                     MemoryOption.of(arguments, machine),
-                                    host -> probes == null ? Optional.empty() : probes.counted(host))) {
+                                    now -> probes == null ? Optional.empty() : probes.counted(now))) {
                         Optional<String> without = probes == null ? Optional.empty() : probes.withoutProbes();
                         if (without.isPresent()) {
                             terminal.complain(LIVE + " counts by probes, and none can be set: " + without.get());
@@ -211,6 +216,8 @@ public final class WatchCommand implements Command {
         private final long begin = System.nanoTime();
         private int done;
         private boolean written = true;
+        private boolean onScreen;
+        private String refused = "";
 
         Run(ParseResult arguments, Terminal terminal, Watcher watcher, long millis, int count, CountDownLatch stop) {
             this.arguments = arguments;
@@ -239,9 +246,20 @@ public final class WatchCommand implements Command {
             tick.events().forEach(event -> changes.merge(event.what(), 1, Integer::sum));
             Optional<Path> textfile = Optional.ofNullable(arguments.matchedOptionValue(ListCommand.TEXTFILE, null));
             if (textfile.isPresent() && tick.look().isPresent()) {
-                written = ListCommand.write(textfile.get(), tick.look().get(), terminal);
+                ByteArrayOutputStream complaint = new ByteArrayOutputStream();
+                written = ListCommand.write(textfile.get(), tick.look().get(), terminal.complaining(complaint));
+                refused = refused(complaint.toString(StandardCharsets.UTF_8));
             }
             return tick;
+        }
+
+        /** The last error message of the text file, which is printed once: a screen has no place for it. */
+        private String refused(String complaint) {
+            if (!complaint.isEmpty() && !complaint.equals(refused) && !onScreen) {
+                terminal.err().print(complaint);
+                terminal.err().flush();
+            }
+            return complaint;
         }
 
         private WatchScreen screenOf(Watcher.Tick tick, boolean styled, boolean all) {
@@ -251,14 +269,20 @@ public final class WatchCommand implements Command {
 
         private void screen(Watcher.Tick first, WatchTerminal opened) {
             boolean all = arguments.hasMatchedOption("--vm") || arguments.hasMatchedOption("--device");
+            onScreen = true;
             try (WatchTerminal shown = opened) {
                 show(screenOf(first, terminal.colour(), all), shown);
             }
+            onScreen = false;
+            String last = refused;
+            refused = "";
+            refused(last);
             terminal.line(summary());
         }
 
         private void show(WatchScreen screen, WatchTerminal shown) {
-            long next = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(millis);
+            long interval = TimeUnit.MILLISECONDS.toNanos(millis);
+            long next = System.nanoTime() + interval;
             shown.draw(screen);
             while (!screen.quits() && done < count) {
                 long left = TimeUnit.NANOSECONDS.toMillis(next - System.nanoTime());
@@ -271,7 +295,11 @@ public final class WatchCommand implements Command {
                 if (due) {
                     screen.take(tick(), LocalTime.now(ZoneId.systemDefault()));
                     done++;
-                    next = Math.max(next + TimeUnit.MILLISECONDS.toNanos(millis), System.nanoTime());
+                    // After a stop of the process the time that was missed is not made up.
+                    next += (Math.max(0, System.nanoTime() - next) / interval + 1) * interval;
+                }
+                if (key == CTRL_L) {
+                    shown.redraw();
                 }
                 if (due || key >= 0 || shown.needsDrawing()) {
                     shown.draw(screen);

@@ -9,6 +9,7 @@ import java.time.format.DateTimeFormatter;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.Deque;
 import java.util.HashSet;
@@ -368,14 +369,16 @@ final class WatchScreen {
                         : rate >= 100 ? "" + Math.round(rate) : tenths / 10 + "." + tenths % 10;
     }
 
-    /** The newest rates as bars, of which the highest is the greatest rate. */
+    /** All rates as bars, the highest for the greatest rate. If there are more than bars, a bar has the greatest of some. */
     static String sparkline(List<Double> rates, int width) {
-        double most = rates.stream().mapToDouble(one -> one).max().orElse(0);
+        double most = Math.max(
+                Double.MIN_NORMAL, rates.stream().mapToDouble(one -> one).max().orElse(0));
+        int each = (rates.size() + width - 1) / width;
         StringBuilder bars = new StringBuilder();
-        for (double rate : rates.subList(Math.max(0, rates.size() - width), rates.size())) {
-            int height = most <= 0 ? 0 : (int) Math.ceil(rate / most * (BARS.length() - 1));
-            bars.append(BARS.charAt(height));
+        for (int end = rates.size(); end > 0; end -= each) {
+            double rate = Collections.max(rates.subList(Math.max(0, end - each), end));
+            bars.append(BARS.charAt((int) Math.ceil(rate / most * (BARS.length() - 1))));
         }
-        return bars.toString();
+        return bars.reverse().toString();
     }
 }

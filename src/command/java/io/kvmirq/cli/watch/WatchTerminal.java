@@ -127,6 +127,11 @@ final class WatchTerminal implements AutoCloseable {
         return last == 'A' ? 'k' : last == 'B' ? 'j' : NonBlockingReader.READ_EXPIRED;
     }
 
+    /** Another program wrote on the terminal: the next {@link #draw} draws all. */
+    void redraw() {
+        clear = true;
+    }
+
     /** Whether the size changed, or the process continues after a stop. */
     boolean needsDrawing() {
         return clear;

@@ -5,7 +5,6 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.rules.HostIrqRules;
-import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.diag.sources.InterruptTicks;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.HostFacts;
@@ -77,7 +76,7 @@ public final class Watcher implements AutoCloseable {
      *
      * @param pid the guest's process; 0 for a vector without a guest
      * @param device empty for a guest
-     * @param rate host irqs per second; of a guest those of its vectors
+     * @param rate host irqs per second, of a guest those of its vectors; negative before the first interval's end
      * @param injected interrupts per second that KVM injected; of guests only, and negative if not shown
      * @param exits exits per second; likewise
      * @param cpu the CPU that handled most; negative if there were none
@@ -330,18 +329,15 @@ public final class Watcher implements AutoCloseable {
         if (readSigns() || !sameRows || !sameVms) {
             moved = true;
         }
-        Optional<Look> taken = Optional.empty();
         if (ticks == 0) {
-            taken = Optional.of(look);
             take(look, true);
-        } else {
-            taken = taken();
         }
+        Optional<Look> before = ticks == 0 ? Optional.of(look) : taken();
         boolean due = moved || now - looked >= took * PAUSE;
         if (looking.isEmpty() && (due || readsMemory && now - asked >= asking * PAUSE)) {
             looking = Optional.of(CompletableFuture.supplyAsync(due ? this::lookAgain : this::lookIfChanged, executor));
         }
-        taken = taken.or(this::taken);
+        Optional<Look> taken = ticks == 0 ? before : taken().or(() -> before);
         vectors.forEach(this::state);
         List<Row> rows = rows(seconds);
         Map<String, Double> totals = new TreeMap<>();
@@ -367,8 +363,9 @@ public final class Watcher implements AutoCloseable {
         return taken;
     }
 
+    /** Negative before the end of the first interval. */
     private static double rate(long more, double seconds) {
-        return seconds > 0 ? more / seconds : 0;
+        return seconds > 0 ? more / seconds : -1;
     }
 
     private void tell(String what, InterruptPath of, String text) {
@@ -544,7 +541,7 @@ public final class Watcher implements AutoCloseable {
     private Optional<Link> flaw(InterruptPath path) {
         String own = pid(path) + "-";
         return Look.flaw(path)
-                .filter(link -> !link.flaws().contains(VmmRules.PAUSED)
+                .filter(link -> !link.flaws().contains("vmm.paused")
                         || grown.entrySet().stream()
                                 .noneMatch(vm -> vm.getKey().startsWith(own) && vm.getValue()[0] > 0));
     }
@@ -720,14 +717,18 @@ public final class Watcher implements AutoCloseable {
             more[0] = one[0] < 0 ? -1 : more[0] + one[0];
             more[1] = one[1] < 0 ? -1 : more[1] + one[1];
         }
-        double rate = own.stream().mapToDouble(Row::rate).sum();
+        double rate = seconds > 0 ? own.stream().mapToDouble(Row::rate).sum() : -1;
         boolean shown = !seen.directories().isEmpty();
         double injected = shown && more[1] >= 0 ? rate(more[1], seconds) : -1;
-        long flaws = own.stream().filter(row -> !row.flaw().isEmpty()).count();
+        List<Link> flaws = vectors.stream()
+                .filter(one -> pid(one.path()) == process.pid())
+                .flatMap(one -> flaw(one.path()).stream())
+                .sorted(Comparator.comparing(Link::state))
+                .toList();
         long posted = own.stream().filter(row -> row.posted().equals("yes")).count();
         String flaw = wrong.getOrDefault(
                 process.pid(),
-                flaws == 0 ? "" : flaws + " of " + own.size() + " vectors have a flaw or are not posted");
+                flaws.isEmpty() ? "" : flaws.size() + " of " + own.size() + " vectors: " + Look.text(flaws.get(0)));
         return new Row(
                 process.name(),
                 process.pid(),

@@ -394,8 +394,11 @@ class WatchTest {
     }
 
     @Test
-    void barsShowTheNewestRates() {
-        assertThat(WatchScreen.sparkline(List.of(0.0, 1.0, 7.0), 2)).isEqualTo("▂█");
+    void barsShowAllRates() {
+        assertThat(WatchScreen.sparkline(List.of(0.0, 1.0, 7.0), 3)).isEqualTo("▁▂█");
+        assertThat(WatchScreen.sparkline(List.of(7.0, 0.0, 1.0, 0.0, 0.0), 3))
+                .as("the greatest of two, the newest with the last")
+                .isEqualTo("█▂▁");
         assertThat(WatchScreen.sparkline(List.of(0.0, 0.0), 5)).isEqualTo("▁▁");
         assertThat(List.of(-1.0, 0.0, 12.34, 12_345.6, 123_456.0, 12_345_678.0).stream()
                         .map(WatchScreen::number)
