@@ -592,7 +592,9 @@ public final class Watcher implements AutoCloseable {
         waiting.remove(key);
         now.ifPresentOrElse(fact -> told.put(key, fact), () -> told.remove(key));
         boolean isRewired = REWIRED.stream().anyMatch(hop -> of.kind().equals(hop.label()));
-        boolean isDisarmed = of.kind().equals("loses") && !passed.containsKey(key(of.path()));
+        boolean isDisarmed = now.isEmpty()
+                && List.of("posted", "loses").contains(of.kind())
+                && !told.containsKey("armed" + key(of.path()));
         if (isFirst || isDisarmed || isRewired && (before.isEmpty() || now.isEmpty())) {
             return; // A vector that is armed or disarmed gets or loses its way.
         }
