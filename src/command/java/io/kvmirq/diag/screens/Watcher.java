@@ -36,6 +36,7 @@ import java.util.function.Function;
 import java.util.function.LongSupplier;
 import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /**
@@ -221,7 +222,7 @@ public final class Watcher implements AutoCloseable {
     private Look look;
     private final List<Vector> vectors = new ArrayList<>();
     private final List<Sign> signs = new ArrayList<>();
-    /** The inhibits of AVIC in a guest, or the fault of its VMM, by its process. */
+    /** The inhibits of AVIC in a guest, the fault of its VMM, or the worst of its vectors, by its process. */
     private final Map<Integer, String> wrong = new HashMap<>();
 
     private long last;
@@ -490,6 +491,16 @@ public final class Watcher implements AutoCloseable {
                 facts.put("inhibited " + reason + key(of), new Told("inhibited", "yes", reason + " inhibits AVIC", of));
             }
         }
+        vectors.stream().collect(Collectors.groupingBy(one -> pid(one.path()))).forEach((pid, all) -> {
+            List<Link> flaws = all.stream()
+                    .flatMap(one -> flaw(one.path()).stream())
+                    .sorted(Comparator.comparing(Link::state))
+                    .toList();
+            boolean broken = !flaws.isEmpty() && flaws.get(0).state() == Link.State.BROKEN;
+            if (broken || !flaws.isEmpty() && !wrong.containsKey(pid)) {
+                wrong.put(pid, flaws.size() + " of " + all.size() + " vectors: " + Look.text(flaws.get(0)));
+            }
+        });
         values.entrySet().removeIf(value -> {
             if (!used.contains(value.getKey())) {
                 value.getValue().file.close();
@@ -722,15 +733,7 @@ public final class Watcher implements AutoCloseable {
         double rate = seconds > 0 ? own.stream().mapToDouble(Row::rate).sum() : -1;
         boolean shown = !seen.directories().isEmpty();
         double injected = shown && more[1] >= 0 ? rate(more[1], seconds) : -1;
-        List<Link> flaws = vectors.stream()
-                .filter(one -> pid(one.path()) == process.pid())
-                .flatMap(one -> flaw(one.path()).stream())
-                .sorted(Comparator.comparing(Link::state))
-                .toList();
         long posted = own.stream().filter(row -> row.posted().equals("yes")).count();
-        String flaw = wrong.getOrDefault(
-                process.pid(),
-                flaws.isEmpty() ? "" : flaws.size() + " of " + own.size() + " vectors: " + Look.text(flaws.get(0)));
         return new Row(
                 process.name(),
                 process.pid(),
@@ -746,7 +749,7 @@ public final class Watcher implements AutoCloseable {
                         .orElse(-1),
                 own.isEmpty() ? "" : posted + "/" + own.size(),
                 List.of(),
-                flaw,
+                wrong.getOrDefault(process.pid(), ""),
                 Set.of(),
                 history("guest " + process.pid(), rate + Math.max(0, injected), used));
     }

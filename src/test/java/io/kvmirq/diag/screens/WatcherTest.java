@@ -209,11 +209,13 @@ class WatcherTest {
 
     @Test
     void busMasterThatIsSwitchedOffIsAFlawUntilItIsOn() throws IOException {
+        assertThat(tick().rows().get(0).flaw()).isEqualTo("pit_reinj inhibits AVIC");
         master(false);
         assertThat(seen())
                 .filteredOn(event -> event.what().equals("flaw"))
                 .hasSize(5)
                 .allMatch(event -> event.text().startsWith("device broken: bus mastering of the device is off"));
+        assertThat(tick().rows().get(0).flaw()).startsWith("5 of 5 vectors: device broken: bus mastering");
         master(true);
         assertThat(seen())
                 .filteredOn(event -> event.what().equals("flaw"))
