@@ -3,12 +3,12 @@ package io.kvmirq.diag.screens;
 
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.StringJoiner;
 import java.util.TreeMap;
-import java.util.stream.Stream;
 
 /**
  * The numbers of a host in Prometheus' text format, for the textfile collector of its node exporter. A guest is named by
@@ -174,13 +174,18 @@ public final class Metrics {
         Samples single = new Samples("guest", "device", "vector", "hop", "state", "flaw");
         Samples unposted = new Samples("guest", "device", "vector");
         for (Link.State state : List.of(Link.State.BROKEN, Link.State.DOUBTFUL)) {
-            counts.add(look.paths().stream().filter(path -> has(path, state)).count(), state.label());
+            counts.add(
+                    look.paths().stream()
+                            .flatMap(path -> Look.flaw(path).stream())
+                            .filter(link -> link.state() == state)
+                            .count(),
+                    state.label());
         }
-        List<InterruptPath> flawed = Stream.of(
-                        look.paths().stream().filter(path -> has(path, Link.State.BROKEN)),
-                        look.paths().stream().filter(path -> has(path, Link.State.DOUBTFUL)),
-                        look.paths().stream().filter(path -> Look.flaw(path).isEmpty() && isUnposted(path)))
-                .flatMap(paths -> paths)
+        // Broken ones first, then those in doubt, and then those that are only not posted.
+        List<InterruptPath> flawed = look.paths().stream()
+                .filter(path -> Look.flaw(path).isPresent() || path.unposted().isPresent())
+                .sorted(Comparator.comparing(
+                        path -> Look.flaw(path).map(Link::state).orElse(Link.State.NOT_SHOWN)))
                 .toList();
         for (InterruptPath path : flawed.subList(0, Math.min(MOST_VECTORS, flawed.size()))) {
             String vector = path.interrupt();
@@ -193,7 +198,7 @@ public final class Metrics {
                     link.hop().label(),
                     link.state().label(),
                     link.flaws().stream().findFirst().orElse("")));
-            if (isUnposted(path)) {
+            if (path.unposted().isPresent()) {
                 unposted.add(0, guest(path), path.device(), vector);
             }
         }
@@ -209,13 +214,5 @@ public final class Metrics {
                 GAUGE,
                 "Vectors with a flaw beyond the first " + MOST_VECTORS + ", which have no series of their own.",
                 Math.max(0, flawed.size() - MOST_VECTORS));
-    }
-
-    private static boolean has(InterruptPath path, Link.State state) {
-        return Look.flaw(path).filter(link -> link.state() == state).isPresent();
-    }
-
-    private static boolean isUnposted(InterruptPath path) {
-        return path.unposted().isPresent();
     }
 }

@@ -501,13 +501,9 @@ public final class Watcher implements AutoCloseable {
                 wrong.put(pid, flaws.size() + " of " + all.size() + " vectors: " + Look.text(flaws.get(0)));
             }
         });
-        values.entrySet().removeIf(value -> {
-            if (!used.contains(value.getKey())) {
-                value.getValue().file.close();
-                return true;
-            }
-            return false;
-        });
+        Set<String> unused = new HashSet<>(values.keySet());
+        unused.removeAll(used);
+        unused.forEach(key -> values.remove(key).file.close());
         if (first) {
             told.putAll(facts);
             return;

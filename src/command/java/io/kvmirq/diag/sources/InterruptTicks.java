@@ -180,7 +180,7 @@ public final class InterruptTicks implements AutoCloseable {
             then.put(names.get(row), totals[row]);
         }
         int[] cpusBefore = cpus;
-        String head = ascii(0, end(0));
+        String head = ascii(0, end(0, '\n'));
         cpus = Arrays.stream(head.strip().split("\\s+"))
                 .filter(word -> word.matches("CPU\\d{1,6}"))
                 .mapToInt(word -> Integer.parseInt(word.substring("CPU".length())))
@@ -190,7 +190,7 @@ public final class InterruptTicks implements AutoCloseable {
         byCpu = new long[columns];
         List<String> all = new ArrayList<>();
         List<Integer> starts = new ArrayList<>();
-        for (int at = end(0) + 1; at < length; at = end(at) + 1) {
+        for (int at = end(0, '\n') + 1; at < length; at = end(at, '\n') + 1) {
             int colon = colon(at);
             if (colon > 0) {
                 all.add(ascii(at, colon).strip());
@@ -223,10 +223,6 @@ public final class InterruptTicks implements AutoCloseable {
     private boolean isCell(int place) {
         int last = place + CELL - 1;
         return last < length && text.get(last) <= ' ' && text.get(last - 1) >= '0' && text.get(last - 1) <= '9';
-    }
-
-    private int end(int begin) {
-        return end(begin, '\n');
     }
 
     /** The colon of a row, or -1. */

@@ -141,6 +141,16 @@ class TextfileTest {
                 .contains("\nkvmirq_flaws{state=\"broken\"} 1000\n")
                 .contains("\nkvmirq_flawed_vectors_left_out 936\n")
                 .contains("posted=\"no\"} 1000\n");
+        RecordedHost doubtful = PlantedFaultsTest.apply(
+                        GuestHosts.of("amd-pit"), "remapped", "{dev}config + 0xa2 0x3ff")
+                .put(INTERRUPTS, "  CPU0 CPU1\n" + rows);
+        doubtful.put("proc/irq/1099/spurious", "count 1\nunhandled 99901\nlast_unhandled 1 ms\n");
+        assertThat(series(numbers(doubtful)))
+                .as("the broken one has its series, though 999 are in doubt")
+                .filteredOn(one -> one.contains("state=\"broken\",flaw="))
+                .singleElement()
+                .asString()
+                .contains("vector=\"MSI-X 999\"");
     }
 
     @Test
