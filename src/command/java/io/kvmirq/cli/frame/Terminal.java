@@ -63,7 +63,7 @@ public record Terminal(
         return new Terminal(out, err, colour, columns, progressColumns, wrapColumns, options);
     }
 
-    /** The same streams, but for error messages. */
+    /** The same output, with error messages to another stream. */
     public Terminal complaining(OutputStream to) {
         return new Terminal(out, utf8(to), colour, columns, progressColumns, wrapColumns, host);
     }

@@ -175,11 +175,6 @@ public final class ListCommand implements Command {
             Terminal terminal) {
         if (live.isEmpty()) {
             Listing listing = Listing.of(host, wanted, UnaryOperator.identity(), memory);
-            if (arguments.hasMatchedOption(Nagios.OPTION)) {
-                boolean all = Stream.of("--vm", "--device").noneMatch(arguments::hasMatchedOption);
-                List<InterruptPath> paths = worse(listing.chains(), all ? PathsCheck.flawedGuests(host) : List.of());
-                return new ExplainText(terminal).graded(paths, List.of(), Verdict.of(paths, List.of(), List.of()));
-            }
             return answer(host, listing, Optional.empty(), arguments, terminal);
         }
         List<PciAddress> devices = host.boundToVfio().stream().filter(wanted).toList();
@@ -233,6 +228,11 @@ public final class ListCommand implements Command {
 
     private static int answer(
             HostFacts host, Listing listing, Optional<Live> live, ParseResult arguments, Terminal terminal) {
+        if (arguments.hasMatchedOption(Nagios.OPTION)) {
+            boolean all = Stream.of("--vm", "--device").noneMatch(arguments::hasMatchedOption);
+            List<InterruptPath> paths = worse(listing.chains(), all ? PathsCheck.flawedGuests(host) : List.of());
+            return new ExplainText(terminal).graded(paths, List.of(), Verdict.of(paths, List.of(), List.of()));
+        }
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "list", host, json -> {
                 json.value("vectors", listing.rows()).texts("notes", listing.notes());

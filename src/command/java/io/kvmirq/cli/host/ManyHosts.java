@@ -104,8 +104,8 @@ final class ManyHosts {
                 terminal.complain(e.getMessage());
             }
         }
-        int vectors = flawed.size() - 1 - guests;
-        String sum = hosts + " hosts, " + (vectors + whole.size()) + " vectors, " + vectors + " with a flaw"
+        int broken = flawed.size() - 1 - guests;
+        String sum = hosts + " hosts, " + (broken + whole.size()) + " vectors, " + broken + " with a flaw"
                 + (guests == 0 ? "" : ", " + guests + (guests == 1 ? " VMM" : " VMMs") + " with a flaw");
         terminal.line(terminal.bold(sum + "; 'kvmirq explain BDF --from FILE' explains one"));
         flawed.addAll(whole);

@@ -248,18 +248,18 @@ public final class WatchCommand implements Command {
             if (textfile.isPresent() && tick.look().isPresent()) {
                 ByteArrayOutputStream complaint = new ByteArrayOutputStream();
                 written = ListCommand.write(textfile.get(), tick.look().get(), terminal.complaining(complaint));
-                refused = refused(complaint.toString(StandardCharsets.UTF_8));
+                complain(complaint.toString(StandardCharsets.UTF_8));
             }
             return tick;
         }
 
         /** The last error message of the text file, which is printed once: a screen has no place for it. */
-        private String refused(String complaint) {
+        private void complain(String complaint) {
             if (!complaint.isEmpty() && !complaint.equals(refused) && !onScreen) {
                 terminal.err().print(complaint);
                 terminal.err().flush();
             }
-            return complaint;
+            refused = complaint;
         }
 
         private WatchScreen screenOf(Watcher.Tick tick, boolean styled, boolean all) {
@@ -276,7 +276,7 @@ public final class WatchCommand implements Command {
             onScreen = false;
             String last = refused;
             refused = "";
-            refused(last);
+            complain(last);
             terminal.line(summary());
         }
 
@@ -296,7 +296,8 @@ public final class WatchCommand implements Command {
                     screen.take(tick(), LocalTime.now(ZoneId.systemDefault()));
                     done++;
                     // After a stop of the process the time that was missed is not made up.
-                    next += (Math.max(0, System.nanoTime() - next) / interval + 1) * interval;
+                    long now = System.nanoTime();
+                    next = next + interval > now ? next + interval : now + interval;
                 }
                 if (key == CTRL_L) {
                     shown.redraw();

@@ -27,7 +27,7 @@ public final class Metrics {
     private static final String COUNTER = "counter";
 
     /** The count of each CPU wraps at 32 bits. Their sum modulo that does not fall at a wrap, which would be a reset. */
-    private static final long WRAP = 0xffffffffL;
+    private static final long BITS_32 = 0xffffffffL;
 
     private final StringBuilder text = new StringBuilder();
 
@@ -111,7 +111,7 @@ public final class Metrics {
                 "Processes whose files kvmirq may not read: guests may be missing.",
                 look.unreadable());
         Samples rows = new Samples("row");
-        look.counters().forEach((row, count) -> rows.add(count & WRAP, row));
+        look.counters().forEach((row, count) -> rows.add(count & BITS_32, row));
         write("interrupts_total", COUNTER, "Interrupts of a row of /proc/interrupts, on all CPUs.", rows);
     }
 
@@ -155,7 +155,7 @@ public final class Metrics {
         }
         look.hostIrqs().forEach((device, count) -> {
             String name = device.toString();
-            irqs.add(count & WRAP, guests.getOrDefault(name, ""), name);
+            irqs.add(count & BITS_32, guests.getOrDefault(name, ""), name);
         });
         write(
                 "vectors",

@@ -65,10 +65,12 @@ public final class PathsCheck {
         return List.copyOf(check.all);
     }
 
-    /** For each guest whose VMM has a flaw a path with that link alone. */
+    /** For each guest whose VMM has a flaw, a path with that link alone; not if a vector that VFIO has armed shows it. */
     public static List<InterruptPath> flawedGuests(HostFacts host) {
         return Guests.of(host).all().stream()
-                .map(guest -> path(host, guest))
+                .map(guest ->
+                        path(host, guest, guest.process().devices().stream().allMatch(one -> host.armed(one)
+                                .isEmpty())))
                 .filter(path -> Look.flaw(path).isPresent())
                 .toList();
     }
@@ -77,9 +79,10 @@ public final class PathsCheck {
         return process.devices().isEmpty() && process.mayHave().isEmpty();
     }
 
-    private static InterruptPath path(HostFacts host, Guest guest) {
+    /** @param alone whether no other path has the link of its VMM */
+    private static InterruptPath path(HostFacts host, Guest guest, boolean alone) {
         VmProcess process = guest.process();
-        Link link = isAlone(process)
+        Link link = alone
                 ? VmmRules.of(host, process, guest.workers())
                 : VmmRules.ofHelpers(host, process, guest.workers());
         return new InterruptPath("", "", Optional.of(process.asGuest()), List.of(link), List.of(), List.of());
@@ -123,7 +126,7 @@ public final class PathsCheck {
         for (Guest guest : Guests.of(host).all()) {
             VmProcess process = guest.process();
             guests += isAlone(process) ? 1 : 0;
-            add("--vm " + process.pid(), "guest " + process.name(), List.of(path(host, guest)));
+            add("--vm " + process.pid(), "guest " + process.name(), List.of(path(host, guest, isAlone(process))));
         }
         for (InterruptPath gone : DeviceChains.gone(host)) {
             devices++;

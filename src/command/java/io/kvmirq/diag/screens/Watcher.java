@@ -18,6 +18,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.Deque;
 import java.util.HashMap;
@@ -417,8 +418,9 @@ public final class Watcher implements AutoCloseable {
 
     /** Negative if the file shows none. */
     private long number(String file) {
-        long value = files.bytes(KVM + file, VALUE).isPresent() ? 0 : -1;
-        for (byte digit : files.bytes(KVM + file, VALUE).orElse(new byte[0])) {
+        Optional<byte[]> bytes = files.bytes(KVM + file, VALUE);
+        long value = bytes.isPresent() ? 0 : -1;
+        for (byte digit : bytes.orElse(new byte[0])) {
             value = digit >= '0' && digit <= '9' ? value * 10 + digit - '0' : value;
         }
         return value;
@@ -492,18 +494,21 @@ public final class Watcher implements AutoCloseable {
             }
         }
         vectors.stream().collect(Collectors.groupingBy(one -> pid(one.path()))).forEach((pid, all) -> {
-            List<Link> flaws = all.stream()
-                    .flatMap(one -> flaw(one.path()).stream())
-                    .sorted(Comparator.comparing(Link::state))
-                    .toList();
-            boolean broken = !flaws.isEmpty() && flaws.get(0).state() == Link.State.BROKEN;
-            if (broken || !flaws.isEmpty() && !wrong.containsKey(pid)) {
-                wrong.put(pid, flaws.size() + " of " + all.size() + " vectors: " + Look.text(flaws.get(0)));
-            }
+            List<Link> flaws =
+                    all.stream().flatMap(one -> flaw(one.path()).stream()).toList();
+            flaws.stream().min(Comparator.comparing(Link::state)).ifPresent(worst -> {
+                long same = flaws.stream()
+                        .filter(one -> one.state() == worst.state())
+                        .count();
+                if (worst.state() == Link.State.BROKEN || !wrong.containsKey(pid)) {
+                    wrong.put(pid, same + " of " + all.size() + " vectors: " + Look.text(worst));
+                }
+            });
         });
-        Set<String> unused = new HashSet<>(values.keySet());
-        unused.removeAll(used);
-        unused.forEach(key -> values.remove(key).file.close());
+        values.entrySet().stream()
+                .filter(one -> !used.contains(one.getKey()))
+                .forEach(one -> one.getValue().file.close());
+        values.keySet().retainAll(used);
         if (first) {
             told.putAll(facts);
             return;
@@ -511,7 +516,7 @@ public final class Watcher implements AutoCloseable {
         Set<String> keys = new LinkedHashSet<>(facts.keySet());
         keys.addAll(told.keySet());
         for (String key : keys) {
-            compare(key, Optional.ofNullable(told.get(key)), Optional.ofNullable(facts.get(key)), names);
+            compare(key, Optional.ofNullable(told.get(key)), Optional.ofNullable(facts.get(key)), names, armed);
         }
         waiting.keySet().retainAll(keys);
         opened = false;
@@ -548,7 +553,7 @@ public final class Watcher implements AutoCloseable {
     private Optional<Link> flaw(InterruptPath path) {
         String own = pid(path) + "-";
         return Look.flaw(path)
-                .filter(link -> !link.flaws().contains("vmm.paused")
+                .filter(link -> Collections.disjoint(link.flaws(), List.of("vmm.paused", "vmm.incoming"))
                         || grown.entrySet().stream()
                                 .noneMatch(vm -> vm.getKey().startsWith(own) && vm.getValue()[0] > 0));
     }
@@ -578,17 +583,24 @@ public final class Watcher implements AutoCloseable {
     }
 
     /** A doubt may come and go with the moment of a look, as all may that a torn one shows: two looks in turn must show it. */
-    private void compare(String key, Optional<Told> before, Optional<Told> now, Map<Integer, String> names) {
+    private void compare(
+            String key, Optional<Told> before, Optional<Told> now, Map<Integer, String> names, Set<String> armed) {
         if (before.map(Told::id).equals(now.map(Told::id))) {
             waiting.remove(key);
             return;
         }
         Told of = now.or(() -> before).orElseThrow();
+        boolean isArmed = armed.contains(key(of.path()));
+        boolean isRewired = REWIRED.stream().anyMatch(hop -> of.kind().equals(hop.label()));
+        if (isRewired && now.isEmpty() && isArmed) {
+            return; // Memory that was torn in this look shows no way.
+        }
         // Kernel memory shows more than the look before, which had not opened it.
         boolean isFirst = opened && !List.of("armed", "loses").contains(of.kind());
         if (!isFirst
                 && (before.or(() -> now).filter(Told::isDoubt).isPresent()
                         || of.isDoubt()
+                        || of.kind().equals("posted") && now.isEmpty()
                         || torn && !of.kind().equals("armed"))) {
             Told gone = new Told(of.kind(), "", "", of.path());
             Told seen = waiting.put(key, now.orElse(gone));
@@ -598,10 +610,7 @@ public final class Watcher implements AutoCloseable {
         }
         waiting.remove(key);
         now.ifPresentOrElse(fact -> told.put(key, fact), () -> told.remove(key));
-        boolean isRewired = REWIRED.stream().anyMatch(hop -> of.kind().equals(hop.label()));
-        boolean isDisarmed = now.isEmpty()
-                && List.of("posted", "loses").contains(of.kind())
-                && !told.containsKey("armed" + key(of.path()));
+        boolean isDisarmed = now.isEmpty() && List.of("posted", "loses").contains(of.kind()) && !isArmed;
         if (isFirst || isDisarmed || isRewired && (before.isEmpty() || now.isEmpty())) {
             return; // A vector that is armed or disarmed gets or loses its way.
         }
@@ -723,8 +732,8 @@ public final class Watcher implements AutoCloseable {
         long[] more = {0, 0};
         for (String directory : seen.directories()) {
             long[] one = grown.getOrDefault(directory, new long[2]);
-            more[0] = one[0] < 0 ? -1 : more[0] + one[0];
-            more[1] = one[1] < 0 ? -1 : more[1] + one[1];
+            more[0] = Math.min(more[0], one[0]) < 0 ? -1 : more[0] + one[0];
+            more[1] = Math.min(more[1], one[1]) < 0 ? -1 : more[1] + one[1];
         }
         double rate = seconds > 0 ? own.stream().mapToDouble(Row::rate).sum() : -1;
         boolean shown = !seen.directories().isEmpty();

@@ -386,6 +386,10 @@ class WatchTest {
                         .exited(ExitCode.USAGE)
                         .err())
                 .contains("'x' is not a PCI address");
+        assertThat(Cli.run(command("amd-pit", "--once", "--device", "0000:7f:00.0"))
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .contains("0000:7f:00.0");
         Path root = Files.createDirectories(temporary.resolve("empty/proc")).getParent();
         assertThat(Cli.run("watch", "--root", root.toString(), "--interval", "3600")
                         .exited(ExitCode.COULD_NOT_RUN)
