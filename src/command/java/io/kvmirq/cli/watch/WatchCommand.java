@@ -108,7 +108,7 @@ public final class WatchCommand implements Command {
         double seconds = Commands.read(arguments, () -> interval(arguments.matchedOptionValue("--interval", "1")));
         int given = arguments.matchedOptionValue(COUNT, Integer.MAX_VALUE);
         int count = Commands.read(arguments, () -> count(arguments.hasMatchedOption(ONCE) ? 1 : given));
-        Optional<String> device = HostChoice.device(arguments).map(PciAddress::toString);
+        Optional<PciAddress> device = HostChoice.device(arguments);
         Optional<LiveHost> live = arguments.hasMatchedOption(LIVE)
                 ? Optional.of(Commands.read(arguments, () -> LiveOption.machine(arguments, machine)))
                 : Optional.empty();
@@ -119,10 +119,10 @@ public final class WatchCommand implements Command {
         if (!vm.isEmpty()) {
             HostChoice.guests(host, vm);
         }
-        HostChoice.device(arguments).ifPresent(address -> HostChoice.device(host, address));
+        device.ifPresent(address -> HostChoice.device(host, address));
         Predicate<VmProcess> guests = process -> vm.isEmpty() || HostChoice.isNamed(process, vm);
         Predicate<InterruptPath> paths =
-                path -> (device.isEmpty() || path.device().equals(device.get()))
+                path -> (device.isEmpty() || path.device().equals(device.get().toString()))
                         && (vm.isEmpty() || path.guest().isPresent());
         ExecutorService looks = Executors.newSingleThreadExecutor(task -> {
             Thread thread = new Thread(task, "kvmirq-look");
@@ -248,18 +248,19 @@ public final class WatchCommand implements Command {
             if (textfile.isPresent() && tick.look().isPresent()) {
                 ByteArrayOutputStream complaint = new ByteArrayOutputStream();
                 written = ListCommand.write(textfile.get(), tick.look().get(), terminal.complaining(complaint));
-                complain(complaint.toString(StandardCharsets.UTF_8));
+                String before = refused;
+                refused = complaint.toString(StandardCharsets.UTF_8);
+                if (!refused.equals(before) && !onScreen) {
+                    complain();
+                }
             }
             return tick;
         }
 
-        /** The last error message of the text file, which is printed once: a screen has no place for it. */
-        private void complain(String complaint) {
-            if (!complaint.isEmpty() && !complaint.equals(refused) && !onScreen) {
-                terminal.err().print(complaint);
-                terminal.err().flush();
-            }
-            refused = complaint;
+        /** Prints the last error message of the text file: not at each look, nor over a screen. */
+        private void complain() {
+            terminal.err().print(refused);
+            terminal.err().flush();
         }
 
         private WatchScreen screenOf(Watcher.Tick tick, boolean styled, boolean all) {
@@ -273,10 +274,7 @@ public final class WatchCommand implements Command {
             try (WatchTerminal shown = opened) {
                 show(screenOf(first, terminal.colour(), all), shown);
             }
-            onScreen = false;
-            String last = refused;
-            refused = "";
-            complain(last);
+            complain();
             terminal.line(summary());
         }
 
