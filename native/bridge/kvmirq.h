@@ -3,10 +3,10 @@
  * libkvmirq: the KVM interrupt path as plain C functions.
  *
  * Every function (except abi.c's) makes one system call, or the same one for
- * each of many operands until one fails, and returns >= 0 or -errno; errno
- * itself has no meaning for the caller. It keeps no state and no memory, never
- * retries (the caller sees -EINTR) and decides no policy. Every fd it creates
- * is O_CLOEXEC. Any thread may call any function.
+ * each of many operands until one fails, and returns >= 0 or -errno; errno has
+ * no meaning. kvmirq_routes_set() may also map memory. No function keeps state
+ * or memory, retries (the caller sees -EINTR), is a cancellation point or has a
+ * policy. Every fd is O_CLOEXEC. Any thread may call any function.
  *
  * A caller checks that kvmirq_abi_version() is its own KVMIRQ_ABI_VERSION, and
  * kvmirq_abi_record_size() of each record it shares.
