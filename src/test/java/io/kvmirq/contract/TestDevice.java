@@ -32,7 +32,6 @@ public enum TestDevice {
             .powerManagement()
             .express()
             .resettable()
-            .register(0, 4, command(), 0x107)
             .register(0, 8, 0, 0)
             .register(0, 0xa, 0x200, 0)
             .register(0, 0x2c, 0x8086, 0)
@@ -48,7 +47,6 @@ public enum TestDevice {
     EDU("edu", 0x1234, 0x11e8, 2, 0x0100_00ed, device -> device.intx()
             .msi(1)
             .bar(0, 0x10_0000)
-            .register(0, 4, command(), 0x107)
             .register(0, 8, 0x10, 0)
             .register(0, 0xa, 0xff, 0)
             .register(0, 0x2c, 0x1af4, 0)
@@ -62,7 +60,6 @@ public enum TestDevice {
             .powerManagement()
             .express()
             .resettable()
-            .register(0, 4, command(), 0x107)
             .register(0, 8, 0x202, 0)
             .register(0, 0xa, 0x108, 0)
             .register(0, 0x2c, 0x1af4, 0)
@@ -85,18 +82,12 @@ public enum TestDevice {
             .register(9, 2, 0x514, 0)
             .register(9, 4, 0, 0xff)
             .register(9, 6, 0, 0)
-            .register(0, 4, command(), 0x107)
             .register(0, 8, 1, 0)
             .register(0, 0xa, 0x780, 0)
             .register(0, 0x2c, 0x1af4, 0)
             .register(0, 0x2e, 0x1100, 0));
 
     private static final Path DEVICES = Path.of("/sys/bus/pci/devices");
-
-    /** As firmware leaves it: the lab's arm64 has none, and Linux enabled memory. */
-    private static int command() {
-        return Machine.isX86() ? 0x103 : 2;
-    }
 
     private final String label;
     private final int vendor;
@@ -130,6 +121,8 @@ public enum TestDevice {
     public FakePciDevice addTo(FakeKernel fake, Place place) {
         FakePciDevice added = shape.apply(
                         fake.pciDevice(place.address(), place.group()).ids(vendor, device))
+                // As firmware leaves COMMAND: the lab's arm64 has none, and Linux enabled memory.
+                .register(0, 4, Machine.isX86() ? 0x103 : 2, 0x107)
                 .add();
         if (first != 0) {
             added.setRegister(0, 0, first);

@@ -182,15 +182,7 @@ class EventLoopTest {
             });
             Future<?> running = threads.submit(loop::run);
             AtomicBoolean signalled = new AtomicBoolean();
-            Future<?> pausing = threads.submit(() -> {
-                while (!signalled.get()) {
-                    registration.pause();
-                    paused.set(true);
-                    Thread.onSpinWait();
-                    paused.set(false);
-                    registration.resume();
-                }
-            });
+            Future<?> pausing = threads.submit(() -> pause(registration, paused, signalled));
             Future<?> signalling = threads.submit(() -> {
                 for (int i = 0; i < STRESS; i++) {
                     event.signal();
@@ -206,6 +198,16 @@ class EventLoopTest {
             assertThat(got).hasValue(STRESS);
         } finally {
             threads.shutdownNow();
+        }
+    }
+
+    private static void pause(Registration registration, AtomicBoolean paused, AtomicBoolean signalled) {
+        while (!signalled.get()) {
+            registration.pause();
+            paused.set(true);
+            Thread.onSpinWait();
+            paused.set(false);
+            registration.resume();
         }
     }
 
@@ -229,15 +231,7 @@ class EventLoopTest {
             });
             Future<?> running = threads.submit(loop::run);
             AtomicBoolean signalled = new AtomicBoolean();
-            Future<?> pausing = threads.submit(() -> {
-                while (!signalled.get()) {
-                    registration.pause();
-                    paused.set(true);
-                    Thread.onSpinWait();
-                    paused.set(false);
-                    registration.resume();
-                }
-            });
+            Future<?> pausing = threads.submit(() -> pause(registration, paused, signalled));
             Future<?> signalling = threads.submit(() -> {
                 for (int i = 1; i <= STRESS; i++) {
                     written.set(i);
