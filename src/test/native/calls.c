@@ -19,11 +19,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "syscall.h"
+
 #define IN_C(name) \
-	JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_##name##InC
+	JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_##name
 #define ARGS \
 	JNIEnv *env __attribute__((unused)), \
 		jclass class __attribute__((unused))
+
+#define LINE(gsi, i) { .irq = (uint32_t)(gsi), .level = (i) & 1 }
 
 static int whole(ssize_t ret)
 {
@@ -49,7 +53,7 @@ static inline int drain_event(int fd, uint64_t *count)
 	return whole(read(fd, count, sizeof(*count)));
 }
 
-IN_C(signal)(ARGS, jint fd, jint expected, jint count)
+IN_C(signalInC)(ARGS, jint fd, jint expected, jint count)
 {
 	jint wrong = 0;
 
@@ -58,7 +62,7 @@ IN_C(signal)(ARGS, jint fd, jint expected, jint count)
 	return wrong;
 }
 
-IN_C(drain)(ARGS, jint fd, jint expected, jint count)
+IN_C(drainInC)(ARGS, jint fd, jint expected, jint count)
 {
 	jint wrong = 0;
 	uint64_t taken;
@@ -68,22 +72,19 @@ IN_C(drain)(ARGS, jint fd, jint expected, jint count)
 	return wrong;
 }
 
-IN_C(line)(ARGS, jint vm, jint gsi, jint count)
+IN_C(lineInC)(ARGS, jint vm, jint gsi, jint count)
 {
 	jint wrong = 0;
 
 	for (jint i = 0; i < count; i++) {
-		struct kvm_irq_level line = {
-			.irq = (uint32_t)gsi,
-			.level = i & 1,
-		};
+		struct kvm_irq_level line = LINE(gsi, i);
 
 		wrong += call(vm, KVM_IRQ_LINE, &line) != 0;
 	}
 	return wrong;
 }
 
-IN_C(message)(ARGS, jint vm, jlong address, jint data, jint count)
+IN_C(messageInC)(ARGS, jint vm, jlong address, jint data, jint count)
 {
 	jint wrong = 0;
 
@@ -99,7 +100,7 @@ IN_C(message)(ARGS, jint vm, jlong address, jint data, jint count)
 	return wrong;
 }
 
-IN_C(attribute)(ARGS, jint device, jint group, jlong attribute, jint count)
+IN_C(attributeInC)(ARGS, jint device, jint group, jlong attribute, jint count)
 {
 	jint wrong = 0;
 
@@ -118,63 +119,57 @@ IN_C(attribute)(ARGS, jint device, jint group, jlong attribute, jint count)
  * The instruction itself, as no program on libc makes it: no return of a
  * function stands between the kernel and the loop.
  */
-static inline __attribute__((always_inline)) ssize_t
-write_inline(int fd, const void *from, size_t size)
-{
-#if defined(__x86_64__)
-	ssize_t ret;
-
-	__asm__ volatile("syscall"
-			 : "=a"(ret)
-			 : "0"((long)SYS_write), "D"((long)fd), "S"(from),
-			   "d"(size)
-			 : "rcx", "r11", "memory");
-	return ret;
-#elif defined(__aarch64__)
-	register long number __asm__("x8") = SYS_write;
-	register long first __asm__("x0") = fd;
-	register const void *second __asm__("x1") = from;
-	register size_t third __asm__("x2") = size;
-
-	__asm__ volatile("svc 0"
-			 : "+r"(first)
-			 : "r"(number), "r"(second), "r"(third)
-			 : "memory");
-	return first;
-#else
-#error "the instruction of a system call of this architecture is not here"
-#endif
-}
-
-static __attribute__((noinline)) ssize_t write_called(int fd, const void *from,
-						      size_t size)
-{
-	return write_inline(fd, from, size);
-}
-
-JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_signalInline(ARGS, jint fd, jint count)
+static inline __attribute__((always_inline)) int write_inline(int fd)
 {
 	uint64_t one = 1;
+
+	return kvmirq_syscall(SYS_write, fd, (intptr_t)&one, sizeof(one), 0, 0,
+			      0) != sizeof(one);
+}
+
+static __attribute__((noinline)) int write_called(int fd)
+{
+	return write_inline(fd);
+}
+
+IN_C(signalInline)(ARGS, jint fd, jint count)
+{
 	jint wrong = 0;
 
 	for (jint i = 0; i < count; i++)
-		wrong += write_inline(fd, &one, sizeof(one)) != sizeof(one);
+		wrong += write_inline(fd);
 	return wrong;
 }
 
-JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_signalCalled(ARGS, jint fd, jint count)
+IN_C(signalCalled)(ARGS, jint fd, jint count)
 {
-	uint64_t one = 1;
 	jint wrong = 0;
 
 	for (jint i = 0; i < count; i++)
-		wrong += write_called(fd, &one, sizeof(one)) != sizeof(one);
+		wrong += write_called(fd);
+	return wrong;
+}
+
+IN_C(lineInline)(ARGS, jint vm, jint gsi, jint count)
+{
+	jint wrong = 0;
+
+	for (jint i = 0; i < count; i++) {
+		struct kvm_irq_level line = LINE(gsi, i);
+
+		wrong += kvmirq_syscall(SYS_ioctl, vm, KVM_IRQ_LINE,
+					(intptr_t)&line, 0, 0, 0) != 0;
+	}
 	return wrong;
 }
 
 /* The least that a native method costs: what is left is the JVM's. */
-JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_bareSignal(ARGS,
-								    jint fd)
+IN_C(bareSignal)(ARGS, jint fd)
 {
 	return signal_event(fd, 1);
+}
+
+IN_C(bareSignalInline)(ARGS, jint fd)
+{
+	return write_inline(fd);
 }

@@ -59,9 +59,13 @@ final class CallsBench {
 
     private static native int bareSignal(int fd);
 
+    private static native int bareSignalInline(int fd);
+
     private static native int signalInline(int fd, int calls);
 
     private static native int signalCalled(int fd, int calls);
+
+    private static native int lineInline(int vm, int gsi, int calls);
 
     private static native int signalInC(int fd, int expected, int calls);
 
@@ -112,6 +116,22 @@ final class CallsBench {
                     return wrong;
                 },
                 inC);
+        row(
+                "bare JNI inline / C: eventfd write",
+                Double.NaN,
+                calls -> {
+                    int wrong = 0;
+                    for (int i = 0; i < calls; i++) {
+                        wrong += bareSignalInline(signalled) == 0 ? 0 : 1;
+                    }
+                    return wrong;
+                },
+                inC);
+        row(
+                "C, instruction inline / C: KVM_IRQ_LINE",
+                Double.NaN,
+                calls -> lineInline(vm, GSI, calls),
+                calls -> lineInC(vm, GSI, calls));
     }
 
     /** @param most the goal of jni */
