@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The other half of io.kvmirq.bench.TailBench: a device with a clock of its
- * own, a VMM in C on the same vCPU and eventfds, and a load that takes a
- * share of processors.
+ * own, and a VMM in C on the same vCPU and eventfds.
  *
  * A device sends at fixed times. Latency counts from the time at which it was
  * to send: a pause that keeps it from sending is not left out.
@@ -16,13 +15,16 @@
 #include <linux/kvm.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,7 +40,33 @@
 #define PAGE_SIZE 12288
 #define WINDOW 1000000
 #define PATIENCE_MILLIS 20000
-#define THREADS 2
+
+/* Of the guest and the device, if it is not shared with the VMM; else -1. */
+static int own_cpu = -1;
+
+static void move_to_own_cpu(void)
+{
+	cpu_set_t one;
+
+	if (own_cpu < 0)
+		return;
+	CPU_ZERO(&one);
+	CPU_SET((size_t)own_cpu, &one);
+	if (sched_setaffinity(0, sizeof(one), &one))
+		abort();
+}
+
+/* By the thread that sends, which is to wake at the time itself. */
+TAIL(void, beginInC)(ARGS, jint cpu)
+{
+	own_cpu = cpu;
+	prctl(PR_SET_TIMERSLACK, 1);
+}
+
+TAIL(void, moveInC)(ARGS)
+{
+	move_to_own_cpu();
+}
 
 static void sleep_until(int64_t when)
 {
@@ -93,6 +121,7 @@ static void *run_vcpu(void *tells)
 	struct timespec none = { 0 };
 	sigset_t mine = let_in(vmm.vcpu, vmm.signal);
 
+	move_to_own_cpu();
 	atomic_store(&vmm.thread, (int)syscall(SYS_gettid));
 	for (int kicks = 0;;) {
 		if (ioctl(vmm.vcpu, KVM_RUN, 0) >= 0) {
@@ -171,8 +200,12 @@ TAIL(jlong, tripsInC)(ARGS, jint interrupt, jint answer, jlong period,
 		      jobject nanos, jint count)
 {
 	int64_t *to = (*env)->GetDirectBufferAddress(env, nanos);
-	int64_t start = now() + WINDOW, answered = 0;
+	int64_t start, answered = 0;
+	cpu_set_t before;
 
+	sched_getaffinity(0, sizeof(before), &before);
+	move_to_own_cpu();
+	start = now() + WINDOW;
 	for (jint i = 0; i < count; i++) {
 		int64_t due = start + i * period;
 
@@ -184,6 +217,7 @@ TAIL(jlong, tripsInC)(ARGS, jint interrupt, jint answer, jlong period,
 		answered += take(answer);
 		to[i] = now() - due;
 	}
+	sched_setaffinity(0, sizeof(before), &before);
 	return answered;
 }
 
@@ -196,37 +230,4 @@ TAIL(void, sleepInC)(ARGS, jlong when)
 TAIL(jlong, takeInC)(ARGS, jint answer)
 {
 	return take(answer);
-}
-
-/* A load */
-
-static atomic_int burning;
-static pthread_t burners[THREADS];
-
-static void *burn(void *share)
-{
-	int64_t busy = (int64_t)(intptr_t)share;
-
-	for (int64_t window = now(); atomic_load(&burning); window += WINDOW) {
-		while (now() < window + busy)
-			;
-		sleep_until(window + WINDOW);
-	}
-	return NULL;
-}
-
-/* busy: nanoseconds of processors that the load takes in a millisecond. */
-TAIL(void, burnInC)(ARGS, jlong busy)
-{
-	atomic_store(&burning, 1);
-	for (int i = 0; i < THREADS; i++)
-		pthread_create(&burners[i], NULL, burn,
-			       (void *)(intptr_t)(busy / THREADS));
-}
-
-TAIL(void, restInC)(ARGS)
-{
-	atomic_store(&burning, 0);
-	for (int i = 0; i < THREADS; i++)
-		pthread_join(burners[i], NULL);
 }

@@ -49,7 +49,8 @@ class BenchIT {
                         "\n| posting: Java / C: deliver, bit clear" + jdk,
                         "\n| posting: Java / C: encode all, field by field" + jdk,
                         "\n| selftest: round trip through a guest / C, poll and read" + jdk,
-                        "\n| tail: irqfd, guest, ioeventfd, 0.3 GB/s, Serial 128m" + jdk,
+                        "\n| tail: irqfd, guest, ioeventfd, 0.3 GB/s, Serial 128m, JDK",
+                        "\n| tail: irqfd, guest, an exit, 1.0 GB/s, Serial 128m pinned, JDK",
                         "\n| vcpu: jni / C: kick: guest computes" + jdk,
                         "\n| view: jni, Java / C: pop and push of a virtqueue" + jdk);
     }

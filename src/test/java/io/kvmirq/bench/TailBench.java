@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.bench;
 
-import com.sun.management.OperatingSystemMXBean;
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
@@ -19,20 +18,20 @@ import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Numbers;
 import java.io.IOException;
-import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.locks.LockSupport;
 import org.HdrHistogram.Histogram;
 
 /**
  * The tail of round trips while another thread allocates: what a pause of the garbage collector does to a guest. Each path
- * runs by turns under a VMM in Java, beside a thread that allocates, and under one in C, beside a load that takes the same
- * share of processors; both on one vCPU, with a device in C that sends at fixed times. It fails if an interrupt is lost.
+ * runs by turns under a VMM in Java and under one in C, on one vCPU, with a device in C that sends at fixed times; both beside
+ * a thread that allocates, and its collector, whose pauses stop no thread in C. It fails if an interrupt is lost.
  * {@code make bench T=tail} runs it for each collector.
  *
  * <p>The other half is {@code src/test/native/tail.c}.
@@ -46,10 +45,10 @@ final class TailBench {
 
     private static final int MOST_MEGABYTES = 1000;
     private static final double PLOTTED_STEP = 1.5;
+    private static final int STARTING = 1000;
+    private static final double REACHED = 0.9;
     private static final int BLOCK = 4096;
     private static final int LIVE_BLOCKS = 100_000_000 / BLOCK;
-    private static final OperatingSystemMXBean PROCESS =
-            (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
 
     /** The part of a VMM between the interrupt and the device that waits for the answer. */
     private enum Way {
@@ -82,7 +81,9 @@ final class TailBench {
 
     // Of the thread that allocates
     private volatile boolean allocating;
-    private volatile boolean isExhausted;
+    /** The least GB/s of a turn; 0 if it ended out of memory. */
+    private volatile double slowest;
+
     private final byte[][] live = new byte[LIVE_BLOCKS][];
 
     private TailBench(Path reports, String jvm, int trips) {
@@ -92,6 +93,10 @@ final class TailBench {
         this.nanos =
                 ByteBuffer.allocateDirect(Math.max(count, WARM_UP) * Long.BYTES).order(ByteOrder.nativeOrder());
     }
+
+    private static native void beginInC(int cpu);
+
+    private static native void moveInC();
 
     private static native void startInC(int vcpu, int event, int ack, int signal, boolean tellsKicks);
 
@@ -103,19 +108,22 @@ final class TailBench {
 
     private static native long takeInC(int answer);
 
-    private static native void burnInC(long busy);
-
-    private static native void restInC();
-
-    /** @param arguments the absolute path of the other half, a name of this JVM's options, and round trips of a row */
+    /**
+     * @param arguments the absolute path of the other half, a name of this JVM's options, round trips of a row, and the ways
+     *     that run without allocation and beside the most; without ways all, beside each rate
+     */
     public static void main(String[] arguments) throws InterruptedException, IOException {
         Bench.endWithAnyThread();
         System.load(arguments[0]);
+        beginInC(Integer.getInteger("kvmirq.bench.cpu", -1));
         int trips = Bench.warmUp(Integer.parseInt(arguments[2]));
         TailBench bench = new TailBench(Path.of(arguments[0]).getParent(), arguments[1], Math.max(trips, TURNS));
         for (Way path : Way.values()) {
             for (int megabytes : new int[] {0, 300, MOST_MEGABYTES}) {
-                bench.measure(path, megabytes);
+                if (arguments.length == 3
+                        || megabytes != 300 && List.of(arguments).contains(path.name())) {
+                    bench.measure(path, megabytes);
+                }
             }
         }
     }
@@ -174,19 +182,16 @@ final class TailBench {
         void turns(int megabytes) throws InterruptedException, IOException {
             Histogram java = new Histogram(3);
             Histogram inC = new Histogram(3);
-            runInJava(WARM_UP, new Histogram(3));
-            double idle = share(() -> runInJava(count, new Histogram(3)));
-            isExhausted = false;
+            runBesideLoad(megabytes, () -> runInJava(WARM_UP, new Histogram(3)));
+            slowest = megabytes / 1000.0;
             for (int turn = 0; turn < TURNS; turn++) {
-                Thread load = new Thread(() -> allocate(megabytes));
-                allocating = megabytes > 0;
-                load.start();
-                double loaded = share(() -> runInJava(count, java));
-                allocating = false;
-                load.join();
-                burnInC(megabytes == 0 ? 0 : Math.max(0, Math.round((loaded - idle) * 1e6)));
-                runInC(count, inC);
-                restInC();
+                if (turn % 2 == 0) {
+                    runBesideLoad(megabytes, () -> runInC(count, inC));
+                }
+                runBesideLoad(megabytes, () -> runInJava(count, java));
+                if (turn % 2 != 0) {
+                    runBesideLoad(megabytes, () -> runInC(count, inC));
+                }
             }
             System.out.println(row(megabytes, java, inC));
             if (megabytes == MOST_MEGABYTES) {
@@ -195,6 +200,15 @@ final class TailBench {
                                 + Runtime.version().feature() + ".dat"),
                         points(java, inC));
             }
+        }
+
+        private void runBesideLoad(int megabytes, Work work) throws InterruptedException {
+            Thread load = new Thread(() -> allocate(megabytes));
+            allocating = megabytes > 0;
+            load.start();
+            work.run();
+            allocating = false;
+            load.join();
         }
 
         /** For a plot: one line for each percentile, 1 / (1 - percentile) and the µs of both sides. */
@@ -222,7 +236,9 @@ final class TailBench {
                     megabytes / 1000.0,
                     jvm,
                     Runtime.version().feature(),
-                    isExhausted ? ", out of memory" : ""));
+                    slowest < REACHED * megabytes / 1000
+                            ? String.format(Locale.ROOT, ", only %.1f GB/s", slowest)
+                            : ""));
             for (double percentile : new double[] {50, 99, 99.9, 99.99, 100}) {
                 long ours = java.getValueAtPercentile(percentile);
                 long theirs = inC.getValueAtPercentile(percentile);
@@ -264,6 +280,7 @@ final class TailBench {
 
         /** @param answered the kicks before */
         private void runVcpu(long answered) {
+            moveInC();
             vcpu.moveHere();
             VcpuExit exit = vcpu.run();
             // Only the kick that follows stopping ends it: none is left for the next run.
@@ -309,7 +326,8 @@ final class TailBench {
                 throw new IllegalStateException(path.title + ": sent " + trips + ", answered " + answered);
             }
             sent += trips;
-            for (int i = 0; i < trips; i++) {
+            // The first trips wait for threads that start.
+            for (int i = Math.min(STARTING, trips / 2); i < trips; i++) {
                 to.recordValue(nanos.getLong(i * Long.BYTES));
             }
             // The last exit or kick of a turn is told to nobody.
@@ -322,31 +340,32 @@ final class TailBench {
         void run() throws InterruptedException;
     }
 
-    /** The processors that this process kept busy during some work. */
-    private static double share(Work work) throws InterruptedException {
-        long cpu = PROCESS.getProcessCpuTime();
-        long start = System.nanoTime();
-        work.run();
-        return (double) (PROCESS.getProcessCpuTime() - cpu) / (System.nanoTime() - start);
-    }
-
-    /** Allocates so much each second, and keeps 100 MB, of which it replaces a quarter of what it allocates. */
+    /**
+     * Allocates so much each second, and keeps 100 MB, of which it replaces a quarter of what it allocates. After a pause it
+     * catches up.
+     */
     private void allocate(int megabytes) {
         try {
             int blocks = megabytes * 1000 / BLOCK;
-            for (int next = 0; allocating; ) {
-                long due = System.nanoTime() + 1_000_000;
+            long start = System.nanoTime();
+            long due = start;
+            long allocated = 0;
+            for (int next = 0; allocating; allocated += blocks) {
+                due += 1_000_000;
                 for (int i = 0; i < blocks; i++) {
                     byte[] block = new byte[BLOCK];
-                    if (i % 4 == 0 || live[next] == null) {
-                        live[next = (next + 1) % LIVE_BLOCKS] = block;
+                    int to = (next + 1) % LIVE_BLOCKS;
+                    if (i % 4 == 0 || live[to] == null) {
+                        live[to] = block;
+                        next = to;
                     }
                 }
                 LockSupport.parkNanos(due - System.nanoTime());
             }
+            slowest = Math.min(slowest, (double) allocated * BLOCK / (System.nanoTime() - start));
         } catch (OutOfMemoryError e) {
             Arrays.fill(live, null);
-            isExhausted = true;
+            slowest = 0;
         }
     }
 }
