@@ -163,12 +163,13 @@ IN_C(lineInline)(ARGS, jint vm, jint gsi, jint count)
 	return wrong;
 }
 
-/* The least that a native method costs: what is left is the JVM's. */
+/* A native method that calls libc. */
 IN_C(bareSignal)(ARGS, jint fd)
 {
 	return signal_event(fd, 1);
 }
 
+/* The least that a native method costs: what is left is the JVM's. */
 IN_C(bareSignalInline)(ARGS, jint fd)
 {
 	return write_inline(fd);

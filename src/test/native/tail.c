@@ -41,7 +41,7 @@
 #define WINDOW 1000000
 #define PATIENCE_MILLIS 20000
 
-/* Of the guest and the device, if it is not shared with the VMM; else -1. */
+/* Of the guest and the device, if the JVM has others; else -1. */
 static int own_cpu = -1;
 
 static void move_to_own_cpu(void)
@@ -203,7 +203,8 @@ TAIL(jlong, tripsInC)(ARGS, jint interrupt, jint answer, jlong period,
 	int64_t start, answered = 0;
 	cpu_set_t before;
 
-	sched_getaffinity(0, sizeof(before), &before);
+	if (sched_getaffinity(0, sizeof(before), &before))
+		abort();
 	move_to_own_cpu();
 	start = now() + WINDOW;
 	for (jint i = 0; i < count; i++) {
@@ -217,7 +218,8 @@ TAIL(jlong, tripsInC)(ARGS, jint interrupt, jint answer, jlong period,
 		answered += take(answer);
 		to[i] = now() - due;
 	}
-	sched_setaffinity(0, sizeof(before), &before);
+	if (sched_setaffinity(0, sizeof(before), &before))
+		abort();
 	return answered;
 }
 
