@@ -21,7 +21,7 @@
 
 #include "syscall.h"
 
-#define IN_C(name) \
+#define CALLS(name) \
 	JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_##name
 #define ARGS \
 	JNIEnv *env __attribute__((unused)), \
@@ -53,7 +53,7 @@ static inline int drain_event(int fd, uint64_t *count)
 	return whole(read(fd, count, sizeof(*count)));
 }
 
-IN_C(signalInC)(ARGS, jint fd, jint expected, jint count)
+CALLS(signalInC)(ARGS, jint fd, jint expected, jint count)
 {
 	jint wrong = 0;
 
@@ -62,7 +62,7 @@ IN_C(signalInC)(ARGS, jint fd, jint expected, jint count)
 	return wrong;
 }
 
-IN_C(drainInC)(ARGS, jint fd, jint expected, jint count)
+CALLS(drainInC)(ARGS, jint fd, jint expected, jint count)
 {
 	jint wrong = 0;
 	uint64_t taken;
@@ -72,7 +72,7 @@ IN_C(drainInC)(ARGS, jint fd, jint expected, jint count)
 	return wrong;
 }
 
-IN_C(lineInC)(ARGS, jint vm, jint gsi, jint count)
+CALLS(lineInC)(ARGS, jint vm, jint gsi, jint count)
 {
 	jint wrong = 0;
 
@@ -84,7 +84,7 @@ IN_C(lineInC)(ARGS, jint vm, jint gsi, jint count)
 	return wrong;
 }
 
-IN_C(messageInC)(ARGS, jint vm, jlong address, jint data, jint count)
+CALLS(messageInC)(ARGS, jint vm, jlong address, jint data, jint count)
 {
 	jint wrong = 0;
 
@@ -100,7 +100,7 @@ IN_C(messageInC)(ARGS, jint vm, jlong address, jint data, jint count)
 	return wrong;
 }
 
-IN_C(attributeInC)(ARGS, jint device, jint group, jlong attribute, jint count)
+CALLS(attributeInC)(ARGS, jint device, jint group, jlong attribute, jint count)
 {
 	jint wrong = 0;
 
@@ -132,7 +132,7 @@ static __attribute__((noinline)) int write_called(int fd)
 	return write_inline(fd);
 }
 
-IN_C(signalInline)(ARGS, jint fd, jint count)
+CALLS(signalInline)(ARGS, jint fd, jint count)
 {
 	jint wrong = 0;
 
@@ -141,7 +141,7 @@ IN_C(signalInline)(ARGS, jint fd, jint count)
 	return wrong;
 }
 
-IN_C(signalCalled)(ARGS, jint fd, jint count)
+CALLS(signalCalled)(ARGS, jint fd, jint count)
 {
 	jint wrong = 0;
 
@@ -150,7 +150,7 @@ IN_C(signalCalled)(ARGS, jint fd, jint count)
 	return wrong;
 }
 
-IN_C(lineInline)(ARGS, jint vm, jint gsi, jint count)
+CALLS(lineInline)(ARGS, jint vm, jint gsi, jint count)
 {
 	jint wrong = 0;
 
@@ -164,13 +164,13 @@ IN_C(lineInline)(ARGS, jint vm, jint gsi, jint count)
 }
 
 /* A native method that calls libc. */
-IN_C(bareSignal)(ARGS, jint fd)
+CALLS(bareSignal)(ARGS, jint fd)
 {
 	return signal_event(fd, 1);
 }
 
 /* The least that a native method costs: what is left is the JVM's. */
-IN_C(bareSignalInline)(ARGS, jint fd)
+CALLS(bareSignalInline)(ARGS, jint fd)
 {
 	return write_inline(fd);
 }

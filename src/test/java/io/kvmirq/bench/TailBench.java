@@ -118,13 +118,13 @@ final class TailBench {
         beginInC(Integer.getInteger("kvmirq.bench.cpu", -1));
         int trips = Bench.warmUp(Integer.parseInt(arguments[2]));
         TailBench bench = new TailBench(Path.of(arguments[0]).getParent(), arguments[1], Math.max(trips, TURNS));
-        for (Way path : Way.values()) {
-            for (int megabytes : new int[] {0, 300, MOST_MEGABYTES}) {
-                if (arguments.length == 3
-                        || megabytes != 300 && List.of(arguments).contains(path.name())) {
-                    bench.measure(path, megabytes);
-                }
+        List<Way> ways = Arrays.stream(arguments).skip(3).map(Way::valueOf).toList();
+        for (Way path : ways.isEmpty() ? List.of(Way.values()) : ways) {
+            bench.measure(path, 0);
+            if (ways.isEmpty()) {
+                bench.measure(path, 300);
             }
+            bench.measure(path, MOST_MEGABYTES);
         }
     }
 
@@ -184,14 +184,11 @@ final class TailBench {
             Histogram inC = new Histogram(3);
             runBesideLoad(megabytes, () -> runInJava(WARM_UP, new Histogram(3)));
             slowest = megabytes / 1000.0;
+            Work ours = () -> runInJava(count, java);
+            Work theirs = () -> runInC(count, inC);
             for (int turn = 0; turn < TURNS; turn++) {
-                if (turn % 2 == 0) {
-                    runBesideLoad(megabytes, () -> runInC(count, inC));
-                }
-                runBesideLoad(megabytes, () -> runInJava(count, java));
-                if (turn % 2 != 0) {
-                    runBesideLoad(megabytes, () -> runInC(count, inC));
-                }
+                runBesideLoad(megabytes, turn % 2 == 0 ? theirs : ours);
+                runBesideLoad(megabytes, turn % 2 == 0 ? ours : theirs);
             }
             System.out.println(row(megabytes, java, inC));
             if (megabytes == MOST_MEGABYTES) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * What benchmarks share. {@code make bench} starts the classes named {@code *Bench}, in the packages that they measure.
+ * The common form of benchmarks. {@code make bench} starts the classes named {@code *Bench}, in the packages that they measure.
  * Most print {@link io.kvmirq.bench.Bench.Row}s: ratios, as times of a shared machine tell nothing.
  *
  * <p>References in C run in the JVM's process: the kernel counts the users of a descriptor only in a process with several
