@@ -23,6 +23,13 @@ class CommitsTest {
             for wrong in "y$long$why" "Mend one; mend another$why" "Mend it.$why" "Mend it" $'Mend it\n\nSigned-off-by: a <a@b>'; do
                 commit <<< "$wrong"
             done
+            commit <<< "commits: require an area$why"
+            for right in "watch: fix CPU counter going backwards on wrap" "pci: speed up forwardAll of 64 vectors"; do
+                commit <<< "$right$why"
+            done
+            for wrong in "Fix it" "Watch: fix it" "watch: Fix it" "watch: fix one and another" "watch: fix five alerts"; do
+                commit <<< "$wrong$why"
+            done
             scripts/commits
             """;
 
@@ -38,8 +45,9 @@ class CommitsTest {
         assertThat(ended.code()).as(ended.said()).isEqualTo(1);
         assertThat(ended.said().lines())
                 .startsWith("commits: 0 checked, 0 wrong", "commits: 0 checked, 0 wrong", "commits: 1 checked, 0 wrong")
-                .hasSize(9)
+                .hasSize(14)
                 .anyMatch(line -> line.contains("(Mend one; mend another): expected a subject of one change"))
-                .endsWith("commits: 6 checked, 5 wrong");
+                .anyMatch(line -> line.contains("(watch: fix five alerts): expected \"area: verb thing\""))
+                .endsWith("commits: 14 checked, 10 wrong");
     }
 }
