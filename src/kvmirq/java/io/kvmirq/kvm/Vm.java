@@ -224,7 +224,7 @@ public final class Vm implements AutoCloseable {
     /**
      * Calls KVM_ENABLE_CAP, for capabilities for which this class has no method.
      *
-     * @param number {@code KVM_CAP_*}
+     * @param number {@code KVM_CAP_*} of {@link io.kvmirq.uapi.Uapi} or {@link io.kvmirq.uapi.UapiArm64}
      * @param arguments at most 4, as the kernel's api.rst describes them
      * @throws io.kvmirq.KernelException EINVAL for a capability that a VM cannot enable, or a wrong argument
      */

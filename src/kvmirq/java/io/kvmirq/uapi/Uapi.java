@@ -122,14 +122,21 @@ public final class Uapi {
     public static final int KVM_CAP_IOEVENTFD = 36;
     public static final int KVM_CAP_XEN_HVM = 38;
     public static final int KVM_CAP_ENABLE_CAP = 54;
+    public static final int KVM_CAP_TSC_CONTROL = 60;
     public static final int KVM_CAP_MAX_VCPUS = 66;
+    public static final int KVM_CAP_TSC_DEADLINE_TIMER = 72;
+    public static final int KVM_CAP_SYNC_REGS = 74;
     public static final int KVM_CAP_SIGNAL_MSI = 77;
+    public static final int KVM_CAP_READONLY_MEM = 81;
     public static final int KVM_CAP_IRQFD_RESAMPLE = 82;
     public static final int KVM_CAP_DEVICE_CTRL = 89;
     public static final int KVM_CAP_ENABLE_CAP_VM = 98;
     public static final int KVM_CAP_IOEVENTFD_NO_LENGTH = 100;
     public static final int KVM_CAP_VM_ATTRIBUTES = 101;
     public static final int KVM_CAP_CHECK_EXTENSION_VM = 105;
+    public static final int KVM_CAP_DISABLE_QUIRKS = 116;
+    public static final int KVM_CAP_X86_SMM = 117;
+    public static final int KVM_CAP_MULTI_ADDRESS_SPACE = 118;
     public static final int KVM_CAP_SPLIT_IRQCHIP = 121;
     public static final int KVM_CAP_IOEVENTFD_ANY_LENGTH = 122;
     public static final int KVM_CAP_HYPERV_SYNIC = 123;
@@ -137,20 +144,55 @@ public final class Uapi {
     public static final int KVM_CAP_X2APIC_API = 129;
     public static final int KVM_CAP_MSI_DEVID = 131;
     public static final int KVM_CAP_IMMEDIATE_EXIT = 136;
+    public static final int KVM_CAP_X86_DISABLE_EXITS = 143;
+    public static final int KVM_CAP_HYPERV_SYNIC2 = 148;
+    public static final int KVM_CAP_MSR_PLATFORM_INFO = 159;
+    public static final int KVM_CAP_HYPERV_ENLIGHTENED_VMCS = 163;
     public static final int KVM_CAP_EXCEPTION_PAYLOAD = 164;
+    public static final int KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 = 168;
+    public static final int KVM_CAP_HYPERV_DIRECT_TLBFLUSH = 175;
+    public static final int KVM_CAP_HALT_POLL = 182;
+    public static final int KVM_CAP_X86_USER_SPACE_MSR = 188;
+    public static final int KVM_CAP_X86_MSR_FILTER = 189;
+    public static final int KVM_CAP_ENFORCE_PV_FEATURE_CPUID = 190;
     public static final int KVM_CAP_DIRTY_LOG_RING = 192;
+    public static final int KVM_CAP_X86_BUS_LOCK_EXIT = 193;
+    public static final int KVM_CAP_SGX_ATTRIBUTE = 196;
+    public static final int KVM_CAP_VM_COPY_ENC_CONTEXT_FROM = 197;
+    public static final int KVM_CAP_HYPERV_ENFORCE_CPUID = 199;
+    public static final int KVM_CAP_EXIT_HYPERCALL = 201;
     public static final int KVM_CAP_BINARY_STATS_FD = 203;
+    public static final int KVM_CAP_EXIT_ON_EMULATION_FAILURE = 204;
+    public static final int KVM_CAP_VM_MOVE_ENC_CONTEXT_FROM = 206;
     public static final int KVM_CAP_XSAVE2 = 208;
+    public static final int KVM_CAP_PMU_CAPABILITY = 212;
+    public static final int KVM_CAP_DISABLE_QUIRKS2 = 213;
     public static final int KVM_CAP_X86_TRIPLE_FAULT_EVENT = 218;
+    public static final int KVM_CAP_X86_NOTIFY_VMEXIT = 219;
+    public static final int KVM_CAP_VM_DISABLE_NX_HUGE_PAGES = 220;
     public static final int KVM_CAP_DIRTY_LOG_RING_ACQ_REL = 223;
+    public static final int KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP = 225;
     public static final int KVM_CAP_USER_MEMORY2 = 231;
+    public static final int KVM_CAP_MEMORY_FAULT_INFO = 232;
     public static final int KVM_CAP_GUEST_MEMFD = 234;
     public static final int KVM_CAP_VM_TYPES = 235;
+    public static final int KVM_CAP_X86_APIC_BUS_CYCLES_NS = 237;
 
     public static final int KVM_X2APIC_API_USE_32BIT_IDS = 1;
     public static final int KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK = 2;
     public static final int KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST = 4;
     public static final int KVM_X2APIC_DISABLE_SUPPRESS_EOI_BROADCAST = 8;
+
+    // The arguments of KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_X86_BUS_LOCK_EXIT and KVM_CAP_X86_NOTIFY_VMEXIT, and the
+    // hypercall whose bit is the argument of KVM_CAP_EXIT_HYPERCALL (include/uapi/linux/kvm_para.h)
+    public static final int KVM_MSR_EXIT_REASON_INVAL = 1;
+    public static final int KVM_MSR_EXIT_REASON_UNKNOWN = 2;
+    public static final int KVM_MSR_EXIT_REASON_FILTER = 4;
+    public static final int KVM_BUS_LOCK_DETECTION_OFF = 1;
+    public static final int KVM_BUS_LOCK_DETECTION_EXIT = 2;
+    public static final int KVM_X86_NOTIFY_VMEXIT_ENABLED = 1;
+    public static final int KVM_X86_NOTIFY_VMEXIT_USER = 2;
+    public static final int KVM_HC_MAP_GPA_RANGE = 12;
 
     public static final int KVM_MEM_LOG_DIRTY_PAGES = 1;
     public static final int KVM_MEM_READONLY = 2;
@@ -521,6 +563,18 @@ public final class Uapi {
     public static final int KVM_EXIT_NOTIFY = 37;
     public static final int KVM_EXIT_MEMORY_FAULT = 39;
     public static final int KVM_EXIT_IO_OUT = 1;
+    public static final int KVM_MEMORY_EXIT_FLAG_PRIVATE = 8;
+    public static final int KVM_NOTIFY_CONTEXT_INVALID = 1;
+    public static final int KVM_SYSTEM_EVENT_SHUTDOWN = 1;
+    public static final int KVM_SYSTEM_EVENT_RESET = 2;
+    public static final int KVM_SYSTEM_EVENT_CRASH = 3;
+    public static final int KVM_SYSTEM_EVENT_WAKEUP = 4;
+    public static final int KVM_SYSTEM_EVENT_SUSPEND = 5;
+    public static final int KVM_SYSTEM_EVENT_SEV_TERM = 6;
+    public static final int KVM_INTERNAL_ERROR_EMULATION = 1;
+    public static final int KVM_INTERNAL_ERROR_SIMUL_EX = 2;
+    public static final int KVM_INTERNAL_ERROR_DELIVERY_EV = 3;
+    public static final int KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON = 4;
 
     /** include/uapi/linux/kvm.h; shared with the kernel while KVM_RUN lasts. */
     public interface KvmRun {
@@ -970,12 +1024,26 @@ public final class Uapi {
         @U32 @Flags int FLAGS = 12;
     }
 
-    /** arch/x86/include/uapi/asm/kvm.h: the flags, then 16 ranges. */
+    public static final int KVM_MSR_FILTER_DEFAULT_ALLOW = 0;
+    public static final int KVM_MSR_FILTER_DEFAULT_DENY = 1;
+    public static final int KVM_MSR_FILTER_READ = 1;
+    public static final int KVM_MSR_FILTER_WRITE = 2;
+
+    /** arch/x86/include/uapi/asm/kvm.h: the flags KVM_MSR_FILTER_DEFAULT_*, then 16 ranges. */
     public interface KvmMsrFilter {
         int SIZE = 392;
         @U32 @Flags int FLAGS = 0;
         @U32 @Path("ranges[0].flags") int RANGES = 8;
         @U64 @Path("ranges[0].bitmap") @Address int RANGES_BITMAP = 24;
+    }
+
+    /** arch/x86/include/uapi/asm/kvm.h: NMSRS MSRs from BASE on; a 0 in BITMAP denies what FLAGS say of that MSR. */
+    public interface KvmMsrFilterRange {
+        int SIZE = 24;
+        @U32 @Flags int FLAGS = 0;
+        @U32 @Count int NMSRS = 4;
+        @U32 int BASE = 8;
+        @U64 @Address int BITMAP = 16;
     }
     // spotless:on
 }

@@ -35,8 +35,18 @@ public final class UapiArm64 {
     public static final int KVM_DEV_TYPE_ARM_VGIC_V3 = 7;
     public static final int KVM_DEV_TYPE_ARM_VGIC_ITS = 8;
     public static final long KVM_VM_TYPE_ARM_IPA_SIZE_MASK = 0xff;
+    public static final int KVM_CAP_ARM_PMU_V3 = 126;
     /** The largest size of guest addresses in bits; 0 on x86. */
     public static final int KVM_CAP_ARM_VM_IPA_SIZE = 165;
+    public static final int KVM_CAP_ARM_SVE = 170;
+    public static final int KVM_CAP_ARM_PTRAUTH_ADDRESS = 171;
+    public static final int KVM_CAP_ARM_PTRAUTH_GENERIC = 172;
+    public static final int KVM_CAP_ARM_NISV_TO_USER = 177;
+    public static final int KVM_CAP_ARM_MTE = 205;
+    public static final int KVM_CAP_ARM_SYSTEM_SUSPEND = 216;
+    public static final int KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE = 228;
+    public static final int KVM_CAP_ARM_WRITABLE_IMP_ID_REGS = 239;
+    public static final int KVM_CAP_ARM_SEA_TO_USER = 245;
     @Ioctl(on = VCPU, argument = KvmVcpuInit.class, arm64 = true)
     public static final long KVM_ARM_VCPU_INIT = WRITE | size(KvmVcpuInit.SIZE) | KVMIO | 0xae;
     @Ioctl(on = VM, argument = KvmVcpuInit.class, arm64 = true)

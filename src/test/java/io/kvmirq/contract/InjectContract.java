@@ -15,8 +15,6 @@ import org.junit.jupiter.api.Test;
 /** KVM_SIGNAL_MSI and KVM_IRQ_LINE: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
 @Contract
 class InjectContract extends KernelSuite {
-    private static final int MULTI_ADDRESS_SPACE = 118;
-
     private int signal(int vm, long address, int vector) {
         return kernel.msiSignal(vm, address, vector, 0, 0);
     }
@@ -105,7 +103,7 @@ class InjectContract extends KernelSuite {
     void messagesOfSpecialModesAreAccepted() {
         int vm = world.splitVm();
         world.vcpuWithLapic(vm);
-        int spaces = kernel.capabilityCheck(vm, MULTI_ADDRESS_SPACE);
+        int spaces = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MULTI_ADDRESS_SPACE);
         assertThat(kernel.msiSignal(vm, MSI_ADDRESS, 2 << 8 | VECTOR, 0, 0)).isEqualTo(spaces > 1 ? 1 : 0);
         assertThat(kernel.msiSignal(vm, MSI_ADDRESS, 3 << 8 | VECTOR, 0, 0)).isEqualTo(1);
     }

@@ -232,11 +232,9 @@ class IrqchipContract extends KernelSuite {
         assertOk(pit(vm()));
     }
 
-    /** KVM_CAP_X86_APIC_BUS_CYCLES_NS. */
-    private static final int APIC_BUS_CYCLE = 237;
-
     private int busCycle(int vm, long nanos) {
-        return libc.ioctl(vm, Uapi.KVM_ENABLE_CAP, Structs.of("kvm_enable_cap", APIC_BUS_CYCLE, 0, nanos));
+        return libc.ioctl(
+                vm, Uapi.KVM_ENABLE_CAP, Structs.of("kvm_enable_cap", Uapi.KVM_CAP_X86_APIC_BUS_CYCLES_NS, 0, nanos));
     }
 
     /** Since 6.11; before, the capability is unknown. */

@@ -19,7 +19,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** SMIs and System Management Mode, with which some kernels are built, where no guest runs. */
 @Contract
 class ManagementContract extends KernelSuite {
-    private static final int MULTI_ADDRESS_SPACE = 118;
     private int vm;
     private int vcpu;
     private boolean isBuiltIn;
@@ -29,7 +28,7 @@ class ManagementContract extends KernelSuite {
         world.assumeX86();
         vm = world.splitVm();
         vcpu = world.vcpuWithLapic(vm);
-        isBuiltIn = kernel.capabilityCheck(vm, MULTI_ADDRESS_SPACE) > 1;
+        isBuiltIn = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MULTI_ADDRESS_SPACE) > 1;
     }
 
     private ByteBuffer events() {

@@ -16,8 +16,6 @@ import org.junit.jupiter.api.Test;
 /** Calls beside interrupts that {@code X86Vcpu.setCpuid}, {@code setTscKilohertz} and {@code setMsrs} make. */
 @Contract
 class SetupContract extends KernelSuite {
-    private static final int TSC_CONTROL = 60;
-
     private int vm;
     private int vcpu;
 
@@ -78,7 +76,7 @@ class SetupContract extends KernelSuite {
     @Test
     void rateAbove31BitsIsANegativeAnswer() {
         assumeTrue(
-                libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, TSC_CONTROL) == 0,
+                libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, Uapi.KVM_CAP_TSC_CONTROL) == 0,
                 "this processor can scale a guest's TSC");
         int rate = (int) 3_700_928_127L;
         int other = world.bareVm();
@@ -89,7 +87,7 @@ class SetupContract extends KernelSuite {
     @Test
     void slowerTscIsRefusedAndKept() {
         assumeTrue(
-                libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, TSC_CONTROL) == 0,
+                libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, Uapi.KVM_CAP_TSC_CONTROL) == 0,
                 "this processor can scale a guest's TSC");
         assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_SET_TSC_KHZ, 1000));
         assertThat(libc.ioctl(vcpu, Uapi.KVM_GET_TSC_KHZ, 0)).isEqualTo(1000);

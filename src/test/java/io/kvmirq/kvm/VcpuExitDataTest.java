@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.VcpuId;
+import io.kvmirq.X86Msr;
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.fake.FakeExit;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Faults;
@@ -15,6 +17,8 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.VcpuExit.Reason;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.uapi.Uapi;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
 import java.util.HexFormat;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -22,8 +26,6 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** Exits beyond ports and addresses, with their data. */
 class VcpuExitDataTest {
-    private static final int KVM_CAP_X86_USER_SPACE_MSR = 188;
-    private static final int UNKNOWN_MSRS = 1 << 1;
     private static final int MSR = 0x12345;
 
     @ParameterizedTest
@@ -103,9 +105,9 @@ class VcpuExitDataTest {
         try (Kernel kernel = Kernels.REAL.open();
                 Vm vm = Vm.create(kernel)) {
             assumeTrue(
-                    vm.capability(KVM_CAP_X86_USER_SPACE_MSR) > 0,
+                    vm.capability(Uapi.KVM_CAP_X86_USER_SPACE_MSR) > 0,
                     "this KVM passes on no MSR (KVM_CAP_X86_USER_SPACE_MSR)");
-            vm.enableCapability(KVM_CAP_X86_USER_SPACE_MSR, UNKNOWN_MSRS);
+            vm.enableCapability(Uapi.KVM_CAP_X86_USER_SPACE_MSR, Uapi.KVM_MSR_EXIT_REASON_UNKNOWN);
             vm.x86().createIrqchip();
             try (GuestMemory memory = vm.addMemory(0, 0x10000);
                     Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
@@ -128,6 +130,38 @@ class VcpuExitDataTest {
                 exit = vcpu.run(); // without an answer
                 assertThat(exit.reason()).isEqualTo(Reason.IO);
                 assertThat(exit.port()).isEqualTo(0xe1);
+            }
+        }
+    }
+
+    @Test
+    void filteredMsrIsTheVmms() {
+        try (Kernel kernel = Kernels.REAL.open();
+                Vm vm = Vm.create(kernel)) {
+            assumeTrue(vm.capability(Uapi.KVM_CAP_X86_MSR_FILTER) > 0, "this KVM filters no MSR");
+            vm.enableCapability(Uapi.KVM_CAP_X86_USER_SPACE_MSR, Uapi.KVM_MSR_EXIT_REASON_FILTER);
+            ByteBuffer denied = Buffers.allocate(Long.BYTES);
+            int range = Uapi.KvmMsrFilter.RANGES;
+            ByteBuffer filter = Buffers.allocate(Uapi.KvmMsrFilter.SIZE)
+                    .putInt(Uapi.KvmMsrFilter.FLAGS, Uapi.KVM_MSR_FILTER_DEFAULT_ALLOW)
+                    .putInt(range + Uapi.KvmMsrFilterRange.FLAGS, Uapi.KVM_MSR_FILTER_READ | Uapi.KVM_MSR_FILTER_WRITE)
+                    .putInt(range + Uapi.KvmMsrFilterRange.NMSRS, 1)
+                    .putInt(range + Uapi.KvmMsrFilterRange.BASE, X86Msr.TSC.number())
+                    .putLong(
+                            range + Uapi.KvmMsrFilterRange.BITMAP, kernel.libc().addressOf(denied));
+            vm.fd().ioctl(Uapi.KVM_X86_SET_MSR_FILTER, filter);
+            Reference.reachabilityFence(denied);
+            vm.x86().createIrqchip();
+            try (GuestMemory memory = vm.addMemory(0, 0x10000);
+                    Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
+                // mov $0x10, %ecx; rdmsr; inc %ecx; rdmsr; out %al, $0xe1
+                memory.mapping()
+                        .put(0x1000, HexFormat.of().parseHex("66b910000000" + "0f32" + "6641" + "0f32" + "e6e1"));
+                vcpu.x86().startAt(0x1000, 0x8000);
+                VcpuExit exit = vcpu.run();
+                assertThat(exit).hasToString("MSR_READ of 0x10");
+                exit.answerMsr(1);
+                assertThat(vcpu.run().reason()).as("0x11 is allowed").isEqualTo(Reason.IO);
             }
         }
     }

@@ -21,7 +21,6 @@ import org.junit.jupiter.api.AfterEach;
 class VmmInterruptsTest {
     private static final InterruptVector VECTOR = new InterruptVector(0x40);
     private static final int NMI = 2;
-    private static final int KVM_CAP_X86_SMM = 117;
 
     private final Undo parts = new Undo();
     private Vm vm;
@@ -113,7 +112,7 @@ class VmmInterruptsTest {
         open(kernels);
         vm.x86().createIrqchip();
         start();
-        if (vm.capability(KVM_CAP_X86_SMM) > 0) {
+        if (vm.capability(Uapi.KVM_CAP_X86_SMM) > 0) {
             assertThatCode(() -> vcpu.x86().injectSmi()).doesNotThrowAnyException();
         } else {
             assertThatThrownBy(() -> vcpu.x86().injectSmi())

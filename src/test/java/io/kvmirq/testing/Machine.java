@@ -41,7 +41,7 @@ public final class Machine {
     /** What depends on how a kernel of a version was built. */
     private static final Map<String, Long> BUILT = Map.of(
             "KVM_CAP_MAX_VCPUS", (long) Uapi.KVM_CAP_MAX_VCPUS,
-            "KVM_CAP_MULTI_ADDRESS_SPACE", 118L,
+            "KVM_CAP_MULTI_ADDRESS_SPACE", (long) Uapi.KVM_CAP_MULTI_ADDRESS_SPACE,
             "KVM_CAP_HYPERV_SYNIC", (long) Uapi.KVM_CAP_HYPERV_SYNIC,
             "KVM_CAP_MAX_VCPU_ID", (long) Uapi.KVM_CAP_MAX_VCPU_ID);
 

@@ -34,6 +34,7 @@ final class Headers {
                             "sys/uio.h",
                             "linux/fs.h",
                             "linux/kvm.h",
+                            "linux/kvm_para.h",
                             "linux/version.h",
                             "linux/vfio.h")
                     .map("#include <%s>\n"::formatted)
@@ -42,6 +43,7 @@ final class Headers {
 
     private static final Pattern REQUEST = Pattern.compile(
             "#define ((?:KVM|VFIO|IOMMU)_\\w+) +_IO[WR]*\\((KVMIO|VFIO_TYPE|IOMMUFD_TYPE) *,(?:.*struct (\\w+))?.*");
+    private static final Pattern CAPABILITY = Pattern.compile("#define (KVM_CAP_\\w+) .*");
     private static final Pattern STRUCT = Pattern.compile("struct (\\w+)\\s*\\{");
     private static final Pattern ENUMERATOR = Pattern.compile("\\b([A-Z][A-Z0-9_]+)\\b(?= *[=,}\\n])");
 
@@ -49,6 +51,8 @@ final class Headers {
     private final Set<String> enumerators = new TreeSet<>();
     /** By name, the tag of the structure in its number, empty for none. */
     private final Map<String, String> requests = new TreeMap<>();
+
+    private final Set<String> capabilities = new TreeSet<>();
 
     /** @param flags of the compiler, which may name another directory of headers */
     static Headers of(Path temporary, String... flags) throws IOException, InterruptedException {
@@ -63,8 +67,12 @@ final class Headers {
         while (words.find()) {
             headers.enumerators.add(words.group(1));
         }
-        preprocessed(source, "-dM", flags)
-                .lines()
+        String macros = preprocessed(source, "-dM", flags);
+        macros.lines()
+                .map(CAPABILITY::matcher)
+                .filter(Matcher::matches)
+                .forEach(macro -> headers.capabilities.add(macro.group(1)));
+        macros.lines()
                 .map(REQUEST::matcher)
                 .filter(Matcher::matches)
                 .forEach(macro -> headers.requests.put(
@@ -92,6 +100,11 @@ final class Headers {
 
     Set<String> requests() {
         return new TreeSet<>(requests.keySet());
+    }
+
+    /** The names {@code KVM_CAP_*}. */
+    Set<String> capabilities() {
+        return capabilities;
     }
 
     /** The tag of the structure in a request's number; empty for none. */

@@ -89,6 +89,10 @@ class UapiTest {
         CLASSES.stream()
                 .flatMap(type -> Stream.concat(constants(type, long.class), constants(type, int.class)))
                 .forEach(constant -> facts.put(constant.getName(), value(constant)));
+        // The headers of every architecture have all capabilities.
+        constants(UapiArm64.class, int.class)
+                .filter(constant -> constant.getName().startsWith("KVM_CAP_"))
+                .forEach(constant -> facts.put(constant.getName(), value(constant)));
         UapiTable.REQUESTS.forEach(request -> facts.put(request.name(), request.number()));
         UapiTable.STRUCTS.stream().filter(UapiTest::isOfX86).forEach(struct -> {
             facts.put("sizeof struct " + struct.tag(), (long) struct.size());
@@ -251,6 +255,70 @@ class UapiTest {
         return requests;
     }
 
+    private static final Pattern CAPABILITY_OF_OTHERS =
+            Pattern.compile("KVM_CAP_((PPC|S390|SPAPR|MIPS|RISCV)_.*|SPAPR_TCE|SW_TLB|IRQ_MPIC|IRQ_XICS)");
+
+    /** Capabilities that a VMM may ask for and never enables: the kernel's KVM_ENABLE_CAP of x86 and arm64 has none. */
+    private static final Set<String> ONLY_ASKED = Set.of("""
+            ADJUST_CLOCK ARM_CACHEABLE_PFNMAP_SUPPORTED ARM_EL1_32BIT ARM_EL2 ARM_EL2_E2H0 ARM_INJECT_EXT_DABT
+            ARM_INJECT_SERROR_ESR ARM_IRQ_LINE_LAYOUT_2 ARM_PSCI ARM_PSCI_0_2 ARM_SET_DEVICE_ADDR ARM_SUPPORTED_BLOCK_SIZES
+            ARM_SUPPORTED_REG_MASK_RANGES ARM_USER_IRQ ASSIGN_DEV_IRQ ASYNC_PF ASYNC_PF_INT CLOCKSOURCE COALESCED_PIO
+            COUNTER_OFFSET DEBUGREGS DESTROY_MEMORY_REGION_WORKS EXT_CPUID EXT_EMUL_CPUID GET_MSR_FEATURES GET_TSC_KHZ
+            GUEST_DEBUG_HW_BPS GUEST_DEBUG_HW_WPS GUEST_MEMFD_FLAGS HLT HYPERV HYPERV_CPUID HYPERV_EVENTFD HYPERV_SEND_IPI
+            HYPERV_SPIN HYPERV_TIME HYPERV_TLBFLUSH HYPERV_VAPIC HYPERV_VP_INDEX INTERNAL_ERROR_DATA INTR_SHADOW
+            IOAPIC_POLARITY_IGNORED IOMMU JOIN_MEMORY_REGIONS_WORKS KVMCLOCK_CTRL LAST_CPU MANUAL_DIRTY_LOG_PROTECT MCE
+            MEMORY_ATTRIBUTES MMU_SHADOW_CACHE_CONTROL MP_STATE NESTED_STATE NOP_IO_DELAY ONE_REG PCI_2_3 PCI_SEGMENT PIT
+            PIT_STATE2 PMU_EVENT_FILTER PMU_EVENT_MASKED_EVENTS PRE_FAULT_MEMORY PTP_KVM PV_MMU REINJECT_CONTROL
+            SET_BOOT_CPU_ID SET_GUEST_DEBUG SET_GUEST_DEBUG2 SET_IDENTITY_MAP_ADDR SET_TSS_ADDR SMALLER_MAXPHYADDR SREGS2
+            STEAL_TIME SYNC_MMU SYSTEM_EVENT_DATA SYS_ATTRIBUTES SYS_HYPERV_CPUID USER_NMI VAPIC VCPU_ATTRIBUTES VCPU_EVENTS
+            VM_GPA_BITS VM_TSC_CONTROL X86_GUEST_MODE X86_ROBUST_SINGLESTEP XCRS XSAVE
+            """.trim().split("\\s+"));
+
+    private static Set<String> unknownCapabilities(Headers headers) {
+        Set<String> unknown = new TreeSet<>(headers.capabilities());
+        unknown.removeIf(name -> CAPABILITY_OF_OTHERS.matcher(name).matches()
+                || ONLY_ASKED.contains(name.substring("KVM_CAP_".length())));
+        unknown.removeAll(ours().keySet());
+        return unknown;
+    }
+
+    @Test
+    void everyCapabilityOfTheHeadersIsAConstantOrOnlyAsked() throws IOException, InterruptedException {
+        Machine.assumeX86();
+        Machine.assumeProgram("cc");
+        Headers installed = Headers.of(temporary);
+        assertThat(installed.capabilities()).hasSizeGreaterThan(MANY);
+        assertThat(unknownCapabilities(installed)).isEmpty();
+        assertThat(ONLY_ASKED).map("KVM_CAP_"::concat).doesNotContainAnyElementsOf(ours().keySet());
+    }
+
+    private static final Pattern NAMED = Pattern.compile("\\b(KVM_[A-Z0-9_]*[A-Z0-9])(_\\*)?");
+
+    /** A user must type a capability that a page, comment or error names, and the constants behind {@code KVM_HC_*}. */
+    @Test
+    void everyNamedCapabilityIsAConstant() throws IOException {
+        Set<String> ours = new TreeSet<>(ours().keySet());
+        constants(UapiArm64.class, int.class).forEach(constant -> ours.add(constant.getName()));
+        List<Path> texts = new ArrayList<>(List.of(Machine.root().resolve("README.md")));
+        for (String folder : List.of("src/kvmirq", "src/vmm", "src/testkit", "src/command", "src/docs")) {
+            try (Stream<Path> files = Files.walk(Machine.root().resolve(folder))) {
+                files.filter(file -> file.toString().matches(".*\\.(java|md)")).forEach(texts::add);
+            }
+        }
+        Set<String> absent = new TreeSet<>();
+        for (Path text : texts) {
+            NAMED.matcher(Files.readString(text)).results().forEach(name -> {
+                boolean known = name.group(2) == null
+                        ? !name.group(1).startsWith("KVM_CAP_") || ours.contains(name.group(1))
+                        : ours.stream().anyMatch(one -> one.startsWith(name.group(1) + "_"));
+                if (!known) {
+                    absent.add(name.group() + " in " + text.getFileName());
+                }
+            });
+        }
+        assertThat(absent).isEmpty();
+    }
+
     /** A field of 64 bits by its declaration, that could be an address by its name or type. */
     private static final Pattern LIKE_AN_ADDRESS =
             Pattern.compile("(?:__u64|unsigned long long|unsigned long|void \\*|__u8 \\*|__u32 \\*)\\s*(\\*?\\s*\\w*"
@@ -335,6 +403,9 @@ class UapiTest {
                     compare("the headers of " + suite.getFileName() + ", " + release(compiled), compiled);
                     assertThat(unlisted("-isystem", include.toString()))
                             .as("requests of " + suite.getFileName())
+                            .isEmpty();
+                    assertThat(unknownCapabilities(Headers.of(temporary, "-isystem", include.toString())))
+                            .as("capabilities of " + suite.getFileName())
                             .isEmpty();
                 }
             }

@@ -70,7 +70,7 @@ final class IrqchipCalls {
             case Uapi.KVM_CAP_SPLIT_IRQCHIP -> enableSplit(argument);
             case Uapi.KVM_CAP_X2APIC_API -> enableX2apic(argument);
             case Uapi.KVM_CAP_MAX_VCPU_ID -> limitIds(argument);
-            case X86Capabilities.APIC_BUS_CYCLE -> setBusCycle(argument);
+            case Uapi.KVM_CAP_X86_APIC_BUS_CYCLES_NS -> setBusCycle(argument);
             case Uapi.KVM_CAP_EXCEPTION_PAYLOAD -> {
                 vm.report(new ReportedEvents(argument != 0, vm.reportedEvents().tripleFault()));
                 yield 0;

@@ -13,10 +13,6 @@ import java.util.Set;
 
 /** KVM_CHECK_EXTENSION, measured on 6.18 with kvm_pvm and on the other kernels. Others return 0. */
 final class X86Capabilities {
-    /** KVM_CAP_X86_APIC_BUS_CYCLES_NS. */
-    static final int APIC_BUS_CYCLE = 237;
-
-    private static final int MULTI_ADDRESS_SPACE = 118;
     private static final int NESTED_STATE = 157;
     private static final int IDS_PER_VCPU = 4;
 
@@ -92,7 +88,7 @@ final class X86Capabilities {
         if (capability == NESTED_STATE) {
             return nestedState(build);
         }
-        if (capability == MULTI_ADDRESS_SPACE && addressSpaces(build) > 1) {
+        if (capability == Uapi.KVM_CAP_MULTI_ADDRESS_SPACE && addressSpaces(build) > 1) {
             return addressSpaces(build);
         }
         if (capability == Uapi.KVM_CAP_USER_MEMORY2 || capability == Uapi.KVM_CAP_VM_TYPES) {
