@@ -13,13 +13,17 @@ public final class NotModelledException extends UnsupportedOperationException {
         Objects.requireNonNull(what, "what is null");
     }
 
-    private NotModelledException(String message, NotModelledException cause) {
-        super(message, cause);
+    private NotModelledException(String message, StackTraceElement... trace) {
+        super(message);
+        setStackTrace(trace);
     }
 
-    /** A copy of this exception whose message also names a place in the guest, such as {@code RIP 0x1000 of vcpu 0}. */
+    /**
+     * A copy of this exception, with its stack trace, whose message also names a place in the guest, such as {@code RIP
+     * 0x1000 of vcpu 0}.
+     */
     public NotModelledException at(String place) {
         Objects.requireNonNull(place, "place is null");
-        return new NotModelledException(getMessage() + " (at " + place + ")", this);
+        return new NotModelledException(getMessage() + " (at " + place + ")", getStackTrace());
     }
 }

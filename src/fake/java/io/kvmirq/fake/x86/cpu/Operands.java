@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86.cpu;
 
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EBP;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EBX;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EDI;
 import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESI;
 import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESP;
 
@@ -14,16 +17,24 @@ final class Operands {
     /** The number of instruction bytes in an error message. */
     private static final int SHOWN = 8;
 
-    /** The names of all modelled instructions. */
+    /** The names of all modelled instructions; a test tries every opcode against them. */
     private static final String KNOWN =
-            "add, and, call, cli, cmp, dec, hlt, in, inc, iret, je, jmp, jne, mov, nop, or, out, pop, popa, push, pusha,"
-                    + " rdmsr, ret, shl, sti, sub, wrmsr and xor, with operands of 8, 16 and 32 bits, in memory at a"
-                    + " number or at SI plus a number";
+            "add, and, cli, cmp, dec, hlt, in, inc, iret, mov (no control or debug register), near ret, nop, or, out,"
+                    + " pop of a general register, popa, push of a general register, pusha, rdmsr, relative call,"
+                    + " relative jmp, shl by a number, short je, short jne, sti, sub, wrmsr and xor, with operands of"
+                    + " 8, 16 and 32 bits, 16-bit addresses and segment prefixes";
 
-    /** The addresses of 16 bits in ModRM, without the reg field: a number, and SI plus a number. */
-    private static final int NUMBER = 0x06;
+    /** The base registers of 16-bit addresses, by the r/m field of ModRM. */
+    private static final int[] BASES = {EBX, EBX, EBP, EBP, ESI, EDI, EBP, EBX};
 
-    private static final int SI_PLUS_NUMBER = 0x84;
+    /** The r/m field of BP, and with mod 0 of a number alone; fields below {@link #UNINDEXED} add SI or DI. */
+    private static final int BP = 6;
+
+    private static final int UNINDEXED = 4;
+    /** No segment prefix. */
+    private static final int DEFAULT = -1;
+
+    private static final int SEGMENT_SIZE = 0x1_0000;
 
     private final GeneralRegisters registers;
     private final SystemRegisters system;
@@ -31,7 +42,7 @@ final class Operands {
     private int start;
     /** The size of an operand that is not a byte: 2 or 4 bytes. */
     private int wide;
-    /** The segment of the operand in memory: DS, or ES or FS by a prefix. */
+    /** The segment of the operand in memory. */
     private int segment;
 
     private int modrm;
@@ -73,12 +84,16 @@ final class Operands {
     /** Begins an instruction: fetches the prefixes of operand size and segment, and the opcode. */
     int fetchOpcode() {
         wide = Short.BYTES;
-        segment = SystemRegisters.DATA;
+        segment = DEFAULT;
         while (true) {
             int next = fetch(1);
             switch (next) {
                 case 0x26 -> segment = SystemRegisters.EXTRA;
+                case 0x2e -> segment = SystemRegisters.CODE;
+                case 0x36 -> segment = SystemRegisters.STACK;
+                case 0x3e -> segment = SystemRegisters.DATA;
                 case 0x64 -> segment = SystemRegisters.FS;
+                case 0x65 -> segment = SystemRegisters.GS;
                 case 0x66 -> wide = Integer.BYTES;
                 default -> {
                     return next;
@@ -118,18 +133,28 @@ final class Operands {
         if (isRegister()) {
             return;
         }
-        int form = modrm & 0xc7;
-        requireKnown(form == NUMBER || form == SI_PLUS_NUMBER);
-        offset = fetch(Short.BYTES) + (form == NUMBER ? 0 : registers.get(ESI)) & 0xffff;
+        int mode = modrm >>> 6;
+        int form = modrm & 7;
+        boolean isNumber = mode == 0 && form == BP;
+        int number = mode == 1 ? fetchSigned() : mode == 2 || isNumber ? fetch(Short.BYTES) : 0;
+        int index = form >= UNINDEXED ? 0 : registers.get((form & 1) == 0 ? ESI : EDI);
+        offset = number + (isNumber ? 0 : registers.get(BASES[form]) + index) & 0xffff;
+        defaultTo(BASES[form] == EBP && !isNumber ? SystemRegisters.STACK : SystemRegisters.DATA);
+    }
+
+    private void defaultTo(int without) {
+        segment = segment == DEFAULT ? without : segment;
     }
 
     /** Fetches the offset of a memory operand. */
     void fetchAddress() {
         modrm = 0;
         offset = fetch(Short.BYTES);
+        defaultTo(SystemRegisters.DATA);
     }
 
-    private boolean isRegister() {
+    /** Whether the ModRM operand is a register and not memory. */
+    boolean isRegister() {
         return modrm >>> 6 == 3;
     }
 
@@ -138,19 +163,22 @@ final class Operands {
         return modrm >>> 3 & 7;
     }
 
-    private long address() {
+    private long address(int size) {
+        if (offset + size > SEGMENT_SIZE) {
+            throw new NotModelledException("an operand beyond its segment");
+        }
         return system.address(segment, offset);
     }
 
     int read(int size) {
-        return isRegister() ? registers.get(modrm & 7, size) : memory.read(address(), size);
+        return isRegister() ? registers.get(modrm & 7, size) : memory.read(address(size), size);
     }
 
     void write(int size, int value) {
         if (isRegister()) {
             registers.set(modrm & 7, size, value);
         } else {
-            memory.write(address(), size, value);
+            memory.write(address(size), size, value);
         }
     }
 

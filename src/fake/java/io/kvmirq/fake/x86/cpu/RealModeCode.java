@@ -21,12 +21,24 @@ public final class RealModeCode implements GuestExecution {
     private static final int HLT = 0xf4;
     private static final int JE = 0x74;
     private static final int JNE = 0x75;
-    /** The numbers of SHL, of DEC beside INC, and of the segment registers, in ModRM. */
+    /** The numbers of SHL, and of DEC beside INC, in ModRM. */
     private static final int SHL = 4;
 
     private static final int DEC = 1;
-    private static final int CS = 1;
-    private static final int SS = 2;
+
+    /** The segment registers by their numbers in ModRM. */
+    private static final int[] SEGMENTS = {
+        SystemRegisters.EXTRA,
+        SystemRegisters.CODE,
+        SystemRegisters.STACK,
+        SystemRegisters.DATA,
+        SystemRegisters.FS,
+        SystemRegisters.GS
+    };
+
+    /** The bit of a shift's opcode; without it, a number follows. */
+    private static final int SHIFT_BY_ONE = 0x10;
+
     private static final long NOWHERE = -1;
     /** The port whose OUT increments RIP before the exit; firmware relies on it (KVM_X86_QUIRK_OUT_7E_INC_RIP). */
     private static final int PASSED_AT_ONCE = 0x7e;
@@ -170,6 +182,10 @@ public final class RealModeCode implements GuestExecution {
     private void execute(int opcode, int size, int wide) {
         int register = opcode & 7;
         switch (opcode >> 3) {
+            case 0x8, 0x9 -> {
+                int by = opcode >> 3 == 0x8 ? 1 : -1;
+                registers.set(register, wide, arithmetic.step(registers.get(register, wide), by, wide));
+            }
             case 0xa -> operands.push(registers.get(register, wide), wide);
             case 0xb -> registers.set(register, wide, operands.pop(wide));
             case 0xe -> {
@@ -237,26 +253,34 @@ public final class RealModeCode implements GuestExecution {
             case 0x80, 0x81 -> change(field, operands.fetch(size), size);
             case 0x83 -> change(field, operands.fetchSigned(), size);
             case 0x88, 0x89 -> operands.write(size, registers.get(field, size));
+            case 0x8a, 0x8b -> registers.set(field, size, operands.read(size));
             case 0x8c -> {
-                operands.requireKnown(field == CS || field == SS);
-                operands.write(
-                        Short.BYTES, system.selector(field == CS ? SystemRegisters.CODE : SystemRegisters.STACK));
+                operands.requireKnown(field < SEGMENTS.length);
+                operands.write(operands.isRegister() ? operands.wide() : Short.BYTES, system.selector(SEGMENTS[field]));
             }
-            case 0x8e -> {
-                operands.requireKnown(field == SS);
-                system.select(SystemRegisters.STACK, operands.read(Short.BYTES));
-                shadow = beginsShadow(VcpuEvents.SHADOW_OF_SS) ? VcpuEvents.SHADOW_OF_SS : VcpuEvents.NO_SHADOW;
-            }
-            case 0xc1 -> {
+            case 0x8e -> select(field);
+            case 0xc0, 0xc1, 0xd0, 0xd1 -> {
                 operands.requireKnown(field == SHL);
-                int count = operands.fetch(1);
+                int count = (opcode & SHIFT_BY_ONE) != 0 ? 1 : operands.fetch(1);
                 operands.write(size, arithmetic.shiftLeft(operands.read(size), count, size));
             }
-            case 0xc6, 0xc7 -> operands.write(size, operands.fetch(size));
+            case 0xc6, 0xc7 -> {
+                operands.requireKnown(field == 0);
+                operands.write(size, operands.fetch(size));
+            }
             default -> {
                 operands.requireKnown(opcode >= 0xfe && field <= DEC);
                 operands.write(size, arithmetic.step(operands.read(size), field == DEC ? -1 : 1, size));
             }
+        }
+    }
+
+    /** MOV to a segment register. */
+    private void select(int field) {
+        operands.requireKnown(field < SEGMENTS.length && SEGMENTS[field] != SystemRegisters.CODE);
+        system.select(SEGMENTS[field], operands.read(Short.BYTES));
+        if (SEGMENTS[field] == SystemRegisters.STACK && beginsShadow(VcpuEvents.SHADOW_OF_SS)) {
+            shadow = VcpuEvents.SHADOW_OF_SS;
         }
     }
 
@@ -294,7 +318,7 @@ public final class RealModeCode implements GuestExecution {
                 shadow = begins ? VcpuEvents.SHADOW_OF_STI : VcpuEvents.NO_SHADOW;
                 registers.setFlags(registers.flags() | GeneralRegisters.INTERRUPT_FLAG);
             }
-            case 0xc1, 0xc6, 0xc7, 0xfe, 0xff -> modrm(opcode, size);
+            case 0xc0, 0xc1, 0xc6, 0xc7, 0xd0, 0xd1, 0xfe, 0xff -> modrm(opcode, size);
             default -> throw operands.unknown();
         }
     }

@@ -20,6 +20,7 @@ public final class SystemRegisters {
     static final int DATA = 1;
     static final int EXTRA = 2;
     static final int FS = 3;
+    static final int GS = 4;
     static final int STACK = 5;
 
     private static final int SEGMENT = 24;
