@@ -134,9 +134,10 @@ public final class Cpuid {
     }
 
     /**
-     * A copy in which leaf 1 has the hypervisor bit and the TSC-deadline bit: KVM expects the VMM to set these two
-     * bits. Linux looks for KVM only if the hypervisor bit is set. A guest that sees the TSC-deadline bit needs
-     * in-kernel LAPICs and {@code KVM_CAP_TSC_DEADLINE_TIMER}.
+     * A copy in which leaf 1 has the hypervisor bit and the TSC-deadline bit. Linux before 6.14 leaves both bits out of
+     * {@link #ofHost}, and expects the VMM to set them. A Linux guest looks for KVM only if the hypervisor bit is set.
+     * A guest that sees the TSC-deadline bit needs in-kernel LAPICs and {@code KVM_CAP_TSC_DEADLINE_TIMER}; without the
+     * bit, KVM drops writes of IA32_TSC_DEADLINE.
      *
      * @throws IllegalStateException if leaf 1 is absent
      */

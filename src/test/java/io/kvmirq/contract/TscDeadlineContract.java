@@ -98,6 +98,19 @@ class TscDeadlineContract extends KernelSuite {
     }
 
     @Test
+    void deadlineWithoutTheCpuidBitIsDropped() {
+        assertOk(world.setCpuid(vcpu, leaf(1, 0, 0, X2APIC_FEATURE)));
+        setEntry(DEADLINE | OTHER_VECTOR);
+        setDeadline(1);
+        assertThat(deadline()).isZero();
+        setDeadline(msr(X86Msr.TSC) + FAR);
+        assertThat(deadline()).isZero();
+        start();
+        signal();
+        guest.answer(); // and no interrupt of the timer
+    }
+
+    @Test
     void deadlineThatHasPassedInterrupts() {
         start();
         setEntry(DEADLINE | OTHER_VECTOR);

@@ -7,7 +7,6 @@ import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmFile;
-import io.kvmirq.fake.x86.cpu.GuestCpuid;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
@@ -64,19 +63,16 @@ public final class X86KvmFile extends KvmFile {
         return refused < 0 ? refused : host.put(Attribute.of(structure).address(), value, Long.BYTES);
     }
 
-    /** KVM_GET_SUPPORTED_CPUID returns one leaf with the x2APIC bit, the only one that the fake's CPU uses. */
     private int supportedCpuid(ByteBuffer header, long address) {
-        if (header.getInt(Uapi.KvmCpuid2.NENT) == 0) {
+        ByteBuffer leaves = CpuidCalls.supported(host.build());
+        int count = leaves.capacity() / Uapi.KvmCpuidEntry2.SIZE;
+        if (Integer.compareUnsigned(header.getInt(Uapi.KvmCpuid2.NENT), count) < 0) {
             return host.refuse(VmAnswer.KVM_CPUID_ROOM);
         }
-        ByteBuffer leaf = ByteBuffer.allocate(Uapi.KvmCpuidEntry2.SIZE)
-                .order(ByteOrder.nativeOrder())
-                .putInt(0, 1)
-                .putInt(Uapi.KvmCpuidEntry2.ECX, GuestCpuid.X2APIC);
-        int refused = host.copyOut(address + Uapi.KvmCpuid2.SIZE, leaf, Uapi.KvmCpuidEntry2.SIZE);
+        int refused = host.copyOut(address + Uapi.KvmCpuid2.SIZE, leaves, leaves.capacity());
         return refused < 0
                 ? refused
-                : host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, 1), Uapi.KvmCpuid2.SIZE);
+                : host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, count), Uapi.KvmCpuid2.SIZE);
     }
 
     private int listMsrs(ByteBuffer header, long address) {

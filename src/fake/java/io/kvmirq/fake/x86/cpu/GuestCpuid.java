@@ -12,7 +12,9 @@ import java.util.Set;
 public final class GuestCpuid {
     private static final int FEATURES = 1;
     private static final int XSAVE = 0xd;
-    private static final int SIGNIFICANT_INDEX = 1;
+    /** KVM_CPUID_FLAG_SIGNIFCANT_INDEX: the leaf depends on the index. */
+    public static final int INDEXED = 1;
+
     /** The x2APIC feature: CPUID leaf 1, ECX bit 21. */
     public static final int X2APIC = 1 << 21;
 
@@ -56,7 +58,7 @@ public final class GuestCpuid {
     /** The offset of the first entry of a leaf, with index 0 if the leaf has indexes; -1 for none. */
     private int find(int function) {
         for (int at = 0; at < leaves.capacity(); at += KvmCpuidEntry2.SIZE) {
-            boolean indexed = (leaves.getInt(at + KvmCpuidEntry2.FLAGS) & SIGNIFICANT_INDEX) != 0;
+            boolean indexed = (leaves.getInt(at + KvmCpuidEntry2.FLAGS) & INDEXED) != 0;
             if (leaves.getInt(at) == function && (!indexed || leaves.getInt(at + KvmCpuidEntry2.INDEX) == 0)) {
                 return at;
             }
