@@ -3,6 +3,7 @@ package io.kvmirq.forward;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.undo.ExitAwareWait;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
@@ -86,9 +87,8 @@ final class RelayedLine extends RelayedIrq {
     private void awaitInjection() {
         lock.lock();
         try {
-            while (is(BUSY, happened.get()) && acting != Thread.currentThread()) {
-                idle.awaitUninterruptibly();
-            }
+            ExitAwareWait.uninterruptibly(
+                    () -> !is(BUSY, happened.get()) || acting == Thread.currentThread(), idle::awaitNanos);
         } finally {
             lock.unlock();
         }

@@ -381,6 +381,7 @@ public final class EventLoop implements AutoCloseable {
     /**
      * Ends {@link #run}, {@link #runOnce} and all registrations. After {@code close} returns, no handler runs. A
      * handler that calls {@code close} is the last to run. Signals not yet handled stay in their eventfds. Never fails.
+     * While the JVM exits, waits at most 500 ms for a handler, whose eventfd and loop then stay open.
      */
     @Override
     public void close() {

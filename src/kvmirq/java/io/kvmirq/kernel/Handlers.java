@@ -2,6 +2,7 @@
 package io.kvmirq.kernel;
 
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.undo.ExitAwareWait;
 import java.nio.ByteBuffer;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -64,17 +65,21 @@ final class Handlers {
         }
     }
 
-    /** Waits until a handler does not run. Returns at once in the handler itself. The caller holds the lock. */
-    void awaitEnd(long number) {
+    /**
+     * Waits until a handler does not run. Returns at once in the handler itself. The caller holds the lock.
+     *
+     * @return false if the handler still runs and the JVM exits: leave to the process what the handler may use
+     */
+    boolean awaitEnd(long number) {
         Thread other = dispatcher.get();
-        if (other != null && other != Thread.currentThread()) {
-            waiting.incrementAndGet();
-            fence.make(other);
-            while (running.getAcquire() == number) {
-                handled.awaitUninterruptibly();
-            }
-            waiting.decrementAndGet();
+        if (other == null || other == Thread.currentThread()) {
+            return true;
         }
+        waiting.incrementAndGet();
+        fence.make(other);
+        boolean ended = ExitAwareWait.uninterruptibly(() -> running.getAcquire() != number, handled::awaitNanos);
+        waiting.decrementAndGet();
+        return ended;
     }
 
     /** Forgets a registration. Its handler does not run, or is the caller. The caller holds the lock. */

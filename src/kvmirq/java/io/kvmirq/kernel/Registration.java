@@ -142,7 +142,10 @@ public abstract sealed class Registration implements AutoCloseable {
         }
     }
 
-    /** Ends the registration, waits like {@link #pause}, and lets the eventfd's file close. Idempotent, never fails. */
+    /**
+     * Ends the registration, waits like {@link #pause}, and lets the eventfd's file close. Idempotent, never fails. While
+     * the JVM exits, this wait and the others end after at most 500 ms; the file then stays open.
+     */
     @Override
     public void close() {
         handlers.lock.lock();
@@ -155,8 +158,8 @@ public abstract sealed class Registration implements AutoCloseable {
                 state = CLOSED;
                 handlers.registrations.shut(number);
             }
-            handlers.awaitEnd(number);
-            if (handlers.registrations.owner(number) == this) {
+            boolean ended = handlers.awaitEnd(number);
+            if (ended && handlers.registrations.owner(number) == this) {
                 handlers.remove(this);
                 event.fd().exit();
             }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Undoes a set-up of many steps that failed. Every package may use this package. */
+/** Undo of a failed set-up, and waits of tear-down. Every package may use this package. */
 @NullMarked
 package io.kvmirq.undo;
 

@@ -140,6 +140,13 @@ class CallbacksTest {
             Map.entry("vfio.VfioDevice.addCloseListener Runnable", "closeListeners"),
             Map.entry("vfio.VfioDevice.removeCloseListener Runnable", "closeListeners"));
 
+    /** The callbacks that run any code of the user. */
+    static Stream<String> usersCode() {
+        return CALLBACKS.entrySet().stream()
+                .filter(entry -> !entry.getValue().contains(" "))
+                .map(Map.Entry::getKey);
+    }
+
     private final ForwardWorld world = new ForwardWorld("6.12");
     private final EventLoop loop = EventLoop.create(world.kernel);
     private final AtomicInteger calls = new AtomicInteger();
@@ -191,7 +198,8 @@ class CallbacksTest {
         calls.incrementAndGet();
         for (ThreadInfo thread : ManagementFactory.getThreadMXBean().dumpAllThreads(true, true)) {
             if (thread.getThreadId() != Thread.currentThread().getId()
-                    && thread.getThreadState() != Thread.State.WAITING) {
+                    && thread.getThreadState() != Thread.State.WAITING
+                    && thread.getThreadState() != Thread.State.TIMED_WAITING) {
                 continue;
             }
             Stream.concat(Arrays.stream(thread.getLockedMonitors()), Arrays.stream(thread.getLockedSynchronizers()))
@@ -581,7 +589,9 @@ class CallbacksTest {
     private static Thread waiting(Runnable work) {
         Thread other = new Thread(work);
         other.start();
-        while (other.isAlive() && other.getState() != Thread.State.WAITING) {
+        while (other.isAlive()
+                && other.getState() != Thread.State.WAITING
+                && other.getState() != Thread.State.TIMED_WAITING) {
             Thread.onSpinWait();
         }
         return other;

@@ -408,7 +408,7 @@ class MovedIrqTest {
             raising.await();
             Thread ending = new Thread(masks ? split.line::mask : split.line::close);
             ending.start();
-            while (ending.getState() != Thread.State.WAITING) {
+            while (ending.getState() != Thread.State.TIMED_WAITING) {
                 assertThat(ending.isAlive()).as("it waits").isTrue();
                 Thread.onSpinWait();
             }

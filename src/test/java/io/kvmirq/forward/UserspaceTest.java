@@ -358,7 +358,9 @@ class UserspaceTest {
         Thread other = new Thread(work);
         threads.add(other);
         other.start();
-        while (other.isAlive() && other.getState() != Thread.State.WAITING) {
+        while (other.isAlive()
+                && other.getState() != Thread.State.WAITING
+                && other.getState() != Thread.State.TIMED_WAITING) {
             Thread.onSpinWait();
         }
     }

@@ -99,7 +99,7 @@ class EventLoopTest {
         private void act() {
             if (other.getState() == Thread.State.NEW) {
                 other.start();
-                while (other.isAlive() && other.getState() != Thread.State.WAITING) {
+                while (other.isAlive() && other.getState() != Thread.State.TIMED_WAITING) {
                     Thread.onSpinWait();
                 }
             }

@@ -3,6 +3,7 @@ package io.kvmirq.run;
 
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.undo.ExitAwareWait;
 import io.kvmirq.undo.Undo;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -178,16 +179,15 @@ public final class VcpuThreads implements AutoCloseable {
      * Stops all vCPUs until {@link #resume}. When {@code pause} returns, no vCPU runs, the owner handles no exit, and
      * each guest access is complete. Then call {@link Vcpu#moveHere} to take a vCPU. A second call returns at once.
      *
-     * @throws IllegalStateException if a vCPU's thread calls this method, or the guest has ended
+     * @throws IllegalStateException if a vCPU's thread calls this method, or the guest has ended; while the JVM exits,
+     *     also if a vCPU does not stop in 500 ms
      */
     public void pause() {
         begin();
         lock.lock();
         try {
-            while (parked < runners.size()) {
-                requireRunning();
-                changed.awaitUninterruptibly();
-            }
+            ExitAwareWait.uninterruptibly(this::isPausedOrEnded, changed::awaitNanos);
+            requirePaused("while the JVM exits");
         } finally {
             lock.unlock();
         }
@@ -198,34 +198,46 @@ public final class VcpuThreads implements AutoCloseable {
      *
      * @throws IllegalStateException also if a vCPU has not stopped in time; the message names the handled exit
      */
+    @SuppressWarnings("WaitNotInLoop") // until() is the loop
     public void pause(Duration limit) throws InterruptedException {
-        long left = Objects.requireNonNull(limit, "limit is null").toNanos();
+        long end = System.nanoTime()
+                + Objects.requireNonNull(limit, "limit is null").toNanos();
         begin();
         lock.lockInterruptibly();
         try {
-            while (parked < runners.size()) {
-                requireRunning();
-                if (left <= 0) {
-                    throw new IllegalStateException(late(limit));
-                }
-                left = changed.awaitNanos(left);
-            }
+            ExitAwareWait.until(
+                    () -> isPausedOrEnded() || end - System.nanoTime() <= 0,
+                    nanos -> changed.awaitNanos(Math.min(nanos, end - System.nanoTime())));
+            requirePaused("after " + limit.toMillis() + " ms");
         } finally {
             lock.unlock();
         }
     }
 
-    private String late(Duration limit) {
+    /** Called with the lock. */
+    private boolean isPausedOrEnded() {
+        return parked == runners.size() || stopped;
+    }
+
+    /** Called with the lock. */
+    private void requirePaused(String when) {
+        if (parked < runners.size()) {
+            requireRunning();
+            throw new IllegalStateException(late(when));
+        }
+    }
+
+    private String late(String when) {
         for (Runner runner : runners) {
             String exit = runner.handled;
             if (exit != null) {
-                return runner.thread.getName() + " is not paused after " + limit.toMillis()
-                        + " ms: its handler has not returned from the exit " + exit
+                return runner.thread.getName() + " is not paused " + when
+                        + ": its handler has not returned from the exit " + exit
                         + "; let the handler return, then call pause again";
             }
         }
-        return runners.size() - parked + " of " + runners.size() + " vCPUs are not paused after " + limit.toMillis()
-                + " ms: call pause again";
+        return runners.size() - parked + " of " + runners.size() + " vCPUs are not paused " + when
+                + ": call pause again";
     }
 
     private void requireOutside(String call) {
@@ -287,7 +299,8 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Waits until all threads have ended. Then {@link #failure} tells whether a failure ended the guest.
+     * Waits until all threads have ended. Then {@link #failure} tells whether a failure ended the guest. While the JVM
+     * exits, returns after at most 500 ms.
      *
      * @throws IllegalStateException if a vCPU's thread calls this method
      */
@@ -298,42 +311,45 @@ public final class VcpuThreads implements AutoCloseable {
     /**
      * Waits until all threads have ended.
      *
-     * @return false if a thread still runs when {@code limit} is over
+     * @return false if a thread still runs when {@code limit} is over, or while the JVM exits
      * @throws IllegalStateException if a vCPU's thread calls this method
      */
     public boolean join(Duration limit) throws InterruptedException {
         requireOutside("join");
         long end = System.nanoTime()
                 + Objects.requireNonNull(limit, "limit is null").toNanos();
+        ExitAwareWait.until(
+                () -> running() == null || end - System.nanoTime() <= 0,
+                nanos -> joinOne(Math.min(nanos, end - System.nanoTime())));
+        return running() == null;
+    }
+
+    /** A thread that has not ended, but not the calling one. */
+    private @Nullable Thread running() {
         for (Runner runner : runners) {
-            TimeUnit.NANOSECONDS.timedJoin(runner.thread, end - System.nanoTime());
-            if (runner.thread.isAlive()) {
-                return false;
+            if (runner.thread.isAlive() && runner.thread != Thread.currentThread()) {
+                return runner.thread;
             }
         }
-        return true;
+        return null;
+    }
+
+    private void joinOne(long nanos) throws InterruptedException {
+        @Nullable Thread running = running();
+        if (running != null) {
+            TimeUnit.NANOSECONDS.timedJoin(running, nanos);
+        }
     }
 
     /**
      * Calls {@link #stop}, and then waits until all threads except the calling one have ended. The vCPUs stay open.
-     * Idempotent, never fails. An interrupt of the calling thread does not end the wait.
+     * Idempotent, never fails. An interrupt of the calling thread does not end the wait. While the JVM exits, all waits
+     * of this class end after at most 500 ms.
      */
     @Override
     public void close() {
         stop();
-        boolean interrupted = false;
-        for (Runner runner : runners) {
-            while (runner.thread.isAlive() && runner.thread != Thread.currentThread()) {
-                try {
-                    runner.thread.join();
-                } catch (InterruptedException e) {
-                    interrupted = true;
-                }
-            }
-        }
-        if (interrupted) {
-            Thread.currentThread().interrupt();
-        }
+        ExitAwareWait.uninterruptibly(() -> running() == null, this::joinOne);
     }
 
     @Override

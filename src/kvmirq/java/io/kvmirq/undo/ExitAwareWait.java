@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.undo;
+
+import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
+
+/**
+ * Tear-down's waits for another thread. While the JVM exits, a wait ends after 500 ms, because the other thread may be
+ * inside {@code System.exit}, which waits for the shutdown hook that waits here. A caller that waited in vain releases
+ * nothing that the other thread may still use: the process ends soon. Thread-safe.
+ */
+public final class ExitAwareWait {
+    /** The longest wait after the JVM began to exit, less one look. */
+    private static final long LIMIT_NANOS = TimeUnit.MILLISECONDS.toNanos(450);
+    /** The limit of a thread that waited in vain before. The handles that it closes may all wait for one thread. */
+    private static final long NEXT_LIMIT_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
+
+    private static final long LOOK_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
+    private static final ThreadLocal<Long> LIMIT = ThreadLocal.withInitial(() -> LIMIT_NANOS);
+    /** Never added as a hook: only its removal is tried. */
+    private static final Thread NO_HOOK = new Thread(null, () -> {}, "kvmirq-no-hook", 0, false);
+
+    private ExitAwareWait() {}
+
+    /** A wait of limited length for a change, as {@code Condition.awaitNanos}. It may end without a change. */
+    @FunctionalInterface
+    public interface Look {
+        /** Waits for at most this long. */
+        void awaitNanos(long nanos) throws InterruptedException;
+    }
+
+    /** Whether shutdown hooks run, or have run. */
+    private static boolean isExiting() {
+        try {
+            Runtime.getRuntime().removeShutdownHook(NO_HOOK);
+            return false;
+        } catch (IllegalStateException e) {
+            return true;
+        }
+    }
+
+    /**
+     * Waits until {@code done}. An interrupt ends the wait.
+     *
+     * @return false if the JVM exits and {@code done} did not become true in 500 ms
+     */
+    public static boolean until(BooleanSupplier done, Look look) throws InterruptedException {
+        boolean exits = false;
+        long end = 0;
+        while (!done.getAsBoolean()) {
+            if (!exits && isExiting()) {
+                exits = true;
+                end = System.nanoTime() + LIMIT.get();
+            }
+            long left = exits ? end - System.nanoTime() : LOOK_NANOS;
+            if (left <= 0) {
+                LIMIT.set(NEXT_LIMIT_NANOS);
+                return false;
+            }
+            look.awaitNanos(Math.min(left, LOOK_NANOS));
+        }
+        return true;
+    }
+
+    /** Waits like {@link #until}, but an interrupt does not end the wait. The interrupt status stays set. */
+    public static boolean uninterruptibly(BooleanSupplier done, Look look) {
+        boolean interrupted = false;
+        try {
+            while (true) {
+                try {
+                    return until(done, look);
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+        } finally {
+            if (interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }
+    }
+}
