@@ -334,7 +334,8 @@ public final class Kernel implements AutoCloseable {
 
     /**
      * Refuses new calls on the KVM device. Handles made from this kernel stay open until their owners close them. Logs
-     * handles that the program forgot to close.
+     * handles that the program forgot to close, and waits at most 2 s until all warnings are logged. A log handler may
+     * call this method.
      */
     @Override
     public void close() {
@@ -349,5 +350,6 @@ public final class Kernel implements AutoCloseable {
         if (!stillOpen.isEmpty()) {
             log(Level.DEBUG, "kernel closed before " + stillOpen + ", which their owners close", null);
         }
+        reports.awaitLogged();
     }
 }

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import io.kvmirq.undo.ExitAwareWait;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Writes warnings to the user's logger, in their order. A separate thread logs them, because the thread that finds a
- * mistake may hold a lock, and log handlers are code of the user. The logging thread ends after the last warning. A JVM
- * that ends waits for it, but not for ever, because a log handler may block. {@code System.exit} removes the handlers of
- * java.util.logging, and later warnings are lost. Thread-safe.
+ * mistake may hold a lock, and log handlers are code of the user. The logging thread ends after the last warning. {@link
+ * Kernel#close} and a JVM that exits wait for it, but not for ever, because a log handler may block. {@code System.exit}
+ * removes the handlers of java.util.logging, and later warnings are lost. Thread-safe.
  */
 final class Reports {
-    private static final long PATIENCE_MILLIS = 2_000;
+    private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(2);
 
     private record Report(String text, @Nullable Throwable cause) {}
 
@@ -22,7 +24,8 @@ final class Reports {
     private final Set<String> said = ConcurrentHashMap.newKeySet();
     // Guarded by this
     private final Deque<Report> waiting = new ArrayDeque<>();
-    private boolean logging;
+    /** Null while there is nothing to log. */
+    private @Nullable Thread logging;
 
     Reports(System.Logger logger) {
         this.logger = logger;
@@ -30,13 +33,13 @@ final class Reports {
 
     synchronized void warn(String text, @Nullable Throwable cause) {
         waiting.add(new Report(text, cause));
-        if (!logging) {
+        if (logging == null) {
             Thread end = new Thread(this::awaitLogged, "kvmirq-log-end");
             Thread thread = new Thread(() -> log(end), "kvmirq-log");
             thread.setDaemon(true);
             try {
                 thread.start();
-                logging = true;
+                logging = thread;
                 atEnd(() -> Runtime.getRuntime().addShutdownHook(end));
             } catch (OutOfMemoryError e) {
                 // No thread can be made: the next warning tries again.
@@ -59,7 +62,7 @@ final class Reports {
     private synchronized @Nullable Report next() {
         Report next = waiting.poll();
         if (next == null) {
-            logging = false;
+            logging = null;
             notifyAll();
         }
         return next;
@@ -73,15 +76,12 @@ final class Reports {
         }
     }
 
-    private synchronized void awaitLogged() {
-        long deadline = System.nanoTime() + PATIENCE_MILLIS * 1_000_000;
-        try {
-            for (long left = PATIENCE_MILLIS; logging && left > 0; left = (deadline - System.nanoTime()) / 1_000_000) {
-                wait(left);
-            }
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
+    /** Waits until all warnings are logged, but not for ever. Returns at once in a log handler. */
+    synchronized void awaitLogged() {
+        long end = System.nanoTime() + PATIENCE_NANOS;
+        ExitAwareWait.uninterruptibly(
+                () -> logging == null || logging == Thread.currentThread() || end - System.nanoTime() <= 0,
+                nanos -> TimeUnit.NANOSECONDS.timedWait(this, nanos));
     }
 
     private void log(Thread end) {

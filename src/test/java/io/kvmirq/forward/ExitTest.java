@@ -29,6 +29,7 @@ class ExitTest {
     @Test
     void everyCallbackOfTheApiEndsAProgramHere() {
         Set<String> called = ExitingUser.CALLBACKS.keySet().stream()
+                .filter(name -> !name.startsWith("java."))
                 .map(name -> name.split("#", -1)[0].replace(".add", ".remove"))
                 .collect(Collectors.toSet());
         assertThat(CallbacksTest.usersCode().map(name -> name.replace(".add", ".remove")))

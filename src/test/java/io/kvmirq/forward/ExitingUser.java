@@ -37,6 +37,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
+import java.util.logging.Logger;
 
 /**
  * {@code main}: a VMM that ends in one of its callbacks. Its shutdown hooks each close one object, and print its name
@@ -75,6 +76,7 @@ final class ExitingUser {
             Map.entry("kernel.EventLoop$FailureHandler", user -> {
                 throw new IllegalStateException("of the handler");
             }),
+            Map.entry("java.util.logging.Filter", ExitingUser::warn),
             Map.entry("kernel.EventLoop$Handler", ExitingUser::called),
             Map.entry("kernel.EventLoop.registerDoorbell Runnable", user -> user.bell.signal()),
             Map.entry(
@@ -244,6 +246,15 @@ final class ExitingUser {
         ioapic.write(0x10, 4, 1 << 15 | 0x35); // a level
         ioapic.addEndListener(PIN, this::called);
         ioapic.endOfInterrupt(ForwardWorld.vector(0x35));
+    }
+
+    /** Logs a warning, in a thread of the library. */
+    private void warn() {
+        Logger.getLogger("io.kvmirq").setFilter(message -> {
+            called();
+            return true;
+        });
+        world.vm.assignIrqfd(EventFd.create(world.kernel), new Gsi(30)); // it has no route
     }
 
     private void addVcpu() {
