@@ -8,6 +8,7 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.library.LibraryCache;
+import java.lang.reflect.Field;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
@@ -77,8 +78,21 @@ public final class JnaLibc extends ForeignLibc {
         properties.set(NAME, file.substring("lib".length(), file.length() - ".so".length()));
     }
 
+    /** Names the JNA that runs. javac would copy the constant, and so name the JNA of the compilation. */
     public static String description() {
-        return "JNA " + Native.VERSION;
+        try {
+            Field version = Native.class.getField("VERSION"); // of an interface that is not public
+            return "JNA "
+                    + (version.trySetAccessible()
+                            ? version.get(null)
+                            : Native.class
+                                    .getModule()
+                                    .getDescriptor()
+                                    .rawVersion()
+                                    .orElse(""));
+        } catch (ReflectiveOperationException e) {
+            return "JNA";
+        }
     }
 
     private static final class Functions implements LibcFunctions {
