@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.explain.KernelCall;
@@ -9,6 +10,8 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.undo.Undo;
 import java.util.Objects;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A virtual CPU, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
@@ -26,6 +29,8 @@ public final class Vcpu implements AutoCloseable {
     private final VcpuRun run;
     private final X86Vcpu x86;
     private final Arm64Vcpu arm64;
+    /** The thread of {@link #reserve}. */
+    private final AtomicReference<@Nullable Thread> reserved = new AtomicReference<>();
 
     private Vcpu(VmCalls vm, VgicCalls vgic, VcpuId id, Fd fd) {
         this.id = id;
@@ -78,6 +83,24 @@ public final class Vcpu implements AutoCloseable {
             throw new ClosedHandleException(toString());
         }
         run.kicks().moveHere(this);
+    }
+
+    /**
+     * Reserves the vCPU for a thread that will run it, until the thread ends or {@link #unreserve}. Does not move it.
+     *
+     * @return false while another thread has the vCPU reserved
+     */
+    @NotPromised
+    public boolean reserve(Thread thread) {
+        @Nullable Thread before = reserved.get();
+        return (before == null || before.getState() == Thread.State.TERMINATED)
+                && reserved.compareAndSet(before, Objects.requireNonNull(thread, "thread is null"));
+    }
+
+    /** Ends the reservation for a thread that was not started. Never fails. */
+    @NotPromised
+    public void unreserve(Thread thread) {
+        reserved.compareAndSet(Objects.requireNonNull(thread, "thread is null"), null);
     }
 
     /** The run state: the vCPU runs, halts or waits to be started. */

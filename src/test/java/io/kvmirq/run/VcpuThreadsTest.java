@@ -135,6 +135,23 @@ class VcpuThreadsTest {
     }
 
     @OnBothKernels
+    void vcpuOfOtherThreadsIsRefused(Kernels kernels) throws InterruptedException {
+        open(kernels, 2, READS);
+        VcpuThreads.Owner owner = owner((vcpu, exit) -> false);
+        List<Vcpu> first = vcpus.subList(0, 1);
+        try (VcpuThreads threads = VcpuThreads.startPaused(first, owner)) {
+            assertThatThrownBy(() -> VcpuThreads.start(List.of(vcpus.get(1), vcpus.get(0)), owner))
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessage(vcpus.get(0) + " already has a thread of another VcpuThreads: close that one first");
+            VcpuThreads.startPaused(vcpus.subList(1, 2), owner).close(); // the refused call left it free
+            threads.resume();
+            threads.join();
+            VcpuThreads.start(first, owner).close(); // a reboot
+        }
+        assertThat(failures).isEmpty();
+    }
+
+    @OnBothKernels
     void threadsHaveTheNamesOfQemu(Kernels kernels) throws InterruptedException {
         open(kernels, 2, READS);
         Set<String> names = ConcurrentHashMap.newKeySet();

@@ -153,15 +153,25 @@ public final class VcpuThreads implements AutoCloseable {
             runners.add(new Runner(vcpu));
         }
         try (Undo undo = new Undo()) {
+            runners.forEach(runner -> undo.step(() -> reserve(runner), () -> runner.vcpu.unreserve(runner.thread)));
             undo.add(this);
             runners.forEach(runner -> runner.thread.start());
             undo.keep();
         }
     }
 
+    private static void reserve(Runner runner) {
+        if (!runner.vcpu.reserve(runner.thread)) {
+            throw new IllegalStateException(
+                    runner.vcpu + " already has a thread of another VcpuThreads: close that one first");
+        }
+    }
+
     /**
      * Starts a thread for each vCPU; the thread calls {@link Vcpu#moveHere}. The threads are not daemons. If the system
      * cannot start a thread, the started threads end before this method throws.
+     *
+     * @throws IllegalStateException while another VcpuThreads has a thread for one of the vCPUs; then none is started
      */
     public static VcpuThreads start(List<Vcpu> vcpus, Owner owner) {
         return new VcpuThreads(vcpus, owner, false);
