@@ -8,16 +8,23 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** The open handles of one kernel, to report handles that the program forgot to close. Thread-safe. */
 final class Handles {
     static final int NO_NUMBER = -1;
+    /** For forgotten handles of one kind. */
+    private static final int MOST_WARNINGS = 5;
 
     private final Reports reports;
     /** The newest entry with an open handle; each links to the next older one. Guarded by this. */
     private @Nullable Entry newest;
+
+    /** By kind, the reports of forgotten handles. Guarded by this. */
+    private final Map<String, Integer> forgotten = new TreeMap<>();
 
     private final ReferenceQueue<Object> collected = new ReferenceQueue<>();
     /** Finds the line of the program that makes a handle. Null unless the program asked for it. */
@@ -152,9 +159,46 @@ final class Handles {
                 }
             }
             if (count > 0) {
-                reports.warn(entry.nameAndLine(first) + forgotten(closed, count), null);
+                report(
+                        entry.kind.replaceAll(" \\(fd \\d+\\)", ""),
+                        entry.nameAndLine(first) + forgotten(closed, count));
             }
         }
+    }
+
+    private void report(String kind, String text) {
+        int before;
+        synchronized (this) {
+            before = forgotten.merge(kind, 1, Integer::sum) - 1;
+        }
+        if (before < MOST_WARNINGS) {
+            reports.warn(text, null);
+        } else {
+            reports.debug(text);
+        }
+        if (before == MOST_WARNINGS) {
+            reports.warn(
+                    "more warnings of forgotten handles (" + kind
+                            + ") go to level DEBUG; Kernel.close logs their number",
+                    null);
+        }
+    }
+
+    /** Logs the numbers of handles that had no warning of their own. */
+    void reportUnlisted() {
+        Map<String, Integer> all;
+        synchronized (this) {
+            all = new TreeMap<>(forgotten);
+            forgotten.clear();
+        }
+        all.forEach((kind, count) -> {
+            if (count > MOST_WARNINGS) {
+                reports.warn(
+                        count - MOST_WARNINGS + " more warnings of forgotten handles (" + kind
+                                + ") went to level DEBUG of the logger io.kvmirq",
+                        null);
+            }
+        });
     }
 
     private static String forgotten(boolean closed, int count) {

@@ -335,7 +335,8 @@ public final class Kernel implements AutoCloseable {
     /**
      * Refuses new calls on the KVM device. Handles made from this kernel stay open until their owners close them. Logs
      * handles that the program forgot to close, and waits at most 2 s until all warnings are logged. A log handler may
-     * call this method.
+     * call this method. Forgotten handles of one kind have five warnings; the others are logged at level DEBUG, and
+     * counted in one more warning.
      */
     @Override
     public void close() {
@@ -346,6 +347,7 @@ public final class Kernel implements AutoCloseable {
             }
         }
         handles.reportForgotten();
+        handles.reportUnlisted();
         List<String> stillOpen = handles.stillOpen();
         if (!stillOpen.isEmpty()) {
             log(Level.DEBUG, "kernel closed before " + stillOpen + ", which their owners close", null);

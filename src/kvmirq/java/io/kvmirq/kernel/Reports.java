@@ -11,14 +11,17 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Writes warnings to the user's logger, in their order. A separate thread logs them, because the thread that finds a
- * mistake may hold a lock, and log handlers are code of the user. The logging thread ends after the last warning. {@link
- * Kernel#close} and a JVM that exits wait for it, but not for ever, because a log handler may block. {@code System.exit}
- * removes the handlers of java.util.logging, and later warnings are lost. Thread-safe.
+ * mistake may hold a lock, and log handlers are code of the user. The logging thread ends after the last warning.
+ * {@link Kernel#close} and a JVM that exits wait for it, but not for ever, because a log handler may block. {@code
+ * System.exit} removes the handlers of java.util.logging, and later warnings are lost. Thread-safe.
  */
 final class Reports {
     private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(2);
 
-    private record Report(String text, @Nullable Throwable cause) {}
+    private record Report(
+            System.Logger.Level level,
+            String text,
+            @Nullable Throwable cause) {}
 
     private final System.Logger logger;
     private final Set<String> said = ConcurrentHashMap.newKeySet();
@@ -31,8 +34,16 @@ final class Reports {
         this.logger = logger;
     }
 
-    synchronized void warn(String text, @Nullable Throwable cause) {
-        waiting.add(new Report(text, cause));
+    void warn(String text, @Nullable Throwable cause) {
+        report(new Report(System.Logger.Level.WARNING, text, cause));
+    }
+
+    void debug(String text) {
+        report(new Report(System.Logger.Level.DEBUG, text, null));
+    }
+
+    private synchronized void report(Report report) {
+        waiting.add(report);
         if (logging == null) {
             Thread end = new Thread(this::awaitLogged, "kvmirq-log-end");
             Thread thread = new Thread(() -> log(end), "kvmirq-log");
@@ -87,7 +98,7 @@ final class Reports {
     private void log(Thread end) {
         for (Report next = next(); next != null; next = next()) {
             try {
-                logger.log(System.Logger.Level.WARNING, next.text, next.cause);
+                logger.log(next.level, next.text, next.cause);
             } catch (RuntimeException | Error e) {
                 // A log handler that fails is a fault of the user's code.
             }
