@@ -207,7 +207,10 @@ class PassedThroughDeviceTest {
         world.command(MEMORY_AND_MASTER);
         world.setConfig(BAR_0 + 8, 4, 0x9000);
         assertThat(world.notices.get(1))
-                .endsWith("BAR 2 at 0x9000 lies on BAR 0 of 0000:3b:00.0 in slot 3: the guest does not reach it");
+                .endsWith("BAR 2 at 0x9000 lies on BAR 0 of 0000:3b:00.0 in slot 3, which answers there");
+        world.setConfig(BAR_0, 4, 0xc000); // its memory follows without a write of BAR 2
+        assertThat(world.store(0x9004, 9)).isFalse();
+        assertThat(world.hardware.register(2, 4)).isEqualTo(9);
     }
 
     // Interrupts

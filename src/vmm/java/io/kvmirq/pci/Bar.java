@@ -8,6 +8,7 @@ import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.Region;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
  * A BAR of a device. The guest accesses its mappable pages as memory, except those of the MSI-X table and the PBA. Not
@@ -27,7 +28,7 @@ final class Bar implements AutoCloseable {
     private final int flags;
     private final List<Part> parts = new ArrayList<>();
     private final Undo mappings = new Undo();
-    private final List<GuestMemory> slots = new ArrayList<>();
+    private final List<GuestMemory> slots = new CopyOnWriteArrayList<>();
 
     /** @param flags the low bits of the register, which hold the kind of BAR */
     Bar(Vm vm, int index, Registers region, int flags) {
@@ -35,6 +36,11 @@ final class Bar implements AutoCloseable {
         this.index = index;
         this.region = region;
         this.flags = (flags & PORTS) != 0 ? flags & 3 : flags & 0xf;
+    }
+
+    /** Whether a BAR, and no other one, answers at each address of a range in it. */
+    interface Answers {
+        boolean at(long from, long length);
     }
 
     /** The registers behind a BAR. */
@@ -55,8 +61,8 @@ final class Bar implements AutoCloseable {
 
         void write(long at, int size, long value);
 
-        /** The guest reaches the BAR at this address now. */
-        default void shown(long address) {}
+        /** The guest reaches the BAR at this address now, and the parts of it that {@code answers} accepts. */
+        default void shown(long address, Answers answers) {}
 
         /** The guest no longer reaches the BAR. Does not throw. */
         default void hidden() {}
@@ -130,9 +136,13 @@ final class Bar implements AutoCloseable {
         return !isPorts() && (flags & IS_64) != 0;
     }
 
-    /** Whether the guest's memory would hide this BAR at an address. */
-    boolean isUnderMemory(long address) {
-        return !isPorts() && vm.hasMemory(address, size());
+    Vm vm() {
+        return vm;
+    }
+
+    /** The parts that the guest accesses without an exit now. Needs no lock. */
+    List<GuestMemory> mapped() {
+        return slots;
     }
 
     /** The register's value for an address. */
@@ -150,14 +160,17 @@ final class Bar implements AutoCloseable {
         return register & writable();
     }
 
-    /** Adds the mapped parts to guest memory, with the BAR at this address. */
-    void show(long address) {
+    /** Adds the mapped parts to guest memory where the BAR answers. */
+    void show(long address, Answers answers) {
         try (Undo undo = new Undo()) {
             undo.add(this::hide);
             for (Part part : address % PAGE == 0 ? parts : List.<Part>of()) {
-                slots.add(vm.addMemory(address + part.at, part.memory.mapping()));
+                Mapping mapping = part.memory.mapping();
+                if (answers.at(address + part.at, mapping.length())) {
+                    slots.add(vm.addMemory(address + part.at, mapping));
+                }
             }
-            region.shown(address);
+            region.shown(address, answers);
             undo.keep();
         }
     }

@@ -411,9 +411,11 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         @Override
-        public void shown(long address) {
+        public void shown(long address, Bar.Answers answers) {
             for (Doorbell bell : doorbells) {
-                rung.add(vm.assignIoEventFd(bell.address(ports, address), bell.event));
+                if (answers.at(address + bell.at, Math.max(1, bell.length))) {
+                    rung.add(vm.assignIoEventFd(bell.address(ports, address), bell.event));
+                }
             }
         }
 

@@ -22,8 +22,8 @@ import org.jspecify.annotations.Nullable;
  * function's configuration space, BARs and interrupts; at most one of INTx, MSI and MSI-X is in use.
  *
  * <p>A guest's access never throws: if refused, it reads all ones or writes nothing. The VMM gets each kind of warning
- * at most once between two resets. A BAR that the guest moves onto memory or onto another BAR keeps the written
- * address, but the guest cannot access it. Each write to the function's configuration space tries to map the BAR again.
+ * at most once between two resets. A BAR that the guest moves onto memory keeps the written address, but the guest
+ * cannot access it until the memory is removed. {@link PciHostBridge} describes BARs that overlap.
  *
  * <p>Thread-safe.
  *
@@ -60,14 +60,14 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
 
     final void addBar(Bar bar) {
         bars.add(bar);
-        homes.put(bar, bridge.home(this, bar));
+        homes.put(bar, bridge.addresses().home(this, bar));
     }
 
     /** Sets the guest's side, before any other call. {@code lines} forwards the line to its GSI. */
     final void show(GuestConfig ofGuest, @Nullable GuestMsix msix, Function<Gsi, ForwardedIrq> lines) {
         config = ofGuest;
         interrupts = new GuestInterrupts(gsi, lines, bars, config, msix, warnings);
-        shown = new ShownBars(bridge.placesOf(this), bars, config, msix, warnings);
+        shown = new ShownBars(this, slot, bridge.addresses(), bars, config, msix, warnings);
         bars.forEach(bar -> bar.map(config.trapped(bar)));
     }
 
@@ -133,6 +133,12 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
                 }
             }
         }
+        settle();
+    }
+
+    /** Ends a change of addresses, without the lock: other functions may have BARs below those that moved. */
+    private void settle() {
+        bridge.addresses().settle();
         warnings.tell();
     }
 
@@ -145,7 +151,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         shown.hideMoved();
         try {
             config.pass(at, size, value);
-            shown.show();
+            shown.decode();
         } finally {
             interrupts.written(at, size, value);
         }
@@ -299,15 +305,15 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         } catch (BufferUnderflowException e) {
             throw new IllegalArgumentException(bytes.length + " bytes are not the state of " + this, e);
         }
-        warnings.tell();
+        settle();
     }
 
     private void restore(ByteBuffer state) {
         shown.hideAll();
         config.restore(state);
-        shown.show();
+        shown.decode();
         int saved = state.getInt();
-        if (saved != shown.mask()) {
+        if ((saved & ~shown.mask()) != 0) {
             throw new IllegalArgumentException(
                     "the guest of " + this + " does not reach the same BARs as before: " + warnings);
         }
@@ -354,7 +360,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
                     "reset",
                     "its interrupts and BARs are reset, but its registers may not be: " + DeviceWarnings.text(e));
         }
-        warnings.tell();
+        settle();
     }
 
     /** Clears the pending bits of MSI and MSI-X. */

@@ -4,10 +4,8 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.VcpuExit;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -26,8 +24,9 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>The hole for memory BARs must not overlap guest memory, and E820 must not list the hole. The guest cannot access a
- * BAR that is outside of the hole or overlaps another BAR. After each write to the configuration space of the BAR's
- * device, the bridge tries again to make the BAR accessible.
+ * BAR that is outside of the hole or on guest memory. As in hardware, each access is decoded by the BARs' addresses at
+ * that time; doorbells and mapped memory follow each change. Where BARs overlap, the one in the lowest slot answers,
+ * and in one function the BAR with the lowest index.
  *
  * <p>Thread-safe. Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 6.0, 7.2.2.
  *
@@ -44,8 +43,6 @@ public final class PciHostBridge {
     private static final int CONFIG_DATA = 0xcfc;
     private static final int ENABLE = 1 << 31;
     private static final int READABLE = ENABLE | 0xfffffc;
-    private static final long FIRST_PORT = 0xc000;
-    private static final long PORTS_END = 0x10000;
     private static final long LAST = 0xffff_ffffL;
     private static final long NO_ECAM = -ECAM_BYTES;
     private static final int SLOT_SHIFT = 15;
@@ -64,18 +61,9 @@ public final class PciHostBridge {
     private final long holeEnd;
     private final long ecam;
     private final @Nullable PciFunction[] slots = new PciFunction[SLOTS];
-    /** BARs that the guest can access. */
-    private final List<Place> places = new ArrayList<>();
-    /** The addresses that firmware would give the BARs. */
-    private final List<Place> homes = new ArrayList<>();
+    private final BusAddresses addresses;
 
     private int address;
-
-    private record Place(PciFunction device, Bar bar, long at) {
-        boolean overlaps(boolean ports, long from, long length) {
-            return bar.isPorts() == ports && from < at + bar.size() && at < from + length;
-        }
-    }
 
     /**
      * An interrupt pin of a device on the bus, for the guest's MP table or device tree.
@@ -118,6 +106,7 @@ public final class PciHostBridge {
         this.hole = hole;
         this.holeEnd = hole + length;
         this.ecam = ecam;
+        this.addresses = new BusAddresses(hole, holeEnd);
     }
 
     // Devices, which have their own locks: they are called without this object's lock
@@ -136,22 +125,8 @@ public final class PciHostBridge {
         slots[slot] = device;
     }
 
-    /** Assigns a BAR an address that no other BAR has. */
-    synchronized long home(PciFunction device, Bar bar) {
-        long end = bar.isPorts() ? PORTS_END : holeEnd;
-        long at = (bar.isPorts() ? FIRST_PORT : hole) + bar.size() - 1 & -bar.size();
-        while (overlaps(homes, bar, at).isPresent()) {
-            at += bar.size();
-        }
-        if (at > end - bar.size()) {
-            throw new IllegalArgumentException(device + " has a BAR of " + bar.size()
-                    + " bytes, for which the bus has no room: "
-                    + (bar.isPorts()
-                            ? "all BARs of ports share 0xc000 to 0xffff, use fewer or smaller ones"
-                            : "make the hole larger"));
-        }
-        homes.add(new Place(device, bar, at));
-        return at;
+    BusAddresses addresses() {
+        return addresses;
     }
 
     /** @throws IllegalArgumentException if memory overlaps the hole or the ECAM */
@@ -170,48 +145,14 @@ public final class PciHostBridge {
         }
     }
 
-    private static Optional<Place> overlaps(List<Place> places, Bar bar, long at) {
-        return places.stream()
-                .filter(one -> one.bar != bar && one.overlaps(bar.isPorts(), at, bar.size()))
-                .findFirst();
-    }
-
-    /** Makes a BAR accessible to the guest. Returns the reason if that is impossible, else empty. */
-    synchronized Optional<String> place(PciFunction device, Bar bar, long at) {
-        long first = bar.isPorts() ? 0 : hole;
-        long end = bar.isPorts() ? PORTS_END : holeEnd;
-        if (at < first || at > end - bar.size()) {
-            return Optional.of("outside of the hole for BARs, 0x" + Long.toHexString(first) + " to 0x"
-                    + Long.toHexString(end - 1));
+    void detach(PciFunction device) {
+        synchronized (this) {
+            for (int slot = 0; slot < SLOTS; slot++) {
+                slots[slot] = slots[slot] == device ? null : slots[slot];
+            }
         }
-        Optional<Place> other = overlaps(places, bar, at);
-        if (other.isPresent()) {
-            return other.map(one -> "on " + one.bar + " of " + one.device);
-        }
-        if (bar.isUnderMemory(at)) {
-            return Optional.of("on guest memory, which must be outside of the hole for BARs");
-        }
-        places.add(new Place(device, bar, at));
-        return Optional.empty();
-    }
-
-    synchronized void unplace(Bar bar) {
-        places.removeIf(one -> one.bar == bar);
-    }
-
-    synchronized void detach(PciFunction device) {
-        for (int slot = 0; slot < SLOTS; slot++) {
-            slots[slot] = slots[slot] == device ? null : slots[slot];
-        }
-        homes.removeIf(one -> one.device == device);
-        places.removeIf(one -> one.device == device);
-    }
-
-    private synchronized @Nullable Place at(boolean ports, long from, int size) {
-        return places.stream()
-                .filter(one -> one.overlaps(ports, from, size))
-                .findFirst()
-                .orElse(null);
+        addresses.detach(device.bars);
+        addresses.settle();
     }
 
     private synchronized List<PciFunction> devices() {
@@ -280,7 +221,7 @@ public final class PciHostBridge {
         return isAddress(ports, at, size)
                 || isData(ports, at)
                 || isEcam(ports, at)
-                || (ports ? at(true, at, size) != null : at >= hole && at < holeEnd);
+                || (ports ? addresses.at(true, at, size) != null : addresses.inHole(at));
     }
 
     /**
@@ -315,8 +256,9 @@ public final class PciHostBridge {
         if (isEcam(ports, at)) {
             return readConfig(slotAt(at, size), (int) (at % EXTENDED_REGISTERS), size);
         }
-        Place place = at(ports, at, size);
-        return place == null ? -1 : place.device.read(place.bar, at, size);
+        BusAddresses.Place place = addresses.at(ports, at, size);
+        PciFunction device = place == null ? null : device(place.owner().slot());
+        return place == null || device == null ? -1 : device.read(place.bar(), at, size);
     }
 
     /** Handles the guest's write to a port or to memory, without a {@link VcpuExit}, like {@link #read}. */
@@ -332,9 +274,10 @@ public final class PciHostBridge {
         } else if (isEcam(ports, at)) {
             writeConfig(slotAt(at, size), (int) (at % EXTENDED_REGISTERS), size, (int) value);
         } else {
-            Place place = at(ports, at, size);
-            if (place != null) {
-                place.device.write(place.bar, at, size, value);
+            BusAddresses.Place place = addresses.at(ports, at, size);
+            PciFunction device = place == null ? null : device(place.owner().slot());
+            if (place != null && device != null) {
+                device.write(place.bar(), at, size, value);
             }
         }
     }
@@ -376,20 +319,5 @@ public final class PciHostBridge {
     @Override
     public String toString() {
         return "PCI bus 0 with devices " + devices();
-    }
-
-    /** The bus as a device uses it to place its BARs. */
-    ShownBars.Bus placesOf(PciFunction device) {
-        return new ShownBars.Bus() {
-            @Override
-            public Optional<String> place(Bar bar, long address) {
-                return PciHostBridge.this.place(device, bar, address);
-            }
-
-            @Override
-            public void unplace(Bar bar) {
-                PciHostBridge.this.unplace(bar);
-            }
-        };
     }
 }

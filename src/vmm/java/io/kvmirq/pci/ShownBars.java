@@ -1,32 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /** The BARs of a device that its guest can access, and their registers. The lock of the device guards it. */
-final class ShownBars {
-    /** The addresses of the bus. */
-    interface Bus {
-        /** Reserves an address for a BAR. Returns the owner if the address is taken. */
-        Optional<String> place(Bar bar, long address);
+final class ShownBars implements BusAddresses.Owner {
+    /** The function: its lock and its name. */
+    private final Object device;
 
-        void unplace(Bar bar);
-    }
-
-    private final Bus bus;
+    private final int slot;
+    private final BusAddresses bus;
     private final List<Bar> bars;
     private final GuestConfig config;
     private final @Nullable GuestMsix msix;
     private final DeviceWarnings warnings;
-    /** The address of each shown BAR. */
-    private final Map<Bar, Long> shown = new HashMap<>();
+    /** The place of each shown BAR. */
+    private final Map<Bar, BusAddresses.Place> shown = new ConcurrentHashMap<>();
 
-    ShownBars(Bus bus, List<Bar> bars, GuestConfig config, @Nullable GuestMsix msix, DeviceWarnings warnings) {
+    ShownBars(
+            Object device,
+            int slot,
+            BusAddresses bus,
+            List<Bar> bars,
+            GuestConfig config,
+            @Nullable GuestMsix msix,
+            DeviceWarnings warnings) {
+        this.device = device;
+        this.slot = slot;
         this.bus = bus;
         this.bars = bars;
         this.config = config;
@@ -36,62 +41,134 @@ final class ShownBars {
 
     /** Hides the BARs that the guest has moved or disabled. */
     void hideMoved() {
-        for (Bar bar : bars) {
-            Long now = shown.get(bar);
-            if (now != null && (!config.decodes(bar) || now != config.address(bar))) {
-                hide(bar);
+        bars.stream().filter(bar -> !isAt(bar, address(bar))).forEach(this::hide);
+    }
+
+    void hideAll() {
+        bars.forEach(bar -> {
+            hide(bar);
+            bus.disable(bar);
+        });
+    }
+
+    @Override
+    public void hide(Bar bar) {
+        synchronized (device) {
+            if (shown.remove(bar) != null) {
+                bar.hide();
             }
         }
     }
 
-    void hideAll() {
-        List.copyOf(shown.keySet()).forEach(this::hide);
+    private boolean isAt(Bar bar, long address) {
+        return config.decodes(bar) && config.address(bar) == address;
     }
 
-    private void hide(Bar bar) {
-        bar.hide();
-        bus.unplace(bar);
-        shown.remove(bar);
+    private long address(Bar bar) {
+        BusAddresses.Place place = shown.get(bar);
+        return place == null ? -1 : place.at();
     }
 
-    /** Shows each BAR that the guest has enabled, if its address is free. */
-    void show() {
-        bars.forEach(this::show);
-    }
-
-    private void show(Bar bar) {
-        if (shown.containsKey(bar) || !config.decodes(bar)) {
-            return;
-        }
-        long address = config.address(bar);
-        Optional<String> refused = bus.place(bar, address);
-        if (refused.isPresent()) {
-            warnings.add(
-                    bar.toString(),
-                    bar + " at 0x" + Long.toHexString(address) + " lies " + refused.get()
-                            + ": the guest does not reach it");
-            return;
-        }
-        shown.put(bar, address);
-        try {
-            bar.show(address);
-        } catch (RuntimeException e) {
-            warnings.add("each access of " + bar + " leaves the guest: ", e);
+    /** Reports the enabled BARs to the bus, which shows them when the lock is free. */
+    void decode() {
+        for (Bar bar : bars) {
+            long address = config.address(bar);
+            if (config.decodes(bar)) {
+                bus.flaw(bar, address)
+                        .or(() -> over(bar).map(other -> on(other, this)))
+                        .ifPresent(flaw -> warn(bar, address, flaw));
+                bus.enable(this, bar, address);
+            } else {
+                bus.disable(bar);
+            }
         }
     }
 
-    /** The shown BARs, one bit each. */
+    private static String on(Bar bar, BusAddresses.Owner of) {
+        return "on " + bar + " of " + of + ", which answers there";
+    }
+
+    /** The BAR of the same function that answers before this one. */
+    private Optional<Bar> over(Bar bar) {
+        return bars.stream()
+                .takeWhile(other -> other != bar)
+                .filter(other -> config.decodes(other)
+                        && other.isPorts() == bar.isPorts()
+                        && BusAddresses.overlap(config.address(other), other, config.address(bar), bar.size()))
+                .findFirst();
+    }
+
+    private void warn(Bar bar, long address, String flaw) {
+        warnings.add(bar.toString(), bar + " at 0x" + Long.toHexString(address) + " lies " + flaw);
+    }
+
+    @Override
+    public void show(BusAddresses.Place place) {
+        synchronized (device) {
+            Bar bar = place.bar();
+            Optional<String> flaw = bus.flaw(bar, place.at());
+            if (flaw.isPresent() || !isAt(bar, place.at())) {
+                flaw.ifPresent(text -> warn(bar, place.at(), text));
+                return;
+            }
+            place.above().stream()
+                    .findFirst()
+                    .ifPresent(other -> warn(bar, place.at(), on(other.bar(), other.owner())));
+            shown.put(bar, place);
+            try {
+                bar.show(place.at(), place::answers);
+            } catch (RuntimeException e) {
+                warnings.add("each access of " + bar + " leaves the guest: ", e);
+            }
+        }
+    }
+
+    @Override
+    public boolean shows(Bar bar) {
+        return shown.containsKey(bar);
+    }
+
+    @Override
+    public boolean shows(BusAddresses.Place place) {
+        return place.equals(shown.get(place.bar()));
+    }
+
+    @Override
+    public int slot() {
+        return slot;
+    }
+
+    @Override
+    public void tell() {
+        warnings.tell();
+    }
+
+    @Override
+    public String toString() {
+        return device.toString();
+    }
+
+    /**
+     * The BARs that the guest reaches unless another function is over them, one bit each. The other function may be
+     * restored later, and move.
+     */
     int mask() {
-        return shown.keySet().stream().mapToInt(bar -> 1 << bar.index()).sum();
+        int mask = 0;
+        for (Bar bar : bars) {
+            boolean isFree =
+                    over(bar).isEmpty() && bus.flaw(bar, config.address(bar)).isEmpty();
+            mask |= config.decodes(bar) && isFree ? 1 << bar.index() : 0;
+        }
+        return mask;
     }
 
     private boolean has(Bar bar, long at, int size) {
-        Long start = shown.get(bar);
-        return start != null && at >= start && at <= start + bar.size() - size;
+        long start = address(bar);
+        return start >= 0 && at >= start && at <= start + bar.size() - size;
     }
 
     private long offset(Bar bar, long at) {
-        return at - shown.getOrDefault(bar, 0L);
+        return at - address(bar);
     }
 
     private static boolean isIn(Optional<GuestConfig.Place> place, Bar bar, long at) {
