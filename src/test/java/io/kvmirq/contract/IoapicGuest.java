@@ -17,6 +17,8 @@ import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.pci.EmulatedFunction;
+import io.kvmirq.pci.PciHostBridge;
 import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.uapi.Uapi;
@@ -269,6 +271,25 @@ final class IoapicGuest {
         } else {
             ioapic().line(new Gsi(pin), high);
         }
+    }
+
+    /** A function whose pin is this one of the IOAPIC. */
+    EmulatedFunction.Builder function(PciHostBridge bus, int slot, int pin) {
+        EmulatedFunction.Builder builder = EmulatedFunction.builder(bus, slot, vm, new EmulatedFunction.Registers() {
+                    @Override
+                    public long read(int bar, long at, int size) {
+                        return 0;
+                    }
+
+                    @Override
+                    public void write(int bar, long at, int size, long value) {}
+                })
+                .ids(0x1af4, 0x1040 + slot);
+        return inKernel ? builder.intx(new Gsi(pin)) : builder.intx(new Gsi(pin), ioapic().source());
+    }
+
+    Vm machine() {
+        return vm;
     }
 
     GuestIoapic ioapic() {

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
+import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
+import io.kvmirq.Route;
+import io.kvmirq.forward.Userspace;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.Vm;
@@ -25,7 +28,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A PCI function that this process emulates on a guest's {@link PciHostBridge}, beside devices of the host. This class
- * implements the configuration space, the BARs, MSI-X or MSI, and doorbells: writes that signal an eventfd. The user of
+ * implements the configuration space, the BARs, INTx, MSI or MSI-X, and doorbells: writes that signal an eventfd. The user of
  * this class implements the device's {@link Registers}.
  *
  * <pre>{@code
@@ -42,7 +45,7 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>While the guest has enabled a BAR, each doorbell of the BAR is an ioeventfd at the address that the guest chose.
- * An emulated function has no interrupt pin. {@link PciFunction} describes the guest's view of both kinds of functions.
+ * {@link PciFunction} describes the guest's view of both kinds of functions.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="function"}
  */
@@ -123,6 +126,8 @@ public final class EmulatedFunction extends PciFunction {
         private @Nullable EmulatedVectors msix;
         private Optional<IntFunction<GuestMsi>> msi = Optional.empty();
         private final Set<EmulatedVectors> vectors = new HashSet<>();
+        private Optional<Gsi> pin = Optional.empty();
+        private @Nullable Wire wire;
         private Consumer<String> warned = sentence -> LOGGER.log(System.Logger.Level.WARNING, sentence);
 
         private Builder(PciHostBridge bridge, int slot, Vm vm, Registers registers) {
@@ -266,6 +271,40 @@ public final class EmulatedFunction extends PciFunction {
             image.putShort(at + 2, (short) (MSI_CONTROL | Integer.numberOfTrailingZeros(count) << 1));
             msi = Optional.of(control -> new GuestMsi(vectors, requester(), control));
             this.vectors.add(vectors);
+            return this;
+        }
+
+        /**
+         * Adds the interrupt pin INTA#, connected to this pin of KVM's IOAPIC and PIC, or on arm64 to the SPI of this
+         * GSI. {@link EmulatedFunction#raiseLine} drives the pin. Functions of the bus may share a GSI, except an
+         * emulated function and a host device on arm64, where KVM keeps one level for both.
+         *
+         * @throws IllegalArgumentException if the VM has no in-kernel IOAPIC, or the GSI is not one of its pins
+         */
+        public Builder intx(Gsi pin) {
+            Objects.requireNonNull(pin, "pin is null");
+            if (!vm.isArm64() && vm.routes().of(pin).stream().noneMatch(Route.Pin.class::isInstance)) {
+                throw new IllegalArgumentException(pin + " of " + vm + " is not a pin of an in-kernel IOAPIC: create"
+                        + " the irqchip first, or pass the source of a GuestIoapic: intx(pin, ioapic.source())");
+            }
+            return intx(pin, Wire.of(vm, pin));
+        }
+
+        /**
+         * Adds the interrupt pin INTA#, connected to a pin of an IOAPIC that this process emulates.
+         *
+         * @param source the {@link io.kvmirq.irqchip.GuestIoapic#source} of this function, or the VMM's injector. No
+         *     lock of this library is held when {@code source} is called, in the thread that changes the level
+         */
+        public Builder intx(Gsi pin, Userspace.Injector source) {
+            return intx(
+                    Objects.requireNonNull(pin, "pin is null"),
+                    Wire.of(Objects.requireNonNull(source, "source is null"), pin));
+        }
+
+        private Builder intx(Gsi to, Wire by) {
+            pin = Optional.of(to);
+            wire = by;
             return this;
         }
 
@@ -444,7 +483,7 @@ public final class EmulatedFunction extends PciFunction {
                 told.bridge,
                 told.slot,
                 String.format("%04x:%04x", told.image.getShort(0), told.image.getShort(2)),
-                Optional.empty(),
+                told.pin,
                 told.warned);
         this.registers = told.registers;
         try (Undo undo = new Undo()) {
@@ -456,15 +495,42 @@ public final class EmulatedFunction extends PciFunction {
             }
             told.bars.forEach((index, part) -> addBar(undo.add(new Bar(told.vm, index, part, part.isPorts() ? 1 : 0))));
             GuestMsix msix = told.msix == null ? null : new GuestMsix(told.msix, told.requester());
-            GuestConfig config = new GuestConfig(ConfigSource.of(told.image.array()), bars, -1, msix != null, told.msi);
-            show(config, msix, pin -> {
-                throw new IllegalStateException("an emulated function has no pin");
-            });
+            int line = told.pin.map(Gsi::number).orElse(-1);
+            GuestConfig config =
+                    new GuestConfig(ConfigSource.of(told.image.array()), bars, line, msix != null, told.msi);
+            Wire wire = told.wire == null ? null : told.bridge.shared(told.wire);
+            show(
+                    config,
+                    msix,
+                    pin -> {
+                        throw new IllegalStateException("a pin without a wire");
+                    },
+                    wire);
             undo.add(this::stop);
             begin();
             told.bridge.attach(this, told.slot); // last, because the guest may access it at once
             undo.moveTo(parts);
         }
+    }
+
+    /**
+     * Asserts the function's INTA# until {@link #lowerLine}, a reset or {@link #close}. The pin is level-triggered: if
+     * it is still high at the guest's EOI, the guest gets the interrupt again. The bit Interrupt Status of STATUS shows
+     * the level. The wire to the IOAPIC is low while the guest has set Interrupt Disable or enabled MSI or MSI-X, and
+     * during {@link #hold}; it rises afterwards if the level is still high. A second call does nothing. Thread-safe.
+     *
+     * @throws IllegalStateException if the function has no pin
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
+     * @throws io.kvmirq.KernelException if KVM refuses the level, or what the source of {@link Builder#intx} throws; the
+     *     next change of the pin tries again
+     */
+    public void raiseLine() {
+        setLine(true);
+    }
+
+    /** Ends {@link #raiseLine}: call it when the guest has served the function, before its EOI. Fails as raiseLine does. */
+    public void lowerLine() {
+        setLine(false);
     }
 
     @Override

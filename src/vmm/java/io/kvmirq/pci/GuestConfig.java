@@ -37,6 +37,7 @@ final class GuestConfig {
     static final int COMMAND = 4;
     private static final int STATUS = 6;
     private static final int HAS_CAPABILITIES = 1 << 4;
+    private static final int INTERRUPT_STATUS = 1 << 3;
     /** The offset of the class code, which has the revision in its low byte. */
     private static final int CLASS = 8;
 
@@ -128,6 +129,8 @@ final class GuestConfig {
     private int msiAt;
     private @Nullable GuestMsi msi;
     private int powerState;
+    /** Whether an emulated function asserts INTA#, as its Interrupt Status shows. */
+    private boolean asserted;
     /** Whether the device may be a bus master when the guest enables it. */
     private boolean mayMaster = true;
 
@@ -310,6 +313,14 @@ final class GuestConfig {
         return image.get(PIN) - 1;
     }
 
+    boolean isAsserted() {
+        return asserted;
+    }
+
+    void setAsserted(boolean high) {
+        asserted = high;
+    }
+
     int messageControl() {
         return msix == 0 ? 0 : image.getShort(msix + 2) & 0xffff;
     }
@@ -337,6 +348,9 @@ final class GuestConfig {
             if (!passed.get(at + i)) {
                 value = value & ~(0xff << Byte.SIZE * i) | (image.get(at + i) & 0xff) << Byte.SIZE * i;
             }
+        }
+        if (asserted && STATUS >= at && STATUS < at + size) {
+            value |= INTERRUPT_STATUS << Byte.SIZE * (STATUS - at);
         }
         if (isMsi(at, size)) {
             value |= Objects.requireNonNull(msi).read(at - msiAt, size);
@@ -384,6 +398,7 @@ final class GuestConfig {
     /** Sets the registers to their reset values, and disables DMA of the device. */
     void reset() {
         image.put(0, fresh);
+        asserted = false;
         powerState = 0;
         if (power != 0) { // a device without a reset may sleep
             device.putShort(power + POWER_STATE, 0);

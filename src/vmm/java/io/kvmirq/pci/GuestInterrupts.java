@@ -20,6 +20,9 @@ final class GuestInterrupts {
     /** Forwards the line to its GSI. */
     private final Function<Gsi, ForwardedIrq> lines;
 
+    /** Of an emulated function's pin. */
+    private final @Nullable Wire wire;
+
     private final List<Bar> bars;
     private final GuestConfig config;
     private final @Nullable GuestMsix msix;
@@ -32,12 +35,14 @@ final class GuestInterrupts {
     GuestInterrupts(
             Optional<Gsi> gsi,
             Function<Gsi, ForwardedIrq> lines,
+            @Nullable Wire wire,
             List<Bar> bars,
             GuestConfig config,
             @Nullable GuestMsix msix,
             DeviceWarnings warnings) {
         this.gsi = gsi;
         this.lines = lines;
+        this.wire = wire;
         this.bars = bars;
         this.config = config;
         this.msix = msix;
@@ -90,24 +95,36 @@ final class GuestInterrupts {
     }
 
     /**
-     * Forwards or ends INTx as the registers require. While interrupts are held, forwarding waits for the release: the
+     * Forwards or ends INTx as the registers require, or sets the level of an emulated function's pin. While interrupts are held, forwarding waits for the release: the
      * device keeps its line asserted.
      */
-    private void settleLine() {
+    void settleLine() {
         boolean messages = msix != null && msix.isEnabled()
                 || config.msi().filter(GuestMsi::isEnabled).isPresent();
         boolean wanted = gsi.isPresent()
                 && !messages
                 && (config.command() & GuestConfig.INTX_OFF) == 0
-                && bars.stream().anyMatch(config::decodes);
-        if (!wanted) {
+                && (wire != null || bars.stream().anyMatch(config::decodes));
+        if (wire != null) {
+            wire.set(this, wanted && !held && config.isAsserted());
+        } else if (!wanted) {
             endLine();
         } else if (line == null && !held) {
             warnings.attempt("INTx: ", () -> line = lines.apply(gsi.orElseThrow()));
         }
     }
 
+    /** Drives the wire of an emulated function's pin, without the lock. */
+    void drive() {
+        if (wire != null) {
+            wire.drive();
+        }
+    }
+
     private void endLine() {
+        if (wire != null) {
+            wire.set(this, false);
+        }
         if (line != null) {
             line.close();
             line = null;
@@ -125,6 +142,9 @@ final class GuestInterrupts {
             ForwardedIrq forwarded = line;
             if (forwarded != null) {
                 hold(forwarded::mask);
+            }
+            if (wire != null) {
+                settleLine();
             }
             done = true;
         } finally {

@@ -195,7 +195,7 @@ public final class PassedThroughDevice extends PciFunction {
                 HostSide.has(device, IrqKind.MSI)
                         ? Optional.of(control -> new GuestMsi(forwarding, device, id, control))
                         : Optional.empty());
-        show(config, msix, pin -> forwarding.forward(device.intx(), pin));
+        show(config, msix, pin -> forwarding.forward(device.intx(), pin), null);
     }
 
     private void addBars(Vm vm, Undo undo) {

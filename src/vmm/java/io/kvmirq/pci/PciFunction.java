@@ -31,6 +31,9 @@ import org.jspecify.annotations.Nullable;
  */
 public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         permits EmulatedFunction, PassedThroughDevice {
+    /** The level of the pin, beside the BARs of a state. Older states have it low. */
+    private static final int ASSERTED = 1 << Byte.SIZE;
+
     final DeviceWarnings warnings;
     /** The parts to close, the last first. */
     final Undo parts = new Undo();
@@ -63,10 +66,11 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         homes.put(bar, bridge.addresses().home(this, bar));
     }
 
-    /** Sets the guest's side, before any other call. {@code lines} forwards the line to its GSI. */
-    final void show(GuestConfig ofGuest, @Nullable GuestMsix msix, Function<Gsi, ForwardedIrq> lines) {
+    /** Sets the guest's side, before any other call. {@code lines} forwards the line to its GSI, unless it is a wire. */
+    final void show(
+            GuestConfig ofGuest, @Nullable GuestMsix msix, Function<Gsi, ForwardedIrq> lines, @Nullable Wire wire) {
         config = ofGuest;
-        interrupts = new GuestInterrupts(gsi, lines, bars, config, msix, warnings);
+        interrupts = new GuestInterrupts(gsi, lines, wire, bars, config, msix, warnings);
         shown = new ShownBars(this, slot, bridge.addresses(), bars, config, msix, warnings);
         bars.forEach(bar -> bar.map(config.trapped(bar)));
     }
@@ -139,7 +143,26 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     /** Ends a change of addresses, without the lock: other functions may have BARs below those that moved. */
     private void settle() {
         bridge.addresses().settle();
+        drive();
+    }
+
+    /** Drives the line as recorded, without the lock, and reports warnings. */
+    private void drive() {
+        warnings.attempt("INTx: ", interrupts::drive);
         warnings.tell();
+    }
+
+    /** Sets the level of INTA# of an emulated function. */
+    final void setLine(boolean high) {
+        synchronized (this) {
+            requireOpen();
+            if (gsi.isEmpty()) {
+                throw new IllegalStateException(this + " has no interrupt pin: call intx(pin) of its builder");
+            }
+            config.setAsserted(high);
+            interrupts.settleLine();
+        }
+        interrupts.drive();
     }
 
     /**
@@ -211,7 +234,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
                 interrupts.hold();
             }
         } finally {
-            warnings.tell();
+            drive();
         }
     }
 
@@ -230,7 +253,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
             requireOpen();
             interrupts.release();
         }
-        warnings.tell();
+        drive();
     }
 
     // Save and restore
@@ -257,7 +280,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
      * Returns the values that the guest wrote to the configuration space (such as BAR addresses and Device Control of
      * PCI Express), the state of MSI and MSI-X ({@link GuestMessages}), and an emulated function's own registers.
      * Registers and memory of a host device cannot be saved: the guest's driver must write them again after a restore.
-     * The state does not tell whether the line is asserted; the restored device asserts its line itself.
+     * The state of an emulated function has the level of its pin; a restored host device asserts its line itself.
      *
      * @throws IllegalStateException if a virtual thread calls this method, or after {@link #close}
      */
@@ -272,7 +295,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
                     saved.stream().mapToInt(part -> Integer.BYTES + part.length).sum();
             ByteBuffer state = ByteBuffer.allocate(GuestConfig.STATE_BYTES + Integer.BYTES + size + own.length);
             config.save(state);
-            state.putInt(shown.mask());
+            state.putInt(shown.mask() | (config.isAsserted() ? ASSERTED : 0));
             saved.forEach(part -> state.putInt(part.length).put(part));
             return state.put(own).array();
         }
@@ -313,10 +336,11 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
         config.restore(state);
         shown.decode();
         int saved = state.getInt();
-        if ((saved & ~shown.mask()) != 0) {
+        if ((saved & ~(shown.mask() | ASSERTED)) != 0) {
             throw new IllegalArgumentException(
                     "the guest of " + this + " does not reach the same BARs as before: " + warnings);
         }
+        config.setAsserted((saved & ASSERTED) != 0);
         interrupts.restore(state);
     }
 
@@ -386,7 +410,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
             closed = true;
         }
         parts.close(); // without the lock, which a handler may need for whose end a registration waits
-        warnings.tell();
+        drive();
     }
 
     @Override

@@ -4,8 +4,10 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.VcpuExit;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -62,6 +64,7 @@ public final class PciHostBridge {
     private final long ecam;
     private final @Nullable PciFunction[] slots = new PciFunction[SLOTS];
     private final BusAddresses addresses;
+    private final List<Wire> wires = new ArrayList<>();
 
     private int address;
 
@@ -161,6 +164,15 @@ public final class PciHostBridge {
 
     private synchronized @Nullable PciFunction device(int slot) {
         return slots[slot];
+    }
+
+    /** Returns the wire that the pins of emulated functions share: this one, or one of the same receiver and GSI. */
+    synchronized Wire shared(Wire wire) {
+        Optional<Wire> other = wires.stream().filter(wire::isSame).findFirst();
+        if (other.isEmpty()) {
+            wires.add(wire);
+        }
+        return other.orElse(wire);
     }
 
     /** Returns the interrupt pins of the devices, ordered by slot. */

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.IoapicGuest.lowHalf;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.pci.EmulatedFunction;
+import io.kvmirq.pci.EmulatedVectors;
+import io.kvmirq.pci.PciHostBridge;
+import io.kvmirq.undo.Undo;
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.Collections;
+import java.util.List;
+import java.util.SplittableRandom;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** INTA# of emulated functions, as a guest takes it from KVM's IOAPIC or from ours beside a split irqchip. */
+@Contract
+class EmulatedPinContract {
+    private static final int PIN = 16;
+    private static final int LEVEL = 1 << 15;
+    private static final int MASKED = 1 << 16;
+    private static final int LINE = 0x77;
+    private static final String TAKEN = "0:0x77";
+    private static final int COMMAND = 4;
+    private static final int INTX_OFF = 1 << 10;
+    private static final int INTERRUPT_STATUS = 1 << 19;
+    private static final int MSIX_CONTROL = 0x42;
+    private static final int MSIX_ENABLE = 1 << 15;
+    /** For {@code make test}; the property asks for more. */
+    private static final int PROGRAMS = Integer.getInteger("kvmirq.test.pin.programs", 20);
+
+    private static final int STEPS = 40;
+
+    private final World world;
+    private final Undo made = new Undo();
+    private final List<EmulatedFunction> functions = new ArrayList<>();
+    private PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x1000000);
+    private IoapicGuest guest;
+
+    EmulatedPinContract(World world) {
+        this.world = world;
+    }
+
+    @AfterEach
+    void close() {
+        made.close();
+        world.closeAll();
+    }
+
+    /** Two functions with MSI-X that share a pin. The handler does {@code serve}. */
+    private void open(boolean inKernel, Consumer<IoapicGuest> serve) {
+        world.kernel();
+        world.assumeX86();
+        if (inKernel) {
+            world.assumeFullIrqchip();
+        }
+        guest = new IoapicGuest(world, made.add(Kernel.over(world.kernel())), made, inKernel);
+        addFunctions();
+        guest.redirect(PIN, LINE | LEVEL, 0);
+        guest.onService(vector -> serve.accept(guest));
+    }
+
+    private void addFunctions() {
+        Vm vm = guest.machine();
+        for (int slot = 1; slot <= 2; slot++) {
+            functions.add(made.add(guest.function(bus, slot, PIN)
+                    .bar(0, 0x1000)
+                    .msix(made.add(EmulatedVectors.create(vm, 1)), 0, 0, 0x800)
+                    .build()));
+        }
+    }
+
+    private void lowerAll() {
+        functions.forEach(EmulatedFunction::lowerLine);
+    }
+
+    private void config(int slot, int at, int size, int value) {
+        bus.write(true, 0xcf8, 4, 0x80000000L | slot << 11 | at & ~3);
+        bus.write(true, 0xcfc + (at & 3), size, value);
+    }
+
+    private int config(int slot, int at) {
+        bus.write(true, 0xcf8, 4, 0x80000000L | slot << 11 | at);
+        return (int) bus.read(true, 0xcfc, 4);
+    }
+
+    /** The guest takes just so many, or more if its KVM ends the interrupts of real mode early. */
+    private void takes(int count) {
+        guest.pass(0);
+        List<String> served = guest.served();
+        if (guest.keepsInService()) {
+            assertThat(served).isEqualTo(Collections.nCopies(count, TAKEN));
+        } else {
+            assertThat(served).hasSizeGreaterThanOrEqualTo(count);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void raisedLineInterruptsUntilItIsLowered(boolean inKernel) {
+        int[] left = {3};
+        open(inKernel, service -> {
+            if (--left[0] <= 0) {
+                functions.get(0).lowerLine();
+            }
+        });
+        assertThat(config(1, 0x3c) & 0xffff).as("line and pin").isEqualTo(1 << 8 | PIN);
+        functions.get(0).raiseLine();
+        takes(3);
+        takes(0);
+        functions.get(0).raiseLine();
+        takes(1);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void functionsOfOnePinAreJoined(boolean inKernel) {
+        open(inKernel, service -> lowerAll());
+        functions.forEach(EmulatedFunction::raiseLine);
+        functions.get(0).lowerLine();
+        takes(1);
+        functions.get(1).raiseLine();
+        functions.get(0).reset();
+        takes(1);
+        functions.forEach(EmulatedFunction::raiseLine);
+        functions.get(1).close();
+        functions.remove(1);
+        takes(1);
+        takes(0);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void maskedOrHeldLineInterruptsAfterwards(boolean inKernel) {
+        open(inKernel, service -> lowerAll());
+        EmulatedFunction function = functions.get(0);
+        config(1, COMMAND, 2, INTX_OFF);
+        function.raiseLine();
+        takes(0);
+        assertThat(config(1, COMMAND) & INTERRUPT_STATUS).isNotZero();
+        config(1, COMMAND, 2, 0);
+        takes(1);
+        assertThat(config(1, COMMAND) & INTERRUPT_STATUS).isZero();
+        config(1, MSIX_CONTROL, 2, MSIX_ENABLE);
+        function.raiseLine();
+        takes(0);
+        config(1, MSIX_CONTROL, 2, 0);
+        takes(1);
+        function.hold();
+        function.raiseLine();
+        takes(0);
+        function.release();
+        takes(1);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void resetAndCloseLowerTheLine(boolean inKernel) {
+        open(inKernel, service -> lowerAll());
+        guest.write(lowHalf(PIN), LINE | LEVEL | MASKED);
+        functions.forEach(EmulatedFunction::raiseLine);
+        bus.reset();
+        guest.write(lowHalf(PIN), LINE | LEVEL);
+        takes(0);
+        guest.write(lowHalf(PIN), LINE | LEVEL | MASKED);
+        functions.forEach(EmulatedFunction::raiseLine);
+        functions.forEach(EmulatedFunction::close);
+        functions.clear();
+        guest.write(lowHalf(PIN), LINE | LEVEL);
+        takes(0);
+    }
+
+    /** Each step of guest, device and VMM beside a plain account of both levels. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void randomProgramsLoseNoneAndTakeNoneTwice(boolean inKernel) {
+        int[] keeps = {0};
+        BitSet raised = new BitSet();
+        open(inKernel, service -> {
+            if (keeps[0]-- <= 0) { // else it serves neither, and takes it again
+                lowerAll();
+                raised.clear();
+            }
+        });
+        assumeTrue(guest.keepsInService(), "this KVM ends an interrupt of real mode when it injects it");
+        for (int seed = 0; seed < PROGRAMS; seed++) {
+            bus.reset();
+            raised.clear();
+            new Program(seed, raised, keeps).run();
+        }
+    }
+
+    private final class Program {
+        private final SplittableRandom random;
+        private final BitSet raised;
+        private final int[] keeps;
+        private final boolean[] off = new boolean[2];
+        private final boolean[] messages = new boolean[2];
+        private final boolean[] held = new boolean[2];
+        private final List<String> steps = new ArrayList<>();
+        private boolean masked;
+
+        Program(long seed, BitSet raised, int[] keeps) {
+            this.random = new SplittableRandom(seed);
+            this.raised = raised;
+            this.keeps = keeps;
+        }
+
+        void run() {
+            for (int i = 0; i < STEPS; i++) {
+                step(random.nextInt(2));
+                take();
+            }
+            for (int which = 0; which < 2; which++) {
+                control(which, false, false);
+                hold(which, false);
+            }
+            mask(false);
+            take();
+        }
+
+        private void step(int which) {
+            switch (random.nextInt(12)) {
+                case 0, 1, 2 -> level(which, true);
+                case 3 -> level(which, false);
+                case 4, 5 -> control(which, random.nextBoolean(), messages[which]);
+                case 6 -> control(which, off[which], random.nextBoolean());
+                case 7 -> hold(which, true);
+                case 8 -> hold(which, false);
+                case 9 -> mask(random.nextBoolean());
+                case 10 -> {
+                    steps.add("restore " + which);
+                    functions.get(which).restore(functions.get(which).state());
+                }
+                default -> {
+                    if (random.nextInt(4) == 0) {
+                        steps.add("reset " + which);
+                        functions.get(which).reset();
+                        raised.clear(which);
+                        off[which] = false;
+                        messages[which] = false;
+                    }
+                }
+            }
+        }
+
+        private void level(int which, boolean high) {
+            steps.add((high ? "raise " : "lower ") + which);
+            raised.set(which, high);
+            if (high) {
+                functions.get(which).raiseLine();
+            } else {
+                functions.get(which).lowerLine();
+            }
+        }
+
+        private void control(int which, boolean intxOff, boolean msix) {
+            steps.add("control " + which + (intxOff ? " off" : "") + (msix ? " MSI-X" : ""));
+            off[which] = intxOff;
+            messages[which] = msix;
+            config(which + 1, COMMAND, 2, intxOff ? INTX_OFF : 0);
+            config(which + 1, MSIX_CONTROL, 2, msix ? MSIX_ENABLE : 0);
+        }
+
+        private void hold(int which, boolean holds) {
+            steps.add((holds ? "hold " : "release ") + which);
+            held[which] = holds;
+            if (holds) {
+                functions.get(which).hold();
+            } else {
+                functions.get(which).release();
+            }
+        }
+
+        private void mask(boolean masks) {
+            steps.add(masks ? "mask" : "unmask");
+            masked = masks;
+            keeps[0] = 0; // the write lets the guest take it
+            guest.write(lowHalf(PIN), LINE | LEVEL | (masks ? MASKED : 0));
+        }
+
+        private boolean isHigh(int which, boolean level) {
+            return level && !off[which] && !messages[which] && !held[which];
+        }
+
+        private void take() {
+            List<String> early = guest.served(); // by the guest's write of the entry
+            boolean high = isHigh(0, raised.get(0)) || isHigh(1, raised.get(1));
+            int expected = 0;
+            if (!masked && high) {
+                keeps[0] = random.nextInt(3);
+                expected = keeps[0] + 1;
+            }
+            guest.pass(0);
+            List<String> taken = guest.served();
+            assertThat(early.size()).as("%s", steps).isLessThanOrEqualTo(1);
+            assertThat(taken).as("%s", steps).isEqualTo(Collections.nCopies(expected, TAKEN));
+            steps.add("take " + taken);
+        }
+    }
+}
