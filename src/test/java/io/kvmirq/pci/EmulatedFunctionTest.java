@@ -423,7 +423,11 @@ class EmulatedFunctionTest {
         bus.write(true, before + 4, 1, 1); // nothing is there
         assertThat(bell.drain()).isZero();
         config(4, 2, 2); // ports off
-        assertThat(bus.isOurs(true, 0xd004, 1)).isFalse();
+        assertThat(bus.isOurs(true, 0xd004, 1))
+                .as("nothing is there, and no other device")
+                .isTrue();
+        assertThat(bus.read(true, 0xd004, 1)).isEqualTo(0xff);
+        assertThat(bus.isOurs(true, 0xd020, 1)).as("no BAR was there").isFalse();
         config(4, 2, 3);
         ring(0xd004);
         assertThat(bell.drain()).isEqualTo(1);
@@ -643,6 +647,18 @@ class EmulatedFunctionTest {
         hardware.sendMessage(0);
         assertThat(requested(0)).containsExactly(true, false);
         assertThat(requested(1)).containsExactly(false, true);
+    }
+
+    @Test
+    void portsOfAnUnpluggedFunctionReadAsItsMemoryDoes() {
+        open(Kernels.FAKE);
+        long port = bar(1);
+        long memory = bar(0) & 0xffffffffL;
+        function.close();
+        assertThat(bus.isOurs(true, port, 1)).isTrue();
+        assertThat(bus.read(true, port, 4))
+                .isEqualTo(bus.read(false, memory, 4))
+                .isEqualTo(0xffff_ffffL);
     }
 
     /** 64 BARs of 256 bytes fill the ports; one is there. */

@@ -4,6 +4,7 @@ package io.kvmirq.pci;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
@@ -30,6 +31,9 @@ final class BusAddresses {
     private final Map<Bar, Long> homes = new HashMap<>();
     /** BARs that the guest has enabled, in the order in which they answer. */
     private final List<Place> enabled = new ArrayList<>();
+
+    /** Ports of the window that a BAR has or had. */
+    private final BitSet ports = new BitSet();
 
     private final ReentrantLock settling = new ReentrantLock();
 
@@ -87,7 +91,14 @@ final class BusAddresses {
                             : "make the hole larger"));
         }
         homes.put(bar, at);
+        keepPorts(bar, at);
         return at;
+    }
+
+    private void keepPorts(Bar bar, long at) {
+        if (bar.isPorts() && at >= FIRST_PORT) {
+            ports.set((int) at, (int) (at + bar.size()));
+        }
     }
 
     private boolean isHome(Bar bar, long at) {
@@ -106,6 +117,16 @@ final class BusAddresses {
 
     private boolean isInside(Bar bar, long at) {
         return at >= first(bar) && at <= end(bar) - bar.size();
+    }
+
+    /** Whether a BAR answers at a port, or did and the port is in the window. */
+    boolean isPort(long at, int size) {
+        synchronized (this) {
+            if (at < PORTS_END && ports.get((int) at)) {
+                return true;
+            }
+        }
+        return at(true, at, size) != null;
     }
 
     boolean inHole(long at) {
@@ -146,6 +167,7 @@ final class BusAddresses {
         disable(bar);
         if (isInside(bar, at)) {
             enabled.add(new Place(owner, bar, at, List.of()));
+            keepPorts(bar, at);
         }
         enabled.sort(Comparator.comparingInt((Place place) -> place.owner.slot())
                 .thenComparingInt(place -> place.bar.index()));

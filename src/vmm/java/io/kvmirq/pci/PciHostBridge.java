@@ -191,8 +191,9 @@ public final class PciHostBridge {
     // The guest's accesses
 
     /**
-     * Handles an access of the guest to the bus. The bus answers each access to the hole: where no BAR is, a read
-     * returns all ones and a write does nothing.
+     * Handles an access of the guest to the bus. The bus answers each access to the hole, and to each port from 0xc000
+     * on that a BAR has or had: where no BAR is, a read returns all ones and a write does nothing. Other ports from
+     * 0xc000 on are the VMM's.
      *
      * @return false if the exit is not an access to the bus; the method then did nothing
      */
@@ -233,7 +234,7 @@ public final class PciHostBridge {
         return isAddress(ports, at, size)
                 || isData(ports, at)
                 || isEcam(ports, at)
-                || (ports ? addresses.at(true, at, size) != null : addresses.inHole(at));
+                || (ports ? addresses.isPort(at, size) : addresses.inHole(at));
     }
 
     /**
