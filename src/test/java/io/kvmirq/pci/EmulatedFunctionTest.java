@@ -661,6 +661,21 @@ class EmulatedFunctionTest {
                 .isEqualTo(0xffff_ffffL);
     }
 
+    @Test
+    void guestMemoryInTheHoleIsRefused() {
+        open(Kernels.FAKE);
+        GuestMemory memory = parts.add(vm.addMemory(HOLE + 0x100000, 0x1000));
+        EmulatedFunction.Builder builder =
+                EmulatedFunction.builder(bus, 4, vm, new OneRegister()).ids(1, 2);
+        assertThatThrownBy(builder::build)
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage(
+                        "guest memory of " + vm
+                                + " is in the hole for BARs, 0xc0000000 to 0xfebfffff: add the memory below it and above as two");
+        memory.close();
+        parts.add(builder.build());
+    }
+
     /** 64 BARs of 256 bytes fill the ports; one is there. */
     private void fillPorts(EmulatedFunction.Builder builder) {
         for (int slot = 5; slot < 16; slot++) {

@@ -146,7 +146,7 @@ final class BusAddresses {
     }
 
     /** Whether guest memory other than the mapped parts of BARs is in a range. */
-    private boolean hasMemory(Vm vm, long from, long end) {
+    synchronized boolean hasMemory(Vm vm, long from, long end) {
         long at = from;
         List<GuestMemory> parts = homes.keySet().stream()
                 .flatMap(bar -> bar.mapped().stream())

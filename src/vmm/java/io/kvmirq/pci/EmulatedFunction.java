@@ -365,7 +365,7 @@ public final class EmulatedFunction extends PciFunction {
          * Puts the function on the bus.
          *
          * @throws IllegalArgumentException if {@link #ids} was not called, the slot is in use, the bus has no room for
-         *     a BAR, a doorbell overlaps the table or the pending bits of MSI-X, two doorbells match the same write, or
+         *     a BAR, guest memory is in the bridge's hole, a doorbell overlaps the table or the pending bits of MSI-X, two doorbells match the same write, or
          *     the vectors belong to another VM or function
          */
         public EmulatedFunction build() {
@@ -489,6 +489,7 @@ public final class EmulatedFunction extends PciFunction {
         try (Undo undo = new Undo()) {
             undo.add(() -> told.bridge.detach(this));
             told.bridge.requireFree(told.slot);
+            told.bridge.requireOutside(told.vm);
             for (EmulatedVectors vectors : told.vectors) {
                 vectors.begin(told.vm, this);
                 undo.add(() -> vectors.end(this));

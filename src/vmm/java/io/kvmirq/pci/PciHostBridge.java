@@ -4,6 +4,7 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -140,11 +141,29 @@ public final class PciHostBridge {
         }
     }
 
+    /** @throws IllegalArgumentException if the VM has memory in the hole or the ECAM, beside the mapped parts of BARs */
+    void requireOutside(Vm vm) {
+        requireNone(vm, "the hole for BARs", hole, holeEnd);
+        if (ecam != NO_ECAM) {
+            requireNone(vm, "the ECAM", ecam, ecam + ECAM_BYTES);
+        }
+    }
+
+    private void requireNone(Vm vm, String place, long start, long end) {
+        if (addresses.hasMemory(vm, start, end)) {
+            throw inside("guest memory of " + vm, place, start, end);
+        }
+    }
+
+    private static IllegalArgumentException inside(Object memory, String place, long start, long end) {
+        return new IllegalArgumentException(memory + " is in " + place + ", 0x" + Long.toHexString(start) + " to 0x"
+                + Long.toHexString(end - 1) + ": add the memory below it and above as two");
+    }
+
     private static void requireOutside(GuestMemory memory, String place, long start, long end) {
         if (memory.guestAddress() < end
                 && memory.guestAddress() + memory.mapping().length() > start) {
-            throw new IllegalArgumentException(memory + " is in " + place + ", 0x" + Long.toHexString(start) + " to 0x"
-                    + Long.toHexString(end - 1) + ": add the memory below it and above as two");
+            throw inside(memory, place, start, end);
         }
     }
 
