@@ -35,6 +35,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** An emulated function with MSI-X, a doorbell and a register, as its guest sees it. */
 class EmulatedFunctionTest {
@@ -674,6 +675,28 @@ class EmulatedFunctionTest {
                                 + " is in the hole for BARs, 0xc0000000 to 0xfebfffff: add the memory below it and above as two");
         memory.close();
         parts.add(builder.build());
+    }
+
+    /** The guest's write would fail, long after the mistake. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void eventfdOfAnotherKernelOrAClosedOneIsRefused(boolean closed) {
+        open(Kernels.FAKE);
+        Kernel other = parts.add(Kernels.FAKE.open());
+        EventFd event = parts.add(EventFd.create(closed ? kernel : other));
+        if (closed) {
+            event.close();
+        }
+        String sentence = closed
+                ? event + " is closed: it was used after close(); create or open another"
+                : event + " belongs to another Kernel than " + vm
+                        + ": handles of two kernels do not mix, open both from one";
+        EmulatedFunction.Builder builder = EmulatedFunction.builder(bus, 4, vm, new OneRegister())
+                .bar(0, 0x1000)
+                .ports(1, 16);
+        assertThatThrownBy(() -> EmulatedVectors.of(vm, List.of(bell, event))).hasMessage(sentence);
+        assertThatThrownBy(() -> builder.doorbell(0, 0, 4, event)).hasMessage(sentence);
+        assertThatThrownBy(() -> builder.doorbell(1, 0, 1, 7, event)).hasMessage(sentence);
     }
 
     /** 64 BARs of 256 bytes fill the ports; one is there. */

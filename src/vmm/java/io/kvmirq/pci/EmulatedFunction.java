@@ -326,6 +326,8 @@ public final class EmulatedFunction extends PciFunction {
          * Adds a doorbell: the guest's write at this offset in the BAR signals the eventfd without an exit.
          *
          * @param length the length in bytes of writes that match: 1, 2, 4 or 8; 0 matches any length
+         * @throws IllegalArgumentException if the eventfd is of another {@code Kernel}, or the BAR lacks the offset
+         * @throws io.kvmirq.kernel.ClosedHandleException if the eventfd is closed
          */
         public Builder doorbell(int bar, long at, int length, EventFd event) {
             return doorbell(bar, at, length, OptionalLong.empty(), event);
@@ -340,7 +342,7 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         private Builder doorbell(int bar, long at, int length, OptionalLong data, EventFd event) {
-            Objects.requireNonNull(event, "event is null");
+            EmulatedVectors.requireOf(vm, event);
             BarRegisters part = part(bar, at, Math.max(1, length), "a doorbell");
             Doorbell bell = new Doorbell(at, length, data, event);
             bell.address(part.isPorts(), 0); // refuses a length that no guest can write

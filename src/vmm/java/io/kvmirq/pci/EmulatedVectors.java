@@ -56,11 +56,28 @@ public final class EmulatedVectors implements AutoCloseable {
         return new EmulatedVectors(vm, EventFd.createAll(vm.kernel(), count), true);
     }
 
-    /** Makes a vector for each of these eventfds. The caller must close the eventfds after {@link #close}. */
+    /**
+     * Makes a vector for each of these eventfds. The caller must close the eventfds after {@link #close}.
+     *
+     * @throws IllegalArgumentException if an eventfd is of another {@code Kernel}, or there are none or more than 2048
+     * @throws io.kvmirq.kernel.ClosedHandleException if an eventfd is closed
+     */
     public static EmulatedVectors of(Vm vm, List<EventFd> events) {
         Objects.requireNonNull(vm, "vm is null");
         requireCount(Objects.requireNonNull(events, "events is null").size());
+        events.forEach(event -> requireOf(vm, event));
         return new EmulatedVectors(vm, List.copyOf(events), false);
+    }
+
+    /** The kernel would refuse it only when the guest opens the vector, or enables the doorbell's BAR. */
+    static void requireOf(Vm vm, EventFd event) {
+        if (Objects.requireNonNull(event, "event is null").fd().kernel() != vm.kernel()) {
+            throw new IllegalArgumentException(event + " belongs to another Kernel than " + vm
+                    + ": handles of two kernels do not mix, open both from one");
+        }
+        if (event.fd().isClosed()) {
+            throw new ClosedHandleException(event.toString());
+        }
     }
 
     private static void requireCount(int count) {
