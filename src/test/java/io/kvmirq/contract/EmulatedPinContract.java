@@ -34,8 +34,8 @@ class EmulatedPinContract {
     private static final int INTERRUPT_STATUS = 1 << 19;
     private static final int MSIX_CONTROL = 0x42;
     private static final int MSIX_ENABLE = 1 << 15;
-    /** For {@code make test}; the property asks for more. */
-    private static final int PROGRAMS = Integer.getInteger("kvmirq.test.pin.programs", 20);
+    /** For each kernel and irqchip: on the four fakes 1000 in all. */
+    private static final int PROGRAMS = Integer.getInteger("kvmirq.test.pin.programs", 125);
 
     private static final int STEPS = 40;
 
