@@ -10,17 +10,15 @@ import java.lang.reflect.Field;
 import java.lang.reflect.Modifier;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collection;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** Reads the annotations of the constants, once. */
+/** Reads the annotations of the constants. */
 final class UapiReader {
     private static final List<Class<?>> HEADERS =
             List.of(Uapi.class, UapiVfio.class, UapiIommufd.class, UapiArm64.class);
@@ -37,16 +35,14 @@ final class UapiReader {
             Declared.Length.class, Role.LENGTH,
             Declared.Count.class, Role.COUNT);
 
-    private final Map<Class<?>, Struct> structs = new LinkedHashMap<>();
+    private UapiReader() {}
 
-    UapiReader() {
+    static Map<Class<?>, Struct> structs() {
+        Map<Class<?>, Struct> structs = new LinkedHashMap<>();
         HEADERS.stream()
                 .flatMap(header -> Arrays.stream(header.getDeclaredClasses()))
-                .forEach(this::struct);
-    }
-
-    Collection<Struct> structs() {
-        return structs.values();
+                .forEach(type -> structs.put(type, struct(type)));
+        return structs;
     }
 
     private static Stream<Field> constants(Class<?> type) {
@@ -78,7 +74,7 @@ final class UapiReader {
 
     // Requests
 
-    List<Request> requests() {
+    static List<Request> requests() {
         List<Request> requests = new ArrayList<>();
         constants(long.class).forEach(constant -> {
             Declared.@Nullable Ioctl ioctl = constant.getAnnotation(Declared.Ioctl.class);
@@ -93,20 +89,14 @@ final class UapiReader {
         return requests;
     }
 
-    private Request request(FileKind kind, Field constant, Declared.Ioctl ioctl) {
-        long number = value(constant);
-        Optional<Struct> argument = Optional.ofNullable(structs.get(ioctl.argument()));
-        return new Request(
-                kind, constant.getName(), number, argument, ioctl.argument() == Declared.Text.class, ioctl.arm64());
+    private static Request request(FileKind kind, Field constant, Declared.Ioctl ioctl) {
+        Class<?> type = ioctl.argument();
+        return new Request(kind, constant.getName(), value(constant), type, type == Declared.Text.class, ioctl.arm64());
     }
 
     // Structures
 
-    private Struct struct(Class<?> type) {
-        @Nullable Struct known = structs.get(type);
-        if (known != null) {
-            return known;
-        }
+    private static Struct struct(Class<?> type) {
         Field[] members = type.getFields();
         List<UapiTable.Field> fields = Arrays.stream(members)
                 .filter(member -> size(member) != 0)
@@ -119,9 +109,7 @@ final class UapiReader {
                 .findFirst()
                 .orElse(0);
         String tag = type.isAnnotationPresent(Declared.NoStruct.class) ? "" : tag(type.getSimpleName());
-        Struct struct = new Struct(tag, size, fields);
-        structs.put(type, struct);
-        return struct;
+        return new Struct(tag, size, fields);
     }
 
     /** KvmIrqfd is {@code kvm_irqfd}. */

@@ -12,8 +12,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name,
- * with the contents of the annotations beside the constants. The class reads the annotations once, when it is loaded.
- * The fake kernel and the names of calls use this class; the bindings to the real kernel do not. Immutable.
+ * with the contents of the annotations beside the constants. The class reads the requests' annotations once, when it is
+ * loaded, and those of the structures, which cost four times as much, when the first structure is needed. The fake kernel
+ * and the names of calls use this class; the bindings to the real kernel do not. Immutable.
  */
 public final class UapiTable {
     private UapiTable() {}
@@ -95,21 +96,25 @@ public final class UapiTable {
     /**
      * An ioctl on one kind of file, as its {@link Declared.Ioctl} describes it.
      *
-     * @param argument empty if the argument is a value, or memory of which this class knows no structure
+     * @param type the interface of the argument's structure, or one of no structure
      * @param text whether the argument points to text that ends in NUL
      */
-    public record Request(
-            FileKind kind, String name, long number, Optional<Struct> argument, boolean text, boolean arm64) {
+    public record Request(FileKind kind, String name, long number, Class<?> type, boolean text, boolean arm64) {
+        /** The argument's structure; empty if it is a value, or memory of which this class knows no structure. */
+        public Optional<Struct> argument() {
+            return Optional.ofNullable(Structs.BY_TYPE.get(type));
+        }
+
         public boolean isValue() {
-            return argument.isEmpty() && !text && (number >>> 16 & 0x3fff) == 0;
+            return argument().isEmpty() && !text && (number >>> 16 & 0x3fff) == 0;
         }
     }
 
-    private static final UapiReader READER = new UapiReader();
+    private static final class Structs {
+        static final Map<Class<?>, Struct> BY_TYPE = UapiReader.structs();
+    }
 
-    public static final List<Struct> STRUCTS = List.copyOf(READER.structs());
-
-    private static final List<Request> ALL = READER.requests();
+    private static final List<Request> ALL = UapiReader.requests();
 
     /** All requests except those of {@link UapiArm64}, with one entry for each kind of file. */
     public static final List<Request> REQUESTS =
@@ -145,9 +150,13 @@ public final class UapiTable {
         return named.isEmpty() ? null : named.get(0);
     }
 
+    public static List<Struct> structs() {
+        return List.copyOf(Structs.BY_TYPE.values());
+    }
+
     /** The structure with this C tag; throws IllegalArgumentException if there is none. */
     public static Struct struct(String tag) {
-        return STRUCTS.stream()
+        return structs().stream()
                 .filter(struct -> struct.tag.equals(tag))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException("no structure is called " + Foreign.quoted(tag)));

@@ -132,7 +132,7 @@ final class Headers {
         // Before 6.6 vfio_device_info had no padding.
         return bodies.containsKey(tag)
                 && (!tag.equals("vfio_device_info") || has(tag, "pad"))
-                && UapiTable.STRUCTS.stream()
+                && UapiTable.structs().stream()
                         .filter(struct -> struct.tag().equals(tag))
                         .flatMap(struct -> struct.fields().stream().filter(field -> field.offset() < struct.size()))
                         .allMatch(field -> has(tag, field.path()));

@@ -94,7 +94,7 @@ class UapiTest {
                 .filter(constant -> constant.getName().startsWith("KVM_CAP_"))
                 .forEach(constant -> facts.put(constant.getName(), value(constant)));
         UapiTable.REQUESTS.forEach(request -> facts.put(request.name(), request.number()));
-        UapiTable.STRUCTS.stream().filter(UapiTest::isOfX86).forEach(struct -> {
+        UapiTable.structs().stream().filter(UapiTest::isOfX86).forEach(struct -> {
             facts.put("sizeof struct " + struct.tag(), (long) struct.size());
             // What lies beyond the structure has no name in C.
             struct.fields().stream()
@@ -355,7 +355,7 @@ class UapiTest {
             while (members.find()) {
                 String name = members.group(1).replaceAll("[*\\s]", "");
                 looked++;
-                boolean address = UapiTable.STRUCTS.stream()
+                boolean address = UapiTable.structs().stream()
                         .filter(struct -> struct.tag().equals(tag))
                         .flatMap(struct -> struct.fields().stream())
                         .anyMatch(field -> field.role() == UapiTable.Role.ADDRESS
