@@ -1,4 +1,3 @@
-import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
@@ -10,7 +9,7 @@ import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.snapshot.VmMove;
 import io.kvmirq.snapshot.VmParts;
 import java.nio.ByteBuffer;
 import java.util.HexFormat;
@@ -20,26 +19,29 @@ class MovedGuest {
     private static final int START = 0x1000;
     private static final int MEMORY = 0x10000;
 
-    /** A VM in a process of its own: nothing but the document and the guest's memory goes from one to the other. */
+    /** A VM with the parts that a VMM makes for a guest, whether it boots or continues. */
     private static final class Vmm implements AutoCloseable {
         private final Kernel kernel = new FakeKernel(Profile.of("6.18")).open(); // on this machine: Kernel.open()
         private final Vm vm = Vm.create(kernel);
         private final GuestMemory memory = vm.addMemory(0, MEMORY);
         private final EventFd received = EventFd.create(kernel);
         private final Vcpu vcpu;
+        private final Irqfd irqfd;
 
         Vmm() {
             vm.x86().createIrqchip();
             vcpu = vm.createVcpu(new VcpuId(0));
+            irqfd = vm.assignIrqfd(received, vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x31))));
         }
 
         /** Both VMMs use the same names. */
         VmParts parts() {
-            return new VmParts(vm).vcpu(new VcpuId(0), vcpu).event("packet received", received);
+            return new VmParts(vm).vcpu(new VcpuId(0), vcpu).irqfd("packet received", irqfd);
         }
 
         @Override
         public void close() {
+            irqfd.close();
             vcpu.close();
             received.close();
             memory.close();
@@ -49,31 +51,25 @@ class MovedGuest {
     }
 
     public static void main(String[] args) {
-        String document;
-        ByteBuffer memory = ByteBuffer.allocate(MEMORY);
-        try (Vmm vmm = new Vmm()) {
+        try (Vmm old = new Vmm();
+                Vmm next = new Vmm()) {
             // in $0xe0, %al; out %al, $0xe1
-            vmm.memory.mapping().put(START, HexFormat.of().parseHex("e4e0e6e1"));
-            vmm.vcpu.x86().startAt(START, 0x8000);
-            vmm.vcpu.x86().enableLapic();
-            Gsi gsi = vmm.vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x31)));
-            try (Irqfd irqfd = vmm.vm.assignIrqfd(vmm.received, gsi)) {
-                irqfd.mask();
-                vmm.received.signal();
-                vmm.vcpu.run().answer('k');
-                vmm.vcpu.kick();
-                System.out.println(vmm.vcpu.run() + ": the guest has what it read, and is paused");
-                document = VmSnapshot.moving(vmm.parts().irqfd(irqfd)).text();
-                vmm.memory.mapping().get(0, memory);
+            old.memory.mapping().put(START, HexFormat.of().parseHex("e4e0e6e1"));
+            old.vcpu.x86().startAt(START, 0x8000);
+            old.vcpu.x86().enableLapic();
+            old.vcpu.run().answer('k');
+            old.vcpu.kick();
+            System.out.println(old.vcpu.run() + ": the guest has what it read, and is paused");
+            try (VmMove move = VmMove.from(old.parts())) {
+                ByteBuffer memory = ByteBuffer.allocate(MEMORY);
+                old.memory.mapping().get(0, memory);
+                next.memory.mapping().put(0, memory.array());
+                old.received.signal(); // a device does not wait for the move
+                move.into(next.parts());
             }
-        }
-        try (Vmm vmm = new Vmm()) {
-            vmm.memory.mapping().put(0, memory.array());
-            Irqfd irqfd = VmSnapshot.parse(document).restore(vmm.parts()).get(0);
-            irqfd.unmask();
-            System.out.println("vector 0x31 waits: " + vmm.vcpu.x86().isRequested(new InterruptVector(0x31)));
-            System.out.println("port 0xe1 = " + (char) vmm.vcpu.run().data());
-            irqfd.close();
+            next.irqfd.mask(); // waits until KVM has delivered the signal
+            System.out.println("vector 0x31 waits: " + next.vcpu.x86().isRequested(new InterruptVector(0x31)));
+            System.out.println("port 0xe1 = " + (char) next.vcpu.run().data());
         }
     }
 }

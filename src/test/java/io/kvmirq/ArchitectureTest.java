@@ -92,7 +92,7 @@ class ArchitectureTest {
                 "vmm          | ",
                 "run          | kvm",
                 "irqchip      | arch arch.apic kernel kvm.. forward.. vmm",
-                "snapshot..   | arch arch.apic irqchip kernel kvm pci vfio vmm",
+                "snapshot..   | arch arch.apic forward irqchip kernel kvm pci vfio vmm",
                 "guest        | kernel",
                 "junit        | backend.. explain fake forward guest kernel kvm vfio",
                 "selftest..   | guest arch.. explain kernel.. kvm.. forward.. mirror.. vfio..",

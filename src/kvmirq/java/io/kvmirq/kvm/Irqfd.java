@@ -37,7 +37,7 @@ public final class Irqfd implements AutoCloseable {
     private final LevelLines lines;
     private final EventFd event;
     private final @Nullable EventFd resample;
-    private final Gsi gsi;
+    private volatile Gsi gsi;
 
     private enum State {
         ASSIGNED,
@@ -363,6 +363,30 @@ public final class Irqfd implements AutoCloseable {
             if (state == State.MASKED) {
                 assign();
             }
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /**
+     * Makes a masked irqfd raise another GSI, as a VM's restore does. Signals that wait in the eventfd raise it at the
+     * {@link #unmask}.
+     *
+     * @throws IllegalStateException unless the irqfd is masked
+     * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
+     */
+    public void moveTo(Gsi to) {
+        Objects.requireNonNull(to, "to is null: give the GSI to raise");
+        lock.lock();
+        try {
+            requireOpen();
+            if (state != State.MASKED) {
+                throw new IllegalStateException(
+                        this + " cannot move to " + to + " while it is not masked: mask it first");
+            }
+            vm.routes().hold(to);
+            vm.routes().release(gsi);
+            gsi = to;
         } finally {
             lock.unlock();
         }

@@ -41,9 +41,7 @@ public final class MaskableVector implements AutoCloseable {
     /** Held during system calls. A monitor would pin the carrier of a virtual thread. */
     private final ReentrantLock lock = new ReentrantLock();
 
-    /** Replaced by {@link #moveAll}. */
-    private volatile Irqfd irqfd;
-
+    private final Irqfd irqfd;
     private volatile MsiMessage message;
     // Guarded by the lock
     private boolean closed;
@@ -285,8 +283,7 @@ public final class MaskableVector implements AutoCloseable {
     private void become(Route.Msi route) {
         lock.lock();
         try {
-            irqfd.close();
-            irqfd = vm.maskedIrqfd(event, route.gsi());
+            irqfd.moveTo(route.gsi());
             message = route.message();
         } finally {
             lock.unlock();

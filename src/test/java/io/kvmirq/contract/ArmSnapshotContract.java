@@ -31,6 +31,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.selftest.CountingArmVm;
 import io.kvmirq.selftest.RestoredArmVm;
 import io.kvmirq.snapshot.SnapshotException;
+import io.kvmirq.snapshot.VmMove;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.GuestGic;
@@ -106,12 +107,11 @@ class ArmSnapshotContract extends ArmVms {
         }
 
         VmParts named() {
-            return new VmParts(vm)
-                    .vgic(vgic)
-                    .its(its)
-                    .event("rx", event)
-                    .vcpu(FIRST, vcpus.get(0))
-                    .vcpu(SECOND, vcpus.get(1));
+            return parts().event("rx", event);
+        }
+
+        VmParts parts() {
+            return new VmParts(vm).vgic(vgic).its(its).vcpu(FIRST, vcpus.get(0)).vcpu(SECOND, vcpus.get(1));
         }
 
         /** As a driver does. */
@@ -155,12 +155,18 @@ class ArmSnapshotContract extends ArmVms {
         }
     }
 
-    private static List<Irqfd> move(Parts from, Parts to) {
-        String text = VmSnapshot.moving(from.named()).text();
+    private static String text(VmParts parts) {
+        try (VmMove move = VmMove.from(parts)) {
+            return move.text();
+        }
+    }
+
+    private static void move(Parts from, Parts to) {
+        String text = text(from.named());
         ByteBuffer contents = ByteBuffer.allocate(SIZE);
         from.memory.get(0, contents);
         to.memory.put(0, contents.array());
-        return VmSnapshot.parse(text).restore(to.named());
+        VmSnapshot.parse(text).restore(to.named());
     }
 
     @Test
@@ -222,7 +228,7 @@ class ArmSnapshotContract extends ArmVms {
         Parts from = new Parts();
         Parts to = new Parts();
         from.vcpus.get(0).arm64().setTimerInterrupt(ArmTimer.VIRTUAL, new Ppi(20));
-        VmSnapshot.parse(older(VmSnapshot.moving(from.named()).text())).restore(to.named());
+        VmSnapshot.parse(older(text(from.named()))).restore(to.named());
         assertThat(to.vcpus.get(0).arm64().timerInterrupt(ArmTimer.VIRTUAL)).isEqualTo(new Ppi(27));
     }
 
@@ -266,8 +272,10 @@ class ArmSnapshotContract extends ArmVms {
         Irqfd irqfd = made.add(from.vm.assignIrqfd(from.event, gsi));
         irqfd.mask();
         from.event.signal();
-        String text = VmSnapshot.moving(from.named().irqfd(irqfd)).text();
-        Irqfd next = made.add(VmSnapshot.parse(text).restore(to.named()).get(0));
+        Irqfd next = made.add(to.vm.assignIrqfd(to.event, to.vm.routes().add(MsiMessage.toIts(ITS, DEVICE, EVENT))));
+        String text = text(from.parts().irqfd("rx", irqfd));
+        VmSnapshot.parse(text).restore(to.parts().irqfd("rx", next));
+        assertThat(next.gsi()).isEqualTo(gsi);
         assertThat(to.vm.routes().of(gsi)).containsExactly(Route.Pin.to(gsi, EDGE));
         assertThat(next.isMasked()).isTrue();
         assertThat(to.vgic.isLatched(EDGE)).isFalse();

@@ -17,6 +17,7 @@ import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.snapshot.VmMove;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.Warnings;
@@ -87,7 +88,11 @@ class MistakesContract extends KernelSuite {
     }
 
     private VmParts parts() {
-        return new VmParts(vm).vcpu(FIRST, vcpu).event("event", event);
+        return vcpuAlone().event("event", event);
+    }
+
+    private VmParts vcpuAlone() {
+        return new VmParts(vm).vcpu(FIRST, vcpu);
     }
 
     @Test
@@ -209,7 +214,7 @@ class MistakesContract extends KernelSuite {
                         + " whose state this would be");
         assertThat(sentence(() -> parts().vcpu(SECOND, vcpu)))
                 .isEqualTo("IllegalArgumentException: vcpu 0 (fd N) is named vcpu 1: expected its own id, vcpu 0");
-        assertThat(sentence(() -> parts().irqfd(foreign)))
+        assertThat(sentence(() -> parts().irqfd("line", foreign)))
                 .matches(
                         "IllegalArgumentException: irqfd .* is no part of vm \\(fd N\\): it belongs to another VM, .*");
         assertThat(sentence(() -> parts().event("second", ofSecond)))
@@ -218,8 +223,13 @@ class MistakesContract extends KernelSuite {
                                 + " two kernels do not mix, open both from one");
     }
 
-    private static VmSnapshot snapshot(boolean moving, VmParts parts) {
-        return moving ? VmSnapshot.moving(parts) : VmSnapshot.of(parts);
+    private static String snapshot(boolean moving, VmParts parts) {
+        if (!moving) {
+            return VmSnapshot.of(parts).toString();
+        }
+        try (VmMove move = VmMove.from(parts)) {
+            return VmSnapshot.parse(move.text()).toString();
+        }
     }
 
     @ParameterizedTest
@@ -229,14 +239,14 @@ class MistakesContract extends KernelSuite {
         EventFd another = open.add(EventFd.create(own));
         Irqfd named = open.add(vm.assignIrqfd(event, GSI));
         Irqfd leftOut = open.add(vm.assignIrqfd(another, GSI));
-        assertThat(sentence(() -> snapshot(moving, parts().irqfd(named))))
+        assertThat(sentence(() -> snapshot(moving, vcpuAlone().irqfd("event", named))))
                 .isEqualTo("IllegalArgumentException: gsi 30 of vm (fd N) has 2 irqfds, of which 1 are among the parts:"
                         + " a restore would lose the interrupts of the others; name each with VmParts.irqfd or vector,"
                         + " or its device with VmParts.device or messages, or say with VmParts.leaveOut that the"
                         + " VMM makes them anew");
         assertThat(leftOut.isMasked()).isFalse();
-        assertThat(snapshot(moving, parts().irqfd(named).leaveOut(GSI)))
-                .hasToString("snapshot of 1 vCPUs, 1 irqfds and 0 devices");
+        assertThat(snapshot(moving, vcpuAlone().irqfd("event", named).leaveOut(GSI)))
+                .isEqualTo("snapshot of 1 vCPUs, 1 irqfds and 0 devices");
     }
 
     // Values that may be a guest's

@@ -26,6 +26,7 @@ import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86Msrs;
 import io.kvmirq.kvm.X86Pic;
 import io.kvmirq.kvm.X86Pit;
+import io.kvmirq.snapshot.VmMove;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.undo.Undo;
@@ -58,8 +59,10 @@ class SnapshotContract extends KernelSuite {
     }
 
     private SnapshotGuest move(SnapshotGuest from) {
-        String text = VmSnapshot.moving(from.parts()).text();
-        SnapshotGuest next = from.movedTo(fresh(), VmSnapshot.parse(text));
+        SnapshotGuest next = from.next(fresh());
+        try (VmMove move = VmMove.from(from.parts())) {
+            VmSnapshot.parse(move.text()).restore(next.parts());
+        }
         from.close();
         return next;
     }
@@ -130,14 +133,16 @@ class SnapshotContract extends KernelSuite {
         try (SnapshotGuest guest = SnapshotGuest.booted(kernel)) {
             guest.irqfds.get(0).mask();
             guest.events.get(0).signal(3);
-            VmSnapshot.moving(guest.parts());
-            guest.events.get(0).signal();
-            guest.events.get(1).signal();
-            assertThat(guest.irqfds).allMatch(Irqfd::isMasked);
-            assertThat(guest.events.get(0).drain()).isOne();
-            assertThat(guest.events.get(1).drain()).isOne();
-            assertThat(guest.vcpu.x86().isRequested(new InterruptVector(SnapshotGuest.FIRST + 1)))
-                    .isFalse();
+            try (VmMove move = VmMove.from(guest.parts())) {
+                guest.events.get(0).signal();
+                guest.events.get(1).signal();
+                assertThat(guest.irqfds).allMatch(Irqfd::isMasked);
+                assertThat(guest.events.get(0).drain()).as(move.toString()).isOne();
+                assertThat(guest.events.get(1).drain()).isOne();
+                assertThat(guest.vcpu.x86().isRequested(new InterruptVector(SnapshotGuest.FIRST + 1)))
+                        .isFalse();
+            }
+            assertThat(guest.events.get(0).drain()).as("of before, given back").isEqualTo(3);
         }
     }
 
@@ -269,7 +274,7 @@ class SnapshotContract extends KernelSuite {
             from.ioapic.write(0x10, 4, 1 << 15 | vector.number());
             from.ioapic.line(gsi, true);
             long entry = from.ioapic.entry(gsi.number());
-            VmSnapshot.parse(VmSnapshot.moving(from.parts()).text()).restore(to.parts());
+            VmSnapshot.parse(VmSnapshot.of(from.parts()).text()).restore(to.parts());
             assertThat(to.ioapic.entry(gsi.number())).isEqualTo(entry).isEqualTo(0xc000 | vector.number());
             assertThat(to.vm.routes().of(gsi))
                     .isEqualTo(from.vm.routes().of(gsi))
@@ -417,17 +422,11 @@ class SnapshotContract extends KernelSuite {
             }
         }
 
-        /** The devices go on with the next guest; what they sent to the former one since goes there, too. */
+        /** The devices go on with the next guest; closing the move sends there what they sent to the former one. */
         void exchange(SnapshotGuest next) {
             exchange.lock();
             try {
-                SnapshotGuest old = guest.getAndSet(next);
-                for (int i = 0; i < EVENTS; i++) {
-                    long late = old.events.get(i).drain();
-                    if (late > 0) {
-                        next.events.get(i).signal(late);
-                    }
-                }
+                guest.set(next);
             } finally {
                 exchange.unlock();
             }
@@ -475,14 +474,15 @@ class SnapshotContract extends KernelSuite {
                     // the signals of a paused VM reach its LAPIC
                     World.eventually("each is under way", () -> isUnderWay(running, load));
                 }
-                VmSnapshot snapshot =
-                        VmSnapshot.parse(VmSnapshot.moving(guest.parts()).text());
-                X86Lapic lapic = guest.vcpu.x86().lapic();
-                inRequest += lapic.get(IRR) != 0 ? 1 : 0;
-                inService += lapic.get(ISR) != 0 ? 1 : 0;
-                inEvent += snapshot.text().contains("\"count\":\"0x1\"") ? 1 : 0;
-                SnapshotGuest next = guest.movedTo(fresh(), snapshot);
-                load.exchange(next);
+                SnapshotGuest next = guest.next(fresh());
+                try (VmMove mover = VmMove.from(guest.parts())) {
+                    X86Lapic lapic = guest.vcpu.x86().lapic();
+                    inRequest += lapic.get(IRR) != 0 ? 1 : 0;
+                    inService += lapic.get(ISR) != 0 ? 1 : 0;
+                    inEvent += mover.text().contains("\"count\":\"0x1\"") ? 1 : 0;
+                    mover.into(next.parts());
+                    load.exchange(next);
+                }
                 guest.close();
                 guest = next;
                 assertThat(load.flaw.get()).isEmpty();

@@ -16,13 +16,13 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.snapshot.VmParts;
-import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
@@ -54,7 +54,7 @@ final class SnapshotGuest implements AutoCloseable {
     final Vm vm;
     final Vcpu vcpu;
     final List<EventFd> events = new ArrayList<>();
-    List<Irqfd> irqfds = new ArrayList<>();
+    final List<Irqfd> irqfds = new ArrayList<>();
     private final GuestMemory memory;
     private final Undo open = new Undo();
     private @Nullable Thread runner;
@@ -97,21 +97,37 @@ final class SnapshotGuest implements AutoCloseable {
         return MsiMessage.to(new VcpuId(0), new InterruptVector(FIRST + i));
     }
 
-    /** Another VM of another kernel with the guest's memory as it is now, restored from what this one was. */
-    SnapshotGuest movedTo(KernelBackend backend, VmSnapshot snapshot) {
+    /** Another VM of another kernel with the guest's memory as it is now, and masked irqfds of the same eventfds. */
+    SnapshotGuest next(KernelBackend backend) {
         SnapshotGuest next = new SnapshotGuest(backend);
         next.memory.mapping().put(0, contents());
-        next.irqfds = new ArrayList<>(snapshot.restore(next.parts()));
+        Gsi gsi = next.vm.routes().add(message(0));
+        for (Irqfd irqfd : irqfds) {
+            EventFd event = next.events.get(events.indexOf(irqfd.event()));
+            next.irqfds.add(irqfd.resample()
+                    .map(resample -> next.vm.maskedLevelIrqfd(event, next.events.get(events.indexOf(resample)), gsi))
+                    .orElseGet(() -> next.vm.maskedIrqfd(event, gsi)));
+        }
         return next;
     }
 
     VmParts parts() {
         VmParts parts = new VmParts(vm).vcpu(new VcpuId(0), vcpu);
         for (int i = 0; i < EVENTS; i++) {
-            parts.event("event " + i, events.get(i));
+            EventFd event = events.get(i);
+            String name = "event " + i;
+            irqfds.stream()
+                    .filter(irqfd -> irqfd.event() == event)
+                    .findFirst()
+                    .ifPresentOrElse(irqfd -> parts.irqfd(name, irqfd), () -> addUnlessResample(parts, name, event));
         }
-        irqfds.forEach(parts::irqfd);
         return parts;
+    }
+
+    private void addUnlessResample(VmParts parts, String name, EventFd event) {
+        if (irqfds.stream().noneMatch(irqfd -> irqfd.resample().equals(Optional.of(event)))) {
+            parts.event(name, event);
+        }
     }
 
     /** The eventfd of an irqfd belongs to no interrupt from now on. */

@@ -19,6 +19,7 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.snapshot.SnapshotException;
+import io.kvmirq.snapshot.VmMove;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import java.util.ArrayList;
@@ -139,16 +140,13 @@ class VectorSnapshotContract extends KernelSuite {
         from.get(1).mask();
         from.get(2).signal();
         World.eventually("2 is in the LAPIC", () -> from.isRequested(FIRST + 2));
-        String text = VmSnapshot.moving(from.parts()).text();
-        assertThat(from.get(0).event().drain()).as("moved to the snapshot").isZero();
-        from.get(3).signal();
-
         Machine to = new Machine(reversed());
         assertThat(to.get(0).gsi()).isNotEqualTo(from.get(0).gsi());
-        assertThat(VmSnapshot.parse(text).restore(to.parts()))
-                .as("irqfds of vectors")
-                .isEmpty();
-        to.get(3).event().signal(from.get(3).event().drain());
+        try (VmMove move = VmMove.from(from.parts())) {
+            from.get(3).signal();
+            move.into(to.parts());
+        }
+        assertThat(from.get(0).event().drain()).as("moved to the other VM").isZero();
         for (int i = 0; i < VECTORS; i++) {
             MaskableVector vector = to.get(i);
             assertThat(vector.gsi()).isEqualTo(from.get(i).gsi());
@@ -173,8 +171,7 @@ class VectorSnapshotContract extends KernelSuite {
         String text;
         try (event;
                 Irqfd irqfd = from.vm.assignIrqfd(event, from.vm.routes().add(message(FIRST + VECTORS)))) {
-            text = VmSnapshot.moving(from.parts().event("other", event).irqfd(irqfd))
-                    .text();
+            text = VmSnapshot.of(from.parts().irqfd("other", irqfd)).text();
         }
         Machine to = new Machine(reversed());
         to.get(1).mask();
@@ -182,8 +179,12 @@ class VectorSnapshotContract extends KernelSuite {
         List<Route> routes = to.vm.routes().routes();
         try (EventFd busy = EventFd.create(to.opened);
                 Irqfd irqfd = to.vm.assignIrqfd(busy, new Gsi(3000))) {
-            assertThatThrownBy(() -> VmSnapshot.parse(text).restore(to.parts().event("other", busy)))
-                    .isInstanceOf(KernelException.class);
+            try (Irqfd here = to.vm.maskedIrqfd(busy, new Gsi(3001))) {
+                VmParts parts = to.parts().irqfd("other", here).leaveOut(irqfd.gsi());
+                assertThatThrownBy(() -> VmSnapshot.parse(text).restore(parts)).isInstanceOf(KernelException.class);
+                assertThat(here.isMasked()).isTrue();
+                assertThat(here.gsi()).isEqualTo(new Gsi(3001));
+            }
             assertThat(irqfd.isMasked()).isFalse();
         }
         assertThat(to.vectors).extracting(MaskableVector::gsi).isEqualTo(gsis);
@@ -204,9 +205,14 @@ class VectorSnapshotContract extends KernelSuite {
             for (boolean hasIrqfd : List.of(false, true)) {
                 VmParts parts = new VmParts(from.vm).vcpu(new VcpuId(0), from.vcpu);
                 from.vectors.forEach(one -> parts.leaveOut(one.gsi()));
-                parts.event("queue 0", event).event("resample", resample);
-                VmSnapshot saved = VmSnapshot.of(hasIrqfd ? parts.irqfd(level) : parts.leaveOut(level.gsi()));
-                assertThatThrownBy(() -> saved.restore(to.parts().event("resample", here)))
+                parts.event("resample", resample);
+                VmSnapshot saved = VmSnapshot.of(
+                        hasIrqfd
+                                ? parts.irqfd("queue 0", level)
+                                : parts.event("queue 0", event).leaveOut(level.gsi()));
+                VmParts there = new VmParts(to.vm).vcpu(new VcpuId(0), to.vcpu).event("resample", here);
+                to.vectors.forEach(one -> there.leaveOut(one.gsi()));
+                assertThatThrownBy(() -> saved.restore(there.vector("queue 0", to.get(0))))
                         .as("with a level irqfd on the message: %s", hasIrqfd)
                         .isInstanceOf(SnapshotException.class)
                         .hasMessageContaining("its eventfd 'queue 0' raises no message by an edge-triggered irqfd");
@@ -291,16 +297,26 @@ class VectorSnapshotContract extends KernelSuite {
 
     /** @param late the vector of a device that signals it after the snapshot was made */
     private Machine moved(Machine from, int late, Random random) {
-        String text = VmSnapshot.moving(from.parts()).text();
-        from.get(late).signal();
         List<Integer> order = new ArrayList<>(order());
         Collections.shuffle(order, random);
         Machine to = new Machine(order);
-        VmSnapshot.parse(text).restore(to.parts());
-        for (int i = 0; i < VECTORS; i++) {
-            to.get(i).event().signal(from.get(i).event().drain());
-            settle(to.get(i));
+        try (VmMove move = VmMove.from(from.parts())) {
+            switch (random.nextInt(3)) {
+                case 0 -> {
+                    from.get(late).signal();
+                    VmSnapshot.parse(move.text()).restore(to.parts());
+                }
+                case 1 -> {
+                    from.get(late).signal();
+                    move.into(to.parts());
+                }
+                default -> {
+                    move.into(to.parts());
+                    from.get(late).signal();
+                }
+            }
         }
+        to.vectors.forEach(VectorSnapshotContract::settle);
         from.close();
         return to;
     }

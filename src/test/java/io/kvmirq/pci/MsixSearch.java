@@ -218,7 +218,7 @@ final class MsixSearch extends TableSearch {
     private void moveToAnotherVm() {
         hold();
         program.add("move to another VM");
-        VmSnapshot snapshot = VmSnapshot.moving(world.saved());
+        VmSnapshot snapshot = VmSnapshot.of(world.saved());
         if (random.nextInt(3) == 0) {
             program.add("refuse a call of the restore");
             restoreRefused(snapshot);

@@ -14,6 +14,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.snapshot.SnapshotException;
+import io.kvmirq.snapshot.VmMove;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.vfio.IrqKind;
@@ -139,9 +140,11 @@ class PassedStateTest {
     @Test
     void lineIsHeldWhileItIsReadAndWhenItMoves() {
         from.command(MEMORY_AND_MASTER);
-        VmSnapshot.moving(parts(from));
-        assertThat(from.forwarding.irqs().get(0).isMasked()).isTrue();
-        from.passed.release();
+        try (VmMove move = VmMove.from(parts(from))) {
+            assertThat(from.forwarding.irqs().get(0).isMasked())
+                    .as(move.toString())
+                    .isTrue();
+        }
         assertThat(from.forwarding.irqs().get(0).isMasked()).isFalse();
     }
 

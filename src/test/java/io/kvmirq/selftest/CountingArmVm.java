@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-import io.kvmirq.Gsi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.model.DistributorRegister;
@@ -17,6 +16,7 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.snapshot.VmMove;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.undo.Undo;
@@ -24,7 +24,6 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /** A VM of arm64 whose guest counts the LPIs that an eventfd raises. A snapshot of it may go on in another process. */
@@ -43,10 +42,9 @@ public final class CountingArmVm implements AutoCloseable {
     private final Its its;
     private final EventFd event;
     private final AtomicBoolean pausing = new AtomicBoolean();
-    private Irqfd irqfd;
+    private final Irqfd irqfd;
     private Thread thread = new Thread();
 
-    @SuppressWarnings("NullAway.Init")
     private CountingArmVm(Kernel kernel) {
         vm = parts.add(Vm.create(kernel));
         vcpu = parts.add(vm.createVcpu(VCPU));
@@ -60,6 +58,7 @@ public final class CountingArmVm implements AutoCloseable {
         its.setAddress(ItsDriver.ITS);
         its.init();
         event = parts.add(EventFd.create(kernel));
+        irqfd = parts.add(vm.maskedIrqfd(event, vm.routes().add(ItsDriver.message(EVENT))));
     }
 
     /** At its first instruction. */
@@ -73,8 +72,7 @@ public final class CountingArmVm implements AutoCloseable {
         driver.mapDevice();
         driver.mapEvent(EVENT, LPI);
         made.vcpu.arm64().setRegister(ArmRegister.PC, ArmGuestCode.START);
-        Gsi gsi = made.vm.routes().add(ItsDriver.message(EVENT));
-        made.irqfd = made.parts.add(made.vm.assignIrqfd(made.event, gsi));
+        made.irqfd.unmask();
         return made;
     }
 
@@ -82,20 +80,20 @@ public final class CountingArmVm implements AutoCloseable {
     public static CountingArmVm restore(Kernel kernel, Path directory) throws IOException {
         CountingArmVm made = new CountingArmVm(kernel);
         made.memory.mapping().put(0, Files.readAllBytes(directory.resolve("memory")));
-        List<Irqfd> irqfds = VmSnapshot.parse(Files.readString(directory.resolve("snapshot")))
-                .restore(made.named());
-        irqfds.forEach(made.parts::add);
-        made.irqfd = irqfds.get(0);
+        VmSnapshot.parse(Files.readString(directory.resolve("snapshot"))).restore(made.named());
         return made;
     }
 
     private VmParts named() {
-        return new VmParts(vm).vgic(vgic).its(its).vcpu(VCPU, vcpu).event(EVENTFD, event);
+        return new VmParts(vm).vgic(vgic).its(its).vcpu(VCPU, vcpu).irqfd(EVENTFD, irqfd);
     }
 
     /** The VM ends here. It does not run. */
     public void save(Path directory) throws IOException {
-        String text = VmSnapshot.moving(named().irqfd(irqfd)).text();
+        String text;
+        try (VmMove move = VmMove.from(named())) {
+            text = move.text();
+        }
         ByteBuffer contents = ByteBuffer.allocate(SIZE);
         memory.mapping().get(0, contents);
         Files.write(directory.resolve("memory"), contents.array());

@@ -240,7 +240,11 @@ class SnapshotTest {
                     snapshot,
                     "only one of the two takes destination 255 as vCPU 255 (disableBroadcastQuirk)");
             try (Irqfd irqfd = taken.vm.assignIrqfd(more, new Gsi(4))) {
-                assertMisfit(taken, snapshot, irqfd.gsi() + " of it has an irqfd here already");
+                assertMisfit(
+                        taken,
+                        snapshot,
+                        irqfd.gsi() + " of " + taken.vm + " has 1 irqfds, of which 0 are among the parts: close the"
+                                + " others before the restore, or name them in both VMs");
             }
             assertThatThrownBy(() -> snapshot.restore(new VmParts(taken.vm)
                             .vcpu(new VcpuId(0), taken.vcpus.get(0))
@@ -309,9 +313,15 @@ class SnapshotTest {
     void partsHaveNames() {
         try (SnapshotVm vm = new SnapshotVm()) {
             Irqfd irqfd = vm.irqfd(0x31);
-            assertThatThrownBy(() -> new VmParts(vm.vm).irqfd(irqfd))
-                    .hasMessageEndingWith("has no name: name it with VmParts.event before its irqfd");
-            assertThatThrownBy(() -> vm.parts().event("rx", vm.event)).hasMessageStartingWith("two parts are named rx");
+            VmParts parts = vm.parts();
+            String again = " is named rx already, and would be saved twice: add it once, not as tx";
+            assertThatThrownBy(() -> parts.irqfd("tx", irqfd)).hasMessage(vm.event + again);
+            assertThatThrownBy(() -> parts.event("tx", vm.event)).hasMessage(vm.event + again);
+            assertThatThrownBy(() -> parts.messages("tx", vm.device, vm.msix))
+                    .hasMessageContaining(" is named nic already, and would be saved twice");
+            try (EventFd other = EventFd.create(vm.kernel)) {
+                assertThatThrownBy(() -> parts.event("rx", other)).hasMessageStartingWith("two parts are named rx");
+            }
         }
     }
 
@@ -380,10 +390,7 @@ class SnapshotTest {
             from.entry(1, 0x51, true);
             from.hardware.sendMessage(1);
             assertThat(from.msix.readPending(0, 8)).isEqualTo(2);
-            VmSnapshot snapshot =
-                    VmSnapshot.parse(VmSnapshot.moving(from.parts()).text());
-            from.hardware.sendMessage(0);
-            assertThat(from.isRequested(0x50)).as("it moved").isFalse();
+            VmSnapshot snapshot = from.saved();
             snapshot.restore(to.parts());
             assertThat(to.msix.state()).isEqualTo(withPending(from.msix.state(), 2));
             assertThat(to.msix.isEnabled()).isTrue();
@@ -440,7 +447,7 @@ class SnapshotTest {
             from.entry(0, 0x50, false);
             from.msix.hold();
             from.hardware.sendMessage(0);
-            VmSnapshot.moving(from.parts()).restore(to.parts());
+            from.saved().restore(to.parts());
             assertThat(to.isRequested(0x50)).isTrue();
             assertThat(to.msix.readPending(0, 8)).isZero();
         }
@@ -464,8 +471,9 @@ class SnapshotTest {
                 EventFd semaphore = EventFd.createSemaphore(from.kernel);
                 EventFd event = EventFd.create(to.kernel)) {
             semaphore.signal(3);
-            VmSnapshot.moving(from.parts().event("tx", semaphore))
-                    .restore(to.parts().event("tx", event));
+            try (VmMove move = VmMove.from(from.parts().event("tx", semaphore))) {
+                move.into(to.parts().event("tx", event));
+            }
             assertThat(event.drain()).isEqualTo(3);
             assertThat(semaphore.drain()).isZero();
         }

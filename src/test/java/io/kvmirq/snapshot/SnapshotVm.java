@@ -73,7 +73,14 @@ final class SnapshotVm implements AutoCloseable {
     }
 
     VmParts parts() {
-        VmParts parts = new VmParts(vm).event("rx", event).messages("nic", device, msix);
+        return withVcpus(new VmParts(vm).event("rx", event).messages("nic", device, msix));
+    }
+
+    VmParts partsWithIrqfd(Irqfd irqfd) {
+        return withVcpus(new VmParts(vm).irqfd("rx", irqfd).messages("nic", device, msix));
+    }
+
+    private VmParts withVcpus(VmParts parts) {
         for (int i = 0; i < vcpus.size(); i++) {
             parts.vcpu(new VcpuId(i), vcpus.get(i));
         }

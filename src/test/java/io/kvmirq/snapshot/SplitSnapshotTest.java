@@ -9,6 +9,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.forward.Userspace;
 import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.irqchip.GuestPic;
 import io.kvmirq.kvm.Vcpu;
@@ -208,6 +209,33 @@ class SplitSnapshotTest {
             from.redirect(LEVEL | VECTOR.number());
             assertThat(VmData.read(from.parts()).difference(saved).orElseThrow())
                     .startsWith("IOAPIC of the VMM ");
+        }
+    }
+
+    @Test
+    void linesOfASourceMove() {
+        try (Split from = new Split();
+                Split to = new Split();
+                Split without = new Split()) {
+            Userspace.Injector serial = from.ioapic.source();
+            Userspace.Injector next = to.ioapic.source();
+            from.redirect(LEVEL | VECTOR.number());
+            serial.line(GSI, true);
+            VmParts parts = from.parts().lines("serial", serial);
+            VmSnapshot saved = VmSnapshot.parse(VmSnapshot.of(parts).text());
+            assertThatThrownBy(() -> saved.restore(without.parts()))
+                    .hasMessageContaining("it has the source of lines 'serial', which is not among []");
+            try (VmMove move = VmMove.from(parts)) {
+                move.into(to.parts().lines("serial", next));
+            }
+            assertThat(to.ioapic.driven(next)).containsExactly(GSI);
+            assertThat(to.ioapic.isHigh(PIN)).isTrue();
+            next.line(GSI, false);
+            assertThat(to.ioapic.isHigh(PIN)).isFalse();
+            assertThatThrownBy(() -> VmSnapshot.of(from.parts().lines("serial", next)))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageEndingWith(" drives no lines of this IOAPIC: give what its source() returned");
+            assertThatThrownBy(() -> parts.lines("uart", serial)).hasMessageContaining(" is named serial already");
         }
     }
 }

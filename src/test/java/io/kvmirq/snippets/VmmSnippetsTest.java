@@ -25,6 +25,7 @@ import io.kvmirq.pci.GuestMsix;
 import io.kvmirq.pci.PassedThroughDevice;
 import io.kvmirq.pci.PciHostBridge;
 import io.kvmirq.run.VcpuThreads;
+import io.kvmirq.snapshot.VmMove;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.vfio.VfioDevice;
@@ -189,5 +190,29 @@ class VmmSnippetsTest {
             }
         }
         assertThat(saved).contains("queue 0");
+    }
+
+    @KvmTest(real = Real.IF_PRESENT)
+    void move(Kernel kernel) {
+        try (Vm old = Vm.create(kernel);
+                Vm next = Vm.create(kernel)) {
+            old.x86().createIrqchip();
+            next.x86().createIrqchip();
+            try (Vcpu vcpu = old.createVcpu(first);
+                    Vcpu there = next.createVcpu(first);
+                    MaskableVector queue = MaskableVector.create(old, MsiMessage.to(first, vector));
+                    MaskableVector moved = MaskableVector.create(next, MsiMessage.to(first, vector))) {
+                vcpu.x86().enableLapic();
+                // @start region="move"
+                try (VmMove move =
+                        VmMove.from(new VmParts(old).vcpu(first, vcpu).vector("queue 0", queue))) {
+                    queue.signal(); // arrives in the new VM
+                    move.into(new VmParts(next).vcpu(first, there).vector("queue 0", moved));
+                }
+                // @end
+                moved.mask(); // waits for the injection
+                assertThat(there.x86().isRequested(vector)).isTrue();
+            }
+        }
     }
 }

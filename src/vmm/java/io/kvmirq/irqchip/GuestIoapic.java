@@ -67,6 +67,10 @@ public final class GuestIoapic implements Userspace.Injector {
     private final class Source implements Userspace.Injector {
         private final BitSet high = new BitSet();
 
+        boolean isOf(GuestIoapic ioapic) {
+            return GuestIoapic.this == ioapic;
+        }
+
         @Override
         public void message(MsiMessage message) {
             vm.signal(message);
@@ -218,6 +222,19 @@ public final class GuestIoapic implements Userspace.Injector {
     /** Creates a source that drives lines of this IOAPIC. A line is high while at least one source drives it high. */
     public Userspace.Injector source() {
         return new Source();
+    }
+
+    /**
+     * Returns the pins whose lines this source drives high.
+     *
+     * @throws IllegalArgumentException unless {@link #source} of this object returned the source
+     */
+    public synchronized List<Gsi> driven(Userspace.Injector source) {
+        if (!(source instanceof Source ofLines) || !ofLines.isOf(this)) {
+            throw new IllegalArgumentException(
+                    source + " drives no lines of this IOAPIC: give what its source() returned");
+        }
+        return ofLines.high.stream().mapToObj(Gsi::new).toList();
     }
 
     /** Delivers an MSI message to the LAPICs directly, because a device's MSI bypasses the IOAPIC. */

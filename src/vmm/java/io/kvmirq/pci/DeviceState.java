@@ -2,6 +2,7 @@
 package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.kernel.EventFd;
 import java.util.List;
 
 /** A part of a guest's device whose state can be saved: the MSI or MSI-X, or the whole PCI function. */
@@ -28,6 +29,12 @@ public sealed interface DeviceState permits GuestMessages, PciFunction {
 
     /** Returns how many of the device's interrupts (its vectors and its line) are forwarded to {@code gsi} now. */
     int forwardedTo(Gsi gsi);
+
+    /**
+     * Returns the eventfds of an emulated device's vectors, by vector; none for a host device. {@link
+     * io.kvmirq.snapshot.VmMove} moves the signals in them to the new VM.
+     */
+    List<EventFd> events();
 
     /**
      * Returns a state for {@link #restore}: the registers, and pending bits except those of the device itself.

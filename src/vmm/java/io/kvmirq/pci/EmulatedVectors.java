@@ -142,6 +142,11 @@ public final class EmulatedVectors implements AutoCloseable {
         }
 
         @Override
+        public List<EventFd> events() {
+            return events;
+        }
+
+        @Override
         public void signal(int vector) {
             events.get(vector).signal();
         }

@@ -3,6 +3,7 @@ package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.kernel.EventFd;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Optional;
@@ -55,6 +56,11 @@ final class GuestInterrupts {
 
     List<Gsi> gsis() {
         return messages().flatMap(one -> one.gsis().stream()).toList();
+    }
+
+    /** MSI and MSI-X may share vectors. */
+    List<EventFd> events() {
+        return messages().flatMap(kind -> kind.events().stream()).distinct().toList();
     }
 
     int forwardedTo(Gsi one) {

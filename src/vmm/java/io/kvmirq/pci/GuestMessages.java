@@ -2,6 +2,7 @@
 package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.kernel.EventFd;
 import io.kvmirq.vfio.IrqInfo;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
@@ -68,6 +69,11 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
     @Override
     public final List<Gsi> gsis() {
         return vectors.gsis();
+    }
+
+    @Override
+    public final List<EventFd> events() {
+        return vectors.events();
     }
 
     @Override

@@ -3,6 +3,7 @@ package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.kernel.EventFd;
 import io.kvmirq.mirror.HeldMessage;
 import java.util.ArrayList;
 import java.util.BitSet;
@@ -35,6 +36,10 @@ final class GuestVectors {
 
     int count() {
         return source.count();
+    }
+
+    List<EventFd> events() {
+        return source.events();
     }
 
     /** Whether no pending bit is in the device's own registers, as of a vector that was never open. */

@@ -4,6 +4,7 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.kernel.ClosedHandleException;
+import io.kvmirq.kernel.EventFd;
 import io.kvmirq.undo.Undo;
 import java.nio.BufferUnderflowException;
 import java.nio.ByteBuffer;
@@ -269,6 +270,11 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     @Override
     public final synchronized List<Gsi> gsis() {
         return interrupts.gsis();
+    }
+
+    @Override
+    public final synchronized List<EventFd> events() {
+        return interrupts.events();
     }
 
     @Override

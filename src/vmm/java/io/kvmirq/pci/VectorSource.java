@@ -3,6 +3,7 @@ package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.kernel.EventFd;
 import io.kvmirq.mirror.HeldMessage;
 import java.util.BitSet;
 import java.util.List;
@@ -49,6 +50,11 @@ interface VectorSource {
     void forget();
 
     boolean isArm64();
+
+    /** The eventfds in which interrupts wait, by vector; none if a host device signals them. */
+    default List<EventFd> events() {
+        return List.of();
+    }
 
     /** The guest's pending bit holds a message of this vector. */
     default void held(int vector, HeldMessage message) {}

@@ -5,6 +5,8 @@ import io.kvmirq.Gsi;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kvm.Cpuid;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.MaskableVector;
 import io.kvmirq.kvm.X86Msrs;
 import io.kvmirq.kvm.X86Vm;
 import io.kvmirq.pci.GuestMessages;
@@ -15,6 +17,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 
@@ -39,14 +42,21 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                                 parts.vcpus().keySet().equals(machine.vcpus().keySet()),
                                 "it has the vCPUs " + machine.vcpus().keySet() + ", and this VM has "
                                         + parts.vcpus().keySet()),
-                        () -> machine instanceof VmData vm ? misfitOfChips(vm, parts) : Optional.empty(),
+                        () -> machine instanceof VmData vm
+                                ? misfitOfChips(vm, parts)
+                                        .or(() -> misfitOfNames(
+                                                "source of lines",
+                                                vm.guestChips().lines().keySet(),
+                                                parts.lines().keySet()))
+                                : Optional.empty(),
                         () -> misfitOfNames("eventfd", events, parts.events().keySet()),
+                        () -> misfitOfVectors(parts),
+                        () -> misfitOfIrqfds(parts),
                         () -> misfitOfNames(
                                 "device", devices.keySet(), parts.devices().keySet()),
                         () -> devices.entrySet().stream()
                                 .flatMap(one -> misfitOfDevice(one.getKey(), one.getValue(), parts).stream())
                                 .findFirst(),
-                        () -> misfitOfVectors(parts),
                         () -> misfitOfRoutes(parts),
                         () -> misfitOfGsis(parts),
                         () -> machine instanceof VmData vm
@@ -85,7 +95,32 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
         return saved.stream()
                 .filter(name -> !here.contains(name))
                 .findFirst()
-                .map(name -> "it has the " + what + " " + Foreign.quoted(name) + ", which is not among " + here);
+                .map(name -> "it has the " + what + " " + Foreign.quoted(name) + ", which is not among " + here)
+                .or(() -> here.stream()
+                        .filter(name -> !saved.contains(name))
+                        .findFirst()
+                        .map(name -> "it lacks the " + what + " " + Foreign.quoted(name) + " of this VM: give both VMs"
+                                + " parts with the same names"));
+    }
+
+    /** A saved irqfd becomes an irqfd with a resample eventfd of the same name, or a vector, which has none. */
+    private Optional<String> misfitOfIrqfds(VmParts parts) {
+        Set<String> all = new TreeSet<>();
+        Set<String> here = new TreeSet<>(parts.vectors().keySet());
+        irqfds.forEach(irqfd -> all.add(irqfd.event()));
+        here.addAll(parts.irqfds().keySet());
+        return misfitOfNames("irqfd", all, here).or(() -> irqfds.stream()
+                .filter(irqfd -> {
+                    Irqfd to = parts.irqfds().get(irqfd.event());
+                    return to != null && !to.resample().map(parts::name).equals(irqfd.resample());
+                })
+                .findFirst()
+                .map(irqfd -> "its irqfd " + Foreign.quoted(irqfd.event()) + " has "
+                        + irqfd.resample()
+                                .map(Foreign::quoted)
+                                .map("the resample eventfd "::concat)
+                                .orElse("no resample eventfd")
+                        + ", unlike this VM's " + parts.irqfds().get(irqfd.event())));
     }
 
     private static Optional<String> misfitOfDevice(String name, DeviceData saved, VmParts parts) {
@@ -128,16 +163,20 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
 
     /** The vectors of this VM move away from their GSIs. */
     private Optional<String> misfitOfGsis(VmParts parts) {
-        List<Gsi> left = ofVectors(parts)
-                .map(one ->
-                        Objects.requireNonNull(parts.vectors().get(one.event())).gsi())
+        List<Gsi> left = Stream.concat(
+                        parts.vectors().values().stream().map(MaskableVector::gsi),
+                        parts.irqfds().values().stream().map(Irqfd::gsi))
                 .toList();
+        Optional<String> stray = parts.stray();
+        if (stray.isPresent()) {
+            return stray.map(text -> text + ": close the others before the restore, or name them in both VMs");
+        }
         return Stream.concat(
                         machine.routes().stream().map(Route::gsi),
                         irqfds.stream().map(IrqfdData::gsi))
                 .filter(gsi -> parts.vm().routes().irqfds(gsi) > Collections.frequency(left, gsi))
                 .findFirst()
-                .map(gsi -> gsi + " of it has an irqfd here already: let restore make the irqfds");
+                .map(gsi -> gsi + " of it has an irqfd here already: close it before the restore");
     }
 
     private static Optional<String> misfitOfVcpus(VmData vm, VmParts parts) {

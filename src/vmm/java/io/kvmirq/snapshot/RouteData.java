@@ -5,7 +5,6 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.kvm.RouteTable;
-import io.kvmirq.kvm.Vm;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -31,11 +30,16 @@ final class RouteData {
                 .toList();
     }
 
-    /** Writes the routes in one commit. Routes of GSIs that have an irqfd stay. */
-    static void write(Vm vm, List<Route> routes) {
-        RouteTable table = vm.routes();
+    /** Writes the routes in one commit. Routes of other GSIs stay if they have an irqfd that is not a part. */
+    static void write(VmParts parts, List<Route> routes) {
+        RouteTable table = parts.vm().routes();
+        Set<Gsi> written = new HashSet<>();
+        routes.forEach(route -> written.add(route.gsi()));
         table.change(edit -> {
-            table.routes().stream().filter(old -> !table.hasIrqfd(old.gsi())).forEach(old -> edit.remove(old.gsi()));
+            table.routes().stream()
+                    .map(Route::gsi)
+                    .filter(gsi -> written.contains(gsi) || table.irqfds(gsi) == parts.irqfdsOf(gsi))
+                    .forEach(edit::remove);
             for (Route route : routes) {
                 if (route instanceof Route.Pin pin) {
                     edit.add(pin);

@@ -3,6 +3,7 @@ package io.kvmirq.snapshot;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.VcpuId;
+import io.kvmirq.forward.Userspace;
 import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.irqchip.GuestPic;
 import io.kvmirq.kernel.EventFd;
@@ -41,9 +42,10 @@ public final class VmParts {
     private final Vm vm;
     private final Map<Integer, Vcpu> vcpus = new TreeMap<>();
     private final Map<String, EventFd> events = new LinkedHashMap<>();
-    private final List<Irqfd> irqfds = new ArrayList<>();
+    private final Map<String, Irqfd> irqfds = new LinkedHashMap<>();
     private final Map<String, MaskableVector> vectors = new LinkedHashMap<>();
     private final Map<String, Device> devices = new LinkedHashMap<>();
+    private final Map<String, Userspace.Injector> lines = new LinkedHashMap<>();
     private Optional<GuestIoapic> ioapic = Optional.empty();
     private Optional<GuestPic> pic = Optional.empty();
     private Optional<VgicV3> vgic = Optional.empty();
@@ -57,18 +59,37 @@ public final class VmParts {
     }
 
     private static <K, V> void put(Map<K, V> parts, K name, V part) {
+        parts.forEach((other, named) -> {
+            if (part == named
+                    || part instanceof Device device && named instanceof Device two && device.state == two.state) {
+                throw new IllegalArgumentException(part + " is named " + other
+                        + " already, and would be saved twice: add it once, not as " + name);
+            }
+        });
         if (parts.putIfAbsent(name, part) != null) {
             throw new IllegalArgumentException("two parts are named " + name + ": each needs a name of its own");
         }
     }
 
     /**
-     * Adds the IOAPIC of a VM with a split irqchip. Before a restore, each {@link GuestIoapic#source} of the VMM must
-     * drive again the lines that it drove high.
+     * Adds the IOAPIC of a VM with a split irqchip. Add each {@link GuestIoapic#source} of the VMM by {@link #lines};
+     * the source of a {@link io.kvmirq.forward.Forwarding} is part of its device, which asserts its line again.
      */
     public VmParts ioapic(GuestIoapic ofVmm) {
         Objects.requireNonNull(ofVmm, "ofVmm is null");
         ioapic = Optional.of(ofVmm);
+        return this;
+    }
+
+    /**
+     * Adds a source of lines of a split irqchip's IOAPIC: a restore drives the lines again that it drove high.
+     *
+     * @param source what {@link GuestIoapic#source} of the IOAPIC returned, which {@link #ioapic} adds
+     * @throws IllegalArgumentException if another part has this name, or the source has another name
+     */
+    public VmParts lines(String name, Userspace.Injector source) {
+        Objects.requireNonNull(name, "name is null");
+        put(lines, name, Objects.requireNonNull(source, "source is null"));
         return this;
     }
 
@@ -117,7 +138,8 @@ public final class VmParts {
      * Adds an eventfd whose count is part of the VM's state: the eventfd of an irqfd, of an ioeventfd (a doorbell), or
      * the resample eventfd of a line that awaits its EOI.
      *
-     * @throws IllegalArgumentException if another part has this name, or the eventfd is of another {@code Kernel}
+     * @throws IllegalArgumentException if another part has this name, the eventfd has another name, or is of another
+     *     {@code Kernel}
      */
     public VmParts event(String name, EventFd event) {
         Objects.requireNonNull(event, "event is null");
@@ -131,19 +153,24 @@ public final class VmParts {
     }
 
     /**
-     * Adds an irqfd to save; a restore assigns the irqfd. First add the irqfd's eventfds by {@link #event}. Add all
-     * irqfds of the VM, except irqfds of added devices and irqfds of GSIs that are {@linkplain #leaveOut left out}.
+     * Adds an irqfd: its GSI and mask, the count of its eventfd, and the count of its resample eventfd, which becomes
+     * the part {@code name + " resample"} unless {@link #event} named it before. Add all irqfds of the VM, except those
+     * of added devices and of GSIs that are {@linkplain #leaveOut left out}. Before a restore, the VMM assigns an irqfd
+     * with the same name in the new VM, to any GSI: the restore writes the saved state into it.
      *
-     * @throws IllegalArgumentException if an eventfd of the irqfd has no name, or the irqfd belongs to another VM
+     * @throws IllegalArgumentException if another part has this name, the eventfd has another name, or the irqfd
+     *     belongs to another VM
      */
-    public VmParts irqfd(Irqfd irqfd) {
+    public VmParts irqfd(String name, Irqfd irqfd) {
         Objects.requireNonNull(irqfd, "irqfd is null");
         if (!irqfd.isOf(vm)) {
             throw ofAnother(irqfd);
         }
-        name(irqfd.event());
-        irqfd.resample().ifPresent(this::name);
-        irqfds.add(irqfd);
+        event(name, irqfd.event());
+        irqfd.resample()
+                .filter(resample -> !events.containsValue(resample))
+                .ifPresent(resample -> event(name + " resample", resample));
+        irqfds.put(name, irqfd);
         return this;
     }
 
@@ -217,8 +244,7 @@ public final class VmParts {
                 .filter(entry -> entry.getValue() == event)
                 .map(Map.Entry::getKey)
                 .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException(
-                        event + " has no name: name it with VmParts.event before its irqfd"));
+                .orElseThrow();
     }
 
     /**
@@ -248,29 +274,39 @@ public final class VmParts {
     }
 
     /**
-     * Checks that all irqfds were added. Call it while no vCPU runs, because a running guest moves the vectors of its
-     * devices.
-     *
-     * @throws IllegalArgumentException if an irqfd of the VM was neither added nor left out, and belongs to no added
-     *     device
+     * A GSI with an irqfd of the VM that was neither added nor left out, and belongs to no added device. Call it while
+     * no vCPU runs, because a running guest moves the vectors of its devices.
      */
-    void requireEveryIrqfd() {
+    Optional<String> stray() {
         for (int number = 0; number <= Gsi.MAX; number++) {
             Gsi gsi = new Gsi(number);
             int all = vm.routes().irqfds(gsi);
             long here = all == 0 ? 0 : named(gsi);
             if (all > here && !leftOut.contains(gsi)) {
-                throw new IllegalArgumentException(gsi + " of " + vm + " has " + all + " irqfds, of which " + here
-                        + " are among the parts: a restore would lose the interrupts of the others; name each with"
-                        + " VmParts.irqfd or vector, or its device with VmParts.device or messages, or say with VmParts.leaveOut"
-                        + " that the VMM makes them anew");
+                return Optional.of(
+                        gsi + " of " + vm + " has " + all + " irqfds, of which " + here + " are among the parts");
             }
         }
+        return Optional.empty();
+    }
+
+    /** @throws IllegalArgumentException if there is a {@linkplain #stray stray} irqfd */
+    void requireEveryIrqfd() {
+        stray().ifPresent(gsi -> {
+            throw new IllegalArgumentException(gsi
+                    + ": a restore would lose the interrupts of the others; name each with VmParts.irqfd or vector, or"
+                    + " its device with VmParts.device or messages, or say with VmParts.leaveOut that the VMM makes"
+                    + " them anew");
+        });
+    }
+
+    /** The number of irqfds of a GSI that {@link #irqfd} added. */
+    long irqfdsOf(Gsi gsi) {
+        return irqfds.values().stream().filter(irqfd -> irqfd.gsi().equals(gsi)).count();
     }
 
     private long named(Gsi gsi) {
-        long alone = irqfds.stream().filter(one -> one.gsi().equals(gsi)).count();
-        return alone
+        return irqfdsOf(gsi)
                 + vectors.values().stream().filter(one -> one.gsi().equals(gsi)).count()
                 + devices.values().stream()
                         .mapToInt(one -> one.state().forwardedTo(gsi))
@@ -315,8 +351,13 @@ public final class VmParts {
         return vectors;
     }
 
-    List<Irqfd> irqfds() {
+    /** The irqfds by the names of their eventfds. */
+    Map<String, Irqfd> irqfds() {
         return irqfds;
+    }
+
+    Map<String, Userspace.Injector> lines() {
+        return lines;
     }
 
     Map<String, Device> devices() {

@@ -1,25 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.snapshot;
 
+import io.kvmirq.Gsi;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
-import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.MaskableVector;
-import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.pci.DeviceState;
 import io.kvmirq.text.Foreign;
 import io.kvmirq.undo.Undo;
-import io.kvmirq.vmm.Steps;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Deque;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -32,11 +28,11 @@ import java.util.Set;
  * snapshot, and load it before a restore. A snapshot does not save a pending SError, and fails if a vCPU has a PMU.
  *
  * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. To pause a vCPU, call {@link
- * Vcpu#kick}. If the kicked vCPU exits for an access of the guest, complete the access and run the vCPU again until it
- * exits with {@code INTR}: otherwise the access is lost. Devices may signal eventfds while the VM is paused.
+ * io.kvmirq.kvm.Vcpu#kick}. If the kicked vCPU exits for an access of the guest, complete the access and run the vCPU
+ * again until it exits with {@code INTR}: otherwise the access is lost. Devices may signal eventfds while the VM is paused.
  *
  * <p>Make or restore a snapshot in one platform thread. This thread then owns the vCPUs: another thread must call
- * {@link Vcpu#moveHere} before it runs a vCPU.
+ * {@link io.kvmirq.kvm.Vcpu#moveHere} before it runs a vCPU.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
@@ -54,6 +50,10 @@ public final class VmSnapshot {
         this.devices = devices;
     }
 
+    VmSnapshot(HeldVm held) {
+        this(held.vm, new LinkedHashMap<>(held.counts), List.copyOf(held.irqfds), new LinkedHashMap<>(held.devices));
+    }
+
     // Making
 
     /**
@@ -64,114 +64,22 @@ public final class VmSnapshot {
      * @throws UnsupportedOperationException on arm64 without a GICv3, or if a vCPU has a PMU
      */
     public static VmSnapshot of(VmParts parts) {
-        return read(parts, false);
-    }
-
-    /**
-     * Saves a VM that will continue elsewhere. The VM's irqfds and MSI-X stay masked. The snapshot moves the pending
-     * counts out of the VM's eventfds. Signals after this move stay in the eventfds and are not in the snapshot.
-     *
-     * @throws IllegalArgumentException as {@link #of}
-     * @throws IllegalStateException as {@link #of}
-     * @throws UnsupportedOperationException on arm64 without a GICv3, or if a vCPU has a PMU
-     */
-    public static VmSnapshot moving(VmParts parts) {
-        return read(parts, true);
-    }
-
-    private static VmSnapshot read(VmParts parts, boolean moving) {
         Objects.requireNonNull(parts, "parts is null");
-        parts.requireEveryVcpu();
-        parts.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
-        parts.requireEveryIrqfd();
-        try (Held held = new Held()) {
-            List<IrqfdData> irqfds = new ArrayList<>();
-            for (Irqfd irqfd : parts.irqfds()) {
-                irqfds.add(new IrqfdData(
-                        parts.name(irqfd.event()), irqfd.resample().map(parts::name), irqfd.gsi(), irqfd.isMasked()));
-                held.mask(irqfd.isMasked(), irqfd::mask, irqfd::unmask);
-            }
-            parts.vectors().forEach((name, vector) -> {
-                irqfds.add(new IrqfdData(name, Optional.empty(), vector.gsi(), vector.isMasked()));
-                held.mask(vector.isMasked(), vector::mask, vector::unmask);
-            });
-            for (VmParts.Device device : parts.devices().values()) {
-                if (!device.state().isHeld()) {
-                    held.until(device.state()::release);
-                    device.state().hold();
-                }
-            }
-            MachineData vm = MachineData.read(parts);
-            Map<String, DeviceData> devices = new LinkedHashMap<>();
-            parts.devices().forEach((name, one) -> devices.put(name, DeviceData.of(one)));
-            Map<String, Long> counts = new LinkedHashMap<>();
-            parts.events().forEach((name, event) -> {
-                long count = drain(event);
-                if (count != 0) {
-                    held.until(() -> event.signal(count));
-                }
-                counts.put(name, count);
-            });
-            if (moving) {
-                held.back.clear();
-            }
-            return new VmSnapshot(vm, counts, irqfds, devices);
+        try (HeldVm held = new HeldVm(parts)) {
+            return new VmSnapshot(held);
         }
-    }
-
-    /**
-     * Holds the interrupts of all parts while they are read. Closing releases them all, even if the kernel refuses one.
-     */
-    private static final class Held implements AutoCloseable {
-        private final Deque<Runnable> back = new ArrayDeque<>();
-
-        void mask(boolean isMasked, Runnable mask, Runnable unmask) {
-            if (!isMasked) {
-                mask.run();
-                until(unmask);
-            }
-        }
-
-        void until(Runnable goesOn) {
-            back.push(goesOn);
-        }
-
-        @Override
-        public void close() {
-            Steps.all(back);
-        }
-    }
-
-    private static void take(VcpuId id, Vcpu vcpu) {
-        vcpu.moveHere();
-        if (vcpu.isWithinInstruction()) {
-            throw new IllegalStateException(id + " is within an access of its guest, which the next run completes: run"
-                    + " it again until it returns INTR, and make the snapshot then");
-        }
-    }
-
-    /** Reads the whole count of an eventfd. A semaphore returns 1 for each read. */
-    private static long drain(EventFd event) {
-        long sum = 0;
-        long count;
-        do {
-            count = event.drain();
-            sum += count;
-        } while (count == 1);
-        return sum;
     }
 
     // Restoring
 
     /**
      * Restores this state into another VM. The other VM must have the same irqchip, vCPUs with the same ids that have
-     * never run, eventfds, vectors and devices with the same names, and the guest's memory. The restore assigns the
-     * irqfds. At the end the restore reads the VM's state back and compares it with the snapshot.
+     * never run, parts with the same names, no other irqfds, and the guest's memory. Irqfds and vectors get their saved
+     * GSIs and masks. At the end the restore reads the VM's state back and compares it with the snapshot.
      *
      * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the
      * restored VM differs from the snapshot, close the VM. The VM's eventfds, irqfds, routes and devices are unchanged.
      *
-     * @return the restored irqfds in the order in which they were saved, except irqfds of vectors
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
      * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from
      *     the snapshot
@@ -179,10 +87,14 @@ public final class VmSnapshot {
      *     io.kvmirq.kvm.MsrRefusedException} if an MSR refuses its value
      * @throws io.kvmirq.KernelException if the kernel refuses any other saved value
      */
-    public List<Irqfd> restore(VmParts parts) {
-        Objects.requireNonNull(parts, "parts is null");
+    public void restore(VmParts parts) {
+        restore(Objects.requireNonNull(parts, "parts is null"), Map.of());
+    }
+
+    /** @param signals by device: the signals of its vectors that merge with the saved pending bits */
+    void restore(VmParts parts, Map<String, List<Long>> signals) {
         parts.requireEveryVcpu();
-        parts.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
+        parts.vcpus().forEach((id, vcpu) -> HeldVm.take(new VcpuId(id), vcpu));
         new Fit(vm, counts.keySet(), irqfds, devices).misfit(parts).ifPresent(reason -> {
             throw new SnapshotException("the snapshot does not fit " + parts.vm() + ": " + reason);
         });
@@ -190,46 +102,60 @@ public final class VmSnapshot {
         try (Undo undo = new Undo()) {
             vm.writeVcpus(parts);
             moveVectors(parts, undo);
+            List<Runnable> unmasks = moveIrqfds(parts, undo);
             List<Route> before = to.routes().routes();
-            undo.step(() -> RouteData.write(to, vm.routes()), () -> RouteData.write(to, before));
+            undo.step(() -> RouteData.write(parts, vm.routes()), () -> RouteData.write(parts, before));
             vm.writeChips(parts);
             vm.differenceOf(parts).ifPresent(text -> {
                 throw new SnapshotException(to + " is not as the snapshot says after it was restored: " + text);
             });
             vm.start(parts);
-            List<Irqfd> made = new ArrayList<>();
-            List<Runnable> unmasks = new ArrayList<>();
-            for (IrqfdData one : irqfds) {
-                EventFd event = event(parts, one.event());
-                MaskableVector vector = parts.vectors().get(one.event());
-                if (vector == null) {
-                    made.add(undo.add(one.resample()
-                            .map(name -> to.maskedLevelIrqfd(event, event(parts, name), one.gsi()))
-                            .orElseGet(() -> to.maskedIrqfd(event, one.gsi()))));
-                }
-                if (!one.masked()) {
-                    unmasks.add(vector == null ? made.get(made.size() - 1)::unmask : vector::unmask);
-                }
-            }
             devices.forEach((name, saved) -> {
-                VmParts.Device device = Fit.device(parts, name);
-                undo.add(device.state()::reset); // also undoes a partial restore
+                DeviceState device = Fit.device(parts, name).state();
+                undo.add(device::reset); // also undoes a partial restore
+                List<Long> late = signals.getOrDefault(name, List.of());
+                if (!late.isEmpty() && !device.isHeld()) {
+                    undo.step(device::hold, device::release);
+                    unmasks.add(device::release);
+                }
                 try {
-                    device.state().restore(saved.bytes());
+                    device.restore(saved.bytes());
                 } catch (IllegalArgumentException e) {
                     throw new SnapshotException(Foreign.quoted(name) + " of the snapshot: " + e.getMessage(), e);
+                }
+                for (int i = 0; i < late.size(); i++) {
+                    HeldVm.signal(device.events().get(i), late.get(i));
                 }
             });
             unmasks.forEach(Runnable::run);
             vm.settle(parts);
-            counts.forEach((name, count) -> {
-                if (count != 0) {
-                    event(parts, name).signal(count);
-                }
-            });
+            counts.forEach((name, count) ->
+                    HeldVm.signal(Objects.requireNonNull(parts.events().get(name)), count));
             undo.keep();
-            return List.copyOf(made);
         }
+    }
+
+    /** Masks the irqfds and gives them their saved GSIs. Returns the steps that unmask irqfds and vectors again. */
+    private List<Runnable> moveIrqfds(VmParts parts, Undo undo) {
+        List<Runnable> unmasks = new ArrayList<>();
+        for (IrqfdData saved : irqfds) {
+            Irqfd irqfd = parts.irqfds().get(saved.event());
+            if (irqfd != null) {
+                if (!irqfd.isMasked()) {
+                    undo.step(irqfd::mask, irqfd::unmask);
+                    irqfd.resample().ifPresent(HeldVm::drain); // the mask has signalled it
+                }
+                Gsi before = irqfd.gsi();
+                undo.step(() -> irqfd.moveTo(saved.gsi()), () -> irqfd.moveTo(before));
+            }
+            if (!saved.masked()) {
+                unmasks.add(
+                        irqfd == null
+                                ? Objects.requireNonNull(parts.vectors().get(saved.event()))::unmask
+                                : () -> undo.step(irqfd::unmask, irqfd::mask));
+            }
+        }
+        return unmasks;
     }
 
     /** Gives the vectors their saved GSIs and messages, masked. */
@@ -253,10 +179,6 @@ public final class VmSnapshot {
             MaskableVector.moveAll(vectors, before);
             unmasked.forEach(MaskableVector::unmask);
         });
-    }
-
-    private static EventFd event(VmParts parts, String name) {
-        return Objects.requireNonNull(parts.events().get(name));
     }
 
     // The document

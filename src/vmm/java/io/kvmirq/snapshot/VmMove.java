@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import io.kvmirq.undo.Undo;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A VM that continues in another VM, of this process or of another. All parts have names in {@link VmParts}, the same
+ * ones in both VMs. Devices may signal eventfds of the old VM during the move.
+ *
+ * <pre>{@code
+ * try (VmMove move = VmMove.from(old.parts())) { // a paused VM, whose irqfds are masked from here on
+ *     old.closePassedDevices();
+ *     next = new Machine(old.memory());
+ *     move.into(next.parts());
+ *     next.start(); // the devices signal its eventfds from here on
+ * } // moves signals that came meanwhile
+ * old.close();
+ * }</pre>
+ *
+ * <p>To another process, {@link #text} moves the VM after its devices have stopped, and {@link VmSnapshot#restore}
+ * continues it. {@link VmSnapshot} says which state is saved, and what a paused VM is. Not thread-safe.
+ *
+ * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="move"}
+ */
+public final class VmMove implements AutoCloseable {
+    private static final System.Logger LOGGER = System.getLogger("io.kvmirq");
+
+    private final VmParts from;
+    private final HeldVm held;
+    private @Nullable VmParts next;
+    private boolean closed;
+
+    private VmMove(VmParts from) {
+        this.from = from;
+        this.held = new HeldVm(from);
+    }
+
+    /**
+     * Begins to move a paused VM. Its irqfds, vectors and devices are masked until {@link #close}. The devices that the
+     * new VM needs may be closed afterwards.
+     *
+     * @throws IllegalArgumentException if a vCPU or an irqfd of the VM is not among the parts
+     * @throws IllegalStateException if a vCPU runs, or exited within an instruction
+     * @throws UnsupportedOperationException on arm64 without a GICv3, or if a vCPU has a PMU
+     * @throws io.kvmirq.KernelException if the kernel refuses to read a value. After an error, the VM is as before
+     */
+    public static VmMove from(VmParts parts) {
+        return new VmMove(Objects.requireNonNull(parts, "parts is null"));
+    }
+
+    /**
+     * Returns the VM's state for {@link VmSnapshot#parse} in another process, with the signals that came before this
+     * call: stop the devices first. Later signals stay in the old VM's eventfds.
+     *
+     * @throws IllegalStateException after {@link #into} or {@link #close}
+     */
+    public String text() {
+        requireHeld();
+        held.refresh();
+        return new VmSnapshot(held).text();
+    }
+
+    /**
+     * Continues the VM in another VM, as {@link VmSnapshot#restore} does, and moves the signals that came to the old
+     * eventfds meanwhile. After an exception, close the new VM. The old VM still has its state: call {@code into} for
+     * another VM, or {@link #close} and run the old VM again.
+     *
+     * @throws IllegalArgumentException if the parts are of the VM that moves, or lack one of their VM's vCPUs
+     * @throws IllegalStateException after {@link #into} or {@link #close}, or as {@link VmSnapshot#restore}
+     * @throws SnapshotException if the new VM or its names do not fit, or if it differs after the restore
+     * @throws io.kvmirq.KernelException if the kernel refuses a value
+     */
+    public void into(VmParts parts) {
+        Objects.requireNonNull(parts, "parts is null");
+        requireHeld();
+        if (parts.vm() == from.vm()) {
+            throw new IllegalArgumentException(
+                    parts.vm() + " cannot move into itself: build another VM, or close the move to run this one again");
+        }
+        held.refresh();
+        try (Undo undo = new Undo()) {
+            Map<String, List<Long>> signals = held.takeSignals(undo);
+            new VmSnapshot(held).restore(parts, signals);
+            undo.keep();
+        }
+        next = parts;
+        held.keep();
+        held.forward(parts);
+    }
+
+    private void requireHeld() {
+        if (closed || next != null) {
+            throw new IllegalStateException(from.vm()
+                    + (next == null ? " is not moving: its move was closed" : " has moved into " + next.vm()));
+        }
+    }
+
+    /**
+     * Ends the move. After {@link #into}, moves signals that came to the old eventfds since; the old VM stays masked.
+     * Without {@code into}, releases the old VM's interrupts, with all signals in their eventfds, so that it may run
+     * again. If the kernel refuses to unmask one, logs a warning. Idempotent, never fails.
+     */
+    @Override
+    public void close() {
+        if (closed) {
+            return;
+        }
+        closed = true;
+        try {
+            if (next != null) {
+                held.forward(next);
+            } else {
+                held.close();
+            }
+        } catch (RuntimeException e) {
+            LOGGER.log(System.Logger.Level.WARNING, from.vm() + " was not moved, and an interrupt stays masked", e);
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "move of " + from.vm();
+    }
+}
