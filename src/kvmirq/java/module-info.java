@@ -14,6 +14,7 @@ module io.kvmirq {
     requires static com.sun.jna;
     requires static org.jnrproject.ffi;
     requires static org.jnrproject.jffi;
+    requires static jdk.jfr;
 
     exports io.kvmirq;
     exports io.kvmirq.arch;
@@ -43,6 +44,8 @@ module io.kvmirq {
             io.kvmirq.fake;
     exports io.kvmirq.backend.library to
             io.kvmirq.command;
+    exports io.kvmirq.events to
+            io.kvmirq.vmm;
     exports io.kvmirq.explain to
             io.kvmirq.fake,
             io.kvmirq.testkit,

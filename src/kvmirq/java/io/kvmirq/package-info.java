@@ -18,6 +18,7 @@
  *  uapi       numbers and structures of the kernel
  *  explain    request × errno → causes; exceptions, kvmirq errno and the fake read it
  *  host       sysfs and /proc of a machine, read only
+ *  events     what a recording of JDK Flight Recorder gets; kernel, kvm, forward and run use it
  *  text, undo words of other people made printable; set-ups of many steps undone in one place
  *
  *  pci, irqchip, snapshot   above forward: a device as its guest sees it, an IOAPIC in Java, a VM as a document

@@ -68,8 +68,16 @@ class DocsTest {
     private static final Pattern SPAN = Pattern.compile("`([^`]+)`");
     private static final Pattern TYPE = Pattern.compile("(?<![-\\w/*])[A-Z][a-z]\\w*[a-z]\\b(?!\\*)");
     private static final Pattern DECLARATION = Pattern.compile("\\b(?:class|interface|enum|record) (\\w+)");
-    private static final Set<String> OF_OTHERS =
-            Set.of("Kvmirq", "Logger", "Path", "System", "Test", "UnsupportedOperationException", "VarHandle");
+    private static final Set<String> OF_OTHERS = Set.of(
+            "Kvmirq",
+            "Logger",
+            "Path",
+            "SpuriousInterrupt",
+            "System",
+            "Test",
+            "UnsupportedOperationException",
+            "VarHandle",
+            "VcpuExits");
     private static final Pattern TARGET = Pattern.compile("(?m)(?:^|`)make ([a-z-]+)([^`\n]*)");
     private static final Path EXAMPLES = Machine.root().resolve("src/examples");
 

@@ -33,6 +33,7 @@ class ModulesTest {
             Map.entry("io.kvmirq.backend.choice", "command fake testkit"),
             Map.entry("io.kvmirq.backend.libc", "fake"),
             Map.entry("io.kvmirq.backend.library", "command"),
+            Map.entry("io.kvmirq.events", "vmm"),
             Map.entry("io.kvmirq.explain", "command fake testkit"),
             Map.entry("io.kvmirq.guest", "command testkit"),
             Map.entry("io.kvmirq.text", "command fake testkit vmm"),

@@ -7,6 +7,7 @@ import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.NotPromised;
 import io.kvmirq.arch.intx.DirectEoiDecision;
+import io.kvmirq.events.Events;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
@@ -126,6 +127,21 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** A relay has got the eventfd, or with null the irqfd. */
     final void relay(@Nullable RelayedIrq other) {
         relay = other;
+        record(Events.Type.INTERRUPT_MOVED);
+    }
+
+    final void record(Events.Type type) {
+        Object recorded = Events.begin(type);
+        if (recorded != null) {
+            Events.end(
+                    recorded,
+                    (long) ForwardCalls.number(forwarding.vm().fd()),
+                    irq().device().name().toString(),
+                    irq().toString(),
+                    (long) ForwardCalls.number(event().fd()),
+                    gsi().map(gsi -> (long) gsi.number()).orElse(-1L),
+                    mechanism().label());
+        }
     }
 
     final boolean isRelayed() {
@@ -375,6 +391,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private void signalAgain() {
         if (owesSignal) {
             TearDown.quietly(event()::signal);
+            record(Events.Type.SPURIOUS_INTERRUPT);
             owesSignal = false;
             tellHeld(HeldMessage.POSSIBLE);
         }
@@ -516,6 +533,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     final void tornDown() {
         tornDown = true;
+        record(Events.Type.FORWARDING_ENDED);
     }
 
     /** Closes the relay. Called without a lock. Never fails. */

@@ -8,6 +8,7 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.arch.intx.NotDirect;
+import io.kvmirq.events.Events;
 import io.kvmirq.host.PostingFacts;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
@@ -300,12 +301,28 @@ public final class Forwarding implements AutoCloseable {
         for (int i = 0; i < each.length; i++) {
             each[i] = ForwardedChange.message(batch.messages(), i);
         }
-        List<ForwardedIrq> forwarded;
-        synchronized (this) {
-            requireOpen();
-            forwarded = setUp.vectors(batch, List.of(each));
+        try {
+            List<ForwardedIrq> forwarded;
+            synchronized (this) {
+                requireOpen();
+                forwarded = setUp.vectors(batch, List.of(each));
+            }
+            return started(forwarded);
+        } catch (RuntimeException e) {
+            throw refused(each.length, e);
         }
-        return started(forwarded);
+    }
+
+    private RuntimeException refused(int interrupts, RuntimeException reason) {
+        Object event = Events.begin(Events.Type.FORWARDING_REFUSED);
+        if (event != null) {
+            long vmNumber = ForwardCalls.number(vm.fd());
+            String errno =
+                    reason instanceof KernelException failed ? failed.errno().toString() : "";
+            String why = String.valueOf(reason.getMessage());
+            Events.end(event, vmNumber, device.name().toString(), (long) interrupts, errno, why);
+        }
+        return reason;
     }
 
     /**
@@ -321,6 +338,7 @@ public final class Forwarding implements AutoCloseable {
                 unforward(forwarded);
             }
         }
+        forwarded.forEach(irq -> irq.record(Events.Type.FORWARDING_BEGUN));
         return forwarded;
     }
 
@@ -362,9 +380,11 @@ public final class Forwarding implements AutoCloseable {
     public ForwardedIrq forwardDirect(LineIrq irq, Gsi gsi, Abi2014 abi, DirectEoiPolicy policy) {
         DirectEoiDecision decision = policyOf(irq, policy).decide();
         if (decision instanceof DirectEoiDecision.Refused refused) {
-            throw new IllegalStateException(irq + " cannot have direct EOI: "
-                    + refused.reasons().stream().map(NotDirect::text).collect(Collectors.joining("; "))
-                    + ". Use forward, which masks the line until the guest's EOI");
+            throw refused(
+                    1,
+                    new IllegalStateException(irq + " cannot have direct EOI: "
+                            + refused.reasons().stream().map(NotDirect::text).collect(Collectors.joining("; "))
+                            + ". Use forward, which masks the line until the guest's EOI"));
         }
         return forward(irq, gsi, false, Optional.of(new DirectEoi(abi, decision)));
     }
@@ -378,12 +398,16 @@ public final class Forwarding implements AutoCloseable {
 
     private ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {
         Objects.requireNonNull(gsi, "gsi is null");
-        ForwardedIrq line;
-        synchronized (this) {
-            requireOpen();
-            line = setUp.line(Objects.requireNonNull(irq, "irq is null"), gsi, takesOver, direct);
+        try {
+            ForwardedIrq line;
+            synchronized (this) {
+                requireOpen();
+                line = setUp.line(Objects.requireNonNull(irq, "irq is null"), gsi, takesOver, direct);
+            }
+            return started(List.of(line)).get(0);
+        } catch (RuntimeException e) {
+            throw refused(1, e);
         }
-        return started(List.of(line)).get(0);
     }
 
     private void requireOpen() {

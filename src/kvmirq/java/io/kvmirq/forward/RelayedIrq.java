@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import io.kvmirq.events.Events;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Registration;
 
@@ -17,7 +18,11 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
 
     RelayedIrq(Userspace userspace, EventFd event) {
         this.event = event;
-        this.registration = userspace.loop().registerPaused(event, count -> signalled());
+        int number = ForwardCalls.number(event.fd());
+        this.registration = userspace.loop().registerPaused(event, count -> {
+            Events.record(Events.Type.INTERRUPT_RELAYED, number, count);
+            signalled();
+        });
     }
 
     final EventFd event() {

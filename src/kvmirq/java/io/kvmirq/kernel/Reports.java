@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import io.kvmirq.events.Events;
 import io.kvmirq.undo.ExitAwareWait;
 import java.util.ArrayDeque;
 import java.util.Deque;
@@ -35,6 +36,10 @@ final class Reports {
     }
 
     void warn(String text, @Nullable Throwable cause) {
+        Object event = Events.begin(Events.Type.MISTAKE);
+        if (event != null) {
+            Events.end(event, text);
+        }
         report(new Report(System.Logger.Level.WARNING, text, cause));
     }
 

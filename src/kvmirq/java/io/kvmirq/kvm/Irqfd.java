@@ -5,6 +5,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.events.Events;
 import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.ClosedHandleException;
@@ -97,6 +98,7 @@ public final class Irqfd implements AutoCloseable {
                 made.lock.unlock();
             }
             if (!masked) {
+                made.record(Events.Type.IRQFD_ASSIGNED);
                 new IrqfdMistakes(made.calls, vm.routes()).of(gsi, resample != null);
             }
             undo.keep();
@@ -161,6 +163,7 @@ public final class Irqfd implements AutoCloseable {
         VarHandle.fullFence(); // one for all
         for (int i = 0; i < assigned; i++) {
             VmCalls.warnIfLoopsWait(edges[i].event);
+            edges[i].record(Events.Type.IRQFD_ASSIGNED);
         }
         if (assigned < edges.length) {
             int result = records.getInt(assigned * KernelBackend.IRQFD_SIZE + KernelBackend.IRQFD_FD);
@@ -189,6 +192,10 @@ public final class Irqfd implements AutoCloseable {
         }
         vm.routes().hold(gsi);
         state = State.MASKED;
+    }
+
+    private void record(Events.Type type) {
+        Events.record(type, vmNumber, eventNumber, gsi.number());
     }
 
     // The irqfd in the kernel
@@ -339,6 +346,7 @@ public final class Irqfd implements AutoCloseable {
         if (result >= 0) {
             signalResample();
             state = State.MASKED;
+            record(Events.Type.IRQFD_MASKED);
         } else if (wasAssigned) {
             vm.routes().live(gsi, 1);
             state = State.ASSIGNED;
@@ -362,6 +370,7 @@ public final class Irqfd implements AutoCloseable {
             }
             if (state == State.MASKED) {
                 assign();
+                record(Events.Type.IRQFD_UNMASKED);
             }
         } finally {
             lock.unlock();

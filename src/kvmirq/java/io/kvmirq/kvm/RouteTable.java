@@ -5,6 +5,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
+import io.kvmirq.events.Events;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
@@ -250,10 +251,14 @@ public final class RouteTable {
             }
             if (edit.copy.sameBelow(table) != Routes.ALL) {
                 encode(edit.copy);
+                Object event = Events.begin(Events.Type.ROUTES_CHANGED);
                 calls.setRoutes(records);
                 Routes before = table;
                 table = edit.copy; // at once: the kernel has it
                 commits.incrementAndGet();
+                if (event != null) {
+                    Events.end(event, table.changes(before, VmCalls.number(calls.vm())));
+                }
                 warnOfLost(before, edit);
             }
             return true;

@@ -105,6 +105,17 @@ final class Routes {
         return removed > 0;
     }
 
+    /** The fields of an event: numbers of added, removed and replaced GSIs. */
+    Object[] changes(Routes before, long vm) {
+        long[] changes = new long[3];
+        for (int gsi = sameBelow(before); gsi < ALL; gsi++) {
+            if (!of(gsi).equals(before.of(gsi))) {
+                changes[!before.has(gsi) ? 0 : !has(gsi) ? 1 : 2]++;
+            }
+        }
+        return new Object[] {vm, (long) size, changes[0], changes[1], changes[2]};
+    }
+
     /** The first GSI whose routes differ from those of another table; {@link #ALL} if none does. */
     int sameBelow(Routes other) {
         return Math.min(messagesSameBelow(other), pinsSameBelow(other));

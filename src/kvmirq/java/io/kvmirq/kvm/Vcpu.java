@@ -4,6 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.CurrentThread;
+import io.kvmirq.events.Events;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Fd;
@@ -46,7 +47,9 @@ public final class Vcpu implements AutoCloseable {
 
     static Vcpu create(VmCalls vm, VgicCalls vgic, VcpuId id) {
         CurrentThread.requirePlatform("Vm.createVcpu");
-        return vm.createVcpu(id, fd -> new Vcpu(vm, vgic, id, fd));
+        Vcpu made = vm.createVcpu(id, fd -> new Vcpu(vm, vgic, id, fd));
+        Events.record(Events.Type.VCPU_CREATED, VmCalls.number(vm.vm()), id.number());
+        return made;
     }
 
     /** The id with which the vCPU was created. */
@@ -181,6 +184,7 @@ public final class Vcpu implements AutoCloseable {
     public void close() {
         calls.close();
         kick(); // after that no run begins, so that none is missed
+        run.endCounts();
     }
 
     @Override

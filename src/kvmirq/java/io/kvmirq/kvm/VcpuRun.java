@@ -2,6 +2,8 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.KernelException;
+import io.kvmirq.events.Events;
+import io.kvmirq.events.ExitCounts;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.uapi.Uapi;
@@ -24,6 +26,8 @@ final class VcpuRun {
     private final WatchedVcpu watched;
     private final KickCalls kick;
     private final VcpuExit exit;
+    private final ExitCounts exits;
+    private final int vmNumber;
     /** For a look at the LAPIC that allocates nothing. */
     private final X86Lapic lapicNow = new X86Lapic();
 
@@ -41,6 +45,8 @@ final class VcpuRun {
         this.watched = watched;
         this.kick = new KickCalls(calls.fd().kernel(), watched);
         this.exit = new VcpuExit(calls.page());
+        this.vmNumber = VmCalls.number(calls.vm().vm());
+        this.exits = new ExitCounts(vmNumber, watched.id().number());
     }
 
     WatchedVcpu watched() {
@@ -107,6 +113,7 @@ final class VcpuRun {
             if (reason != NO_EXIT) {
                 isBaseInPage = true;
                 exit.become(reason);
+                exits.count(exit.reason());
                 withinInstruction = exit.isWithinInstruction();
                 port = reason == Uapi.KVM_EXIT_IO ? exit.port() : NO_EXIT;
                 if (watched.isAsked()) {
@@ -170,7 +177,12 @@ final class VcpuRun {
         baseSet(UNKNOWN);
     }
 
+    void endCounts() {
+        exits.end();
+    }
+
     void kick() {
+        Events.record(Events.Type.VCPU_KICKED, vmNumber, watched.id().number());
         if (!kick.send() && calls.setImmediateExit(true)) {
             kick.send(); // for a run that has begun meanwhile
         }

@@ -85,10 +85,11 @@ class ReadmeIT {
     }
 
     private static String printedByShell(String command) throws Exception {
-        if (command.contains("kvmirq-cli.jar")) {
+        if (command.contains("kvmirq-cli.jar") || command.contains("guest.jfr")) { // which the jar records
             Machine.jar();
         }
-        Process process = new ProcessBuilder("bash", "-c", command)
+        String newest = command.startsWith("jfr ") ? "$(scripts/jdks | tail -1)/bin/" : ""; // Java 21 has its views
+        Process process = new ProcessBuilder("bash", "-c", newest + command)
                 .directory(Machine.root().toFile())
                 .redirectErrorStream(true)
                 .start();

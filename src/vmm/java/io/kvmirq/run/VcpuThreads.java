@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.run;
 
+import io.kvmirq.events.Events;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.undo.ExitAwareWait;
@@ -42,6 +43,12 @@ public final class VcpuThreads implements AutoCloseable {
     private boolean paused;
     private boolean stopped;
     private int parked;
+    /** The event of the pause; null if it is not recorded. */
+    private @Nullable Object pause;
+
+    private long pauseBegan;
+    private long stopNanos;
+
     private volatile @Nullable Throwable failure;
 
     /** The VMM's handlers of vCPU exits and failures. Several vCPU threads call these methods at once. */
@@ -198,6 +205,7 @@ public final class VcpuThreads implements AutoCloseable {
         try {
             ExitAwareWait.uninterruptibly(this::isPausedOrEnded, changed::awaitNanos);
             requirePaused("while the JVM exits");
+            stopNanos = stopNanos == 0 ? System.nanoTime() - pauseBegan : stopNanos;
         } finally {
             lock.unlock();
         }
@@ -219,6 +227,7 @@ public final class VcpuThreads implements AutoCloseable {
                     () -> isPausedOrEnded() || end - System.nanoTime() <= 0,
                     nanos -> changed.awaitNanos(Math.min(nanos, end - System.nanoTime())));
             requirePaused("after " + limit.toMillis() + " ms");
+            stopNanos = stopNanos == 0 ? System.nanoTime() - pauseBegan : stopNanos;
         } finally {
             lock.unlock();
         }
@@ -264,6 +273,11 @@ public final class VcpuThreads implements AutoCloseable {
         lock.lock();
         try {
             requireRunning();
+            if (!paused) {
+                pause = Events.begin(Events.Type.VCPUS_PAUSED);
+                pauseBegan = System.nanoTime();
+                stopNanos = 0;
+            }
             paused = true;
         } finally {
             lock.unlock();
@@ -280,11 +294,19 @@ public final class VcpuThreads implements AutoCloseable {
         }
     }
 
+    private void endPause() {
+        if (pause != null) {
+            Events.end(pause, (long) runners.size(), stopNanos);
+        }
+        pause = null;
+    }
+
     /** Ends {@link #pause}: each thread takes over its vCPU again by {@link Vcpu#moveHere}, and runs it. */
     public void resume() {
         lock.lock();
         try {
             paused = false;
+            endPause();
             changed.signalAll();
         } finally {
             lock.unlock();
@@ -296,6 +318,7 @@ public final class VcpuThreads implements AutoCloseable {
         lock.lock();
         try {
             stopped = true;
+            endPause();
             changed.signalAll();
         } finally {
             lock.unlock();

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.events;
+
+import java.util.Map;
+import java.util.TreeMap;
+
+/** Counts the exits of one vCPU while {@code kvmirq.VcpuExits} is recorded. One thread counts, any may end it. */
+public final class ExitCounts {
+    private final long vm;
+    private final long vcpu;
+    private final Runnable hook = this::record;
+    /** Guarded by this. */
+    private final Map<String, Long> counts = new TreeMap<>();
+
+    private volatile boolean hooked;
+
+    public ExitCounts(long vm, long vcpu) {
+        this.vm = vm;
+        this.vcpu = vcpu;
+    }
+
+    public void count(Enum<?> reason) {
+        if (Events.areOn(Events.Type.VCPU_EXITS)) {
+            if (!hooked) {
+                hooked = true;
+                Events.Recorder.addHook(Events.Type.VCPU_EXITS, hook); // without a lock of ours
+            }
+            add(reason.name());
+        }
+    }
+
+    private synchronized void add(String reason) {
+        counts.merge(reason, 1L, Long::sum);
+    }
+
+    private synchronized void record() {
+        counts.forEach((reason, count) ->
+                Events.Recorder.commit(Events.Recorder.begin(Events.Type.VCPU_EXITS), vm, vcpu, reason, count));
+        counts.clear();
+    }
+
+    /** Records the rest, when the vCPU closes. */
+    public void end() {
+        if (hooked) {
+            Events.Recorder.removeHook(hook);
+            record();
+        }
+    }
+}
