@@ -289,6 +289,23 @@ public final class FakeKernel {
     }
 
     /**
+     * From this call on, notes for each delivery the name of the running call, which {@code call} supplies. The supplier
+     * runs in the calling thread, under the lock of the kernel, and must neither call a kernel nor throw.
+     */
+    public void traceCalls(Supplier<String> call) {
+        time.locked(() -> {
+            host.ledger().arrivals().setCaller(call);
+            return true;
+        });
+    }
+
+    /** Returns the calls that delivered a vector to a vCPU; empty without {@link #traceCalls}. */
+    public Set<String> calls(VcpuId vcpu, InterruptVector vector) {
+        int number = Objects.requireNonNull(vector, "vector is null").number();
+        return time.locked(() -> host.ledger().arrivals().calls(vcpu.number(), number));
+    }
+
+    /**
      * Returns the lost interrupts, one sentence each: they reached no vCPU and are not pending. An interrupt is lost if
      * its GSI has no route, no LAPIC accepts its message, or the device could not send. The sentence about a message
      * names its source, the last place where it was pending, and the call that lost it. The list has up to 64 messages

@@ -9,10 +9,14 @@ import static io.kvmirq.junit.KvmAssertions.vector;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.Faults;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.kernel.EventFd;
@@ -23,8 +27,10 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
 import org.opentest4j.AssertionFailedError;
 
 /** {@link KvmAssertions}, on the fake kernel and on real KVM. */
@@ -165,6 +171,61 @@ class KvmAssertionsTest {
                         "expected no interrupt to be lost; lost: its eventfd was closed; source vector 3 of"
                                 + " MSI-X of 0000:03:00.0, last place the count of eventfd ")
                 .hasMessageMatching(".*, call close of descriptor \\d+, at KvmAssertionsTest.java:\\d+");
+    }
+
+    @KvmTest(profiles = {"6.18", "vtd-posting"})
+    void aDeliveryHasTheCallThatMadeIt(KvmHost host, VfioDevice nic, FakePciDevice device) {
+        try (Forwarding forwarding = Forwarding.of(host.vm(), nic)) {
+            ForwardedIrq irq = forwarding.forward(nic.msix(3, 1).get(0), MsiMessage.to(new VcpuId(0), VECTOR));
+            irq.mask();
+            device.sendMessage(3);
+            irq.unmask();
+            assertThat(host.vcpu(0)).received(VECTOR, once()).by("ForwardedIrq.unmask");
+            device.sendMessage(3);
+            assertThatThrownBy(() -> assertThat(host.vcpu(0))
+                            .received(VECTOR, exactly(2))
+                            .by("ForwardedIrq.unmask"))
+                    .hasMessage("expected vcpu 0 to receive vector 0x33 by ForwardedIrq.unmask, and it received it by"
+                            + " FakePciDevice.sendMessage, ForwardedIrq.unmask");
+        }
+    }
+
+    @KvmTest(real = Real.IF_PRESENT, vcpus = 2)
+    void aSignalOfTheTestIsTheCallOfItsDelivery(KvmHost host) {
+        host.interrupt(1, VECTOR).signal();
+        assertThat(host.vcpu(1)).received(VECTOR, once()).by("EventFd.signal");
+        assertThatThrownBy(() -> assertThat(host.vcpu(1)).by("EventFd.signal"))
+                .hasMessage("by(EventFd.signal) has no interrupt: call received(vector, times) first");
+    }
+
+    /** The kit's guest runs no vCPU of such a test. */
+    @KvmTest(real = Real.IF_PRESENT)
+    void aSignalWithoutARouteIsSeenAlsoWithoutTheGuestOfTheKit(KvmHost host, Kernel kernel) {
+        try (Vm vm = Vm.create(kernel);
+                EventFd event = EventFd.create(kernel)) {
+            vm.x86().createSplitIrqchip(24);
+            Gsi gsi = vm.routes().add(MsiMessage.to(new VcpuId(0), VECTOR));
+            try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));
+                    Irqfd irqfd = vm.assignIrqfd(event, gsi)) {
+                vcpu.x86().enableLapic();
+                event.signal();
+                assertThat(host).lostNothing();
+                vm.routes().removeLosingInterrupts(irqfd.gsi());
+                event.signal();
+            }
+        }
+        assertThatThrownBy(() -> assertThat(host).lostNothing())
+                .hasMessageStartingWith("expected no interrupt to be lost; lost: GSI 24 was raised")
+                .hasMessageMatching(".*has no route.* KvmAssertionsTest.java:\\d+");
+    }
+
+    /** A kernel that counts no interrupts, as real KVM. */
+    @Test
+    void withoutALedgerASignalWithoutARouteIsSeen() {
+        KvmHost host = new KvmHost(
+                Optional.empty(), new FakeKernel(Profile.V6_18).backend(), new Faults(), KvmHost.Plan.DEFAULT);
+        aSignalWithoutARouteIsSeenAlsoWithoutTheGuestOfTheKit(host, host.kernel());
+        assertThat(host.end()).isEmpty();
     }
 
     @KvmTest(real = Real.IF_PRESENT)

@@ -40,6 +40,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.opentest4j.TestAbortedException;
 
 /** Runs, parameters, leaks and mistakes of {@link KvmTest}. The classes of tests in it are run by these tests alone. */
 class KvmTestTest {
@@ -59,6 +60,57 @@ class KvmTestTest {
         }
         assertThat(found).hasSize(1);
         return "KvmTestTest.java:" + found.get(0);
+    }
+
+    // Failures
+
+    static class Failing {
+        @KvmTest
+        void throwsWithALostAndAWaitingMessage(KvmHost host, VfioDevice nic, FakePciDevice device) {
+            Irqfd irqfd = host.vm().maskedIrqfd(host.eventFd(), new Gsi(5));
+            irqfd.event().signal();
+            host.fake().pciDevice("0000:04:00.0", 2).msix(1).add().sendMessage(0);
+            throw new IllegalStateException("of the test");
+        }
+    }
+
+    @Test
+    void failureHasWhatTheKitKnowsAsOneSuppressed() {
+        Outcome outcome = KitRun.single(Failing.class);
+        assertThat(outcome.status()).isEqualTo("FAILED");
+        assertThat(outcome.said().split(" \\+ ")).hasSize(2);
+        assertThat(outcome.said())
+                .startsWith("of the test + lost: vector 0 of 0000:04:00.0 was not sent: ")
+                .contains("\nwaits: eventfd ", "\nthe test left ");
+    }
+
+    static class FailingWithNothingToSay {
+        @KvmTest
+        void throwsAfterAnInterrupt(KvmHost host) {
+            host.interrupt(0, vector(0x31)).signal();
+            throw new IllegalStateException("of the test");
+        }
+
+        @KvmTest
+        void assertsWhatTheKitKnows(KvmHost host, FakePciDevice device) {
+            device.sendMessage(3);
+            KvmAssertions.assertThat(host).lostNothing();
+        }
+
+        @KvmTest
+        void aborts(KvmHost host, FakePciDevice device) {
+            device.sendMessage(3);
+            throw new TestAbortedException("of the test");
+        }
+    }
+
+    @Test
+    void failureThatSaysAllHasNothingSuppressed() {
+        assertThat(KitRun.of(FailingWithNothingToSay.class))
+                .hasSize(3)
+                .allSatisfy(outcome -> assertThat(outcome.said()).doesNotContain(" + "))
+                .extracting(Outcome::status)
+                .containsExactlyInAnyOrder("FAILED", "FAILED", "ABORTED");
     }
 
     // Runs

@@ -4,16 +4,18 @@ package io.kvmirq.junit;
 import io.kvmirq.InterruptVector;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.opentest4j.AssertionFailedError;
 
 /**
  * Assertions about interrupts, for {@code import static io.kvmirq.junit.KvmAssertions.*}.
  *
  * <pre>{@code
- * assertThat(host.vcpu(0)).received(vector(0x33), once());
+ * assertThat(host.vcpu(0)).received(vector(0x33), once()).by("ForwardedIrq.unmask");
  * assertThat(host).lostNothing().commits(1).calls("VFIO_DEVICE_SET_IRQS", 1);
  * }</pre>
  *
@@ -76,6 +78,7 @@ public final class KvmAssertions {
     /** Assertions about a vCPU. */
     public static final class OfVcpu {
         private final KvmVcpu vcpu;
+        private @Nullable InterruptVector asserted;
 
         private OfVcpu(KvmVcpu vcpu) {
             this.vcpu = vcpu;
@@ -101,6 +104,29 @@ public final class KvmAssertions {
                         new Times(count));
             }
             vcpu.requireExisting();
+            asserted = vector;
+            return this;
+        }
+
+        /**
+         * Asserts that the call, such as {@code ForwardedIrq.unmask}, delivered each interrupt of the last {@link
+         * #received}. Real KVM does not show the call, so there this method checks nothing.
+         *
+         * @throws IllegalStateException without a {@code received}
+         */
+        public OfVcpu by(String call) {
+            InterruptVector vector = asserted;
+            if (vector == null) {
+                throw new IllegalStateException(
+                        "by(" + call + ") has no interrupt: call received(vector, times) first");
+            }
+            Set<String> calls =
+                    vcpu.host().isReal() ? Set.of(call) : vcpu.host().fake().calls(vcpu.id(), vector);
+            String made = String.join(", ", calls);
+            if (!calls.isEmpty() && !made.equals(call)) {
+                String expected = "expected " + vcpu + " to receive " + vector + " by " + call;
+                throw failure(expected + ", and it received it by " + made, call, made);
+            }
             return this;
         }
 
@@ -129,7 +155,7 @@ public final class KvmAssertions {
             this.host = host;
         }
 
-        /** Asserts that each interrupt reached a vCPU or still waits for a vCPU; see {@link KvmHost#lost}. */
+        /** Asserts that each interrupt reached a vCPU or still waits for one, as far as {@link KvmHost#lost} sees it. */
         public OfHost lostNothing() {
             List<String> lost = host.lost();
             if (!lost.isEmpty()) {

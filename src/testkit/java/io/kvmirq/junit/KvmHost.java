@@ -32,6 +32,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -65,11 +66,11 @@ public final class KvmHost {
     /** The GSIs of {@link #interrupt}, keyed by the number of the eventfd. */
     private final Map<Integer, Gsi> ownIrqfds = new ConcurrentHashMap<>();
 
+    private volatile @Nullable CountingGuest guest;
     // Guarded by this
     private final Deque<Owned> owned = new ArrayDeque<>();
     private final List<Vcpu> vcpus = new ArrayList<>();
     private @Nullable Vm vm;
-    private @Nullable CountingGuest guest;
     private @Nullable FakePciDevice device;
     private @Nullable VfioDevice vfio;
     private boolean ended;
@@ -82,6 +83,7 @@ public final class KvmHost {
         this.kernel = Kernel.over(seam.backend());
         kernel.traceHandles(this::line);
         fake.ifPresent(traced -> traced.messages().traceCallers(this::line));
+        fake.ifPresent(traced -> traced.traceCalls(TestLine::call));
         faults.listen();
     }
 
@@ -290,13 +292,22 @@ public final class KvmHost {
 
     /**
      * Returns the lost interrupts, one sentence each: they reached no vCPU and are not pending. On the fake kernel the
-     * result is {@link FakeKernel#lost}. Real KVM shows only some lost interrupts: the list has signals to irqfds of
-     * {@link #vm} whose GSI had no route, and the last signal to a GSI if the guest did not take its vector.
-     *
-     * @throws IllegalStateException on real KVM, if the test kit's guest does not run
+     * result is {@link FakeKernel#lost}. Real KVM shows only some lost interrupts: the list has signals to irqfds whose
+     * GSI had no route and, if the test kit's guest runs the vCPUs, the last signal to a GSI whose vector it did not
+     * take.
      */
     public List<String> lost() {
-        return fake.isPresent() ? fake.get().lost() : guest().lost();
+        CountingGuest counting = guest;
+        return fake.isPresent() ? fake.get().lost() : counting == null ? seam.unrouted() : counting.lost();
+    }
+
+    /** The interrupts that a failed test lost, dropped, or left waiting outside of the LAPICs. */
+    Stream<String> known() {
+        Stream<String> lost = lost().stream().map("lost: "::concat);
+        Stream<String> waiting = fake.stream().flatMap(asked -> asked.messages().waiting().stream());
+        Stream<String> dropped = fake.stream().flatMap(asked -> asked.messages().ended().stream());
+        waiting = waiting.filter(message -> !message.contains(" of vcpu ")).map("waits: "::concat);
+        return Stream.concat(Stream.concat(lost, waiting), dropped.map("dropped: "::concat));
     }
 
     RecordingBackend seam() {

@@ -23,6 +23,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.extension.AfterEachCallback;
 import org.junit.jupiter.api.extension.BeforeEachCallback;
@@ -63,6 +64,7 @@ final class KvmInvocation
             FakePciDevice.class, KvmHost::device,
             VfioDevice.class, KvmHost::vfio);
 
+    private static final int MOST_KNOWN = 16;
     private static final long SILENCE_MILLIS = 10_000;
     private static final String SILENCE = "kvmirq.silence.seconds";
 
@@ -280,7 +282,10 @@ final class KvmInvocation
             return;
         }
         boolean failed = context.getExecutionException().isPresent();
-        List<String> said = new ArrayList<>(host.end());
+        Stream<String> known =
+                failed ? unnamed(host, context.getExecutionException().get()) : Stream.of();
+        List<String> said = new ArrayList<>(known.toList());
+        said.addAll(host.end());
         if (!failed) {
             sayUnused(said);
         }
@@ -299,6 +304,17 @@ final class KvmInvocation
         if (!failed && turn.isPresent() && !calls.hasFailed()) {
             throw new TestAbortedException(
                     getDisplayName(0) + " never came: the threads of this run made other calls than in the first run");
+        }
+    }
+
+    /** Interrupts that the failure does not name; none if the test was aborted or the kernel cannot be asked. */
+    private static Stream<String> unnamed(KvmHost host, Throwable thrown) {
+        try {
+            return (thrown instanceof TestAbortedException ? Stream.<String>of() : host.known())
+                    .filter(line -> !String.valueOf(thrown.getMessage()).contains(line.replaceFirst(".*?: ", "")))
+                    .limit(MOST_KNOWN);
+        } catch (RuntimeException e) {
+            return Stream.of();
         }
     }
 

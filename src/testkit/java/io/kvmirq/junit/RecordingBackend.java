@@ -69,6 +69,8 @@ final class RecordingBackend {
     private final Map<Doorbell, String> doorbells = new LinkedHashMap<>();
     /** The line that first routed a GSI, keyed by VM, then GSI. */
     private final Map<Integer, Map<Integer, String>> routes = new HashMap<>();
+    /** Signals of irqfds whose GSI had no route. */
+    private final List<String> unrouted = new ArrayList<>();
 
     RecordingBackend(KernelBackend plain, Faults faults) {
         KernelBackend faulty = faults.over(plain);
@@ -132,6 +134,9 @@ final class RecordingBackend {
         }
         if (method.getName().equals("fdClose") && arguments != null) {
             closed(number(arguments[0])); // forget the number before another file gets it
+        }
+        if (arguments != null && method.getName().equals("eventfdSignal")) {
+            signalled(number(arguments[0]));
         }
         @Nullable IntConsumer listener = onSignal;
         if (listener != null && arguments != null && method.getName().equals("eventfdSignal")) {
@@ -216,6 +221,18 @@ final class RecordingBackend {
                 lines.put(gsi, TestLine.here());
             }
         }
+    }
+
+    private synchronized void signalled(int event) {
+        irqfds.keySet().stream()
+                .filter(irqfd -> irqfd.event() == event && routes.containsKey(irqfd.vm()))
+                .filter(irqfd -> !routes.getOrDefault(irqfd.vm(), Map.of()).containsKey(irqfd.gsi()))
+                .map(irqfd -> "GSI " + irqfd.gsi() + " was raised and has no route, at " + TestLine.here())
+                .forEach(unrouted::add);
+    }
+
+    synchronized List<String> unrouted() {
+        return List.copyOf(unrouted);
     }
 
     void onSignal(IntConsumer listener) {

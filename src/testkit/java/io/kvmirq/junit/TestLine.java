@@ -47,6 +47,16 @@ final class TestLine {
         return WALKER.walk(TestLine::of);
     }
 
+    /** The method of this library that user code has called, such as {@code ForwardedIrq.unmask}. */
+    static String call() {
+        return WALKER.walk(stack -> stack.limit(DEEPEST)
+                .takeWhile(frame -> !isOfUser(frame))
+                .filter(frame -> OURS.contains(frame.getDeclaringClass().getProtectionDomain()))
+                .reduce((inner, outer) -> outer)
+                .map(frame -> frame.getClassName().replaceFirst("(.*\\.)?([^$]*).*", "$2.") + frame.getMethodName())
+                .orElse("an unknown call"));
+    }
+
     private static String of(Stream<StackFrame> stack) {
         List<StackFrame> users = new ArrayList<>();
         // The launcher's frames end the search: another test may have started the launcher.

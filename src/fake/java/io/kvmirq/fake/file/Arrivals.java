@@ -3,8 +3,12 @@ package io.kvmirq.fake.file;
 
 import java.util.Arrays;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /** Counts the interrupts that reached vCPUs, for each vCPU and vector. The caller holds the kernel's lock. */
 public final class Arrivals {
@@ -14,11 +18,28 @@ public final class Arrivals {
     /** Deliveries by vCPU id and vector: a LAPIC accepted it or hardware posted it. Empty if no vCPU had the id. */
     private int[][] counts = {};
 
+    private @Nullable Supplier<String> caller;
+    /** The calls that delivered, keyed by vCPU and vector. Empty without a caller. */
+    private final Map<Integer, Set<String>> calls = new TreeMap<>();
+
+    /** @param call supplies the name of the running call for each delivery from now on */
+    public void setCaller(Supplier<String> call) {
+        caller = call;
+    }
+
+    public Set<String> calls(int vcpu, int vector) {
+        return new TreeSet<>(calls.getOrDefault(vcpu * VECTORS + vector, Set.of()));
+    }
+
     public void add(int vcpu, int vector) {
         if (vcpu >= counts.length || counts[vcpu].length == 0) {
             begin(vcpu);
         }
         counts[vcpu][vector]++;
+        if (caller != null) {
+            calls.computeIfAbsent(vcpu * VECTORS + vector, any -> new TreeSet<>())
+                    .add(caller.get());
+        }
     }
 
     /** Notes a new vCPU. If another VM had a vCPU with this id, its counts are kept. */
