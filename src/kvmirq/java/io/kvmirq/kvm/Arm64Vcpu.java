@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The arm64 part of a vCPU, returned by {@link Vcpu#arm64}: features, registers by id, timers and PMU. Call {@link
@@ -27,6 +28,8 @@ public final class Arm64Vcpu {
 
     private final VcpuCalls calls;
     private final VcpuRun run;
+    /** Of the last {@link #initialize}; null before it. */
+    private Feature @Nullable [] features;
 
     /** Features for {@link #initialize}; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
     public enum Feature {
@@ -74,6 +77,15 @@ public final class Arm64Vcpu {
         calls.ioctl(calls.vm().vm(), KernelCall.VCPU_TARGET, UapiArm64.KVM_ARM_PREFERRED_TARGET, init);
         calls.ioctl(
                 KernelCall.VCPU_INIT, UapiArm64.KVM_ARM_VCPU_INIT, init.putInt(UapiArm64.KvmVcpuInit.FEATURES, bits));
+        this.features = features.clone();
+    }
+
+    void reset() {
+        if (features == null) {
+            throw new IllegalStateException(calls.fd() + " has no features to be reset with: call initialize first");
+        }
+        run.completeInstruction();
+        initialize(features);
     }
 
     /**

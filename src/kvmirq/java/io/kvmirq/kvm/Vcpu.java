@@ -143,6 +143,28 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
+     * Brings this vCPU to its state after power-up, as a guest's reset does: registers, FPU, debug registers, MSRs,
+     * pending events and, if in the kernel, the LAPIC. An unfinished guest access is completed first, which invalidates
+     * the {@link VcpuExit} of the last run. The boot vCPU (bit 8 of APIC_BASE) becomes runnable; the others wait for
+     * INIT, unless their LAPICs are not in the kernel. CPUID, TSC rate, guest debugging and MSRs that report a property
+     * of the host stay. The TSC runs on, and is again equal on all vCPUs that were reset. On arm64 this method repeats
+     * {@link Arm64Vcpu#initialize} with the features of the last call, and a vCPU with {@code POWER_OFF} is off again.
+     *
+     * <p>With a split irqchip, KVM keeps a vector of {@link X86Vcpu#injectInterrupt} that the guest has not taken.
+     *
+     * @throws IllegalStateException on any thread but the vCPU's, before any change; on arm64 before {@code initialize}
+     * @throws io.kvmirq.KernelException the errors of {@link X86Msrs#ofHost}, before any change; then none is expected
+     */
+    public void reset() {
+        run.requireItsThread();
+        if (calls.vm().isArm64()) {
+            arm64.reset();
+        } else {
+            X86Reset.apply(id, calls, run, x86);
+        }
+    }
+
+    /**
      * Whether the last run returned before the guest's instruction, such as a port access, was complete. Until the next
      * run completes the instruction, the vCPU's registers do not show the guest's state.
      */

@@ -80,6 +80,14 @@ final class VcpuRun {
                         + " one thread, or move it with moveHere while no thread runs it");
     }
 
+    /** Completes an access of the guest. A long one, such as INS, may exit several times. */
+    void completeInstruction() {
+        while (withinInstruction) {
+            kick(); // ends the run as soon as the access is complete
+            run();
+        }
+    }
+
     VcpuExit run() {
         if (!kick.begin()) {
             throw ofAnotherThread();

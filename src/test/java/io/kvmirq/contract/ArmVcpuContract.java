@@ -19,6 +19,7 @@ import io.kvmirq.kvm.ArmTimer;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.VcpuState;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Numbers;
@@ -68,6 +69,24 @@ class ArmVcpuContract extends ArmVms {
     @ValueSource(ints = {16, 21, 30, 40})
     void capabilityThatVmmsRequireIsThere(int capability) {
         assertThat(vm.capability(capability)).isOne();
+    }
+
+    @Test
+    void resetVcpuIsAsAfterItsInitialisation() {
+        Vcpu vcpu = vcpu(vm, 0);
+        assertThatThrownBy(vcpu::reset)
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessageContaining("call initialize first");
+        vcpu.arm64().initialize(Arm64Vcpu.Feature.PSCI_0_2, Arm64Vcpu.Feature.POWER_OFF);
+        for (int i = 0; i < 2; i++) {
+            vcpu.arm64().setRegister(ArmRegister.x(3), 7);
+            vcpu.arm64().setRegister(ArmRegister.PC, RAM);
+            vcpu.setState(VcpuState.RUNNABLE);
+            vcpu.reset();
+            assertThat(vcpu.state()).isEqualTo(VcpuState.STOPPED);
+            assertThat(vcpu.arm64().register(ArmRegister.x(3))).isZero();
+            assertThat(vcpu.arm64().register(ArmRegister.PC)).isZero();
+        }
     }
 
     // Registers

@@ -10,7 +10,8 @@ import java.util.Optional;
 
 /**
  * The TSC of a vCPU: the host's TSC plus an offset. On kvm_pvm guests read the host's TSC, whatever the VMM writes. The
- * processor cannot scale it. Source: {@code kvm_read_l1_tsc()} and {@code kvm_set_tsc_khz()} in arch/x86/kvm/x86.c, {@code
+ * processor cannot scale it. Source: {@code kvm_read_l1_tsc()}, {@code
+ * kvm_synchronize_tsc()} and {@code kvm_set_tsc_khz()} in arch/x86/kvm/x86.c, {@code
  * start_sw_tscdeadline()} in lapic.c.
  */
 final class TimeStampCounter {
@@ -67,8 +68,12 @@ final class TimeStampCounter {
         return ofHost(host.time()) + offset;
     }
 
+    /** A write of 0 joins the TSC of the VM, whose offset is that of the last other write. */
     void write(long value) {
-        setOffset(value - ofHost(host.time()));
+        if (value != 0 && !host.build().pvm()) {
+            settings.setTscOffset(value - ofHost(host.time()));
+        }
+        setOffset(settings.tscOffset());
     }
 
     /** @throws NotModelledException if the rate is not the host's */

@@ -14,7 +14,7 @@ final class VmSettings {
     /** The TSC rate of future vCPUs. */
     private int tscRate = TimeStampCounter.RATE_OF_HOST;
 
-    /** The TSC offset of each vCPU that the VMM has not written; empty before the first vCPU, whose TSC begins at 0. */
+    /** The TSC offset of the next vCPU; empty before the first vCPU, whose TSC begins at 0. */
     private OptionalLong tscOffset = OptionalLong.empty();
 
     private long busCycle = 1;
@@ -39,6 +39,10 @@ final class VmSettings {
             tscOffset = OptionalLong.of(-TimeStampCounter.ofHost(host.time()));
         }
         return tscOffset.getAsLong();
+    }
+
+    void setTscOffset(long next) {
+        tscOffset = OptionalLong.of(next);
     }
 
     /** The TSC rate of future vCPUs, in kHz. */
