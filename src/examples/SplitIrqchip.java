@@ -6,7 +6,6 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.forward.Userspace;
@@ -37,8 +36,7 @@ class SplitIrqchip {
                             .userspace(Userspace.of(loop, ioapic.source()))
                             .build()) {
                 vcpu.x86().enableLapic();
-                ForwardedIrq line = forwarding.forward(nic.intx(), pin);
-                ioapic.addEndListener(pin, line::endOfInterrupt);
+                forwarding.forward(nic.intx(), pin);
                 ioapic.write(0x00, 4, 0x10 + 2 * pin.number()); // exits of MMIO at GuestIoapic.ADDRESS
                 ioapic.write(0x10, 4, 1 << 15 | vector.number()); // level
                 hardware.requestService(); // real hardware does this on its own

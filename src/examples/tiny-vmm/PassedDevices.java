@@ -51,7 +51,6 @@ final class PassedDevices implements AutoCloseable {
                             .notices(loop, new Told(address, out, end))
                             .build());
                     parts.push(devices.get(number)::close);
-                    platform.atEnd(pin, devices.get(number)::endOfInterrupt);
                 }
                 Thread thread = new Thread(loop::run, "notices");
                 thread.setDaemon(true);

@@ -75,9 +75,6 @@ abstract class Platform implements AutoCloseable {
         return Optional.empty();
     }
 
-    /** Does something each time the guest ends an interrupt of a pin, if the chip of the pins is here. */
-    void atEnd(Gsi pin, Runnable step) {}
-
     /** Writes a Linux kernel and all that it needs into memory, and makes the first vCPU enter it. */
     abstract void loadLinux(Mapping memory, Path kernel, byte[] initramfs, String line, boolean hasDevices)
             throws IOException;

@@ -99,11 +99,6 @@ final class X86Platform extends Platform {
     }
 
     @Override
-    void atEnd(Gsi pin, Runnable step) {
-        ioapic.ifPresent(chip -> chip.addEndListener(pin, step));
-    }
-
-    @Override
     boolean handle(VcpuExit exit) {
         return super.handle(exit)
                 || exit.reason() == VcpuExit.Reason.IO && isOld(exit.port(), exit)

@@ -480,7 +480,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Reports the guest's EOI of a level-triggered line that this process injects. The line goes low; a device that
-     * still asserts its line interrupts again. Nothing happens while KVM injects the line, because KVM sees the EOI.
+     * still asserts its line interrupts again. Nothing happens while KVM injects the line, because KVM sees the EOI, or
+     * an injector that lowers the line itself: {@link Userspace.Injector#raiseUntilEoi}.
      *
      * @throws UnsupportedOperationException for a message
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}

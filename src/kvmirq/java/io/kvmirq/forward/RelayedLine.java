@@ -11,7 +11,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Relays a level-triggered line. A signal raises the guest's line; VFIO masked the device's line when it signalled. The
- * guest's EOI lowers the guest's line and unmasks the device, which signals again if it still asserts its line.
+ * guest's EOI lowers the guest's line and unmasks the device, which signals again if it still asserts its line. The
+ * injector lowers the line itself, or {@link #endOfInterrupt} does.
  *
  * <p>A signal and an EOI may come at once, in two threads, and the injector may take locks that the thread of the EOI
  * holds. So no lock is held while the injector runs: each thread records its event, and the first thread acts for all,
@@ -23,8 +24,10 @@ final class RelayedLine extends RelayedIrq {
     private static final int ENDED = 2;
     private static final int MASKED = 4;
     private static final int STOPPED = 8;
+    /** The injector lowered the line of an {@link Assertion}. */
+    private static final int LOWERED = 16;
     /** A thread is acting, and also handles the events that other threads record. */
-    private static final int BUSY = 16;
+    private static final int BUSY = 32;
 
     private final Userspace.Injector injector;
     private final Gsi gsi;
@@ -36,12 +39,27 @@ final class RelayedLine extends RelayedIrq {
     private volatile @Nullable Thread acting;
     // Fields of the acting thread
     private boolean asserted;
-    /** Whether the injector failed to lower an asserted line: it may be high or low. */
+    /** Whether the injector failed to raise or lower an asserted line: it may be high or low. */
     private boolean lowers;
+    /** Whether the injector lowers the line at the guest's EOI. */
+    private boolean isEndedByInjector;
+
+    private Assertion assertion = new Assertion();
 
     private int failures;
     /** Whether an Error interrupted the last unmask of the device. */
     private volatile boolean owesUnmask;
+
+    /** One raise of the line. The injector may report its end late, when the line is raised again. */
+    private final class Assertion implements Runnable {
+        private volatile boolean ended;
+
+        @Override
+        public void run() {
+            ended = true;
+            happened(LOWERED);
+        }
+    }
 
     /** @param unmaskDevice unmasks the device's line, which signals at once if the device asserts it */
     RelayedLine(Userspace userspace, EventFd event, Gsi gsi, Runnable unmaskDevice) {
@@ -128,12 +146,17 @@ final class RelayedLine extends RelayedIrq {
 
     private void act(int what) {
         boolean signalled = is(SIGNALLED, what);
+        boolean ends = is(ENDED, what) && (owesUnmask || asserted && (lowers || !isEndedByInjector));
+        if (asserted && assertion.ended) {
+            asserted = false;
+            owesUnmask = true;
+            ends = true;
+        }
         if (is(STOPPED, what)) {
             calls.tellInjector(this::lower);
             return;
         }
-        boolean pending = asserted || owesUnmask;
-        if (is(MASKED, what) ? pending || signalled : is(ENDED, what) && pending) {
+        if (is(MASKED, what) ? asserted || owesUnmask || signalled : ends) {
             try {
                 lower();
             } finally {
@@ -177,19 +200,23 @@ final class RelayedLine extends RelayedIrq {
 
     /**
      * Raises the line. If the injector fails, unmasks the device so that it signals again, a few times, because the
-     * guest will send no EOI.
+     * guest may send no EOI.
      */
     private void raise() {
         asserted = true;
-        lowers = false;
+        lowers = true;
+        assertion = new Assertion();
         try {
-            injector.line(gsi, true);
+            isEndedByInjector = injector.raiseUntilEoi(gsi, assertion);
+            lowers = false;
             failures = 0;
         } catch (RuntimeException | Error e) {
-            asserted = false;
-            owesUnmask = true; // a later EOI unmasks, if this one does not
             if (failures++ < MOST_FAILURES) {
-                unmaskDevice();
+                try {
+                    TearDown.quietly(this::lower);
+                } finally {
+                    unmaskDevice();
+                }
             }
             throw e;
         }

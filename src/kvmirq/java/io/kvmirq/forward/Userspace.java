@@ -42,6 +42,23 @@ public record Userspace(EventLoop loop, Injector injector) {
 
         /** Sets a line of an IOAPIC, a PIC or a GIC high or low. An edge is two calls: high, then low. */
         void line(Gsi gsi, boolean high);
+
+        /**
+         * Raises a device's level-triggered line until the guest's EOI, which lowers it. An interrupt controller that
+         * overrides this method lowers the line itself at the EOI, under its own lock, so that no EOI finds a line high
+         * whose device the guest has served. Whenever it lowers the line, including in {@link #line}, it then calls
+         * {@code ended} once. If this method throws, the line may be high, and {@code ended} may still be called.
+         *
+         * <p>The default calls {@link #line}; the VMM then calls {@link ForwardedIrq#endOfInterrupt} at the EOI.
+         *
+         * @param ended unmasks the device, which raises the line again if it still asserts it. Call it without a lock,
+         *     in any thread: it may call the injector
+         * @return whether {@code ended} is called; if not, the line stays high until {@link #line} lowers it
+         */
+        default boolean raiseUntilEoi(Gsi gsi, Runnable ended) {
+            line(gsi, true);
+            return false;
+        }
     }
 
     /** Injects interrupts by {@code injector}, for a VMM that emulates all interrupt controllers or only an IOAPIC. */

@@ -306,9 +306,119 @@ class GuestIoapicTest {
         assertThatThrownBy(() -> new GuestIoapic(vm, 0)).hasMessage("an IOAPIC of 0 pins: expected 1 to 120");
     }
 
-    /** INTx where KVM has no pins to resample: the device masked its line, and the guest's EOI unmasks it. */
+    // Lines that are high until the guest's EOI
+
+    private Userspace.Injector raised() {
+        Userspace.Injector device = ioapic.source();
+        assertThat(device.raiseUntilEoi(GSI, () -> {
+                    assertThat(Thread.holdsLock(ioapic)).isFalse();
+                    asked.add("ended, high: " + ioapic.isHigh(PIN));
+                }))
+                .isTrue();
+        return device;
+    }
+
     @Test
-    void lineOfADeviceArrivesAgainUntilTheGuestServesIt() {
+    void eoiLowersARaisedLineOnce() {
+        redirect(LEVEL | VECTOR.number());
+        raised();
+        ioapic.endOfInterrupt(new InterruptVector(VECTOR.number() + 1));
+        assertThat(awaitsEoi()).isTrue();
+        assertThat(asked).isEmpty();
+        ioapic.endOfInterrupt(VECTOR);
+        ioapic.endOfInterrupt(VECTOR);
+        assertThat(asked).containsExactly("ended, high: false");
+        assertThat(awaitsEoi()).isFalse();
+    }
+
+    @Test
+    void lineThatARaisedDeviceRaisesAgainInterruptsOnceMore() {
+        redirect(LEVEL | VECTOR.number());
+        Userspace.Injector device = ioapic.source();
+        faults.listen();
+        device.raiseUntilEoi(GSI, () -> device.raiseUntilEoi(GSI, () -> asked.add("ended")));
+        ioapic.endOfInterrupt(VECTOR);
+        assertThat(faults.count("msiSignal")).isEqualTo(2);
+        ioapic.write(EOI, 4, VECTOR.number());
+        assertThat(asked).hasSize(1);
+        assertThat(faults.count("msiSignal")).isEqualTo(2);
+    }
+
+    @Test
+    void eoiLeavesTheLineOfAnEmulatedDeviceHigh() {
+        redirect(LEVEL | VECTOR.number());
+        ioapic.line(GSI, true);
+        raised();
+        ioapic.endOfInterrupt(VECTOR);
+        assertThat(asked).containsExactly("ended, high: true");
+        assertThat(awaitsEoi()).isTrue();
+    }
+
+    @Test
+    void injectorThatLowersARaisedLineEndsIt() {
+        redirect(LEVEL | VECTOR.number());
+        Userspace.Injector device = raised();
+        raised();
+        device.line(GSI, false);
+        assertThat(asked).as("the other source stays").containsExactly("ended, high: true");
+        device.line(GSI, false);
+        assertThat(asked).hasSize(1);
+    }
+
+    /** Linux serves a device of a threaded handler after the EOI, while the pin is masked. */
+    @ParameterizedTest
+    @ValueSource(ints = {LEVEL, 0})
+    void raisedLineIsAskedWhenTheMaskOfItsPinEnds(int trigger) {
+        redirect(trigger | VECTOR.number() | MASKED);
+        raised();
+        redirect(trigger | VECTOR.number() | MASKED);
+        assertThat(asked).isEmpty();
+        redirect(trigger | VECTOR.number());
+        assertThat(asked).containsExactly("ended, high: false");
+        assertThat(vcpu.x86().isRequested(VECTOR)).isFalse();
+    }
+
+    @Test
+    void raisedLineIsAnEdgeOfAnEdgeTriggeredPin() {
+        redirect(VECTOR.number());
+        raised();
+        assertThat(asked).containsExactly("ended, high: false");
+        assertThat(vcpu.x86().isRequested(VECTOR)).isTrue();
+    }
+
+    @Test
+    void raisedLineOfAPinThatBecomesEdgeTriggeredEnds() {
+        redirect(LEVEL | VECTOR.number());
+        raised();
+        redirect(VECTOR.number());
+        assertThat(asked).hasSize(1);
+    }
+
+    @Test
+    void raisedLineThatTheKernelRefusesEndsWithTheNextWrite() {
+        redirect(LEVEL | VECTOR.number());
+        faults.fail("msiSignal", 1, Errno.ENOMEM);
+        assertThatThrownBy(this::raised).hasMessageContaining("ENOMEM");
+        assertThat(asked).isEmpty();
+        redirect(LEVEL | VECTOR.number());
+        assertThat(asked).containsExactly("ended, high: false");
+    }
+
+    @Test
+    void raisedLineOutlivesAResetAndIsNoState() {
+        byte[] low = ioapic.state();
+        ioapic.raiseUntilEoi(GSI, () -> asked.add("ended"));
+        assertThat(ioapic.state()).isEqualTo(low);
+        ioapic.reset();
+        assertThat(ioapic.isHigh(PIN)).isTrue();
+        redirect(LEVEL | VECTOR.number());
+        assertThat(asked).hasSize(1);
+    }
+
+    /** INTx where KVM has no pins to resample: the device masked its line, and the guest's EOI unmasks it. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void lineOfADeviceArrivesAgainUntilTheGuestServesIt(boolean listens) {
         EventLoop loop = parts.add(EventLoop.create(kernel));
         VfioDevice device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC), parts.add(KvmVfio.create(vm))));
         Forwarding forwarding = parts.add(Forwarding.builder(vm, device)
@@ -316,7 +426,9 @@ class GuestIoapicTest {
                 .build());
         redirect(LEVEL | VECTOR.number());
         ForwardedIrq line = forwarding.forward(device.intx(), GSI);
-        ioapic.addEndListener(GSI, line::endOfInterrupt);
+        if (listens) {
+            ioapic.addEndListener(GSI, line::endOfInterrupt); // as users did
+        }
         hardware.requestService();
         loop.poll(Duration.ZERO);
         assertThat(awaitsEoi()).isTrue();

@@ -17,8 +17,8 @@ import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Objects;
-import java.util.function.IntPredicate;
-import java.util.stream.IntStream;
+import java.util.function.Predicate;
+import java.util.stream.Stream;
 
 /**
  * The IOAPIC of a guest with a split irqchip. GSI n drives pin n. The VMM passes guest accesses at {@link #ADDRESS} to
@@ -32,9 +32,11 @@ import java.util.stream.IntStream;
  *
  * <p>Several devices may share a pin. The pin is high while any of their lines is high. Create a {@link #source} for
  * each forwarding and each emulated device. All calls of {@link #line} count as one more source. VFIO masks a device's
- * forwarded line at each interrupt. The VMM unmasks the line at the guest's EOI, by {@link #addEndListener}.
+ * forwarded line at each interrupt. The guest's EOI lowers the line before the pin is read, and unmasks the device,
+ * which interrupts again if it still asserts its line. The same happens when the guest writes the entry of an unmasked
+ * pin that awaits no EOI. An edge-triggered pin has no EOI: each signal of the device becomes one edge.
  *
- * <p>One lock guards registers and lines. Kernel calls are made with the lock held, end listeners without it.
+ * <p>One lock guards registers and lines. Kernel calls are made with the lock held, end listeners and unmasks without.
  *
  * <p>Source: 82093AA datasheet, plus the EOI register of IOAPIC version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c
  * behaves like this class, except that it reports version 0x11 and ignores writes of the EOI register; {@code
@@ -60,11 +62,18 @@ public final class GuestIoapic implements Userspace.Injector {
     /** For each pin, the number of sources that drive it high. */
     private final int[] drivers;
 
+    /** For each pin, the lines that are high until the guest's EOI. */
+    private final List<List<Raised>> raised;
+
     private final List<List<Runnable>> ended;
     private final Source ours = new Source();
 
+    /** @param ended runs when the line is low, without a lock */
+    private record Raised(Source source, Runnable ended) {}
+
     /** The lines of one device, or of all interrupts of a forwarding. */
     private final class Source implements Userspace.Injector {
+        /** Without lines that are high until the guest's EOI. */
         private final BitSet high = new BitSet();
 
         boolean isOf(GuestIoapic ioapic) {
@@ -79,6 +88,12 @@ public final class GuestIoapic implements Userspace.Injector {
         @Override
         public void line(Gsi gsi, boolean isHigh) {
             drive(this, requirePin(gsi), isHigh);
+        }
+
+        @Override
+        public boolean raiseUntilEoi(Gsi gsi, Runnable step) {
+            raise(new Raised(this, Objects.requireNonNull(step, "ended is null")), requirePin(gsi));
+            return true;
         }
     }
 
@@ -103,9 +118,12 @@ public final class GuestIoapic implements Userspace.Injector {
         this.vm = vm;
         this.registers = new IoapicRegisters(pins);
         this.drivers = new int[pins];
-        this.ended = IntStream.range(0, pins)
-                .<List<Runnable>>mapToObj(pin -> new ArrayList<>())
-                .toList();
+        this.raised = lists(pins);
+        this.ended = lists(pins);
+    }
+
+    private static <T> List<List<T>> lists(int pins) {
+        return Stream.<List<T>>generate(ArrayList::new).limit(pins).toList();
     }
 
     /** Whether KVM has an IOAPIC: if not, it refuses to read one. */
@@ -171,38 +189,37 @@ public final class GuestIoapic implements Userspace.Injector {
                 registers.select(written);
             }
         } else if (at == IoapicRegisters.WINDOW) {
-            int unmasked = writeRegister(written);
-            if (unmasked >= 0) {
-                try {
-                    tellEnded(pin -> pin == unmasked);
-                } finally {
-                    synchronized (this) {
-                        serviceLevel(unmasked);
-                    }
-                }
+            List<Runnable> steps = new ArrayList<>();
+            try {
+                writeRegister(written, steps);
+            } finally {
+                Steps.all(steps);
             }
         }
     }
 
     /**
      * Writes the selected register. A guest may have served a device while the pin was masked: then the line may be
-     * high only because its source was not asked since.
+     * high only because its source was not asked since. A line that is high until an EOI which will not come ends here.
      *
-     * @return the pin that this write unmasks, if its end listeners must run first; else less than 0
+     * @param steps to run without the lock; what they leave high then interrupts
      */
-    private synchronized int writeRegister(int value) {
+    private synchronized void writeRegister(int value, List<Runnable> steps) {
         int pin = registers.selectedPin();
         boolean masked = pin >= 0 && registers.is(IoapicEntry.MASKED, pin);
         registers.write(value);
-        if (pin < 0) {
-            return -1;
+        if (pin < 0 || registers.is(IoapicEntry.MASKED, pin) || registers.is(IoapicEntry.REMOTE_IRR, pin)) {
+            return;
         }
-        boolean unmasks = masked && !registers.is(IoapicEntry.MASKED, pin);
-        if (unmasks && isDue(pin) && !ended.get(pin).isEmpty()) {
-            return pin;
+        lower(pin, any -> true, steps);
+        if (masked && isDue(pin)) {
+            steps.addAll(ended.get(pin));
         }
-        serviceLevel(pin);
-        return -1;
+        if (steps.isEmpty()) {
+            serviceLevel(pin);
+        } else {
+            steps.add(() -> settle(pin));
+        }
     }
 
     /** Returns a pin's redirection entry of 64 bits, as {@link IoapicEntry} describes it. */
@@ -214,7 +231,11 @@ public final class GuestIoapic implements Userspace.Injector {
     /** Returns whether any source drives a pin's line high. */
     public synchronized boolean isHigh(int pin) {
         requirePin(pin);
-        return drivers[pin] > 0;
+        return isDriven(pin);
+    }
+
+    private boolean isDriven(int pin) {
+        return drivers[pin] > 0 || !raised.get(pin).isEmpty();
     }
 
     // Lines
@@ -249,26 +270,72 @@ public final class GuestIoapic implements Userspace.Injector {
         ours.line(gsi, high);
     }
 
-    private synchronized void drive(Source source, int pin, boolean isHigh) {
-        if (source.high.get(pin) == isHigh) {
-            if (isHigh) {
-                serviceLevel(pin);
+    /** Raises a pin's line until the guest's EOI, as the common source. Throws like {@link #line}. */
+    @Override
+    public boolean raiseUntilEoi(Gsi gsi, Runnable step) {
+        return ours.raiseUntilEoi(gsi, step);
+    }
+
+    private void drive(Source source, int pin, boolean isHigh) {
+        List<Runnable> steps = new ArrayList<>(0);
+        try {
+            drive(source, pin, isHigh, steps);
+        } finally {
+            Steps.all(steps);
+        }
+    }
+
+    private synchronized void drive(Source source, int pin, boolean isHigh, List<Runnable> steps) {
+        boolean wasHigh = isDriven(pin);
+        if (!isHigh) {
+            lower(pin, line -> line.source == source, steps);
+        }
+        boolean changes = source.high.get(pin) != isHigh;
+        if (changes) {
+            source.high.set(pin, isHigh);
+            drivers[pin] += isHigh ? 1 : -1;
+        }
+        if (changes || isHigh || !steps.isEmpty()) {
+            driven(pin, wasHigh);
+        }
+    }
+
+    /** An edge-triggered pin has no EOI, so each signal of the device becomes one edge. */
+    private void raise(Raised line, int pin) {
+        List<Runnable> steps = new ArrayList<>(0);
+        synchronized (this) {
+            boolean wasHigh = isDriven(pin);
+            raised.get(pin).add(line);
+            driven(pin, wasHigh);
+            if (!registers.is(IoapicEntry.LEVEL, pin) && !registers.is(IoapicEntry.MASKED, pin)) {
+                lower(pin, any -> true, steps);
             }
-            return;
         }
-        source.high.set(pin, isHigh);
-        drivers[pin] += isHigh ? 1 : -1;
-        if (registers.is(IoapicEntry.LEVEL, pin)) {
-            serviceLevel(pin);
-        } else if (isHigh && drivers[pin] == 1) {
-            service(pin);
-        }
+        Steps.all(steps);
+    }
+
+    /** Lowers lines that were high until the guest's EOI. */
+    private void lower(int pin, Predicate<Raised> which, List<Runnable> steps) {
+        raised.get(pin).removeIf(line -> which.test(line) && steps.add(line.ended));
     }
 
     // Delivery
 
+    /** Serves a pin after a change of its lines. */
+    private void driven(int pin, boolean wasHigh) {
+        if (registers.is(IoapicEntry.LEVEL, pin)) {
+            serviceLevel(pin);
+        } else if (!wasHigh && isDriven(pin)) {
+            service(pin);
+        }
+    }
+
     private boolean isDue(int pin) {
-        return registers.is(IoapicEntry.LEVEL, pin) && !registers.is(IoapicEntry.REMOTE_IRR, pin) && drivers[pin] > 0;
+        return registers.is(IoapicEntry.LEVEL, pin) && !registers.is(IoapicEntry.REMOTE_IRR, pin) && isDriven(pin);
+    }
+
+    private synchronized void settle(int pin) {
+        serviceLevel(pin);
     }
 
     private void serviceLevel(int pin) {
@@ -300,8 +367,9 @@ public final class GuestIoapic implements Userspace.Injector {
 
     /**
      * Adds a step that runs at each EOI of a level-triggered pin, before this class reads whether the line is still
-     * high. For a forwarded line, add {@link io.kvmirq.forward.ForwardedIrq#endOfInterrupt}, which lowers the line and
-     * unmasks the device. The step also runs when the guest unmasks a pin whose line is high.
+     * high. A forwarded line needs none, unless its injector hides {@link #raiseUntilEoi}: then add {@link
+     * io.kvmirq.forward.ForwardedIrq#endOfInterrupt}. The step also runs when the guest unmasks a pin whose line is
+     * high.
      *
      * @param step called with no lock held, in the thread that handles the EOI or the unmasking write. If the step
      *     throws, the thread first completes the EOI or write, and then gets the exception
@@ -325,27 +393,32 @@ public final class GuestIoapic implements Userspace.Injector {
      */
     public void endOfInterrupt(InterruptVector vector) {
         int number = Objects.requireNonNull(vector, "vector is null").number();
-        IntPredicate of = pin -> registers.isLevelOf(pin, number);
-        try {
-            tellEnded(of);
-        } finally {
-            synchronized (this) {
-                for (int pin = 0; pin < pins(); pin++) {
-                    if (of.test(pin)) {
-                        registers.endEoi(pin);
-                        serviceLevel(pin);
+        List<Runnable> steps = new ArrayList<>();
+        List<Runnable> last = new ArrayList<>();
+        synchronized (this) {
+            for (int i = 0; i < pins(); i++) {
+                int pin = i;
+                if (registers.isLevelOf(pin, number)) {
+                    lower(pin, any -> true, steps);
+                    if (ended.get(pin).isEmpty()) {
+                        registers.endEoi(pin); // at once: what another vCPU writes meanwhile is no part of this EOI
+                        last.add(() -> settle(pin));
+                    } else {
+                        steps.addAll(ended.get(pin));
+                        last.add(() -> endEoi(pin, number));
                     }
                 }
             }
         }
+        steps.addAll(last);
+        Steps.all(steps);
     }
 
-    private void tellEnded(IntPredicate of) {
-        List<Runnable> steps = new ArrayList<>();
-        synchronized (this) {
-            IntStream.range(0, pins()).filter(of).forEach(pin -> steps.addAll(ended.get(pin)));
+    private synchronized void endEoi(int pin, int vector) {
+        if (registers.isLevelOf(pin, vector)) {
+            registers.endEoi(pin);
+            serviceLevel(pin);
         }
-        Steps.all(steps);
     }
 
     /** Resets the IOAPIC when the guest resets: all pins are masked, no pin awaits an EOI. Lines keep their levels. */

@@ -228,8 +228,8 @@ public final class PassedThroughDevice extends PciFunction {
 
     /**
      * Handles the guest's EOI of the device's pin, if this process emulates the IOAPIC. If the device still asserts its
-     * line, it interrupts again. Pass this method to {@link io.kvmirq.irqchip.GuestIoapic#addEndListener}. This method
-     * locks nothing. With KVM's IOAPIC, or while INTx is not forwarded, the method does nothing.
+     * line, it interrupts again. This method locks nothing. With KVM's IOAPIC or a {@link
+     * io.kvmirq.irqchip.GuestIoapic}, or while INTx is not forwarded, the method does nothing.
      */
     public void endOfInterrupt() {
         for (ForwardedIrq irq : forwarding.irqs()) {
