@@ -4,6 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.NotPromised;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
@@ -14,6 +15,7 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.EnumSet;
 import java.util.Objects;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
@@ -39,6 +41,10 @@ public final class X86Vm {
     private final VmListeners listeners;
     /** A bit for each GSI. */
     private final AtomicLongArray highLines = new AtomicLongArray((Gsi.MAX + 1) / Long.SIZE);
+    /** The number of pins of createSplitIrqchip; less than 0 if it was not called here. */
+    private volatile int splitPins = -1;
+
+    private final AtomicBoolean hasGuestIoapic = new AtomicBoolean();
 
     X86Vm(VmCalls vm, MemorySlots slots, RouteTable routes, VmListeners listeners) {
         this.vm = vm;
@@ -81,6 +87,26 @@ public final class X86Vm {
                     .irqchipCreateSplit(raw, pins));
             vm.learn(Condition.SPLIT_IRQCHIP);
         });
+        splitPins = pins;
+    }
+
+    /**
+     * Claims the VM's IOAPIC for a {@code GuestIoapic}. The pins of an adopted VM are not known.
+     *
+     * @throws IllegalArgumentException if it is claimed, or {@link #createSplitIrqchip} was called with other pins
+     */
+    @NotPromised
+    public void claimIoapic(int pins) {
+        int split = splitPins;
+        if (split >= 0 && split != pins) {
+            throw new IllegalArgumentException("an IOAPIC of " + pins + " pins for " + vm.vm()
+                    + ", whose createSplitIrqchip had " + split + ": create both with the same number");
+        }
+        if (hasGuestIoapic.getAndSet(true)) {
+            throw new IllegalArgumentException(vm.vm()
+                    + " has a GuestIoapic, whose routes a second one would replace: use that one, and reset() it with"
+                    + " the guest");
+        }
     }
 
     /**

@@ -20,7 +20,9 @@ import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.forward.Userspace;
 import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.undo.Undo;
@@ -127,7 +129,9 @@ class GuestIoapicTest {
     @ValueSource(strings = {"ENXIO", "EINVAL"})
     void kernelThatReadsNoIoapicHasNone(String refusal) {
         faults.fail("irqchipGet", 1, refusal.equals("ENXIO") ? Errno.ENXIO : Errno.EINVAL);
-        assertThat(new GuestIoapic(vm, 1).pins()).isOne();
+        try (Vm other = Vm.create(kernel)) {
+            assertThat(new GuestIoapic(other, 1).pins()).isOne();
+        }
         assertThat(faults.unused()).isEmpty();
     }
 
@@ -233,7 +237,10 @@ class GuestIoapicTest {
     void firstAndLastPinAreSettledAndEnd(int pin) {
         ioapic.write(SELECT, 4, 0x10 + 2 * pin);
         ioapic.write(WINDOW, 4, LEVEL | VECTOR.number());
-        GuestIoapic restored = new GuestIoapic(vm, GuestIoapic.PINS);
+        Vm other = parts.add(Vm.create(kernel));
+        other.x86().createSplitIrqchip(GuestIoapic.PINS);
+        parts.add(other.createVcpu(new VcpuId(0))).x86().enableLapic();
+        GuestIoapic restored = new GuestIoapic(other, GuestIoapic.PINS);
         Userspace.Injector device = restored.source();
         device.line(new Gsi(pin), true);
         restored.restore(ioapic.state());
@@ -413,6 +420,40 @@ class GuestIoapicTest {
         assertThat(ioapic.isHigh(PIN)).isTrue();
         redirect(LEVEL | VECTOR.number());
         assertThat(asked).hasSize(1);
+    }
+
+    // One IOAPIC of a VM
+
+    @Test
+    void secondIoapicOfAVmIsRefused() {
+        assertThatThrownBy(() -> new GuestIoapic(vm, GuestIoapic.PINS))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage(
+                        vm + " has a GuestIoapic, whose routes a second one would replace: use that one, and reset()"
+                                + " it with the guest");
+    }
+
+    @Test
+    void otherNumberOfPinsThanOfTheSplitIrqchipIsRefusedAndClaimsNothing() {
+        try (Vm other = Vm.create(kernel)) {
+            other.x86().createSplitIrqchip(16);
+            assertThatThrownBy(() -> new GuestIoapic(other, 24))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessage("an IOAPIC of 24 pins for " + other
+                            + ", whose createSplitIrqchip had 16: create both with the same number");
+            assertThat(new GuestIoapic(other, 16).pins()).isEqualTo(16);
+        }
+    }
+
+    @Test
+    void pinsOfAnAdoptedVmAreNotKnown() {
+        try (Vm made = Vm.create(kernel);
+                Fd.Lease lease = made.fd().lease()) {
+            made.x86().createSplitIrqchip(16);
+            Vm adopted = Vm.adopt(kernel, lease.number(), Ownership.BORROWED, List.of(), new Gsi(16));
+            assertThat(new GuestIoapic(adopted, 24).pins()).isEqualTo(24);
+            adopted.close();
+        }
     }
 
     /** INTx where KVM has no pins to resample: the device masked its line, and the guest's EOI unmasks it. */

@@ -102,7 +102,8 @@ public final class GuestIoapic implements Userspace.Injector {
      *
      * @param vm a VM with a split irqchip of the same number of pins ({@link io.kvmirq.kvm.X86Vm#createSplitIrqchip})
      * @param pins the number of pins, 1 to 120; usually 24
-     * @throws IllegalArgumentException if {@code pins} is out of range, or the VM has the full irqchip
+     * @throws IllegalArgumentException if {@code pins} is out of range or not the number of createSplitIrqchip, or the
+     *     VM has the full irqchip or another IOAPIC
      * @throws UnsupportedOperationException if the VM is an arm64 VM
      */
     public GuestIoapic(Vm vm, int pins) {
@@ -115,6 +116,7 @@ public final class GuestIoapic implements Userspace.Injector {
                     vm + " has an IOAPIC in the kernel, which takes its GSIs and its accesses:"
                             + " create the VM with createSplitIrqchip, or leave GuestIoapic out");
         }
+        vm.x86().claimIoapic(pins);
         this.vm = vm;
         this.registers = new IoapicRegisters(pins);
         this.drivers = new int[pins];
