@@ -189,8 +189,8 @@ class MistakesContract extends KernelSuite {
         open.add(vm.createVcpu(SECOND));
         assertThat(sentence(() -> snapshot(moving, parts())))
                 .isEqualTo(
-                        "IllegalArgumentException: vcpu 1 of vm (fd N) is not among the parts, and a snapshot without"
-                                + " it would lose its state: name it with VmParts.vcpu");
+                        "IllegalArgumentException: vcpu 1 of vm (fd N) is not among the parts, and a snapshot or reset"
+                                + " without it would lose its state: name it with VmParts.vcpu");
     }
 
     @Test

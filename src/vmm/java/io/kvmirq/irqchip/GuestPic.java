@@ -73,6 +73,11 @@ public final class GuestPic {
         }
     }
 
+    /** Resets both PICs when the guest resets. */
+    public void reset() {
+        restore(new byte[STATE_BYTES]);
+    }
+
     /** Returns the state of both PICs, for {@link #restore}. */
     public byte[] state() {
         byte[] state = new byte[STATE_BYTES];

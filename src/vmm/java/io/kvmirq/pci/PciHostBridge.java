@@ -177,7 +177,8 @@ public final class PciHostBridge {
         addresses.settle();
     }
 
-    private synchronized List<PciFunction> devices() {
+    /** Returns the devices on the bus, ordered by slot. */
+    public synchronized List<PciFunction> devices() {
         return Stream.of(slots).flatMap(Stream::ofNullable).toList();
     }
 

@@ -140,7 +140,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
     }
 
     static ArmData read(VmParts parts) {
-        VgicWords words = new VgicWords(parts);
+        VgicWords words = parts.vgicWords();
         Map<Integer, Cpu> vcpus = new TreeMap<>();
         parts.vcpus().forEach((id, vcpu) -> vcpus.put(id, Cpu.read(new VcpuId(id), vcpu)));
         return new ArmData(words.read(), RouteData.read(parts), vcpus);
@@ -154,7 +154,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
         if (vcpus.values().stream().anyMatch(cpu -> cpu.registers().containsKey(PMU))) {
             return Optional.of("a vCPU of it has a PMU, whose interrupt a snapshot does not hold");
         }
-        return new VgicWords(parts).misfit(vgic).or(() -> vcpus.entrySet().stream()
+        return parts.vgicWords().misfit(vgic).or(() -> vcpus.entrySet().stream()
                 .filter(one -> !new HashSet<>(
                                 VmData.vcpu(parts, one.getKey()).arm64().registers())
                         .equals(one.getValue().registers().keySet()))
@@ -170,14 +170,14 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
 
     @Override
     public void writeChips(VmParts parts) {
-        new VgicWords(parts).write(vgic);
+        parts.vgicWords().write(vgic);
     }
 
     @Override
     public Optional<String> differenceOf(VmParts parts) {
         ArmData now = read(parts);
         return VcpuData.differs("routes", new HashSet<>(now.routes), new HashSet<>(routes))
-                .or(() -> new VgicWords(parts).difference(now.vgic, vgic))
+                .or(() -> parts.vgicWords().difference(now.vgic, vgic))
                 .or(() -> vcpus.entrySet().stream()
                         .flatMap(entry -> Objects.requireNonNull(now.vcpus.get(entry.getKey()))
                                 .difference(entry.getValue())

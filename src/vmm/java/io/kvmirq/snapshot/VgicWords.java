@@ -12,6 +12,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.LongConsumer;
 import java.util.function.LongSupplier;
+import java.util.function.LongUnaryOperator;
 import java.util.stream.IntStream;
 
 /**
@@ -20,6 +21,7 @@ import java.util.stream.IntStream;
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-v3.rst and arm-vgic-its.rst, "ITS Restore Sequence".
  */
+@SuppressWarnings("UnnecessaryLambda") // a table names what a reset makes of a value
 final class VgicWords {
     // The same offsets in the distributor and, from SGIS on, in a redistributor
     private static final int GROUP = 0x80;
@@ -62,7 +64,18 @@ final class VgicWords {
     private static final int TABLES = 0x100;
     private static final int TABLE_COUNT = 8;
 
-    private record Word(String name, LongSupplier read, LongConsumer write) {}
+    /** EOImode and CBPR, the bits of ICC_CTLR_EL1 that a guest writes. */
+    private static final long WRITTEN_OF_CTLR = 3;
+
+    // Reset values; source: kvm_vgic_dist_init() and vgic_v3_enable()
+    private static final LongUnaryOperator KEPT = now -> now;
+    private static final LongUnaryOperator CLEARED = now -> 0;
+    private static final LongUnaryOperator GROUP_1 = now -> 0xffff_ffffL;
+    private static final LongUnaryOperator EDGES = now -> 0xaaaa_aaaaL;
+    private static final LongUnaryOperator ENABLED_SGIS = now -> 0xffff;
+    private static final LongUnaryOperator CACHED_TABLE = now -> 0x580;
+
+    private record Word(String name, LongSupplier read, LongConsumer write, LongUnaryOperator reset) {}
 
     /** @param layout addresses and sizes, as text */
     record State(String layout, List<Long> values) {
@@ -85,20 +98,16 @@ final class VgicWords {
     private final String layout;
     private final List<Word> words = new ArrayList<>();
 
-    VgicWords(VmParts parts) {
-        vgic = parts.vgic()
-                .orElseThrow(
-                        () -> new UnsupportedOperationException("a snapshot of arm64 is of a VM with a GICv3, which"
-                                + " VmParts.vgic names: that of a GICv2 is not in it"));
-        units = parts.units();
+    VgicWords(VgicV3 vgic, List<Its> units, List<VcpuId> vcpus) {
+        this.vgic = vgic;
+        this.units = units;
         layout = vgic.interrupts() + " interrupts, its distributor at " + text(vgic.distributor())
                 + ", redistributors at "
                 + vgic.redistributors().stream()
                         .map(one -> "0x" + Long.toHexString(one.address()) + " (" + one.count() + ")")
                         .toList()
                 + ", ITSs at " + units.stream().map(its -> text(its.address())).toList();
-        List<VcpuId> vcpus = parts.vcpus().keySet().stream().map(VcpuId::new).toList();
-        distributor(IIDR);
+        distributor(IIDR, KEPT);
         distributor(CTLR);
         vcpus.forEach(this::redistributor);
         for (int first = STEP; !vcpus.isEmpty() && first < vgic.interrupts(); first += STEP) {
@@ -116,12 +125,16 @@ final class VgicWords {
      * Adds a register. A restore does not write it if it has its value already, because a write of its initial value
      * may change it.
      */
-    private void add(String name, LongSupplier read, LongConsumer write) {
-        words.add(new Word(name, read, value -> {
-            if (read.getAsLong() != value) {
-                write.accept(value);
-            }
-        }));
+    private void add(String name, LongSupplier read, LongConsumer write, LongUnaryOperator reset) {
+        words.add(new Word(
+                name,
+                read,
+                value -> {
+                    if (read.getAsLong() != value) {
+                        write.accept(value);
+                    }
+                },
+                reset));
     }
 
     private static String at(String what, int offset) {
@@ -129,33 +142,42 @@ final class VgicWords {
     }
 
     private void distributor(int offset) {
+        distributor(offset, CLEARED);
+    }
+
+    private void distributor(int offset, LongUnaryOperator reset) {
         add(
                 at("GICD", offset),
                 () -> Integer.toUnsignedLong(vgic.readDistributor(offset)),
-                value -> vgic.writeDistributor(offset, (int) value));
+                value -> vgic.writeDistributor(offset, (int) value),
+                reset);
     }
 
     /** A write of ones sets bits. */
     private void distributorBits(int offset) {
-        add(at("GICD", offset), () -> Integer.toUnsignedLong(vgic.readDistributor(offset)), value -> {
-            vgic.writeDistributor(offset + CLEAR, -1);
-            vgic.writeDistributor(offset, (int) value);
-        });
+        add(
+                at("GICD", offset),
+                () -> Integer.toUnsignedLong(vgic.readDistributor(offset)),
+                value -> {
+                    vgic.writeDistributor(offset + CLEAR, -1);
+                    vgic.writeDistributor(offset, (int) value);
+                },
+                CLEARED);
     }
 
-    private void distributors(int offset, int count) {
+    private void distributors(int offset, int count, LongUnaryOperator reset) {
         for (int i = 0; i < count; i++) {
-            distributor(offset + i * Integer.BYTES);
+            distributor(offset + i * Integer.BYTES, reset);
         }
     }
 
     /** Adds 32 interrupts. Line levels are before pending latches, and both before the active state. */
     private void interrupts(int first, VcpuId any) {
         int word = first / Byte.SIZE;
-        distributor(GROUP + word);
-        distributors(CONFIGURATION + first / 4, 2);
-        distributors(ROUTER + first * Long.BYTES, 2 * STEP);
-        distributors(PRIORITY + first, STEP / Integer.BYTES);
+        distributor(GROUP + word, GROUP_1);
+        distributors(CONFIGURATION + first / 4, 2, EDGES);
+        distributors(ROUTER + first * Long.BYTES, 2 * STEP, CLEARED);
+        distributors(PRIORITY + first, STEP / Integer.BYTES, CLEARED);
         distributorBits(ENABLED + word);
         lines(any, first);
         distributor(PENDING + word);
@@ -166,43 +188,50 @@ final class VgicWords {
         add(
                 "lines of " + vcpu + " from " + first,
                 () -> Integer.toUnsignedLong(vgic.readLines(vcpu, first)),
-                value -> vgic.writeLines(vcpu, first, (int) value));
+                value -> vgic.writeLines(vcpu, first, (int) value),
+                KEPT);
     }
 
     private void redistributor(VcpuId vcpu, int offset) {
+        redistributor(vcpu, offset, CLEARED);
+    }
+
+    private void redistributor(VcpuId vcpu, int offset, LongUnaryOperator reset) {
         add(
                 at("GICR of " + vcpu, offset),
                 () -> Integer.toUnsignedLong(vgic.readRedistributor(vcpu, offset)),
-                value -> vgic.writeRedistributor(vcpu, offset, (int) value));
+                value -> vgic.writeRedistributor(vcpu, offset, (int) value),
+                reset);
     }
 
-    private void redistributorBits(VcpuId vcpu, int offset) {
+    private void redistributorBits(VcpuId vcpu, int offset, LongUnaryOperator reset) {
         add(
                 at("GICR of " + vcpu, offset),
                 () -> Integer.toUnsignedLong(vgic.readRedistributor(vcpu, offset)),
                 value -> {
                     vgic.writeRedistributor(vcpu, offset + CLEAR, -1);
                     vgic.writeRedistributor(vcpu, offset, (int) value);
-                });
+                },
+                reset);
     }
 
     /** Adds a redistributor. The tables of LPIs are set before GICR_CTLR enables LPIs. */
     private void redistributor(VcpuId vcpu) {
         for (int table : LPI_TABLES) {
-            redistributor(vcpu, table);
+            redistributor(vcpu, table, table % Long.BYTES == 0 ? CACHED_TABLE : CLEARED);
         }
         redistributor(vcpu, CTLR);
-        redistributor(vcpu, WAKER);
-        redistributor(vcpu, SGIS + GROUP);
-        redistributor(vcpu, SGIS + CONFIGURATION);
+        redistributor(vcpu, WAKER, KEPT);
+        redistributor(vcpu, SGIS + GROUP, GROUP_1);
+        redistributor(vcpu, SGIS + CONFIGURATION, KEPT);
         redistributor(vcpu, SGIS + CONFIGURATION + Integer.BYTES);
         for (int i = 0; i < STEP; i += Integer.BYTES) {
             redistributor(vcpu, SGIS + PRIORITY + i);
         }
-        redistributorBits(vcpu, SGIS + ENABLED);
+        redistributorBits(vcpu, SGIS + ENABLED, ENABLED_SGIS);
         lines(vcpu, 0);
         redistributor(vcpu, SGIS + PENDING);
-        redistributorBits(vcpu, SGIS + ACTIVE);
+        redistributorBits(vcpu, SGIS + ACTIVE, CLEARED);
     }
 
     private void cpuInterface(VcpuId vcpu) {
@@ -218,12 +247,13 @@ final class VgicWords {
             add(
                     at("ICC of " + vcpu, register),
                     () -> vgic.readSystemRegister(vcpu, register),
-                    value -> vgic.writeSystemRegister(vcpu, register, value));
+                    value -> vgic.writeSystemRegister(vcpu, register, value),
+                    register == INTERFACE[0] ? KEPT : register == ICC_CTLR ? now -> now & ~WRITTEN_OF_CTLR : CLEARED);
         }
     }
 
     private void unit(Its its, int offset) {
-        add(at("GITS", offset), () -> its.readRegister(offset), value -> its.writeRegister(offset, value));
+        add(at("GITS", offset), () -> its.readRegister(offset), value -> its.writeRegister(offset, value), KEPT);
     }
 
     /** Adds an ITS. It is enabled last: an enabled ITS would execute its queue, and refuses tables. */
@@ -235,7 +265,7 @@ final class VgicWords {
         for (int i = 0; i < TABLE_COUNT; i++) {
             unit(its, TABLES + i * Long.BYTES);
         }
-        words.add(new Word("tables", () -> 0, unused -> its.restoreTables()));
+        words.add(new Word("tables", () -> 0, unused -> its.restoreTables(), KEPT));
         unit(its, CTLR);
     }
 
@@ -251,6 +281,15 @@ final class VgicWords {
     void write(State state) {
         for (int i = 0; i < words.size(); i++) {
             words.get(i).write.accept(state.values.get(i));
+        }
+    }
+
+    /** Twice, because a register of tables is written only while another one has turned their use off. */
+    void reset() {
+        units.forEach(Its::reset);
+        List<Word> written = words.stream().filter(word -> word.reset != KEPT).toList();
+        for (int i = 0; i < 2; i++) {
+            written.forEach(word -> word.write.accept(word.reset.applyAsLong(word.read.getAsLong())));
         }
     }
 

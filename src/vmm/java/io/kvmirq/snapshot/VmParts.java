@@ -17,6 +17,7 @@ import io.kvmirq.kvm.VmListener;
 import io.kvmirq.pci.DeviceState;
 import io.kvmirq.pci.GuestMessages;
 import io.kvmirq.pci.PciFunction;
+import io.kvmirq.pci.PciHostBridge;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -31,7 +32,7 @@ import java.util.function.Supplier;
 
 /**
  * The parts of a VM that a snapshot saves, each with a name that the VMM chooses. A restore writes a saved part into
- * the new VM's part of the same name. Not thread-safe.
+ * the new VM's part of the same name. {@link #reset} resets the parts. Not thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
@@ -51,6 +52,7 @@ public final class VmParts {
     private Optional<VgicV3> vgic = Optional.empty();
     private final List<Its> units = new ArrayList<>();
     private final Set<Gsi> leftOut = new HashSet<>();
+    private Optional<PciHostBridge> bus = Optional.empty();
 
     /** Creates a list with only the VM's own parts: its irqchip, timer, GSI routes, interrupt lines and clock. */
     public VmParts(Vm vm) {
@@ -234,6 +236,42 @@ public final class VmParts {
         return this;
     }
 
+    /** Adds the guest's PCI bus, which {@link #reset} resets with all its devices. Snapshots do not save it. */
+    public VmParts bus(PciHostBridge ofGuest) {
+        bus = Optional.of(Objects.requireNonNull(ofGuest, "ofGuest is null"));
+        return this;
+    }
+
+    /**
+     * Resets the parts in the order of hardware, as a guest's reset does: devices, interrupt controllers, timer, and
+     * the vCPUs by {@link Vcpu#reset}, which this call moves to the calling thread. Pending interrupts are dropped,
+     * including counts of masked vectors and edge-triggered irqfds. A line that its device still asserts stays high: the
+     * mask of a level-triggered irqfd signals its resample eventfd, so that the device asserts it again. GSI routes,
+     * guest memory, the guest's clock and the masks of irqfds and vectors stay. Pause the vCPUs first, or call this
+     * method in the step of {@link io.kvmirq.run.VcpuThreads#reboot}, and let no thread call {@link
+     * io.kvmirq.kvm.X86Vm#setLine} meanwhile. On arm64 the lines of the GICv3 and the identification registers stay.
+     *
+     * @throws IllegalStateException if a vCPU runs, before any change
+     * @throws IllegalArgumentException if a vCPU of the VM was not added, before any change
+     * @throws UnsupportedOperationException on arm64 without a GICv3, before any change
+     * @throws io.kvmirq.KernelException if the kernel refuses a reset value: the VM is partly reset, close it
+     */
+    public void reset() {
+        requireEveryVcpu();
+        VmReset reset = new VmReset(
+                vm,
+                bus,
+                devices.values().stream().map(Device::state).toList(),
+                ioapic,
+                pic,
+                vm.isArm64() ? Optional.of(vgicWords()) : Optional.empty(),
+                irqfds.values(),
+                vectors.values(),
+                vcpus.values());
+        vcpus.values().forEach(Vcpu::moveHere);
+        reset.apply();
+    }
+
     private IllegalArgumentException ofAnother(Object part) {
         return new IllegalArgumentException(
                 part + " is no part of " + vm + ": it belongs to another VM, whose state this would be");
@@ -267,7 +305,7 @@ public final class VmParts {
         for (VcpuId id : made) {
             if (!vcpus.containsKey(id.number())) {
                 throw new IllegalArgumentException(
-                        id + " of " + vm + " is not among the parts, and a snapshot without it"
+                        id + " of " + vm + " is not among the parts, and a snapshot or reset without it"
                                 + " would lose its state: name it with VmParts.vcpu");
             }
         }
@@ -317,6 +355,10 @@ public final class VmParts {
         return vm;
     }
 
+    Optional<PciHostBridge> bus() {
+        return bus;
+    }
+
     Optional<GuestIoapic> ioapic() {
         return ioapic;
     }
@@ -329,8 +371,13 @@ public final class VmParts {
         return vgic;
     }
 
-    List<Its> units() {
-        return units;
+    /** The registers of the GICv3 and its ITSs. */
+    VgicWords vgicWords() {
+        VgicV3 saved = vgic.orElseThrow(
+                () -> new UnsupportedOperationException("a snapshot of arm64 is of a VM with a GICv3, and so is a"
+                        + " reset: name it with VmParts.vgic; a GICv2 is not supported"));
+        return new VgicWords(
+                saved, units, vcpus.keySet().stream().map(VcpuId::new).toList());
     }
 
     /** The vCPUs by id. */
