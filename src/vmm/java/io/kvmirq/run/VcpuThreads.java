@@ -30,7 +30,8 @@ import org.jspecify.annotations.Nullable;
  * }
  * }</pre>
  *
- * <p>Thread-safe. No lock is held when the owner is called. In a vCPU's thread, the owner may call only {@link #stop}.
+ * <p>Thread-safe. No lock is held when the owner or a step is called. In a vCPU's thread, they may call only {@link
+ * #stop}, {@link #reboot} and {@link #close}.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="threads"}
  */
@@ -49,6 +50,11 @@ public final class VcpuThreads implements AutoCloseable {
     private long pauseBegan;
     private long stopNanos;
 
+    /** The requested reboot; null for none. */
+    private @Nullable Runnable reboot;
+
+    private boolean isStepping;
+    private int reboots;
     private volatile @Nullable Throwable failure;
 
     /** The VMM's handlers of vCPU exits and failures. Several vCPU threads call these methods at once. */
@@ -104,23 +110,27 @@ public final class VcpuThreads implements AutoCloseable {
             }
         }
 
-        /** Waits while paused. Returns whether to run. */
+        /** Waits while paused, and runs the step of a reboot if all others wait. Returns whether to run. */
         private boolean mayRun(boolean isComplete) {
             boolean complete = isComplete;
             boolean runs;
             lock.lock();
             try {
-                if (paused && !stopped && complete) {
+                if (shallPark() && complete) {
                     isHere = false; // another thread may take it
                     parked++;
                     changed.signalAll();
-                    while (paused && !stopped) {
-                        changed.awaitUninterruptibly();
+                    while (shallPark()) {
+                        if (reboot != null && !isStepping && parked == runners.size()) {
+                            step(reboot);
+                        } else {
+                            changed.awaitUninterruptibly();
+                        }
                     }
                     parked--;
                 }
                 runs = !stopped;
-                complete |= !paused;
+                complete |= !shallPark();
             } finally {
                 lock.unlock();
             }
@@ -131,6 +141,24 @@ public final class VcpuThreads implements AutoCloseable {
                 vcpu.kick(); // the run completes the access, and ends
             }
             return runs;
+        }
+
+        /** Called with the lock, which is free while the step runs. */
+        private void step(Runnable step) {
+            isStepping = true;
+            lock.unlock();
+            try {
+                runners.forEach(runner -> runner.vcpu.moveHere());
+                step.run();
+            } catch (RuntimeException | Error e) {
+                fail(e);
+            } finally {
+                lock.lock();
+                isStepping = false;
+                reboot = null;
+                reboots++;
+                changed.signalAll();
+            }
         }
 
         private void fail(Throwable e) {
@@ -194,7 +222,8 @@ public final class VcpuThreads implements AutoCloseable {
 
     /**
      * Stops all vCPUs until {@link #resume}. When {@code pause} returns, no vCPU runs, the owner handles no exit, and
-     * each guest access is complete. Then call {@link Vcpu#moveHere} to take a vCPU. A second call returns at once.
+     * each guest access is complete. Then call {@link Vcpu#moveHere} to take a vCPU. A second call returns at once. A
+     * {@link #reboot} that has begun ends first.
      *
      * @throws IllegalStateException if a vCPU's thread calls this method, or the guest has ended; while the JVM exits,
      *     also if a vCPU does not stop in 500 ms
@@ -235,18 +264,30 @@ public final class VcpuThreads implements AutoCloseable {
 
     /** Called with the lock. */
     private boolean isPausedOrEnded() {
-        return parked == runners.size() || stopped;
+        return isPaused() || stopped;
     }
 
     /** Called with the lock. */
     private void requirePaused(String when) {
-        if (parked < runners.size()) {
-            requireRunning();
+        if (!isPaused()) {
+            requireRunning("paused");
             throw new IllegalStateException(late(when));
         }
     }
 
+    private boolean shallPark() {
+        return (paused || reboot != null) && !stopped;
+    }
+
+    private boolean isPaused() {
+        return parked == runners.size() && reboot == null;
+    }
+
     private String late(String when) {
+        if (isStepping) {
+            return "no vCPU is paused " + when + ": the step of a reboot has not returned; let it return, then call"
+                    + " pause again";
+        }
         for (Runner runner : runners) {
             String exit = runner.handled;
             if (exit != null) {
@@ -272,7 +313,7 @@ public final class VcpuThreads implements AutoCloseable {
         requireOutside("pause");
         lock.lock();
         try {
-            requireRunning();
+            requireRunning("paused");
             if (!paused) {
                 pause = Events.begin(Events.Type.VCPUS_PAUSED);
                 pauseBegan = System.nanoTime();
@@ -286,10 +327,10 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /** The guest has not ended. Called with the lock. */
-    private void requireRunning() {
+    private void requireRunning(String done) {
         if (stopped) {
             throw new IllegalStateException(
-                    "the guest has ended" + (failure == null ? "" : ": " + failure) + ": its vCPUs cannot be paused",
+                    "the guest has ended" + (failure == null ? "" : ": " + failure) + ": its vCPUs cannot be " + done,
                     failure);
         }
     }
@@ -299,6 +340,51 @@ public final class VcpuThreads implements AutoCloseable {
             Events.end(pause, (long) runners.size(), stopNanos);
         }
         pause = null;
+    }
+
+    /**
+     * Reboots the guest: stops all vCPUs as {@link #pause} does, calls {@code step} once in a vCPU's thread to which
+     * all vCPUs were moved, and runs the vCPUs again, or leaves them paused after {@link #pause}. In a vCPU's thread,
+     * such as in the owner that handles {@link VcpuExit.Reason#SHUTDOWN} or the reset port, this method returns at
+     * once: return true, and the guest's access is completed before the step. In other threads it returns after the
+     * step. A call while a reboot is requested or runs joins that reboot, and its own step is not called.
+     *
+     * @param step usually {@code VmParts.reset()}, and then the VMM's firmware. If it throws, the guest ends, see {@link
+     *     Owner#failed}
+     * @throws IllegalStateException in other threads than those of vCPUs, if the guest has ended or the step fails
+     */
+    public void reboot(Runnable step) {
+        Objects.requireNonNull(step, "step is null");
+        boolean isVcpu = runners.stream().anyMatch(runner -> runner.thread == Thread.currentThread());
+        int before;
+        lock.lock();
+        try {
+            if (!isVcpu) {
+                requireRunning("rebooted");
+            }
+            reboot = reboot == null ? step : reboot;
+            before = reboots;
+            changed.signalAll();
+        } finally {
+            lock.unlock();
+        }
+        runners.forEach(runner -> runner.vcpu.kick());
+        if (!isVcpu) {
+            awaitReboot(before);
+        }
+    }
+
+    private void awaitReboot(int before) {
+        lock.lock();
+        try {
+            boolean ended = ExitAwareWait.uninterruptibly(() -> reboots != before || stopped, changed::awaitNanos);
+            requireRunning("rebooted");
+            if (!ended) {
+                throw new IllegalStateException("the guest has not rebooted while the JVM exits");
+            }
+        } finally {
+            lock.unlock();
+        }
     }
 
     /** Ends {@link #pause}: each thread takes over its vCPU again by {@link Vcpu#moveHere}, and runs it. */
