@@ -12,6 +12,9 @@ import java.nio.ByteBuffer;
 
 /** CPUID leaves and MSRs that KVM supports on an x86 host, read from the KVM device. */
 final class HostCpu {
+    /** Linux 7.1 lists fewer. A refusal of a shorter list costs a JVM's first snapshot more than the list itself. */
+    private static final int MSRS_OF_FIRST_CALL = 1024;
+
     private HostCpu() {}
 
     /** @param most the number of leaves to allocate */
@@ -22,10 +25,10 @@ final class HostCpu {
         return cpuid;
     }
 
-    /** The indices of the MSRs to save. A first call with too short a buffer returns their number (E2BIG). */
+    /** The indices of the MSRs to save. A call with too short a buffer returns their number (E2BIG). */
     static ByteBuffer msrs(Kernel kernel) {
         Fd device = device(kernel, "no MSR");
-        int room = 0;
+        int room = MSRS_OF_FIRST_CALL;
         while (true) {
             ByteBuffer list = Buffers.allocate(Uapi.KvmMsrList.SIZE + room * Integer.BYTES)
                     .putInt(Uapi.KvmMsrList.NMSRS, room);
