@@ -69,9 +69,11 @@ class DocsTest {
     private static final Pattern TYPE = Pattern.compile("(?<![-\\w/*])[A-Z][a-z]\\w*[a-z]\\b(?!\\*)");
     private static final Pattern DECLARATION = Pattern.compile("\\b(?:class|interface|enum|record) (\\w+)");
     private static final Set<String> OF_OTHERS = Set.of(
+            "ArchiveClassesAtExit",
             "Kvmirq",
             "Logger",
             "Path",
+            "SharedArchiveFile",
             "SpuriousInterrupt",
             "System",
             "Test",

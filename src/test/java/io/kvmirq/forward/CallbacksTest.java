@@ -98,6 +98,8 @@ class CallbacksTest {
             Map.entry(
                     "fake.FakeMessages.traceCallers Supplier",
                     "it reads the stack of its thread, and may do nothing else"),
+            Map.entry(
+                    "fake.FakeKernel.traceCalls Supplier", "it reads the stack of its thread, and may do nothing else"),
             Map.entry("forward.Forwarding.forwardAll IntFunction", "messages"),
             Map.entry("forward.Forwarding.forwardMasked IntFunction", "messages"),
             Map.entry("forward.Forwarding.reroute IntFunction", "messages"),
@@ -134,6 +136,7 @@ class CallbacksTest {
             Map.entry("pci.EmulatedFunction$Registers", "registersOfAnEmulatedFunction"),
             Map.entry("pci.PassedThroughDevice$Notices", "noticesOfAPassedThroughDevice"),
             Map.entry("run.VcpuThreads$Owner", "ownerOfVcpuThreads"),
+            Map.entry("run.VcpuThreads.reboot Runnable", "ownerOfVcpuThreads"),
             Map.entry("fake.Faults.delay Runnable", KERNEL),
             Map.entry("fake.Faults.failIf Predicate", "it counts calls, and may not wait"),
             Map.entry("vfio.FileHolder", "fileHolders"),
@@ -379,7 +382,7 @@ class CallbacksTest {
     @Test
     void ownerOfVcpuThreads() throws InterruptedException {
         world.fake.vcpu(0).exits(FakeExit.ioOut(0x80, 1, 1));
-        try (VcpuThreads threads = VcpuThreads.start(List.of(world.first), new VcpuThreads.Owner() {
+        try (VcpuThreads threads = VcpuThreads.startPaused(List.of(world.first), new VcpuThreads.Owner() {
             @Override
             public boolean exited(Vcpu vcpu, VcpuExit exit) {
                 called();
@@ -391,9 +394,11 @@ class CallbacksTest {
                 called();
             }
         })) {
+            threads.reboot(this::called);
+            threads.resume();
             threads.join();
         }
-        assertFree(2);
+        assertFree(3);
     }
 
     @Test

@@ -72,7 +72,12 @@ final class ExitingUser {
                     user -> user.forwarding.reroute(List.of(user.relayed), user::messageOf)),
             Map.entry("forward.Userspace$Injector#message", user -> user.world.hardware.sendMessage(0)),
             Map.entry("forward.Userspace$Injector#line", ExitingUser::sendLine),
-            Map.entry("irqchip.GuestIoapic.addEndListener Runnable", ExitingUser::endInterrupt),
+            Map.entry(
+                    "irqchip.GuestIoapic.addEndListener Runnable",
+                    user -> user.endInterrupt(ioapic -> ioapic.addEndListener(PIN, user::called))),
+            Map.entry(
+                    "irqchip.GuestIoapic.raiseUntilEoi Runnable",
+                    user -> user.endInterrupt(ioapic -> ioapic.raiseUntilEoi(PIN, user::called))),
             Map.entry("kernel.EventLoop$FailureHandler", user -> {
                 throw new IllegalStateException("of the handler");
             }),
@@ -89,6 +94,10 @@ final class ExitingUser {
             Map.entry("pci.EmulatedFunction$Builder.warned Consumer", user -> user.guest(FakeExit.ioIn(0xc000, 1))),
             Map.entry("pci.EmulatedFunction$Registers", user -> user.guest(FakeExit.ioOut(0xc000, 1, 1))),
             Map.entry("pci.PassedThroughDevice$Notices", user -> user.world.hardware.reportError()),
+            Map.entry("run.VcpuThreads.reboot Runnable", user -> {
+                user.threads.resume();
+                user.threads.reboot(user::called);
+            }),
             Map.entry("run.VcpuThreads$Owner#exited", user -> user.guest(FakeExit.ioOut(0x80, 1, 1))),
             Map.entry("run.VcpuThreads$Owner#failed", user -> user.guest(FakeExit.ioOut(0x81, 1, 1))),
             Map.entry(
@@ -238,13 +247,13 @@ final class ExitingUser {
         world.hardware.requestService();
     }
 
-    private void endInterrupt() {
+    private void endInterrupt(Consumer<GuestIoapic> step) {
         Vm vm = Vm.create(world.kernel);
         vm.x86().createSplitIrqchip(24);
         GuestIoapic ioapic = new GuestIoapic(vm, 24);
         ioapic.write(0, 4, 0x10 + 2 * PIN.number());
         ioapic.write(0x10, 4, 1 << 15 | 0x35); // a level
-        ioapic.addEndListener(PIN, this::called);
+        step.accept(ioapic);
         ioapic.endOfInterrupt(ForwardWorld.vector(0x35));
     }
 

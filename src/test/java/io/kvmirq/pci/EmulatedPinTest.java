@@ -31,7 +31,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -222,7 +221,6 @@ class EmulatedPinTest {
 
     /** The source of a VMM takes its time: another thread lowers the line, and does not wait. */
     @Test
-    @Timeout(60)
     void lineIsLoweredWhileItIsRaised() throws InterruptedException {
         CountDownLatch inside = new CountDownLatch(1);
         CountDownLatch goOn = new CountDownLatch(1);

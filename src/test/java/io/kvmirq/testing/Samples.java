@@ -74,6 +74,7 @@ import io.kvmirq.pci.PassedThroughDevice;
 import io.kvmirq.pci.PciFunction;
 import io.kvmirq.pci.PciHostBridge;
 import io.kvmirq.run.VcpuThreads;
+import io.kvmirq.snapshot.VmMove;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.undo.Undo;
@@ -191,6 +192,7 @@ public final class Samples implements AutoCloseable {
         put(Forwarding.class, () -> open.add(Forwarding.of(get(Vm.class), get(VfioDevice.class))));
         put(KvmVfio.class, () -> open.add(KvmVfio.create(get(Vm.class))));
         put(VmParts.class, () -> new VmParts(get(Vm.class)).vcpu(new VcpuId(0), get(Vcpu.class)));
+        put(VmMove.class, () -> VmMove.from(get(VmParts.class)));
         put(VmSnapshot.class, () -> VmSnapshot.of(get(VmParts.class)));
         put(MessageIrqs.class, () -> get(VfioDevice.class).msix());
         put(MessageIrq.class, () -> get(MessageIrqs.class).get(0));

@@ -12,6 +12,8 @@
  *   <li>LinuxBootTest 1: a kernel of the lab, whose boot must not be slow
  *   <li>EventFdTest 2: a wait that ends without a signal
  *   <li>HardUseTest 1: the time for which threads work
+ *   <li>ExitTest 1: a program that ends by itself, and is killed if it hangs
+ *   <li>VmmExitTest 1: the same
  *   <li>EndingsIT 1: the moment at which a process is killed; no result depends on it
  *   <li>CrashSearch 1: the random moment at which a command is killed
  *   <li>Mutants 1: a look at a changed program, whose limit is processor time
