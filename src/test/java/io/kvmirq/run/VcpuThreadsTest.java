@@ -36,6 +36,7 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BiPredicate;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
@@ -132,6 +133,25 @@ class VcpuThreadsTest {
                 threads.resume();
             }
         }
+    }
+
+    /** As after a triple fault of both: none waits for the other. */
+    @OnBothKernels
+    void ownersMayCloseAtOnce(Kernels kernels) throws InterruptedException {
+        open(kernels, 2, READS);
+        CountDownLatch both = new CountDownLatch(2);
+        AtomicReference<VcpuThreads> threads = new AtomicReference<>();
+        threads.set(VcpuThreads.startPaused(vcpus, owner((vcpu, exit) -> {
+            both.countDown();
+            while (both.getCount() > 0) {
+                Thread.onSpinWait();
+            }
+            threads.get().close();
+            return true;
+        })));
+        threads.get().resume();
+        threads.get().join();
+        assertThat(failures).isEmpty();
     }
 
     @OnBothKernels

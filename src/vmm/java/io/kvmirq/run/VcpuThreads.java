@@ -264,13 +264,13 @@ public final class VcpuThreads implements AutoCloseable {
 
     /** Called with the lock. */
     private boolean isPausedOrEnded() {
-        return isPaused() || stopped;
+        return isPaused() || stopped && !isStepping;
     }
 
     /** Called with the lock. */
     private void requirePaused(String when) {
+        requireRunning("paused");
         if (!isPaused()) {
-            requireRunning("paused");
             throw new IllegalStateException(late(when));
         }
     }
@@ -347,7 +347,9 @@ public final class VcpuThreads implements AutoCloseable {
      * all vCPUs were moved, and runs the vCPUs again, or leaves them paused after {@link #pause}. In a vCPU's thread,
      * such as in the owner that handles {@link VcpuExit.Reason#SHUTDOWN} or the reset port, this method returns at
      * once: return true, and the guest's access is completed before the step. In other threads it returns after the
-     * step. A call while a reboot is requested or runs joins that reboot, and its own step is not called.
+     * step. A call while a reboot is requested or runs joins that reboot, and its own step is not called. During {@link
+     * #pause}, a reboot takes the vCPUs from the thread that took them: call {@link Vcpu#moveHere} again afterwards. Do
+     * not call this method from a handler for whose end the step waits.
      *
      * @param step usually {@code VmParts.reset()}, and then the VMM's firmware. If it throws, the guest ends, see {@link
      *     Owner#failed}
@@ -355,7 +357,7 @@ public final class VcpuThreads implements AutoCloseable {
      */
     public void reboot(Runnable step) {
         Objects.requireNonNull(step, "step is null");
-        boolean isVcpu = runners.stream().anyMatch(runner -> runner.thread == Thread.currentThread());
+        boolean isVcpu = isVcpuThread();
         int before;
         lock.lock();
         try {
@@ -374,10 +376,15 @@ public final class VcpuThreads implements AutoCloseable {
         }
     }
 
+    private boolean isVcpuThread() {
+        return runners.stream().anyMatch(runner -> runner.thread == Thread.currentThread());
+    }
+
     private void awaitReboot(int before) {
         lock.lock();
         try {
-            boolean ended = ExitAwareWait.uninterruptibly(() -> reboots != before || stopped, changed::awaitNanos);
+            boolean ended = ExitAwareWait.uninterruptibly(
+                    () -> reboots != before || stopped && !isStepping, changed::awaitNanos);
             requireRunning("rebooted");
             if (!ended) {
                 throw new IllegalStateException("the guest has not rebooted while the JVM exits");
@@ -461,14 +468,16 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     /**
-     * Calls {@link #stop}, and then waits until all threads except the calling one have ended. The vCPUs stay open.
-     * Idempotent, never fails. An interrupt of the calling thread does not end the wait. While the JVM exits, all waits
+     * Calls {@link #stop}, and then waits until all threads have ended; in a vCPU's thread only calls stop, because two
+     * of them would wait for each other. The vCPUs stay open. Idempotent, never fails. An interrupt of the calling thread does not end the wait. While the JVM exits, all waits
      * of this class end after at most 500 ms.
      */
     @Override
     public void close() {
         stop();
-        ExitAwareWait.uninterruptibly(() -> running() == null, this::joinOne);
+        if (!isVcpuThread()) {
+            ExitAwareWait.uninterruptibly(() -> running() == null, this::joinOne);
+        }
     }
 
     @Override
