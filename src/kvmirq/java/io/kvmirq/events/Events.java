@@ -15,6 +15,7 @@ import jdk.jfr.Description;
 import jdk.jfr.Enabled;
 import jdk.jfr.Event;
 import jdk.jfr.EventFactory;
+import jdk.jfr.EventType;
 import jdk.jfr.FlightRecorder;
 import jdk.jfr.Name;
 import jdk.jfr.Period;
@@ -125,12 +126,15 @@ public final class Events {
 
     /** The part that needs the module jdk.jfr. */
     static final class Recorder {
-        private static final Map<Type, EventFactory> FACTORIES =
-                Stream.of(Type.values()).collect(Collectors.toMap(type -> type, Recorder::factory));
+        /** The event type is kept, because EventFactory.getEventType takes locks of the whole JVM. */
+        private record Known(EventFactory factory, EventType type) {}
+
+        private static final Map<Type, Known> KNOWN =
+                Stream.of(Type.values()).collect(Collectors.toMap(type -> type, Recorder::register));
 
         private Recorder() {}
 
-        private static EventFactory factory(Type type) {
+        private static Known register(Type type) {
             String name = Stream.of(type.name().split("_"))
                     .map(word -> word.charAt(0) + word.substring(1).toLowerCase(Locale.ROOT))
                     .collect(Collectors.joining());
@@ -140,8 +144,9 @@ public final class Events {
                     new AnnotationElement(Description.class, type.description),
                     new AnnotationElement(Period.class, "everyChunk"), // of those with a hook
                     new AnnotationElement(Enabled.class, false));
-            return EventFactory.create(
+            EventFactory factory = EventFactory.create(
                     annotations, type.fields.stream().map(Recorder::field).toList());
+            return new Known(factory, factory.getEventType());
         }
 
         private static ValueDescriptor field(Field field) {
@@ -155,16 +160,16 @@ public final class Events {
                             : List.of(description));
         }
 
-        private static EventFactory of(Type type) {
-            return Objects.requireNonNull(FACTORIES.get(type));
+        private static Known of(Type type) {
+            return Objects.requireNonNull(KNOWN.get(type));
         }
 
         static boolean isEnabled(Type type) {
-            return of(type).getEventType().isEnabled();
+            return of(type).type().isEnabled();
         }
 
         static Event begin(Type type) {
-            Event event = of(type).newEvent();
+            Event event = of(type).factory().newEvent();
             if (type == Type.ROUTES_CHANGED || type == Type.VCPUS_PAUSED) { // others take no time
                 event.begin();
             }

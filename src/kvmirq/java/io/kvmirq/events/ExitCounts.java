@@ -12,6 +12,8 @@ public final class ExitCounts {
     /** Guarded by this. */
     private final Map<String, Long> counts = new TreeMap<>();
 
+    private boolean ended;
+
     private volatile boolean hooked;
 
     public ExitCounts(long vm, long vcpu) {
@@ -25,12 +27,16 @@ public final class ExitCounts {
                 hooked = true;
                 Events.Recorder.addHook(Events.Type.VCPU_EXITS, hook); // without a lock of ours
             }
-            add(reason.name());
+            if (add(reason.name())) { // the vCPU closed during its last run
+                Events.Recorder.removeHook(hook);
+                record();
+            }
         }
     }
 
-    private synchronized void add(String reason) {
+    private synchronized boolean add(String reason) {
         counts.merge(reason, 1L, Long::sum);
+        return ended;
     }
 
     private synchronized void record() {
@@ -41,6 +47,9 @@ public final class ExitCounts {
 
     /** Records the rest, when the vCPU closes. */
     public void end() {
+        synchronized (this) {
+            ended = true;
+        }
         if (hooked) {
             Events.Recorder.removeHook(hook);
             record();

@@ -190,9 +190,9 @@ final class VcpuRun {
     }
 
     void kick() {
-        Events.record(Events.Type.VCPU_KICKED, vmNumber, watched.id().number());
         if (!kick.send() && calls.setImmediateExit(true)) {
             kick.send(); // for a run that has begun meanwhile
         }
+        Events.record(Events.Type.VCPU_KICKED, vmNumber, watched.id().number());
     }
 }
