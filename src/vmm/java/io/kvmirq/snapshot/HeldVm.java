@@ -5,7 +5,6 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Vcpu;
-import io.kvmirq.pci.DeviceState;
 import io.kvmirq.pci.EmulatedFunction;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vmm.Steps;
@@ -144,17 +143,28 @@ final class HeldVm implements AutoCloseable {
 
     /** Moves signals that came to this VM's eventfds after it had moved into another VM. */
     void forward(VmParts to) {
-        events.forEach((name, event) -> to.event(name).ifPresent(next -> forward(event, next)));
+        List<Runnable> steps = new ArrayList<>();
+        events.forEach((name, event) -> to.event(name).ifPresent(next -> steps.add(() -> forward(event, next))));
         parts.forEach((name, device) -> {
-            DeviceState next = Fit.device(to, name).state();
-            for (int i = 0; i < next.events().size(); i++) {
-                forward(device.state().events().get(i), next.events().get(i));
+            List<EventFd> next = Fit.device(to, name).state().events();
+            for (int i = 0; i < next.size(); i++) {
+                EventFd from = device.state().events().get(i);
+                EventFd into = next.get(i);
+                steps.add(() -> forward(from, into));
             }
         });
+        Steps.all(steps);
     }
 
     private static void forward(EventFd from, EventFd to) {
-        signal(to, from == to || to.fd().isClosed() ? 0 : drain(from));
+        long count = from == to || to.fd().isClosed() ? 0 : drain(from);
+        try {
+            signal(to, count);
+        } catch (RuntimeException e) {
+            Steps.all(List.of(() -> signal(from, count), () -> {
+                throw e;
+            }));
+        }
     }
 
     /** The VM continues elsewhere: closing changes nothing. */

@@ -89,7 +89,16 @@ public final class VmMove implements AutoCloseable {
         }
         next = parts;
         held.keep();
-        held.forward(parts);
+        forwardLate(parts);
+    }
+
+    /** The VM has moved, so a refused signal is a warning: it stays in its old eventfd. */
+    private void forwardLate(VmParts to) {
+        try {
+            held.forward(to);
+        } catch (RuntimeException e) {
+            LOGGER.log(System.Logger.Level.WARNING, "a late signal of " + from.vm() + " did not move to " + to.vm(), e);
+        }
     }
 
     private void requireHeld() {
@@ -110,12 +119,12 @@ public final class VmMove implements AutoCloseable {
             return;
         }
         closed = true;
+        if (next != null) {
+            forwardLate(next);
+            return;
+        }
         try {
-            if (next != null) {
-                held.forward(next);
-            } else {
-                held.close();
-            }
+            held.close();
         } catch (RuntimeException e) {
             LOGGER.log(System.Logger.Level.WARNING, from.vm() + " was not moved, and an interrupt stays masked", e);
         }
