@@ -378,10 +378,11 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     public final void reset() {
         synchronized (this) {
             warnings.reset();
-            if (!closed) {
-                resetFunction();
-                begin();
+            if (closed) {
+                return;
             }
+            resetFunction();
+            begin();
         }
         try {
             wasReset();

@@ -7,6 +7,7 @@ import io.kvmirq.Route;
 import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.irqchip.GuestPic;
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kvm.IoapicState;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.MaskableVector;
@@ -54,12 +55,10 @@ record VmReset(
         devices.stream().filter(device -> !isOnBus(device)).forEach(DeviceState::reset);
         vgic.ifPresentOrElse(VgicWords::reset, this::resetChips);
         for (Irqfd irqfd : irqfds) {
-            boolean isLevel = irqfd.resample().isPresent();
-            if (isLevel && !irqfd.isMasked()) {
-                irqfd.mask();
-                irqfd.unmask();
-            } else if (!isLevel && irqfd.isMasked()) {
-                irqfd.event().drain();
+            try {
+                reset(irqfd);
+            } catch (ClosedHandleException e) {
+                // It was unplugged.
             }
         }
         for (MaskableVector vector : vectors) {
@@ -68,6 +67,16 @@ record VmReset(
             }
         }
         vcpus.forEach(Vcpu::reset);
+    }
+
+    private static void reset(Irqfd irqfd) {
+        boolean isLevel = irqfd.resample().isPresent();
+        if (isLevel && !irqfd.isMasked()) {
+            irqfd.mask();
+            irqfd.unmask();
+        } else if (!isLevel && irqfd.isMasked()) {
+            irqfd.event().drain();
+        }
     }
 
     private boolean isOnBus(DeviceState device) {
