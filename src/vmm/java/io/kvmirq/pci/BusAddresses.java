@@ -95,6 +95,12 @@ final class BusAddresses {
         return at;
     }
 
+    /** Gives up the ports that BARs had: after a reset of the guest, each BAR is at home. */
+    synchronized void resetPorts() {
+        ports.clear();
+        homes.forEach(this::keepPorts);
+    }
+
     private void keepPorts(Bar bar, long at) {
         if (bar.isPorts() && at >= FIRST_PORT) {
             ports.set((int) at, (int) (at + bar.size()));

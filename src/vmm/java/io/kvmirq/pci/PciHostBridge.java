@@ -205,6 +205,7 @@ public final class PciHostBridge {
         synchronized (this) {
             address = 0;
         }
+        addresses.resetPorts();
         devices().forEach(PciFunction::reset);
     }
 
