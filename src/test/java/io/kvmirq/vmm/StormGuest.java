@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vmm;
+
+import io.kvmirq.kernel.Mapping;
+import java.util.HexFormat;
+
+/** Three vCPUs that count each vector and acknowledge it at a doorbell or a port. */
+final class StormGuest {
+    private StormGuest() {}
+
+    static void load(Mapping memory) {
+        put(
+                memory,
+                0x1000,
+                "fabaf80c66b80008008066efbafc0c66ed66a30005baf80c66b80010008066efbafc0c66ed66a30405baf80c66b81008"
+                        + "008066efbafc0c66b800000d0066efbaf80c66b80408008066efbafc0cb80600efbaf80c66b81408008066efbafc0c66"
+                        + "b800c1000066efbaf80c66b80408008066efbafc0cb80700ef31f666b80000e0fe66bb600000002666898400026631d2"
+                        + "2666899404022666899c0802266689940c026683c30183c61083fe4075d9baf80c66b84008008066efbafe0cb80080ef"
+                        + "66b90f0800006631d266b8ff0100000f3066b93008000066ba0100000066b8004500000f3066b8034600000f3066ba02"
+                        + "00000066b8004500000f3066b8034600000f30b062baf803eeb001a29005fbf4ebfc0000");
+        put(memory, 0x2000, "666066b9020800000f3289c6c1e60666ff84000666b90b0800006631c06631d20f30ba00c166ef6661cf0000");
+        put(memory, 0x2080, "666066b9020800000f3289c6c1e60666ff84040666b90b0800006631c06631d20f30ba04c166ef6661cf0000");
+        put(memory, 0x2100, "666066b9020800000f3289c6c1e60666ff84080666b90b0800006631c06631d20f30ba08c166ef6661cf0000");
+        put(memory, 0x2180, "666066b9020800000f3289c6c1e60666ff840c0666b90b0800006631c06631d20f30ba0cc166ef6661cf0000");
+        put(memory, 0x2200, "666066b9020800000f3289c6c1e60666ff84100666b90b0800006631c06631d20f30ba0401ee6661cf0000");
+        put(memory, 0x2280, "666066b9020800000f3289c6c1e60666ff841406ba0501ec66b90b0800006631c06631d20f306661cf0000");
+        put(memory, 0x2300, "666066b9020800000f3289c6c1e60666ff841806ba0601ec66b90b0800006631c06631d20f306661cf0000");
+        put(memory, 0x2380, "666066b9020800000f3289c6c1e60666ff841c0666b90b0800006631c06631d20f30ba0701ee6661cf0000");
+        put(memory, 0x2400, "666066b9020800000f3289c6c1e60666ff84200666b90b0800006631c06631d20f30ba0801ee6661cf0000");
+        put(memory, 0x2480, "b0fee664faf4ebfc0000");
+        put(
+                memory,
+                0x3000,
+                "fa66b90f0800006631d266b8ff0100000f3066b9020800000f3289c6c1e00a05007089c4b00188849005fbf4ebfc");
+    }
+
+    private static void put(Mapping memory, int at, String hex) {
+        memory.put(at, HexFormat.of().parseHex(hex));
+    }
+}
