@@ -216,6 +216,10 @@ class EmulatedPinTest {
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessage(PIN + " of " + split.vm + " is not a pin of an in-kernel IOAPIC: create the irqchip"
                             + " first, or pass the source of a GuestIoapic: intx(pin, ioapic.source())");
+            ofSplit.intx(PIN, split.ioapic.get(0).source());
+            assertThatThrownBy(
+                            () -> ofSplit.intx(new Gsi(18), split.ioapic.get(0).source()))
+                    .hasMessage("INTA# is connected to " + PIN + " already: a function has one pin");
         }
     }
 

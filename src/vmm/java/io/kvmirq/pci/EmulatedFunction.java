@@ -279,7 +279,8 @@ public final class EmulatedFunction extends PciFunction {
          * GSI. {@link EmulatedFunction#raiseLine} drives the pin. Functions of the bus may share a GSI, except an
          * emulated function and a host device on arm64, where KVM keeps one level for both.
          *
-         * @throws IllegalArgumentException if the VM has no in-kernel IOAPIC, or the GSI is not one of its pins
+         * @throws IllegalArgumentException if the VM has no in-kernel IOAPIC, the GSI is not one of its pins, or the
+         *     function has a pin already
          */
         public Builder intx(Gsi pin) {
             Objects.requireNonNull(pin, "pin is null");
@@ -303,6 +304,10 @@ public final class EmulatedFunction extends PciFunction {
         }
 
         private Builder intx(Gsi to, Wire by) {
+            if (wire != null) {
+                throw new IllegalArgumentException(
+                        "INTA# is connected to " + pin.orElseThrow() + " already: a function has one pin");
+            }
             pin = Optional.of(to);
             wire = by;
             return this;
