@@ -76,7 +76,7 @@ final class KickCalls extends Calls {
         if (!state.compareAndSet(State.OUT, State.MOVING)) {
             throw new IllegalStateException(vcpu + " is run by thread '" + thread.getName()
                     + "' and cannot move to '" + Thread.currentThread().getName()
-                    + "': kick it, and move it when its run has ended");
+                    + "': call VcpuThreads.pause, or kick it and move it when its run has ended");
         }
         if (thread != Thread.currentThread()) {
             thread = Thread.currentThread();
