@@ -28,7 +28,8 @@ import java.util.stream.Stream;
  * pin interrupts while its line is high, the pin is not masked and does not await an EOI (Remote IRR). This class sends
  * a pin's MSI message to the LAPICs by KVM_SIGNAL_MSI. KVM reports the EOI of a vector only if the GSI route of a pin
  * has this vector. Before a level-triggered pin sends a message for the first time, this class routes the pin's GSI to
- * the message. The polarity bit is stored and has no effect: a high line is asserted. Destination APIC ids have 8 bits.
+ * the message. A message that no LAPIC accepts is sent again only after the line or the pin's entry changes: enable the
+ * LAPICs first. The polarity bit is stored and has no effect: a high line is asserted. Destination APIC ids have 8 bits.
  *
  * <p>Several devices may share a pin. The pin is high while any of their lines is high. Create a {@link #source} for
  * each forwarding and each emulated device. All calls of {@link #line} count as one more source. VFIO masks a device's

@@ -62,10 +62,9 @@ public final class VmParts {
 
     private static <K, V> void put(Map<K, V> parts, K name, V part) {
         parts.forEach((other, named) -> {
-            if (part == named
-                    || part instanceof Device device && named instanceof Device two && device.state == two.state) {
-                throw new IllegalArgumentException(part + " is named " + other
-                        + " already, and would be saved twice: add it once, not as " + name);
+            if (part == named || part instanceof Device one && named instanceof Device two && one.state == two.state) {
+                throw new IllegalArgumentException((part instanceof Device device ? device.state : part) + " is named "
+                        + other + " already, and would be saved twice: add it once, not as " + name);
             }
         });
         if (parts.putIfAbsent(name, part) != null) {
@@ -245,8 +244,9 @@ public final class VmParts {
     /**
      * Resets the parts in the order of hardware, as a guest's reset does: devices, interrupt controllers, timer, and
      * the vCPUs by {@link Vcpu#reset}, which this call moves to the calling thread. Pending interrupts are dropped,
-     * including counts of masked vectors and edge-triggered irqfds. A line that its device still asserts stays high: the
-     * mask of a level-triggered irqfd signals its resample eventfd, so that the device asserts it again. GSI routes,
+     * including counts of masked vectors and edge-triggered irqfds. The line of an emulated function goes low. Another
+     * line that its device still asserts stays high: the mask of a level-triggered irqfd signals its resample eventfd, so
+     * that the device asserts it again. GSI routes,
      * guest memory, the guest's clock and the masks of irqfds and vectors stay. Pause the vCPUs first, or call this
      * method in the step of {@link io.kvmirq.run.VcpuThreads#reboot}, and let no thread call {@link
      * io.kvmirq.kvm.X86Vm#setLine} meanwhile. On arm64 the lines of the GICv3 and the identification registers stay.
