@@ -10,6 +10,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.forward.Userspace;
 import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.irqchip.GuestPic;
 import io.kvmirq.kernel.Kernel;
@@ -150,6 +151,11 @@ final class IoapicGuest {
         segments.putLong(FS_BASE, GuestIoapic.ADDRESS);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments));
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_MP_STATE, Buffers.allocate(Uapi.KvmMpState.SIZE)));
+    }
+
+    /** A source of the IOAPIC beside a split irqchip. */
+    Userspace.Injector source() {
+        return Objects.requireNonNull(ioapic).source();
     }
 
     int vm() {
