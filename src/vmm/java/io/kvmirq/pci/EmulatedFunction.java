@@ -277,7 +277,9 @@ public final class EmulatedFunction extends PciFunction {
         /**
          * Adds the interrupt pin INTA#, connected to this pin of KVM's IOAPIC and PIC, or on arm64 to the SPI of this
          * GSI. {@link EmulatedFunction#raiseLine} drives the pin. Functions of the bus may share a GSI, except an
-         * emulated function and a host device on arm64, where KVM keeps one level for both.
+         * emulated function and a host device: on arm64 KVM keeps one level for both. On x86 since Linux 6.4, when the
+         * guest unmasks the shared pin, {@code ioapic_write_indirect()} asks only the host device's resample eventfd, and
+         * forgets this function's level until a line of the pin changes.
          *
          * @throws IllegalArgumentException if the VM has no in-kernel IOAPIC, the GSI is not one of its pins, or the
          *     function has a pin already
