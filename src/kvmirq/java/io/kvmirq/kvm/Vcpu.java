@@ -177,9 +177,9 @@ public final class Vcpu implements AutoCloseable {
      * Ends the current run, even while the guest is halted. If the vCPU is not running, the kick ends its next run. The
      * ended run returns {@link VcpuExit.Reason#INTR}; if the guest exits for another reason first, the next run returns
      * INTR. Several kicks may end one run, and one kick may end this run and the next one. On a closed vCPU a kick does
-     * nothing. Any thread may kick. A kick never fails, and allocates nothing unless it is recorded. The kernel refuses the kick's signal
-     * while the signals pending for the user's processes reach RLIMIT_SIGPENDING. After some thousand refusals the kick
-     * logs a warning and does not end the run, which goes on until its guest exits.
+     * nothing. Any thread may kick. A kick never fails, and allocates nothing unless it is recorded. The kernel refuses
+     * the kick's signal while the signals pending for the user's processes reach RLIMIT_SIGPENDING. After some thousand
+     * refusals the kick logs a warning and does not end the run, which goes on until its guest exits.
      */
     public void kick() {
         run.kick();

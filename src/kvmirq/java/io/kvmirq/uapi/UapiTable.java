@@ -112,6 +112,7 @@ public final class UapiTable {
 
     private static final class Structs {
         static final Map<Class<?>, Struct> BY_TYPE = UapiReader.structs();
+        static final List<Struct> ALL = List.copyOf(BY_TYPE.values());
     }
 
     private static final List<Request> ALL = UapiReader.requests();
@@ -151,7 +152,7 @@ public final class UapiTable {
     }
 
     public static List<Struct> structs() {
-        return List.copyOf(Structs.BY_TYPE.values());
+        return Structs.ALL;
     }
 
     /** The structure with this C tag; throws IllegalArgumentException if there is none. */

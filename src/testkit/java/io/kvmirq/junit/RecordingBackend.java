@@ -137,10 +137,10 @@ final class RecordingBackend {
         }
         if (arguments != null && method.getName().equals("eventfdSignal")) {
             signalled(number(arguments[0]));
-        }
-        @Nullable IntConsumer listener = onSignal;
-        if (listener != null && arguments != null && method.getName().equals("eventfdSignal")) {
-            listener.accept(number(arguments[0]));
+            @Nullable IntConsumer listener = onSignal;
+            if (listener != null) {
+                listener.accept(number(arguments[0]));
+            }
         }
         @Nullable Object result = invoke(faulty, method, arguments);
         if (arguments != null && result instanceof Integer number && number >= 0) {

@@ -234,7 +234,6 @@ public final class VcpuThreads implements AutoCloseable {
         try {
             ExitAwareWait.uninterruptibly(this::isPausedOrEnded, changed::awaitNanos);
             requirePaused("while the JVM exits");
-            stopNanos = stopNanos == 0 ? System.nanoTime() - pauseBegan : stopNanos;
         } finally {
             lock.unlock();
         }
@@ -256,7 +255,6 @@ public final class VcpuThreads implements AutoCloseable {
                     () -> isPausedOrEnded() || end - System.nanoTime() <= 0,
                     nanos -> changed.awaitNanos(Math.min(nanos, end - System.nanoTime())));
             requirePaused("after " + limit.toMillis() + " ms");
-            stopNanos = stopNanos == 0 ? System.nanoTime() - pauseBegan : stopNanos;
         } finally {
             lock.unlock();
         }
@@ -273,6 +271,7 @@ public final class VcpuThreads implements AutoCloseable {
         if (!isPaused()) {
             throw new IllegalStateException(late(when));
         }
+        stopNanos = stopNanos == 0 ? System.nanoTime() - pauseBegan : stopNanos;
     }
 
     private boolean shallPark() {
