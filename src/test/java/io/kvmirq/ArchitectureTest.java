@@ -149,7 +149,7 @@ class ArchitectureTest {
                 "io.kvmirq.(diag|path).(\\w+.)?((Listing|Sources).Row|Link|Claim|InterruptPath|Finding|Remedy|Evidence|VfioOutlook.Refusal)";
         assertThat(CLASSES.stream()
                         .filter(one -> one.getName().matches("io.kvmirq.cli.*(Text|Json|Terminal|ListCommand|Table)")
-                                || calls(one, texts, "value|text|whyNot|why|interrupt|from|remed(y|ies)"))
+                                || calls(one, texts, "value|text|whyNot|why|from|remed(y|ies)"))
                         .filter(one -> calls(one, "java.lang.String", "matches|split|replace(All|First)")
                                 || calls(one, "java.util.regex.Pattern", "matcher"))
                         .map(JavaClass::getSimpleName)

@@ -2,9 +2,9 @@
 package io.kvmirq.selftest;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.IrqKind;
 import io.kvmirq.forward.Mechanism;
 import io.kvmirq.mirror.Posting;
-import io.kvmirq.vfio.IrqKind;
 import java.util.Optional;
 
 /**

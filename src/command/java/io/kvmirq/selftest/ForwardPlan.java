@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.forward.Abi2014;
-import io.kvmirq.vfio.IrqKind;
 import java.util.Optional;
 
 /**

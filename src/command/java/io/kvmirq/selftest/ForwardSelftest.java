@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
@@ -13,7 +14,6 @@ import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.IrqInfo;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
 import io.kvmirq.vfio.VfioDevice;

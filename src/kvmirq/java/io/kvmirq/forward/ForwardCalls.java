@@ -3,6 +3,7 @@ package io.kvmirq.forward;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.IrqKind;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.explain.KernelCall;
@@ -15,7 +16,6 @@ import io.kvmirq.uapi.Uapi.KvmArchForwardedIrq;
 import io.kvmirq.uapi.Uapi.KvmDeviceAttr;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiVfio;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.LineIrq;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;

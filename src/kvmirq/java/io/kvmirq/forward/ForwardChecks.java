@@ -3,6 +3,7 @@ package io.kvmirq.forward;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.IrqKind;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
@@ -12,7 +13,6 @@ import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.DeviceIrq;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
 import java.util.Optional;

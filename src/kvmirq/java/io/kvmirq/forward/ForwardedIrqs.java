@@ -2,9 +2,9 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.Errno;
+import io.kvmirq.IrqKind;
 import io.kvmirq.KernelException;
 import io.kvmirq.vfio.DeviceIrq;
-import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import java.util.stream.IntStream;

@@ -2,13 +2,13 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.IrqKind;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.undo.Undo;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.MessageIrq;
 import java.util.Objects;
 import java.util.Optional;

@@ -5,6 +5,7 @@ import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.HostIrq;
 import io.kvmirq.InterruptVector;
+import io.kvmirq.IrqKind;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.mirror.EntryUpdate;
@@ -18,6 +19,7 @@ import io.kvmirq.mirror.VcpuStage;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import java.util.List;
@@ -73,8 +75,7 @@ record ForwardedPath(
                                 posting instanceof Posting.NotPosted ? "through KVM" : "hardware posts to it"))
                         .orElseGet(() -> unknown(Hop.VCPU, posting.text())));
         return new InterruptPath(
-                device.device().toString(),
-                device.interrupt(),
+                Optional.of(interrupt(device)),
                 Optional.empty(),
                 links,
                 List.of(claim(posting)),
@@ -84,12 +85,22 @@ record ForwardedPath(
     /** The path of a closed interrupt. Its GSI and the number of its eventfd may be those of another interrupt by now. */
     static InterruptPath closed(Producer device) {
         return new InterruptPath(
-                device.device().toString(),
-                device.interrupt(),
+                Optional.of(interrupt(device)),
                 Optional.empty(),
                 List.of(),
                 List.of(),
                 List.of("the interrupt is closed, and is not forwarded any more"));
+    }
+
+    private static Interrupt interrupt(Producer producer) {
+        IrqKind kind =
+                switch (producer.kind()) {
+                    case INTX -> IrqKind.INTX;
+                    case MSI -> IrqKind.MSI;
+                    case MSI_X -> IrqKind.MSIX;
+                    case PLATFORM -> IrqKind.PLATFORM;
+                };
+        return Interrupt.of(producer.device(), kind, producer.number());
     }
 
     private static Link unknown(Hop hop, String why) {

@@ -2,6 +2,7 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.IrqKind;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.NotPromised;
@@ -20,7 +21,6 @@ import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.DeviceIrq;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedVectors;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
 import io.kvmirq.vfio.VectorsExhaustedException;

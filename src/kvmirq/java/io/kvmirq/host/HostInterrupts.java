@@ -2,11 +2,11 @@
 package io.kvmirq.host;
 
 import io.kvmirq.HostIrq;
+import io.kvmirq.IrqKind;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.HostIrqs;
-import io.kvmirq.vfio.IrqKind;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;

@@ -11,23 +11,19 @@ import java.util.stream.Stream;
  * The path of one interrupt of a device into a guest, with the evidence for each link, and the claims about its
  * posting. Immutable. Texts may contain names from files: escape unprintable characters before output.
  *
- * @param device the device, such as {@code 0000:3b:00.0}
- * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the path is that
- *     of the whole device, for example because VFIO has armed no interrupt
+ * @param interrupt the interrupt, or all interrupts of a device; empty for a path that begins at a guest's VMM
  * @param guest the guest that gets the interrupt; empty if the guest is not known
  * @param links in the order of {@link Hop}, at most one link for each step. The list may end at a broken link
  * @param claims the claims in the order of {@link Claim.Question}; empty if posting was not examined
  * @param remarks unusual facts that break no link, one sentence each
  */
 public record InterruptPath(
-        String device,
-        String interrupt,
+        Optional<Interrupt> interrupt,
         Optional<Guest> guest,
         List<Link> links,
         List<Claim> claims,
         List<String> remarks) {
     public InterruptPath {
-        Objects.requireNonNull(device, "device is null");
         Objects.requireNonNull(interrupt, "interrupt is null");
         Objects.requireNonNull(guest, "guest is null");
         links = List.copyOf(Objects.requireNonNull(links, "links is null"));
@@ -53,9 +49,19 @@ public record InterruptPath(
         }
     }
 
+    /** The name of the device, such as {@code 0000:3b:00.0}; empty for a path that begins at a guest's VMM. */
+    public String device() {
+        return interrupt.map(one -> one.device().toString()).orElse("");
+    }
+
+    /** The interrupt's name, such as {@code MSI-X 3}; empty for a path that begins at a guest's VMM. */
+    public String name() {
+        return interrupt.map(Interrupt::name).orElse("");
+    }
+
     /** Returns a copy of the path with other links, claims and remarks. */
     public InterruptPath with(List<Link> links, List<Claim> claims, List<String> remarks) {
-        return new InterruptPath(device, interrupt, guest, links, claims, remarks);
+        return new InterruptPath(interrupt, guest, links, claims, remarks);
     }
 
     /** The link of a step. Empty if the path ends before this step, or the step was not examined. */
@@ -183,7 +189,7 @@ public record InterruptPath(
     @Override
     public String toString() {
         return Stream.of(
-                        Stream.of(device + "  " + interrupt
+                        Stream.of(device() + "  " + name()
                                 + guest.map(name -> "  → " + name).orElse("")),
                         Stream.of(links, claims).flatMap(List::stream).map(one -> "  " + one),
                         remarks.stream().map(one -> "  note: " + one))

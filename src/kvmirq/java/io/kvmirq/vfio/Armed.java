@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
@@ -209,7 +210,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
      */
     private RuntimeException rearmed(int first, int count, RuntimeException cause) {
         List<Integer> interrupted = set(first, count);
-        if (interrupted.isEmpty() || info().kind().isNotice()) {
+        if (interrupted.isEmpty() || info().isNotice()) {
             return cause; // a notice keeps its eventfd
         }
         List<Integer> lost = new ArrayList<>();

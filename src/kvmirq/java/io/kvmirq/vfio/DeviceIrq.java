@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
+import io.kvmirq.IrqKind;
 import java.util.Optional;
 
 /**
@@ -57,7 +58,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
      * @throws io.kvmirq.KernelException if the kernel refuses VFIO_DEVICE_SET_IRQS
      */
     public final Optional<IrqKind> enabledKind() {
-        return info.kind().excludesOthers() ? device.interrupts().enabledKind(index) : Optional.empty();
+        return info.excludesOthers() ? device.interrupts().enabledKind(index) : Optional.empty();
     }
 
     final int index() {

@@ -2,6 +2,7 @@
 package io.kvmirq.vfio;
 
 import io.kvmirq.Errno;
+import io.kvmirq.IrqKind;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kernel.ClosedHandleException;
@@ -75,8 +76,7 @@ final class Interrupts {
     synchronized Optional<Armed> inTheWay(int index) {
         for (Map.Entry<Integer, Armed> other : armed.entrySet()) {
             if (other.getKey() == index
-                    || info(index).kind().excludesOthers()
-                            && info(other.getKey()).kind().excludesOthers()) {
+                    || info(index).excludesOthers() && info(other.getKey()).excludesOthers()) {
                 return Optional.of(other.getValue());
             }
         }
@@ -139,8 +139,7 @@ final class Interrupts {
         return IntStream.concat(
                         IntStream.of(likely),
                         IntStream.range(0, info.irqs().size()).filter(index -> index != likely))
-                .filter(index ->
-                        info(index).kind().excludesOthers() && info(index).count() > 0)
+                .filter(index -> info(index).excludesOthers() && info(index).count() > 0)
                 .filter(this::isEnabled)
                 .mapToObj(index -> info(index).kind())
                 .findFirst();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.Objects;
 
@@ -30,12 +31,21 @@ public record IrqInfo(IrqKind kind, int count, int flags) {
         return (flags & UapiVfio.VFIO_IRQ_INFO_NORESIZE) != 0;
     }
 
+    /** Whether the bus driver raises this interrupt, and not the device. */
+    boolean isNotice() {
+        return kind == IrqKind.ERROR || kind == IrqKind.REQUEST;
+    }
+
+    /** Whether it is INTx, MSI or MSI-X: a device uses only one of these at a time. */
+    boolean excludesOthers() {
+        return kind == IrqKind.INTX || kind == IrqKind.MSI || kind == IrqKind.MSIX;
+    }
+
     /** Refuses vectors that the device does not have. */
     void requireVectors(int first, int wanted, Object device) {
         String label = kind.label();
         if (count == 0) {
-            boolean notice = kind == IrqKind.ERROR || kind == IrqKind.REQUEST;
-            throw new IllegalArgumentException(device + " has no " + label + (notice ? " interrupt" : ""));
+            throw new IllegalArgumentException(device + " has no " + label + (isNotice() ? " interrupt" : ""));
         }
         if (wanted < 1) {
             throw new IllegalArgumentException(wanted + " vectors of " + label + ": expected at least 1");

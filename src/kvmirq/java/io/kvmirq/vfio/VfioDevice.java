@@ -2,6 +2,7 @@
 package io.kvmirq.vfio;
 
 import io.kvmirq.DeviceName;
+import io.kvmirq.IrqKind;
 import io.kvmirq.KernelException;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Fd;

@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.PciAddress;
 import io.kvmirq.forward.Mechanism;
 import io.kvmirq.kernel.Kernel;
@@ -20,7 +21,6 @@ import io.kvmirq.selftest.ForwardSelftest;
 import io.kvmirq.selftest.ForwardSelftest.Choice;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
-import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;

@@ -9,13 +9,13 @@ import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.IrqKind;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.IntxLine;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.path.Known;
-import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Assumptions;

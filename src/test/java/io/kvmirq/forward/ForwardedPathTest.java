@@ -71,7 +71,7 @@ class ForwardedPathTest {
             world.first.run();
             InterruptPath path = irq.path(interrupts(world));
             assertThat(path.known(Hop.HOST_IRQ, HostIrq.class)).isInstanceOf(Known.Observed.class);
-            assertThat(path.device() + " " + path.interrupt()).isEqualTo("0000:3b:00.0 MSI-X 0");
+            assertThat(path.device() + " " + path.name()).isEqualTo("0000:3b:00.0 MSI-X 0");
             assertThat(path.known(Hop.EVENTFD, EventFdId.class))
                     .isEqualTo(new Known.SetUp<>(irq.event().id()));
             assertThat(path.known(Hop.GSI, Gsi.class))

@@ -2,13 +2,17 @@
 package io.kvmirq.path;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.HostIrq;
+import io.kvmirq.IrqKind;
+import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.path.Claim.Question;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import org.junit.jupiter.api.Test;
 
 /** The answers of a path, which follow from its links and claims. */
@@ -28,8 +32,11 @@ class InterruptPathTest {
     private static final Claim POSTS = Claim.of(Question.FORM, true, SEEN, "posts");
     private static final Claim NO_FORM = Claim.unknown(Question.FORM, "not shown", "debugfs");
 
+    private static final PciAddress NIC = PciAddress.parse("0000:3b:00.0");
+
     private static InterruptPath path(List<Link> links, Claim... claims) {
-        return new InterruptPath("device", "MSI-X 0", Optional.empty(), links, List.of(claims), List.of());
+        return new InterruptPath(
+                Optional.of(Interrupt.of(NIC, IrqKind.MSIX, 0)), Optional.empty(), links, List.of(claims), List.of());
     }
 
     private static Known<Gsi> gsi(Evidence evidence, Integer... numbers) {
@@ -145,5 +152,18 @@ class InterruptPathTest {
         assertThat(Remedy.text(List.of(look, Remedy.command("modprobe vfio")))).contains("dmesg; modprobe vfio");
         assertThat(look.cost()).isEmpty();
         assertThat(Remedy.command("modprobe vfio").cost()).isEqualTo(" (live; risk: none known)");
+    }
+
+    /** What explain and watch compare is the interrupt, not its text. */
+    @Test
+    void identityOfAnInterruptHasOneForm() {
+        assertThat(Interrupt.of(NIC, IrqKind.INTX, 3)).isEqualTo(Interrupt.of(NIC, IrqKind.INTX, 0));
+        assertThat(Interrupt.of(NIC, IrqKind.MSIX, 3)).isNotEqualTo(Interrupt.of(NIC, IrqKind.MSI, 3));
+        assertThat(Interrupt.of(NIC, IrqKind.MSIX, new HostIrq(30))).hasToString("0000:3b:00.0 MSI-X of host irq 30");
+        assertThat(Interrupt.all(NIC)).hasToString("0000:3b:00.0 all interrupts");
+        assertThatThrownBy(() -> new Interrupt(NIC, Optional.of(IrqKind.MSI), OptionalInt.empty(), Optional.empty()))
+                .hasMessageContaining("a message has one of them");
+        assertThatThrownBy(() -> new Interrupt(NIC, Optional.empty(), OptionalInt.of(1), Optional.empty()))
+                .hasMessageContaining("neither vector nor host irq");
     }
 }

@@ -6,9 +6,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
+import io.kvmirq.IrqKind;
 import io.kvmirq.Route;
 import io.kvmirq.forward.ForwardedIrq;
-import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;

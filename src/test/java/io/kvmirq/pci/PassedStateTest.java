@@ -10,6 +10,7 @@ import static io.kvmirq.pci.PassedWorld.SIZE;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
@@ -17,7 +18,6 @@ import io.kvmirq.snapshot.SnapshotException;
 import io.kvmirq.snapshot.VmMove;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
-import io.kvmirq.vfio.IrqKind;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
+import io.kvmirq.IrqKind;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeKernel;
@@ -20,7 +21,6 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.undo.Undo;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.List;

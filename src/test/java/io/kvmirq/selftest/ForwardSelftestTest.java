@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
+import io.kvmirq.IrqKind;
 import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
 import io.kvmirq.fake.FakeKernel;
@@ -22,7 +23,6 @@ import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.selftest.ForwardSelftest.Choice;
 import io.kvmirq.undo.Undo;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
 import java.time.Duration;
 import java.util.ArrayList;

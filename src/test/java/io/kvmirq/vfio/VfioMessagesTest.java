@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.InterruptVector;
+import io.kvmirq.IrqKind;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.forward.KvmVfio;

@@ -4,6 +4,7 @@ package io.kvmirq.vfio;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.PlatformName;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePlatformDevice;

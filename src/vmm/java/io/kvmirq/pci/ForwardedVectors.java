@@ -2,13 +2,13 @@
 package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.IrqKind;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.HeldMessage;
 import io.kvmirq.mirror.Producer;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.MessageIrqs;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.BitSet;

@@ -2,9 +2,9 @@
 package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.IrqKind;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.vfio.IrqInfo;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
 import java.util.Objects;

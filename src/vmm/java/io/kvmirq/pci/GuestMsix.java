@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.Forwarding;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

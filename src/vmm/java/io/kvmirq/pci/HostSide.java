@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.GuestMemory;
@@ -8,7 +9,6 @@ import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.DeviceNotResetException;
 import io.kvmirq.vfio.DmaRange;
 import io.kvmirq.vfio.DmaSpace;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.NoticeIrq;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.List;

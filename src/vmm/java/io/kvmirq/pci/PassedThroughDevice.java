@@ -2,6 +2,7 @@
 package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.IrqKind;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.kernel.EventLoop;
@@ -9,7 +10,6 @@ import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.DmaSpace;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.PciConfig;
 import io.kvmirq.vfio.Region;
 import io.kvmirq.vfio.VfioDevice;

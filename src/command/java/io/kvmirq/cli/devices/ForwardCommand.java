@@ -2,6 +2,7 @@
 package io.kvmirq.cli.devices;
 
 import io.kvmirq.Errno;
+import io.kvmirq.IrqKind;
 import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.apic.InhibitReason;
@@ -31,7 +32,6 @@ import io.kvmirq.selftest.CouldNotRunException;
 import io.kvmirq.selftest.ForwardResult;
 import io.kvmirq.selftest.ForwardSelftest;
 import io.kvmirq.text.Foreign;
-import io.kvmirq.vfio.IrqKind;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;

@@ -2,6 +2,7 @@
 package io.kvmirq.cli.devices;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.IrqKind;
 import io.kvmirq.PciAddress;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.KernelReport;
@@ -15,7 +16,6 @@ import io.kvmirq.selftest.ForwardAnswer;
 import io.kvmirq.selftest.ForwardPlan;
 import io.kvmirq.selftest.ForwardResult;
 import io.kvmirq.selftest.ForwardSelftest;
-import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.core.io.CharacterEscapes;
 import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import io.kvmirq.PciAddress;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Known;
 import java.io.IOException;
@@ -108,11 +109,18 @@ public final class Json {
     /**
      * Writes each component of a record as a member of the same name. A record of one component is that component, an
      * enum is its name in small letters with dashes, a {@link Known} is its value, a duration is in milliseconds, and
-     * any other object is its text.
+     * any other object is its text. A component of type {@link Interrupt} is written as two members,
+     * {@code device} and {@code interrupt}.
      */
     public Json record(Record record) {
         for (RecordComponent one : COMPONENTS.get(record.getClass())) {
-            value(one.getName(), component(record, one));
+            Object component = component(record, one);
+            if ((component instanceof Optional<?> optional ? optional.orElse(null) : component)
+                    instanceof Interrupt interrupt) {
+                text("device", interrupt.device().toString()).text("interrupt", interrupt.name());
+            } else {
+                value(one.getName(), component);
+            }
         }
         return this;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
@@ -29,7 +30,6 @@ import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.text.Foreign;
-import io.kvmirq.vfio.IrqKind;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -180,7 +180,9 @@ public final class ExplainCommand implements Command {
                 // No file of a process names a removed device; if the host has one VM, the device belongs to it.
                 if (host.vms().all().size() == 1) {
                     DeviceChains.gone(host).stream()
-                            .filter(path -> !process.devices().contains(PciAddress.parse(path.device())))
+                            .filter(path -> path.interrupt()
+                                    .filter(one -> process.devices().contains(one.device()))
+                                    .isEmpty())
                             .forEach(chains::add);
                 }
             }

@@ -14,6 +14,7 @@ import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import io.kvmirq.text.Foreign;
@@ -64,18 +65,18 @@ final class ExplainText {
      */
     static String headline(List<InterruptPath> chains, Verdict verdict) {
         InterruptPath worst = firstToFail(chains);
-        if (worst.device().isEmpty()) {
+        if (worst.interrupt().isEmpty()) {
             return headline(worst.guest().orElseThrow().name(), worst.links().get(0));
         }
         long same = chains.stream().filter(one -> isSame(worst, one)).count();
         String all = chains.size() + " interrupts of "
                 + (chains.stream().map(InterruptPath::guest).distinct().count() > 1 ? "all guests" : owner(worst));
         String who = chains.size() == 1
-                ? worst.interrupt() + " of " + owner(worst)
+                ? worst.name() + " of " + owner(worst)
                 : same == chains.size()
                         ? "all " + all
-                        : same > 1 ? same + " of " + all : worst.interrupt() + " (one of " + all + ")";
-        boolean many = same > 1 || worst.interrupt().startsWith("all ");
+                        : same > 1 ? same + " of " + all : worst.name() + " (one of " + all + ")";
+        boolean many = same > 1 || worst.interrupt().filter(Interrupt::isAll).isPresent();
         return who + (many ? " are " : " is ") + inWords(worst, verdict);
     }
 
@@ -208,7 +209,7 @@ final class ExplainText {
     }
 
     private void one(InterruptPath chain) {
-        line(terminal.bold(printable(chain.device() + "  " + chain.interrupt()
+        line(terminal.bold(printable(chain.device() + "  " + chain.name()
                 + chain.guest().map(name -> "  → " + name).orElse("  → no guest is seen"))));
         List<Link> links = chain.links();
         for (int i = 0; i < links.size(); i++) {
@@ -278,11 +279,12 @@ final class ExplainText {
         Map<Change, List<String>> interrupts = new LinkedHashMap<>();
         changes.forEach(one -> interrupts
                 .computeIfAbsent(
-                        new Change(one.device(), "", one.at(), one.before(), one.after()), first -> new ArrayList<>())
-                .add(one.interrupt()));
+                        new Change(Interrupt.all(one.interrupt().device()), one.at(), one.before(), one.after()),
+                        first -> new ArrayList<>())
+                .add(one.interrupt().name()));
         interrupts.forEach((one, all) -> line(
                 "  "
-                        + printable(one.device() + " " + all.get(0)
+                        + printable(one.interrupt().device() + " " + all.get(0)
                                 + (all.size() > 1 ? " and " + (all.size() - 1) + " more" : "") + ", " + one.at() + ": "
                                 + one.before().orElse("absent") + " → "
                                 + one.after().orElse("absent")),
@@ -292,8 +294,7 @@ final class ExplainText {
     /** Prints the fields of kernel memory. */
     void memory(List<MemoryEvidence> all) {
         for (MemoryEvidence one : all) {
-            line(terminal.bold(
-                    printable("kernel memory, " + one.device() + " " + one.interrupt() + ", " + one.hostIrq())));
+            line(terminal.bold(printable("kernel memory, " + one.interrupt() + ", " + one.hostIrq())));
             one.why().ifPresent(why -> line("  " + why));
             for (Drift field : one.fields()) {
                 String verdict = field.verdict()
@@ -359,7 +360,7 @@ final class ExplainText {
                 .collect(Collectors.joining(", "));
         line(
                 "  also "
-                        + printable(device + first.interrupt() + (run.size() > 1 ? " to " + last.interrupt() : "")
+                        + printable(device + first.name() + (run.size() > 1 ? " to " + last.name() : "")
                                 + (irqs.isEmpty() ? "" : ", host irq " + irqs) + ": " + end),
                 NOTE);
     }

@@ -121,9 +121,11 @@ public final class WatchCommand implements Command {
         }
         device.ifPresent(address -> HostChoice.device(host, address));
         Predicate<VmProcess> guests = process -> vm.isEmpty() || HostChoice.isNamed(process, vm);
-        Predicate<InterruptPath> paths =
-                path -> (device.isEmpty() || path.device().equals(device.get().toString()))
-                        && (vm.isEmpty() || path.guest().isPresent());
+        Predicate<InterruptPath> paths = path -> (device.isEmpty()
+                        || path.interrupt()
+                                .filter(one -> one.device().equals(device.get()))
+                                .isPresent())
+                && (vm.isEmpty() || path.guest().isPresent());
         ExecutorService looks = Executors.newSingleThreadExecutor(task -> {
             Thread thread = new Thread(task, "kvmirq-look");
             thread.setDaemon(true);

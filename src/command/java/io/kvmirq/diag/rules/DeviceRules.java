@@ -6,6 +6,7 @@ import static io.kvmirq.diag.rules.Rule.broken;
 import static io.kvmirq.diag.rules.Rule.doubt;
 import static io.kvmirq.diag.rules.Rule.note;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.PciAddress;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.host.facts.HostFacts;
@@ -16,7 +17,6 @@ import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.path.Remedy.Takes;
-import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
 

@@ -2,6 +2,7 @@
 package io.kvmirq.diag.rules;
 
 import io.kvmirq.HostIrq;
+import io.kvmirq.IrqKind;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.diag.sources.GuestLpis;
@@ -18,8 +19,8 @@ import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Claim.Question;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.Known;
-import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -30,23 +31,21 @@ import java.util.OptionalInt;
  */
 public final class FormClaims {
     /**
-     * An interrupt of a device.
+     * An interrupt, and what the host's files show of it.
      *
-     * @param vector its number; {@link #NOT_SHOWN} if it is not armed and only its host irq is known
      * @param armed empty if VFIO has not armed it
      * @param allocated the host irq of an unarmed interrupt, if it is known
      */
-    public record Interrupt(IrqKind kind, int vector, Optional<ArmedVector> armed, Optional<HostIrq> allocated) {
-        public static final int NOT_SHOWN = -1;
+    public record SeenInterrupt(Interrupt id, Optional<ArmedVector> armed, Optional<HostIrq> allocated) {
+        /** An interrupt that VFIO has armed. */
+        public static SeenInterrupt of(ArmedVector armed) {
+            return new SeenInterrupt(
+                    Interrupt.of(armed.address(), armed.kind(), armed.vector()), Optional.of(armed), Optional.empty());
+        }
 
-        @Override
-        public String toString() {
-            return kind == IrqKind.INTX
-                    ? kind.label()
-                    : kind.label()
-                            + (vector == NOT_SHOWN
-                                    ? " of host irq " + allocated.orElseThrow().number()
-                                    : " " + vector);
+        /** Whether the interrupt is a device's line. */
+        public boolean isLine() {
+            return id.kind().filter(IrqKind.INTX::equals).isPresent();
         }
     }
 
@@ -71,7 +70,7 @@ public final class FormClaims {
     }
 
     /** Whether the entry of an interrupt names a vCPU (posted), or its LPI is a vLPI. */
-    public Claim of(Interrupt interrupt) {
+    public Claim of(SeenInterrupt interrupt) {
         if (host.isArm()) {
             Optional<KernelPath> path = interrupt
                     .armed()
@@ -190,9 +189,10 @@ public final class FormClaims {
     }
 
     /** The vLPI of a vector, if its VM has one device and the ITS shows events. */
-    public Optional<GuestLpis.Lpi> vlpi(Interrupt interrupt, int armed) {
+    public Optional<GuestLpis.Lpi> vlpi(SeenInterrupt interrupt, int armed) {
         return own(armed).stream()
-                .filter(one -> one.event().equals(OptionalInt.of(interrupt.vector())))
+                .filter(one -> interrupt.id().vector().isPresent()
+                        && one.event().equals(interrupt.id().vector()))
                 .findFirst();
     }
 

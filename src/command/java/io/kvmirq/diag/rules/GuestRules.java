@@ -4,6 +4,7 @@ package io.kvmirq.diag.rules;
 import static io.kvmirq.diag.rules.Rule.broken;
 import static io.kvmirq.diag.rules.Rule.doubt;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.gic.debugfs.VgicState;
 import io.kvmirq.backend.HostFiles;
@@ -16,7 +17,6 @@ import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
-import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;

@@ -9,6 +9,7 @@ import static java.util.stream.Collectors.mapping;
 import static java.util.stream.Collectors.toList;
 
 import io.kvmirq.HostIrq;
+import io.kvmirq.IrqKind;
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.LegacyIrte;
@@ -43,7 +44,6 @@ import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.path.Remedy.Takes;
-import io.kvmirq.vfio.IrqKind;
 import java.util.BitSet;
 import java.util.HashSet;
 import java.util.List;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.KernelChange;
@@ -8,7 +9,6 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.path.Known;
-import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;

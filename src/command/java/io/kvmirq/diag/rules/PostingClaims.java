@@ -6,7 +6,7 @@ import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.gic.VlpiObstacle;
-import io.kvmirq.diag.rules.FormClaims.Interrupt;
+import io.kvmirq.diag.rules.FormClaims.SeenInterrupt;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.facts.HostFacts;
@@ -18,7 +18,6 @@ import io.kvmirq.path.Claim.Question;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
-import io.kvmirq.vfio.IrqKind;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -77,20 +76,17 @@ public final class PostingClaims {
      * @param broken whether the chain has a broken link
      * @param count how often the host handled it, whichever driver did. Empty if its irq is not seen
      */
-    public List<Claim> of(Interrupt interrupt, boolean broken, OptionalLong count) {
+    public List<Claim> of(SeenInterrupt interrupt, boolean broken, OptionalLong count) {
         Claim expected = eligible(interrupt);
         boolean cannot = expected.holds().filter(holds -> !holds).isPresent();
-        Claim seen =
-                interrupt.kind() == IrqKind.INTX || cannot && ofHost.holds().isPresent() && !hasRemapping()
-                        ? Claim.of(
-                                Question.FORM,
-                                false,
-                                Evidence.predicted("only a message that is remapped has an entry that may post"),
-                                "there is no entry that could post")
-                        : forms.of(interrupt);
-        boolean could = process.isPresent()
-                && ofHost.holds().orElse(false)
-                && !interrupt.kind().equals(IrqKind.INTX);
+        Claim seen = interrupt.isLine() || cannot && ofHost.holds().isPresent() && !hasRemapping()
+                ? Claim.of(
+                        Question.FORM,
+                        false,
+                        Evidence.predicted("only a message that is remapped has an entry that may post"),
+                        "there is no entry that could post")
+                : forms.of(interrupt);
+        boolean could = process.isPresent() && ofHost.holds().orElse(false) && !interrupt.isLine();
         Claim form = could ? unposted(seen, host.posting().vendor()) : seen.byHost();
         boolean isPosted = form.holds().orElse(false);
         boolean isSeen = form.evidence()
@@ -180,11 +176,11 @@ public final class PostingClaims {
                 : Remedy.of(Change.VMM_FLAG, obstacle.remedy());
     }
 
-    private Claim eligible(Interrupt interrupt) {
+    private Claim eligible(SeenInterrupt interrupt) {
         if (ofHost.holds().filter(holds -> !holds).isPresent()) {
             return ofHost;
         }
-        if (interrupt.kind() == IrqKind.INTX) {
+        if (interrupt.isLine()) {
             return obstacle(PostingObstacle.NO_PRODUCER, Evidence.observed(PostingObstacle.NO_PRODUCER.seen()))
                     .byHost();
         }
@@ -212,7 +208,7 @@ public final class PostingClaims {
                                 Change.VMM_FLAG, "give the VM an ITS (QEMU: -machine virt,gic-version=3,its=on)")));
     }
 
-    private Claim ofLapics(VmProcess holder, Interrupt interrupt) {
+    private Claim ofLapics(VmProcess holder, SeenInterrupt interrupt) {
         PostingHost posting = x86.orElseThrow();
         VmmOptions vmm = options.orElseThrow();
         if (vmm.noLapics().isPresent()) {
@@ -224,7 +220,8 @@ public final class PostingClaims {
                             PostingObstacle.NO_LAPIC_IN_KERNEL.text())
                     .with(List.of(InhibitChecks.remedy(none)));
         }
-        Optional<String> userspace = vmm.noIrqfd(device.address(), interrupt.kind());
+        Optional<String> userspace =
+                vmm.noIrqfd(device.address(), interrupt.id().kind().orElseThrow());
         if (userspace.isPresent()) {
             return obstacle(PostingObstacle.NO_CONSUMER, Evidence.inferred(userspace.get()));
         }
@@ -353,8 +350,8 @@ public final class PostingClaims {
 
     // Requested
 
-    private Claim requested(Claim eligible, Interrupt interrupt) {
-        boolean never = ofHost.holds().filter(holds -> !holds).isPresent() || interrupt.kind() == IrqKind.INTX;
+    private Claim requested(Claim eligible, SeenInterrupt interrupt) {
+        boolean never = ofHost.holds().filter(holds -> !holds).isPresent() || interrupt.isLine();
         if (never && eligible.holds().isPresent()) {
             return Claim.of(
                     Question.REQUESTED,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
+import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import java.util.ArrayList;
@@ -21,32 +22,28 @@ import java.util.stream.Stream;
  * @param before empty if the earlier capture does not have it
  * @param after empty if the later one does not
  */
-public record Change(String device, String interrupt, String at, Optional<String> before, Optional<String> after) {
+public record Change(Interrupt interrupt, String at, Optional<String> before, Optional<String> after) {
     /** The differences, in the order of the later paths; paths that only the earlier capture has come last. */
     public static List<Change> between(List<InterruptPath> earlier, List<InterruptPath> later) {
-        Map<List<String>, Map<String, String>> before = facts(earlier);
-        Map<List<String>, Map<String, String>> after = facts(later);
-        Set<List<String>> paths = new LinkedHashSet<>(after.keySet());
+        Map<Interrupt, Map<String, String>> before = facts(earlier);
+        Map<Interrupt, Map<String, String>> after = facts(later);
+        Set<Interrupt> paths = new LinkedHashSet<>(after.keySet());
         paths.addAll(before.keySet());
         List<Change> changes = new ArrayList<>();
-        for (List<String> path : paths) {
+        for (Interrupt path : paths) {
             Map<String, String> was = before.getOrDefault(path, Map.of());
             Map<String, String> is = after.getOrDefault(path, Map.of());
             Set<String> names = new LinkedHashSet<>(is.keySet());
             names.addAll(was.keySet());
             names.removeIf(name -> Objects.equals(was.get(name), is.get(name)));
-            names.forEach(name -> changes.add(new Change(
-                    path.get(0),
-                    path.get(1),
-                    name,
-                    Optional.ofNullable(was.get(name)),
-                    Optional.ofNullable(is.get(name)))));
+            names.forEach(name -> changes.add(
+                    new Change(path, name, Optional.ofNullable(was.get(name)), Optional.ofNullable(is.get(name)))));
         }
         return changes;
     }
 
-    private static Map<List<String>, Map<String, String>> facts(List<InterruptPath> chains) {
-        Map<List<String>, Map<String, String>> all = new LinkedHashMap<>();
+    private static Map<Interrupt, Map<String, String>> facts(List<InterruptPath> chains) {
+        Map<Interrupt, Map<String, String>> all = new LinkedHashMap<>();
         for (InterruptPath chain : chains) {
             Map<String, String> facts = new LinkedHashMap<>();
             chain.guest().ifPresent(guest -> facts.put("guest", guest.toString()));
@@ -55,7 +52,7 @@ public record Change(String device, String interrupt, String at, Optional<String
                     .forEach(claim -> facts.put(
                             claim.question().label(),
                             claim.holds().map(yes -> yes ? "yes" : "no").orElse("not shown")));
-            all.put(List.of(chain.device(), chain.interrupt()), facts);
+            chain.interrupt().ifPresent(interrupt -> all.put(interrupt, facts));
         }
         return all;
     }

@@ -2,12 +2,13 @@
 package io.kvmirq.diag.screens;
 
 import io.kvmirq.HostIrq;
+import io.kvmirq.IrqKind;
 import io.kvmirq.PciAddress;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.DeviceRules;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
-import io.kvmirq.diag.rules.FormClaims.Interrupt;
+import io.kvmirq.diag.rules.FormClaims.SeenInterrupt;
 import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.GuestRules.Vector;
 import io.kvmirq.diag.rules.HostIrqRules;
@@ -28,10 +29,10 @@ import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
-import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.EnumSet;
@@ -70,7 +71,7 @@ public final class DeviceChains {
     private final DeviceRules ofDevice;
     private final HostIrqRules.Irqs ofIrq;
     private final Optional<Link> ofVmm;
-    private final List<Interrupt> interrupts;
+    private final List<SeenInterrupt> interrupts;
     /** Remarks of each message about the line that the device does not use. */
     private final List<String> ofLine;
 
@@ -161,8 +162,7 @@ public final class DeviceChains {
             return Optional.empty();
         }
         return Optional.of(new InterruptPath(
-                device.toString(),
-                "all interrupts",
+                Optional.of(Interrupt.all(device)),
                 host.vms().of(device).stream().findFirst().map(VmProcess::asGuest),
                 List.of(Flaws.of(new Vector(new Fact.Facts(host), device.toString(), armed.size()), GuestRules.REMOVED)
                         .orElseThrow()),
@@ -189,10 +189,10 @@ public final class DeviceChains {
     public static InterruptPath of(HostFacts host, PciDevice device, int vector, KernelPaths memory) {
         DeviceChains all = new DeviceChains(host, device, memory);
         return all.interrupts.stream()
-                .filter(one -> one.vector() == vector)
+                .filter(one -> vector(one) == vector)
                 .findFirst()
                 .map(all::chain)
-                .orElseGet(() -> all.chain(new Interrupt(all.kind(), vector, Optional.empty(), Optional.empty())));
+                .orElseGet(() -> all.chain(all.unarmed(vector)));
     }
 
     private IrqKind kind() {
@@ -205,26 +205,34 @@ public final class DeviceChains {
     }
 
     /** The armed interrupts, and those with an allocated host irq. */
-    private List<Interrupt> interrupts() {
-        List<Interrupt> all = new ArrayList<>();
-        armed.forEach(one -> all.add(new Interrupt(one.kind(), one.vector(), Optional.of(one), Optional.empty())));
+    private List<SeenInterrupt> interrupts() {
+        List<SeenInterrupt> all = new ArrayList<>();
+        armed.forEach(one -> all.add(SeenInterrupt.of(one)));
         if (!device.isBoundToVfio() || armed.stream().anyMatch(one -> one.kind() == IrqKind.INTX)) {
             return all;
         }
         Map<HostIrq, Integer> known = new LinkedHashMap<>();
         unarmed.forEach(irq -> host.vector(irq, device.address()).ifPresent(vector -> known.put(irq, vector)));
         if (known.size() == unarmed.size() || isAllocatedOneByOne()) {
-            unarmed.forEach(irq -> all.add(new Interrupt(
-                    kind(), known.getOrDefault(irq, Interrupt.NOT_SHOWN), Optional.empty(), Optional.of(irq))));
+            unarmed.forEach(irq -> all.add(new SeenInterrupt(
+                    known.containsKey(irq)
+                            ? Interrupt.of(device.address(), kind(), known.get(irq))
+                            : Interrupt.of(device.address(), kind(), irq),
+                    Optional.empty(),
+                    Optional.of(irq))));
         } else {
             Set<Integer> used = armed.stream().map(ArmedVector::vector).collect(Collectors.toSet());
             IntStream.range(0, device.messageIrqs().size())
                     .filter(vector -> !used.contains(vector))
-                    .forEach(vector -> all.add(new Interrupt(kind(), vector, Optional.empty(), Optional.empty())));
+                    .forEach(vector -> all.add(unarmed(vector)));
         }
         // Interrupts without a number are last.
-        all.sort(Comparator.comparing(one -> one.vector() & Integer.MAX_VALUE));
+        all.sort(Comparator.comparing(one -> vector(one) & Integer.MAX_VALUE));
         return all;
+    }
+
+    private SeenInterrupt unarmed(int vector) {
+        return new SeenInterrupt(Interrupt.of(device.address(), kind(), vector), Optional.empty(), Optional.empty());
     }
 
     /** If VFIO may arm any set of vectors, the position of an irq does not show its vector. */
@@ -252,10 +260,10 @@ public final class DeviceChains {
             links.add(refused());
         }
         return new InterruptPath(
-                device.address().toString(), "all interrupts", guest(), links, claims.ofDevice(), ofHost);
+                Optional.of(Interrupt.all(device.address())), guest(), links, claims.ofDevice(), ofHost);
     }
 
-    private InterruptPath chain(Interrupt interrupt) {
+    private InterruptPath chain(SeenInterrupt interrupt) {
         List<Link> shown = links(interrupt);
         List<Link> links = interrupt
                 .armed()
@@ -265,8 +273,7 @@ public final class DeviceChains {
                 .orElse(shown);
         boolean broken = links.get(links.size() - 1).state() == Link.State.BROKEN;
         return new InterruptPath(
-                device.address().toString(),
-                interrupt.toString(),
+                Optional.of(interrupt.id()),
                 guest(),
                 links,
                 claims.of(interrupt, broken, count(interrupt)),
@@ -274,13 +281,18 @@ public final class DeviceChains {
     }
 
     /** The number of interrupts that the host handled, for any driver. */
-    private OptionalLong count(Interrupt interrupt) {
+    private OptionalLong count(SeenInterrupt interrupt) {
         Optional<Long> count = interrupt.armed().map(ArmedVector::count).or(() -> host.interrupts()
-                .flatMap(all -> device.messageIrqs().isEmpty() && interrupt.vector() == 0 && device.irq() > 0
+                .flatMap(all -> device.messageIrqs().isEmpty() && vector(interrupt) == 0 && device.irq() > 0
                         ? all.row(device.irq())
-                        : all.message(device.address(), interrupt.vector()))
+                        : all.message(device.address(), vector(interrupt)))
                 .map(HostInterrupts.Row::count));
         return count.isPresent() ? OptionalLong.of(count.get()) : OptionalLong.empty();
+    }
+
+    /** The number by which VFIO knows an interrupt: 0 for a line, and negative if it is not known. */
+    private static int vector(SeenInterrupt interrupt) {
+        return interrupt.id().vector().orElse(interrupt.isLine() ? 0 : -1);
     }
 
     private Link unreadable(Hop hop) {
@@ -291,9 +303,12 @@ public final class DeviceChains {
         return holders.stream().findFirst().map(VmProcess::asGuest);
     }
 
-    private List<Link> links(Interrupt interrupt) {
+    private List<Link> links(SeenInterrupt interrupt) {
         List<Link> links = new ArrayList<>();
-        links.add(interrupt.armed().isEmpty() ? ofDevice.idle() : ofDevice.of(interrupt.kind(), interrupt.vector()));
+        links.add(
+                interrupt.armed().isEmpty()
+                        ? ofDevice.idle()
+                        : ofDevice.of(interrupt.id().kind().orElseThrow(), vector(interrupt)));
         if (interrupt.armed().isPresent() && !device.isBoundToVfio()) {
             links.add(refused());
             brokenVmm().ifPresent(links::add);
@@ -303,10 +318,11 @@ public final class DeviceChains {
             if (refusals.isEmpty()) {
                 links.add(unarmedIrq(interrupt));
                 String what = "VFIO has not armed "
-                        + (interrupt.vector() == Interrupt.NOT_SHOWN
-                                ? "the vector of host irq "
-                                        + interrupt.allocated().orElseThrow().number() + ", whose number is not shown"
-                                : interrupt.toString());
+                        + interrupt
+                                .id()
+                                .hostIrq()
+                                .map(irq -> "the vector of host irq " + irq.number() + ", whose number is not shown")
+                                .orElseGet(() -> interrupt.id().name());
                 links.add(armed.isEmpty() ? notArmed(what) : unused(what, interrupt));
                 brokenVmm().ifPresent(links::add);
             } else {
@@ -319,7 +335,7 @@ public final class DeviceChains {
         links.add(Link.whole(
                 Hop.DEVICE_VECTOR,
                 Evidence.observed(INTERRUPTS),
-                interrupt.toString(),
+                interrupt.id().name(),
                 "VFIO signals an eventfd when it comes"));
         ofVmm.ifPresent(links::add);
         Optional<Link> exit = holders.isEmpty() && users.isEmpty() && host.vms().unreadable() == 0
@@ -356,13 +372,13 @@ public final class DeviceChains {
                 refusals.stream().map(VfioOutlook.Refusal::rule).toList());
     }
 
-    private Link unarmedIrq(Interrupt interrupt) {
+    private Link unarmedIrq(SeenInterrupt interrupt) {
         if (host.interrupts().isEmpty()) {
             return unreadable(Hop.HOST_IRQ);
         }
         if (interrupt.allocated().isPresent()) {
             HostIrq irq = interrupt.allocated().get();
-            boolean known = interrupt.vector() != Interrupt.NOT_SHOWN;
+            boolean known = interrupt.id().vector().isPresent();
             return Link.whole(
                     Hop.HOST_IRQ,
                     Evidence.observed(
@@ -374,7 +390,10 @@ public final class DeviceChains {
         }
         boolean none = interrupts.stream().anyMatch(one -> one.allocated().isPresent());
         if (unarmed.isEmpty() || none) {
-            return Link.notShown(Hop.HOST_IRQ, "the host has allocated none for " + interrupt, "enable the vector");
+            return Link.notShown(
+                    Hop.HOST_IRQ,
+                    "the host has allocated none for " + interrupt.id().name(),
+                    "enable the vector");
         }
         return Link.whole(
                 Hop.HOST_IRQ,
@@ -438,7 +457,7 @@ public final class DeviceChains {
      * A driver may enable only some of a device's vectors. The irq of a vector that was never raised has no row with a
      * count: {@code show_interrupts()} in kernel/irq/proc.c leaves out an irq without a handler and without a count.
      */
-    private Link unused(String what, Interrupt interrupt) {
+    private Link unused(String what, SeenInterrupt interrupt) {
         long came = interrupt
                 .allocated()
                 .flatMap(irq -> host.interrupts().flatMap(all -> all.row(irq.number())))
@@ -461,13 +480,13 @@ public final class DeviceChains {
                 .orElseThrow();
     }
 
-    private List<String> remarks(Interrupt interrupt) {
+    private List<String> remarks(SeenInterrupt interrupt) {
         List<String> remarks = new ArrayList<>();
         if (interrupt.armed().isPresent()) {
             refusals.stream()
                     .filter(refusal -> device.isBoundToVfio())
                     .forEach(refusal -> remarks.add("VFIO has armed it, and yet " + refusal.text()));
-            if (interrupt.kind() == IrqKind.INTX) {
+            if (interrupt.isLine()) {
                 remarks.addAll(IntxRemarks.of(host, device, interrupt.armed().get()));
                 holders.stream()
                         .filter(one -> VmmOptions.of(one).split())

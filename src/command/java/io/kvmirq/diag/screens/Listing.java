@@ -145,7 +145,7 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
         return new Row(
                 irq,
                 address,
-                chain.interrupt(),
+                chain.name(),
                 holder.map(VmProcess::name),
                 holder.map(VmProcess::pid),
                 numbers(chain, Hop.VCPU, VcpuId.class),

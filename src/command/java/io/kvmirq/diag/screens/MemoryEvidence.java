@@ -2,21 +2,21 @@
 package io.kvmirq.diag.screens;
 
 import io.kvmirq.HostIrq;
-import io.kvmirq.PciAddress;
+import io.kvmirq.IrqKind;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.rules.Drift;
-import io.kvmirq.diag.rules.FormClaims.Interrupt;
+import io.kvmirq.diag.rules.FormClaims.SeenInterrupt;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.memory.KernelIrqfd;
+import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
-import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -28,8 +28,7 @@ import java.util.stream.Collectors;
  *
  * @param why why memory shows none; empty if it shows them
  */
-public record MemoryEvidence(
-        String device, String interrupt, HostIrq hostIrq, List<Drift> fields, Optional<String> why) {
+public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> fields, Optional<String> why) {
     private static final String WATCHED = "look while a guest uses a device of VFIO";
 
     /** The fields of each chain whose vector is armed, or the reason why memory shows none. */
@@ -38,19 +37,18 @@ public record MemoryEvidence(
         Objects.requireNonNull(memory, "memory is null");
         List<MemoryEvidence> all = new ArrayList<>();
         for (InterruptPath chain : Objects.requireNonNull(chains, "chains is null")) {
-            host.armed(PciAddress.parse(chain.device())).stream()
-                    .filter(one -> new Interrupt(one.kind(), one.vector(), Optional.of(one), Optional.empty())
-                            .toString()
-                            .equals(chain.interrupt()))
-                    .forEach(one -> all.add(of(chain, one.irq(), memory.of(one.irq()))));
+            host.armed().stream()
+                    .filter(vector -> chain.interrupt()
+                            .equals(Optional.of(SeenInterrupt.of(vector).id())))
+                    .forEach(vector ->
+                            all.add(of(SeenInterrupt.of(vector).id(), vector.irq(), memory.of(vector.irq()))));
         }
         return all;
     }
 
-    private static MemoryEvidence of(InterruptPath chain, HostIrq irq, Known<KernelPath> path) {
+    private static MemoryEvidence of(Interrupt interrupt, HostIrq irq, Known<KernelPath> path) {
         return new MemoryEvidence(
-                chain.device(),
-                chain.interrupt(),
+                interrupt,
                 irq,
                 path.known().map(Drift::of).orElse(List.of()),
                 path instanceof Known.Unknown<KernelPath> unknown ? Optional.of(unknown.why()) : Optional.empty());

@@ -143,7 +143,7 @@ public final class Metrics {
         Samples irqs = new Samples("guest", "device");
         Map<String, String> guests = new TreeMap<>();
         for (InterruptPath path : look.paths()) {
-            if (path.device().isEmpty()) {
+            if (path.interrupt().isEmpty()) {
                 continue;
             }
             guests.putIfAbsent(path.device(), guest(path));
@@ -188,7 +188,7 @@ public final class Metrics {
                         path -> Look.flaw(path).map(Link::state).orElse(Link.State.NOT_SHOWN)))
                 .toList();
         for (InterruptPath path : flawed.subList(0, Math.min(MOST_VECTORS, flawed.size()))) {
-            String vector = path.interrupt();
+            String vector = path.name();
             Optional<Link> flaw = Look.flaw(path);
             flaw.ifPresent(link -> single.add(
                     1,

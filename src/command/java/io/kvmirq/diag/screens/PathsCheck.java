@@ -85,7 +85,7 @@ public final class PathsCheck {
         Link link = alone
                 ? VmmRules.of(host, process, guest.workers())
                 : VmmRules.ofHelpers(host, process, guest.workers());
-        return new InterruptPath("", "", Optional.of(process.asGuest()), List.of(link), List.of(), List.of());
+        return new InterruptPath(Optional.empty(), Optional.of(process.asGuest()), List.of(link), List.of(), List.of());
     }
 
     private Finding look(HostFacts host) {
@@ -227,7 +227,7 @@ public final class PathsCheck {
             of.apply(chain).forEach(flaw -> {
                 interrupts
                         .computeIfAbsent(flaw.text(), first -> new ArrayList<>())
-                        .add(chain.interrupt());
+                        .add(chain.name());
                 remedies.addAll(flaw.remedies());
             });
         }

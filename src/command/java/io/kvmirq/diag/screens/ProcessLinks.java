@@ -6,7 +6,7 @@ import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.FormClaims;
-import io.kvmirq.diag.rules.FormClaims.Interrupt;
+import io.kvmirq.diag.rules.FormClaims.SeenInterrupt;
 import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.sources.GuestLpis;
 import io.kvmirq.diag.sources.VmmOptions;
@@ -113,7 +113,7 @@ final class ProcessLinks {
     }
 
     /** The links in a process that holds a VM and the device, from the eventfd on. */
-    List<Link> of(VmProcess process, Interrupt interrupt) {
+    List<Link> of(VmProcess process, SeenInterrupt interrupt) {
         List<Link> links = new ArrayList<>();
         Optional<GuestLpis.Lpi> lpi = forms.vlpi(interrupt, armed.size());
         OptionalInt target = lpi.map(GuestLpis.Lpi::target).orElseGet(() -> forms.commonTarget(armed.size()));
@@ -122,7 +122,8 @@ final class ProcessLinks {
                 process,
                 interrupt.armed().map(ArmedVector::count).orElse(0L),
                 options.flatMap(VmmOptions::noLapics),
-                options.flatMap(one -> one.noIrqfd(device.address(), interrupt.kind())),
+                options.flatMap(one ->
+                        one.noIrqfd(device.address(), interrupt.id().kind().orElseThrow())),
                 target);
         Optional<Link> none = Flaws.of(path, GuestRules.NO_EVENTFD);
         if (none.isPresent()) {
@@ -148,7 +149,7 @@ final class ProcessLinks {
     }
 
     /** An eventfd in an epoll of the process rarely belongs to an irqfd. */
-    private Link eventfd(GuestRules.Path path, Interrupt interrupt) {
+    private Link eventfd(GuestRules.Path path, SeenInterrupt interrupt) {
         VmProcess process = path.process();
         Eventfds known = eventfds;
         if (known == null || !known.of().equals(process)) {
@@ -185,7 +186,7 @@ final class ProcessLinks {
     }
 
     /** The kernel gives descriptors and ids in the order in which eventfds are made, and a VMM makes those of vectors in theirs. */
-    private Optional<EventfdFile> own(Eventfds eventfds, Interrupt interrupt) {
+    private Optional<EventfdFile> own(Eventfds eventfds, SeenInterrupt interrupt) {
         List<EventfdFile> named = eventfds.named();
         if (named.size() == 1 && armed.size() == 1) {
             return Optional.of(named.get(0));
@@ -230,7 +231,7 @@ final class ProcessLinks {
     }
 
     /** Each handler of the host irq adds one signal, so only write(2) makes an eventfd full. */
-    private static boolean mayBeOf(EventfdFile one, Interrupt interrupt) {
+    private static boolean mayBeOf(EventfdFile one, SeenInterrupt interrupt) {
         return Long.compareUnsigned(one.count(), GuestRules.FULL) >= 0
                 || interrupt
                         .armed()

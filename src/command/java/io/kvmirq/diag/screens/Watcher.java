@@ -371,7 +371,7 @@ public final class Watcher implements AutoCloseable {
     }
 
     private void tell(String what, InterruptPath of, String text) {
-        events.add(new Event(what, name(of), of.device(), of.interrupt(), text));
+        events.add(new Event(what, name(of), of.device(), of.name(), text));
     }
 
     private static String name(InterruptPath path) {
@@ -447,7 +447,7 @@ public final class Watcher implements AutoCloseable {
             int pid = pid(path);
             if ((pid == 0 || names.containsKey(pid)) && paths.test(path)) {
                 facts(path, facts);
-                if (path.device().isEmpty()) {
+                if (path.interrupt().isEmpty()) {
                     flaw(path).ifPresent(link -> wrong.put(pid, Look.text(link)));
                 }
                 List<HostIrq> numbers = irqs(path);
@@ -488,8 +488,8 @@ public final class Watcher implements AutoCloseable {
                     .ifPresent(stat -> signs.add(new Sign(stat, Optional.empty())));
             for (String reason : guests.test(process) ? one.inhibits() : List.<String>of()) {
                 wrong.put(process.pid(), reason + " inhibits AVIC");
-                InterruptPath of =
-                        new InterruptPath("", "", Optional.of(process.asGuest()), List.of(), List.of(), List.of());
+                InterruptPath of = new InterruptPath(
+                        Optional.empty(), Optional.of(process.asGuest()), List.of(), List.of(), List.of());
                 facts.put("inhibited " + reason + key(of), new Told("inhibited", "yes", reason + " inhibits AVIC", of));
             }
         }
@@ -542,7 +542,7 @@ public final class Watcher implements AutoCloseable {
     }
 
     private static String key(InterruptPath path) {
-        return " " + path.guest() + " " + path.device() + " " + path.interrupt();
+        return " " + path.guest() + " " + path.device() + " " + path.name();
     }
 
     private static void add(Map<String, Told> to, String kind, String id, String text, InterruptPath path) {
@@ -700,7 +700,7 @@ public final class Watcher implements AutoCloseable {
                             name(one.path()),
                             pid(one.path()),
                             one.path().device(),
-                            one.path().interrupt(),
+                            one.path().name(),
                             one.irq(),
                             rate,
                             -1,

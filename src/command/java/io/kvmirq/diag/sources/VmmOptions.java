@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.sources;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.host.facts.VmProcess;
-import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;

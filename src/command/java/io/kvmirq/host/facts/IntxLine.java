@@ -2,11 +2,11 @@
 package io.kvmirq.host.facts;
 
 import io.kvmirq.HostIrq;
+import io.kvmirq.IrqKind;
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.path.Known;
-import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;

@@ -3,6 +3,7 @@ package io.kvmirq.cli.devices;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.IrqKind;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.fake.FakeKernel;
@@ -13,7 +14,6 @@ import io.kvmirq.mirror.Posting;
 import io.kvmirq.selftest.ForwardAnswer;
 import io.kvmirq.selftest.ForwardPlan;
 import io.kvmirq.selftest.ForwardResult;
-import io.kvmirq.vfio.IrqKind;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;

@@ -347,7 +347,7 @@ class DeviceChainsTest {
         add(host, "  29:          0          0  IR-PCI-MSIX-0000:00:02.0   2-edge      vfio-msix[2](0000:00:02.0)");
         List<InterruptPath> chains = chains(host, AMD);
         assertThat(chains)
-                .extracting(InterruptPath::interrupt)
+                .extracting(InterruptPath::name)
                 .containsExactly("MSI-X 0", "MSI-X 2", "MSI-X of host irq 31");
         InterruptPath masked = chains.get(2);
         assertThat(link(masked, Hop.HOST_IRQ).value()).contains("31");
@@ -369,7 +369,7 @@ class DeviceChainsTest {
                 .put("sys/kernel/irq/31/hwirq", shown.split(" ")[1] + "\n");
         without(host, " 28:", " 30:", " 31:");
         InterruptPath masked = chains(host, AMD).get(2);
-        assertThat(masked.interrupt()).isEqualTo("MSI-X 4");
+        assertThat(masked.name()).isEqualTo("MSI-X 4");
         assertThat(link(masked, Hop.HOST_IRQ).evidence()).contains(Evidence.observed("/sys/kernel/irq/31/hwirq"));
         Link never = link(chain(host, AMD, 1), Hop.HOST_IRQ);
         assertThat(never.state()).isEqualTo(State.NOT_SHOWN);
@@ -383,7 +383,7 @@ class DeviceChainsTest {
         without(host, "vfio-msix[2]", "vfio-msix[3]");
         List<InterruptPath> chains = chains(host, "0000:00:01.0");
         assertThat(chains)
-                .extracting(InterruptPath::interrupt)
+                .extracting(InterruptPath::name)
                 .containsExactly("MSI-X 0", "MSI-X 1", "MSI-X 2", "MSI-X 3", "MSI-X 4");
         assertThat(link(chains.get(2), Hop.HOST_IRQ).value()).contains("one of 29, 30");
         assertThat(chains).extracting(InterruptPath::isIdle).containsExactly(false, false, true, true, false);

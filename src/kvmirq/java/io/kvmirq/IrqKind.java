@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.vfio;
+package io.kvmirq;
 
 /** Kinds of a device's interrupts. */
 public enum IrqKind {
@@ -25,15 +25,5 @@ public enum IrqKind {
     /** The name of the kind in texts for users, such as {@code MSI-X}. */
     public String label() {
         return label;
-    }
-
-    /** Whether the bus driver raises this interrupt, and not the device. */
-    boolean isNotice() {
-        return this == ERROR || this == REQUEST;
-    }
-
-    /** Whether it is INTx, MSI or MSI-X: a device uses only one of these at a time. */
-    boolean excludesOthers() {
-        return this == INTX || this == MSI || this == MSIX;
     }
 }

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.path;
+
+import io.kvmirq.DeviceName;
+import io.kvmirq.HostIrq;
+import io.kvmirq.IrqKind;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * The identity of a host device's interrupt: equal interrupts are the same one. Immutable.
+ *
+ * @param kind empty for all interrupts of the device
+ * @param vector the number of a vector or of a platform interrupt; empty for a line, for all interrupts of the device,
+ *     and for a message whose vector is not known
+ * @param hostIrq the host irq of a message whose vector is not known; else empty
+ */
+public record Interrupt(DeviceName device, Optional<IrqKind> kind, OptionalInt vector, Optional<HostIrq> hostIrq) {
+    /** @throws IllegalArgumentException if a line has a vector, or a message neither or both of vector and host irq */
+    public Interrupt {
+        Objects.requireNonNull(device, "device is null");
+        Objects.requireNonNull(kind, "kind is null");
+        Objects.requireNonNull(vector, "vector is null");
+        Objects.requireNonNull(hostIrq, "hostIrq is null");
+        boolean single = kind.filter(one -> one != IrqKind.INTX).isPresent();
+        if (single ? vector.isPresent() == hostIrq.isPresent() : vector.isPresent() || hostIrq.isPresent()) {
+            throw new IllegalArgumentException("a line and all interrupts have neither vector nor host irq, and a"
+                    + " message has one of them: " + kind + ", " + vector + ", " + hostIrq);
+        }
+    }
+
+    /** One interrupt. {@code vector} is ignored for {@link IrqKind#INTX}. */
+    public static Interrupt of(DeviceName device, IrqKind kind, int vector) {
+        OptionalInt number = kind == IrqKind.INTX ? OptionalInt.empty() : OptionalInt.of(vector);
+        return new Interrupt(device, Optional.of(kind), number, Optional.empty());
+    }
+
+    /** A message whose vector is not known. */
+    public static Interrupt of(DeviceName device, IrqKind kind, HostIrq irq) {
+        return new Interrupt(device, Optional.of(kind), OptionalInt.empty(), Optional.of(irq));
+    }
+
+    /** All interrupts of a device, for example because VFIO has armed none. */
+    public static Interrupt all(DeviceName device) {
+        return new Interrupt(device, Optional.empty(), OptionalInt.empty(), Optional.empty());
+    }
+
+    /** Whether this stands for all interrupts of the device. */
+    public boolean isAll() {
+        return kind.isEmpty();
+    }
+
+    /** The interrupt without its device, such as {@code MSI-X 3}, {@code INTx} or {@code all interrupts}. */
+    public String name() {
+        return kind.map(one -> one.label()
+                        + hostIrq.map(irq -> " of host irq " + irq.number()).orElse("")
+                        + (vector.isPresent() ? " " + vector.getAsInt() : ""))
+                .orElse("all interrupts");
+    }
+
+    /** Device and name, such as {@code 0000:3b:00.0 MSI-X 3}. */
+    @Override
+    public String toString() {
+        return device + " " + name();
+    }
+}
