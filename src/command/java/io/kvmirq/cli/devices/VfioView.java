@@ -81,6 +81,7 @@ record VfioView(
     boolean isWithGuest(HostFacts host) {
         return link.state() != Link.State.BROKEN
                 && !outlook.refusals().isEmpty()
+                && !host.holders(device).isEmpty()
                 && outlook.refusals().stream().allMatch(one -> one.cause() == VfioOutlook.Obstacle.IN_USE)
                 && host.holders(device).stream()
                         .allMatch(pid -> host.vms().all().stream().anyMatch(vm -> vm.pid() == pid));

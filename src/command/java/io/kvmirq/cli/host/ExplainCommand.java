@@ -143,8 +143,7 @@ public final class ExplainCommand implements Command {
                 return HostChoice.guests(host, guest.get());
             }
             if (host.vms().all().isEmpty()) {
-                throw new UnreadableInputException(
-                        "no process is seen that holds a VM" + (host.vms().unreadable() > 0 ? ": run as root" : ""));
+                throw new UnreadableInputException("no process is seen that holds a VM" + HostChoice.hidden(host));
             }
             return host.vms().all();
         }

@@ -81,6 +81,13 @@ public final class HostChoice {
         return guest.name().equals(nameOrPid) || String.valueOf(guest.pid()).equals(nameOrPid);
     }
 
+    /** Why guests may be hidden, after a semicolon; empty if each is seen. */
+    static String hidden(HostFacts host) {
+        return host.hidesProcesses()
+                .map(hidden -> "; " + hidden.why() + ": " + hidden.remedy())
+                .orElse("");
+    }
+
     /**
      * The guests of a name, or of a process.
      *
@@ -92,12 +99,11 @@ public final class HostChoice {
         if (!found.isEmpty()) {
             return found;
         }
-        int hidden = host.vms().unreadable();
         String known = host.vms().all().stream()
                 .map(one -> Foreign.quoted(one.name()) + " (process " + one.pid() + ")")
                 .collect(Collectors.joining(", "));
         throw new UnreadableInputException("no guest " + Foreign.quoted(nameOrPid) + " is seen: "
                 + (known.isEmpty() ? "no process holds a VM" : "name one of " + known + ", or its process")
-                + (hidden == 0 ? "" : "; " + hidden + " processes do not show their files: run as root"));
+                + hidden(host));
     }
 }

@@ -5,6 +5,7 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.sources.CpuList;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.Sight;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Known;
 import java.nio.charset.StandardCharsets;
@@ -151,16 +152,14 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
     /** A file that cannot be read or understood, and why. */
     static <T> Known.Unknown<T> missing(HostFiles files, String path) {
         HostFiles.Reading reading = files.reading(path);
-        String why =
-                switch (reading) {
-                    case DENIED -> " may not be read by this user";
-                    case ABSENT -> " does not exist";
-                    case READABLE ->
-                        files.text(path).filter(String::isEmpty).isPresent() ? " is empty" : " has another form";
-                };
-        return new Known.Unknown<>(
-                "/" + path + why,
-                reading == HostFiles.Reading.DENIED ? HostKvm.AS_ROOT : "look on the host itself, or capture it again");
+        Sight sight = Sight.of(files);
+        if (reading == HostFiles.Reading.DENIED || reading == HostFiles.Reading.ABSENT && sight.locks(path)) {
+            return sight.refused(path);
+        }
+        String why = reading == HostFiles.Reading.ABSENT
+                ? " does not exist"
+                : files.text(path).filter(String::isEmpty).isPresent() ? " is empty" : " has another form";
+        return new Known.Unknown<>("/" + path + why, "look on the host itself, or capture it again");
     }
 
     /** The fact about a subject. */

@@ -10,7 +10,6 @@ import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.RemappingEntries.Entry;
 import io.kvmirq.host.facts.VmProcess;
@@ -83,7 +82,7 @@ public final class FormClaims {
                     .orElseGet(() -> Claim.unknown(
                             Question.FORM,
                             "no VM is seen that has the device",
-                            host.vms().unreadable() > 0 ? HostKvm.AS_ROOT : "look while the VM runs"));
+                            host.hidesProcesses().map(Known.Unknown::remedy).orElse("look while the VM runs")));
         }
         Optional<Claim> seen = interrupt
                 .armed()

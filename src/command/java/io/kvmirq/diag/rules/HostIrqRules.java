@@ -88,14 +88,21 @@ public final class HostIrqRules {
     /** The depth of disables is not 0. */
     private static final Pattern DEPTH = Pattern.compile("(?m)^ddepth:\\s+[1-9]");
 
-    /** The irqs of a device, with the CPUs to which all vCPUs are pinned: no CPU if one may run anywhere. */
-    public record Irqs(HostFacts host, PciDevice device, Set<HostIrq> messages, Known<BitSet> pinned) {
+    /**
+     * The irqs of a device.
+     *
+     * @param pinned the CPUs to which all vCPUs are pinned: no CPU if one may run anywhere, or no thread is known
+     * @param pins whether a file shows where vCPUs may run
+     */
+    public record Irqs(
+            HostFacts host, PciDevice device, Set<HostIrq> messages, Known<BitSet> pinned, Known<Boolean> pins) {
         public static Irqs of(HostFacts host, PciDevice device, Optional<VmProcess> vmm) {
             return new Irqs(
                     host,
                     device,
                     Set.copyOf(device.messageIrqs()),
-                    vmm.map(one -> HostIrqRules.pinned(host, one)).orElseGet(() -> new Known.Observed<>(new BitSet())));
+                    vmm.map(one -> HostIrqRules.pinned(host, one)).orElseGet(() -> new Known.Observed<>(new BitSet())),
+                    HostIrqRules.pins(host, vmm));
         }
 
         /**
@@ -417,6 +424,9 @@ public final class HostIrqRules {
     private static final Fact<Irq, BitSet> ISOLATED = Fact.isolated();
     private static final Fact<Irq, BitSet> NOHZ =
         Fact.cpus(CPUS + "nohz_full", irq -> irq.files().text("proc/cmdline").orElse("").contains("nohz_full="));
+    /** The place of vCPUs, which only an irq on CPUs without other work needs. */
+    private static final Fact<Irq, Boolean> PINS = new Fact<>("proc/PID/task/TID/status", irq ->
+        ISOLATED.is(irq, irq::isOnlyOn) || NOHZ.is(irq, irq::isOnlyOn) ? irq.of.pins() : Fact.none());
     private static final Fact<Irq, BitSet> PINNED = new Fact<>("proc/PID/task/TID/status", irq -> irq.of.pinned());
     private static final Fact<Irq, String> NUMA = Fact.text(PciFunction.DEVICES + "{device}/numa_node",
         irq -> !irq.files().list("sys/devices/system/node").isEmpty(), Fact.form(text -> text.matches("-?\\d{1,5}")));
@@ -546,10 +556,10 @@ public final class HostIrqRules {
             .with(Irq::cpu, irq -> CpuList.name(ASKED.in(irq))).on("not posted", Irq::isOnCpu),
         // Administrators use both: an irq on the CPU of a pinned vCPU, and irqs kept away from isolated vCPUs.
         doubt("host-irq.cpu-isolated", ISOLATED, irq -> irq.isOnlyOn(ISOLATED.in(irq)) && !irq.isOnlyOn(irq.pinned()),
-            "it interrupts CPU %s, which is isolated").with(Irq::cpu)
+            "it interrupts CPU %s, which is isolated").and(PINS).with(Irq::cpu)
             .remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
         doubt("host-irq.cpu-nohz-full", NOHZ, irq -> irq.isOnlyOn(NOHZ.in(irq)) && !irq.isOnlyOn(irq.pinned()),
-            "it interrupts CPU %s, which is nohz_full").with(Irq::cpu).otherwise()
+            "it interrupts CPU %s, which is nohz_full").and(PINS).with(Irq::cpu).otherwise()
             .remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
         doubt("host-irq.far-from-vcpus", USED, irq -> !irq.pinned().isEmpty() && !irq.pinned().intersects(USED.in(irq))
             && !CpuList.contains(irq.quiet(), irq.pinned()), "it interrupts CPU %s, and all vCPUs are pinned to CPU %s: each"
@@ -665,6 +675,19 @@ public final class HostIrqRules {
                 .toList();
         Set<Long> distinct = Set.copyOf(new HashSet<>(ids));
         return distinct.size() < ids.size() || ids.isEmpty() ? Fact.none() : new Known.Observed<>(distinct);
+    }
+
+    private static Known<Boolean> pins(HostFacts host, Optional<VmProcess> vmm) {
+        if (vmm.isEmpty()) {
+            return new Known.Unknown<>(
+                    "the CPUs of the program that has the device, which is not seen",
+                    host.hidesProcesses().map(Known.Unknown::remedy).orElse("look while it runs"));
+        }
+        boolean known = vmm.get().vcpus().stream()
+                .anyMatch(vcpu -> VmmRules.thread(host, vmm.get(), vcpu).isPresent());
+        return known || vmm.get().vcpus().isEmpty()
+                ? new Known.Observed<>(true)
+                : new Known.Unknown<>("the CPUs of vCPUs, whose threads no file names", host.forDebugfs(Guests.NAMES));
     }
 
     private static Known<BitSet> pinned(HostFacts host, VmProcess process) {

@@ -16,6 +16,7 @@ import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Claim.Question;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import java.util.Arrays;
@@ -190,7 +191,7 @@ public final class PostingClaims {
                     : Claim.unknown(
                             Question.ELIGIBLE,
                             ofHost.text() + "; no VM is seen that has the device",
-                            host.vms().unreadable() > 0 ? "run as root" : "start the guest");
+                            host.hidesProcesses().map(Known.Unknown::remedy).orElse("start the guest"));
         }
         return arm ? ofGic(process.get()) : ofLapics(process.get(), interrupt);
     }

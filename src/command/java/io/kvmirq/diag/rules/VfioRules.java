@@ -19,6 +19,7 @@ import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -141,8 +142,24 @@ public final class VfioRules {
         }
 
         String use() {
+            if (holder == 0) {
+                return "VFIO has armed " + host().armed(device.address()).size()
+                        + " of its interrupts, so a program that is not seen has it open";
+            }
             return guest().map(vm -> "guest " + vm.name() + " (process " + holder + ") uses it")
                     .orElseGet(() -> "process " + host().named(holder) + " has it open");
+        }
+
+        Remedy release() {
+            if (guest().isPresent()) {
+                return Remedy.look(
+                        "nothing, if that guest shall have it: " + host().command("explain") + " shows its interrupts");
+            }
+            return holder != 0
+                    ? Remedy.command("end that process, or let it release the device")
+                    : Remedy.look(host().hidesProcesses()
+                            .map(Known.Unknown::remedy)
+                            .orElse("look again: the program may have ended"));
         }
 
         Remedy bind() {
@@ -246,9 +263,8 @@ public final class VfioRules {
             + " the user the owner of /dev/vfio/" + one.group())).on("VFIO's", Device::isBound).otherwise());
 
     private static final Table<Device> OF_HOLDER = new Table<>(Hop.HOST_IRQ,
-        broken("vfio.in-use", FILE, one -> true, "%s; open() answers EBUSY").with(Device::use).remedy(one -> one.guest()
-            .isPresent() ? Remedy.look("nothing, if that guest shall have it: " + one.host().command("explain")
-            + " shows its interrupts") : Remedy.command("end that process, or let it release the device")).on("VFIO's", Device::isBound));
+        broken("vfio.in-use", FILE, one -> true, "%s; open() answers EBUSY").with(Device::use).remedy(Device::release)
+            .on("VFIO's", Device::isBound));
     // spotless:on
 
     /** The rules of VFIO. */
@@ -268,7 +284,12 @@ public final class VfioRules {
         Flaws flaws = new Flaws().apply(one, OF_HOST);
         if (!flaws.isBroken()) {
             flaws.apply(one, OF_GROUP);
-            host.holders(device).forEach(pid -> flaws.apply(new Device(new Fact.Facts(host), device, pid), OF_HOLDER));
+            Collection<Integer> holders = host.holders(device);
+            boolean unseen = holders.isEmpty()
+                    && host.hidesProcesses().isPresent()
+                    && !host.armed(device.address()).isEmpty();
+            (unseen ? List.of(0) : holders)
+                    .forEach(pid -> flaws.apply(new Device(new Fact.Facts(host), device, pid), OF_HOLDER));
         }
         return flaws.broken().map(VfioRules::refusal).toList();
     }

@@ -184,7 +184,7 @@ public final class VmmRules {
         private Known<String> unserved() {
             boolean none = host().backEnds(process).isEmpty()
                     && host().hiddenEventfd(process).isEmpty()
-                    && host().vms().unreadable() == 0;
+                    && host().hidesProcesses().isEmpty();
             return Fact.of(process.arguments().stream()
                     .filter(word -> none && word.matches("(vhost-user-\\w+|vfio-user-pci)(-pci)?(,.*|)"))
                     .map(word -> word.replaceFirst(",.*", ""))

@@ -23,7 +23,6 @@ import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.KernelBug;
 import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
@@ -31,6 +30,7 @@ import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
@@ -338,9 +338,10 @@ public final class DeviceChains {
                 interrupt.id().name(),
                 "VFIO signals an eventfd when it comes"));
         ofVmm.ifPresent(links::add);
-        Optional<Link> exit = holders.isEmpty() && users.isEmpty() && host.vms().unreadable() == 0
-                ? VmmRules.inExit(host)
-                : Optional.empty();
+        Optional<Link> exit =
+                holders.isEmpty() && users.isEmpty() && host.hidesProcesses().isEmpty()
+                        ? VmmRules.inExit(host)
+                        : Optional.empty();
         exit.ifPresent(links::add);
         if (exit.filter(link -> link.state() == Link.State.BROKEN).isPresent()) {
             return links;
@@ -438,8 +439,8 @@ public final class DeviceChains {
                     what + ": " + ofProcess.usedWithoutVm(),
                     "look whether that program uses interrupts of the device");
         }
-        int hidden = host.vms().unreadable();
-        return hidden == 0
+        Optional<Known.Unknown<Boolean>> hidden = host.hidesProcesses();
+        return hidden.isEmpty()
                 ? Link.of(
                         Hop.DEVICE_VECTOR,
                         Link.State.IDLE,
@@ -449,8 +450,9 @@ public final class DeviceChains {
                         List.of(Remedy.look("start the guest with the device")))
                 : Link.notShown(
                         Hop.DEVICE_VECTOR,
-                        what + ": no process is seen that has the device open, and " + ProcessLinks.hiddenFiles(hidden),
-                        HostKvm.AS_ROOT);
+                        what + ": no process is seen that has the device open, and "
+                                + hidden.get().why(),
+                        hidden.get().remedy());
     }
 
     /**

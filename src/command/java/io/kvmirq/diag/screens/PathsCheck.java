@@ -12,11 +12,11 @@ import io.kvmirq.diag.sources.Guests.Guest;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
@@ -134,8 +134,9 @@ public final class PathsCheck {
         }
         Verdict verdict = Verdict.of(all, List.of(), List.of());
         boolean whole = verdict.grade() == Status.PASS;
-        if (devices == 0 && host.vms().unreadable() > 0) {
-            return unknown(ProcessLinks.hiddenFiles(host.vms().unreadable()), HostKvm.AS_ROOT);
+        Optional<Known.Unknown<Boolean>> hiding = host.hidesProcesses();
+        if ((devices == 0 || host.sight().namespaced()) && whole && hiding.isPresent()) {
+            return unknown(hiding.get().why(), hiding.get().remedy());
         }
         if (devices == 0 && !armed.isEmpty() && host.pciAddresses().isEmpty()) {
             return unknown(

@@ -12,12 +12,12 @@ import io.kvmirq.diag.sources.GuestLpis;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
@@ -93,19 +93,16 @@ final class ProcessLinks {
                 + shared;
     }
 
-    static String hiddenFiles(int processes) {
-        return "the files of " + processes + (processes == 1 ? " process" : " processes") + " may not be read";
-    }
-
     /** The links of a device that no process with a VM is seen to have. */
     List<Link> ofNone() {
         List<Link> links = new ArrayList<>();
-        int hidden = host.vms().unreadable();
+        Optional<Known.Unknown<Boolean>> hidden = host.hidesProcesses();
         String why = !users.isEmpty()
                 ? usedWithoutVm()
-                : hidden == 0 ? "no process is seen that has the device open" : hiddenFiles(hidden);
-        List<Remedy> remedies =
-                !users.isEmpty() ? BY_VMM : List.of(Remedy.look(hidden == 0 ? NOT_SEEN : HostKvm.AS_ROOT));
+                : hidden.map(Known.Unknown::why).orElse("no process is seen that has the device open");
+        List<Remedy> remedies = !users.isEmpty()
+                ? BY_VMM
+                : List.of(Remedy.look(hidden.map(Known.Unknown::remedy).orElse(NOT_SEEN)));
         for (Hop hop : List.of(Hop.VMM, Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
             links.add(Link.notShown(hop, why, remedies));
         }

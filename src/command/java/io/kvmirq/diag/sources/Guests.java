@@ -7,6 +7,7 @@ import io.kvmirq.diag.sources.KernelHelpers.Named;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -103,11 +104,8 @@ public record Guests(List<Guest> all, List<String> notes) {
 
         Guests guests() {
             List<Guest> all = host.vms().all().stream().map(this::guest).toList();
-            int hidden = host.vms().unreadable();
-            if (hidden > 0) {
-                notes.add("the files of " + hidden + (hidden == 1 ? " process" : " processes")
-                        + " may not be read, so guests may be missing: run as root");
-            }
+            Optional<Known.Unknown<Boolean>> hidden = host.hidesProcesses();
+            hidden.ifPresent(why -> notes.add(why.why() + ", so guests may be missing: " + why.remedy()));
             Set<PciAddress> held = all.stream()
                     .flatMap(one -> one.process().devices().stream())
                     .collect(Collectors.toSet());
@@ -118,7 +116,7 @@ public record Guests(List<Guest> all, List<String> notes) {
                         + " armed vectors and no guest that is seen, the first is " + without.first()
                         + ": " + host.command("list --all") + " lists them");
             }
-            orphans(hidden == 0);
+            orphans(hidden.isEmpty());
             return new Guests(all, notes);
         }
 

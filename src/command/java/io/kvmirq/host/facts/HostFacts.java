@@ -89,6 +89,23 @@ public final class HostFacts {
         return "'kvmirq " + words + chosen + "'";
     }
 
+    /** What this process may see of the host. */
+    public Sight sight() {
+        return once(Sight.class, () -> Sight.of(tree));
+    }
+
+    /** Why a process that holds a VM or a device may be hidden; empty if each is seen. */
+    public Optional<Known.Unknown<Boolean>> hidesProcesses() {
+        int unreadable = vms().unreadable();
+        return sight().hidesProcesses()
+                .or(() -> unreadable == 0
+                        ? Optional.empty()
+                        : Optional.of(new Known.Unknown<>(
+                                "the files of " + unreadable + (unreadable == 1 ? " process" : " processes")
+                                        + " may not be read",
+                                HostKvm.AS_ROOT)));
+    }
+
     /** The files themselves. Each is read once, as for the facts. */
     public HostFiles files() {
         return tree;
@@ -400,8 +417,9 @@ public final class HostFacts {
             return new Known.Observed<>(text.get());
         }
         if (tree.reading(DEBUGFS.substring(0, DEBUGFS.length() - 1)) == HostFiles.Reading.DENIED
-                || tree.reading(DEBUGFS + path) == HostFiles.Reading.DENIED) {
-            return new Known.Unknown<>("/" + DEBUGFS + path + " may not be read by this user", "run as root");
+                || tree.reading(DEBUGFS + path) == HostFiles.Reading.DENIED
+                || tree.list(DEBUGFS).isEmpty() && sight().locks(DEBUGFS + path)) {
+            return sight().refused(DEBUGFS + path);
         }
         if (tree.bytes(DEBUGFS + path, HostFiles.LONGEST_TEXT + 1).isPresent()) {
             return new Known.Unknown<>(
@@ -421,7 +439,8 @@ public final class HostFacts {
     public String forDebugfs(String needs) {
         String root = DEBUGFS.substring(0, DEBUGFS.length() - 1);
         return tree.reading(root) == HostFiles.Reading.DENIED
-                ? HostKvm.AS_ROOT
+                        || tree.list(DEBUGFS).isEmpty() && sight().locks(root)
+                ? sight().refused(root).remedy()
                 : tree.list(DEBUGFS).isEmpty() ? "mount -t debugfs none /" + root : needs;
     }
 

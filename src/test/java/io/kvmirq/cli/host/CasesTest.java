@@ -51,6 +51,11 @@ class CasesTest {
             more-vectors-than-gsi-routes | explain 0000:00:01.0 | 0 | GSI doubtful | VFIO has armed 4101 vectors for the VM
             split-irqchip-serves-a-pin | explain 0000:00:02.0 | 0 | none | with a split irqchip
             avic-inhibited-by-x2apic | explain 0000:00:02.0 | 17 | none | before Linux 6.0 a guest that has x2APIC inhibits AVIC
+            kvmirq-in-a-container | explain 0000:00:01.0 | 0 | none | in a pid namespace of its own
+            kvmirq-in-a-container | doctor --check paths | 3 | none | in a pid namespace of its own
+            kvmirq-in-a-container | vfio 0000:00:01.0 | 1 | none | so a program that is not seen has it open
+            locked-down-kernel | explain 0000:00:01.0 | 0 | none | the kernel is locked down (confidentiality)
+            harmless-unnamed-threads-on-an-isolated-host | explain 0000:00:01.0 | 0 | none | nothing visible is broken
             vmm-dumps-core | explain 0000:00:01.0 | 19 | VMM broken | has crashed and writes its core
             """)
     void caseIsNamed(String name, String command, int code, String flaw, String words) throws Exception {

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.facts;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.path.Known;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * The limits of what this process sees: its pid namespace, its user, and the kernel's lockdown. Immutable.
+ *
+ * <p>Source: {@code PROC_PID_INIT_INO} in include/linux/proc_ns.h; {@code task_state()} in fs/proc/array.c; {@code
+ * lockdown_read()} in security/lockdown/lockdown.c; {@code debugfs_locked_down()} in fs/debugfs/file.c.
+ *
+ * @param namespaced whether this process is in another pid namespace than the host's init
+ * @param root whether this process runs as root
+ * @param lockdown the kernel's lockdown, {@code integrity} or {@code confidentiality}; empty for none
+ */
+public record Sight(boolean namespaced, boolean root, Optional<String> lockdown) {
+    private static final String INIT = "pid:[4026531836]";
+    private static final Pattern MODE = Pattern.compile("\\[(integrity|confidentiality)]");
+    private static final Pattern LOCKED =
+            Pattern.compile("sys/kernel/(debug|tracing)(/.*)?|proc/kcore|sys/kernel/kprobes/.*");
+
+    /** Reads the files of this process. */
+    public static Sight of(HostFiles files) {
+        Optional<String> namespace = files.link("proc/self/ns/pid").filter(target -> target.startsWith("pid:"));
+        String status = files.text("proc/self/status").orElse("");
+        Matcher mode = MODE.matcher(files.text("sys/kernel/security/lockdown").orElse(""));
+        return new Sight(
+                namespace.filter(target -> !target.equals(INIT)).isPresent()
+                        || ThreadStat.line(status, "NSpid").strip().matches("\\d+\\s.*"),
+                ThreadStat.line(status, "Uid").strip().matches("0(\\s.*)?"),
+                mode.find() ? Optional.of(mode.group(1)) : Optional.empty());
+    }
+
+    /** Why processes of the host are hidden from this one; empty if no namespace hides them. */
+    public Optional<Known.Unknown<Boolean>> hidesProcesses() {
+        return namespaced
+                ? Optional.of(new Known.Unknown<>(
+                        "kvmirq runs in a pid namespace of its own, which hides the host's processes",
+                        "run it on the host, or in the host's pid namespace (docker run --pid=host)"))
+                : Optional.empty();
+    }
+
+    /** Whether lockdown refuses a file, which may then look absent. */
+    public boolean locks(String path) {
+        return lockdown.isPresent() && LOCKED.matcher(path).matches();
+    }
+
+    /** Why a file that is there may not be read. */
+    public <T> Known.Unknown<T> refused(String path) {
+        if (locks(path)) {
+            return new Known.Unknown<>(
+                    "/" + path + " is refused, to root too: the kernel is locked down (" + lockdown.orElseThrow() + ")",
+                    "none while the kernel is locked down, as Secure Boot or lockdown= does");
+        }
+        return root
+                ? new Known.Unknown<>(
+                        "/" + path + " is refused to root: a security module forbids it, or a capability is missing",
+                        "run it outside of containers, with all capabilities; ausearch -m avc names a refusal")
+                : new Known.Unknown<>("/" + path + " may not be read by this user", HostKvm.AS_ROOT);
+    }
+}
