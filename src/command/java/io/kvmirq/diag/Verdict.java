@@ -49,6 +49,20 @@ public record Verdict(Optional<Hop> broken, boolean counted, Optional<Hop> doubt
                 : broken.or(() -> doubtful).isPresent() ? Finding.Status.WARN : Finding.Status.PASS;
     }
 
+    /** Whether a hop is broken or in doubt. */
+    public boolean isFlawed() {
+        return broken.or(() -> doubtful).isPresent();
+    }
+
+    /** The order of verdicts, the worst first: 0 for a broken hop, 1 for one in doubt or an interrupt not posted, else 2. */
+    public int rank() {
+        return switch (grade()) {
+            case FAIL -> 0;
+            case WARN -> 1;
+            default -> 2;
+        };
+    }
+
     /** Whether the host handles an interrupt that it could post, and no link is broken. */
     public boolean isUnposted() {
         return broken.filter(Hop.POSTING::equals).isPresent();

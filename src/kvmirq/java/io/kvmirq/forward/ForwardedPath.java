@@ -74,8 +74,8 @@ record ForwardedPath(
                                 List.of(to.number()),
                                 posting instanceof Posting.NotPosted ? "through KVM" : "hardware posts to it"))
                         .orElseGet(() -> unknown(Hop.VCPU, posting.text())));
-        return new InterruptPath(
-                Optional.of(interrupt(device)),
+        return InterruptPath.of(
+                interrupt(device),
                 Optional.empty(),
                 links,
                 List.of(claim(posting)),
@@ -84,8 +84,8 @@ record ForwardedPath(
 
     /** The path of a closed interrupt. Its GSI and the number of its eventfd may be those of another interrupt by now. */
     static InterruptPath closed(Producer device) {
-        return new InterruptPath(
-                Optional.of(interrupt(device)),
+        return InterruptPath.of(
+                interrupt(device),
                 Optional.empty(),
                 List.of(),
                 List.of(),

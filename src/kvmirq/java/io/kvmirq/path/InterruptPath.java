@@ -11,6 +11,7 @@ import java.util.stream.Stream;
  * The path of one interrupt of a device into a guest, with the evidence for each link, and the claims about its
  * posting. Immutable. Texts may contain names from files: escape unprintable characters before output.
  *
+ * @param subject the kind of this path's subject: the path of a guest or of its helpers has the link of the VMM alone
  * @param interrupt the interrupt, or all interrupts of a device; empty for a path that begins at a guest's VMM
  * @param guest the guest that gets the interrupt; empty if the guest is not known
  * @param links in the order of {@link Hop}, at most one link for each step. The list may end at a broken link
@@ -18,12 +19,15 @@ import java.util.stream.Stream;
  * @param remarks unusual facts that break no link, one sentence each
  */
 public record InterruptPath(
+        Flaw.Subject subject,
         Optional<Interrupt> interrupt,
         Optional<Guest> guest,
         List<Link> links,
         List<Claim> claims,
         List<String> remarks) {
     public InterruptPath {
+        Objects.requireNonNull(interrupt, "interrupt is null");
+        Objects.requireNonNull(subject, "subject is null");
         Objects.requireNonNull(interrupt, "interrupt is null");
         Objects.requireNonNull(guest, "guest is null");
         links = List.copyOf(Objects.requireNonNull(links, "links is null"));
@@ -49,6 +53,23 @@ public record InterruptPath(
         }
     }
 
+    /** The path of an interrupt, or of all interrupts of a device. */
+    public static InterruptPath of(
+            Interrupt interrupt, Optional<Guest> guest, List<Link> links, List<Claim> claims, List<String> remarks) {
+        return new InterruptPath(
+                interrupt.isAll() ? Flaw.Subject.DEVICE : Flaw.Subject.VECTOR,
+                Optional.of(interrupt),
+                guest,
+                links,
+                claims,
+                remarks);
+    }
+
+    /** The path of a guest or of its helpers, with one link. */
+    public static InterruptPath of(Flaw.Subject subject, Guest guest, Link vmm) {
+        return new InterruptPath(subject, Optional.empty(), Optional.of(guest), List.of(vmm), List.of(), List.of());
+    }
+
     /** The name of the device, such as {@code 0000:3b:00.0}; empty for a path that begins at a guest's VMM. */
     public String device() {
         return interrupt.map(one -> one.device().toString()).orElse("");
@@ -61,7 +82,7 @@ public record InterruptPath(
 
     /** Returns a copy of the path with other links, claims and remarks. */
     public InterruptPath with(List<Link> links, List<Claim> claims, List<String> remarks) {
-        return new InterruptPath(interrupt, guest, links, claims, remarks);
+        return new InterruptPath(subject, interrupt, guest, links, claims, remarks);
     }
 
     /** The link of a step. Empty if the path ends before this step, or the step was not examined. */

@@ -24,7 +24,7 @@ import java.util.stream.Collectors;
  * @param numbers the numbers that the value names, with their types: {@link io.kvmirq.HostIrq}, {@link
  *     io.kvmirq.EventFdId}, {@link io.kvmirq.Gsi}, {@link io.kvmirq.InterruptVector} or {@link io.kvmirq.VcpuId}. Empty
  *     for another value
- * @param flaws the names, which never change, of the flaws that caused the state, such as {@code device.bus-master-off}
+ * @param flaws the flaws that caused the state, then delays of the past, which cause none
  */
 public record Link(
         Hop hop,
@@ -34,7 +34,7 @@ public record Link(
         String text,
         List<Remedy> remedies,
         List<Record> numbers,
-        List<String> flaws) {
+        List<Flaw> flaws) {
     public Link {
         Objects.requireNonNull(hop, "hop is null");
         Objects.requireNonNull(state, "state is null");
@@ -133,6 +133,11 @@ public record Link(
                 List.of());
     }
 
+    /** Whether the link is broken or doubtful. */
+    public boolean isFlawed() {
+        return state == State.BROKEN || state == State.DOUBTFUL;
+    }
+
     /** Returns a copy of the link with {@code numbers}: the typed numbers in the link's value. */
     public Link numbered(List<? extends Record> numbers) {
         return new Link(
@@ -144,6 +149,11 @@ public record Link(
                 remedies,
                 List.copyOf(Objects.requireNonNull(numbers, "numbers is null")),
                 flaws);
+    }
+
+    /** Returns a copy of the link with other flaws. */
+    public Link flawed(List<Flaw> flaws) {
+        return new Link(hop, state, evidence, value, text, remedies, numbers, flaws);
     }
 
     /** Returns a copy of the link with other remedies. */

@@ -32,11 +32,13 @@ class InterruptPathTest {
     private static final Claim POSTS = Claim.of(Question.FORM, true, SEEN, "posts");
     private static final Claim NO_FORM = Claim.unknown(Question.FORM, "not shown", "debugfs");
 
+    private static final Flaw STOPPED =
+            new Flaw("vmm.stopped", Flaw.Subject.GUEST, Flaw.Weight.BROKEN, Flaw.Span.NOW, "stopped by a signal");
     private static final PciAddress NIC = PciAddress.parse("0000:3b:00.0");
 
     private static InterruptPath path(List<Link> links, Claim... claims) {
-        return new InterruptPath(
-                Optional.of(Interrupt.of(NIC, IrqKind.MSIX, 0)), Optional.empty(), links, List.of(claims), List.of());
+        return InterruptPath.of(
+                Interrupt.of(NIC, IrqKind.MSIX, 0), Optional.empty(), links, List.of(claims), List.of());
     }
 
     private static Known<Gsi> gsi(Evidence evidence, Integer... numbers) {
@@ -128,7 +130,7 @@ class InterruptPathTest {
                 "stopped",
                 List.of(),
                 List.of(new VcpuId(1)),
-                List.of("vmm.stopped"));
+                List.of(STOPPED));
         assertThat(link.with(remedies))
                 .isEqualTo(new Link(
                         Hop.VMM,
@@ -138,7 +140,7 @@ class InterruptPathTest {
                         "stopped",
                         remedies,
                         List.of(new VcpuId(1)),
-                        List.of("vmm.stopped")));
+                        List.of(STOPPED)));
         assertThat(OBSTACLE.byHost().with(remedies).never()).isTrue();
         assertThat(new Known.Unknown<Integer>("denied", "run as root").map(one -> one + 1))
                 .isEqualTo(new Known.Unknown<>("denied", "run as root"));

@@ -9,6 +9,7 @@ import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Link;
 import io.kvmirq.vfio.VfioGroup;
 import java.util.ArrayList;
@@ -97,7 +98,7 @@ record VfioView(
 
     /** The names of the flaws of the device itself. */
     List<String> flaws() {
-        return link.flaws();
+        return link.flaws().stream().map(Flaw::rule).toList();
     }
 
     private String sysfs() {

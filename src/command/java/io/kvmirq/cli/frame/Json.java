@@ -8,6 +8,7 @@ import com.fasterxml.jackson.core.io.CharacterEscapes;
 import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import io.kvmirq.PciAddress;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Known;
@@ -168,6 +169,8 @@ public final class Json {
                 value(String.valueOf(one.getKey()), one.getValue());
             }
             to.writeEndObject();
+        } else if (value instanceof Flaw flaw) {
+            to.writeString(flaw.rule());
         } else if (value instanceof Record record
                 && !(value instanceof PciAddress || value instanceof InterruptPath.Guest)) {
             RecordComponent[] components = COMPONENTS.get(record.getClass());

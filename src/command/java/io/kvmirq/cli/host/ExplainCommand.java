@@ -19,6 +19,7 @@ import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.GuestSources;
 import io.kvmirq.diag.screens.LiveChains;
 import io.kvmirq.diag.screens.MemoryEvidence;
+import io.kvmirq.diag.screens.PathsCheck;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveHost;
@@ -28,6 +29,7 @@ import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.text.Foreign;
 import java.nio.file.Path;
@@ -159,7 +161,7 @@ public final class ExplainCommand implements Command {
             return guests.get(0);
         }
 
-        /** The chains of the guest on the command line. */
+        /** The sources of the guests on the command line; none for a device, whose interrupts do not pass them. */
         List<GuestSources> sources(HostFacts host) {
             return device.isPresent() ? List.of() : GuestSources.of(host, guests(host));
         }
@@ -297,27 +299,53 @@ public final class ExplainCommand implements Command {
             Optional<List<Change>> changes,
             Optional<Live> live,
             KernelPaths memory) {
+        /** The flaws of the helpers of a device's guest, which the device's interrupts do not pass. */
+        private Stream<String> beside() {
+            return PathsCheck.flawedGuests(host).stream()
+                    .filter(path -> path.subject() == Flaw.Subject.HELPER
+                            && chains.stream().anyMatch(chain -> chain.guest().equals(path.guest())))
+                    .map(path -> ExplainText.headline(path, ""));
+        }
+
+        /** Whether no chain has the link of a guest's VMM. */
+        private boolean isAlone(GuestSources one) {
+            return chains.stream().noneMatch(chain -> chain.guest().equals(Optional.of(one.guest())));
+        }
+
         /** Returns the exit code. */
         int print(ParseResult arguments, Terminal terminal) {
             List<GuestSources> shown = sources.stream()
-                    .filter(one -> chains.isEmpty() || one.virtio())
+                    .filter(one -> isAlone(one)
+                            || one.virtio()
+                            || !one.others().flaws().isEmpty())
+                    .toList();
+            List<InterruptPath> guests = shown.stream()
+                    .flatMap(one -> one.paths(isAlone(one)).stream())
                     .toList();
             Verdict verdict = Verdict.of(
-                    chains,
-                    shown.stream().map(GuestSources::vmm).toList(),
+                    Stream.concat(chains.stream(), guests.stream()).toList(),
+                    List.of(),
                     live.map(Live::stages).orElse(List.of()));
             boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen);
             int exitCode = ExitCode.of(verdict, arguments.hasMatchedOption("--strict"))
                     .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
             ExplainText text = new ExplainText(terminal);
             if (arguments.hasMatchedOption(Nagios.OPTION)) {
-                return text.graded(chains, shown, verdict);
+                return text.graded(chains, guests, verdict);
             }
             if (arguments.hasMatchedOption("--json")) {
                 Json.print(terminal, "explain", host, json -> {
                     json.objects("paths", chains, (to, one) -> to.record(one).value("fails", one.fails()))
                             .value("sources", sources)
-                            .value("verdict", verdict);
+                            .value("verdict", verdict)
+                            .objects(
+                                    "flaws",
+                                    Stream.concat(chains.stream(), guests.stream())
+                                            .flatMap(path -> path.links().stream())
+                                            .flatMap(link -> link.flaws().stream())
+                                            .distinct()
+                                            .toList(),
+                                    Json::record);
                     changes.ifPresent(all -> json.value("changes", all));
                     live.ifPresent(one -> LiveOption.write(json, one));
                     if (arguments.hasMatchedOption(EVIDENCE)) {
@@ -327,12 +355,14 @@ public final class ExplainCommand implements Command {
                 });
                 return exitCode;
             }
-            if (chains.isEmpty()) {
-                text.print(shown);
-            } else {
+            text.verdicts(Stream.concat(
+                            ExplainText.headlines(chains, guests, verdict).stream(),
+                            sources.isEmpty() ? beside() : Stream.of())
+                    .toList());
+            if (!chains.isEmpty()) {
                 text.print(chains, verdict);
             }
-            shown.forEach(one -> text.print(one, chains.isEmpty()));
+            shown.forEach(one -> text.print(one, isAlone(one)));
             if (arguments.hasMatchedOption(EVIDENCE)) {
                 text.memory(MemoryEvidence.of(host, chains, memory));
             }

@@ -13,6 +13,7 @@ import io.kvmirq.diag.screens.GuestSources;
 import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Claim;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
@@ -41,13 +42,18 @@ final class ExplainText {
         this.terminal = terminal;
     }
 
+    /** Prints verdicts, of which the first one decides. */
+    void verdicts(List<String> lines) {
+        line(terminal.bold(printable(lines.get(0))), 2);
+        lines.stream().skip(1).forEach(one -> line(printable(one), 2));
+    }
+
     /**
      * Prints one chain in full: the one that breaks first, or else the first. For the others of its device, prints
      * where they break.
      */
     void print(List<InterruptPath> chains, Verdict verdict) {
         InterruptPath shown = firstToFail(chains);
-        line(terminal.bold(printable(headline(chains, verdict))), 2);
         one(shown);
         others(shown, chains);
         line(verdict.broken()
@@ -59,15 +65,59 @@ final class ExplainText {
     }
 
     /**
-     * The verdict in one sentence, for readers who know no link.
+     * The verdicts, a sentence for each subject, the worst first: the interrupts of the devices of each guest that has a
+     * flaw and of all others, each guest without a device and each helper with a flaw.
      *
-     * @param chains of which the worst is named; not empty
+     * @param guests the paths of guests and helpers
+     * @param verdict of all
      */
-    static String headline(List<InterruptPath> chains, Verdict verdict) {
-        InterruptPath worst = firstToFail(chains);
-        if (worst.interrupt().isEmpty()) {
-            return headline(worst.guest().orElseThrow().name(), worst.links().get(0));
+    static List<String> headlines(List<InterruptPath> chains, List<InterruptPath> guests, Verdict verdict) {
+        List<Headline> lines = new ArrayList<>();
+        Map<Optional<InterruptPath.Guest>, List<InterruptPath>> owners = chains.stream()
+                .collect(Collectors.groupingBy(InterruptPath::guest, LinkedHashMap::new, Collectors.toList()));
+        List<InterruptPath> fine = new ArrayList<>();
+        for (List<InterruptPath> own : owners.values()) {
+            Verdict ofOwn = Verdict.of(own, List.of(), List.of());
+            if (owners.size() == 1 || verdict.counted()) {
+                fine.addAll(own);
+            } else if (ofOwn.isFlawed()) {
+                lines.add(new Headline(ofOwn.rank(), headline(own, ofOwn)));
+            } else {
+                fine.addAll(own);
+            }
         }
+        if (!fine.isEmpty()) {
+            Verdict ofFine = verdict.counted() ? verdict : Verdict.of(fine, List.of(), List.of());
+            lines.add(new Headline(ofFine.rank(), headline(fine, ofFine)));
+        }
+        for (InterruptPath path : guests) {
+            Link link = path.links().get(0);
+            if (link.isFlawed() || chains.isEmpty() && path.subject() == Flaw.Subject.GUEST) {
+                lines.add(new Headline(
+                        Verdict.of(List.of(path), List.of(), List.of()).rank(), headline(path, "")));
+            }
+        }
+        List<String> texts = lines.stream()
+                .sorted(Comparator.comparing(Headline::rank))
+                .map(Headline::text)
+                .toList();
+        return !chains.isEmpty()
+                ? texts
+                : Stream.concat(
+                                Stream.of(texts.stream()
+                                                .findFirst()
+                                                .map(first -> first + "; ")
+                                                .orElse("") + "no PCI device of VFIO"),
+                                texts.stream().skip(1))
+                        .toList();
+    }
+
+    /** @param rank 0 for a broken subject, 1 for one in doubt, 2 for another */
+    private record Headline(int rank, String text) {}
+
+    /** The verdict about the chains of devices in one sentence, for readers who know no link; not empty. */
+    private static String headline(List<InterruptPath> chains, Verdict verdict) {
+        InterruptPath worst = firstToFail(chains);
         long same = chains.stream().filter(one -> isSame(worst, one)).count();
         String all = chains.size() + " interrupts of "
                 + (chains.stream().map(InterruptPath::guest).distinct().count() > 1 ? "all guests" : owner(worst));
@@ -77,29 +127,35 @@ final class ExplainText {
                         ? "all " + all
                         : same > 1 ? same + " of " + all : worst.name() + " (one of " + all + ")";
         boolean many = same > 1 || worst.interrupt().filter(Interrupt::isAll).isPresent();
-        return who + (many ? " are " : " is ") + inWords(worst, verdict);
+        return who + (many ? " are " : " is ") + inWords(worst, verdict) + slowed(chains);
     }
 
-    /** The same of guests without a device of VFIO. */
-    private static String headline(List<GuestSources> sources) {
-        return sources.stream()
-                        .map(one -> headline(one.guest().name(), one.vmm()) + "; ")
-                        .collect(Collectors.joining())
-                + "no PCI device of VFIO";
+    /** Delays of the past, which no verdict counts. */
+    private static String slowed(List<InterruptPath> chains) {
+        return chains.stream()
+                .flatMap(chain -> chain.links().stream())
+                .flatMap(link -> link.flaws().stream())
+                .filter(Flaw::isPastDelay)
+                .map(flaw -> "; slow at times: " + flaw.text())
+                .findFirst()
+                .orElse("");
     }
 
-    /** The same of a guest by the link of its VMM. */
-    static String headline(String guest, Link vmm) {
-        return guest
-                + (vmm.flaws().isEmpty()
-                        ? " has no flaw that files show"
-                        : (vmm.state() == Link.State.BROKEN ? " is stopped" : " is in doubt") + " at the VMM: "
-                                + first(vmm.text()));
-    }
-
-    /** Prints the verdict about guests without a device of VFIO. */
-    void print(List<GuestSources> sources) {
-        line(terminal.bold(printable(headline(sources))), 2);
+    /** The verdict about a guest by the link of its VMM, or about its helpers. */
+    static String headline(InterruptPath path, String others) {
+        Link link = path.links().get(0);
+        boolean ofHelper = link.flaws().stream()
+                .findFirst()
+                .filter(flaw -> flaw.subject() == Flaw.Subject.HELPER)
+                .isPresent();
+        String guest = path.guest().orElseThrow().name() + others;
+        return (ofHelper ? "a helper of " : "")
+                + guest
+                + (!link.isFlawed()
+                        ? " has no flaw that files show" + slowed(List.of(path))
+                        : (link.state() == Link.State.BROKEN ? " is stopped" : " is in doubt")
+                                + (ofHelper ? ": " : " at the VMM: ")
+                                + first(link.text()));
     }
 
     private static String owner(InterruptPath chain) {
@@ -142,7 +198,7 @@ final class ExplainText {
     }
 
     /** Prints the worst in one line for monitoring, and returns its grade. */
-    int graded(List<InterruptPath> chains, List<GuestSources> sources, Verdict verdict) {
+    int graded(List<InterruptPath> chains, List<InterruptPath> guests, Verdict verdict) {
         // Of the hops behind the VMM no file shows more: that they are not shown is no failure to look.
         List<Link> hidden = chains.stream()
                 .filter(chain -> !chain.isIdle())
@@ -157,7 +213,7 @@ final class ExplainText {
                 ? Nagios.CRITICAL
                 : verdict.grade() == Finding.Status.WARN ? Nagios.WARNING : unseen ? Nagios.UNKNOWN : Nagios.OK;
         return grade.print(
-                (chains.isEmpty() ? headline(sources) : headline(chains, verdict))
+                String.join("; ", headlines(chains, guests, verdict))
                         + (hidden.isEmpty()
                                 ? ""
                                 : hidden.stream()
@@ -261,10 +317,15 @@ final class ExplainText {
      */
     void print(GuestSources sources, boolean alone) {
         line(terminal.bold(printable(sources.guest() + "  other interrupts")));
-        if (alone || sources.isFlawed()) {
+        if (alone) {
             terminal.link(sources.vmm());
             terminal.remedies(
                     sources.vmm().state() == Link.State.NOT_SHOWN, sources.vmm().remedies());
+        }
+        Link others = sources.others();
+        if (others.state() != Link.State.WHOLE || !others.flaws().isEmpty()) {
+            terminal.row("others", others.state().label(), others.text(), others.evidence());
+            terminal.remedies(others.state() == Link.State.NOT_SHOWN, others.remedies());
         }
         for (GuestSources.Row row : sources.rows()) {
             terminal.row(row.name(), row.evidence().isPresent() ? "seen" : "not shown", row.text(), row.evidence());

@@ -4,7 +4,7 @@ package io.kvmirq.cli.host;
 import io.kvmirq.cli.frame.Columns;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.rules.VmmRules;
+import io.kvmirq.diag.screens.PathsCheck;
 import io.kvmirq.diag.sources.GuestRates;
 import io.kvmirq.diag.sources.GuestRates.Rate;
 import io.kvmirq.diag.sources.Guests;
@@ -13,10 +13,10 @@ import io.kvmirq.diag.sources.Guests.Vcpus;
 import io.kvmirq.diag.sources.Guests.Worker;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -84,13 +84,14 @@ final class GuestTable {
     /** The verdict about the guest whose VMM is worst. */
     private static String headline(HostFacts host, List<Guest> guests) {
         String all = guests.size() == 1 ? "" : " (one of " + guests.size() + " guests)";
-        Map<Guest, Link> links = new LinkedHashMap<>();
-        guests.forEach(one -> links.put(one, VmmRules.of(host, one.process(), one.workers())));
+        List<InterruptPath> paths = guests.stream()
+                .flatMap(guest -> PathsCheck.paths(host, guest, true).stream())
+                .toList();
         return Stream.of(Link.State.BROKEN, Link.State.DOUBTFUL)
                 .flatMap(state ->
-                        links.entrySet().stream().filter(one -> one.getValue().state() == state))
+                        paths.stream().filter(path -> path.links().get(0).state() == state))
                 .findFirst()
-                .map(one -> ExplainText.headline(one.getKey().process().name() + all, one.getValue()))
+                .map(path -> ExplainText.headline(path, all))
                 .orElse(
                         guests.size() == 1
                                 ? guests.get(0).process().name() + " runs, as far as files show"

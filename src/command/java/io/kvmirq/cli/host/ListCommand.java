@@ -184,16 +184,6 @@ public final class ListCommand implements Command {
         });
     }
 
-    /** The vectors, or the guests if one has a flaw that is worse than that of each vector. */
-    private static List<InterruptPath> worse(List<InterruptPath> vectors, List<InterruptPath> guests) {
-        return Stream.<Predicate<InterruptPath>>of(path -> path.firstBroken().isPresent(), path -> Look.flaw(path)
-                                .isPresent())
-                        .anyMatch(flawed -> guests.stream().anyMatch(flawed)
-                                && vectors.stream().noneMatch(flawed))
-                ? guests
-                : vectors;
-    }
-
     /** @throws IllegalArgumentException if another option asks for a table */
     private static List<String> requireAlone(ParseResult arguments) {
         List<String> others = Stream.of("--vm", "--device", "--all", Nagios.OPTION, "--live", "--json")
@@ -228,10 +218,12 @@ public final class ListCommand implements Command {
 
     private static int answer(
             HostFacts host, Listing listing, Optional<Live> live, ParseResult arguments, Terminal terminal) {
+        // The vectors of one device do not pass what serves others.
+        List<InterruptPath> guests = Stream.of("--vm", "--device").noneMatch(arguments::hasMatchedOption)
+                ? PathsCheck.flawedGuests(host)
+                : List.of();
         if (arguments.hasMatchedOption(Nagios.OPTION)) {
-            boolean all = Stream.of("--vm", "--device").noneMatch(arguments::hasMatchedOption);
-            List<InterruptPath> paths = worse(listing.chains(), all ? PathsCheck.flawedGuests(host) : List.of());
-            return new ExplainText(terminal).graded(paths, List.of(), Verdict.of(paths, List.of(), List.of()));
+            return new ExplainText(terminal).graded(listing.chains(), guests, verdict(listing, guests));
         }
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "list", host, json -> {
@@ -239,18 +231,24 @@ public final class ListCommand implements Command {
                 live.ifPresent(one -> LiveOption.write(json, one));
             });
         } else {
-            print(host, listing, live, terminal);
+            print(host, listing, guests, live, terminal);
             live.ifPresent(one -> LiveOption.print(one, terminal));
         }
         return ExitCode.OK;
     }
 
-    private static void print(HostFacts host, Listing listing, Optional<Live> live, Terminal terminal) {
+    private static Verdict verdict(Listing listing, List<InterruptPath> guests) {
+        return Verdict.of(
+                Stream.concat(listing.chains().stream(), guests.stream()).toList(), List.of(), List.of());
+    }
+
+    private static void print(
+            HostFacts host, Listing listing, List<InterruptPath> guests, Optional<Live> live, Terminal terminal) {
         if (listing.rows().isEmpty()) {
             terminal.line("no vector of a device is armed by VFIO");
         } else {
-            String verdict = ExplainText.headline(listing.chains(), Verdict.of(listing.chains(), List.of(), List.of()));
-            terminal.line(terminal.bold(Foreign.printable(verdict)));
+            ExplainText.headlines(listing.chains(), guests, verdict(listing, guests))
+                    .forEach(line -> terminal.line(terminal.bold(Foreign.printable(line))));
             List<List<String>> table = new ArrayList<>();
             table.add(COLUMNS);
             listing.rows().forEach(row -> table.add(cells(row, live)));

@@ -9,6 +9,7 @@ import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.CpuList;
 import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Flaw.Subject;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
@@ -51,7 +52,6 @@ final class ControlGroups {
     private final Set<String> quotas = new HashSet<>();
 
     private final String tenant;
-    private List<String> ofVcpus = List.of();
 
     ControlGroups(HostFacts host, Flaws flaws, String tenant) {
         this.tenant = tenant;
@@ -68,18 +68,10 @@ final class ControlGroups {
      *
      * @param last whether it is the group of the thread, and no group above
      * @param vcpus whether vCPUs may be in it, or in one below it
-     * @param ofVcpus the {@code cgroup} of the thread of each vCPU
      * @param tenant a process in it that is no VMM, in words; empty for a VMM
      */
     record Group(
-            Fact.Facts facts,
-            String root,
-            String directory,
-            boolean second,
-            boolean last,
-            boolean vcpus,
-            List<String> ofVcpus,
-            String tenant)
+            Fact.Facts facts, String root, String directory, boolean second, boolean last, boolean vcpus, String tenant)
             implements Fact.Subject {
         @Override
         public String name(String word) {
@@ -129,14 +121,6 @@ final class ControlGroups {
                     && !QUIET.matcher(text("cpu.pressure").orElse("")).find();
         }
 
-        /** Whether its vCPUs fit into its quota: then only other threads can use it up. */
-        boolean fits() {
-            long inside = ofVcpus.stream()
-                    .filter(text -> text.lines().anyMatch(line -> (line + "/").contains(":" + called() + "/")))
-                    .count();
-            return inside > 0 && cpus() >= inside;
-        }
-
         /** Whether threads waited in a share of the periods. */
         boolean waited(int share) {
             Throttled now = STAT.in(this);
@@ -169,8 +153,6 @@ final class ControlGroups {
     private static final Fact<Group, Long> MOST_TASKS = number("pids.max", "(\\d{1,18})|max", "pids.current");
     private static final Fact<Group, Throttled> STAT = new Fact<>("{group}/cpu.stat", ControlGroups::throttled);
 
-    private static final String USED_UP = "the control group %s has used its quota of CPU time up in %d of %d periods: its"
-        + " threads waited then%s";
     private static final String PRESSED =
         "all threads of the control group %s that had something to do waited for %s, %d %% of the last 10 seconds%s";
 
@@ -184,11 +166,9 @@ final class ControlGroups {
 
     /** The pressure is the average of ten seconds, which is more than one look. */
     private static final Table<Group> TIME = new Table<>(Hop.VMM,
-        broken("cgroup.throttled", STAT, one -> !one.fits() && one.waited(2), USED_UP).with(Group::called,
-            one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others).remedy(ControlGroups::raise)
-            .on("of vCPUs", one -> one.vcpus),
-        doubt("cgroup.throttled-sometimes", STAT, one -> one.waited(20), USED_UP).with(Group::called,
-            one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others).remedy(ControlGroups::raise).otherwise(),
+        doubt("cgroup.throttled", STAT, one -> one.waited(20), "the control group %s used its quota of CPU time up in %d of %d"
+            + " periods since it was made: its threads waited then%s").with(Group::called, one -> STAT.in(one).waited(),
+            one -> STAT.in(one).periods(), Group::others).remedy(ControlGroups::raise).slow().ever(),
         doubt("cgroup.idle", IDLE, one -> IDLE.in(one).equals("1"), "cpu.idle of the control group %s is 1: any other group goes"
             + " first%s").with(Group::called, Group::others).remedy(one -> Remedy.command("echo 0 > /" + one.path(IDLE.file()))),
         doubt("cgroup.light", WEIGHT, one -> WEIGHT.in(one) <= LITTLE_WEIGHT, "the control group %s has cpu.weight %d, and others"
@@ -273,7 +253,6 @@ final class ControlGroups {
      *     libvirt's group {@code emulator}
      */
     void look(Optional<String> ofProcess, List<String> vcpus) {
-        ofVcpus = vcpus;
         vcpus.stream().distinct().forEach(text -> look(text, true));
         ofProcess.filter(text -> !vcpus.contains(text)).ifPresent(text -> look(text, vcpus.isEmpty()));
     }
@@ -316,14 +295,13 @@ final class ControlGroups {
         List<String> path = names.stream().filter(name -> !name.isEmpty()).toList();
         for (int i = 0; i < path.size(); i++) {
             directory += "/" + path.get(i);
-            Group one = new Group(
-                    new Fact.Facts(host), root, directory, second, i == path.size() - 1, vcpus, ofVcpus, tenant);
+            Group one = new Group(new Fact.Facts(host), root, directory, second, i == path.size() - 1, vcpus, tenant);
             if (freezes && !isFrozen()) {
-                flaws.apply(one, FROZEN);
+                flaws.apply(one, tenant.isEmpty() ? FROZEN : FROZEN.about(Subject.HELPER));
             }
             if (quotas.add(directory)) {
                 flaws.look(one, QUOTA);
-                flaws.apply(one, TIME);
+                flaws.apply(one, tenant.isEmpty() ? TIME : TIME.about(Subject.HELPER));
             }
         }
     }

@@ -3,18 +3,22 @@ package io.kvmirq.diag.rules;
 
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
-import io.kvmirq.diag.rules.Fact.Subject;
 import io.kvmirq.diag.rules.Rule.Flaw;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Flaw.Span;
+import io.kvmirq.path.Flaw.Subject;
+import io.kvmirq.path.Flaw.Weight;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -27,6 +31,10 @@ public final class Flaws {
     private final List<Flaw> notes = new ArrayList<>();
     private final List<Flaw> broken = new ArrayList<>();
     private final List<Flaw> doubts = new ArrayList<>();
+    /** Delays of the past. */
+    private final List<Flaw> past = new ArrayList<>();
+
+    private final IdentityHashMap<Flaw, Subject> owners = new IdentityHashMap<>();
     private final Set<String> unseen = new LinkedHashSet<>();
     private final Set<String> shownBy = new LinkedHashSet<>();
 
@@ -36,6 +44,8 @@ public final class Flaws {
         copy.fine.addAll(fine);
         copy.broken.addAll(broken);
         copy.doubts.addAll(doubts);
+        copy.past.addAll(past);
+        copy.owners.putAll(owners);
         copy.unseen.addAll(unseen);
         copy.shownBy.addAll(shownBy);
         return copy;
@@ -56,18 +66,22 @@ public final class Flaws {
      * Notes the flaws of the rules that hold. A rule is not asked if a fact that it needs is not known, and if it fails;
      * both are noted.
      */
-    public <S extends Subject> Flaws apply(S subject, Rule.Table<S> table) {
-        return apply(subject, table.rows());
+    public <S extends Fact.Subject> Flaws apply(S subject, Rule.Table<S> table) {
+        return apply(subject, table.rows(), flaw -> owners.put(flaw, table.about()));
     }
 
     /** Applies them, and says whether one holds. */
-    <S extends Subject> boolean finds(S subject, Rule.Table<S> table) {
+    <S extends Fact.Subject> boolean finds(S subject, Rule.Table<S> table) {
         int before = broken.size() + doubts.size();
         apply(subject, table);
         return broken.size() + doubts.size() > before;
     }
 
-    <S extends Subject> Flaws apply(S subject, List<Rule<S>> rows) {
+    <S extends Fact.Subject> Flaws apply(S subject, List<Rule<S>> rows) {
+        return apply(subject, rows, flaw -> {});
+    }
+
+    private <S extends Fact.Subject> Flaws apply(S subject, List<Rule<S>> rows, Consumer<Flaw> found) {
         boolean held = false;
         for (Rule<S> rule : rows) {
             held &= rule.unless() == Rule.Unless.ABOVE;
@@ -79,7 +93,9 @@ public final class Flaws {
                                 .allMatch(fact -> look(subject, fact).isPresent())
                         && rule.when().test(subject)) {
                     held = true;
-                    add(rule.flaw(subject));
+                    Flaw flaw = rule.flaw(subject);
+                    found.accept(flaw);
+                    add(flaw);
                 }
             } catch (RuntimeException e) {
                 unseen("the rule " + rule.id() + ", which failed: " + e, "report it, with a capture of the host");
@@ -89,7 +105,7 @@ public final class Flaws {
     }
 
     /** A fact, noted if it is not known. */
-    public <S extends Subject, T> Optional<T> look(S subject, Fact<S, T> fact) {
+    public <S extends Fact.Subject, T> Optional<T> look(S subject, Fact<S, T> fact) {
         Known<T> known = fact.of(subject);
         if (known instanceof Known.Unknown<T> unknown && !unknown.equals(Fact.none())) {
             unseen(unknown.why(), unknown.remedy());
@@ -98,6 +114,11 @@ public final class Flaws {
     }
 
     private void add(Flaw flaw) {
+        if (flaw.weight() == Weight.SLOW && flaw.span() == Span.EVER) {
+            past.add(flaw);
+            fine.add(flaw.text());
+            return;
+        }
         switch (flaw.state()) {
             case BROKEN -> broken.add(flaw);
             case DOUBTFUL -> doubts.add(flaw);
@@ -123,7 +144,7 @@ public final class Flaws {
     }
 
     /** The link of a subject that has a flaw, without a value. */
-    public static <S extends Subject> Optional<Link> of(S subject, Rule.Table<S> table) {
+    public static <S extends Fact.Subject> Optional<Link> of(S subject, Rule.Table<S> table) {
         return new Flaws().apply(subject, table).flawed(table.hop(), Optional.empty());
     }
 
@@ -145,7 +166,14 @@ public final class Flaws {
                                 .distinct()
                                 .toList(),
                         List.of(),
-                        flaws.stream().map(Flaw::rule).distinct().toList()));
+                        about(hop, Stream.concat(flaws.stream(), past.stream()))));
+    }
+
+    /** The flaws with their owners, one for each sentence of a rule. */
+    private List<io.kvmirq.path.Flaw> about(Hop hop, Stream<Flaw> flaws) {
+        return flaws.map(flaw -> flaw.about(owners.getOrDefault(flaw, Subject.at(hop))))
+                .distinct()
+                .toList();
     }
 
     /** The finding of a check: its flaws, of which the first names the reason; or what was not looked at; or its notes. */
@@ -179,7 +207,7 @@ public final class Flaws {
         String all = Stream.concat(Stream.of(text), fine.stream())
                 .filter(part -> !part.isEmpty())
                 .collect(Collectors.joining(", "));
-        return seen(evidence, Link.whole(hop, evidence, value, all));
+        return seen(evidence, Link.whole(hop, evidence, value, all).flawed(about(hop, past.stream())));
     }
 
     /** The link if it has a flaw, or else another one, which is not whole if a look was not made. */
@@ -201,6 +229,7 @@ public final class Flaws {
                                                 link.remedies().stream(),
                                                 shownBy.stream().map(Remedy::look))
                                         .toList())
-                        .numbered(link.numbers());
+                        .numbered(link.numbers())
+                        .flawed(link.flaws());
     }
 }

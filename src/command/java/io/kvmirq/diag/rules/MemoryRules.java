@@ -8,6 +8,7 @@ import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
@@ -103,8 +104,8 @@ public final class MemoryRules {
         }
         Link one = flawed.get();
         boolean had = !link.flaws().isEmpty();
-        List<String> names = new ArrayList<>(one.flaws());
-        names.addAll(link.flaws());
+        List<Flaw> all = new ArrayList<>(one.flaws());
+        all.addAll(link.flaws());
         List<Remedy> remedies = new ArrayList<>(one.remedies());
         if (had) {
             remedies.addAll(link.remedies());
@@ -117,6 +118,6 @@ public final class MemoryRules {
                 one.text() + (had ? "; " + link.text() : ""),
                 remedies,
                 link.numbers(),
-                names);
+                all);
     }
 }

@@ -3,8 +3,10 @@ package io.kvmirq.diag.rules;
 
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
-import io.kvmirq.diag.rules.Fact.Subject;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Flaw.Span;
+import io.kvmirq.path.Flaw.Subject;
+import io.kvmirq.path.Flaw.Weight;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Remedy;
 import java.util.List;
@@ -29,9 +31,11 @@ import java.util.stream.Stream;
  * @param concerns whether it is about a subject, asked before a fact is read
  * @param unless a flaw that suppresses it: that of a row above, up to one that is not suppressed, or any break of the hop
  */
-public record Rule<S extends Subject>(
+public record Rule<S extends Fact.Subject>(
         String id,
         Flaw.State state,
+        Weight weight,
+        Span span,
         List<Fact<S, ?>> reads,
         Predicate<S> when,
         String says,
@@ -45,8 +49,13 @@ public record Rule<S extends Subject>(
      *
      * @param rule the name of the rule
      */
-    public record Flaw(String rule, State state, Evidence evidence, String text, List<Remedy> remedies) {
-        /** The weight of a flaw. */
+    public record Flaw(
+            String rule, State state, Weight weight, Span span, Evidence evidence, String text, List<Remedy> remedies) {
+        io.kvmirq.path.Flaw about(Subject subject) {
+            return new io.kvmirq.path.Flaw(rule, subject, weight, span, text);
+        }
+
+        /** The proof of a flaw. */
         public enum State {
             /** Interrupts do not pass the hop. */
             BROKEN,
@@ -64,17 +73,32 @@ public record Rule<S extends Subject>(
         BROKEN
     }
 
-    /** The rules of one subject, in their order. */
-    public record Table<S extends Subject>(Hop hop, List<Rule<S>> rows) {
+    /**
+     * The rules of one subject, in their order.
+     *
+     * @param about the owner of their flaws
+     */
+    public record Table<S extends Fact.Subject>(Hop hop, Subject about, List<Rule<S>> rows) {
+        @SafeVarargs
+        @SuppressWarnings("varargs")
+        Table(Hop hop, Subject about, Rule<S>... rows) {
+            this(hop, about, List.of(rows));
+        }
+
         @SafeVarargs
         @SuppressWarnings("varargs")
         Table(Hop hop, Rule<S>... rows) {
-            this(hop, List.of(rows));
+            this(hop, Subject.at(hop), List.of(rows));
+        }
+
+        /** The same rules about another owner. */
+        Table<S> about(Subject owner) {
+            return new Table<>(hop, owner, rows);
         }
     }
 
     /** The rules of a check of the doctor, in their order. */
-    public record Checks<S extends Subject>(Check check, List<Rule<S>> rows) {
+    public record Checks<S extends Fact.Subject>(Check check, List<Rule<S>> rows) {
         @SafeVarargs
         @SuppressWarnings("varargs")
         Checks(Check check, Rule<S>... rows) {
@@ -88,41 +112,59 @@ public record Rule<S extends Subject>(
     }
 
     /** A flaw that interrupts do not pass. */
-    public static <S extends Subject> Rule<S> broken(
+    public static <S extends Fact.Subject> Rule<S> broken(
             String id, Fact<S, ?> evidence, Predicate<S> when, String says, Remedy... remedies) {
         return row(id, Flaw.State.BROKEN, evidence, when, says, remedies);
     }
 
     /** A doubt. */
-    public static <S extends Subject> Rule<S> doubt(
+    public static <S extends Fact.Subject> Rule<S> doubt(
             String id, Fact<S, ?> evidence, Predicate<S> when, String says, Remedy... remedies) {
         return row(id, Flaw.State.DOUBTFUL, evidence, when, says, remedies);
     }
 
     /** A clause about what is in order. */
-    public static <S extends Subject> Rule<S> note(String id, Fact<S, ?> evidence, Predicate<S> when, String says) {
+    public static <S extends Fact.Subject> Rule<S> note(
+            String id, Fact<S, ?> evidence, Predicate<S> when, String says) {
         return row(id, Flaw.State.NOTE, evidence, when, says);
     }
 
-    private static <S extends Subject> Rule<S> row(
+    private static <S extends Fact.Subject> Rule<S> row(
             String id, Flaw.State state, Fact<S, ?> evidence, Predicate<S> when, String says, Remedy... remedies) {
         List<Remedy> all = List.of(remedies);
+        Weight weight =
+                switch (state) {
+                    case BROKEN -> Weight.BROKEN;
+                    case DOUBTFUL -> Weight.LOSSY;
+                    case NOTE -> Weight.REMARK;
+                };
         return new Rule<>(
-                id, state, List.of(evidence), when, says, List.of(), subject -> all, "", one -> true, Unless.NEVER);
+                id,
+                state,
+                weight,
+                Span.NOW,
+                List.of(evidence),
+                when,
+                says,
+                List.of(),
+                subject -> all,
+                "",
+                one -> true,
+                Unless.NEVER);
     }
 
     /** With the values of its sentence. */
     @SafeVarargs
     @SuppressWarnings("varargs")
     public final Rule<S> with(Function<S, ?>... more) {
-        return new Rule<>(id, state, reads, when, says, List.of(more), remedies, about, concerns, unless);
+        return new Rule<>(id, state, weight, span, reads, when, says, List.of(more), remedies, about, concerns, unless);
     }
 
     /** With another fact that it needs. */
     Rule<S> and(Fact<S, ?> other) {
         List<Fact<S, ?>> all =
                 Stream.<Fact<S, ?>>concat(reads.stream(), Stream.of(other)).toList();
-        return new Rule<>(id, state, all, when, says, values, remedies, about, concerns, unless);
+        return new Rule<>(id, state, weight, span, all, when, says, values, remedies, about, concerns, unless);
     }
 
     /** With a remedy that names the subject. */
@@ -132,11 +174,21 @@ public record Rule<S extends Subject>(
 
     /** With remedies that name the subject. */
     Rule<S> remedies(Function<S, List<Remedy>> steps) {
-        return new Rule<>(id, state, reads, when, says, values, steps, about, concerns, unless);
+        return new Rule<>(id, state, weight, span, reads, when, says, values, steps, about, concerns, unless);
     }
 
     private Rule<S> unless(Unless other) {
-        return new Rule<>(id, state, reads, when, says, values, remedies, about, concerns, other);
+        return new Rule<>(id, state, weight, span, reads, when, says, values, remedies, about, concerns, other);
+    }
+
+    /** A flaw that delays interrupts and loses none. */
+    Rule<S> slow() {
+        return new Rule<>(id, state, Weight.SLOW, span, reads, when, says, values, remedies, about, concerns, unless);
+    }
+
+    /** A flaw by counts that never fall: it may be over. */
+    Rule<S> ever() {
+        return new Rule<>(id, state, weight, Span.EVER, reads, when, says, values, remedies, about, concerns, unless);
     }
 
     /** Only if no row above it holds. */
@@ -152,20 +204,24 @@ public record Rule<S extends Subject>(
     /** Only for some subjects or hosts. */
     Rule<S> on(String those, Predicate<S> such) {
         String words = about.isEmpty() ? those : about + ", " + those;
-        return new Rule<>(id, state, reads, when, says, values, remedies, words, concerns.and(such), unless);
+        return new Rule<>(
+                id, state, weight, span, reads, when, says, values, remedies, words, concerns.and(such), unless);
     }
 
     /** The flaw of a subject that has it. */
     Flaw flaw(S subject) {
         Object[] all = values.stream().map(value -> value.apply(subject)).toArray();
         String text = all.length == 0 ? says : String.format(says, all);
-        return new Flaw(id, state, subject.evidence(reads.get(0).file()), text, remedies.apply(subject));
+        return new Flaw(id, state, weight, span, subject.evidence(reads.get(0).file()), text, remedies.apply(subject));
     }
 
     /** Name, state, sentence with … for its values, subjects and files. */
     @Override
     public String toString() {
-        return String.format("%-30s  %-8s  ", id, state.name().toLowerCase(Locale.ROOT))
+        boolean past = span == Span.EVER;
+        String word =
+                weight == Weight.SLOW ? past ? "slowed" : "slow" : state.name().toLowerCase(Locale.ROOT);
+        return String.format("%-30s  %-8s  ", id, word)
                 + says.replaceAll("%0?\\d?[sdx]", "…").replace("%%", "%")
                 + (about.isEmpty() ? "" : " (" + about + ")")
                 + reads.stream().map(Fact::file).distinct().collect(Collectors.joining(", /", "; reads /", ""));

@@ -17,6 +17,7 @@ import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.VcpuFile;
 import io.kvmirq.host.facts.VmProcesses;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Flaw.Subject;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
@@ -311,7 +312,7 @@ public final class VmmRules {
             .on("needed", one -> one.isNeeded() && STAT.is(one, any -> true)));
 
     /** Threads and processes that serve the guest beside its vCPUs. */
-    private static final Table<VmThread> HELPER = new Table<>(Hop.VMM,
+    private static final Table<VmThread> HELPER = new Table<>(Hop.VMM, Subject.HELPER,
         broken("helper.stopped", STAT, one -> "TtZXx".indexOf(STAT.in(one).state()) >= 0, "%s does not run: its state is %s")
             .with(VmThread::called, one -> STAT.in(one).state()).remedy(one -> STAT.in(one).state() == 'T' && !one.isOfKernel()
             ? resume(one) : Remedy.look("cat /" + one.path("proc/{thread}/stack"))).first().on("helpers", VmThread::isHelper),
@@ -336,8 +337,10 @@ public final class VmmRules {
             + STAT.in(one).nice()).remedy(one -> Remedy.command((STAT.in(one).isIdleClass() ? "chrt -o -p 0 " : "renice 0 ")
             + one.tid())).on("needed", one -> STAT.is(one, any -> true) && (one.isNeeded() || one.isHelper())));
 
+    private static final Table<VmThread> HELPERS_ORDER = ORDER.about(Subject.HELPER);
+
     /** A device of which the guest has a part: the parent of an mdev or of a vDPA device. */
-    private static final Table<PciFunction> PARENT = new Table<>(Hop.VMM,
+    private static final Table<PciFunction> PARENT = new Table<>(Hop.VMM, Subject.HELPER,
         broken("parent.asleep", PciFunction.POWER, PciFunction::isAsleep, "%s, of which the guest has a part, is in %s",
             Remedy.command("let the host's driver wake it: echo on > its power/control")).with(PciFunction::address,
             one -> PciFunction.POWER.in(one).state()),
@@ -370,7 +373,7 @@ public final class VmmRules {
         broken("vmm.displaced", NEIGHBOUR, one -> true, WAITED + ": process %s runs there").with(VmThread::called,
             VmThread::allowed, VmThread::share, NEIGHBOUR::in).remedy(VmmRules::pin).otherwise(),
         doubt("vmm.displaced-before", TIMES, one -> one.isPinned() && one.waits(), WAITED + " since it began")
-            .with(VmThread::called, VmThread::allowed, VmThread::share).remedy(VmmRules::pin).otherwise());
+            .with(VmThread::called, VmThread::allowed, VmThread::share).remedy(VmmRules::pin).slow().ever().otherwise());
 
     private static final Table<Vmm> VCPU = new Table<>(Hop.VMM,
         doubt("vmm.vcpu-without-thread", THREAD, one -> !THREAD.in(one),
@@ -380,6 +383,9 @@ public final class VmmRules {
         doubt("vmm.incoming", OUTSIDE, one -> one.process().arguments().contains("-incoming"), "the thread of each vCPU waits for"
             + " another thread of the VMM: the guest waits for its state from another host (-incoming), or is paused",
             Remedy.look("look at the migration on the other host (libvirt: virsh domjobinfo; QEMU: info migrate)")),
+        doubt("vmm.no-its", OPTIONS, one -> !one.process().devices().isEmpty() && one.process().arguments().stream()
+            .anyMatch(word -> word.matches("virt,(.*,)?its=off(,.*)?")), "the command line gives the guest no ITS (its=off): its"
+            + " devices have no MSI and no MSI-X", Remedy.of(Change.VMM_FLAG, "remove its=off from -machine")),
         doubt("vmm.vcpus-share-cpu", TOGETHER, one -> true, "%s and %s may run on CPU %s only: one of them waits while the other"
             + " runs").with(one -> TOGETHER.in(one).get(0).called(), one -> TOGETHER.in(one).get(1).called(), one -> TOGETHER.in(one)
             .get(1).allowed()).remedy(one -> pin(TOGETHER.in(one).get(1))),
@@ -394,12 +400,9 @@ public final class VmmRules {
             + " /sys/bus/mdev/devices /dev/vhost-vdpa-*; dmesg | grep -i pci")).with(MISSING::in),
         doubt("vmm.fewer-vcpus", OPTIONS, one -> one.smp() > one.process().vcpus().size(), "the command line has -smp %d, and the VM"
             + " has %d vCPUs: the VMM made no others", Remedy.look("look at the VMM's log")).with(Vmm::smp,
-            one -> one.process().vcpus().size()),
-        doubt("vmm.no-its", OPTIONS, one -> !one.process().devices().isEmpty() && one.process().arguments().stream()
-            .anyMatch(word -> word.matches("virt,(.*,)?its=off(,.*)?")), "the command line gives the guest no ITS (its=off): its"
-            + " devices have no MSI and no MSI-X", Remedy.of(Change.VMM_FLAG, "remove its=off from -machine")));
+            one -> one.process().vcpus().size()));
 
-    private static final Table<Vmm> SERVED = new Table<>(Hop.VMM,
+    private static final Table<Vmm> SERVED = new Table<>(Hop.VMM, Subject.HELPER,
         doubt("backend.missing", UNSERVED, one -> true, "no process shares an eventfd with the VMM, and its command line has a"
             + " device that another process serves (%s): that process has ended, or the guest does not use the device",
             Remedy.look("look at the service of the back end, and at the device in the guest")).with(UNSERVED::in));
@@ -428,16 +431,18 @@ public final class VmmRules {
             .<Table<?>>flatMap(List::stream)
             .toList();
 
-    /** Checks a process that holds a VM. */
+    /** Checks a process that holds a VM: its threads, but no helper, which only other devices of the guest need. */
     public static Link of(HostFacts host, VmProcess process) {
-        return new VmmRules(host, process).link(List.of());
+        return new VmmRules(host, process).link();
     }
 
-    /** Checks a process that holds a VM, and the workers that serve its virtio queues. */
-    public static Link of(HostFacts host, VmProcess process, List<Worker> workers) {
-        VmmRules rules = new VmmRules(host, process);
-        rules.flaws.look(rules.vmm(OptionalInt.empty()), WORKERS);
-        return rules.link(workers);
+    /**
+     * Checks what serves the guest's virtio queues and other devices, and the devices of which it has a part.
+     *
+     * @param workers the threads that the kernel runs for vhost
+     */
+    public static Link ofHelpers(HostFacts host, VmProcess process, List<Worker> workers) {
+        return new VmmRules(host, process).helpers(workers);
     }
 
     /** The thread that runs a vCPU, by its name or from KVM's debugfs. Empty if neither shows it. */
@@ -455,19 +460,10 @@ public final class VmmRules {
                         .findFirst();
     }
 
-    private Link link(List<Worker> workers) {
-        Map<Integer, VmThread> threads = new LinkedHashMap<>();
-        VmThread leader = vcpus.getOrDefault(process.pid(), thread(process.pid(), process.pid(), OptionalInt.empty()));
-        threads.put(process.pid(), leader);
-        threads.putAll(vcpus);
+    private Link link() {
+        Map<Integer, VmThread> threads = threads();
+        VmThread leader = leader();
         flaws.look(leader, TASKS);
-        tasks.stream()
-                .filter(name -> name.matches("\\d{1," + MOST_DIGITS + "}"))
-                .map(Integer::valueOf)
-                .filter(tid -> !threads.containsKey(tid))
-                .limit(MOST_THREADS)
-                .toList()
-                .forEach(tid -> threads.put(tid, thread(process.pid(), tid, OptionalInt.empty())));
         Optional<String> group = flaws.look(leader, CGROUP);
         vcpus.values().stream()
                 .filter(one -> (tasks.isEmpty() || isTask(one)) && !CGROUP.is(one, any -> true))
@@ -479,48 +475,55 @@ public final class VmmRules {
         new ControlGroups(host, flaws, "").look(group, groups);
         flaws.look(leader, STATUS);
         long seen = threads.values().stream().filter(this::looked).count();
-        threads.values().forEach(one -> flaws.apply(one, HELPER).apply(one, ORDER));
+        threads.values().stream().filter(one -> !one.isHelper()).forEach(one -> flaws.apply(one, ORDER));
         threads.values().stream() // the first of equal threads is enough
                 .filter(one -> (!one.isNeeded() || STATUS.is(one, any -> true)) && !STAT.is(one, any -> true))
                 .findFirst()
                 .ifPresent(one -> flaws.look(one, STAT));
         process.vcpus().forEach(vcpu -> flaws.apply(vmm(OptionalInt.of(vcpu.id())), VCPU));
-        Vmm vmm = vmm(OptionalInt.empty());
-        flaws.apply(vmm, PROCESS);
-        helpers(workers);
-        flaws.apply(vmm, NAMED).apply(vmm, LIMIT);
+        flaws.apply(vmm(OptionalInt.empty()), PROCESS);
         if (STATUS.is(leader, any -> true) && seen > 0) {
             flaws.fine(
                     seen == 1
                             ? "its thread is neither stopped nor traced"
                             : seen + " of its threads were looked at, and none is stopped or traced");
         }
-        return link();
-    }
-
-    private Link link() {
         return flaws.link(Hop.VMM, Evidence.observed("/proc/" + process.pid()), "process " + process.pid(), "");
     }
 
-    /** Checks workers, processes that serve devices of the guest, and devices of which it has a part. */
-    public static Link ofHelpers(HostFacts host, VmProcess process, List<Worker> workers) {
-        VmmRules rules = new VmmRules(host, process);
-        rules.flaws.look(rules.vmm(OptionalInt.empty()), WORKERS);
-        rules.helpers(workers);
-        return rules.link();
+    private VmThread leader() {
+        return vcpus.getOrDefault(process.pid(), thread(process.pid(), process.pid(), OptionalInt.empty()));
     }
 
-    private Flaws helpers(List<Worker> workers) {
-        workers.stream()
-                .map(one -> new VmThread(
-                        new Fact.Facts(host),
-                        process.pid(),
-                        one.tid(),
-                        OptionalInt.empty(),
-                        one.ofKernel() ? VmThread.Kind.KERNEL_WORKER : VmThread.Kind.WORKER))
-                .forEach(one -> flaws.apply(one, HELPER).apply(one, ORDER));
-        host.backEnds(process).forEach(this::backEnd);
+    /** The first thread, those of vCPUs, then as many others as are checked. */
+    private Map<Integer, VmThread> threads() {
+        Map<Integer, VmThread> threads = new LinkedHashMap<>();
+        threads.put(process.pid(), leader());
+        threads.putAll(vcpus);
+        tasks.stream()
+                .filter(name -> name.matches("\\d{1," + MOST_DIGITS + "}"))
+                .map(Integer::valueOf)
+                .filter(tid -> !threads.containsKey(tid))
+                .limit(MOST_THREADS)
+                .toList()
+                .forEach(tid -> threads.put(tid, thread(process.pid(), tid, OptionalInt.empty())));
+        return threads;
+    }
+
+    private Link helpers(List<Worker> workers) {
         Vmm vmm = vmm(OptionalInt.empty());
+        flaws.look(vmm, WORKERS);
+        Stream.concat(
+                        threads().values().stream().filter(VmThread::isHelper),
+                        workers.stream()
+                                .map(one -> new VmThread(
+                                        new Fact.Facts(host),
+                                        process.pid(),
+                                        one.tid(),
+                                        OptionalInt.empty(),
+                                        one.ofKernel() ? VmThread.Kind.KERNEL_WORKER : VmThread.Kind.WORKER)))
+                .forEach(one -> flaws.apply(one, HELPER).apply(one, HELPERS_ORDER));
+        host.backEnds(process).forEach(this::backEnd);
         flaws.look(vmm, EVENTFDS);
         flaws.apply(vmm, SERVED);
         flaws.look(vmm, PARENTS).stream()
@@ -530,7 +533,9 @@ public final class VmmRules {
                     flaws.look(one, PciFunction.POWER_STATE);
                     flaws.apply(one, PARENT);
                 });
-        return flaws;
+        flaws.apply(vmm, NAMED).apply(vmm, LIMIT);
+        return flaws.link(
+                Hop.VMM, Evidence.observed("/proc/" + process.pid()), "helpers of process " + process.pid(), "");
     }
 
     /** Its threads, up to the first one with a flaw, and its quota of CPU time. */
@@ -543,7 +548,7 @@ public final class VmmRules {
                 .limit(MOST_THREADS)
                 .forEach(tid -> threads.add(backEnd(pid, tid)));
         for (VmThread one : threads) {
-            if (flaws.finds(one, HELPER) || flaws.finds(one, ORDER)) {
+            if (flaws.finds(one, HELPER) || flaws.finds(one, HELPERS_ORDER)) {
                 break;
             }
         }

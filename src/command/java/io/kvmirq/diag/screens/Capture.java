@@ -177,7 +177,10 @@ public record Capture(
         facts.posting().gicv4();
         facts.vms();
         Guests guests = Guests.of(facts);
-        guests.all().forEach(guest -> VmmRules.of(facts, guest.process()));
+        guests.all().forEach(guest -> {
+            VmmRules.of(facts, guest.process());
+            VmmRules.ofHelpers(facts, guest.process(), guest.workers());
+        });
         PostingOutlook.of(facts);
         Doctor.examine(facts, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)));
         Listing.of(facts, address -> true);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
@@ -60,7 +61,12 @@ public record Change(Interrupt interrupt, String at, Optional<String> before, Op
     private static String fact(Link link) {
         return String.join(
                 " ",
-                Stream.of(Stream.of(link.state().label()), link.value().stream(), link.flaws().stream())
+                Stream.of(
+                                Stream.of(link.state().label()),
+                                link.value().stream(),
+                                link.flaws().stream()
+                                        .filter(flaw -> link.isFlawed())
+                                        .map(Flaw::rule))
                         .flatMap(words -> words)
                         .toList());
     }

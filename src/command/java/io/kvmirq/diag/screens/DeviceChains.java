@@ -27,6 +27,7 @@ import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
@@ -161,8 +162,8 @@ public final class DeviceChains {
                 || host.pciAddresses().isEmpty()) {
             return Optional.empty();
         }
-        return Optional.of(new InterruptPath(
-                Optional.of(Interrupt.all(device)),
+        return Optional.of(InterruptPath.of(
+                Interrupt.all(device),
                 host.vms().of(device).stream().findFirst().map(VmProcess::asGuest),
                 List.of(Flaws.of(new Vector(new Fact.Facts(host), device.toString(), armed.size()), GuestRules.REMOVED)
                         .orElseThrow()),
@@ -255,12 +256,11 @@ public final class DeviceChains {
                                     "the host has allocated none for the device",
                                     "enable an interrupt of the device"));
             links.add(notArmed("VFIO has armed no interrupt of the device"));
-            ofVmm.filter(link -> !link.flaws().isEmpty()).ifPresent(links::add);
+            ofVmm.filter(Link::isFlawed).ifPresent(links::add);
         } else {
             links.add(refused());
         }
-        return new InterruptPath(
-                Optional.of(Interrupt.all(device.address())), guest(), links, claims.ofDevice(), ofHost);
+        return InterruptPath.of(Interrupt.all(device.address()), guest(), links, claims.ofDevice(), ofHost);
     }
 
     private InterruptPath chain(SeenInterrupt interrupt) {
@@ -272,12 +272,8 @@ public final class DeviceChains {
                 .map(path -> MemoryLinks.of(host, path, shown))
                 .orElse(shown);
         boolean broken = links.get(links.size() - 1).state() == Link.State.BROKEN;
-        return new InterruptPath(
-                Optional.of(interrupt.id()),
-                guest(),
-                links,
-                claims.of(interrupt, broken, count(interrupt)),
-                remarks(interrupt));
+        return InterruptPath.of(
+                interrupt.id(), guest(), links, claims.of(interrupt, broken, count(interrupt)), remarks(interrupt));
     }
 
     /** The number of interrupts that the host handled, for any driver. */
@@ -370,7 +366,10 @@ public final class DeviceChains {
                 driver + refusals.stream().map(VfioOutlook.Refusal::text).collect(Collectors.joining("; ")),
                 first.remedies(),
                 List.of(),
-                refusals.stream().map(VfioOutlook.Refusal::rule).toList());
+                refusals.stream()
+                        .map(refusal -> new Flaw(
+                                refusal.rule(), Flaw.Subject.DEVICE, Flaw.Weight.BROKEN, Flaw.Span.NOW, refusal.text()))
+                        .toList());
     }
 
     private Link unarmedIrq(SeenInterrupt interrupt) {

@@ -11,6 +11,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
@@ -29,9 +30,10 @@ import java.util.stream.Collectors;
  *
  * @param guest by its name and its process
  * @param virtio whether files show that it has a device of virtio
- * @param vmm whether the VMM, its threads and the workers of vhost may run
+ * @param vmm whether the VMM and its threads may run
+ * @param others whether workers of vhost, iothreads, back ends and parents of devices may serve the guest
  */
-public record GuestSources(InterruptPath.Guest guest, boolean virtio, Link vmm, List<Row> rows) {
+public record GuestSources(InterruptPath.Guest guest, boolean virtio, Link vmm, Link others, List<Row> rows) {
     private static final Pattern VIRTIO =
             Pattern.compile("(?<![-\\w])(?:virtio|vhost-user|vhost-vsock)-[a-z0-9-]{1,24}");
 
@@ -56,9 +58,14 @@ public record GuestSources(InterruptPath.Guest guest, boolean virtio, Link vmm, 
         }
     }
 
-    /** Whether the link of the VMM is broken or in doubt. */
-    public boolean isFlawed() {
-        return vmm.state() == Link.State.BROKEN || vmm.state() == Link.State.DOUBTFUL;
+    /**
+     * The paths that begin at the VMM and at its helpers.
+     *
+     * @param alone whether no path of a device has the link of the VMM
+     */
+    public List<InterruptPath> paths(boolean alone) {
+        InterruptPath ofHelpers = InterruptPath.of(Flaw.Subject.HELPER, guest, others);
+        return alone ? List.of(InterruptPath.of(Flaw.Subject.GUEST, guest, vmm), ofHelpers) : List.of(ofHelpers);
     }
 
     /** The same sources without the advice to watch. */
@@ -67,6 +74,7 @@ public record GuestSources(InterruptPath.Guest guest, boolean virtio, Link vmm, 
                 guest,
                 virtio,
                 vmm.with(LiveChains.afterWatch(vmm.remedies())),
+                others.with(LiveChains.afterWatch(others.remedies())),
                 rows.stream()
                         .map(row ->
                                 new Row(row.name(), row.evidence(), row.text(), LiveChains.afterWatch(row.remedies())))
@@ -123,7 +131,12 @@ public record GuestSources(InterruptPath.Guest guest, boolean virtio, Link vmm, 
                                 "the messages that KVM takes: kvmirq explain --vm " + process.pid() + " --live 10"))));
         boolean virtio =
                 rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
-        return new GuestSources(process.asGuest(), virtio, VmmRules.of(host, process, guest.workers()), rows);
+        return new GuestSources(
+                process.asGuest(),
+                virtio,
+                VmmRules.of(host, process),
+                VmmRules.ofHelpers(host, process, guest.workers()),
+                rows);
     }
 
     private static Row devices(VmProcess process, String path) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import java.util.Comparator;
@@ -9,6 +10,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.StringJoiner;
 import java.util.TreeMap;
+import java.util.function.Function;
 
 /**
  * The numbers of a host in Prometheus' text format, for the textfile collector of its node exporter. A guest is named by
@@ -165,13 +167,17 @@ public final class Metrics {
         write("host_irqs_total", COUNTER, "Interrupts of a guest's device that the host handled, on all CPUs.", irqs);
     }
 
+    private static String first(Link link, Function<Flaw, String> part) {
+        return link.flaws().stream().findFirst().map(part).orElse("");
+    }
+
     private static String guest(InterruptPath path) {
         return path.guest().map(InterruptPath.Guest::name).orElse("");
     }
 
     private void flaws(Look look) {
         Samples counts = new Samples("state");
-        Samples single = new Samples("guest", "device", "vector", "hop", "state", "flaw");
+        Samples single = new Samples("guest", "device", "vector", "hop", "state", "flaw", "subject", "weight");
         Samples unposted = new Samples("guest", "device", "vector");
         for (Link.State state : List.of(Link.State.BROKEN, Link.State.DOUBTFUL)) {
             counts.add(
@@ -189,15 +195,17 @@ public final class Metrics {
                 .toList();
         for (InterruptPath path : flawed.subList(0, Math.min(MOST_VECTORS, flawed.size()))) {
             String vector = path.name();
-            Optional<Link> flaw = Look.flaw(path);
-            flaw.ifPresent(link -> single.add(
+            Optional<Link> worst = Look.flaw(path);
+            worst.ifPresent(link -> single.add(
                     1,
                     guest(path),
                     path.device(),
                     vector,
                     link.hop().label(),
                     link.state().label(),
-                    link.flaws().stream().findFirst().orElse("")));
+                    first(link, Flaw::rule),
+                    first(link, flaw -> flaw.subject().label()),
+                    first(link, flaw -> flaw.weight().label())));
             if (path.unposted().isPresent()) {
                 unposted.add(0, guest(path), path.device(), vector);
             }

@@ -14,6 +14,7 @@ import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Known;
@@ -65,12 +66,13 @@ public final class PathsCheck {
         return List.copyOf(check.all);
     }
 
-    /** For each guest whose VMM has a flaw, a path with that link alone; not if a vector that VFIO has armed shows it. */
+    /** The paths of guests whose VMM or helpers have a flaw; not that of a VMM that is in the path of an armed vector. */
     public static List<InterruptPath> flawedGuests(HostFacts host) {
         return Guests.of(host).all().stream()
-                .map(guest ->
-                        path(host, guest, guest.process().devices().stream().allMatch(one -> host.armed(one)
-                                .isEmpty())))
+                .flatMap(guest ->
+                        paths(host, guest, guest.process().devices().stream().allMatch(one -> host.armed(one)
+                                        .isEmpty()))
+                                .stream())
                 .filter(path -> Look.flaw(path).isPresent())
                 .toList();
     }
@@ -79,13 +81,20 @@ public final class PathsCheck {
         return process.devices().isEmpty() && process.mayHave().isEmpty();
     }
 
-    /** @param alone whether no other path has the link of its VMM */
-    private static InterruptPath path(HostFacts host, Guest guest, boolean alone) {
+    /**
+     * The paths of a guest and of its helpers.
+     *
+     * @param alone whether no other path has the link of the VMM: without it, the guest's path is left out
+     */
+    public static List<InterruptPath> paths(HostFacts host, Guest guest, boolean alone) {
         VmProcess process = guest.process();
-        Link link = alone
-                ? VmmRules.of(host, process, guest.workers())
-                : VmmRules.ofHelpers(host, process, guest.workers());
-        return new InterruptPath(Optional.empty(), Optional.of(process.asGuest()), List.of(link), List.of(), List.of());
+        List<InterruptPath> paths = new ArrayList<>();
+        if (alone) {
+            paths.add(InterruptPath.of(Flaw.Subject.GUEST, process.asGuest(), VmmRules.of(host, process)));
+        }
+        paths.add(InterruptPath.of(
+                Flaw.Subject.HELPER, process.asGuest(), VmmRules.ofHelpers(host, process, guest.workers())));
+        return paths;
     }
 
     private Finding look(HostFacts host) {
@@ -126,7 +135,11 @@ public final class PathsCheck {
         for (Guest guest : Guests.of(host).all()) {
             VmProcess process = guest.process();
             guests += isAlone(process) ? 1 : 0;
-            add("--vm " + process.pid(), "guest " + process.name(), List.of(path(host, guest, isAlone(process))));
+            paths(host, guest, isAlone(process))
+                    .forEach(path -> add(
+                            "--vm " + process.pid(),
+                            (path.subject() == Flaw.Subject.HELPER ? "a helper of guest " : "guest ") + process.name(),
+                            List.of(path)));
         }
         for (InterruptPath gone : DeviceChains.gone(host)) {
             devices++;
@@ -193,20 +206,20 @@ public final class PathsCheck {
     }
 
     /** A flaw, and what to do. */
-    private record Flaw(String text, List<Remedy> remedies) {}
+    private record Found(String text, List<Remedy> remedies) {}
 
-    private static Stream<Flaw> flaws(InterruptPath chain, Link.State state) {
+    private static Stream<Found> flaws(InterruptPath chain, Link.State state) {
         return chain.links().stream()
                 .filter(link -> link.state() == state)
-                .map(link -> new Flaw(
+                .map(link -> new Found(
                         " is " + state.label() + " at its " + link.hop().label() + ": " + link.text(),
                         link.remedies()));
     }
 
-    private static Stream<Flaw> unposted(InterruptPath chain) {
+    private static Stream<Found> unposted(InterruptPath chain) {
         return chain.unposted().stream()
                 .map(claim ->
-                        new Flaw(" is not posted, though this host can post it: " + claim.text(), claim.remedies()));
+                        new Found(" is not posted, though this host can post it: " + claim.text(), claim.remedies()));
     }
 
     private void add(String target, String subject, List<InterruptPath> chains) {
@@ -221,7 +234,7 @@ public final class PathsCheck {
             String target,
             String subject,
             List<InterruptPath> chains,
-            Function<InterruptPath, Stream<Flaw>> of,
+            Function<InterruptPath, Stream<Found>> of,
             Map<String, String> flaws) {
         Map<String, List<String>> interrupts = new LinkedHashMap<>();
         for (InterruptPath chain : chains) {

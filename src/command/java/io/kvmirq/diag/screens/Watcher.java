@@ -10,6 +10,7 @@ import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
@@ -18,7 +19,6 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.Comparator;
 import java.util.Deque;
 import java.util.HashMap;
@@ -489,7 +489,12 @@ public final class Watcher implements AutoCloseable {
             for (String reason : guests.test(process) ? one.inhibits() : List.<String>of()) {
                 wrong.put(process.pid(), reason + " inhibits AVIC");
                 InterruptPath of = new InterruptPath(
-                        Optional.empty(), Optional.of(process.asGuest()), List.of(), List.of(), List.of());
+                        Flaw.Subject.GUEST,
+                        Optional.empty(),
+                        Optional.of(process.asGuest()),
+                        List.of(),
+                        List.of(),
+                        List.of());
                 facts.put("inhibited " + reason + key(of), new Told("inhibited", "yes", reason + " inhibits AVIC", of));
             }
         }
@@ -542,7 +547,8 @@ public final class Watcher implements AutoCloseable {
     }
 
     private static String key(InterruptPath path) {
-        return " " + path.guest() + " " + path.device() + " " + path.name();
+        String who = path.subject() == Flaw.Subject.HELPER ? " helper" : "";
+        return " " + path.guest() + who + " " + path.device() + " " + path.name();
     }
 
     private static void add(Map<String, Told> to, String kind, String id, String text, InterruptPath path) {
@@ -553,7 +559,8 @@ public final class Watcher implements AutoCloseable {
     private Optional<Link> flaw(InterruptPath path) {
         String own = pid(path) + "-";
         return Look.flaw(path)
-                .filter(link -> Collections.disjoint(link.flaws(), List.of("vmm.paused", "vmm.incoming"))
+                .filter(link -> link.flaws().stream().noneMatch(flaw -> List.of("vmm.paused", "vmm.incoming")
+                                .contains(flaw.rule()))
                         || grown.entrySet().stream()
                                 .noneMatch(vm -> vm.getKey().startsWith(own) && vm.getValue()[0] > 0));
     }
@@ -568,7 +575,8 @@ public final class Watcher implements AutoCloseable {
                     .ifPresent(text -> add(to, hop.label(), text, text, path));
         }
         flaw(path).ifPresent(link -> {
-            String id = link.state().label() + " " + link.hop() + link.flaws();
+            String id = link.state().label() + " " + link.hop()
+                    + link.flaws().stream().map(Flaw::rule).toList();
             add(to, "flaw", id, Look.text(link), path);
         });
         if (Look.isArmed(path)) {

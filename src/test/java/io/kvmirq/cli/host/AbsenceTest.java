@@ -111,8 +111,8 @@ class AbsenceTest {
                         host.pci(device).stream().flatMap(one -> DeviceChains.of(host, one).stream()))));
         all.put(
                 "explain --vm",
-                (host, device) ->
-                        ofLinks(GuestSources.of(host, host.vms().all()).stream().map(GuestSources::vmm)));
+                (host, device) -> ofLinks(GuestSources.of(host, host.vms().all()).stream()
+                        .flatMap(sources -> Stream.of(sources.vmm(), sources.others()))));
         all.put("vfio", (host, device) -> ofVfio(host, device));
         all.put("list", (host, device) -> ofPaths(Listing.of(host, device::equals).chains().stream()));
         for (Check check : EnumSet.complementOf(EnumSet.of(Check.BACKENDS, Check.KERNEL_MEMORY))) {

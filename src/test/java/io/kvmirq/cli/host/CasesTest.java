@@ -41,16 +41,19 @@ class CasesTest {
             parent-of-a-vgpu-fell-off-the-bus | explain 0000:00:02.0 | 18 | device broken | does not answer
             host-posted-msi | explain 0000:00:01.0 | 17 | none | posts to a CPU of the host (intremap=posted_msi)
             iommu-reports-faults | explain 0000:00:01.0 | 0 | host irq doubtful | has reported 48211 faults
-            iothread-hangs | explain 0000:00:01.0 | 0 | VMM doubtful | (IO iothread1), which serves queues of virtio, sleeps
+            iothread-hangs | explain --vm web | 0 | others doubtful | (IO iothread1), which serves queues of virtio, sleeps
             irq-thread-starved-by-a-fifo-vcpu | explain 0000:00:01.0 | 0 | host irq doubtful | CPU 1/KVM, priority 99
             one-vector-is-not-posted | explain 0000:00:01.0 | 17 | none | not posted
             vcpus-of-class-idle | explain 0000:00:01.0 | 0 | VMM doubtful | has the class SCHED_IDLE
-            vhost-worker-starved | explain --vm web | 0 | VMM doubtful | the worker 2230 of vhost is ready to run
+            vhost-worker-starved | explain --vm web | 0 | others doubtful | the worker 2230 of vhost is ready to run
             harmless-unplugged-vcpu-on-an-isolated-host | explain 0000:00:01.0 | 0 | none | nothing visible is broken
             lpis-pending-and-not-enabled | explain 0000:00:01.0 | 0 | vCPU doubtful | 5 LPIs of the VM are pending and not enabled
             more-vectors-than-gsi-routes | explain 0000:00:01.0 | 0 | GSI doubtful | VFIO has armed 4101 vectors for the VM
             split-irqchip-serves-a-pin | explain 0000:00:02.0 | 0 | none | with a split irqchip
             avic-inhibited-by-x2apic | explain 0000:00:02.0 | 17 | none | before Linux 6.0 a guest that has x2APIC inhibits AVIC
+            another-guest-is-frozen | list --all | 0 | none | all 5 interrupts of web are delivered by hardware
+            iothread-hangs | explain 0000:00:01.0 | 0 | none | all 5 interrupts of web are delivered by hardware
+            guest-capped-by-its-flavour | explain 0000:00:01.0 | 0 | none | slow at times: the control group
             kvmirq-in-a-container | explain 0000:00:01.0 | 0 | none | in a pid namespace of its own
             kvmirq-in-a-container | doctor --check paths | 3 | none | in a pid namespace of its own
             kvmirq-in-a-container | vfio 0000:00:01.0 | 1 | none | so a program that is not seen has it open

@@ -169,7 +169,10 @@ class ExplainCommandTest {
         Terminal terminal = new Terminal(stream, stream, false, 100, 0, 100, "");
         List<InterruptPath> chains =
                 DeviceChains.of(host, host.pci(PciAddress.parse(AMD)).orElseThrow());
-        new ExplainText(terminal).print(chains, Verdict.of(chains, List.of(), List.of()));
+        Verdict verdict = Verdict.of(chains, List.of(), List.of());
+        ExplainText text = new ExplainText(terminal);
+        text.verdicts(ExplainText.headlines(chains, List.of(), verdict));
+        text.print(chains, verdict);
         String explained = out.toString(StandardCharsets.UTF_8);
         assertThat(explained.replaceAll("\\s+", " "))
                 .isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-amd-pit.txt")

@@ -55,6 +55,7 @@ class PlantedFaultsTest {
     /** Trees whose guest is explained by its name, with all of its sources. */
     private static final Set<String> OF_GUESTS = Set.of("virtio", "vhost-tasks");
 
+    private static final String OTHERS = "others";
     private static final String INTERRUPTS = "proc/interrupts";
     private static final String DEVICES = "sys/bus/pci/devices/";
     private static final Pattern BITS = Pattern.compile("(\\S+) ([-+]) 0x([0-9a-f]+) 0x([0-9a-f]+)");
@@ -310,13 +311,18 @@ class PlantedFaultsTest {
 
     /** By a capture, which so holds what each look reads. */
     private Said explain(RecordedHost host, String tree, boolean strict) throws IOException {
+        return explain(host, tree, strict, false);
+    }
+
+    /** @param ofGuest whether the guest is asked for, and not its device */
+    private Said explain(RecordedHost host, String tree, boolean strict, boolean ofGuest) throws IOException {
         Path archive = Files.createTempFile(temporary, "host", ".zip");
         try (OutputStream out = Files.newOutputStream(archive)) {
             Capture.of(host.tree(), files -> analyse(files, device(tree)), false)
                     .write(out);
         }
         List<String> words = new ArrayList<>(List.of("explain", "--from", archive.toString()));
-        words.addAll(OF_GUESTS.contains(tree) ? List.of("--vm", "100") : List.of(device(tree)));
+        words.addAll(OF_GUESTS.contains(tree) || ofGuest ? List.of("--vm", "100") : List.of(device(tree)));
         words.addAll(strict ? List.of("--strict") : List.of());
         return new Said(Cli.run(words.toArray(String[]::new)));
     }
@@ -331,8 +337,19 @@ class PlantedFaultsTest {
     void faultIsNamedAtItsLink(Fault fault) throws IOException {
         RecordedHost host = apply(host(fault.tree()), fault.tree(), fault.changes());
         boolean doubt = fault.code() >= DOUBT + 10;
-        Said said = explain(host, fault.tree(), doubt);
+        boolean beside = fault.link().equals(OTHERS);
+        Said said = explain(host, fault.tree(), doubt, beside);
         said.ended().exited(fault.code());
+        if (beside && !OF_GUESTS.contains(fault.tree())) {
+            Said ofDevice = explain(host, fault.tree(), true);
+            assertThat(ofDevice.ended().exited(0).out().lines().skip(1)).anyMatch(line -> line.contains(fault.words()));
+            assertThat(ofDevice.accused()).isEmpty();
+        }
+        if (fault.link().equals("-")) {
+            assertThat(said.flaw()).isEqualTo("none");
+            assertThat(said.ended().out().replaceAll("\\s+", " ")).contains(fault.words());
+            return;
+        }
         assertThat(said.flaw())
                 .as(said.ended().out())
                 .startsWith("  " + fault.link())
@@ -421,9 +438,10 @@ class PlantedFaultsTest {
                             DeviceChains.gone(facts, address).stream(),
                             facts.pci(address).stream().flatMap(one -> DeviceChains.of(facts, one).stream()))
                     .flatMap(chain -> chain.links().stream())
-                    .forEach(link -> rules.removeAll(link.flaws()));
-            GuestSources.of(facts, facts.vms().all())
-                    .forEach(one -> rules.removeAll(one.vmm().flaws()));
+                    .forEach(link -> link.flaws().forEach(flaw -> rules.remove(flaw.rule())));
+            GuestSources.of(facts, facts.vms().all()).stream()
+                    .flatMap(sources -> Stream.of(sources.vmm(), sources.others()))
+                    .forEach(link -> link.flaws().forEach(flaw -> rules.remove(flaw.rule())));
         }
         assertThat(rules).isEmpty();
     }

@@ -9,6 +9,7 @@ import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.screens.Doctor;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Link;
 import io.kvmirq.testing.Machine;
@@ -74,9 +75,12 @@ class RulesTest {
 
     @Test
     void brokenRulesComeFirstAndAnAlternativeOnlyAlone() {
-        assertThat(link("text", FIRST, LAST).flaws()).containsExactly("last", "first");
-        assertThat(link("text", FIRST, LAST.otherwise()).flaws()).containsExactly("first");
+        assertThat(link("text", FIRST, LAST).flaws()).extracting(Flaw::rule).containsExactly("last", "first");
+        assertThat(link("text", FIRST, LAST.otherwise()).flaws())
+                .extracting(Flaw::rule)
+                .containsExactly("first");
         assertThat(link("text", FIRST.on("", one -> false), LAST.otherwise()).flaws())
+                .extracting(Flaw::rule)
                 .containsExactly("last");
     }
 

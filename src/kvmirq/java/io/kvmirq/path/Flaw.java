@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.path;
+
+import java.util.Locale;
+import java.util.Objects;
+
+/**
+ * A flaw that a rule found at a step. Immutable. Its text may contain names from files: escape it before output.
+ *
+ * @param rule the name of the rule, which never changes, such as {@code device.bus-master-off}
+ * @param subject the owner of the flaw. A verdict about an interrupt counts only flaws that the interrupt passes
+ * @param text one sentence without a full stop
+ */
+public record Flaw(String rule, Subject subject, Weight weight, Span span, String text) {
+    public Flaw {
+        Objects.requireNonNull(rule, "rule is null");
+        Objects.requireNonNull(subject, "subject is null");
+        Objects.requireNonNull(weight, "weight is null");
+        Objects.requireNonNull(span, "span is null");
+        Objects.requireNonNull(text, "text is null");
+    }
+
+    /** The owner of a flaw. */
+    public enum Subject {
+        /** One interrupt of a device. */
+        VECTOR,
+        /** A device, or a bridge above it. */
+        DEVICE,
+        /** The VMM, its vCPU threads and their control groups. */
+        GUEST,
+        /** What serves the guest's other devices: a vhost worker, an iothread, a back end, the parent of an mdev. */
+        HELPER;
+
+        /** The name in small letters. */
+        public String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+
+        /** The subject of a flaw at a step. */
+        public static Subject at(Hop hop) {
+            return switch (hop) {
+                case DEVICE -> DEVICE;
+                case VMM, VCPU -> GUEST;
+                default -> VECTOR;
+            };
+        }
+    }
+
+    /** The effect of a flaw on interrupts. */
+    public enum Weight {
+        /** They do not pass. */
+        BROKEN,
+        /** Some may not pass. */
+        LOSSY,
+        /** They pass late. */
+        SLOW,
+        /** They pass. */
+        REMARK;
+
+        /** The name in small letters. */
+        public String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /** The time that the evidence of a flaw speaks of. */
+    public enum Span {
+        /** The moment of the look. */
+        NOW,
+        /** Some time since the thread, the group or the host began: a count that never falls. */
+        EVER;
+
+        /** The name in small letters. */
+        public String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /** Whether this is a delay of the past, which no exit code reports. */
+    public boolean isPastDelay() {
+        return weight == Weight.SLOW && span == Span.EVER;
+    }
+}
