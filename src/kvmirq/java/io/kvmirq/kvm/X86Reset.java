@@ -7,7 +7,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.X86Msr;
 import io.kvmirq.kvm.X86SystemRegisters.Segment;
 import io.kvmirq.uapi.Uapi;
-import java.util.List;
+import java.util.EnumSet;
 import java.util.Map;
 import java.util.Set;
 
@@ -34,13 +34,6 @@ final class X86Reset {
 
     private static final int RESET_MXCSR = 0x1f80;
 
-    private static final List<X86Lapic.Name> LOCAL_VECTORS = List.of(
-            X86Lapic.Name.LVT_TIMER,
-            X86Lapic.Name.LVT_THERMAL,
-            X86Lapic.Name.LVT_PERFORMANCE,
-            X86Lapic.Name.LVT_LINT0,
-            X86Lapic.Name.LVT_LINT1,
-            X86Lapic.Name.LVT_ERROR);
     private static final int LVT_CMCI = 0x2f0;
     /** The bits of VERSION with the number of local vectors minus 1, and their value if CMCI is one of them. */
     private static final int LAST_LOCAL_VECTOR = 0xff0000;
@@ -88,29 +81,33 @@ final class X86Reset {
 
     private X86Reset() {}
 
+    /** Whether APIC_BASE names a boot vCPU. The guest may write the bit. */
+    static boolean isBoot(X86Vcpu vcpu) {
+        return (vcpu.systemRegisters().get(X86SystemRegisters.Name.APIC_BASE) & BOOT) != 0;
+    }
+
     /**
      * Resets a vCPU of this thread. The MP state is read first, so that KVM takes a pending INIT and SIPI; SMM and a
      * nested guest are left before the registers that they would swap are written.
      */
-    static void apply(VcpuId id, VcpuCalls calls, VcpuRun run, X86Vcpu vcpu) {
+    static void apply(VcpuId id, boolean isBoot, VcpuCalls calls, VcpuRun run, X86Vcpu vcpu) {
         X86Msrs known = X86Msrs.ofHost(calls.fd().kernel()); // which may fail
         run.completeInstruction();
         calls.state();
         vcpu.setEvents(noEvents(vcpu));
         leaveNestedGuest(vcpu);
-        long base = vcpu.systemRegisters().get(X86SystemRegisters.Name.APIC_BASE) & BOOT;
-        vcpu.setSystemRegisters(systemRegisters(base | RESET_BASE));
+        vcpu.setSystemRegisters(systemRegisters(RESET_BASE | (isBoot ? BOOT : 0)));
         calls.page().putLong(Uapi.KvmRun.CR8, 0); // without in-kernel LAPIC the next run loads it
         vcpu.setXcr0(1);
         vcpu.setXsave(new X86Xsave(vcpu.xsave().size()).setMxcsr(RESET_MXCSR));
         vcpu.setRegisters(registers(vcpu));
         resetMsrs(known, vcpu);
-        boolean hasLapic = resetLapic(id, vcpu, base != 0);
+        boolean hasLapic = resetLapic(id, vcpu, isBoot);
         vcpu.setDebugRegisters(new X86DebugRegisters()
                 .set(X86DebugRegisters.Name.DR6, 0xffff0ff0L)
                 .set(X86DebugRegisters.Name.DR7, 0x400));
         vcpu.setEvents(noEvents(vcpu));
-        calls.setState(hasLapic && base == 0 ? VcpuState.UNINITIALIZED : VcpuState.RUNNABLE);
+        calls.setState(hasLapic && !isBoot ? VcpuState.UNINITIALIZED : VcpuState.RUNNABLE);
     }
 
     /** No event, in the fields that the kernel reports. */
@@ -127,8 +124,7 @@ final class X86Reset {
         if ((efer & SVME) != 0) {
             vcpu.setMsrs(new X86Msrs().set(X86Msr.EFER, efer & ~SVME));
         }
-        X86SystemRegisters.Name cr4 = X86SystemRegisters.Name.CR4;
-        if ((vcpu.systemRegisters().get(cr4) & 1 << 13) != 0) { // CR4.VMXE
+        if ((vcpu.systemRegisters().get(X86SystemRegisters.Name.CR4) & 1 << 13) != 0) { // CR4.VMXE
             vcpu.setMsrs(new X86Msrs().set(FEATURE_CONTROL, 0));
         }
     }
@@ -166,10 +162,6 @@ final class X86Reset {
 
     // MSRs
 
-    private static long resetValue(int number, long now) {
-        return number == X86Msr.MISC_ENABLE.number() ? now & MISC_REPORTED : VALUES.getOrDefault(number, 0L);
-    }
-
     /**
      * Writes the MSRs that do not have their reset value. One that refuses it only reports a property of this host. A
      * write of 0 to the TSC joins the TSC of the VM's other vCPUs: {@code kvm_synchronize_tsc()}.
@@ -179,7 +171,8 @@ final class X86Reset {
         X86Msrs next = new X86Msrs();
         for (int number : now.numbers()) {
             boolean kept = KEPT.contains(number) || number >= FIRST_OF_VMX && number <= LAST_OF_VMX;
-            long value = resetValue(number, now.get(number));
+            long reported = number == X86Msr.MISC_ENABLE.number() ? now.get(number) & MISC_REPORTED : 0;
+            long value = VALUES.getOrDefault(number, reported);
             if (!kept && now.get(number) != value) {
                 next.set(number, value);
             }
@@ -214,7 +207,7 @@ final class X86Reset {
                 .set(X86Lapic.Name.VERSION, version)
                 .set(X86Lapic.Name.DFR, -1)
                 .set(X86Lapic.Name.SVR, DISABLED);
-        LOCAL_VECTORS.forEach(vector -> reset.set(vector, MASKED));
+        EnumSet.range(X86Lapic.Name.LVT_TIMER, X86Lapic.Name.LVT_ERROR).forEach(entry -> reset.set(entry, MASKED));
         if (isBoot) {
             reset.set(X86Lapic.Name.LVT_LINT0, EXTERNAL);
         }

@@ -44,6 +44,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 class ResetContract extends KernelSuite {
     private static final int START = 0x1000;
     private static final long X2APIC = 1 << 10;
+    private static final long BOOT = 1 << 8;
     private static final int IRR = 0x220;
     private static final int ISR = 0x120;
     private static final InterruptVector VECTOR = new InterruptVector(0x41);
@@ -194,6 +195,27 @@ class ResetContract extends KernelSuite {
                             .findFirst()
                             .orElseThrow()
                             .eax()));
+        }
+    }
+
+    /** A guest, or a restore, may write bit 8 of APIC_BASE. KVM's own choice stays. */
+    @ParameterizedTest
+    @EnumSource
+    void vcpuThatKvmBootsStaysTheBootVcpu(Irqchip irqchip) {
+        create(irqchip);
+        try (Fd.Lease number = vm.fd().lease()) {
+            assertThat(libc.ioctl(number.number(), Uapi.KVM_SET_BOOT_CPU_ID, 1)).isZero();
+        }
+        boolean hasLapic = irqchip != Irqchip.NONE;
+        for (int id = 0; id < 2; id++) {
+            Vcpu vcpu = vcpu(id);
+            Map<String, Object> fresh = state(vcpu, hasLapic);
+            X86SystemRegisters system = vcpu.x86().systemRegisters();
+            long base = system.get(X86SystemRegisters.Name.APIC_BASE);
+            assertThat((base & BOOT) != 0).isEqualTo(id == 1);
+            vcpu.x86().setSystemRegisters(system.set(X86SystemRegisters.Name.APIC_BASE, base ^ BOOT));
+            vcpu.reset();
+            assertThat(state(vcpu, hasLapic)).isEqualTo(fresh);
         }
     }
 

@@ -151,6 +151,8 @@ class ScaleTest {
                             1L,
                             "KVM_CREATE_VCPU",
                             (long) vcpus,
+                            "KVM_GET_SREGS",
+                            (long) vcpus,
                             "mmap",
                             (long) vcpus,
                             "madvise",
@@ -177,6 +179,6 @@ class ScaleTest {
             assumeTrue(most >= VCPUS.get(2), "KVM_CAP_MAX_VCPUS is " + most);
         }
         assertCallsOfVcpus(real());
-        assertBytes(real(), Scale::vcpus, VCPUS, 4000);
+        assertBytes(real(), Scale::vcpus, VCPUS, 4800);
     }
 }
