@@ -300,11 +300,9 @@ public final class VcpuThreads implements AutoCloseable {
     }
 
     private void requireOutside(String call) {
-        for (Runner runner : runners) {
-            if (runner.thread == Thread.currentThread()) {
-                throw new IllegalStateException(runner.thread.getName() + " cannot " + call + " itself: call " + call
-                        + " from a thread that runs no vCPU");
-            }
+        if (isVcpuThread()) {
+            throw new IllegalStateException(Thread.currentThread().getName() + " cannot " + call + " itself: call "
+                    + call + " from a thread that runs no vCPU");
         }
     }
 
@@ -444,25 +442,23 @@ public final class VcpuThreads implements AutoCloseable {
         long end = System.nanoTime()
                 + Objects.requireNonNull(limit, "limit is null").toNanos();
         ExitAwareWait.until(
-                () -> running() == null || end - System.nanoTime() <= 0,
+                () -> running().isEmpty() || end - System.nanoTime() <= 0,
                 nanos -> joinOne(Math.min(nanos, end - System.nanoTime())));
-        return running() == null;
+        return running().isEmpty();
     }
 
-    /** A thread that has not ended, but not the calling one. */
-    private @Nullable Thread running() {
-        for (Runner runner : runners) {
-            if (runner.thread.isAlive() && runner.thread != Thread.currentThread()) {
-                return runner.thread;
-            }
-        }
-        return null;
+    /** A thread that has not ended. */
+    private Optional<Thread> running() {
+        return runners.stream()
+                .map(runner -> runner.thread)
+                .filter(Thread::isAlive)
+                .findFirst();
     }
 
     private void joinOne(long nanos) throws InterruptedException {
-        @Nullable Thread running = running();
-        if (running != null) {
-            TimeUnit.NANOSECONDS.timedJoin(running, nanos);
+        Optional<Thread> running = running();
+        if (running.isPresent()) {
+            TimeUnit.NANOSECONDS.timedJoin(running.get(), nanos);
         }
     }
 
@@ -475,7 +471,7 @@ public final class VcpuThreads implements AutoCloseable {
     public void close() {
         stop();
         if (!isVcpuThread()) {
-            ExitAwareWait.uninterruptibly(() -> running() == null, this::joinOne);
+            ExitAwareWait.uninterruptibly(() -> running().isEmpty(), this::joinOne);
         }
     }
 
