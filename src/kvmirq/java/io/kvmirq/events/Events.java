@@ -120,8 +120,10 @@ public final class Events {
     }
 
     /** @param values the values of the type's fields: Long, or String where the field is a text */
-    public static void end(Object begun, Object... values) {
-        Recorder.commit(begun, values);
+    public static void end(@Nullable Object begun, Object... values) {
+        if (begun != null) {
+            Recorder.commit(begun, values);
+        }
     }
 
     /** The part that needs the module jdk.jfr. */

@@ -112,7 +112,6 @@ public final class Forwarding implements AutoCloseable {
         private final Vm vm;
         private final VfioDevice device;
         private Optional<Mirror> mirror = Optional.empty();
-
         private Optional<Userspace> userspace = Optional.empty();
 
         private Builder(Vm vm, VfioDevice device) {
@@ -136,10 +135,10 @@ public final class Forwarding implements AutoCloseable {
          * Lets the loop and injector of {@code relay} inject the interrupts for which KVM accepts no irqfd: all
          * interrupts of an x86 VM without an in-kernel irqchip, lines of a VM with a split irqchip, and interrupts that
          * {@link ForwardedIrq#moveTo} moves into this process. A line may interrupt before {@link Forwarding#forward}
-         * returns. If the guest's EOI also comes before {@code forward} returns, report it after the return.
+         * returns; report an earlier EOI after the return. Throws IllegalArgumentException for another VM's injector.
          */
         public Builder userspace(Userspace relay) {
-            Objects.requireNonNull(relay, "relay is null");
+            Objects.requireNonNull(relay, "relay is null").injector().requireOf(vm, List.of());
             userspace = Optional.of(relay);
             return this;
         }
@@ -351,7 +350,6 @@ public final class Forwarding implements AutoCloseable {
      * @throws IllegalStateException while messages of the device are forwarded, or after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
-        Objects.requireNonNull(gsi, "gsi is null");
         return forward(irq, gsi, false, Optional.empty());
     }
 
@@ -398,6 +396,7 @@ public final class Forwarding implements AutoCloseable {
 
     private ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {
         Objects.requireNonNull(gsi, "gsi is null");
+        userspace.ifPresent(relay -> relay.injector().requireOf(vm, List.of(gsi)));
         try {
             ForwardedIrq line;
             synchronized (this) {

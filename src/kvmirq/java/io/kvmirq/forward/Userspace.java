@@ -3,9 +3,11 @@ package io.kvmirq.forward;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.NotPromised;
 import io.kvmirq.Spi;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vm;
+import java.util.List;
 import java.util.Objects;
 
 /**
@@ -59,6 +61,10 @@ public record Userspace(EventLoop loop, Injector injector) {
             line(gsi, true);
             return false;
         }
+
+        /** Throws IllegalArgumentException unless this injects into {@code vm}, and has these lines if it knows. */
+        @NotPromised
+        default void requireOf(Vm vm, List<Gsi> lines) {}
     }
 
     /** Injects interrupts by {@code injector}, for a VMM that emulates all interrupt controllers or only an IOAPIC. */
@@ -86,6 +92,14 @@ public record Userspace(EventLoop loop, Injector injector) {
                     vm.arm64().setSpi(new Spi(Spi.FIRST + gsi.number()), high);
                 } else {
                     vm.x86().setLine(gsi, high);
+                }
+            }
+
+            @Override
+            public void requireOf(Vm other, List<Gsi> lines) {
+                if (other != vm) {
+                    throw new IllegalArgumentException("an injector into " + vm + " cannot interrupt " + other
+                            + ": make one by Userspace.into with this VM");
                 }
             }
         });

@@ -36,10 +36,7 @@ final class Reports {
     }
 
     void warn(String text, @Nullable Throwable cause) {
-        Object event = Events.begin(Events.Type.MISTAKE);
-        if (event != null) {
-            Events.end(event, text);
-        }
+        Events.end(Events.begin(Events.Type.MISTAKE), text);
         report(new Report(System.Logger.Level.WARNING, text, cause));
     }
 

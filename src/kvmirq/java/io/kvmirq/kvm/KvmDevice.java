@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.NotPromised;
 import io.kvmirq.explain.Condition;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
+import java.util.Objects;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.Supplier;
@@ -57,6 +59,12 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
     KvmDevice(VgicCalls calls, Fd fd) {
         this.calls = calls;
         this.fd = fd;
+    }
+
+    /** Returns whether this device belongs to the VM with this descriptor, {@link Vm#fd}. */
+    @NotPromised
+    public final boolean isOf(Fd vm) {
+        return calls.vm().vm() == Objects.requireNonNull(vm, "vm is null");
     }
 
     final void set(KernelCall call, int group, long attribute, ByteBuffer value, Supplier<String> operands) {

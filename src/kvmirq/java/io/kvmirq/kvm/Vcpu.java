@@ -30,7 +30,6 @@ public final class Vcpu implements AutoCloseable {
     private final VcpuRun run;
     private final X86Vcpu x86;
     private final Arm64Vcpu arm64;
-    /** Whether KVM boots this vCPU (x86): {@code bsp_vcpu_id}. */
     private final boolean isBoot;
     /** The thread of {@link #reserve}. */
     private final AtomicReference<@Nullable Thread> reserved = new AtomicReference<>();
@@ -147,12 +146,11 @@ public final class Vcpu implements AutoCloseable {
 
     /**
      * Brings this vCPU to its state after power-up, as a guest's reset does: registers, FPU, debug registers, MSRs,
-     * pending events and, if in the kernel, the LAPIC. An unfinished guest access is completed first, which
-     * invalidates the {@link VcpuExit} of the last run. The boot vCPU (id 0, or that of KVM_SET_BOOT_CPU_ID) becomes
-     * runnable; the others wait for INIT, unless their LAPICs are not in the kernel. CPUID, TSC rate, guest debugging
-     * and MSRs that report a property of the host stay. The TSC runs on, and is again equal on all vCPUs that were
-     * reset. On arm64 this method repeats {@link Arm64Vcpu#initialize} with the features of the last call, and a vCPU
-     * with {@code POWER_OFF} is off again.
+     * pending events and, if in the kernel, the LAPIC. An unfinished guest access is completed first, which invalidates
+     * the {@link VcpuExit} of the last run. The boot vCPU becomes runnable; the others wait for INIT, unless their
+     * LAPICs are not in the kernel. CPUID, TSC rate, guest debugging and MSRs that report a property of the host stay.
+     * The TSC runs on, and is again equal on all vCPUs that were reset. On arm64 this method repeats {@link
+     * Arm64Vcpu#initialize} with the features of the last call, and a vCPU with {@code POWER_OFF} is off again.
      *
      * <p>With a split irqchip, KVM keeps a vector of {@link X86Vcpu#injectInterrupt} that the guest has not taken.
      *

@@ -81,7 +81,7 @@ final class X86Reset {
 
     private X86Reset() {}
 
-    /** Whether APIC_BASE names a boot vCPU. The guest may write the bit. */
+    /** Whether KVM boots this new vCPU: {@code bsp_vcpu_id}. Later the guest may have written the bit. */
     static boolean isBoot(X86Vcpu vcpu) {
         return (vcpu.systemRegisters().get(X86SystemRegisters.Name.APIC_BASE) & BOOT) != 0;
     }

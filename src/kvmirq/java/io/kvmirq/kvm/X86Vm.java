@@ -109,6 +109,12 @@ public final class X86Vm {
         }
     }
 
+    /** Returns whether {@link #claimIoapic} was called. */
+    @NotPromised
+    public boolean hasGuestIoapic() {
+        return hasGuestIoapic.get();
+    }
+
     /**
      * Makes vCPUs with ids above 255 reachable by MSIs. Without this call, the kernel uses the low 8 bits of a
      * destination as the vCPU's id, and ignores the high bits. Fails with EINVAL on a kernel without 32-bit APIC ids.

@@ -476,10 +476,8 @@ class RebootTest implements VcpuThreads.Owner {
         assertThat(bus.read(true, 0xcf8, 4)).isZero();
         assertThat(resets).as("a device on the bus is reset once").hasValue(1);
         assertThat(vector.isMasked()).isTrue();
-        new VmParts(vm)
-                .vcpu(new VcpuId(0), vcpus.get(0))
-                .device("function", function)
-                .reset();
+        VmParts withoutBus = new VmParts(vm).vcpu(new VcpuId(0), vcpus.get(0)).device("function", function);
+        (ioapic == null ? withoutBus : withoutBus.ioapic(ioapic)).reset();
         assertThat(resets).as("a device without a bus, too").hasValue(2);
     }
 

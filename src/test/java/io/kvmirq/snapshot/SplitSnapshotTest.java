@@ -232,7 +232,7 @@ class SplitSnapshotTest {
             assertThat(to.ioapic.isHigh(PIN)).isTrue();
             next.line(GSI, false);
             assertThat(to.ioapic.isHigh(PIN)).isFalse();
-            assertThatThrownBy(() -> VmSnapshot.of(from.parts().lines("serial", next)))
+            assertThatThrownBy(() -> from.ioapic.driven(next))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageEndingWith(" drives no lines of this IOAPIC: give what its source() returned");
             assertThatThrownBy(() -> parts.lines("uart", serial)).hasMessageContaining(" is named serial already");

@@ -6,6 +6,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.NotPromised;
 import io.kvmirq.Route;
 import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.forward.Userspace;
@@ -95,6 +96,16 @@ public final class GuestIoapic implements Userspace.Injector {
         public boolean raiseUntilEoi(Gsi gsi, Runnable step) {
             raise(new Raised(this, Objects.requireNonNull(step, "ended is null")), requirePin(gsi));
             return true;
+        }
+
+        @Override
+        public void requireOf(Vm other, List<Gsi> lines) {
+            Objects.requireNonNull(lines, "lines is null");
+            if (Objects.requireNonNull(other, "other is null") != vm) {
+                throw new IllegalArgumentException("a line of the GuestIoapic of " + vm + " cannot interrupt " + other
+                        + ": give this VM's IOAPIC, or a source of it");
+            }
+            lines.forEach(GuestIoapic.this::requirePin);
         }
     }
 
@@ -277,6 +288,12 @@ public final class GuestIoapic implements Userspace.Injector {
     @Override
     public boolean raiseUntilEoi(Gsi gsi, Runnable step) {
         return ours.raiseUntilEoi(gsi, step);
+    }
+
+    @Override
+    @NotPromised
+    public void requireOf(Vm other, List<Gsi> lines) {
+        ours.requireOf(other, lines);
     }
 
     private void drive(Source source, int pin, boolean isHigh) {

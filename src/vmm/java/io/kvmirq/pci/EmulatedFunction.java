@@ -298,11 +298,12 @@ public final class EmulatedFunction extends PciFunction {
          *
          * @param source the {@link io.kvmirq.irqchip.GuestIoapic#source} of this function, or the VMM's injector. No
          *     lock of this library is held when {@code source} is called, in the thread that changes the level
+         * @throws IllegalArgumentException if the IOAPIC lacks the pin or is another VM's, or the function has a pin
          */
         public Builder intx(Gsi pin, Userspace.Injector source) {
-            return intx(
-                    Objects.requireNonNull(pin, "pin is null"),
-                    Wire.of(Objects.requireNonNull(source, "source is null"), pin));
+            Objects.requireNonNull(pin, "pin is null");
+            Objects.requireNonNull(source, "source is null").requireOf(vm, List.of(pin));
+            return intx(pin, Wire.of(source, pin));
         }
 
         private Builder intx(Gsi to, Wire by) {
@@ -491,6 +492,7 @@ public final class EmulatedFunction extends PciFunction {
         super(
                 told.bridge,
                 told.slot,
+                told.vm,
                 String.format("%04x:%04x", told.image.getShort(0), told.image.getShort(2)),
                 told.pin,
                 told.warned);

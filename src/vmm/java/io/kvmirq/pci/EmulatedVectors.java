@@ -246,8 +246,8 @@ public final class EmulatedVectors implements AutoCloseable {
         }
 
         @Override
-        public boolean isArm64() {
-            return vm.isArm64();
+        public Vm vm() {
+            return vm;
         }
     }
 

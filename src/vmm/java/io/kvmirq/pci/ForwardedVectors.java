@@ -6,6 +6,7 @@ import io.kvmirq.IrqKind;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
+import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.HeldMessage;
 import io.kvmirq.mirror.Producer;
@@ -121,8 +122,8 @@ final class ForwardedVectors implements VectorSource {
     public void forget() {}
 
     @Override
-    public boolean isArm64() {
-        return forwarding.vm().isArm64();
+    public Vm vm() {
+        return forwarding.vm();
     }
 
     private Producer producer(int vector) {

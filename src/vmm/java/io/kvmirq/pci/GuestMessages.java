@@ -3,7 +3,9 @@ package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.IrqKind;
+import io.kvmirq.NotPromised;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.Vm;
 import io.kvmirq.vfio.IrqInfo;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
@@ -65,6 +67,12 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
      * ended.
      */
     public abstract void settle();
+
+    /** Returns the VM of the guest. */
+    @NotPromised
+    public final Vm vm() {
+        return vectors.vm();
+    }
 
     @Override
     public final List<Gsi> gsis() {

@@ -4,6 +4,7 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.HeldMessage;
 import java.util.ArrayList;
 import java.util.BitSet;
@@ -36,6 +37,10 @@ final class GuestVectors {
 
     int count() {
         return source.count();
+    }
+
+    Vm vm() {
+        return source.vm();
     }
 
     List<EventFd> events() {
@@ -198,7 +203,7 @@ final class GuestVectors {
     void keep(BitSet pending) {
         Objects.checkFromToIndex(0, pending.length(), count());
         if (!source.keepsPending()) {
-            HeldMessage message = source.isArm64() ? HeldMessage.POSSIBLE : HeldMessage.KNOWN;
+            HeldMessage message = source.vm().isArm64() ? HeldMessage.POSSIBLE : HeldMessage.KNOWN;
             pending.stream().forEach(vector -> keep(vector, message));
         } else if (!isOfOther()) {
             pending.stream().forEach(source::signal);

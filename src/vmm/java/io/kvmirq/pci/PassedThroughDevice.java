@@ -157,6 +157,7 @@ public final class PassedThroughDevice extends PciFunction {
         super(
                 told.bridge,
                 told.slot,
+                told.vm,
                 told.device.name().toString(),
                 HostSide.has(told.device, IrqKind.INTX) ? told.gsi : Optional.empty(),
                 told.notices::warned);

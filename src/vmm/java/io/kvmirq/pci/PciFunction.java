@@ -2,9 +2,11 @@
 package io.kvmirq.pci;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.NotPromised;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.Vm;
 import io.kvmirq.undo.Undo;
 import java.nio.BufferUnderflowException;
 import java.nio.ByteBuffer;
@@ -42,6 +44,7 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     final List<Bar> bars = new ArrayList<>();
 
     private final PciHostBridge bridge;
+    private final Vm vm;
     private final int slot;
     private final String name;
     private final Optional<Gsi> gsi;
@@ -54,8 +57,9 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
     private boolean closed;
 
     @SuppressWarnings("NullAway.Init") // see show()
-    PciFunction(PciHostBridge bridge, int slot, String name, Optional<Gsi> gsi, Consumer<String> warned) {
+    PciFunction(PciHostBridge bridge, int slot, Vm vm, String name, Optional<Gsi> gsi, Consumer<String> warned) {
         this.bridge = bridge;
+        this.vm = vm;
         this.slot = slot;
         this.name = name;
         this.gsi = gsi;
@@ -265,6 +269,12 @@ public abstract sealed class PciFunction implements DeviceState, AutoCloseable
      */
     public final synchronized String identity() {
         return config.identity(bars) + gsi.map(pin -> " at " + pin).orElse("");
+    }
+
+    /** Returns the VM of the guest. */
+    @NotPromised
+    public final Vm vm() {
+        return vm;
     }
 
     @Override

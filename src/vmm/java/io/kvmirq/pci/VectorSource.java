@@ -4,6 +4,7 @@ package io.kvmirq.pci;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.HeldMessage;
 import java.util.BitSet;
 import java.util.List;
@@ -49,7 +50,7 @@ interface VectorSource {
     /** Forgets all interrupts that are pending here, at a reset of the device. */
     void forget();
 
-    boolean isArm64();
+    Vm vm();
 
     /** The eventfds in which interrupts wait, by vector; none if a host device signals them. */
     default List<EventFd> events() {

@@ -142,7 +142,7 @@ record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus
     static ArmData read(VmParts parts) {
         VgicWords words = parts.vgicWords();
         Map<Integer, Cpu> vcpus = new TreeMap<>();
-        parts.vcpus().forEach((id, vcpu) -> vcpus.put(id, Cpu.read(new VcpuId(id), vcpu)));
+        parts.vcpus.forEach((id, vcpu) -> vcpus.put(id, Cpu.read(new VcpuId(id), vcpu)));
         return new ArmData(words.read(), RouteData.read(parts), vcpus);
     }
 

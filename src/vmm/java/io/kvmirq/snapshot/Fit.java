@@ -24,7 +24,7 @@ import java.util.stream.Stream;
 /** Checks whether a VM and its host have the properties that a snapshot needs. Changes nothing. */
 record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<String, DeviceData> devices) {
     static VmParts.Device device(VmParts parts, String name) {
-        return Objects.requireNonNull(parts.devices().get(name));
+        return Objects.requireNonNull(parts.devices.get(name));
     }
 
     private static Optional<String> unless(boolean fits, String reason) {
@@ -33,27 +33,26 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
 
     /** The reason why the snapshot does not fit; empty if none is known. */
     Optional<String> misfit(VmParts parts) {
-        String here = parts.vm().isArm64() ? MachineData.ARM : MachineData.X86;
+        String here = parts.vm.isArm64() ? MachineData.ARM : MachineData.X86;
         return Stream.<Supplier<Optional<String>>>of(
                         () -> unless(
                                 here.equals(machine.architecture()),
                                 "it is of " + machine.architecture() + ", and this VM is of " + here),
                         () -> unless(
-                                parts.vcpus().keySet().equals(machine.vcpus().keySet()),
+                                parts.vcpus.keySet().equals(machine.vcpus().keySet()),
                                 "it has the vCPUs " + machine.vcpus().keySet() + ", and this VM has "
-                                        + parts.vcpus().keySet()),
+                                        + parts.vcpus.keySet()),
                         () -> machine instanceof VmData vm
                                 ? misfitOfChips(vm, parts)
                                         .or(() -> misfitOfNames(
                                                 "source of lines",
                                                 vm.guestChips().lines().keySet(),
-                                                parts.lines().keySet()))
+                                                parts.lines.keySet()))
                                 : Optional.empty(),
-                        () -> misfitOfNames("eventfd", events, parts.events().keySet()),
+                        () -> misfitOfNames("eventfd", events, parts.events.keySet()),
                         () -> misfitOfVectors(parts),
                         () -> misfitOfIrqfds(parts),
-                        () -> misfitOfNames(
-                                "device", devices.keySet(), parts.devices().keySet()),
+                        () -> misfitOfNames("device", devices.keySet(), parts.devices.keySet()),
                         () -> devices.entrySet().stream()
                                 .flatMap(one -> misfitOfDevice(one.getKey(), one.getValue(), parts).stream())
                                 .findFirst(),
@@ -68,7 +67,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
     }
 
     private static Optional<String> misfitOfChips(VmData vm, VmParts parts) {
-        X86Vm x86 = parts.vm().x86();
+        X86Vm x86 = parts.vm.x86();
         return Stream.of(
                         unless(
                                 vm.hasLapics() == VmData.hasLapics(parts)
@@ -106,12 +105,12 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
     /** A saved irqfd becomes an irqfd with a resample eventfd of the same name, or a vector, which has none. */
     private Optional<String> misfitOfIrqfds(VmParts parts) {
         Set<String> all = new TreeSet<>();
-        Set<String> here = new TreeSet<>(parts.vectors().keySet());
+        Set<String> here = new TreeSet<>(parts.vectors.keySet());
         irqfds.forEach(irqfd -> all.add(irqfd.event()));
-        here.addAll(parts.irqfds().keySet());
+        here.addAll(parts.irqfds.keySet());
         return misfitOfNames("irqfd", all, here).or(() -> irqfds.stream()
                 .filter(irqfd -> {
-                    Irqfd to = parts.irqfds().get(irqfd.event());
+                    Irqfd to = parts.irqfds.get(irqfd.event());
                     return to != null && !to.resample().map(parts::name).equals(irqfd.resample());
                 })
                 .findFirst()
@@ -120,7 +119,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                                 .map(Foreign::quoted)
                                 .map("the resample eventfd "::concat)
                                 .orElse("no resample eventfd")
-                        + ", unlike this VM's " + parts.irqfds().get(irqfd.event())));
+                        + ", unlike this VM's " + parts.irqfds.get(irqfd.event())));
     }
 
     private static Optional<String> misfitOfDevice(String name, DeviceData saved, VmParts parts) {
@@ -139,11 +138,11 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
     }
 
     private Stream<IrqfdData> ofVectors(VmParts parts) {
-        return irqfds.stream().filter(one -> parts.vectors().containsKey(one.event()));
+        return irqfds.stream().filter(one -> parts.vectors.containsKey(one.event()));
     }
 
     private Optional<String> misfitOfVectors(VmParts parts) {
-        return parts.vectors().keySet().stream()
+        return parts.vectors.keySet().stream()
                 .filter(events::contains)
                 .filter(name -> ofVectors(parts)
                         .noneMatch(one -> one.event().equals(name)
@@ -155,8 +154,8 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
 
     private Optional<String> misfitOfRoutes(VmParts parts) {
         return machine.routes().stream()
-                .filter(route -> route instanceof Route.Other other
-                        && !parts.vm().routes().supports(other))
+                .filter(route ->
+                        route instanceof Route.Other other && !parts.vm.routes().supports(other))
                 .findFirst()
                 .map(route -> "its route " + route + " is of a type that this kernel does not have");
     }
@@ -164,8 +163,8 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
     /** The vectors of this VM move away from their GSIs. */
     private Optional<String> misfitOfGsis(VmParts parts) {
         List<Gsi> left = Stream.concat(
-                        parts.vectors().values().stream().map(MaskableVector::gsi),
-                        parts.irqfds().values().stream().map(Irqfd::gsi))
+                        parts.vectors.values().stream().map(MaskableVector::gsi),
+                        parts.irqfds.values().stream().map(Irqfd::gsi))
                 .toList();
         Optional<String> stray = parts.stray();
         if (stray.isPresent()) {
@@ -174,14 +173,14 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
         return Stream.concat(
                         machine.routes().stream().map(Route::gsi),
                         irqfds.stream().map(IrqfdData::gsi))
-                .filter(gsi -> parts.vm().routes().irqfds(gsi) > Collections.frequency(left, gsi))
+                .filter(gsi -> parts.vm.routes().irqfds(gsi) > Collections.frequency(left, gsi))
                 .findFirst()
                 .map(gsi -> gsi + " of it has an irqfd here already: close it before the restore");
     }
 
     private static Optional<String> misfitOfVcpus(VmData vm, VmParts parts) {
-        Cpuid host = Cpuid.ofHost(parts.vm().kernel());
-        X86Msrs known = X86Msrs.ofHost(parts.vm().kernel());
+        Cpuid host = Cpuid.ofHost(parts.vm.kernel());
+        X86Msrs known = X86Msrs.ofHost(parts.vm.kernel());
         return vm.vcpus().entrySet().stream()
                 .flatMap(one -> one
                         .getValue()

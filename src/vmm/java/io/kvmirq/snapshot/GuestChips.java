@@ -25,13 +25,12 @@ record GuestChips(Optional<String> ioapic, Optional<String> pic, Map<String, Lis
 
     static GuestChips read(VmParts parts) {
         Map<String, List<Gsi>> lines = new LinkedHashMap<>();
-        parts.lines()
-                .forEach((name, source) -> lines.put(
-                        name,
-                        parts.ioapic()
-                                .orElseThrow(() -> new IllegalArgumentException(
-                                        "the lines " + name + " have no IOAPIC: name it with VmParts.ioapic"))
-                                .driven(source)));
+        parts.lines.forEach((name, source) -> lines.put(
+                name,
+                parts.ioapic()
+                        .orElseThrow(() -> new IllegalArgumentException(
+                                "the lines " + name + " have no IOAPIC: name it with VmParts.ioapic"))
+                        .driven(source)));
         return new GuestChips(
                 parts.ioapic().map(GuestIoapic::state).map(Node::bytes),
                 parts.pic().map(GuestPic::state).map(Node::bytes),
@@ -48,7 +47,7 @@ record GuestChips(Optional<String> ioapic, Optional<String> pic, Map<String, Lis
     /** Drives the lines first, while the new IOAPIC masks all pins. */
     void write(VmParts parts) {
         lines.forEach((name, high) -> high.forEach(
-                gsi -> Objects.requireNonNull(parts.lines().get(name)).line(gsi, true)));
+                gsi -> Objects.requireNonNull(parts.lines.get(name)).line(gsi, true)));
         parts.ioapic().ifPresent(to -> to.restore(Node.ofHex(ioapic.orElseThrow())));
         parts.pic().ifPresent(to -> to.restore(Node.ofHex(pic.orElseThrow())));
     }

@@ -32,18 +32,18 @@ final class HeldVm implements AutoCloseable {
     final Map<String, DeviceData> devices = new LinkedHashMap<>();
 
     HeldVm(VmParts of) {
-        of.requireEveryVcpu();
-        of.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
+        of.requireEveryChip();
+        of.vcpus.forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
         of.requireEveryIrqfd();
-        events = new LinkedHashMap<>(of.events());
-        parts = new LinkedHashMap<>(of.devices());
+        events = new LinkedHashMap<>(of.events);
+        parts = new LinkedHashMap<>(of.devices);
         boolean done = false;
         try {
-            of.irqfds().forEach((name, irqfd) -> {
+            of.irqfds.forEach((name, irqfd) -> {
                 irqfds.add(new IrqfdData(name, irqfd.resample().map(of::name), irqfd.gsi(), irqfd.isMasked()));
                 mask(irqfd.isMasked(), irqfd::mask, irqfd::unmask);
             });
-            of.vectors().forEach((name, vector) -> {
+            of.vectors.forEach((name, vector) -> {
                 irqfds.add(new IrqfdData(name, Optional.empty(), vector.gsi(), vector.isMasked()));
                 mask(vector.isMasked(), vector::mask, vector::unmask);
             });

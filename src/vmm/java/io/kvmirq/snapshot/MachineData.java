@@ -14,7 +14,7 @@ sealed interface MachineData permits VmData, ArmData {
 
     /** @param parts of a paused VM whose vCPUs belong to this thread, and whose irqfds are masked */
     static MachineData read(VmParts parts) {
-        return parts.vm().isArm64() ? ArmData.read(parts) : VmData.read(parts);
+        return parts.vm.isArm64() ? ArmData.read(parts) : VmData.read(parts);
     }
 
     private static MachineData of(Node state, String architecture) {

@@ -22,17 +22,15 @@ final class RouteData {
     /** Reads the routes, except those of devices, which create their own. */
     static List<Route> read(VmParts parts) {
         Set<Gsi> ofDevices = new HashSet<>();
-        parts.devices()
-                .values()
-                .forEach(device -> ofDevices.addAll(device.state().gsis()));
-        return parts.vm().routes().routes().stream()
+        parts.devices.values().forEach(device -> ofDevices.addAll(device.state().gsis()));
+        return parts.vm.routes().routes().stream()
                 .filter(route -> !ofDevices.contains(route.gsi()))
                 .toList();
     }
 
     /** Writes the routes in one commit. Routes of other GSIs stay if they have an irqfd that is not a part. */
     static void write(VmParts parts, List<Route> routes) {
-        RouteTable table = parts.vm().routes();
+        RouteTable table = parts.vm.routes();
         Set<Gsi> written = new HashSet<>();
         routes.forEach(route -> written.add(route.gsi()));
         table.change(edit -> {

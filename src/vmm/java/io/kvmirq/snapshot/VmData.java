@@ -53,15 +53,14 @@ record VmData(
 
     /** @param parts of a paused VM whose vCPUs belong to this thread, and whose irqfds are masked */
     static VmData read(VmParts parts) {
-        Vm vm = parts.vm();
+        Vm vm = parts.vm;
         Map<Integer, VcpuState> states = new TreeMap<>();
-        parts.vcpus().forEach((id, vcpu) -> states.put(id, vcpu.state()));
+        parts.vcpus.forEach((id, vcpu) -> states.put(id, vcpu.state()));
         boolean hasLapics = hasLapics(parts);
         X86Msrs which = X86Msrs.ofHost(vm.kernel());
         Map<Integer, VcpuData> vcpus = new TreeMap<>();
-        parts.vcpus()
-                .forEach((id, vcpu) ->
-                        vcpus.put(id, VcpuData.read(vcpu, Objects.requireNonNull(states.get(id)), hasLapics, which)));
+        parts.vcpus.forEach((id, vcpu) ->
+                vcpus.put(id, VcpuData.read(vcpu, Objects.requireNonNull(states.get(id)), hasLapics, which)));
         List<Route> routes = RouteData.read(parts);
         X86Vm x86 = vm.x86();
         List<Gsi> lines =
@@ -91,7 +90,7 @@ record VmData(
     }
 
     static boolean hasLapics(VmParts parts) {
-        return parts.vcpus().values().stream()
+        return parts.vcpus.values().stream()
                 .allMatch(vcpu -> unless(Errno.EINVAL, vcpu.x86()::lapic).isPresent());
     }
 
@@ -109,12 +108,12 @@ record VmData(
     /** Writes the clock before the vCPUs, because an MSR that starts the guest's clock reads it. */
     @Override
     public void writeVcpus(VmParts parts) {
-        parts.vm().x86().setClock(Duration.ofNanos(clock));
+        parts.vm.x86().setClock(Duration.ofNanos(clock));
         vcpus.forEach((id, data) -> data.write(vcpu(parts, id)));
     }
 
     static Vcpu vcpu(VmParts parts, int id) {
-        return Objects.requireNonNull(parts.vcpus().get(id));
+        return Objects.requireNonNull(parts.vcpus.get(id));
     }
 
     /**
@@ -123,7 +122,7 @@ record VmData(
      */
     @Override
     public void writeChips(VmParts parts) {
-        X86Vm vm = parts.vm().x86();
+        X86Vm vm = parts.vm.x86();
         lines.forEach(gsi -> vm.setLine(gsi, true));
         chips.ifPresent(some -> {
             vm.setPic(some.slave); // before the master: restoring a PIC samples the slave's output
@@ -136,7 +135,7 @@ record VmData(
     /** Starts the timer. */
     @Override
     public void start(VmParts parts) {
-        pit.ifPresent(parts.vm().x86()::setPit);
+        pit.ifPresent(parts.vm.x86()::setPit);
     }
 
     @Override

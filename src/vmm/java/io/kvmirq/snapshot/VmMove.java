@@ -43,7 +43,7 @@ public final class VmMove implements AutoCloseable {
      * Begins to move a paused VM. Its irqfds, vectors and devices are masked until {@link #close}. The devices that the
      * new VM needs may be closed afterwards.
      *
-     * @throws IllegalArgumentException if a vCPU or an irqfd of the VM is not among the parts
+     * @throws IllegalArgumentException if a vCPU, an irqfd or the GuestIoapic of the VM is not among the parts
      * @throws IllegalStateException if a vCPU runs, or exited within an instruction
      * @throws UnsupportedOperationException on arm64 without a GICv3, or if a vCPU has a PMU
      * @throws io.kvmirq.KernelException if the kernel refuses to read a value. After an error, the VM is as before
@@ -69,7 +69,7 @@ public final class VmMove implements AutoCloseable {
      * eventfds meanwhile. After an exception, close the new VM. The old VM still has its state: call {@code into} for
      * another VM, or {@link #close} and run the old VM again.
      *
-     * @throws IllegalArgumentException if the parts are of the VM that moves, or lack one of their VM's vCPUs
+     * @throws IllegalArgumentException if the parts are the moving VM's, or lack a vCPU or the GuestIoapic of their VM
      * @throws IllegalStateException after {@link #into} or {@link #close}, or as {@link VmSnapshot#restore}
      * @throws SnapshotException if the new VM or its names do not fit, or if it differs after the restore
      * @throws io.kvmirq.KernelException if the kernel refuses a value
@@ -77,9 +77,9 @@ public final class VmMove implements AutoCloseable {
     public void into(VmParts parts) {
         Objects.requireNonNull(parts, "parts is null");
         requireHeld();
-        if (parts.vm() == from.vm()) {
+        if (parts.vm == from.vm) {
             throw new IllegalArgumentException(
-                    parts.vm() + " cannot move into itself: build another VM, or close the move to run this one again");
+                    parts.vm + " cannot move into itself: build another VM, or close the move to run this one again");
         }
         held.refresh();
         try (Undo undo = new Undo()) {
@@ -97,14 +97,14 @@ public final class VmMove implements AutoCloseable {
         try {
             held.forward(to);
         } catch (RuntimeException e) {
-            LOGGER.log(System.Logger.Level.WARNING, "a late signal of " + from.vm() + " did not move to " + to.vm(), e);
+            LOGGER.log(System.Logger.Level.WARNING, "a late signal of " + from.vm + " did not move to " + to.vm, e);
         }
     }
 
     private void requireHeld() {
         if (closed || next != null) {
-            throw new IllegalStateException(from.vm()
-                    + (next == null ? " is not moving: its move was closed" : " has moved into " + next.vm()));
+            throw new IllegalStateException(
+                    from.vm + (next == null ? " is not moving: its move was closed" : " has moved into " + next.vm));
         }
     }
 
@@ -126,12 +126,12 @@ public final class VmMove implements AutoCloseable {
         try {
             held.close();
         } catch (RuntimeException e) {
-            LOGGER.log(System.Logger.Level.WARNING, from.vm() + " was not moved, and an interrupt stays masked", e);
+            LOGGER.log(System.Logger.Level.WARNING, from.vm + " was not moved, and an interrupt stays masked", e);
         }
     }
 
     @Override
     public String toString() {
-        return "move of " + from.vm();
+        return "move of " + from.vm;
     }
 }

@@ -18,6 +18,7 @@ import io.kvmirq.pci.DeviceState;
 import io.kvmirq.pci.GuestMessages;
 import io.kvmirq.pci.PciFunction;
 import io.kvmirq.pci.PciHostBridge;
+import io.kvmirq.undo.Undo;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -29,10 +30,14 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Supplier;
+import java.util.stream.Stream;
 
 /**
  * The parts of a VM that a snapshot saves, each with a name that the VMM chooses. A restore writes a saved part into
  * the new VM's part of the same name. {@link #reset} resets the parts. Not thread-safe.
+ *
+ * <p>Each method that adds a part throws IllegalArgumentException if the part belongs to another VM or is added
+ * already, or if another part has its name; then it adds nothing.
  *
  * {@snippet class="io.kvmirq.snippets.VmmSnippetsTest" region="snapshot"}
  */
@@ -40,13 +45,15 @@ public final class VmParts {
     /** The state of a device, and its identity, which must be equal in the snapshot. */
     record Device(Supplier<String> identity, DeviceState state) {}
 
-    private final Vm vm;
-    private final Map<Integer, Vcpu> vcpus = new TreeMap<>();
-    private final Map<String, EventFd> events = new LinkedHashMap<>();
-    private final Map<String, Irqfd> irqfds = new LinkedHashMap<>();
-    private final Map<String, MaskableVector> vectors = new LinkedHashMap<>();
-    private final Map<String, Device> devices = new LinkedHashMap<>();
-    private final Map<String, Userspace.Injector> lines = new LinkedHashMap<>();
+    final Vm vm;
+    final Map<Integer, Vcpu> vcpus = new TreeMap<>();
+    final Map<String, EventFd> events = new LinkedHashMap<>();
+    /** Irqfds and vectors have the names of their eventfds. */
+    final Map<String, Irqfd> irqfds = new LinkedHashMap<>();
+
+    final Map<String, MaskableVector> vectors = new LinkedHashMap<>();
+    final Map<String, Device> devices = new LinkedHashMap<>();
+    final Map<String, Userspace.Injector> lines = new LinkedHashMap<>();
     private Optional<GuestIoapic> ioapic = Optional.empty();
     private Optional<GuestPic> pic = Optional.empty();
     private Optional<VgicV3> vgic = Optional.empty();
@@ -60,16 +67,25 @@ public final class VmParts {
         this.vm = vm;
     }
 
-    private static <K, V> void put(Map<K, V> parts, K name, V part) {
+    private <K, V> void put(Map<K, V> parts, K name, V part) {
         parts.forEach((other, named) -> {
             if (part == named || part instanceof Device one && named instanceof Device two && one.state == two.state) {
                 throw new IllegalArgumentException((part instanceof Device device ? device.state : part) + " is named "
                         + other + " already, and would be saved twice: add it once, not as " + name);
             }
         });
-        if (parts.putIfAbsent(name, part) != null) {
+        if (Stream.of(parts, events, devices, lines).anyMatch(named -> named.containsKey(name))) {
             throw new IllegalArgumentException("two parts are named " + name + ": each needs a name of its own");
         }
+        parts.put(name, part);
+    }
+
+    private <T> Optional<T> only(Optional<T> added, T part) {
+        if (added.isPresent()) {
+            throw new IllegalArgumentException("a second " + part.getClass().getSimpleName() + " of " + vm
+                    + " would replace the first among its parts: a VM has one, add it once");
+        }
+        return Optional.of(part);
     }
 
     /**
@@ -77,8 +93,8 @@ public final class VmParts {
      * the source of a {@link io.kvmirq.forward.Forwarding} is part of its device, which asserts its line again.
      */
     public VmParts ioapic(GuestIoapic ofVmm) {
-        Objects.requireNonNull(ofVmm, "ofVmm is null");
-        ioapic = Optional.of(ofVmm);
+        Objects.requireNonNull(ofVmm, "ofVmm is null").requireOf(vm, List.of());
+        ioapic = only(ioapic, ofVmm);
         return this;
     }
 
@@ -86,24 +102,24 @@ public final class VmParts {
      * Adds a source of lines of a split irqchip's IOAPIC: a restore drives the lines again that it drove high.
      *
      * @param source what {@link GuestIoapic#source} of the IOAPIC returned, which {@link #ioapic} adds
-     * @throws IllegalArgumentException if another part has this name, or the source has another name
      */
     public VmParts lines(String name, Userspace.Injector source) {
         Objects.requireNonNull(name, "name is null");
-        put(lines, name, Objects.requireNonNull(source, "source is null"));
+        Objects.requireNonNull(source, "source is null").requireOf(vm, List.of());
+        put(lines, name, source);
         return this;
     }
 
     /** Adds the PICs of a VM with a split irqchip. */
     public VmParts pic(GuestPic ofVmm) {
-        Objects.requireNonNull(ofVmm, "ofVmm is null");
-        pic = Optional.of(ofVmm);
+        pic = only(pic, Objects.requireNonNull(ofVmm, "ofVmm is null"));
         return this;
     }
 
     /** Adds the GICv3 of an arm64 VM. */
     public VmParts vgic(VgicV3 ofVm) {
-        vgic = Optional.of(ofVm);
+        requireOurs(Objects.requireNonNull(ofVm, "ofVm is null").isOf(vm.fd()), ofVm);
+        vgic = only(vgic, ofVm);
         return this;
     }
 
@@ -112,22 +128,19 @@ public final class VmParts {
      * tables of the ITS to guest memory: save guest memory after the snapshot.
      */
     public VmParts its(Its ofVm) {
+        requireOurs(Objects.requireNonNull(ofVm, "ofVm is null").isOf(vm.fd()), ofVm);
+        if (units.contains(ofVm)) {
+            throw new IllegalArgumentException(ofVm + " is among the parts already: add each ITS once");
+        }
         units.add(ofVm);
         return this;
     }
 
-    /**
-     * Adds a vCPU. A snapshot fails unless all vCPUs of the VM were added.
-     *
-     * @throws IllegalArgumentException if a vCPU with this id was added before, if {@code id} is not the vCPU's id, or
-     *     if the vCPU belongs to another VM
-     */
+    /** Adds a vCPU by its own id. A snapshot fails unless all vCPUs of the VM were added. */
     public VmParts vcpu(VcpuId id, Vcpu vcpu) {
         Objects.requireNonNull(id, "id is null");
         Objects.requireNonNull(vcpu, "vcpu is null");
-        if (!vcpu.isOf(vm.fd())) {
-            throw ofAnother(vcpu);
-        }
+        requireOurs(vcpu.isOf(vm.fd()), vcpu);
         if (!vcpu.id().equals(id)) {
             throw new IllegalArgumentException(vcpu + " is named " + id + ": expected its own id, " + vcpu.id());
         }
@@ -137,10 +150,7 @@ public final class VmParts {
 
     /**
      * Adds an eventfd whose count is part of the VM's state: the eventfd of an irqfd, of an ioeventfd (a doorbell), or
-     * the resample eventfd of a line that awaits its EOI.
-     *
-     * @throws IllegalArgumentException if another part has this name, the eventfd has another name, or is of another
-     *     {@code Kernel}
+     * the resample eventfd of a line that awaits its EOI. The eventfd must be of the VM's {@code Kernel}.
      */
     public VmParts event(String name, EventFd event) {
         Objects.requireNonNull(event, "event is null");
@@ -158,19 +168,18 @@ public final class VmParts {
      * the part {@code name + " resample"} unless {@link #event} named it before. Add all irqfds of the VM, except those
      * of added devices and of GSIs that are {@linkplain #leaveOut left out}. Before a restore, the VMM assigns an irqfd
      * with the same name in the new VM, to any GSI: the restore writes the saved state into it.
-     *
-     * @throws IllegalArgumentException if another part has this name, the eventfd has another name, or the irqfd
-     *     belongs to another VM
      */
     public VmParts irqfd(String name, Irqfd irqfd) {
         Objects.requireNonNull(irqfd, "irqfd is null");
-        if (!irqfd.isOf(vm)) {
-            throw ofAnother(irqfd);
-        }
+        requireOurs(irqfd.isOf(vm), irqfd);
         event(name, irqfd.event());
-        irqfd.resample()
-                .filter(resample -> !events.containsValue(resample))
-                .ifPresent(resample -> event(name + " resample", resample));
+        try (Undo undo = new Undo()) {
+            undo.add(() -> events.remove(name));
+            irqfd.resample()
+                    .filter(resample -> !events.containsValue(resample))
+                    .ifPresent(resample -> event(name + " resample", resample));
+            undo.keep();
+        }
         irqfds.put(name, irqfd);
         return this;
     }
@@ -178,14 +187,10 @@ public final class VmParts {
     /**
      * Adds a vector of an emulated device: its GSI and message, its mask, and the count of its eventfd. Before the
      * restore, the VMM creates a vector with the same name in the new VM: the restore writes the saved state into it.
-     *
-     * @throws IllegalArgumentException if another part has this name, or the vector belongs to another VM
      */
     public VmParts vector(String name, MaskableVector vector) {
         Objects.requireNonNull(vector, "vector is null");
-        if (!vector.isOf(vm)) {
-            throw ofAnother(vector);
-        }
+        requireOurs(vector.isOf(vm), vector);
         event(name, vector.event());
         vectors.put(name, vector);
         return this;
@@ -202,15 +207,12 @@ public final class VmParts {
         return this;
     }
 
-    /**
-     * Adds the MSI or MSI-X of a device. For a device with MSI and MSI-X, call this method twice, with two names.
-     *
-     * @throws IllegalArgumentException if another part has this name
-     */
+    /** Adds the MSI or MSI-X of a device. For a device with MSI and MSI-X, call this method twice, with two names. */
     public VmParts messages(String name, VfioDevice device, GuestMessages messages) {
         Objects.requireNonNull(name, "name is null");
         Objects.requireNonNull(device, "device is null");
         Objects.requireNonNull(messages, "messages is null");
+        requireOurs(messages.vm() == vm, messages);
         put(devices, name, new Device(() -> ids(device), messages));
         return this;
     }
@@ -225,19 +227,19 @@ public final class VmParts {
      * Adds a function of the guest's PCI bus: the guest's view of its configuration space, with BARs, MSI and MSI-X,
      * and the registers of an emulated function. The registers of a host device are not saved, see {@link
      * PciFunction#state}.
-     *
-     * @throws IllegalArgumentException if another part has this name
      */
     public VmParts device(String name, PciFunction device) {
         Objects.requireNonNull(name, "name is null");
         Objects.requireNonNull(device, "device is null");
+        requireOurs(device.vm() == vm, device);
         put(devices, name, new Device(device::identity, device));
         return this;
     }
 
     /** Adds the guest's PCI bus, which {@link #reset} resets with all its devices. Snapshots do not save it. */
     public VmParts bus(PciHostBridge ofGuest) {
-        bus = Optional.of(Objects.requireNonNull(ofGuest, "ofGuest is null"));
+        requireOurs(Objects.requireNonNull(ofGuest, "ofGuest is null"));
+        bus = only(bus, ofGuest);
         return this;
     }
 
@@ -252,12 +254,13 @@ public final class VmParts {
      * io.kvmirq.kvm.X86Vm#setLine} meanwhile. On arm64 the lines of the GICv3 and the identification registers stay.
      *
      * @throws IllegalStateException if a vCPU runs, before any change
-     * @throws IllegalArgumentException if a vCPU of the VM was not added, before any change
+     * @throws IllegalArgumentException if a vCPU or the GuestIoapic of the VM was not added, before any change
      * @throws UnsupportedOperationException on arm64 without a GICv3, before any change
      * @throws io.kvmirq.KernelException if the kernel refuses a reset value: the VM is partly reset, close it
      */
     public void reset() {
-        requireEveryVcpu();
+        requireEveryChip();
+        bus.ifPresent(this::requireOurs);
         VmReset reset = new VmReset(
                 vm,
                 bus,
@@ -272,9 +275,15 @@ public final class VmParts {
         reset.apply();
     }
 
-    private IllegalArgumentException ofAnother(Object part) {
-        return new IllegalArgumentException(
-                part + " is no part of " + vm + ": it belongs to another VM, whose state this would be");
+    private void requireOurs(PciHostBridge ofGuest) {
+        ofGuest.devices().forEach(device -> requireOurs(device.vm() == vm, device));
+    }
+
+    private void requireOurs(boolean isOurs, Object part) {
+        if (!isOurs) {
+            throw new IllegalArgumentException(
+                    part + " is no part of " + vm + ": it belongs to another VM, whose state this would be");
+        }
     }
 
     String name(EventFd event) {
@@ -286,10 +295,10 @@ public final class VmParts {
     }
 
     /**
-     * Throws IllegalArgumentException if a vCPU of the VM was not added. Of an adopted VM only vCPUs created here are
-     * known.
+     * Throws IllegalArgumentException if a vCPU or the GuestIoapic of the VM was not added. An adopted VM's are known
+     * if they were created here.
      */
-    void requireEveryVcpu() {
+    void requireEveryChip() {
         List<VcpuId> made = new ArrayList<>();
         VmListener listener = new VmListener() {
             @Override
@@ -303,11 +312,16 @@ public final class VmParts {
         vm.listeners().add(listener); // which reports the existing vCPUs
         vm.listeners().remove(listener);
         for (VcpuId id : made) {
-            if (!vcpus.containsKey(id.number())) {
-                throw new IllegalArgumentException(
-                        id + " of " + vm + " is not among the parts, and a snapshot or reset without it"
-                                + " would lose its state: name it with VmParts.vcpu");
-            }
+            requireAdded(vcpus.containsKey(id.number()), id, "vcpu");
+        }
+        boolean hasIoapic = !vm.isArm64() && vm.x86().hasGuestIoapic();
+        requireAdded(!hasIoapic || ioapic.isPresent(), "the GuestIoapic", "ioapic");
+    }
+
+    private void requireAdded(boolean isAdded, Object part, String by) {
+        if (!isAdded) {
+            throw new IllegalArgumentException(part + " of " + vm + " is not among the parts, and a snapshot or reset"
+                    + " without it would lose its state: name it with VmParts." + by);
         }
     }
 
@@ -351,14 +365,6 @@ public final class VmParts {
                         .sum();
     }
 
-    Vm vm() {
-        return vm;
-    }
-
-    Optional<PciHostBridge> bus() {
-        return bus;
-    }
-
     Optional<GuestIoapic> ioapic() {
         return ioapic;
     }
@@ -380,34 +386,7 @@ public final class VmParts {
                 saved, units, vcpus.keySet().stream().map(VcpuId::new).toList());
     }
 
-    /** The vCPUs by id. */
-    Map<Integer, Vcpu> vcpus() {
-        return vcpus;
-    }
-
-    Map<String, EventFd> events() {
-        return events;
-    }
-
     Optional<EventFd> event(String name) {
         return Optional.ofNullable(events.get(name));
-    }
-
-    /** The vectors by the names of their eventfds. */
-    Map<String, MaskableVector> vectors() {
-        return vectors;
-    }
-
-    /** The irqfds by the names of their eventfds. */
-    Map<String, Irqfd> irqfds() {
-        return irqfds;
-    }
-
-    Map<String, Userspace.Injector> lines() {
-        return lines;
-    }
-
-    Map<String, Device> devices() {
-        return devices;
     }
 }

@@ -59,7 +59,7 @@ public final class VmSnapshot {
     /**
      * Saves a VM without changing its state. The VM may run on afterwards.
      *
-     * @throws IllegalArgumentException if a vCPU or an irqfd of the VM is not among the parts
+     * @throws IllegalArgumentException if a vCPU, an irqfd or the GuestIoapic of the VM is not among the parts
      * @throws IllegalStateException if a vCPU runs, or exited within an instruction
      * @throws UnsupportedOperationException on arm64 without a GICv3, or if a vCPU has a PMU
      */
@@ -80,7 +80,7 @@ public final class VmSnapshot {
      * <p>A snapshot that does not fit is refused before any change. If the kernel refuses a value of a vCPU, or the
      * restored VM differs from the snapshot, close the VM. The VM's eventfds, irqfds, routes and devices are unchanged.
      *
-     * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
+     * @throws IllegalArgumentException if a vCPU or the GuestIoapic of the VM is not among the parts
      * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from
      *     the snapshot
      * @throws IllegalStateException if a vCPU runs, or exited within an instruction; {@link
@@ -93,12 +93,12 @@ public final class VmSnapshot {
 
     /** @param signals by device: the signals of its vectors that merge with the saved pending bits */
     void restore(VmParts parts, Map<String, List<Long>> signals) {
-        parts.requireEveryVcpu();
-        parts.vcpus().forEach((id, vcpu) -> HeldVm.take(new VcpuId(id), vcpu));
+        parts.requireEveryChip();
+        parts.vcpus.forEach((id, vcpu) -> HeldVm.take(new VcpuId(id), vcpu));
         new Fit(vm, counts.keySet(), irqfds, devices).misfit(parts).ifPresent(reason -> {
-            throw new SnapshotException("the snapshot does not fit " + parts.vm() + ": " + reason);
+            throw new SnapshotException("the snapshot does not fit " + parts.vm + ": " + reason);
         });
-        Vm to = parts.vm();
+        Vm to = parts.vm;
         try (Undo undo = new Undo()) {
             vm.writeVcpus(parts);
             moveVectors(parts, undo);
@@ -129,8 +129,7 @@ public final class VmSnapshot {
             });
             unmasks.forEach(Runnable::run);
             vm.settle(parts);
-            counts.forEach((name, count) ->
-                    HeldVm.signal(Objects.requireNonNull(parts.events().get(name)), count));
+            counts.forEach((name, count) -> HeldVm.signal(Objects.requireNonNull(parts.events.get(name)), count));
             undo.keep();
         }
     }
@@ -139,7 +138,7 @@ public final class VmSnapshot {
     private List<Runnable> moveIrqfds(VmParts parts, Undo undo) {
         List<Runnable> unmasks = new ArrayList<>();
         for (IrqfdData saved : irqfds) {
-            Irqfd irqfd = parts.irqfds().get(saved.event());
+            Irqfd irqfd = parts.irqfds.get(saved.event());
             if (irqfd != null) {
                 if (!irqfd.isMasked()) {
                     undo.step(irqfd::mask, irqfd::unmask);
@@ -151,7 +150,7 @@ public final class VmSnapshot {
             if (!saved.masked()) {
                 unmasks.add(
                         irqfd == null
-                                ? Objects.requireNonNull(parts.vectors().get(saved.event()))::unmask
+                                ? Objects.requireNonNull(parts.vectors.get(saved.event()))::unmask
                                 : () -> undo.step(irqfd::unmask, irqfd::mask));
             }
         }
@@ -165,7 +164,7 @@ public final class VmSnapshot {
         List<Route.Msi> before = new ArrayList<>();
         List<MaskableVector> unmasked = new ArrayList<>();
         for (IrqfdData one : irqfds) {
-            MaskableVector vector = parts.vectors().get(one.event());
+            MaskableVector vector = parts.vectors.get(one.event());
             if (vector != null) {
                 vectors.add(vector);
                 saved.add(one.message(vm.routes()).orElseThrow());
