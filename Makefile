@@ -46,9 +46,10 @@ fuzz: build ## fuzz decode and encode, a minute for each entry point, and the ca
 races: build ## search every order of the steps of a vCPU and its senders for one that loses; T=lost-interrupt-2019 tells a race
 	@scripts/search arch.RacesReport $(T)
 
-lost: build ## search random changes of forwarded interrupts for one that loses a message; FIRED=n (default 1000000), PROGRAMS=n (10000)
+lost: build ## search random changes of interrupts for one that loses a message or a level; FIRED=n (default 1000000), PROGRAMS=n (10000)
 	@scripts/search forward.LostReport $(or $(FIRED),1000000) 0
 	@scripts/search pci.MessageReport $(or $(PROGRAMS),10000) 0
+	@scripts/search contract.PinReport $(or $(PROGRAMS),10000) 0
 
 crash: build ## kill each command at random moments, and list what is left behind; KILLS=n (default 50)
 	@scripts/search cli.CrashSearch $(or $(KILLS),50) 1
