@@ -114,7 +114,7 @@ public final class EmulatedVectors implements AutoCloseable {
         event(vector).signal();
     }
 
-    /** Of one function at a time: two would take each other's interrupts. */
+    /** Begins the use by a function, one at a time: two would take each other's interrupts. */
     void begin(Vm ofFunction, Object function) {
         if (ofFunction != vm) {
             throw new IllegalArgumentException(

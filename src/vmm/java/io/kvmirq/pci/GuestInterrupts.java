@@ -21,7 +21,7 @@ final class GuestInterrupts {
     /** Forwards the line to its GSI. */
     private final Function<Gsi, ForwardedIrq> lines;
 
-    /** Of an emulated function's pin. */
+    /** The wire of an emulated function's pin. */
     private final @Nullable Wire wire;
 
     private final List<Bar> bars;
@@ -55,7 +55,7 @@ final class GuestInterrupts {
     }
 
     List<Gsi> gsis() {
-        return messages().flatMap(one -> one.gsis().stream()).toList();
+        return messages().flatMap(kind -> kind.gsis().stream()).toList();
     }
 
     /** MSI and MSI-X may share vectors. */
@@ -144,7 +144,7 @@ final class GuestInterrupts {
         held = true;
         boolean done = false;
         try {
-            messages().forEach(one -> hold(one::hold));
+            messages().forEach(kind -> hold(kind::hold));
             ForwardedIrq forwarded = line;
             if (forwarded != null) {
                 hold(forwarded::mask);
@@ -172,7 +172,7 @@ final class GuestInterrupts {
 
     void release() {
         held = false;
-        messages().forEach(one -> warnings.attempt("its interrupts cannot be released: ", one::release));
+        messages().forEach(kind -> warnings.attempt("its interrupts cannot be released: ", kind::release));
         ForwardedIrq forwarded = line;
         if (forwarded != null) {
             warnings.attempt("INTx: ", forwarded::unmask);
@@ -195,7 +195,7 @@ final class GuestInterrupts {
 
     /** Clears the pending bits of all vectors. */
     void forget() {
-        messages().forEach(one -> one.vectors.forget());
+        messages().forEach(kind -> kind.vectors.forget());
     }
 
     // Save and restore
@@ -206,10 +206,10 @@ final class GuestInterrupts {
 
     /** Restores the output of {@link #states}, in which each state follows its length. */
     void restore(ByteBuffer state) {
-        messages().forEach(one -> {
+        messages().forEach(kind -> {
             byte[] part = new byte[Math.max(0, Math.min(state.getInt(), state.remaining()))];
             state.get(part);
-            one.restore(part);
+            kind.restore(part);
         });
         showMessageControl();
         written(GuestConfig.COMMAND, Short.BYTES, 0); // INTx

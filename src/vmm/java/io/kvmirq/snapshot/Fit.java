@@ -138,15 +138,15 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
     }
 
     private Stream<IrqfdData> ofVectors(VmParts parts) {
-        return irqfds.stream().filter(one -> parts.vectors.containsKey(one.event()));
+        return irqfds.stream().filter(irqfd -> parts.vectors.containsKey(irqfd.event()));
     }
 
     private Optional<String> misfitOfVectors(VmParts parts) {
         return parts.vectors.keySet().stream()
                 .filter(events::contains)
                 .filter(name -> ofVectors(parts)
-                        .noneMatch(one -> one.event().equals(name)
-                                && one.message(machine.routes()).isPresent()))
+                        .noneMatch(irqfd -> irqfd.event().equals(name)
+                                && irqfd.message(machine.routes()).isPresent()))
                 .findFirst()
                 .map(name -> "its eventfd " + Foreign.quoted(name)
                         + " raises no message by an edge-triggered irqfd, and here it is of a vector");

@@ -97,7 +97,7 @@ final class HeldVm implements AutoCloseable {
                 sum += count;
             } while (count == 1);
         } catch (ClosedHandleException e) {
-            // Its signals went with it.
+            // The signals went with it.
         }
         return sum;
     }

@@ -359,9 +359,11 @@ public final class VmParts {
 
     private long named(Gsi gsi) {
         return irqfdsOf(gsi)
-                + vectors.values().stream().filter(one -> one.gsi().equals(gsi)).count()
+                + vectors.values().stream()
+                        .filter(vector -> vector.gsi().equals(gsi))
+                        .count()
                 + devices.values().stream()
-                        .mapToInt(one -> one.state().forwardedTo(gsi))
+                        .mapToInt(device -> device.state().forwardedTo(gsi))
                         .sum();
     }
 

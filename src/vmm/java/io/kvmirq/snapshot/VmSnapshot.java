@@ -163,11 +163,11 @@ public final class VmSnapshot {
         List<Route.Msi> saved = new ArrayList<>();
         List<Route.Msi> before = new ArrayList<>();
         List<MaskableVector> unmasked = new ArrayList<>();
-        for (IrqfdData one : irqfds) {
-            MaskableVector vector = parts.vectors.get(one.event());
+        for (IrqfdData irqfd : irqfds) {
+            MaskableVector vector = parts.vectors.get(irqfd.event());
             if (vector != null) {
                 vectors.add(vector);
-                saved.add(one.message(vm.routes()).orElseThrow());
+                saved.add(irqfd.message(vm.routes()).orElseThrow());
                 before.add(new Route.Msi(vector.gsi(), vector.message()));
                 if (!vector.isMasked()) {
                     unmasked.add(vector);
