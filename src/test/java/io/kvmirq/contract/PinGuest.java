@@ -29,9 +29,14 @@ final class PinGuest {
 
     static final int COMMAND = 4;
     static final int MEMORY = 1 << 1;
+    static final int MASTER = 1 << 2;
     static final int INTX_OFF = 1 << 10;
+    /** MSI-X's Message Control of the emulated functions. */
     static final int MSIX_CONTROL = 0x42;
+
     static final int MSIX_ENABLE = 1 << 15;
+    private static final int CAPABILITIES = 0x34;
+    private static final int MSIX = 0x11;
     private static final int BAR_0 = 0x10;
     private static final int CONTROL = 12; // of an entry of the table
 
@@ -73,6 +78,7 @@ final class PinGuest {
                 .express()
                 .resettable()
                 .intx()
+                .msix(1)
                 .bar(0, 0x1000)
                 .add();
         Vm vm = guest.machine();
@@ -108,9 +114,22 @@ final class PinGuest {
         return (int) bus.read(true, 0xcfc, 4);
     }
 
+    private int msixOf(int slot) {
+        int at = config(slot, CAPABILITIES) & 0xff;
+        while ((config(slot, at) & 0xff) != MSIX) {
+            at = config(slot, at) >>> 8 & 0xff;
+        }
+        return at;
+    }
+
+    void enableMsix(int slot, boolean enables) {
+        config(slot, msixOf(slot) + 2, 2, enables ? MSIX_ENABLE : 0);
+    }
+
     /** Writes the function's entry of the table of MSI-X: a message of this vector to vCPU 0. */
     void entry(int slot, int vector, boolean masked) {
-        long table = Integer.toUnsignedLong(config(slot, BAR_0));
+        int at = config(slot, msixOf(slot) + 4);
+        long table = Integer.toUnsignedLong(config(slot, BAR_0 + 4 * (at & 7)) & -16) + (at & -8);
         bus.write(false, table, 8, World.MSI_ADDRESS);
         bus.write(false, table + 8, 4, vector);
         bus.write(false, table + CONTROL, 4, masked ? 1 : 0);

@@ -110,13 +110,19 @@ final class PinSearch implements AutoCloseable {
         private final List<String> steps = new ArrayList<>();
         private boolean masked;
         private boolean hostOff;
+        private boolean hostMsix;
+        /** The host device sent a message, which its open vector passes on at once. */
+        private boolean hostSent;
 
         Program(long seed) {
             random = new SplittableRandom(seed);
         }
 
         void run() {
-            controlHost(false);
+            controlHost(false, false);
+            if (host.isPresent()) {
+                pin.entry(HOST + 1, MESSAGE + HOST, false);
+            }
             for (int which = 0; which < HOST; which++) {
                 control(which, false, false);
                 entry(which, false);
@@ -130,7 +136,10 @@ final class PinSearch implements AutoCloseable {
                 }
                 take();
             }
-            controlHost(false);
+            controlHost(hostOff, false);
+            take();
+            controlHost(false, false);
+            take();
             for (int which = 0; which < HOST; which++) {
                 hold(which, false);
                 take();
@@ -182,8 +191,17 @@ final class PinSearch implements AutoCloseable {
 
         private void stepOfHost() {
             PinGuest.HostDevice device = host.orElseThrow();
-            int kind = random.nextInt(12);
-            if (kind < 5) {
+            int kind = random.nextInt(16);
+            if (kind > 13) {
+                controlHost(hostOff, random.nextBoolean());
+            } else if (kind > 11) {
+                if (hostMsix) { // else it would assert its line
+                    steps.add("device sends");
+                    sent++;
+                    hostSent = true;
+                    device.hardware().sendMessage(0);
+                }
+            } else if (kind < 5) {
                 steps.add("device raises");
                 raises++;
                 raised.set(HOST);
@@ -193,22 +211,25 @@ final class PinSearch implements AutoCloseable {
                 raised.clear(HOST);
                 device.hardware().serve();
             } else if (kind < 10) {
-                controlHost(random.nextBoolean());
+                controlHost(random.nextBoolean(), hostMsix);
             } else if (kind == 10) {
                 mask(random.nextBoolean());
             } else {
                 steps.add("device is reset");
                 raised.clear(HOST);
                 device.passed().reset();
-                controlHost(false);
+                controlHost(false, false);
+                pin.entry(HOST + 1, MESSAGE + HOST, false);
             }
         }
 
-        private void controlHost(boolean intxOff) {
+        private void controlHost(boolean intxOff, boolean msix) {
             if (host.isPresent()) {
-                steps.add("control of device" + (intxOff ? " off" : ""));
+                steps.add("control of device" + (intxOff ? " off" : "") + (msix ? " MSI-X" : ""));
                 hostOff = intxOff;
-                pin.config(HOST + 1, PinGuest.COMMAND, 2, command(intxOff));
+                hostMsix = msix;
+                pin.config(HOST + 1, PinGuest.COMMAND, 2, command(intxOff) | PinGuest.MASTER);
+                pin.enableMsix(HOST + 1, msix);
             }
         }
 
@@ -249,7 +270,7 @@ final class PinSearch implements AutoCloseable {
             models.get(which).off = intxOff;
             models.get(which).msix = msix;
             pin.config(which + 1, PinGuest.COMMAND, 2, command(intxOff));
-            pin.config(which + 1, PinGuest.MSIX_CONTROL, 2, msix ? PinGuest.MSIX_ENABLE : 0);
+            pin.enableMsix(which + 1, msix);
         }
 
         private void hold(int which, boolean holds) {
@@ -272,7 +293,11 @@ final class PinSearch implements AutoCloseable {
         private void take() {
             List<String> early = pin.guest.served(); // by the guest's write of the entry
             List<String> expected = new ArrayList<>();
-            boolean high = raised.get(HOST) && !hostOff;
+            boolean high = raised.get(HOST) && !hostOff && !hostMsix;
+            if (hostSent) {
+                hostSent = false;
+                expected.add("0:0x" + Integer.toHexString(MESSAGE + HOST));
+            }
             for (int which = 0; which < HOST; which++) {
                 Model model = models.get(which);
                 high |= model.isHigh(raised.get(which));
