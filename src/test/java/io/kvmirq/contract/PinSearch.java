@@ -20,6 +20,9 @@ import java.util.SplittableRandom;
  */
 final class PinSearch implements AutoCloseable {
     private static final int STEPS = 40;
+    /** More interrupts between two steps than any program has. */
+    private static final int STORM = 100;
+
     private static final int HOST = 2;
     private static final String TAKEN = "0:0x77";
     private static final int MESSAGE = 0x61;
@@ -32,6 +35,8 @@ final class PinSearch implements AutoCloseable {
     private final BitSet raised = new BitSet();
     /** How often the handler of the line returns without serving, so that it is entered again. */
     private int keeps;
+    /** Interrupts since the last {@code take}. */
+    private int entered;
 
     private int programs;
     private int raises;
@@ -44,6 +49,9 @@ final class PinSearch implements AutoCloseable {
         pin = new PinGuest(world, inKernel, made);
         host = withDevice ? Optional.of(pin.addHostDevice(world)) : Optional.empty();
         pin.guest.onService(vector -> {
+            if (++entered > STORM) {
+                throw new AssertionError("a line that stays high after its service");
+            }
             pin.relay();
             if (vector == PinGuest.LINE && keeps-- <= 0) {
                 pin.lowerAll();
@@ -319,6 +327,7 @@ final class PinSearch implements AutoCloseable {
                 pin.guest.pass(0);
             } while (pin.relay());
             List<String> taken = pin.guest.served();
+            entered = 0;
             steps.add("take " + taken);
             assertThat(early.size()).as("taken at the write").isLessThanOrEqualTo(1);
             assertThat(taken).containsExactlyInAnyOrderElementsOf(expected);
