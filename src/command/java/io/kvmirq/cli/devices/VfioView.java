@@ -4,8 +4,8 @@ package io.kvmirq.cli.devices;
 import io.kvmirq.PciAddress;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Json;
+import io.kvmirq.diag.rules.DeviceRules;
 import io.kvmirq.diag.rules.VfioOutlook;
-import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
@@ -31,7 +31,7 @@ record VfioView(
         return new VfioView(
                 device,
                 VfioOutlook.of(host, device),
-                DeviceChains.device(host, device),
+                DeviceRules.link(host, device),
                 host.interrupts().map(all -> all.armed(device.address())).orElse(List.of()),
                 host.uses(device.address()));
     }
@@ -91,7 +91,7 @@ record VfioView(
     /** The reason why a device sends no interrupt, if a rule finds one. */
     static Optional<String> broken(HostFacts host, PciAddress address) {
         return host.pci(address)
-                .map(device -> DeviceChains.device(host, device))
+                .map(device -> DeviceRules.link(host, device))
                 .filter(link -> link.state() == Link.State.BROKEN)
                 .map(Link::text);
     }

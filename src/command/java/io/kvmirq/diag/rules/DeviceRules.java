@@ -19,6 +19,7 @@ import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.path.Remedy.Takes;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
  * The rules of the device itself: whether it has power, responds, and may send an interrupt, and whether the bridges
@@ -246,11 +247,34 @@ public final class DeviceRules {
 
     private final Flaws flaws;
 
+    /** The rules of a device. One that no program holds may sleep. */
+    public static DeviceRules of(HostFacts host, PciDevice device) {
+        // A VM with the group may use another device of it.
+        boolean open = !host.users(device).isEmpty()
+                && host.vms().ofGroup(device.address()).isEmpty();
+        boolean held = !host.vms().of(device.address()).isEmpty()
+                || open
+                || !host.armed(device.address()).isEmpty();
+        return new DeviceRules(host, device, held);
+    }
+
+    /** The link of a device itself, the worst of its interrupts. */
+    public static Link link(HostFacts host, PciDevice device) {
+        DeviceRules rules = of(host, device);
+        List<Link> links = host.armed(device.address()).stream()
+                .map(vector -> rules.of(vector.kind(), vector.vector()))
+                .toList();
+        return Stream.of(Link.State.BROKEN, Link.State.DOUBTFUL)
+                .flatMap(state -> links.stream().filter(link -> link.state() == state))
+                .findFirst()
+                .orElseGet(() -> links.isEmpty() ? rules.idle() : links.get(0));
+    }
+
     /**
      * @param held whether a process has the device open, or VFIO has armed an interrupt of it; an unused device may
      *     sleep
      */
-    public DeviceRules(HostFacts host, PciDevice device, boolean held) {
+    private DeviceRules(HostFacts host, PciDevice device, boolean held) {
         this.function = PciFunction.of(host, device, device.address(), held);
         this.unarmed = host.interrupts().isPresent() ? Optional.empty() : Optional.of(host.forInterrupts());
         this.flaws = new Flaws();

@@ -13,9 +13,12 @@ import io.kvmirq.diag.rules.VfioOutlook.Refusal;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Known;
+import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -46,6 +49,17 @@ public final class VfioHostRules {
 
         List<String> bound() {
             return host().boundToVfio().stream().map(PciAddress::toString).toList();
+        }
+
+        private Known<Map<PciAddress, Link>> silent() {
+            Map<PciAddress, Link> silent = new LinkedHashMap<>();
+            for (PciAddress address : host().boundToVfio()) {
+                host().pci(address)
+                        .map(device -> DeviceRules.link(host(), device))
+                        .filter(link -> link.state() == Link.State.BROKEN)
+                        .ifPresent(link -> silent.put(address, link));
+            }
+            return new Known.Observed<>(silent);
         }
 
         /** The remedies of refusals, each once. Those of the host's IOMMU are told by other checks. */
@@ -111,6 +125,8 @@ public final class VfioHostRules {
         one.host().boundToVfio().stream().flatMap(address -> one.host().pci(address).stream()).flatMap(device -> VfioOutlook
         .of(one.host(), device).refusals().stream().filter(refusal -> refusal.cause() != Obstacle.IN_USE)
         .map(refusal -> new Refused(device.address(), refusal))).toList()));
+    /** Devices that VFIO takes and that send no interrupt, with the link that shows it. */
+    private static final Fact<Machine, Map<PciAddress, Link>> SILENT = new Fact<>("sys/bus/pci/devices", Machine::silent);
     private static final Fact<Machine, Machine> MODULES = Fact.seen("sys/module");
     /** Whether each parameter that is there shows its value. */
     private static final Fact<Machine, Boolean> SHOWN_ALL = new Fact<>("sys/module/MODULE/parameters/" + UNSAFE, one ->
@@ -121,6 +137,9 @@ public final class VfioHostRules {
     private static final Rule.Checks<Machine> VFIO = new Rule.Checks<>(Check.VFIO,
         broken("vfio-host.refused", REFUSED, one -> !one.devices(false).isEmpty(), "VFIO would refuse %s: %s")
             .with(one -> some(one.devices(false)), one -> one.first(false)).remedies(Machine::admit),
+        broken("vfio-host.device-broken", SILENT, one -> !SILENT.in(one).isEmpty(), "VFIO takes %s, which sends no interrupt: %s")
+            .with(one -> some(SILENT.in(one).keySet().stream().map(PciAddress::toString).toList()), one -> SILENT.in(one).values()
+            .iterator().next().text()).remedies(one -> SILENT.in(one).values().iterator().next().remedies()).otherwise(),
         doubt("vfio-host.no-permission", REFUSED, one -> !one.devices(true).isEmpty(), "%s, so a VMM that this user starts cannot"
             + " have %s; VMMs of other users are not affected", Remedy.look(HostKvm.AS_ROOT)).with(one -> one.first(true),
             one -> some(one.devices(true))).otherwise(),

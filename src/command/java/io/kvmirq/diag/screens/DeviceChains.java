@@ -45,7 +45,6 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 
 /**
  * The chains of a device's interrupts, from the files of the host. Host irq, vector and process are observed. VFIO and
@@ -103,7 +102,7 @@ public final class DeviceChains {
         Optional<VmmOptions> options = holders.stream().findFirst().map(VmmOptions::of);
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options, memory);
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed);
-        this.ofDevice = rules(host, device, armed);
+        this.ofDevice = DeviceRules.of(host, device);
         this.ofIrq = HostIrqRules.Irqs.of(host, device, holders.stream().findFirst());
         this.ofVmm = holders.stream().findFirst().map(process -> VmmRules.of(host, process));
         this.interrupts = interrupts();
@@ -130,25 +129,6 @@ public final class DeviceChains {
         return all.interrupts.isEmpty()
                 ? List.of(all.withoutInterrupt())
                 : all.interrupts.stream().map(all::chain).toList();
-    }
-
-    private static DeviceRules rules(HostFacts host, PciDevice device, List<ArmedVector> armed) {
-        // A VM with the group may use another device of it.
-        boolean open = !host.users(device).isEmpty()
-                && host.vms().ofGroup(device.address()).isEmpty();
-        return new DeviceRules(host, device, !host.vms().of(device.address()).isEmpty() || open || !armed.isEmpty());
-    }
-
-    /** The link of a device itself, the worst of its interrupts. */
-    public static Link device(HostFacts host, PciDevice device) {
-        List<ArmedVector> armed = host.armed(device.address());
-        DeviceRules rules = rules(host, device, armed);
-        List<Link> links =
-                armed.stream().map(one -> rules.of(one.kind(), one.vector())).toList();
-        return Stream.of(Link.State.BROKEN, Link.State.DOUBTFUL)
-                .flatMap(state -> links.stream().filter(link -> link.state() == state))
-                .findFirst()
-                .orElseGet(() -> links.isEmpty() ? rules.idle() : links.get(0));
     }
 
     /**

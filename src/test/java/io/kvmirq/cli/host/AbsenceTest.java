@@ -7,6 +7,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.rules.DeviceRules;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.Doctor;
@@ -136,7 +137,7 @@ class AbsenceTest {
         host.pci(device).ifPresent(one -> {
             boolean refused = !VfioOutlook.of(host, one).refusals().isEmpty();
             states.put("VFIO", refused ? Link.State.BROKEN : Link.State.WHOLE);
-            states.put("device", DeviceChains.device(host, one).state());
+            states.put("device", DeviceRules.link(host, one).state());
         });
         return states;
     }

@@ -27,6 +27,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.lang.reflect.Proxy;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
@@ -517,5 +518,19 @@ class DoctorTest {
         }
         checked.addAll(List.of(Check.KERNEL_MEMORY, Check.BACKENDS));
         assertThat(checked).containsExactly(Check.values());
+    }
+
+    /** vfio says it of each device. */
+    @Test
+    void deviceThatVfioTakesAndThatSendsNothingFails() throws IOException {
+        RecordedHost host = GuestHosts.of("intel-posted");
+        assertThat(finding(host, Check.VFIO).status()).isEqualTo(Status.PASS);
+        byte[] ones = new byte[4096];
+        Arrays.fill(ones, (byte) -1);
+        host.putBytes("sys/bus/pci/devices/0000:00:01.0/config", ones);
+        Finding found = finding(host, Check.VFIO);
+        assertThat(found.reason()).isEqualTo("device-broken");
+        assertThat(found.text())
+                .startsWith("VFIO takes 0000:00:01.0, which sends no interrupt: the device does not answer");
     }
 }
