@@ -91,10 +91,15 @@ final class PostingReading {
         String parameter = vendor.get() == Vendor.INTEL ? "enable_apicv" : "avic";
         Optional<Boolean> apic = parameter(module, parameter);
         if (remapping.get()) {
+            String flag = vendor.get() == Vendor.INTEL ? "vmx" : "svm";
             known(
                     apic,
-                    "/sys/module/" + module + "/parameters/" + parameter + " cannot be read: load the module "
-                            + module);
+                    "/sys/module/" + module + "/parameters/" + parameter + " cannot be read: "
+                            + (hasFlag(processor.orElse(""), flag)
+                                            || field(processor.orElse(""), "flags")
+                                                    .isEmpty()
+                                    ? "load the module " + module
+                                    : "the processor shows no flag " + flag + ", so " + module + " cannot be loaded"));
         } else if (apic.isEmpty()) {
             // Without it nothing is posted, whatever the module parameter is.
             apic = Optional.of(false);

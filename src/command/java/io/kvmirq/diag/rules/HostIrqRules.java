@@ -192,6 +192,11 @@ public final class HostIrqRules {
             return vector.kind() == IrqKind.INTX;
         }
 
+        /** Whether the device can send messages in place of its line. */
+        boolean hasMessages() {
+            return of.device().config().msiVectors() > 0 || of.device().config().msixVectors() > 0;
+        }
+
         boolean isMessage() {
             return !isPin();
         }
@@ -366,7 +371,23 @@ public final class HostIrqRules {
             return CpuList.name(USED.in(this));
         }
 
+        /** Moves the irq, unless these CPUs have too few vectors for all that should leave: the kernel answers ENOSPC. */
         Remedy affine(BitSet cpus) {
+            long wanted = quiet().isEmpty() ? 1 : leaving();
+            Optional<Long> left = host().limits()
+                    .vectorsLeftByCpu()
+                    .known()
+                    .map(all -> cpus.stream()
+                            .mapToLong(cpu -> all.getOrDefault(cpu, 0L))
+                            .sum())
+                    .filter(free -> !cpus.isEmpty() && free < wanted);
+            if (left.isPresent()) {
+                return Remedy.of(
+                        Change.KERNEL_PARAMETER,
+                        "leave more CPUs out of isolcpus and nohz_full, and boot again: CPU " + CpuList.name(cpus)
+                                + " has " + left.get() + " free vectors, and " + wanted
+                                + " irqs of VFIO are on isolated CPUs");
+            }
             return cpus.isEmpty()
                     ? Remedy.of(
                             Change.KERNEL_PARAMETER,
@@ -378,12 +399,20 @@ public final class HostIrqRules {
                             "irqbalance changes it back");
         }
 
+        /** How many irqs of VFIO are only on CPUs that the kernel keeps free of other work. */
+        private long leaving() {
+            return host().once("irqs on quiet CPUs", () -> host().armed().stream()
+                    .map(armed -> new Irq(new Fact.Facts(host()), of, armed, posted))
+                    .filter(irq -> irq.isMessage() && irq.isOnlyOn(quiet()))
+                    .count());
+        }
+
         Remedy enable() {
             return Remedy.of(
                     Change.COMMAND,
                     isPin()
                             ? "find the device that asserts the line (dmesg), give it a driver or remove it, and restart the"
-                                    + " guest; MSI in the guest needs no line"
+                                    + " guest" + (hasMessages() ? "; MSI in the guest needs no line" : "")
                             : "restart the guest, which requests the irq again",
                     Takes.VMM_RESTART,
                     "the guest is interrupted");
@@ -595,7 +624,7 @@ public final class HostIrqRules {
             + " spurious interrupts (SPU): interrupts went away before a CPU took them", Remedy.look("dmesg | grep -i spurious"))
             .with(SPURIOUS_VECTORS::in),
         doubt("host-irq.misrouted", MISROUTED, irq -> MISROUTED.in(irq) >= MANY_ERRORS, "the kernel mended %d interrupts of pins"
-            + " that came as edges (MIS): the I/O APIC loses EOIs", Remedy.look("let the guest use MSI")).with(MISROUTED::in)
+            + " that came as edges (MIS): the I/O APIC loses EOIs", Remedy.look("dmesg; a device that has MSI needs no line")).with(MISROUTED::in)
             .on("INTx", Irq::isPin),
         doubt("host-irq.machine-checks", MACHINE_CHECKS, irq -> MACHINE_CHECKS.in(irq) > 0, "the host had %d machine checks (MCE)"
             + BY_HARDWARE, READ_ERRORS).with(MACHINE_CHECKS::in),

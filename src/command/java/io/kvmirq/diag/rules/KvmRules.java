@@ -121,6 +121,9 @@ public final class KvmRules {
             .with(Machine::owner).remedy(Machine::permit).otherwise(),
         note("kvm.usable", FILE, one -> one.is(Access.ALLOWED), "this user may open /dev/kvm%s%s")
             .with(Machine::owner, Machine::modules).otherwise(),
+        broken("kvm.no-flag", FILE, one -> one.kvm().isLoaded() && !one.isArm() && !one.hasHardware(), "KVM is in the kernel, and"
+            + " the processor shows neither vmx nor svm: virtualization is switched off below the kernel")
+            .remedy(Machine::virtualize).otherwise(),
         broken("kvm.no-file", FILE, one -> one.kvm().isLoaded(), "KVM is in the kernel, and /dev/kvm does not exist here",
             Remedy.command("in a container, pass /dev/kvm to it; otherwise load the module of the processor")).otherwise(),
         broken("kvm.no-module", FILE, Machine::hasHardware, "KVM is not loaded")

@@ -473,7 +473,13 @@ public final class DeviceChains {
                         .filter(one -> VmmOptions.of(one).split())
                         .forEach(one ->
                                 remarks.add("with a split irqchip (kernel-irqchip=split) the I/O APIC is in the VMM:"
-                                        + " each EOI of the pin goes through it, which is slow; kernel-irqchip=on, or MSI in the guest,"
+                                        + " each EOI of the pin goes through it, which is slow; kernel-irqchip=on"
+                                        + (device.config().msiVectors()
+                                                                + device.config()
+                                                                        .msixVectors()
+                                                        > 0
+                                                ? ", or MSI in the guest,"
+                                                : "")
                                         + " avoids that"));
             } else {
                 remarks.addAll(ofLine);

@@ -91,7 +91,15 @@ public final class HostKvm {
         }
         return tree.reading(path) == HostFiles.Reading.DENIED
                 ? new Known.Unknown<>("/" + path + " may not be read", AS_ROOT)
-                : new Known.Unknown<>("/" + path + " does not exist", "load the module " + module);
+                : new Known.Unknown<>("/" + path + " does not exist", loading(module));
+    }
+
+    /** A module of KVM cannot be loaded without the processor's flag. */
+    private String loading(String module) {
+        String flag = module.equals("kvm_intel") ? "vmx" : module.equals("kvm_amd") ? "svm" : "";
+        return flag.isEmpty() || flags().isEmpty() || hasFlag(flag)
+                ? "load the module " + module
+                : "switch virtualization on in the firmware: the processor shows no flag " + flag;
     }
 
     /** {@code /dev/kvm}. Not known if the tree has no {@code /dev}. */

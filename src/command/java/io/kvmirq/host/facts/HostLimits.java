@@ -4,8 +4,11 @@ package io.kvmirq.host.facts;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.path.Known;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 
 /**
  * Limits that matter to the interrupt path: those of a process, and the interrupt vectors of the host's CPUs. For one
@@ -81,11 +84,16 @@ public final class HostLimits {
         return ThreadStat.hasCapability(tree.text(process + "status").orElse(""), IPC_LOCK);
     }
 
-    /**
-     * The least number of free device vectors of a CPU on x86. The debugfs file has a table below a line that begins
-     * {@code | CPU | avl}.
-     */
+    /** The least number of free device vectors of a CPU on x86. */
     public Known<Long> vectorsLeft() {
+        return vectorsLeftByCpu().map(cpus -> Collections.min(cpus.values()));
+    }
+
+    /**
+     * The number of free device vectors of each CPU on x86; never empty. The debugfs file has a table below a line that
+     * begins {@code | CPU | avl}.
+     */
+    public Known<Map<Integer, Long>> vectorsLeftByCpu() {
         Optional<String> text = tree.text(VECTORS);
         if (text.isEmpty()) {
             return tree.reading("sys/kernel/debug") == HostFiles.Reading.DENIED
@@ -94,23 +102,24 @@ public final class HostLimits {
                             "/" + VECTORS + " does not exist",
                             "a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, and debugfs mounted, shows them to root");
         }
-        long fewest = UNLIMITED;
+        Map<Integer, Long> cpus = new TreeMap<>();
         boolean table = false;
         List<String> lines = HostKvm.lines(text.get());
         for (String line : lines) {
             String row = line.strip();
             if (table) {
                 int space = row.indexOf(' ');
+                long cpu = space < 0 ? -1 : decimal(row.substring(0, space));
                 long left =
                         space < 0 ? -1 : decimal(firstWord(row.substring(space).strip()));
-                if (left >= 0) {
-                    fewest = Math.min(fewest, left);
+                if (left >= 0 && cpu >= 0 && cpu < Integer.MAX_VALUE) {
+                    cpus.put((int) cpu, left);
                 }
             }
             table |= row.startsWith("| CPU | avl");
         }
-        return fewest < UNLIMITED
-                ? new Known.Observed<>(fewest)
+        return !cpus.isEmpty()
+                ? new Known.Observed<>(cpus)
                 : new Known.Unknown<>("the form of /" + VECTORS + " is not known", "report the file's text");
     }
 

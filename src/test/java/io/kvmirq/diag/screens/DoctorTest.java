@@ -533,4 +533,14 @@ class DoctorTest {
         assertThat(found.text())
                 .startsWith("VFIO takes 0000:00:01.0, which sends no interrupt: the device does not answer");
     }
+
+    /** No module of KVM helps if the firmware switched virtualization off. */
+    @Test
+    void processorWithoutVirtualizationIsNotToldToLoadAModule() throws IOException {
+        RecordedHost host = intel().put("proc/cpuinfo", "vendor_id : GenuineIntel\nflags : fpu\n")
+                .remove("dev/kvm");
+        Finding found = finding(host, Check.KVM);
+        assertThat(found.reason()).isEqualTo("no-flag");
+        assertThat(found.remedies()).extracting(Remedy::change).containsExactly(Change.FIRMWARE);
+    }
 }
