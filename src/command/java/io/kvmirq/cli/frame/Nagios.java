@@ -8,7 +8,7 @@ public enum Nagios {
     OK(0, "nothing visible is broken or in doubt"),
     WARNING(1, "in doubt, not posted though possible, or a warning"),
     CRITICAL(2, "broken, a check fails, or a wrong command line"),
-    UNKNOWN(3, "nothing could be read, or only root sees the rest");
+    UNKNOWN(3, "nothing could be read, or the rest is hidden");
 
     /** The name of the option. */
     public static final String OPTION = "--nagios";

@@ -12,6 +12,7 @@ import io.kvmirq.diag.screens.Change;
 import io.kvmirq.diag.screens.GuestSources;
 import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.Sight;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
@@ -207,8 +208,10 @@ final class ExplainText {
                         link.state() == Link.State.NOT_SHOWN && link.hop().compareTo(Hop.VMM) <= 0)
                 .toList();
         boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen)
-                || hidden.stream().flatMap(link -> link.remedies().stream()).anyMatch(remedy -> remedy.text()
-                        .contains(HostKvm.AS_ROOT));
+                || hidden.stream()
+                        .flatMap(link -> link.remedies().stream())
+                        .anyMatch(remedy -> remedy.text().contains(HostKvm.AS_ROOT)
+                                || remedy.text().equals(Sight.ON_THE_HOST));
         Nagios grade = verdict.grade() == Finding.Status.FAIL
                 ? Nagios.CRITICAL
                 : verdict.grade() == Finding.Status.WARN ? Nagios.WARNING : unseen ? Nagios.UNKNOWN : Nagios.OK;

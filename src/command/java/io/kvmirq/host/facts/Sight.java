@@ -18,6 +18,10 @@ import java.util.regex.Pattern;
  * @param lockdown the kernel's lockdown, {@code integrity} or {@code confidentiality}; empty for none
  */
 public record Sight(boolean namespaced, boolean root, Optional<String> lockdown) {
+    /** The remedy if a pid namespace hides processes. */
+    public static final String ON_THE_HOST =
+            "run it on the host, or in the host's pid namespace (docker run --pid=host)";
+
     private static final String INIT = "pid:[4026531836]";
     private static final Pattern MODE = Pattern.compile("\\[(integrity|confidentiality)]");
     private static final Pattern LOCKED =
@@ -39,8 +43,7 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
     public Optional<Known.Unknown<Boolean>> hidesProcesses() {
         return namespaced
                 ? Optional.of(new Known.Unknown<>(
-                        "kvmirq runs in a pid namespace of its own, which hides the host's processes",
-                        "run it on the host, or in the host's pid namespace (docker run --pid=host)"))
+                        "kvmirq runs in a pid namespace of its own, which hides the host's processes", ON_THE_HOST))
                 : Optional.empty();
     }
 
