@@ -28,7 +28,7 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
         DEVICE,
         /** The VMM, its vCPU threads and their control groups. */
         GUEST,
-        /** What serves the guest's other devices: a vhost worker, an iothread, a back end, the parent of an mdev. */
+        /** A vhost worker, an iothread, a back end or the parent of an mdev, which other devices of the guest need. */
         HELPER;
 
         /** The name in small letters. */

@@ -89,7 +89,7 @@ public final class HostFacts {
         return "'kvmirq " + words + chosen + "'";
     }
 
-    /** What this process may see of the host. */
+    /** The limits of what this process sees. */
     public Sight sight() {
         return once(Sight.class, () -> Sight.of(tree));
     }
