@@ -170,15 +170,15 @@ final class ControlGroups {
             + " periods since it was made: its threads waited then%s").with(Group::called, one -> STAT.in(one).waited(),
             one -> STAT.in(one).periods(), Group::others).remedy(ControlGroups::raise).slow().ever(),
         doubt("cgroup.idle", IDLE, one -> IDLE.in(one).equals("1"), "cpu.idle of the control group %s is 1: any other group goes"
-            + " first%s").with(Group::called, Group::others).remedy(one -> Remedy.command("echo 0 > /" + one.path(IDLE.file()))),
+            + " first%s").slow().with(Group::called, Group::others).remedy(one -> Remedy.command("echo 0 > /" + one.path(IDLE.file()))),
         doubt("cgroup.light", WEIGHT, one -> WEIGHT.in(one) <= LITTLE_WEIGHT, "the control group %s has cpu.weight %d, and others"
-            + " have 100: they get most of a CPU that it shares%s").with(Group::called, WEIGHT::in, Group::others).otherwise()
+            + " have 100: they get most of a CPU that it shares%s").slow().with(Group::called, WEIGHT::in, Group::others).otherwise()
             .remedy(one -> Remedy.command("raise /" + one.path(WEIGHT.file()))),
-        doubt("cgroup.cpu-pressure", CPU, one -> CPU.in(one) >= MOST_PRESSED, PRESSED).with(Group::called, one -> "a CPU",
+        doubt("cgroup.cpu-pressure", CPU, one -> CPU.in(one) >= MOST_PRESSED, PRESSED).slow().with(Group::called, one -> "a CPU",
             CPU::in, Group::others).remedy(one -> Remedy.command("give the guest CPUs of its own, or raise /"
             + one.directory + "/cpu.weight")),
         doubt("cgroup.memory-high", SLOWED, one -> SLOWED.in(one) >= MANY_TIMES && USED.in(one) >= HIGH.in(one) / 50 * 49,
-            "the control group %s uses as much memory as its memory.high allows: the kernel has slowed its threads %d times%s")
+            "the control group %s uses as much memory as its memory.high allows: the kernel has slowed its threads %d times%s").slow()
             .and(HIGH).and(USED).with(Group::called, SLOWED::in, Group::others)
             .remedy(one -> Remedy.command("raise /" + one.path(HIGH.file()))),
         doubt("cgroup.memory-max", KILLED, one -> KILLED.in(one) > 0 && USED.in(one) >= MOST_MEMORY.in(one) / 50 * 49,
@@ -188,7 +188,7 @@ final class ControlGroups {
         doubt("cgroup.threads", TASKS, one -> TASKS.in(one) >= MOST_TASKS.in(one), "the control group %s has %d threads, as many"
             + " as its pids.max allows: the VMM starts no other%s").and(MOST_TASKS).with(Group::called, TASKS::in, Group::others)
             .remedy(one -> Remedy.command("raise /" + one.path(MOST_TASKS.file()))),
-        doubt("cgroup.memory-pressure", MEMORY, one -> MEMORY.in(one) >= MOST_PRESSED, PRESSED).with(Group::called,
+        doubt("cgroup.memory-pressure", MEMORY, one -> MEMORY.in(one) >= MOST_PRESSED, PRESSED).slow().with(Group::called,
             one -> "memory", MEMORY::in, Group::others).remedy(one -> Remedy.command("free memory of the host, or raise /"
             + one.directory + "/memory.max and memory.high")));
     // spotless:on

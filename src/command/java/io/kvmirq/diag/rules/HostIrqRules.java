@@ -585,21 +585,21 @@ public final class HostIrqRules {
             .with(Irq::cpu, irq -> CpuList.name(ASKED.in(irq))).on("not posted", Irq::isOnCpu),
         // Administrators use both: an irq on the CPU of a pinned vCPU, and irqs kept away from isolated vCPUs.
         doubt("host-irq.cpu-isolated", ISOLATED, irq -> irq.isOnlyOn(ISOLATED.in(irq)) && !irq.isOnlyOn(irq.pinned()),
-            "it interrupts CPU %s, which is isolated").and(PINS).with(Irq::cpu)
+            "it interrupts CPU %s, which is isolated").slow().and(PINS).with(Irq::cpu)
             .remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
         doubt("host-irq.cpu-nohz-full", NOHZ, irq -> irq.isOnlyOn(NOHZ.in(irq)) && !irq.isOnlyOn(irq.pinned()),
-            "it interrupts CPU %s, which is nohz_full").and(PINS).with(Irq::cpu).otherwise()
+            "it interrupts CPU %s, which is nohz_full").slow().and(PINS).with(Irq::cpu).otherwise()
             .remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
         doubt("host-irq.far-from-vcpus", USED, irq -> !irq.pinned().isEmpty() && !irq.pinned().intersects(USED.in(irq))
             && !CpuList.contains(irq.quiet(), irq.pinned()), "it interrupts CPU %s, and all vCPUs are pinned to CPU %s: each"
-            + " interrupt wakes another CPU").and(PINNED).with(Irq::cpu, irq -> CpuList.name(irq.pinned()))
+            + " interrupt wakes another CPU").slow().and(PINNED).with(Irq::cpu, irq -> CpuList.name(irq.pinned()))
             .remedy(irq -> irq.affine(irq.pinned())).on("not posted", Irq::isOnCpu),
         doubt("host-irq.vcpus-far-from-device", NUMA, irq -> irq.isFarFromVcpus(), "the device is at node %d, CPU %s, and"
-            + " all vCPUs are pinned to CPU %s: each interrupt and DMA crosses the nodes").and(PINNED).and(NEAR)
+            + " all vCPUs are pinned to CPU %s: each interrupt and DMA crosses the nodes").slow().and(PINNED).and(NEAR)
             .with(Irq::node, irq -> CpuList.name(NEAR.in(irq)), irq -> CpuList.name(irq.pinned())).remedy(irq ->
             Remedy.command("pin the vCPUs to CPU " + CpuList.name(NEAR.in(irq)))),
         doubt("host-irq.far-from-device", USED, irq -> irq.pinned().isEmpty() && irq.isFarFrom(NEAR.in(irq)),
-            "it interrupts CPU %s, and the device is at node %d, CPU %s").and(NUMA).and(NEAR)
+            "it interrupts CPU %s, and the device is at node %d, CPU %s").slow().and(NUMA).and(NEAR)
             .with(Irq::cpu, Irq::node, irq -> CpuList.name(NEAR.in(irq)))
             .remedy(irq -> irq.affine(NEAR.in(irq))).on("not posted", Irq::isOnCpu));
 

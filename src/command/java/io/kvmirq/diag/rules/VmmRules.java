@@ -294,7 +294,7 @@ public final class VmmRules {
             .with(VmThread::called, VmThread::place, one -> one.isLeader() ? "" : ": it takes no interrupt meanwhile")
             .remedy(VmmRules::stack).first(),
         doubt("vmm.far-memory", NEAR, VmThread::isFarFromMemory, "%s runs on CPU %s, and its memory is of node %s, which has none of"
-            + " these CPUs: each access crosses the nodes").with(VmThread::called, VmThread::allowed, VmThread::memory).remedy(one ->
+            + " these CPUs: each access crosses the nodes").slow().with(VmThread::called, VmThread::allowed, VmThread::memory).remedy(one ->
             Remedy.command("give it CPUs of node " + one.memory() + ", or memory of its own (libvirt: virsh numatune)"))
             .on("vCPUs", one -> one.vcpu().isPresent() && one.isOfOneNode()),
         // Of a page that comes later, the kernel waits in S.
@@ -302,10 +302,10 @@ public final class VmmRules {
             + " the guest's memory%s, as after a post-copy migration: it takes no interrupt meanwhile").with(VmThread::called,
             VmThread::place).remedy(VmmRules::stack).on("vCPUs", one -> one.vcpu().isPresent() && one.state() == 'S'),
         doubt("vmm.swapped", STATUS, one -> one.swapped() > one.kibis("VmRSS") / 3, "%d MiB of %s are swapped out: a handler of"
-            + " the guest waits for the disk").with(one -> one.swapped() >> 10, VmThread::called).remedy(one ->
+            + " the guest waits for the disk").slow().with(one -> one.swapped() >> 10, VmThread::called).remedy(one ->
             Remedy.command("free memory of the host; swapoff -a reads it back")).on("the process", VmThread::isLeader),
         doubt("vmm.traced", STATUS, one -> "TtZXxD".indexOf(one.state()) < 0 && one.isTraced(),
-            "process %s is traced by %s, which slows it").with(one -> one.pid(), VmThread::tracer)
+            "process %s is traced by %s, which slows it").slow().with(one -> one.pid(), VmThread::tracer)
             .remedy(one -> Remedy.command("end the tracer: " + one.tracer())),
         broken("vmm.exits", STAT, one -> STAT.in(one).isExiting(), "%s is in exit (PF_EXITING) and has not ended")
             .with(VmThread::called).remedy(one -> exit(one.pid())).first()
@@ -319,7 +319,7 @@ public final class VmmRules {
         broken("helper.frozen", CGROUP, one -> ControlGroups.isFrozen(one.host(), CGROUP.in(one)), "%s is frozen by its control"
             + " group").with(VmThread::called).remedy(one -> Remedy.command("thaw the group of /" + one.path(CGROUP.file())))
             .on("back ends", one -> one.kind() == VmThread.Kind.BACK_END && one.isLeader()),
-        doubt("helper.traced", STATUS, VmThread::isTraced, "%s is traced by %s, which slows it").with(VmThread::called,
+        doubt("helper.traced", STATUS, VmThread::isTraced, "%s is traced by %s, which slows it").slow().with(VmThread::called,
             VmThread::tracer).remedy(one -> Remedy.command("end the tracer: " + one.tracer()))
             .on("back ends", one -> one.kind() == VmThread.Kind.BACK_END && STATUS.is(one, any -> true)),
         doubt("helper.hangs", STAT, one -> STAT.in(one).state() == 'D', "%s sleeps uninterruptibly%s: it serves nothing"
@@ -327,13 +327,13 @@ public final class VmmRules {
             .on("helpers", VmThread::isHelper));
 
     private static final Table<VmThread> ORDER = new Table<>(Hop.VMM,
-        doubt("vmm.behind", ABOVE, one -> true, "%s is ready to run, and on its CPU %d runs %s, which goes first").and(STAT)
+        doubt("vmm.behind", ABOVE, one -> true, "%s is ready to run, and on its CPU %d runs %s, which goes first").slow().and(STAT)
             .with(VmThread::called, one -> STAT.in(one).cpu(), ABOVE::in).remedy(VmmRules::pin),
         doubt("helper.starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), "%s is ready to run, and"
-            + " waited for a CPU %d %% of the time in which it had something to do").and(STAT).with(VmThread::called,
+            + " waited for a CPU %d %% of the time in which it had something to do").slow().and(STAT).with(VmThread::called,
             VmThread::share).remedy(VmmRules::pin).on("helpers", VmThread::isHelper).otherwise(),
         doubt("vmm.low", STAT, one -> STAT.in(one).isIdleClass() || STAT.in(one).nice() >= MANY_NICE, "%s has %s: other processes"
-            + " go first").with(VmThread::called, one -> STAT.in(one).isIdleClass() ? "the class SCHED_IDLE" : "nice "
+            + " go first").slow().with(VmThread::called, one -> STAT.in(one).isIdleClass() ? "the class SCHED_IDLE" : "nice "
             + STAT.in(one).nice()).remedy(one -> Remedy.command((STAT.in(one).isIdleClass() ? "chrt -o -p 0 " : "renice 0 ")
             + one.tid())).on("needed", one -> STAT.is(one, any -> true) && (one.isNeeded() || one.isHelper())));
 
@@ -363,11 +363,11 @@ public final class VmmRules {
             Remedy.look("look again: a moment is harmless; then: taskset -cp, chrt -p of the thread"))
             .with(VmThread::called).and(TIMES),
         doubt("vmm.not-balanced", TIMES, VmThread::isIsolated, "%s may run on the isolated CPUs %s, between which"
-            + " the kernel moves no thread, and waited for one %d %% of the time in which it had something to do")
+            + " the kernel moves no thread, and waited for one %d %% of the time in which it had something to do").slow()
             .with(VmThread::called, VmThread::allowed, VmThread::share).remedy(VmmRules::pin).and(ISOLATED)
             .on("several CPUs", one -> !one.isAlone() && one.waits()).otherwise(),
         doubt("vmm.starved", NEIGHBOURS, one -> true, "%s is ready to run, and waited for a CPU %d %% of the time in which"
-            + " it had something to do: other processes run on each CPU that it may use, %s").with(VmThread::called,
+            + " it had something to do: other processes run on each CPU that it may use, %s").slow().with(VmThread::called,
             VmThread::share, VmThread::allowed).remedy(one -> one.onFree("give the guest CPUs of its own, or more of"
             + " them: taskset -acp", one.pid())).otherwise(),
         broken("vmm.displaced", NEIGHBOUR, one -> true, WAITED + ": process %s runs there").with(VmThread::called,
@@ -387,7 +387,7 @@ public final class VmmRules {
             .anyMatch(word -> word.matches("virt,(.*,)?its=off(,.*)?")), "the command line gives the guest no ITS (its=off): its"
             + " devices have no MSI and no MSI-X", Remedy.of(Change.VMM_FLAG, "remove its=off from -machine")),
         doubt("vmm.vcpus-share-cpu", TOGETHER, one -> true, "%s and %s may run on CPU %s only: one of them waits while the other"
-            + " runs").with(one -> TOGETHER.in(one).get(0).called(), one -> TOGETHER.in(one).get(1).called(), one -> TOGETHER.in(one)
+            + " runs").slow().with(one -> TOGETHER.in(one).get(0).called(), one -> TOGETHER.in(one).get(1).called(), one -> TOGETHER.in(one)
             .get(1).allowed()).remedy(one -> pin(TOGETHER.in(one).get(1))),
         doubt("vmm.paused", OUTSIDE, one -> true, "the thread of each vCPU waits for another thread of the VMM, and none"
             + " runs its vCPU: the guest may be paused",
