@@ -35,6 +35,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 import java.util.logging.Logger;
@@ -126,6 +127,7 @@ final class ExitingUser {
     /** The objects that the hooks close, by the names of their types. */
     final Map<String, AutoCloseable> closed = new LinkedHashMap<>();
 
+    private final AtomicBoolean ending = new AtomicBoolean();
     private final List<Thread> closing = new ArrayList<>();
     private final ForwardWorld world = new ForwardWorld("6.12");
     private final EventLoop loop = EventLoop.create(world.kernel);
@@ -292,7 +294,11 @@ final class ExitingUser {
         threads.resume();
     }
 
+    /** A second callback, such as a warning of what a hook closes, must not exit: in a hook System.exit never returns. */
     private Route called() {
+        if (!ending.compareAndSet(false, true)) {
+            return new Route.Msi(new Gsi(0), message(0x30));
+        }
         switch (end) {
             case EXIT -> System.exit(0);
             case SIGNAL -> {
