@@ -78,7 +78,7 @@ public final class Events {
         FORWARDING_REFUSED("forward failed and changed nothing", VM, DEVICE, INTERRUPTS, ERRNO, REASON),
         INTERRUPT_MOVED("another mechanism delivers it", VM, DEVICE, INTERRUPT, EVENTFD, GSI, MECHANISM),
         INTERRUPT_RELAYED("the event loop passed signals to the injector", EVENTFD, SIGNALS),
-        /** Of all interrupts that the guest may call spurious, kvmirq knows only those that it causes itself. */
+        /** An interrupt that kvmirq causes itself, since it sees no other that the guest may call spurious. */
         SPURIOUS_INTERRUPT("kvmirq signals in case a vLPI was lost", VM, DEVICE, INTERRUPT, EVENTFD, GSI, MECHANISM),
         VCPU_CREATED("a vCPU", VM, VCPU),
         VCPU_EXITS("exits for one reason since the last event", VM, VCPU, REASON, COUNT),

@@ -28,7 +28,7 @@ public final class Arm64Vcpu {
 
     private final VcpuCalls calls;
     private final VcpuRun run;
-    /** Of the last {@link #initialize}; null before it. */
+    /** The values of the last {@link #initialize}; null before it. */
     private Feature @Nullable [] features;
 
     /** Features for {@link #initialize}; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */

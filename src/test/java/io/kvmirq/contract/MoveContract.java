@@ -208,7 +208,7 @@ class MoveContract extends KernelSuite {
         assertThat(from.vcpu.x86().lapic().get(IRR + 0x30)).as("in the old VM").isZero();
     }
 
-    /** Its pending bit is saved, and its eventfd is signalled again. */
+    /** A pending bit is saved, and the vector's eventfd is signalled again. */
     @Test
     void vectorThatIsPendingInterruptsOnce() {
         Machine from = new Machine().booted();

@@ -33,7 +33,7 @@ final class PinSearch implements AutoCloseable {
     private final Optional<PinGuest.HostDevice> host;
     /** Levels of both functions and the host device. */
     private final BitSet raised = new BitSet();
-    /** How often the handler of the line returns without serving, so that it is entered again. */
+    /** The number of times that the line's handler returns without serving, so that it is entered again. */
     private int keeps;
     /** Interrupts since the last {@code take}. */
     private int entered;

@@ -36,7 +36,7 @@ class ExitTest {
                 .hasSameElementsAs(called);
     }
 
-    /** Those of x86 and of the packages that call code of the user, or wait for it. */
+    /** The closeables of x86 and of the packages that call the user's code, or wait for it. */
     @Test
     void everyCloseableOfTheApiIsClosedHere() throws Exception {
         Set<Class<?>> promised = new HashSet<>();

@@ -31,7 +31,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
-/** What commands say of one subject of one host: its flaws, each with subject, weight and span. */
+/** The answers of all commands about each subject of a host: the flaws, each with subject, weight and span. */
 class CommandsAgreeTest {
     /** The flaws of broken and doubtful links by the identity of their path. */
     private static Map<String, List<Flaw>> flaws(Stream<InterruptPath> paths) {
