@@ -29,7 +29,9 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
         /** The VMM, its vCPU threads and their control groups. */
         GUEST,
         /** A vhost worker, an iothread, a back end or the parent of an mdev, which other devices of the guest need. */
-        HELPER;
+        HELPER,
+        /** The host, which no path has as its subject. */
+        HOST;
 
         /** The name in small letters. */
         public String label() {

@@ -18,8 +18,10 @@ import io.kvmirq.diag.screens.Change;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.GuestSources;
 import io.kvmirq.diag.screens.LiveChains;
+import io.kvmirq.diag.screens.Look;
 import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.diag.screens.PathsCheck;
+import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveHost;
@@ -29,7 +31,6 @@ import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
-import io.kvmirq.path.Flaw;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.text.Foreign;
 import java.nio.file.Path;
@@ -301,9 +302,11 @@ public final class ExplainCommand implements Command {
             KernelPaths memory) {
         /** The flaws of the helpers of a device's guest, which the device's interrupts do not pass. */
         private Stream<String> beside() {
-            return PathsCheck.flawedGuests(host).stream()
-                    .filter(path -> path.subject() == Flaw.Subject.HELPER
-                            && chains.stream().anyMatch(chain -> chain.guest().equals(path.guest())))
+            return Guests.of(host).all().stream()
+                    .filter(guest -> chains.stream().anyMatch(chain -> chain.guest()
+                            .equals(Optional.of(guest.process().asGuest()))))
+                    .flatMap(guest -> PathsCheck.paths(host, guest, false).stream())
+                    .filter(path -> Look.flaw(path).isPresent())
                     .map(path -> ExplainText.headline(path, ""));
         }
 

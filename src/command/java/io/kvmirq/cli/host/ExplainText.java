@@ -79,9 +79,7 @@ final class ExplainText {
         List<InterruptPath> fine = new ArrayList<>();
         for (List<InterruptPath> own : owners.values()) {
             Verdict ofOwn = Verdict.of(own, List.of(), List.of());
-            if (owners.size() == 1 || verdict.counted()) {
-                fine.addAll(own);
-            } else if (ofOwn.isFlawed()) {
+            if (owners.size() > 1 && !verdict.counted() && ofOwn.isFlawed()) {
                 lines.add(new Headline(ofOwn.rank(), headline(own, ofOwn)));
             } else {
                 fine.addAll(own);

@@ -5,20 +5,16 @@ import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.Rule.Flaw;
 import io.kvmirq.path.Evidence;
-import io.kvmirq.path.Flaw.Span;
 import io.kvmirq.path.Flaw.Subject;
-import io.kvmirq.path.Flaw.Weight;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
-import java.util.IdentityHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -34,7 +30,6 @@ public final class Flaws {
     /** Delays of the past. */
     private final List<Flaw> past = new ArrayList<>();
 
-    private final IdentityHashMap<Flaw, Subject> owners = new IdentityHashMap<>();
     private final Set<String> unseen = new LinkedHashSet<>();
     private final Set<String> shownBy = new LinkedHashSet<>();
 
@@ -45,7 +40,6 @@ public final class Flaws {
         copy.broken.addAll(broken);
         copy.doubts.addAll(doubts);
         copy.past.addAll(past);
-        copy.owners.putAll(owners);
         copy.unseen.addAll(unseen);
         copy.shownBy.addAll(shownBy);
         return copy;
@@ -67,7 +61,7 @@ public final class Flaws {
      * both are noted.
      */
     public <S extends Fact.Subject> Flaws apply(S subject, Rule.Table<S> table) {
-        return apply(subject, table.rows(), flaw -> owners.put(flaw, table.about()));
+        return apply(subject, table.rows(), table.about());
     }
 
     /** Applies them, and says whether one holds. */
@@ -77,11 +71,8 @@ public final class Flaws {
         return broken.size() + doubts.size() > before;
     }
 
-    <S extends Fact.Subject> Flaws apply(S subject, List<Rule<S>> rows) {
-        return apply(subject, rows, flaw -> {});
-    }
-
-    private <S extends Fact.Subject> Flaws apply(S subject, List<Rule<S>> rows, Consumer<Flaw> found) {
+    /** @param owner of the flaws */
+    <S extends Fact.Subject> Flaws apply(S subject, List<Rule<S>> rows, Subject owner) {
         boolean held = false;
         for (Rule<S> rule : rows) {
             held &= rule.unless() == Rule.Unless.ABOVE;
@@ -93,9 +84,7 @@ public final class Flaws {
                                 .allMatch(fact -> look(subject, fact).isPresent())
                         && rule.when().test(subject)) {
                     held = true;
-                    Flaw flaw = rule.flaw(subject);
-                    found.accept(flaw);
-                    add(flaw);
+                    add(rule.flaw(subject, owner));
                 }
             } catch (RuntimeException e) {
                 unseen("the rule " + rule.id() + ", which failed: " + e, "report it, with a capture of the host");
@@ -114,7 +103,7 @@ public final class Flaws {
     }
 
     private void add(Flaw flaw) {
-        if (flaw.weight() == Weight.SLOW && flaw.span() == Span.EVER) {
+        if (flaw.found().isPastDelay()) {
             past.add(flaw);
             fine.add(flaw.text());
             return;
@@ -166,14 +155,11 @@ public final class Flaws {
                                 .distinct()
                                 .toList(),
                         List.of(),
-                        about(hop, Stream.concat(flaws.stream(), past.stream()))));
+                        found(Stream.concat(flaws.stream(), past.stream()))));
     }
 
-    /** The flaws with their owners, one for each sentence of a rule. */
-    private List<io.kvmirq.path.Flaw> about(Hop hop, Stream<Flaw> flaws) {
-        return flaws.map(flaw -> flaw.about(owners.getOrDefault(flaw, Subject.at(hop))))
-                .distinct()
-                .toList();
+    private static List<io.kvmirq.path.Flaw> found(Stream<Flaw> flaws) {
+        return flaws.map(Flaw::found).distinct().toList();
     }
 
     /** The finding of a check: its flaws, of which the first names the reason; or what was not looked at; or its notes. */
@@ -207,7 +193,7 @@ public final class Flaws {
         String all = Stream.concat(Stream.of(text), fine.stream())
                 .filter(part -> !part.isEmpty())
                 .collect(Collectors.joining(", "));
-        return seen(evidence, Link.whole(hop, evidence, value, all).flawed(about(hop, past.stream())));
+        return seen(evidence, Link.whole(hop, evidence, value, all).flawed(found(past.stream())));
     }
 
     /** The link if it has a flaw, or else another one, which is not whole if a look was not made. */

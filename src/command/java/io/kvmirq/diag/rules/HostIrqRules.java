@@ -192,11 +192,6 @@ public final class HostIrqRules {
             return vector.kind() == IrqKind.INTX;
         }
 
-        /** Whether the device can send messages in place of its line. */
-        boolean hasMessages() {
-            return of.device().config().msiVectors() > 0 || of.device().config().msixVectors() > 0;
-        }
-
         boolean isMessage() {
             return !isPin();
         }
@@ -412,7 +407,8 @@ public final class HostIrqRules {
                     Change.COMMAND,
                     isPin()
                             ? "find the device that asserts the line (dmesg), give it a driver or remove it, and restart the"
-                                    + " guest" + (hasMessages() ? "; MSI in the guest needs no line" : "")
+                                    + " guest"
+                                    + (of.device().config().hasMessages() ? "; MSI in the guest needs no line" : "")
                             : "restart the guest, which requests the irq again",
                     Takes.VMM_RESTART,
                     "the guest is interrupted");

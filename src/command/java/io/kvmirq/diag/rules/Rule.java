@@ -44,15 +44,14 @@ public record Rule<S extends Fact.Subject>(
         String about,
         Predicate<S> concerns,
         Unless unless) {
-    /**
-     * A flaw that a rule found. Immutable.
-     *
-     * @param rule the name of the rule
-     */
-    public record Flaw(
-            String rule, State state, Weight weight, Span span, Evidence evidence, String text, List<Remedy> remedies) {
-        io.kvmirq.path.Flaw about(Subject subject) {
-            return new io.kvmirq.path.Flaw(rule, subject, weight, span, text);
+    /** A flaw that a rule found, with its proof. Immutable. */
+    public record Flaw(io.kvmirq.path.Flaw found, State state, Evidence evidence, List<Remedy> remedies) {
+        String rule() {
+            return found.rule();
+        }
+
+        String text() {
+            return found.text();
         }
 
         /** The proof of a flaw. */
@@ -107,7 +106,7 @@ public record Rule<S extends Fact.Subject>(
 
         /** The result of the rules for a subject. */
         Finding finding(S subject) {
-            return new Flaws().apply(subject, rows).finding(check);
+            return new Flaws().apply(subject, rows, Subject.HOST).finding(check);
         }
     }
 
@@ -209,10 +208,14 @@ public record Rule<S extends Fact.Subject>(
     }
 
     /** The flaw of a subject that has it. */
-    Flaw flaw(S subject) {
+    Flaw flaw(S subject, Subject owner) {
         Object[] all = values.stream().map(value -> value.apply(subject)).toArray();
         String text = all.length == 0 ? says : String.format(says, all);
-        return new Flaw(id, state, weight, span, subject.evidence(reads.get(0).file()), text, remedies.apply(subject));
+        return new Flaw(
+                new io.kvmirq.path.Flaw(id, owner, weight, span, text),
+                state,
+                subject.evidence(reads.get(0).file()),
+                remedies.apply(subject));
     }
 
     /** Name, state, sentence with … for its values, subjects and files. */

@@ -62,6 +62,10 @@ public final class VfioHostRules {
             return new Known.Observed<>(silent);
         }
 
+        Link firstSilent() {
+            return SILENT.in(this).values().iterator().next();
+        }
+
         /** The remedies of refusals, each once. Those of the host's IOMMU are told by other checks. */
         List<Remedy> admit() {
             return refused(false)
@@ -138,8 +142,8 @@ public final class VfioHostRules {
         broken("vfio-host.refused", REFUSED, one -> !one.devices(false).isEmpty(), "VFIO would refuse %s: %s")
             .with(one -> some(one.devices(false)), one -> one.first(false)).remedies(Machine::admit),
         broken("vfio-host.device-broken", SILENT, one -> !SILENT.in(one).isEmpty(), "VFIO takes %s, which sends no interrupt: %s")
-            .with(one -> some(SILENT.in(one).keySet().stream().map(PciAddress::toString).toList()), one -> SILENT.in(one).values()
-            .iterator().next().text()).remedies(one -> SILENT.in(one).values().iterator().next().remedies()).otherwise(),
+            .with(one -> some(SILENT.in(one).keySet().stream().map(PciAddress::toString).toList()), one -> one.firstSilent().text())
+            .remedies(one -> one.firstSilent().remedies()).otherwise(),
         doubt("vfio-host.no-permission", REFUSED, one -> !one.devices(true).isEmpty(), "%s, so a VMM that this user starts cannot"
             + " have %s; VMMs of other users are not affected", Remedy.look(HostKvm.AS_ROOT)).with(one -> one.first(true),
             one -> some(one.devices(true))).otherwise(),

@@ -474,12 +474,7 @@ public final class DeviceChains {
                         .forEach(one ->
                                 remarks.add("with a split irqchip (kernel-irqchip=split) the I/O APIC is in the VMM:"
                                         + " each EOI of the pin goes through it, which is slow; kernel-irqchip=on"
-                                        + (device.config().msiVectors()
-                                                                + device.config()
-                                                                        .msixVectors()
-                                                        > 0
-                                                ? ", or MSI in the guest,"
-                                                : "")
+                                        + (device.config().hasMessages() ? ", or MSI in the guest," : "")
                                         + " avoids that"));
             } else {
                 remarks.addAll(ofLine);

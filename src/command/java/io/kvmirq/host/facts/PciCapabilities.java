@@ -97,6 +97,11 @@ public final class PciCapabilities {
         return capability == 0 ? 0 : (word(capability + 2) & 0x7ff) + 1;
     }
 
+    /** Whether the device can send messages in place of its line. */
+    public boolean hasMessages() {
+        return msiVectors() > 0 || msixVectors() > 0;
+    }
+
     /** Whether this is a PCI Express function. VFIO reports errors of such functions only. */
     public boolean isExpress() {
         return capability(EXPRESS) != 0;
