@@ -25,6 +25,9 @@ import java.util.function.Predicate;
  * @param read the value, or why it is not known; {@link #none} if this host has no such fact, which is no gap
  */
 public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>> read) {
+    /** The remedy for a file that a host in order shows. */
+    public static final String LOOK_AGAIN = "look on the host itself, or capture it again";
+
     private static final Known.Unknown<?> NONE = new Known.Unknown<>("this host has no such file");
 
     /** The facts of a subject that were read; each is read once. For use by one thread. */
@@ -159,7 +162,7 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
         String why = reading == HostFiles.Reading.ABSENT
                 ? " does not exist"
                 : files.text(path).filter(String::isEmpty).isPresent() ? " is empty" : " has another form";
-        return new Known.Unknown<>("/" + path + why, "look on the host itself, or capture it again");
+        return new Known.Unknown<>("/" + path + why, LOOK_AGAIN);
     }
 
     /** The fact about a subject. */

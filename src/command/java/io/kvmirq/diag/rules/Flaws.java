@@ -132,6 +132,11 @@ public final class Flaws {
         return !broken.isEmpty();
     }
 
+    /** Whether a file that would show a flaw of the link was not read. */
+    public static boolean isIncomplete(Link link) {
+        return link.state() == Link.State.NOT_SHOWN && link.evidence().isPresent();
+    }
+
     /** The link of a subject that has a flaw, without a value. */
     public static <S extends Fact.Subject> Optional<Link> of(S subject, Rule.Table<S> table) {
         return new Flaws().apply(subject, table).flawed(table.hop(), Optional.empty());

@@ -193,8 +193,7 @@ record PciFunction(
                         .filter(part -> !part.equals(one.address))
                         .toList()))
                 .orElseGet(() -> new Known.Unknown<>(
-                        "the bridges above " + one.called() + ", which no link of sysfs names",
-                        "look on the host itself, or capture it again"));
+                        "the bridges above " + one.called() + ", which no link of sysfs names", Fact.LOOK_AGAIN));
     }
 
     /** A register is read only if the file does not show D3cold, because a read wakes the device. */

@@ -12,6 +12,7 @@ import io.kvmirq.diag.rules.VfioOutlook.Obstacle;
 import io.kvmirq.diag.rules.VfioOutlook.Refusal;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
@@ -51,15 +52,25 @@ public final class VfioHostRules {
             return host().boundToVfio().stream().map(PciAddress::toString).toList();
         }
 
+        /** Not known if the files of a device do not tell, and no other device is silent. */
         private Known<Map<PciAddress, Link>> silent() {
             Map<PciAddress, Link> silent = new LinkedHashMap<>();
+            Optional<Known.Unknown<Map<PciAddress, Link>>> hidden = Optional.empty();
             for (PciAddress address : host().boundToVfio()) {
-                host().pci(address)
-                        .map(device -> DeviceRules.link(host(), device))
-                        .filter(link -> link.state() == Link.State.BROKEN)
-                        .ifPresent(link -> silent.put(address, link));
+                Optional<PciDevice> device = host().pci(address);
+                Optional<Link> link = device.map(seen -> DeviceRules.link(host(), seen));
+                link.filter(seen -> seen.state() == Link.State.BROKEN).ifPresent(seen -> silent.put(address, seen));
+                if (hidden.isEmpty()) {
+                    hidden = device.isEmpty()
+                            ? Optional.of(new Known.Unknown<>("sysfs shows no ids of " + address, Fact.LOOK_AGAIN))
+                            : link.filter(Flaws::isIncomplete)
+                                    .map(seen -> new Known.Unknown<>(
+                                            "VFIO takes all devices that are bound to it; " + address + ": "
+                                                    + seen.text(),
+                                            seen.remedies().get(0).text()));
+                }
             }
-            return new Known.Observed<>(silent);
+            return silent.isEmpty() && hidden.isPresent() ? hidden.get() : new Known.Observed<>(silent);
         }
 
         Link firstSilent() {

@@ -273,7 +273,9 @@ public final class VmmRules {
         Fact.text("proc/{process}/limits", Fact.form(text -> text.contains("Max open files ")));
     private static final Fact<Vmm, Boolean> THREAD = new Fact<>("proc/{process}/task", Vmm::hasThread);
     private static final Fact<Vmm, String> MISSING = new Fact<>("proc/{process}/cmdline", Vmm::missing);
-    private static final Fact<Vmm, Vmm> OPTIONS = Fact.seen("proc/{process}/cmdline");
+    private static final Fact<Vmm, Vmm> OPTIONS = new Fact<>("proc/{process}/cmdline", one ->
+        one.process().arguments().isEmpty() ? Fact.missing(one.files(), one.path("proc/{process}/cmdline"))
+        : new Known.Observed<>(one));
     private static final Fact<Vmm, String> UNSERVED = new Fact<>("proc/PID/fdinfo", Vmm::unserved);
     private static final Fact<Vmm, List<VmThread>> TOGETHER = new Fact<>("proc/{process}/task/TID/status", Vmm::together);
     private static final Fact<Vmm, Boolean> OUTSIDE = new Fact<>("proc/{process}/task", Vmm::isOutside);

@@ -6,6 +6,8 @@ import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Verdict;
+import io.kvmirq.diag.rules.Fact;
+import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.VmmRules;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Guests.Guest;
@@ -39,7 +41,6 @@ import java.util.stream.Stream;
  */
 public final class PathsCheck {
     private static final int SHOWN = 4;
-    private static final String AGAIN = "look on the host itself, or capture it again";
 
     /** Flaws, with what explain is asked to show them. */
     private final Map<String, String> broken = new LinkedHashMap<>();
@@ -112,7 +113,10 @@ public final class PathsCheck {
                         .filter(device -> !host.users(device).isEmpty())
                         .isPresent())
                 .forEach(used::add);
-        Optional<String> hidden = Optional.empty();
+        Optional<String> hidden = host.boundToVfio().stream()
+                .filter(one -> host.pci(one).isEmpty())
+                .findFirst()
+                .map(one -> "sysfs shows no ids of " + one + ", which is bound to VFIO");
         for (PciAddress address : used) {
             if (host.pci(address).isEmpty()) {
                 hidden = hidden.or(() -> Optional.of(address)
@@ -126,7 +130,7 @@ public final class PathsCheck {
                     && Verdict.of(chains, List.of(), List.of()).grade() == Status.PASS
                     && chains.stream()
                             .flatMap(chain -> chain.link(Hop.VMM).stream())
-                            .noneMatch(PathsCheck::isIncomplete)) {
+                            .noneMatch(Flaws::isIncomplete)) {
                 continue; // No guest is seen.
             }
             devices++;
@@ -155,15 +159,15 @@ public final class PathsCheck {
             return unknown(
                     "VFIO has armed interrupts of " + armed.get(0)
                             + ", and /sys/bus/pci/devices lists no device: it was not copied, or is not mounted",
-                    AGAIN);
+                    Fact.LOOK_AGAIN);
         }
         if (host.interrupts().isEmpty() && whole) {
             return unknown("/proc/interrupts cannot be read", host.forInterrupts());
         }
         if (hidden.isPresent() && whole) {
-            return unknown(hidden.get(), AGAIN);
+            return unknown(hidden.get(), Fact.LOOK_AGAIN);
         }
-        if (devices + guests == 0) {
+        if (devices + guests == 0 && whole) {
             return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
         }
         Map<String, String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
@@ -176,7 +180,7 @@ public final class PathsCheck {
                         shown(host, worst))
                 : all.stream()
                         .flatMap(path -> path.links().stream())
-                        .filter(PathsCheck::isIncomplete)
+                        .filter(Flaws::isIncomplete)
                         .findFirst()
                         .map(link -> unknown(
                                 seen + "; " + link.hop().label() + ": " + link.text(),
@@ -191,11 +195,6 @@ public final class PathsCheck {
 
     private static Finding unknown(String why, String remedy) {
         return Finding.unknown(Check.PATHS, "not-shown", why, remedy);
-    }
-
-    /** Whether a file that would show a flaw was not read. */
-    private static boolean isIncomplete(Link link) {
-        return link.state() == Link.State.NOT_SHOWN && link.evidence().isPresent();
     }
 
     private static String looked(int devices, int guests) {

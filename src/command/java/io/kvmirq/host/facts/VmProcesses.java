@@ -179,6 +179,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         private List<String> arguments() {
             // HostFiles.text ends at the first zero.
             return tree.bytes(path + "cmdline", HostFiles.LONGEST_TEXT)
+                    .filter(bytes -> bytes.length > 0)
                     .map(bytes -> List.of(new String(bytes, StandardCharsets.UTF_8).split("\0")))
                     .orElse(List.of());
         }

@@ -4,6 +4,7 @@ package io.kvmirq.host.facts;
 import io.kvmirq.testing.Machine;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -87,11 +88,15 @@ public final class GuestHosts {
 
     /** Adds files that each kernel has, and that are not recorded. An empty list of CPUs has a line end. */
     private static RecordedHost usual(RecordedHost host, String device) {
-        String function = "sys/bus/pci/devices/" + device + "/";
-        return host.put(function + "enable", "1\n")
-                .put(function + "driver_override", "(null)\n")
-                .put(function + "msi_bus", "1\n")
-                .put("proc/uptime", "90061.20 300.00\n")
+        List<String> all = new ArrayList<>(List.of(device));
+        new HostFacts(host.tree()).boundToVfio().forEach(one -> all.add(one.toString()));
+        for (String each : all) {
+            String function = "sys/bus/pci/devices/" + each + "/";
+            host.put(function + "enable", "1\n")
+                    .put(function + "driver_override", "(null)\n")
+                    .put(function + "msi_bus", "1\n");
+        }
+        return host.put("proc/uptime", "90061.20 300.00\n")
                 .put("sys/devices/system/cpu/isolated", "\n")
                 .put("sys/devices/system/cpu/nohz_full", "(null)\n");
     }
