@@ -49,7 +49,7 @@ import java.util.stream.Stream;
  * @param at the hop of that stage
  * @param doubt the first stage that may lose interrupts, with the reason why that is not known. Empty if one certainly does
  */
-public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> at, Optional<String> doubt) {
+public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>> at, Optional<String> doubt) {
     /**
      * A stage.
      *
@@ -59,7 +59,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
      * @param latency the time until it, as printed. Empty if it was not measured
      */
     public record Stage(
-            Hop hop, String label, OptionalLong count, boolean atLeast, String value, Optional<String> latency) {
+            Hop<?> hop, String label, OptionalLong count, boolean atLeast, String value, Optional<String> latency) {
         /** The count as printed. */
         public String counted() {
             return count.isEmpty() ? "not seen" : (atLeast ? "at least " : "") + count.getAsLong();
@@ -407,7 +407,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
         private final Counted counted;
         private final List<Stage> stages = new ArrayList<>();
         private Optional<String> loses = Optional.empty();
-        private Optional<Hop> at = Optional.empty();
+        private Optional<Hop<?>> at = Optional.empty();
         private Optional<String> doubt = Optional.empty();
         private boolean isPending;
         /** Messages that a worker could not deliver, and signals that no worker has raised. */
@@ -422,16 +422,16 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop> a
             this.counted = signals.counted();
         }
 
-        void add(Hop hop, String label, long count, String value, Optional<String> latency) {
+        void add(Hop<?> hop, String label, long count, String value, Optional<String> latency) {
             add(hop, label, OptionalLong.of(count), value, latency);
         }
 
-        void add(Hop hop, String label, OptionalLong count, String value, Optional<String> latency) {
+        void add(Hop<?> hop, String label, OptionalLong count, String value, Optional<String> latency) {
             boolean atLeast = count.isPresent() && counted.counts().missed() > 0;
             stages.add(new Stage(hop, label, count, atLeast, value, latency));
         }
 
-        private void loses(String stage, Hop hop, long count, String why) {
+        private void loses(String stage, Hop<?> hop, long count, String why) {
             if (count > 0 && loses.isEmpty()) {
                 at = Optional.of(hop);
                 loses = Optional.of(stage + ": " + count + " " + why);

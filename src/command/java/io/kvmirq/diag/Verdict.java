@@ -17,7 +17,7 @@ import java.util.stream.Stream;
  * @param counted whether only counts of a watch show that, because most interrupts pass
  * @param doubtful the first hop in doubt
  */
-public record Verdict(Optional<Hop> broken, boolean counted, Optional<Hop> doubtful) {
+public record Verdict(Optional<Hop<?>> broken, boolean counted, Optional<Hop<?>> doubtful) {
     /**
      * The verdict of the flaws of all chains.
      *
@@ -25,20 +25,20 @@ public record Verdict(Optional<Hop> broken, boolean counted, Optional<Hop> doubt
      * @param stages the stages that a watch counted
      */
     public static Verdict of(List<InterruptPath> chains, List<Link> others, List<Stages> stages) {
-        Optional<Hop> broken =
+        Optional<Hop<?>> broken =
                 first(chains.stream().flatMap(chain -> chain.fails().stream()), hops(others, Link.State.BROKEN));
-        Optional<Hop> all = first(broken.stream(), stages.stream().flatMap(one -> one.at().stream()));
-        Optional<Hop> doubtful = first(
+        Optional<Hop<?>> all = first(broken.stream(), stages.stream().flatMap(one -> one.at().stream()));
+        Optional<Hop<?>> doubtful = first(
                 chains.stream().flatMap(chain -> chain.firstDoubtful().stream()).map(Link::hop),
                 hops(others, Link.State.DOUBTFUL));
         return new Verdict(all, !all.equals(broken), doubtful);
     }
 
-    private static Optional<Hop> first(Stream<Hop> some, Stream<Hop> others) {
+    private static Optional<Hop<?>> first(Stream<Hop<?>> some, Stream<Hop<?>> others) {
         return Stream.concat(some, others).min(Comparator.naturalOrder());
     }
 
-    private static Stream<Hop> hops(List<Link> links, Link.State state) {
+    private static Stream<Hop<?>> hops(List<Link> links, Link.State state) {
         return links.stream().filter(link -> link.state() == state).map(Link::hop);
     }
 

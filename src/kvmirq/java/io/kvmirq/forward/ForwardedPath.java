@@ -18,6 +18,7 @@ import io.kvmirq.mirror.Snapshot;
 import io.kvmirq.mirror.VcpuStage;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.GuestVector;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
@@ -63,7 +64,7 @@ record ForwardedPath(
                         .orElseGet(() -> unknown(Hop.HOST_IRQ, unseen)),
                 Link.whole(Hop.DEVICE_VECTOR, SET_UP, device.toString(), masked ? "masked" : "signals the eventfd"),
                 Link.whole(Hop.EVENTFD, SET_UP, event.toString(), "joins device and guest")
-                        .numbered(List.of(event)),
+                        .with(Hop.EVENTFD, List.of(event)),
                 Link.whole(Hop.IRQFD, SET_UP, mechanism.label(), "the mechanism that delivers it"),
                 gsi.map(one -> Link.whole(Hop.GSI, SET_UP, List.of(one.number()), "the guest's end"))
                         .orElseGet(() -> unknown(Hop.GSI, "this process injects the interrupt, without a GSI")),
@@ -103,7 +104,7 @@ record ForwardedPath(
         return Interrupt.of(producer.device(), kind, producer.number());
     }
 
-    private static Link unknown(Hop hop, String why) {
+    private static Link unknown(Hop<?> hop, String why) {
         return Link.notShown(hop, why, List.of());
     }
 
@@ -130,7 +131,7 @@ record ForwardedPath(
         }
         InterruptVector vector = new InterruptVector(data & VECTOR);
         return Link.whole(Hop.GUEST_VECTOR, SET_UP, vector.toString(), "in the message")
-                .numbered(List.of(vector));
+                .with(Hop.GUEST_VECTOR, List.of(new GuestVector(vector.number())));
     }
 
     private static Claim claim(Posting posting) {

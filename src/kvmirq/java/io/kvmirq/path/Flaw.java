@@ -39,12 +39,8 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
         }
 
         /** The subject of a flaw at a step. */
-        public static Subject at(Hop hop) {
-            return switch (hop) {
-                case DEVICE -> DEVICE;
-                case VMM, VCPU -> GUEST;
-                default -> VECTOR;
-            };
+        public static Subject at(Hop<?> hop) {
+            return hop == Hop.DEVICE ? DEVICE : hop == Hop.VMM || hop == Hop.VCPU ? GUEST : VECTOR;
         }
     }
 

@@ -1,37 +1,89 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.path;
 
-/** The steps of a device's interrupt on its way into a guest, in the order of an {@link InterruptPath}. */
-public enum Hop {
+import io.kvmirq.DeviceName;
+import io.kvmirq.EventFdId;
+import io.kvmirq.Gsi;
+import io.kvmirq.HostIrq;
+import io.kvmirq.VcpuId;
+import java.util.List;
+import java.util.Objects;
+
+/**
+ * A step of a device's interrupt on its way into a guest, with the type of the value that the step has. The constants
+ * are all steps, so {@code ==} compares them; their natural order is that of an {@link InterruptPath}. Immutable.
+ *
+ * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="hop"}
+ *
+ * @param <T> the type of the value; {@link Void} if the step has none
+ */
+public final class Hop<T> implements Comparable<Hop<?>> {
     /** The device itself: whether it has power, responds, and may send interrupts. */
-    DEVICE("device"),
+    public static final Hop<DeviceName> DEVICE = new Hop<>(0, "device", DeviceName.class);
+
     /** The Linux irq of the host, in {@code /proc/interrupts}. */
-    HOST_IRQ("host irq"),
+    public static final Hop<HostIrq> HOST_IRQ = new Hop<>(1, "host irq", HostIrq.class);
+
     /** The device's vector or interrupt pin: whether VFIO has the device and signals an eventfd for the vector. */
-    DEVICE_VECTOR("device vector"),
+    public static final Hop<Interrupt> DEVICE_VECTOR = new Hop<>(2, "device vector", Interrupt.class);
+
     /** The process that runs the VM: whether its threads run, or are stopped, traced or frozen. */
-    VMM("VMM"),
+    public static final Hop<ProcessId> VMM = new Hop<>(3, "VMM", ProcessId.class);
+
     /** The eventfd that VFIO signals. */
-    EVENTFD("eventfd"),
-    /** The irqfd, by which KVM raises a GSI for each signal of the eventfd. */
-    IRQFD("irqfd"),
+    public static final Hop<EventFdId> EVENTFD = new Hop<>(4, "eventfd", EventFdId.class);
+
+    /** The irqfd, by which KVM raises a GSI for each signal of the eventfd. Its value is the process with its VM. */
+    public static final Hop<ProcessId> IRQFD = new Hop<>(5, "irqfd", ProcessId.class);
+
     /** The GSI that the irqfd raises, and its route. */
-    GSI("GSI"),
-    /** The guest's vector, or the LPI on arm64. No file shows this step as broken: its link is whole or not shown. */
-    GUEST_VECTOR("guest vector"),
+    public static final Hop<Gsi> GSI = new Hop<>(6, "GSI", Gsi.class);
+
+    /** The guest's vector, or its INTID on arm64. No file shows this step as broken: its link is whole or not shown. */
+    public static final Hop<GuestVector> GUEST_VECTOR = new Hop<>(7, "guest vector", GuestVector.class);
+
     /** The vCPU that gets the interrupt. */
-    VCPU("vCPU"),
+    public static final Hop<VcpuId> VCPU = new Hop<>(8, "vCPU", VcpuId.class);
+
     /** The step of no link: the host could post the interrupt, but does not, see {@link InterruptPath#unposted}. */
-    POSTING("posting");
+    public static final Hop<Void> POSTING = new Hop<>(9, "posting", Void.class);
 
+    private static final List<Hop<?>> ALL =
+            List.of(DEVICE, HOST_IRQ, DEVICE_VECTOR, VMM, EVENTFD, IRQFD, GSI, GUEST_VECTOR, VCPU, POSTING);
+
+    private final int place;
     private final String label;
+    private final Class<T> type;
 
-    Hop(String label) {
+    private Hop(int place, String label, Class<T> type) {
+        this.place = place;
         this.label = label;
+        this.type = type;
+    }
+
+    /** All steps in their order. */
+    public static List<Hop<?>> all() {
+        return ALL;
     }
 
     /** The name of the step in words, such as {@code host irq}. */
     public String label() {
+        return label;
+    }
+
+    /** The type of the step's value. */
+    public Class<T> type() {
+        return type;
+    }
+
+    @Override
+    public int compareTo(Hop<?> other) {
+        return Integer.compare(place, Objects.requireNonNull(other, "other is null").place);
+    }
+
+    /** The {@link #label}. */
+    @Override
+    public String toString() {
         return label;
     }
 }

@@ -86,20 +86,19 @@ public record InterruptPath(
     }
 
     /** The link of a step. Empty if the path ends before this step, or the step was not examined. */
-    public Optional<Link> link(Hop hop) {
+    public Optional<Link> link(Hop<?> hop) {
         Objects.requireNonNull(hop, "hop is null");
         return links.stream().filter(link -> link.hop() == hop).findFirst();
     }
 
     /**
-     * The number at a step, such as the GSI by {@code known(Hop.GSI, Gsi.class)}, or the reason why it is not known.
+     * The value of a step, such as the GSI by {@code known(Hop.GSI)}, or the reason why it is not known.
      * The class of the result, such as {@link Known.Observed}, states whether the number was set up, observed, inferred
      * or predicted.
      */
-    public <T> Known<T> known(Hop hop, Class<T> type) {
-        Objects.requireNonNull(type, "type is null");
+    public <T> Known<T> known(Hop<T> hop) {
         Optional<Link> link = link(hop);
-        List<T> all = link.map(one -> one.numbers(type)).orElse(List.of());
+        List<T> all = link.map(one -> one.numbers(hop)).orElse(List.of());
         if (all.size() != 1 || link.flatMap(Link::evidence).isEmpty()) {
             return new Known.Unknown<>(link.map(Link::text).orElse("the path does not reach its " + hop.label()));
         }
@@ -140,8 +139,8 @@ public record InterruptPath(
      * The step at which the interrupt fails: the step of the first broken link, or {@link Hop#POSTING} if no link is
      * broken and {@link #unposted} is not empty. Empty if the interrupt does not fail.
      */
-    public Optional<Hop> fails() {
-        return firstBroken().map(Link::hop).or(() -> unposted().map(claim -> Hop.POSTING));
+    public Optional<Hop<?>> fails() {
+        return firstBroken().<Hop<?>>map(Link::hop).or(() -> unposted().map(claim -> Hop.POSTING));
     }
 
     /**

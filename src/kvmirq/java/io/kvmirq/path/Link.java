@@ -21,19 +21,18 @@ import java.util.stream.Collectors;
  * @param text the state as one sentence without a full stop
  * @param remedies remedies for a broken or doubtful link, or tools that would show a link that is not shown. Empty for
  *     a whole link
- * @param numbers the numbers that the value names, with their types: {@link io.kvmirq.HostIrq}, {@link
- *     io.kvmirq.EventFdId}, {@link io.kvmirq.Gsi}, {@link io.kvmirq.InterruptVector} or {@link io.kvmirq.VcpuId}. Empty
- *     for another value
+ * @param numbers the values of the step, of the type that {@code hop} names; more than one if the source tells no
+ *     more. Empty if they are not known
  * @param flaws the flaws that caused the state, then delays of the past, which cause none
  */
 public record Link(
-        Hop hop,
+        Hop<?> hop,
         State state,
         Optional<Evidence> evidence,
         Optional<String> value,
         String text,
         List<Remedy> remedies,
-        List<Record> numbers,
+        List<?> numbers,
         List<Flaw> flaws) {
     public Link {
         Objects.requireNonNull(hop, "hop is null");
@@ -44,6 +43,12 @@ public record Link(
         remedies = List.copyOf(Objects.requireNonNull(remedies, "remedies is null"));
         numbers = List.copyOf(Objects.requireNonNull(numbers, "numbers is null"));
         flaws = List.copyOf(Objects.requireNonNull(flaws, "flaws is null"));
+        for (Object number : numbers) {
+            if (!hop.type().isInstance(number)) {
+                throw new IllegalArgumentException(
+                        "the " + hop + " has values of " + hop.type().getSimpleName() + ", not " + number);
+            }
+        }
         if (hop == Hop.GUEST_VECTOR && (state == State.BROKEN || state == State.DOUBTFUL)) {
             throw new IllegalArgumentException("a guest vector is whole or not shown, and no exit code says more");
         }
@@ -75,7 +80,7 @@ public record Link(
     }
 
     /** A link that interrupts pass. */
-    public static Link whole(Hop hop, Evidence evidence, String value, String text) {
+    public static Link whole(Hop<?> hop, Evidence evidence, String value, String text) {
         return of(
                 hop,
                 State.WHOLE,
@@ -86,7 +91,7 @@ public record Link(
     }
 
     /** A link that interrupts pass, with host irqs, GSIs or vCPUs. Numbers that are out of range are left out. */
-    public static Link whole(Hop hop, Evidence evidence, Collection<? extends Number> numbers, String text) {
+    public static Link whole(Hop<?> hop, Evidence evidence, Collection<? extends Number> numbers, String text) {
         Objects.requireNonNull(hop, "hop is null");
         String value = Objects.requireNonNull(numbers, "numbers is null").stream()
                 .map(String::valueOf)
@@ -96,32 +101,31 @@ public record Link(
                 .filter(one -> one >= 0 && one <= (hop == Hop.HOST_IRQ ? Integer.MAX_VALUE : Gsi.MAX))
                 .map(Long::intValue)
                 .toList();
-        return switch (hop) {
-            case GSI ->
-                whole(hop, evidence, "gsi " + value, text)
-                        .numbered(valid.stream().map(Gsi::new).toList());
-            case VCPU ->
-                whole(hop, evidence, "vcpu " + value, text)
-                        .numbered(valid.stream().map(VcpuId::new).toList());
-            default ->
-                whole(hop, evidence, value, text)
-                        .numbered(valid.stream().map(HostIrq::new).toList());
-        };
+        if (hop == Hop.GSI) {
+            return whole(hop, evidence, "gsi " + value, text)
+                    .with(Hop.GSI, valid.stream().map(Gsi::new).toList());
+        }
+        if (hop == Hop.VCPU) {
+            return whole(hop, evidence, "vcpu " + value, text)
+                    .with(Hop.VCPU, valid.stream().map(VcpuId::new).toList());
+        }
+        return whole(hop, evidence, value, text)
+                .with(Hop.HOST_IRQ, valid.stream().map(HostIrq::new).toList());
     }
 
     /** A link whose state no file shows; {@code tool} names a tool that shows the state. */
-    public static Link notShown(Hop hop, String text, String tool) {
+    public static Link notShown(Hop<?> hop, String text, String tool) {
         return notShown(hop, text, List.of(Remedy.look(Objects.requireNonNull(tool, "tool is null"))));
     }
 
     /** A link whose state no file shows; {@code remedies} name the tools that would show the state. */
-    public static Link notShown(Hop hop, String text, List<Remedy> remedies) {
+    public static Link notShown(Hop<?> hop, String text, List<Remedy> remedies) {
         return new Link(hop, State.NOT_SHOWN, Optional.empty(), Optional.empty(), text, remedies, List.of(), List.of());
     }
 
     /** A link with evidence for its state, without numbers and flaws. */
     public static Link of(
-            Hop hop, State state, Evidence evidence, Optional<String> value, String text, List<Remedy> remedies) {
+            Hop<?> hop, State state, Evidence evidence, Optional<String> value, String text, List<Remedy> remedies) {
         return new Link(
                 hop,
                 state,
@@ -138,17 +142,21 @@ public record Link(
         return state == State.BROKEN || state == State.DOUBTFUL;
     }
 
-    /** Returns a copy of the link with {@code numbers}: the typed numbers in the link's value. */
-    public Link numbered(List<? extends Record> numbers) {
-        return new Link(
-                hop,
-                state,
-                evidence,
-                value,
-                text,
-                remedies,
-                List.copyOf(Objects.requireNonNull(numbers, "numbers is null")),
-                flaws);
+    /**
+     * Returns a copy of the link with the values of its step.
+     *
+     * @throws IllegalArgumentException if the link is of another step
+     */
+    public <T> Link with(Hop<T> step, List<T> values) {
+        if (step != hop) {
+            throw new IllegalArgumentException("the link is of the " + hop + ", not of the " + step);
+        }
+        return new Link(hop, state, evidence, value, text, remedies, values, flaws);
+    }
+
+    /** Returns a copy of the link with the same value and flaws, in another state. */
+    public Link as(State state, Evidence evidence, String text, List<Remedy> remedies) {
+        return new Link(hop, state, Optional.of(evidence), value, text, remedies, numbers, flaws);
     }
 
     /** Returns a copy of the link with other flaws. */
@@ -161,12 +169,10 @@ public record Link(
         return new Link(hop, state, evidence, value, text, remedies, numbers, flaws);
     }
 
-    /** The numbers of one type, such as {@link io.kvmirq.Gsi}. */
-    public <T> List<T> numbers(Class<T> type) {
-        return numbers.stream()
-                .filter(Objects.requireNonNull(type, "type is null")::isInstance)
-                .map(type::cast)
-                .toList();
+    /** The values of a step; empty if the link is of another one. */
+    public <T> List<T> numbers(Hop<T> step) {
+        Objects.requireNonNull(step, "step is null");
+        return step == hop ? numbers.stream().map(step.type()::cast).toList() : List.of();
     }
 
     /** The state, the step, the value, the text and the evidence, in one line. */

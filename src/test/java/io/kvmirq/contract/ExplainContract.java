@@ -291,7 +291,7 @@ class ExplainContract extends VfioSuite {
         assertThat(Said.of("explain", nic, 1).text())
                 .contains(nic + "  MSI-X 1  → other (process " + qemu.pid() + ")", "the interrupt is not used");
         awaitRoute(calls, nic, qemu.pid(), run);
-        Map<Hop, String> path = SeenPaths.of(calls).of(nic, "MSI-X 2", qemu.pid());
+        Map<Hop<?>, String> path = SeenPaths.of(calls).of(nic, "MSI-X 2", qemu.pid());
         Said live = Said.of("explain", nic, 2).shows("none (QEMU)", "files", "none");
         assertThat(live.value("host irq")).as(live.text()).isEqualTo(irq).isEqualTo(path.get(Hop.HOST_IRQ));
         assertThat(live.value("device vector")).isEqualTo(path.get(Hop.DEVICE_VECTOR));

@@ -148,8 +148,8 @@ class LinuxDevicesOnProbesTest {
         PciAddress device = PciAddress.parse(address);
         Live live;
         List<InterruptPath> probed = new ArrayList<>();
-        List<Map<Hop, String>> seen = new ArrayList<>();
-        List<Map<Hop, String>> own = new ArrayList<>();
+        List<Map<Hop<?>, String>> seen = new ArrayList<>();
+        List<Map<Hop<?>, String>> own = new ArrayList<>();
         try {
             ProbedChainsContract.await(
                     run, () -> !used(address, new long[MOST_VECTORS]).isEmpty());
@@ -179,7 +179,7 @@ class LinuxDevicesOnProbesTest {
         System.out.println(
                 "lost " + live.lost() + ", events " + live.events() + live.irqs() + ", notes " + live.notes());
         live.stages().forEach(LiveProbesContract::printed);
-        List<Hop> hops = new ArrayList<>(ProbedChainsContract.HOPS);
+        List<Hop<?>> hops = new ArrayList<>(ProbedChainsContract.HOPS);
         if (LinuxDevicesTest.IS_ARM64) {
             hops.removeAll(List.of(Hop.GUEST_VECTOR, Hop.VCPU));
         }

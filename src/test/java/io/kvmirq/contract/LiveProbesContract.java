@@ -139,7 +139,7 @@ class LiveProbesContract extends VfioSuite {
         };
     }
 
-    static String value(InterruptPath chain, Hop hop) {
+    static String value(InterruptPath chain, Hop<?> hop) {
         return chain.link(hop).flatMap(Link::value).orElse("none");
     }
 
@@ -240,7 +240,7 @@ class LiveProbesContract extends VfioSuite {
                             + " because no vCPU has the destination, or its LAPIC is off");
         }
         LiveChains with = LiveChains.of(live, after);
-        List<Optional<Hop>> fails = new ArrayList<>();
+        List<Optional<Hop<?>>> fails = new ArrayList<>();
         for (int vector = 0; vector < VECTORS; vector++) {
             fails.add(with.of(DeviceChains.of(after, after.pci(nic).orElseThrow(), vector))
                     .fails());
@@ -258,7 +258,7 @@ class LiveProbesContract extends VfioSuite {
         assertThat(value(probed, Hop.EVENTFD)).startsWith("id ");
         assertThat(value(probed, Hop.GSI))
                 .isEqualTo("gsi "
-                        + whole.known(Hop.GSI, Gsi.class).known().orElseThrow().number());
+                        + whole.known(Hop.GSI).known().orElseThrow().number());
         assertThat(value(probed, Hop.GUEST_VECTOR)).isEqualTo("0x40");
         assertThat(value(probed, Hop.VCPU)).isEqualTo("vcpu 1");
         assertThat(value(probed, Hop.IRQFD))

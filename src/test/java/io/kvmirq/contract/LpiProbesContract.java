@@ -95,7 +95,7 @@ class LpiProbesContract {
         for (int vector = 0; vector < VECTORS; vector++) {
             InterruptPath chain =
                     chains.of(DeviceChains.of(after, after.pci(address).orElseThrow(), vector));
-            for (Hop hop : Hop.values()) {
+            for (Hop<?> hop : Hop.all()) {
                 System.out.println("by probes: " + vector + " " + hop.label() + " " + value(chain, hop));
             }
             assertThat(value(chain, Hop.EVENTFD)).startsWith("id ");

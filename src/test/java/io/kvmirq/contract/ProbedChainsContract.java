@@ -24,9 +24,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -48,7 +48,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 class ProbedChainsContract extends VfioSuite {
     private static final int SENT = 5;
     private static final long LOOK_MILLIS = 200;
-    static final List<Hop> HOPS =
+    static final List<Hop<?>> HOPS =
             List.of(Hop.HOST_IRQ, Hop.DEVICE_VECTOR, Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU);
 
     /** QEMU's own events, which name the GSI of a vector; the file of its log follows. */
@@ -258,7 +258,7 @@ class ProbedChainsContract extends VfioSuite {
             TestDevice device,
             TestDevice.Place place,
             List<String> program,
-            IntFunction<Map<Hop, String>> own)
+            IntFunction<Map<Hop<?>, String>> own)
             throws Exception {
         Path calls = temporary.resolve("calls");
         CompletableFuture<Cli.Ended> run = started(output(), new SeenCalls(temporary).ioctls(calls, program));
@@ -267,8 +267,8 @@ class ProbedChainsContract extends VfioSuite {
         long process;
         Live live;
         List<InterruptPath> probed = new ArrayList<>();
-        List<Map<Hop, String>> seen = new ArrayList<>();
-        List<Map<Hop, String>> owned = new ArrayList<>();
+        List<Map<Hop<?>, String>> seen = new ArrayList<>();
+        List<Map<Hop<?>, String>> owned = new ArrayList<>();
         try {
             await(device, place, run, new long[SendingGuest.vectors(device)]);
             process = vmm.orElseThrow().pid();
@@ -336,9 +336,9 @@ class ProbedChainsContract extends VfioSuite {
     }
 
     /** The hops that QEMU's own events name: GSIs of vectors, and the vectors of MSI-X that the guest uses. */
-    static Map<Hop, String> ofQemu(Path log, String kind, int vector) {
+    static Map<Hop<?>, String> ofQemu(Path log, String kind, int vector) {
         String text = text(log);
-        Map<Hop, String> hops = new EnumMap<>(Hop.class);
+        Map<Hop<?>, String> hops = new TreeMap<>();
         if (kind.equals("MSI ")
                 || text.matches("(?s).*vfio_msix_vector_do_use +\\(.*\\) vector " + vector + " used.*")) {
             hops.put(Hop.DEVICE_VECTOR, kind + vector);
@@ -351,8 +351,8 @@ class ProbedChainsContract extends VfioSuite {
     }
 
     /** The hops that tiny-vmm prints with {@code --paths yes}, whose number of an eventfd is not the kernel's. */
-    static Map<Hop, String> ofTinyVmm(Path said, String device, String vector) {
-        Map<Hop, String> hops = new EnumMap<>(Hop.class);
+    static Map<Hop<?>, String> ofTinyVmm(Path said, String device, String vector) {
+        Map<Hop<?>, String> hops = new TreeMap<>();
         Pattern.compile("tiny-vmm: " + vector.replaceFirst("MSI 0", "MSI(?: 0)?") + " of " + device
                         + " . (gsi \\d+) \\(irqfd\\), eventfd-id \\d+, msi 0x([0-9a-f]+)/0x([0-9a-f]+)")
                 .matcher(text(said))
@@ -378,10 +378,10 @@ class ProbedChainsContract extends VfioSuite {
 
     /** Hops whose value by probes is not the witness's, or that one of them lacks. */
     static List<String> differences(
-            String witness, String of, List<Hop> hops, List<InterruptPath> probed, List<Map<Hop, String>> witnessed) {
+            String witness, String of, List<Hop<?>> hops, List<InterruptPath> probed, List<Map<Hop<?>, String>> witnessed) {
         List<String> differences = new ArrayList<>();
         for (int vector = 0; vector < witnessed.size(); vector++) {
-            for (Hop hop : hops) {
+            for (Hop<?> hop : hops) {
                 String byProbes = LiveProbesContract.value(probed.get(vector), hop);
                 String byWitness = witnessed.get(vector).getOrDefault(hop, "none");
                 boolean same = byProbes.equals(byWitness) && !byProbes.equals("none");

@@ -114,8 +114,8 @@ final class SeenPaths {
     }
 
     /** The values of a path's hops, as far as the calls show it. The host's irq is from /proc/interrupts. */
-    Map<Hop, String> of(String device, String vector, long process) throws IOException {
-        Map<Hop, String> hops = new HashMap<>();
+    Map<Hop<?>, String> of(String device, String vector, long process) throws IOException {
+        Map<Hop<?>, String> hops = new HashMap<>();
         String handler = "vfio-"
                 + vector.toLowerCase(Locale.ROOT).replace("msi-x ", "msix[").replace("msi ", "msi[") + "](" + device
                 + ")";

@@ -181,7 +181,7 @@ class GicV4ForwardingTest {
         faults.listen();
         irq.reroute(message(0));
         assertThat(faults.calls()).as("calls of a reroute to the same message").isEmpty();
-        assertThat(irq.path().known(Hop.GUEST_VECTOR, InterruptVector.class))
+        assertThat(irq.path().known(Hop.GUEST_VECTOR))
                 .as("the ITS gives the event an LPI")
                 .isInstanceOf(Known.Unknown.class);
     }

@@ -19,6 +19,7 @@ import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.VcpuStage;
+import io.kvmirq.path.GuestVector;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Known;
@@ -40,12 +41,12 @@ class ForwardedPathTest {
 
     private static final Predicate<String> SAMPLED = one -> one.startsWith("the LAPICs were read");
 
-    private static Known<InterruptVector> vector(InterruptPath path) {
-        return path.known(Hop.GUEST_VECTOR, InterruptVector.class);
+    private static Known<GuestVector> vector(InterruptPath path) {
+        return path.known(Hop.GUEST_VECTOR);
     }
 
     private static Known<VcpuId> vcpu(InterruptPath path) {
-        return path.known(Hop.VCPU, VcpuId.class);
+        return path.known(Hop.VCPU);
     }
 
     /** The fields that are not predicted. */
@@ -62,7 +63,7 @@ class ForwardedPathTest {
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             InterruptPath before = irq.path();
-            assertThat(before.known(Hop.HOST_IRQ, HostIrq.class))
+            assertThat(before.known(Hop.HOST_IRQ))
                     .isEqualTo(new Known.Unknown<>("no HostIrqs was given"));
             assertThat(before.remarks()).contains("schedule of vcpu 0: " + new VcpuStage.Left());
             assertThat(unknown(before.remarks())).endsWith("pda_h", "pir", "on", "sn", "nv", "ndst");
@@ -70,13 +71,13 @@ class ForwardedPathTest {
             world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
             world.first.run();
             InterruptPath path = irq.path(interrupts(world));
-            assertThat(path.known(Hop.HOST_IRQ, HostIrq.class)).isInstanceOf(Known.Observed.class);
+            assertThat(path.known(Hop.HOST_IRQ)).isInstanceOf(Known.Observed.class);
             assertThat(path.device() + " " + path.name()).isEqualTo("0000:3b:00.0 MSI-X 0");
-            assertThat(path.known(Hop.EVENTFD, EventFdId.class))
+            assertThat(path.known(Hop.EVENTFD))
                     .isEqualTo(new Known.SetUp<>(irq.event().id()));
-            assertThat(path.known(Hop.GSI, Gsi.class))
+            assertThat(path.known(Hop.GSI))
                     .isEqualTo(new Known.SetUp<>(irq.gsi().orElseThrow()));
-            assertThat(vector(path)).isEqualTo(new Known.SetUp<>(ForwardWorld.vector(0x31)));
+            assertThat(vector(path)).isEqualTo(new Known.SetUp<>(new GuestVector(0x31)));
             assertThat(vcpu(path)).isEqualTo(new Known.Predicted<>(FIRST));
             assertThat(path.remarks())
                     .contains(
@@ -90,7 +91,7 @@ class ForwardedPathTest {
             irq.reroute(new MsiMessage(message(0x31).address(), 1 << 8 | 0x32));
             assertThat(vector(irq.path()))
                     .as("lowest priority")
-                    .isEqualTo(new Known.SetUp<>(ForwardWorld.vector(0x32)));
+                    .isEqualTo(new Known.SetUp<>(new GuestVector(0x32)));
         }
     }
 
@@ -131,8 +132,8 @@ class ForwardedPathTest {
         try (ForwardWorld world = new ForwardWorld("vtd-posting");
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             InterruptPath path = forwarding.forward(world.device.intx(), PIN).path(irq -> Optional.of(new HostIrq(16)));
-            assertThat(path.known(Hop.HOST_IRQ, HostIrq.class)).isEqualTo(new Known.Observed<>(new HostIrq(16)));
-            assertThat(path.known(Hop.GSI, Gsi.class)).isEqualTo(new Known.SetUp<>(PIN));
+            assertThat(path.known(Hop.HOST_IRQ)).isEqualTo(new Known.Observed<>(new HostIrq(16)));
+            assertThat(path.known(Hop.GSI)).isEqualTo(new Known.SetUp<>(PIN));
             assertThat(vector(path)).isInstanceOf(Known.Unknown.class);
             assertThat(path.remarks()).noneMatch(one -> one.startsWith("predicted entry"));
             assertThat(path.link(Hop.IRQFD).orElseThrow().value()).contains(Mechanism.RESAMPLE.label());
@@ -274,7 +275,7 @@ class ForwardedPathTest {
             assertThat(irq.path().toString())
                     .isEqualTo(
                             "0000:3b:00.0  MSI-X 0\n  note: the interrupt is closed, and is not forwarded any more\n");
-            assertThat(irq.path().known(Hop.GSI, Gsi.class).known()).isEmpty();
+            assertThat(irq.path().known(Hop.GSI).known()).isEmpty();
             assertThat(irq.predicted().text()).contains("is not forwarded any more");
             assertThat(next.predicted()).isInstanceOf(Posting.Posted.class);
         }

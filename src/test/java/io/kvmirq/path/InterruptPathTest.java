@@ -43,7 +43,7 @@ class InterruptPathTest {
 
     private static Known<Gsi> gsi(Evidence evidence, Integer... numbers) {
         return path(List.of(Link.whole(Hop.GSI, evidence, List.of(numbers), "route")))
-                .known(Hop.GSI, Gsi.class);
+                .known(Hop.GSI);
     }
 
     @Test
@@ -54,7 +54,7 @@ class InterruptPathTest {
         assertThat(gsi(Evidence.predicted("rules"), 5)).isEqualTo(new Known.Predicted<>(five));
         assertThat(gsi(new Evidence(Evidence.Kind.SET_UP, "here"), 5)).isEqualTo(new Known.SetUp<>(five));
         assertThat(gsi(SEEN, 5, 6)).as("one of two").isEqualTo(new Known.Unknown<>("route"));
-        assertThat(path(List.of(DEVICE)).known(Hop.GSI, Gsi.class))
+        assertThat(path(List.of(DEVICE)).known(Hop.GSI))
                 .isEqualTo(new Known.Unknown<>("the path does not reach its GSI"));
     }
 
@@ -62,10 +62,10 @@ class InterruptPathTest {
     void numberThatItsTypeDoesNotAllowIsOnlyPrinted() {
         Link gsis = Link.whole(Hop.GSI, SEEN, List.of(5000, 7, -1), "routes");
         assertThat(gsis.value()).contains("gsi 5000, 7, -1");
-        assertThat(gsis.numbers(Gsi.class)).containsExactly(new Gsi(7));
-        assertThat(Link.whole(Hop.VCPU, SEEN, List.of(5000), "").numbers(VcpuId.class))
+        assertThat(gsis.numbers(Hop.GSI)).containsExactly(new Gsi(7));
+        assertThat(Link.whole(Hop.VCPU, SEEN, List.of(5000), "").numbers(Hop.VCPU))
                 .isEmpty();
-        assertThat(Link.whole(Hop.HOST_IRQ, SEEN, List.of(70_000), "").numbers(HostIrq.class))
+        assertThat(Link.whole(Hop.HOST_IRQ, SEEN, List.of(70_000), "").numbers(Hop.HOST_IRQ))
                 .containsExactly(new HostIrq(70_000));
     }
 
@@ -129,7 +129,7 @@ class InterruptPathTest {
                 Optional.of("100"),
                 "stopped",
                 List.of(),
-                List.of(new VcpuId(1)),
+                List.of(new ProcessId(1)),
                 List.of(STOPPED));
         assertThat(link.with(remedies))
                 .isEqualTo(new Link(
@@ -139,7 +139,7 @@ class InterruptPathTest {
                         Optional.of("100"),
                         "stopped",
                         remedies,
-                        List.of(new VcpuId(1)),
+                        List.of(new ProcessId(1)),
                         List.of(STOPPED)));
         assertThat(OBSTACLE.byHost().with(remedies).never()).isTrue();
         assertThat(new Known.Unknown<Integer>("denied", "run as root").map(one -> one + 1))

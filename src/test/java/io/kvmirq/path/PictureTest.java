@@ -14,7 +14,6 @@ import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
 import java.util.ArrayList;
-import java.util.EnumMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -22,7 +21,7 @@ import org.junit.jupiter.api.Test;
 
 /** The drawing of the README: each hop of a path is there, by the name of its class. */
 class PictureTest {
-    private static final Map<Hop, Class<?>> CLASSES = new EnumMap<>(Map.of(
+    private static final Map<Hop<?>, Class<?>> CLASSES = Map.of(
             Hop.DEVICE, VfioDevice.class,
             Hop.HOST_IRQ, HostIrq.class,
             Hop.DEVICE_VECTOR, DeviceIrq.class,
@@ -32,7 +31,7 @@ class PictureTest {
             Hop.GSI, Gsi.class,
             Hop.GUEST_VECTOR, InterruptVector.class,
             Hop.VCPU, Vcpu.class,
-            Hop.POSTING, Posting.class));
+            Hop.POSTING, Posting.class);
 
     private static final int WIDTH = 150;
     private static final int HEIGHT = 44;
@@ -48,7 +47,7 @@ class PictureTest {
 
     @Test
     void everyHopIsDrawn() throws IOException {
-        List<Hop> boxes = new ArrayList<>(List.of(Hop.values()));
+        List<Hop<?>> boxes = new ArrayList<>(Hop.all());
         boxes.removeAll(List.of(Hop.VMM, Hop.POSTING));
         add("<svg xmlns='http://www.w3.org/2000/svg' width='730' height='230' viewBox='0 0 730 230'"
                 + " font-family='monospace' font-size='15' text-anchor='middle' fill='none' stroke='#345'>");
@@ -86,11 +85,11 @@ class PictureTest {
         add("<path d='M%d,%d L%d,%d' marker-end='url(#head)'%s/>", fromX, fromY, x, y, style);
     }
 
-    private void text(int x, int y, Hop hop) {
+    private void text(int x, int y, Hop<?> hop) {
         add("<text x='%d' y='%d' fill='#123' stroke='none'>%s</text>", x, y, name(hop));
     }
 
-    private static String name(Hop hop) {
+    private static String name(Hop<?> hop) {
         return CLASSES.get(hop).getSimpleName();
     }
 }

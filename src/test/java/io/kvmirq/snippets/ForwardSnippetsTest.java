@@ -4,6 +4,7 @@ package io.kvmirq.snippets;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.HostIrq;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
@@ -29,6 +30,9 @@ import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.Snapshot;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Known;
 import io.kvmirq.vfio.ArmedIrq;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.ArmedVectors;
@@ -77,6 +81,15 @@ class ForwardSnippetsTest {
             irq.path().links().forEach(link -> System.getLogger("my.vmm").log(System.Logger.Level.DEBUG, link));
             // @end
             assertThat(irq.mechanism()).isEqualTo(Mechanism.IRQFD);
+            // @start region="hop"
+            InterruptPath path = irq.path();
+            Known<Gsi> gsi = path.known(Hop.GSI); // such as gsi 24 (set up)
+            Known<VcpuId> target = path.known(Hop.VCPU); // such as vcpu 0 (predicted)
+            Known<HostIrq> irqOfHost = path.known(Hop.HOST_IRQ); // why it is not known, without a host irq
+            // @end
+            assertThat(gsi).isInstanceOf(Known.SetUp.class);
+            assertThat(target).isEqualTo(new Known.Predicted<>(first));
+            assertThat(irqOfHost).isNotNull();
         }
     }
 

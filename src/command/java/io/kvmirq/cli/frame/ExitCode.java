@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalInt;
 
 /** The exit codes of all commands, and their table in help and manual pages. */
@@ -19,26 +20,26 @@ public final class ExitCode {
     /** Added to the code of a link in doubt. */
     private static final int DOUBT = 20;
 
+    private static final Map<Hop<?>, Integer> CODES = Map.of(
+            Hop.HOST_IRQ, 10,
+            Hop.DEVICE_VECTOR, 11,
+            Hop.EVENTFD, 12,
+            Hop.IRQFD, 13,
+            Hop.GSI, 14,
+            Hop.VCPU, 16,
+            Hop.POSTING, 17,
+            Hop.DEVICE, 18,
+            Hop.VMM, 19);
+
     private ExitCode() {}
 
     /** The exit code of {@code explain} if this is the first broken hop; 0 for a guest vector, which cannot break. */
-    public static int of(Hop hop) {
-        return switch (hop) {
-            case HOST_IRQ -> 10;
-            case DEVICE_VECTOR -> 11;
-            case EVENTFD -> 12;
-            case IRQFD -> 13;
-            case GSI -> 14;
-            case GUEST_VECTOR -> 0;
-            case VCPU -> 16;
-            case POSTING -> 17;
-            case DEVICE -> 18;
-            case VMM -> 19;
-        };
+    public static int of(Hop<?> hop) {
+        return CODES.getOrDefault(hop, 0);
     }
 
     /** The exit code of {@code explain --strict} if no hop is broken and this is the first one in doubt. */
-    public static int ofDoubt(Hop hop) {
+    public static int ofDoubt(Hop<?> hop) {
         return of(hop) + DOUBT;
     }
 
@@ -68,7 +69,7 @@ public final class ExitCode {
     /** The rows of {@code explain}. */
     public static List<String> ofExplain() {
         List<String> rows = new ArrayList<>();
-        Arrays.stream(Hop.values())
+        Hop.all().stream()
                 .filter(hop -> of(hop) != 0)
                 .sorted(Comparator.comparing(ExitCode::of))
                 .forEach(hop -> row(

@@ -9,6 +9,7 @@ import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import io.kvmirq.PciAddress;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Flaw;
+import io.kvmirq.path.Hop;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Known;
@@ -169,6 +170,8 @@ public final class Json {
                 value(String.valueOf(one.getKey()), one.getValue());
             }
             to.writeEndObject();
+        } else if (value instanceof Hop<?> hop) {
+            to.writeString(hop.label().toLowerCase(Locale.ROOT).replace(' ', '-'));
         } else if (value instanceof Flaw flaw) {
             to.writeString(flaw.rule());
         } else if (value instanceof Record record

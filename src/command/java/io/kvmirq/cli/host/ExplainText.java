@@ -166,7 +166,7 @@ final class ExplainText {
             return "not posted, though this host can: "
                     + chain.whyNot().map(ExplainText::first).orElse("see below");
         }
-        Optional<Hop> hop = verdict.broken().or(verdict::doubtful);
+        Optional<Hop<?>> hop = verdict.broken().or(verdict::doubtful);
         if (hop.isPresent()) {
             String how = verdict.broken().isEmpty()
                     ? "in doubt"
@@ -243,12 +243,12 @@ final class ExplainText {
                 .filter(link -> link.state() == Link.State.WHOLE)
                 .count();
         // Posting is not counted.
-        long all = Hop.values().length
+        long all = Hop.all().size()
                 - 1
                 - Stream.of(Hop.DEVICE, Hop.VMM)
                         .filter(hop -> chain.link(hop).isEmpty())
                         .count();
-        Optional<Hop> doubtful = verdict.doubtful();
+        Optional<Hop<?>> doubtful = verdict.doubtful();
         if (doubtful.isPresent()) {
             return terminal.bold("nothing visible is broken; in doubt: "
                     + doubtful.get().label() + " (exit code " + ExitCode.ofDoubt(doubtful.get()) + " with --strict)");
@@ -411,7 +411,7 @@ final class ExplainText {
                 run.stream().flatMap(chain -> chain.link(Hop.HOST_IRQ).stream()).toList();
         String irqs = Stream.concat(
                         Stream.of(ranges(links.stream()
-                                .flatMap(link -> link.numbers(HostIrq.class).stream())
+                                .flatMap(link -> link.numbers(Hop.HOST_IRQ).stream())
                                 .map(HostIrq::number)
                                 .toList())),
                         links.stream()

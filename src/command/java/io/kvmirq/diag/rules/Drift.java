@@ -33,7 +33,7 @@ import java.util.Optional;
  * @param observed the value in memory; empty if it was not read
  * @param why who writes the field; or the reason why it cannot be compared
  */
-public record Drift(Hop hop, String field, Verdict verdict, String expected, String observed, String why) {
+public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, String observed, String why) {
     /** The result of a comparison. */
     public enum Verdict {
         /** Both values are the same. */
@@ -56,12 +56,12 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
             Irte.SOURCE_QUALIFIER,
             Irte.SOURCE_VALIDATION);
 
-    private static Drift of(Hop hop, String field, String expected, String observed, String writer) {
+    private static Drift of(Hop<?> hop, String field, String expected, String observed, String writer) {
         return new Drift(
                 hop, field, expected.equals(observed) ? Verdict.AGREE : Verdict.DIFFER, expected, observed, writer);
     }
 
-    private static Drift of(Hop hop, String field, long expected, long observed, String writer) {
+    private static Drift of(Hop<?> hop, String field, long expected, long observed, String writer) {
         return of(hop, field, hex(expected), hex(observed), writer);
     }
 
@@ -71,7 +71,7 @@ public record Drift(Hop hop, String field, Verdict verdict, String expected, Str
         return of(Hop.HOST_IRQ, field, expected, same ? expected : "another address", writer);
     }
 
-    private static Drift unobservable(Hop hop, String field, String why) {
+    private static Drift unobservable(Hop<?> hop, String field, String why) {
         return new Drift(hop, field, Verdict.UNOBSERVABLE, "", "", why);
     }
 

@@ -143,7 +143,7 @@ public final class Flaws {
     }
 
     /** The link if it has a flaw: its first flaw decides, and others follow in its sentence. */
-    public Optional<Link> flawed(Hop hop, Optional<String> value) {
+    public Optional<Link> flawed(Hop<?> hop, Optional<String> value) {
         List<Flaw> flaws = Stream.concat(broken.stream(), doubts.stream()).toList();
         // A doubt may be a consequence of a break.
         List<Flaw> first = broken.isEmpty() ? doubts : broken;
@@ -190,11 +190,11 @@ public final class Flaws {
      *
      * @param text one sentence without a full stop; may be empty if looks found something in order
      */
-    Link link(Hop hop, Evidence evidence, String value, String text) {
+    Link link(Hop<?> hop, Evidence evidence, String value, String text) {
         return flawed(hop, Optional.of(value)).orElseGet(() -> whole(hop, evidence, value, text));
     }
 
-    private Link whole(Hop hop, Evidence evidence, String value, String text) {
+    private Link whole(Hop<?> hop, Evidence evidence, String value, String text) {
         String all = Stream.concat(Stream.of(text), fine.stream())
                 .filter(part -> !part.isEmpty())
                 .collect(Collectors.joining(", "));
@@ -209,18 +209,14 @@ public final class Flaws {
     private Link seen(Evidence evidence, Link link) {
         return unseen.isEmpty()
                 ? link
-                : Link.of(
-                                link.hop(),
-                                Link.State.NOT_SHOWN,
-                                evidence,
-                                link.value(),
-                                (link.text().isEmpty() ? "" : link.text() + "; ") + "not looked at: "
-                                        + String.join("; ", unseen),
-                                Stream.concat(
-                                                link.remedies().stream(),
-                                                shownBy.stream().map(Remedy::look))
-                                        .toList())
-                        .numbered(link.numbers())
-                        .flawed(link.flaws());
+                : link.as(
+                        Link.State.NOT_SHOWN,
+                        evidence,
+                        (link.text().isEmpty() ? "" : link.text() + "; ") + "not looked at: "
+                                + String.join("; ", unseen),
+                        Stream.concat(
+                                        link.remedies().stream(),
+                                        shownBy.stream().map(Remedy::look))
+                                .toList());
     }
 }

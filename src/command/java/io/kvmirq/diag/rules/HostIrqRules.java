@@ -125,7 +125,7 @@ public final class HostIrqRules {
                             String.valueOf(vector.irq().number()),
                             "chip " + vector.chip() + ", handled "
                                     + (vector.count() == 1 ? "once" : vector.count() + " times") + " by the host")
-                    .numbered(List.of(vector.irq()));
+                    .with(Hop.HOST_IRQ, List.of(vector.irq()));
         }
     }
 

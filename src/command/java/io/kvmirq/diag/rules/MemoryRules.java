@@ -21,8 +21,8 @@ import java.util.stream.Stream;
 /** Rules about what kernel memory has for an interrupt, and what it must have. */
 public final class MemoryRules {
     /** A hop of a host irq in kernel memory. */
-    public record Seen(Fact.Facts facts, Hop hop, KernelPath path, List<Drift> fields) implements Fact.Subject {
-        public Seen(Fact.Facts facts, Hop hop, KernelPath path) {
+    public record Seen(Fact.Facts facts, Hop<?> hop, KernelPath path, List<Drift> fields) implements Fact.Subject {
+        public Seen(Fact.Facts facts, Hop<?> hop, KernelPath path) {
             this(
                     facts,
                     hop,
@@ -76,7 +76,7 @@ public final class MemoryRules {
                     + " entry");
 
     // spotless:off
-    private static Table<Seen> drift(Hop hop, String name) {
+    private static Table<Seen> drift(Hop<?> hop, String name) {
         return new Table<>(hop, doubt(name, MEMORY, Seen::drifts, "%s", AGAIN).with(Seen::text));
     }
 
@@ -110,14 +110,11 @@ public final class MemoryRules {
         if (had) {
             remedies.addAll(link.remedies());
         }
-        return new Link(
-                one.hop(),
-                one.state(),
-                one.evidence(),
-                one.value(),
-                one.text() + (had ? "; " + link.text() : ""),
-                remedies,
-                link.numbers(),
-                all);
+        return link.as(
+                        one.state(),
+                        one.evidence().orElseThrow(),
+                        one.text() + (had ? "; " + link.text() : ""),
+                        remedies)
+                .flawed(all);
     }
 }

@@ -77,16 +77,16 @@ public record Rule<S extends Fact.Subject>(
      *
      * @param about the owner of their flaws
      */
-    public record Table<S extends Fact.Subject>(Hop hop, Subject about, List<Rule<S>> rows) {
+    public record Table<S extends Fact.Subject>(Hop<?> hop, Subject about, List<Rule<S>> rows) {
         @SafeVarargs
         @SuppressWarnings("varargs")
-        Table(Hop hop, Subject about, Rule<S>... rows) {
+        Table(Hop<?> hop, Subject about, Rule<S>... rows) {
             this(hop, about, List.of(rows));
         }
 
         @SafeVarargs
         @SuppressWarnings("varargs")
-        Table(Hop hop, Rule<S>... rows) {
+        Table(Hop<?> hop, Rule<S>... rows) {
             this(hop, Subject.at(hop), List.of(rows));
         }
 

@@ -40,7 +40,7 @@ public final class SourceRules {
     private static final Remedy AGAIN = Remedy.look("watch again; if it stays, report it with a capture of the host");
 
     // spotless:off
-    private static Table<Told> table(Hop hop, String name) {
+    private static Table<Told> table(Hop<?> hop, String name) {
         return new Table<>(hop, doubt(name, BOTH, Told::differs, SAYS, AGAIN)
             .with(one -> Told.of(one.shown), one -> Told.of(one.watched)));
     }
@@ -57,7 +57,9 @@ public final class SourceRules {
                 TABLES.stream().filter(one -> one.hop() == watched.hop()).findFirst();
         return files.flatMap(one -> table.flatMap(rows ->
                         new Flaws().apply(new Told(facts, one, watched), rows).flawed(watched.hop(), watched.value())))
-                .map(link -> link.numbered(watched.numbers()))
+                .map(link -> watched.as(
+                                link.state(), link.evidence().orElseThrow(), link.text(), link.remedies())
+                        .flawed(link.flaws()))
                 .orElse(watched);
     }
 }

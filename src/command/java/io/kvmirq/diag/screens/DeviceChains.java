@@ -271,7 +271,7 @@ public final class DeviceChains {
         return interrupt.id().vector().orElse(interrupt.isLine() ? 0 : -1);
     }
 
-    private Link unreadable(Hop hop) {
+    private Link unreadable(Hop<?> hop) {
         return Link.notShown(hop, INTERRUPTS + " cannot be read", host.forInterrupts());
     }
 

@@ -141,16 +141,16 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
             PciAddress address,
             InterruptPath chain,
             Optional<VmProcess> holder) {
-        HostIrq irq = numbers(chain, Hop.HOST_IRQ, HostIrq.class).get(0);
+        HostIrq irq = numbers(chain, Hop.HOST_IRQ).get(0);
         return new Row(
                 irq,
                 address,
                 chain.name(),
                 holder.map(VmProcess::name),
                 holder.map(VmProcess::pid),
-                numbers(chain, Hop.VCPU, VcpuId.class),
+                numbers(chain, Hop.VCPU),
                 chain.link(Hop.VCPU).flatMap(Link::evidence).map(Evidence::kind),
-                numbers(chain, Hop.GSI, Gsi.class),
+                numbers(chain, Hop.GSI),
                 chain.link(Hop.GUEST_VECTOR).flatMap(Link::value),
                 chain.posted(),
                 chain.postedEvidence().map(Evidence::kind),
@@ -163,8 +163,8 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
                 Look.flaw(chain).map(Look::text));
     }
 
-    private static <T> List<T> numbers(InterruptPath chain, Hop hop, Class<T> type) {
-        return chain.link(hop).map(link -> link.numbers(type)).orElse(List.of());
+    private static <T> List<T> numbers(InterruptPath chain, Hop<T> hop) {
+        return chain.link(hop).map(link -> link.numbers(hop)).orElse(List.of());
     }
 
     private static List<String> notes(InterruptPath chain, boolean hasGuest) {

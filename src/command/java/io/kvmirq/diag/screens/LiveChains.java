@@ -18,13 +18,13 @@ import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
-import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.SortedSet;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
 
 /**
@@ -91,8 +91,8 @@ public final class LiveChains {
     private InterruptPath observed(InterruptPath chain) {
         return chain.link(Hop.HOST_IRQ)
                 .filter(link -> Look.isArmed(chain))
-                .filter(link -> link.numbers(HostIrq.class).size() == 1)
-                .map(link -> link.numbers(HostIrq.class).get(0).number())
+                .filter(link -> link.numbers(Hop.HOST_IRQ).size() == 1)
+                .map(link -> link.numbers(Hop.HOST_IRQ).get(0).number())
                 .filter(live.irqs()::containsKey)
                 .map(number -> new Watched(chain, number).path())
                 .orElse(chain);
@@ -115,7 +115,7 @@ public final class LiveChains {
         private final InterruptPath chain;
         private final int number;
         private final Live.Irq irq;
-        private final Map<Hop, Link> links = new EnumMap<>(Hop.class);
+        private final Map<Hop<?>, Link> links = new TreeMap<>();
         /** The last request to post that was not withdrawn. */
         private final Optional<Live.Update> requested;
 
@@ -131,7 +131,7 @@ public final class LiveChains {
             links.put(link.hop(), link);
         }
 
-        private void notShown(Hop hop, String why) {
+        private void notShown(Hop<?> hop, String why) {
             put(Link.notShown(hop, why, GuestRules.BY_VMM));
         }
 
@@ -177,15 +177,11 @@ public final class LiveChains {
             boolean whole = before != null && before.state() == Link.State.WHOLE;
             if (before != null && irq.counted().isPresent() && (whole || before.state() == Link.State.NOT_SHOWN)) {
                 String came = irq.counted().getAsLong() + (whole ? " of that in " : " in ") + live.time();
-                put(new Link(
-                        Hop.HOST_IRQ,
+                put(before.as(
                         before.state(),
-                        Optional.of(live("/proc/interrupts")),
-                        before.value(),
+                        live("/proc/interrupts"),
                         whole ? before.text() + ", " + came : came + "; " + before.text(),
-                        before.remedies(),
-                        before.numbers(),
-                        before.flaws()));
+                        before.remedies()));
             }
         }
 

@@ -19,10 +19,10 @@ import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import java.util.ArrayList;
-import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 
 /** The links of a host irq that kernel memory shows: its eventfd, the irqfd of that, and the message of its GSI. */
 final class MemoryLinks {
@@ -37,7 +37,7 @@ final class MemoryLinks {
 
     private final HostFacts host;
     private final KernelPath path;
-    private final Map<Hop, Link> links = new EnumMap<>(Hop.class);
+    private final Map<Hop<?>, Link> links = new TreeMap<>();
 
     private MemoryLinks(HostFacts host, KernelPath path, List<Link> before) {
         this.host = host;
@@ -76,7 +76,7 @@ final class MemoryLinks {
                         Evidence.observed(MEMORY + "irqaction.dev_id"),
                         "id " + id,
                         "the handler signals it" + ProbedLinks.descriptors(host, id))
-                .numbered(List.of(eventfd.get())));
+                .with(Hop.EVENTFD, List.of(eventfd.get())));
         List<KernelIrqfd> irqfds = path.irqfds().known().orElse(List.of());
         if (path.irqfds().known().isPresent() && irqfds.isEmpty()) {
             put(Link.notShown(
@@ -106,7 +106,7 @@ final class MemoryLinks {
                                     MEMORY + "kvm_irq_routing_table.map",
                                     false),
                             GuestRules.ROUTE)
-                    .ifPresent(link -> links.put(Hop.GSI, link.numbered(List.of(irqfd.gsi()))));
+                    .ifPresent(link -> links.put(Hop.GSI, link.with(Hop.GSI, List.of(irqfd.gsi()))));
             return;
         }
         put(Link.whole(

@@ -35,9 +35,9 @@ final class ProbedLinks {
     private final Stages.Counted counted;
     private final Stages.Signals signals;
     private final HostFacts host;
-    private final Map<Hop, Link> links;
+    private final Map<Hop<?>, Link> links;
 
-    private ProbedLinks(Stages.Counted counted, Stages.Signals signals, HostFacts host, Map<Hop, Link> links) {
+    private ProbedLinks(Stages.Counted counted, Stages.Signals signals, HostFacts host, Map<Hop<?>, Link> links) {
         this.counted = counted;
         this.signals = signals;
         this.host = host;
@@ -49,7 +49,7 @@ final class ProbedLinks {
      *
      * @param addressed the vCPUs that a tracepoint named
      */
-    static void put(Stages.Counted counted, HostFacts host, int irq, SortedSet<Long> addressed, Map<Hop, Link> links) {
+    static void put(Stages.Counted counted, HostFacts host, int irq, SortedSet<Long> addressed, Map<Hop<?>, Link> links) {
         SortedSet<Integer> eventfds = counted.eventfds(irq);
         if (!eventfds.isEmpty()) {
             new ProbedLinks(counted, counted.signals(eventfds), host, links).put(irq, eventfds, addressed);
@@ -62,7 +62,7 @@ final class ProbedLinks {
                         Evidence.observed(HANDLER),
                         "id " + listed(eventfds.stream().map(String::valueOf)),
                         "the handler signals it" + descriptors(eventfds))
-                .numbered(eventfds.stream().map(EventFdId::new).toList()));
+                .with(Hop.EVENTFD, eventfds.stream().map(EventFdId::new).toList()));
         if (signals.irqfds().isEmpty()) {
             unconsumed(irq, eventfds);
             return;

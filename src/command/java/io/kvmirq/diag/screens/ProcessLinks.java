@@ -103,7 +103,7 @@ final class ProcessLinks {
         List<Remedy> remedies = !users.isEmpty()
                 ? BY_VMM
                 : List.of(Remedy.look(hidden.map(Known.Unknown::remedy).orElse(NOT_SEEN)));
-        for (Hop hop : List.of(Hop.VMM, Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
+        for (Hop<?> hop : List.of(Hop.VMM, Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
             links.add(Link.notShown(hop, why, remedies));
         }
         return links;
@@ -176,9 +176,11 @@ final class ProcessLinks {
                                         Evidence.inferred("it is the only eventfd of process " + process.pid()),
                                         name(all.get(0)),
                                         "descriptor " + all.get(0).fd() + " of process " + process.pid())
-                                .numbered(all.get(0).id().stream()
-                                        .mapToObj(EventFdId::new)
-                                        .toList())
+                                .with(
+                                        Hop.EVENTFD,
+                                        all.get(0).id().stream()
+                                                .mapToObj(EventFdId::new)
+                                                .toList())
                         : Link.notShown(Hop.EVENTFD, known.text(), BY_VMM));
     }
 

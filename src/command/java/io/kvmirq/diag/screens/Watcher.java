@@ -60,7 +60,7 @@ public final class Watcher implements AutoCloseable {
     private static final int ROUNDS = 2;
 
     /** The links that KVM changes while a vector stays armed. Kernel memory shows them. */
-    private static final List<Hop> REWIRED = List.of(Hop.IRQFD, Hop.GUEST_VECTOR);
+    private static final List<Hop<?>> REWIRED = List.of(Hop.IRQFD, Hop.GUEST_VECTOR);
 
     /** The rates of a row that are kept. */
     private static final int KEPT = 60;
@@ -384,7 +384,7 @@ public final class Watcher implements AutoCloseable {
     }
 
     private static List<HostIrq> irqs(InterruptPath path) {
-        return path.link(Hop.HOST_IRQ).map(link -> link.numbers(HostIrq.class)).orElse(List.of());
+        return path.link(Hop.HOST_IRQ).map(link -> link.numbers(Hop.HOST_IRQ)).orElse(List.of());
     }
 
     private void mark(int irq, String cell) {
@@ -568,7 +568,7 @@ public final class Watcher implements AutoCloseable {
     private void facts(InterruptPath path, Map<String, Told> to) {
         boolean inMemory =
                 path.link(Hop.EVENTFD).filter(link -> link.value().isPresent()).isPresent();
-        for (Hop hop : inMemory ? REWIRED : List.<Hop>of()) {
+        for (Hop<?> hop : inMemory ? REWIRED : List.<Hop<?>>of()) {
             path.link(hop)
                     .filter(link -> link.value().isPresent() || link.text().startsWith(MemoryLinks.NO_IRQFD))
                     .map(link -> link.value().map(value -> value + ": ").orElse("") + link.text())

@@ -556,7 +556,7 @@ class ExplainCommandTest {
                 .isEqualTo(Recorded.text(ExplainCommandTest.class, "explain-amd-pit.json", printed.out()));
     }
 
-    private static Link broken(Hop hop) {
+    private static Link broken(Hop<?> hop) {
         return Link.of(hop, Link.State.BROKEN, Evidence.observed("x"), Optional.empty(), "y", List.of());
     }
 
@@ -567,7 +567,9 @@ class ExplainCommandTest {
         String page = Files.readString(Machine.root().resolve("src/docs/command.md"));
         int begin = page.indexOf("Exit codes:");
         String codes = page.substring(begin, page.indexOf("\n```\n", begin));
-        for (Hop hop : EnumSet.complementOf(EnumSet.of(Hop.GUEST_VECTOR))) {
+        List<Hop<?>> breaking = new ArrayList<>(Hop.all());
+        breaking.remove(Hop.GUEST_VECTOR);
+        for (Hop<?> hop : breaking) {
             assertThat(help).containsOnlyOnce("\n   " + ExitCode.of(hop) + "  ");
             assertThat(codes)
                     .contains(

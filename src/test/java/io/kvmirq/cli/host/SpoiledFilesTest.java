@@ -14,9 +14,9 @@ import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import java.io.IOException;
 import java.util.ArrayList;
-import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.BiFunction;
@@ -46,9 +46,9 @@ class SpoiledFilesTest {
     }
 
     /** The states of the links of all vectors, the worst of each hop. */
-    static Map<Hop, Link.State> states(RecordedHost host, String device) {
+    static Map<Hop<?>, Link.State> states(RecordedHost host, String device) {
         HostFacts facts = new HostFacts(host.tree());
-        Map<Hop, Link.State> states = new EnumMap<>(Hop.class);
+        Map<Hop<?>, Link.State> states = new TreeMap<>();
         facts.pci(PciAddress.parse(device)).stream()
                 .flatMap(one -> DeviceChains.of(facts, one).stream())
                 .map(InterruptPath::links)
@@ -79,18 +79,18 @@ class SpoiledFilesTest {
         "intx-shared, 0000:00:02.0"
     })
     void spoiledFileLeavesNoLinkWholeThatNeedsIt(String name, String device) throws IOException {
-        Map<Hop, Link.State> before = states(GuestHosts.of(name), device);
+        Map<Hop<?>, Link.State> before = states(GuestHosts.of(name), device);
         Set<String> paths = read(GuestHosts.of(name), device);
         int needed = 0;
         List<String> flaws = new ArrayList<>();
         int examined = 0;
         for (String path : paths) {
-            Map<Hop, Link.State> denied = states(GuestHosts.of(name).deny(path), device);
+            Map<Hop<?>, Link.State> denied = states(GuestHosts.of(name).deny(path), device);
             for (Map.Entry<String, BiFunction<RecordedHost, String, RecordedHost>> spoil : SPOILS.entrySet()) {
-                Map<Hop, Link.State> after = states(spoil.getValue().apply(GuestHosts.of(name), path), device);
+                Map<Hop<?>, Link.State> after = states(spoil.getValue().apply(GuestHosts.of(name), path), device);
                 examined++;
-                for (Map.Entry<Hop, Link.State> link : after.entrySet()) {
-                    Hop hop = link.getKey();
+                for (Map.Entry<Hop<?>, Link.State> link : after.entrySet()) {
+                    Hop<?> hop = link.getKey();
                     String what = path + " " + spoil.getKey() + ": " + hop.label();
                     if (before.get(hop) == Link.State.WHOLE && denied.get(hop) == Link.State.NOT_SHOWN) {
                         needed++;

@@ -44,7 +44,7 @@ class DeviceChainsTest {
         return DeviceChains.of(facts, facts.pci(PciAddress.parse(device)).orElseThrow(), vector);
     }
 
-    private static Link link(InterruptPath chain, Hop hop) {
+    private static Link link(InterruptPath chain, Hop<?> hop) {
         return chain.link(hop).orElseThrow();
     }
 

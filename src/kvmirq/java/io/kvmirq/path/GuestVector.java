@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.path;
+
+/**
+ * The number by which a guest knows an interrupt. Immutable.
+ *
+ * @param number the vector on x86, 0 to 255; the INTID on arm64, of which an LPI has 8192 or more
+ */
+public record GuestVector(int number) {
+    public GuestVector {
+        if (number < 0) {
+            throw new IllegalArgumentException("guest vector " + number + " is out of range: expected 0 or more");
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "vector " + number;
+    }
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.path;
+
+/**
+ * A process of the host, by its id in the pid namespace of {@code /proc}. Immutable.
+ *
+ * @param number 1 or more
+ */
+public record ProcessId(int number) {
+    public ProcessId {
+        if (number < 1) {
+            throw new IllegalArgumentException("process id " + number + " is out of range: expected 1 or more");
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "process " + number;
+    }
+}
