@@ -15,6 +15,7 @@ import io.kvmirq.host.trace.ProbeCounts.Starved;
 import io.kvmirq.host.trace.ProbeCounts.Taken;
 import io.kvmirq.host.trace.ProbeCounts.Unrouted;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.ProcessId;
 import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -210,6 +211,14 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         }
 
         /** The VMs that threads created. The VM of another guest is named by its thread. */
+        private List<ProcessId> processes(Stream<Integer> creators) {
+            return creators.flatMap(thread -> Stream.ofNullable(processes.get(thread)))
+                    .distinct()
+                    .sorted()
+                    .map(ProcessId::new)
+                    .toList();
+        }
+
         private String vms(Stream<Integer> creators) {
             return creators.map(thread -> processes.containsKey(thread)
                             ? "process " + processes.get(thread)
@@ -253,6 +262,11 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
         /** The VMs of the irqfds. */
         public String vms() {
             return counted.vms(irqfds.stream().map(Irqfd::creator));
+        }
+
+        /** The processes of {@link #vms} that are seen. */
+        public List<ProcessId> processes() {
+            return counted.processes(irqfds.stream().map(Irqfd::creator));
         }
 
         public SortedSet<Integer> gsis() {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.path;
 
-import io.kvmirq.DeviceName;
 import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.HostIrq;
@@ -18,8 +17,8 @@ import java.util.Objects;
  * @param <T> the type of the value; {@link Void} if the step has none
  */
 public final class Hop<T> implements Comparable<Hop<?>> {
-    /** The device itself: whether it has power, responds, and may send interrupts. */
-    public static final Hop<DeviceName> DEVICE = new Hop<>(0, "device", DeviceName.class);
+    /** The device itself, which {@link InterruptPath#interrupt} names: whether it has power, and may send interrupts. */
+    public static final Hop<Void> DEVICE = new Hop<>(0, "device", Void.class);
 
     /** The Linux irq of the host, in {@code /proc/interrupts}. */
     public static final Hop<HostIrq> HOST_IRQ = new Hop<>(1, "host irq", HostIrq.class);

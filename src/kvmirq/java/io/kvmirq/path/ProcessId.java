@@ -4,12 +4,12 @@ package io.kvmirq.path;
 /**
  * A process of the host, by its id in the pid namespace of {@code /proc}. Immutable.
  *
- * @param number 1 or more
+ * @param number 0 or more
  */
 public record ProcessId(int number) {
     public ProcessId {
-        if (number < 1) {
-            throw new IllegalArgumentException("process id " + number + " is out of range: expected 1 or more");
+        if (number < 0) {
+            throw new IllegalArgumentException("process id " + number + " is out of range: expected 0 or more");
         }
     }
 

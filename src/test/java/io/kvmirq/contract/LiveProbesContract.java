@@ -257,8 +257,7 @@ class LiveProbesContract extends VfioSuite {
         assertThat(value(probed, Hop.DEVICE_VECTOR)).isEqualTo("MSI-X 0");
         assertThat(value(probed, Hop.EVENTFD)).startsWith("id ");
         assertThat(value(probed, Hop.GSI))
-                .isEqualTo("gsi "
-                        + whole.known(Hop.GSI).known().orElseThrow().number());
+                .isEqualTo("gsi " + whole.known(Hop.GSI).known().orElseThrow().number());
         assertThat(value(probed, Hop.GUEST_VECTOR)).isEqualTo("0x40");
         assertThat(value(probed, Hop.VCPU)).isEqualTo("vcpu 1");
         assertThat(value(probed, Hop.IRQFD))

@@ -26,8 +26,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
@@ -378,7 +378,11 @@ class ProbedChainsContract extends VfioSuite {
 
     /** Hops whose value by probes is not the witness's, or that one of them lacks. */
     static List<String> differences(
-            String witness, String of, List<Hop<?>> hops, List<InterruptPath> probed, List<Map<Hop<?>, String>> witnessed) {
+            String witness,
+            String of,
+            List<Hop<?>> hops,
+            List<InterruptPath> probed,
+            List<Map<Hop<?>, String>> witnessed) {
         List<String> differences = new ArrayList<>();
         for (int vector = 0; vector < witnessed.size(); vector++) {
             for (Hop<?> hop : hops) {

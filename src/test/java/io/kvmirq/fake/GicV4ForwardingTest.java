@@ -7,7 +7,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowable;
 
 import io.kvmirq.Errno;
-import io.kvmirq.InterruptVector;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.explain.VgicAnswer;

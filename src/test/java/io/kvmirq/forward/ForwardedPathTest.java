@@ -6,10 +6,7 @@ import static io.kvmirq.forward.ForwardWorld.PIN;
 import static io.kvmirq.forward.ForwardWorld.message;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.EventFdId;
-import io.kvmirq.Gsi;
 import io.kvmirq.HostIrq;
-import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.InhibitReason;
@@ -63,8 +60,7 @@ class ForwardedPathTest {
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             InterruptPath before = irq.path();
-            assertThat(before.known(Hop.HOST_IRQ))
-                    .isEqualTo(new Known.Unknown<>("no HostIrqs was given"));
+            assertThat(before.known(Hop.HOST_IRQ)).isEqualTo(new Known.Unknown<>("no HostIrqs was given"));
             assertThat(before.remarks()).contains("schedule of vcpu 0: " + new VcpuStage.Left());
             assertThat(unknown(before.remarks())).endsWith("pda_h", "pir", "on", "sn", "nv", "ndst");
 
@@ -89,9 +85,7 @@ class ForwardedPathTest {
             assertThat(unknown(path.remarks())).endsWith("pda_h", "pir", "on", "ndst");
             assertThat(path.remarks()).noneMatch(SAMPLED);
             irq.reroute(new MsiMessage(message(0x31).address(), 1 << 8 | 0x32));
-            assertThat(vector(irq.path()))
-                    .as("lowest priority")
-                    .isEqualTo(new Known.SetUp<>(new GuestVector(0x32)));
+            assertThat(vector(irq.path())).as("lowest priority").isEqualTo(new Known.SetUp<>(new GuestVector(0x32)));
         }
     }
 

@@ -7,8 +7,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Gsi;
 import io.kvmirq.HostIrq;
 import io.kvmirq.IrqKind;
-import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
+import io.kvmirq.PciAddress;
 import io.kvmirq.path.Claim.Question;
 import java.util.List;
 import java.util.Optional;
@@ -109,6 +109,24 @@ class InterruptPathTest {
         assertThat(path(List.of(DEVICE), ELIGIBLE, POSTS).whyNot()).isEmpty();
         assertThat(path(List.of(DEVICE), ELIGIBLE, NO_FORM).posted()).isEmpty();
         assertThat(path(List.of(DEVICE), ELIGIBLE, REMAPPED).whyNot()).contains("remapped");
+    }
+
+    @Test
+    void linkHasValuesOfItsHopAlone() {
+        Link gsi = Link.whole(Hop.GSI, SEEN, List.of(7), "route");
+        assertThat(gsi.numbers(Hop.VCPU)).isEmpty();
+        assertThatThrownBy(() -> gsi.with(Hop.VCPU, List.of(new VcpuId(1))))
+                .hasMessage("the link is of the GSI, not of the vCPU");
+        assertThatThrownBy(() -> new Link(
+                        Hop.GSI,
+                        Link.State.WHOLE,
+                        Optional.of(SEEN),
+                        Optional.empty(),
+                        "",
+                        List.of(),
+                        List.of(new VcpuId(1)),
+                        List.of()))
+                .hasMessage("the GSI has values of Gsi, not vcpu 1");
     }
 
     @Test

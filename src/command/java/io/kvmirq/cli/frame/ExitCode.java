@@ -4,7 +4,6 @@ package io.kvmirq.cli.frame;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.path.Hop;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;

@@ -170,6 +170,8 @@ public final class Json {
                 value(String.valueOf(one.getKey()), one.getValue());
             }
             to.writeEndObject();
+        } else if (value instanceof Interrupt interrupt) {
+            to.writeNumber(interrupt.vector().orElse(0)); // VFIO's number of a line
         } else if (value instanceof Hop<?> hop) {
             to.writeString(hop.label().toLowerCase(Locale.ROOT).replace(' ', '-'));
         } else if (value instanceof Flaw flaw) {

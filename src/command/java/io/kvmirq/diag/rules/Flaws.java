@@ -214,9 +214,7 @@ public final class Flaws {
                         evidence,
                         (link.text().isEmpty() ? "" : link.text() + "; ") + "not looked at: "
                                 + String.join("; ", unseen),
-                        Stream.concat(
-                                        link.remedies().stream(),
-                                        shownBy.stream().map(Remedy::look))
+                        Stream.concat(link.remedies().stream(), shownBy.stream().map(Remedy::look))
                                 .toList());
     }
 }

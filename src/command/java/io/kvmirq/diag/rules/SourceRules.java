@@ -57,8 +57,7 @@ public final class SourceRules {
                 TABLES.stream().filter(one -> one.hop() == watched.hop()).findFirst();
         return files.flatMap(one -> table.flatMap(rows ->
                         new Flaws().apply(new Told(facts, one, watched), rows).flawed(watched.hop(), watched.value())))
-                .map(link -> watched.as(
-                                link.state(), link.evidence().orElseThrow(), link.text(), link.remedies())
+                .map(link -> watched.as(link.state(), link.evidence().orElseThrow(), link.text(), link.remedies())
                         .flawed(link.flaws()))
                 .orElse(watched);
     }

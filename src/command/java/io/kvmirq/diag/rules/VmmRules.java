@@ -21,6 +21,7 @@ import io.kvmirq.path.Flaw.Subject;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
+import io.kvmirq.path.ProcessId;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.path.Remedy.Takes;
@@ -490,7 +491,7 @@ public final class VmmRules {
                             ? "its thread is neither stopped nor traced"
                             : seen + " of its threads were looked at, and none is stopped or traced");
         }
-        return flaws.link(Hop.VMM, Evidence.observed("/proc/" + process.pid()), "process " + process.pid(), "");
+        return link("process " + process.pid());
     }
 
     private VmThread leader() {
@@ -536,8 +537,12 @@ public final class VmmRules {
                     flaws.apply(one, PARENT);
                 });
         flaws.apply(vmm, NAMED).apply(vmm, LIMIT);
-        return flaws.link(
-                Hop.VMM, Evidence.observed("/proc/" + process.pid()), "helpers of process " + process.pid(), "");
+        return link("helpers of process " + process.pid());
+    }
+
+    private Link link(String value) {
+        return flaws.link(Hop.VMM, Evidence.observed("/proc/" + process.pid()), value, "")
+                .with(Hop.VMM, List.of(new ProcessId(process.pid())));
     }
 
     /** Its threads, up to the first one with a flaw, and its quota of CPU time. */

@@ -309,10 +309,11 @@ public final class DeviceChains {
         ArmedVector vector = interrupt.armed().get();
         links.add(ofIrq.link(vector, claims.forms().of(interrupt).holds().orElse(false)));
         links.add(Link.whole(
-                Hop.DEVICE_VECTOR,
-                Evidence.observed(INTERRUPTS),
-                interrupt.id().name(),
-                "VFIO signals an eventfd when it comes"));
+                        Hop.DEVICE_VECTOR,
+                        Evidence.observed(INTERRUPTS),
+                        interrupt.id().name(),
+                        "VFIO signals an eventfd when it comes")
+                .with(Hop.DEVICE_VECTOR, List.of(interrupt.id())));
         ofVmm.ifPresent(links::add);
         Optional<Link> exit =
                 holders.isEmpty() && users.isEmpty() && host.hidesProcesses().isEmpty()

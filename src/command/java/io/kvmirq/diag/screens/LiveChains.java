@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
-import io.kvmirq.HostIrq;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.GuestRules;
@@ -26,6 +25,7 @@ import java.util.OptionalLong;
 import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * The chains of a host with the observations of a watch. Actions of KVM in the handler of a host irq are observed: VFIO
@@ -244,21 +244,26 @@ public final class LiveChains {
         private void vector() {
             OptionalLong asked = requested.map(Live.Update::vector).orElse(OptionalLong.empty());
             if (irq.vectors().isEmpty()) {
-                asked.ifPresent(one ->
-                        put(Link.whole(Hop.GUEST_VECTOR, live(LiveWindow.UPDATE), hex(one), "KVM requested posting")));
+                asked.ifPresent(
+                        one -> vector(live(LiveWindow.UPDATE), hex(one), Stream.of(one), "KVM requested posting"));
             } else if (irq.messages().isEmpty()) {
-                put(Link.whole(
-                        Hop.GUEST_VECTOR,
+                vector(
                         inHandler(LiveWindow.VGIC),
                         "interrupt " + listed(irq.vectors()),
-                        "the VM's GIC has it"));
+                        irq.vectors().stream(),
+                        "the VM's GIC has it");
             } else {
-                put(Link.whole(
-                        Hop.GUEST_VECTOR,
+                vector(
                         inHandler(LiveWindow.MESSAGE),
                         irq.vectors().stream().map(LiveChains::hex).collect(Collectors.joining(", ")),
-                        "the message: " + String.join("; ", irq.messages())));
+                        irq.vectors().stream(),
+                        "the message: " + String.join("; ", irq.messages()));
             }
+        }
+
+        private void vector(Evidence evidence, String value, Stream<Long> vectors, String text) {
+            put(Link.whole(Hop.GUEST_VECTOR, evidence, value, text)
+                    .with(Hop.GUEST_VECTOR, ProbedLinks.vectors(vectors)));
         }
 
         private void vcpu() {

@@ -15,14 +15,17 @@ import io.kvmirq.host.memory.HostLpi;
 import io.kvmirq.host.memory.KernelIrqfd;
 import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.GuestVector;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
+import io.kvmirq.path.ProcessId;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 
 /** The links of a host irq that kernel memory shows: its eventfd, the irqfd of that, and the message of its GSI. */
 final class MemoryLinks {
@@ -93,11 +96,13 @@ final class MemoryLinks {
     }
 
     private void irqfd(KernelIrqfd irqfd) {
+        Optional<ProcessId> owner = owner(irqfd.thread());
         put(Link.whole(
-                Hop.IRQFD,
-                Evidence.observed(MEMORY + "kvm_kernel_irqfd.eventfd"),
-                owner(irqfd.thread()),
-                raised(irqfd)));
+                        Hop.IRQFD,
+                        Evidence.observed(MEMORY + "kvm_kernel_irqfd.eventfd"),
+                        owner.map(ProcessId::toString).orElse("VM of thread " + irqfd.thread()),
+                        raised(irqfd))
+                .with(Hop.IRQFD, owner.stream().toList()));
         if (irqfd.routes() == 0) {
             Flaws.of(
                             new GuestRules.Probed(
@@ -134,10 +139,11 @@ final class MemoryLinks {
 
     private void vlpi(HostLpi.Vlpi vlpi) {
         put(Link.whole(
-                Hop.GUEST_VECTOR,
-                Evidence.observed(MEMORY + "its_vlpi_map.vintid"),
-                "LPI " + vlpi.id(),
-                "the kernel's copy of the ITS's entry maps the host's LPI to it"));
+                        Hop.GUEST_VECTOR,
+                        Evidence.observed(MEMORY + "its_vlpi_map.vintid"),
+                        "LPI " + vlpi.id(),
+                        "the kernel's copy of the ITS's entry maps the host's LPI to it")
+                .with(Hop.GUEST_VECTOR, ProbedLinks.vectors(Stream.of(vlpi.id()))));
         put(Link.whole(
                 Hop.VCPU,
                 Evidence.observed(MEMORY + "its_vlpi_map.vpe"),
@@ -145,14 +151,13 @@ final class MemoryLinks {
                 "the vLPI is of its vPE"));
     }
 
-    /** The process of a thread that made a VM; the thread, if its process does not hold a VM any more. */
-    private String owner(int thread) {
+    /** The process of a thread that made a VM; empty if it does not hold a VM any more. */
+    private Optional<ProcessId> owner(int thread) {
         return host.vms().all().stream()
                 .map(VmProcess::pid)
                 .filter(pid -> hasThread(host, pid, thread))
                 .findFirst()
-                .map(pid -> "process " + pid)
-                .orElse("VM of thread " + thread);
+                .map(ProcessId::new);
     }
 
     /** Whether a thread belongs to a process. */
@@ -162,10 +167,11 @@ final class MemoryLinks {
 
     private void message(MsiMessage message) {
         put(Link.whole(
-                Hop.GUEST_VECTOR,
-                Evidence.observed(MEMORY + "kvm_kernel_irqfd.irq_entry.msi"),
-                "0x" + Integer.toHexString(message.data() & VECTOR),
-                "the message: " + message));
+                        Hop.GUEST_VECTOR,
+                        Evidence.observed(MEMORY + "kvm_kernel_irqfd.irq_entry.msi"),
+                        "0x" + Integer.toHexString(message.data() & VECTOR),
+                        "the message: " + message)
+                .with(Hop.GUEST_VECTOR, List.of(new GuestVector(message.data() & VECTOR))));
         long id = message.address() >>> ID_SHIFT & VECTOR;
         boolean toOne = (message.address() & NOT_PHYSICAL) == 0
                 && (message.data() & DELIVERY & ~LOWEST_PRIORITY) == 0

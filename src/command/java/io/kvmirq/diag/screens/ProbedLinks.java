@@ -13,6 +13,7 @@ import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.host.trace.ProbeCounts.Accepted;
 import io.kvmirq.host.trace.ProbeCounts.Message;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.GuestVector;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Link;
 import java.util.List;
@@ -49,7 +50,8 @@ final class ProbedLinks {
      *
      * @param addressed the vCPUs that a tracepoint named
      */
-    static void put(Stages.Counted counted, HostFacts host, int irq, SortedSet<Long> addressed, Map<Hop<?>, Link> links) {
+    static void put(
+            Stages.Counted counted, HostFacts host, int irq, SortedSet<Long> addressed, Map<Hop<?>, Link> links) {
         SortedSet<Integer> eventfds = counted.eventfds(irq);
         if (!eventfds.isEmpty()) {
             new ProbedLinks(counted, counted.signals(eventfds), host, links).put(irq, eventfds, addressed);
@@ -68,10 +70,11 @@ final class ProbedLinks {
             return;
         }
         put(Link.whole(
-                Hop.IRQFD,
-                Evidence.observed(WAKEUP),
-                signals.vms(),
-                "KVM raises the interrupt itself, so it is not posted"));
+                        Hop.IRQFD,
+                        Evidence.observed(WAKEUP),
+                        signals.vms(),
+                        "KVM raises the interrupt itself, so it is not posted")
+                .with(Hop.IRQFD, signals.processes()));
         SortedSet<Integer> gsis = signals.gsis();
         long unrouted = signals.unrouted();
         if (unrouted > 0 && unrouted == signals.count()) {
@@ -94,6 +97,7 @@ final class ProbedLinks {
                                     .map(Accepted::vector)
                                     .sorted()
                                     .map(String::valueOf)),
+                    accepted.stream().map(Accepted::vector),
                     "the VM's GIC has it");
             vcpu(QUEUED, vcpus(accepted), "its target in the VM's GIC, which keeps it pending while it is disabled");
         }
@@ -130,9 +134,14 @@ final class ProbedLinks {
             vector(
                     WAKEUP,
                     hex(messages.stream().map(Message::vector)),
+                    messages.stream().map(Message::vector),
                     "the message: " + messages.stream().map(Message::toString).collect(Collectors.joining("; ")));
         } else if (isRaised) {
-            vector(RAISED, hex(accepted.stream().map(Accepted::vector).sorted()), "the vector of the pin");
+            vector(
+                    RAISED,
+                    hex(accepted.stream().map(Accepted::vector).sorted()),
+                    accepted.stream().map(Accepted::vector),
+                    "the vector of the pin");
         }
         String refusals = signals.refusals();
         if (signals.sent() > 0 && !addressed.isEmpty()) {
@@ -144,8 +153,19 @@ final class ProbedLinks {
         }
     }
 
-    private void vector(String probe, String value, String text) {
-        put(Link.whole(Hop.GUEST_VECTOR, Evidence.observed(probe), value, text));
+    private void vector(String probe, String value, Stream<Integer> vectors, String text) {
+        put(Link.whole(Hop.GUEST_VECTOR, Evidence.observed(probe), value, text)
+                .with(Hop.GUEST_VECTOR, vectors(vectors)));
+    }
+
+    /** The vectors among numbers of events, which may be of any value. */
+    static List<GuestVector> vectors(Stream<? extends Number> numbers) {
+        return numbers.map(Number::longValue)
+                .filter(one -> one >= 0 && one <= Integer.MAX_VALUE)
+                .distinct()
+                .sorted()
+                .map(one -> new GuestVector(one.intValue()))
+                .toList();
     }
 
     private void vcpu(String probe, SortedSet<? extends Number> vcpus, String text) {

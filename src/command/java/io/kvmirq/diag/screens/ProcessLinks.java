@@ -16,6 +16,7 @@ import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.GuestVector;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
@@ -136,10 +137,12 @@ final class ProcessLinks {
         links.add(Flaws.of(path, GuestRules.ROUTES)
                 .orElseGet(() -> Link.notShown(Hop.GSI, "KVM shows no routes", BY_VMM)));
         links.add(lpi.map(one -> Link.whole(
-                        Hop.GUEST_VECTOR,
-                        Evidence.inferred("VFIO gives the VM no other device, and guests give vector n event n"),
-                        "LPI " + one.id(),
-                        "a vLPI of the guest's ITS"))
+                                Hop.GUEST_VECTOR,
+                                Evidence.inferred(
+                                        "VFIO gives the VM no other device, and guests give vector n event n"),
+                                "LPI " + one.id(),
+                                "a vLPI of the guest's ITS")
+                        .with(Hop.GUEST_VECTOR, List.of(new GuestVector(one.id()))))
                 .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_VMM)));
         links.add(new Flaws().apply(path, GuestRules.VCPU).or(path.evidence(VCPUS), vcpu(process, target)));
         return links;
