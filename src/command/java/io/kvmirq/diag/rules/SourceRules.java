@@ -11,21 +11,24 @@ import io.kvmirq.path.Remedy;
 import java.util.List;
 import java.util.Optional;
 
-/** The comparison of two sources of one hop: files, and a watch. A watch that agrees with files replaces their inference. */
+/**
+ * The comparison of two sources of one hop: files, kernel memory, a watch. The later of them is the better evidence, and
+ * replaces the one before if both agree.
+ */
 public final class SourceRules {
-    /** A hop as files show it, and as a watch saw it. */
-    public record Told(Fact.Facts facts, Link shown, Link watched) implements Fact.Subject {
+    /** A hop as one source shows it, and as a better one does. */
+    public record Told(Fact.Facts facts, Link first, Link better) implements Fact.Subject {
         @Override
         public Evidence evidence(String file) {
-            return watched.evidence().orElseThrow();
+            return better.evidence().orElseThrow();
         }
 
         private boolean differs() {
-            return shown.state() == Link.State.WHOLE
-                    && watched.state() == Link.State.WHOLE
-                    && !shown.numbers().isEmpty()
-                    && !watched.numbers().isEmpty()
-                    && !shown.numbers().equals(watched.numbers());
+            return first.state() == Link.State.WHOLE
+                    && better.state() == Link.State.WHOLE
+                    && !first.numbers().isEmpty()
+                    && !better.numbers().isEmpty()
+                    && !first.numbers().equals(better.numbers());
         }
 
         private static String of(Link link) {
@@ -35,30 +38,32 @@ public final class SourceRules {
 
     private static final Fact<Told, Told> BOTH = Fact.seen("sys/kernel/tracing/instances");
     private static final String SAYS =
-            "the files show %s, and the watch saw %s: one of them is of another interrupt, or it"
-                    + " changed during the watch";
-    private static final Remedy AGAIN = Remedy.look("watch again; if it stays, report it with a capture of the host");
+            "one source shows %s, and another %s: one of them is of another interrupt, or it changed meanwhile";
+    private static final Remedy AGAIN = Remedy.look("look again; if it stays, report it with a capture of the host");
 
     // spotless:off
     private static Table<Told> table(Hop<?> hop, String name) {
         return new Table<>(hop, doubt(name, BOTH, Told::differs, SAYS, AGAIN)
-            .with(one -> Told.of(one.shown), one -> Told.of(one.watched)));
+            .with(one -> Told.of(one.first), one -> Told.of(one.better)));
     }
     // spotless:on
 
-    public static final List<Table<Told>> TABLES =
-            List.of(table(Hop.EVENTFD, "eventfd.sources-differ"), table(Hop.VCPU, "vcpu.sources-differ"));
+    public static final List<Table<Told>> TABLES = List.of(
+            table(Hop.EVENTFD, "eventfd.sources-differ"),
+            table(Hop.IRQFD, "irqfd.sources-differ"),
+            table(Hop.GSI, "gsi.sources-differ"),
+            table(Hop.VCPU, "vcpu.sources-differ"));
 
     private SourceRules() {}
 
-    /** The link of the watch, in doubt if files show another value. */
-    public static Link compared(Fact.Facts facts, Optional<Link> files, Link watched) {
+    /** The better link, in doubt if the first one has another value. */
+    public static Link compared(Fact.Facts facts, Optional<Link> first, Link better) {
         Optional<Table<Told>> table =
-                TABLES.stream().filter(one -> one.hop() == watched.hop()).findFirst();
-        return files.flatMap(one -> table.flatMap(rows ->
-                        new Flaws().apply(new Told(facts, one, watched), rows).flawed(watched.hop(), watched.value())))
-                .map(link -> watched.as(link.state(), link.evidence().orElseThrow(), link.text(), link.remedies())
+                TABLES.stream().filter(one -> one.hop() == better.hop()).findFirst();
+        return first.flatMap(one -> table.flatMap(rows ->
+                        new Flaws().apply(new Told(facts, one, better), rows).flawed(better.hop(), better.value())))
+                .map(link -> better.as(link.state(), link.evidence().orElseThrow(), link.text(), link.remedies())
                         .flawed(link.flaws()))
-                .orElse(watched);
+                .orElse(better);
     }
 }

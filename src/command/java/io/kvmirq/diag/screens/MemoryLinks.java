@@ -8,6 +8,7 @@ import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.MemoryRules;
+import io.kvmirq.diag.rules.SourceRules;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
@@ -197,7 +198,7 @@ final class MemoryLinks {
     private void put(Link link) {
         Link before = links.get(link.hop());
         if (before == null || before.flaws().isEmpty() && before.state() != Link.State.BROKEN) {
-            links.put(link.hop(), link);
+            links.put(link.hop(), SourceRules.compared(new Fact.Facts(host), Optional.ofNullable(before), link));
         }
     }
 }

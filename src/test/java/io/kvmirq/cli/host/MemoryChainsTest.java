@@ -171,6 +171,20 @@ class MemoryChainsTest {
         assertThat(list).contains("0x55").doesNotContain("yes?").doesNotContain("no?");
     }
 
+    /** The VMM shows one eventfd alone, and the handler signals another. */
+    @Test
+    void filesAndMemoryThatDifferAreInDoubt() throws IOException {
+        Host host = new Host("amd-avic", "7.2", true);
+        for (int fd : List.of(20, 22, 23, 24)) {
+            host.files.remove("proc/100/fd/" + fd).remove("proc/100/fdinfo/" + fd);
+        }
+        assertThat(host.run("explain", host.device, "0").out().replaceAll("\\s+", " "))
+                .contains(
+                        " eventfd doubtful id 1: one source shows id 2 [inferred: it is the only eventfd of process 100],"
+                                + " and another id 1 [observed: kernel memory, irqaction.dev_id]: ");
+        assertThat(host.run("explain", host.device, "1").out()).doesNotContain("doubtful");
+    }
+
     private static long entry(Host host, int vector) {
         return host.image.entry(24 + vector, host.source);
     }
