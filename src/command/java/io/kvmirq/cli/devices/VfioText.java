@@ -30,7 +30,7 @@ record VfioText(HostFacts host, Terminal terminal) {
                 .map(one -> one.device().address().toString())
                 .toList();
         terminal.line(terminal.bold(usable.size() + " of " + devices.size() + " PCI devices can be given to a guest now"
-                + (usable.isEmpty() ? "" : ": " + Finding.some(usable, NAMED))));
+                + (usable.isEmpty() ? "" : ": " + Finding.some(usable, NAMED) + unlessHidden())));
         line((host.iommus().isEmpty() ? "" : "IOMMU ") + iommus());
         line("posting is " + PostingOutlook.of(host));
         if (devices.isEmpty()) {
@@ -89,6 +89,14 @@ record VfioText(HostFacts host, Terminal terminal) {
         commands(when + "to give it back:", one.giveBack(host));
     }
 
+    /** The reservation of a verdict about a device that a hidden process may have; empty if a pid namespace hides none. */
+    private String unlessHidden() {
+        return host.sight()
+                .hidesProcesses()
+                .map(one -> ", unless a process has it that is not seen: " + one.why())
+                .orElse("");
+    }
+
     /** The verdict in one sentence, for readers who know no link. */
     private String headline(VfioView one) {
         List<VfioOutlook.Refusal> refusals = one.outlook().refusals();
@@ -100,7 +108,7 @@ record VfioText(HostFacts host, Terminal terminal) {
         if (one.isUsable() || one.isWithGuest(host)) {
             boolean doubtful = one.link().state() == Link.State.DOUBTFUL;
             String verdict = (refusals.isEmpty()
-                            ? "can be given to a guest"
+                            ? "can be given to a guest" + unlessHidden()
                             : doubtful ? "is in use: " + guest(one) : "is in order: " + guest(one))
                     + (doubtful ? ", in doubt: " + link : "");
             return doubtful ? terminal.bold(address + verdict) : terminal.good(address + verdict);

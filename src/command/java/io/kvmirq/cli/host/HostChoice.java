@@ -4,6 +4,7 @@ package io.kvmirq.cli.host;
 import io.kvmirq.PciAddress;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.UnreadableInputException;
+import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
@@ -52,6 +53,10 @@ public final class HostChoice {
         Optional<PciDevice> device = host.pci(address);
         if (device.isPresent()) {
             return device.get();
+        }
+        if (host.hides(address)) {
+            throw new UnreadableInputException("sysfs lists PCI device " + address + ", and does not show its ids in"
+                    + " /sys/bus/pci/devices/" + address + ": " + Fact.LOOK_AGAIN);
         }
         List<PciAddress> closest = host.pciAddresses().stream()
                 .filter(one -> one.domain() == address.domain()

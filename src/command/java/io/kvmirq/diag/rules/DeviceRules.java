@@ -227,13 +227,13 @@ public final class DeviceRules {
     private static final Table<PciFunction> ERRORS = new Table<>(Hop.DEVICE,
         doubt("function.fatal-errors", FATAL, one -> !FATAL.in(one).isEmpty(),
             "%s has reported %s fatal errors (AER) since the host booted", Remedy.look("dmesg | grep -i aer"))
-            .with(PciFunction::called, FATAL::in),
+            .with(PciFunction::called, FATAL::in).ever(),
         doubt("device.nonfatal-errors", NONFATAL, one -> !NONFATAL.in(one).isEmpty(),
             "%s has reported %s nonfatal errors (AER) since the host booted", Remedy.look("dmesg | grep -i aer"))
-            .with(PciFunction::called, NONFATAL::in).on("the device", PciFunction::isDevice),
+            .with(PciFunction::called, NONFATAL::in).ever().on("the device", PciFunction::isDevice),
         doubt("function.fatal-detected", CONFIG, one -> FATAL.of(one).known().isEmpty() && (one.of(EXPRESS, 0xa) & 4) != 0
             && !one.config().isGone(), "%s has detected a fatal error (Device Status), and has no AER that tells which",
-            Remedy.look("dmesg | grep -i pcie")).with(PciFunction::called));
+            Remedy.look("dmesg | grep -i pcie")).with(PciFunction::called).ever());
     // spotless:on
 
     /** The rules of a device, and of the functions that it depends on. */

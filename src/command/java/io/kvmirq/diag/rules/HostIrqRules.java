@@ -101,7 +101,10 @@ public final class HostIrqRules {
                     host,
                     device,
                     Set.copyOf(device.messageIrqs()),
-                    vmm.map(one -> HostIrqRules.pinned(host, one)).orElseGet(() -> new Known.Observed<>(new BitSet())),
+                    vmm.map(one -> HostIrqRules.pinned(host, one))
+                            .orElseGet(() -> host.hidesProcesses().isPresent()
+                                    ? HostIrqRules.notSeen(host)
+                                    : new Known.Observed<>(new BitSet())),
                     HostIrqRules.pins(host, vmm));
         }
 
@@ -595,7 +598,7 @@ public final class HostIrqRules {
             .with(Irq::node, irq -> CpuList.name(NEAR.in(irq)), irq -> CpuList.name(irq.pinned())).remedy(irq ->
             Remedy.command("pin the vCPUs to CPU " + CpuList.name(NEAR.in(irq)))),
         doubt("host-irq.far-from-device", USED, irq -> irq.pinned().isEmpty() && irq.isFarFrom(NEAR.in(irq)),
-            "it interrupts CPU %s, and the device is at node %d, CPU %s").slow().and(NUMA).and(NEAR)
+            "it interrupts CPU %s, and the device is at node %d, CPU %s").slow().and(NUMA).and(NEAR).and(PINNED)
             .with(Irq::cpu, Irq::node, irq -> CpuList.name(NEAR.in(irq)))
             .remedy(irq -> irq.affine(NEAR.in(irq))).on("not posted", Irq::isOnCpu));
 
@@ -704,15 +707,19 @@ public final class HostIrqRules {
 
     private static Known<Boolean> pins(HostFacts host, Optional<VmProcess> vmm) {
         if (vmm.isEmpty()) {
-            return new Known.Unknown<>(
-                    "the CPUs of the program that has the device, which is not seen",
-                    host.hidesProcesses().map(Known.Unknown::remedy).orElse("look while it runs"));
+            return notSeen(host);
         }
         boolean known = vmm.get().vcpus().stream()
                 .anyMatch(vcpu -> VmmRules.thread(host, vmm.get(), vcpu).isPresent());
         return known || vmm.get().vcpus().isEmpty()
                 ? new Known.Observed<>(true)
                 : new Known.Unknown<>("the CPUs of vCPUs, whose threads no file names", host.forDebugfs(Guests.NAMES));
+    }
+
+    private static <T> Known<T> notSeen(HostFacts host) {
+        return new Known.Unknown<>(
+                "the CPUs of the program that has the device, which is not seen",
+                host.hidesProcesses().map(Known.Unknown::remedy).orElse("look while it runs"));
     }
 
     private static Known<BitSet> pinned(HostFacts host, VmProcess process) {

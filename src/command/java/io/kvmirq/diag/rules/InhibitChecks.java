@@ -106,7 +106,7 @@ public final class InhibitChecks {
                     .with(List.copyOf(remedies.values()))
                     .with(Remedy.look(TRACEPOINT));
         }
-        if (vms.isEmpty() && host.vms().unreadable() == 0) {
+        if (vms.isEmpty() && host.hidesProcesses().isEmpty()) {
             return Finding.pass(Check.AVIC_INHIBITS, "no-vm", "no VM runs: nothing inhibits AVIC");
         }
         return Finding.of(
@@ -114,7 +114,8 @@ public final class InhibitChecks {
                         Status.UNKNOWN,
                         "not-visible",
                         vms.isEmpty()
-                                ? "no VM is visible to this user"
+                                ? "no VM is seen: "
+                                        + host.hidesProcesses().orElseThrow().why()
                                 : "no command line of a VMM inhibits AVIC; what guests do is not visible: "
                                         + EnumSet.complementOf(BY_COMMAND_LINE).stream()
                                                 .map(Finding::name)

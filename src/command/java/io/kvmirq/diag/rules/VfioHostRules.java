@@ -13,6 +13,8 @@ import io.kvmirq.diag.rules.VfioOutlook.Refusal;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.path.Flaw.Span;
+import io.kvmirq.path.Flaw.Weight;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
@@ -63,14 +65,22 @@ public final class VfioHostRules {
                 if (hidden.isEmpty()) {
                     hidden = device.isEmpty()
                             ? Optional.of(new Known.Unknown<>("sysfs shows no ids of " + address, Fact.LOOK_AGAIN))
-                            : link.filter(Flaws::isIncomplete)
+                            : link.filter(seen -> Flaws.isIncomplete(seen) || isInDoubt(seen))
                                     .map(seen -> new Known.Unknown<>(
                                             "VFIO takes all devices that are bound to it; " + address + ": "
                                                     + seen.text(),
-                                            seen.remedies().get(0).text()));
+                                            seen.remedies().stream()
+                                                    .findFirst()
+                                                    .map(Remedy::text)
+                                                    .orElse(Known.Unknown.NONE)));
                 }
             }
             return silent.isEmpty() && hidden.isPresent() ? hidden.get() : new Known.Observed<>(silent);
+        }
+
+        private static boolean isInDoubt(Link link) {
+            return link.state() == Link.State.DOUBTFUL
+                    && link.flaws().stream().anyMatch(one -> one.span() == Span.NOW && one.weight() != Weight.REMARK);
         }
 
         Link firstSilent() {

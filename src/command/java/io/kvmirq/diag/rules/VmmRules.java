@@ -119,15 +119,17 @@ public final class VmmRules {
             if (tasks.isEmpty() || vcpus.size() >= MOST_VCPUS) {
                 return Fact.none();
             }
-            if (isParked()) {
-                return tasks.stream()
-                        .map(tid -> path("proc/{process}/task/") + tid + "/comm")
-                        .filter(file -> files().text(file).orElse("").isEmpty())
-                        .findFirst()
-                        .<Known<Boolean>>map(file -> Fact.missing(files(), file))
-                        .orElseGet(Fact::none);
-            }
             boolean found = vcpus.values().stream().anyMatch(one -> one.vcpu().equals(vcpu));
+            Optional<String> unread = tasks.stream()
+                    .map(tid -> path("proc/{process}/task/") + tid + "/comm")
+                    .filter(file -> !found && files().text(file).orElse("").isEmpty())
+                    .findFirst();
+            if (unread.isPresent()) {
+                return Fact.missing(files(), unread.get());
+            }
+            if (isParked()) {
+                return Fact.none();
+            }
             return found || vcpus.keySet().stream().anyMatch(this::isNamed)
                     ? new Known.Observed<>(found)
                     : new Known.Unknown<>("the threads of vCPUs, which no file names", host().forDebugfs(Guests.NAMES));
@@ -141,17 +143,30 @@ public final class VmmRules {
 
         /** Devices and files on the command line that sysfs does not have, or the VMM not open. */
         Known<String> missing() {
-            String missing = process.arguments().stream()
+            List<String> given = process.arguments().stream()
                     .flatMap(word -> GIVEN.matcher(word).results())
                     .map(found -> found.group().replace("vhost=on", "/dev/vhost-net"))
-                    .filter(this::isMissing)
                     .distinct()
-                    .collect(Collectors.joining(", "));
-            return !missing.isEmpty()
-                    ? new Known.Observed<>(missing)
-                    : process.arguments().stream().allMatch(String::isEmpty)
-                            ? Fact.missing(files(), path("proc/{process}/cmdline"))
-                            : Fact.none();
+                    .toList();
+            String missing = given.stream().filter(this::isMissing).collect(Collectors.joining(", "));
+            if (!missing.isEmpty()) {
+                return new Known.Observed<>(missing);
+            }
+            return process.arguments().stream().allMatch(String::isEmpty)
+                    ? Fact.missing(files(), path("proc/{process}/cmdline"))
+                    : given.stream()
+                            .flatMap(name -> address(name).stream())
+                            .filter(host()::hides)
+                            .findFirst()
+                            .<Known<String>>map(
+                                    device -> Fact.missing(files(), "sys/bus/pci/devices/" + device + "/vendor"))
+                            .orElseGet(Fact::none);
+        }
+
+        private static Optional<PciAddress> address(String name) {
+            return name.contains("/")
+                    ? Optional.empty()
+                    : Optional.of(PciAddress.parse((name.length() < 12 ? "0000:" : "") + name));
         }
 
         private boolean isMissing(String name) {
@@ -166,9 +181,10 @@ public final class VmmRules {
                                 .flatMap(fd -> files().link(fds + "/" + fd).stream())
                                 .noneMatch(name::equals);
             }
-            Optional<PciDevice> device = host().pci(PciAddress.parse((name.length() < 12 ? "0000:" : "") + name));
+            PciAddress address = address(name).orElseThrow();
             return !host().pciAddresses().isEmpty()
-                    && device.filter(PciDevice::isBoundToVfio).isEmpty();
+                    && !host().hides(address)
+                    && host().pci(address).filter(PciDevice::isBoundToVfio).isEmpty();
         }
 
         /** The number of vCPUs on QEMU's command line; 0 if there is none. */

@@ -139,6 +139,7 @@ public final class DeviceChains {
         List<ArmedVector> armed = host.armed(device);
         if (armed.isEmpty()
                 || host.pci(device).isPresent()
+                || host.hides(device)
                 || host.pciAddresses().isEmpty()) {
             return Optional.empty();
         }

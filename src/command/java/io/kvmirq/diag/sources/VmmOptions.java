@@ -117,9 +117,10 @@ public record VmmOptions(
 
     /** The settings of the VM of a process. */
     public static VmmOptions of(VmProcess process) {
-        String program = process.arguments().isEmpty()
-                ? process.command()
-                : process.arguments().get(0);
+        if (process.arguments().isEmpty()) {
+            return new VmmOptions(false, Optional.empty(), List.of(), List.of(), false, false);
+        }
+        String program = process.arguments().get(0);
         String name = program.substring(program.lastIndexOf('/') + 1);
         if (name.startsWith("qemu") || name.equals("kvm")) {
             return ofQemu(process.arguments());

@@ -497,6 +497,11 @@ public final class HostFacts {
         return once("pci", pci::addresses);
     }
 
+    /** Whether sysfs lists a function and does not show its ids, so that it is not known. */
+    public boolean hides(PciAddress address) {
+        return pci(address).isEmpty() && pciAddresses().contains(address);
+    }
+
     /** A PCI function. Empty if the host has none with this address. */
     public Optional<PciDevice> pci(PciAddress address) {
         return once(address, () -> pci.of(address));

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
 import io.kvmirq.host.facts.GuestHosts;
+import io.kvmirq.host.facts.ManyGuests;
 import io.kvmirq.host.facts.RecordedHost;
 import java.io.BufferedWriter;
 import java.io.IOException;
@@ -12,8 +13,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
-/** A host with 4096 irqs and 512 CPUs: its /proc/interrupts has 23 MB. */
+/** A host with 4096 irqs and 512 CPUs, whose /proc/interrupts has 23 MB; and hosts with thousands of vectors of guests. */
 class BigHostIT {
     private static final int IRQS = 4096;
     private static final int CPUS = 512;
@@ -23,6 +26,20 @@ class BigHostIT {
 
     @TempDir
     private Path temporary;
+
+    @ParameterizedTest
+    @CsvSource({"16, 132", "3, 1367"})
+    void eachVectorOfManyGuestsIsListedIn128Megabytes(int guests, int vectors) throws Exception {
+        ManyGuests.of(guests, vectors).writeTo(temporary);
+        int all = guests * vectors;
+        Cli.Ended list = Cli.jvm("-Xmx128m").execute("list", "--all", "--root", temporary.toString());
+        assertThat(list.exited(0).out().lines())
+                .hasSizeGreaterThan(all)
+                .filteredOn(line -> line.matches("\\d+ +0000:\\S+ +MSI-X \\d+ +guest\\d+ +21 .*"))
+                .hasSize(all);
+        Cli.Ended explained = Cli.jvm("-Xmx128m").execute("explain", "--all", "--root", temporary.toString());
+        assertThat(explained.exited(0).out()).startsWith("all " + all + " interrupts of all guests are not broken");
+    }
 
     /** As {@code show_interrupts()} in kernel/irq/proc.c prints it. */
     private void writeInterrupts() throws IOException {

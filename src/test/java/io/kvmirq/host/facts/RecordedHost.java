@@ -95,6 +95,18 @@ public final class RecordedHost {
         put(path, before + text);
     }
 
+    /** Copies all files and links whose path begins so to another beginning. */
+    public RecordedHost copy(String prefix, String other) {
+        copy(files, prefix, other);
+        copy(links, prefix, other);
+        return this;
+    }
+
+    private static <T> void copy(TreeMap<String, T> all, String prefix, String other) {
+        Map.copyOf(all.subMap(prefix, prefix + Character.MAX_VALUE))
+                .forEach((path, content) -> all.put(other + path.substring(prefix.length()), content));
+    }
+
     /** Removes all files and links whose path begins so. */
     public RecordedHost remove(String prefix) {
         files.keySet().removeIf(path -> path.startsWith(prefix));
