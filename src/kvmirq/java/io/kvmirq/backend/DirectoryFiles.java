@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -70,11 +71,28 @@ final class DirectoryFiles implements HostFiles {
         return known.path().resolve(path.substring(name));
     }
 
+    /** The file itself. Null if it is outside the root, or no file: a pipe or a device would block, or do more. */
+    private @Nullable Path regular(String path) {
+        try {
+            Path file = unresolved(path);
+            if (file == null) {
+                return null;
+            }
+            BasicFileAttributes is = Files.readAttributes(file, BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
+            if (!is.isSymbolicLink()) {
+                return is.isRegularFile() ? file : null;
+            }
+            Path target = resolved(path);
+            return target != null && Files.isRegularFile(target) ? target : null;
+        } catch (IOException | InvalidPathException e) {
+            return null;
+        }
+    }
+
     @Override
     public Optional<byte[]> bytes(String path, int most) {
-        Path file = resolved(path);
-        // A pipe or a device would block, or do more than being read.
-        if (file == null || !Files.isRegularFile(file)) {
+        Path file = regular(path);
+        if (file == null) {
             return Optional.empty();
         }
         try (InputStream in = new FileInputStream(file.toFile())) {
@@ -87,8 +105,8 @@ final class DirectoryFiles implements HostFiles {
 
     @Override
     public Optional<InputStream> open(String path) {
-        Path file = resolved(path);
-        if (file == null || !Files.isRegularFile(file)) {
+        Path file = regular(path);
+        if (file == null) {
             return Optional.empty();
         }
         try {
@@ -121,8 +139,8 @@ final class DirectoryFiles implements HostFiles {
 
     @Override
     public Optional<Kept> keep(String path) {
-        Path file = resolved(path);
-        if (file == null || !Files.isRegularFile(file)) {
+        Path file = regular(path);
+        if (file == null) {
             return Optional.empty();
         }
         try {
