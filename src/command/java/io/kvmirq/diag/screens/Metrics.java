@@ -177,7 +177,7 @@ public final class Metrics {
 
     private void flaws(Look look) {
         Samples counts = new Samples("state");
-        Samples single = new Samples("guest", "device", "vector", "hop", "state", "flaw", "subject", "weight");
+        Samples single = new Samples("guest", "device", "vector", "hop", "state", "flaw", "subject", "weight", "span");
         Samples unposted = new Samples("guest", "device", "vector");
         for (Link.State state : List.of(Link.State.BROKEN, Link.State.DOUBTFUL)) {
             counts.add(
@@ -205,7 +205,8 @@ public final class Metrics {
                     link.state().label(),
                     first(link, Flaw::rule),
                     first(link, flaw -> flaw.subject().label()),
-                    first(link, flaw -> flaw.weight().label())));
+                    first(link, flaw -> flaw.weight().label()),
+                    first(link, flaw -> flaw.span().label())));
             if (path.unposted().isPresent()) {
                 unposted.add(0, guest(path), path.device(), vector);
             }
