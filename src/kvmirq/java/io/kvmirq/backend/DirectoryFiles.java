@@ -40,7 +40,11 @@ final class DirectoryFiles implements HostFiles {
     private @Nullable Path resolved(String path) {
         try {
             Path top = top();
-            Path file = top.resolve(path).toRealPath();
+            Path file = top.resolve(path);
+            if (top.getNameCount() == 0) {
+                return Files.exists(file) ? file : null; // All links of the host itself stay in it.
+            }
+            file = file.toRealPath();
             return file.startsWith(top) ? file : null;
         } catch (IOException | InvalidPathException e) {
             return null;
@@ -56,19 +60,29 @@ final class DirectoryFiles implements HostFiles {
         return known;
     }
 
-    /** The file with the links of its directory resolved, but not itself. A process has many links in one directory. */
+    /**
+     * The file with the links of its directory resolved, but not itself. A process has many links in one directory. On
+     * the host itself nothing is outside, and a directory may become another one.
+     */
     private @Nullable Path unresolved(String path) {
-        int name = path.lastIndexOf('/') + 1;
-        Directory known = last;
-        if (known == null || !known.name().equals(path.substring(0, name))) {
-            Path directory = resolved(path.substring(0, name));
-            if (directory == null) {
-                return null;
+        try {
+            if (root.isAbsolute() && root.getNameCount() == 0) {
+                return root.resolve(path);
             }
-            known = new Directory(path.substring(0, name), directory);
-            last = known;
+            int name = path.lastIndexOf('/') + 1;
+            Directory known = last;
+            if (known == null || !known.name().equals(path.substring(0, name))) {
+                Path directory = resolved(path.substring(0, name));
+                if (directory == null) {
+                    return null;
+                }
+                known = new Directory(path.substring(0, name), directory);
+                last = known;
+            }
+            return known.path().resolve(path.substring(name));
+        } catch (InvalidPathException e) {
+            return null;
         }
-        return known.path().resolve(path.substring(name));
     }
 
     /** The file itself. Null if it is outside the root, or no file: a pipe or a device would block, or do more. */
@@ -84,7 +98,7 @@ final class DirectoryFiles implements HostFiles {
             }
             Path target = resolved(path);
             return target != null && Files.isRegularFile(target) ? target : null;
-        } catch (IOException | InvalidPathException e) {
+        } catch (IOException e) {
             return null;
         }
     }
