@@ -8,12 +8,13 @@ import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 
 /**
- * The comparison of two sources of one hop: files, kernel memory, a watch. The later of them is the better evidence, and
- * replaces the one before if both agree.
+ * The comparison of the sources of one hop: files, kernel memory, a watch. In this order, a source replaces the one before
+ * if both agree.
  */
 public final class SourceRules {
     /** A hop as one source shows it, and as a better one does. */
@@ -28,17 +29,18 @@ public final class SourceRules {
                     && better.state() == Link.State.WHOLE
                     && !first.numbers().isEmpty()
                     && !better.numbers().isEmpty()
-                    && !first.numbers().equals(better.numbers());
+                    && Collections.disjoint(first.numbers(), better.numbers());
         }
 
         private static String of(Link link) {
-            return link.value().orElse("") + " [" + link.evidence().orElseThrow() + "]";
+            return link.value().orElse("")
+                    + link.evidence().map(from -> " [" + from + "]").orElse("");
         }
     }
 
     private static final Fact<Told, Told> BOTH = Fact.seen("sys/kernel/tracing/instances");
     private static final String SAYS =
-            "one source shows %s, and another %s: one of them is of another interrupt, or it changed meanwhile";
+            "sources disagree: %s, but %s; one of them is of another interrupt, or the value changed in between";
     private static final Remedy AGAIN = Remedy.look("look again; if it stays, report it with a capture of the host");
 
     // spotless:off
@@ -56,8 +58,23 @@ public final class SourceRules {
 
     private SourceRules() {}
 
+    private static boolean isDoubted(Link link) {
+        return link.flaws().stream().anyMatch(flaw -> TABLES.stream()
+                .flatMap(table -> table.rows().stream())
+                .anyMatch(rule -> rule.id().equals(flaw.rule())));
+    }
+
     /** The better link, in doubt if the first one has another value. */
     public static Link compared(Fact.Facts facts, Optional<Link> first, Link better) {
+        Optional<Link> doubted = first.filter(SourceRules::isDoubted);
+        if (doubted.isPresent() && better.value().isPresent()) {
+            Link link = doubted.get();
+            return link.as(
+                    link.state(),
+                    link.evidence().orElseThrow(),
+                    link.text() + "; a third source shows " + Told.of(better),
+                    link.remedies());
+        }
         Optional<Table<Told>> table =
                 TABLES.stream().filter(one -> one.hop() == better.hop()).findFirst();
         return first.flatMap(one -> table.flatMap(rows ->

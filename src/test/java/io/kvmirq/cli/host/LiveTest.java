@@ -249,13 +249,13 @@ class LiveTest {
         others = false;
         assertThat(explained(counted(20, 20, 20, 1), 0))
                 .contains("  eventfd        ok         id 9: the handler signals it; descriptor 39 of process 100")
-                .doesNotContain("one source shows");
+                .doesNotContain("sources disagree");
         eventfds = Map.of(8, 20);
         assertThat(explained(counted(20, 20, 20, 1), 0).replaceAll("\\s+", " "))
                 .contains(
-                        " eventfd doubtful id 9: one source shows id 8 [inferred: it is the only eventfd of process 100],"
-                                + " and another id 9 [observed: live, the probe of VFIO's handler]: one of them is of another"
-                                + " interrupt, or it changed meanwhile")
+                        " eventfd doubtful id 9: sources disagree: id 8 [inferred: it is the only eventfd of process 100],"
+                                + " but id 9 [observed: live, the probe of VFIO's handler]; one of them is of another"
+                                + " interrupt, or the value changed in between")
                 .contains(" do: look again");
     }
 

@@ -180,8 +180,8 @@ class MemoryChainsTest {
         }
         assertThat(host.run("explain", host.device, "0").out().replaceAll("\\s+", " "))
                 .contains(
-                        " eventfd doubtful id 1: one source shows id 2 [inferred: it is the only eventfd of process 100],"
-                                + " and another id 1 [observed: kernel memory, irqaction.dev_id]: ");
+                        " eventfd doubtful id 1: sources disagree: id 2 [inferred: it is the only eventfd of process 100],"
+                                + " but id 1 [observed: kernel memory, irqaction.dev_id]; one of them is of another interrupt");
         assertThat(host.run("explain", host.device, "1").out()).doesNotContain("doubtful");
     }
 
