@@ -30,7 +30,10 @@ record VfioText(HostFacts host, Terminal terminal) {
                 .map(one -> one.device().address().toString())
                 .toList();
         terminal.line(terminal.bold(usable.size() + " of " + devices.size() + " PCI devices can be given to a guest now"
-                + (usable.isEmpty() ? "" : ": " + Finding.some(usable, NAMED) + unlessHidden())));
+                + (usable.isEmpty() ? "" : ": " + Finding.some(usable, NAMED))));
+        if (!usable.isEmpty()) {
+            ifHidden("these");
+        }
         line((host.iommus().isEmpty() ? "" : "IOMMU ") + iommus());
         line("posting is " + PostingOutlook.of(host));
         if (devices.isEmpty()) {
@@ -59,6 +62,9 @@ record VfioText(HostFacts host, Terminal terminal) {
     void print(VfioView one) {
         PciDevice device = one.device();
         terminal.line(headline(one));
+        if (one.outlook().refusals().isEmpty()) {
+            ifHidden("it");
+        }
         fact("device", id(device) + ", class " + classCode(device));
         fact(
                 "driver",
@@ -89,12 +95,10 @@ record VfioText(HostFacts host, Terminal terminal) {
         commands(when + "to give it back:", one.giveBack(host));
     }
 
-    /** The reservation of a verdict about a device that a hidden process may have; empty if a pid namespace hides none. */
-    private String unlessHidden() {
-        return host.sight()
-                .hidesProcesses()
-                .map(one -> ", unless a process has it that is not seen: " + one.why())
-                .orElse("");
+    /** Why a verdict may be wrong: a process that is not visible may have the devices open. */
+    private void ifHidden(String devices) {
+        host.hidesProcesses()
+                .ifPresent(hidden -> line("if no hidden process has " + devices + " open: " + hidden.why()));
     }
 
     /** The verdict in one sentence, for readers who know no link. */
@@ -108,7 +112,7 @@ record VfioText(HostFacts host, Terminal terminal) {
         if (one.isUsable() || one.isWithGuest(host)) {
             boolean doubtful = one.link().state() == Link.State.DOUBTFUL;
             String verdict = (refusals.isEmpty()
-                            ? "can be given to a guest" + unlessHidden()
+                            ? "can be given to a guest"
                             : doubtful ? "is in use: " + guest(one) : "is in order: " + guest(one))
                     + (doubtful ? ", in doubt: " + link : "");
             return doubtful ? terminal.bold(address + verdict) : terminal.good(address + verdict);

@@ -111,8 +111,8 @@ public final class Json {
     /**
      * Writes each component of a record as a member of the same name. A record of one component is that component, an
      * enum is its name in small letters with dashes, a {@link Known} is its value, a duration is in milliseconds, and
-     * any other object is its text. A component of type {@link Interrupt} is written as two members,
-     * {@code device} and {@code interrupt}.
+     * any other object is its text. A {@link Hop} is its label with dashes. A component of type {@link Interrupt} is
+     * written as two members, {@code device} and {@code interrupt}; in a list it is its vector, and is left out without one.
      */
     public Json record(Record record) {
         for (RecordComponent one : COMPONENTS.get(record.getClass())) {
@@ -161,7 +161,9 @@ public final class Json {
         } else if (value instanceof Iterable<?> all) {
             to.writeStartArray();
             for (Object one : all) {
-                write(one);
+                if (!(one instanceof Interrupt interrupt && interrupt.vector().isEmpty())) {
+                    write(one);
+                }
             }
             to.writeEndArray();
         } else if (value instanceof Map<?, ?> map) {
@@ -171,7 +173,7 @@ public final class Json {
             }
             to.writeEndObject();
         } else if (value instanceof Interrupt interrupt) {
-            to.writeNumber(interrupt.vector().orElse(0)); // VFIO's number of a line
+            to.writeNumber(interrupt.vector().orElseThrow());
         } else if (value instanceof Hop<?> hop) {
             to.writeString(hop.label().toLowerCase(Locale.ROOT).replace(' ', '-'));
         } else if (value instanceof Flaw flaw) {

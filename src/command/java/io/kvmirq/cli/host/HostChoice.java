@@ -55,8 +55,8 @@ public final class HostChoice {
             return device.get();
         }
         if (host.hides(address)) {
-            throw new UnreadableInputException("sysfs lists PCI device " + address + ", and does not show its ids in"
-                    + " /sys/bus/pci/devices/" + address + ": " + Fact.LOOK_AGAIN);
+            throw new UnreadableInputException("sysfs lists PCI device " + address + ", but not its vendor and device"
+                    + " ids (/sys/bus/pci/devices/" + address + "/vendor): " + Fact.LOOK_AGAIN);
         }
         List<PciAddress> closest = host.pciAddresses().stream()
                 .filter(one -> one.domain() == address.domain()

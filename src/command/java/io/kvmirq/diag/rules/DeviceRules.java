@@ -264,7 +264,7 @@ public final class DeviceRules {
         List<Link> links = host.armed(device.address()).stream()
                 .map(vector -> rules.of(vector.kind(), vector.vector()))
                 .toList();
-        return Stream.of(Link.State.BROKEN, Link.State.DOUBTFUL)
+        return Stream.of(Link.State.BROKEN, Link.State.DOUBTFUL, Link.State.NOT_SHOWN)
                 .flatMap(state -> links.stream().filter(link -> link.state() == state))
                 .findFirst()
                 .orElseGet(() -> links.isEmpty() ? rules.idle() : links.get(0));

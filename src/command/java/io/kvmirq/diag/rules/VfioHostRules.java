@@ -54,37 +54,52 @@ public final class VfioHostRules {
             return host().boundToVfio().stream().map(PciAddress::toString).toList();
         }
 
-        /** Not known if the files of a device do not tell, and no other device is silent. */
-        private Known<Map<PciAddress, Link>> silent() {
-            Map<PciAddress, Link> silent = new LinkedHashMap<>();
+        /** The devices with a flaw. Not known if the files of a device do not tell, and no other one has a flaw. */
+        private Known<Map<PciAddress, Link>> flawed() {
+            Map<PciAddress, Link> flawed = new LinkedHashMap<>();
             Optional<Known.Unknown<Map<PciAddress, Link>>> hidden = Optional.empty();
             for (PciAddress address : host().boundToVfio()) {
                 Optional<PciDevice> device = host().pci(address);
                 Optional<Link> link = device.map(seen -> DeviceRules.link(host(), seen));
-                link.filter(seen -> seen.state() == Link.State.BROKEN).ifPresent(seen -> silent.put(address, seen));
+                link.filter(seen -> seen.state() == Link.State.BROKEN || isInDoubt(seen))
+                        .ifPresent(seen -> flawed.put(address, seen));
                 if (hidden.isEmpty()) {
                     hidden = device.isEmpty()
                             ? Optional.of(new Known.Unknown<>("sysfs shows no ids of " + address, Fact.LOOK_AGAIN))
-                            : link.filter(seen -> Flaws.isIncomplete(seen) || isInDoubt(seen))
+                            : link.filter(Flaws::isIncomplete)
                                     .map(seen -> new Known.Unknown<>(
-                                            "VFIO takes all devices that are bound to it; " + address + ": "
-                                                    + seen.text(),
+                                            "whether " + address + " can send interrupts is not known: " + seen.text(),
                                             seen.remedies().stream()
                                                     .findFirst()
                                                     .map(Remedy::text)
                                                     .orElse(Known.Unknown.NONE)));
                 }
             }
-            return silent.isEmpty() && hidden.isPresent() ? hidden.get() : new Known.Observed<>(silent);
+            return flawed.isEmpty() && hidden.isPresent() ? hidden.get() : new Known.Observed<>(flawed);
         }
 
+        /** Whether it may send nothing now. A guest masks its pin while it handles an interrupt. */
         private static boolean isInDoubt(Link link) {
             return link.state() == Link.State.DOUBTFUL
-                    && link.flaws().stream().anyMatch(one -> one.span() == Span.NOW && one.weight() != Weight.REMARK);
+                    && link.flaws().stream()
+                            .anyMatch(one -> one.span() == Span.NOW
+                                    && one.weight() != Weight.REMARK
+                                    && !one.rule().equals("device.pin-masked"));
         }
 
-        Link firstSilent() {
-            return SILENT.in(this).values().iterator().next();
+        private List<Map.Entry<PciAddress, Link>> flawed(Link.State state) {
+            return FLAWED.in(this).entrySet().stream()
+                    .filter(one -> one.getValue().state() == state)
+                    .toList();
+        }
+
+        String devices(Link.State state) {
+            return some(
+                    flawed(state).stream().map(one -> one.getKey().toString()).toList());
+        }
+
+        Link first(Link.State state) {
+            return flawed(state).get(0).getValue();
         }
 
         /** The remedies of refusals, each once. Those of the host's IOMMU are told by other checks. */
@@ -150,8 +165,8 @@ public final class VfioHostRules {
         one.host().boundToVfio().stream().flatMap(address -> one.host().pci(address).stream()).flatMap(device -> VfioOutlook
         .of(one.host(), device).refusals().stream().filter(refusal -> refusal.cause() != Obstacle.IN_USE)
         .map(refusal -> new Refused(device.address(), refusal))).toList()));
-    /** Devices that VFIO takes and that send no interrupt, with the link that shows it. */
-    private static final Fact<Machine, Map<PciAddress, Link>> SILENT = new Fact<>("sys/bus/pci/devices", Machine::silent);
+    /** Devices that VFIO takes and that send no interrupt, or may send none, with the link that shows it. */
+    private static final Fact<Machine, Map<PciAddress, Link>> FLAWED = new Fact<>("sys/bus/pci/devices", Machine::flawed);
     private static final Fact<Machine, Machine> MODULES = Fact.seen("sys/module");
     /** Whether each parameter that is there shows its value. */
     private static final Fact<Machine, Boolean> SHOWN_ALL = new Fact<>("sys/module/MODULE/parameters/" + UNSAFE, one ->
@@ -162,9 +177,12 @@ public final class VfioHostRules {
     private static final Rule.Checks<Machine> VFIO = new Rule.Checks<>(Check.VFIO,
         broken("vfio-host.refused", REFUSED, one -> !one.devices(false).isEmpty(), "VFIO would refuse %s: %s")
             .with(one -> some(one.devices(false)), one -> one.first(false)).remedies(Machine::admit),
-        broken("vfio-host.device-broken", SILENT, one -> !SILENT.in(one).isEmpty(), "VFIO takes %s, which sends no interrupt: %s")
-            .with(one -> some(SILENT.in(one).keySet().stream().map(PciAddress::toString).toList()), one -> one.firstSilent().text())
-            .remedies(one -> one.firstSilent().remedies()).otherwise(),
+        broken("vfio-host.device-broken", FLAWED, one -> !one.flawed(Link.State.BROKEN).isEmpty(), "VFIO takes %s, which sends no"
+            + " interrupt: %s").with(one -> one.devices(Link.State.BROKEN), one -> one.first(Link.State.BROKEN).text())
+            .remedies(one -> one.first(Link.State.BROKEN).remedies()).otherwise(),
+        doubt("vfio-host.device-doubtful", FLAWED, one -> !one.flawed(Link.State.DOUBTFUL).isEmpty(), "VFIO takes %s, which may"
+            + " send no interrupt: %s").with(one -> one.devices(Link.State.DOUBTFUL), one -> one.first(Link.State.DOUBTFUL).text())
+            .remedies(one -> one.first(Link.State.DOUBTFUL).remedies()).otherwise(),
         doubt("vfio-host.no-permission", REFUSED, one -> !one.devices(true).isEmpty(), "%s, so a VMM that this user starts cannot"
             + " have %s; VMMs of other users are not affected", Remedy.look(HostKvm.AS_ROOT)).with(one -> one.first(true),
             one -> some(one.devices(true))).otherwise(),

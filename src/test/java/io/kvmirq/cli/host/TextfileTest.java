@@ -62,8 +62,9 @@ class TextfileTest {
         RecordedHost host =
                 PlantedFaultsTest.apply(PlantedFaultsTest.host("posted"), "posted", "{dev}config - 0x4 0x4");
         assertThat(numbers(host))
-                .contains("kvmirq_flaw{guest=\"web\",device=\"0000:00:01.0\",vector=\"MSI-X 0\",hop=\"device\","
-                        + "state=\"broken\",flaw=\"device.bus-master-off\",subject=\"device\",weight=\"broken\",span=\"now\"} 1\n")
+                .contains(
+                        "kvmirq_flaw{guest=\"web\",device=\"0000:00:01.0\",vector=\"MSI-X 0\",hop=\"device\","
+                                + "state=\"broken\",flaw=\"device.bus-master-off\",subject=\"device\",weight=\"broken\",span=\"now\"} 1\n")
                 .contains("kvmirq_flaws{state=\"broken\"} ");
         assertThat(numbers(PlantedFaultsTest.host("posted")))
                 .doesNotContain("bus-master-off")
