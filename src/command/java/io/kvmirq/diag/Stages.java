@@ -210,15 +210,19 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
             return who + " (" + (name.isEmpty() ? "" : name + ", ") + "thread " + thread + ")";
         }
 
-        /** The VMs that threads created. The VM of another guest is named by its thread. */
-        private List<ProcessId> processes(Stream<Integer> creators) {
-            return creators.flatMap(thread -> Stream.ofNullable(processes.get(thread)))
-                    .distinct()
-                    .sorted()
-                    .map(ProcessId::new)
-                    .toList();
+        /** The processes of the VMs that threads created; none if that of one is not known. */
+        private List<ProcessId> processes(List<Integer> creators) {
+            return processes.keySet().containsAll(creators)
+                    ? creators.stream()
+                            .flatMap(thread -> Stream.ofNullable(processes.get(thread)))
+                            .distinct()
+                            .sorted()
+                            .map(ProcessId::new)
+                            .toList()
+                    : List.of();
         }
 
+        /** The VMs that threads created. The VM of another guest is named by its thread. */
         private String vms(Stream<Integer> creators) {
             return creators.map(thread -> processes.containsKey(thread)
                             ? "process " + processes.get(thread)
@@ -264,9 +268,9 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
             return counted.vms(irqfds.stream().map(Irqfd::creator));
         }
 
-        /** The processes of {@link #vms} that are seen. */
+        /** The processes of {@link #vms}; none if one of them is not known. */
         public List<ProcessId> processes() {
-            return counted.processes(irqfds.stream().map(Irqfd::creator));
+            return counted.processes(irqfds.stream().map(Irqfd::creator).toList());
         }
 
         public SortedSet<Integer> gsis() {

@@ -23,6 +23,7 @@ import io.kvmirq.path.Hop;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
+import io.kvmirq.path.ProcessId;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -62,10 +63,13 @@ record ForwardedPath(
                                 List.of(irq.number()),
                                 "serves it"))
                         .orElseGet(() -> unknown(Hop.HOST_IRQ, unseen)),
-                Link.whole(Hop.DEVICE_VECTOR, SET_UP, device.toString(), masked ? "masked" : "signals the eventfd"),
+                Link.whole(Hop.DEVICE_VECTOR, SET_UP, device.toString(), masked ? "masked" : "signals the eventfd")
+                        .with(Hop.DEVICE_VECTOR, List.of(interrupt(device))),
                 Link.whole(Hop.EVENTFD, SET_UP, event.toString(), "joins device and guest")
                         .with(Hop.EVENTFD, List.of(event)),
-                Link.whole(Hop.IRQFD, SET_UP, mechanism.label(), "the mechanism that delivers it"),
+                Link.whole(Hop.IRQFD, SET_UP, mechanism.label(), "the mechanism that delivers it")
+                        .with(Hop.IRQFD, List.of(new ProcessId((int)
+                                ProcessHandle.current().pid()))),
                 gsi.map(one -> Link.whole(Hop.GSI, SET_UP, List.of(one.number()), "the guest's end"))
                         .orElseGet(() -> unknown(Hop.GSI, "this process injects the interrupt, without a GSI")),
                 vector(),

@@ -40,6 +40,7 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
 
         /** The subject of a flaw at a step. */
         public static Subject at(Hop<?> hop) {
+            Objects.requireNonNull(hop, "hop is null");
             return hop == Hop.DEVICE ? DEVICE : hop == Hop.VMM || hop == Hop.VCPU ? GUEST : VECTOR;
         }
     }

@@ -4,7 +4,7 @@ package io.kvmirq.path;
 /**
  * The number by which a guest knows an interrupt. Immutable.
  *
- * @param number the vector on x86, 0 to 255; the INTID on arm64, of which an LPI has 8192 or more
+ * @param number the vector on x86, 0 to 255; the INTID on arm64, where LPIs start at 8192
  */
 public record GuestVector(int number) {
     public GuestVector {
@@ -15,6 +15,6 @@ public record GuestVector(int number) {
 
     @Override
     public String toString() {
-        return "vector " + number;
+        return String.valueOf(number);
     }
 }

@@ -92,7 +92,8 @@ public record InterruptPath(
     }
 
     /**
-     * The value of a step, such as the GSI by {@code known(Hop.GSI)}, or the reason why it is not known.
+     * The value of a step, such as the GSI by {@code known(Hop.GSI)}, or the reason why it is not known. Steps of type
+     * {@link Void} have none.
      * The class of the result, such as {@link Known.Observed}, states whether the number was set up, observed, inferred
      * or predicted.
      */

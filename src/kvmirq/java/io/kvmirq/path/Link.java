@@ -21,8 +21,8 @@ import java.util.stream.Collectors;
  * @param text the state as one sentence without a full stop
  * @param remedies remedies for a broken or doubtful link, or tools that would show a link that is not shown. Empty for
  *     a whole link
- * @param numbers the values of the step, of the type that {@code hop} names; more than one if the source tells no
- *     more. Empty if they are not known
+ * @param numbers the values of the step, of the type that {@code hop} names; several if the source does not say which
+ *     of them. Empty if they are not known
  * @param flaws the flaws that caused the state, then delays of the past, which cause none
  */
 public record Link(
@@ -90,27 +90,30 @@ public record Link(
                 List.of());
     }
 
-    /** A link that interrupts pass, with host irqs, GSIs or vCPUs. Numbers that are out of range are left out. */
+    /**
+     * A link that interrupts pass, with the numbers of host irqs, GSIs or vCPUs. If one of them is out of range, all are
+     * only printed.
+     *
+     * @throws IllegalArgumentException if {@code hop} has other values
+     */
     public static Link whole(Hop<?> hop, Evidence evidence, Collection<? extends Number> numbers, String text) {
         Objects.requireNonNull(hop, "hop is null");
         String value = Objects.requireNonNull(numbers, "numbers is null").stream()
                 .map(String::valueOf)
                 .collect(Collectors.joining(", "));
-        List<Integer> valid = numbers.stream()
-                .map(Number::longValue)
-                .filter(one -> one >= 0 && one <= (hop == Hop.HOST_IRQ ? Integer.MAX_VALUE : Gsi.MAX))
-                .map(Long::intValue)
-                .toList();
+        int most = hop == Hop.HOST_IRQ ? Integer.MAX_VALUE : Gsi.MAX;
+        boolean valid = numbers.stream().mapToLong(Number::longValue).allMatch(one -> one >= 0 && one <= most);
+        List<Integer> known = valid ? numbers.stream().map(Number::intValue).toList() : List.of();
         if (hop == Hop.GSI) {
             return whole(hop, evidence, "gsi " + value, text)
-                    .with(Hop.GSI, valid.stream().map(Gsi::new).toList());
+                    .with(Hop.GSI, known.stream().map(Gsi::new).toList());
         }
         if (hop == Hop.VCPU) {
             return whole(hop, evidence, "vcpu " + value, text)
-                    .with(Hop.VCPU, valid.stream().map(VcpuId::new).toList());
+                    .with(Hop.VCPU, known.stream().map(VcpuId::new).toList());
         }
         return whole(hop, evidence, value, text)
-                .with(Hop.HOST_IRQ, valid.stream().map(HostIrq::new).toList());
+                .with(Hop.HOST_IRQ, known.stream().map(HostIrq::new).toList());
     }
 
     /** A link whose state no file shows; {@code tool} names a tool that shows the state. */
@@ -148,14 +151,16 @@ public record Link(
      * @throws IllegalArgumentException if the link is of another step
      */
     public <T> Link with(Hop<T> step, List<T> values) {
-        if (step != hop) {
+        if (Objects.requireNonNull(step, "step is null") != hop) {
             throw new IllegalArgumentException("the link is of the " + hop + ", not of the " + step);
         }
+        Objects.requireNonNull(values, "values is null");
         return new Link(hop, state, evidence, value, text, remedies, values, flaws);
     }
 
     /** Returns a copy of the link with the same value and flaws, in another state. */
     public Link as(State state, Evidence evidence, String text, List<Remedy> remedies) {
+        Objects.requireNonNull(evidence, "evidence is null");
         return new Link(hop, state, Optional.of(evidence), value, text, remedies, numbers, flaws);
     }
 

@@ -62,7 +62,8 @@ class InterruptPathTest {
     void numberThatItsTypeDoesNotAllowIsOnlyPrinted() {
         Link gsis = Link.whole(Hop.GSI, SEEN, List.of(5000, 7, -1), "routes");
         assertThat(gsis.value()).contains("gsi 5000, 7, -1");
-        assertThat(gsis.numbers(Hop.GSI)).containsExactly(new Gsi(7));
+        assertThat(gsis.numbers(Hop.GSI)).isEmpty();
+        assertThat(path(List.of(gsis)).known(Hop.GSI)).isInstanceOf(Known.Unknown.class);
         assertThat(Link.whole(Hop.VCPU, SEEN, List.of(5000), "").numbers(Hop.VCPU))
                 .isEmpty();
         assertThat(Link.whole(Hop.HOST_IRQ, SEEN, List.of(70_000), "").numbers(Hop.HOST_IRQ))

@@ -85,11 +85,11 @@ class ForwardSnippetsTest {
             InterruptPath path = irq.path();
             Known<Gsi> gsi = path.known(Hop.GSI); // such as gsi 24 (set up)
             Known<VcpuId> target = path.known(Hop.VCPU); // such as vcpu 0 (predicted)
-            Known<HostIrq> irqOfHost = path.known(Hop.HOST_IRQ); // why it is not known, without a host irq
+            Known<HostIrq> irqOfHost = path.known(Hop.HOST_IRQ); // such as unknown: … (none was given)
             // @end
             assertThat(gsi).isInstanceOf(Known.SetUp.class);
             assertThat(target).isEqualTo(new Known.Predicted<>(first));
-            assertThat(irqOfHost).isNotNull();
+            assertThat(irqOfHost).isInstanceOf(Known.Unknown.class);
         }
     }
 

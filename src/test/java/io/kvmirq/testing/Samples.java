@@ -66,6 +66,7 @@ import io.kvmirq.kvm.X86Vm;
 import io.kvmirq.kvm.X86Xsave;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
+import io.kvmirq.path.Hop;
 import io.kvmirq.pci.EmulatedFunction;
 import io.kvmirq.pci.EmulatedVectors;
 import io.kvmirq.pci.GuestMessages;
@@ -137,6 +138,7 @@ public final class Samples implements AutoCloseable {
     }
 
     public Samples(String profile) {
+        put(Hop.class, () -> Hop.GSI);
         put(FakeKernel.class, () -> {
             FakeKernel fake = new FakeKernel(Profile.of(profile));
             put(FakePciDevice.class, () -> fake.pciDevice(NIC, 7)

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.OptionalInt;
 
 /** The exit codes of all commands, and their table in help and manual pages. */
@@ -25,6 +26,7 @@ public final class ExitCode {
             Hop.EVENTFD, 12,
             Hop.IRQFD, 13,
             Hop.GSI, 14,
+            Hop.GUEST_VECTOR, 0,
             Hop.VCPU, 16,
             Hop.POSTING, 17,
             Hop.DEVICE, 18,
@@ -34,7 +36,7 @@ public final class ExitCode {
 
     /** The exit code of {@code explain} if this is the first broken hop; 0 for a guest vector, which cannot break. */
     public static int of(Hop<?> hop) {
-        return CODES.getOrDefault(hop, 0);
+        return Objects.requireNonNull(CODES.get(hop), hop::label);
     }
 
     /** The exit code of {@code explain --strict} if no hop is broken and this is the first one in doubt. */

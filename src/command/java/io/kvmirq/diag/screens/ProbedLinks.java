@@ -158,14 +158,12 @@ final class ProbedLinks {
                 .with(Hop.GUEST_VECTOR, vectors(vectors)));
     }
 
-    /** The vectors among numbers of events, which may be of any value. */
+    /** The vectors of events; none if a number is out of range. */
     static List<GuestVector> vectors(Stream<? extends Number> numbers) {
-        return numbers.map(Number::longValue)
-                .filter(one -> one >= 0 && one <= Integer.MAX_VALUE)
-                .distinct()
-                .sorted()
-                .map(one -> new GuestVector(one.intValue()))
-                .toList();
+        List<Long> all = numbers.map(Number::longValue).distinct().sorted().toList();
+        return all.stream().allMatch(one -> one >= 0 && one <= Integer.MAX_VALUE)
+                ? all.stream().map(one -> new GuestVector(one.intValue())).toList()
+                : List.of();
     }
 
     private void vcpu(String probe, SortedSet<? extends Number> vcpus, String text) {
