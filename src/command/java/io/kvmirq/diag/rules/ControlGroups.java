@@ -300,7 +300,7 @@ final class ControlGroups {
                 flaws.apply(one, tenant.isEmpty() ? FROZEN : FROZEN.about(Subject.HELPER));
             }
             if (quotas.add(directory)) {
-                flaws.look(one, QUOTA);
+                flaws.requireSeen(one, QUOTA);
                 flaws.apply(one, tenant.isEmpty() ? TIME : TIME.about(Subject.HELPER));
             }
         }

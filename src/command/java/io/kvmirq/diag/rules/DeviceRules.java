@@ -299,8 +299,8 @@ public final class DeviceRules {
 
     /** Reads no configuration space that wakes the function, or whose bridge is broken. */
     private void look(PciFunction one, Table<PciFunction> others) {
-        flaws.look(one, POWER_STATE);
-        flaws.look(one, RUNTIME);
+        flaws.requireSeen(one, POWER_STATE);
+        flaws.requireSeen(one, RUNTIME);
         if (!flaws.apply(one, POWER).isBroken()
                 && !flaws.apply(one, ANSWERS).isBroken()
                 && CONFIG.is(one, any -> true)) {

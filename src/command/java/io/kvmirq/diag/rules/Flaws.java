@@ -102,6 +102,11 @@ public final class Flaws {
         return known.known();
     }
 
+    /** Notes a fact that is not known, though no rule asks for it: without it the link is not shown to be whole. */
+    <S extends Fact.Subject> void requireSeen(S subject, Fact<S, ?> fact) {
+        look(subject, fact);
+    }
+
     private void add(Flaw flaw) {
         if (flaw.found().isPastDelay()) {
             past.add(flaw);

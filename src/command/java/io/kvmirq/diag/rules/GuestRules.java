@@ -44,6 +44,14 @@ public final class GuestRules {
     /** Of an I/O APIC, which a VMM routes first. */
     private static final int PINS = 24;
 
+    /** The directory of a vCPU below that of its VM in debugfs. */
+    private record VcpuDirectory(String vm, int id) {
+        @Override
+        public String toString() {
+            return vm + "/vcpu" + id;
+        }
+    }
+
     /**
      * An interrupt in a process that holds a VM.
      *
@@ -63,7 +71,7 @@ public final class GuestRules {
             return switch (word) {
                 case "process" -> String.valueOf(process.pid());
                 case "vm" -> process.pid() + "-" + process.vms().get(0);
-                case "vcpu" -> IDLE.in(this);
+                case "vcpu" -> IDLE.in(this).toString();
                 default -> throw new IllegalArgumentException(word);
             };
         }
@@ -174,14 +182,14 @@ public final class GuestRules {
          * A vCPU that no thread has run: {@code vcpu_get_pid()} in virt/kvm/kvm_main.c is 0 until the first KVM_RUN. A VMM
          * may park a vCPU without a thread until it is plugged.
          */
-        private Known<String> idle() {
-            Known<String> hidden = Fact.none();
-            for (String one : process.vms().stream()
+        private Known<VcpuDirectory> idle() {
+            Known<VcpuDirectory> hidden = Fact.none();
+            for (VcpuDirectory one : process.vms().stream()
                     .flatMap(vm -> process.vcpus().stream()
                             .filter(vcpu -> vcpu.thread().isPresent())
                             .filter(vcpu -> target.isEmpty() || target.getAsInt() == vcpu.id())
                             .limit(MOST_VCPUS)
-                            .map(vcpu -> directory(vm) + "/vcpu" + vcpu.id()))
+                            .map(vcpu -> new VcpuDirectory(directory(vm), vcpu.id())))
                     .toList()) {
                 String file = VmmRules.KVM + one + "/pid";
                 Optional<String> pid = files().text(file).filter(text -> text.matches("\\d{1,9}"));
@@ -189,8 +197,7 @@ public final class GuestRules {
                     return new Known.Observed<>(one);
                 }
                 boolean exists = host().has(KernelChange.VCPU_PID).orElse(false)
-                        && host().debugfsNames("kvm/" + one.substring(0, one.indexOf('/')))
-                                .contains(one.substring(one.indexOf('/') + 1));
+                        && host().debugfsNames("kvm/" + one.vm()).contains("vcpu" + one.id());
                 if (pid.isEmpty() && (exists || files().reading(file) != HostFiles.Reading.ABSENT)) {
                     hidden = Fact.missing(files(), file);
                 }
@@ -251,7 +258,7 @@ public final class GuestRules {
     private static final Fact<Path, Long> EXITS = new Fact<>(VmmRules.KVM + "{vm}/exits", one -> one.once("exits", () -> one.count("exits")));
     private static final Fact<Path, Long> INJECTED =
         new Fact<>(VmmRules.KVM + "{vm}/irq_injections", one -> one.once("injected", () -> one.count("irq_injections")));
-    private static final Fact<Path, String> IDLE = new Fact<>(VmmRules.KVM + "{vcpu}/pid", one -> one.once(one.target(), one::idle));
+    private static final Fact<Path, VcpuDirectory> IDLE = new Fact<>(VmmRules.KVM + "{vcpu}/pid", one -> one.once(one.target(), one::idle));
     private static final Fact<Path, Integer> VECTORS = new Fact<>("proc/interrupts", one -> one.once("armed", one::armed));
     private static final Fact<Path, VgicState> VGIC = new Fact<>(VmmRules.KVM + "{vm}/vgic-state", one -> one.once("vgic", one::vgic));
     /** The counts of all eventfds of the process: no file shows which one belongs to the interrupt. */
@@ -306,7 +313,7 @@ public final class GuestRules {
         broken("vcpu.none-ran", EXITS, one -> EXITS.in(one) == 0, "no vCPU of the VM has ever run: KVM counted no exit",
             Remedy.look("start the guest (libvirt: virsh resume; QEMU: cont)")).first(),
         doubt("vcpu.never-ran", IDLE, one -> true, "no thread has ever run vcpu %s: it takes no interrupt", VmmRules.ASK)
-            .with(one -> IDLE.in(one).replaceFirst(".*vcpu", "")).first(),
+            .with(one -> IDLE.in(one).id()).first(),
         doubt("vcpu.never-injected", INJECTED, one -> one.came > 0 && INJECTED.in(one) == 0, "KVM has injected no interrupt"
             + " into the guest, and the host irq came %s: its vCPUs have interrupts off, or no irqfd has the eventfd")
             .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> BY_VMM)

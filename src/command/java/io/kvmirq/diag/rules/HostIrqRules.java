@@ -118,8 +118,8 @@ public final class HostIrqRules {
             Flaws flaws = new Flaws();
             flaws.apply(irq, STATE);
             if (!posted) {
-                flaws.look(irq, ASKED);
-                flaws.look(irq, EFFECTIVE);
+                flaws.requireSeen(irq, ASKED);
+                flaws.requireSeen(irq, EFFECTIVE);
             }
             flaws.apply(irq, CPU).apply(irq, OTHERS);
             return flaws.link(

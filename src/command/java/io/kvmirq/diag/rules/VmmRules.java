@@ -482,23 +482,23 @@ public final class VmmRules {
     private Link link() {
         Map<Integer, VmThread> threads = threads();
         VmThread leader = leader();
-        flaws.look(leader, TASKS);
+        flaws.requireSeen(leader, TASKS);
         Optional<String> group = flaws.look(leader, CGROUP);
         vcpus.values().stream()
                 .filter(one -> (tasks.isEmpty() || isTask(one)) && !CGROUP.is(one, any -> true))
                 .findFirst()
-                .ifPresent(one -> flaws.look(one, CGROUP));
+                .ifPresent(one -> flaws.requireSeen(one, CGROUP));
         List<String> groups = vcpus.values().stream()
                 .flatMap(one -> CGROUP.of(one).known().stream())
                 .toList();
         new ControlGroups(host, flaws, "").look(group, groups);
-        flaws.look(leader, STATUS);
+        flaws.requireSeen(leader, STATUS);
         long seen = threads.values().stream().filter(this::looked).count();
         threads.values().stream().filter(one -> !one.isHelper()).forEach(one -> flaws.apply(one, ORDER));
         threads.values().stream() // the first of equal threads is enough
                 .filter(one -> (!one.isNeeded() || STATUS.is(one, any -> true)) && !STAT.is(one, any -> true))
                 .findFirst()
-                .ifPresent(one -> flaws.look(one, STAT));
+                .ifPresent(one -> flaws.requireSeen(one, STAT));
         process.vcpus().forEach(vcpu -> flaws.apply(vmm(OptionalInt.of(vcpu.id())), VCPU));
         flaws.apply(vmm(OptionalInt.empty()), PROCESS);
         if (STATUS.is(leader, any -> true) && seen > 0) {
@@ -531,7 +531,7 @@ public final class VmmRules {
 
     private Link helpers(List<Worker> workers) {
         Vmm vmm = vmm(OptionalInt.empty());
-        flaws.look(vmm, WORKERS);
+        flaws.requireSeen(vmm, WORKERS);
         Stream.concat(
                         threads().values().stream().filter(VmThread::isHelper),
                         workers.stream()
@@ -543,7 +543,7 @@ public final class VmmRules {
                                         one.ofKernel() ? VmThread.Kind.KERNEL_WORKER : VmThread.Kind.WORKER)))
                 .forEach(one -> flaws.apply(one, HELPER).apply(one, HELPERS_ORDER));
         host.backEnds(process).forEach(this::backEnd);
-        flaws.look(vmm, EVENTFDS);
+        flaws.requireSeen(vmm, EVENTFDS);
         flaws.apply(vmm, SERVED);
         flaws.look(vmm, PARENTS).stream()
                 .flatMap(List::stream)
