@@ -17,7 +17,7 @@ public sealed interface Known<T> {
         T value();
     }
 
-    /** The value, whatever its source; empty if the fact is not known. */
+    /** The value, whatever its source; empty if the fact is not known, or is {@link None}. */
     default Optional<T> known() {
         return this instanceof Fact<T> fact ? Optional.of(fact.value()) : Optional.empty();
     }
@@ -70,6 +70,19 @@ public sealed interface Known<T> {
         }
     }
 
+    /** A fact that certainly has no value here, such as that of a file which this kernel does not have. */
+    record None<T>() implements Known<T> {
+        @Override
+        public String toString() {
+            return "none";
+        }
+    }
+
+    /** A {@link None}. */
+    static <T> Known<T> none() {
+        return new None<>();
+    }
+
     /**
      * A fact that is not known.
      *
@@ -96,7 +109,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** Applies {@code next} to this fact's value; the result keeps this fact's source. Unknown stays unknown. */
+    /** Applies {@code next} to this fact's value; the result keeps this fact's source. Unknown and none stay so. */
     default <R> Known<R> map(Function<? super T, ? extends R> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof SetUp) {
@@ -108,12 +121,12 @@ public sealed interface Known<T> {
         return then(next.andThen(this instanceof Predicted ? Predicted::new : Observed::new));
     }
 
-    /** Applies {@code next} to this fact's value; the result has its own source. Unknown stays unknown. */
+    /** Applies {@code next} to this fact's value; the result has its own source. Unknown and none stay so. */
     default <R> Known<R> then(Function<? super T, ? extends Known<R>> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof Unknown<T> unknown) {
             return new Unknown<>(unknown.why(), unknown.remedy());
         }
-        return next.apply(known().orElseThrow());
+        return this instanceof None ? none() : next.apply(known().orElseThrow());
     }
 }

@@ -172,6 +172,8 @@ public final class Json {
                 value(String.valueOf(one.getKey()), one.getValue());
             }
             to.writeEndObject();
+        } else if (value instanceof Known.None) {
+            to.writeNull();
         } else if (value instanceof Interrupt interrupt) {
             to.writeNumber(interrupt.vector().orElseThrow());
         } else if (value instanceof Hop<?> hop) {

@@ -228,7 +228,7 @@ final class ControlGroups {
         OptionalLong waited = one.files().number(file, "nr_throttled ");
         return QUOTA.of(one)
                 .then(quota -> !one.isBound()
-                        ? Fact.none()
+                        ? Known.none()
                         : periods.isEmpty() || waited.isEmpty()
                                 ? Fact.missing(one.files(), file)
                                 : new Known.Observed<>(new Throttled(periods.getAsLong(), waited.getAsLong())));

@@ -22,13 +22,11 @@ import java.util.function.Predicate;
  * @param <T> its value
  * @param file the file that shows it, from the root of the host, with names of the subject in braces, such as {@code
  *     proc/irq/{irq}/spurious}
- * @param read the value, or why it is not known; {@link #none} if this host has no such fact, which is no gap
+ * @param read the value, or why it is not known; {@link Known#none} if this host has no such fact, which is no gap
  */
 public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>> read) {
     /** The remedy for a file that a host in order shows. */
     public static final String LOOK_AGAIN = "look on the host itself, or capture it again";
-
-    private static final Known.Unknown<?> NONE = new Known.Unknown<>("this host has no such file");
 
     /** The facts of a subject that were read; each is read once. For use by one thread. */
     public static final class Facts {
@@ -100,7 +98,7 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
                     .<Known<T>>map(Known.Observed::new)
                     .orElseGet(() -> exists.test(subject) || subject.files().reading(path) != HostFiles.Reading.ABSENT
                             ? missing(subject.files(), path)
-                            : none());
+                            : Known.none());
         });
     }
 
@@ -119,15 +117,9 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
         return text -> Optional.of(text).filter(form);
     }
 
-    /** The host has no such fact. */
-    @SuppressWarnings("unchecked")
-    static <T> Known<T> none() {
-        return (Known<T>) NONE;
-    }
-
     /** The value, if the host has one. */
     static <T> Known<T> of(Optional<T> value) {
-        return value.<Known<T>>map(Known.Observed::new).orElseGet(Fact::none);
+        return value.<Known<T>>map(Known.Observed::new).orElseGet(Known::none);
     }
 
     /**

@@ -96,7 +96,7 @@ public final class Flaws {
     /** A fact, noted if it is not known. */
     public <S extends Fact.Subject, T> Optional<T> look(S subject, Fact<S, T> fact) {
         Known<T> known = fact.of(subject);
-        if (known instanceof Known.Unknown<T> unknown && !unknown.equals(Fact.none())) {
+        if (known instanceof Known.Unknown<T> unknown) {
             unseen(unknown.why(), unknown.remedy());
         }
         return known.known();

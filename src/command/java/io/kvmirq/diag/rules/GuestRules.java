@@ -99,7 +99,7 @@ public final class GuestRules {
                             .count())
                     .map(Long::intValue)
                     .<Known<Integer>>map(Known.Observed::new)
-                    .orElseGet(Fact::none);
+                    .orElseGet(Known::none);
         }
 
         /** Whether debugfs has the directory of a VM, and so its files. */
@@ -158,7 +158,7 @@ public final class GuestRules {
         /** A count of KVM for a VM, which only root reads; none also if debugfs does not have one of its VMs. */
         private Known<Long> count(String name) {
             if (host().isArm() && name.equals("irq_injections")) {
-                return Fact.none(); // no such count
+                return Known.none(); // no such count
             }
             long sum = 0;
             for (int vm : process.vms()) {
@@ -183,7 +183,7 @@ public final class GuestRules {
          * may park a vCPU without a thread until it is plugged.
          */
         private Known<VcpuDirectory> idle() {
-            Known<VcpuDirectory> hidden = Fact.none();
+            Known<VcpuDirectory> hidden = Known.none();
             for (VcpuDirectory one : process.vms().stream()
                     .flatMap(vm -> process.vcpus().stream()
                             .filter(vcpu -> vcpu.thread().isPresent())
@@ -207,7 +207,7 @@ public final class GuestRules {
 
         /** Whether KVM injects each interrupt of the guests itself, because APIC virtualization is off. */
         private Known<Boolean> injects() {
-            Known<Boolean> none = Fact.none();
+            Known<Boolean> none = Known.none();
             for (String name : List.of("kvm_intel/enable_apicv", "kvm_amd/avic")) {
                 String module = name.substring(0, name.indexOf('/'));
                 Known<Boolean> one = Fact.<Path, Boolean>text(
@@ -218,7 +218,7 @@ public final class GuestRules {
                                         .map(value -> value.matches("[N0]")))
                         .read()
                         .apply(this);
-                none = one.equals(Fact.none()) || none.known().orElse(false) ? none : one;
+                none = one instanceof Known.None || none.known().orElse(false) ? none : one;
             }
             return none;
         }

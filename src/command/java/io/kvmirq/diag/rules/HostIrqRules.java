@@ -430,7 +430,7 @@ public final class HostIrqRules {
     private static final Fact<Irq, Boolean> REMAPS = new Fact<>("proc/interrupts", irq -> ENTRY.is(irq, any -> true)
         || irq.device().address().domain() == 0 && irq.vector.chip().startsWith("PCI-MSI") && irq.host().interrupts().stream()
         .flatMap(all -> all.rows().stream()).anyMatch(row -> row.chip().startsWith("IR-PCI-MSI"))
-        ? new Known.Observed<>(true) : Fact.none());
+        ? new Known.Observed<>(true) : Known.none());
     /** A kernel with CONFIG_INTEL_IOMMU_DEBUGFS has several files there. */
     private static final Fact<Irq, String> UNITS = Fact.text(IRTES, irq -> !irq.files().list(INTEL).isEmpty(),
         Fact.form(text -> text.contains(" supported on IOMMU: ")));
@@ -447,14 +447,14 @@ public final class HostIrqRules {
     private static final Fact<Irq, BitSet> ASKED = Fact.text("proc/irq/{irq}/smp_affinity_list", CpuList::parse);
     private static final Fact<Irq, BitSet> EFFECTIVE = Fact.text("proc/irq/{irq}/effective_affinity_list", CpuList::parse);
     private static final Fact<Irq, BitSet> USED = new Fact<>("proc/irq/{irq}/{used}_affinity_list", irq ->
-        EFFECTIVE.is(irq, any -> true) ? EFFECTIVE.of(irq) : ASKED.is(irq, any -> true) ? ASKED.of(irq) : Fact.none());
+        EFFECTIVE.is(irq, any -> true) ? EFFECTIVE.of(irq) : ASKED.is(irq, any -> true) ? ASKED.of(irq) : Known.none());
     private static final Fact<Irq, BitSet> ONLINE = Fact.text(CPUS + "online", CpuList::parse);
     private static final Fact<Irq, BitSet> ISOLATED = Fact.isolated();
     private static final Fact<Irq, BitSet> NOHZ =
         Fact.cpus(CPUS + "nohz_full", irq -> irq.files().text("proc/cmdline").orElse("").contains("nohz_full="));
     /** The place of vCPUs, which only an irq on CPUs without other work needs. */
     private static final Fact<Irq, Boolean> PINS = new Fact<>("proc/PID/task/TID/status", irq ->
-        ISOLATED.is(irq, irq::isOnlyOn) || NOHZ.is(irq, irq::isOnlyOn) ? irq.of.pins() : Fact.none());
+        ISOLATED.is(irq, irq::isOnlyOn) || NOHZ.is(irq, irq::isOnlyOn) ? irq.of.pins() : Known.none());
     private static final Fact<Irq, BitSet> PINNED = new Fact<>("proc/PID/task/TID/status", irq -> irq.of.pinned());
     private static final Fact<Irq, String> NUMA = Fact.text(PciFunction.DEVICES + "{device}/numa_node",
         irq -> !irq.files().list("sys/devices/system/node").isEmpty(), Fact.form(text -> text.matches("-?\\d{1,5}")));
@@ -484,7 +484,7 @@ public final class HostIrqRules {
     private static final Fact<Irq, Long> MACHINE_CHECKS = new Fact<>("proc/interrupts", irq -> count(irq, "MCE"));
     private static final Fact<Irq, Handler> HANDLER = new Fact<>("proc/{handler}/stat", HostIrqRules::handler);
     private static final Fact<Irq, String> ABOVE = new Fact<>("proc/{handler}/stat", irq -> HANDLER.of(irq).known()
-        .map(own -> VmThread.above(irq.host(), own.stat())).orElseGet(Fact::none));
+        .map(own -> VmThread.above(irq.host(), own.stat())).orElseGet(Known::none));
     // spotless:on
 
     /** Words that keep the kernel from the tables of ACPI, or from the I/O APIC. */
@@ -675,7 +675,7 @@ public final class HostIrqRules {
                 .filter(OptionalLong::isPresent)
                 .findFirst()
                 .<Known<Long>>map(count -> new Known.Observed<>(count.getAsLong()))
-                .orElseGet(Fact::none);
+                .orElseGet(Known::none);
     }
 
     /** The count of all irqs whose last handler has a name of this form. */
@@ -687,7 +687,7 @@ public final class HostIrqRules {
                     .map(Row::count)
                     .toList();
             return counts.isEmpty()
-                    ? Fact.none()
+                    ? Known.none()
                     : new Known.Observed<>(counts.stream().mapToLong(one -> one).sum());
         });
     }
@@ -702,7 +702,7 @@ public final class HostIrqRules {
                 .map(line -> Long.parseLong(line.substring(line.indexOf(": ") + 2)))
                 .toList();
         Set<Long> distinct = Set.copyOf(new HashSet<>(ids));
-        return distinct.size() < ids.size() || ids.isEmpty() ? Fact.none() : new Known.Observed<>(distinct);
+        return distinct.size() < ids.size() || ids.isEmpty() ? Known.none() : new Known.Observed<>(distinct);
     }
 
     private static Known<Boolean> pins(HostFacts host, Optional<VmProcess> vmm) {
@@ -757,7 +757,7 @@ public final class HostIrqRules {
     private static Known<Handler> handler(Irq irq) {
         if (!CMDLINE.is(irq, text -> text.contains("threadirqs"))
                 && !VERSION.is(irq, text -> text.contains("PREEMPT_RT"))) {
-            return CMDLINE.of(irq).then(any -> VERSION.of(irq)).then(any -> Fact.none());
+            return CMDLINE.of(irq).then(any -> VERSION.of(irq)).then(any -> Known.none());
         }
         for (String pid : irq.files().list("proc")) {
             Optional<ThreadStat> stat = pid.matches("\\d{1,9}")

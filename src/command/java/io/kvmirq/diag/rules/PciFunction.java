@@ -157,7 +157,7 @@ record PciFunction(
     /** Only VGA has the file. Without 1 in it, the screen of the host is not the device's. */
     static final Fact<PciFunction, String> FIRST_SCREEN = new Fact<>(DEVICES + "{function}/boot_vga", one ->
         Fact.<PciFunction, String>text(DEVICES + "{function}/boot_vga", any -> one.device.classCode() >> 8 == 0x300,
-        Fact.form(text -> text.matches("[01]"))).of(one).then(first -> first.equals("1") ? new Known.Observed<>(first) : Fact.none()));
+        Fact.form(text -> text.matches("[01]"))).of(one).then(first -> first.equals("1") ? new Known.Observed<>(first) : Known.none()));
     /** The driver that draws on the screen that the firmware set up, until a driver of its device comes; "" for none. */
     static final Fact<PciFunction, String> SCREEN = Fact.text("proc/fb", one ->
         FIRST_SCREEN.is(one, any -> true) && one.host().kvm().isBuilt("FB").known().orElse(true), text -> Optional.of(

@@ -36,7 +36,7 @@ public final class SupportRules {
                             .map(line -> line.split("\\s+", 2)[0].replace("blkio", "io"))
                             .toList()))
                     .<Known<List<String>>>map(Known.Observed::new)
-                    .orElseGet(Fact::none);
+                    .orElseGet(Known::none);
         }
 
         String encrypted() {

@@ -119,7 +119,7 @@ public final class VfioRules {
                             && one.request() == IntxLine.Request.EXCLUSIVE
                             && !line.handlers().known().orElse(List.of()).isEmpty())
                     .<Known<IntxLine.Requested>>map(Known.Observed::new)
-                    .orElseGet(Fact::none);
+                    .orElseGet(Known::none);
         }
 
         boolean is(String file, Access such) {

@@ -128,25 +128,25 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     static final Fact<VmThread, Times> TIMES =
         Fact.text("proc/{thread}/schedstat", one -> one.isPinned() || one.isReady(), Times::parse);
     /** All times are 0 if the kernel does not measure them ({@code sched_info_on()}). */
-    static final Fact<VmThread, Boolean> MEASURED = new Fact<>(TIMES.file(), one -> !one.hasNeverRun() ? Fact.none()
+    static final Fact<VmThread, Boolean> MEASURED = new Fact<>(TIMES.file(), one -> !one.hasNeverRun() ? Known.none()
         : one.isMeasured() ? new Known.Observed<>(true)
         : new Known.Unknown<>("/" + one.path(TIMES.file()) + " has no times", "boot the host with delayacct"));
     /** The process that runs on the only CPU of its affinity. A short-lived one did not keep it waiting. */
     static final Fact<VmThread, String> NEIGHBOUR = new Fact<>(TIMES.file(), one ->
-        !one.waits() || !one.isPinned() || !one.isReady() ? Fact.none()
+        !one.waits() || !one.isPinned() || !one.isReady() ? Known.none()
         : one.running(Integer.parseInt(one.allowed()), TIMES.in(one).waited() / 2 / TICK));
     /** Other processes run on each CPU of its affinity: this shows the cause of the wait. */
     static final Fact<VmThread, String> NEIGHBOURS = new Fact<>(TIMES.file(), one ->
-        one.waits() && !one.isAlone() && one.isReady() ? one.crowded() : Fact.none());
+        one.waits() && !one.isAlone() && one.isReady() ? one.crowded() : Known.none());
     /** A thread that goes before it on its CPU. */
     static final Fact<VmThread, String> ABOVE = new Fact<>(STAT.file(), one ->
-        STAT.of(one).known().map(own -> above(one.host(), own)).orElseGet(Fact::none));
+        STAT.of(one).known().map(own -> above(one.host(), own)).orElseGet(Known::none));
     // spotless:on
 
     /** The vCPU or process with a higher real-time priority that runs on the CPU of a thread that is ready to run. */
     static Known<String> above(HostFacts host, ThreadStat own) {
         return !own.isRunnable()
-                ? Fact.none()
+                ? Known.none()
                 : running(
                         host,
                         0,
@@ -299,7 +299,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         Optional<BitSet> cpus = CpuList.parse(allowed());
         CpuList.parse(files().text("sys/devices/system/cpu/online").orElse(""))
                 .ifPresent(online -> cpus.ifPresent(all -> all.and(online)));
-        Known<String> last = Fact.none();
+        Known<String> last = Known.none();
         for (int cpu : cpus.orElseGet(BitSet::new).stream().toArray()) {
             last = running(cpu, 0);
             if (last.known().isEmpty()) {
@@ -341,7 +341,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         host.files().list("proc").stream()
                 .filter(pid -> pid.matches("\\d{1,9}") && !pid.equals(self) && !pid.equals(String.valueOf(except)))
                 .forEach(pid -> files.put("proc/" + pid + "/stat", pid));
-        Known<String> hidden = Fact.none();
+        Known<String> hidden = Known.none();
         for (Map.Entry<String, String> one : files.entrySet()) {
             Optional<ThreadStat> stat = host.files().text(one.getKey()).flatMap(ThreadStat::parse);
             if (stat.filter(now -> now.isRunnable() && !now.isOfKernel() && such.test(now))

@@ -117,7 +117,7 @@ public final class VmmRules {
         /** The names of threads, if they tell which one runs a vCPU. */
         Known<Boolean> hasThread() {
             if (tasks.isEmpty() || vcpus.size() >= MOST_VCPUS) {
-                return Fact.none();
+                return Known.none();
             }
             boolean found = vcpus.values().stream().anyMatch(one -> one.vcpu().equals(vcpu));
             Optional<String> unread = tasks.stream()
@@ -128,7 +128,7 @@ public final class VmmRules {
                 return Fact.missing(files(), unread.get());
             }
             if (isParked()) {
-                return Fact.none();
+                return Known.none();
             }
             return found || vcpus.keySet().stream().anyMatch(this::isNamed)
                     ? new Known.Observed<>(found)
@@ -160,7 +160,7 @@ public final class VmmRules {
                             .findFirst()
                             .<Known<String>>map(
                                     device -> Fact.missing(files(), "sys/bus/pci/devices/" + device + "/vendor"))
-                            .orElseGet(Fact::none);
+                            .orElseGet(Known::none);
         }
 
         private static Optional<PciAddress> address(String name) {
@@ -218,7 +218,7 @@ public final class VmmRules {
                     return new Known.Observed<>(List.of(other, one));
                 }
             }
-            return Fact.none();
+            return Known.none();
         }
 
         /** Whether each process shows its name, if the VMM has a file of vhost open: one may be a worker. */
@@ -227,14 +227,14 @@ public final class VmmRules {
                     .anyMatch(fd -> files().link(path("proc/{process}/fd/") + fd)
                             .filter(target -> target.startsWith("/dev/vhost-"))
                             .isPresent());
-            return vhost ? host().once("workers", () -> hidden(host())) : Fact.none();
+            return vhost ? host().once("workers", () -> hidden(host())) : Known.none();
         }
 
         /** Whether each eventfd shows its id, by which a back end is found. */
         Known<Boolean> showsEventfds() {
             return host().hiddenEventfd(process)
                     .<Known<Boolean>>map(file -> Fact.missing(files(), file))
-                    .orElseGet(Fact::none);
+                    .orElseGet(Known::none);
         }
 
         /** The devices of which the guest has a part. */
@@ -251,14 +251,14 @@ public final class VmmRules {
 
         /** Whether each vCPU waits for another thread; not shown if one is elsewhere. */
         Known<Boolean> isOutside() {
-            Known<Boolean> all = Fact.none();
+            Known<Boolean> all = Known.none();
             for (VmThread one : vcpus.values()) {
                 String file = one.path("proc/{thread}/wchan");
                 String at = files().text(file).orElse("");
                 if (!at.isEmpty() && !at.startsWith("futex_")) {
-                    return Fact.none();
+                    return Known.none();
                 }
-                all = all instanceof Known.Unknown<?> unknown && !unknown.equals(Fact.none())
+                all = all instanceof Known.Unknown
                         ? all
                         : at.isEmpty() ? Fact.missing(files(), file) : new Known.Observed<>(true);
             }
@@ -279,7 +279,7 @@ public final class VmmRules {
                 .filter(one -> !STAT.is(one, any -> true) && !one.hasEnded())
                 .findFirst()
                 .<Known<Boolean>>map(one -> Fact.missing(host.files(), one.path(STAT.file())))
-                .orElseGet(Fact::none);
+                .orElseGet(Known::none);
     }
 
     // spotless:off: tables
