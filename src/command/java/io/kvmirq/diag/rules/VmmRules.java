@@ -119,10 +119,12 @@ public final class VmmRules {
             if (tasks.isEmpty() || vcpus.size() >= MOST_VCPUS) {
                 return Known.none();
             }
-            boolean found = vcpus.values().stream().anyMatch(one -> one.vcpu().equals(vcpu));
+            if (vcpus.values().stream().anyMatch(thread -> thread.vcpu().equals(vcpu))) {
+                return new Known.Observed<>(true);
+            }
             Optional<String> unread = tasks.stream()
                     .map(tid -> path("proc/{process}/task/") + tid + "/comm")
-                    .filter(file -> !found && files().text(file).orElse("").isEmpty())
+                    .filter(file -> files().text(file).orElse("").isEmpty())
                     .findFirst();
             if (unread.isPresent()) {
                 return Fact.missing(files(), unread.get());
@@ -130,8 +132,8 @@ public final class VmmRules {
             if (isParked()) {
                 return Known.none();
             }
-            return found || vcpus.keySet().stream().anyMatch(this::isNamed)
-                    ? new Known.Observed<>(found)
+            return vcpus.keySet().stream().anyMatch(this::isNamed)
+                    ? new Known.Observed<>(false)
                     : new Known.Unknown<>("the threads of vCPUs, which no file names", host().forDebugfs(Guests.NAMES));
         }
 
@@ -159,7 +161,7 @@ public final class VmmRules {
                             .filter(host()::hides)
                             .findFirst()
                             .<Known<String>>map(
-                                    device -> Fact.missing(files(), "sys/bus/pci/devices/" + device + "/vendor"))
+                                    device -> Fact.missing(files(), PciFunction.DEVICES + device + "/vendor"))
                             .orElseGet(Known::none);
         }
 
