@@ -29,22 +29,26 @@ final class DirectoryFiles implements HostFiles {
     private record Directory(String name, Path path) {}
 
     private final Path root;
+    /** Whether it is the host itself, outside of which nothing is. */
+    private final boolean isHost;
+
     private volatile @Nullable Path top;
     private volatile @Nullable Directory last;
 
     DirectoryFiles(Path root) {
         this.root = root;
+        this.isHost = root.isAbsolute() && root.getNameCount() == 0;
     }
 
     /** The file itself, after all links. Null if it is outside the root. */
     private @Nullable Path resolved(String path) {
         try {
-            Path top = top();
-            Path file = top.resolve(path);
-            if (top.getNameCount() == 0) {
-                return Files.exists(file) ? file : null; // All links of the host itself stay in it.
+            if (isHost) {
+                Path file = root.resolve(path);
+                return Files.exists(file) ? file : null;
             }
-            file = file.toRealPath();
+            Path top = top();
+            Path file = top.resolve(path).toRealPath();
             return file.startsWith(top) ? file : null;
         } catch (IOException | InvalidPathException e) {
             return null;
@@ -66,7 +70,7 @@ final class DirectoryFiles implements HostFiles {
      */
     private @Nullable Path unresolved(String path) {
         try {
-            if (root.isAbsolute() && root.getNameCount() == 0) {
+            if (isHost) {
                 return root.resolve(path);
             }
             int name = path.lastIndexOf('/') + 1;

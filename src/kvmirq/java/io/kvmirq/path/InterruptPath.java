@@ -93,9 +93,8 @@ public record InterruptPath(
 
     /**
      * The value of a step, such as the GSI by {@code known(Hop.GSI)}, or the reason why it is not known. Steps of type
-     * {@link Void} have none.
-     * The class of the result, such as {@link Known.Observed}, states whether the number was set up, observed, inferred
-     * or predicted.
+     * {@link Void} have none. The class of the result, such as {@link Known.Observed}, states whether the value was set
+     * up, observed, inferred or predicted.
      */
     public <T> Known<T> known(Hop<T> hop) {
         Optional<Link> link = link(hop);

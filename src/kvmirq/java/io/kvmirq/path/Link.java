@@ -102,7 +102,7 @@ public record Link(
                 .map(String::valueOf)
                 .collect(Collectors.joining(", "));
         int most = hop == Hop.HOST_IRQ ? Integer.MAX_VALUE : Gsi.MAX;
-        boolean valid = numbers.stream().mapToLong(Number::longValue).allMatch(one -> one >= 0 && one <= most);
+        boolean valid = numbers.stream().mapToLong(Number::longValue).allMatch(number -> number >= 0 && number <= most);
         List<Integer> known = valid ? numbers.stream().map(Number::intValue).toList() : List.of();
         if (hop == Hop.GSI) {
             return whole(hop, evidence, "gsi " + value, text)

@@ -82,20 +82,21 @@ public final class VfioHostRules {
         private static boolean isInDoubt(Link link) {
             return link.state() == Link.State.DOUBTFUL
                     && link.flaws().stream()
-                            .anyMatch(one -> one.span() == Span.NOW
-                                    && one.weight() != Weight.REMARK
-                                    && !one.rule().equals("device.pin-masked"));
+                            .anyMatch(flaw -> flaw.span() == Span.NOW
+                                    && flaw.weight() != Weight.REMARK
+                                    && !flaw.rule().equals("device.pin-masked"));
         }
 
         private List<Map.Entry<PciAddress, Link>> flawed(Link.State state) {
             return FLAWED.in(this).entrySet().stream()
-                    .filter(one -> one.getValue().state() == state)
+                    .filter(device -> device.getValue().state() == state)
                     .toList();
         }
 
         String devices(Link.State state) {
-            return some(
-                    flawed(state).stream().map(one -> one.getKey().toString()).toList());
+            return some(flawed(state).stream()
+                    .map(device -> device.getKey().toString())
+                    .toList());
         }
 
         Link first(Link.State state) {

@@ -41,11 +41,13 @@ final class MemoryLinks {
 
     private final HostFacts host;
     private final KernelPath path;
+    private final Fact.Facts facts;
     private final Map<Hop<?>, Link> links = new TreeMap<>();
 
     private MemoryLinks(HostFacts host, KernelPath path, List<Link> before) {
         this.host = host;
         this.path = path;
+        this.facts = new Fact.Facts(host);
         before.forEach(link -> links.put(link.hop(), link));
     }
 
@@ -56,10 +58,9 @@ final class MemoryLinks {
         if (all.links.containsKey(Hop.EVENTFD)) {
             all.put();
         }
-        Fact.Facts facts = new Fact.Facts(host);
         List<Link> links = new ArrayList<>();
         for (Link link : all.links.values()) {
-            Link flawed = MemoryRules.flawed(facts, path, link);
+            Link flawed = MemoryRules.flawed(all.facts, path, link);
             links.add(flawed);
             // A link that memory alone breaks ends the path; one that files break has what they show behind it.
             if (flawed.state() == Link.State.BROKEN && link.state() != Link.State.BROKEN) {
@@ -107,7 +108,7 @@ final class MemoryLinks {
         if (irqfd.routes() == 0) {
             Flaws.of(
                             new GuestRules.Probed(
-                                    new Fact.Facts(host),
+                                    facts,
                                     String.valueOf(irqfd.gsi().number()),
                                     MEMORY + "kvm_irq_routing_table.map",
                                     false),
@@ -198,7 +199,7 @@ final class MemoryLinks {
     private void put(Link link) {
         Link before = links.get(link.hop());
         if (before == null || before.flaws().isEmpty() && before.state() != Link.State.BROKEN) {
-            links.put(link.hop(), SourceRules.compared(new Fact.Facts(host), Optional.ofNullable(before), link));
+            links.put(link.hop(), SourceRules.compared(facts, Optional.ofNullable(before), link));
         }
     }
 }

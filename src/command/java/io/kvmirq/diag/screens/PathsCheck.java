@@ -114,9 +114,9 @@ public final class PathsCheck {
                         .isPresent())
                 .forEach(used::add);
         Optional<String> hidden = host.boundToVfio().stream()
-                .filter(one -> host.pci(one).isEmpty())
+                .filter(device -> host.pci(device).isEmpty())
                 .findFirst()
-                .map(one -> "sysfs shows no ids of " + one + ", which is bound to VFIO");
+                .map(device -> "sysfs shows no ids of " + device + ", which is bound to VFIO");
         for (PciAddress address : used) {
             if (host.pci(address).isEmpty()) {
                 hidden = hidden.or(() -> Optional.of(address)

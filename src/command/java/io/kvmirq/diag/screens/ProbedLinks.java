@@ -161,8 +161,8 @@ final class ProbedLinks {
     /** The vectors of events; none if a number is out of range. */
     static List<GuestVector> vectors(Stream<? extends Number> numbers) {
         List<Long> all = numbers.map(Number::longValue).distinct().sorted().toList();
-        return all.stream().allMatch(one -> one >= 0 && one <= Integer.MAX_VALUE)
-                ? all.stream().map(one -> new GuestVector(one.intValue())).toList()
+        return all.stream().allMatch(number -> number >= 0 && number <= Integer.MAX_VALUE)
+                ? all.stream().map(number -> new GuestVector(number.intValue())).toList()
                 : List.of();
     }
 
