@@ -71,7 +71,7 @@ class AbsenceTest {
     private static final int FEWEST_LOOKS = 20_000;
     private static final int FEWEST_NEEDED = 100;
 
-    /** What is wrong with a file, or with all files of a process or of debugfs. */
+    /** The damage of a file, or of all files of a process or of debugfs. */
     private enum Damage {
         REMOVED,
         DENIED,
@@ -224,7 +224,7 @@ class AbsenceTest {
         }
     }
 
-    /** What is accused without a file, and not with it. */
+    /** The flaws that a command finds without a file, and not with it. */
     private final Set<String> accusations = new TreeSet<>();
 
     private final Set<Object> known = new HashSet<>();

@@ -110,11 +110,7 @@ public final class GuestHosts {
         String group = "0::/machine.slice/machine-qemu-1-web.scope\n";
         for (int thread = PID; thread <= PID + 2; thread++) {
             String own = thread == PID ? path : path + "task/" + thread + "/";
-            // task_state() in fs/proc/array.c
-            host.put(
-                            own + "status",
-                            "Name:\tqemu-system-x86\nState:\tS (sleeping)\nTgid:\t" + PID + "\nPid:\t" + thread
-                                    + "\nTracerPid:\t0\nThreads:\t3\nCpus_allowed_list:\t0-1\n")
+            host.put(own + "status", status(PID, thread))
                     .put(own + "schedstat", "9000000000 120000000 4000\n")
                     .put(own + "stat", stat(thread, "qemu-system-x86", 'S', USER, 0))
                     .put(own + "wchan", thread == PID ? "do_sys_poll" : "kvm_vcpu_block")
@@ -150,14 +146,24 @@ public final class GuestHosts {
         host.put(
                 path + "fdinfo/4",
                 "pos:\t0\n" + (shows ? "vfio-device-syspath: /sys/devices/pci0000:00/" + device + "\n" : ""));
-        for (int i = 0; i < 5; i++) {
-            // eventfd_show_fdinfo() in fs/eventfd.c
-            host.link(path + "fd/" + (20 + i), "anon_inode:[eventfd]")
+        eventfds(host, path, 0, 5);
+        return host;
+    }
+
+    /** As task_state() in fs/proc/array.c prints it. */
+    static String status(int pid, int thread) {
+        return "Name:\tqemu-system-x86\nState:\tS (sleeping)\nTgid:\t" + pid + "\nPid:\t" + thread
+                + "\nTracerPid:\t0\nThreads:\t3\nCpus_allowed_list:\t0-1\n";
+    }
+
+    /** Adds eventfds to a process, the first with the descriptor 20, as eventfd_show_fdinfo() in fs/eventfd.c prints them. */
+    static void eventfds(RecordedHost host, String process, int from, int to) {
+        for (int i = from; i < to; i++) {
+            host.link(process + "fd/" + (20 + i), "anon_inode:[eventfd]")
                     .put(
-                            path + "fdinfo/" + (20 + i),
+                            process + "fdinfo/" + (20 + i),
                             "pos:\t0\neventfd-count:                0\neventfd-id: " + (i + 1) + "\n");
         }
-        return host;
     }
 
     private static RecordedHost guestOfArm(RecordedHost host) {

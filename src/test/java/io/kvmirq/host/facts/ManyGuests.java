@@ -16,7 +16,7 @@ public final class ManyGuests {
 
     private ManyGuests() {}
 
-    /** The host. @param vectors that each guest has armed, at most 2048 */
+    /** @param vectors the armed ones of each guest, at most 2048 */
     public static RecordedHost of(int guests, int vectors) throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic");
         StringBuilder interrupts = new StringBuilder("           CPU0       CPU1\n");
@@ -69,10 +69,9 @@ public final class ManyGuests {
         }
         config[at + 2] = (byte) (vectors - 1);
         config[at + 3] = (byte) (0x80 | vectors - 1 >> 8);
-        String group15 = "../../../kernel/iommu_groups/" + group;
         host.putBytes(path + "config", config)
                 .link(path + "driver", "../../../bus/pci/drivers/vfio-pci")
-                .link(path + "iommu_group", group15)
+                .link(path + "iommu_group", "../../../kernel/iommu_groups/" + group)
                 .link("sys/kernel/iommu_groups/" + group + "/devices/" + device, "../../../../devices/" + device)
                 .put("dev/vfio/" + group, "");
     }
@@ -80,26 +79,18 @@ public final class ManyGuests {
     private static void process(RecordedHost host, int pid, String device, int group, String name, int eventfds) {
         String path = "proc/" + pid + "/";
         host.copy("proc/100/", path);
-        for (int thread = 0; thread <= 2; thread++) {
-            String own = thread == 0 ? path : path + "task/" + (pid + thread) + "/";
-            host.copy(thread == 0 ? path + "none" : path + "task/" + (100 + thread) + "/", own)
-                    .remove(path + "task/" + (100 + thread) + "/")
-                    .put(
-                            own + "status",
-                            "Name:\tqemu-system-x86\nState:\tS (sleeping)\nTgid:\t" + pid + "\nPid:\t" + (pid + thread)
-                                    + "\nTracerPid:\t0\nThreads:\t3\nCpus_allowed_list:\t0-1\n");
+        for (int thread = 1; thread <= 2; thread++) {
+            String model = path + "task/" + (100 + thread) + "/";
+            String own = path + "task/" + (pid + thread) + "/";
+            host.copy(model, own).remove(model).put(own + "status", GuestHosts.status(pid, pid + thread));
         }
+        host.put(path + "status", GuestHosts.status(pid, pid));
         host.put(
                         path + "cmdline",
                         ("/usr/bin/qemu-system-x86_64 -name guest=" + name + ",debug-threads=on -machine"
                                         + " q35,kernel-irqchip=split -device vfio-pci,host=" + device)
                                 .replace(' ', '\0'))
                 .link(path + "fd/3", "/dev/vfio/" + group);
-        for (int i = 5; i < eventfds; i++) {
-            host.link(path + "fd/" + (20 + i), "anon_inode:[eventfd]")
-                    .put(
-                            path + "fdinfo/" + (20 + i),
-                            "pos:\t0\neventfd-count:                0\neventfd-id: " + (i + 1) + "\n");
-        }
+        GuestHosts.eventfds(host, path, 5, eventfds);
     }
 }
