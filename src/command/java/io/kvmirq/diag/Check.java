@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import java.util.stream.Stream;
+
 /** A check of the interrupt path of a host. Its id is stable. */
 public enum Check {
     KVM("kvm"),
@@ -31,6 +33,14 @@ public enum Check {
     /** Its name on the command line and in JSON. */
     public String id() {
         return id;
+    }
+
+    /** The check with an id. */
+    public static Check of(String id) {
+        return Stream.of(values())
+                .filter(check -> check.id.equals(id))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("\"" + id + "\" is no check"));
     }
 
     /** Whether it runs only if the command line names it. */

@@ -75,7 +75,7 @@ public final class DoctorCommand implements Command {
                 .completionCandidates(ids)
                 .description("Make only this check. May be given several times."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--rules")
-                .description("Print the rules of all links instead: name, state, sentence and files of each."));
+                .description("Print the rules instead: name, state, sentence, files and remedies of each."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }

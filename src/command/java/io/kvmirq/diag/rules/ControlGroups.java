@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
-import static io.kvmirq.diag.rules.Rule.broken;
-import static io.kvmirq.diag.rules.Rule.doubt;
+import static io.kvmirq.diag.rules.Rule.rule;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.rules.Rule.Table;
@@ -10,9 +9,7 @@ import io.kvmirq.diag.sources.CpuList;
 import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Flaw.Subject;
-import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
-import io.kvmirq.path.Remedy;
 import java.util.BitSet;
 import java.util.HashSet;
 import java.util.List;
@@ -153,44 +150,33 @@ final class ControlGroups {
     private static final Fact<Group, Long> MOST_TASKS = number("pids.max", "(\\d{1,18})|max", "pids.current");
     private static final Fact<Group, Throttled> STAT = new Fact<>("{group}/cpu.stat", ControlGroups::throttled);
 
-    private static final String PRESSED =
-        "all threads of the control group %s that had something to do waited for %s, %d %% of the last 10 seconds%s";
 
-    private static final Table<Group> FROZEN = new Table<>(Hop.VMM,
-        broken("cgroup.frozen", FREEZE, one -> FREEZE.in(one).matches("1|FR.*"),
-            "the control group %s is frozen: none of its threads runs").with(Group::called).remedy(one -> Remedy.command(
-            "echo " + (one.second ? "0" : "THAWED") + " > /" + one.path(FREEZE.file()))),
-        broken("cgroup.frozen-above", ABOVE, one -> ABOVE.in(one).endsWith("1") || ABOVE.in(one).contains("frozen 1"),
-            "the control group %s is frozen: none of its threads runs", Remedy.command("thaw the group above it"))
+    private static final Table<Group> FROZEN = new Table<>(
+        rule("cgroup.frozen", FREEZE, one -> FREEZE.in(one).matches("1|FR.*")).with(Group::called)
+            .fill(one -> one.second ? "0" : "THAWED", one -> one.path(FREEZE.file())),
+        rule("cgroup.frozen-above", ABOVE, one -> ABOVE.in(one).endsWith("1") || ABOVE.in(one).contains("frozen 1"))
             .with(Group::called).on("the last group", one -> one.last).otherwise());
 
     /** The pressure is the average of ten seconds, which is more than one look. */
-    private static final Table<Group> TIME = new Table<>(Hop.VMM,
-        doubt("cgroup.throttled", STAT, one -> one.waited(20), "the control group %s used its quota of CPU time up in %d of %d"
-            + " periods since it was made: its threads waited then%s").with(Group::called, one -> STAT.in(one).waited(),
-            one -> STAT.in(one).periods(), Group::others).remedy(ControlGroups::raise).slow().ever(),
-        doubt("cgroup.idle", IDLE, one -> IDLE.in(one).equals("1"), "cpu.idle of the control group %s is 1: any other group goes"
-            + " first%s").slow().with(Group::called, Group::others).remedy(one -> Remedy.command("echo 0 > /" + one.path(IDLE.file()))),
-        doubt("cgroup.light", WEIGHT, one -> WEIGHT.in(one) <= LITTLE_WEIGHT, "the control group %s has cpu.weight %d, and others"
-            + " have 100: they get most of a CPU that it shares%s").slow().with(Group::called, WEIGHT::in, Group::others).otherwise()
-            .remedy(one -> Remedy.command("raise /" + one.path(WEIGHT.file()))),
-        doubt("cgroup.cpu-pressure", CPU, one -> CPU.in(one) >= MOST_PRESSED, PRESSED).slow().with(Group::called, one -> "a CPU",
-            CPU::in, Group::others).remedy(one -> Remedy.command("give the guest CPUs of its own, or raise /"
-            + one.directory + "/cpu.weight")),
-        doubt("cgroup.memory-high", SLOWED, one -> SLOWED.in(one) >= MANY_TIMES && USED.in(one) >= HIGH.in(one) / 50 * 49,
-            "the control group %s uses as much memory as its memory.high allows: the kernel has slowed its threads %d times%s").slow()
-            .and(HIGH).and(USED).with(Group::called, SLOWED::in, Group::others)
-            .remedy(one -> Remedy.command("raise /" + one.path(HIGH.file()))),
-        doubt("cgroup.memory-max", KILLED, one -> KILLED.in(one) > 0 && USED.in(one) >= MOST_MEMORY.in(one) / 50 * 49,
-            "the control group %s uses as much memory as its memory.max allows, and for lack of it the kernel has ended %d"
-            + " processes of it%s").and(MOST_MEMORY).and(USED).with(Group::called, KILLED::in, Group::others)
-            .remedy(one -> Remedy.command("raise /" + one.path(MOST_MEMORY.file()))),
-        doubt("cgroup.threads", TASKS, one -> TASKS.in(one) >= MOST_TASKS.in(one), "the control group %s has %d threads, as many"
-            + " as its pids.max allows: the VMM starts no other%s").and(MOST_TASKS).with(Group::called, TASKS::in, Group::others)
-            .remedy(one -> Remedy.command("raise /" + one.path(MOST_TASKS.file()))),
-        doubt("cgroup.memory-pressure", MEMORY, one -> MEMORY.in(one) >= MOST_PRESSED, PRESSED).slow().with(Group::called,
-            one -> "memory", MEMORY::in, Group::others).remedy(one -> Remedy.command("free memory of the host, or raise /"
-            + one.directory + "/memory.max and memory.high")));
+    private static final Table<Group> TIME = new Table<>(
+        rule("cgroup.throttled", STAT, one -> one.waited(20))
+            .with(Group::called, one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others)
+            .fill(one -> one.path(QUOTA.file())),
+        rule("cgroup.idle", IDLE, one -> IDLE.in(one).equals("1")).with(Group::called, Group::others)
+            .fill(one -> one.path(IDLE.file())),
+        rule("cgroup.light", WEIGHT, one -> WEIGHT.in(one) <= LITTLE_WEIGHT).with(Group::called, WEIGHT::in, Group::others)
+            .otherwise().fill(one -> one.path(WEIGHT.file())),
+        rule("cgroup.cpu-pressure", CPU, one -> CPU.in(one) >= MOST_PRESSED)
+            .with(Group::called, one -> "a CPU", CPU::in, Group::others).fill(one -> one.directory),
+        rule("cgroup.memory-high", SLOWED, one -> SLOWED.in(one) >= MANY_TIMES && USED.in(one) >= HIGH.in(one) / 50 * 49)
+            .and(HIGH).and(USED).with(Group::called, SLOWED::in, Group::others).fill(one -> one.path(HIGH.file())),
+        rule("cgroup.memory-max", KILLED, one -> KILLED.in(one) > 0 && USED.in(one) >= MOST_MEMORY.in(one) / 50 * 49)
+            .and(MOST_MEMORY).and(USED).with(Group::called, KILLED::in, Group::others)
+            .fill(one -> one.path(MOST_MEMORY.file())),
+        rule("cgroup.threads", TASKS, one -> TASKS.in(one) >= MOST_TASKS.in(one)).and(MOST_TASKS)
+            .with(Group::called, TASKS::in, Group::others).fill(one -> one.path(MOST_TASKS.file())),
+        rule("cgroup.memory-pressure", MEMORY, one -> MEMORY.in(one) >= MOST_PRESSED)
+            .with(Group::called, one -> "memory", MEMORY::in, Group::others).fill(one -> one.directory));
     // spotless:on
 
     /** The rules of a control group. */
@@ -304,9 +290,5 @@ final class ControlGroups {
                 flaws.apply(one, tenant.isEmpty() ? TIME : TIME.about(Subject.HELPER));
             }
         }
-    }
-
-    private static Remedy raise(Group one) {
-        return Remedy.command("raise /" + one.path(QUOTA.file()));
     }
 }

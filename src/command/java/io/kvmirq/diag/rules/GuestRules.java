@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
-import static io.kvmirq.diag.rules.Rule.broken;
-import static io.kvmirq.diag.rules.Rule.doubt;
+import static io.kvmirq.diag.rules.Rule.rule;
 
 import io.kvmirq.IrqKind;
-import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.gic.debugfs.VgicState;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.rules.Rule.Table;
@@ -14,7 +12,6 @@ import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.path.Evidence;
-import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import java.util.List;
@@ -26,9 +23,7 @@ import java.util.stream.Stream;
 /** The rules of what VFIO has armed, and of an interrupt in the process of its guest: eventfd, irqfd and vCPUs. */
 public final class GuestRules {
     /** The ways to see the links that no file shows. */
-    public static final List<Remedy> BY_VMM = List.of(
-            Remedy.of(Remedy.Change.WATCH, "kvmirq explain --live 10 while it sends"),
-            Remedy.look("the VMM: ForwardedIrq.path(), eventfd-id in /proc/PID/fdinfo"));
+    public static final List<Remedy> BY_VMM = List.of(Rows.remedy("@watch"), Rows.remedy("@ask"));
 
     /** {@link #BY_VMM} after another tool. */
     public static List<Remedy> byVmmAfter(String other) {
@@ -268,92 +263,60 @@ public final class GuestRules {
 
     private static final Fact<Vector, Vector> ARMED = Fact.seen("proc/interrupts");
 
-    public static final Table<Vector> REMOVED = new Table<>(Hop.DEVICE,
-        broken("device.removed", ARMED, one -> true, "sysfs has no device %s, and VFIO has armed %d interrupt%s of it: it was"
-            + " removed, or fell off the bus, while a process has it open", Remedy.look("let the VMM close the device, then"
-            + " look for it again: echo 1 > /sys/bus/pci/rescan"))
-            .with(Vector::what, Vector::count, one -> one.count == 1 ? "" : "s"));
+    public static final Table<Vector> REMOVED = new Table<>(
+        rule("device.removed", ARMED, one -> true).with(Vector::what, Vector::count, one -> one.count == 1 ? "" : "s"));
 
-    public static final Table<Vector> VECTOR = new Table<>(Hop.DEVICE_VECTOR,
-        broken("device-vector.not-armed", ARMED, one -> one.count == 0, "%s: the guest masks it or does not use it",
-            Remedy.look("let the guest's driver enable and unmask the interrupt")).with(Vector::what),
-        doubt("device-vector.disarmed", ARMED, one -> one.count > 0, "%s, though it came %s: the VMM took its eventfd away,"
-            + " as of a vector that the guest disables", Remedy.look("let the guest's driver enable and unmask the"
-            + " interrupt, if it needs it")).with(Vector::what, one -> one.count == 1 ? "once" : one.count + " times"));
+    public static final Table<Vector> VECTOR = new Table<>(
+        rule("device-vector.not-armed", ARMED, one -> one.count == 0).with(Vector::what),
+        rule("device-vector.disarmed", ARMED, one -> one.count > 0)
+            .with(Vector::what, one -> one.count == 1 ? "once" : one.count + " times"));
 
-    public static final Table<Path> NO_EVENTFD = new Table<>(Hop.EVENTFD,
-        broken("eventfd.none", FILES, one -> one.process.eventfds().isEmpty(), "process %d holds no eventfd",
-            Remedy.look("let the VMM keep the eventfd that it gives to VFIO and KVM")).with(one -> one.process.pid()));
+    public static final Table<Path> NO_EVENTFD = new Table<>(
+        rule("eventfd.none", FILES, one -> one.process.eventfds().isEmpty()).with(one -> one.process.pid()));
 
-    public static final Table<Unread> UNREAD = new Table<>(Hop.EVENTFD,
-        broken("eventfd.full", COUNT, one -> one.isFull() && one.isKnown, "%s: nothing reads it, and it takes no more"
-            + " signals; by the order of descriptors and ids it is that of the interrupt").with(Unread::called)
-            .remedies(GuestRules::read),
-        doubt("eventfd.unread", COUNT, one -> one.isKnown, "%s: nothing reads it; by the order of descriptors and ids it is"
-            + " that of the interrupt").with(Unread::called).remedies(GuestRules::read).otherwise(),
-        doubt("eventfd.unread-of-some", COUNT, one -> !one.isKnown, "%s: nothing reads it%s; no file shows of which"
-            + " interrupt it is").with(Unread::called, one -> one.isFull() ? ", and it takes no more signals" : "")
-            .remedies(GuestRules::read).otherwise());
+    public static final Table<Unread> UNREAD = new Table<>(
+        rule("eventfd.full", COUNT, one -> one.isFull() && one.isKnown).with(Unread::called),
+        rule("eventfd.unread", COUNT, one -> one.isKnown).with(Unread::called).otherwise(),
+        rule("eventfd.unread-of-some", COUNT, one -> !one.isKnown)
+            .with(Unread::called, one -> one.isFull() ? ", and it takes no more signals" : "")
+            .otherwise());
 
-    public static final Table<Path> IRQFD = new Table<>(Hop.IRQFD,
-        broken("irqfd.no-lapic", LAPIC, one -> one.noLapics.isPresent(), PostingObstacle.NO_LAPIC_IN_KERNEL.text())
+    public static final Table<Path> IRQFD = new Table<>(
+        rule("irqfd.no-lapic", LAPIC, one -> one.noLapics.isPresent())
             .remedies(one -> one.noLapics.stream().map(InhibitChecks::remedy).toList()),
-        broken("irqfd.none", LAPIC, one -> one.userspace.isPresent(), PostingObstacle.NO_CONSUMER.text(),
-            Remedy.of(Remedy.Change.VMM_FLAG, PostingObstacle.NO_CONSUMER.remedy())).otherwise());
+        rule("irqfd.none", LAPIC, one -> one.userspace.isPresent()).otherwise());
 
-    public static final Table<Path> ROUTES = new Table<>(Hop.GSI,
-        doubt("gsi.too-many", VECTORS, one -> VECTORS.in(one) + PINS > MOST_ROUTES, "VFIO has armed %d vectors for the VM, and"
-            + " a VM has %d routes, with those of pins: the VMM delivers vectors without a route itself, or not at all",
-            Remedy.look("let the guest use fewer queues, or give its devices to several guests"))
-            .with(VECTORS::in, one -> MOST_ROUTES));
+    public static final Table<Path> ROUTES = new Table<>(
+        rule("gsi.too-many", VECTORS, one -> VECTORS.in(one) + PINS > MOST_ROUTES).with(VECTORS::in, one -> MOST_ROUTES));
 
-    public static final Table<Path> VCPU = new Table<>(Hop.VCPU,
-        broken("vcpu.none", FILES, one -> one.process.vcpus().isEmpty(), "process %d holds a VM without a vCPU",
-            Remedy.look("let the VMM create the vCPUs, and keep their descriptors")).with(one -> one.process.pid()),
-        broken("vcpu.none-ran", EXITS, one -> EXITS.in(one) == 0, "no vCPU of the VM has ever run: KVM counted no exit",
-            Remedy.look("start the guest (libvirt: virsh resume; QEMU: cont)")).first(),
-        doubt("vcpu.never-ran", IDLE, one -> true, "no thread has ever run vcpu %s: it takes no interrupt", VmmRules.ASK)
-            .with(one -> IDLE.in(one).id()).first(),
-        doubt("vcpu.never-injected", INJECTED, one -> one.came > 0 && INJECTED.in(one) == 0, "KVM has injected no interrupt"
-            + " into the guest, and the host irq came %s: its vCPUs have interrupts off, or no irqfd has the eventfd")
-            .with(one -> one.came == 1 ? "once" : one.came + " times").remedies(one -> BY_VMM)
-            .and(INJECTS).otherwise().on("without APIC virtualization", one -> INJECTS.of(one).known().orElse(true)),
-        doubt("vcpu.distributor-off", VGIC, one -> !VGIC.in(one).enabled(), "the guest has its interrupt controller off"
-            + " (enabled: 0 in vgic-state): its vCPUs take no interrupt", Remedy.look("look at the guest's console: it boots,"
-            + " or has crashed")).first(),
-        doubt("vcpu.no-lpis", VGIC, one -> VGIC.in(one).lpis().orElse(1) == 0 && VECTORS.in(one) > 0, "VFIO has armed %d messages for"
-            + " the VM, and its VGIC has no LPI (vgic-state): the guest has mapped none in its ITS", Remedy.look("look at the"
-            + " guest's console: its ITS driver failed")).and(VECTORS).with(VECTORS::in).first(),
-        doubt("vcpu.lpis-without-target", VGIC, one -> one.lost() > 0, "%d LPIs of the VM are enabled and target no vCPU in"
-            + " vgic-state: the guest has not mapped their collection", Remedy.look("look at the guest's console: its ITS"
-            + " driver failed")).with(Path::lost).first(),
-        doubt("vcpu.lpis-not-enabled", VGIC, one -> one.disabled() > 0, "%d LPIs of the VM are pending and not enabled in"
-            + " vgic-state: the guest's driver masks them", Remedy.look("let the guest's driver enable its interrupts"))
-            .with(Path::disabled).first());
+    public static final Table<Path> VCPU = new Table<>(
+        rule("vcpu.none", FILES, one -> one.process.vcpus().isEmpty()).with(one -> one.process.pid()),
+        rule("vcpu.none-ran", EXITS, one -> EXITS.in(one) == 0).first(),
+        rule("vcpu.never-ran", IDLE, one -> true).with(one -> IDLE.in(one).id()).first(),
+        rule("vcpu.never-injected", INJECTED, one -> one.came > 0 && INJECTED.in(one) == 0)
+            .with(one -> one.came == 1 ? "once" : one.came + " times").and(INJECTS).otherwise()
+            .on("without APIC virtualization", one -> INJECTS.of(one).known().orElse(true)),
+        rule("vcpu.distributor-off", VGIC, one -> !VGIC.in(one).enabled()).first(),
+        rule("vcpu.no-lpis", VGIC, one -> VGIC.in(one).lpis().orElse(1) == 0 && VECTORS.in(one) > 0).and(VECTORS)
+            .with(VECTORS::in).first(),
+        rule("vcpu.lpis-without-target", VGIC, one -> one.lost() > 0).with(Path::lost).first(),
+        rule("vcpu.lpis-not-enabled", VGIC, one -> one.disabled() > 0).with(Path::disabled).first());
 
     private static final Fact<Probed, Probed> PROBES = Fact.seen("sys/kernel/tracing/instances");
-    private static final Remedy LISTEN = Remedy.look(PostingObstacle.NO_CONSUMER.remedy());
 
-    public static final Table<Probed> UNTAKEN = new Table<>(Hop.IRQFD,
-        broken("irqfd.none-listens", PROBES, Probed::isUnread, PostingObstacle.NO_CONSUMER.text(), LISTEN),
-        doubt("irqfd.none-listened", PROBES, one -> true, "no irqfd took its signals, and no VMM has its eventfd open now",
-            LISTEN).otherwise());
+    public static final Table<Probed> UNTAKEN = new Table<>(
+        rule("irqfd.none-listens", PROBES, Probed::isUnread),
+        rule("irqfd.none-listened", PROBES, one -> true).otherwise());
 
-    public static final Table<Probed> ROUTE = new Table<>(Hop.GSI,
-        broken("gsi.no-route", PROBES, one -> true, "gsi %s has an irqfd and no route: a signal is lost", Remedy.look(
-            "set the route before the irqfd is assigned, and keep it; to mask, deassign the irqfd")).with(Probed::what));
+    public static final Table<Probed> ROUTE = new Table<>(
+        rule("gsi.no-route", PROBES, one -> true).with(Probed::what));
 
-    public static final Table<Probed> REFUSED = new Table<>(Hop.VCPU,
-        broken("vcpu.refuses", PROBES, one -> true, "KVM refused it: %s", Remedy.look("let the guest enable the LAPIC, and"
-            + " address a vCPU that is there")).with(Probed::what));
+    public static final Table<Probed> REFUSED = new Table<>(
+        rule("vcpu.refuses", PROBES, one -> true).with(Probed::what));
     // spotless:on
 
     public static final List<Table<?>> TABLES =
             List.of(REMOVED, VECTOR, NO_EVENTFD, UNREAD, IRQFD, UNTAKEN, ROUTE, ROUTES, VCPU, REFUSED);
 
     private GuestRules() {}
-
-    private static List<Remedy> read(Unread one) {
-        return byVmmAfter("let the VMM give it to KVM_IRQFD, or read it");
-    }
 }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
-import static io.kvmirq.diag.rules.Rule.broken;
-import static io.kvmirq.diag.rules.Rule.doubt;
-import static io.kvmirq.diag.rules.Rule.note;
+import static io.kvmirq.diag.rules.Rule.rule;
 import static java.util.stream.Collectors.groupingBy;
 import static java.util.stream.Collectors.mapping;
 import static java.util.stream.Collectors.toList;
@@ -42,8 +40,6 @@ import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
-import io.kvmirq.path.Remedy.Change;
-import io.kvmirq.path.Remedy.Takes;
 import java.util.BitSet;
 import java.util.HashSet;
 import java.util.List;
@@ -380,21 +376,9 @@ public final class HostIrqRules {
                             .sum())
                     .filter(free -> !cpus.isEmpty() && free < wanted);
             if (left.isPresent()) {
-                return Remedy.of(
-                        Change.KERNEL_PARAMETER,
-                        "leave more CPUs out of isolcpus and nohz_full, and boot again: CPU " + CpuList.name(cpus)
-                                + " has " + left.get() + " free vectors, and " + wanted
-                                + " irqs of VFIO are on isolated CPUs");
+                return Rows.remedy("@too-few-cpus", CpuList.name(cpus), left.get(), wanted);
             }
-            return cpus.isEmpty()
-                    ? Remedy.of(
-                            Change.KERNEL_PARAMETER,
-                            "leave a CPU of the host out of isolcpus and nohz_full, as now none is left for irqs, and boot"
-                                    + " again")
-                    : Remedy.of(
-                            Change.COMMAND,
-                            "echo " + CpuList.list(cpus) + " > /proc/irq/" + number() + "/smp_affinity_list",
-                            "irqbalance changes it back");
+            return cpus.isEmpty() ? Rows.remedy("@no-cpu") : Rows.remedy("@move", CpuList.list(cpus), number());
         }
 
         /** How many irqs of VFIO are only on CPUs that the kernel keeps free of other work. */
@@ -406,15 +390,7 @@ public final class HostIrqRules {
         }
 
         Remedy enable() {
-            return Remedy.of(
-                    Change.COMMAND,
-                    isPin()
-                            ? "find the device that asserts the line (dmesg), give it a driver or remove it, and restart the"
-                                    + " guest"
-                                    + (of.device().config().hasMessages() ? "; MSI in the guest needs no line" : "")
-                            : "restart the guest, which requests the irq again",
-                    Takes.VMM_RESTART,
-                    "the guest is interrupted");
+            return Rows.remedy(!isPin() ? "@request" : of.device().config().hasMessages() ? "@line-or-msi" : "@line");
         }
 
         long aSecond() {
@@ -491,171 +467,123 @@ public final class HostIrqRules {
     private static final Pattern PIC =
             Pattern.compile("(?<!\\S)(noapic|nolapic|acpi=(off|noirq)|pci=(\\S+,)?(noacpi|biosirq))(?![^\\s,])");
 
-    private static final String NOBODY_CARED =
-            "the kernel has disabled the irq: no handler took its interrupts (\"irq %s: nobody cared\")";
-    private static final String BY_HARDWARE = ": its hardware reports errors";
-    private static final Remedy READ_ERRORS = Remedy.look("dmesg | grep -i mce; ras-mc-ctl --errors");
-    private static final Remedy LOOK_TWICE =
-            Remedy.look("look at its count in /proc/interrupts twice: while it grows, the"
-                    + " kernel has not disabled it; dmesg | grep 'nobody cared'");
-
     // spotless:off: a table
-    private static final Table<Irq> STATE = new Table<>(Hop.HOST_IRQ,
-        broken("host-irq.message-to-memory", SHOWN, irq -> irq.isMessage() && !irq.reachesCpu(),
-            "the address of its message is 0x%x: the device writes it to memory, and not to a CPU")
+    private static final Table<Irq> STATE = new Table<>(
+        rule("host-irq.message-to-memory", SHOWN, irq -> irq.isMessage() && !irq.reachesCpu())
             .with(irq -> SHOWN.in(irq).message().orElse(0)).remedy(Irq::enable),
-        broken("host-irq.compatibility", SHOWN, Irq::isCompatible, "its message has the compatibility format: the IOMMU, which"
-            + " remaps interrupts, blocks it (fault reason 0x25)").and(REMAPS).remedy(Irq::enable).on("x86", irq -> irq.isMessage() && !irq.host().isArm()),
-        broken("host-irq.another-entry", SHOWN, irq -> irq.handle() != irq.index(), "its message names entry %d of the IOMMU,"
-            + " and its own is entry %d").and(ENTRY).with(Irq::handle, Irq::index).remedy(Irq::enable)
-            .on("Intel", Irq::isMessage).otherwise(),
-        broken("host-irq.unit-off", UNIT_OFF, irq -> true, "the unit %s of the IOMMU remaps no interrupts (debugfs), though the"
-            + " kernel has an entry for it").with(UNIT_OFF::in).remedy(Irq::enable).on("Intel", Irq::isMessage).otherwise(),
-        broken("host-irq.no-entry", ENTRY, irq -> ENTRY.in(irq).entry().isEmpty(), "the IOMMU has no present entry %d for it,"
-            + " though VFIO has armed it: it blocks the interrupt (fault reason 0x22)").with(Irq::index)
-            .remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
-        broken("host-irq.entry-source", ENTRY, irq -> !irq.mayUse(irq.irte()), "entry %d of the IOMMU allows the source %s,"
-            + " and the device is %s: the IOMMU blocks the interrupt (fault reason 0x26)").with(Irq::index, Irq::source,
-            irq -> RemappingEntries.source(irq.device().address())).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
-        broken("host-irq.entry-shared", SHARED, irq -> true, "entry %d of the IOMMU is that of irq %s too: the messages of both"
-            + " come as one").and(ENTRY).with(Irq::index, SHARED::in).remedy(Irq::enable).on("Intel", Irq::isMessage).otherwise(),
-        doubt("host-irq.entry-level", ENTRY, irq -> irq.irte() instanceof RemappedIrte one && RemappedIrte.LEVEL.isSet(one.low()),
-            "entry %d of the IOMMU sends as level, and Linux makes entries of edges alone").with(Irq::index)
+        rule("host-irq.compatibility", SHOWN, Irq::isCompatible).and(REMAPS).remedy(Irq::enable)
+            .on("x86", irq -> irq.isMessage() && !irq.host().isArm()),
+        rule("host-irq.another-entry", SHOWN, irq -> irq.handle() != irq.index()).and(ENTRY).with(Irq::handle, Irq::index)
+            .remedy(Irq::enable).on("Intel", Irq::isMessage).otherwise(),
+        rule("host-irq.unit-off", UNIT_OFF, irq -> true).with(UNIT_OFF::in).remedy(Irq::enable).on("Intel", Irq::isMessage)
+            .otherwise(),
+        rule("host-irq.no-entry", ENTRY, irq -> ENTRY.in(irq).entry().isEmpty()).with(Irq::index).remedy(Irq::enable)
             .on("Intel", irq -> true).otherwise(),
-        broken("host-irq.entry-mode", ENTRY, irq -> irq.irte() instanceof RemappedIrte one && irq.isMessage()
-            && !one.mode().hasVector(), "entry %d of the IOMMU delivers %s, and not an interrupt with a vector")
+        rule("host-irq.entry-source", ENTRY, irq -> !irq.mayUse(irq.irte()))
+            .with(Irq::index, Irq::source, irq -> RemappingEntries.source(irq.device().address())).remedy(Irq::enable)
+            .on("Intel", irq -> true).otherwise(),
+        rule("host-irq.entry-shared", SHARED, irq -> true).and(ENTRY).with(Irq::index, SHARED::in).remedy(Irq::enable)
+            .on("Intel", Irq::isMessage).otherwise(),
+        rule("host-irq.entry-level", ENTRY,
+            irq -> irq.irte() instanceof RemappedIrte one && RemappedIrte.LEVEL.isSet(one.low())).with(Irq::index)
+            .on("Intel", irq -> true).otherwise(),
+        rule("host-irq.entry-mode", ENTRY,
+            irq -> irq.irte() instanceof RemappedIrte one && irq.isMessage() && !one.mode().hasVector())
             .with(Irq::index, irq -> ((RemappedIrte) irq.irte()).mode()).remedy(Irq::enable).on("Intel", irq -> true)
             .otherwise(),
-        broken("host-irq.entry-vector", ENTRY, irq -> irq.irte().vector().number() < 16,
-            "entry %d of the IOMMU has the vector 0x%02x, which no CPU takes: vectors below 0x10 are illegal")
+        rule("host-irq.entry-vector", ENTRY, irq -> irq.irte().vector().number() < 16)
             .with(Irq::index, irq -> irq.irte().vector().number()).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
-        broken("host-irq.entry-descriptor", ENTRY, irq -> irq.irte() instanceof PostedIrte one && PostedIrte.ADDRESS.of(one.low(), one.high()) == 0,
-            "entry %d of the IOMMU posts to a descriptor at address 0, which is none of a vCPU").with(Irq::index)
-            .remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
-        broken("host-irq.entry-to-none", ENTRY, irq -> irq.irte() instanceof RemappedIrte one
-            && RemappedIrte.LOGICAL.isSet(one.low()) && (one.destination() & CLUSTER_MASK) == 0, "entry %d of the IOMMU sends to"
-            + " the logical destination 0x%x, which is no CPU").with(Irq::index, Irq::destination)
+        rule("host-irq.entry-descriptor", ENTRY,
+            irq -> irq.irte() instanceof PostedIrte one && PostedIrte.ADDRESS.of(one.low(), one.high()) == 0)
+            .with(Irq::index).remedy(Irq::enable).on("Intel", irq -> true).otherwise(),
+        rule("host-irq.entry-to-none", ENTRY,
+            irq -> irq.irte() instanceof RemappedIrte one && RemappedIrte.LOGICAL.isSet(one.low())
+            && (one.destination() & CLUSTER_MASK) == 0).with(Irq::index, Irq::destination)
             .remedy(irq -> irq.affine(ONLINE.in(irq))).on("Intel", irq -> true).otherwise(),
-        broken("host-irq.entry-to-no-cpu", ENTRY, Irq::hasNoCpu, "entry %d of the IOMMU sends to APIC id 0x%x, which no online"
-            + " CPU has").and(APIC_IDS).with(Irq::index, Irq::destination).remedy(irq -> irq.affine(ONLINE.in(irq)))
-            .on("Intel", irq -> true).otherwise(),
-        broken("host-irq.no-amd-entry", AMD, irq -> AMD.in(irq).entry().isEmpty(), "the IOMMU has no valid entry %d for the"
-            + " device, though VFIO has armed it: it blocks the interrupt (AMD-Vi: IO_PAGE_FAULT)")
-            .with(irq -> AMD.in(irq).index()).remedy(Irq::enable).on("AMD", irq -> true).otherwise(),
-        broken("host-irq.amd-entry-to-no-cpu", AMD, Irq::hasNoCpuOnAmd, "entry %d of the device in the IOMMU sends to APIC id"
-            + " 0x%x, which no online CPU has").and(APIC_IDS).with(irq -> AMD.in(irq).index(), Irq::amdDestination)
-            .remedy(irq -> irq.affine(ONLINE.in(irq))).on("AMD", irq -> true).otherwise(),
-        broken("host-irq.nobody-cared", SHOWN, Irq::isSpurious, NOBODY_CARED).with(Irq::number).remedy(Irq::enable),
-        doubt("host-irq.line-disabled", SHOWN, irq -> irq.isDisabled() && !irq.isSpurious(), "the line is disabled at the"
-            + " interrupt controller: right only while the guest handles an interrupt of it, or masks it")
-            .on("INTx", Irq::isPin),
-        broken("host-irq.disabled", SHOWN, irq -> irq.isDisabled() && !irq.isSpurious(),
-            "the irq is disabled in the kernel, though VFIO has armed it").on("MSI", Irq::isMessage).remedy(Irq::enable),
-        doubt("host-irq.kept-pending", SHOWN, irq -> irq.has("IRQS_PENDING") && irq.isOn(), "the device has sent it, and"
-            + " the kernel keeps it pending: its handler has not run").on("MSI", Irq::isMessage),
-        broken("host-irq.shut-down", SHOWN, irq -> irq.has("IRQD_MANAGED_SHUTDOWN") && !irq.isSpurious(),
-            "the kernel has shut the irq down, since all CPUs of its affinity are offline",
-            Remedy.command("set the CPUs online, or give the irq others")),
-        doubt("host-irq.not-started", SHOWN, irq -> irq.has("IRQD_ACTIVATED") && !irq.has("IRQD_IRQ_STARTED")
-            && irq.isOn(), "the kernel has not started the irq, though VFIO has armed it").otherwise(),
-        doubt("host-irq.masked", SHOWN, irq -> irq.has("IRQD_IRQ_MASKED") && irq.isOn(),
-            "the irq is masked at the interrupt controller, though VFIO has armed it")
-            .on("MSI", Irq::isMessage).otherwise(),
-        doubt("host-irq.affinity-waits", SHOWN, irq -> irq.has("IRQD_AFFINITY_SET") && !irq.isSpurious()
-            && irq.has("IRQD_SETAFFINITY_PENDING"), "a change of its affinity waits for its next interrupt"),
-        broken("host-irq.unhandled-limit", SPURIOUS, irq -> irq.unhandled() > MOST_UNHANDLED, NOBODY_CARED)
-            .with(Irq::number).remedy(Irq::enable).on("", Irq::isOn),
-        doubt("host-irq.unhandled", SPURIOUS, irq -> irq.unhandled() >= MANY_UNHANDLED
-            && irq.unhandled() * 2 > SPURIOUS.in(irq).count(), "no handler took %d of its last %d interrupts: after "
-            + MOST_UNHANDLED + " of 100000 the kernel disables it").with(Irq::unhandled, irq -> SPURIOUS.in(irq).count())
-            .remedy(Irq::enable).on("", Irq::isOn).otherwise(),
-        broken("host-irq.unhandled-line", SPURIOUS, irq -> irq.isReset() && (irq.asserts().isPresent()
-            || !irq.host().has(KernelChange.COUNT_AFTER_UNHANDLED).orElse(true)), NOBODY_CARED + "%s").with(Irq::number, irq -> irq.asserts()
-            .map(one -> "; " + one.address() + " asserts the line").orElse("")).remedy(Irq::enable)
-            .on("INTx", irq -> irq.isPin() && irq.isOn()).otherwise(),
-        doubt("host-irq.unhandled-before", SPURIOUS, Irq::isReset, "interrupts of it were not handled, and its counts were"
-            + " reset: the kernel may have disabled it", LOOK_TWICE).on("", Irq::isOn).otherwise());
+        rule("host-irq.entry-to-no-cpu", ENTRY, Irq::hasNoCpu).and(APIC_IDS).with(Irq::index, Irq::destination)
+            .remedy(irq -> irq.affine(ONLINE.in(irq))).on("Intel", irq -> true).otherwise(),
+        rule("host-irq.no-amd-entry", AMD, irq -> AMD.in(irq).entry().isEmpty()).with(irq -> AMD.in(irq).index())
+            .remedy(Irq::enable).on("AMD", irq -> true).otherwise(),
+        rule("host-irq.amd-entry-to-no-cpu", AMD, Irq::hasNoCpuOnAmd).and(APIC_IDS)
+            .with(irq -> AMD.in(irq).index(), Irq::amdDestination).remedy(irq -> irq.affine(ONLINE.in(irq)))
+            .on("AMD", irq -> true).otherwise(),
+        rule("host-irq.nobody-cared", SHOWN, Irq::isSpurious).with(Irq::number).remedy(Irq::enable),
+        rule("host-irq.line-disabled", SHOWN, irq -> irq.isDisabled() && !irq.isSpurious()).on("INTx", Irq::isPin),
+        rule("host-irq.disabled", SHOWN, irq -> irq.isDisabled() && !irq.isSpurious()).on("MSI", Irq::isMessage)
+            .remedy(Irq::enable),
+        rule("host-irq.kept-pending", SHOWN, irq -> irq.has("IRQS_PENDING") && irq.isOn()).on("MSI", Irq::isMessage),
+        rule("host-irq.shut-down", SHOWN, irq -> irq.has("IRQD_MANAGED_SHUTDOWN") && !irq.isSpurious()),
+        rule("host-irq.not-started", SHOWN, irq -> irq.has("IRQD_ACTIVATED") && !irq.has("IRQD_IRQ_STARTED") && irq.isOn())
+            .otherwise(),
+        rule("host-irq.masked", SHOWN, irq -> irq.has("IRQD_IRQ_MASKED") && irq.isOn()).on("MSI", Irq::isMessage)
+            .otherwise(),
+        rule("host-irq.affinity-waits", SHOWN,
+            irq -> irq.has("IRQD_AFFINITY_SET") && !irq.isSpurious() && irq.has("IRQD_SETAFFINITY_PENDING")),
+        rule("host-irq.unhandled-limit", SPURIOUS, irq -> irq.unhandled() > MOST_UNHANDLED).with(Irq::number)
+            .remedy(Irq::enable).on("", Irq::isOn),
+        rule("host-irq.unhandled", SPURIOUS,
+            irq -> irq.unhandled() >= MANY_UNHANDLED && irq.unhandled() * 2 > SPURIOUS.in(irq).count())
+            .with(Irq::unhandled, irq -> SPURIOUS.in(irq).count()).remedy(Irq::enable).on("", Irq::isOn).otherwise(),
+        rule("host-irq.unhandled-line", SPURIOUS,
+            irq -> irq.isReset() && (irq.asserts().isPresent()
+            || !irq.host().has(KernelChange.COUNT_AFTER_UNHANDLED).orElse(true)))
+            .with(Irq::number, irq -> irq.asserts().map(one -> "; " + one.address() + " asserts the line").orElse(""))
+            .remedy(Irq::enable).on("INTx", irq -> irq.isPin() && irq.isOn()).otherwise(),
+        rule("host-irq.unhandled-before", SPURIOUS, Irq::isReset).on("", Irq::isOn).otherwise());
 
-    private static final Table<Irq> CPU = new Table<>(Hop.HOST_IRQ,
-        broken("host-irq.cpu-offline", USED, irq -> !irq.isOnCpu(), "it interrupts CPU %s, which is offline")
-            .and(ONLINE).with(Irq::cpu).remedy(irq -> irq.affine(ONLINE.in(irq))).on("not posted", irq -> !irq.posted),
-        doubt("host-irq.affinity-ignored", EFFECTIVE, irq -> !ASKED.in(irq).intersects(EFFECTIVE.in(irq)),
-            "it interrupts CPU %s, and its affinity is %s: the change waits for its next interrupt").and(ASKED)
+    private static final Table<Irq> CPU = new Table<>(
+        rule("host-irq.cpu-offline", USED, irq -> !irq.isOnCpu()).and(ONLINE).with(Irq::cpu)
+            .remedy(irq -> irq.affine(ONLINE.in(irq))).on("not posted", irq -> !irq.posted),
+        rule("host-irq.affinity-ignored", EFFECTIVE, irq -> !ASKED.in(irq).intersects(EFFECTIVE.in(irq))).and(ASKED)
             .with(Irq::cpu, irq -> CpuList.name(ASKED.in(irq))).on("not posted", Irq::isOnCpu),
         // Administrators use both: an irq on the CPU of a pinned vCPU, and irqs kept away from isolated vCPUs.
-        doubt("host-irq.cpu-isolated", ISOLATED, irq -> irq.isOnlyOn(ISOLATED.in(irq)) && !irq.isOnlyOn(irq.pinned()),
-            "it interrupts CPU %s, which is isolated").slow().and(PINS).with(Irq::cpu)
-            .remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
-        doubt("host-irq.cpu-nohz-full", NOHZ, irq -> irq.isOnlyOn(NOHZ.in(irq)) && !irq.isOnlyOn(irq.pinned()),
-            "it interrupts CPU %s, which is nohz_full").slow().and(PINS).with(Irq::cpu).otherwise()
-            .remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
-        doubt("host-irq.far-from-vcpus", USED, irq -> !irq.pinned().isEmpty() && !irq.pinned().intersects(USED.in(irq))
-            && !CpuList.contains(irq.quiet(), irq.pinned()), "it interrupts CPU %s, and all vCPUs are pinned to CPU %s: each"
-            + " interrupt wakes another CPU").slow().and(PINNED).with(Irq::cpu, irq -> CpuList.name(irq.pinned()))
+        rule("host-irq.cpu-isolated", ISOLATED, irq -> irq.isOnlyOn(ISOLATED.in(irq)) && !irq.isOnlyOn(irq.pinned()))
+            .and(PINS).with(Irq::cpu).remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
+        rule("host-irq.cpu-nohz-full", NOHZ, irq -> irq.isOnlyOn(NOHZ.in(irq)) && !irq.isOnlyOn(irq.pinned())).and(PINS)
+            .with(Irq::cpu).otherwise().remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
+        rule("host-irq.far-from-vcpus", USED,
+            irq -> !irq.pinned().isEmpty() && !irq.pinned().intersects(USED.in(irq))
+            && !CpuList.contains(irq.quiet(), irq.pinned())).and(PINNED).with(Irq::cpu, irq -> CpuList.name(irq.pinned()))
             .remedy(irq -> irq.affine(irq.pinned())).on("not posted", Irq::isOnCpu),
-        doubt("host-irq.vcpus-far-from-device", NUMA, irq -> irq.isFarFromVcpus(), "the device is at node %d, CPU %s, and"
-            + " all vCPUs are pinned to CPU %s: each interrupt and DMA crosses the nodes").slow().and(PINNED).and(NEAR)
-            .with(Irq::node, irq -> CpuList.name(NEAR.in(irq)), irq -> CpuList.name(irq.pinned())).remedy(irq ->
-            Remedy.command("pin the vCPUs to CPU " + CpuList.name(NEAR.in(irq)))),
-        doubt("host-irq.far-from-device", USED, irq -> irq.pinned().isEmpty() && irq.isFarFrom(NEAR.in(irq)),
-            "it interrupts CPU %s, and the device is at node %d, CPU %s").slow().and(NUMA).and(NEAR).and(PINNED)
-            .with(Irq::cpu, Irq::node, irq -> CpuList.name(NEAR.in(irq)))
+        rule("host-irq.vcpus-far-from-device", NUMA, irq -> irq.isFarFromVcpus()).and(PINNED).and(NEAR)
+            .with(Irq::node, irq -> CpuList.name(NEAR.in(irq)), irq -> CpuList.name(irq.pinned()))
+            .fill(irq -> CpuList.name(NEAR.in(irq))),
+        rule("host-irq.far-from-device", USED, irq -> irq.pinned().isEmpty() && irq.isFarFrom(NEAR.in(irq))).and(NUMA)
+            .and(NEAR).and(PINNED).with(Irq::cpu, Irq::node, irq -> CpuList.name(NEAR.in(irq)))
             .remedy(irq -> irq.affine(NEAR.in(irq))).on("not posted", Irq::isOnCpu));
 
-    private static final Table<Irq> OTHERS = new Table<>(Hop.HOST_IRQ,
-        doubt("host-irq.not-of-device", MESSAGES, irq -> !irq.of.messages().isEmpty()
-            && !irq.of.messages().contains(irq.vector.irq()),
-            "VFIO has armed it, and it is none of the irqs of the device's messages").on("MSI", Irq::isMessage),
-        doubt("host-irq.not-of-pin", LINE, irq -> irq.device().irq() > 0 && irq.device().irq() != irq.vector.irq().number(),
-            "VFIO has armed it for the pin, and sysfs names irq %d of the device").with(irq -> irq.device().irq())
-            .on("INTx", Irq::isPin),
-        doubt("host-irq.storm", COUNT, irq -> UPTIME.in(irq) > 0 && irq.aSecond() >= STORM,
-            "it came %d times a second since the host booted: a storm").and(UPTIME).with(Irq::aSecond),
-        doubt("host-irq.iommu-faults", FAULTS, irq -> FAULTS.in(irq) >= MANY_FAULTS, "the IOMMU of the device has reported %d"
-            + " faults: interrupts and DMA that it blocked",
-            Remedy.look("dmesg | grep -e DMAR: -e AMD-Vi: -e smmu: look for the device")).with(FAULTS::in),
-        doubt("host-irq.smmu-errors", GLOBAL, irq -> GLOBAL.in(irq) >= MANY_ERRORS, "the SMMU has reported %d errors of its own"
-            + " (gerror): it may have lost commands, faults or messages", Remedy.look("dmesg | grep smmu")).with(GLOBAL::in),
-        doubt("host-irq.apic-errors", ERRORS, irq -> ERRORS.in(irq) >= MANY_ERRORS, "the interrupt controllers have reported %d"
-            + " errors (%s): messages with illegal vectors, or lost ones", Remedy.look("dmesg | grep 'APIC error'"))
+    private static final Table<Irq> OTHERS = new Table<>(
+        rule("host-irq.not-of-device", MESSAGES,
+            irq -> !irq.of.messages().isEmpty() && !irq.of.messages().contains(irq.vector.irq())).on("MSI", Irq::isMessage),
+        rule("host-irq.not-of-pin", LINE, irq -> irq.device().irq() > 0 && irq.device().irq() != irq.vector.irq().number())
+            .with(irq -> irq.device().irq()).on("INTx", Irq::isPin),
+        rule("host-irq.storm", COUNT, irq -> UPTIME.in(irq) > 0 && irq.aSecond() >= STORM).and(UPTIME).with(Irq::aSecond),
+        rule("host-irq.iommu-faults", FAULTS, irq -> FAULTS.in(irq) >= MANY_FAULTS).with(FAULTS::in),
+        rule("host-irq.smmu-errors", GLOBAL, irq -> GLOBAL.in(irq) >= MANY_ERRORS).with(GLOBAL::in),
+        rule("host-irq.apic-errors", ERRORS, irq -> ERRORS.in(irq) >= MANY_ERRORS)
             .with(ERRORS::in, irq -> irq.host().isArm() ? "Err" : "ERR"),
-        doubt("host-irq.spurious-vectors", SPURIOUS_VECTORS, irq -> SPURIOUS_VECTORS.in(irq) >= MANY_FAULTS, "CPUs took %d"
-            + " spurious interrupts (SPU): interrupts went away before a CPU took them", Remedy.look("dmesg | grep -i spurious"))
+        rule("host-irq.spurious-vectors", SPURIOUS_VECTORS, irq -> SPURIOUS_VECTORS.in(irq) >= MANY_FAULTS)
             .with(SPURIOUS_VECTORS::in),
-        doubt("host-irq.misrouted", MISROUTED, irq -> MISROUTED.in(irq) >= MANY_ERRORS, "the kernel mended %d interrupts of pins"
-            + " that came as edges (MIS): the I/O APIC loses EOIs", Remedy.look("dmesg; a device that has MSI needs no line")).with(MISROUTED::in)
+        rule("host-irq.misrouted", MISROUTED, irq -> MISROUTED.in(irq) >= MANY_ERRORS).with(MISROUTED::in)
             .on("INTx", Irq::isPin),
-        doubt("host-irq.machine-checks", MACHINE_CHECKS, irq -> MACHINE_CHECKS.in(irq) > 0, "the host had %d machine checks (MCE)"
-            + BY_HARDWARE, READ_ERRORS).with(MACHINE_CHECKS::in),
-        doubt("host-irq.deferred-errors", DEFERRED, irq -> DEFERRED.in(irq) > 0, "the host had %d deferred errors (DFR)"
-            + BY_HARDWARE, READ_ERRORS).with(DEFERRED::in),
-        doubt("host-irq.threshold-errors", THRESHOLD, irq -> THRESHOLD.in(irq) > 0, "the host had %d interrupts of corrected errors"
-            + " that passed a threshold (THR)" + BY_HARDWARE, READ_ERRORS).with(THRESHOLD::in),
-        doubt("host-irq.polled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?irq(poll|fixup)( .*)?"), "the kernel's command"
-            + " line has irqpoll or irqfixup: it runs all handlers for an interrupt that none took, and so hides what asserts"
-            + " the line", Remedy.of(Change.KERNEL_PARAMETER, "find the device that asserts the line, remove the word, and boot"
-            + " again")).on("INTx", Irq::isPin),
-        doubt("host-irq.pic", CMDLINE, irq -> PIC.matcher(CMDLINE.in(irq)).find(), "the kernel's command line has %s: the kernel"
-            + " guesses the line of a pin, or uses the PIC", Remedy.of(Change.KERNEL_PARAMETER, "remove the word"))
-            .with(irq -> PIC.matcher(CMDLINE.in(irq)).results().findFirst().orElseThrow().group())
+        rule("host-irq.machine-checks", MACHINE_CHECKS, irq -> MACHINE_CHECKS.in(irq) > 0).with(MACHINE_CHECKS::in),
+        rule("host-irq.deferred-errors", DEFERRED, irq -> DEFERRED.in(irq) > 0).with(DEFERRED::in),
+        rule("host-irq.threshold-errors", THRESHOLD, irq -> THRESHOLD.in(irq) > 0).with(THRESHOLD::in),
+        rule("host-irq.polled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?irq(poll|fixup)(.*)?"))
             .on("INTx", Irq::isPin),
-        note("host-irq.never-disabled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?noirqdebug( .*)?"), "the kernel's command"
-            + " line has noirqdebug: the kernel does not disable a line whose interrupts no handler takes")
+        rule("host-irq.pic", CMDLINE, irq -> PIC.matcher(CMDLINE.in(irq)).find())
+            .with(irq -> PIC.matcher(CMDLINE.in(irq)).results().findFirst().orElseThrow().group()).on("INTx", Irq::isPin),
+        rule("host-irq.never-disabled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?noirqdebug(.*)?"))
             .on("INTx", Irq::isPin),
-        note("host-irq.threaded", CMDLINE, irq -> CMDLINE.in(irq).contains("threadirqs"), "the kernel's command line has"
-            + " threadirqs: its handler is a thread, which waits for a CPU"),
-        note("host-irq.hot", THERMAL, irq -> THERMAL.in(irq) >= MANY_FAULTS, "heat has slowed CPUs %d times (TRM)")
-            .with(THERMAL::in),
-        doubt("host-irq.handler-starved", ABOVE, irq -> true, "the thread of its handler (%s, priority %d) is ready to run, and"
-            + " on its CPU %d runs %s, which goes first").and(HANDLER).with(irq -> HANDLER.in(irq).pid(), irq -> HANDLER
-            .in(irq).stat().priority(), irq -> HANDLER.in(irq).stat().cpu(), ABOVE::in).remedy(irq -> Remedy.command(
-            "give it a higher priority, or its irq another CPU: chrt -f -p 99 " + HANDLER.in(irq).pid())),
-        doubt("host-irq.handler-hangs", HANDLER, irq -> HANDLER.in(irq).state() == 'D',
-            "the thread of its handler (%s) sleeps uninterruptibly").with(irq -> HANDLER.in(irq).pid()).remedy(irq ->
-            Remedy.look("look again: a moment is harmless; cat /proc/" + HANDLER.in(irq).pid() + "/stack")),
-        broken("host-irq.handler-stopped", HANDLER, irq -> "TtZX".indexOf(HANDLER.in(irq).state()) >= 0,
-            "the thread of its handler (%s) does not run: its state is %s").with(irq -> HANDLER.in(irq).pid(),
-            irq -> HANDLER.in(irq).state()).remedy(irq -> Remedy.look("cat /proc/" + HANDLER.in(irq).pid() + "/stack")));
+        rule("host-irq.threaded", CMDLINE, irq -> CMDLINE.in(irq).contains("threadirqs")),
+        rule("host-irq.hot", THERMAL, irq -> THERMAL.in(irq) >= MANY_FAULTS).with(THERMAL::in),
+        rule("host-irq.handler-starved", ABOVE, irq -> true).and(HANDLER)
+            .with(irq -> HANDLER.in(irq).pid(), irq -> HANDLER.in(irq).stat().priority(),
+            irq -> HANDLER.in(irq).stat().cpu(), ABOVE::in).fill(irq -> HANDLER.in(irq).pid()),
+        rule("host-irq.handler-hangs", HANDLER, irq -> HANDLER.in(irq).state() == 'D').with(irq -> HANDLER.in(irq).pid())
+            .fill(irq -> HANDLER.in(irq).pid()),
+        rule("host-irq.handler-stopped", HANDLER, irq -> "TtZX".indexOf(HANDLER.in(irq).state()) >= 0)
+            .with(irq -> HANDLER.in(irq).pid(), irq -> HANDLER.in(irq).state()).fill(irq -> HANDLER.in(irq).pid()));
     // spotless:on
 
     /** The rules of a host irq. */

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
-import static io.kvmirq.diag.rules.Rule.broken;
-import static io.kvmirq.diag.rules.Rule.doubt;
-import static io.kvmirq.diag.rules.Rule.note;
+import static io.kvmirq.diag.rules.Rule.rule;
 
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
@@ -167,41 +164,32 @@ public final class IommuRules {
         return outlook.posts().isPresent() ? new Known.Observed<>(outlook) : new Known.Unknown<>("whether hardware posts"
             + " interrupts is not known: " + outlook.text(), outlook.remedy().orElse("make these files readable"));
     });
-    private static final String NONE = ": VFIO can give no device to a guest";
-    private static final String OFF = PostingObstacle.NO_REMAPPING.text() + " (no chip IR-* in /proc/interrupts): ";
-    private static final String BY_KVM = "%s; KVM delivers interrupts of devices itself";
 
-    private static final Rule.Checks<Machine> IOMMU = new Rule.Checks<>(Check.IOMMU,
-        broken("iommu.no-iommu", UNITS, one -> !one.hasUnits(), "no IOMMU is in use" + NONE).remedies(Machine::enable),
-        broken("iommu.no-groups", UNITS, one -> one.host().groups() == 0, "no device is in an IOMMU group" + NONE)
-            .remedies(Machine::enable).otherwise(),
-        doubt("iommu.acs-override", UNITS, one -> one.files().text("proc/cmdline").orElse("").contains("pcie_acs_override="),
-            "%s; the groups do not isolate (pcie_acs_override): a guest can reach other devices by peer-to-peer DMA",
-            Remedy.of(Change.KERNEL_PARAMETER, "remove pcie_acs_override, and give whole groups")).with(Machine::translate)
-            .otherwise(),
-        note("iommu.in-use", UNITS, one -> true, "%s").with(Machine::translate).otherwise());
+    private static final Rule.Checks<Machine> IOMMU = new Rule.Checks<>(
+        rule("iommu.no-iommu", UNITS, one -> !one.hasUnits()).remedies(Machine::enable),
+        rule("iommu.no-groups", UNITS, one -> one.host().groups() == 0).remedies(Machine::enable).otherwise(),
+        rule("iommu.acs-override", UNITS, one -> one.files().text("proc/cmdline").orElse("").contains("pcie_acs_override="))
+            .with(Machine::translate).otherwise(),
+        rule("iommu.in-use", UNITS, one -> true).with(Machine::translate).otherwise());
 
-    private static final Rule.Checks<Machine> REMAPPING = new Rule.Checks<>(Check.REMAPPING,
-        note("remapping.its", ITS, one -> true, "the ITS tells the messages of devices apart by device id")
-            .on("arm64", Machine::isArm),
-        doubt("remapping.sources-not-checked", CHIPS, one -> CHIPS.in(one).hasChip("IR-") && !one.given(List.of("intremap=nosid"))
-            .isEmpty(), "the kernel's command line has intremap=nosid: the IOMMU remaps interrupts and does not check their source,"
-            + " so a guest's device can send those of other devices", Remedy.of(Change.KERNEL_PARAMETER, "remove intremap=nosid, and"
-            + " boot again")).on("x86", one -> !one.isArm()),
-        note("remapping.on", CHIPS, one -> CHIPS.in(one).hasChip("IR-"), "the IOMMU remaps interrupts (chips IR-*)")
+    private static final Rule.Checks<Machine> REMAPPING = new Rule.Checks<>(
+        rule("remapping.its", ITS, one -> true).on("arm64", Machine::isArm),
+        rule("remapping.sources-not-checked", CHIPS,
+            one -> CHIPS.in(one).hasChip("IR-") && !one.given(List.of("intremap=nosid")).isEmpty())
+            .on("x86", one -> !one.isArm()),
+        rule("remapping.on", CHIPS, one -> CHIPS.in(one).hasChip("IR-")).on("x86", one -> !one.isArm()).otherwise(),
+        rule("remapping-unsafe.off", CHIPS, one -> one.host().allowsUnsafeInterrupts()).remedies(Machine::remap)
             .on("x86", one -> !one.isArm()).otherwise(),
-        doubt("remapping.off", CHIPS, one -> one.host().allowsUnsafeInterrupts(), OFF + "a device of a guest can send any interrupt"
-            + " to the host").remedies(Machine::remap).on("x86", one -> !one.isArm()).otherwise(),
-        broken("remapping.off", CHIPS, one -> true, OFF + "VFIO refuses devices").remedies(Machine::remap)
-            .on("x86", one -> !one.isArm()).otherwise());
+        rule("remapping.off", CHIPS, one -> true).remedies(Machine::remap).on("x86", one -> !one.isArm()).otherwise());
 
-    private static final Rule.Checks<Machine> POSTING = new Rule.Checks<>(Check.POSTING, Stream.<Rule<Machine>>concat(
+    private static final Rule.Checks<Machine> POSTING = new Rule.Checks<>(Stream.<Rule<Machine>>concat(
         EnumSet.range(PostingObstacle.NO_REMAPPING, PostingObstacle.DEVICES_NOT_POSTED).stream().map(flaw ->
-            doubt("posting." + Finding.id(flaw), OUTLOOK, (Machine one) -> one.has(flaw), BY_KVM)
-            .with(one -> OUTLOOK.in(one).text()).remedies(one -> one.post(flaw)).on("x86", one -> !one.isArm())), Stream.of(
-        doubt("posting.no-gicv4", OUTLOOK, (Machine one) -> !OUTLOOK.in(one).posts().orElse(true), BY_KVM)
-            .with(one -> OUTLOOK.in(one).text()).remedy(one -> one.outlook(Change.KERNEL_PARAMETER)).on("arm64", Machine::isArm),
-        note("posting.on", OUTLOOK, (Machine one) -> OUTLOOK.in(one).posts().orElse(false), "%s")
+            rule("posting." + Finding.id(flaw), OUTLOOK, (Machine one) -> one.has(flaw)).with(one -> OUTLOOK.in(one).text())
+            .remedies(one -> one.post(flaw)).on("x86", one -> !one.isArm())), Stream.of(
+        rule("posting.no-gicv4", OUTLOOK, (Machine one) -> !OUTLOOK.in(one).posts().orElse(true))
+            .with(one -> OUTLOOK.in(one).text()).remedy(one -> one.outlook(Change.KERNEL_PARAMETER))
+            .on("arm64", Machine::isArm),
+        rule("posting.on", OUTLOOK, (Machine one) -> OUTLOOK.in(one).posts().orElse(false))
             .with(one -> OUTLOOK.in(one).text()))).toList());
     // spotless:on
 

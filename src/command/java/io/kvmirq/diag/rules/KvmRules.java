@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
-import static io.kvmirq.diag.rules.Rule.broken;
-import static io.kvmirq.diag.rules.Rule.doubt;
-import static io.kvmirq.diag.rules.Rule.note;
+import static io.kvmirq.diag.rules.Rule.rule;
 
 import io.kvmirq.backend.HostFiles.Access;
 import io.kvmirq.backend.HostFiles.Owner;
-import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Remedy;
-import io.kvmirq.path.Remedy.Change;
 import java.util.List;
 import java.util.Optional;
 import java.util.regex.Pattern;
@@ -69,14 +65,9 @@ public final class KvmRules {
                     .owner()
                     .filter(owner -> (owner.mode() & GROUP_MAY) == GROUP_MAY && owner.group() != 0)
                     .isPresent();
-            return Remedy.of(
-                    Change.COMMAND,
-                    byGroup
-                            ? "usermod -aG " + FILE.in(this).group().orElse("kvm")
-                                    + " USER, and let the user log in again"
-                            : "chgrp kvm /dev/kvm && chmod 660 /dev/kvm && usermod -aG kvm USER; a udev rule keeps it:"
-                                    + " KERNEL==\"kvm\", GROUP=\"kvm\", MODE=\"0660\"",
-                    "who may open it can start VMs and use the host's memory for them");
+            return byGroup
+                    ? Rows.remedy("@join-group", FILE.in(this).group().orElse("kvm"))
+                    : Rows.remedy("@make-group");
         }
 
         boolean hasHardware() {
@@ -84,13 +75,7 @@ public final class KvmRules {
         }
 
         Remedy virtualize() {
-            return kvm().hasFlag("hypervisor")
-                    ? Remedy.of(
-                            Change.VMM_FLAG,
-                            "on the machine below, load its module of KVM with nested=1, and start this guest with vmx or"
-                                    + " svm (QEMU: -cpu host)",
-                            "a nested host cannot always be migrated")
-                    : Remedy.of(Change.FIRMWARE, "enable VT-x, or SVM on AMD");
+            return Rows.remedy(kvm().hasFlag("hypervisor") ? "@nest" : "@virtualize");
         }
 
         /** By the parameter nested: Y of kvm_intel, 1 of kvm_amd. */
@@ -110,48 +95,33 @@ public final class KvmRules {
     private static final Fact<Machine, Boolean> FULL = new Fact<>("boot/config-RELEASE", one -> one.kvm().hasFullIrqchip());
     private static final Fact<Machine, Boolean> GUEST = new Fact<>("proc/cpuinfo", one -> one.kvm().isGuest());
 
-    private static final Rule.Checks<Machine> KVM = new Rule.Checks<>(Check.KVM,
-        broken("kvm.switched-off", WORDS, one -> one.kvm().commandLine().known().orElse(List.of()).contains("kvm-arm.mode=none"),
-            "the kernel's command line has kvm-arm.mode=none: it switches KVM off", Remedy.of(Change.KERNEL_PARAMETER,
-            "remove kvm-arm.mode=none, and boot again")).on("arm64", Machine::isArm),
-        doubt("kvm.no-vgic", CHIPS, Machine::lacksVgic, "KVM has no virtual interrupt controller (/proc/interrupts has no row"
-            + " vgic): VMMs emulate it, and guests get no LPIs and no irqfds", Remedy.look("dmesg | grep -i vgic: the firmware may"
-            + " not describe the GIC's virtual interface")).on("arm64", Machine::isArm).otherwise(),
-        broken("kvm.no-permission", FILE, one -> one.is(Access.DENIED), "/dev/kvm is there, and this user may not open it%s")
-            .with(Machine::owner).remedy(Machine::permit).otherwise(),
-        note("kvm.usable", FILE, one -> one.is(Access.ALLOWED), "this user may open /dev/kvm%s%s")
-            .with(Machine::owner, Machine::modules).otherwise(),
-        broken("kvm.no-flag", FILE, one -> one.kvm().isLoaded() && !one.isArm() && !one.hasHardware(), "KVM is in the kernel, and"
-            + " the processor shows neither vmx nor svm: virtualization is switched off below the kernel")
+    private static final Rule.Checks<Machine> KVM = new Rule.Checks<>(
+        rule("kvm.switched-off", WORDS,
+            one -> one.kvm().commandLine().known().orElse(List.of()).contains("kvm-arm.mode=none"))
+            .on("arm64", Machine::isArm),
+        rule("kvm.no-vgic", CHIPS, Machine::lacksVgic).on("arm64", Machine::isArm).otherwise(),
+        rule("kvm.no-permission", FILE, one -> one.is(Access.DENIED)).with(Machine::owner).remedy(Machine::permit)
+            .otherwise(),
+        rule("kvm.usable", FILE, one -> one.is(Access.ALLOWED)).with(Machine::owner, Machine::modules).otherwise(),
+        rule("kvm.no-flag", FILE, one -> one.kvm().isLoaded() && !one.isArm() && !one.hasHardware())
             .remedy(Machine::virtualize).otherwise(),
-        broken("kvm.no-file", FILE, one -> one.kvm().isLoaded(), "KVM is in the kernel, and /dev/kvm does not exist here",
-            Remedy.command("in a container, pass /dev/kvm to it; otherwise load the module of the processor")).otherwise(),
-        broken("kvm.no-module", FILE, Machine::hasHardware, "KVM is not loaded")
-            .remedy(one -> Remedy.command("modprobe " + (one.kvm().hasFlag("vmx") ? "kvm_intel" : "kvm_amd"))).otherwise(),
-        broken("kvm.no-virtualization", FILE, one -> true, "KVM is not loaded, and the processor shows neither vmx nor svm")
-            .remedy(Machine::virtualize).otherwise());
+        rule("kvm.no-file", FILE, one -> one.kvm().isLoaded()).otherwise(),
+        rule("kvm.no-module", FILE, Machine::hasHardware).fill(one -> (one.kvm().hasFlag("vmx") ? "kvm_intel" : "kvm_amd"))
+            .otherwise(),
+        rule("kvm.no-virtualization", FILE, one -> true).remedy(Machine::virtualize).otherwise());
 
-    private static final Rule.Checks<Machine> IRQCHIP = new Rule.Checks<>(Check.IRQCHIP,
-        note("irqchip.vgic-v3", CHIPS, one -> one.has("GICv3"), "KVM emulates a VGICv3 with ITS; a VGICv2 only if the GICv3 has"
-            + " its interface").on("arm64", Machine::isArm),
-        note("irqchip.vgic-v2", CHIPS, one -> true, "KVM emulates a VGICv2; no ITS, so guests have no LPIs")
-            .on("arm64", Machine::isArm).otherwise(),
-        note("irqchip.full-and-split", FULL, FULL::in, "this kernel offers the full and the split irqchip").otherwise(),
-        doubt("irqchip.split-only", FULL, one -> true, "this kernel emulates no I/O APIC, PIC and PIT: VMMs have only the split"
-            + " irqchip, and INTx of devices is delivered by the VMM", Remedy.of(Change.VMM_FLAG, "QEMU: -machine"
-            + " kernel-irqchip=split"), Remedy.of(Change.KERNEL, "build it with CONFIG_KVM_IOAPIC=y")).otherwise());
+    private static final Rule.Checks<Machine> IRQCHIP = new Rule.Checks<>(
+        rule("irqchip.vgic-v3", CHIPS, one -> one.has("GICv3")).on("arm64", Machine::isArm),
+        rule("irqchip.vgic-v2", CHIPS, one -> true).on("arm64", Machine::isArm).otherwise(),
+        rule("irqchip.full-and-split", FULL, FULL::in).otherwise(),
+        rule("irqchip.split-only", FULL, one -> true).otherwise());
 
-    private static final String OF_GUEST =
-        "this host is a guest itself (flag hypervisor)%s; its IOMMU, if any, is emulated, and latencies are those of the host below%s";
-    private static final Remedy MEASURE =
-        Remedy.of(Change.HARDWARE, "measure, and give devices to guests, on a machine that is no guest");
-    private static final Rule.Checks<Machine> NESTED = new Rule.Checks<>(Check.NESTED,
-        note("nested.bare-metal", GUEST, one -> !GUEST.in(one), "this host is no guest (the processor has no flag hypervisor)%s")
-            .with(Machine::nested),
-        doubt("nested.guest-without-hardware", GUEST, one -> one.kvm().isLoaded() && !one.hasHardware(), OF_GUEST, MEASURE)
+    private static final Rule.Checks<Machine> NESTED = new Rule.Checks<>(
+        rule("nested.bare-metal", GUEST, one -> !GUEST.in(one)).with(Machine::nested),
+        rule("nested.guest-without-hardware", GUEST, one -> one.kvm().isLoaded() && !one.hasHardware())
             .with(one -> "; its KVM (" + String.join(", ", one.kvm().vendorModules()) + ") runs guests without VMX or SVM",
             Machine::nested).otherwise(),
-        doubt("nested.guest", GUEST, one -> true, OF_GUEST, MEASURE).with(one -> "", Machine::nested).otherwise());
+        rule("nested.guest", GUEST, one -> true).with(one -> "", Machine::nested).otherwise());
     // spotless:on
 
     /** The rules of these checks. */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
-import static io.kvmirq.diag.rules.Rule.broken;
-import static io.kvmirq.diag.rules.Rule.doubt;
+import static io.kvmirq.diag.rules.Rule.rule;
 
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
@@ -66,30 +65,19 @@ public final class MemoryRules {
     }
 
     private static final Fact<Seen, Seen> MEMORY = Fact.seen("proc/kcore");
-    private static final Remedy AGAIN = Remedy.look(
-            "look again; if it stays, let the guest set the interrupt's affinity, which writes the entry again,"
-                    + " and report it");
-
-    private static final Remedy FIXED = Remedy.of(
-            Remedy.Change.KERNEL,
-            "boot a kernel that has the fix b4d37cdb77a0; until then, let the guest's driver disable MSI-X, which frees the"
-                    + " entry");
-
     // spotless:off
-    private static Table<Seen> drift(Hop<?> hop, String name) {
-        return new Table<>(hop, doubt(name, MEMORY, Seen::drifts, "%s", AGAIN).with(Seen::text));
+    private static Table<Seen> drift(String name) {
+        return new Table<>(rule(name, MEMORY, Seen::drifts).with(Seen::text));
     }
 
-    private static final Table<Seen> ENTRY = new Table<>(Hop.HOST_IRQ,
-        broken("host-irq.entry-absent", MEMORY, Seen::isAbsent,
-            "the entry of the IOMMU is not present: it blocks the interrupt", AGAIN),
-        doubt("host-irq.entry-stays-posted", MEMORY, Seen::staysPosted,
-            "%s: its interrupts go to a vCPU, and not to the eventfd", FIXED).with(Seen::text).otherwise(),
-        doubt("host-irq.entry-differs", MEMORY, Seen::drifts, "%s", AGAIN).with(Seen::text).otherwise());
+    private static final Table<Seen> ENTRY = new Table<>(
+        rule("host-irq.entry-absent", MEMORY, Seen::isAbsent),
+        rule("host-irq.entry-stays-posted", MEMORY, Seen::staysPosted).with(Seen::text).otherwise(),
+        rule("host-irq.entry-differs", MEMORY, Seen::drifts).with(Seen::text).otherwise());
     // spotless:on
 
     public static final List<Table<Seen>> TABLES =
-            List.of(ENTRY, drift(Hop.IRQFD, "irqfd.producer-differs"), drift(Hop.GSI, "gsi.message-differs"));
+            List.of(ENTRY, drift("irqfd.producer-differs"), drift("gsi.message-differs"));
 
     private MemoryRules() {}
 

@@ -3,6 +3,7 @@ package io.kvmirq.diag.rules;
 
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.rules.Rows.Row;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Flaw.Span;
 import io.kvmirq.path.Flaw.Subject;
@@ -11,36 +12,32 @@ import io.kvmirq.path.Hop;
 import io.kvmirq.path.Remedy;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.function.Function;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A row of the table of rules. Immutable.
+ * A rule: the row with its id in {@code rules.txt}, with the condition and the values. Immutable.
  *
  * @param <S> the subject of the facts
- * @param id its stable name, such as {@code host-irq.disabled}
- * @param state of a hop that has the flaw
- * @param reads the facts that it needs; the first one is the evidence
+ * @param reads the facts that it needs, from the files of the row; the first one is the evidence
  * @param when the condition, asked if all of these facts are known
- * @param says the sentence of the flaw, a format without a full stop
- * @param values of the format
- * @param remedies the steps that end the flaw
+ * @param values of the sentence
+ * @param fills the values of the row's remedies
+ * @param choice the remedies of a row whose remedies are by case
  * @param about the subjects and hosts that it is about, in words; empty for all
  * @param concerns whether it is about a subject, asked before a fact is read
  * @param unless a flaw that suppresses it: that of a row above, up to one that is not suppressed, or any break of the hop
  */
 public record Rule<S extends Fact.Subject>(
-        String id,
-        Flaw.State state,
-        Weight weight,
-        Span span,
+        Row row,
         List<Fact<S, ?>> reads,
         Predicate<S> when,
-        String says,
         List<Function<S, ?>> values,
-        Function<S, List<Remedy>> remedies,
+        List<Function<S, ?>> fills,
+        Optional<Function<S, List<Remedy>>> choice,
         String about,
         Predicate<S> concerns,
         Unless unless) {
@@ -73,21 +70,22 @@ public record Rule<S extends Fact.Subject>(
     }
 
     /**
-     * The rules of one subject, in their order.
+     * The rules of one subject at one hop, in their order.
      *
      * @param about the owner of their flaws
      */
     public record Table<S extends Fact.Subject>(Hop<?> hop, Subject about, List<Rule<S>> rows) {
         @SafeVarargs
         @SuppressWarnings("varargs")
-        Table(Hop<?> hop, Subject about, Rule<S>... rows) {
-            this(hop, about, List.of(rows));
+        Table(Rule<S>... rows) {
+            this(hop(place(List.of(rows))), rows[0].row.subject(), List.of(rows));
         }
 
-        @SafeVarargs
-        @SuppressWarnings("varargs")
-        Table(Hop<?> hop, Rule<S>... rows) {
-            this(hop, Subject.at(hop), List.of(rows));
+        private static Hop<?> hop(String label) {
+            return Hop.all().stream()
+                    .filter(hop -> hop.label().equals(label))
+                    .findFirst()
+                    .orElseThrow(() -> new IllegalArgumentException("\"" + label + "\" is none of " + Hop.all()));
         }
 
         /** The same rules about another owner. */
@@ -100,8 +98,12 @@ public record Rule<S extends Fact.Subject>(
     public record Checks<S extends Fact.Subject>(Check check, List<Rule<S>> rows) {
         @SafeVarargs
         @SuppressWarnings("varargs")
-        Checks(Check check, Rule<S>... rows) {
-            this(check, List.of(rows));
+        Checks(Rule<S>... rows) {
+            this(List.of(rows));
+        }
+
+        Checks(List<Rule<S>> rows) {
+            this(Check.of(place(rows)), rows);
         }
 
         /** The result of the rules for a subject. */
@@ -110,84 +112,71 @@ public record Rule<S extends Fact.Subject>(
         }
     }
 
-    /** A flaw that interrupts do not pass. */
-    public static <S extends Fact.Subject> Rule<S> broken(
-            String id, Fact<S, ?> evidence, Predicate<S> when, String says, Remedy... remedies) {
-        return row(id, Flaw.State.BROKEN, evidence, when, says, remedies);
+    /** The one place of some rules. Their rows name the files that their facts are from. */
+    private static <S extends Fact.Subject> String place(List<Rule<S>> rows) {
+        String place = rows.get(0).row.place();
+        for (Rule<S> rule : rows) {
+            List<String> read = rule.reads.stream()
+                    .map(fact -> "/" + fact.file())
+                    .distinct()
+                    .toList();
+            if (rule.row.byCase() != rule.choice.isPresent()) {
+                throw new IllegalArgumentException("the remedy of " + rule.id() + " is "
+                        + (rule.row.byCase()
+                                ? "by case, and the rule chooses none"
+                                : "in its row, and the rule chooses one"));
+            }
+            if (!rule.row.place().equals(place) || !rule.row.files().equals(read)) {
+                throw new IllegalArgumentException("the row of " + rule.id() + " is of " + rule.row.place()
+                        + " and reads " + rule.row.files() + ", but the rule is of " + place + " and reads " + read);
+            }
+        }
+        return place;
     }
 
-    /** A doubt. */
-    public static <S extends Fact.Subject> Rule<S> doubt(
-            String id, Fact<S, ?> evidence, Predicate<S> when, String says, Remedy... remedies) {
-        return row(id, Flaw.State.DOUBTFUL, evidence, when, says, remedies);
+    /** The rule with a name, whose first fact is the evidence. */
+    static <S extends Fact.Subject> Rule<S> rule(String id, Fact<S, ?> evidence, Predicate<S> when) {
+        return of(Rows.SHIPPED.row(id), evidence, when);
     }
 
-    /** A clause about what is in order. */
-    public static <S extends Fact.Subject> Rule<S> note(
-            String id, Fact<S, ?> evidence, Predicate<S> when, String says) {
-        return row(id, Flaw.State.NOTE, evidence, when, says);
-    }
-
-    private static <S extends Fact.Subject> Rule<S> row(
-            String id, Flaw.State state, Fact<S, ?> evidence, Predicate<S> when, String says, Remedy... remedies) {
-        List<Remedy> all = List.of(remedies);
-        Weight weight =
-                switch (state) {
-                    case BROKEN -> Weight.BROKEN;
-                    case DOUBTFUL -> Weight.LOSSY;
-                    case NOTE -> Weight.REMARK;
-                };
+    static <S extends Fact.Subject> Rule<S> of(Row row, Fact<S, ?> evidence, Predicate<S> when) {
         return new Rule<>(
-                id,
-                state,
-                weight,
-                Span.NOW,
-                List.of(evidence),
-                when,
-                says,
-                List.of(),
-                subject -> all,
-                "",
-                one -> true,
-                Unless.NEVER);
+                row, List.of(evidence), when, List.of(), List.of(), Optional.empty(), "", one -> true, Unless.NEVER);
     }
 
     /** With the values of its sentence. */
     @SafeVarargs
     @SuppressWarnings("varargs")
     public final Rule<S> with(Function<S, ?>... more) {
-        return new Rule<>(id, state, weight, span, reads, when, says, List.of(more), remedies, about, concerns, unless);
+        return new Rule<>(row, reads, when, List.of(more), fills, choice, about, concerns, unless);
+    }
+
+    /** With the values of its remedies. */
+    @SafeVarargs
+    @SuppressWarnings("varargs")
+    final Rule<S> fill(Function<S, ?>... more) {
+        return new Rule<>(row, reads, when, values, List.of(more), choice, about, concerns, unless);
     }
 
     /** With another fact that it needs. */
     Rule<S> and(Fact<S, ?> other) {
         List<Fact<S, ?>> all =
                 Stream.<Fact<S, ?>>concat(reads.stream(), Stream.of(other)).toList();
-        return new Rule<>(id, state, weight, span, all, when, says, values, remedies, about, concerns, unless);
+        return new Rule<>(row, all, when, values, fills, choice, about, concerns, unless);
     }
 
-    /** With a remedy that names the subject. */
+    /** With a remedy by case. */
     Rule<S> remedy(Function<S, Remedy> step) {
         return remedies(one -> List.of(step.apply(one)));
     }
 
-    /** With remedies that name the subject. */
+    /** With remedies by case. */
     Rule<S> remedies(Function<S, List<Remedy>> steps) {
-        return new Rule<>(id, state, weight, span, reads, when, says, values, steps, about, concerns, unless);
+        return new Rule<>(row, reads, when, values, fills, Optional.of(steps), about, concerns, unless);
     }
 
     private Rule<S> unless(Unless other) {
-        return new Rule<>(id, state, weight, span, reads, when, says, values, remedies, about, concerns, other);
-    }
-
-    /** A flaw that delays interrupts and loses none. */
-    Rule<S> slow() {
-        return new Rule<>(id, state, Weight.SLOW, span, reads, when, says, values, remedies, about, concerns, unless);
-    }
-
-    /** A flaw by counts that never fall: it may be over. */
-    Rule<S> ever() {
-        return new Rule<>(id, state, weight, Span.EVER, reads, when, says, values, remedies, about, concerns, unless);
+        return new Rule<>(row, reads, when, values, fills, choice, about, concerns, other);
     }
 
     /** Only if no row above it holds. */
@@ -203,30 +192,68 @@ public record Rule<S extends Fact.Subject>(
     /** Only for some subjects or hosts. */
     Rule<S> on(String those, Predicate<S> such) {
         String words = about.isEmpty() ? those : about + ", " + those;
-        return new Rule<>(
-                id, state, weight, span, reads, when, says, values, remedies, words, concerns.and(such), unless);
+        return new Rule<>(row, reads, when, values, fills, choice, words, concerns.and(such), unless);
+    }
+
+    /** Its stable name, such as {@code host-irq.disabled}. */
+    public String id() {
+        return row.id();
+    }
+
+    /** The state of a hop that has the flaw. */
+    public Flaw.State state() {
+        return switch (row.weight()) {
+            case BROKEN -> Flaw.State.BROKEN;
+            case LOSSY, SLOW -> Flaw.State.DOUBTFUL;
+            case REMARK -> Flaw.State.NOTE;
+        };
+    }
+
+    private static <S> String filled(String format, List<Function<S, ?>> values, S subject) {
+        return values.isEmpty()
+                ? format
+                : String.format(
+                        format,
+                        values.stream().map(value -> value.apply(subject)).toArray());
+    }
+
+    private List<Remedy> remedies(S subject) {
+        return choice.isPresent()
+                ? choice.get().apply(subject)
+                : row.remedies().stream()
+                        .map(one ->
+                                new Remedy(one.change(), filled(one.text(), fills, subject), one.takes(), one.risk()))
+                        .toList();
     }
 
     /** The flaw of a subject that has it. */
     Flaw flaw(S subject, Subject owner) {
-        Object[] all = values.stream().map(value -> value.apply(subject)).toArray();
-        String text = all.length == 0 ? says : String.format(says, all);
         return new Flaw(
-                new io.kvmirq.path.Flaw(id, owner, weight, span, text),
-                state,
+                new io.kvmirq.path.Flaw(id(), owner, row.weight(), row.span(), filled(row.says(), values, subject)),
+                state(),
                 subject.evidence(reads.get(0).file()),
-                remedies.apply(subject));
+                remedies(subject));
     }
 
-    /** Name, state, sentence with … for its values, subjects and files. */
+    /** Name, state, sentence with … for its values, subjects, files and remedies. */
     @Override
     public String toString() {
-        boolean past = span == Span.EVER;
-        String word =
-                weight == Weight.SLOW ? past ? "slowed" : "slow" : state.name().toLowerCase(Locale.ROOT);
-        return String.format("%-30s  %-8s  ", id, word)
-                + says.replaceAll("%0?\\d?[sdx]", "…").replace("%%", "%")
+        boolean past = row.span() == Span.EVER;
+        String word = row.weight() == Weight.SLOW
+                ? past ? "slowed" : "slow"
+                : state().name().toLowerCase(Locale.ROOT);
+        return String.format("%-30s  %-8s  ", id(), word)
+                + blank(row.says())
                 + (about.isEmpty() ? "" : " (" + about + ")")
-                + reads.stream().map(Fact::file).distinct().collect(Collectors.joining(", /", "; reads /", ""));
+                + "; reads "
+                + String.join(", ", row.files())
+                + (row.byCase() ? "; by case" : "")
+                + row.remedies().stream()
+                        .map(one -> "; " + one.change().label() + ": " + blank(one.text()) + one.cost())
+                        .collect(Collectors.joining());
+    }
+
+    private static String blank(String format) {
+        return format.replaceAll("%0?\\d?[sdx]", "…").replace("%%", "%");
     }
 }

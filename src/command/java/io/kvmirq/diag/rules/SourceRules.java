@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
-import static io.kvmirq.diag.rules.Rule.doubt;
+import static io.kvmirq.diag.rules.Rule.rule;
 
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.path.Evidence;
-import io.kvmirq.path.Hop;
 import io.kvmirq.path.Link;
-import io.kvmirq.path.Remedy;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
@@ -39,22 +37,18 @@ public final class SourceRules {
     }
 
     private static final Fact<Told, Told> BOTH = Fact.seen("sys/kernel/tracing/instances");
-    private static final String SAYS =
-            "sources disagree: %s, but %s; one of them is of another interrupt, or the value changed in between";
-    private static final Remedy AGAIN = Remedy.look("look again; if it stays, report it with a capture of the host");
 
     // spotless:off
-    private static Table<Told> table(Hop<?> hop, String name) {
-        return new Table<>(hop, doubt(name, BOTH, Told::differs, SAYS, AGAIN)
-            .with(one -> Told.of(one.first), one -> Told.of(one.better)));
+    private static Table<Told> table(String name) {
+        return new Table<>(rule(name, BOTH, Told::differs).with(one -> Told.of(one.first), one -> Told.of(one.better)));
     }
     // spotless:on
 
     public static final List<Table<Told>> TABLES = List.of(
-            table(Hop.EVENTFD, "eventfd.sources-differ"),
-            table(Hop.IRQFD, "irqfd.sources-differ"),
-            table(Hop.GSI, "gsi.sources-differ"),
-            table(Hop.VCPU, "vcpu.sources-differ"));
+            table("eventfd.sources-differ"),
+            table("irqfd.sources-differ"),
+            table("gsi.sources-differ"),
+            table("vcpu.sources-differ"));
 
     private SourceRules() {}
 

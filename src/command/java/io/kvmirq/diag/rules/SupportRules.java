@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
-import static io.kvmirq.diag.rules.Rule.doubt;
-import static io.kvmirq.diag.rules.Rule.note;
+import static io.kvmirq.diag.rules.Rule.rule;
 
-import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Known;
-import io.kvmirq.path.Remedy;
 import java.util.List;
 import java.util.stream.Stream;
 
@@ -56,21 +53,17 @@ public final class SupportRules {
     private static final Fact<Machine, List<String>> CONTROLLERS =
         new Fact<>("sys/fs/cgroup/cgroup.controllers", Machine::controllers);
 
-    public static final Rule.Checks<Machine> CHECKS = new Rule.Checks<>(Check.SUPPORT,
-        doubt("support.no-vhost-net", MISC, one -> one.lacks("dev", "vhost-net"), "/dev/vhost-net is missing: the VMM copies"
-            + " packets of virtio-net itself", Remedy.command("modprobe vhost_net")),
-        doubt("support.no-tun", MISC, one -> one.lacks("dev/net", "tun"), "/dev/net/tun is missing: guests have no tap device",
-            Remedy.command("modprobe tun")),
-        doubt("support.no-vhost-vsock", MISC, one -> one.lacks("dev", "vhost-vsock"), "/dev/vhost-vsock is missing: guests have"
-            + " no vsock", Remedy.command("modprobe vhost_vsock")),
+    public static final Rule.Checks<Machine> CHECKS = new Rule.Checks<>(
+        rule("support.no-vhost-net", MISC, one -> one.lacks("dev", "vhost-net")),
+        rule("support.no-tun", MISC, one -> one.lacks("dev/net", "tun")),
+        rule("support.no-vhost-vsock", MISC, one -> one.lacks("dev", "vhost-vsock")),
         without("cpu"), without("cpuacct"), without("cpuset"), without("memory"), without("devices"), without("io"),
-        note("support.all", MISC, one -> true, "/dev/vhost-net, /dev/net/tun and /dev/vhost-vsock are there%s").with(one ->
-            CONTROLLERS.is(one, any -> true) ? ", and control groups for cpu, cpuacct, cpuset, memory, devices, io" : ""));
+        rule("support.all", MISC, one -> true)
+            .with(one -> CONTROLLERS.is(one, any -> true)
+            ? ", and control groups for cpu, cpuacct, cpuset, memory, devices, io" : ""));
 
     private static Rule<Machine> without(String name) {
-        return doubt("support.no-controller-" + name, CONTROLLERS, one -> !CONTROLLERS.in(one).contains(name), "control groups"
-            + " have no controller " + name, Remedy.of(Remedy.Change.KERNEL_PARAMETER, "remove cgroup_disable=" + name
-            + ", or boot a kernel that has the controller"));
+        return rule("support.no-controller-" + name, CONTROLLERS, one -> !CONTROLLERS.in(one).contains(name));
     }
     // spotless:on
 

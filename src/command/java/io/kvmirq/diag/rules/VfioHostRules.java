@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
-import static io.kvmirq.diag.rules.Rule.broken;
-import static io.kvmirq.diag.rules.Rule.doubt;
-import static io.kvmirq.diag.rules.Rule.note;
+import static io.kvmirq.diag.rules.Rule.rule;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.VfioOutlook.Obstacle;
 import io.kvmirq.diag.rules.VfioOutlook.Refusal;
@@ -119,11 +116,8 @@ public final class VfioHostRules {
         Remedy load() {
             Optional<String> refuses = VfioRules.refusedModule(host());
             return refuses.isPresent()
-                    ? Remedy.of(Change.KERNEL_PARAMETER, "remove " + refuses.get() + ", which refuses the module")
-                    : kvm().loadsModules()
-                            ? Remedy.command("modprobe vfio-pci")
-                            : Remedy.of(
-                                    Change.KERNEL, "this one loads no modules: use a kernel with CONFIG_VFIO_PCI=y");
+                    ? Rows.remedy("@refused", refuses.get())
+                    : Rows.remedy(kvm().loadsModules() ? "@load" : "@no-modules");
         }
 
         /** The ids on the kernel's command line that no device has. */
@@ -148,14 +142,10 @@ public final class VfioHostRules {
                     .toList();
         }
 
-        Remedy forbid() {
-            return Remedy.of(
-                    Change.MODULE_OPTION,
-                    allowing().stream()
-                                    .map(module -> "echo N > /sys/module/" + module + "/parameters/" + UNSAFE + ", ")
-                                    .collect(Collectors.joining())
-                            + "and remove the option from /etc/modprobe.d and the kernel's command line",
-                    "VFIO refuses devices then if interrupts are not remapped");
+        String forbid() {
+            return allowing().stream()
+                    .map(module -> "echo N > /sys/module/" + module + "/parameters/" + UNSAFE + ", ")
+                    .collect(Collectors.joining());
         }
     }
 
@@ -175,41 +165,33 @@ public final class VfioHostRules {
         .filter(known -> known instanceof Known.Unknown<String> unknown && unknown.remedy().equals(HostKvm.AS_ROOT))
         .findFirst().<Known<Boolean>>map(known -> known.map(any -> true)).orElse(new Known.Observed<>(true)));
 
-    private static final Rule.Checks<Machine> VFIO = new Rule.Checks<>(Check.VFIO,
-        broken("vfio-host.refused", REFUSED, one -> !one.devices(false).isEmpty(), "VFIO would refuse %s: %s")
+    private static final Rule.Checks<Machine> VFIO = new Rule.Checks<>(
+        rule("vfio-host.refused", REFUSED, one -> !one.devices(false).isEmpty())
             .with(one -> some(one.devices(false)), one -> one.first(false)).remedies(Machine::admit),
-        broken("vfio-host.device-broken", FLAWED, one -> !one.flawed(Link.State.BROKEN).isEmpty(), "VFIO takes %s, which sends no"
-            + " interrupt: %s").with(one -> one.devices(Link.State.BROKEN), one -> one.first(Link.State.BROKEN).text())
+        rule("vfio-host.device-broken", FLAWED, one -> !one.flawed(Link.State.BROKEN).isEmpty())
+            .with(one -> one.devices(Link.State.BROKEN), one -> one.first(Link.State.BROKEN).text())
             .remedies(one -> one.first(Link.State.BROKEN).remedies()).otherwise(),
-        doubt("vfio-host.device-doubtful", FLAWED, one -> !one.flawed(Link.State.DOUBTFUL).isEmpty(), "VFIO takes %s, which may"
-            + " send no interrupt: %s").with(one -> one.devices(Link.State.DOUBTFUL), one -> one.first(Link.State.DOUBTFUL).text())
+        rule("vfio-host.device-doubtful", FLAWED, one -> !one.flawed(Link.State.DOUBTFUL).isEmpty())
+            .with(one -> one.devices(Link.State.DOUBTFUL), one -> one.first(Link.State.DOUBTFUL).text())
             .remedies(one -> one.first(Link.State.DOUBTFUL).remedies()).otherwise(),
-        doubt("vfio-host.no-permission", REFUSED, one -> !one.devices(true).isEmpty(), "%s, so a VMM that this user starts cannot"
-            + " have %s; VMMs of other users are not affected", Remedy.look(HostKvm.AS_ROOT)).with(one -> one.first(true),
-            one -> some(one.devices(true))).otherwise(),
-        doubt("vfio-host.no-iommu-driver", MODULES, one -> one.kvm().vfioModules().contains("vfio_pci") && Stream.of("iommufd",
-            "vfio_iommu_type1").noneMatch(one.kvm().vfioModules()::contains), "neither vfio_iommu_type1 nor iommufd is loaded: no VMM"
-            + " can map the memory of its guest for a device", Remedy.command("modprobe vfio_iommu_type1, and look in"
-            + " /etc/modprobe.d for blacklist or install")).otherwise(),
-        note("vfio-host.usable", MODULES, one -> !one.bound().isEmpty(), "VFIO takes all devices that are bound to it: %s")
-            .with(one -> some(one.bound())).otherwise(),
-        note("vfio-host.nothing-bound", MODULES, one -> one.host().hasVfioPci() && !one.kvm().vfioModules().isEmpty(),
-            "vfio-pci is loaded; no device is bound to it, so there is nothing to refuse").otherwise(),
-        broken("vfio-host.not-built", MODULES, one -> !one.kvm().isBuilt("VFIO_PCI").known().orElse(true), "this kernel is built"
-            + " without vfio-pci", Remedy.of(Change.KERNEL, "use a kernel with CONFIG_VFIO_PCI=y or =m")).otherwise(),
-        doubt("vfio-host.not-loaded", MODULES, one -> true, "the module vfio-pci is not loaded").remedy(Machine::load).otherwise());
+        rule("vfio-host.no-permission", REFUSED, one -> !one.devices(true).isEmpty())
+            .with(one -> one.first(true), one -> some(one.devices(true))).otherwise(),
+        rule("vfio-host.no-iommu-driver", MODULES,
+            one -> one.kvm().vfioModules().contains("vfio_pci")
+            && Stream.of("iommufd", "vfio_iommu_type1").noneMatch(one.kvm().vfioModules()::contains)).otherwise(),
+        rule("vfio-host.usable", MODULES, one -> !one.bound().isEmpty()).with(one -> some(one.bound())).otherwise(),
+        rule("vfio-host.nothing-bound", MODULES, one -> one.host().hasVfioPci() && !one.kvm().vfioModules().isEmpty())
+            .otherwise(),
+        rule("vfio-host.not-built", MODULES, one -> !one.kvm().isBuilt("VFIO_PCI").known().orElse(true)).otherwise(),
+        rule("vfio-host.not-loaded", MODULES, one -> true).remedy(Machine::load).otherwise());
 
-    private static final Rule.Checks<Machine> INTERRUPTS = new Rule.Checks<>(Check.UNSAFE_INTERRUPTS,
-        doubt("unsafe-interrupts.noiommu", MODULES, one -> one.isSet("vfio", "enable_unsafe_noiommu_mode"), "VFIO takes devices"
-            + " without any IOMMU: a program with a device can read and write all memory", Remedy.of(Change.MODULE_OPTION, "echo N >"
-            + " /sys/module/vfio/parameters/enable_unsafe_noiommu_mode, and remove the option from /etc/modprobe.d and the kernel's"
-            + " command line", "devices without an IOMMU cannot be opened then")),
-        doubt("unsafe-interrupts.allowed", MODULES, one -> !one.allowing().isEmpty(), "%s allows unsafe interrupts: without remapping,"
-            + " a guest with a device can send any interrupt to the host").with(one -> String.join(" and ", one.allowing()))
-            .remedy(Machine::forbid).otherwise(),
-        note("unsafe-interrupts.not-allowed", SHOWN_ALL, one -> true, "%s").with(one -> one.kvm().vfioModules().isEmpty()
-            && !one.host().hasVfioPci() ? "does not apply: VFIO is not loaded" : "VFIO takes no device without interrupt remapping")
-            .otherwise());
+    private static final Rule.Checks<Machine> INTERRUPTS = new Rule.Checks<>(
+        rule("unsafe-interrupts.noiommu", MODULES, one -> one.isSet("vfio", "enable_unsafe_noiommu_mode")),
+        rule("unsafe-interrupts.allowed", MODULES, one -> !one.allowing().isEmpty())
+            .with(one -> String.join(" and ", one.allowing())).fill(Machine::forbid).otherwise(),
+        rule("unsafe-interrupts.not-allowed", SHOWN_ALL, one -> true)
+            .with(one -> one.kvm().vfioModules().isEmpty() && !one.host().hasVfioPci()
+            ? "does not apply: VFIO is not loaded" : "VFIO takes no device without interrupt remapping").otherwise());
     // spotless:on
 
     /** The rules of these checks. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
-import static io.kvmirq.diag.rules.Rule.broken;
+import static io.kvmirq.diag.rules.Rule.rule;
 
 import io.kvmirq.backend.HostFiles.Access;
 import io.kvmirq.diag.Finding;
@@ -14,7 +14,6 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.IntxLine;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
-import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import io.kvmirq.path.Remedy.Change;
@@ -152,11 +151,10 @@ public final class VfioRules {
 
         Remedy release() {
             if (guest().isPresent()) {
-                return Remedy.look(
-                        "nothing, if that guest shall have it: " + host().command("explain") + " shows its interrupts");
+                return Rows.remedy("@keep", host().command("explain"));
             }
             return holder != 0
-                    ? Remedy.command("end that process, or let it release the device")
+                    ? Rows.remedy("@end-user")
                     : Remedy.look(host().hidesProcesses()
                             .map(Known.Unknown::remedy)
                             .orElse("look again: the program may have ended"));
@@ -201,70 +199,49 @@ public final class VfioRules {
     private static final Fact<Device, Device> CHIPS = Fact.seen("proc/interrupts");
     private static final Fact<Device, Device> FILE = Fact.seen("dev/vfio/{group}");
 
-    private static final Table<Device> OF_HOST = new Table<>(Hop.HOST_IRQ,
-        broken("vfio.bridge", CLASS, one -> one.device.isBridge(), "%s is a bridge",
-            Remedy.command("name a device behind it: bridges stay with the host")).with(Device::address),
-        broken("vfio.no-iommu", GROUP, one -> one.device.group().isEmpty() && one.host().iommus().isEmpty(),
-            "no IOMMU is in use on this host").remedies(one -> IommuRules.enable(one.host())).otherwise(),
-        broken("vfio.no-group-graphics", WORDS, one -> one.device.group().isEmpty() && one.device.classCode() >> 16 == 3
-            && WORDS.in(one).matches("(.* )?intel_iommu=(\\S*,)?igfx_off(,.*| .*|)"), "%s has no IOMMU group: igfx_off on the"
-            + " kernel's command line keeps graphics from the IOMMU", Remedy.of(Change.KERNEL_PARAMETER, "remove igfx_off, and"
-            + " boot again")).with(Device::address).otherwise(),
-        broken("vfio.no-group", GROUP, one -> one.device.group().isEmpty(), "%s has no IOMMU group: no IOMMU translates its"
-            + " DMA").with(Device::address).remedy(one -> Remedy.of(Change.HARDWARE, "use a device behind the IOMMU "
-            + one.host().iommus().get(0))).otherwise());
+    private static final Table<Device> OF_HOST = new Table<>(
+        rule("vfio.bridge", CLASS, one -> one.device.isBridge()).with(Device::address),
+        rule("vfio.no-iommu", GROUP, one -> one.device.group().isEmpty() && one.host().iommus().isEmpty())
+            .remedies(one -> IommuRules.enable(one.host())).otherwise(),
+        rule("vfio.no-group-graphics", WORDS,
+            one -> one.device.group().isEmpty() && one.device.classCode() >> 16 == 3
+            && WORDS.in(one).matches("(.* )?intel_iommu=(\\S*,)?igfx_off(,.*| .*|)")).with(Device::address).otherwise(),
+        rule("vfio.no-group", GROUP, one -> one.device.group().isEmpty()).with(Device::address)
+            .fill(one -> one.host().iommus().get(0)).otherwise());
 
-    private static final Table<Device> OF_GROUP = new Table<>(Hop.HOST_IRQ,
-        broken("vfio.no-module-refused", WORDS, one -> !one.host().hasVfioPci() && !one.isBound()
-            && refusedModule(one.host()).isPresent(), "the module vfio-pci is not loaded: %s on the kernel's command line refuses it",
-            Remedy.of(Change.KERNEL_PARAMETER, "remove the word, and boot again")).with(one -> refusedModule(one.host()).get()),
-        broken("vfio.no-module", DRIVERS, one -> !one.host().hasVfioPci() && !one.isBound(),
-            "the module vfio-pci is not loaded", Remedy.command("modprobe vfio-pci")).otherwise(),
-        broken("vfio.not-bound-parent", DRIVER, one -> !one.isBound() && one.isParent(), "the host keeps %s: its driver gives"
-            + " parts of it to guests (mdev or vDPA), and loses them with the device",
-            Remedy.look("give the guest a part: ls /sys/bus/mdev/devices /sys/bus/vdpa/devices"))
-            .with(Device::address),
-        broken("vfio.not-bound-denied", DRIVER, one -> !one.isBound() && one.isDenied().orElse(false), "vfio-pci refuses %s: the module lists"
-            + " it (denylist) as a device by which a guest can harm the host", Remedy.of(Change.MODULE_OPTION, "if the guest is"
-            + " trusted, load vfio-pci with disable_denylist=1", "a guest may harm the host")).with(Device::address).otherwise(),
-        broken("vfio.not-bound-ids", WORDS, one -> !one.isBound() && one.isNamed(), "%s is bound to %s, though the kernel's"
-            + " command line names its id for vfio-pci").with(Device::bound, Device::address).otherwise()
-            .remedy(one -> Remedy.command("bind it to vfio-pci; at boot, load vfio-pci first: softdep "
-            + one.device.driver().orElse("DRIVER") + " pre: vfio-pci in /etc/modprobe.d, then rebuild the initramfs")),
-        broken("vfio.not-bound-override", DRIVER, one -> !one.isBound() && one.device.override().filter("vfio-pci"::equals)
-            .isPresent(), "%s is bound to %s, though its driver_override names vfio-pci: it was not bound again")
-            .remedy(Device::bind).with(Device::bound, Device::address).otherwise(),
-        broken("vfio.not-bound", DRIVER, one -> !one.isBound() && !one.isParent(), "%s is bound to %s, and VFIO needs vfio-pci")
-            .remedy(Device::bind).with(Device::bound, Device::address).otherwise(),
-        broken("vfio.intx-busy", PIN, one -> true, "VFIO requests the line of its pin exclusively (%s), and %s has it: a VMM that"
-            + " uses INTx, as QEMU does while a guest starts, gets EBUSY of VFIO_DEVICE_SET_IRQS").with(one -> PIN.in(one).why(),
-            one -> one.handlers()).remedy(one -> Remedy.command("unbind the driver of " + one.handlers() + ", move the device"
-            + " to another slot, or let the VMM use MSI alone")),
-        broken("vfio.group-not-viable", MEMBERS, one -> !one.blocking().isEmpty(), "drivers of the host use other devices of"
-            + " IOMMU group %s: %s; VFIO_GROUP_SET_CONTAINER answers EPERM").with(Device::group, Device::blocking)
-            .remedy(one -> Remedy.of(Change.COMMAND, "bind each of them to vfio-pci too, or unbind its driver; "
-            + one.host().command("vfio") + " with its address prints how", "the host loses the devices of the group")),
-        broken("vfio.no-remapping", CHIPS, one -> !one.isRemapped(),
-            "the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM").remedies(Device::remap),
-        broken("vfio.no-remapping-arm", CHIPS, Device::hasOtherMessages, "no message of this host goes through an ITS, and those"
-            + " of other controllers are not isolated; VFIO_SET_IOMMU answers EPERM").remedies(Device::remap)
+    private static final Table<Device> OF_GROUP = new Table<>(
+        rule("vfio.no-module-refused", WORDS,
+            one -> !one.host().hasVfioPci() && !one.isBound() && refusedModule(one.host()).isPresent())
+            .with(one -> refusedModule(one.host()).get()),
+        rule("vfio.no-module", DRIVERS, one -> !one.host().hasVfioPci() && !one.isBound()).otherwise(),
+        rule("vfio.not-bound-parent", DRIVER, one -> !one.isBound() && one.isParent()).with(Device::address),
+        rule("vfio.not-bound-denied", DRIVER, one -> !one.isBound() && one.isDenied().orElse(false)).with(Device::address)
+            .otherwise(),
+        rule("vfio.not-bound-ids", WORDS, one -> !one.isBound() && one.isNamed()).with(Device::bound, Device::address)
+            .otherwise().fill(one -> one.device.driver().orElse("DRIVER")),
+        rule("vfio.not-bound-override", DRIVER,
+            one -> !one.isBound() && one.device.override().filter("vfio-pci"::equals).isPresent()).remedy(Device::bind)
+            .with(Device::bound, Device::address).otherwise(),
+        rule("vfio.not-bound", DRIVER, one -> !one.isBound() && !one.isParent()).remedy(Device::bind)
+            .with(Device::bound, Device::address).otherwise(),
+        rule("vfio.intx-busy", PIN, one -> true).with(one -> PIN.in(one).why(), one -> one.handlers())
+            .fill(one -> one.handlers()),
+        rule("vfio.group-not-viable", MEMBERS, one -> !one.blocking().isEmpty()).with(Device::group, Device::blocking)
+            .fill(one -> one.host().command("vfio")),
+        rule("vfio.no-remapping", CHIPS, one -> !one.isRemapped()).remedies(Device::remap),
+        rule("vfio.no-remapping-arm", CHIPS, Device::hasOtherMessages).remedies(Device::remap)
             .on("arm64", one -> one.host().isArm() && !one.host().allowsUnsafeInterrupts()),
-        broken("vfio.reserved-region", REGIONS, one -> REGIONS.in(one).lines().anyMatch(line -> line.endsWith(" direct")), "the firmware has"
-            + " reserved memory that a device of IOMMU group %s reaches at its own addresses (direct): VFIO_SET_IOMMU answers"
-            + " EPERM, and since Linux 6.6 EINVAL", Remedy.of(Change.FIRMWARE, "switch off in the firmware what uses the device"
-            + " (RMRR, IVMD: shared memory of a management controller), or use another device")).with(Device::group),
-        broken("vfio.no-iommu-mode", FILE, Device::hasNoIommu, "no IOMMU serves %s, whose group is /dev/vfio/noiommu-%s")
-            .with(Device::address, Device::group).remedies(one -> IommuRules.enable(one.host())).on("VFIO's", Device::isBound),
-        broken("vfio.no-file", FILE, one -> one.is(one.group(), Access.ABSENT) && !one.opens(),
-            "/dev/vfio/%s does not exist here").with(Device::group).remedy(one -> Remedy.command("in a container, pass"
-            + " /dev/vfio/vfio and /dev/vfio/" + one.group() + " to it")).on("VFIO's", Device::isBound).otherwise(),
-        broken("vfio.no-permission", FILE, one -> one.is(one.group(), Access.DENIED) && !one.opens(),
-            "this user may not open /dev/vfio/%s").with(Device::group).remedy(one -> Remedy.command("run as root, or make"
-            + " the user the owner of /dev/vfio/" + one.group())).on("VFIO's", Device::isBound).otherwise());
+        rule("vfio.reserved-region", REGIONS, one -> REGIONS.in(one).lines().anyMatch(line -> line.endsWith(" direct")))
+            .with(Device::group),
+        rule("vfio.no-iommu-mode", FILE, Device::hasNoIommu).with(Device::address, Device::group)
+            .remedies(one -> IommuRules.enable(one.host())).on("VFIO's", Device::isBound),
+        rule("vfio.no-file", FILE, one -> one.is(one.group(), Access.ABSENT) && !one.opens()).with(Device::group)
+            .fill(one -> one.group()).on("VFIO's", Device::isBound).otherwise(),
+        rule("vfio.no-permission", FILE, one -> one.is(one.group(), Access.DENIED) && !one.opens()).with(Device::group)
+            .fill(one -> one.group()).on("VFIO's", Device::isBound).otherwise());
 
-    private static final Table<Device> OF_HOLDER = new Table<>(Hop.HOST_IRQ,
-        broken("vfio.in-use", FILE, one -> true, "%s; open() answers EBUSY").with(Device::use).remedy(Device::release)
-            .on("VFIO's", Device::isBound));
+    private static final Table<Device> OF_HOLDER = new Table<>(
+        rule("vfio.in-use", FILE, one -> true).with(Device::use).remedy(Device::release).on("VFIO's", Device::isBound));
     // spotless:on
 
     /** The rules of VFIO. */

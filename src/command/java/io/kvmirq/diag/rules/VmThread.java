@@ -233,8 +233,8 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 .isPresent();
     }
 
-    /** The command with the online CPUs that no vCPU has for itself; the word CPUS if no file shows those online. */
-    Remedy onFree(String command, int id) {
+    /** A remedy with the online CPUs that no vCPU has for itself; the word CPUS if no file shows those online. */
+    Remedy onFree(String name, int id) {
         Optional<BitSet> free =
                 CpuList.parse(files().text("sys/devices/system/cpu/online").orElse(""));
         free.ifPresent(cpus -> host().vms().all().forEach(vm -> vm.vcpus().stream()
@@ -242,10 +242,9 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 .map(thread -> new VmThread(facts, vm.pid(), thread, OptionalInt.empty(), Kind.THREAD))
                 .filter(VmThread::isAlone)
                 .forEach(thread -> cpus.clear(Integer.parseInt(thread.allowed())))));
-        return Remedy.command(
-                free.filter(BitSet::isEmpty).isPresent()
-                        ? "give the guest fewer vCPUs, or the host more CPUs: a vCPU is pinned to each that is online"
-                        : command + " " + free.map(CpuList::list).orElse("CPUS") + " " + id);
+        return free.filter(BitSet::isEmpty).isPresent()
+                ? Rows.remedy("@no-free-cpu")
+                : Rows.remedy(name, free.map(CpuList::list).orElse("CPUS"), id);
     }
 
     boolean isTraced() {

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.rules;
 
-import static io.kvmirq.diag.rules.Rule.broken;
-import static io.kvmirq.diag.rules.Rule.doubt;
-import static io.kvmirq.diag.rules.Rule.note;
+import static io.kvmirq.diag.rules.Rule.rule;
 import static io.kvmirq.diag.rules.VmThread.*;
 
 import io.kvmirq.PciAddress;
@@ -23,8 +21,6 @@ import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.ProcessId;
 import io.kvmirq.path.Remedy;
-import io.kvmirq.path.Remedy.Change;
-import io.kvmirq.path.Remedy.Takes;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
@@ -54,10 +50,6 @@ public final class VmmRules {
     private static final int MOST_DIGITS = 9;
     /** The directories of VMs in debugfs. */
     static final String KVM = "sys/kernel/debug/kvm/";
-
-    private static final Remedy RESTART =
-            Remedy.of(Change.COMMAND, "restart the guest", Takes.VMM_RESTART, "the guest is interrupted");
-    static final Remedy ASK = Remedy.look("ask the VMM for its vCPUs (QEMU: info cpus)");
 
     private final HostFacts host;
     private final VmProcess process;
@@ -299,148 +291,112 @@ public final class VmmRules {
     private static final Fact<Vmm, List<VmThread>> TOGETHER = new Fact<>("proc/{process}/task/TID/status", Vmm::together);
     private static final Fact<Vmm, Boolean> OUTSIDE = new Fact<>("proc/{process}/task", Vmm::isOutside);
 
-    private static final Table<VmThread> STATE = new Table<>(Hop.VMM,
-        broken("vmm.dumps-core", STATUS, VmThread::dumpsCore, "%s has crashed and writes its core: it takes no interrupt again",
-            RESTART).with(VmThread::called).on("the process", VmThread::isLeader),
-        broken("vmm.stopped", STATUS, one -> one.state() == 'T' && one.isNeeded(), "%s is stopped by a signal")
-            .with(VmThread::called).remedy(VmmRules::resume).first(),
-        broken("vmm.stopped-by-tracer", STATUS, one -> one.state() == 't', "%s is stopped by a tracer, %s")
-            .with(VmThread::called, VmThread::tracer)
-            .remedy(one -> Remedy.command("let the tracer go on or end it: " + one.tracer())).first(),
-        broken("vmm.ended", STATUS, one -> "ZXx".indexOf(one.state()) >= 0 && one.isNeeded(),
-            "%s has ended and is a zombie%s", RESTART).with(VmThread::called, one -> one.isLeader()
-            && one.host().threads(one.tid()).size() > 1 ? ": threads of it have not ended" : "").first(),
+    private static final Table<VmThread> STATE = new Table<>(
+        rule("vmm.dumps-core", STATUS, VmThread::dumpsCore).with(VmThread::called).on("the process", VmThread::isLeader),
+        rule("vmm.stopped", STATUS, one -> one.state() == 'T' && one.isNeeded()).with(VmThread::called)
+            .fill(one -> one.pid()).first(),
+        rule("vmm.stopped-by-tracer", STATUS, one -> one.state() == 't').with(VmThread::called, VmThread::tracer)
+            .fill(one -> one.tracer()).first(),
+        rule("vmm.ended", STATUS, one -> "ZXx".indexOf(one.state()) >= 0 && one.isNeeded())
+            .with(VmThread::called, one -> one.isLeader() && one.host().threads(one.tid()).size() > 1
+            ? ": threads of it have not ended" : "").first(),
         // One look proves nothing, because reading a page from a disk takes a moment.
-        doubt("vmm.uninterruptible", STATUS, one -> one.state() == 'D' && one.isNeeded(), "%s sleeps uninterruptibly%s%s")
+        rule("vmm.uninterruptible", STATUS, one -> one.state() == 'D' && one.isNeeded())
             .with(VmThread::called, VmThread::place, one -> one.isLeader() ? "" : ": it takes no interrupt meanwhile")
-            .remedy(VmmRules::stack).first(),
-        doubt("vmm.far-memory", NEAR, VmThread::isFarFromMemory, "%s runs on CPU %s, and its memory is of node %s, which has none of"
-            + " these CPUs: each access crosses the nodes").slow().with(VmThread::called, VmThread::allowed, VmThread::memory).remedy(one ->
-            Remedy.command("give it CPUs of node " + one.memory() + ", or memory of its own (libvirt: virsh numatune)"))
-            .on("vCPUs", one -> one.vcpu().isPresent() && one.isOfOneNode()),
+            .fill(one -> one.path("proc/{thread}/stack")).first(),
+        rule("vmm.far-memory", NEAR, VmThread::isFarFromMemory).with(VmThread::called, VmThread::allowed, VmThread::memory)
+            .fill(one -> one.memory()).on("vCPUs", one -> one.vcpu().isPresent() && one.isOfOneNode()),
         // Of a page that comes later, the kernel waits in S.
-        doubt("vmm.page-awaited", WCHAN, one -> WCHAN.in(one).contains("userfault"), "%s waits for a page of"
-            + " the guest's memory%s, as after a post-copy migration: it takes no interrupt meanwhile").with(VmThread::called,
-            VmThread::place).remedy(VmmRules::stack).on("vCPUs", one -> one.vcpu().isPresent() && one.state() == 'S'),
-        doubt("vmm.swapped", STATUS, one -> one.swapped() > one.kibis("VmRSS") / 3, "%d MiB of %s are swapped out: a handler of"
-            + " the guest waits for the disk").slow().with(one -> one.swapped() >> 10, VmThread::called).remedy(one ->
-            Remedy.command("free memory of the host; swapoff -a reads it back")).on("the process", VmThread::isLeader),
-        doubt("vmm.traced", STATUS, one -> "TtZXxD".indexOf(one.state()) < 0 && one.isTraced(),
-            "process %s is traced by %s, which slows it").slow().with(one -> one.pid(), VmThread::tracer)
-            .remedy(one -> Remedy.command("end the tracer: " + one.tracer())),
-        broken("vmm.exits", STAT, one -> STAT.in(one).isExiting(), "%s is in exit (PF_EXITING) and has not ended")
-            .with(VmThread::called).remedy(one -> exit(one.pid())).first()
-            .on("needed", one -> one.isNeeded() && STAT.is(one, any -> true)));
+        rule("vmm.page-awaited", WCHAN, one -> WCHAN.in(one).contains("userfault")).with(VmThread::called, VmThread::place)
+            .fill(one -> one.path("proc/{thread}/stack")).on("vCPUs", one -> one.vcpu().isPresent() && one.state() == 'S'),
+        rule("vmm.swapped", STATUS, one -> one.swapped() > one.kibis("VmRSS") / 3)
+            .with(one -> one.swapped() >> 10, VmThread::called).on("the process", VmThread::isLeader),
+        rule("vmm.traced", STATUS, one -> "TtZXxD".indexOf(one.state()) < 0 && one.isTraced())
+            .with(one -> one.pid(), VmThread::tracer).fill(one -> one.tracer()),
+        rule("vmm.exits", STAT, one -> STAT.in(one).isExiting()).with(VmThread::called).fill(one -> one.pid())
+            .first().on("needed", one -> one.isNeeded() && STAT.is(one, any -> true)));
 
     /** Threads and processes that serve the guest beside its vCPUs. */
-    private static final Table<VmThread> HELPER = new Table<>(Hop.VMM, Subject.HELPER,
-        broken("helper.stopped", STAT, one -> "TtZXx".indexOf(STAT.in(one).state()) >= 0, "%s does not run: its state is %s")
-            .with(VmThread::called, one -> STAT.in(one).state()).remedy(one -> STAT.in(one).state() == 'T' && !one.isOfKernel()
-            ? resume(one) : Remedy.look("cat /" + one.path("proc/{thread}/stack"))).first().on("helpers", VmThread::isHelper),
-        broken("helper.frozen", CGROUP, one -> ControlGroups.isFrozen(one.host(), CGROUP.in(one)), "%s is frozen by its control"
-            + " group").with(VmThread::called).remedy(one -> Remedy.command("thaw the group of /" + one.path(CGROUP.file())))
+    private static final Table<VmThread> HELPER = new Table<>(
+        rule("helper.stopped", STAT, one -> "TtZXx".indexOf(STAT.in(one).state()) >= 0)
+            .with(VmThread::called, one -> STAT.in(one).state())
+            .remedy(one -> STAT.in(one).state() == 'T' && !one.isOfKernel() ? Rows.remedy("@continue", one.pid())
+            : Rows.remedy("@stack", one.path("proc/{thread}/stack"))).first().on("helpers", VmThread::isHelper),
+        rule("helper.frozen", CGROUP, one -> ControlGroups.isFrozen(one.host(), CGROUP.in(one))).with(VmThread::called)
+            .fill(one -> one.path(CGROUP.file()))
             .on("back ends", one -> one.kind() == VmThread.Kind.BACK_END && one.isLeader()),
-        doubt("helper.traced", STATUS, VmThread::isTraced, "%s is traced by %s, which slows it").slow().with(VmThread::called,
-            VmThread::tracer).remedy(one -> Remedy.command("end the tracer: " + one.tracer()))
+        rule("helper.traced", STATUS, VmThread::isTraced).with(VmThread::called, VmThread::tracer).fill(one -> one.tracer())
             .on("back ends", one -> one.kind() == VmThread.Kind.BACK_END && STATUS.is(one, any -> true)),
-        doubt("helper.hangs", STAT, one -> STAT.in(one).state() == 'D', "%s sleeps uninterruptibly%s: it serves nothing"
-            + " meanwhile").with(VmThread::called, VmThread::place).remedy(VmmRules::stack).first()
-            .on("helpers", VmThread::isHelper));
+        rule("helper.hangs", STAT, one -> STAT.in(one).state() == 'D').with(VmThread::called, VmThread::place)
+            .fill(one -> one.path("proc/{thread}/stack")).first().on("helpers", VmThread::isHelper));
 
-    private static final Table<VmThread> ORDER = new Table<>(Hop.VMM,
-        doubt("vmm.behind", ABOVE, one -> true, "%s is ready to run, and on its CPU %d runs %s, which goes first").slow().and(STAT)
-            .with(VmThread::called, one -> STAT.in(one).cpu(), ABOVE::in).remedy(VmmRules::pin),
-        doubt("helper.starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits(), "%s is ready to run, and"
-            + " waited for a CPU %d %% of the time in which it had something to do").slow().and(STAT).with(VmThread::called,
-            VmThread::share).remedy(VmmRules::pin).on("helpers", VmThread::isHelper).otherwise(),
-        doubt("vmm.low", STAT, one -> STAT.in(one).isIdleClass() || STAT.in(one).nice() >= MANY_NICE, "%s has %s: other processes"
-            + " go first").slow().with(VmThread::called, one -> STAT.in(one).isIdleClass() ? "the class SCHED_IDLE" : "nice "
-            + STAT.in(one).nice()).remedy(one -> Remedy.command((STAT.in(one).isIdleClass() ? "chrt -o -p 0 " : "renice 0 ")
-            + one.tid())).on("needed", one -> STAT.is(one, any -> true) && (one.isNeeded() || one.isHelper())));
+    private static final Table<VmThread> ORDER = new Table<>(
+        rule("vmm.behind", ABOVE, one -> true).and(STAT).with(VmThread::called, one -> STAT.in(one).cpu(), ABOVE::in)
+            .remedy(VmmRules::pin),
+        rule("helper.starved", TIMES, one -> STAT.is(one, ThreadStat::isRunnable) && one.waits()).and(STAT)
+            .with(VmThread::called, VmThread::share).remedy(VmmRules::pin).on("helpers", VmThread::isHelper).otherwise(),
+        rule("vmm.low", STAT, one -> STAT.in(one).isIdleClass() || STAT.in(one).nice() >= MANY_NICE)
+            .with(VmThread::called, one -> STAT.in(one).isIdleClass() ? "the class SCHED_IDLE" : "nice "
+            + STAT.in(one).nice())
+            .fill(one -> (STAT.in(one).isIdleClass() ? "chrt -o -p 0 " : "renice 0 "), one -> one.tid())
+            .on("needed", one -> STAT.is(one, any -> true) && (one.isNeeded() || one.isHelper())));
 
     private static final Table<VmThread> HELPERS_ORDER = ORDER.about(Subject.HELPER);
 
     /** A device of which the guest has a part: the parent of an mdev or of a vDPA device. */
-    private static final Table<PciFunction> PARENT = new Table<>(Hop.VMM, Subject.HELPER,
-        broken("parent.asleep", PciFunction.POWER, PciFunction::isAsleep, "%s, of which the guest has a part, is in %s",
-            Remedy.command("let the host's driver wake it: echo on > its power/control")).with(PciFunction::address,
-            one -> PciFunction.POWER.in(one).state()),
-        broken("parent.gone", PciFunction.CONFIG, one -> one.config().isGone(), "%s, of which the guest has a part, does not"
-            + " answer: its configuration space reads as ones", Remedy.look("dmesg | grep -i -e aer -e pci; end the guest,"
-            + " then remove and rescan the device")).with(PciFunction::address).otherwise());
+    private static final Table<PciFunction> PARENT = new Table<>(
+        rule("parent.asleep", PciFunction.POWER, PciFunction::isAsleep)
+            .with(PciFunction::address, one -> PciFunction.POWER.in(one).state()),
+        rule("parent.gone", PciFunction.CONFIG, one -> one.config().isGone()).with(PciFunction::address).otherwise());
 
     /** A VMM keeps the descriptor of a vCPU that was unplugged, and ends its thread; the first vCPU stays. */
-    private static final Table<VmThread> GONE = new Table<>(Hop.VMM,
-        broken("vmm.vcpu-gone", TASKS, one -> true, "%s is gone: the vCPU runs no more", RESTART).with(VmThread::called));
+    private static final Table<VmThread> GONE = new Table<>(
+        rule("vmm.vcpu-gone", TASKS, one -> true).with(VmThread::called));
 
-    private static final Table<VmThread> UNPLUGGED = new Table<>(Hop.VMM,
-        note("vmm.vcpu-unplugged", TASKS, one -> true, "%s has ended, as of a vCPU that was unplugged")
-            .with(VmThread::called));
+    private static final Table<VmThread> UNPLUGGED = new Table<>(
+        rule("vmm.vcpu-unplugged", TASKS, one -> true).with(VmThread::called));
 
-    private static final String WAITED = "%s may run on CPU %s only, and waited for it %d %% of the time in which it had"
-        + " something to do";
-    private static final Table<VmThread> WAITS = new Table<>(Hop.VMM,
-        doubt("vmm.never-ran", MEASURED, VmThread::hasNeverRun, "%s is ready to run, and has never had a CPU",
-            Remedy.look("look again: a moment is harmless; then: taskset -cp, chrt -p of the thread"))
-            .with(VmThread::called).and(TIMES),
-        doubt("vmm.not-balanced", TIMES, VmThread::isIsolated, "%s may run on the isolated CPUs %s, between which"
-            + " the kernel moves no thread, and waited for one %d %% of the time in which it had something to do").slow()
-            .with(VmThread::called, VmThread::allowed, VmThread::share).remedy(VmmRules::pin).and(ISOLATED)
-            .on("several CPUs", one -> !one.isAlone() && one.waits()).otherwise(),
-        doubt("vmm.starved", NEIGHBOURS, one -> true, "%s is ready to run, and waited for a CPU %d %% of the time in which"
-            + " it had something to do: other processes run on each CPU that it may use, %s").slow().with(VmThread::called,
-            VmThread::share, VmThread::allowed).remedy(one -> one.onFree("give the guest CPUs of its own, or more of"
-            + " them: taskset -acp", one.pid())).otherwise(),
-        broken("vmm.displaced", NEIGHBOUR, one -> true, WAITED + ": process %s runs there").with(VmThread::called,
-            VmThread::allowed, VmThread::share, NEIGHBOUR::in).remedy(VmmRules::pin).otherwise(),
-        doubt("vmm.displaced-before", TIMES, one -> one.isPinned() && one.waits(), WAITED + " since it began")
-            .with(VmThread::called, VmThread::allowed, VmThread::share).remedy(VmmRules::pin).slow().ever().otherwise());
+    private static final Table<VmThread> WAITS = new Table<>(
+        rule("vmm.never-ran", MEASURED, VmThread::hasNeverRun).with(VmThread::called).and(TIMES),
+        rule("vmm.not-balanced", TIMES, VmThread::isIsolated).with(VmThread::called, VmThread::allowed, VmThread::share)
+            .remedy(VmmRules::pin).and(ISOLATED).on("several CPUs", one -> !one.isAlone() && one.waits()).otherwise(),
+        rule("vmm.starved", NEIGHBOURS, one -> true).with(VmThread::called, VmThread::share, VmThread::allowed)
+            .remedy(one -> one.onFree("@pin-all", one.pid()))
+            .otherwise(),
+        rule("vmm.displaced", NEIGHBOUR, one -> true)
+            .with(VmThread::called, VmThread::allowed, VmThread::share, NEIGHBOUR::in).remedy(VmmRules::pin).otherwise(),
+        rule("vmm.displaced-before", TIMES, one -> one.isPinned() && one.waits())
+            .with(VmThread::called, VmThread::allowed, VmThread::share).remedy(VmmRules::pin).otherwise());
 
-    private static final Table<Vmm> VCPU = new Table<>(Hop.VMM,
-        doubt("vmm.vcpu-without-thread", THREAD, one -> !THREAD.in(one),
-            "no thread is named after vcpu %d, as those of other vCPUs are: nothing may run it", ASK).with(Vmm::id));
+    private static final Table<Vmm> VCPU = new Table<>(
+        rule("vmm.vcpu-without-thread", THREAD, one -> !THREAD.in(one)).with(Vmm::id));
 
-    private static final Table<Vmm> PROCESS = new Table<>(Hop.VMM,
-        doubt("vmm.incoming", OUTSIDE, one -> one.process().arguments().contains("-incoming"), "the thread of each vCPU waits for"
-            + " another thread of the VMM: the guest waits for its state from another host (-incoming), or is paused",
-            Remedy.look("look at the migration on the other host (libvirt: virsh domjobinfo; QEMU: info migrate)")),
-        doubt("vmm.no-its", OPTIONS, one -> !one.process().devices().isEmpty() && one.process().arguments().stream()
-            .anyMatch(word -> word.matches("virt,(.*,)?its=off(,.*)?")), "the command line gives the guest no ITS (its=off): its"
-            + " devices have no MSI and no MSI-X", Remedy.of(Change.VMM_FLAG, "remove its=off from -machine")),
-        doubt("vmm.vcpus-share-cpu", TOGETHER, one -> true, "%s and %s may run on CPU %s only: one of them waits while the other"
-            + " runs").slow().with(one -> TOGETHER.in(one).get(0).called(), one -> TOGETHER.in(one).get(1).called(), one -> TOGETHER.in(one)
-            .get(1).allowed()).remedy(one -> pin(TOGETHER.in(one).get(1))),
-        doubt("vmm.paused", OUTSIDE, one -> true, "the thread of each vCPU waits for another thread of the VMM, and none"
-            + " runs its vCPU: the guest may be paused",
-            Remedy.command("resume the guest (libvirt: virsh resume; QEMU: cont)"))
-            .on("no migration", one -> !one.process().arguments().contains("-incoming")));
+    private static final Table<Vmm> PROCESS = new Table<>(
+        rule("vmm.incoming", OUTSIDE, one -> one.process().arguments().contains("-incoming")),
+        rule("vmm.no-its", OPTIONS, one -> !one.process().devices().isEmpty()
+            && one.process().arguments().stream().anyMatch(word -> word.matches("virt,(.*,)?its=off(,.*)?"))),
+        rule("vmm.vcpus-share-cpu", TOGETHER, one -> true)
+            .with(one -> TOGETHER.in(one).get(0).called(), one -> TOGETHER.in(one).get(1).called(),
+            one -> TOGETHER.in(one).get(1).allowed()).remedy(one -> pin(TOGETHER.in(one).get(1))),
+        rule("vmm.paused", OUTSIDE, one -> true).on("no migration", one -> !one.process().arguments().contains("-incoming")));
 
-    private static final Table<Vmm> NAMED = new Table<>(Hop.VMM,
-        doubt("vmm.device-missing", MISSING, one -> true, "the command line gives the guest %s, which sysfs does not have, or the"
-            + " VMM not open: it was removed, its bus was renumbered, or another driver has it", Remedy.look("lspci -D; ls"
-            + " /sys/bus/mdev/devices /dev/vhost-vdpa-*; dmesg | grep -i pci")).with(MISSING::in),
-        doubt("vmm.fewer-vcpus", OPTIONS, one -> one.smp() > one.process().vcpus().size(), "the command line has -smp %d, and the VM"
-            + " has %d vCPUs: the VMM made no others", Remedy.look("look at the VMM's log")).with(Vmm::smp,
-            one -> one.process().vcpus().size()));
+    private static final Table<Vmm> NAMED = new Table<>(
+        rule("vmm.device-missing", MISSING, one -> true).with(MISSING::in),
+        rule("vmm.fewer-vcpus", OPTIONS, one -> one.smp() > one.process().vcpus().size())
+            .with(Vmm::smp, one -> one.process().vcpus().size()));
 
-    private static final Table<Vmm> SERVED = new Table<>(Hop.VMM, Subject.HELPER,
-        doubt("backend.missing", UNSERVED, one -> true, "no process shares an eventfd with the VMM, and its command line has a"
-            + " device that another process serves (%s): that process has ended, or the guest does not use the device",
-            Remedy.look("look at the service of the back end, and at the device in the guest")).with(UNSERVED::in));
+    private static final Table<Vmm> SERVED = new Table<>(
+        rule("backend.missing", UNSERVED, one -> true).with(UNSERVED::in));
 
-    private static final Table<Vmm> LIMIT = new Table<>(Hop.VMM,
-        doubt("vmm.files", LIMITS, one -> one.open() >= one.most(), "the process has %d files open, and may have %d: it"
-            + " gets no eventfd for another vector").with(Vmm::open, Vmm::most)
-            .remedy(one -> Remedy.command("prlimit --nofile=65536 --pid " + one.name("process"))));
+    private static final Table<Vmm> LIMIT = new Table<>(
+        rule("vmm.files", LIMITS, one -> one.open() >= one.most()).with(Vmm::open, Vmm::most)
+            .fill(one -> one.name("process")));
 
-    /** The process that hangs in exit and so still has a device that no process shows. Another may end in a moment. */
-    private static final String MAY_HAVE =
-        "no process is seen that has the device open, and process %d (%s) is %s: it may have the device";
-    private static final Table<VmThread> EXITING = new Table<>(Hop.VMM,
-        broken("vmm.hangs-in-exit", STAT, one -> STAT.in(one).isExiting() && "DZ".indexOf(STAT.in(one).state()) >= 0,
-            MAY_HAVE).with(one -> one.tid(), one -> STAT.in(one).name(), VmmRules::inExit).remedy(one -> exit(one.tid())),
-        doubt("vmm.in-exit", STAT, one -> STAT.in(one).isExiting(), MAY_HAVE).with(one -> one.tid(),
-            one -> STAT.in(one).name(), VmmRules::inExit).remedy(one -> exit(one.tid())).otherwise());
+    private static final Table<VmThread> EXITING = new Table<>(
+        rule("vmm.hangs-in-exit", STAT, one -> STAT.in(one).isExiting() && "DZ".indexOf(STAT.in(one).state()) >= 0)
+            .with(one -> one.tid(), one -> STAT.in(one).name(), VmmRules::inExit).fill(one -> one.tid()),
+        rule("vmm.in-exit", STAT, one -> STAT.in(one).isExiting())
+            .with(one -> one.tid(), one -> STAT.in(one).name(), VmmRules::inExit).fill(one -> one.tid()).otherwise());
     // spotless:on
 
     /** The rules of a process and its threads. */
@@ -630,21 +586,8 @@ public final class VmmRules {
                 : Optional.empty();
     }
 
-    private static Remedy resume(VmThread one) {
-        return Remedy.command("kill -CONT " + one.pid());
-    }
-
-    private static Remedy stack(VmThread one) {
-        return Remedy.look("look again: a moment is harmless; cat /" + one.path("proc/{thread}/stack")
-                + "; dmesg | grep -i 'blocked for more'");
-    }
-
-    private static Remedy exit(int pid) {
-        return Remedy.look("cat /proc/" + pid + "/stack; dmesg | grep -i 'blocked for more'");
-    }
-
     private static Remedy pin(VmThread one) {
-        return one.onFree("give it a CPU of its own: taskset -cp", one.tid());
+        return one.onFree("@pin", one.tid());
     }
 
     private static String inExit(VmThread one) {

@@ -2,6 +2,7 @@
 package io.kvmirq.diag.rules;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
@@ -12,20 +13,17 @@ import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Link;
-import io.kvmirq.testing.Machine;
-import java.io.IOException;
+import io.kvmirq.path.Remedy;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Rules that are rows. PlantedFaultsTest plants the flaws. */
 class RulesTest {
-    private static final int MOST_LINES = 4;
     private static final Evidence FILE = Evidence.observed("/file");
 
     private record One(Fact.Facts facts) implements Fact.Subject {
@@ -43,20 +41,34 @@ class RulesTest {
     private static final Fact<One, String> SHOWN = Fact.text("a/{one}", Fact.form(text -> !text.equals("bad")));
     private static final Fact<One, String> ABSENT = Fact.text("a/{two}", Fact.form(text -> true));
     private static final Fact<One, String> OPTIONAL = Fact.text("a/{three}", one -> false, Fact.form(text -> true));
-    private static final Rule<One> FIRST = Rule.doubt("first", SHOWN, one -> true, "first holds");
+    private static final String ROWS = """
+            # A comment, and an empty line
+
+            @shared | command: echo 1 \\| tee /%s | live | none
+            @looks | look: dmesg | - | -
+            first | host irq | vector | lossy | /a/{one} | first holds | @shared, @looks | - | -
+            last | host irq | vector | broken | /a/{one} | %s holds | kernel parameter: add it | reboot | all is new
+            absent | host irq | vector | slow ever | /a/{one}, /a/{two} | it was slow | - | - | -
+            optional | host irq | vector | lossy | /a/{one}, /a/{three} | it holds | - | - | -
+            elsewhere | GSI | vector | lossy | /a/{one} | it holds | - | - | -
+            fails | host irq | vector | lossy | /a/{one} | it fails | - | - | -
+            """;
+    private static final Rows TABLE = new Rows("rows", ROWS);
+    private static final Rule<One> FIRST = Rule.of(TABLE.row("first"), SHOWN, one -> true);
     private static final Rule<One> LAST =
-            Rule.broken("last", SHOWN, one -> true, "%s holds").with(one -> "last");
+            Rule.of(TABLE.row("last"), SHOWN, (One one) -> true).with(one -> "last");
 
     @SafeVarargs
     @SuppressWarnings("varargs")
     private static Link link(String text, Rule<One>... rules) {
         One one = new One(text);
-        return new Flaws().apply(one, new Table<>(Hop.HOST_IRQ, rules)).link(Hop.HOST_IRQ, FILE, "27", "seen");
+        return new Flaws().apply(one, new Table<>(rules)).link(Hop.HOST_IRQ, FILE, "27", "seen");
     }
 
     @Test
     void ruleThatFailsIsNamedAndTheOthersGoOn() {
-        Rule<One> fails = Rule.doubt("fails", SHOWN, one -> one.name("x").charAt(5) == 'x', "");
+        Rule<One> fails =
+                Rule.of(TABLE.row("fails"), SHOWN, one -> one.name("x").charAt(5) == 'x');
         assertThat(link("text", fails).text())
                 .startsWith("seen; not looked at: the rule fails, which failed: java.lang.StringIndexOutOf");
         assertThat(link("text", fails).state()).isEqualTo(Link.State.NOT_SHOWN);
@@ -66,10 +78,13 @@ class RulesTest {
     @Test
     void ruleIsNotAskedWithoutAFactThatItNeeds() {
         assertThat(link("bad", FIRST).text()).isEqualTo("seen; not looked at: /a/1 has another form");
-        assertThat(link("text", FIRST.and(ABSENT)).text()).isEqualTo("seen; not looked at: /a/two does not exist");
-        assertThat(link("text", FIRST.and(OPTIONAL)).state()).isEqualTo(Link.State.WHOLE);
-        Rule<One> unnamed = Rule.doubt("unnamed", SHOWN, one -> ABSENT.in(one).isEmpty(), "");
-        assertThat(link("text", unnamed).text()).contains("the rule unnamed, which failed:", "does not name a/{two}");
+        Rule<One> absent = Rule.of(TABLE.row("absent"), SHOWN, one -> true);
+        assertThat(link("text", absent.and(ABSENT)).text()).isEqualTo("seen; not looked at: /a/two does not exist");
+        Rule<One> optional = Rule.of(TABLE.row("optional"), SHOWN, one -> true);
+        assertThat(link("text", optional.and(OPTIONAL)).state()).isEqualTo(Link.State.WHOLE);
+        Rule<One> unnamed =
+                Rule.of(TABLE.row("fails"), SHOWN, one -> ABSENT.in(one).isEmpty());
+        assertThat(link("text", unnamed).text()).contains("the rule fails, which failed:", "does not name a/{two}");
         assertThat(link("bad", FIRST.on("others", one -> false)).state()).isEqualTo(Link.State.WHOLE);
     }
 
@@ -85,11 +100,63 @@ class RulesTest {
     }
 
     @Test
-    void namesAreUnique() {
-        assertThat(HostIrqRules.TABLES.stream()
-                        .flatMap(table -> table.rows().stream().map(Rule::id)))
-                .doesNotHaveDuplicates()
-                .allMatch(id -> id.matches("[a-z]+(-[a-z]+)*\\.[a-z]+(-[a-z]+)*"));
+    void rowGivesWhatAReaderOfTheFileSees() {
+        assertThat(TABLE.row("first").remedies())
+                .containsExactly(
+                        Remedy.of(Remedy.Change.COMMAND, "echo 1 | tee /%s"), Remedy.of(Remedy.Change.LOOK, "dmesg"));
+        assertThat(link("text", FIRST.fill(one -> "dev/null")).remedies())
+                .extracting(Remedy::text)
+                .containsExactly("echo 1 | tee /dev/null", "dmesg");
+        assertThat(TABLE.row("absent").span()).isEqualTo(Flaw.Span.EVER);
+        assertThat(LAST.flaw(new One("text"), Flaw.Subject.HELPER).remedies())
+                .containsExactly(Remedy.of(Remedy.Change.KERNEL_PARAMETER, "add it", "all is new"));
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '~',
+            value = {
+                "x.one | host irq | vector | lossy | /a | it holds | - | - ~ \"x.one\" has 8 columns, expected 9",
+                "x.good | host irq | vector | lossy | /a | it holds | - | - | - ~ \"x.good\" has a row already",
+                "x.one | host irq | vector | heavy | /a | it holds | - | - | - ~ \"heavy\" is none of [broken,",
+                "x.one | host irq | vector | lossy | /a |  | - | - | - ~ \"x.one\" has an empty column",
+                "x.one | host irq | vector | lossy | /a | it holds | @none | - | - ~ \"@none\" has no row",
+                "x.one | host irq | vector | lossy | /a | it holds | command: echo | live | - ~ a remedy is \"kind: what",
+                "x.one | host irq | vector | lossy | /a | it holds | look: dmesg | - | none ~ a remedy is \"kind: what",
+                "x.one | host irq | vector | lossy | /a | it holds | drink: tea | live | none ~ \"drink\" is none of [kernel",
+                "@one | look: dmesg | - ~ \"@one\" has 3 columns, expected 4",
+            })
+    void wrongRowIsNamedByItsLine(String line, String message) {
+        String good = "x.good | host irq | vector | lossy | /a | it holds | - | - | -\n";
+        assertThatThrownBy(() -> new Rows("rows", good + "\n" + line))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageStartingWith("rows:3: " + message);
+    }
+
+    @Test
+    void tableRefusesRowsOfOtherFilesAndOfAnotherHop() {
+        Rule<One> absent = Rule.of(TABLE.row("absent"), SHOWN, one -> true);
+        assertThat(new Table<>(absent.and(ABSENT)).hop()).isEqualTo(Hop.HOST_IRQ);
+        assertThatThrownBy(() -> new Table<>(absent))
+                .hasMessage(
+                        "the row of absent is of host irq and reads [/a/{one}, /a/{two}], but the rule is of host irq and"
+                                + " reads [/a/{one}]");
+        Rule<One> elsewhere = Rule.of(TABLE.row("elsewhere"), SHOWN, one -> true);
+        assertThatThrownBy(() -> new Table<>(LAST, elsewhere))
+                .hasMessageContaining("is of GSI", "the rule is of host irq");
+    }
+
+    /** A row that no rule has would be read by administrators, and never hold. */
+    @Test
+    void eachRowIsOfOneRule() {
+        List<String> used = Stream.concat(
+                        Doctor.tables().stream().flatMap(table -> table.rows().stream()),
+                        Doctor.checks().stream().flatMap(one -> one.rows().stream()))
+                .map(Rule::id)
+                .distinct()
+                .toList();
+        assertThat(used).containsExactlyInAnyOrderElementsOf(Rows.SHIPPED.ids());
+        assertThat(used).allMatch(id -> id.matches("[a-z]+(-[a-z]+)*\\.[a-z]+(-[a-z0-9]+)*"));
     }
 
     @Test
@@ -104,29 +171,10 @@ class RulesTest {
         assertThat(printed)
                 .contains(
                         "support  support.no-tun                  doubtful  /dev/net/tun is missing: guests have no tap device;"
-                                + " reads /proc/misc\n")
+                                + " reads /proc/misc; command: modprobe tun (live; risk: none known)\n")
                 .contains("device  device.bus-master-off           broken    bus mastering of the device is off"
                         + " (COMMAND.Bus Master is 0): it sends no message (MSI); reads"
-                        + " /sys/bus/pci/devices/{function}/config\n");
-    }
-
-    /** A row begins with {@code broken(} or {@code doubt(} and ends where the next one, or another line, begins. */
-    @Test
-    void rowHasAtMostFourLines() throws IOException {
-        List<String> rows = new ArrayList<>();
-        List<Path> sources;
-        try (Stream<Path> files = Files.list(Machine.root().resolve("src/command/java/io/kvmirq/diag/rules"))) {
-            sources =
-                    files.filter(file -> file.toString().endsWith("Rules.java")).toList();
-        }
-        for (Path source : sources) {
-            String table = Files.readString(source).replaceAll("(?m)^(?! {8,12}[\\w\".+&|:?]).*$", "");
-            for (String row : table.split("(?m)^(?= {8}(?:broken|doubt|note)\\(\")")) {
-                if (row.matches("(?s) {8}(broken|doubt|note)\\(\".*")) {
-                    rows.add(row.split("\n\n", 2)[0].strip());
-                }
-            }
-        }
-        assertThat(rows).isNotEmpty().allMatch(row -> row.lines().count() <= MOST_LINES);
+                        + " /sys/bus/pci/devices/{function}/config; command: unload and load the device's driver in the"
+                        + " guest, which sets the bit again (live; risk: the guest loses the device meanwhile)\n");
     }
 }
