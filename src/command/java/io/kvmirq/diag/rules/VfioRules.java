@@ -171,7 +171,7 @@ public final class VfioRules {
                             + (uses.isEmpty() ? "" : "; the host loses then: " + String.join("; ", uses)),
                     uses.stream().anyMatch(one -> one.contains("default route"))
                             ? "the host is cut off from its network"
-                            : uses.isEmpty() ? "" : "the host loses what uses it");
+                            : device.driver().isPresent() || !uses.isEmpty() ? "the host loses it" : "");
         }
 
         /** The alternative is a file of sysfs: the module is already loaded, so modprobe would ignore the option. */
