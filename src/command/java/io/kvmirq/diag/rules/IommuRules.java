@@ -273,20 +273,31 @@ public final class IommuRules {
 
     private static Remedy reload(HostFacts host, PostingHost posting, String options) {
         String module = posting.vendor() == Vendor.INTEL ? "kvm_intel" : "kvm_amd";
+        // modprobe takes the words of the kernel's command line, too.
+        List<String> words = Stream.of(posting.commandLine().split("\\s+"))
+                .filter(word -> word.replace('-', '_').startsWith(module + "."))
+                .filter(word -> Stream.of(options.split(" ")).anyMatch(one -> isOf(one, word)))
+                .toList();
+        List<String> against =
+                words.stream().filter(word -> word.matches(".*=(0|[nN]|off)")).toList();
+        if (against.isEmpty() && !words.isEmpty()) {
+            return Rows.remedy("@enabled-in-vain", String.join(" and ", words), module);
+        }
         if (!host.kvm().isModule(module).orElse(true)) {
             return Remedy.of(Change.KERNEL_PARAMETER, "add " + module + "." + options.replace(" ", " " + module + "."));
         }
-        // modprobe takes the words of the kernel's command line, too.
-        String words = Stream.of(posting.commandLine().split("\\s+"))
-                .filter(word -> word.replace('-', '_').startsWith(module + "."))
-                .collect(Collectors.joining(" and "));
         return Remedy.of(
                 Change.MODULE_OPTION,
                 "end all VMs, then: modprobe -r " + module + " && modprobe " + module + " " + options + "; to keep it, "
-                        + (words.isEmpty()
+                        + (against.isEmpty()
                                 ? "put 'options " + module + " " + options + "' into " + HostKvm.OPTIONS
-                                : "remove " + words + " from the kernel's command line"),
+                                : "remove " + String.join(" and ", against) + " from the kernel's command line"),
                 Takes.MODULE_RELOAD,
                 "all VMs of the host have to end for it");
+    }
+
+    /** Whether a word of the command line sets the parameter of an option, such as {@code kvm_amd.avic=0} that of {@code avic=1}. */
+    private static boolean isOf(String option, String word) {
+        return word.contains("." + option.substring(0, option.indexOf('=') + 1));
     }
 }

@@ -64,6 +64,17 @@ public final class VfioRules {
                     .collect(Collectors.joining(", "));
         }
 
+        /** Whoever binds the device on whose bus it is, such as the VMD, ends that bus. */
+        Remedy viable() {
+            String place =
+                    files().link("sys/bus/pci/devices/" + device.address()).orElse("");
+            return device.others().stream()
+                    .filter(one -> one.blocks() && place.contains("/" + one.name() + "/"))
+                    .findFirst()
+                    .map(one -> Rows.remedy("@whole-bus", one.name()))
+                    .orElseGet(() -> Rows.remedy("@bind-group", host().command("vfio")));
+        }
+
         boolean isRemapped() {
             return host().allowsUnsafeInterrupts()
                     || host().isArm()
@@ -227,7 +238,7 @@ public final class VfioRules {
         rule("vfio.intx-busy", PIN, one -> true).with(one -> PIN.in(one).why(), one -> one.handlers())
             .fill(one -> one.handlers()),
         rule("vfio.group-not-viable", MEMBERS, one -> !one.blocking().isEmpty()).with(Device::group, Device::blocking)
-            .fill(one -> one.host().command("vfio")),
+            .remedy(Device::viable),
         rule("vfio.no-remapping", CHIPS, one -> !one.isRemapped()).remedies(Device::remap),
         rule("vfio.no-remapping-arm", CHIPS, Device::hasOtherMessages).remedies(Device::remap)
             .on("arm64", one -> one.host().isArm() && !one.host().allowsUnsafeInterrupts()),

@@ -23,6 +23,8 @@ final class DeviceUses {
     private static final String BLOCK = "sys/dev/block/";
     private static final String CLASS = "sys/class/block/";
     private static final Pattern SUBSYSTEM = Pattern.compile("/devices/virtual/nvme-subsystem/([^/]+)/");
+    private static final String PCI = "sys/bus/pci/devices";
+    private static final String BRIDGE = "0x06";
     private static final String DEFAULT_ROUTE = "00000000";
 
     private final HostFiles tree;
@@ -59,7 +61,21 @@ final class DeviceUses {
                                 .orElse(""));
             }
         }
+        behind(uses);
         return uses;
+    }
+
+    /** The driver of a device such as the VMD made the bus of others: they go with it. */
+    private void behind(List<String> uses) {
+        List<String> behind = tree.list(PCI).stream()
+                .filter(name -> isBehind(tree.link(PCI + "/" + name)) && !place.equals("/" + name + "/"))
+                .filter(name ->
+                        !tree.text(PCI + "/" + name + "/class").orElse("").startsWith(BRIDGE))
+                .sorted()
+                .toList();
+        if (!behind.isEmpty()) {
+            uses.add("on a bus of it " + (behind.size() == 1 ? "is " : "are ") + String.join(", ", behind));
+        }
     }
 
     /** Its third word is the number of the device, the fifth the place; a dash precedes type and source. */

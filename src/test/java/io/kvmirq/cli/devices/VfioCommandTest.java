@@ -199,6 +199,36 @@ class VfioCommandTest {
         assertThat(new HostFacts(host.tree()).uses(disk)).contains("the swap space /dev/sda is on it");
     }
 
+    /** The driver of the VMD makes the bus of its disks: neither it nor a disk of its group can be bound alone. */
+    @Test
+    void deviceOnABusOfAnotherGoesWithIt() throws IOException {
+        String vmd = "0000:00:05.0";
+        String disk = "10000:e1:00.0";
+        RecordedHost host = RecordedHost.of("amd-6.1");
+        String group = host.tree()
+                .linkName("sys/bus/pci/devices/" + vmd + "/iommu_group")
+                .orElseThrow();
+        host.remove("sys/bus/pci/devices/" + vmd + "/driver")
+                .link("sys/bus/pci/devices/" + vmd + "/driver", "../../../bus/pci/drivers/vmd");
+        String place = "sys/devices/pci0000:00/" + vmd + "/pci10000:e0/10000:e0:06.0/" + disk;
+        host.link("sys/bus/pci/devices/" + disk, "../../../../" + place)
+                .link("sys/kernel/iommu_groups/" + group + "/devices/" + disk, "../../../../" + place)
+                .put(place + "/vendor", "0x8086\n")
+                .put(place + "/device", "0x0a54\n")
+                .put(place + "/class", "0x010802\n")
+                .link(place + "/iommu_group", "../../../../../../../kernel/iommu_groups/" + group)
+                .link(place + "/driver", "../../../../../../../bus/pci/drivers/nvme");
+        assertThat(of(host, vmd).exited(1).out())
+                .contains("bind it to vfio-pci; the host loses then: on a bus of it is " + disk)
+                .contains("risk: the host loses it)");
+        assertThat(Cli.run("vfio", "--root", temporary.toString(), disk)
+                        .exited(1)
+                        .out())
+                .contains("drivers of the host use other devices of IOMMU group " + group + ": " + vmd + " (vmd)")
+                .contains("do: switch VMD off, or give the guest all of " + vmd)
+                .doesNotContain("bind each of them");
+    }
+
     @Test
     void jsonIsAsRecorded() throws IOException {
         Cli.Ended printed =

@@ -76,6 +76,20 @@ class DoctorAdviceTest {
         }
     }
 
+    /** The module takes it and switches it off, for a reason that is in its log. */
+    @ParameterizedTest
+    @CsvSource({
+        "quiet kvm_amd.avic=1,                      the kernel's command line has kvm_amd.avic=1 already",
+        "kvm-amd.avic=1 kvm_amd.npt=1,              the kernel's command line has kvm-amd.avic=1 and kvm_amd.npt=1 already",
+        "kvm_amd.avic=1 kvm_amd.npt=0 kvm_amd.sev=1, remove kvm_amd.npt=0 from the kernel's command line",
+        "kvm_amd.sev=1,                             put 'options kvm_amd avic=1 npt=1' into /etc/modprobe.d/kvm.conf",
+    })
+    void whatTheCommandLineSwitchesOnIsNotSwitchedOnAgain(String words, String says) throws IOException {
+        RecordedHost host =
+                amd().put("sys/module/kvm_amd/parameters/avic", "N\n").put("proc/cmdline", words + "\n");
+        assertThat(remedies(finding(host, Check.POSTING))).contains(says);
+    }
+
     @Test
     void explainSaysWhatTheReloadCosts() throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic")
