@@ -158,7 +158,7 @@ public final class GuestRules {
             long sum = 0;
             for (int vm : process.vms()) {
                 Known<Long> one = Fact.<Path, Long>text(
-                                VmmRules.KVM + directory(vm) + "/" + name,
+                                VmProcess.DEBUGFS + directory(vm) + "/" + name,
                                 any -> isShown(directory(vm)),
                                 text -> Optional.of(text)
                                         .filter(number -> number.matches("\\d{1,17}"))
@@ -186,7 +186,7 @@ public final class GuestRules {
                             .limit(MOST_VCPUS)
                             .map(vcpu -> new VcpuDirectory(directory(vm), vcpu.id())))
                     .toList()) {
-                String file = VmmRules.KVM + one + "/pid";
+                String file = VmProcess.DEBUGFS + one + "/pid";
                 Optional<String> pid = files().text(file).filter(text -> text.matches("\\d{1,9}"));
                 if (pid.filter("0"::equals).isPresent()) {
                     return new Known.Observed<>(one);
@@ -250,12 +250,12 @@ public final class GuestRules {
     // spotless:off: tables
     private static final Fact<Path, Path> FILES = Fact.seen("proc/{process}/fd");
     private static final Fact<Path, Path> LAPIC = Fact.seen("proc/{process}/cmdline");
-    private static final Fact<Path, Long> EXITS = new Fact<>(VmmRules.KVM + "{vm}/exits", one -> one.once("exits", () -> one.count("exits")));
+    private static final Fact<Path, Long> EXITS = new Fact<>(VmProcess.DEBUGFS + "{vm}/exits", one -> one.once("exits", () -> one.count("exits")));
     private static final Fact<Path, Long> INJECTED =
-        new Fact<>(VmmRules.KVM + "{vm}/irq_injections", one -> one.once("injected", () -> one.count("irq_injections")));
-    private static final Fact<Path, VcpuDirectory> IDLE = new Fact<>(VmmRules.KVM + "{vcpu}/pid", one -> one.once(one.target(), one::idle));
+        new Fact<>(VmProcess.DEBUGFS + "{vm}/irq_injections", one -> one.once("injected", () -> one.count("irq_injections")));
+    private static final Fact<Path, VcpuDirectory> IDLE = new Fact<>(VmProcess.DEBUGFS + "{vcpu}/pid", one -> one.once(one.target(), one::idle));
     private static final Fact<Path, Integer> VECTORS = new Fact<>("proc/interrupts", one -> one.once("armed", one::armed));
-    private static final Fact<Path, VgicState> VGIC = new Fact<>(VmmRules.KVM + "{vm}/vgic-state", one -> one.once("vgic", one::vgic));
+    private static final Fact<Path, VgicState> VGIC = new Fact<>(VmProcess.DEBUGFS + "{vm}/vgic-state", one -> one.once("vgic", one::vgic));
     /** The counts of all eventfds of the process: no file shows which one belongs to the interrupt. */
     public static final Fact<Path, Integer> COUNTS = new Fact<>("proc/{process}/fdinfo", one -> one.once("counts", one::counts));
     private static final Fact<Path, Boolean> INJECTS = new Fact<>("sys/module/kvm_{vendor}/parameters", one -> one.once("injects", one::injects));

@@ -638,7 +638,7 @@ public final class HostIrqRules {
             return notSeen(host);
         }
         boolean known = vmm.get().vcpus().stream()
-                .anyMatch(vcpu -> VmmRules.thread(host, vmm.get(), vcpu).isPresent());
+                .anyMatch(vcpu -> vmm.get().thread(host.files(), vcpu).isPresent());
         return known || vmm.get().vcpus().isEmpty()
                 ? new Known.Observed<>(true)
                 : new Known.Unknown<>("the CPUs of vCPUs, whose threads no file names", host.forDebugfs(Guests.NAMES));
@@ -655,7 +655,7 @@ public final class HostIrqRules {
         List<String> threads = host.threads(process.pid());
         BitSet all = new BitSet();
         for (VcpuFile vcpu : process.vcpus().subList(0, Math.min(process.vcpus().size(), MOST_VCPUS))) {
-            OptionalInt thread = VmmRules.thread(host, process, vcpu);
+            OptionalInt thread = process.thread(host.files(), vcpu);
             if (thread.isPresent() && !threads.isEmpty() && !threads.contains(String.valueOf(thread.getAsInt()))) {
                 continue; // an unplugged vCPU, see VmmRules
             }
@@ -666,7 +666,7 @@ public final class HostIrqRules {
             // Many VMMs name none of these threads.
             if (allowed.isEmpty()
                     && process.vcpus().stream()
-                            .anyMatch(one -> VmmRules.thread(host, process, one).isPresent())) {
+                            .anyMatch(one -> process.thread(host.files(), one).isPresent())) {
                 return new Known.Unknown<>(
                         "the CPUs that vcpu " + vcpu.id() + " may run on", host.forDebugfs(Guests.NAMES));
             }

@@ -238,7 +238,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         Optional<BitSet> free =
                 CpuList.parse(files().text("sys/devices/system/cpu/online").orElse(""));
         free.ifPresent(cpus -> host().vms().all().forEach(vm -> vm.vcpus().stream()
-                .flatMap(vcpu -> VmmRules.thread(host(), vm, vcpu).stream().boxed())
+                .flatMap(vcpu -> vm.thread(files(), vcpu).stream().boxed())
                 .map(thread -> new VmThread(facts, vm.pid(), thread, OptionalInt.empty(), Kind.THREAD))
                 .filter(VmThread::isAlone)
                 .forEach(thread -> cpus.clear(Integer.parseInt(thread.allowed())))));
@@ -278,7 +278,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         return Stream.concat(
                         Stream.of(""),
                         host().threads(pid).stream()
-                                .limit(VmmRules.MOST_THREADS)
+                                .limit(VmmCheck.MOST_THREADS)
                                 .map(thread -> "task/" + thread + "/"))
                 .anyMatch(one -> files().text("proc/" + pid + "/" + one + "schedstat")
                         .filter(text -> text.matches("[1-9]\\d* .*"))
@@ -331,7 +331,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
             HostFacts host, int except, Predicate<ThreadStat> such, BiFunction<String, ThreadStat, String> says) {
         Map<String, String> files = new LinkedHashMap<>();
         for (VmProcess vm : host.vms().all()) {
-            vm.vcpus().stream().filter(vcpu -> vm.pid() != except).forEach(vcpu -> VmmRules.thread(host, vm, vcpu)
+            vm.vcpus().stream().filter(vcpu -> vm.pid() != except).forEach(vcpu -> vm.thread(host.files(), vcpu)
                     .ifPresent(tid -> files.put(
                             "proc/" + vm.pid() + "/task/" + tid + "/stat",
                             vm.pid() + " (" + vm.name() + ", vcpu " + vcpu.id() + ")")));

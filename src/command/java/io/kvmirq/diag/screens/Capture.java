@@ -6,7 +6,7 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.HostFiles.Owner;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.rules.VfioOutlook;
-import io.kvmirq.diag.rules.VmmRules;
+import io.kvmirq.diag.rules.VmmCheck;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.KernelHelpers;
 import io.kvmirq.diag.sources.OtherNames;
@@ -178,8 +178,8 @@ public record Capture(
         facts.vms();
         Guests guests = Guests.of(facts);
         guests.all().forEach(guest -> {
-            VmmRules.of(facts, guest.process());
-            VmmRules.ofHelpers(facts, guest.process(), guest.workers());
+            VmmCheck.of(facts, guest.process());
+            VmmCheck.ofHelpers(facts, guest.process(), guest.workers());
         });
         PostingOutlook.of(facts);
         Doctor.examine(facts, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)));

@@ -15,7 +15,7 @@ import io.kvmirq.diag.rules.HostIrqRules;
 import io.kvmirq.diag.rules.IntxRemarks;
 import io.kvmirq.diag.rules.PostingClaims;
 import io.kvmirq.diag.rules.VfioOutlook;
-import io.kvmirq.diag.rules.VmmRules;
+import io.kvmirq.diag.rules.VmmCheck;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.HostInterrupts;
@@ -104,7 +104,7 @@ public final class DeviceChains {
         this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed);
         this.ofDevice = DeviceRules.of(host, device);
         this.ofIrq = HostIrqRules.Irqs.of(host, device, holders.stream().findFirst());
-        this.ofVmm = holders.stream().findFirst().map(process -> VmmRules.of(host, process));
+        this.ofVmm = holders.stream().findFirst().map(process -> VmmCheck.of(host, process));
         this.interrupts = interrupts();
         this.ofLine = IntxRemarks.ofMessages(host, device);
         this.ofHost = remarksOfHost();
@@ -318,7 +318,7 @@ public final class DeviceChains {
         ofVmm.ifPresent(links::add);
         Optional<Link> exit =
                 holders.isEmpty() && users.isEmpty() && host.hidesProcesses().isEmpty()
-                        ? VmmRules.inExit(host)
+                        ? VmmCheck.inExit(host)
                         : Optional.empty();
         exit.ifPresent(links::add);
         if (exit.filter(link -> link.state() == Link.State.BROKEN).isPresent()) {

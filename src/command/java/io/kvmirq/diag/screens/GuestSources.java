@@ -2,7 +2,7 @@
 package io.kvmirq.diag.screens;
 
 import io.kvmirq.diag.rules.GuestRules;
-import io.kvmirq.diag.rules.VmmRules;
+import io.kvmirq.diag.rules.VmmCheck;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Guests.Guest;
 import io.kvmirq.diag.sources.Guests.Vcpus;
@@ -134,8 +134,8 @@ public record GuestSources(InterruptPath.Guest guest, boolean virtio, Link vmm, 
         return new GuestSources(
                 process.asGuest(),
                 virtio,
-                VmmRules.of(host, process),
-                VmmRules.ofHelpers(host, process, guest.workers()),
+                VmmCheck.of(host, process),
+                VmmCheck.ofHelpers(host, process, guest.workers()),
                 rows);
     }
 

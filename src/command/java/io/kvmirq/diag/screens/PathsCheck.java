@@ -8,7 +8,7 @@ import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
-import io.kvmirq.diag.rules.VmmRules;
+import io.kvmirq.diag.rules.VmmCheck;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Guests.Guest;
 import io.kvmirq.diag.sources.KernelPaths;
@@ -91,10 +91,10 @@ public final class PathsCheck {
         VmProcess process = guest.process();
         List<InterruptPath> paths = new ArrayList<>();
         if (alone) {
-            paths.add(InterruptPath.of(Flaw.Subject.GUEST, process.asGuest(), VmmRules.of(host, process)));
+            paths.add(InterruptPath.of(Flaw.Subject.GUEST, process.asGuest(), VmmCheck.of(host, process)));
         }
         paths.add(InterruptPath.of(
-                Flaw.Subject.HELPER, process.asGuest(), VmmRules.ofHelpers(host, process, guest.workers())));
+                Flaw.Subject.HELPER, process.asGuest(), VmmCheck.ofHelpers(host, process, guest.workers())));
         return paths;
     }
 

@@ -65,7 +65,6 @@ public final class Watcher implements AutoCloseable {
     /** The rates of a row that are kept. */
     private static final int KEPT = 60;
 
-    private static final String KVM = "sys/kernel/debug/kvm/";
     private static final int VALUE = 256;
     /** Of a device's configuration: a register, and the capability of PCI Express with its status registers. */
     private static final int STATUS = 6;
@@ -397,7 +396,7 @@ public final class Watcher implements AutoCloseable {
     private boolean readCounters() {
         Map<String, long[]> now = new HashMap<>();
         Map<String, long[]> more = new HashMap<>();
-        for (String name : files.list(KVM)) {
+        for (String name : files.list(VmProcess.DEBUGFS)) {
             if (name.indexOf('-') > 0 && Character.isDigit(name.charAt(0))) {
                 long[] read = {number(name + "/exits"), number(name + "/irq_injections")};
                 long[] before = counters.getOrDefault(name, read);
@@ -418,7 +417,7 @@ public final class Watcher implements AutoCloseable {
 
     /** Negative if the file shows none. */
     private long number(String file) {
-        Optional<byte[]> bytes = files.bytes(KVM + file, VALUE);
+        Optional<byte[]> bytes = files.bytes(VmProcess.DEBUGFS + file, VALUE);
         long value = bytes.isPresent() ? 0 : -1;
         for (byte digit : bytes.orElse(new byte[0])) {
             value = digit >= '0' && digit <= '9' ? value * 10 + digit - '0' : value;

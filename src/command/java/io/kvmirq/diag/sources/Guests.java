@@ -219,7 +219,7 @@ public record Guests(List<Guest> all, List<String> notes) {
         private OptionalLong sum(List<String> directories, String statistic) {
             OptionalLong sum = OptionalLong.empty();
             for (String directory : directories) {
-                Optional<Long> one = files.text("sys/kernel/debug/kvm/" + directory + "/" + statistic)
+                Optional<Long> one = files.text(VmProcess.DEBUGFS + directory + "/" + statistic)
                         .filter(text -> NUMBER.matcher(text).matches())
                         .map(Long::valueOf);
                 if (one.isPresent()) {

@@ -2,6 +2,7 @@
 package io.kvmirq.host.facts;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.path.InterruptPath;
 import java.util.List;
 import java.util.Optional;
@@ -55,6 +56,20 @@ public record VmProcess(
      * @param polled whether an epoll of the process waits for it
      */
     public record EventfdFile(int fd, OptionalInt id, long count, boolean polled) {}
+
+    /** The directory of VMs in debugfs, where each has one by the thread that made it and its descriptor. */
+    public static final String DEBUGFS = "sys/kernel/debug/kvm/";
+
+    /** The thread that runs a vCPU, by its name or from KVM's debugfs. Empty if neither shows it. */
+    public OptionalInt thread(HostFiles files, VcpuFile vcpu) {
+        return vcpu.thread().isPresent()
+                ? vcpu.thread()
+                : vms.stream()
+                        .flatMap(vm -> files.text(DEBUGFS + pid + "-" + vm + "/vcpu" + vcpu.id() + "/pid").stream())
+                        .filter(text -> text.matches("[1-9]\\d{0,8}"))
+                        .mapToInt(Integer::parseInt)
+                        .findFirst();
+    }
 
     /** The guest by its name and its process. */
     public InterruptPath.Guest asGuest() {
