@@ -5,14 +5,17 @@ import static io.kvmirq.diag.rules.Rule.rule;
 
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Hop;
 import io.kvmirq.path.Link;
 import java.util.Collections;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
- * The comparison of the sources of one hop: files, kernel memory, a watch. In this order, a source replaces the one before
- * if both agree.
+ * The comparison of the sources of one hop: files, kernel memory, a watch. In this order, a source replaces the one before,
+ * and the hop is in doubt if both know its value and differ.
  */
 public final class SourceRules {
     /** A hop as one source shows it, and as a better one does. */
@@ -23,9 +26,7 @@ public final class SourceRules {
         }
 
         private boolean differs() {
-            return first.state() == Link.State.WHOLE
-                    && better.state() == Link.State.WHOLE
-                    && !first.numbers().isEmpty()
+            return !first.numbers().isEmpty()
                     && !better.numbers().isEmpty()
                     && Collections.disjoint(first.numbers(), better.numbers());
         }
@@ -38,43 +39,63 @@ public final class SourceRules {
 
     private static final Fact<Told, Told> BOTH = Fact.seen("sys/kernel/tracing/instances");
 
-    // spotless:off
-    private static Table<Told> table(String name) {
-        return new Table<>(rule(name, BOTH, Told::differs).with(one -> Told.of(one.first), one -> Told.of(one.better)));
-    }
-    // spotless:on
-
-    public static final List<Table<Told>> TABLES = List.of(
-            table("eventfd.sources-differ"),
-            table("irqfd.sources-differ"),
-            table("gsi.sources-differ"),
-            table("vcpu.sources-differ"));
+    /** For each hop that has a value, {@code <hop>.sources-differ}. */
+    public static final List<Table<Told>> TABLES = Hop.all().stream()
+            .filter(hop -> hop.type() != Void.class)
+            .map(SourceRules::table)
+            .toList();
 
     private SourceRules() {}
 
-    private static boolean isDoubted(Link link) {
-        return link.flaws().stream().anyMatch(flaw -> TABLES.stream()
-                .flatMap(table -> table.rows().stream())
-                .anyMatch(rule -> rule.id().equals(flaw.rule())));
+    /** A guest vector is whole or not shown, so a doubt about it is one of the vCPU that gets it. */
+    private static Table<Told> table(Hop<?> hop) {
+        String about = hop == Hop.GUEST_VECTOR ? hop.label() + " " : "";
+        return new Table<>(rule(id(hop), BOTH, (Told one) -> one.differs())
+                .with(one -> about + Told.of(one.first), one -> about + Told.of(one.better)));
     }
 
-    /** The better link, in doubt if the first one has another value. */
-    public static Link compared(Fact.Facts facts, Optional<Link> first, Link better) {
-        Optional<Link> doubted = first.filter(SourceRules::isDoubted);
-        if (doubted.isPresent() && better.value().isPresent()) {
-            Link link = doubted.get();
-            return link.as(
-                    link.state(),
-                    link.evidence().orElseThrow(),
-                    link.text() + "; a third source shows " + Told.of(better),
-                    link.remedies());
-        }
-        Optional<Table<Told>> table =
-                TABLES.stream().filter(one -> one.hop() == better.hop()).findFirst();
-        return first.flatMap(one -> table.flatMap(rows ->
-                        new Flaws().apply(new Told(facts, one, better), rows).flawed(better.hop(), better.value())))
-                .map(link -> better.as(link.state(), link.evidence().orElseThrow(), link.text(), link.remedies())
-                        .flawed(link.flaws()))
-                .orElse(better);
+    private static String id(Hop<?> hop) {
+        return hop.label().toLowerCase(Locale.ROOT).replace(' ', '-') + ".sources-differ";
+    }
+
+    /** Whether two sources differ at the hop of a link. */
+    public static boolean isDoubted(Link link) {
+        return link.flaws().stream().anyMatch(flaw -> flaw.rule().equals(id(link.hop())));
+    }
+
+    /** The doubt about a hop, or about the vCPU, if two sources show other values. */
+    public static Optional<Link> difference(Fact.Facts facts, Link first, Link better) {
+        return TABLES.stream()
+                .filter(table -> table.rows().get(0).id().equals(id(first.hop())))
+                .filter(table -> !isDoubted(first))
+                .findFirst()
+                .flatMap(table ->
+                        new Flaws().apply(new Told(facts, first, better), table).flawed(table.hop(), Optional.empty()));
+    }
+
+    /** A link with a doubt, which follows a flaw that the link has. */
+    public static Link doubted(Link link, Link doubt) {
+        boolean had = link.isFlawed();
+        Link worst = had ? link : doubt;
+        return link.as(
+                        worst.state(),
+                        worst.evidence().orElseThrow(),
+                        (had ? link.text() + "; " : "") + doubt.text(),
+                        Stream.concat(worst.remedies().stream(), doubt.remedies().stream())
+                                .distinct()
+                                .toList())
+                .flawed(Stream.concat(doubt.flaws().stream(), link.flaws().stream())
+                        .toList());
+    }
+
+    /** A link with a flaw, which a better source shows too: where two sources differ, the third is named. */
+    public static Link kept(Link link, Link better) {
+        return !isDoubted(link) || better.value().isEmpty()
+                ? link
+                : link.as(
+                        link.state(),
+                        link.evidence().orElseThrow(),
+                        link.text() + "; another source shows " + Told.of(better),
+                        link.remedies());
     }
 }

@@ -13,10 +13,12 @@ import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.GuestRules.Vector;
 import io.kvmirq.diag.rules.HostIrqRules;
 import io.kvmirq.diag.rules.IntxRemarks;
+import io.kvmirq.diag.rules.MemoryRules;
 import io.kvmirq.diag.rules.PostingClaims;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.rules.VmmCheck;
 import io.kvmirq.diag.sources.KernelPaths;
+import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
@@ -245,16 +247,21 @@ public final class DeviceChains {
     }
 
     private InterruptPath chain(SeenInterrupt interrupt) {
-        List<Link> shown = links(interrupt);
-        List<Link> links = interrupt
+        Optional<KernelPath> shown = interrupt
                 .armed()
                 .filter(one -> one.kind() != IrqKind.INTX)
-                .flatMap(one -> memory.of(one.irq()).known())
-                .map(path -> MemoryLinks.of(host, path, shown))
-                .orElse(shown);
+                .flatMap(one -> memory.of(one.irq()).known());
+        List<PathSource> sources = new ArrayList<>();
+        sources.add(before -> links(interrupt));
+        shown.ifPresent(one -> sources.add(new MemoryLinks(host, one)));
+        InterruptPath merged = PathSource.merge(
+                host, InterruptPath.of(interrupt.id(), guest(), List.of(), List.of(), remarks(interrupt)), sources);
+        Fact.Facts facts = new Fact.Facts(host);
+        List<Link> links = shown.map(one -> PathSource.judge(merged, link -> MemoryRules.flawed(facts, one, link)))
+                .orElse(merged)
+                .links();
         boolean broken = links.get(links.size() - 1).state() == Link.State.BROKEN;
-        return InterruptPath.of(
-                interrupt.id(), guest(), links, claims.of(interrupt, broken, count(interrupt)), remarks(interrupt));
+        return merged.with(links, claims.of(interrupt, broken, count(interrupt)), merged.remarks());
     }
 
     /** The number of interrupts that the host handled, for any driver. */

@@ -2,10 +2,8 @@
 package io.kvmirq.diag.screens;
 
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.PostingClaims;
-import io.kvmirq.diag.rules.SourceRules;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveWindow;
 import io.kvmirq.host.facts.HostFacts;
@@ -18,14 +16,11 @@ import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.SortedSet;
-import java.util.TreeMap;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 
 /**
  * The chains of a host with the observations of a watch. Actions of KVM in the handler of a host irq are observed: VFIO
@@ -106,16 +101,12 @@ public final class LiveChains {
         return numbers.stream().map(String::valueOf).collect(Collectors.joining(", "));
     }
 
-    private static String hex(long number) {
-        return "0x" + Long.toHexString(number);
-    }
-
-    /** A chain whose host irq was watched. */
-    private final class Watched {
+    /** A chain whose host irq was watched: its tracepoints as a source, and its claims. */
+    private final class Watched implements PathSource {
         private final InterruptPath chain;
         private final int number;
         private final Live.Irq irq;
-        private final Map<Hop<?>, Link> links = new TreeMap<>();
+        private final List<Link> links = new ArrayList<>();
         /** The last request to post that was not withdrawn. */
         private final Optional<Live.Update> requested;
 
@@ -124,42 +115,34 @@ public final class LiveChains {
             this.number = number;
             this.irq = Objects.requireNonNull(live.irqs().get(number));
             this.requested = irq.update().filter(Live.Update::set);
-            chain.links().forEach(this::put);
-        }
-
-        private void put(Link link) {
-            links.put(link.hop(), link);
         }
 
         private void notShown(Hop<?> hop, String why) {
-            put(Link.notShown(hop, why, GuestRules.BY_VMM));
+            links.add(Link.notShown(hop, why, GuestRules.BY_VMM));
         }
 
-        InterruptPath path() {
-            hostIrq();
-            irqfd();
+        @Override
+        public boolean isWatch() {
+            return true;
+        }
+
+        @Override
+        public List<Link> links(InterruptPath before) {
+            before.link(Hop.HOST_IRQ).ifPresent(this::hostIrq);
+            irqfd(before.link(Hop.IRQFD));
             gsi();
             vector();
             vcpu();
-            if (irq.update().isPresent()
-                    && links.containsKey(Hop.IRQFD)
-                    && links.get(Hop.IRQFD).state() != Link.State.WHOLE) {
-                put(Link.whole(
-                        Hop.IRQFD,
-                        live(LiveWindow.UPDATE),
-                        "paired",
-                        "KVM knows the host irq, so an irqfd and VFIO have one eventfd"));
-            }
-            live.counted().ifPresent(counted -> ProbedLinks.put(counted, host, number, irq.addressed(), links));
-            links.replaceAll((hop, link) -> SourceRules.compared(new Fact.Facts(host), chain.link(hop), link));
-            List<Link> all = new ArrayList<>();
-            for (Link link : links.values()) {
-                all.add(link);
-                if (link.state() == Link.State.BROKEN) {
-                    break;
-                }
-            }
-            return chain.with(all, chain.claims().stream().map(this::claim).toList(), remarks());
+            return links;
+        }
+
+        InterruptPath path() {
+            List<PathSource> sources = new ArrayList<>();
+            sources.add(this);
+            live.counted().ifPresent(counted -> sources.add(new ProbedLinks(counted, host, number, irq.addressed())));
+            InterruptPath merged = PathSource.merge(host, chain, sources);
+            return merged.with(
+                    merged.links(), chain.claims().stream().map(this::claim).toList(), remarks());
         }
 
         /** The evidence of an event in the handler, or after it on the same CPU. */
@@ -172,12 +155,11 @@ public final class LiveChains {
 
         // Links
 
-        private void hostIrq() {
-            Link before = links.get(Hop.HOST_IRQ);
-            boolean whole = before != null && before.state() == Link.State.WHOLE;
-            if (before != null && irq.counted().isPresent() && (whole || before.state() == Link.State.NOT_SHOWN)) {
+        private void hostIrq(Link before) {
+            boolean whole = before.state() == Link.State.WHOLE;
+            if (irq.counted().isPresent() && (whole || before.state() == Link.State.NOT_SHOWN)) {
                 String came = irq.counted().getAsLong() + (whole ? " of that in " : " in ") + live.time();
-                put(before.as(
+                links.add(before.as(
                         before.state(),
                         live("/proc/interrupts"),
                         whole ? before.text() + ", " + came : came + "; " + before.text(),
@@ -185,26 +167,33 @@ public final class LiveChains {
             }
         }
 
-        private void irqfd() {
+        private void irqfd(Optional<Link> before) {
+            boolean misses = misses();
             if (!irq.messages().isEmpty()
                     || !irq.gsis().isEmpty()
                     || !irq.addressed().isEmpty()
                     || !irq.accepted().isEmpty()) {
-                taken(
+                links.add(Shown.irqfds(
                         inHandler(irq.messages().isEmpty() ? LiveWindow.SET_IRQ : LiveWindow.MESSAGE),
-                        "taken in the handler");
+                        "taken in the handler",
+                        List.of()));
             } else if (irq.workerGsi().isPresent() && irq.handled() > 0) {
-                taken(Evidence.inferred(AFTER), "taken after the handler");
-            } else if (misses()) {
+                links.add(Shown.irqfds(Evidence.inferred(AFTER), "taken after the handler", List.of()));
+            } else if (irq.update().isPresent()
+                    && (misses
+                            || before.filter(link -> link.state() != Link.State.WHOLE)
+                                    .isPresent())) {
+                links.add(Link.whole(
+                        Hop.IRQFD,
+                        live(LiveWindow.UPDATE),
+                        "paired",
+                        "KVM knows the host irq, so an irqfd and VFIO have one eventfd"));
+            } else if (misses) {
                 notShown(
                         Hop.IRQFD,
                         "KVM took no message and raised no GSI in the handlers: no irqfd has the eventfd, or the VMM"
                                 + " reads it and injects the interrupt itself");
             }
-        }
-
-        private void taken(Evidence evidence, String value) {
-            put(Link.whole(Hop.IRQFD, evidence, value, "KVM raises the interrupt itself, so it is not posted"));
         }
 
         /** Whether KVM certainly took none of the handled interrupts. */
@@ -223,9 +212,9 @@ public final class LiveChains {
             boolean isRouted = !irq.messages().isEmpty() || !irq.vectors().isEmpty();
             OptionalLong asked = irq.update().map(Live.Update::gsi).orElse(OptionalLong.empty());
             if (asked.isPresent() && (isRouted || requested.isPresent())) {
-                put(Link.whole(Hop.GSI, live(LiveWindow.UPDATE), List.of(asked.getAsLong()), "the irqfd raises it"));
+                links.add(Shown.gsis(live(LiveWindow.UPDATE), List.of(asked.getAsLong())));
             } else if (!irq.gsis().isEmpty() && isRouted) {
-                put(Link.whole(Hop.GSI, inHandler(LiveWindow.SET_IRQ), irq.gsis(), "the irqfd raises it"));
+                links.add(Shown.gsis(inHandler(LiveWindow.SET_IRQ), irq.gsis()));
             } else if (!irq.gsis().isEmpty()) {
                 withoutRoute(listed(irq.gsis()));
             } else if (asked.isPresent()) {
@@ -244,32 +233,19 @@ public final class LiveChains {
         private void vector() {
             OptionalLong asked = requested.map(Live.Update::vector).orElse(OptionalLong.empty());
             if (irq.vectors().isEmpty()) {
-                asked.ifPresent(
-                        one -> vector(live(LiveWindow.UPDATE), hex(one), Stream.of(one), "KVM requested posting"));
+                asked.ifPresent(one ->
+                        links.add(Shown.vectors(live(LiveWindow.UPDATE), List.of(one), "KVM requested posting")));
             } else if (irq.messages().isEmpty()) {
-                vector(
-                        inHandler(LiveWindow.VGIC),
-                        "interrupt " + listed(irq.vectors()),
-                        irq.vectors().stream(),
-                        "the VM's GIC has it");
+                links.add(Shown.intids(inHandler(LiveWindow.VGIC), irq.vectors()));
             } else {
-                vector(
-                        inHandler(LiveWindow.MESSAGE),
-                        irq.vectors().stream().map(LiveChains::hex).collect(Collectors.joining(", ")),
-                        irq.vectors().stream(),
-                        "the message: " + String.join("; ", irq.messages()));
+                links.add(Shown.messages(inHandler(LiveWindow.MESSAGE), irq.vectors(), irq.messages().stream()));
             }
-        }
-
-        private void vector(Evidence evidence, String value, Stream<Long> vectors, String text) {
-            put(Link.whole(Hop.GUEST_VECTOR, evidence, value, text)
-                    .with(Hop.GUEST_VECTOR, ProbedLinks.vectors(vectors)));
         }
 
         private void vcpu() {
             OptionalLong asked = requested.map(Live.Update::vcpu).orElse(OptionalLong.empty());
             if (!irq.accepted().isEmpty()) {
-                put(Link.whole(
+                links.add(Link.whole(
                         Hop.VCPU, inHandler(LiveWindow.ACCEPT_POSTED), irq.accepted(), "its virtual APIC has it"));
             } else if (!irq.addressed().isEmpty()) {
                 notShown(

@@ -8,25 +8,23 @@ import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.Rule;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.host.facts.VmProcess;
-import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.host.trace.ProbeCounts.Accepted;
 import io.kvmirq.host.trace.ProbeCounts.Message;
 import io.kvmirq.path.Evidence;
-import io.kvmirq.path.GuestVector;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
+import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 
 /**
  * The links of a host irq that probes show: its eventfd, the irqfds of the eventfd, and KVM's results for the signals.
+ * For one use.
  */
-final class ProbedLinks {
+final class ProbedLinks implements PathSource {
     private static final String HANDLER = "live, the probe of VFIO's handler";
     private static final String WAKEUP = "live, the probe of irqfd_wakeup";
     private static final String RESULT = "live, the probe of kvm_arch_set_irq_inatomic";
@@ -36,80 +34,73 @@ final class ProbedLinks {
     private final Stages.Counted counted;
     private final Stages.Signals signals;
     private final HostFacts host;
-    private final Map<Hop<?>, Link> links;
+    private final int irq;
+    private final SortedSet<Integer> eventfds;
+    private final SortedSet<Long> addressed;
+    private final List<Link> links = new ArrayList<>();
 
-    private ProbedLinks(Stages.Counted counted, Stages.Signals signals, HostFacts host, Map<Hop<?>, Link> links) {
+    /** @param addressed the vCPUs that a tracepoint named */
+    ProbedLinks(Stages.Counted counted, HostFacts host, int irq, SortedSet<Long> addressed) {
         this.counted = counted;
-        this.signals = signals;
+        this.eventfds = counted.eventfds(irq);
+        this.signals = counted.signals(eventfds);
         this.host = host;
-        this.links = links;
+        this.irq = irq;
+        this.addressed = addressed;
     }
 
-    /**
-     * Replaces the links of a host irq that probes counted.
-     *
-     * @param addressed the vCPUs that a tracepoint named
-     */
-    static void put(
-            Stages.Counted counted, HostFacts host, int irq, SortedSet<Long> addressed, Map<Hop<?>, Link> links) {
-        SortedSet<Integer> eventfds = counted.eventfds(irq);
+    @Override
+    public boolean isWatch() {
+        return true;
+    }
+
+    @Override
+    public List<Link> links(InterruptPath before) {
         if (!eventfds.isEmpty()) {
-            new ProbedLinks(counted, counted.signals(eventfds), host, links).put(irq, eventfds, addressed);
+            put(before);
         }
+        return links;
     }
 
-    private void put(int irq, SortedSet<Integer> eventfds, SortedSet<Long> addressed) {
-        put(Link.whole(
-                        Hop.EVENTFD,
-                        Evidence.observed(HANDLER),
-                        "id " + listed(eventfds.stream().map(String::valueOf)),
-                        "the handler signals it" + descriptors(eventfds))
-                .with(Hop.EVENTFD, eventfds.stream().map(EventFdId::new).toList()));
+    private void put(InterruptPath before) {
+        links.add(Shown.eventfds(
+                host,
+                Evidence.observed(HANDLER),
+                eventfds.stream().map(EventFdId::new).toList()));
         if (signals.irqfds().isEmpty()) {
-            unconsumed(irq, eventfds);
+            unconsumed();
             return;
         }
-        put(Link.whole(
-                        Hop.IRQFD,
-                        Evidence.observed(WAKEUP),
-                        signals.vms(),
-                        "KVM raises the interrupt itself, so it is not posted")
-                .with(Hop.IRQFD, signals.processes()));
+        links.add(Shown.irqfds(Evidence.observed(WAKEUP), signals.vms(), signals.processes()));
         SortedSet<Integer> gsis = signals.gsis();
         long unrouted = signals.unrouted();
         if (unrouted > 0 && unrouted == signals.count()) {
-            flaw(GuestRules.ROUTE, listed(gsis.stream().map(String::valueOf)), counted.arm() ? WAKEUP : RAISED, false);
+            flaw(
+                    GuestRules.ROUTE,
+                    gsis.stream().map(String::valueOf).collect(Collectors.joining(", ")),
+                    counted.arm() ? WAKEUP : RAISED,
+                    false);
             return;
         }
-        put(Link.whole(Hop.GSI, Evidence.observed(WAKEUP), gsis, "the irqfd raises it"));
+        links.add(Shown.gsis(Evidence.observed(WAKEUP), gsis));
         List<Accepted> accepted = signals.accepted();
         if (!counted.arm()) {
-            delivery(addressed, accepted);
-        } else if (accepted.isEmpty()) {
-            links.putIfAbsent(
-                    Hop.VCPU,
-                    Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", GuestRules.BY_VMM));
-        } else {
-            vector(
-                    QUEUED,
-                    "interrupt "
-                            + listed(accepted.stream()
-                                    .map(Accepted::vector)
-                                    .sorted()
-                                    .map(String::valueOf)),
-                    accepted.stream().map(Accepted::vector),
-                    "the VM's GIC has it");
+            delivery(accepted);
+        } else if (!accepted.isEmpty()) {
+            links.add(Shown.intids(Evidence.observed(QUEUED), vectors(accepted)));
             vcpu(QUEUED, vcpus(accepted), "its target in the VM's GIC, which keeps it pending while it is disabled");
+        } else if (before.link(Hop.VCPU).isEmpty()) {
+            links.add(Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", GuestRules.BY_VMM));
         }
     }
 
     /** Nothing of KVM took the signals of these eventfds. */
-    private void unconsumed(int irq, SortedSet<Integer> eventfds) {
+    private void unconsumed() {
         boolean isUnread = counted.isUnread(counted.untaken(irq));
         if (counted.counts().missed() > 0) {
-            put(Link.notShown(Hop.IRQFD, "no irqfd was counted, but a probe missed events", "watch again"));
+            links.add(Link.notShown(Hop.IRQFD, "no irqfd was counted, but a probe missed events", "watch again"));
         } else if (!isUnread && counted.isOpen(eventfds)) {
-            put(Link.notShown(
+            links.add(Link.notShown(
                     Hop.IRQFD,
                     "no irqfd took its signals, and the VMM reads them: it may inject the interrupt itself",
                     GuestRules.BY_VMM));
@@ -119,7 +110,7 @@ final class ProbedLinks {
     }
 
     private void flaw(Rule.Table<GuestRules.Probed> table, String what, String probe, boolean isUnread) {
-        put(Flaws.of(new GuestRules.Probed(new Fact.Facts(host), what, probe, isUnread), table)
+        links.add(Flaws.of(new GuestRules.Probed(new Fact.Facts(host), what, probe, isUnread), table)
                 .orElseThrow());
     }
 
@@ -127,21 +118,20 @@ final class ProbedLinks {
         return accepted.stream().map(Accepted::vcpu).collect(Collectors.toCollection(TreeSet::new));
     }
 
-    private void delivery(SortedSet<Long> addressed, List<Accepted> accepted) {
+    private static List<Integer> vectors(List<Accepted> accepted) {
+        return accepted.stream().map(Accepted::vector).sorted().toList();
+    }
+
+    private void delivery(List<Accepted> accepted) {
         List<Message> messages = signals.messages();
         boolean isRaised = signals.raised(result -> result > 0) > 0 && !accepted.isEmpty();
         if (!messages.isEmpty()) {
-            vector(
-                    WAKEUP,
-                    hex(messages.stream().map(Message::vector)),
-                    messages.stream().map(Message::vector),
-                    "the message: " + messages.stream().map(Message::toString).collect(Collectors.joining("; ")));
+            links.add(Shown.messages(
+                    Evidence.observed(WAKEUP),
+                    messages.stream().map(Message::vector).toList(),
+                    messages.stream().map(Message::toString)));
         } else if (isRaised) {
-            vector(
-                    RAISED,
-                    hex(accepted.stream().map(Accepted::vector).sorted()),
-                    accepted.stream().map(Accepted::vector),
-                    "the vector of the pin");
+            links.add(Shown.vectors(Evidence.observed(RAISED), vectors(accepted), "the vector of the pin"));
         }
         String refusals = signals.refusals();
         if (signals.sent() > 0 && !addressed.isEmpty()) {
@@ -153,52 +143,7 @@ final class ProbedLinks {
         }
     }
 
-    private void vector(String probe, String value, Stream<Integer> vectors, String text) {
-        put(Link.whole(Hop.GUEST_VECTOR, Evidence.observed(probe), value, text)
-                .with(Hop.GUEST_VECTOR, vectors(vectors)));
-    }
-
-    /** The vectors of events; none if a number is out of range. */
-    static List<GuestVector> vectors(Stream<? extends Number> numbers) {
-        List<Long> all = numbers.map(Number::longValue).distinct().sorted().toList();
-        return all.stream().allMatch(number -> number >= 0 && number <= Integer.MAX_VALUE)
-                ? all.stream().map(number -> new GuestVector(number.intValue())).toList()
-                : List.of();
-    }
-
     private void vcpu(String probe, SortedSet<? extends Number> vcpus, String text) {
-        put(Link.whole(Hop.VCPU, Evidence.observed(probe), vcpus, text));
-    }
-
-    private void put(Link link) {
-        links.put(link.hop(), link);
-    }
-
-    private String descriptors(SortedSet<Integer> eventfds) {
-        return eventfds.stream().map(id -> descriptors(host, id)).collect(Collectors.joining());
-    }
-
-    /** The descriptors of an eventfd in the processes of VMs, as a clause; fdinfo has the same id. */
-    static String descriptors(HostFacts host, long eventfd) {
-        StringBuilder text = new StringBuilder();
-        for (VmProcess vm : host.vms().all()) {
-            for (EventfdFile file : vm.eventfds()) {
-                if (file.id().isPresent() && file.id().getAsInt() == eventfd) {
-                    text.append("; descriptor ")
-                            .append(file.fd())
-                            .append(" of process ")
-                            .append(vm.pid());
-                }
-            }
-        }
-        return text.toString();
-    }
-
-    private static String hex(Stream<Integer> numbers) {
-        return listed(numbers.map(one -> "0x" + Integer.toHexString(one)));
-    }
-
-    private static String listed(Stream<String> names) {
-        return names.distinct().collect(Collectors.joining(", "));
+        links.add(Link.whole(Hop.VCPU, Evidence.observed(probe), vcpus, text));
     }
 }

@@ -770,10 +770,9 @@ class LiveTest {
         assertGolden(run(watched, INTEL, "1", "--live", "10").exited(0), "explain-live-arm.txt");
     }
 
-    /** The VGIC names interrupt and vCPU. A worker may return an error for a message that the ITS took. */
-    @Test
-    void vcpuOfAnLpiIsThatOfTheVgicAndAWorkerShowsNoLoss() throws IOException {
-        FakeTracefs tracefs = new FakeTracefs()
+    /** Two LPIs of host irq 26, one of them by a worker. */
+    private static FakeTracefs lpis() {
+        return new FakeTracefs()
                 .counts("_host_irq", "irq,id", new long[] {26, 9, 2})
                 .counts("_wakeup", "wait,id,gsi", new long[] {-4096, 9, 24, 2})
                 .counts("_wakeup", "wait,id,pid", new long[] {-4096, 9, 100, 2})
@@ -782,7 +781,23 @@ class LiveTest {
                 .counts("_sent", "wait,id,ret", new long[] {-4096, 9, -11, 1}, new long[] {-4096, 9, 0, 1})
                 .counts("_by_worker", "id,ret", new long[] {9, -1, 1})
                 .counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 8193, 2});
-        Watched watched = new Watched(GuestHosts.of("gicv3"), traced("arm64-6.12", "")).with(tracefs.begin());
+    }
+
+    /** The VGIC keeps an interrupt pending for a vCPU that has never run. */
+    @Test
+    void flawOfAVcpuOutlivesTheWatch() throws IOException {
+        RecordedHost host = GuestHosts.of("gicv3").put("sys/kernel/debug/kvm/100-5/exits", "0\n");
+        Watched watched = new Watched(host, traced("arm64-6.12", "")).with(lpis().begin());
+        assertThat(run(watched, INTEL, "1", "--live", "10")
+                        .exited(ExitCode.of(Hop.VCPU))
+                        .out())
+                .contains("  vCPU           broken     ", "no vCPU of the VM has ever run");
+    }
+
+    /** The VGIC names interrupt and vCPU. A worker may return an error for a message that the ITS took. */
+    @Test
+    void vcpuOfAnLpiIsThatOfTheVgicAndAWorkerShowsNoLoss() throws IOException {
+        Watched watched = new Watched(GuestHosts.of("gicv3"), traced("arm64-6.12", "")).with(lpis().begin());
         assertThat(run(watched, INTEL, "1", "--live", "10").exited(0).out())
                 .contains(
                         "  guest vector   ok         interrupt 8193: the VM's GIC has it",
