@@ -171,7 +171,14 @@ public final class HostFacts {
      */
     @SuppressWarnings("unchecked")
     public <T> T once(Object key, Supplier<T> value) {
-        return (T) computed.computeIfAbsent(key, name -> value.get());
+        // Not computeIfAbsent, which refuses a fact that needs another one whose key is in the same bin.
+        Object known = computed.get(key);
+        if (known == null) {
+            Object first = value.get();
+            Object other = computed.putIfAbsent(key, first);
+            known = other == null ? first : other;
+        }
+        return (T) known;
     }
 
     /** The names of the IOMMUs: {@code dmar0} for VT-d, {@code ivhd0} for AMD, {@code smmu3.…} for ARM. */

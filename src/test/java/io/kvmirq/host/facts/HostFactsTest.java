@@ -7,6 +7,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.rules.VfioOutlook;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
@@ -59,5 +60,15 @@ class HostFactsTest {
                 .put("proc/interrupts", " 11:  5  GICv3  27 Level  arch_timer\n")
                 .put("proc/cmdline", "root=/dev/vda " + line + "\n");
         assertThat(new HostFacts(host.tree()).posting().gicv4()).isEqualTo(Optional.ofNullable(used));
+    }
+
+    /** The keys have one hash: a map that computes a value in its own bin refuses another one there. */
+    @Test
+    void factMayNeedAnotherWhateverTheirHashes() {
+        HostFacts host = new HostFacts(HostFiles.of(Map.of(), Map.of()));
+        assertThat("Aa").hasSameHashCodeAs("BB");
+        assertThat(host.<String>once("Aa", () -> host.once("BB", () -> "inner") + " and outer"))
+                .isEqualTo("inner and outer");
+        assertThat(host.<String>once("Aa", () -> "again")).isEqualTo("inner and outer");
     }
 }
