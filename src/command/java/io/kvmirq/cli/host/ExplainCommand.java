@@ -16,7 +16,7 @@ import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.Change;
 import io.kvmirq.diag.screens.DeviceChains;
-import io.kvmirq.diag.screens.GuestSources;
+import io.kvmirq.diag.screens.GuestRows;
 import io.kvmirq.diag.screens.LiveChains;
 import io.kvmirq.diag.screens.Look;
 import io.kvmirq.diag.screens.MemoryEvidence;
@@ -31,6 +31,7 @@ import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.text.Foreign;
 import java.nio.file.Path;
@@ -162,9 +163,9 @@ public final class ExplainCommand implements Command {
             return guests.get(0);
         }
 
-        /** The sources of the guests on the command line; none for a device, whose interrupts do not pass them. */
-        List<GuestSources> sources(HostFacts host) {
-            return device.isPresent() ? List.of() : GuestSources.of(host, guests(host));
+        /** The guests on the command line; none for a device, whose interrupts do not pass their other sources. */
+        List<VmProcess> sources(HostFacts host) {
+            return device.isPresent() ? List.of() : guests(host);
         }
 
         List<InterruptPath> chains(HostFacts host, KernelPaths memory) {
@@ -228,7 +229,15 @@ public final class ExplainCommand implements Command {
         List<InterruptPath> chains = question.chains(host, memory);
         Optional<List<Change>> changes = Optional.ofNullable(arguments.<Path>matchedOptionValue("--against", null))
                 .map(earlier -> Change.between(earlier(earlier, question), chains));
-        return new Answer(host, chains, question.sources(host), changes, Optional.empty(), memory)
+        List<VmProcess> guests = question.sources(host);
+        return new Answer(
+                        host,
+                        chains,
+                        PathsCheck.ofGuests(host, guests),
+                        GuestRows.of(host, guests),
+                        changes,
+                        Optional.empty(),
+                        memory)
                 .print(arguments, terminal);
     }
 
@@ -273,7 +282,7 @@ public final class ExplainCommand implements Command {
         });
         return live.run(host, devices, guests, terminal, seen -> {
             List<InterruptPath> chains = List.of();
-            List<GuestSources> sources = List.of();
+            List<VmProcess> sources = List.of();
             try {
                 chains = question.chains(seen.host(), memory);
                 sources = question.sources(seen.host());
@@ -284,7 +293,12 @@ public final class ExplainCommand implements Command {
             return new Answer(
                             seen.host(),
                             chains.stream().map(with::of).toList(),
-                            sources.stream().map(GuestSources::afterWatch).toList(),
+                            PathsCheck.ofGuests(seen.host(), sources).stream()
+                                    .map(with::of)
+                                    .toList(),
+                            GuestRows.of(seen.host(), sources).stream()
+                                    .map(GuestRows::afterWatch)
+                                    .toList(),
                             Optional.empty(),
                             Optional.of(seen.live()),
                             memory)
@@ -292,11 +306,16 @@ public final class ExplainCommand implements Command {
         });
     }
 
-    /** @param chains empty only if a guest without devices was watched */
+    /**
+     * @param chains empty only if a guest without devices was watched
+     * @param guests the paths of the guests on the command line, and of their helpers
+     * @param rows of each of these guests
+     */
     private record Answer(
             HostFacts host,
             List<InterruptPath> chains,
-            List<GuestSources> sources,
+            List<InterruptPath> guests,
+            List<GuestRows> rows,
             Optional<List<Change>> changes,
             Optional<Live> live,
             KernelPaths memory) {
@@ -310,23 +329,29 @@ public final class ExplainCommand implements Command {
                     .map(path -> ExplainText.headline(path, ""));
         }
 
-        /** Whether no chain has the link of a guest's VMM. */
-        private boolean isAlone(GuestSources one) {
-            return chains.stream().noneMatch(chain -> chain.guest().equals(Optional.of(one.guest())));
+        private List<InterruptPath> of(GuestRows one) {
+            return guests.stream()
+                    .filter(path -> path.guest().equals(Optional.of(one.guest())))
+                    .toList();
+        }
+
+        /** The paths of a guest that no chain shows; its helpers only if it has virtio or they have a flaw. */
+        private List<InterruptPath> shown(GuestRows one) {
+            boolean isAlone = chains.stream().noneMatch(chain -> chain.guest().equals(Optional.of(one.guest())));
+            return of(one).stream()
+                    .filter(path -> isAlone
+                            || path.subject() == Flaw.Subject.HELPER
+                                    && (one.virtio()
+                                            || !path.links().get(0).flaws().isEmpty()))
+                    .toList();
         }
 
         /** Returns the exit code. */
         int print(ParseResult arguments, Terminal terminal) {
-            List<GuestSources> shown = sources.stream()
-                    .filter(one -> isAlone(one)
-                            || one.virtio()
-                            || !one.others().flaws().isEmpty())
-                    .toList();
-            List<InterruptPath> guests = shown.stream()
-                    .flatMap(one -> one.paths(isAlone(one)).stream())
-                    .toList();
+            List<InterruptPath> shown =
+                    rows.stream().flatMap(one -> shown(one).stream()).toList();
             Verdict verdict = Verdict.of(
-                    Stream.concat(chains.stream(), guests.stream()).toList(),
+                    Stream.concat(chains.stream(), shown.stream()).toList(),
                     List.of(),
                     live.map(Live::stages).orElse(List.of()));
             boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen);
@@ -334,16 +359,20 @@ public final class ExplainCommand implements Command {
                     .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
             ExplainText text = new ExplainText(terminal);
             if (arguments.hasMatchedOption(Nagios.OPTION)) {
-                return text.graded(chains, guests, verdict);
+                return text.graded(chains, shown, verdict);
             }
             if (arguments.hasMatchedOption("--json")) {
                 Json.print(terminal, "explain", host, json -> {
                     json.objects("paths", chains, (to, one) -> to.record(one).value("fails", one.fails()))
-                            .value("sources", sources)
+                            .objects("sources", rows, (to, one) -> to.value("guest", one.guest())
+                                    .flag("virtio", one.virtio())
+                                    .value("vmm", of(one).get(0).links().get(0))
+                                    .value("others", of(one).get(1).links().get(0))
+                                    .value("rows", one.rows()))
                             .value("verdict", verdict)
                             .objects(
                                     "flaws",
-                                    Stream.concat(chains.stream(), guests.stream())
+                                    Stream.concat(chains.stream(), shown.stream())
                                             .flatMap(path -> path.links().stream())
                                             .flatMap(link -> link.flaws().stream())
                                             .distinct()
@@ -359,13 +388,13 @@ public final class ExplainCommand implements Command {
                 return exitCode;
             }
             text.verdicts(Stream.concat(
-                            ExplainText.headlines(chains, guests, verdict).stream(),
-                            sources.isEmpty() ? beside() : Stream.of())
+                            ExplainText.headlines(chains, shown, verdict).stream(),
+                            rows.isEmpty() ? beside() : Stream.of())
                     .toList());
             if (!chains.isEmpty()) {
                 text.print(chains, verdict);
             }
-            shown.forEach(one -> text.print(one, isAlone(one)));
+            rows.stream().filter(one -> !shown(one).isEmpty()).forEach(one -> text.print(shown(one), one));
             if (arguments.hasMatchedOption(EVIDENCE)) {
                 text.memory(MemoryEvidence.of(host, chains, memory));
             }

@@ -9,7 +9,7 @@ import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.Drift;
 import io.kvmirq.diag.screens.Change;
-import io.kvmirq.diag.screens.GuestSources;
+import io.kvmirq.diag.screens.GuestRows;
 import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.Sight;
@@ -313,22 +313,21 @@ final class ExplainText {
         return link.state() == Link.State.NOT_SHOWN && link.value().isEmpty();
     }
 
-    /**
-     * Prints the sources of a guest's interrupts other than VFIO devices; {@code alone} if no chain has shown its VMM.
-     */
-    void print(GuestSources sources, boolean alone) {
+    /** Prints the paths of a guest or of its helpers, and the sources of its interrupts other than VFIO devices. */
+    void print(List<InterruptPath> paths, GuestRows sources) {
         line(terminal.bold(printable(sources.guest() + "  other interrupts")));
-        if (alone) {
-            terminal.link(sources.vmm());
-            terminal.remedies(
-                    sources.vmm().state() == Link.State.NOT_SHOWN, sources.vmm().remedies());
+        for (InterruptPath path : paths) {
+            Link link = path.links().get(0);
+            if (path.subject() == Flaw.Subject.GUEST) {
+                terminal.link(link);
+            } else if (link.state() != Link.State.WHOLE || !link.flaws().isEmpty()) {
+                terminal.row("others", link.state().label(), link.text(), link.evidence());
+            } else {
+                continue;
+            }
+            terminal.remedies(link.state() == Link.State.NOT_SHOWN, link.remedies());
         }
-        Link others = sources.others();
-        if (others.state() != Link.State.WHOLE || !others.flaws().isEmpty()) {
-            terminal.row("others", others.state().label(), others.text(), others.evidence());
-            terminal.remedies(others.state() == Link.State.NOT_SHOWN, others.remedies());
-        }
-        for (GuestSources.Row row : sources.rows()) {
+        for (GuestRows.Row row : sources.rows()) {
             terminal.row(row.name(), row.evidence().isPresent() ? "seen" : "not shown", row.text(), row.evidence());
             terminal.remedies(true, row.remedies());
         }

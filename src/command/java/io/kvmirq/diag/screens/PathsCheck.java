@@ -98,6 +98,14 @@ public final class PathsCheck {
         return paths;
     }
 
+    /** The paths of the guests of some processes, and of their helpers. */
+    public static List<InterruptPath> ofGuests(HostFacts host, List<VmProcess> processes) {
+        return Guests.of(host).all().stream()
+                .filter(guest -> processes.contains(guest.process()))
+                .flatMap(guest -> paths(host, guest, true).stream())
+                .toList();
+    }
+
     private Finding look(HostFacts host) {
         int devices = 0;
         int guests = 0;

@@ -11,8 +11,8 @@ import io.kvmirq.diag.rules.DeviceRules;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.Doctor;
-import io.kvmirq.diag.screens.GuestSources;
 import io.kvmirq.diag.screens.Listing;
+import io.kvmirq.diag.screens.PathsCheck;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ReadOnce;
 import io.kvmirq.path.InterruptPath;
@@ -151,8 +151,7 @@ class AbsenceTest {
                         host.pci(device).stream().flatMap(one -> DeviceChains.of(host, one).stream()))));
         all.put(
                 "explain --vm",
-                (host, device) -> ofLinks(GuestSources.of(host, host.vms().all()).stream()
-                        .flatMap(sources -> Stream.of(sources.vmm(), sources.others()))));
+                (host, device) -> ofPaths(PathsCheck.ofGuests(host, host.vms().all()).stream()));
         all.put("vfio", (host, device) -> ofVfio(host, device));
         all.put("list", (host, device) -> ofPaths(Listing.of(host, device::equals).chains().stream()));
         for (Check check : EnumSet.complementOf(EnumSet.of(Check.BACKENDS, Check.KERNEL_MEMORY))) {

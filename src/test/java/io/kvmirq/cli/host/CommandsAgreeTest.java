@@ -11,7 +11,6 @@ import io.kvmirq.diag.rules.DeviceRules;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.Doctor;
-import io.kvmirq.diag.screens.GuestSources;
 import io.kvmirq.diag.screens.Listing;
 import io.kvmirq.diag.screens.Look;
 import io.kvmirq.diag.screens.PathsCheck;
@@ -25,7 +24,6 @@ import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -55,11 +53,10 @@ class CommandsAgreeTest {
                 .toList();
         return Stream.concat(
                 devices.stream(),
-                GuestSources.of(host, host.vms().all()).stream()
-                        .flatMap(source -> source
-                                .paths(devices.stream()
-                                        .noneMatch(path -> path.guest().equals(Optional.of(source.guest()))))
-                                .stream()));
+                PathsCheck.ofGuests(host, host.vms().all()).stream()
+                        .filter(path -> path.subject() == Flaw.Subject.HELPER
+                                || devices.stream()
+                                        .noneMatch(device -> device.guest().equals(path.guest()))));
     }
 
     private static boolean vfioRefuses(HostFacts host, PciAddress address) {

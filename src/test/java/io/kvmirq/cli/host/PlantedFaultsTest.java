@@ -10,7 +10,8 @@ import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.Doctor;
-import io.kvmirq.diag.screens.GuestSources;
+import io.kvmirq.diag.screens.GuestRows;
+import io.kvmirq.diag.screens.PathsCheck;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ReadOnce;
@@ -299,7 +300,8 @@ class PlantedFaultsTest {
     /** As {@link Capture#analysis} does, of one device. */
     private static void analyse(HostFiles files, String device) {
         HostFacts facts = new HostFacts(files);
-        GuestSources.of(facts, facts.vms().all());
+        GuestRows.of(facts, facts.vms().all());
+        PathsCheck.ofGuests(facts, facts.vms().all());
         facts.kernel();
         DeviceChains.gone(facts, PciAddress.parse(device));
         facts.pci(PciAddress.parse(device)).ifPresent(one -> {
@@ -440,8 +442,8 @@ class PlantedFaultsTest {
                             facts.pci(address).stream().flatMap(one -> DeviceChains.of(facts, one).stream()))
                     .flatMap(chain -> chain.links().stream())
                     .forEach(link -> link.flaws().forEach(flaw -> rules.remove(flaw.rule())));
-            GuestSources.of(facts, facts.vms().all()).stream()
-                    .flatMap(sources -> Stream.of(sources.vmm(), sources.others()))
+            PathsCheck.ofGuests(facts, facts.vms().all()).stream()
+                    .flatMap(path -> path.links().stream())
                     .forEach(link -> link.flaws().forEach(flaw -> rules.remove(flaw.rule())));
         }
         assertThat(rules).isEmpty();

@@ -2,7 +2,6 @@
 package io.kvmirq.diag.screens;
 
 import io.kvmirq.diag.rules.GuestRules;
-import io.kvmirq.diag.rules.VmmCheck;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Guests.Guest;
 import io.kvmirq.diag.sources.Guests.Vcpus;
@@ -11,9 +10,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.path.Evidence;
-import io.kvmirq.path.Flaw;
 import io.kvmirq.path.InterruptPath;
-import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
 import java.util.List;
@@ -25,20 +22,18 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
- * The sources of a guest's interrupts other than VFIO devices: virtio, served by vhost or by the VMM. Files show the
- * threads that serve it, but no queue. Immutable. Texts may contain names from files.
+ * The rows below the path of a guest: sources of its interrupts other than VFIO devices, such as virtio, which vhost or the
+ * VMM serves. Files show the threads that serve it, but no queue. Immutable. Texts may contain names from files.
  *
  * @param guest by its name and its process
  * @param virtio whether files show that it has a device of virtio
- * @param vmm whether the VMM and its threads may run
- * @param others whether workers of vhost, iothreads, back ends and parents of devices may serve the guest
  */
-public record GuestSources(InterruptPath.Guest guest, boolean virtio, Link vmm, Link others, List<Row> rows) {
+public record GuestRows(InterruptPath.Guest guest, boolean virtio, List<Row> rows) {
     private static final Pattern VIRTIO =
             Pattern.compile("(?<![-\\w])(?:virtio|vhost-user|vhost-vsock)-[a-z0-9-]{1,24}");
 
     /**
-     * One fact of them.
+     * One fact about them.
      *
      * @param evidence the evidence for it; empty if nothing shows it
      * @param text a clause without a full stop; for a fact that is not shown, the reason
@@ -58,38 +53,26 @@ public record GuestSources(InterruptPath.Guest guest, boolean virtio, Link vmm, 
         }
     }
 
-    /**
-     * The paths that begin at the VMM and at its helpers.
-     *
-     * @param alone whether no path of a device has the link of the VMM
-     */
-    public List<InterruptPath> paths(boolean alone) {
-        InterruptPath ofHelpers = InterruptPath.of(Flaw.Subject.HELPER, guest, others);
-        return alone ? List.of(InterruptPath.of(Flaw.Subject.GUEST, guest, vmm), ofHelpers) : List.of(ofHelpers);
-    }
-
-    /** The same sources without the advice to watch. */
-    public GuestSources afterWatch() {
-        return new GuestSources(
+    /** The same rows without the advice to watch. */
+    public GuestRows afterWatch() {
+        return new GuestRows(
                 guest,
                 virtio,
-                vmm.with(LiveChains.afterWatch(vmm.remedies())),
-                others.with(LiveChains.afterWatch(others.remedies())),
                 rows.stream()
                         .map(row ->
                                 new Row(row.name(), row.evidence(), row.text(), LiveChains.afterWatch(row.remedies())))
                         .toList());
     }
 
-    /** The sources of the guests of some processes. */
-    public static List<GuestSources> of(HostFacts host, List<VmProcess> processes) {
+    /** The rows of the guests of some processes. */
+    public static List<GuestRows> of(HostFacts host, List<VmProcess> processes) {
         return Guests.of(host).all().stream()
                 .filter(one -> processes.contains(one.process()))
                 .map(one -> of(host, one))
                 .toList();
     }
 
-    private static GuestSources of(HostFacts host, Guest guest) {
+    private static GuestRows of(HostFacts host, Guest guest) {
         VmProcess process = guest.process();
         String path = "proc/" + process.pid() + "/";
         List<Row> rows = new ArrayList<>();
@@ -131,12 +114,7 @@ public record GuestSources(InterruptPath.Guest guest, boolean virtio, Link vmm, 
                                 "the messages that KVM takes: kvmirq explain --vm " + process.pid() + " --live 10"))));
         boolean virtio =
                 rows.get(0).evidence().isPresent() || !guest.vhostFiles().isEmpty();
-        return new GuestSources(
-                process.asGuest(),
-                virtio,
-                VmmCheck.of(host, process),
-                VmmCheck.ofHelpers(host, process, guest.workers()),
-                rows);
+        return new GuestRows(process.asGuest(), virtio, rows);
     }
 
     private static Row devices(VmProcess process, String path) {
