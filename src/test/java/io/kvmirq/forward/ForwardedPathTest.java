@@ -15,6 +15,9 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Posting;
+import io.kvmirq.mirror.PredictedField;
+import io.kvmirq.mirror.PredictedIrq;
+import io.kvmirq.mirror.Snapshot;
 import io.kvmirq.mirror.VcpuStage;
 import io.kvmirq.path.GuestVector;
 import io.kvmirq.path.Hop;
@@ -24,6 +27,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Predicate;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -46,12 +50,29 @@ class ForwardedPathTest {
         return path.known(Hop.VCPU);
     }
 
-    /** The fields that are not predicted. */
-    private static List<String> unknown(List<String> remarks) {
-        return remarks.stream()
-                .filter(one -> one.matches("\\w+ unknown: .*"))
-                .map(one -> one.split(" ")[0])
+    /** The fields of the entry and of the vCPU, which the path's remarks print. */
+    private static List<PredictedField> fields(Forwarding forwarding, ForwardedIrq irq) {
+        Snapshot now = forwarding.mirror().now();
+        PredictedIrq known = now.of(irq.event().id()).orElseThrow();
+        List<PredictedField> fields = Stream.concat(
+                        known.irte().stream().flatMap(entry -> entry.fields().stream()),
+                        known.vcpu().stream().flatMap(vcpu -> now.vcpuFields(vcpu).stream()))
                 .toList();
+        assertThat(irq.path().remarks())
+                .containsSubsequence(
+                        fields.stream().map(PredictedField::toString).toList());
+        return fields;
+    }
+
+    private static List<String> unknown(List<PredictedField> fields) {
+        return fields.stream()
+                .filter(field -> field.value().known().isEmpty())
+                .map(PredictedField::name)
+                .toList();
+    }
+
+    private static PredictedField field(String name, long value) {
+        return new PredictedField(name, new Known.Predicted<>(value));
     }
 
     @Test
@@ -62,7 +83,7 @@ class ForwardedPathTest {
             InterruptPath before = irq.path();
             assertThat(before.known(Hop.HOST_IRQ)).isEqualTo(new Known.Unknown<>("no HostIrqs was given"));
             assertThat(before.remarks()).contains("schedule of vcpu 0: " + new VcpuStage.Left());
-            assertThat(unknown(before.remarks())).endsWith("pda_h", "pir", "on", "sn", "nv", "ndst");
+            assertThat(unknown(fields(forwarding, irq))).endsWith("pda_h", "pir", "on", "sn", "nv", "ndst");
 
             world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
             world.first.run();
@@ -75,14 +96,10 @@ class ForwardedPathTest {
                     .isEqualTo(new Known.SetUp<>(irq.gsi().orElseThrow()));
             assertThat(vector(path)).isEqualTo(new Known.SetUp<>(new GuestVector(0x31)));
             assertThat(vcpu(path)).isEqualTo(new Known.Predicted<>(FIRST));
-            assertThat(path.remarks())
-                    .contains(
-                            "predicted entry: VT-d IRTE, posted form",
-                            "vector=0x31",
-                            "urgent=0x0",
-                            "sn=0x1",
-                            "nv=0xf2");
-            assertThat(unknown(path.remarks())).endsWith("pda_h", "pir", "on", "ndst");
+            assertThat(path.remarks()).contains("predicted entry: VT-d IRTE, posted form", "vector=0x31", "nv=0xf2");
+            assertThat(fields(forwarding, irq))
+                    .contains(field("vector", 0x31), field("urgent", 0), field("sn", 1), field("nv", 0xf2));
+            assertThat(unknown(fields(forwarding, irq))).endsWith("pda_h", "pir", "on", "ndst");
             assertThat(path.remarks()).noneMatch(SAMPLED);
             irq.reroute(new MsiMessage(message(0x31).address(), 1 << 8 | 0x32));
             assertThat(vector(irq.path())).as("lowest priority").isEqualTo(new Known.SetUp<>(new GuestVector(0x32)));
@@ -95,10 +112,15 @@ class ForwardedPathTest {
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             InterruptPath path = irq.path(interrupts(world));
-            assertThat(path.remarks())
-                    .anyMatch(one -> one.startsWith("predicted entry: AMD IRTE of 128 bits, guest"))
-                    .contains("vector=0x31", "is_run=0x0", "guest_mode=0x1", "ga_log_intr=0x0", "is_running=0x0");
-            assertThat(unknown(path.remarks())).contains("ga_tag", "ga_root_ptr", "destination_lo");
+            assertThat(path.remarks()).anyMatch(one -> one.startsWith("predicted entry: AMD IRTE of 128 bits, guest"));
+            assertThat(fields(forwarding, irq))
+                    .contains(
+                            field("vector", 0x31),
+                            field("is_run", 0),
+                            field("guest_mode", 1),
+                            field("ga_log_intr", 0),
+                            field("is_running", 0));
+            assertThat(unknown(fields(forwarding, irq))).contains("ga_tag", "ga_root_ptr", "destination_lo");
             assertThat(path.toString())
                     .contains("entry posts    yes        posted to vcpu 0, vector 0x31 [predicted: ")
                     .contains("destination_lo unknown: the vCPU does not run, and the field keeps an old value");
