@@ -19,12 +19,6 @@ import java.util.stream.Stream;
 final class Shown {
     private Shown() {}
 
-    /** A hop by its values, for a source that has a clause of its own. */
-    static <T> Link of(Hop<T> hop, Evidence evidence, List<T> values, String clause) {
-        return Link.whole(hop, evidence, listed(values.stream().map(String::valueOf)), clause)
-                .with(hop, values);
-    }
-
     /** The eventfds that VFIO's handler signals. */
     static Link eventfds(HostFacts host, Evidence evidence, Collection<EventFdId> eventfds) {
         return Link.whole(

@@ -24,6 +24,7 @@ import io.kvmirq.path.ProcessId;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -41,7 +42,9 @@ class PathSourceTest {
     private record One<T>(Hop<T> hop, String name, List<T> values) implements PathSource {
         @Override
         public List<Link> links(InterruptPath before) {
-            return List.of(Shown.of(hop, Evidence.observed(name), values, "seen"));
+            String value = values.stream().map(String::valueOf).collect(Collectors.joining(", "));
+            return List.of(
+                    Link.whole(hop, Evidence.observed(name), value, "seen").with(hop, values));
         }
     }
 
