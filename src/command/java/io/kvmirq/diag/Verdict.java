@@ -16,8 +16,9 @@ import java.util.stream.Stream;
  *     an interrupt is not posted that the host could post
  * @param counted whether only counts of a watch show that, because most interrupts pass
  * @param doubtful the first hop in doubt
+ * @param past whether only counts since boot put hops in doubt, and may be over
  */
-public record Verdict(Optional<Hop<?>> broken, boolean counted, Optional<Hop<?>> doubtful) {
+public record Verdict(Optional<Hop<?>> broken, boolean counted, Optional<Hop<?>> doubtful, boolean past) {
     /**
      * The verdict of the flaws of all chains.
      *
@@ -31,7 +32,10 @@ public record Verdict(Optional<Hop<?>> broken, boolean counted, Optional<Hop<?>>
         Optional<Hop<?>> doubtful = first(
                 chains.stream().flatMap(chain -> chain.firstDoubtful().stream()).map(Link::hop),
                 hops(others, Link.State.DOUBTFUL));
-        return new Verdict(all, !all.equals(broken), doubtful);
+        boolean past = Stream.concat(chains.stream().flatMap(chain -> chain.links().stream()), others.stream())
+                .filter(link -> link.state() == Link.State.DOUBTFUL)
+                .allMatch(link -> Severity.of(link) == Severity.INFO);
+        return new Verdict(all, !all.equals(broken), doubtful, past && doubtful.isPresent());
     }
 
     private static Optional<Hop<?>> first(Stream<Hop<?>> some, Stream<Hop<?>> others) {
@@ -42,11 +46,11 @@ public record Verdict(Optional<Hop<?>> broken, boolean counted, Optional<Hop<?>>
         return links.stream().filter(link -> link.state() == state).map(Link::hop);
     }
 
-    /** The grade in {@code doctor}: a host that posts less than it could works. */
+    /** The grade in {@code doctor}: a host that posts less than it could works, and a count since boot is not of now. */
     public Finding.Status grade() {
         return broken.filter(hop -> hop != Hop.POSTING).isPresent()
                 ? Finding.Status.FAIL
-                : broken.or(() -> doubtful).isPresent() ? Finding.Status.WARN : Finding.Status.PASS;
+                : broken.isPresent() || doubtful.isPresent() && !past ? Finding.Status.WARN : Finding.Status.PASS;
     }
 
     /** Whether a hop is broken or in doubt. */

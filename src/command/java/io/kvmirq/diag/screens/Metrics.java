@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
+import io.kvmirq.diag.Severity;
 import io.kvmirq.path.Flaw;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
@@ -177,7 +178,8 @@ public final class Metrics {
 
     private void flaws(Look look) {
         Samples counts = new Samples("state");
-        Samples single = new Samples("guest", "device", "vector", "hop", "state", "flaw", "subject", "weight", "span");
+        Samples single = new Samples(
+                "guest", "device", "vector", "hop", "state", "flaw", "subject", "weight", "span", "severity");
         Samples unposted = new Samples("guest", "device", "vector");
         for (Link.State state : List.of(Link.State.BROKEN, Link.State.DOUBTFUL)) {
             counts.add(
@@ -206,7 +208,8 @@ public final class Metrics {
                     first(link, Flaw::rule),
                     first(link, flaw -> flaw.subject().label()),
                     first(link, flaw -> flaw.weight().label()),
-                    first(link, flaw -> flaw.span().label())));
+                    first(link, flaw -> flaw.span().label()),
+                    Severity.of(link).label()));
             if (path.unposted().isPresent()) {
                 unposted.add(0, guest(path), path.device(), vector);
             }

@@ -179,7 +179,8 @@ public final class PathsCheck {
             return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
         }
         Map<String, String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
-        String seen = looked(devices, guests) + " looked at, and no link that is seen is broken or doubtful";
+        String seen = looked(devices, guests) + " looked at, and no link that is seen is broken"
+                + (verdict.past() ? "; since boot, and perhaps over: " + shown(host, doubtful) : " or doubtful");
         Finding finding = !whole
                 ? Finding.of(
                         Check.PATHS,
@@ -193,7 +194,7 @@ public final class PathsCheck {
                         .map(link -> unknown(
                                 seen + "; " + link.hop().label() + ": " + link.text(),
                                 link.remedies().get(0).text()))
-                        .orElseGet(() -> Finding.pass(Check.PATHS, "whole", seen));
+                        .orElseGet(() -> Finding.pass(Check.PATHS, verdict.past() ? "past" : "whole", seen));
         return finding.with(remedies.stream().limit(SHOWN).toList())
                 .with("broken", List.copyOf(broken.keySet()))
                 .with("doubtful", List.copyOf(doubtful.keySet()))

@@ -64,11 +64,34 @@ class TextfileTest {
         assertThat(numbers(host))
                 .contains(
                         "kvmirq_flaw{guest=\"web\",device=\"0000:00:01.0\",vector=\"MSI-X 0\",hop=\"device\","
-                                + "state=\"broken\",flaw=\"device.bus-master-off\",subject=\"device\",weight=\"broken\",span=\"now\"} 1\n")
+                                + "state=\"broken\",flaw=\"device.bus-master-off\",subject=\"device\",weight=\"broken\",span=\"now\",severity=\"critical\"} 1\n")
                 .contains("kvmirq_flaws{state=\"broken\"} ");
         assertThat(numbers(PlantedFaultsTest.host("posted")))
                 .doesNotContain("bus-master-off")
                 .contains("kvmirq_flaws{state=\"broken\"} 0\n");
+    }
+
+    /** A count since boot may be over: monitoring names it, and raises nothing. */
+    @Test
+    void countSinceBootRaisesNothing() throws IOException {
+        RecordedHost host = PlantedFaultsTest.apply(
+                PlantedFaultsTest.host("posted"), "posted", "{dev}aer_dev_fatal = TOTAL_ERR_FATAL 3");
+        assertThat(numbers(host))
+                .contains(
+                        "flaw=\"function.fatal-errors\",subject=\"device\",weight=\"lossy\",span=\"ever\",severity=\"info\"} 1\n");
+        host.writeTo(temporary);
+        String root = temporary.toString();
+        assertThat(Cli.run("explain", "--all", "--nagios", "--root", root)
+                        .exited(0)
+                        .out())
+                .startsWith("KVMIRQ OK: ")
+                .contains("has reported 3 fatal errors (AER) since the host booted");
+        assertThat(Cli.run("doctor", "--check", "paths", "--nagios", "--root", root)
+                        .exited(0)
+                        .out())
+                .startsWith("KVMIRQ OK: ");
+        assertThat(Cli.run("explain", "--all", "--strict", "--root", root).exitCode())
+                .isEqualTo(38);
     }
 
     @Test

@@ -487,10 +487,19 @@ class DoctorTest {
         assertThat(whole.text())
                 .isEqualTo("1 device of a guest was looked at, and no link that is seen is broken or doubtful");
         host.put("sys/bus/pci/devices/0000:00:02.0/aer_dev_fatal", "TOTAL_ERR_FATAL 3\n");
+        Finding past = finding(host, Check.PATHS);
+        assertThat(past.status()).isEqualTo(Status.PASS);
+        assertThat(past.reason()).isEqualTo("past");
+        assertThat(past.text())
+                .startsWith(
+                        "1 device of a guest was looked at, and no link that is seen is broken; since boot, and perhaps"
+                                + " over: 0000:00:02.0 is doubtful at its device: the device has reported 3 fatal errors (AER)");
+        host.put("sys/bus/pci/devices/0000:00:02.0/enable", "0\n");
         Finding doubtful = finding(host, Check.PATHS);
         assertThat(doubtful.status()).isEqualTo(Status.WARN);
         assertThat(doubtful.text())
-                .startsWith("0000:00:02.0 is doubtful at its device: the device has reported 3 fatal errors (AER)");
+                .startsWith("0000:00:02.0 is doubtful at its device: the device has reported 3 fatal errors (AER)")
+                .contains("the host has disabled the device");
         host.put("proc/100/status", "State:\tT (stopped)\n");
         Finding broken = finding(host, Check.PATHS);
         assertThat(broken.status()).isEqualTo(Status.FAIL);
