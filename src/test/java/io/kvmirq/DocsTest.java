@@ -91,7 +91,8 @@ class DocsTest {
             .toList();
 
     /** Between the launcher and the command, and not for users. */
-    private static final List<String> OF_THE_LAUNCHER = List.of("kvmirq.terminal", "kvmirq.columns", "kvmirq.progress");
+    private static final List<String> OF_THE_LAUNCHER =
+            List.of("kvmirq.terminal", "kvmirq.columns", "kvmirq.rows", "kvmirq.progress");
 
     @TempDir
     @SuppressWarnings("NullAway.Init")

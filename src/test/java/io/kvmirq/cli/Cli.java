@@ -63,18 +63,23 @@ public final class Cli {
 
     /** As {@link #run(String...)}, with help of that many columns. */
     static Ended run(int columns, String... arguments) {
-        return run(columns, 0, arguments);
+        return run(columns, 0, 0, arguments);
     }
 
     /** As {@link #run(String...)}, on a terminal of that many columns. */
     public static Ended onTerminal(int columns, String... arguments) {
-        return run(columns, columns, arguments);
+        return run(columns, columns, 0, arguments);
     }
 
-    private static Ended run(int columns, int wrapColumns, String... arguments) {
+    /** On a terminal with some rows, 200 columns wide. */
+    public static Ended onRows(int rows, String... arguments) {
+        return run(200, 200, rows, arguments);
+    }
+
+    private static Ended run(int columns, int wrapColumns, int rows, String... arguments) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         ByteArrayOutputStream err = new ByteArrayOutputStream();
-        Terminal terminal = new Terminal(utf8(out), utf8(err), false, columns, 0, wrapColumns, "");
+        Terminal terminal = new Terminal(utf8(out), utf8(err), false, columns, 0, wrapColumns, rows, "");
         int code = Main.run(arguments, terminal);
         // A hint repeats --root, which is a temporary directory.
         int root = List.of(arguments).indexOf("--root") + 1;

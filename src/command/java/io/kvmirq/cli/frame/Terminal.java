@@ -23,6 +23,7 @@ import org.jspecify.annotations.Nullable;
  * @param columns width for help
  * @param progressColumns width of the progress line on {@code err}; 0 if stderr is not a terminal
  * @param wrapColumns width at which lines of results are broken, {@link #LONGEST} for a file or a pipe; 0 for never
+ * @param rows height of the terminal; 0 if stdout is none
  * @param host the options that chose the host, such as {@code --fake 6.1}, each after a space; empty for
  *     this machine
  */
@@ -33,12 +34,16 @@ public record Terminal(
         int columns,
         int progressColumns,
         int wrapColumns,
+        int rows,
         String host) {
     /** Set by the launcher if stdout is a terminal; Java cannot detect this itself. */
     public static final String PROPERTY = "kvmirq.terminal";
 
     /** Set by the launcher if stdout is a terminal: its width. */
     public static final String COLUMNS = "kvmirq.columns";
+
+    /** Set by the launcher if stdout is a terminal: its height. */
+    public static final String ROWS = "kvmirq.rows";
 
     /** Set by the launcher if stderr is a terminal: its width. */
     public static final String PROGRESS = "kvmirq.progress";
@@ -55,17 +60,22 @@ public record Terminal(
 
     /** Streams that are no terminal. */
     public Terminal(PrintStream out, PrintStream err, boolean colour, int columns, int progressColumns) {
-        this(out, err, colour, columns, progressColumns, 0, "");
+        this(out, err, colour, columns, progressColumns, 0, 0, "");
     }
 
     /** The same streams for a command that looks at another host. */
     public Terminal at(String options) {
-        return new Terminal(out, err, colour, columns, progressColumns, wrapColumns, options);
+        return new Terminal(out, err, colour, columns, progressColumns, wrapColumns, rows, options);
     }
 
     /** The same output, with error messages to another stream. */
     public Terminal complaining(OutputStream to) {
-        return new Terminal(out, utf8(to), colour, columns, progressColumns, wrapColumns, host);
+        return new Terminal(out, utf8(to), colour, columns, progressColumns, wrapColumns, rows, host);
+    }
+
+    /** The same output, with results to another stream. */
+    public Terminal printing(OutputStream to) {
+        return new Terminal(utf8(to), err, colour, columns, progressColumns, wrapColumns, rows, host);
     }
 
     public static Terminal ofProcess(Stdout stdout, Map<String, String> environment) {
@@ -80,6 +90,7 @@ public record Terminal(
                 columns,
                 Integer.getInteger(PROGRESS, 0),
                 terminal ? columns : LONGEST,
+                terminal ? Integer.getInteger(ROWS, 0) : 0,
                 "");
     }
 

@@ -34,6 +34,8 @@ import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Flaw;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.text.Foreign;
+import java.io.ByteArrayOutputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -357,9 +359,8 @@ public final class ExplainCommand implements Command {
             boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen);
             int exitCode = ExitCode.of(verdict, arguments.hasMatchedOption("--strict"))
                     .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
-            ExplainText text = new ExplainText(terminal);
             if (arguments.hasMatchedOption(Nagios.OPTION)) {
-                return text.graded(chains, shown, verdict);
+                return new ExplainText(terminal).graded(chains, shown, verdict);
             }
             if (arguments.hasMatchedOption("--json")) {
                 Json.print(terminal, "explain", host, json -> {
@@ -387,20 +388,31 @@ public final class ExplainCommand implements Command {
                 });
                 return exitCode;
             }
-            text.verdicts(Stream.concat(
+            List<String> verdicts = Stream.concat(
                             ExplainText.headlines(chains, shown, verdict).stream(),
                             rows.isEmpty() ? beside() : Stream.of())
-                    .toList());
+                    .toList();
+            ByteArrayOutputStream all = new ByteArrayOutputStream();
+            print(new ExplainText(terminal.printing(all)), verdicts, verdict, arguments);
+            live.ifPresent(one -> LiveOption.print(one, terminal.printing(all)));
+            String text = all.toString(StandardCharsets.UTF_8);
+            terminal.out().print(text);
+            if (terminal.rows() > 0 && text.lines().count() >= terminal.rows()) {
+                new ExplainText(terminal).verdicts(verdicts); // the first line has left the screen
+            }
+            return exitCode;
+        }
+
+        private void print(ExplainText text, List<String> verdicts, Verdict verdict, ParseResult arguments) {
+            text.verdicts(verdicts);
             if (!chains.isEmpty()) {
-                text.print(chains, verdict);
+                text.print(chains, verdict.counted() ? verdict : Verdict.of(chains, List.of(), List.of()));
             }
             rows.stream().filter(one -> !shown(one).isEmpty()).forEach(one -> text.print(shown(one), one));
             if (arguments.hasMatchedOption(EVIDENCE)) {
                 text.memory(MemoryEvidence.of(host, chains, memory));
             }
             changes.ifPresent(text::changes);
-            live.ifPresent(one -> LiveOption.print(one, terminal));
-            return exitCode;
         }
     }
 

@@ -57,12 +57,19 @@ final class ExplainText {
         InterruptPath shown = firstToFail(chains);
         one(shown);
         others(shown, chains);
-        line(verdict.broken()
-                .map(hop -> terminal.bad((hop == Hop.POSTING
-                                ? "not posted"
-                                : (verdict.counted() ? "first that loses: " : "first broken link: ") + hop.label())
-                        + " (exit code " + ExitCode.of(hop) + ")"))
-                .orElseGet(() -> seen(shown, verdict)));
+        line(verdict.broken().map(hop -> broken(hop, verdict.counted())).orElseGet(() -> seen(shown, verdict)));
+    }
+
+    private String broken(Hop<?> hop, boolean counted) {
+        return terminal.bad((hop == Hop.POSTING
+                        ? "not posted"
+                        : (counted ? "first that loses: " : "first broken link: ") + hop.label())
+                + " (exit code " + ExitCode.of(hop) + ")");
+    }
+
+    private String doubtful(Hop<?> hop) {
+        return terminal.bold("nothing visible is broken; in doubt: " + hop.label() + " (exit code "
+                + ExitCode.ofDoubt(hop) + " with --strict)");
     }
 
     /**
@@ -154,7 +161,7 @@ final class ExplainText {
                         ? " has no flaw that files show" + slowed(List.of(path))
                         : (link.state() == Link.State.BROKEN ? " is stopped" : " is in doubt")
                                 + (ofHelper ? ": " : " at the VMM: ")
-                                + first(link.text()));
+                                + first(link));
     }
 
     private static String owner(InterruptPath chain) {
@@ -176,7 +183,7 @@ final class ExplainText {
             return how + " at the " + hop.get().label()
                     + chain.link(hop.get())
                             .filter(link -> !link.flaws().isEmpty() || link.state() == Link.State.BROKEN)
-                            .map(link -> ": " + first(link.text()))
+                            .map(link -> ": " + first(link))
                             .orElse("");
         }
         if (chain.isIdle() || chain.isUnseen()) {
@@ -188,6 +195,11 @@ final class ExplainText {
                         : "delivered by KVM (not posted: "
                                 + first(chain.whyNot().orElse("")) + ")")
                 .orElse("not broken as far as it is seen; no file shows whether hardware delivers (posts)");
+    }
+
+    /** The first flaw of a link, or what it says without one. */
+    private static String first(Link link) {
+        return link.flaws().stream().findFirst().map(Flaw::text).orElseGet(() -> first(link.text()));
     }
 
     /** The first clause of a sentence. */
@@ -250,8 +262,7 @@ final class ExplainText {
                         .count();
         Optional<Hop<?>> doubtful = verdict.doubtful();
         if (doubtful.isPresent()) {
-            return terminal.bold("nothing visible is broken; in doubt: "
-                    + doubtful.get().label() + " (exit code " + ExitCode.ofDoubt(doubtful.get()) + " with --strict)");
+            return doubtful(doubtful.get());
         }
         if (chain.isIdle()) {
             return terminal.good("nothing visible is broken: the interrupt is not used");
@@ -331,6 +342,11 @@ final class ExplainText {
             terminal.row(row.name(), row.evidence().isPresent() ? "seen" : "not shown", row.text(), row.evidence());
             terminal.remedies(true, row.remedies());
         }
+        Verdict verdict = Verdict.of(paths, List.of(), List.of());
+        verdict.broken()
+                .map(hop -> broken(hop, false))
+                .or(() -> verdict.doubtful().map(this::doubtful))
+                .ifPresent(this::line);
     }
 
     /** Prints the differences from an earlier capture. */

@@ -11,7 +11,7 @@ class TerminalTest {
     private static final PrintStream NOWHERE = new PrintStream(OutputStream.nullOutputStream());
 
     private static Terminal of(int wrap, boolean colour) {
-        return new Terminal(NOWHERE, NOWHERE, colour, 80, 0, wrap, "");
+        return new Terminal(NOWHERE, NOWHERE, colour, 80, 0, wrap, 0, "");
     }
 
     @Test

@@ -160,13 +160,43 @@ class ExplainCommandTest {
         assertThat(of(host, AMD, "--json").exited(ExitCode.COULD_NOT_RUN).out()).endsWith("\"exitCode\":3}\n");
     }
 
+    /** A path's last line is said of it alone; on a screen that scrolled, the verdict is the last line, too. */
+    @Test
+    void verdictOfAnotherGuestIsNotThatOfAPath() throws IOException {
+        RecordedHost host = PlantedFaultsTest.host("posted")
+                .put("proc/300/comm", "db\n")
+                .put("proc/300/status", "State:\tT (stopped)\n")
+                .link("proc/300/fd/4", "anon_inode:kvm-vm");
+        host.writeTo(temporary);
+        List<String> lines = onTerminal(24);
+        assertThat(lines.get(0)).isEqualTo("db is stopped at the VMM: process 300 is stopped by a signal");
+        assertThat(lines)
+                .contains("first broken link: VMM (exit code 19)")
+                .last()
+                .isEqualTo(lines.get(1));
+        assertThat(lines.indexOf("first broken link: VMM (exit code 19)"))
+                .isGreaterThan(lines.indexOf("db (process 300)  other interrupts"));
+        assertThat(lines.get(lines.indexOf("db (process 300)  other interrupts") - 1))
+                .startsWith("nothing visible is broken: ");
+        assertThat(onTerminal(lines.size())).hasSize(lines.size() - 2).last().isNotEqualTo(lines.get(1));
+        assertThat(onTerminal(0)).hasSize(lines.size() - 2);
+    }
+
+    private List<String> onTerminal(int rows) {
+        return Cli.onRows(rows, "explain", "--all", "--root", temporary.toString())
+                .exited(19)
+                .out()
+                .lines()
+                .toList();
+    }
+
     /** Of both commands whose sentences are long. */
     @Test
     void linesFitOnATerminalAndKeepTheirIndent() throws IOException {
         HostFacts host = new HostFacts(GuestHosts.of("amd-pit").tree());
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
-        Terminal terminal = new Terminal(stream, stream, false, 100, 0, 100, "");
+        Terminal terminal = new Terminal(stream, stream, false, 100, 0, 100, 0, "");
         List<InterruptPath> chains =
                 DeviceChains.of(host, host.pci(PciAddress.parse(AMD)).orElseThrow());
         Verdict verdict = Verdict.of(chains, List.of(), List.of());

@@ -122,7 +122,7 @@ class SelftestCommandIT {
         Cli cli = Cli.launcher().with("JAVA", java.toString());
         assertThat(cli.execute("backends").out()).doesNotContain("kvmirq.progress", "kvmirq.columns");
         assertThat(cli.onTerminal(90).execute("backends").out())
-                .contains("-Dkvmirq.progress=90", "-Dkvmirq.columns=90");
+                .contains("-Dkvmirq.progress=90", "-Dkvmirq.columns=90", "-Dkvmirq.rows=");
     }
 
     // Profiles
