@@ -43,7 +43,8 @@ public final class DoctorCommand implements Command {
      * @param json as JSON
      * @param checks the checks on the command line. Empty for all that only read files
      */
-    private record Options(boolean quiet, boolean strict, boolean json, boolean graded, List<String> checks) {}
+    private record Options(
+            boolean quiet, boolean strict, boolean json, boolean graded, boolean twice, List<String> checks) {}
 
     @Override
     public void describe(Usage usage) {
@@ -70,6 +71,7 @@ public final class DoctorCommand implements Command {
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--strict")
                 .description("Exit with 17 or 1 also when a check warns."));
         usage.add(Nagios.option());
+        usage.add(HostSource.twice());
         usage.add(Command.option("--check", "ID", List.class)
                 .auxiliaryTypes(String.class)
                 .completionCandidates(ids)
@@ -95,6 +97,7 @@ public final class DoctorCommand implements Command {
                 arguments.hasMatchedOption("--strict"),
                 arguments.hasMatchedOption("--json"),
                 arguments.hasMatchedOption(Nagios.OPTION),
+                arguments.hasMatchedOption(HostSource.TWICE),
                 arguments.matchedOptionValue("--check", List.of()));
         HostFiles tree = Commands.read(arguments, () -> HostSource.withoutPci(arguments));
         return run(options, tree, HostSource.isHere(arguments), terminal);
@@ -127,7 +130,7 @@ public final class DoctorCommand implements Command {
         if (tree.list("sys/module").isEmpty()) {
             return Optional.empty();
         }
-        return Optional.of(run(new Options(quiet, strict, json, false, checks), tree, true, terminal));
+        return Optional.of(run(new Options(quiet, strict, json, false, false, checks), tree, true, terminal));
     }
 
     private static int run(Options options, HostFiles tree, boolean here, Terminal terminal) {
@@ -146,7 +149,8 @@ public final class DoctorCommand implements Command {
                 return ExitCode.USAGE;
             }
         }
-        HostFacts host = new HostFacts(tree, terminal.host());
+        HostFacts host = HostSource.twice(
+                options.twice(), new HostFacts(tree, terminal.host()), look -> Doctor.examine(look, checks));
         List<Finding> findings = Doctor.examine(host, checks);
         if (checks.contains(Check.KERNEL_MEMORY)) {
             try (KernelPaths memory = here ? KernelPaths.ofThisMachine() : KernelPaths.none()) {

@@ -94,6 +94,7 @@ public final class ExplainCommand implements Command {
         usage.add(OptionSpec.builder("--strict")
                 .description("If no link is broken, a link in doubt decides the exit code."));
         usage.add(Nagios.option());
+        usage.add(HostSource.twice());
         usage.add(Command.option("--against", "FILE", Path.class)
                 .description("With --from: also print the differences from this earlier capture."));
         usage.add(OptionSpec.builder(EVIDENCE)
@@ -227,7 +228,11 @@ public final class ExplainCommand implements Command {
     }
 
     private static int explained(
-            HostFacts host, Question question, KernelPaths memory, ParseResult arguments, Terminal terminal) {
+            HostFacts first, Question question, KernelPaths memory, ParseResult arguments, Terminal terminal) {
+        HostFacts host = HostSource.twice(arguments.hasMatchedOption(HostSource.TWICE), first, look -> {
+            question.chains(look, KernelPaths.none());
+            PathsCheck.ofGuests(look, question.sources(look));
+        });
         List<InterruptPath> chains = question.chains(host, memory);
         Optional<List<Change>> changes = Optional.ofNullable(arguments.<Path>matchedOptionValue("--against", null))
                 .map(earlier -> Change.between(earlier(earlier, question), chains));

@@ -7,6 +7,7 @@ import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.text.Foreign;
 import java.io.IOException;
 import java.io.InputStream;
@@ -16,12 +17,19 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
 /** The host that a command examines: this one, a copy of another's files, or the host of a fake kernel. */
 public final class HostSource {
     /** The offset of the magic number in a tar header. */
     private static final int TAR = 257;
+
+    static final String TWICE = "--twice";
+    /** Four periods of a quota of the default, in ms. */
+    private static final int APART = 400;
 
     private static final List<String> OPTIONS = List.of("--fake", "--root", "--from");
 
@@ -37,6 +45,28 @@ public final class HostSource {
                         + " 'kvmirq help vfio', 'help doctor' and 'help explain' list them."));
         usage.add(Command.option("--from", "FILE", Path.class)
                 .description("Read an archive that kvmirq capture wrote on another machine instead."));
+    }
+
+    /** The option of two looks. */
+    static OptionSpec.Builder twice() {
+        return OptionSpec.builder(TWICE)
+                .description(
+                        "Look twice, 0.4 s apart: a count since boot that changes in between, as of throttled periods"
+                                + " or of errors (AER), is of now.");
+    }
+
+    /** The host, or the second look at it if two are asked for. */
+    static HostFacts twice(boolean asked, HostFacts host, Consumer<HostFacts> look) {
+        if (!asked) {
+            return host;
+        }
+        look.accept(host);
+        try {
+            TimeUnit.MILLISECONDS.sleep(APART);
+        } catch (InterruptedException e) {
+            throw new IllegalStateException("nobody interrupts a command", e);
+        }
+        return host.again();
     }
 
     /** Whether the chosen host is this machine. */

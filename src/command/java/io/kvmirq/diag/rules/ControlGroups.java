@@ -161,7 +161,7 @@ final class ControlGroups {
     private static final Table<Group> TIME = new Table<>(
         rule("cgroup.throttled", STAT, one -> one.waited(20))
             .with(Group::called, one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others)
-            .fill(one -> one.path(QUOTA.file())),
+            .fill(one -> one.path(QUOTA.file())).counting(one -> STAT.in(one).waited()),
         rule("cgroup.idle", IDLE, one -> IDLE.in(one).equals("1")).with(Group::called, Group::others)
             .fill(one -> one.path(IDLE.file())),
         rule("cgroup.light", WEIGHT, one -> WEIGHT.in(one) <= LITTLE_WEIGHT).with(Group::called, WEIGHT::in, Group::others)

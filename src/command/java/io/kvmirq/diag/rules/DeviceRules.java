@@ -168,8 +168,10 @@ public final class DeviceRules {
 
     /** The counts begin at the boot of the host, so they prove nothing alone. */
     private static final Table<PciFunction> ERRORS = new Table<>(
-        rule("function.fatal-errors", FATAL, one -> !FATAL.in(one).isEmpty()).with(PciFunction::called, FATAL::in),
+        rule("function.fatal-errors", FATAL, one -> !FATAL.in(one).isEmpty()).with(PciFunction::called, FATAL::in)
+            .counting(FATAL::in),
         rule("device.nonfatal-errors", NONFATAL, one -> !NONFATAL.in(one).isEmpty()).with(PciFunction::called, NONFATAL::in)
+            .counting(NONFATAL::in)
             .on("the device", PciFunction::isDevice),
         rule("function.fatal-detected", CONFIG,
             one -> FATAL.of(one).known().isEmpty() && (one.of(EXPRESS, 0xa) & 4) != 0 && !one.config().isGone())

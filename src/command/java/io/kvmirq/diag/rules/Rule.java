@@ -26,6 +26,7 @@ import java.util.stream.Stream;
  * @param when the condition, asked if all of these facts are known
  * @param values of the sentence
  * @param fills the values of the row's remedies
+ * @param count of a flaw that may be over: it is of now if the count changes between two looks
  * @param choice the remedies of a row whose remedies are by case
  * @param about the subjects and hosts that it is about, in words; empty for all
  * @param concerns whether it is about a subject, asked before a fact is read
@@ -37,6 +38,7 @@ public record Rule<S extends Fact.Subject>(
         Predicate<S> when,
         List<Function<S, ?>> values,
         List<Function<S, ?>> fills,
+        Optional<Function<S, ?>> count,
         Optional<Function<S, List<Remedy>>> choice,
         String about,
         Predicate<S> concerns,
@@ -141,28 +143,42 @@ public record Rule<S extends Fact.Subject>(
 
     static <S extends Fact.Subject> Rule<S> of(Row row, Fact<S, ?> evidence, Predicate<S> when) {
         return new Rule<>(
-                row, List.of(evidence), when, List.of(), List.of(), Optional.empty(), "", one -> true, Unless.NEVER);
+                row,
+                List.of(evidence),
+                when,
+                List.of(),
+                List.of(),
+                Optional.empty(),
+                Optional.empty(),
+                "",
+                one -> true,
+                Unless.NEVER);
     }
 
     /** With the values of its sentence. */
     @SafeVarargs
     @SuppressWarnings("varargs")
     public final Rule<S> with(Function<S, ?>... more) {
-        return new Rule<>(row, reads, when, List.of(more), fills, choice, about, concerns, unless);
+        return new Rule<>(row, reads, when, List.of(more), fills, count, choice, about, concerns, unless);
     }
 
     /** With the values of its remedies. */
     @SafeVarargs
     @SuppressWarnings("varargs")
     final Rule<S> fill(Function<S, ?>... more) {
-        return new Rule<>(row, reads, when, values, List.of(more), choice, about, concerns, unless);
+        return new Rule<>(row, reads, when, values, List.of(more), count, choice, about, concerns, unless);
+    }
+
+    /** With the count of a flaw that may be over. */
+    Rule<S> counting(Function<S, ?> number) {
+        return new Rule<>(row, reads, when, values, fills, Optional.of(number), choice, about, concerns, unless);
     }
 
     /** With another fact that it needs. */
     Rule<S> and(Fact<S, ?> other) {
         List<Fact<S, ?>> all =
                 Stream.<Fact<S, ?>>concat(reads.stream(), Stream.of(other)).toList();
-        return new Rule<>(row, all, when, values, fills, choice, about, concerns, unless);
+        return new Rule<>(row, all, when, values, fills, count, choice, about, concerns, unless);
     }
 
     /** With a remedy by case. */
@@ -172,11 +188,11 @@ public record Rule<S extends Fact.Subject>(
 
     /** With remedies by case. */
     Rule<S> remedies(Function<S, List<Remedy>> steps) {
-        return new Rule<>(row, reads, when, values, fills, Optional.of(steps), about, concerns, unless);
+        return new Rule<>(row, reads, when, values, fills, count, Optional.of(steps), about, concerns, unless);
     }
 
     private Rule<S> unless(Unless other) {
-        return new Rule<>(row, reads, when, values, fills, choice, about, concerns, other);
+        return new Rule<>(row, reads, when, values, fills, count, choice, about, concerns, other);
     }
 
     /** Only if no row above it holds. */
@@ -192,7 +208,7 @@ public record Rule<S extends Fact.Subject>(
     /** Only for some subjects or hosts. */
     Rule<S> on(String those, Predicate<S> such) {
         String words = about.isEmpty() ? those : about + ", " + those;
-        return new Rule<>(row, reads, when, values, fills, choice, words, concerns.and(such), unless);
+        return new Rule<>(row, reads, when, values, fills, count, choice, words, concerns.and(such), unless);
     }
 
     /** Its stable name, such as {@code host-irq.disabled}. */
@@ -226,10 +242,19 @@ public record Rule<S extends Fact.Subject>(
                         .toList();
     }
 
+    private Span span(S subject) {
+        return count.filter(number -> subject.host()
+                                .hasChanged(
+                                        id() + " " + subject.path(reads.get(0).file()), number.apply(subject)))
+                        .isPresent()
+                ? Span.NOW
+                : row.span();
+    }
+
     /** The flaw of a subject that has it. */
     Flaw flaw(S subject, Subject owner) {
         return new Flaw(
-                new io.kvmirq.path.Flaw(id(), owner, row.weight(), row.span(), filled(row.says(), values, subject)),
+                new io.kvmirq.path.Flaw(id(), owner, row.weight(), span(subject), filled(row.says(), values, subject)),
                 state(),
                 subject.evidence(reads.get(0).file()),
                 remedies(subject));

@@ -56,8 +56,11 @@ public final class HostFacts {
     /** The end of {@code /proc/version} of Debian. */
     private static final Pattern DEBIAN = Pattern.compile(" Debian (\\d{1,4}\\.\\d{1,4}(?:\\.\\d{1,4})?)-\\d");
 
+    private final HostFiles source;
     private final ReadOnce tree;
     private final String chosen;
+    private final Map<String, Object> counts = new ConcurrentHashMap<>();
+    private final @Nullable Map<String, Object> before;
     private final PciFunctions pci;
     private final HostKvm kvm;
     private final PostingFacts posting;
@@ -77,11 +80,28 @@ public final class HostFacts {
      * @param chosen the options of a command that chose it, such as {@code --fake 6.1}, each after a space
      */
     public HostFacts(HostFiles tree, String chosen) {
+        this(tree, chosen, null);
+    }
+
+    private HostFacts(HostFiles tree, String chosen, @Nullable Map<String, Object> before) {
+        this.source = tree;
+        this.before = before;
         this.chosen = chosen;
         this.tree = new ReadOnce(tree);
         this.posting = new PostingFacts(this.tree);
         this.pci = new PciFunctions(this.tree);
         this.kvm = new HostKvm(this, this.tree);
+    }
+
+    /** The same host, whose files are read again. */
+    public HostFacts again() {
+        return new HostFacts(source, chosen, counts);
+    }
+
+    /** Whether a count has changed since the look {@link #again before}; false without one. */
+    public boolean hasChanged(String what, Object count) {
+        counts.put(what, count);
+        return before != null && !count.equals(before.get(what));
     }
 
     /** A quoted command that looks at the same host. */

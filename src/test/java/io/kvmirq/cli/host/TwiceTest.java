@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.tuple;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.Cli;
+import io.kvmirq.diag.screens.DeviceChains;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.path.Flaw;
+import io.kvmirq.path.Link;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** A count since boot is of now if it changes between two looks. */
+class TwiceTest {
+    private static final String DEVICE = "0000:00:01.0";
+    private static final String AER = "sys/bus/pci/devices/" + DEVICE + "/aer_dev_fatal";
+    private static final String STAT = "sys/fs/cgroup/machine.slice/machine-qemu-1-web.scope/cpu.stat";
+    private static final String THROTTLED =
+            "{scope}cpu.max = 1000 100000; {scope}cpu.stat = nr_periods 1000\\nnr_throttled 950";
+
+    @TempDir
+    private Path temporary;
+
+    private void write(String changes) throws IOException {
+        PlantedFaultsTest.apply(PlantedFaultsTest.host("posted"), "posted", changes)
+                .writeTo(temporary);
+    }
+
+    private static List<Link> look(HostFacts host) {
+        return DeviceChains.of(host, host.pci(PciAddress.parse(DEVICE)).orElseThrow(), 0).links().stream()
+                .filter(link -> !link.flaws().isEmpty())
+                .toList();
+    }
+
+    @ParameterizedTest
+    @CsvSource({"1004, 950, EVER, WHOLE", "1004, 953, NOW, DOUBTFUL"})
+    void quotaThatIsUsedUpNowIsInDoubt(int periods, int waited, Flaw.Span span, Link.State state) throws IOException {
+        write(THROTTLED);
+        HostFacts first = new HostFacts(HostFiles.of(temporary));
+        assertThat(look(first)).extracting(Link::state).containsExactly(Link.State.WHOLE);
+        Files.writeString(temporary.resolve(STAT), "nr_periods " + periods + "\nnr_throttled " + waited + "\n");
+        Link again = look(first.again()).get(0);
+        assertThat(again.state()).isEqualTo(state);
+        assertThat(again.flaws()).extracting(Flaw::rule, Flaw::span).containsExactly(tuple("cgroup.throttled", span));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"3, 3, EVER", "3, 4, NOW", "0, 1, NOW"})
+    void errorThatIsReportedBetweenTheLooksIsOfNow(int before, int after, Flaw.Span span) throws IOException {
+        write("{dev}aer_dev_fatal = TOTAL_ERR_FATAL " + before);
+        HostFacts first = new HostFacts(HostFiles.of(temporary));
+        assertThat(look(first).stream().flatMap(link -> link.flaws().stream()).map(Flaw::span))
+                .isEqualTo(before == 0 ? List.of() : List.of(Flaw.Span.EVER));
+        Files.writeString(temporary.resolve(AER), "TOTAL_ERR_FATAL " + after + "\n");
+        assertThat(look(first.again()).get(0).flaws().get(0).span()).isEqualTo(span);
+    }
+
+    @Test
+    void commandsSayTheSameOfAHostThatStands() throws IOException {
+        write(THROTTLED);
+        for (String command : List.of("explain --all --nagios", "doctor --check paths")) {
+            String[] once = (command + " --root " + temporary).split(" ");
+            String[] twice =
+                    Stream.concat(Stream.of(once), Stream.of("--twice")).toArray(String[]::new);
+            assertThat(Cli.run(twice).exited(0).out())
+                    .isEqualTo(Cli.run(once).exited(0).out())
+                    .isNotEmpty();
+        }
+    }
+}
