@@ -26,7 +26,8 @@ class NativeImageTest {
     private static final String METADATA =
             "src/kvmirq/resources/META-INF/native-image/io.kvmirq/kvmirq/reachability-metadata.json";
 
-    private static final List<String> RESOURCES = List.of("META-INF/native/**", "io/kvmirq/fake/arm64/*.txt");
+    private static final List<String> RESOURCES =
+            List.of("META-INF/native/**", "io/kvmirq/fake/arm64/*.txt", "io/kvmirq/diag/rules/rules.txt");
 
     /** The nested types are the structures, and the annotations of their fields. */
     private static final Pattern UAPI =
