@@ -3,9 +3,11 @@ package io.kvmirq.diag;
 
 import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Flaw.Span;
+import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import java.util.Comparator;
 import java.util.Locale;
+import java.util.Optional;
 
 /**
  * The severity of a flaw for monitoring, by its weight and span: {@code --nagios}, the status in {@code doctor}, the label
@@ -15,7 +17,8 @@ import java.util.Locale;
  * <caption>The severities</caption>
  * <tr><th></th><th>now</th><th>ever</th><th>exit code of explain</th></tr>
  * <tr><td>broken</td><td>critical</td><td>critical</td><td>that of the hop</td></tr>
- * <tr><td>lossy, slow</td><td>warning</td><td>info</td><td>0; with --strict 20 more than that of the hop</td></tr>
+ * <tr><td>lossy</td><td>warning</td><td>info</td><td>0; with --strict 20 more than that of the hop</td></tr>
+ * <tr><td>slow</td><td>warning</td><td>info</td><td>0; with --strict, now, 20 more than that of the hop</td></tr>
  * <tr><td>remark</td><td>info</td><td>info</td><td>0</td></tr>
  * </table>
  */
@@ -28,6 +31,18 @@ public enum Severity {
     /** The name in small letters. */
     public String label() {
         return name().toLowerCase(Locale.ROOT);
+    }
+
+    /** The worst flaw of a link, of which the first one counts. */
+    public static Optional<Flaw> worst(Link link) {
+        return link.flaws().stream().min(Comparator.comparing(Severity::of));
+    }
+
+    /** The link of a path in doubt that is worst, of which the first one counts. */
+    public static Optional<Link> doubt(InterruptPath path) {
+        return path.links().stream()
+                .filter(link -> link.state() == Link.State.DOUBTFUL)
+                .min(Comparator.comparing((Link link) -> of(link)).thenComparing(Link::hop));
     }
 
     private static Severity of(Flaw flaw) {
@@ -48,9 +63,6 @@ public enum Severity {
                 };
         return link.state() == Link.State.BROKEN
                 ? CRITICAL
-                : link.flaws().stream()
-                        .map(Severity::of)
-                        .min(Comparator.naturalOrder())
-                        .orElse(without);
+                : worst(link).map(Severity::of).orElse(without);
     }
 }

@@ -15,7 +15,7 @@ import java.util.stream.Stream;
  * @param broken the first hop that is broken, or at which a watch counted a loss; {@link Hop#POSTING} if no hop is and
  *     an interrupt is not posted that the host could post
  * @param counted whether only counts of a watch show that, because most interrupts pass
- * @param doubtful the first hop in doubt
+ * @param doubtful the first hop in doubt, of those that are worst
  * @param past whether only counts since boot put hops in doubt, and may be over
  */
 public record Verdict(Optional<Hop<?>> broken, boolean counted, Optional<Hop<?>> doubtful, boolean past) {
@@ -29,12 +29,13 @@ public record Verdict(Optional<Hop<?>> broken, boolean counted, Optional<Hop<?>>
         Optional<Hop<?>> broken =
                 first(chains.stream().flatMap(chain -> chain.fails().stream()), hops(others, Link.State.BROKEN));
         Optional<Hop<?>> all = first(broken.stream(), stages.stream().flatMap(one -> one.at().stream()));
-        Optional<Hop<?>> doubtful = first(
-                chains.stream().flatMap(chain -> chain.firstDoubtful().stream()).map(Link::hop),
-                hops(others, Link.State.DOUBTFUL));
-        boolean past = Stream.concat(chains.stream().flatMap(chain -> chain.links().stream()), others.stream())
-                .filter(link -> link.state() == Link.State.DOUBTFUL)
-                .allMatch(link -> Severity.of(link) == Severity.INFO);
+        List<Link> doubts = Stream.concat(
+                        chains.stream().flatMap(chain -> Severity.doubt(chain).stream()),
+                        others.stream().filter(link -> link.state() == Link.State.DOUBTFUL))
+                .sorted(Comparator.comparing(Severity::of).thenComparing(Link::hop))
+                .toList();
+        Optional<Hop<?>> doubtful = doubts.stream().findFirst().map(Link::hop);
+        boolean past = doubts.stream().allMatch(link -> Severity.of(link) == Severity.INFO);
         return new Verdict(all, !all.equals(broken), doubtful, past && doubtful.isPresent());
     }
 

@@ -6,6 +6,7 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Nagios;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.Severity;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.Drift;
 import io.kvmirq.diag.screens.Change;
@@ -176,7 +177,7 @@ final class ExplainText {
         Optional<Hop<?>> hop = verdict.broken().or(verdict::doubtful);
         if (hop.isPresent()) {
             String how = verdict.broken().isEmpty()
-                    ? "in doubt"
+                    ? verdict.past() ? "in doubt only by a count since boot," : "in doubt"
                     : verdict.counted()
                             ? "lost at times"
                             : hop.get() == Hop.VMM || hop.get() == Hop.VCPU ? "stopped" : "lost";
@@ -199,7 +200,7 @@ final class ExplainText {
 
     /** The first flaw of a link, or what it says without one. */
     private static String first(Link link) {
-        return link.flaws().stream().findFirst().map(Flaw::text).orElseGet(() -> first(link.text()));
+        return Severity.worst(link).map(Flaw::text).orElseGet(() -> first(link.text()));
     }
 
     /** The first clause of a sentence. */
@@ -242,9 +243,11 @@ final class ExplainText {
                 .filter(chain -> chain.fails().isPresent())
                 .min(Comparator.comparing(chain -> chain.fails().orElseThrow()))
                 .or(() -> chains.stream()
-                        .filter(chain -> chain.firstDoubtful().isPresent())
-                        .min(Comparator.comparing(
-                                chain -> chain.firstDoubtful().orElseThrow().hop())))
+                        .filter(chain -> Severity.doubt(chain).isPresent())
+                        .min(Comparator.comparing((InterruptPath chain) ->
+                                        Severity.of(Severity.doubt(chain).orElseThrow()))
+                                .thenComparing(chain ->
+                                        Severity.doubt(chain).orElseThrow().hop())))
                 .or(() -> chains.stream().filter(chain -> !chain.isIdle()).findFirst())
                 .orElse(chains.get(0));
     }

@@ -84,7 +84,7 @@ public final class SourceRules {
                         Stream.concat(worst.remedies().stream(), doubt.remedies().stream())
                                 .distinct()
                                 .toList())
-                .flawed(Stream.concat(doubt.flaws().stream(), link.flaws().stream())
+                .flawed(Stream.concat(worst.flaws().stream(), (had ? doubt : link).flaws().stream())
                         .toList());
     }
 

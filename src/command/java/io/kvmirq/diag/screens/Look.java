@@ -7,6 +7,7 @@ import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.Severity;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.diag.sources.Guests.Guest;
 import io.kvmirq.diag.sources.KernelPaths;
@@ -133,9 +134,9 @@ public record Look(
         return sums;
     }
 
-    /** The first broken link of a path, or else its first link in doubt. */
+    /** The first broken link of a path, or else its worst one in doubt. */
     public static Optional<Link> flaw(InterruptPath path) {
-        return path.firstBroken().or(path::firstDoubtful);
+        return path.firstBroken().or(() -> Severity.doubt(path));
     }
 
     /** A flaw in one line, with its hop. */

@@ -169,7 +169,7 @@ public final class Metrics {
     }
 
     private static String first(Link link, Function<Flaw, String> part) {
-        return link.flaws().stream().findFirst().map(part).orElse("");
+        return Severity.worst(link).map(part).orElse("");
     }
 
     private static String guest(InterruptPath path) {
@@ -193,7 +193,7 @@ public final class Metrics {
         List<InterruptPath> flawed = look.paths().stream()
                 .filter(path -> Look.flaw(path).isPresent() || path.unposted().isPresent())
                 .sorted(Comparator.comparing(
-                        path -> Look.flaw(path).map(Link::state).orElse(Link.State.NOT_SHOWN)))
+                        path -> Look.flaw(path).map(Severity::of).orElse(Severity.INFO)))
                 .toList();
         for (InterruptPath path : flawed.subList(0, Math.min(MOST_VECTORS, flawed.size()))) {
             String vector = path.name();

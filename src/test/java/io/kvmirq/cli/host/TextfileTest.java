@@ -94,6 +94,23 @@ class TextfileTest {
                 .isEqualTo(38);
     }
 
+    /** Of an old count and a doubt of now, the doubt is the one that monitoring hears of. */
+    @Test
+    void countSinceBootHidesNoFlawOfNow() throws IOException {
+        RecordedHost host = PlantedFaultsTest.apply(
+                PlantedFaultsTest.host("posted"), "posted", "{dev}aer_dev_fatal = TOTAL_ERR_FATAL 3; {dev}enable = 0");
+        assertThat(numbers(host))
+                .contains(
+                        "flaw=\"device.disabled\",subject=\"device\",weight=\"lossy\",span=\"now\",severity=\"warning\"} 1\n")
+                .doesNotContain("function.fatal-errors");
+        host.writeTo(temporary);
+        assertThat(Cli.run("explain", "--all", "--nagios", "--root", temporary.toString())
+                        .exited(1)
+                        .out())
+                .startsWith(
+                        "KVMIRQ WARNING: all 5 interrupts of web are in doubt at the device: the host has disabled");
+    }
+
     @Test
     void doubtfulVectorThatIsNotPostedHasOneFlaw() throws IOException {
         RecordedHost host = GuestHosts.of("amd-pit").remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs/28");

@@ -28,8 +28,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** Files, kernel memory and a watch show the value of one hop. */
 class PathSourceTest {
@@ -140,6 +140,19 @@ class PathSourceTest {
         assertThat(merged(files, vcpu, files)).isEqualTo(merged(files, vcpu));
     }
 
+    /** The break is what a headline and a metric name. */
+    @Test
+    void doubtFollowsTheFlawOfABreak() {
+        Flaw none = new Flaw("vcpu.none-ran", Flaw.Subject.GUEST, Flaw.Weight.BROKEN, Flaw.Span.NOW, "no vCPU ran");
+        Link link = merged(
+                Hop.VCPU,
+                one(Hop.GUEST_VECTOR, "files", new GuestVector(49)),
+                link(broken(Hop.VCPU).flawed(List.of(none))),
+                one(Hop.GUEST_VECTOR, "liar", new GuestVector(50)));
+        assertThat(link.state()).isEqualTo(Link.State.BROKEN);
+        assertThat(rules(link)).containsExactly("vcpu.none-ran", "guest-vector.sources-differ");
+    }
+
     @Test
     void doubtOfTwoSourcesOutlivesTheThird() {
         Link third = merged(
@@ -190,15 +203,21 @@ class PathSourceTest {
         assertThat(rules(differs)).containsExactly("gsi.sources-differ");
     }
 
-    /** An irqfd that took signals exists, but a vCPU may get interrupts and take none. */
+    /**
+     * An irqfd that took signals exists, and its eventfd is read; but a vCPU may get interrupts and take none, and the
+     * handler signals an eventfd that is full.
+     */
     @ParameterizedTest
-    @ValueSource(strings = {"irqfd", "vCPU"})
-    void watchRefutesAFlawButNotOfTheVcpu(String name) {
-        Hop<?> hop = name.equals("irqfd") ? Hop.IRQFD : Hop.VCPU;
+    @CsvSource({"irqfd, irqfd, WHOLE", "vCPU, irqfd, BROKEN", "eventfd, irqfd, WHOLE", "eventfd, GSI, BROKEN"})
+    void watchRefutesAFlawOfAHopThatInterruptsPass(String name, String other, Link.State state) {
+        Hop<?> hop = named(name);
         PathSource watch = new PathSource() {
             @Override
             public List<Link> links(InterruptPath before) {
-                return List.of(Link.whole(hop, Evidence.observed("watch"), "1", "seen"));
+                return Stream.of(hop, named(other))
+                        .distinct()
+                        .map(one -> Link.whole(one, Evidence.observed("watch"), "1", "seen"))
+                        .toList();
             }
 
             @Override
@@ -206,8 +225,14 @@ class PathSourceTest {
                 return true;
             }
         };
-        assertThat(merged(hop, link(broken(hop)), watch).state())
-                .isEqualTo(hop == Hop.VCPU ? Link.State.BROKEN : Link.State.WHOLE);
+        assertThat(merged(hop, link(broken(hop)), watch).state()).isEqualTo(state);
+    }
+
+    private static Hop<?> named(String label) {
+        return Hop.all().stream()
+                .filter(hop -> hop.label().equals(label))
+                .findFirst()
+                .orElseThrow();
     }
 
     @Test
