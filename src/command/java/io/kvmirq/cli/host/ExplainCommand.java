@@ -231,7 +231,7 @@ public final class ExplainCommand implements Command {
             HostFacts first, Question question, KernelPaths memory, ParseResult arguments, Terminal terminal) {
         HostFacts host = HostSource.twice(arguments.hasMatchedOption(HostSource.TWICE), first, look -> {
             question.chains(look, KernelPaths.none());
-            PathsCheck.ofGuests(look, question.sources(look));
+            PathsCheck.ofGuests(look, look.vms().all());
         });
         List<InterruptPath> chains = question.chains(host, memory);
         Optional<List<Change>> changes = Optional.ofNullable(arguments.<Path>matchedOptionValue("--against", null))
@@ -435,6 +435,10 @@ public final class ExplainCommand implements Command {
             throw new IllegalArgumentException("--vcpus are those of a guest: add --vm NAME");
         }
         boolean all = arguments.hasMatchedOption("--all");
+        if (arguments.hasMatchedOption(HostSource.TWICE) && (vcpus || arguments.hasMatchedOption(LiveOption.NAME))) {
+            throw new IllegalArgumentException(HostSource.TWICE + " looks at files, and " + LiveOption.NAME
+                    + " watches longer: give one of them, and " + HostSource.TWICE + " without --vcpus");
+        }
         if (arguments.hasMatchedOption("--against") && (vcpus || !arguments.hasMatchedOption("--from"))) {
             throw new IllegalArgumentException(
                     "--against compares the paths of two captures: add --from, without --vcpus");

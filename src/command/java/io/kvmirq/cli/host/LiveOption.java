@@ -32,7 +32,7 @@ import picocli.CommandLine.ParseResult;
 
 /** The option {@code --live}: watches this machine for a while before a command prints. */
 public final class LiveOption {
-    private static final String NAME = "--live";
+    static final String NAME = "--live";
     private static final int LONGEST = 3600;
     private static final int BY_DEFAULT = 10;
     private static final String TRACEPOINTS = "tracepoints";

@@ -118,6 +118,13 @@ final class ControlGroups {
                     && !QUIET.matcher(text("cpu.pressure").orElse("")).find();
         }
 
+        /** Whether threads waited between two looks at the host. */
+        boolean waitsNow() {
+            return host().hasChanged(
+                            "cgroup.throttled " + path(STAT.file()),
+                            STAT.in(this).waited());
+        }
+
         /** Whether threads waited in a share of the periods. */
         boolean waited(int share) {
             Throttled now = STAT.in(this);
@@ -159,7 +166,7 @@ final class ControlGroups {
 
     /** The pressure is the average of ten seconds, which is more than one look. */
     private static final Table<Group> TIME = new Table<>(
-        rule("cgroup.throttled", STAT, one -> one.waited(20))
+        rule("cgroup.throttled", STAT, one -> one.waited(20) || one.waitsNow())
             .with(Group::called, one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others)
             .fill(one -> one.path(QUOTA.file())).counting(one -> STAT.in(one).waited()),
         rule("cgroup.idle", IDLE, one -> IDLE.in(one).equals("1")).with(Group::called, Group::others)

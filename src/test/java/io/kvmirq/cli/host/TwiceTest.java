@@ -20,6 +20,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** A count since boot is of now if it changes between two looks. */
 class TwiceTest {
@@ -53,6 +54,41 @@ class TwiceTest {
         Link again = look(first.again()).get(0);
         assertThat(again.state()).isEqualTo(state);
         assertThat(again.flaws()).extracting(Flaw::rule, Flaw::span).containsExactly(tuple("cgroup.throttled", span));
+    }
+
+    /** 30 000 of 900 000 periods are too few for a doubt, but more of them now are one. */
+    @Test
+    void quotaThatIsUsedUpNowOnAnOldGroupIsInDoubt() throws IOException {
+        write(THROTTLED.replace("1000\\nnr_throttled 950", "900000\\nnr_throttled 30000"));
+        HostFacts first = new HostFacts(HostFiles.of(temporary));
+        assertThat(look(first)).isEmpty();
+        assertThat(look(first.again())).isEmpty();
+        look(first);
+        Files.writeString(temporary.resolve(STAT), "nr_periods 900004\nnr_throttled 30002\n");
+        assertThat(look(first.again())).extracting(Link::state).containsExactly(Link.State.DOUBTFUL);
+    }
+
+    /** Neither the helpers of a device's guest, which its interrupts do not pass. */
+    @Test
+    void helperWhoseCountStandsIsNotOfNow() throws IOException {
+        write(
+                "{vmm}cmdline swap usb=off usb=off\\0-device\\0vhost-user-fs-pci; proc/109/comm = virtiofsd; proc/109/fd/7 -> anon_inode:[eventfd]; proc/109/fdinfo/7 = eventfd-count:   "
+                        + "  0\\neventfd-id: 1; proc/109/stat = 109 (virtiofsd) S 1; proc/109/cgroup = 0::/fs;"
+                        + " sys/fs/cgroup/fs/cpu.max = 1000 100000; sys/devices/system/cpu/online = 0-7;"
+                        + " sys/fs/cgroup/fs/cpu.stat = nr_periods 900000\\nnr_throttled 500000");
+        String root = temporary.toString();
+        assertThat(Cli.run("explain", "--all", "--root", root).out())
+                .contains("the control group /fs used its quota of CPU time up");
+        assertThat(Cli.run("explain", DEVICE, "--twice", "--root", root).out())
+                .isEqualTo(Cli.run("explain", DEVICE, "--root", root).out());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"--all --live 1", "--vm web --vcpus --live 1"})
+    void twoLooksAreNotAWatch(String others) {
+        String[] words = ("explain --twice " + others).split(" ");
+        assertThat(Cli.run(words).exited(2).err())
+                .contains("--twice looks at files, and --live watches longer: give one of them");
     }
 
     @ParameterizedTest
