@@ -17,7 +17,9 @@ import io.kvmirq.path.Remedy.Change;
 import io.kvmirq.path.Remedy.Takes;
 import java.util.ArrayList;
 import java.util.EnumSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -273,18 +275,22 @@ public final class IommuRules {
 
     private static Remedy reload(HostFacts host, PostingHost posting, String options) {
         String module = posting.vendor() == Vendor.INTEL ? "kvm_intel" : "kvm_amd";
-        // modprobe takes the words of the kernel's command line, too.
-        List<String> words = Stream.of(posting.commandLine().split("\\s+"))
+        // modprobe takes the words of the kernel's command line, too; the last one of a parameter counts.
+        Map<String, String> given = new LinkedHashMap<>();
+        Stream.of(posting.commandLine().split("\\s+"))
                 .filter(word -> word.replace('-', '_').startsWith(module + "."))
                 .filter(word -> Stream.of(options.split(" ")).anyMatch(one -> isOf(one, word)))
-                .toList();
+                .forEach(word -> given.put(word.split("=")[0].replace('-', '_'), word));
         List<String> against =
-                words.stream().filter(word -> word.matches(".*=(0|[nN]|off)")).toList();
-        if (against.isEmpty() && !words.isEmpty()) {
-            return Rows.remedy("@enabled-in-vain", String.join(" and ", words), module);
+                given.values().stream().filter(word -> !isOn(word)).toList();
+        if (against.isEmpty() && given.containsKey(module + "." + options.split("=")[0])) {
+            return Rows.remedy("@enabled-in-vain", String.join(" and ", given.values()), module);
         }
         if (!host.kvm().isModule(module).orElse(true)) {
-            return Remedy.of(Change.KERNEL_PARAMETER, "add " + module + "." + options.replace(" ", " " + module + "."));
+            return Remedy.of(
+                    Change.KERNEL_PARAMETER,
+                    (against.isEmpty() ? "" : "remove " + String.join(" and ", against) + ", and ") + "add " + module
+                            + "." + options.replace(" ", " " + module + "."));
         }
         return Remedy.of(
                 Change.MODULE_OPTION,
@@ -294,6 +300,11 @@ public final class IommuRules {
                                 : "remove " + String.join(" and ", against) + " from the kernel's command line"),
                 Takes.MODULE_RELOAD,
                 "all VMs of the host have to end for it");
+    }
+
+    /** Whether a word switches its parameter on: {@code kstrtobool()} in lib/kstrtox.c. */
+    private static boolean isOn(String word) {
+        return word.matches("[^=]*|.*=([yYtT1].*|[oO][nN].*)");
     }
 
     /** Whether a word of the command line sets the parameter of an option, such as {@code kvm_amd.avic=0} that of {@code avic=1}. */
