@@ -53,7 +53,7 @@ public final class DeviceRules {
         rule("function.sleeps", PciFunction.POWER, one -> !one.held() && one.isAsleep()).with(PciFunction::called));
 
     private static final Table<PciFunction> ANSWERS = new Table<>(
-        rule("function.retry", CONFIG, one -> one.word(0) == 1 && one.word(2) == 0xffff).with(PciFunction::called),
+        rule("function.retry", CONFIG, one -> one.config().isNotReady()).with(PciFunction::called),
         rule("function.gone", CONFIG, one -> one.config().isGone()).with(PciFunction::called),
         rule("function.zeros", CONFIG, PciFunction::isZero).with(PciFunction::called).otherwise(),
         rule("function.answers", CAPABILITIES, PciFunction::isDevice).otherwise());

@@ -237,8 +237,8 @@ public record Rule<S extends Fact.Subject>(
         return choice.isPresent()
                 ? choice.get().apply(subject)
                 : row.remedies().stream()
-                        .map(one ->
-                                new Remedy(one.change(), filled(one.text(), fills, subject), one.takes(), one.risk()))
+                        .map(one -> new Remedy(
+                                one.change(), quoted(filled(one.text(), fills, subject)), one.takes(), one.risk()))
                         .toList();
     }
 
@@ -249,6 +249,11 @@ public record Rule<S extends Fact.Subject>(
                         .isPresent()
                 ? Span.NOW
                 : row.span();
+    }
+
+    /** With quotes around paths that a shell would change, as the names of systemd's units with a backslash. */
+    private static String quoted(String text) {
+        return text.replaceAll("/[^\\s']*\\\\[^\\s',;]*", "'$0'");
     }
 
     /** The flaw of a subject that has it. */

@@ -64,15 +64,27 @@ public final class VfioRules {
                     .collect(Collectors.joining(", "));
         }
 
-        /** Whoever binds the device on whose bus it is, such as the VMD, ends that bus. */
-        Remedy viable() {
-            String place =
-                    files().link("sys/bus/pci/devices/" + device.address()).orElse("");
-            return device.others().stream()
-                    .filter(one -> one.blocks() && place.contains("/" + one.name() + "/"))
-                    .findFirst()
-                    .map(one -> Rows.remedy("@whole-bus", one.name()))
-                    .orElseGet(() -> Rows.remedy("@bind-group", host().command("vfio")));
+        private boolean isBelow(String name, String other) {
+            return files().link("sys/bus/pci/devices/" + name)
+                    .filter(place -> place.contains("/" + other + "/"))
+                    .isPresent();
+        }
+
+        /** Whoever binds a device on whose bus another is, such as the VMD, ends that bus. */
+        List<Remedy> viable() {
+            String own = device.address().toString();
+            List<Remedy> all = new ArrayList<>();
+            for (PciDevice.Member one : device.others()) {
+                if (one.blocks() && isBelow(own, one.name())) {
+                    all.add(Rows.remedy("@no-vmd"));
+                    all.add(Rows.remedy("@whole-bus", one.name()));
+                } else if (one.blocks() && isBelow(one.name(), own)) {
+                    all.add(Rows.remedy("@on-its-bus", one.name()));
+                } else if (one.blocks()) {
+                    all.add(Rows.remedy("@bind-group", host().command("vfio")));
+                }
+            }
+            return all.stream().distinct().toList();
         }
 
         boolean isRemapped() {
@@ -238,7 +250,7 @@ public final class VfioRules {
         rule("vfio.intx-busy", PIN, one -> true).with(one -> PIN.in(one).why(), one -> one.handlers())
             .fill(one -> one.handlers()),
         rule("vfio.group-not-viable", MEMBERS, one -> !one.blocking().isEmpty()).with(Device::group, Device::blocking)
-            .remedy(Device::viable),
+            .remedies(Device::viable),
         rule("vfio.no-remapping", CHIPS, one -> !one.isRemapped()).remedies(Device::remap),
         rule("vfio.no-remapping-arm", CHIPS, Device::hasOtherMessages).remedies(Device::remap)
             .on("arm64", one -> one.host().isArm() && !one.host().allowsUnsafeInterrupts()),

@@ -74,7 +74,7 @@ final class DeviceUses {
                 .sorted()
                 .toList();
         if (!behind.isEmpty()) {
-            uses.add("on a bus of it " + (behind.size() == 1 ? "is " : "are ") + String.join(", ", behind));
+            uses.add(String.join(" and ", behind) + " on its bus");
         }
     }
 

@@ -75,9 +75,14 @@ public final class PciCapabilities {
         return (word(COMMAND) & DIS_INTX) != 0;
     }
 
+    /** Whether the device is not ready: the root complex completes the read with this vendor (PCI Express, CRS software visibility). */
+    public boolean isNotReady() {
+        return isReadable() && word(0) == 1 && word(2) == 0xffff;
+    }
+
     /** Whether this is a bridge, which vfio-pci refuses. */
     public boolean isBridge() {
-        return !isGone() && (at(HEADER_TYPE) & HEADER_TYPE_MASK) != 0;
+        return !isGone() && !isNotReady() && (at(HEADER_TYPE) & HEADER_TYPE_MASK) != 0;
     }
 
     /** The interrupt pin: 0 for none, 1–4 for INTA–INTD. Empty if it could not be read. */

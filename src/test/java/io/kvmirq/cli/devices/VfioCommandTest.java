@@ -219,13 +219,16 @@ class VfioCommandTest {
                 .link(place + "/iommu_group", "../../../../../../../kernel/iommu_groups/" + group)
                 .link(place + "/driver", "../../../../../../../bus/pci/drivers/nvme");
         assertThat(of(host, vmd).exited(1).out())
-                .contains("bind it to vfio-pci; the host loses then: on a bus of it is " + disk)
-                .contains("risk: the host loses it)");
+                .contains("bind it to vfio-pci; the host loses then: " + disk + " on its bus")
+                .contains("risk: the host loses it)")
+                .contains("nothing for " + disk + ": it is on the device's bus, and goes with its driver")
+                .doesNotContain("bind each of them");
         assertThat(Cli.run("vfio", "--root", temporary.toString(), disk)
                         .exited(1)
                         .out())
                 .contains("drivers of the host use other devices of IOMMU group " + group + ": " + vmd + " (vmd)")
-                .contains("do: switch VMD off, or give the guest all of " + vmd)
+                .contains(
+                        "do: disable VMD for the slot of the device", "do: give the guest the whole controller " + vmd)
                 .doesNotContain("bind each of them");
     }
 
@@ -255,6 +258,19 @@ class VfioCommandTest {
                 .contains(
                         "\"usable\":false,\"link\":{\"hop\":\"device\",\"state\":\"broken\",",
                         "\"flaws\":[\"function.gone\"]");
+    }
+
+    /** Configuration Request Retry Status: the bytes behind the vendor are no header. */
+    @Test
+    void deviceInAResetIsNoBridge() throws IOException {
+        byte[] retry = new byte[256];
+        Arrays.fill(retry, (byte) -1);
+        retry[0] = 1;
+        retry[1] = 0;
+        RecordedHost host = RecordedHost.of("intel-6.1").putBytes("sys/bus/pci/devices/0000:00:01.0/config", retry);
+        assertThat(of(host, "0000:00:01.0").exited(ExitCode.FAILED).out())
+                .contains("answers with Configuration Request Retry Status")
+                .doesNotContain("is a bridge");
     }
 
     /** Names of a tree may hold anything; commands hold none of them. */

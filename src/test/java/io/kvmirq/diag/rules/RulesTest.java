@@ -107,6 +107,10 @@ class RulesTest {
         assertThat(link("text", FIRST.fill(one -> "dev/null")).remedies())
                 .extracting(Remedy::text)
                 .containsExactly("echo 1 | tee /dev/null", "dmesg");
+        assertThat(link("text", FIRST.fill(one -> "sys/fs/cgroup/qemu\\x2d1.scope"))
+                        .remedies())
+                .extracting(Remedy::text)
+                .contains("echo 1 | tee '/sys/fs/cgroup/qemu\\x2d1.scope'");
         assertThat(TABLE.row("absent").span()).isEqualTo(Flaw.Span.EVER);
         assertThat(LAST.flaw(new One("text"), Flaw.Subject.HELPER).remedies())
                 .containsExactly(Remedy.of(Remedy.Change.KERNEL_PARAMETER, "add it", "all is new"));
