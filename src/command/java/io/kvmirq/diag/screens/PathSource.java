@@ -26,7 +26,7 @@ interface PathSource {
      */
     List<Link> links(InterruptPath before);
 
-    /** Whether it saw interrupts pass its links, which refutes flaws of the sources before it, but not of the vCPU. */
+    /** Whether it saw interrupts pass its links, which refutes flaws of the sources before it. */
     default boolean isWatch() {
         return false;
     }
@@ -73,10 +73,7 @@ interface PathSource {
      */
     private static Link better(Link before, Link better, boolean passes) {
         boolean isBreak = better.state() == Link.State.BROKEN && before.state() != Link.State.BROKEN;
-        boolean isRefuted = passes
-                && better.state() == Link.State.WHOLE
-                && better.hop() != Hop.VCPU
-                && !SourceRules.isDoubted(before);
+        boolean isRefuted = passes && better.state() == Link.State.WHOLE && !SourceRules.isDoubted(before);
         if (before.isFlawed() && !isBreak && !isRefuted) {
             return SourceRules.kept(before, better);
         }

@@ -783,17 +783,6 @@ class LiveTest {
                 .counts("_to_vcpu", "id,vcpu,vec", new long[] {9, 0, 8193, 2});
     }
 
-    /** The VGIC keeps an interrupt pending for a vCPU that has never run. */
-    @Test
-    void flawOfAVcpuOutlivesTheWatch() throws IOException {
-        RecordedHost host = GuestHosts.of("gicv3").put("sys/kernel/debug/kvm/100-5/exits", "0\n");
-        Watched watched = new Watched(host, traced("arm64-6.12", "")).with(lpis().begin());
-        assertThat(run(watched, INTEL, "1", "--live", "10")
-                        .exited(ExitCode.of(Hop.VCPU))
-                        .out())
-                .contains("  vCPU           broken     ", "no vCPU of the VM has ever run");
-    }
-
     /** The VGIC names interrupt and vCPU. A worker may return an error for a message that the ITS took. */
     @Test
     void vcpuOfAnLpiIsThatOfTheVgicAndAWorkerShowsNoLoss() throws IOException {
