@@ -51,29 +51,21 @@ interface PathSource {
         Map<Hop<?>, Link> links = new TreeMap<>();
         path.links().forEach(link -> links.put(link.hop(), link));
         List<Link> doubts = new ArrayList<>();
-        List<Link> shown = source.links(path);
-        // The handler also signals an eventfd that is full or that nobody reads.
-        boolean takes = shown.stream().anyMatch(link -> link.hop() == Hop.IRQFD && link.state() == Link.State.WHOLE);
-        for (Link link : shown) {
-            boolean passes = source.isWatch() && (takes || link.hop() != Hop.EVENTFD);
+        for (Link link : source.links(path)) {
             Optional.ofNullable(known.get(link.hop()))
                     .flatMap(before -> SourceRules.difference(facts, before, link))
                     .ifPresent(doubts::add);
-            links.merge(link.hop(), link, (before, better) -> better(before, better, passes));
+            links.merge(link.hop(), link, (before, better) -> better(before, better, source.isWatch()));
         }
         // Two sources may differ at the guest vector, of which the vCPU is in doubt.
         doubts.forEach(doubt -> links.merge(doubt.hop(), doubt, SourceRules::doubted));
         return path.with(whole(path, links.values()), path.claims(), path.remarks());
     }
 
-    /**
-     * A flaw outlives a better source that shows the same hop and not its flaw. So do delays of the past.
-     *
-     * @param passes whether the better source saw interrupts pass the hop
-     */
-    private static Link better(Link before, Link better, boolean passes) {
+    /** A flaw outlives a better source that shows the same hop and not its flaw. So do delays of the past. */
+    private static Link better(Link before, Link better, boolean isWatch) {
         boolean isBreak = better.state() == Link.State.BROKEN && before.state() != Link.State.BROKEN;
-        boolean isRefuted = passes && better.state() == Link.State.WHOLE && !SourceRules.isDoubted(before);
+        boolean isRefuted = isWatch && better.state() == Link.State.WHOLE && !SourceRules.isDoubted(before);
         if (before.isFlawed() && !isBreak && !isRefuted) {
             return SourceRules.kept(before, better);
         }
