@@ -211,7 +211,7 @@ public record Rule<S extends Fact.Subject>(
         return new Rule<>(row, reads, when, values, fills, count, choice, words, concerns.and(such), unless);
     }
 
-    /** Its stable name, such as {@code host-irq.disabled}. */
+    /** The stable name, such as {@code host-irq.disabled}. */
     public String id() {
         return row.id();
     }

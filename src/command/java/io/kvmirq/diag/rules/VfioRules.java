@@ -3,6 +3,7 @@ package io.kvmirq.diag.rules;
 
 import static io.kvmirq.diag.rules.Rule.rule;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles.Access;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.Rule.Flaw;
@@ -64,24 +65,23 @@ public final class VfioRules {
                     .collect(Collectors.joining(", "));
         }
 
-        private boolean isBelow(String name, String other) {
-            return files().link("sys/bus/pci/devices/" + name)
-                    .filter(place -> place.contains("/" + other + "/"))
-                    .isPresent();
-        }
-
         /** Whoever binds a device on whose bus another is, such as the VMD, ends that bus. */
         List<Remedy> viable() {
-            String own = device.address().toString();
+            PciAddress own = device.address();
             List<Remedy> all = new ArrayList<>();
-            for (PciDevice.Member one : device.others()) {
-                if (one.blocks() && isBelow(own, one.name())) {
+            for (PciDevice.Member other : device.others()) {
+                Optional<PciAddress> above = PciDevice.addressOf(other.name());
+                if (!other.blocks()) {
+                    continue;
+                }
+                if (above.filter(bus -> host().isOnBus(own.toString(), bus)).isPresent()) {
                     all.add(Rows.remedy("@no-vmd"));
-                    all.add(Rows.remedy("@whole-bus", one.name()));
-                } else if (one.blocks() && isBelow(one.name(), own)) {
-                    all.add(Rows.remedy("@on-its-bus", one.name()));
-                } else if (one.blocks()) {
-                    all.add(Rows.remedy("@bind-group", host().command("vfio")));
+                    all.add(Rows.remedy("@whole-bus", other.name()));
+                } else {
+                    all.add(
+                            host().isOnBus(other.name(), own)
+                                    ? Rows.remedy("@on-its-bus", other.name())
+                                    : Rows.remedy("@bind-group", host().command("vfio")));
                 }
             }
             return all.stream().distinct().toList();

@@ -145,7 +145,7 @@ public final class VmmCheck {
                 .with(Hop.VMM, List.of(new ProcessId(process.pid())));
     }
 
-    /** Its threads, up to the first one with a flaw, and its quota of CPU time. */
+    /** The threads of a back end, up to the first one with a flaw, and its quota of CPU time. */
     private void backEnd(int pid) {
         VmThread first = backEnd(pid, pid);
         List<VmThread> threads = new ArrayList<>(List.of(first));

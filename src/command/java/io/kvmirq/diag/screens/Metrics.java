@@ -168,7 +168,7 @@ public final class Metrics {
         write("host_irqs_total", COUNTER, "Interrupts of a guest's device that the host handled, on all CPUs.", irqs);
     }
 
-    private static String first(Link link, Function<Flaw, String> part) {
+    private static String worst(Link link, Function<Flaw, String> part) {
         return Severity.worst(link).map(part).orElse("");
     }
 
@@ -205,10 +205,10 @@ public final class Metrics {
                     vector,
                     link.hop().label(),
                     link.state().label(),
-                    first(link, Flaw::rule),
-                    first(link, flaw -> flaw.subject().label()),
-                    first(link, flaw -> flaw.weight().label()),
-                    first(link, flaw -> flaw.span().label()),
+                    worst(link, Flaw::rule),
+                    worst(link, flaw -> flaw.subject().label()),
+                    worst(link, flaw -> flaw.weight().label()),
+                    worst(link, flaw -> flaw.span().label()),
                     Severity.of(link).label()));
             if (path.unposted().isPresent()) {
                 unposted.add(0, guest(path), path.device(), vector);

@@ -68,7 +68,7 @@ final class DeviceUses {
     /** The driver of a device such as the VMD made the bus of others: they go with it. */
     private void behind(List<String> uses) {
         List<String> behind = tree.list(PCI).stream()
-                .filter(name -> isBehind(tree.link(PCI + "/" + name)) && !place.equals("/" + name + "/"))
+                .filter(name -> isOnBus(name))
                 .filter(name ->
                         !tree.text(PCI + "/" + name + "/class").orElse("").startsWith(BRIDGE))
                 .sorted()
@@ -76,6 +76,11 @@ final class DeviceUses {
         if (!behind.isEmpty()) {
             uses.add(String.join(" and ", behind) + " on its bus");
         }
+    }
+
+    /** Whether another PCI function is on a bus below the device. */
+    boolean isOnBus(String name) {
+        return tree.link(PCI + "/" + name).filter(path -> path.contains(place)).isPresent();
     }
 
     /** Its third word is the number of the device, the fifth the place; a dash precedes type and source. */

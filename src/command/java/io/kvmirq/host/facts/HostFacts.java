@@ -514,6 +514,11 @@ public final class HostFacts {
         return new DeviceUses(tree, device).all();
     }
 
+    /** Whether a PCI function is on a bus below another, as a disk below the VMD. */
+    public boolean isOnBus(String name, PciAddress above) {
+        return new DeviceUses(tree, above).isOnBus(name);
+    }
+
     /** The threads of a process. Empty if they cannot be read. */
     public List<String> threads(int pid) {
         return tree.list("proc/" + pid + "/task");

@@ -94,7 +94,7 @@ class TextfileTest {
                 .isEqualTo(38);
     }
 
-    /** Of an old count and a doubt of now, the doubt is the one that monitoring hears of. */
+    /** Monitoring hears of the doubt of now, and not of an old count beside it. */
     @Test
     void countSinceBootHidesNoFlawOfNow() throws IOException {
         RecordedHost host = PlantedFaultsTest.apply(
