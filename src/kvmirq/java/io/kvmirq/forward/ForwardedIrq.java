@@ -194,10 +194,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * The current path of the interrupt, without its host irq: eventfd, mechanism, GSI, guest vector, vCPU, and whether
-     * hardware posts it. The path's remarks name the predicted fields of the IOMMU's remapping entry and of the vCPU's
-     * posted-interrupt descriptor, of which {@link io.kvmirq.mirror.Snapshot} has the values: {@code of} the eventfd,
-     * {@code stage} and {@code vcpuFields} of the vCPU. {@link InterruptPath#known} states for each fact whether it was set
-     * up, is predicted or is unknown. After {@link #close} the path names only the device.
+     * hardware posts it. {@link InterruptPath#known} states for each fact whether it was set up, is predicted or is unknown;
+     * it also has the predicted fields of {@link io.kvmirq.path.Hop#IRTE} and of the vCPU's {@link io.kvmirq.path.Hop#PID},
+     * and the hops of {@link io.kvmirq.mirror.Snapshot}. After {@link #close} the path names only the device.
      */
     public final InterruptPath path() {
         return path(Optional.empty(), "no HostIrqs was given");

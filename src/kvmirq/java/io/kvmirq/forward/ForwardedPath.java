@@ -8,9 +8,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.IrqKind;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.mirror.EntryUpdate;
 import io.kvmirq.mirror.Posting;
-import io.kvmirq.mirror.PredictedField;
 import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.PredictedIrte;
 import io.kvmirq.mirror.Producer;
@@ -19,14 +17,17 @@ import io.kvmirq.mirror.VcpuStage;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.GuestVector;
+import io.kvmirq.path.HardwareFields;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.HopValue;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.ProcessId;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.Stream;
 
 /**
  * The set-up of an interrupt by this process, as a source of its path. The mirror adds predictions. Immutable.
@@ -79,12 +80,8 @@ record ForwardedPath(
                                 List.of(to.number()),
                                 posting instanceof Posting.NotPosted ? "through KVM" : "hardware posts to it"))
                         .orElseGet(() -> unknown(Hop.VCPU, posting.text())));
-        return InterruptPath.of(
-                interrupt(device),
-                Optional.empty(),
-                links,
-                List.of(claim(posting)),
-                remarks(known, vcpu, posting, now));
+        return InterruptPath.of(interrupt(device), Optional.empty(), links, List.of(claim(posting)), List.of())
+                .with(values(known, vcpu, posting, now));
     }
 
     /** The path of a closed interrupt. Its GSI and the number of its eventfd may be those of another interrupt by now. */
@@ -144,35 +141,28 @@ record ForwardedPath(
                 : Claim.of(Claim.Question.FORM, posting instanceof Posting.Posted, PREDICTED, posting.text());
     }
 
-    /** The facts beside the path: the last update of the entry, its fields, the schedule of the vCPU and its fields. */
-    private List<String> remarks(Optional<PredictedIrq> known, Optional<VcpuId> vcpu, Posting posting, Snapshot now) {
-        Optional<EntryUpdate> update = known.flatMap(PredictedIrq::update);
+    /** The predictions beside the links: the entry with its last update, and the vCPU's schedule with its own structure. */
+    private List<HopValue<?>> values(
+            Optional<PredictedIrq> known, Optional<VcpuId> vcpu, Posting posting, Snapshot now) {
+        List<HopValue<?>> values = new ArrayList<>();
         Optional<PredictedIrte> entry = known.flatMap(PredictedIrq::irte);
+        entry.ifPresent(irte -> values.add(predicted(Hop.IRTE, new HardwareFields(irte.form(), irte.fields()))));
+        known.flatMap(PredictedIrq::vcpu).flatMap(now::vcpuStructure).ifPresent(values::add);
         boolean isLogical =
                 x86 && message.filter(one -> (one.address() & LOGICAL) != 0).isPresent();
-        return Stream.of(
-                        update.map(one -> "KVM looked for the vCPU when " + one.last()).stream(),
-                        update
-                                .flatMap(EntryUpdate::next)
-                                .map(one -> "after a mask and an unmask: " + one.text())
-                                .stream(),
-                        now
-                                .lapicsTaken()
-                                .filter(one -> isLogical && !(posting instanceof Posting.Unknown))
-                                .map(one -> "the LAPICs were read at " + one)
-                                .stream(),
-                        entry.map(one -> "predicted entry: " + one.form()).stream(),
-                        entry.stream().flatMap(one -> one.fields().stream()).map(PredictedField::toString),
-                        vcpu
-                                .map(one -> "schedule of " + one + ": "
-                                        + now.stage(one)
-                                                .map(VcpuStage::toString)
-                                                .orElse("no event said it"))
-                                .stream(),
-                        known.flatMap(PredictedIrq::vcpu).stream()
-                                .flatMap(one -> now.vcpuFields(one).stream())
-                                .map(PredictedField::toString))
-                .flatMap(lines -> lines)
-                .toList();
+        now.lapicsTaken()
+                .filter(taken -> isLogical && !(posting instanceof Posting.Unknown))
+                .ifPresent(taken -> values.add(new HopValue<>(Snapshot.LAPICS_TAKEN, new Known.Observed<>(taken))));
+        vcpu.ifPresent(to -> values.add(new HopValue<>(
+                Snapshot.SCHEDULE,
+                now.stage(to)
+                        .<Known<VcpuStage>>map(Known.Predicted::new)
+                        .orElseGet(() -> new Known.Unknown<>("no event said how " + to + " is scheduled")))));
+        known.flatMap(PredictedIrq::update).ifPresent(update -> values.add(predicted(Snapshot.UPDATE, update)));
+        return values;
+    }
+
+    private static <T> HopValue<T> predicted(Hop<T> hop, T value) {
+        return new HopValue<>(hop, new Known.Predicted<>(value));
     }
 }

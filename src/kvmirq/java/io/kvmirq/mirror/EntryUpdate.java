@@ -19,6 +19,14 @@ public record EntryUpdate(Moment last, Optional<Posting> next) {
         Objects.requireNonNull(next, "next is null");
     }
 
+    /** The last update and, if it differs, the next one, in one line. */
+    @Override
+    public String toString() {
+        return "KVM looked for the vCPU when " + last
+                + next.map(posting -> "; after a mask and an unmask: " + posting.text())
+                        .orElse("");
+    }
+
     /** The events at which KVM writes an entry. */
     public enum Moment {
         /** An irqfd was assigned to the interrupt's eventfd. */

@@ -8,6 +8,8 @@ import io.kvmirq.arch.amd.AvicTables;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.vtd.PostedIrte;
+import io.kvmirq.path.FieldValue;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -34,16 +36,16 @@ final class PredictedFields {
     private PredictedFields() {}
 
     /** The fields of an entry of one or two 64-bit words, without reserved bits. */
-    static List<PredictedField> of(Format format, long[] mask, long[] bits, boolean stopped) {
-        List<PredictedField> fields = new ArrayList<>();
+    static List<FieldValue> of(Format format, long[] mask, long[] bits, boolean stopped) {
+        List<FieldValue> fields = new ArrayList<>();
         for (Field field : format.fields()) {
             if (field.isStored() && !field.description().isReserved()) {
                 boolean known =
                         field.parts().stream().allMatch(part -> (mask[part.word()] & part.mask()) == part.mask());
                 fields.add(
                         known
-                                ? PredictedField.of(field.name(), field.value(bits))
-                                : PredictedField.unknown(field.name(), reason(field.name(), format, stopped)));
+                                ? predicted(field.name(), field.value(bits))
+                                : unknown(field.name(), reason(field.name(), format, stopped)));
             }
         }
         return List.copyOf(fields);
@@ -59,10 +61,10 @@ final class PredictedFields {
     }
 
     /** The fields of a posted-interrupt descriptor. */
-    static List<PredictedField> of(Optional<PredictedPid> pid, String unknown) {
+    static List<FieldValue> of(Optional<PredictedPid> pid, String unknown) {
         return List.of(
-                PredictedField.unknown("pir", EACH),
-                PredictedField.unknown(PostedInterruptDescriptor.ON.name(), EACH),
+                unknown("pir", EACH),
+                unknown(PostedInterruptDescriptor.ON.name(), EACH),
                 field(PostedInterruptDescriptor.SN, pid.map(one -> one.sn() ? 1L : 0L), unknown),
                 field(PostedInterruptDescriptor.NV, pid.map(one -> (long) one.nv()), unknown),
                 field(
@@ -73,22 +75,28 @@ final class PredictedFields {
     }
 
     /** The fields of KVM's copy of an entry of AVIC's table of physical APIC ids. */
-    static List<PredictedField> of(PredictedIrte.AmdGuest entry) {
+    static List<FieldValue> of(PredictedIrte.AmdGuest entry) {
         boolean stopped = entry.isRun().filter(runs -> !runs).isPresent();
         Optional<Long> cpu = entry.destination().isPresent()
                 ? Optional.of((long) entry.destination().getAsInt())
                 : Optional.empty();
         return List.of(
                 field(AvicTables.HOST_ID, cpu, stopped ? NDST_STOPPED : SCHEDULE),
-                PredictedField.unknown(AvicTables.BACKING_PAGE.name(), ADDRESS),
+                unknown(AvicTables.BACKING_PAGE.name(), ADDRESS),
                 field(AvicTables.GA_LOG_INTR, entry.gaLogIntr().map(logs -> logs ? 1L : 0L), LOG),
                 field(AvicTables.IS_RUNNING, entry.isRun().map(runs -> runs ? 1L : 0L), SCHEDULE),
-                PredictedField.of(AvicTables.PHYSICAL_VALID.name(), 1));
+                predicted(AvicTables.PHYSICAL_VALID.name(), 1));
     }
 
-    private static PredictedField field(BitField field, Optional<Long> value, String unknown) {
-        return value.isPresent()
-                ? PredictedField.of(field.name(), value.get())
-                : PredictedField.unknown(field.name(), unknown);
+    private static FieldValue predicted(String name, long value) {
+        return new FieldValue(name, new Known.Predicted<>(value));
+    }
+
+    private static FieldValue unknown(String name, String reason) {
+        return new FieldValue(name, new Known.Unknown<>(reason));
+    }
+
+    private static FieldValue field(BitField field, Optional<Long> value, String unknown) {
+        return value.isPresent() ? predicted(field.name(), value.get()) : unknown(field.name(), unknown);
     }
 }

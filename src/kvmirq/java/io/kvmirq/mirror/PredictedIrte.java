@@ -10,6 +10,7 @@ import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.arch.vtd.RemappedIrte;
+import io.kvmirq.path.FieldValue;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -55,7 +56,7 @@ public sealed interface PredictedIrte {
      * The fields of {@link #format} in the format's order, without reserved bits, each with its predicted value or the
      * reason why the field is not predicted.
      */
-    default List<PredictedField> fields() {
+    default List<FieldValue> fields() {
         boolean stopped = this instanceof AmdGuest guest
                 && guest.isRun().filter(runs -> !runs).isPresent();
         return PredictedFields.of(format(), new long[] {lowMask(), highMask()}, new long[] {low(), high()}, stopped);

@@ -5,8 +5,16 @@ import io.kvmirq.DeviceName;
 import io.kvmirq.EventFdId;
 import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.Format;
+import io.kvmirq.arch.amd.AvicTables;
 import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.ApicvKernel;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.path.FieldValue;
+import io.kvmirq.path.HardwareFields;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.HopValue;
+import io.kvmirq.path.Known;
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
@@ -21,6 +29,16 @@ import java.util.stream.Stream;
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
 public final class Snapshot {
+    /** x86: KVM's last update of an interrupt's entry, as a step of the interrupt's path. */
+    @NotPromised
+    public static final Hop<EntryUpdate> UPDATE = Hop.beside("update", EntryUpdate.class);
+
+    /** The state in the host's schedule of the vCPU that gets an interrupt, as a step of the interrupt's path. */
+    public static final Hop<VcpuStage> SCHEDULE = Hop.beside("schedule", VcpuStage.class);
+
+    /** The time at which the LAPICs were sampled that decide a message with a logical destination. */
+    public static final Hop<Instant> LAPICS_TAKEN = Hop.beside("LAPICs read", Instant.class);
+
     private final Map<EventFdId, EventFdEnds> ends;
     private final Map<VcpuId, VcpuRun> runs;
     /** The kernel version whose rules for descriptors apply; empty if KVM updates no descriptors. */
@@ -134,23 +152,27 @@ public final class Snapshot {
     }
 
     /**
-     * The fields that tell hardware on which CPU a vCPU runs, each with its predicted value or the reason why the field
-     * is not predicted. On Intel the fields are in the posted-interrupt descriptor. On AMD the fields are in KVM's copy
-     * of the vCPU's entry in AVIC's table of physical APIC ids. If the module parameter {@code enable_ipiv} is off,
-     * IsRun in the table that hardware reads is always 0. The list is empty if no interrupt is posted to the vCPU.
+     * The structure that tells hardware on which CPU a vCPU runs: {@link Hop#PID} on Intel, {@link Hop#AVIC_ENTRY} on AMD,
+     * where it is KVM's copy of the vCPU's entry. If the module parameter {@code enable_ipiv} is off, IsRun in the table
+     * that hardware reads is always 0. Each field has its predicted value or the reason why it is not predicted. Empty if no
+     * interrupt is posted to the vCPU.
      */
-    public List<PredictedField> vcpuFields(VcpuId vcpu) {
+    public Optional<HopValue<HardwareFields>> vcpuStructure(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");
-        Optional<PredictedIrte> entry = byVcpu(vcpu).stream()
+        return byVcpu(vcpu).stream()
                 .flatMap(irq -> irq.irte().stream())
                 .filter(irte -> irte instanceof PredictedIrte.VtdPosted || irte instanceof PredictedIrte.AmdGuest)
-                .findFirst();
-        if (entry.isEmpty()) {
-            return List.of();
-        }
-        return entry.get() instanceof PredictedIrte.AmdGuest guest
-                ? PredictedFields.of(guest)
-                : PredictedFields.of(pid(vcpu), unknownPid(vcpu));
+                .findFirst()
+                .map(irte -> irte instanceof PredictedIrte.AmdGuest guest
+                        ? predicted(Hop.AVIC_ENTRY, AvicTables.PHYSICAL, PredictedFields.of(guest))
+                        : predicted(
+                                Hop.PID,
+                                PostedInterruptDescriptor.FORMAT,
+                                PredictedFields.of(pid(vcpu), unknownPid(vcpu))));
+    }
+
+    private static HopValue<HardwareFields> predicted(Hop<HardwareFields> hop, Format format, List<FieldValue> fields) {
+        return new HopValue<>(hop, new Known.Predicted<>(new HardwareFields(format.title(), fields)));
     }
 
     private String unknownPid(VcpuId vcpu) {

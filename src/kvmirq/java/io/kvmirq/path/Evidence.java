@@ -47,6 +47,16 @@ public record Evidence(Kind kind, String from) {
         return new Evidence(Kind.PREDICTED, from);
     }
 
+    /** A value that this evidence shows. */
+    <T> Known<T> known(T value) {
+        return switch (kind) {
+            case SET_UP -> new Known.SetUp<>(value);
+            case OBSERVED -> new Known.Observed<>(value);
+            case INFERRED -> new Known.Inferred<>(value);
+            case PREDICTED -> new Known.Predicted<>(value);
+        };
+    }
+
     /** The kind of the evidence, and the file or reasoning {@code from}, in one line. */
     @Override
     public String toString() {

@@ -44,8 +44,25 @@ public final class Hop<T> implements Comparable<Hop<?>> {
     /** The vCPU that gets the interrupt. */
     public static final Hop<VcpuId> VCPU = new Hop<>(8, "vCPU", VcpuId.class);
 
-    /** The step of no link: the host could post the interrupt, but does not, see {@link InterruptPath#unposted}. */
-    public static final Hop<Void> POSTING = new Hop<>(9, "posting", Void.class);
+    /**
+     * Whether hardware posts the interrupt. It has no link: {@link Claim.Question#FORM} has the evidence, and an interrupt
+     * fails here if the host could post it, but does not, see {@link InterruptPath#unposted}.
+     */
+    public static final Hop<Boolean> POSTING = new Hop<>(9, "posting", Boolean.class);
+
+    /** The IOMMU's entry of the interrupt, on Intel and on AMD. A {@link HopValue} beside the links. */
+    public static final Hop<HardwareFields> IRTE = new Hop<>(10, "IRTE", HardwareFields.class);
+
+    /** The posted-interrupt descriptor of the vCPU, on Intel. A {@link HopValue} beside the links. */
+    public static final Hop<HardwareFields> PID = new Hop<>(11, "PID", HardwareFields.class);
+
+    /** The vCPU's entry in AVIC's table of physical APIC ids. A {@link HopValue} beside the links. */
+    public static final Hop<HardwareFields> AVIC_ENTRY = new Hop<>(12, "AVIC entry", HardwareFields.class);
+
+    /** The vLPI to which the host's LPI is mapped, on arm64. A {@link HopValue} beside the links. */
+    public static final Hop<HardwareFields> VLPI = new Hop<>(13, "vLPI", HardwareFields.class);
+
+    private static final int BESIDE = 14;
 
     private static final List<Hop<?>> ALL =
             List.of(DEVICE, HOST_IRQ, DEVICE_VECTOR, VMM, EVENTFD, IRQFD, GSI, GUEST_VECTOR, VCPU, POSTING);
@@ -60,9 +77,18 @@ public final class Hop<T> implements Comparable<Hop<?>> {
         this.type = type;
     }
 
-    /** All steps in their order. */
+    /** The steps that links have, in their order, and {@link #POSTING}, which is the last one. */
     public static List<Hop<?>> all() {
         return ALL;
+    }
+
+    /**
+     * A {@link HopValue} beside the links, for a constant of its value's type. Such steps follow all others, in the order of
+     * their labels; no two have the same label.
+     */
+    public static <T> Hop<T> beside(String label, Class<T> type) {
+        Objects.requireNonNull(label, "label is null");
+        return new Hop<>(BESIDE, label, Objects.requireNonNull(type, "type is null"));
     }
 
     /** The name of the step in words, such as {@code host irq}. */
@@ -77,7 +103,9 @@ public final class Hop<T> implements Comparable<Hop<?>> {
 
     @Override
     public int compareTo(Hop<?> other) {
-        return Integer.compare(place, Objects.requireNonNull(other, "other is null").place);
+        return place == Objects.requireNonNull(other, "other is null").place
+                ? label.compareTo(other.label)
+                : Integer.compare(place, other.place);
     }
 
     /** The {@link #label}. */

@@ -16,6 +16,7 @@ import java.util.stream.Stream;
  * @param guest the guest that gets the interrupt; empty if the guest is not known
  * @param links in the order of {@link Hop}, at most one link for each step. The list may end at a broken link
  * @param claims the claims in the order of {@link Claim.Question}; empty if posting was not examined
+ * @param values values beside the links, such as the IRTE of a posted interrupt; at most one for each hop
  * @param remarks unusual facts that break no link, one sentence each
  */
 public record InterruptPath(
@@ -24,14 +25,15 @@ public record InterruptPath(
         Optional<Guest> guest,
         List<Link> links,
         List<Claim> claims,
+        List<HopValue<?>> values,
         List<String> remarks) {
     public InterruptPath {
-        Objects.requireNonNull(interrupt, "interrupt is null");
         Objects.requireNonNull(subject, "subject is null");
         Objects.requireNonNull(interrupt, "interrupt is null");
         Objects.requireNonNull(guest, "guest is null");
         links = List.copyOf(Objects.requireNonNull(links, "links is null"));
         claims = List.copyOf(Objects.requireNonNull(claims, "claims is null"));
+        values = List.copyOf(Objects.requireNonNull(values, "values is null"));
         remarks = List.copyOf(Objects.requireNonNull(remarks, "remarks is null"));
     }
 
@@ -62,12 +64,14 @@ public record InterruptPath(
                 guest,
                 links,
                 claims,
+                List.of(),
                 remarks);
     }
 
     /** The path of a guest or of its helpers, with one link. */
     public static InterruptPath of(Flaw.Subject subject, Guest guest, Link vmm) {
-        return new InterruptPath(subject, Optional.empty(), Optional.of(guest), List.of(vmm), List.of(), List.of());
+        return new InterruptPath(
+                subject, Optional.empty(), Optional.of(guest), List.of(vmm), List.of(), List.of(), List.of());
     }
 
     /** The name of the device, such as {@code 0000:3b:00.0}; empty for a path that begins at a guest's VMM. */
@@ -82,7 +86,12 @@ public record InterruptPath(
 
     /** Returns a copy of the path with other links, claims and remarks. */
     public InterruptPath with(List<Link> links, List<Claim> claims, List<String> remarks) {
-        return new InterruptPath(subject, interrupt, guest, links, claims, remarks);
+        return new InterruptPath(subject, interrupt, guest, links, claims, values, remarks);
+    }
+
+    /** Returns a copy of the path with other values beside its links. */
+    public InterruptPath with(List<HopValue<?>> values) {
+        return new InterruptPath(subject, interrupt, guest, links, claims, values, remarks);
     }
 
     /** The link of a step. Empty if the path ends before this step, or the step was not examined. */
@@ -97,17 +106,27 @@ public record InterruptPath(
      * up, observed, inferred or predicted.
      */
     public <T> Known<T> known(Hop<T> hop) {
+        Objects.requireNonNull(hop, "hop is null");
+        for (HopValue<?> one : values) {
+            if (one.hop() == hop) {
+                return one.value().map(hop.type()::cast);
+            }
+        }
+        if (hop == Hop.POSTING) {
+            Optional<Claim> form = claim(Claim.Question.FORM);
+            return form.flatMap(Claim::holds)
+                    .map(posts -> form.flatMap(Claim::evidence)
+                            .orElseThrow()
+                            .known(hop.type().cast(posts)))
+                    .orElseGet(() -> new Known.Unknown<>(
+                            form.map(Claim::text).orElse("the path does not say whether hardware posts")));
+        }
         Optional<Link> link = link(hop);
         List<T> all = link.map(one -> one.numbers(hop)).orElse(List.of());
         if (all.size() != 1 || link.flatMap(Link::evidence).isEmpty()) {
             return new Known.Unknown<>(link.map(Link::text).orElse("the path does not reach its " + hop.label()));
         }
-        return switch (link.flatMap(Link::evidence).orElseThrow().kind()) {
-            case SET_UP -> new Known.SetUp<>(all.get(0));
-            case OBSERVED -> new Known.Observed<>(all.get(0));
-            case INFERRED -> new Known.Inferred<>(all.get(0));
-            case PREDICTED -> new Known.Predicted<>(all.get(0));
-        };
+        return link.flatMap(Link::evidence).orElseThrow().known(all.get(0));
     }
 
     /** The claim that answers a question; empty if the question was not examined. */
@@ -205,13 +224,14 @@ public record InterruptPath(
                 .or(() -> claim(Claim.Question.FORM).map(Claim::text));
     }
 
-    /** The device, then a line for each link, claim and remark. */
+    /** The device, then a line for each link, claim, value and remark. */
     @Override
     public String toString() {
         return Stream.of(
                         Stream.of(device() + "  " + name()
                                 + guest.map(name -> "  → " + name).orElse("")),
                         Stream.of(links, claims).flatMap(List::stream).map(one -> "  " + one),
+                        values.stream().map(one -> "  " + one),
                         remarks.stream().map(one -> "  note: " + one))
                 .flatMap(lines -> lines)
                 .collect(Collectors.joining("\n", "", "\n"));

@@ -15,18 +15,19 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Posting;
-import io.kvmirq.mirror.PredictedField;
 import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.Snapshot;
 import io.kvmirq.mirror.VcpuStage;
+import io.kvmirq.path.FieldValue;
 import io.kvmirq.path.GuestVector;
+import io.kvmirq.path.HardwareFields;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Known;
+import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -40,8 +41,6 @@ class ForwardedPathTest {
         return new HostInterrupts(world.fake.hostFiles().text("proc/interrupts").orElseThrow());
     }
 
-    private static final Predicate<String> SAMPLED = one -> one.startsWith("the LAPICs were read");
-
     private static Known<GuestVector> vector(InterruptPath path) {
         return path.known(Hop.GUEST_VECTOR);
     }
@@ -50,29 +49,41 @@ class ForwardedPathTest {
         return path.known(Hop.VCPU);
     }
 
-    /** The fields of the entry and of the vCPU, which the path's remarks print. */
-    private static List<PredictedField> fields(Forwarding forwarding, ForwardedIrq irq) {
+    private static Optional<Instant> sampled(InterruptPath path) {
+        return path.known(Snapshot.LAPICS_TAKEN).known();
+    }
+
+    private static Optional<String> entry(InterruptPath path) {
+        return path.known(Hop.IRTE).known().map(HardwareFields::structure);
+    }
+
+    /** The fields of the entry and of the vCPU, which are steps of the path. */
+    private static List<FieldValue> fields(Forwarding forwarding, ForwardedIrq irq) {
         Snapshot now = forwarding.mirror().now();
         PredictedIrq known = now.of(irq.event().id()).orElseThrow();
-        List<PredictedField> fields = Stream.concat(
+        List<FieldValue> fields = Stream.concat(
                         known.irte().stream().flatMap(entry -> entry.fields().stream()),
-                        known.vcpu().stream().flatMap(vcpu -> now.vcpuFields(vcpu).stream()))
+                        known.vcpu().flatMap(now::vcpuStructure).stream()
+                                .flatMap(structure -> structure.value().known().orElseThrow().fields().stream()))
                 .toList();
-        assertThat(irq.path().remarks())
-                .containsSubsequence(
-                        fields.stream().map(PredictedField::toString).toList());
+        InterruptPath path = irq.path();
+        assertThat(Stream.of(Hop.IRTE, Hop.PID, Hop.AVIC_ENTRY)
+                        .flatMap(hop -> path.known(hop).known().stream())
+                        .flatMap(structure -> structure.fields().stream()))
+                .isEqualTo(fields);
+        fields.forEach(field -> assertThat(path.toString()).contains(field.toString()));
         return fields;
     }
 
-    private static List<String> unknown(List<PredictedField> fields) {
+    private static List<String> unknown(List<FieldValue> fields) {
         return fields.stream()
                 .filter(field -> field.value().known().isEmpty())
-                .map(PredictedField::name)
+                .map(FieldValue::name)
                 .toList();
     }
 
-    private static PredictedField field(String name, long value) {
-        return new PredictedField(name, new Known.Predicted<>(value));
+    private static FieldValue field(String name, long value) {
+        return new FieldValue(name, new Known.Predicted<>(value));
     }
 
     @Test
@@ -82,7 +93,7 @@ class ForwardedPathTest {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             InterruptPath before = irq.path();
             assertThat(before.known(Hop.HOST_IRQ)).isEqualTo(new Known.Unknown<>("no HostIrqs was given"));
-            assertThat(before.remarks()).contains("schedule of vcpu 0: " + new VcpuStage.Left());
+            assertThat(before.known(Snapshot.SCHEDULE)).isEqualTo(new Known.Predicted<>(new VcpuStage.Left()));
             assertThat(unknown(fields(forwarding, irq))).endsWith("pda_h", "pir", "on", "sn", "nv", "ndst");
 
             world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
@@ -96,11 +107,14 @@ class ForwardedPathTest {
                     .isEqualTo(new Known.SetUp<>(irq.gsi().orElseThrow()));
             assertThat(vector(path)).isEqualTo(new Known.SetUp<>(new GuestVector(0x31)));
             assertThat(vcpu(path)).isEqualTo(new Known.Predicted<>(FIRST));
-            assertThat(path.remarks()).contains("predicted entry: VT-d IRTE, posted form", "vector=0x31", "nv=0xf2");
+            assertThat(entry(path)).contains("VT-d IRTE, posted form");
+            assertThat(path.known(Hop.PID).known().flatMap(pid -> pid.value("nv")))
+                    .contains(0xf2L);
+            assertThat(path.known(Hop.POSTING)).isEqualTo(new Known.Predicted<>(true));
             assertThat(fields(forwarding, irq))
                     .contains(field("vector", 0x31), field("urgent", 0), field("sn", 1), field("nv", 0xf2));
             assertThat(unknown(fields(forwarding, irq))).endsWith("pda_h", "pir", "on", "ndst");
-            assertThat(path.remarks()).noneMatch(SAMPLED);
+            assertThat(sampled(path)).isEmpty();
             irq.reroute(new MsiMessage(message(0x31).address(), 1 << 8 | 0x32));
             assertThat(vector(irq.path())).as("lowest priority").isEqualTo(new Known.SetUp<>(new GuestVector(0x32)));
         }
@@ -112,7 +126,7 @@ class ForwardedPathTest {
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x31));
             InterruptPath path = irq.path(interrupts(world));
-            assertThat(path.remarks()).anyMatch(one -> one.startsWith("predicted entry: AMD IRTE of 128 bits, guest"));
+            assertThat(entry(path)).contains("AMD IRTE of 128 bits, guest");
             assertThat(fields(forwarding, irq))
                     .contains(
                             field("vector", 0x31),
@@ -136,9 +150,9 @@ class ForwardedPathTest {
             irq.mask();
             InterruptPath path = irq.path();
             assertThat(path.link(Hop.DEVICE_VECTOR).orElseThrow().text()).isEqualTo("masked");
-            assertThat(path.remarks())
-                    .anyMatch(one -> one.matches("predicted entry: .*(?i)remapped.*"))
-                    .noneMatch(one -> one.startsWith("schedule of"));
+            assertThat(entry(path).orElseThrow()).containsIgnoringCase("remapped");
+            assertThat(path.known(Hop.POSTING)).isEqualTo(new Known.Predicted<>(false));
+            assertThat(path.known(Snapshot.SCHEDULE).known()).isEmpty();
             assertThat(vcpu(path)).isInstanceOf(Known.Unknown.class);
         }
     }
@@ -151,7 +165,7 @@ class ForwardedPathTest {
             assertThat(path.known(Hop.HOST_IRQ)).isEqualTo(new Known.Observed<>(new HostIrq(16)));
             assertThat(path.known(Hop.GSI)).isEqualTo(new Known.SetUp<>(PIN));
             assertThat(vector(path)).isInstanceOf(Known.Unknown.class);
-            assertThat(path.remarks()).noneMatch(one -> one.startsWith("predicted entry"));
+            assertThat(entry(path)).isEmpty();
             assertThat(path.link(Hop.IRQFD).orElseThrow().value()).contains(Mechanism.RESAMPLE.label());
         }
     }
@@ -164,7 +178,7 @@ class ForwardedPathTest {
                     .forward(world.device.msix().get(0), MsiMessage.nmiTo(FIRST))
                     .path();
             assertThat(vector(path)).isInstanceOf(Known.Unknown.class);
-            assertThat(path.remarks()).contains("predicted entry: VT-d IRTE, remapped form");
+            assertThat(entry(path)).contains("VT-d IRTE, remapped form");
         }
     }
 
@@ -183,9 +197,8 @@ class ForwardedPathTest {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), ForwardWorld.to(1, 0x31));
             assertThat(irq.path().toString()).contains("vCPU           ok         vcpu 1: through KVM [predicted: ");
             assertThat(vcpu(irq.path())).isEqualTo(new Known.Predicted<>(new VcpuId(1)));
-            assertThat(irq.path().remarks()).noneMatch(one -> one.startsWith("is_running"));
-            assertThat(irq.path().remarks().stream().anyMatch(one -> one.startsWith("KVM looked for the vCPU when")))
-                    .isEqualTo(!profile.equals("vtd"));
+            assertThat(irq.path().known(Hop.AVIC_ENTRY).known()).isEmpty();
+            assertThat(irq.path().known(Snapshot.UPDATE).known().isPresent()).isEqualTo(!profile.equals("vtd"));
             irq.event().signal();
             assertThat(world.fake.vcpus().get(1).isRequested(ForwardWorld.vector(0x31)))
                     .isTrue();
@@ -228,14 +241,14 @@ class ForwardedPathTest {
                 Forwarding forwarding = Forwarding.of(world.vm, world.device);
                 Vcpu third = world.vm.createVcpu(new VcpuId(2))) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee01004L, 0x31));
-            assertThat(irq.path().remarks()).as("two of three").noneMatch(SAMPLED);
+            assertThat(sampled(irq.path())).as("two of three").isEmpty();
             third.x86().enableLapic();
-            assertThat(irq.path().remarks()).as("after the write").noneMatch(SAMPLED);
+            assertThat(sampled(irq.path())).as("after the write").isEmpty();
             irq.mask();
             irq.unmask();
-            assertThat(irq.path().remarks())
-                    .contains("the LAPICs were read at "
-                            + forwarding.mirror().now().lapicsTaken().orElseThrow());
+            assertThat(sampled(irq.path()))
+                    .isEqualTo(forwarding.mirror().now().lapicsTaken())
+                    .isPresent();
         }
     }
 
@@ -248,7 +261,7 @@ class ForwardedPathTest {
             assertThat(third.fd().isClosed()).isFalse();
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), new MsiMessage(0xfee01004L, 0x31));
             assertThat(forwarding.mirror().now().lapic(FIRST)).isPresent();
-            assertThat(irq.path().remarks()).as("two of three").noneMatch(SAMPLED);
+            assertThat(sampled(irq.path())).as("two of three").isEmpty();
         }
     }
 

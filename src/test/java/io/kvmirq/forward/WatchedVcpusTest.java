@@ -18,11 +18,13 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
 import io.kvmirq.kvm.WatchedVcpu;
 import io.kvmirq.kvm.X86Lapic;
+import io.kvmirq.mirror.EntryUpdate;
 import io.kvmirq.mirror.LapicSample;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrte;
 import io.kvmirq.mirror.PredictedPid;
+import io.kvmirq.mirror.Snapshot;
 import io.kvmirq.mirror.VcpuStage;
 import java.util.ArrayList;
 import java.util.List;
@@ -187,8 +189,9 @@ class WatchedVcpusTest {
             giveLogicalId(world.first, 0x2);
             assertThat(((Posting.Posted) irq.predicted()).what())
                     .isEqualTo(new Posting.ToVcpu(new VcpuId(1), ForwardWorld.vector(0x31)));
-            assertThat(irq.path().remarks())
-                    .anyMatch(one -> one.startsWith("after a mask and an unmask: posted to vcpu 0"));
+            assertThat(irq.path().known(Snapshot.UPDATE).known().flatMap(EntryUpdate::next))
+                    .contains(new Posting.Posted(
+                            new Posting.ToVcpu(new VcpuId(0), ForwardWorld.vector(0x31)), Optional.empty()));
         }
     }
 

@@ -208,7 +208,11 @@ public final class Flaws {
 
     /** The link if it has a flaw, or else another one, which is not whole if a look was not made. */
     public Link or(Evidence evidence, Link other) {
-        return flawed(other.hop(), other.value()).orElseGet(() -> seen(evidence, other));
+        return flawed(other.hop(), other.value())
+                .map(flawed -> other.as(
+                                flawed.state(), flawed.evidence().orElseThrow(), flawed.text(), flawed.remedies())
+                        .flawed(flawed.flaws()))
+                .orElseGet(() -> seen(evidence, other));
     }
 
     private Link seen(Evidence evidence, Link link) {

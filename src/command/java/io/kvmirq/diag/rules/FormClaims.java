@@ -3,8 +3,14 @@ package io.kvmirq.diag.rules;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.IrqKind;
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Format;
+import io.kvmirq.arch.amd.AvicTables;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.Irte;
+import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.diag.sources.GuestLpis;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
@@ -14,15 +20,23 @@ import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.RemappingEntries.Entry;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.memory.HostLpi;
+import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Claim.Question;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.FieldValue;
+import io.kvmirq.path.HardwareFields;
+import io.kvmirq.path.Hop;
+import io.kvmirq.path.HopValue;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.Known;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
+import java.util.stream.Stream;
 
 /**
  * The current form of the entries of a device's interrupts: entries of the IOMMU on x86, of the guest's ITS on arm64.
@@ -49,6 +63,10 @@ public final class FormClaims {
     }
 
     private static final String TO_HOST = " posts to a CPU of the host (intremap=posted_msi), and not to the guest";
+
+    /** Addresses in the host's memory, which are never printed. */
+    private static final Set<BitField> ADDRESSES =
+            Set.of(PostedIrte.ADDRESS_LOW, PostedIrte.ADDRESS_HIGH, GaIrte.ROOT, AvicTables.BACKING_PAGE);
 
     private static final Evidence ITS = Evidence.observed("kernel memory, its_device.event_map");
     private static final String COPY = "the kernel's copy of the ITS's entry";
@@ -89,7 +107,7 @@ public final class FormClaims {
                 .flatMap(one -> memory.of(one.irq()).known())
                 .flatMap(one -> one.entry().known())
                 .flatMap(one -> one)
-                .map(FormClaims::inMemory);
+                .map(entry -> inMemory(interrupt, entry));
         if (seen.isPresent()) {
             return seen.get();
         }
@@ -108,8 +126,82 @@ public final class FormClaims {
         return ofEntries(vendor.get(), fact.known().orElse(List.of()));
     }
 
-    private static Claim inMemory(RemappingEntry entry) {
+    /** The structures that post an interrupt, as far as kernel memory or debugfs shows them. */
+    public List<HopValue<?>> structures(SeenInterrupt interrupt) {
+        Optional<KernelPath> path =
+                interrupt.armed().flatMap(one -> memory.of(one.irq()).known());
+        List<HopValue<?>> values = new ArrayList<>();
+        path.flatMap(one -> one.entry().known())
+                .flatMap(one -> one)
+                .map(entry -> observed(entry.format(), entry.words(entry.low(), entry.high())))
+                .or(() -> inDebugfs(interrupt)
+                        .map(entry -> observed(
+                                entry.format(host.posting().vendor().orElseThrow()), entry.low(), entry.high())))
+                .ifPresent(entry -> values.add(new HopValue<>(Hop.IRTE, new Known.Observed<>(entry))));
+        path.flatMap(one -> one.posted().known())
+                .flatMap(one -> one)
+                .filter(posted -> posted.vcpu().isPresent())
+                .ifPresent(posted -> values.add(ofVcpu(posted)));
+        path.flatMap(KernelPath::vlpi)
+                .ifPresent(vlpi -> values.add(new HopValue<>(
+                        Hop.VLPI,
+                        new Known.Observed<>(new HardwareFields(
+                                "its_vlpi_map",
+                                List.of(
+                                        field("vintid", vlpi.id()),
+                                        field("vpe", vlpi.index()),
+                                        field("properties", vlpi.properties())))))));
+        return values;
+    }
+
+    /** The fields of a structure, without reserved bits and addresses. */
+    private static HardwareFields observed(Format format, long... words) {
+        return new HardwareFields(
+                format.title(),
+                format.fields().stream()
+                        .filter(field ->
+                                field.isStored() && !field.description().isReserved() && !ADDRESSES.contains(field))
+                        .map(field -> field(field.name(), field.value(words)))
+                        .toList());
+    }
+
+    private static FieldValue field(String name, long value) {
+        return new FieldValue(name, new Known.Observed<>(value));
+    }
+
+    private static HopValue<HardwareFields> ofVcpu(PostedVcpu posted) {
+        if (posted.entry().unit() == Vendor.AMD) {
+            return new HopValue<>(Hop.AVIC_ENTRY, new Known.Observed<>(observed(AvicTables.PHYSICAL, posted.state())));
+        }
+        long control = posted.state();
+        return new HopValue<>(
+                Hop.PID,
+                new Known.Observed<>(new HardwareFields(
+                        PostedInterruptDescriptor.FORMAT.title(),
+                        Stream.of(
+                                        PostedInterruptDescriptor.ON,
+                                        PostedInterruptDescriptor.SN,
+                                        PostedInterruptDescriptor.NV,
+                                        PostedInterruptDescriptor.NDST)
+                                .map(bits -> field(bits.name(), bits.of(control)))
+                                .toList())));
+    }
+
+    /** The entry of an interrupt; empty if debugfs shows several that may be its own. */
+    private Optional<Entry> inDebugfs(SeenInterrupt interrupt) {
+        return host.posting()
+                .vendor()
+                .flatMap(unit -> host.remapping()
+                        .of(unit, device.address(), interrupt.armed().map(ArmedVector::irq))
+                        .known())
+                .filter(entries -> entries.size() == 1)
+                .map(entries -> entries.get(0));
+    }
+
+    private Claim inMemory(SeenInterrupt interrupt, RemappingEntry entry) {
         boolean toGuest = entry.isPostedToGuest();
+        boolean denied =
+                inDebugfs(interrupt).filter(other -> other.posted() != toGuest).isPresent();
         return Claim.of(
                 Question.FORM,
                 toGuest,
@@ -117,7 +209,8 @@ public final class FormClaims {
                 "the IOMMU's entry"
                         + (toGuest
                                 ? " names a vCPU (posted)"
-                                : entry.isPosted() ? TO_HOST : " names a CPU of the host (remapped)"));
+                                : entry.isPosted() ? TO_HOST : " names a CPU of the host (remapped)")
+                        + (denied ? ", which debugfs does not show" : ""));
     }
 
     private Claim inMemory(HostLpi.Vlpi vlpi) {

@@ -41,7 +41,7 @@ public final class SourceRules {
 
     /** For each hop that has a value, {@code <hop>.sources-differ}. */
     public static final List<Table<Told>> TABLES = Hop.all().stream()
-            .filter(hop -> hop.type() != Void.class)
+            .filter(hop -> hop.type() != Void.class && hop != Hop.POSTING)
             .map(SourceRules::table)
             .toList();
 

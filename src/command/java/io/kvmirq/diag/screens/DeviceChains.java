@@ -261,7 +261,8 @@ public final class DeviceChains {
                 .orElse(merged)
                 .links();
         boolean broken = links.get(links.size() - 1).state() == Link.State.BROKEN;
-        return merged.with(links, claims.of(interrupt, broken, count(interrupt)), merged.remarks());
+        return merged.with(links, claims.of(interrupt, broken, count(interrupt)), merged.remarks())
+                .with(claims.forms().structures(interrupt));
     }
 
     /** The number of interrupts that the host handled, for any driver. */

@@ -73,16 +73,18 @@ final class ProbedLinks implements PathSource {
         }
         links.add(Shown.irqfds(Evidence.observed(WAKEUP), signals.vms(), signals.processes()));
         SortedSet<Integer> gsis = signals.gsis();
+        Link shown = Shown.gsis(Evidence.observed(WAKEUP), gsis);
         long unrouted = signals.unrouted();
         if (unrouted > 0 && unrouted == signals.count()) {
-            flaw(
-                    GuestRules.ROUTE,
-                    gsis.stream().map(String::valueOf).collect(Collectors.joining(", ")),
-                    counted.arm() ? WAKEUP : RAISED,
-                    false);
+            links.add(flaw(
+                            GuestRules.ROUTE,
+                            gsis.stream().map(String::valueOf).collect(Collectors.joining(", ")),
+                            counted.arm() ? WAKEUP : RAISED,
+                            false)
+                    .with(Hop.GSI, shown.numbers(Hop.GSI)));
             return;
         }
-        links.add(Shown.gsis(Evidence.observed(WAKEUP), gsis));
+        links.add(shown);
         List<Accepted> accepted = signals.accepted();
         if (!counted.arm()) {
             delivery(accepted);
@@ -105,13 +107,13 @@ final class ProbedLinks implements PathSource {
                     "no irqfd took its signals, and the VMM reads them: it may inject the interrupt itself",
                     GuestRules.BY_VMM));
         } else {
-            flaw(GuestRules.UNTAKEN, "", WAKEUP + ", which was not passed", isUnread);
+            links.add(flaw(GuestRules.UNTAKEN, "", WAKEUP + ", which was not passed", isUnread));
         }
     }
 
-    private void flaw(Rule.Table<GuestRules.Probed> table, String what, String probe, boolean isUnread) {
-        links.add(Flaws.of(new GuestRules.Probed(new Fact.Facts(host), what, probe, isUnread), table)
-                .orElseThrow());
+    private Link flaw(Rule.Table<GuestRules.Probed> table, String what, String probe, boolean isUnread) {
+        return Flaws.of(new GuestRules.Probed(new Fact.Facts(host), what, probe, isUnread), table)
+                .orElseThrow();
     }
 
     private static SortedSet<Integer> vcpus(List<Accepted> accepted) {
@@ -139,7 +141,7 @@ final class ProbedLinks implements PathSource {
         } else if (isRaised) {
             vcpu(RAISED, vcpus(accepted), "a worker gave it to this LAPIC, and perhaps to others");
         } else if (signals.sent() == 0 && !refusals.isEmpty()) {
-            flaw(GuestRules.REFUSED, refusals, RESULT, false);
+            links.add(flaw(GuestRules.REFUSED, refusals, RESULT, false));
         }
     }
 

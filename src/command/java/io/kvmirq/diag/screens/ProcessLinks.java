@@ -164,7 +164,8 @@ final class ProcessLinks {
                         .apply(
                                 new GuestRules.Unread(new Fact.Facts(host), process.pid(), one, own.isPresent()),
                                 GuestRules.UNREAD)
-                        .flawed(Hop.EVENTFD, Optional.of(name(one))));
+                        .flawed(Hop.EVENTFD, Optional.of(name(one)))
+                        .map(link -> own.isPresent() ? link.with(Hop.EVENTFD, id(one)) : link));
         if (flaw.isPresent()) {
             return flaw.get();
         }
@@ -179,11 +180,7 @@ final class ProcessLinks {
                                         Evidence.inferred("it is the only eventfd of process " + process.pid()),
                                         name(all.get(0)),
                                         "descriptor " + all.get(0).fd() + " of process " + process.pid())
-                                .with(
-                                        Hop.EVENTFD,
-                                        all.get(0).id().stream()
-                                                .mapToObj(EventFdId::new)
-                                                .toList())
+                                .with(Hop.EVENTFD, id(all.get(0)))
                         : Link.notShown(Hop.EVENTFD, known.text(), BY_VMM));
     }
 
@@ -239,6 +236,10 @@ final class ProcessLinks {
                         .armed()
                         .filter(vector -> vector.count() >= one.count())
                         .isPresent();
+    }
+
+    private static List<EventFdId> id(EventfdFile one) {
+        return one.id().stream().mapToObj(EventFdId::new).toList();
     }
 
     static String name(EventfdFile one) {

@@ -493,6 +493,7 @@ public final class Watcher implements AutoCloseable {
                         Optional.of(process.asGuest()),
                         List.of(),
                         List.of(),
+                        List.of(),
                         List.of());
                 facts.put("inhibited " + reason + key(of), new Told("inhibited", "yes", reason + " inhibits AVIC", of));
             }

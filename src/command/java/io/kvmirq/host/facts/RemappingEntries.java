@@ -3,6 +3,7 @@ package io.kvmirq.host.facts;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.arch.Format;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.apic.Vendor;
@@ -59,6 +60,11 @@ public final class RemappingEntries {
         /** Its fields on Intel. */
         public Irte irte() {
             return Irte.decode(low, high);
+        }
+
+        /** The layout of its form. debugfs shows AMD's entries of 128 bits alone. */
+        public Format format(Vendor unit) {
+            return unit == Vendor.INTEL ? irte().format() : posted ? GaIrte.GUEST : GaIrte.REMAPPED;
         }
     }
 

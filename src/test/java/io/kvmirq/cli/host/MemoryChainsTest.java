@@ -441,7 +441,12 @@ class MemoryChainsTest {
                 host.run("explain", host.device, "3", "--json", "--evidence").out();
         assertThat(json.replaceAll("\\s", ""))
                 .contains("\"kernelMemory\":[{\"device\":\"0000:00:02.0\",\"interrupt\":\"MSI-X3\"")
-                .contains("\"verdict\":\"differ\",\"expected\":\"0x0\",\"observed\":\"0x1\"");
+                .contains("\"verdict\":\"differ\",\"expected\":\"0x0\",\"observed\":\"0x1\"")
+                .contains(
+                        "\"values\":[{\"hop\":\"irte\",\"value\":{\"structure\":\"AMDIRTEof128bits,guest\",\"fields\":[")
+                .contains(
+                        "{\"name\":\"is_run\",\"value\":1}", "{\"hop\":\"avic-entry\",", "\"is_running\",\"value\":0}")
+                .doesNotContain("ga_root_ptr\",\"value", "backing_page\",\"value");
     }
 
     @Test

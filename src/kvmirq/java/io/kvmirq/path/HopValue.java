@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.path;
+
+import java.util.Objects;
+
+/**
+ * A value beside the links of an {@link InterruptPath}: what hardware reads to post the interrupt, or what KVM does with it.
+ * Immutable.
+ *
+ * @param <T> the type of the value
+ * @param hop the step that has the value
+ * @param value the value with its source, or the reason why it is not known
+ */
+public record HopValue<T>(Hop<T> hop, Known<T> value) {
+    public HopValue {
+        Objects.requireNonNull(hop, "hop is null");
+        Objects.requireNonNull(value, "value is null");
+    }
+
+    /** The label of the step and its value, in one line. */
+    @Override
+    public String toString() {
+        return hop.label() + ": " + value;
+    }
+}
