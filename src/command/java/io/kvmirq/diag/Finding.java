@@ -73,7 +73,7 @@ public record Finding(
 
     /** A check whose fact cannot be read. */
     public static Finding unknown(Check check, String reason, Known.Unknown<?> fact) {
-        return unknown(check, reason, fact.why(), fact.remedy());
+        return unknown(check, reason, fact.why(), fact.remedy()).with("unseen", List.of(fact.reason()));
     }
 
     /** A check whose fact nothing shows; {@code remedy} would show it. */

@@ -83,24 +83,54 @@ public sealed interface Known<T> {
         return new None<>();
     }
 
+    /** The kinds of reasons why a fact is not known. Only what is known accuses anybody. */
+    enum Reason {
+        /** The source does not have the fact, or shows it in another form. */
+        NOT_SHOWN,
+        /** The file that has the fact does not exist. */
+        ABSENT,
+        /** The kernel refused the file: EPERM or EACCES, by its mode, a missing capability or a security module. */
+        REFUSED,
+        /** The kernel's lockdown refuses the file, to root too. */
+        LOCKED_DOWN,
+        /** A process is not seen: it is of another user, or in another pid namespace. */
+        HIDDEN,
+        /** The kernel's memory changed while it was read. */
+        TORN,
+        /** The source was not asked, by an option or because to ask it would change the host. */
+        NOT_ASKED
+    }
+
     /**
      * A fact that is not known.
      *
+     * @param reason the kind of the reason
      * @param why the reason, one sentence without a full stop, such as {@code /proc/cmdline cannot be read}
      * @param remedy the step that makes the fact known, such as {@code run as root}; {@link #NONE} if there is none
      */
-    record Unknown<T>(String why, String remedy) implements Known<T> {
+    record Unknown<T>(Reason reason, String why, String remedy) implements Known<T> {
         /** The remedy if no step makes the fact known. */
         public static final String NONE = "none";
 
         public Unknown {
+            Objects.requireNonNull(reason, "reason is null");
             Objects.requireNonNull(why, "why is null");
             Objects.requireNonNull(remedy, "remedy is null");
         }
 
-        /** A fact that is not known, with the remedy {@link #NONE}: no step makes the fact known. */
+        /** A fact that no source shows. */
+        public Unknown(String why, String remedy) {
+            this(Reason.NOT_SHOWN, why, remedy);
+        }
+
+        /** A fact that no source shows, with the remedy {@link #NONE}: no step makes the fact known. */
         public Unknown(String why) {
             this(why, NONE);
+        }
+
+        /** The same for a fact of another type. */
+        public <R> Unknown<R> typed() {
+            return new Unknown<>(reason, why, remedy);
         }
 
         @Override
@@ -125,7 +155,7 @@ public sealed interface Known<T> {
     default <R> Known<R> then(Function<? super T, ? extends Known<R>> next) {
         Objects.requireNonNull(next, "next is null");
         if (this instanceof Unknown<T> unknown) {
-            return new Unknown<>(unknown.why(), unknown.remedy());
+            return unknown.typed();
         }
         return this instanceof None ? none() : next.apply(known().orElseThrow());
     }

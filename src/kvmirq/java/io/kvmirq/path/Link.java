@@ -23,6 +23,7 @@ import java.util.stream.Collectors;
  *     a whole link
  * @param numbers the values of the step, of the type that {@code hop} names; several if the source does not say which
  *     of them. Empty if they are not known
+ * @param unseen why not all was looked at that would show a flaw; empty if all was, or if no source shows it
  * @param flaws the flaws that caused the state, then delays of the past, which cause none
  */
 public record Link(
@@ -33,6 +34,7 @@ public record Link(
         String text,
         List<Remedy> remedies,
         List<?> numbers,
+        List<Known.Reason> unseen,
         List<Flaw> flaws) {
     public Link {
         Objects.requireNonNull(hop, "hop is null");
@@ -42,6 +44,7 @@ public record Link(
         Objects.requireNonNull(text, "text is null");
         remedies = List.copyOf(Objects.requireNonNull(remedies, "remedies is null"));
         numbers = List.copyOf(Objects.requireNonNull(numbers, "numbers is null"));
+        unseen = List.copyOf(Objects.requireNonNull(unseen, "unseen is null"));
         flaws = List.copyOf(Objects.requireNonNull(flaws, "flaws is null"));
         for (Object number : numbers) {
             if (!hop.type().isInstance(number)) {
@@ -123,7 +126,22 @@ public record Link(
 
     /** A link whose state no file shows; {@code remedies} name the tools that would show the state. */
     public static Link notShown(Hop<?> hop, String text, List<Remedy> remedies) {
-        return new Link(hop, State.NOT_SHOWN, Optional.empty(), Optional.empty(), text, remedies, List.of(), List.of());
+        return new Link(
+                hop,
+                State.NOT_SHOWN,
+                Optional.empty(),
+                Optional.empty(),
+                text,
+                remedies,
+                List.of(),
+                List.of(),
+                List.of());
+    }
+
+    /** A link whose state a source does not show. */
+    public static Link notShown(Hop<?> hop, Known.Unknown<?> why) {
+        Objects.requireNonNull(why, "why is null");
+        return notShown(hop, why.why(), why.remedy()).unseen(List.of(why.reason()));
     }
 
     /** A link with evidence for its state, without numbers and flaws. */
@@ -136,6 +154,7 @@ public record Link(
                 value,
                 text,
                 remedies,
+                List.of(),
                 List.of(),
                 List.of());
     }
@@ -155,23 +174,29 @@ public record Link(
             throw new IllegalArgumentException("the link is of the " + hop + ", not of the " + step);
         }
         Objects.requireNonNull(values, "values is null");
-        return new Link(hop, state, evidence, value, text, remedies, values, flaws);
+        return new Link(hop, state, evidence, value, text, remedies, values, unseen, flaws);
     }
 
     /** Returns a copy of the link with the same value and flaws, in another state. */
     public Link as(State state, Evidence evidence, String text, List<Remedy> remedies) {
         Objects.requireNonNull(evidence, "evidence is null");
-        return new Link(hop, state, Optional.of(evidence), value, text, remedies, numbers, flaws);
+        return new Link(hop, state, Optional.of(evidence), value, text, remedies, numbers, unseen, flaws);
     }
 
     /** Returns a copy of the link with other flaws. */
     public Link flawed(List<Flaw> flaws) {
-        return new Link(hop, state, evidence, value, text, remedies, numbers, flaws);
+        return new Link(hop, state, evidence, value, text, remedies, numbers, unseen, flaws);
+    }
+
+    /** Returns a copy of the link with other reasons why not all was looked at. */
+    public Link unseen(List<Known.Reason> reasons) {
+        Objects.requireNonNull(reasons, "reasons is null");
+        return new Link(hop, state, evidence, value, text, remedies, numbers, reasons, flaws);
     }
 
     /** Returns a copy of the link with other remedies. */
     public Link with(List<Remedy> remedies) {
-        return new Link(hop, state, evidence, value, text, remedies, numbers, flaws);
+        return new Link(hop, state, evidence, value, text, remedies, numbers, unseen, flaws);
     }
 
     /** The values of a step; empty if the link is of another one. */

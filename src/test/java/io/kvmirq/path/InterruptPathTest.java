@@ -126,6 +126,7 @@ class InterruptPathTest {
                         "",
                         List.of(),
                         List.of(new VcpuId(1)),
+                        List.of(),
                         List.of()))
                 .hasMessage("the GSI has values of Gsi, not vcpu 1");
     }
@@ -149,6 +150,7 @@ class InterruptPathTest {
                 "stopped",
                 List.of(),
                 List.of(new ProcessId(1)),
+                List.of(Known.Reason.REFUSED),
                 List.of(STOPPED));
         assertThat(link.with(remedies))
                 .isEqualTo(new Link(
@@ -159,6 +161,7 @@ class InterruptPathTest {
                         "stopped",
                         remedies,
                         List.of(new ProcessId(1)),
+                        List.of(Known.Reason.REFUSED),
                         List.of(STOPPED)));
         assertThat(OBSTACLE.byHost().with(remedies).never()).isTrue();
         assertThat(new Known.Unknown<Integer>("denied", "run as root").map(one -> one + 1))

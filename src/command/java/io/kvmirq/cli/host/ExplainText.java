@@ -12,13 +12,12 @@ import io.kvmirq.diag.rules.Drift;
 import io.kvmirq.diag.screens.Change;
 import io.kvmirq.diag.screens.GuestRows;
 import io.kvmirq.diag.screens.MemoryEvidence;
-import io.kvmirq.host.facts.HostKvm;
-import io.kvmirq.host.facts.Sight;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
@@ -220,9 +219,8 @@ final class ExplainText {
                 .toList();
         boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen)
                 || hidden.stream()
-                        .flatMap(link -> link.remedies().stream())
-                        .anyMatch(remedy -> remedy.text().contains(HostKvm.AS_ROOT)
-                                || remedy.text().equals(Sight.ON_THE_HOST));
+                        .flatMap(link -> link.unseen().stream())
+                        .anyMatch(why -> why == Known.Reason.REFUSED || why == Known.Reason.HIDDEN);
         Nagios grade = verdict.grade() == Finding.Status.FAIL
                 ? Nagios.CRITICAL
                 : verdict.grade() == Finding.Status.WARN ? Nagios.WARNING : unseen ? Nagios.UNKNOWN : Nagios.OK;

@@ -279,9 +279,10 @@ final class ControlGroups {
     private void look(String root, String group, boolean freezes, boolean second, boolean vcpus) {
         List<String> names = List.of(group.substring(1).split("/"));
         if (names.contains("..")) {
-            flaws.unseen(
+            flaws.unseen(new Known.Unknown<>(
+                    Known.Reason.HIDDEN,
                     "the control group of the process, which is in another namespace",
-                    "look on the host, not in a container");
+                    "look on the host, not in a container"));
             return;
         }
         String directory = root;

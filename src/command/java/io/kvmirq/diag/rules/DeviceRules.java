@@ -11,6 +11,7 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.List;
@@ -185,7 +186,7 @@ public final class DeviceRules {
 
     private final PciFunction function;
     /** The step that shows which interrupts are armed; empty if that is shown. */
-    private final Optional<String> unarmed;
+    private final Optional<Known.Unknown<Boolean>> unarmed;
 
     private final Flaws flaws;
 
@@ -218,7 +219,7 @@ public final class DeviceRules {
      */
     private DeviceRules(HostFacts host, PciDevice device, boolean held) {
         this.function = PciFunction.of(host, device, device.address(), held);
-        this.unarmed = host.interrupts().isPresent() ? Optional.empty() : Optional.of(host.forInterrupts());
+        this.unarmed = host.interrupts().isPresent() ? Optional.empty() : Optional.of(host.noInterrupts());
         this.flaws = new Flaws();
         // A device below one that is down does not respond.
         List<PciFunction> bridges = (held ? flaws.look(function, BRIDGES) : Optional.<List<PciAddress>>empty())
@@ -272,7 +273,7 @@ public final class DeviceRules {
     /** The link of a device whose interrupt is not armed. */
     public Link idle() {
         Flaws own = flaws.copy();
-        unarmed.ifPresent(remedy -> own.unseen("/proc/interrupts cannot be read", remedy));
+        unarmed.ifPresent(own::unseen);
         own.apply(function, UNARMED).apply(function, FORBIDDEN);
         own.look(function, PciFunction.BRIDGES).stream()
                 .flatMap(List::stream)

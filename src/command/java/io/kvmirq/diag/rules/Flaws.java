@@ -15,6 +15,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -32,6 +33,7 @@ public final class Flaws {
 
     private final Set<String> unseen = new LinkedHashSet<>();
     private final Set<String> shownBy = new LinkedHashSet<>();
+    private final Set<Known.Reason> reasons = new TreeSet<>();
 
     /** A copy of these findings, to which another interrupt adds its own. */
     Flaws copy() {
@@ -42,13 +44,15 @@ public final class Flaws {
         copy.past.addAll(past);
         copy.unseen.addAll(unseen);
         copy.shownBy.addAll(shownBy);
+        copy.reasons.addAll(reasons);
         return copy;
     }
 
     /** Notes a check that was not made. */
-    void unseen(String why, String remedy) {
-        unseen.add(why);
-        shownBy.add(remedy);
+    void unseen(Known.Unknown<?> fact) {
+        unseen.add(fact.why());
+        shownBy.add(fact.remedy());
+        reasons.add(fact.reason());
     }
 
     /** Notes a fact without a flaw: a clause. */
@@ -87,7 +91,8 @@ public final class Flaws {
                     add(rule.flaw(subject, owner));
                 }
             } catch (RuntimeException e) {
-                unseen("the rule " + rule.id() + ", which failed: " + e, "report it, with a capture of the host");
+                unseen(new Known.Unknown<>(
+                        "the rule " + rule.id() + ", which failed: " + e, "report it, with a capture of the host"));
             }
         }
         return this;
@@ -97,7 +102,7 @@ public final class Flaws {
     public <S extends Fact.Subject, T> Optional<T> look(S subject, Fact<S, T> fact) {
         Known<T> known = fact.of(subject);
         if (known instanceof Known.Unknown<T> unknown) {
-            unseen(unknown.why(), unknown.remedy());
+            unseen(unknown);
         }
         return known.known();
     }
@@ -165,6 +170,7 @@ public final class Flaws {
                                 .distinct()
                                 .toList(),
                         List.of(),
+                        List.copyOf(reasons),
                         found(Stream.concat(flaws.stream(), past.stream()))));
     }
 
@@ -176,7 +182,8 @@ public final class Flaws {
     Finding finding(Check check) {
         List<Flaw> flaws = Stream.concat(broken.stream(), doubts.stream()).toList();
         if (flaws.isEmpty() && !unseen.isEmpty()) {
-            return Finding.unknown(check, "not-shown", String.join("; ", unseen), String.join("; ", shownBy));
+            return Finding.unknown(check, "not-shown", String.join("; ", unseen), String.join("; ", shownBy))
+                    .with("unseen", List.copyOf(reasons));
         }
         flaws = flaws.isEmpty() ? notes : flaws;
         String rule = flaws.get(0).rule();
@@ -219,11 +226,14 @@ public final class Flaws {
         return unseen.isEmpty()
                 ? link
                 : link.as(
-                        Link.State.NOT_SHOWN,
-                        evidence,
-                        (link.text().isEmpty() ? "" : link.text() + "; ") + "not looked at: "
-                                + String.join("; ", unseen),
-                        Stream.concat(link.remedies().stream(), shownBy.stream().map(Remedy::look))
-                                .toList());
+                                Link.State.NOT_SHOWN,
+                                evidence,
+                                (link.text().isEmpty() ? "" : link.text() + "; ") + "not looked at: "
+                                        + String.join("; ", unseen),
+                                Stream.concat(
+                                                link.remedies().stream(),
+                                                shownBy.stream().map(Remedy::look))
+                                        .toList())
+                        .unseen(List.copyOf(reasons));
     }
 }

@@ -641,13 +641,15 @@ public final class HostIrqRules {
                 .anyMatch(vcpu -> vmm.get().thread(host.files(), vcpu).isPresent());
         return known || vmm.get().vcpus().isEmpty()
                 ? new Known.Observed<>(true)
-                : new Known.Unknown<>("the CPUs of vCPUs, whose threads no file names", host.forDebugfs(Guests.NAMES));
+                : host.notInDebugfs("the CPUs of vCPUs, whose threads no file names", Guests.NAMES);
     }
 
     private static <T> Known<T> notSeen(HostFacts host) {
+        Optional<Known.Unknown<Boolean>> hidden = host.hidesProcesses();
         return new Known.Unknown<>(
+                hidden.map(Known.Unknown::reason).orElse(Known.Reason.NOT_SHOWN),
                 "the CPUs of the program that has the device, which is not seen",
-                host.hidesProcesses().map(Known.Unknown::remedy).orElse("look while it runs"));
+                hidden.map(Known.Unknown::remedy).orElse("look while it runs"));
     }
 
     private static Known<BitSet> pinned(HostFacts host, VmProcess process) {
@@ -667,8 +669,7 @@ public final class HostIrqRules {
             if (allowed.isEmpty()
                     && process.vcpus().stream()
                             .anyMatch(one -> process.thread(host.files(), one).isPresent())) {
-                return new Known.Unknown<>(
-                        "the CPUs that vcpu " + vcpu.id() + " may run on", host.forDebugfs(Guests.NAMES));
+                return host.notInDebugfs("the CPUs that vcpu " + vcpu.id() + " may run on", Guests.NAMES);
             }
             if (allowed.isPresent() && online.isEmpty()) {
                 return Fact.missing(host.files(), CPUS + "online");
@@ -696,6 +697,7 @@ public final class HostIrqRules {
                 return new Known.Observed<>(new Handler(pid, stat.get()));
             }
         }
-        return new Known.Unknown<>("the thread of its handler, which no file shows", HostKvm.AS_ROOT);
+        return new Known.Unknown<>(
+                Known.Reason.HIDDEN, "the thread of its handler, which no file shows", HostKvm.AS_ROOT);
     }
 }

@@ -157,7 +157,7 @@ public final class IommuRules {
     private static final Fact<Machine, Machine> UNITS = Fact.seen("sys/class/iommu");
     private static final Fact<Machine, HostInterrupts> CHIPS = new Fact<>("proc/interrupts", one -> one.host().interrupts()
         .<Known<HostInterrupts>>map(Known.Observed::new)
-        .orElseGet(() -> new Known.Unknown<>("/proc/interrupts cannot be read", one.host().forInterrupts())));
+        .orElseGet(() -> one.host().noInterrupts()));
     private static final Fact<Machine, Boolean> ITS = new Fact<>("proc/interrupts", one -> CHIPS.of(one).then(all ->
         all.hasChip("ITS") ? new Known.Observed<>(true) : new Known.Unknown<>("no interrupt goes through an ITS, which tells the"
         + " messages of devices apart", "bind a device with MSI to its driver, or look for ITS in the kernel's log")));

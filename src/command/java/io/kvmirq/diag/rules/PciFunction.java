@@ -131,13 +131,13 @@ record PciFunction(
         Fact.form(text -> text.matches("active|suspended|suspending|resuming|error|unsupported")));
     static final Fact<PciFunction, Power> POWER = new Fact<>(DEVICES + "{function}/{power}", PciFunction::power);
     static final Fact<PciFunction, PciCapabilities> CONFIG = new Fact<>(DEVICES + "{function}/config", one ->
-        one.isCold() ? new Known.Unknown<>("the configuration space, since to read it would wake " + one.called(),
-            "start the guest")
+        one.isCold() ? new Known.Unknown<>(Known.Reason.NOT_ASKED, "the configuration space, since to read it would wake "
+            + one.called(), "start the guest")
             : one.config.isGone() || one.config.isReadable() ? new Known.Observed<>(one.config)
             : Fact.missing(one.files(), one.path(DEVICES + "{function}/config")));
     static final Fact<PciFunction, PciCapabilities> CAPABILITIES = new Fact<>(CONFIG.file(), one ->
         CONFIG.of(one).then(config -> config.isComplete() || config.isGone() ? new Known.Observed<>(config)
-            : new Known.Unknown<>("the capabilities of " + one.called() + ", since this user reads only "
+            : new Known.Unknown<>(Known.Reason.REFUSED, "the capabilities of " + one.called() + ", since this user reads only "
             + PciCapabilities.PUBLIC_BYTES + " bytes of its configuration space", "run as root")));
     static final Fact<PciFunction, List<PciAddress>> BRIDGES = new Fact<>(DEVICES + "{function}", PciFunction::bridges);
     static final Fact<PciFunction, PciFunction> EXTENDED = Fact.seen(CONFIG.file());

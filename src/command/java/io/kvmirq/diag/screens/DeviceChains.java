@@ -281,7 +281,7 @@ public final class DeviceChains {
     }
 
     private Link unreadable(Hop<?> hop) {
-        return Link.notShown(hop, INTERRUPTS + " cannot be read", host.forInterrupts());
+        return Link.notShown(hop, host.noInterrupts());
     }
 
     private Optional<InterruptPath.Guest> guest() {
@@ -348,15 +348,17 @@ public final class DeviceChains {
                 ? ""
                 : "the host's driver " + device.driver().get() + " has it"
                         + (uses.isEmpty() ? "" : ", " + String.join(", ", uses)) + "; ";
-        return new Link(
-                Hop.HOST_IRQ,
-                first.rule().equals("vfio.not-bound-parent") ? Link.State.IDLE : Link.State.BROKEN,
-                Optional.of(Evidence.observed("/sys/bus/pci/devices/" + device.address())),
-                Optional.empty(),
-                driver + refusals.stream().map(VfioOutlook.Refusal::text).collect(Collectors.joining("; ")),
-                first.remedies(),
-                List.of(),
-                refusals.stream()
+        return Link.of(
+                        Hop.HOST_IRQ,
+                        first.rule().equals("vfio.not-bound-parent") ? Link.State.IDLE : Link.State.BROKEN,
+                        Evidence.observed("/sys/bus/pci/devices/" + device.address()),
+                        Optional.empty(),
+                        driver
+                                + refusals.stream()
+                                        .map(VfioOutlook.Refusal::text)
+                                        .collect(Collectors.joining("; ")),
+                        first.remedies())
+                .flawed(refusals.stream()
                         .map(refusal -> new Flaw(
                                 refusal.rule(), Flaw.Subject.DEVICE, Flaw.Weight.BROKEN, Flaw.Span.NOW, refusal.text()))
                         .toList());

@@ -105,7 +105,11 @@ final class ProcessLinks {
                 ? BY_VMM
                 : List.of(Remedy.look(hidden.map(Known.Unknown::remedy).orElse(NOT_SEEN)));
         for (Hop<?> hop : List.of(Hop.VMM, Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
-            links.add(Link.notShown(hop, why, remedies));
+            links.add(Link.notShown(hop, why, remedies)
+                    .unseen(
+                            users.isEmpty()
+                                    ? hidden.stream().map(Known.Unknown::reason).toList()
+                                    : List.of()));
         }
         return links;
     }

@@ -44,7 +44,7 @@ public record GuestLpis(List<Lpi> vlpis) {
         String path = KVM + "/" + directory + "/";
         Known<String> text = host.debugfs(path + STATE, REMEDY);
         if (text instanceof Known.Unknown<String> unknown) {
-            return new Known.Unknown<>(unknown.why(), unknown.remedy());
+            return unknown.typed();
         }
         try {
             List<ItsState> tables = new ArrayList<>();

@@ -75,6 +75,7 @@ public final class KernelPaths implements AutoCloseable {
     /** Memory that is not read. */
     public static KernelPaths none() {
         return new KernelPaths(() -> new Known.Unknown<>(
+                Known.Reason.NOT_ASKED,
                 "kernel memory is read on the machine itself only, and not with --no-kernel-memory",
                 "run it there without this option"));
     }

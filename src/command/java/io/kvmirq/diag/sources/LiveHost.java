@@ -76,7 +76,7 @@ public interface LiveHost {
             @Override
             public Known<Tracing> tracing(Set<Integer> threads) {
                 if (tracefs instanceof Known.Unknown<Path> unknown) {
-                    return new Known.Unknown<>(unknown.why(), unknown.remedy());
+                    return unknown.typed();
                 }
                 return TraceInstance.of(tracefs.known().orElseThrow(), threads);
             }

@@ -333,7 +333,7 @@ public final class LiveWindow extends Watch {
                         notes.add(device + " is no longer bound to VFIO: it was given away while it was watched"));
         Map<String, Long> grown = new LinkedHashMap<>();
         if (after.interrupts().isEmpty()) {
-            missing.add(new Known.Unknown<>(INTERRUPTS + " cannot be read", after.forInterrupts()));
+            missing.add(after.noInterrupts());
         }
         now.forEach((name, count) -> {
             Long earlier = before.get(name);

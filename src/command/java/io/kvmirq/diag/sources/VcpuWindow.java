@@ -36,7 +36,7 @@ public final class VcpuWindow extends Watch {
         this.vcpus = guest.vms().size() == 1 ? VcpuThreads.vcpus(host, guest) : Map.of();
         this.schedule = new VcpuSchedule(vcpus.keySet(), tid -> {});
         this.noSchedule = guest.vms().size() == 1
-                ? new Known.Unknown<>(NO_THREAD, host.forDebugfs(Guests.NAMES))
+                ? host.notInDebugfs(NO_THREAD, Guests.NAMES)
                 : new Known.Unknown<>(
                         "the process has " + guest.vms().size() + " VMs, whose vCPUs have the same numbers",
                         "a VMM with one VM in a process");

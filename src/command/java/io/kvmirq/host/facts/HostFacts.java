@@ -121,6 +121,7 @@ public final class HostFacts {
                 .or(() -> unreadable == 0
                         ? Optional.empty()
                         : Optional.of(new Known.Unknown<>(
+                                Known.Reason.HIDDEN,
                                 "the files of " + unreadable + (unreadable == 1 ? " process" : " processes")
                                         + " may not be read",
                                 HostKvm.AS_ROOT)));
@@ -271,9 +272,7 @@ public final class HostFacts {
         if (text.isPresent()) {
             return new Known.Unknown<>("/" + NOINTXMASK + " is neither Y nor N", "none");
         }
-        return tree.reading(NOINTXMASK) == HostFiles.Reading.DENIED
-                ? new Known.Unknown<>("/" + NOINTXMASK + " may not be read by this user", "run as root")
-                : new Known.Unknown<>("/" + NOINTXMASK + " does not exist", "modprobe vfio-pci");
+        return sight().missing(tree, NOINTXMASK, "modprobe vfio-pci");
     }
 
     /** The names of the handlers of a host irq. {@code /proc/irq} shows each name once. */
@@ -450,12 +449,16 @@ public final class HostFacts {
         }
         if (tree.bytes(DEBUGFS + path, HostFiles.LONGEST_TEXT + 1).isPresent()) {
             return new Known.Unknown<>(
+                    Known.Reason.NOT_ASKED,
                     "/" + DEBUGFS + path + " is longer than " + (HostFiles.LONGEST_TEXT >> 20) + " MiB and is not read",
                     "none");
         }
         return tree.list(DEBUGFS).isEmpty()
-                ? new Known.Unknown<>("debugfs is not there", "mount -t debugfs none /sys/kernel/debug, and " + needs)
-                : new Known.Unknown<>("/" + DEBUGFS + path + " does not exist", needs);
+                ? new Known.Unknown<>(
+                        Known.Reason.ABSENT,
+                        "debugfs is not there",
+                        "mount -t debugfs none /sys/kernel/debug, and " + needs)
+                : new Known.Unknown<>(Known.Reason.ABSENT, "/" + DEBUGFS + path + " does not exist", needs);
     }
 
     /**
@@ -471,10 +474,29 @@ public final class HostFacts {
                 : tree.list(DEBUGFS).isEmpty() ? "mount -t debugfs none /" + root : needs;
     }
 
+    /** Why files of debugfs, whose remedy is {@link #forDebugfs}, do not show a fact. */
+    public <T> Known.Unknown<T> notInDebugfs(String why, String needs) {
+        String root = DEBUGFS.substring(0, DEBUGFS.length() - 1);
+        boolean isRefused = tree.reading(root) == HostFiles.Reading.DENIED
+                || tree.list(DEBUGFS).isEmpty() && sight().locks(root);
+        return new Known.Unknown<>(
+                isRefused ? sight().refused(root).reason() : Known.Reason.NOT_SHOWN, why, forDebugfs(needs));
+    }
+
+    /** Why {@code /proc/interrupts} does not show a fact: it cannot be read. */
+    public <T> Known.Unknown<T> noInterrupts() {
+        return new Known.Unknown<>(
+                tree.reading("proc/interrupts") == HostFiles.Reading.DENIED
+                        ? Known.Reason.REFUSED
+                        : Known.Reason.ABSENT,
+                "/proc/interrupts cannot be read",
+                forInterrupts());
+    }
+
     /** The remedy that shows {@code /proc/interrupts}, if it cannot be read. */
     public String forInterrupts() {
         return tree.reading("proc/interrupts") == HostFiles.Reading.DENIED
-                ? HostKvm.AS_ROOT
+                ? sight().refused("proc/interrupts").remedy()
                 : "mount /proc; a copy of a host needs its proc/interrupts, which tar copies empty";
     }
 

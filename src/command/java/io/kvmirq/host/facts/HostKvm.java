@@ -89,9 +89,7 @@ public final class HostKvm {
         if (text.isPresent()) {
             return new Known.Observed<>(text.get());
         }
-        return tree.reading(path) == HostFiles.Reading.DENIED
-                ? new Known.Unknown<>("/" + path + " may not be read", AS_ROOT)
-                : new Known.Unknown<>("/" + path + " does not exist", loading(module));
+        return facts.sight().missing(tree, path, loading(module));
     }
 
     /** A module of KVM cannot be loaded without the processor's flag. */
@@ -226,10 +224,12 @@ public final class HostKvm {
         if (!known.isEmpty()) {
             return new Known.Observed<>(known.contains("\n" + line) || known.startsWith(line));
         }
+        boolean isRefused = tree.reading(boot) == HostFiles.Reading.DENIED;
         return new Known.Unknown<>(
+                isRefused ? Known.Reason.REFUSED : Known.Reason.ABSENT,
                 "neither /proc/config.gz nor /" + boot + " can be read",
-                tree.reading(boot) == HostFiles.Reading.DENIED
-                        ? AS_ROOT
+                isRefused
+                        ? facts.sight().refused(boot).remedy()
                         : "look for CONFIG_" + option + " in the" + " configuration of the kernel");
     }
 

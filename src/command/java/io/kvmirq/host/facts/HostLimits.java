@@ -72,11 +72,10 @@ public final class HostLimits {
                 }
             }
         }
-        return new Known.Unknown<>(
-                "/" + process + "limits does not show " + name,
-                tree.reading(process + "limits") == HostFiles.Reading.DENIED
-                        ? HostKvm.AS_ROOT
-                        : HostKvm.absent(process + "limits"));
+        return tree.reading(process + "limits") == HostFiles.Reading.DENIED
+                ? Sight.of(tree).refused(process + "limits")
+                : new Known.Unknown<>(
+                        "/" + process + "limits does not show " + name, HostKvm.absent(process + "limits"));
     }
 
     /** Whether the process may lock memory beyond its limit: CAP_IPC_LOCK. Empty if it is not shown. */
@@ -97,8 +96,9 @@ public final class HostLimits {
         Optional<String> text = tree.text(VECTORS);
         if (text.isEmpty()) {
             return tree.reading("sys/kernel/debug") == HostFiles.Reading.DENIED
-                    ? new Known.Unknown<>("/sys/kernel/debug may not be read", HostKvm.AS_ROOT)
+                    ? Sight.of(tree).refused(VECTORS)
                     : new Known.Unknown<>(
+                            Known.Reason.ABSENT,
                             "/" + VECTORS + " does not exist",
                             "a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, and debugfs mounted, shows them to root");
         }

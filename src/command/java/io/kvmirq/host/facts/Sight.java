@@ -43,7 +43,9 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
     public Optional<Known.Unknown<Boolean>> hidesProcesses() {
         return namespaced
                 ? Optional.of(new Known.Unknown<>(
-                        "kvmirq runs in a pid namespace of its own, which hides the host's processes", ON_THE_HOST))
+                        Known.Reason.HIDDEN,
+                        "kvmirq runs in a pid namespace of its own, which hides the host's processes",
+                        ON_THE_HOST))
                 : Optional.empty();
     }
 
@@ -56,13 +58,23 @@ public record Sight(boolean namespaced, boolean root, Optional<String> lockdown)
     public <T> Known.Unknown<T> refused(String path) {
         if (locks(path)) {
             return new Known.Unknown<>(
+                    Known.Reason.LOCKED_DOWN,
                     "/" + path + " is refused, to root too: the kernel is locked down (" + lockdown.orElseThrow() + ")",
                     "none while the kernel is locked down, as Secure Boot or lockdown= does");
         }
         return root
                 ? new Known.Unknown<>(
+                        Known.Reason.REFUSED,
                         "/" + path + " is refused to root: a security module forbids it, or a capability is missing",
                         "run it outside of containers, with all capabilities; ausearch -m avc names a refusal")
-                : new Known.Unknown<>("/" + path + " may not be read by this user", HostKvm.AS_ROOT);
+                : new Known.Unknown<>(
+                        Known.Reason.REFUSED, "/" + path + " may not be read by this user", HostKvm.AS_ROOT);
+    }
+
+    /** Why a file cannot be read: it is refused, or it does not exist, and {@code needs} would make it exist. */
+    public <T> Known.Unknown<T> missing(HostFiles files, String path, String needs) {
+        return files.reading(path) == HostFiles.Reading.DENIED
+                ? refused(path)
+                : new Known.Unknown<>(Known.Reason.ABSENT, "/" + path + " does not exist", needs);
     }
 }

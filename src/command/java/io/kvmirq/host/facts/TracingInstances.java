@@ -42,7 +42,7 @@ public final class TracingInstances {
     static Known<List<String>> left(HostFiles tree) {
         List<String> names = tree.list(INSTANCES);
         if (names.isEmpty() && tree.reading("sys/kernel/tracing") == HostFiles.Reading.DENIED) {
-            return new Known.Unknown<>("/sys/kernel/tracing may not be read by this user", HostKvm.AS_ROOT);
+            return Sight.of(tree).refused("sys/kernel/tracing");
         }
         List<String> left = new ArrayList<>();
         for (String name : names) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.memory;
 
+import io.kvmirq.path.Known;
 import java.io.Closeable;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -80,15 +81,16 @@ final class KernelMemory implements AutoCloseable {
     private static Unseen refused(String name, IOException e) {
         String why = name + " cannot be read: ";
         if (e instanceof NoSuchFileException) {
-            return new Unseen(why + "there is none", ELSEWHERE);
+            return new Unseen(Known.Reason.ABSENT, why + "there is none", ELSEWHERE);
         }
         if (e instanceof AccessDeniedException) {
-            return new Unseen(why + "permission denied", "run as root");
+            return new Unseen(Known.Reason.REFUSED, why + "permission denied", "run as root");
         }
         String reason = e instanceof FileSystemException of && of.getReason() != null ? of.getReason() : e.getMessage();
         boolean locked = String.valueOf(reason).startsWith("Operation not permitted");
         return locked
                 ? new Unseen(
+                        Known.Reason.REFUSED,
                         why + reason + ": this process lacks CAP_SYS_RAWIO, or the kernel is locked down for"
                                 + " confidentiality",
                         "run as root outside of a container; lockdown=integrity does not hide it")

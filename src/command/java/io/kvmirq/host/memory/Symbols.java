@@ -2,6 +2,7 @@
 package io.kvmirq.host.memory;
 
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -33,7 +34,10 @@ final class Symbols {
     static Symbols of(HostFiles files, Set<String> wanted) {
         Optional<InputStream> open = files.open(FILE.substring(1));
         if (open.isEmpty()) {
-            throw new Unseen(FILE + " cannot be read", "run as root, with a kernel that has CONFIG_KALLSYMS");
+            throw new Unseen(
+                    Known.Reason.REFUSED,
+                    FILE + " cannot be read",
+                    "run as root, with a kernel that has CONFIG_KALLSYMS");
         }
         Reading reading = new Reading(wanted);
         try (InputStream in = open.get()) {

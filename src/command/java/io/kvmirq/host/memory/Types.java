@@ -23,7 +23,7 @@ final class Types {
 
     private static <T> T value(Known<T> known) {
         if (known instanceof Known.Unknown<T> unknown) {
-            throw new Unseen(unknown.why(), unknown.remedy());
+            throw new Unseen(unknown.reason(), unknown.why(), unknown.remedy());
         }
         return known.known().orElseThrow();
     }

@@ -13,26 +13,32 @@ final class Unseen extends RuntimeException {
     private final String why;
     private final String remedy;
     private final boolean mayPass;
+    private final Known.Reason reason;
 
-    private Unseen(String why, String remedy, boolean mayPass) {
+    private Unseen(Known.Reason reason, String why, String remedy, boolean mayPass) {
         super(why, null, false, false);
+        this.reason = reason;
         this.why = why;
         this.remedy = remedy;
         this.mayPass = mayPass;
     }
 
+    Unseen(Known.Reason reason, String why, String remedy) {
+        this(reason, why, remedy, false);
+    }
+
     Unseen(String why, String remedy) {
-        this(why, remedy, false);
+        this(Known.Reason.NOT_SHOWN, why, remedy, false);
     }
 
     /** The memory is not what the kernel's types say, as memory is that was freed under a walk. */
     static Unseen wrong(String why) {
-        return new Unseen(why, AGAIN, true);
+        return new Unseen(Known.Reason.TORN, why, AGAIN, true);
     }
 
     /** The memory changed under a walk. */
     static Unseen torn(String what) {
-        return new Unseen(what + " changed while it was read", "look again", true);
+        return new Unseen(Known.Reason.TORN, what + " changed while it was read", "look again", true);
     }
 
     /** The result of a walk that is the same twice: two structures that are written one after the other do not tear it. */
@@ -51,7 +57,7 @@ final class Unseen extends RuntimeException {
                 return new Known.Observed<>(walk.get());
             } catch (Unseen e) {
                 if (!e.mayPass || left == 1) {
-                    return new Known.Unknown<>(e.why, e.remedy);
+                    return new Known.Unknown<>(e.reason, e.why, e.remedy);
                 }
             }
         }

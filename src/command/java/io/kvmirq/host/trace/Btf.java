@@ -2,6 +2,7 @@
 package io.kvmirq.host.trace;
 
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.facts.Sight;
 import io.kvmirq.path.Known;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -209,9 +210,7 @@ public final class Btf {
         String path = "/" + FILES + name;
         Optional<byte[]> content = files.bytes(FILES + name, MOST_BYTES + 1);
         if (content.isEmpty()) {
-            return files.reading(FILES + name) == HostFiles.Reading.DENIED
-                    ? new Known.Unknown<>(path + " may not be read", "run as root")
-                    : new Known.Unknown<>(path + " does not exist", "use a kernel with CONFIG_DEBUG_INFO_BTF");
+            return Sight.of(files).missing(files, FILES + name, "use a kernel with CONFIG_DEBUG_INFO_BTF");
         }
         if (content.get().length > MOST_BYTES) {
             return new Known.Unknown<>(

@@ -16,10 +16,13 @@ import io.kvmirq.diag.screens.Doctor;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.host.facts.Sight;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.InterruptPath;
+import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Recorded;
@@ -584,6 +587,30 @@ class ExplainCommandTest {
         Cli.Ended printed = of(pit(), AMD, "1", "--json").exited(17);
         assertThat(printed.out())
                 .isEqualTo(Recorded.text(ExplainCommandTest.class, "explain-amd-pit.json", printed.out()));
+    }
+
+    /** Absent, refused, locked down and hidden are four things, and a program need not read the sentence to tell them. */
+    @Test
+    void whyALinkIsNotShownHasAType() throws IOException {
+        String power = "sys/bus/pci/devices/" + AMD + "/power_state";
+        String lockdown = "sys/kernel/security/lockdown";
+        assertThat(unseen(GuestHosts.of("amd-avic").remove(power), Hop.DEVICE)).contains(Known.Reason.ABSENT);
+        assertThat(unseen(GuestHosts.of("amd-avic").remove(power).deny(power), Hop.DEVICE))
+                .contains(Known.Reason.REFUSED);
+        RecordedHost container = GuestHosts.of("amd-avic").remove("proc/100");
+        assertThat(unseen(container, Hop.VMM)).isEmpty();
+        assertThat(unseen(container.link("proc/self/ns/pid", "pid:[4026532700]"), Hop.VMM))
+                .containsExactly(Known.Reason.HIDDEN);
+        Sight locked = Sight.of(GuestHosts.of("amd-avic")
+                .put(lockdown, "none [integrity] confidentiality\n")
+                .tree());
+        assertThat(locked.<String>refused("sys/kernel/debug/kvm").reason()).isEqualTo(Known.Reason.LOCKED_DOWN);
+    }
+
+    private static List<Known.Reason> unseen(RecordedHost recorded, Hop<?> hop) {
+        HostFacts host = new HostFacts(recorded.tree());
+        PciDevice device = host.pci(PciAddress.parse(AMD)).orElseThrow();
+        return DeviceChains.of(host, device, 0).link(hop).orElseThrow().unseen();
     }
 
     private static Link broken(Hop<?> hop) {
