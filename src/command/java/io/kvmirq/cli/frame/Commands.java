@@ -107,16 +107,21 @@ public record Commands(List<Named> commands) {
             terminal.complain(usageError(e));
             return ExitCode.USAGE;
         } catch (UnreadableInputException | BackendUnavailableException | KernelException | UncheckedIOException e) {
-            terminal.complain(String.valueOf(e.getMessage()));
-            return ExitCode.COULD_NOT_RUN;
+            return Arrays.asList(arguments).contains(Nagios.OPTION)
+                    ? Nagios.UNKNOWN.print(String.valueOf(e.getMessage()), terminal)
+                    : couldNotRun(String.valueOf(e.getMessage()), terminal);
         } catch (RuntimeException | Error e) {
             Optional<String> limit = ProcessLimit.behind(e);
             if (limit.isEmpty()) {
                 throw e;
             }
-            terminal.complain("could not run: " + limit.get());
-            return ExitCode.COULD_NOT_RUN;
+            return couldNotRun("could not run: " + limit.get(), terminal);
         }
+    }
+
+    private static int couldNotRun(String why, Terminal terminal) {
+        terminal.complain(why);
+        return ExitCode.COULD_NOT_RUN;
     }
 
     /** The options that chose another host, as typed, each after a space, for remedies. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
+import io.kvmirq.text.Foreign;
 import picocli.CommandLine.Model.OptionSpec;
 
 /** The grades of {@code --nagios}, with the exit codes of monitoring plugins. */
@@ -36,9 +37,10 @@ public enum Nagios {
                         + " (UNKNOWN): see kvmirq help.");
     }
 
-    /** Prints the line, and returns the exit code. */
+    /** Prints the line, and returns the exit code. After a {@code |}, Nagios reads performance data. */
     public int print(String text, Terminal terminal) {
-        terminal.out().println("KVMIRQ " + name() + ": " + Terminal.printable(text));
+        terminal.out()
+                .println("KVMIRQ " + name() + ": " + Foreign.printable(text).replace('|', '?'));
         return exitCode;
     }
 }

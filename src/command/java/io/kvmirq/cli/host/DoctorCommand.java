@@ -12,11 +12,13 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.screens.Doctor;
 import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.Known;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -185,11 +187,29 @@ public final class DoctorCommand implements Command {
                         .map(one -> one.check().id())
                         .collect(Collectors.joining(", "));
                 of += hidden.isEmpty() ? "" : "; not shown: " + hidden;
-                return (status == Status.FAIL ? Nagios.CRITICAL : status == Status.WARN ? Nagios.WARNING : Nagios.OK)
+                return (status == Status.FAIL
+                                ? Nagios.CRITICAL
+                                : status == Status.WARN
+                                        ? Nagios.WARNING
+                                        : findings.stream().anyMatch(DoctorCommand::hidesPaths)
+                                                ? Nagios.UNKNOWN
+                                                : Nagios.OK)
                         .print(of, terminal);
             }
         }
-        return Nagios.UNKNOWN.print("no check could read its files", terminal);
+        return Nagios.UNKNOWN.print(
+                findings.stream()
+                        .map(one -> one.check().id() + ": " + one.text())
+                        .collect(Collectors.joining("; ")),
+                terminal);
+    }
+
+    /** Whether the paths of guests were not looked at, as of {@code explain --nagios}. */
+    private static boolean hidesPaths(Finding finding) {
+        return finding.check() == Check.PATHS
+                && finding.status() == Status.UNKNOWN
+                && finding.facts().get("unseen") instanceof List<?> why
+                && (why.contains(Known.Reason.REFUSED) || why.contains(Known.Reason.HIDDEN));
     }
 
     /** If nothing fails, an interrupt that is not posted decides, as for {@code explain}. */
@@ -200,7 +220,8 @@ public final class DoctorCommand implements Command {
         boolean looked = false;
         for (Finding finding : findings) {
             fails |= finding.status() == Status.FAIL;
-            warns |= finding.status() == Status.WARN;
+            warns |= finding.status() == Status.WARN
+                    || finding.verdict().filter(Verdict::past).isPresent();
             unposted |= finding.verdict().isPresent() && finding.verdict().get().isUnposted();
             looked |= finding.status() != Status.UNKNOWN;
         }

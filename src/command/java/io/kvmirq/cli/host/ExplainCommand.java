@@ -38,9 +38,11 @@ import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -149,10 +151,17 @@ public final class ExplainCommand implements Command {
             if (guest.isPresent()) {
                 return HostChoice.guests(host, guest.get());
             }
-            if (host.vms().all().isEmpty()) {
+            return host.vms().all();
+        }
+
+        /** @throws UnreadableInputException if no guest is seen and no device is in use */
+        void requireSeen(HostFacts host) {
+            if (device.isEmpty()
+                    && guest.isEmpty()
+                    && host.vms().all().isEmpty()
+                    && host.armed().isEmpty()) {
                 throw new UnreadableInputException("no process is seen that holds a VM" + HostChoice.hidden(host));
             }
-            return host.vms().all();
         }
 
         VmProcess onlyGuest(HostFacts host) {
@@ -181,8 +190,11 @@ public final class ExplainCommand implements Command {
                 return List.of(DeviceChains.of(host, one, vector.getAsInt(), memory));
             }
             List<InterruptPath> chains = new ArrayList<>();
+            Set<PciAddress> seen = new HashSet<>();
             for (VmProcess process : guests(host)) {
-                devices(process).forEach(address -> chains.addAll(ExplainCommand.chains(host, address, memory)));
+                devices(process)
+                        .filter(seen::add) // a helper may hold the VM and the device, too
+                        .forEach(address -> chains.addAll(ExplainCommand.chains(host, address, memory)));
                 // No file of a process names a removed device; if the host has one VM, the device belongs to it.
                 if (host.vms().all().size() == 1) {
                     DeviceChains.gone(host).stream()
@@ -191,6 +203,15 @@ public final class ExplainCommand implements Command {
                                     .isEmpty())
                             .forEach(chains::add);
                 }
+            }
+            if (guest.isEmpty()) {
+                host.armed().stream()
+                        .map(ArmedVector::address)
+                        .distinct()
+                        .filter(address -> chains.stream()
+                                .noneMatch(chain -> chain.device().equals(address.toString())))
+                        .toList()
+                        .forEach(address -> chains.addAll(ExplainCommand.chains(host, address, memory)));
             }
             return chains;
         }
@@ -233,6 +254,9 @@ public final class ExplainCommand implements Command {
             question.chains(look, KernelPaths.none());
             PathsCheck.ofGuests(look, look.vms().all());
         });
+        if (!arguments.hasMatchedOption(Nagios.OPTION)) {
+            question.requireSeen(host);
+        }
         List<InterruptPath> chains = question.chains(host, memory);
         Optional<List<Change>> changes = Optional.ofNullable(arguments.<Path>matchedOptionValue("--against", null))
                 .map(earlier -> Change.between(earlier(earlier, question), chains));
@@ -278,6 +302,7 @@ public final class ExplainCommand implements Command {
             KernelPaths memory,
             ParseResult arguments,
             Terminal terminal) {
+        question.requireSeen(host);
         List<VmProcess> guests =
                 question.device().isPresent() ? host.vms().of(question.device().get()) : question.guests(host);
         List<PciAddress> devices = question.device().map(List::of).orElseGet(() -> guests.stream()
@@ -333,7 +358,7 @@ public final class ExplainCommand implements Command {
                             .equals(Optional.of(guest.process().asGuest()))))
                     .flatMap(guest -> PathsCheck.paths(host, guest, false).stream())
                     .filter(path -> Look.flaw(path).isPresent())
-                    .map(path -> ExplainText.headline(path, ""));
+                    .map(path -> ExplainText.headline(path, "", chains));
         }
 
         private List<InterruptPath> of(GuestRows one) {
@@ -365,25 +390,22 @@ public final class ExplainCommand implements Command {
             int exitCode = ExitCode.of(verdict, arguments.hasMatchedOption("--strict"))
                     .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
             if (arguments.hasMatchedOption(Nagios.OPTION)) {
-                return new ExplainText(terminal).graded(chains, shown, verdict);
+                return new ExplainText(terminal).graded(host, chains, shown, verdict);
             }
             if (arguments.hasMatchedOption("--json")) {
                 Json.print(terminal, "explain", host, json -> {
-                    json.objects("paths", chains, (to, one) -> to.record(one).value("fails", one.fails()))
+                    json.objects("paths", chains, (to, one) -> to.record(one)
+                                    .value("pid", one.guest().map(InterruptPath.Guest::process))
+                                    .value("fails", one.fails()))
                             .objects("sources", rows, (to, one) -> to.value("guest", one.guest())
                                     .flag("virtio", one.virtio())
                                     .value("vmm", of(one).get(0).links().get(0))
                                     .value("others", of(one).get(1).links().get(0))
-                                    .value("rows", one.rows()))
-                            .value("verdict", verdict)
-                            .objects(
-                                    "flaws",
-                                    Stream.concat(chains.stream(), shown.stream())
-                                            .flatMap(path -> path.links().stream())
-                                            .flatMap(link -> link.flaws().stream())
-                                            .distinct()
-                                            .toList(),
-                                    Json::record);
+                                    .value("rows", one.rows()));
+                    ExplainText.write(
+                            json,
+                            verdict,
+                            Stream.concat(chains.stream(), shown.stream()).toList());
                     changes.ifPresent(all -> json.value("changes", all));
                     live.ifPresent(one -> LiveOption.write(json, one));
                     if (arguments.hasMatchedOption(EVIDENCE)) {

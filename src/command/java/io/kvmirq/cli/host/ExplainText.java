@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
+import io.kvmirq.DeviceName;
 import io.kvmirq.HostIrq;
 import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Nagios;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Finding;
@@ -11,7 +13,9 @@ import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.Drift;
 import io.kvmirq.diag.screens.Change;
 import io.kvmirq.diag.screens.GuestRows;
+import io.kvmirq.diag.screens.Look;
 import io.kvmirq.diag.screens.MemoryEvidence;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
@@ -80,6 +84,8 @@ final class ExplainText {
      * @param verdict of all
      */
     static List<String> headlines(List<InterruptPath> chains, List<InterruptPath> guests, Verdict verdict) {
+        List<InterruptPath> all =
+                Stream.concat(chains.stream(), guests.stream()).toList();
         List<Headline> lines = new ArrayList<>();
         Map<Optional<InterruptPath.Guest>, List<InterruptPath>> owners = chains.stream()
                 .collect(Collectors.groupingBy(InterruptPath::guest, LinkedHashMap::new, Collectors.toList()));
@@ -87,20 +93,22 @@ final class ExplainText {
         for (List<InterruptPath> own : owners.values()) {
             Verdict ofOwn = Verdict.of(own, List.of(), List.of());
             if (owners.size() > 1 && !verdict.counted() && ofOwn.isFlawed()) {
-                lines.add(new Headline(ofOwn.rank(), headline(own, ofOwn)));
+                lines.add(new Headline(ofOwn.rank(), headline(own, ofOwn, all)));
             } else {
                 fine.addAll(own);
             }
         }
         if (!fine.isEmpty()) {
             Verdict ofFine = verdict.counted() ? verdict : Verdict.of(fine, List.of(), List.of());
-            lines.add(new Headline(ofFine.rank(), headline(fine, ofFine)));
+            lines.add(new Headline(ofFine.rank(), headline(fine, ofFine, all)));
         }
         for (InterruptPath path : guests) {
             Link link = path.links().get(0);
-            if (link.isFlawed() || chains.isEmpty() && path.subject() == Flaw.Subject.GUEST) {
+            if (link.isFlawed()
+                    || Look.slowed(path).isPresent()
+                    || chains.isEmpty() && path.subject() == Flaw.Subject.GUEST) {
                 lines.add(new Headline(
-                        Verdict.of(List.of(path), List.of(), List.of()).rank(), headline(path, "")));
+                        Verdict.of(List.of(path), List.of(), List.of()).rank(), headline(path, "", all)));
             }
         }
         List<String> texts = lines.stream()
@@ -118,17 +126,29 @@ final class ExplainText {
                         .toList();
     }
 
+    /** Writes the verdict about some paths, and their flaws with the guest or the device that each is about. */
+    static void write(Json json, Verdict verdict, List<InterruptPath> paths) {
+        json.value("verdict", verdict).objects("flaws", Look.flaws(paths), (to, told) -> to.value(
+                        "guest", told.guest().map(InterruptPath.Guest::name))
+                .value("pid", told.guest().map(InterruptPath.Guest::process))
+                .value("device", told.device().map(DeviceName::toString))
+                .value("hop", told.hop())
+                .record(told.flaw()));
+    }
+
     /** @param rank 0 for a broken subject, 1 for one in doubt, 2 for another */
     private record Headline(int rank, String text) {}
 
     /** The verdict about the chains of devices in one sentence, for readers who know no link; not empty. */
-    private static String headline(List<InterruptPath> chains, Verdict verdict) {
+    private static String headline(List<InterruptPath> chains, Verdict verdict, List<InterruptPath> among) {
         InterruptPath worst = firstToFail(chains);
         long same = chains.stream().filter(one -> isSame(worst, one)).count();
         String all = chains.size() + " interrupts of "
-                + (chains.stream().map(InterruptPath::guest).distinct().count() > 1 ? "all guests" : owner(worst));
+                + (chains.stream().map(InterruptPath::guest).distinct().count() > 1
+                        ? "all guests"
+                        : owner(worst, among));
         String who = chains.size() == 1
-                ? worst.name() + " of " + owner(worst)
+                ? worst.name() + " of " + owner(worst, among)
                 : same == chains.size()
                         ? "all " + all
                         : same > 1 ? same + " of " + all : worst.name() + " (one of " + all + ")";
@@ -147,14 +167,18 @@ final class ExplainText {
                 .orElse("");
     }
 
-    /** The verdict about a guest by the link of its VMM, or about its helpers. */
-    static String headline(InterruptPath path, String others) {
+    /**
+     * The verdict about a guest by the link of its VMM, or about its helpers.
+     *
+     * @param among all paths of the output, of which another may be of a guest with the same name
+     */
+    static String headline(InterruptPath path, String others, List<InterruptPath> among) {
         Link link = path.links().get(0);
         boolean ofHelper = link.flaws().stream()
                 .findFirst()
                 .filter(flaw -> flaw.subject() == Flaw.Subject.HELPER)
                 .isPresent();
-        String guest = path.guest().orElseThrow().name() + others;
+        String guest = called(path.guest().orElseThrow(), among) + others;
         return (ofHelper ? "a helper of " : "")
                 + guest
                 + (!link.isFlawed()
@@ -164,8 +188,17 @@ final class ExplainText {
                                 + first(link));
     }
 
-    private static String owner(InterruptPath chain) {
-        return chain.guest().map(InterruptPath.Guest::name).orElse(chain.device());
+    private static String owner(InterruptPath chain, List<InterruptPath> among) {
+        return chain.guest().map(guest -> called(guest, among)).orElse(chain.device());
+    }
+
+    /** The name of a guest; with its process, if it could be taken for a device, a process or another guest. */
+    private static String called(InterruptPath.Guest guest, List<InterruptPath> among) {
+        boolean isShared = among.stream()
+                .flatMap(path -> path.guest().stream())
+                .anyMatch(other -> other.name().equals(guest.name()) && other.process() != guest.process());
+        boolean isNumber = guest.name().chars().allMatch(Character::isDigit);
+        return isShared || isNumber || guest.name().contains(":") ? "guest " + guest : guest.name();
     }
 
     private static String inWords(InterruptPath chain, Verdict verdict) {
@@ -209,7 +242,12 @@ final class ExplainText {
     }
 
     /** Prints the worst in one line for monitoring, and returns its grade. */
-    int graded(List<InterruptPath> chains, List<InterruptPath> guests, Verdict verdict) {
+    int graded(HostFacts host, List<InterruptPath> chains, List<InterruptPath> guests, Verdict verdict) {
+        if (chains.isEmpty() && guests.isEmpty() && host.hidesProcesses().isPresent()) {
+            Known.Unknown<Boolean> hidden = host.hidesProcesses().get();
+            return Nagios.UNKNOWN.print("no guest is seen; " + hidden.why() + ": " + hidden.remedy(), terminal);
+        }
+
         // Of the hops behind the VMM no file shows more: that they are not shown is no failure to look.
         List<Link> hidden = chains.stream()
                 .filter(chain -> !chain.isIdle())

@@ -4,6 +4,8 @@ package io.kvmirq.cli.host;
 import io.kvmirq.cli.frame.Columns;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Verdict;
+import io.kvmirq.diag.screens.Look;
 import io.kvmirq.diag.screens.PathsCheck;
 import io.kvmirq.diag.sources.GuestRates;
 import io.kvmirq.diag.sources.GuestRates.Rate;
@@ -84,18 +86,25 @@ final class GuestTable {
     /** The verdict about the guest whose VMM is worst. */
     private static String headline(HostFacts host, List<Guest> guests) {
         String all = guests.size() == 1 ? "" : " (one of " + guests.size() + " guests)";
-        List<InterruptPath> paths = guests.stream()
-                .flatMap(guest -> PathsCheck.paths(host, guest, true).stream())
-                .toList();
+        List<InterruptPath> paths = paths(host, guests);
         return Stream.of(Link.State.BROKEN, Link.State.DOUBTFUL)
                 .flatMap(state ->
                         paths.stream().filter(path -> path.links().get(0).state() == state))
                 .findFirst()
-                .map(path -> ExplainText.headline(path, all))
+                .or(() -> paths.stream()
+                        .filter(path -> Look.slowed(path).isPresent())
+                        .findFirst())
+                .map(path -> ExplainText.headline(path, all, paths))
                 .orElse(
                         guests.size() == 1
                                 ? guests.get(0).process().name() + " runs, as far as files show"
                                 : "all " + guests.size() + " guests run, as far as files show");
+    }
+
+    private static List<InterruptPath> paths(HostFacts host, List<Guest> guests) {
+        return guests.stream()
+                .flatMap(guest -> PathsCheck.paths(host, guest, true).stream())
+                .toList();
     }
 
     private static List<String> cells(Guest guest, Optional<Rate> rate) {
@@ -139,24 +148,28 @@ final class GuestTable {
 
     private void write(HostFacts host, Guests guests, Optional<GuestRates.Seen> seen) {
         Map<Integer, Rate> rates = seen.map(GuestRates.Seen::rates).orElse(Map.of());
-        Json.print(terminal, "list", host, json -> json.value("milliseconds", seen.map(GuestRates.Seen::watched))
-                .objects("guests", guests.all(), (to, one) -> {
-                    VmProcess process = one.process();
-                    to.text("guest", process.name())
-                            .number("pid", process.pid())
-                            .number("vms", process.vms().size())
-                            .object("vcpus", vcpus -> vcpus.record(one.vcpus())
-                                    .number("notShown", one.vcpus().notShown()))
-                            .value("devices", process.devices())
-                            .number("vectors", one.vectors())
-                            .number("eventfds", process.eventfds().size())
-                            .value("vhostFiles", one.vhostFiles())
-                            .value("vhostWorkers", one.workers())
-                            .value("kernelHelpers", one.helpers())
-                            .value("exits", one.exits())
-                            .value("injected", one.injected())
-                            .value("perSecond", Optional.ofNullable(rates.get(process.pid())));
-                })
-                .texts("notes", guests.notes()));
+        List<InterruptPath> paths = paths(host, guests.all());
+        Json.print(terminal, "list", host, json -> {
+            ExplainText.write(json, Verdict.of(paths, List.of(), List.of()), paths);
+            json.value("milliseconds", seen.map(GuestRates.Seen::watched))
+                    .objects("guests", guests.all(), (to, one) -> {
+                        VmProcess process = one.process();
+                        to.text("guest", process.name())
+                                .number("pid", process.pid())
+                                .number("vms", process.vms().size())
+                                .object("vcpus", vcpus -> vcpus.record(one.vcpus())
+                                        .number("notShown", one.vcpus().notShown()))
+                                .value("devices", process.devices())
+                                .number("vectors", one.vectors())
+                                .number("eventfds", process.eventfds().size())
+                                .value("vhostFiles", one.vhostFiles())
+                                .value("vhostWorkers", one.workers())
+                                .value("kernelHelpers", one.helpers())
+                                .value("exits", one.exits())
+                                .value("injected", one.injected())
+                                .value("perSecond", Optional.ofNullable(rates.get(process.pid())));
+                    })
+                    .texts("notes", guests.notes());
+        });
     }
 }

@@ -101,6 +101,12 @@ public final class HostChoice {
     public static List<VmProcess> guests(HostFacts host, String nameOrPid) {
         List<VmProcess> found =
                 host.vms().all().stream().filter(one -> isNamed(one, nameOrPid)).toList();
+        Optional<VmProcess> process = found.stream()
+                .filter(one -> String.valueOf(one.pid()).equals(nameOrPid))
+                .findFirst();
+        if (process.isPresent()) {
+            return List.of(process.get()); // another one may have the number as its name
+        }
         if (!found.isEmpty()) {
             return found;
         }

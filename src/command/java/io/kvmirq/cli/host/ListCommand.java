@@ -175,12 +175,12 @@ public final class ListCommand implements Command {
             Terminal terminal) {
         if (live.isEmpty()) {
             Listing listing = Listing.of(host, wanted, UnaryOperator.identity(), memory);
-            return answer(host, listing, Optional.empty(), arguments, terminal);
+            return answer(host, guests, listing, Optional.empty(), arguments, terminal);
         }
         List<PciAddress> devices = host.boundToVfio().stream().filter(wanted).toList();
         return live.get().run(host, devices, guests, terminal, seen -> {
             Listing listing = Listing.of(seen.host(), wanted, LiveChains.of(seen.live(), seen.host())::of, memory);
-            return answer(seen.host(), listing, Optional.of(seen.live()), arguments, terminal);
+            return answer(seen.host(), guests, listing, Optional.of(seen.live()), arguments, terminal);
         });
     }
 
@@ -217,17 +217,31 @@ public final class ListCommand implements Command {
     }
 
     private static int answer(
-            HostFacts host, Listing listing, Optional<Live> live, ParseResult arguments, Terminal terminal) {
+            HostFacts host,
+            List<VmProcess> of,
+            Listing listing,
+            Optional<Live> live,
+            ParseResult arguments,
+            Terminal terminal) {
         // The vectors of one device do not pass what serves others.
-        List<InterruptPath> guests = Stream.of("--vm", "--device").noneMatch(arguments::hasMatchedOption)
-                ? PathsCheck.flawedGuests(host)
-                : List.of();
+        List<InterruptPath> guests = arguments.hasMatchedOption("--device")
+                ? List.of()
+                : PathsCheck.flawedGuests(host).stream()
+                        .filter(path -> of.isEmpty()
+                                || of.stream().anyMatch(one -> path.guest().equals(Optional.of(one.asGuest()))))
+                        .toList();
         if (arguments.hasMatchedOption(Nagios.OPTION)) {
-            return new ExplainText(terminal).graded(listing.chains(), guests, verdict(listing, guests));
+            return new ExplainText(terminal).graded(host, listing.chains(), guests, verdict(listing, guests));
         }
         if (arguments.hasMatchedOption("--json")) {
             Json.print(terminal, "list", host, json -> {
-                json.value("vectors", listing.rows()).texts("notes", listing.notes());
+                json.value("vectors", listing.rows());
+                ExplainText.write(
+                        json,
+                        verdict(listing, guests),
+                        Stream.concat(listing.chains().stream(), guests.stream())
+                                .toList());
+                json.texts("notes", listing.notes());
                 live.ifPresent(one -> LiveOption.write(json, one));
             });
         } else {
@@ -244,11 +258,13 @@ public final class ListCommand implements Command {
 
     private static void print(
             HostFacts host, Listing listing, List<InterruptPath> guests, Optional<Live> live, Terminal terminal) {
+        if (!listing.chains().isEmpty() || !guests.isEmpty()) {
+            ExplainText.headlines(listing.chains(), guests, verdict(listing, guests))
+                    .forEach(line -> terminal.line(terminal.bold(Foreign.printable(line))));
+        }
         if (listing.rows().isEmpty()) {
             terminal.line("no vector of a device is armed by VFIO");
         } else {
-            ExplainText.headlines(listing.chains(), guests, verdict(listing, guests))
-                    .forEach(line -> terminal.line(terminal.bold(Foreign.printable(line))));
             List<List<String>> table = new ArrayList<>();
             table.add(COLUMNS);
             listing.rows().forEach(row -> table.add(cells(row, live)));

@@ -117,7 +117,7 @@ public final class HostIrqRules {
                 flaws.requireSeen(irq, ASKED);
                 flaws.requireSeen(irq, EFFECTIVE);
             }
-            flaws.apply(irq, CPU).apply(irq, OTHERS);
+            flaws.apply(irq, CPU).apply(irq, OTHERS).apply(irq, COUNTS);
             return flaws.link(
                             Hop.HOST_IRQ,
                             Evidence.observed("/proc/interrupts"),
@@ -558,17 +558,6 @@ public final class HostIrqRules {
         rule("host-irq.not-of-pin", LINE, irq -> irq.device().irq() > 0 && irq.device().irq() != irq.vector.irq().number())
             .with(irq -> irq.device().irq()).on("INTx", Irq::isPin),
         rule("host-irq.storm", COUNT, irq -> UPTIME.in(irq) > 0 && irq.aSecond() >= STORM).and(UPTIME).with(Irq::aSecond),
-        rule("host-irq.iommu-faults", FAULTS, irq -> FAULTS.in(irq) >= MANY_FAULTS).with(FAULTS::in),
-        rule("host-irq.smmu-errors", GLOBAL, irq -> GLOBAL.in(irq) >= MANY_ERRORS).with(GLOBAL::in),
-        rule("host-irq.apic-errors", ERRORS, irq -> ERRORS.in(irq) >= MANY_ERRORS)
-            .with(ERRORS::in, irq -> irq.host().isArm() ? "Err" : "ERR"),
-        rule("host-irq.spurious-vectors", SPURIOUS_VECTORS, irq -> SPURIOUS_VECTORS.in(irq) >= MANY_FAULTS)
-            .with(SPURIOUS_VECTORS::in),
-        rule("host-irq.misrouted", MISROUTED, irq -> MISROUTED.in(irq) >= MANY_ERRORS).with(MISROUTED::in)
-            .on("INTx", Irq::isPin),
-        rule("host-irq.machine-checks", MACHINE_CHECKS, irq -> MACHINE_CHECKS.in(irq) > 0).with(MACHINE_CHECKS::in),
-        rule("host-irq.deferred-errors", DEFERRED, irq -> DEFERRED.in(irq) > 0).with(DEFERRED::in),
-        rule("host-irq.threshold-errors", THRESHOLD, irq -> THRESHOLD.in(irq) > 0).with(THRESHOLD::in),
         rule("host-irq.polled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?irq(poll|fixup)(.*)?"))
             .on("INTx", Irq::isPin),
         rule("host-irq.pic", CMDLINE, irq -> PIC.matcher(CMDLINE.in(irq)).find())
@@ -576,7 +565,6 @@ public final class HostIrqRules {
         rule("host-irq.never-disabled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?noirqdebug(.*)?"))
             .on("INTx", Irq::isPin),
         rule("host-irq.threaded", CMDLINE, irq -> CMDLINE.in(irq).contains("threadirqs")),
-        rule("host-irq.hot", THERMAL, irq -> THERMAL.in(irq) >= MANY_FAULTS).with(THERMAL::in),
         rule("host-irq.handler-starved", ABOVE, irq -> true).and(HANDLER)
             .with(irq -> HANDLER.in(irq).pid(), irq -> HANDLER.in(irq).stat().priority(),
             irq -> HANDLER.in(irq).stat().cpu(), ABOVE::in).fill(irq -> HANDLER.in(irq).pid()),
@@ -584,10 +572,25 @@ public final class HostIrqRules {
             .fill(irq -> HANDLER.in(irq).pid()),
         rule("host-irq.handler-stopped", HANDLER, irq -> "TtZX".indexOf(HANDLER.in(irq).state()) >= 0)
             .with(irq -> HANDLER.in(irq).pid(), irq -> HANDLER.in(irq).state()).fill(irq -> HANDLER.in(irq).pid()));
+
+    /** Counts of the host, or of the IOMMU of several devices, since it booted. */
+    private static final Table<Irq> COUNTS = new Table<>(
+        rule("host-irq.iommu-faults", FAULTS, irq -> FAULTS.in(irq) >= MANY_FAULTS).with(FAULTS::in).counting(FAULTS::in),
+        rule("host-irq.smmu-errors", GLOBAL, irq -> GLOBAL.in(irq) >= MANY_ERRORS).with(GLOBAL::in).counting(GLOBAL::in),
+        rule("host-irq.apic-errors", ERRORS, irq -> ERRORS.in(irq) >= MANY_ERRORS)
+            .with(ERRORS::in, irq -> irq.host().isArm() ? "Err" : "ERR").counting(ERRORS::in),
+        rule("host-irq.spurious-vectors", SPURIOUS_VECTORS, irq -> SPURIOUS_VECTORS.in(irq) >= MANY_FAULTS)
+            .with(SPURIOUS_VECTORS::in).counting(SPURIOUS_VECTORS::in),
+        rule("host-irq.misrouted", MISROUTED, irq -> MISROUTED.in(irq) >= MANY_ERRORS).with(MISROUTED::in).counting(MISROUTED::in)
+            .on("INTx", Irq::isPin),
+        rule("host-irq.machine-checks", MACHINE_CHECKS, irq -> MACHINE_CHECKS.in(irq) > 0).with(MACHINE_CHECKS::in).counting(MACHINE_CHECKS::in),
+        rule("host-irq.deferred-errors", DEFERRED, irq -> DEFERRED.in(irq) > 0).with(DEFERRED::in).counting(DEFERRED::in),
+        rule("host-irq.threshold-errors", THRESHOLD, irq -> THRESHOLD.in(irq) > 0).with(THRESHOLD::in).counting(THRESHOLD::in),
+        rule("host-irq.hot", THERMAL, irq -> THERMAL.in(irq) >= MANY_FAULTS).with(THERMAL::in));
     // spotless:on
 
     /** The rules of a host irq. */
-    public static final List<Table<Irq>> TABLES = List.of(STATE, CPU, OTHERS);
+    public static final List<Table<Irq>> TABLES = List.of(STATE, CPU, OTHERS, COUNTS);
 
     private HostIrqRules() {}
 

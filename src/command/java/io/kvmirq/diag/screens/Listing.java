@@ -5,6 +5,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
+import io.kvmirq.diag.rules.FormClaims.SeenInterrupt;
 import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
@@ -15,6 +16,7 @@ import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Claim;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
@@ -34,7 +36,7 @@ import java.util.stream.Stream;
  * The vectors of VFIO devices that are armed, a row each. Immutable. Texts may hold names from files.
  *
  * @param rows broken ones first, then those in doubt, each in the order of devices and vectors
- * @param chains of the rows, in the order of devices and vectors
+ * @param chains of the rows, in the order of devices and vectors; and those with a flaw of vectors that are not armed
  * @param notes tools that would show the empty cells, a line each
  */
 public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> notes) {
@@ -91,23 +93,41 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
         LinkedHashSet<String> notes = new LinkedHashSet<>();
         Map<HostIrq, Long> counts = new HashMap<>();
         host.armed().forEach(one -> counts.put(one.irq(), one.count()));
-        TreeSet<PciAddress> addresses = host.armed().stream()
-                .map(ArmedVector::address)
+        TreeSet<PciAddress> addresses = Stream.concat(
+                        host.armed().stream().map(ArmedVector::address),
+                        host.vms().all().stream()
+                                .flatMap(vm -> Stream.concat(vm.devices().stream(), vm.mayHave().stream())))
                 .filter(wanted)
                 .collect(Collectors.toCollection(TreeSet::new));
         for (PciAddress address : addresses) {
             Optional<PciDevice> device = host.pci(address);
+            Map<Interrupt, HostIrq> armed = host.armed(address).stream()
+                    .collect(
+                            Collectors.toMap(one -> SeenInterrupt.of(one).id(), ArmedVector::irq, (one, other) -> one));
             if (device.isEmpty()) {
-                notes.add(address + " has armed vectors and is not in /sys/bus/pci/devices");
+                if (!armed.isEmpty()) {
+                    notes.add(address + " has armed vectors and is not in /sys/bus/pci/devices");
+                }
+                DeviceChains.gone(host, address).ifPresent(chains::add);
                 continue;
             }
             Optional<VmProcess> holder = host.vms().of(address).stream().findFirst();
-            DeviceChains.of(host, device.get(), memory).stream()
+            List<InterruptPath> all = DeviceChains.of(host, device.get(), memory).stream()
                     .map(watched)
-                    .filter(Look::isArmed)
+                    .toList();
+            // A flaw of a vector that is not armed may be why it is not.
+            all.stream()
+                    .filter(chain ->
+                            chain.interrupt().filter(armed::containsKey).isEmpty()
+                                    && Look.flaw(chain).isPresent())
+                    .forEach(chains::add);
+            all.stream()
+                    .filter(chain ->
+                            chain.interrupt().filter(armed::containsKey).isPresent())
                     .forEach(chain -> {
+                        HostIrq irq = armed.get(chain.interrupt().orElseThrow());
                         chains.add(chain);
-                        rows.add(Map.entry(rank(chain), row(host, counts, address, chain, holder)));
+                        rows.add(Map.entry(rank(chain), row(host, counts, irq, address, chain, holder)));
                         notes.addAll(notes(chain, holder.isPresent()));
                     });
         }
@@ -138,10 +158,10 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
     private static Row row(
             HostFacts host,
             Map<HostIrq, Long> counts,
+            HostIrq irq,
             PciAddress address,
             InterruptPath chain,
             Optional<VmProcess> holder) {
-        HostIrq irq = numbers(chain, Hop.HOST_IRQ).get(0);
         return new Row(
                 irq,
                 address,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
+import io.kvmirq.DeviceName;
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.apic.InhibitReason;
@@ -19,7 +20,9 @@ import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
+import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import java.util.HashMap;
@@ -142,6 +145,39 @@ public record Look(
     /** A flaw in one line, with its hop. */
     public static String text(Link flaw) {
         return flaw.hop().label() + " " + flaw.state().label() + ": " + flaw.text();
+    }
+
+    /**
+     * A flaw, with what it is about.
+     *
+     * @param guest empty for a flaw of the host, or if the guest is not known
+     * @param device empty for a flaw of a guest, its helpers or the host
+     */
+    public record Told(Optional<InterruptPath.Guest> guest, Optional<DeviceName> device, Hop<?> hop, Flaw flaw) {}
+
+    /** The flaws of some paths, each once for what it is about. */
+    public static List<Told> flaws(List<InterruptPath> paths) {
+        return paths.stream()
+                .flatMap(path -> path.links().stream()
+                        .flatMap(link -> link.flaws().stream().map(flaw -> told(path, link.hop(), flaw))))
+                .distinct()
+                .toList();
+    }
+
+    private static Told told(InterruptPath path, Hop<?> hop, Flaw flaw) {
+        boolean isOfDevice = flaw.subject() == Flaw.Subject.VECTOR || flaw.subject() == Flaw.Subject.DEVICE;
+        return new Told(
+                flaw.subject() == Flaw.Subject.HOST ? Optional.empty() : path.guest(),
+                path.interrupt().map(Interrupt::device).filter(any -> isOfDevice),
+                hop,
+                flaw);
+    }
+
+    /** A path with a delay of the past, which is no flaw of now. */
+    public static Optional<Link> slowed(InterruptPath path) {
+        return path.links().stream()
+                .filter(link -> link.flaws().stream().anyMatch(Flaw::isPastDelay))
+                .findFirst();
     }
 
     /** Whether VFIO has armed the vector of a path. */

@@ -176,6 +176,11 @@ public final class Metrics {
         return path.guest().map(InterruptPath.Guest::name).orElse("");
     }
 
+    /** The worst link of a path, or else one with a delay of the past. */
+    private static Optional<Link> flaw(InterruptPath path) {
+        return Look.flaw(path).or(() -> Look.slowed(path));
+    }
+
     private void flaws(Look look) {
         Samples counts = new Samples("state");
         Samples single = new Samples(
@@ -191,13 +196,13 @@ public final class Metrics {
         }
         // Broken ones first, then those in doubt, and then those that are only not posted.
         List<InterruptPath> flawed = look.paths().stream()
-                .filter(path -> Look.flaw(path).isPresent() || path.unposted().isPresent())
+                .filter(path -> flaw(path).isPresent() || path.unposted().isPresent())
                 .sorted(Comparator.comparing(
-                        path -> Look.flaw(path).map(Severity::of).orElse(Severity.INFO)))
+                        path -> flaw(path).map(Severity::of).orElse(Severity.INFO)))
                 .toList();
         for (InterruptPath path : flawed.subList(0, Math.min(MOST_VECTORS, flawed.size()))) {
             String vector = path.name();
-            Optional<Link> worst = Look.flaw(path);
+            Optional<Link> worst = flaw(path);
             worst.ifPresent(link -> single.add(
                     1,
                     guest(path),

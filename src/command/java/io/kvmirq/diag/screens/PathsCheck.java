@@ -74,7 +74,7 @@ public final class PathsCheck {
                         paths(host, guest, guest.process().devices().stream().allMatch(one -> host.armed(one)
                                         .isEmpty()))
                                 .stream())
-                .filter(path -> Look.flaw(path).isPresent())
+                .filter(path -> Look.flaw(path).isPresent() || Look.slowed(path).isPresent())
                 .toList();
     }
 
@@ -161,7 +161,7 @@ public final class PathsCheck {
         boolean whole = verdict.grade() == Status.PASS;
         Optional<Known.Unknown<Boolean>> hiding = host.hidesProcesses();
         if ((devices == 0 || host.sight().namespaced()) && whole && hiding.isPresent()) {
-            return unknown(hiding.get().why(), hiding.get().remedy());
+            return Finding.unknown(Check.PATHS, "not-shown", hiding.get());
         }
         if (devices == 0 && !armed.isEmpty() && host.pciAddresses().isEmpty()) {
             return unknown(
@@ -170,7 +170,7 @@ public final class PathsCheck {
                     Fact.LOOK_AGAIN);
         }
         if (host.interrupts().isEmpty() && whole) {
-            return unknown("/proc/interrupts cannot be read", host.forInterrupts());
+            return Finding.unknown(Check.PATHS, "not-shown", host.noInterrupts());
         }
         if (hidden.isPresent() && whole) {
             return unknown(hidden.get(), Fact.LOOK_AGAIN);
@@ -180,7 +180,14 @@ public final class PathsCheck {
         }
         Map<String, String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
         String seen = looked(devices, guests) + " looked at, and no link that is seen is broken"
-                + (verdict.past() ? "; since boot, and perhaps over: " + shown(host, doubtful) : " or doubtful");
+                + (verdict.past() ? "; since boot, and perhaps over: " + shown(host, doubtful) : " or doubtful")
+                + all.stream()
+                        .flatMap(path -> Look.slowed(path).stream())
+                        .flatMap(link -> link.flaws().stream())
+                        .filter(Flaw::isPastDelay)
+                        .findFirst()
+                        .map(flaw -> "; slow at times: " + flaw.text())
+                        .orElse("");
         Finding finding = !whole
                 ? Finding.of(
                         Check.PATHS,
@@ -192,8 +199,9 @@ public final class PathsCheck {
                         .filter(Flaws::isIncomplete)
                         .findFirst()
                         .map(link -> unknown(
-                                seen + "; " + link.hop().label() + ": " + link.text(),
-                                link.remedies().get(0).text()))
+                                        seen + "; " + link.hop().label() + ": " + link.text(),
+                                        link.remedies().get(0).text())
+                                .with("unseen", link.unseen()))
                         .orElseGet(() -> Finding.pass(Check.PATHS, verdict.past() ? "past" : "whole", seen));
         return finding.with(remedies.stream().limit(SHOWN).toList())
                 .with("broken", List.copyOf(broken.keySet()))

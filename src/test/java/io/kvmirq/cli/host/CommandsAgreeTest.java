@@ -4,6 +4,7 @@ package io.kvmirq.cli.host;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.cli.Cli;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Verdict;
@@ -20,6 +21,7 @@ import io.kvmirq.path.Flaw;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Link;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -28,9 +30,14 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** The answers of all commands about each subject of a host: the flaws, each with subject, weight and span. */
 class CommandsAgreeTest {
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
     /** The flaws of broken and doubtful links by the identity of their path. */
     private static Map<String, List<Flaw>> flaws(Stream<InterruptPath> paths) {
         Map<String, List<Flaw>> all = new TreeMap<>();
@@ -68,6 +75,28 @@ class CommandsAgreeTest {
                 .isPresent();
     }
 
+    /** The grades of --nagios, if they differ. A check of doctor that lacks a file is unknown, though no path has a flaw. */
+    private String grades(PlantedFaultsTest.Fault tree) throws IOException {
+        String from = PlantedFaultsTest.apply(PlantedFaultsTest.host(tree.tree()), tree.tree(), tree.changes())
+                .archive(temporary)
+                .toString();
+        Map<String, String> grades = new TreeMap<>();
+        for (String command : List.of("explain --all", "list --all", "doctor --check paths")) {
+            Cli.Ended ended = Cli.run((command + " --nagios --from " + from).split(" "));
+            if (command.startsWith("doctor") && ended.exitCode() == 3) {
+                continue;
+            }
+            grades.put(command, ended.exitCode() + " " + ended.out().strip());
+        }
+        return grades.values().stream()
+                                .map(line -> line.substring(0, 1))
+                                .distinct()
+                                .count()
+                        > 1
+                ? grades.toString()
+                : "";
+    }
+
     @Test
     void commandsSayTheSameOfEachSubject() throws IOException {
         List<String> contradictions = new ArrayList<>();
@@ -102,6 +131,10 @@ class CommandsAgreeTest {
             }
             boolean refuses = host.boundToVfio().stream().anyMatch(address -> vfioRefuses(host, address));
             Finding vfio = Doctor.examine(host, EnumSet.of(Check.VFIO)).get(0);
+            String grades = grades(tree);
+            if (!grades.isEmpty()) {
+                contradictions.add(tree + ": " + grades);
+            }
             if (refuses != (vfio.status() == Finding.Status.FAIL)) {
                 contradictions.add(tree + ": vfio refuses " + refuses + ", doctor " + vfio.status());
             }

@@ -163,6 +163,33 @@ class ExplainCommandTest {
         assertThat(of(host, AMD, "--json").exited(ExitCode.COULD_NOT_RUN).out()).endsWith("\"exitCode\":3}\n");
     }
 
+    /** A guest may have the name of a device, of another guest or of a process; a name may end the line of a monitor. */
+    @Test
+    void guestIsNotTakenForAnother() throws IOException {
+        RecordedHost host = PlantedFaultsTest.host("posted")
+                .put("proc/300/comm", "0000:00:01.0\n")
+                .put("proc/300/status", "State:\tT (stopped)\n")
+                .link("proc/300/fd/4", "anon_inode:kvm-vm");
+        assertThat(of(host, "--all").out())
+                .startsWith(
+                        "guest 0000:00:01.0 (process 300) is stopped at the VMM: process 300 is stopped by a signal\n");
+        assertThat(of(host.put("proc/300/comm", "web\n"), "--all").out())
+                .startsWith("guest web (process 300) is stopped at the VMM: process 300 is stopped by a signal\n"
+                        + "all 5 interrupts of guest web (process 100) are delivered by hardware (posted)\n");
+        assertThat(of(host.put("proc/300/comm", "100\n"), "--vm", "100")
+                        .exited(0)
+                        .out())
+                .startsWith("all 5 interrupts of web are delivered by hardware (posted)\n");
+        assertThat(of(host.put("proc/300/comm", "a|x\n"), "--all", "--nagios")
+                        .exited(2)
+                        .out())
+                .startsWith("KVMIRQ CRITICAL: a?x is stopped at the VMM")
+                .hasLineCount(1);
+        assertThat(of(host, "--all", "--json").out())
+                .contains(
+                        "\"flaws\":[{\"guest\":\"a|x\",\"pid\":300,\"device\":null,\"hop\":\"vmm\",\"rule\":\"vmm.stopped\"");
+    }
+
     /** A path's last line is said of it alone; on a screen that scrolled, the verdict is the last line, too. */
     @Test
     void verdictOfAnotherGuestIsNotThatOfAPath() throws IOException {
@@ -531,8 +558,19 @@ class ExplainCommandTest {
         assertThat(of(pit(), "--vm", "100").exitCode()).isEqualTo(17);
         assertThat(of(pit(), "--all")).isEqualTo(of(pit(), "--vm", "web"));
         assertThat(of(pit(), "web")).isEqualTo(of(pit(), "--vm", "web"));
-        assertThat(of(RecordedHost.of("amd-6.12"), "--all"))
+        assertThat(of(RecordedHost.of("amd-6.12"), "--all").exited(0).out())
+                .as("armed, and the program is not seen")
+                .startsWith("all 5 interrupts of 0000:00:02.0 are delivered by KVM (not posted: ");
+        RecordedHost empty = RecordedHost.of("amd-6.12").put("proc/interrupts", "           CPU0\n");
+        assertThat(of(empty, "--all"))
                 .isEqualTo(new Cli.Ended(ExitCode.COULD_NOT_RUN, "", "kvmirq: no process is seen that holds a VM\n"));
+        assertThat(of(empty, "--all", "--nagios").exited(0).out()).isEqualTo("KVMIRQ OK: no PCI device of VFIO\n");
+        assertThat(of(empty.link("proc/self/ns/pid", "pid:[4026532700]"), "--all", "--nagios")
+                        .exited(3)
+                        .out())
+                .startsWith("KVMIRQ UNKNOWN: no guest is seen; kvmirq runs in a pid namespace of its own");
+        assertThat(of(pit(), "--vm", "mail", "--nagios").exited(3).out())
+                .startsWith("KVMIRQ UNKNOWN: no guest 'mail' is seen");
         assertThat(of(pit(), "--vm", "mail"))
                 .isEqualTo(new Cli.Ended(
                         ExitCode.COULD_NOT_RUN,

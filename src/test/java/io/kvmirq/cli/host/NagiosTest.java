@@ -23,6 +23,9 @@ class NagiosTest {
             posted | {dev}config ones | explain 0000:00:01.0 | 2 | KVMIRQ CRITICAL: all 5 interrupts of web are lost at the device: the device does not answer
             posted | {dev}config ones | doctor --check paths | 2 | KVMIRQ CRITICAL: paths: 0000:00:01.0 is broken at its device
             posted | {vmm}task/101/status = State:\\tD (disk sleep) | doctor --check paths | 1 | KVMIRQ WARNING: paths:
+            posted | proc/interrupts add ERR: 150 | explain --all | 0 | KVMIRQ OK: all 5 interrupts of web are in doubt only by a count since boot, at the host irq: the interrupt controllers have reported 150 errors (ERR) since boot
+            posted | proc/interrupts add MCE: 1 | list | 0 | KVMIRQ OK: all 5 interrupts of web are in doubt only by a count since boot, at the host irq: the host had 1 machine checks (MCE) since boot
+            posted | proc/interrupts add MCE: 1 | doctor --check paths | 0 | KVMIRQ OK
             posted | {dev}power_state = D0 | doctor --check remapping | 0 | KVMIRQ OK: remapping
             posted | {dev}config ones | list --all | 2 | KVMIRQ CRITICAL: all 5 interrupts of web are lost at the device: the
             posted | {vmm}task/101/status = State:\\tD (disk sleep) | list | 1 | KVMIRQ WARNING: all 5 interrupts of web are in doubt
@@ -33,7 +36,7 @@ class NagiosTest {
             posted | {dev}config cut 64 | explain 0000:00:01.0 | 3 | KVMIRQ UNKNOWN: all 5 interrupts of web are delivered by hardware (posted); not all was looked at: device
             posted | {dev}config cut 64 | list | 3 | KVMIRQ UNKNOWN: all 5 interrupts of web are delivered by hardware (posted); not all was looked at: device
             posted | sys/kernel/debug deny; proc/cmdline remove | doctor --check iommu --check posting | 0 | KVMIRQ OK: iommu; not shown: posting
-            posted | proc/interrupts remove | doctor --check remapping | 3 | KVMIRQ UNKNOWN: no check could read its files
+            posted | proc/interrupts remove | doctor --check remapping | 3 | KVMIRQ UNKNOWN: remapping: /proc/interrupts cannot be read
             """)
     void gradeFollowsTheWorst(String tree, String changes, String command, int code, String line) throws Exception {
         RecordedHost host = PlantedFaultsTest.apply(PlantedFaultsTest.host(tree), tree, changes);

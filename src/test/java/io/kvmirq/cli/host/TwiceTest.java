@@ -9,7 +9,9 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.path.Flaw;
+import io.kvmirq.path.Hop;
 import io.kvmirq.path.Link;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -100,6 +102,29 @@ class TwiceTest {
                 .isEqualTo(before == 0 ? List.of() : List.of(Flaw.Span.EVER));
         Files.writeString(temporary.resolve(AER), "TOTAL_ERR_FATAL " + after + "\n");
         assertThat(look(first.again()).get(0).flaws().get(0).span()).isEqualTo(span);
+    }
+
+    /** A count of the host is of all its guests, and only its growth is of now. */
+    @ParameterizedTest
+    @CsvSource({"150, 150, EVER", "150, 151, NOW"})
+    void countOfTheHostIsOfNowWhenItGrows(int before, int after, Flaw.Span span) throws IOException {
+        write("proc/interrupts add ERR: " + before);
+        HostFacts first = new HostFacts(HostFiles.of(temporary));
+        assertThat(errors(first).span()).isEqualTo(Flaw.Span.EVER);
+        Path file = temporary.resolve("proc/interrupts");
+        Files.writeString(file, Files.readString(file).replace("ERR: " + before, "ERR: " + after));
+        assertThat(errors(first.again()).span()).isEqualTo(span);
+        assertThat(errors(first).subject()).isEqualTo(Flaw.Subject.HOST);
+    }
+
+    private static Flaw errors(HostFacts host) {
+        PciDevice device = host.pci(PciAddress.parse(DEVICE)).orElseThrow();
+        return DeviceChains.of(host, device)
+                .get(0)
+                .link(Hop.HOST_IRQ)
+                .orElseThrow()
+                .flaws()
+                .get(0);
     }
 
     @Test
