@@ -85,6 +85,15 @@ final class ControlGroups {
             return directory.substring(root.length());
         }
 
+        /** Whether the kernel is asked to freeze it, and a thread of it does not stand still yet. */
+        boolean isFreezing() {
+            String asked = FREEZE.in(this);
+            return asked.equals("FREEZING")
+                    || asked.equals("1")
+                            && last
+                            && ABOVE.of(this).known().orElse("").contains("frozen 0");
+        }
+
         String others() {
             return !tenant.isEmpty() ? "; " + tenant + " is in it" : vcpus ? "" : "; no vCPU is in it";
         }
@@ -159,8 +168,10 @@ final class ControlGroups {
 
 
     private static final Table<Group> FROZEN = new Table<>(
-        rule("cgroup.frozen", FREEZE, one -> FREEZE.in(one).matches("1|FR.*")).with(Group::called)
+        rule("cgroup.freezing", FREEZE, one -> one.isFreezing()).with(Group::called)
             .fill(one -> one.second ? "0" : "THAWED", one -> one.path(FREEZE.file())),
+        rule("cgroup.frozen", FREEZE, one -> FREEZE.in(one).matches("1|FROZEN")).with(Group::called)
+            .fill(one -> one.second ? "0" : "THAWED", one -> one.path(FREEZE.file())).otherwise(),
         rule("cgroup.frozen-above", ABOVE, one -> ABOVE.in(one).endsWith("1") || ABOVE.in(one).contains("frozen 1"))
             .with(Group::called).on("the last group", one -> one.last).otherwise());
 
