@@ -21,6 +21,7 @@ elsewhere: ## run the two commands of README.md on bare Debians, as other users;
 
 build: ## build the command and its native library, without testing
 	@scripts/build
+	@$(if $(filter build,$(MAKECMDGOALS)),echo "built: run scripts/kvmirq or install it by make install")
 
 check: ## run the fast tests before each commit: format, static analysis, unit tests, contract on jni and fake
 	@scripts/test check
@@ -93,6 +94,7 @@ publish-local: ## install the five artifacts, sources, Javadoc and SBOM as io.kv
 package: ## make a tarball and a Debian package for x86-64 and arm64, each with a Java runtime of its own, in target/package
 	@scripts/bootstrap --release
 	@scripts/build
+	@$(if $(filter build,$(MAKECMDGOALS)),echo "built: run scripts/kvmirq or install it by make install")
 	@scripts/package
 
 javadoc: ## write the Javadoc of the artifacts to target/javadoc
