@@ -4,6 +4,7 @@ package io.kvmirq.path;
 import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.HostIrq;
+import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 import java.util.List;
 import java.util.Objects;
@@ -86,6 +87,7 @@ public final class Hop<T> implements Comparable<Hop<?>> {
      * A {@link HopValue} beside the links, for a constant of its value's type. Such steps follow all others, in the order of
      * their labels; no two have the same label.
      */
+    @NotPromised
     public static <T> Hop<T> beside(String label, Class<T> type) {
         Objects.requireNonNull(label, "label is null");
         return new Hop<>(BESIDE, label, Objects.requireNonNull(type, "type is null"));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.path;
 
+import io.kvmirq.NotPromised;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -90,6 +91,7 @@ public record InterruptPath(
     }
 
     /** Returns a copy of the path with other values beside its links. */
+    @NotPromised
     public InterruptPath with(List<HopValue<?>> values) {
         return new InterruptPath(subject, interrupt, guest, links, claims, values, remarks);
     }

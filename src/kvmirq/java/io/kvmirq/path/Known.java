@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.path;
 
+import io.kvmirq.NotPromised;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Function;
@@ -129,6 +130,7 @@ public sealed interface Known<T> {
         }
 
         /** The same for a fact of another type. */
+        @NotPromised
         public <R> Unknown<R> typed() {
             return new Unknown<>(reason, why, remedy);
         }

@@ -3,6 +3,7 @@ package io.kvmirq.path;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.HostIrq;
+import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 import java.util.Collection;
 import java.util.List;
@@ -139,6 +140,7 @@ public record Link(
     }
 
     /** A link whose state a source does not show. */
+    @NotPromised
     public static Link notShown(Hop<?> hop, Known.Unknown<?> why) {
         Objects.requireNonNull(why, "why is null");
         return notShown(hop, why.why(), why.remedy()).unseen(List.of(why.reason()));
@@ -189,6 +191,7 @@ public record Link(
     }
 
     /** Returns a copy of the link with other reasons why not all was looked at. */
+    @NotPromised
     public Link unseen(List<Known.Reason> reasons) {
         Objects.requireNonNull(reasons, "reasons is null");
         return new Link(hop, state, evidence, value, text, remedies, numbers, reasons, flaws);

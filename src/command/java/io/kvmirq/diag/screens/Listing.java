@@ -25,6 +25,7 @@ import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeSet;
 import java.util.function.Predicate;
@@ -125,7 +126,8 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
                     .filter(chain ->
                             chain.interrupt().filter(armed::containsKey).isPresent())
                     .forEach(chain -> {
-                        HostIrq irq = armed.get(chain.interrupt().orElseThrow());
+                        HostIrq irq = Objects.requireNonNull(
+                                armed.get(chain.interrupt().orElseThrow()));
                         chains.add(chain);
                         rows.add(Map.entry(rank(chain), row(host, counts, irq, address, chain, holder)));
                         notes.addAll(notes(chain, holder.isPresent()));

@@ -46,7 +46,6 @@ public final class LiveWindow extends Watch {
     public static final String VGIC = "vgic_update_irq_pending";
 
     private static final String KVM = "kvm/";
-    private static final String INTERRUPTS = "/proc/interrupts";
     /** In handlers of interrupts, and by workers. Other threads decode messages all the time, of any VM. */
     private static final String CONTEXT = "(common_flags & 8) || comm ~ \"kworker*\"";
 
