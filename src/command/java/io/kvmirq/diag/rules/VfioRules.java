@@ -285,9 +285,8 @@ public final class VfioRules {
         if (!flaws.isBroken()) {
             flaws.apply(one, OF_GROUP);
             Collection<Integer> holders = host.holders(device);
-            boolean unseen = holders.isEmpty()
-                    && host.hidesProcesses().isPresent()
-                    && !host.armed(device.address()).isEmpty();
+            // No process that is seen may be a hidden one; VFIO frees the interrupts when the device is closed.
+            boolean unseen = holders.isEmpty() && !host.armed(device.address()).isEmpty();
             (unseen ? List.of(0) : holders)
                     .forEach(pid -> flaws.apply(new Device(new Fact.Facts(host), device, pid), OF_HOLDER));
         }

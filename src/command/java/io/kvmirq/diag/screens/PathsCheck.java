@@ -125,6 +125,7 @@ public final class PathsCheck {
                 .filter(device -> host.pci(device).isEmpty())
                 .findFirst()
                 .map(device -> "sysfs shows no ids of " + device + ", which is bound to VFIO");
+        Optional<String> unseen = Optional.empty();
         for (PciAddress address : used) {
             if (host.pci(address).isEmpty()) {
                 hidden = hidden.or(() -> Optional.of(address)
@@ -139,6 +140,7 @@ public final class PathsCheck {
                     && chains.stream()
                             .flatMap(chain -> chain.link(Hop.VMM).stream())
                             .noneMatch(Flaws::isIncomplete)) {
+                unseen = unseen.or(() -> unseen(host, address));
                 continue; // No guest is seen.
             }
             devices++;
@@ -160,6 +162,11 @@ public final class PathsCheck {
         Verdict verdict = Verdict.of(all, List.of(), List.of());
         boolean whole = verdict.grade() == Status.PASS;
         Optional<Known.Unknown<Boolean>> hiding = host.hidesProcesses();
+        if (unseen.isPresent() && whole) {
+            return unknown(
+                    unseen.get() + hiding.map(why -> ": " + why.why()).orElse(""),
+                    hiding.map(Known.Unknown::remedy).orElse(Fact.LOOK_AGAIN));
+        }
         if ((devices == 0 || host.sight().namespaced()) && whole && hiding.isPresent()) {
             return Finding.unknown(Check.PATHS, "not-shown", hiding.get());
         }
@@ -208,6 +215,15 @@ public final class PathsCheck {
                 .with("doubtful", List.copyOf(doubtful.keySet()))
                 .with("notPosted", List.copyOf(unposted.keySet()))
                 .withVerdict(verdict);
+    }
+
+    /** A program that is not seen has a device open. */
+    private static Optional<String> unseen(HostFacts host, PciAddress address) {
+        int armed = host.armed(address).size();
+        return armed == 0
+                ? Optional.empty()
+                : Optional.of("VFIO has armed " + armed + (armed == 1 ? " interrupt" : " interrupts") + " of " + address
+                        + ", and no process that is seen has it open");
     }
 
     private static Finding unknown(String why, String remedy) {

@@ -62,10 +62,10 @@ class VfioCommandTest {
 
     @ParameterizedTest
     @CsvSource({
-        "amd-6.1,    0000:00:02.0, vfio-amd-6.1-e1000e.txt,  0",
+        "amd-6.1,    0000:00:02.0, vfio-amd-6.1-e1000e.txt,  1",
         "amd-6.1,    0000:00:05.0, vfio-amd-6.1-virtio.txt,  1",
         "amd-7.1,    0000:00:03.0, vfio-amd-7.1-edu.txt,     0",
-        "arm64-6.12, 0000:00:01.0, vfio-arm64-e1000e.txt,    0",
+        "arm64-6.12, 0000:00:01.0, vfio-arm64-e1000e.txt,    1",
         "amd-6.12,   '',           vfio-amd-6.12-list.txt,   0"
     })
     void textIsAsRecorded(String host, String address, String golden, int exitCode) throws IOException {
@@ -235,7 +235,7 @@ class VfioCommandTest {
     @Test
     void jsonIsAsRecorded() throws IOException {
         Cli.Ended printed =
-                of(RecordedHost.of("intel-6.1"), "0000:00:01.0", "--json").exited(0);
+                of(RecordedHost.of("intel-6.1"), "0000:00:01.0", "--json").exited(1);
         assertThat(printed.out()).isEqualTo(Recorded.text(VfioCommandTest.class, "vfio-intel-6.1.json", printed.out()));
         assertThat(Cli.run("vfio", "--root", temporary.toString(), "--json").out())
                 .contains("\"kernel\":\"6.1.0-56-amd64\",\"bootId\":null,\"iommus\":[\"dmar0\"],")
@@ -247,7 +247,8 @@ class VfioCommandTest {
     void deviceThatDoesNotAnswerIsNotUsable() throws IOException {
         byte[] ones = new byte[256];
         Arrays.fill(ones, (byte) -1);
-        RecordedHost host = RecordedHost.of("intel-6.1").putBytes("sys/bus/pci/devices/0000:00:01.0/config", ones);
+        RecordedHost host =
+                RecordedHost.of("intel-6.1").closed().putBytes("sys/bus/pci/devices/0000:00:01.0/config", ones);
         assertThat(of(host, "0000:00:01.0").exited(ExitCode.FAILED).out())
                 .contains(
                         "\n  device         broken     D0: the device does not answer:",

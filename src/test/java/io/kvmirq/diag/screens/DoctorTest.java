@@ -552,4 +552,12 @@ class DoctorTest {
         assertThat(found.reason()).isEqualTo("no-flag");
         assertThat(found.remedies()).extracting(Remedy::change).containsExactly(Change.FIRMWARE);
     }
+
+    @Test
+    void armedDeviceOfAProgramThatIsNotSeenIsNotInOrder() throws IOException {
+        Finding finding = finding(GuestHosts.of("intel-posted").remove("proc/100"), Check.PATHS);
+        assertThat(finding.status()).isEqualTo(Status.UNKNOWN);
+        assertThat(finding.text())
+                .isEqualTo("VFIO has armed 5 interrupts of 0000:00:01.0, and no process that is seen has it open");
+    }
 }

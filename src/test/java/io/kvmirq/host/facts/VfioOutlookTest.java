@@ -72,7 +72,7 @@ class VfioOutlookTest {
     @ParameterizedTest
     @MethodSource("hosts")
     void whatVfioOpenedIsUsable(String name) throws Exception {
-        RecordedHost host = RecordedHost.of(name);
+        RecordedHost host = RecordedHost.of(name).closed();
         for (RecordedHost.Observed observed : host.observed()) {
             assertThat(causes(host, observed.address())).isEmpty();
         }
@@ -174,7 +174,7 @@ class VfioOutlookTest {
 
     @Test
     void variantOfVfioPciIsAsGood() throws Exception {
-        RecordedHost host = RecordedHost.of("amd-6.1").link(NETWORK_FILES + "driver", "../mlx5_vfio_pci");
+        RecordedHost host = RecordedHost.of("amd-6.1").closed().link(NETWORK_FILES + "driver", "../mlx5_vfio_pci");
         assertThat(causes(host, NETWORK)).isEmpty();
     }
 
@@ -212,6 +212,7 @@ class VfioOutlookTest {
     void memoryThatTheFirmwareReservedRefusesTheGroup() throws Exception {
         String file = "sys/kernel/iommu_groups/1/reserved_regions";
         RecordedHost host = RecordedHost.of("amd-6.1")
+                .closed()
                 .put(file, "0x00000000fee00000 0x00000000feefffff msi\n0x0 0xfff direct-relaxable\n");
         assertThat(causes(host, NETWORK)).isEmpty();
         host.put(file, "0x00000000000e8000 0x00000000000e8fff direct\n0x00000000fee00000 0x00000000feefffff msi\n");
@@ -229,7 +230,7 @@ class VfioOutlookTest {
 
     @Test
     void groupWithADeviceOfTheHostIsNotViable() throws Exception {
-        RecordedHost host = RecordedHost.of("amd-6.1");
+        RecordedHost host = RecordedHost.of("amd-6.1").closed();
         for (String member : List.of("0000:00:1f.0", "0000:00:1f.2", "0000:00:1f.3")) {
             host.link("sys/kernel/iommu_groups/1/devices/" + member, "../" + member);
         }
@@ -283,8 +284,8 @@ class VfioOutlookTest {
 
     @Test
     void interruptsThatAreNotRemapped() throws Exception {
-        RecordedHost host = RecordedHost.of("amd-6.1")
-                .put("proc/interrupts", " CPU0\n 27: 0 PCI-MSI 32768-edge vfio-msix[0](0000:00:02.0)\n");
+        RecordedHost host =
+                RecordedHost.of("amd-6.1").put("proc/interrupts", " CPU0\n 27: 0 PCI-MSI 32768-edge nvme0q0\n");
         assertThat(only(host, VfioOutlook.Obstacle.NO_REMAPPING))
                 .isEqualTo("the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM");
         host.put("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n");
@@ -336,7 +337,8 @@ class VfioOutlookTest {
     }
 
     private static List<VfioOutlook.Refusal> refusals(String node, HostFiles.Access access) throws Exception {
-        HostFacts host = new HostFacts(new WithDev(RecordedHost.of("amd-6.1").tree(), node, access));
+        HostFacts host =
+                new HostFacts(new WithDev(RecordedHost.of("amd-6.1").closed().tree(), node, access));
         return VfioOutlook.of(host, host.pci(NETWORK).orElseThrow()).refusals();
     }
 
@@ -360,5 +362,21 @@ class VfioOutlookTest {
                             VfioOutlook.Obstacle.NO_IOMMU,
                             "no IOMMU serves 0000:00:02.0, whose group is /dev/vfio/noiommu-1"));
         }
+    }
+
+    /** A process that was not copied, or is of another pid namespace, is not one of those that show no files. */
+    @Test
+    void armedInterruptsProveThatAProgramHasTheDevice() throws Exception {
+        HostFacts host =
+                new HostFacts(GuestHosts.of("intel-posted").remove("proc/100").tree());
+        assertThat(host.hidesProcesses()).isEmpty();
+        assertThat(VfioOutlook.of(
+                                host, host.pci(PciAddress.parse("0000:00:01.0")).orElseThrow())
+                        .refusals())
+                .extracting(VfioOutlook.Refusal::cause, VfioOutlook.Refusal::text)
+                .containsExactly(tuple(
+                        VfioOutlook.Obstacle.IN_USE,
+                        "VFIO has armed 5 of its interrupts, so a program that is not seen has it open;"
+                                + " open() answers EBUSY"));
     }
 }
