@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.LinkOption;
@@ -193,12 +194,26 @@ final class DirectoryFiles implements HostFiles {
         return List.of(names);
     }
 
+    /** Whether a directory above the file may not be searched: EACCES, where a file that is absent has ENOENT. */
+    private boolean isBelowRefused(String path) {
+        try {
+            (isHost ? root : top()).resolve(path).toRealPath();
+            return false;
+        } catch (AccessDeniedException e) {
+            return true;
+        } catch (IOException | InvalidPathException e) {
+            return false;
+        }
+    }
+
     @Override
     public Access access(String path) {
         Path file = resolved(path);
         if (file == null) {
             Path name = unresolved(path);
-            return name != null && Files.exists(name, LinkOption.NOFOLLOW_LINKS) ? Access.DENIED : Access.ABSENT;
+            return name != null && Files.exists(name, LinkOption.NOFOLLOW_LINKS) || isBelowRefused(path)
+                    ? Access.DENIED
+                    : Access.ABSENT;
         }
         return Files.isReadable(file) && Files.isWritable(file) ? Access.ALLOWED : Access.DENIED;
     }

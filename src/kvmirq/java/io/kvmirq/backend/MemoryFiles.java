@@ -61,8 +61,11 @@ final class MemoryFiles implements HostFiles {
 
     @Override
     public Access access(String path) {
-        if (denied.contains(path)) {
-            return Access.DENIED;
+        // What is below a directory that may not be searched is refused like the directory.
+        for (int end = path.length(); end > 0; end = path.lastIndexOf('/', end - 1)) {
+            if (denied.contains(path.substring(0, end))) {
+                return Access.DENIED;
+            }
         }
         return files.containsKey(path) ? Access.ALLOWED : Access.ABSENT;
     }
