@@ -226,6 +226,6 @@ record VfioText(HostFacts host, Terminal terminal) {
     private static String driver(PciDevice device) {
         return device.driver()
                 .map(name -> Foreign.printable(name, Columns.WIDEST))
-                .orElse("none");
+                .orElse(device.unlinked() ? "not shown" : "none");
     }
 }

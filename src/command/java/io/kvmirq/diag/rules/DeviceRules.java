@@ -76,7 +76,8 @@ public final class DeviceRules {
             one -> one.word(INTERRUPT_LINE) >> 8 != 0 && one.device().irq() == 0 && one.config().isComplete()
             && one.config().capability(MSIX) + one.config().capability(PciFunction.MSI) == 0),
         rule("device.override", OVERRIDE,
-            one -> one.device().override().filter(only -> !only.equals(one.driver())).isPresent())
+            one -> !one.device().unlinked()
+            && one.device().override().filter(only -> !only.equals(one.driver())).isPresent())
             .with(one -> one.device().override().get(), PciFunction::driver)
             .fill(one -> one.driver(), one -> one.path(OVERRIDE.file())).on("VFIO's", one -> one.device().isBoundToVfio()));
 
@@ -232,6 +233,7 @@ public final class DeviceRules {
             }
         }
         look(function, DEVICE);
+        flaws.requireSeen(function, DRIVER_LINK);
         host.files()
                 .linkName(DEVICES + device.address() + "/physfn")
                 .flatMap(PciDevice::addressOf)

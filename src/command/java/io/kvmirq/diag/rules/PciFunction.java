@@ -129,6 +129,11 @@ record PciFunction(
         one -> one.host().has(KernelChange.POWER_STATE).orElse(false), Fact.form(text -> text.matches(STATES + "|unknown")));
     static final Fact<PciFunction, String> RUNTIME = Fact.text(DEVICES + "{function}/power/runtime_status",
         Fact.form(text -> text.matches("active|suspended|suspending|resuming|error|unsupported")));
+    /** The link that names the driver. */
+    static final Fact<PciFunction, Boolean> DRIVER_LINK = new Fact<>(DEVICES + "{function}/driver", one ->
+        !one.device.unlinked() ? new Known.Observed<>(true)
+        : new Known.Unknown<>(Known.Reason.ABSENT, "no link names the driver of the device, and VFIO has armed its interrupts:"
+            + " an unbind waits until the device is closed, or the link was not copied", Fact.LOOK_AGAIN));
     static final Fact<PciFunction, Power> POWER = new Fact<>(DEVICES + "{function}/{power}", PciFunction::power);
     static final Fact<PciFunction, PciCapabilities> CONFIG = new Fact<>(DEVICES + "{function}/config", one ->
         one.isCold() ? new Known.Unknown<>(Known.Reason.NOT_ASKED, "the configuration space, since to read it would wake "

@@ -89,7 +89,7 @@ public final class HostFacts {
         this.chosen = chosen;
         this.tree = new ReadOnce(tree);
         this.posting = new PostingFacts(this.tree);
-        this.pci = new PciFunctions(this.tree);
+        this.pci = new PciFunctions(this.tree, this::isArmed);
         this.kvm = new HostKvm(this, this.tree);
     }
 
@@ -183,6 +183,18 @@ public final class HostFacts {
     /** The vectors of a device that VFIO has armed. */
     public List<ArmedVector> armed(PciAddress device) {
         return interrupts().map(all -> all.armed(device)).orElse(List.of());
+    }
+
+    private boolean isArmed(PciAddress device) {
+        return !armed(device).isEmpty();
+    }
+
+    /**
+     * Whether a device is open: a process that is seen has it, or VFIO has armed interrupts of it, which it frees when the
+     * device is closed.
+     */
+    public boolean isOpen(PciDevice device) {
+        return isArmed(device.address()) || !holders(device).isEmpty();
     }
 
     /**
@@ -427,8 +439,7 @@ public final class HostFacts {
     }
 
     private VmProcesses readVms(OpenFiles open) {
-        return VmProcesses.of(
-                tree, open, pci.cdevs(), address -> !armed(address).isEmpty());
+        return VmProcesses.of(tree, open, pci.cdevs(), this::isArmed);
     }
 
     /**

@@ -13,6 +13,8 @@ import java.util.OptionalInt;
  *
  * @param classCode base class, subclass and programming interface, 24 bits
  * @param driver the name of the driver that is bound to it
+ * @param unlinked whether no link names its driver though VFIO has armed its interrupts: the kernel removes the link when
+ *     an unbind begins, which waits until the device is closed ({@code __device_release_driver()} in drivers/base/dd.c)
  * @param override the only driver that may bind to it, set in {@code driver_override}
  * @param cdev the name of its file in {@code /dev/vfio/devices}. The kernel has such files if it has iommufd
  * @param config its configuration space
@@ -28,6 +30,7 @@ public record PciDevice(
         int device,
         int classCode,
         Optional<String> driver,
+        boolean unlinked,
         Optional<String> override,
         OptionalInt group,
         List<Member> others,
@@ -57,7 +60,7 @@ public record PciDevice(
 
     /** Whether a driver of VFIO is bound to it. */
     public boolean isBoundToVfio() {
-        return driver.filter(VfioGroup::isDriver).isPresent();
+        return unlinked || driver.filter(VfioGroup::isDriver).isPresent();
     }
 
     /** Whether it is a bridge: of its configuration space, or of its class. No guest gets a bridge. */

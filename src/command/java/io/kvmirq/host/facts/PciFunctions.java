@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Predicate;
 import java.util.regex.Pattern;
 
 /**
@@ -24,9 +25,12 @@ final class PciFunctions {
     private static final int VECTOR_BITS = 11;
 
     private final HostFiles tree;
+    private final Predicate<PciAddress> armed;
 
-    PciFunctions(HostFiles tree) {
+    /** @param armed whether VFIO has armed an interrupt of a function */
+    PciFunctions(HostFiles tree, Predicate<PciAddress> armed) {
         this.tree = tree;
+        this.armed = armed;
     }
 
     /** The PCI functions that a driver of VFIO is bound to, in order. */
@@ -34,10 +38,14 @@ final class PciFunctions {
         List<PciAddress> bound = new ArrayList<>();
         boolean some = false;
         for (String name : tree.list(DEVICES)) {
-            some |= isVfio(tree.linkName(DEVICES + "/" + name + "/driver"));
+            Optional<String> driver = tree.linkName(DEVICES + "/" + name + "/driver");
+            some |= isVfio(driver)
+                    || driver.isEmpty()
+                            && PciDevice.addressOf(name).filter(armed).isPresent();
         }
         for (PciAddress address : some ? addresses() : List.<PciAddress>of()) {
-            if (isVfio(tree.linkName(DEVICES + "/" + address + "/driver"))) {
+            Optional<String> driver = tree.linkName(DEVICES + "/" + address + "/driver");
+            if (isVfio(driver) || driver.isEmpty() && armed.test(address)) {
                 bound.add(address);
             }
         }
@@ -78,13 +86,15 @@ final class PciFunctions {
         if (vendor.isEmpty()) {
             return Optional.empty();
         }
+        Optional<String> driver = tree.linkName(path + "driver");
         OptionalInt group = number(tree.linkName(path + "iommu_group"));
         return Optional.of(new PciDevice(
                 address,
                 vendor.get(),
                 hex(path + "device").orElse(0),
                 hex(path + "class").orElse(0),
-                tree.linkName(path + "driver"),
+                driver,
+                driver.isEmpty() && armed.test(address),
                 // The kernel's text for a null pointer.
                 tree.text(path + "driver_override").filter(text -> !text.isEmpty() && !text.equals("(null)")),
                 group,

@@ -560,4 +560,22 @@ class DoctorTest {
         assertThat(finding.text())
                 .isEqualTo("VFIO has armed 5 interrupts of 0000:00:01.0, and no process that is seen has it open");
     }
+
+    /** The kernel removes the link before the driver's remove(), in which VFIO waits for the guest. */
+    @Test
+    void armedDeviceWithoutALinkOfItsDriverIsNotAccused() throws IOException {
+        RecordedHost host = GuestHosts.of("intel-posted").remove("sys/bus/pci/devices/0000:00:01.0/driver");
+        Finding finding = finding(host, Check.PATHS);
+        assertThat(finding.status()).isEqualTo(Status.UNKNOWN);
+        assertThat(finding.text())
+                .contains("no link names the driver of the device, and VFIO has armed its interrupts");
+        assertThat(finding(host, Check.VFIO).status()).isNotEqualTo(Status.FAIL);
+        HostFacts facts = new HostFacts(host.tree());
+        assertThat(VfioOutlook.of(
+                                facts,
+                                facts.pci(PciAddress.parse("0000:00:01.0")).orElseThrow())
+                        .refusals())
+                .extracting(VfioOutlook.Refusal::cause)
+                .containsExactly(VfioOutlook.Obstacle.IN_USE);
+    }
 }

@@ -146,7 +146,7 @@ class VfioOutlookTest {
 
     @Test
     void deviceOfTheHostIsNotBound() throws Exception {
-        RecordedHost host = RecordedHost.of("amd-6.1").link(NETWORK_FILES + "driver", "../e1000e");
+        RecordedHost host = RecordedHost.of("amd-6.1").closed().link(NETWORK_FILES + "driver", "../e1000e");
         assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
                 .isEqualTo("the driver e1000e is bound to 0000:00:02.0, and VFIO needs vfio-pci");
         host.remove(NETWORK_FILES + "driver");
@@ -180,7 +180,7 @@ class VfioOutlookTest {
 
     @Test
     void wordsThatNameVfioPciAreNamedIfAnotherDriverWasFirst() throws Exception {
-        RecordedHost host = RecordedHost.of("amd-6.1").remove(NETWORK_FILES + "driver");
+        RecordedHost host = RecordedHost.of("amd-6.1").closed().remove(NETWORK_FILES + "driver");
         host.put(NETWORK_FILES + "vendor", "0x8086\n").put(NETWORK_FILES + "device", "0x10d3\n");
         host.put("proc/cmdline", "quiet vfio-pci.ids=1234:5678,8086:10D3:8086:a01f\n");
         assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
@@ -275,6 +275,7 @@ class VfioOutlookTest {
     @Test
     void moduleThatIsNotLoaded() throws Exception {
         RecordedHost host = RecordedHost.of("amd-6.1")
+                .closed()
                 .remove("sys/bus/pci/drivers/vfio-pci")
                 .put("sys/bus/pci/drivers/ahci/new_id", "")
                 .remove(NETWORK_FILES + "driver");
