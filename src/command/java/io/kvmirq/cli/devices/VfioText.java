@@ -11,6 +11,7 @@ import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.PostingOutlook;
+import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
@@ -34,7 +35,9 @@ record VfioText(HostFacts host, Terminal terminal) {
         if (!usable.isEmpty()) {
             ifHidden("these");
         }
-        line((host.iommus().isEmpty() ? "" : "IOMMU ") + iommus());
+        line((host.iommus().isEmpty() ? "" : "IOMMU ")
+                + (host.units().known().isEmpty() ? "the IOMMU is " : "")
+                + iommus());
         line("posting is " + PostingOutlook.of(host));
         if (devices.isEmpty()) {
             return;
@@ -70,7 +73,7 @@ record VfioText(HostFacts host, Terminal terminal) {
                 "driver",
                 driver(device)
                         + device.override().map(name -> ", override " + name).orElse(""));
-        fact("IOMMU", (host.iommus().isEmpty() ? "none" : iommus()) + group(device));
+        fact("IOMMU", (host.units().known().filter(List::isEmpty).isPresent() ? "none" : iommus()) + group(device));
         device.others()
                 .forEach(other -> fact(
                         "",
@@ -202,12 +205,14 @@ record VfioText(HostFacts host, Terminal terminal) {
     }
 
     private String iommus() {
-        return host.iommus().isEmpty() ? "no IOMMU" : String.join(", ", host.iommus());
+        return host.units().known().isEmpty()
+                ? "not shown"
+                : host.iommus().isEmpty() ? "no IOMMU" : String.join(", ", host.iommus());
     }
 
-    private static String group(PciDevice device) {
+    private String group(PciDevice device) {
         return device.group().isEmpty()
-                ? ", no group"
+                ? host.group(device) instanceof Known.Unknown ? ", group not shown" : ", no group"
                 : ", group " + device.group().getAsInt() + (device.others().isEmpty() ? ", nothing else in it" : "");
     }
 

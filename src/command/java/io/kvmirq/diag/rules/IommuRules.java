@@ -38,7 +38,7 @@ public final class IommuRules {
         }
 
         boolean hasUnits() {
-            return !host().iommus().isEmpty();
+            return host().units().known().filter(List::isEmpty).isEmpty();
         }
 
         String translate() {
@@ -154,7 +154,8 @@ public final class IommuRules {
     }
 
     // spotless:off: tables
-    private static final Fact<Machine, Machine> UNITS = Fact.seen("sys/class/iommu");
+    private static final Fact<Machine, List<String>> UNITS = new Fact<>("sys/class/iommu", one -> one.host().units());
+    private static final Fact<Machine, Integer> GROUPS = new Fact<>(UNITS.file(), one -> one.host().groupCount());
     private static final Fact<Machine, HostInterrupts> CHIPS = new Fact<>("proc/interrupts", one -> one.host().interrupts()
         .<Known<HostInterrupts>>map(Known.Observed::new)
         .orElseGet(() -> one.host().noInterrupts()));
@@ -169,10 +170,10 @@ public final class IommuRules {
 
     private static final Rule.Checks<Machine> IOMMU = new Rule.Checks<>(
         rule("iommu.no-iommu", UNITS, one -> !one.hasUnits()).remedies(Machine::enable),
-        rule("iommu.no-groups", UNITS, one -> one.host().groups() == 0).remedies(Machine::enable).otherwise(),
+        rule("iommu.no-groups", GROUPS, one -> GROUPS.in(one) == 0).remedies(Machine::enable).otherwise(),
         rule("iommu.acs-override", UNITS, one -> one.files().text("proc/cmdline").orElse("").contains("pcie_acs_override="))
             .with(Machine::translate).otherwise(),
-        rule("iommu.in-use", UNITS, one -> true).with(Machine::translate).otherwise());
+        rule("iommu.in-use", UNITS, one -> GROUPS.is(one, any -> true)).with(Machine::translate).otherwise());
 
     private static final Rule.Checks<Machine> REMAPPING = new Rule.Checks<>(
         rule("remapping.its", ITS, one -> true).on("arm64", Machine::isArm),

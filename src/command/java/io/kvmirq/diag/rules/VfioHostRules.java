@@ -4,6 +4,7 @@ package io.kvmirq.diag.rules;
 import static io.kvmirq.diag.rules.Rule.rule;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.VfioOutlook.Obstacle;
 import io.kvmirq.diag.rules.VfioOutlook.Refusal;
@@ -32,7 +33,7 @@ public final class VfioHostRules {
 
     private record Machine(Fact.Facts facts) implements Fact.Subject {
         private Stream<Refused> refused(boolean byPermission) {
-            return REFUSED.in(this).stream()
+            return REFUSED.of(this).known().orElse(List.of()).stream()
                     .filter(one -> one.refusal.cause() == Obstacle.NO_PERMISSION == byPermission);
         }
 
@@ -151,8 +152,12 @@ public final class VfioHostRules {
 
     // spotless:off: tables
     private static final String UNSAFE = "allow_unsafe_interrupts";
+    /** Whether the devices may be listed. */
+    private static final Fact<Machine, Boolean> LISTED = new Fact<>("sys/bus/pci/devices", one ->
+        one.host().pciAddresses().isEmpty() && one.files().reading("sys/bus/pci/devices") == HostFiles.Reading.DENIED
+        ? one.host().sight().refused("sys/bus/pci/devices") : new Known.Observed<>(true));
     /** That a guest uses a device is no problem. */
-    private static final Fact<Machine, List<Refused>> REFUSED = new Fact<>("sys/bus/pci/devices", one -> new Known.Observed<>(
+    private static final Fact<Machine, List<Refused>> REFUSED = new Fact<>("sys/bus/pci/devices", one -> LISTED.of(one).map(listed ->
         one.host().boundToVfio().stream().flatMap(address -> one.host().pci(address).stream()).flatMap(device -> VfioOutlook
         .of(one.host(), device).refusals().stream().filter(refusal -> refusal.cause() != Obstacle.IN_USE)
         .map(refusal -> new Refused(device.address(), refusal))).toList()));

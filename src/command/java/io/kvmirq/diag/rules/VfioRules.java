@@ -5,6 +5,7 @@ import static io.kvmirq.diag.rules.Rule.rule;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles.Access;
+import io.kvmirq.backend.HostFiles.Reading;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.Rule.Flaw;
 import io.kvmirq.diag.rules.Rule.Table;
@@ -41,7 +42,8 @@ public final class VfioRules {
         public String name(String word) {
             return switch (word) {
                 case "device" -> address();
-                case "group" -> String.valueOf(device.group().orElse(0));
+                case "group" ->
+                    device.group().isPresent() ? String.valueOf(device.group().getAsInt()) : "-";
                 default -> throw new IllegalArgumentException(word);
             };
         }
@@ -56,6 +58,11 @@ public final class VfioRules {
 
         boolean isBound() {
             return device.isBoundToVfio();
+        }
+
+        /** Whether it is yet to be opened: who has it open was not refused, wherever the files are. */
+        boolean isToOpen() {
+            return isBound() && device.group().isPresent() && !host().isOpen(device);
         }
 
         String blocking() {
@@ -156,7 +163,9 @@ public final class VfioRules {
         }
 
         boolean hasNoIommu() {
-            return is("noiommu-" + group(), Access.ALLOWED) || is("noiommu-" + group(), Access.DENIED);
+            // Below a directory that may not be searched, each name is refused.
+            return is("noiommu-" + group(), Access.ALLOWED)
+                    || is("noiommu-" + group(), Access.DENIED) && files().reading("dev/vfio") != Reading.DENIED;
         }
 
         Optional<VmProcess> guest() {
@@ -210,7 +219,11 @@ public final class VfioRules {
 
     // spotless:off: tables
     private static final Fact<Device, Device> CLASS = Fact.seen("sys/bus/pci/devices/{device}/class");
-    private static final Fact<Device, Device> GROUP = Fact.seen("sys/bus/pci/devices/{device}/iommu_group");
+    private static final Fact<Device, Boolean> GROUP = new Fact<>("sys/bus/pci/devices/{device}/iommu_group", one ->
+        one.host().group(one.device) instanceof Known.Unknown<Integer> unknown ? unknown.typed()
+        : new Known.Observed<>(one.device.group().isPresent()));
+    /** Without a group, the IOMMUs decide what is missing. */
+    private static final Fact<Device, List<String>> UNITS = new Fact<>(GROUP.file(), one -> one.host().units());
     private static final Fact<Device, Device> DRIVER = Fact.seen("sys/bus/pci/devices/{device}/driver");
     private static final Fact<Device, Device> MEMBERS = Fact.seen("sys/kernel/iommu_groups/{group}/devices");
     private static final Fact<Device, String> REGIONS = Fact.text("sys/kernel/iommu_groups/{group}/reserved_regions", one ->
@@ -224,12 +237,12 @@ public final class VfioRules {
 
     private static final Table<Device> OF_HOST = new Table<>(
         rule("vfio.bridge", CLASS, one -> one.device.isBridge()).with(Device::address),
-        rule("vfio.no-iommu", GROUP, one -> one.device.group().isEmpty() && one.host().iommus().isEmpty())
+        rule("vfio.no-iommu", GROUP, one -> !GROUP.in(one) && UNITS.is(one, List::isEmpty))
             .remedies(one -> IommuRules.enable(one.host())).otherwise(),
         rule("vfio.no-group-graphics", WORDS,
             one -> one.device.group().isEmpty() && one.device.classCode() >> 16 == 3
             && WORDS.in(one).matches("(.* )?intel_iommu=(\\S*,)?igfx_off(,.*| .*|)")).with(Device::address).otherwise(),
-        rule("vfio.no-group", GROUP, one -> one.device.group().isEmpty()).with(Device::address)
+        rule("vfio.no-group", GROUP, one -> !GROUP.in(one) && UNITS.is(one, units -> !units.isEmpty())).with(Device::address)
             .fill(one -> one.host().iommus().get(0)).otherwise());
 
     private static final Table<Device> OF_GROUP = new Table<>(
@@ -257,11 +270,11 @@ public final class VfioRules {
         rule("vfio.reserved-region", REGIONS, one -> REGIONS.in(one).lines().anyMatch(line -> line.endsWith(" direct")))
             .with(Device::group),
         rule("vfio.no-iommu-mode", FILE, Device::hasNoIommu).with(Device::address, Device::group)
-            .remedies(one -> IommuRules.enable(one.host())).on("VFIO's", Device::isBound),
+            .remedies(one -> IommuRules.enable(one.host())).on("VFIO's", Device::isToOpen),
         rule("vfio.no-file", FILE, one -> one.is(one.group(), Access.ABSENT) && !one.opens()).with(Device::group)
-            .fill(one -> one.group()).on("VFIO's", Device::isBound).otherwise(),
+            .fill(one -> one.group()).on("VFIO's", Device::isToOpen).otherwise(),
         rule("vfio.no-permission", FILE, one -> one.is(one.group(), Access.DENIED) && !one.opens()).with(Device::group)
-            .fill(one -> one.group()).on("VFIO's", Device::isBound).otherwise());
+            .fill(one -> one.group()).on("VFIO's", Device::isToOpen).otherwise());
 
     private static final Table<Device> OF_HOLDER = new Table<>(
         rule("vfio.in-use", FILE, one -> true).with(Device::use).remedy(Device::release).on("VFIO's", Device::isBound));

@@ -37,6 +37,8 @@ import org.jspecify.annotations.Nullable;
  */
 public final class HostFacts {
     private static final String DEBUGFS = "sys/kernel/debug/";
+    private static final String IOMMUS = "sys/class/iommu";
+    private static final String GROUPS = "sys/kernel/iommu_groups";
     private static final String MDEVS = "sys/bus/mdev/devices";
     private static final String VDPAS = "sys/bus/vdpa/devices";
     /** Options of QEMU and Cloud Hypervisor by which another process serves a device. */
@@ -219,6 +221,56 @@ public final class HostFacts {
         return posting.iommus();
     }
 
+    /** The IOMMUs; not known if their directory is refused, or is empty though other files show that one is in use. */
+    public Known<List<String>> units() {
+        if (!iommus().isEmpty()) {
+            return new Known.Observed<>(iommus());
+        }
+        if (tree.reading(IOMMUS) == HostFiles.Reading.DENIED) {
+            return sight().refused(IOMMUS);
+        }
+        return interrupts().filter(all -> all.hasChip("IR-")).isEmpty()
+                ? new Known.Observed<>(List.of())
+                : new Known.Unknown<>(
+                        "/" + IOMMUS + " lists no IOMMU, and /proc/interrupts has chips IR-* of one that remaps",
+                        "look on the host itself, or capture it again");
+    }
+
+    /** The IOMMU group of a device, or none; not known if files that would show it are refused, or contradict that. */
+    public Known<Integer> group(PciDevice device) {
+        String link = "sys/bus/pci/devices/" + device.address() + "/iommu_group";
+        if (device.group().isPresent()) {
+            return new Known.Observed<>(device.group().getAsInt());
+        }
+        for (String path : List.of(link, GROUPS)) {
+            if (tree.reading(path) == HostFiles.Reading.DENIED) {
+                return sight().refused(path);
+            }
+        }
+        if (tree.access(link) == HostFiles.Access.ABSENT && !isOpen(device)) {
+            return Known.none();
+        }
+        return new Known.Unknown<>(
+                "no link names the IOMMU group of " + device.address()
+                        + (isOpen(device) ? ", which is open" : ": /" + link + " is no link"),
+                "look on the host itself, or capture it again");
+    }
+
+    /** How many IOMMU groups the host has; not known if they may not be listed, or a device has one that is not listed. */
+    public Known<Integer> groupCount() {
+        if (groups() == 0 && tree.reading(GROUPS) == HostFiles.Reading.DENIED) {
+            return sight().refused(GROUPS);
+        }
+        return groups() > 0
+                        || pciAddresses().stream().noneMatch(one -> pci(one).filter(
+                                        device -> device.group().isPresent())
+                                .isPresent())
+                ? new Known.Observed<>(groups())
+                : new Known.Unknown<>(
+                        "/" + GROUPS + " lists no group, and devices have one",
+                        "look on the host itself, or capture it again");
+    }
+
     /** Whether the host is an arm64 machine, judged by its processor or its interrupt controller. */
     public boolean isArm() {
         return posting.isArm();
@@ -301,9 +353,15 @@ public final class HostFacts {
                         names.stream().filter(name -> !IRQ_FILES.contains(name)).toList());
     }
 
-    /** The access of this process to a file in {@code /dev/vfio}. Empty if the tree has no {@code /dev}. */
+    /**
+     * The access of this process to a file in {@code /dev/vfio}. Empty if the tree has no {@code /dev}, or not this
+     * directory though a device is open.
+     */
     public Optional<HostFiles.Access> access(String vfioFile) {
-        return tree.list("dev").isEmpty() ? Optional.empty() : Optional.of(tree.access("dev/vfio/" + vfioFile));
+        boolean hidden = tree.list("dev").isEmpty()
+                || tree.reading("dev/vfio") == HostFiles.Reading.ABSENT
+                        && (!armed().isEmpty() || !descriptors().ofVfio().isEmpty());
+        return hidden ? Optional.empty() : Optional.of(tree.access("dev/vfio/" + vfioFile));
     }
 
     /**

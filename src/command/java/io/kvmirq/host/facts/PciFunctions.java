@@ -88,6 +88,9 @@ final class PciFunctions {
         }
         Optional<String> driver = tree.linkName(path + "driver");
         OptionalInt group = number(tree.linkName(path + "iommu_group"));
+        if (group.isEmpty()) {
+            group = ofGroups(address);
+        }
         return Optional.of(new PciDevice(
                 address,
                 vendor.get(),
@@ -134,6 +137,16 @@ final class PciFunctions {
         return tree.list(path).stream()
                 .filter(name -> tree.text(path + "/" + name + "/dev").isPresent())
                 .findFirst();
+    }
+
+    /** The group that lists a function, whose own link may be missing in a copy. */
+    private OptionalInt ofGroups(PciAddress address) {
+        for (String group : tree.list("sys/kernel/iommu_groups")) {
+            if (tree.list(GROUPS + group + "/devices").contains(address.toString())) {
+                return number(Optional.of(group));
+            }
+        }
+        return OptionalInt.empty();
     }
 
     private List<PciDevice.Member> others(int group, PciAddress address) {

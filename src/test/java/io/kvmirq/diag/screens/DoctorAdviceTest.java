@@ -130,7 +130,7 @@ class DoctorAdviceTest {
 
     @Test
     void parameterThatIsGivenIsNotAdvised() throws IOException {
-        RecordedHost host = intel().remove("sys/class/iommu").remove("sys/kernel/iommu_groups");
+        RecordedHost host = intel().withoutIommu();
         assertThat(remedies(finding(host.put("proc/cmdline", "quiet\n"), Check.IOMMU)))
                 .contains("add intel_iommu=on iommu=pt");
         assertThat(remedies(finding(host.put("proc/cmdline", "intel_iommu=on,sm_on\n"), Check.IOMMU)))

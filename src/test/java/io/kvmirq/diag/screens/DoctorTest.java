@@ -106,7 +106,7 @@ class DoctorTest {
         "KVM,     FAIL,    no-file,           dev/kvm",
         "IRQCHIP, UNKNOWN, full-not-shown,    boot/",
         "NESTED,  UNKNOWN, not-shown,         proc/cpuinfo",
-        "IOMMU,   FAIL,    no-iommu,          sys/class/iommu",
+        "IOMMU,   UNKNOWN, not-shown,         sys/class/iommu",
         "REMAPPING, UNKNOWN, not-shown,       proc/interrupts",
         "POSTING, UNKNOWN, not-known,         proc/cmdline",
         "VFIO,    WARN,    not-loaded,        sys/",
@@ -181,7 +181,7 @@ class DoctorTest {
     /** The VMM runs as root, or as a user of its own. */
     @Test
     void deviceThatThisUserMayNotOpenIsNoFailure() throws IOException {
-        RecordedHost host = RecordedHost.of("intel-posted").deny("dev/vfio/15");
+        RecordedHost host = RecordedHost.of("intel-posted").closed().deny("dev/vfio/15");
         Finding finding = finding(host, Check.VFIO);
         assertThat(finding.status()).isEqualTo(Status.WARN);
         assertThat(finding.reason()).isEqualTo("no-permission");
@@ -577,5 +577,18 @@ class DoctorTest {
                         .refusals())
                 .extracting(VfioOutlook.Refusal::cause)
                 .containsExactly(VfioOutlook.Obstacle.IN_USE);
+    }
+
+    @Test
+    void iommuWhoseFilesAreRefusedIsNotSaidToBeOff() throws IOException {
+        for (String directory : List.of("sys/class/iommu", "sys/kernel/iommu_groups")) {
+            Finding finding = finding(intel().deny(directory), Check.IOMMU);
+            assertThat(finding.status()).as(directory).isEqualTo(Status.UNKNOWN);
+            assertThat(finding.text()).isEqualTo("/" + directory + " may not be read by this user");
+        }
+        assertThat(finding(intel().deny("sys/bus/pci/devices"), Check.VFIO).text())
+                .isEqualTo("/sys/bus/pci/devices may not be read by this user");
+        assertThat(finding(intel().remove("sys/class/iommu"), Check.IOMMU).text())
+                .contains("/proc/interrupts has chips IR-*");
     }
 }

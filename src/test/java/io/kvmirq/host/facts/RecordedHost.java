@@ -120,6 +120,15 @@ public final class RecordedHost {
         return put("proc/interrupts", rows.replaceAll("\n.*vfio-.*", ""));
     }
 
+    /** Removes the IOMMUs and the groups, the chips of interrupts that they remap, and what VFIO armed by them. */
+    public RecordedHost withoutIommu() {
+        String rows = new String(closed().files.getOrDefault("proc/interrupts", new byte[0]), StandardCharsets.UTF_8);
+        links.keySet().removeIf(path -> path.endsWith("/iommu_group"));
+        return remove("sys/class/iommu")
+                .remove("sys/kernel/iommu_groups")
+                .put("proc/interrupts", rows.replace("IR-", ""));
+    }
+
     /** Leaves the first bytes of a file, as the kernel shows them to other users than root. */
     public RecordedHost cut(String path, int length) {
         files.computeIfPresent(path, (same, bytes) -> Arrays.copyOf(bytes, length));

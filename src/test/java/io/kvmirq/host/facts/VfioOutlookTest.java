@@ -251,7 +251,7 @@ class VfioOutlookTest {
     /** The firmware of a VM has no IOMMU to enable. */
     @Test
     void remedyInAVmIsThatOfTheHypervisor() throws Exception {
-        RecordedHost host = RecordedHost.of("amd-6.1").remove("sys/class/iommu").remove(NETWORK_FILES + "iommu_group");
+        RecordedHost host = RecordedHost.of("amd-6.1").withoutIommu();
         for (boolean vm : List.of(true, false)) {
             host.put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: fpu svm" + (vm ? " hypervisor\n" : "\n"));
             HostFacts facts = new HostFacts(host.tree());
@@ -265,7 +265,7 @@ class VfioOutlookTest {
 
     @Test
     void hostWithoutAnIommu() throws Exception {
-        RecordedHost host = RecordedHost.of("amd-6.1").remove("sys/class/iommu").remove(NETWORK_FILES + "iommu_group");
+        RecordedHost host = RecordedHost.of("amd-6.1").withoutIommu();
         assertThat(only(host, VfioOutlook.Obstacle.NO_IOMMU)).isEqualTo("no IOMMU is in use on this host");
         assertThat(causes(RecordedHost.of("amd-6.1"), PciAddress.parse("0000:00:01.0")))
                 .as("nothing else is of use before")
@@ -379,5 +379,31 @@ class VfioOutlookTest {
                         VfioOutlook.Obstacle.IN_USE,
                         "VFIO has armed 5 of its interrupts, so a program that is not seen has it open;"
                                 + " open() answers EBUSY"));
+    }
+
+    /** /sys/kernel/iommu_groups lists a function that has no link of its own. */
+    @Test
+    void groupOfADeviceWithoutALinkIsTheOneThatListsIt() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1").closed().remove(NETWORK_FILES + "iommu_group");
+        assertThat(causes(host, NETWORK)).isEmpty();
+        host.remove("sys/kernel/iommu_groups/1/devices/" + NETWORK);
+        assertThat(only(host, VfioOutlook.Obstacle.NO_GROUP)).contains("0000:00:02.0 has no IOMMU group");
+        assertThat(causes(host.put(NETWORK_FILES + "iommu_group", "../1"), NETWORK))
+                .isEmpty();
+        host.remove(NETWORK_FILES + "iommu_group").deny("sys/kernel/iommu_groups");
+        assertThat(causes(host, NETWORK)).isEmpty();
+    }
+
+    @Test
+    void openDeviceIsNotRefusedForAFileThatIsNotSeen() throws Exception {
+        RecordedHost host = GuestHosts.of("intel-posted").put("dev/null", "");
+        PciAddress device = PciAddress.parse("0000:00:01.0");
+        assertThat(causes(host, device)).containsExactly(VfioOutlook.Obstacle.IN_USE);
+        assertThat(causes(host.deny("dev/vfio"), device)).containsExactly(VfioOutlook.Obstacle.IN_USE);
+        assertThat(causes(RecordedHost.of("amd-6.1").closed().deny("dev/vfio"), NETWORK))
+                .containsExactly(VfioOutlook.Obstacle.NO_PERMISSION);
+        host.remove("sys/kernel/iommu_groups/1/devices/" + device)
+                .remove("sys/bus/pci/devices/" + device + "/iommu_group");
+        assertThat(causes(host, device)).containsExactly(VfioOutlook.Obstacle.IN_USE);
     }
 }
