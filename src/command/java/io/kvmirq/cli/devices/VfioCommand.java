@@ -65,6 +65,7 @@ public final class VfioCommand implements Command {
         }
         Optional<PciDevice> device = host.pci(address.get());
         if (device.isEmpty()) {
+            HostChoice.requireListed(host, address.get());
             terminal.complain(
                     "there is no PCI device " + address.get() + ": " + host.command("vfio") + " lists the devices");
             return ExitCode.COULD_NOT_RUN;

@@ -194,7 +194,7 @@ public final class ExplainCommand implements Command {
             for (VmProcess process : guests(host)) {
                 devices(process)
                         .filter(seen::add) // a helper may hold the VM and the device, too
-                        .forEach(address -> chains.addAll(ExplainCommand.chains(host, address, memory)));
+                        .forEach(address -> chains.addAll(ofGuest(host, address, memory)));
                 // No file of a process names a removed device; if the host has one VM, the device belongs to it.
                 if (host.vms().all().size() == 1) {
                     DeviceChains.gone(host).stream()
@@ -211,7 +211,7 @@ public final class ExplainCommand implements Command {
                         .filter(address -> chains.stream()
                                 .noneMatch(chain -> chain.device().equals(address.toString())))
                         .toList()
-                        .forEach(address -> chains.addAll(ExplainCommand.chains(host, address, memory)));
+                        .forEach(address -> chains.addAll(ofGuest(host, address, memory)));
             }
             return chains;
         }
@@ -499,6 +499,13 @@ public final class ExplainCommand implements Command {
 
     private static Stream<PciAddress> devices(VmProcess process) {
         return Stream.concat(process.devices().stream(), process.mayHave().stream());
+    }
+
+    /** A device of a guest whose files are refused does not hide the others. */
+    private static List<InterruptPath> ofGuest(HostFacts host, PciAddress address, KernelPaths memory) {
+        return host.pci(address).isPresent() || DeviceChains.gone(host, address).isPresent()
+                ? chains(host, address, memory)
+                : List.of(DeviceChains.hidden(host, address));
     }
 
     private static List<InterruptPath> chains(HostFacts host, PciAddress address, KernelPaths memory) {

@@ -2,12 +2,14 @@
 package io.kvmirq.cli.host;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;
 import java.util.Comparator;
 import java.util.List;
@@ -17,6 +19,7 @@ import picocli.CommandLine.ParseResult;
 
 /** Finds the device or the guest that a user names on a host. */
 public final class HostChoice {
+    private static final String DEVICES = "sys/bus/pci/devices";
     private static final int SUGGESTED = 3;
     private static final int BUS_SHIFT = 8;
     private static final int FUNCTIONS = 1 << 16;
@@ -58,6 +61,7 @@ public final class HostChoice {
             throw new UnreadableInputException("sysfs lists PCI device " + address + ", but not its vendor and device"
                     + " ids (/sys/bus/pci/devices/" + address + "/vendor): " + Fact.LOOK_AGAIN);
         }
+        requireListed(host, address);
         List<PciAddress> closest = host.pciAddresses().stream()
                 .filter(one -> one.domain() == address.domain()
                         && one.requesterId() >> BUS_SHIFT == address.requesterId() >> BUS_SHIFT)
@@ -70,6 +74,15 @@ public final class HostChoice {
                         ? ""
                         : "; on its bus the closest " + (closest.size() == 1 ? "is " : "are ") + names)
                 + ": " + host.command("vfio") + " lists the devices");
+    }
+
+    /** Refuses to say that a device is missing where PCI devices may not be listed. */
+    public static void requireListed(HostFacts host, PciAddress address) {
+        if (host.pciAddresses().isEmpty() && host.files().reading(DEVICES) == HostFiles.Reading.DENIED) {
+            Known.Unknown<?> why = host.sight().refused(DEVICES);
+            throw new UnreadableInputException(
+                    "whether there is a PCI device " + address + " is not known: " + why.why() + ": " + why.remedy());
+        }
     }
 
     private static long number(PciAddress address) {

@@ -154,6 +154,17 @@ public final class DeviceChains {
                 List.of()));
     }
 
+    /** The chain of a guest's device whose files are refused or missing, which hides no other device. */
+    public static InterruptPath hidden(HostFacts host, PciAddress device) {
+        String vendor = "sys/bus/pci/devices/" + device + "/vendor";
+        return InterruptPath.of(
+                Interrupt.all(device),
+                host.vms().of(device).stream().findFirst().map(VmProcess::asGuest),
+                List.of(Link.notShown(Hop.DEVICE, host.sight().missing(host.files(), vendor, Fact.LOOK_AGAIN))),
+                List.of(),
+                List.of());
+    }
+
     /** All that {@link #gone} has, in the order of the devices. */
     public static List<InterruptPath> gone(HostFacts host) {
         return host.armed().stream()

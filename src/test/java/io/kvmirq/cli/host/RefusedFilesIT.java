@@ -48,4 +48,21 @@ class RefusedFilesIT {
                 .contains("/proc/irq/27/spurious may not be read by this user")
                 .doesNotContain("does not exist");
     }
+
+    @Test
+    void refusedListOfDevicesDoesNotSayThatADeviceIsMissing() throws Exception {
+        String devices = "sys/bus/pci/devices";
+        assertThat(said(GuestHosts.of("amd-avic"), devices, "vfio", "0000:00:02.0"))
+                .contains("whether there is a PCI device 0000:00:02.0 is not known: /" + devices
+                        + " may not be read by this user: run as root");
+    }
+
+    /** The device has a line of its own, and its guest the others. */
+    @Test
+    void refusedDeviceHidesNoGuest() throws Exception {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        assertThat(said(host, "sys/bus/pci/devices/0000:00:02.0", "explain", "--all"))
+                .contains("/sys/bus/pci/devices/0000:00:02.0/vendor may not be read by this user", "web")
+                .doesNotContain("does not exist", "lost");
+    }
 }
