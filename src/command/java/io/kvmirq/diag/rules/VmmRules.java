@@ -90,6 +90,8 @@ public final class VmmRules {
         rule("vmm.starved", NEIGHBOURS, one -> true).with(VmThread::called, VmThread::share, VmThread::allowed)
             .remedy(one -> one.onFree("@pin-all", one.pid()))
             .otherwise(),
+        rule("vmm.kept-out", NEIGHBOUR, one -> TIMES.is(one, times -> times.ran() == 0))
+            .with(VmThread::called, VmThread::allowed, NEIGHBOUR::in).remedy(VmmRules::pin).otherwise(),
         rule("vmm.displaced", NEIGHBOUR, one -> true)
             .with(VmThread::called, VmThread::allowed, VmThread::share, NEIGHBOUR::in).remedy(VmmRules::pin).otherwise(),
         rule("vmm.displaced-before", TIMES, one -> one.isPinned() && one.waits())
