@@ -61,7 +61,7 @@ final class MemoryFiles implements HostFiles {
 
     @Override
     public Access access(String path) {
-        // What is below a directory that may not be searched is refused like the directory.
+        // The kernel refuses all that is below a directory that may not be searched.
         for (int end = path.length(); end > 0; end = path.lastIndexOf('/', end - 1)) {
             if (denied.contains(path.substring(0, end))) {
                 return Access.DENIED;
