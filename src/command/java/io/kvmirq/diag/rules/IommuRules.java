@@ -28,6 +28,9 @@ import java.util.stream.Stream;
 public final class IommuRules {
     private static final List<String> ENDS_REMAPPING =
             List.of("intremap=off", "nointremap", "iommu=off", "amd_iommu=off");
+    /** enable_IR_x2apic() in arch/x86/kernel/apic/apic.c remaps nothing if the I/O APICs are not set up. */
+    private static final List<String> ENDS_APIC = List.of("noapic", "nolapic", "disableapic");
+
     private static final List<String> ENDS_IOMMU = List.of("intel_iommu=off", "amd_iommu=off", "iommu=off");
     /** Without an IOMMU, remapping and posting have the remedies of that check. */
     private static final Remedy AS_FOR_IOMMU = Remedy.of(Change.SEE, "iommu");
@@ -121,6 +124,11 @@ public final class IommuRules {
         /** The IOMMUs are on, so neither the firmware nor intel_iommu=on keeps them from remapping. */
         private List<Remedy> remapOnly() {
             List<Remedy> all = new ArrayList<>(remove(ENDS_REMAPPING));
+            given(ENDS_APIC)
+                    .forEach(word -> all.add(Remedy.of(
+                            Change.KERNEL_PARAMETER,
+                            "remove " + word + ", without which the kernel sets up the I/O APICs that remapping needs",
+                            "devices whose lines the firmware describes wrongly fail")));
             if (isVirtual()) {
                 all.add(guestIommu());
             } else if (all.isEmpty()) {

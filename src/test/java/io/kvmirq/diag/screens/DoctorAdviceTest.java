@@ -147,6 +147,9 @@ class DoctorAdviceTest {
         assertThat(remedies(finding))
                 .doesNotContain("intel_iommu=on", "enable VT-d")
                 .contains("DMAR-IR", "x2APIC");
+        assertThat(remedies(finding(remapsNothing(intel()).put("proc/cmdline", "quiet noapic\n"), Check.REMAPPING)))
+                .contains("remove noapic")
+                .doesNotContain("x2APIC");
     }
 
     @Test
