@@ -197,7 +197,7 @@ final class DirectoryFiles implements HostFiles {
     /** Whether a directory above the file may not be searched: EACCES, where a file that is absent has ENOENT. */
     private boolean isBelowRefused(String path) {
         try {
-            (isHost ? root : top()).resolve(path).toRealPath();
+            Files.readAttributes((isHost ? root : top()).resolve(path), BasicFileAttributes.class);
             return false;
         } catch (AccessDeniedException e) {
             return true;

@@ -567,7 +567,9 @@ public final class HostIrqRules {
         rule("host-irq.threaded", CMDLINE, irq -> CMDLINE.in(irq).contains("threadirqs")),
         rule("host-irq.handler-starved", ABOVE, irq -> true).and(HANDLER)
             .with(irq -> HANDLER.in(irq).pid(), irq -> HANDLER.in(irq).stat().priority(),
-            irq -> HANDLER.in(irq).stat().cpu(), ABOVE::in).fill(irq -> HANDLER.in(irq).pid()),
+            irq -> HANDLER.in(irq).stat().cpu(), ABOVE::in)
+            .remedy(irq -> ABOVE.in(irq).endsWith("priority 99") ? Rows.remedy("@lower", irq.name("irq"))
+            : Rows.remedy("@raise", HANDLER.in(irq).pid())),
         rule("host-irq.handler-hangs", HANDLER, irq -> HANDLER.in(irq).state() == 'D').with(irq -> HANDLER.in(irq).pid())
             .fill(irq -> HANDLER.in(irq).pid()),
         rule("host-irq.handler-stopped", HANDLER, irq -> "TtZX".indexOf(HANDLER.in(irq).state()) >= 0)

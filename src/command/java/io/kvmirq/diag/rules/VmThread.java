@@ -239,9 +239,12 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 CpuList.parse(files().text("sys/devices/system/cpu/online").orElse(""));
         free.ifPresent(cpus -> host().vms().all().forEach(vm -> vm.vcpus().stream()
                 .flatMap(vcpu -> vm.thread(files(), vcpu).stream().boxed())
-                .map(thread -> new VmThread(facts, vm.pid(), thread, OptionalInt.empty(), Kind.THREAD))
+                .map(thread -> new VmThread(new Fact.Facts(host()), vm.pid(), thread, OptionalInt.empty(), Kind.THREAD))
                 .filter(VmThread::isAlone)
                 .forEach(thread -> cpus.clear(Integer.parseInt(thread.allowed())))));
+        if (isAlone()) {
+            free.ifPresent(cpus -> cpus.clear(Integer.parseInt(allowed()))); // where it waits
+        }
         return free.filter(BitSet::isEmpty).isPresent()
                 ? Rows.remedy("@no-free-cpu")
                 : Rows.remedy(name, free.map(CpuList::list).orElse("CPUS"), id);

@@ -82,4 +82,22 @@ class CasesTest {
                     .anyMatch(line -> line.matches("  " + flaw.replace(" ", " +") + " .*") && line.contains(words));
         }
     }
+
+    /** A remedy fits the other evidence of its host. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "two-guests-pinned-to-one-cpu | explain 0000:00:01.0 | taskset -cp 0-1 2220 | taskset -cp 0-2",
+                "irq-thread-starved-by-a-fifo-vcpu | explain 0000:00:01.0 | or the other thread a lower priority | chrt -f -p 99",
+                "vhost-worker-starved | explain --vm web | taskset -cp 1 2230 | 0-1",
+                "booted-with-noapic | doctor | remove noapic | opts out of x2APIC"
+            })
+    void remedyFitsTheOtherEvidence(String name, String command, String advised, String not) throws Exception {
+        assumeTrue(Files.exists(CASES), "needs ../shared/cases/admin, the cases from the field");
+        Program.output(List.of(CASES.resolve("tree").toString(), name, temporary.toString()));
+        String out =
+                Cli.run((command + " --root " + temporary).split(" ")).out().replaceAll("\\s+", " ");
+        assertThat(out).contains(advised).doesNotContain(not);
+    }
 }
