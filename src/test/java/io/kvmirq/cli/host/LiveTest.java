@@ -885,7 +885,8 @@ class LiveTest {
     void deviceThatIsUnboundMeanwhileIsNamed() throws IOException {
         RecordedHost host = GuestHosts.of("amd-avic");
         Watched watched = new Watched(host, traced("x86-7.2", ""))
-                .during(() -> host.remove("sys/bus/pci/devices/" + AMD + "/driver"));
+                .during(() -> host.remove("sys/bus/pci/devices/" + AMD + "/driver")
+                        .put("proc/interrupts", "           CPU0\n"));
         Cli.Ended ended = run(watched, AMD, "0", "--live", "10");
         assertThat(ended.out())
                 .contains("  note: " + AMD + " is no longer bound to VFIO: it was given away while it was watched\n");
