@@ -16,6 +16,7 @@ import io.kvmirq.path.Link;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -101,6 +102,7 @@ record VfioText(HostFacts host, Terminal terminal) {
     /** Why a verdict may be wrong: a process that is not visible may have the devices open. */
     private void ifHidden(String devices) {
         host.hidesProcesses()
+                .or(() -> host.interrupts().isEmpty() ? Optional.of(host.noInterrupts()) : Optional.empty())
                 .ifPresent(hidden -> line("if no hidden process has " + devices + " open: " + hidden.why()));
     }
 
