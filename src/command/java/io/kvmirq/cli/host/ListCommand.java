@@ -262,9 +262,10 @@ public final class ListCommand implements Command {
             ExplainText.headlines(listing.chains(), guests, verdict(listing, guests))
                     .forEach(line -> terminal.line(terminal.bold(Foreign.printable(line))));
         }
-        if (listing.rows().isEmpty()) {
+        if (listing.rows().isEmpty()
+                && (listing.chains().isEmpty() || host.armed().isEmpty())) {
             terminal.line("no vector of a device is armed by VFIO");
-        } else {
+        } else if (!listing.rows().isEmpty()) {
             List<List<String>> table = new ArrayList<>();
             table.add(COLUMNS);
             listing.rows().forEach(row -> table.add(cells(row, live)));

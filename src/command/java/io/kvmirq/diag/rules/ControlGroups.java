@@ -89,9 +89,7 @@ final class ControlGroups {
         boolean isFreezing() {
             String asked = FREEZE.in(this);
             return asked.equals("FREEZING")
-                    || asked.equals("1")
-                            && last
-                            && ABOVE.of(this).known().orElse("").contains("frozen 0");
+                    || asked.equals("1") && text("cgroup.events").orElse("").contains("frozen 0");
         }
 
         String others() {

@@ -106,10 +106,13 @@ public record Listing(List<Row> rows, List<InterruptPath> chains, List<String> n
                     .collect(
                             Collectors.toMap(one -> SeenInterrupt.of(one).id(), ArmedVector::irq, (one, other) -> one));
             if (device.isEmpty()) {
+                InterruptPath path =
+                        DeviceChains.gone(host, address).orElseGet(() -> DeviceChains.hidden(host, address));
+                chains.add(path);
                 if (!armed.isEmpty()) {
-                    notes.add(address + " has armed vectors and is not in /sys/bus/pci/devices");
+                    notes.add(address + " has armed vectors; "
+                            + path.links().get(0).text());
                 }
-                DeviceChains.gone(host, address).ifPresent(chains::add);
                 continue;
             }
             Optional<VmProcess> holder = host.vms().of(address).stream().findFirst();

@@ -180,7 +180,15 @@ public final class PathsCheck {
             return Finding.unknown(Check.PATHS, "not-shown", host.noInterrupts());
         }
         if (hidden.isPresent() && whole) {
-            return unknown(hidden.get(), Fact.LOOK_AGAIN);
+            return unknown(hidden.get(), Fact.LOOK_AGAIN)
+                    .with(
+                            "unseen",
+                            used.stream()
+                                    .filter(address -> host.pci(address).isEmpty())
+                                    .flatMap(address -> DeviceChains.hidden(host, address).links().stream())
+                                    .flatMap(link -> link.unseen().stream())
+                                    .distinct()
+                                    .toList());
         }
         if (devices + guests == 0 && whole) {
             return Finding.pass(Check.PATHS, "none", "no process that is seen has a device of VFIO open");
