@@ -178,11 +178,21 @@ public final class VfioRules {
                         + " of its interrupts, so a program that is not seen has it open";
             }
             return guest().map(vm -> "guest " + vm.name() + " (process " + holder + ") uses it")
-                    .orElseGet(() -> "process " + host().named(holder) + " has it open");
+                    .orElseGet(() -> "process " + host().named(holder) + " has it open"
+                            + served().map(vm -> " for guest " + vm.name() + " (process " + vm.pid()
+                                            + "), with which it shares eventfds")
+                                    .orElse(""));
+        }
+
+        /** The guest whose VMM runs its devices in processes of their own, as crosvm does. */
+        private Optional<VmProcess> served() {
+            return holder == 0
+                    ? Optional.empty()
+                    : host().sharedEventfds(device).keySet().stream().findFirst();
         }
 
         Remedy release() {
-            if (guest().isPresent()) {
+            if (guest().or(this::served).isPresent()) {
                 return Rows.remedy("@keep", host().command("explain"));
             }
             return holder != 0

@@ -61,6 +61,8 @@ class CasesTest {
             kvmirq-in-a-container | vfio 0000:00:01.0 | 1 | none | so a program that is not seen has it open
             locked-down-kernel | explain 0000:00:01.0 | 0 | none | the kernel is locked down (confidentiality)
             harmless-unnamed-threads-on-an-isolated-host | explain 0000:00:01.0 | 0 | none | nothing visible is broken
+            device-process-of-crosvm-stopped | vfio 0000:00:01.0 | 1 | none | for guest crosvm (process 2217), with which it shares eventfds; open()
+            device-process-of-crosvm-stopped | list --all | 0 | none | 0000:00:01.0
             vmx-off-in-firmware | doctor --check kvm | 1 | none | enable VT-x, or SVM on AMD
             vmx-off-in-firmware | doctor --check posting | 3 | none | so kvm_intel cannot be loaded
             vmm-dumps-core | explain 0000:00:01.0 | 19 | VMM broken | has crashed and writes its core
