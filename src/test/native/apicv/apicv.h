@@ -18,8 +18,10 @@
 
 /* Ends the program with a sentence, and errno's after it unless that is 0. */
 #define fail(...) do { \
+	int why = errno; \
+\
 	printf(__VA_ARGS__); \
-	printf(errno ? ": %s\n" : "\n", strerror(errno)); \
+	printf(why ? ": %s\n" : "\n", strerror(why)); \
 	fflush(stdout); \
 	_exit(1); \
 } while (0)

@@ -137,12 +137,14 @@ void kernel_open(void)
 	load_btf(&vmlinux, "/sys/kernel/btf/vmlinux", NULL);
 	load_btf(&module, "/sys/kernel/btf/kvm_intel", &vmlinux);
 	kcore = open("/proc/kcore", O_RDONLY | O_CLOEXEC);
-	if (kcore < 0 || pread(kcore, &header, sizeof(header), 0) < 0)
+	if (kcore < 0 || pread(kcore, &header, sizeof(header), 0) !=
+	    (ssize_t)sizeof(header))
 		fail("without /proc/kcore, descriptors cannot be read");
 	segment_count = header.e_phnum;
 	size = segment_count * sizeof(*segments);
 	segments = malloc(size);
-	if (pread(kcore, segments, size, header.e_phoff) != (ssize_t)size)
+	if (!segments ||
+	    pread(kcore, segments, size, header.e_phoff) != (ssize_t)size)
 		fail("/proc/kcore has no program headers");
 }
 

@@ -244,6 +244,8 @@ static void enter(const struct phase *phase)
 		hog_state = HOG_COMES;
 		if (pthread_create(&hog, NULL, run_hog, NULL))
 			fail("there is no thread to preempt with");
+		while (hog_state == HOG_COMES)	/* leave() ends it */
+			settle();
 	} else if (phase->how == MOVE) {
 		/* Beside this thread, it would be preempted. */
 		pin(0, 1);

@@ -95,12 +95,14 @@ void vm_create(void)
 	uint64_t *idt;
 	int i;
 
-	vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	vm = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0);
 	if (vm < 0)
 		fail("/dev/kvm makes no VM");
 	close(kvm);
 	memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		fail("there is no memory for the guest");
 	region.userspace_addr = (uintptr_t)memory;
 	if (ioctl(vm, KVM_SET_TSS_ADDR, 0xfffbd000) ||
 	    ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region) ||
