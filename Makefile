@@ -94,7 +94,6 @@ publish-local: ## install the five artifacts, sources, Javadoc and SBOM as io.kv
 package: ## make a tarball and a Debian package for x86-64 and arm64, each with a Java runtime of its own, in target/package
 	@scripts/bootstrap --release
 	@scripts/build
-	@$(if $(filter build,$(MAKECMDGOALS)),echo "built: run scripts/kvmirq or install it by make install")
 	@scripts/package
 
 javadoc: ## write the Javadoc of the artifacts to target/javadoc

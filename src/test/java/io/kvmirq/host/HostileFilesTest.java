@@ -125,7 +125,8 @@ class HostileFilesTest {
         String path = "sys/kernel/debug/iommu/amd/irqtbl";
         HostFacts host = new HostFacts(HostFiles.of(Map.of(path, new byte[HostFiles.LONGEST_TEXT + 1]), Map.of()));
         assertThat(host.debugfs("iommu/amd/irqtbl", "nothing"))
-                .isEqualTo(new Known.Unknown<>("/" + path + " is longer than 32 MiB and is not read", "none"));
+                .isEqualTo(new Known.Unknown<>(
+                        Known.Reason.NOT_ASKED, "/" + path + " is longer than 32 MiB and is not read", "none"));
     }
 
     @Test

@@ -107,19 +107,20 @@ public record Commands(List<Named> commands) {
             terminal.complain(usageError(e));
             return ExitCode.USAGE;
         } catch (UnreadableInputException | BackendUnavailableException | KernelException | UncheckedIOException e) {
-            return Arrays.asList(arguments).contains(Nagios.OPTION)
-                    ? Nagios.UNKNOWN.print(String.valueOf(e.getMessage()), terminal)
-                    : couldNotRun(String.valueOf(e.getMessage()), terminal);
+            return couldNotRun(String.valueOf(e.getMessage()), arguments, terminal);
         } catch (RuntimeException | Error e) {
             Optional<String> limit = ProcessLimit.behind(e);
             if (limit.isEmpty()) {
                 throw e;
             }
-            return couldNotRun("could not run: " + limit.get(), terminal);
+            return couldNotRun("could not run: " + limit.get(), arguments, terminal);
         }
     }
 
-    private static int couldNotRun(String why, Terminal terminal) {
+    private static int couldNotRun(String why, String[] arguments, Terminal terminal) {
+        if (Arrays.asList(arguments).contains(Nagios.OPTION)) {
+            return Nagios.UNKNOWN.print(why, terminal);
+        }
         terminal.complain(why);
         return ExitCode.COULD_NOT_RUN;
     }

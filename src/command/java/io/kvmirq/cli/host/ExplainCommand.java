@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
+import io.kvmirq.DeviceName;
 import io.kvmirq.IrqKind;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
@@ -190,7 +191,7 @@ public final class ExplainCommand implements Command {
                 return List.of(DeviceChains.of(host, one, vector.getAsInt(), memory));
             }
             List<InterruptPath> chains = new ArrayList<>();
-            Set<PciAddress> seen = new HashSet<>();
+            Set<DeviceName> seen = new HashSet<>();
             for (VmProcess process : guests(host)) {
                 devices(process)
                         .filter(seen::add) // a helper may hold the VM and the device, too
@@ -205,11 +206,10 @@ public final class ExplainCommand implements Command {
                 }
             }
             if (guest.isEmpty()) {
+                chains.stream().flatMap(chain -> chain.interrupt().stream()).forEach(one -> seen.add(one.device()));
                 host.armed().stream()
                         .map(ArmedVector::address)
-                        .distinct()
-                        .filter(address -> chains.stream()
-                                .noneMatch(chain -> chain.device().equals(address.toString())))
+                        .filter(seen::add)
                         .toList()
                         .forEach(address -> chains.addAll(ofGuest(host, address, memory)));
             }
@@ -339,7 +339,7 @@ public final class ExplainCommand implements Command {
     }
 
     /**
-     * @param chains empty only if a guest without devices was watched
+     * @param chains empty if no guest has a device
      * @param guests the paths of the guests on the command line, and of their helpers
      * @param rows of each of these guests
      */

@@ -243,7 +243,10 @@ final class ExplainText {
 
     /** Prints the worst in one line for monitoring, and returns its grade. */
     int graded(HostFacts host, List<InterruptPath> chains, List<InterruptPath> guests, Verdict verdict) {
-        if (chains.isEmpty() && guests.isEmpty() && host.hidesProcesses().isPresent()) {
+        if (chains.isEmpty()
+                && guests.isEmpty()
+                && host.vms().all().isEmpty()
+                && host.hidesProcesses().isPresent()) {
             Known.Unknown<Boolean> hidden = host.hidesProcesses().get();
             return Nagios.UNKNOWN.print("no guest is seen; " + hidden.why() + ": " + hidden.remedy(), terminal);
         }

@@ -11,6 +11,7 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Nagios;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.cli.frame.Version;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.screens.Listing;
@@ -26,6 +27,7 @@ import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Evidence;
+import io.kvmirq.path.Flaw;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.text.Foreign;
 import java.nio.charset.StandardCharsets;
@@ -149,8 +151,7 @@ public final class ListCommand implements Command {
             Commands.read(arguments, () -> requireAlone(arguments));
         }
         if (host.interrupts().isEmpty()) {
-            terminal.complain(NO_INTERRUPTS);
-            return ExitCode.COULD_NOT_RUN;
+            throw new UnreadableInputException(NO_INTERRUPTS);
         }
         if (textfile.isPresent()) {
             try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
@@ -227,6 +228,9 @@ public final class ListCommand implements Command {
         List<InterruptPath> guests = arguments.hasMatchedOption("--device")
                 ? List.of()
                 : PathsCheck.flawedGuests(host).stream()
+                        .filter(path -> path.subject() != Flaw.Subject.GUEST
+                                || listing.chains().stream()
+                                        .noneMatch(chain -> chain.guest().equals(path.guest())))
                         .filter(path -> of.isEmpty()
                                 || of.stream().anyMatch(one -> path.guest().equals(Optional.of(one.asGuest()))))
                         .toList();

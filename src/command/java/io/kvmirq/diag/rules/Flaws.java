@@ -218,7 +218,8 @@ public final class Flaws {
         return flawed(other.hop(), other.value())
                 .map(flawed -> other.as(
                                 flawed.state(), flawed.evidence().orElseThrow(), flawed.text(), flawed.remedies())
-                        .flawed(flawed.flaws()))
+                        .flawed(flawed.flaws())
+                        .unseen(flawed.unseen()))
                 .orElseGet(() -> seen(evidence, other));
     }
 

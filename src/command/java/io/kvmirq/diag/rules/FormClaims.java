@@ -17,6 +17,7 @@ import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
+import io.kvmirq.host.facts.RemappingEntries;
 import io.kvmirq.host.facts.RemappingEntries.Entry;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.memory.HostLpi;
@@ -128,6 +129,9 @@ public final class FormClaims {
 
     /** The structures that post an interrupt, as far as kernel memory or debugfs shows them. */
     public List<HopValue<?>> structures(SeenInterrupt interrupt) {
+        if (interrupt.armed().isEmpty()) {
+            return List.of();
+        }
         Optional<KernelPath> path =
                 interrupt.armed().flatMap(one -> memory.of(one.irq()).known());
         List<HopValue<?>> values = new ArrayList<>();
@@ -194,8 +198,13 @@ public final class FormClaims {
                 .flatMap(unit -> host.remapping()
                         .of(unit, device.address(), interrupt.armed().map(ArmedVector::irq))
                         .known())
-                .filter(entries -> entries.size() == 1)
-                .map(entries -> entries.get(0));
+                .filter(entries ->
+                        entries.size() == 1 && host.armed(device.address()).size() == 1)
+                .map(entries -> entries.get(0))
+                .or(() -> interrupt
+                        .armed()
+                        .flatMap(one -> host.remapping().slot(one.irq()))
+                        .flatMap(RemappingEntries.Slot::entry));
     }
 
     private Claim inMemory(SeenInterrupt interrupt, RemappingEntry entry) {

@@ -577,7 +577,7 @@ public final class HostIrqRules {
 
     /** Counts of the host, or of the IOMMU of several devices, since it booted. */
     private static final Table<Irq> COUNTS = new Table<>(
-        rule("host-irq.iommu-faults", FAULTS, irq -> FAULTS.in(irq) >= MANY_FAULTS).with(FAULTS::in).counting(FAULTS::in),
+        rule("host-irq.iommu-faults", FAULTS, irq -> FAULTS.in(irq) >= MANY_FAULTS).with(FAULTS::in).counting(irq -> irq.host().iommu(irq.device().address()).orElse(""), FAULTS::in),
         rule("host-irq.smmu-errors", GLOBAL, irq -> GLOBAL.in(irq) >= MANY_ERRORS).with(GLOBAL::in).counting(GLOBAL::in),
         rule("host-irq.apic-errors", ERRORS, irq -> ERRORS.in(irq) >= MANY_ERRORS)
             .with(ERRORS::in, irq -> irq.host().isArm() ? "Err" : "ERR").counting(ERRORS::in),

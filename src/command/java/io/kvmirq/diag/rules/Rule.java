@@ -12,6 +12,7 @@ import io.kvmirq.path.Hop;
 import io.kvmirq.path.Remedy;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
 import java.util.function.Predicate;
@@ -38,7 +39,7 @@ public record Rule<S extends Fact.Subject>(
         Predicate<S> when,
         List<Function<S, ?>> values,
         List<Function<S, ?>> fills,
-        Optional<Function<S, ?>> count,
+        Optional<Function<S, Map.Entry<String, ?>>> count,
         Optional<Function<S, List<Remedy>>> choice,
         String about,
         Predicate<S> concerns,
@@ -171,7 +172,22 @@ public record Rule<S extends Fact.Subject>(
 
     /** With the count of a flaw that may be over. */
     Rule<S> counting(Function<S, ?> number) {
-        return new Rule<>(row, reads, when, values, fills, Optional.of(number), choice, about, concerns, unless);
+        return counting(one -> "", number);
+    }
+
+    /** With such a count of each name, of which a file has several. */
+    Rule<S> counting(Function<S, String> name, Function<S, ?> number) {
+        return new Rule<>(
+                row,
+                reads,
+                when,
+                values,
+                fills,
+                Optional.of(one -> Map.entry(name.apply(one), number.apply(one))),
+                choice,
+                about,
+                concerns,
+                unless);
     }
 
     /** With another fact that it needs. */
@@ -243,9 +259,11 @@ public record Rule<S extends Fact.Subject>(
     }
 
     private Span span(S subject) {
-        return count.filter(number -> subject.host()
+        return count.map(counted -> counted.apply(subject))
+                        .filter(counted -> subject.host()
                                 .hasChanged(
-                                        id() + " " + subject.path(reads.get(0).file()), number.apply(subject)))
+                                        id() + " " + subject.path(reads.get(0).file()) + counted.getKey(),
+                                        counted.getValue()))
                         .isPresent()
                 ? Span.NOW
                 : row.span();

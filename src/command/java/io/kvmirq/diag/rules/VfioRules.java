@@ -250,7 +250,7 @@ public final class VfioRules {
         rule("vfio.no-iommu", GROUP, one -> !GROUP.in(one) && UNITS.is(one, List::isEmpty))
             .remedies(one -> IommuRules.enable(one.host())).otherwise(),
         rule("vfio.no-group-graphics", WORDS,
-            one -> one.device.group().isEmpty() && one.device.classCode() >> 16 == 3
+            one -> GROUP.is(one, has -> !has) && one.device.classCode() >> 16 == 3
             && WORDS.in(one).matches("(.* )?intel_iommu=(\\S*,)?igfx_off(,.*| .*|)")).with(Device::address).otherwise(),
         rule("vfio.no-group", GROUP, one -> !GROUP.in(one) && UNITS.is(one, units -> !units.isEmpty())).with(Device::address)
             .fill(one -> one.host().iommus().get(0)).otherwise());

@@ -164,8 +164,9 @@ public final class PathsCheck {
         Optional<Known.Unknown<Boolean>> hiding = host.hidesProcesses();
         if (unseen.isPresent() && whole) {
             return unknown(
-                    unseen.get() + hiding.map(why -> ": " + why.why()).orElse(""),
-                    hiding.map(Known.Unknown::remedy).orElse(Fact.LOOK_AGAIN));
+                            unseen.get() + hiding.map(why -> ": " + why.why()).orElse(""),
+                            hiding.map(Known.Unknown::remedy).orElse(Fact.LOOK_AGAIN))
+                    .with("unseen", hiding.stream().map(Known.Unknown::reason).toList());
         }
         if ((devices == 0 || host.sight().namespaced()) && whole && hiding.isPresent()) {
             return Finding.unknown(Check.PATHS, "not-shown", hiding.get());

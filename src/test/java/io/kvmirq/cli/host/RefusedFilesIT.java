@@ -17,7 +17,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** What the packaged command says to a user who may not search a directory of a host: root searches each. */
+/** The sentences of the packaged command to a user who may not search a directory of a host: root searches each. */
 class RefusedFilesIT {
     @TempDir
     private Path temporary;
