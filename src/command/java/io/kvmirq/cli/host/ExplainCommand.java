@@ -386,7 +386,10 @@ public final class ExplainCommand implements Command {
                     Stream.concat(chains.stream(), shown.stream()).toList(),
                     List.of(),
                     live.map(Live::stages).orElse(List.of()));
-            boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen);
+            boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen)
+                    || arguments.hasMatchedOption("--all")
+                            && host.vms().all().isEmpty()
+                            && host.hidesProcesses().isPresent();
             int exitCode = ExitCode.of(verdict, arguments.hasMatchedOption("--strict"))
                     .orElse(unseen ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
             if (arguments.hasMatchedOption(Nagios.OPTION)) {

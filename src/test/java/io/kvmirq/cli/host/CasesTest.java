@@ -55,6 +55,7 @@ class CasesTest {
             iothread-hangs | explain 0000:00:01.0 | 0 | none | all 5 interrupts of web are delivered by hardware
             guest-capped-by-its-flavour | explain 0000:00:01.0 | 0 | none | slow at times: the control group
             kvmirq-in-a-container | explain 0000:00:01.0 | 0 | none | in a pid namespace of its own
+            kvmirq-in-a-container | explain --all | 3 | none | in a pid namespace of its own
             kvmirq-in-a-container | explain 0000:00:01.0 --nagios | 3 | none | KVMIRQ UNKNOWN: all 5 interrupts
             kvmirq-in-a-container | list --all --nagios | 3 | none | KVMIRQ UNKNOWN: all 5 interrupts
             kvmirq-in-a-container | doctor --check paths | 3 | none | in a pid namespace of its own
