@@ -138,9 +138,8 @@ public final class FormClaims {
         path.flatMap(one -> one.entry().known())
                 .flatMap(one -> one)
                 .map(entry -> observed(entry.format(), entry.words(entry.low(), entry.high())))
-                .or(() -> inDebugfs(interrupt)
-                        .map(entry -> observed(
-                                entry.format(host.posting().vendor().orElseThrow()), entry.low(), entry.high())))
+                .or(() -> host.posting().vendor().flatMap(unit -> inDebugfs(interrupt)
+                        .map(entry -> observed(entry.format(unit), entry.low(), entry.high()))))
                 .ifPresent(entry -> values.add(new HopValue<>(Hop.IRTE, new Known.Observed<>(entry))));
         path.flatMap(one -> one.posted().known())
                 .flatMap(one -> one)
@@ -193,16 +192,15 @@ public final class FormClaims {
 
     /** The entry of an interrupt; empty if debugfs shows several that may be its own. */
     private Optional<Entry> inDebugfs(SeenInterrupt interrupt) {
-        return host.posting()
-                .vendor()
-                .flatMap(unit -> host.remapping()
+        Optional<Vendor> vendor = host.posting().vendor();
+        return vendor.flatMap(unit -> host.remapping()
                         .of(unit, device.address(), interrupt.armed().map(ArmedVector::irq))
                         .known())
                 .filter(entries ->
                         entries.size() == 1 && host.armed(device.address()).size() == 1)
                 .map(entries -> entries.get(0))
-                .or(() -> interrupt
-                        .armed()
+                .or(() -> vendor.filter(Vendor.INTEL::equals)
+                        .flatMap(unit -> interrupt.armed())
                         .flatMap(one -> host.remapping().slot(one.irq()))
                         .flatMap(RemappingEntries.Slot::entry));
     }
