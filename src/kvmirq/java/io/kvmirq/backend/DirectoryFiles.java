@@ -196,24 +196,24 @@ final class DirectoryFiles implements HostFiles {
 
     /** Whether a directory above the file may not be searched: EACCES, where a file that is absent has ENOENT. */
     private boolean isBelowRefused(String path) {
+        if (isHost) {
+            try {
+                Files.readAttributes(root.resolve(path), BasicFileAttributes.class);
+                return false;
+            } catch (AccessDeniedException e) {
+                return true;
+            } catch (IOException | InvalidPathException e) {
+                return false;
+            }
+        }
         // In a copy, a link may lead out of it: the directories that it has decide.
-        for (int end = path.lastIndexOf('/'); !isHost && end > 0; end = path.lastIndexOf('/', end - 1)) {
+        for (int end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
             Path directory = resolved(path.substring(0, end));
             if (directory != null) {
                 return !Files.isExecutable(directory);
             }
         }
-        if (!isHost) {
-            return false;
-        }
-        try {
-            Files.readAttributes(root.resolve(path), BasicFileAttributes.class);
-            return false;
-        } catch (AccessDeniedException e) {
-            return true;
-        } catch (IOException | InvalidPathException e) {
-            return false;
-        }
+        return false;
     }
 
     @Override

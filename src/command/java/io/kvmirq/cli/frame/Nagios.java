@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
+import io.kvmirq.diag.Finding;
+import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;
 import picocli.CommandLine.Model.OptionSpec;
 
@@ -35,6 +37,21 @@ public enum Nagios {
         return OptionSpec.builder(OPTION)
                 .description("For monitoring: print one line, and exit with 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3"
                         + " (UNKNOWN): see kvmirq help.");
+    }
+
+    /** The grade of a status; of one without a flaw, UNKNOWN if something was hidden that would show a flaw. */
+    public static Nagios of(Finding.Status status, boolean hidden) {
+        return switch (status) {
+            case FAIL -> CRITICAL;
+            case WARN -> WARNING;
+            case PASS -> hidden ? UNKNOWN : OK;
+            case UNKNOWN -> UNKNOWN;
+        };
+    }
+
+    /** Whether a {@link Known.Reason} says that another user, or one outside of this namespace, sees more. */
+    public static boolean isHidden(Object why) {
+        return why == Known.Reason.REFUSED || why == Known.Reason.HIDDEN;
     }
 
     /** Prints the line, and returns the exit code. After a {@code |}, Nagios reads performance data. */

@@ -18,7 +18,6 @@ import io.kvmirq.diag.screens.MemoryEvidence;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Hop;
-import io.kvmirq.path.Known;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -187,13 +186,7 @@ public final class DoctorCommand implements Command {
                         .map(one -> one.check().id())
                         .collect(Collectors.joining(", "));
                 of += hidden.isEmpty() ? "" : "; not shown: " + hidden;
-                return (status == Status.FAIL
-                                ? Nagios.CRITICAL
-                                : status == Status.WARN
-                                        ? Nagios.WARNING
-                                        : findings.stream().anyMatch(DoctorCommand::hidesPaths)
-                                                ? Nagios.UNKNOWN
-                                                : Nagios.OK)
+                return Nagios.of(status, findings.stream().anyMatch(DoctorCommand::hidesPaths))
                         .print(of, terminal);
             }
         }
@@ -209,7 +202,7 @@ public final class DoctorCommand implements Command {
         return finding.check() == Check.PATHS
                 && finding.status() == Status.UNKNOWN
                 && finding.facts().get("unseen") instanceof List<?> why
-                && (why.contains(Known.Reason.REFUSED) || why.contains(Known.Reason.HIDDEN));
+                && why.stream().anyMatch(Nagios::isHidden);
     }
 
     /** If nothing fails, an interrupt that is not posted decides, as for {@code explain}. */

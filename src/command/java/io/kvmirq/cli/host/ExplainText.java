@@ -7,7 +7,6 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Nagios;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Severity;
 import io.kvmirq.diag.Verdict;
 import io.kvmirq.diag.rules.Drift;
@@ -153,18 +152,7 @@ final class ExplainText {
                         ? "all " + all
                         : same > 1 ? same + " of " + all : worst.name() + " (one of " + all + ")";
         boolean many = same > 1 || worst.interrupt().filter(Interrupt::isAll).isPresent();
-        return who + (many ? " are " : " is ") + inWords(worst, verdict) + slowed(chains);
-    }
-
-    /** Delays of the past, which no verdict counts. */
-    private static String slowed(List<InterruptPath> chains) {
-        return chains.stream()
-                .flatMap(chain -> chain.links().stream())
-                .flatMap(link -> link.flaws().stream())
-                .filter(Flaw::isPastDelay)
-                .map(flaw -> "; slow at times: " + flaw.text())
-                .findFirst()
-                .orElse("");
+        return who + (many ? " are " : " is ") + inWords(worst, verdict) + Look.slowedClause(chains);
     }
 
     /**
@@ -182,7 +170,7 @@ final class ExplainText {
         return (ofHelper ? "a helper of " : "")
                 + guest
                 + (!link.isFlawed()
-                        ? " has no flaw that files show" + slowed(List.of(path))
+                        ? " has no flaw that files show" + Look.slowedClause(List.of(path))
                         : (link.state() == Link.State.BROKEN ? " is stopped" : " is in doubt")
                                 + (ofHelper ? ": " : " at the VMM: ")
                                 + first(link));
@@ -259,21 +247,17 @@ final class ExplainText {
                         link.state() == Link.State.NOT_SHOWN && link.hop().compareTo(Hop.VMM) <= 0)
                 .toList();
         boolean unseen = !chains.isEmpty() && chains.stream().allMatch(InterruptPath::isUnseen)
-                || hidden.stream()
-                        .flatMap(link -> link.unseen().stream())
-                        .anyMatch(why -> why == Known.Reason.REFUSED || why == Known.Reason.HIDDEN);
-        Nagios grade = verdict.grade() == Finding.Status.FAIL
-                ? Nagios.CRITICAL
-                : verdict.grade() == Finding.Status.WARN ? Nagios.WARNING : unseen ? Nagios.UNKNOWN : Nagios.OK;
-        return grade.print(
-                String.join("; ", headlines(chains, guests, verdict))
-                        + (hidden.isEmpty()
-                                ? ""
-                                : hidden.stream()
-                                        .map(link -> link.hop().label())
-                                        .distinct()
-                                        .collect(Collectors.joining(", ", "; not all was looked at: ", ""))),
-                terminal);
+                || hidden.stream().flatMap(link -> link.unseen().stream()).anyMatch(Nagios::isHidden);
+        return Nagios.of(verdict.grade(), unseen)
+                .print(
+                        String.join("; ", headlines(chains, guests, verdict))
+                                + (hidden.isEmpty()
+                                        ? ""
+                                        : hidden.stream()
+                                                .map(link -> link.hop().label())
+                                                .distinct()
+                                                .collect(Collectors.joining(", ", "; not all was looked at: ", ""))),
+                        terminal);
     }
 
     /** The chain that fails first; else the first that is in doubt; else the first that is used; else the first. */

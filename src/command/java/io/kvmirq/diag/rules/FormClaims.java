@@ -193,11 +193,11 @@ public final class FormClaims {
     /** The entry of an interrupt; empty if debugfs shows several that may be its own. */
     private Optional<Entry> inDebugfs(SeenInterrupt interrupt) {
         Optional<Vendor> vendor = host.posting().vendor();
-        return vendor.flatMap(unit -> host.remapping()
+        return vendor.filter(unit -> host.armed(device.address()).size() == 1)
+                .flatMap(unit -> host.remapping()
                         .of(unit, device.address(), interrupt.armed().map(ArmedVector::irq))
                         .known())
-                .filter(entries ->
-                        entries.size() == 1 && host.armed(device.address()).size() == 1)
+                .filter(entries -> entries.size() == 1)
                 .map(entries -> entries.get(0))
                 .or(() -> vendor.filter(Vendor.INTEL::equals)
                         .flatMap(unit -> interrupt.armed())

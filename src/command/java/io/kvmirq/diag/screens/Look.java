@@ -180,6 +180,17 @@ public record Look(
                 .findFirst();
     }
 
+    /** The first delay of the past of some paths as a clause after a semicolon; empty if they have none. */
+    public static String slowedClause(List<InterruptPath> paths) {
+        return paths.stream()
+                .flatMap(path -> path.links().stream())
+                .flatMap(link -> link.flaws().stream())
+                .filter(Flaw::isPastDelay)
+                .map(flaw -> "; slow at times: " + flaw.text())
+                .findFirst()
+                .orElse("");
+    }
+
     /** Whether VFIO has armed the vector of a path. */
     public static boolean isArmed(InterruptPath path) {
         return path.link(Hop.DEVICE_VECTOR)

@@ -197,13 +197,7 @@ public final class PathsCheck {
         Map<String, String> worst = !broken.isEmpty() ? broken : !doubtful.isEmpty() ? doubtful : unposted;
         String seen = looked(devices, guests) + " looked at, and no link that is seen is broken"
                 + (verdict.past() ? "; since boot, and perhaps over: " + shown(host, doubtful) : " or doubtful")
-                + all.stream()
-                        .flatMap(path -> Look.slowed(path).stream())
-                        .flatMap(link -> link.flaws().stream())
-                        .filter(Flaw::isPastDelay)
-                        .findFirst()
-                        .map(flaw -> "; slow at times: " + flaw.text())
-                        .orElse("");
+                + Look.slowedClause(all);
         Finding finding = !whole
                 ? Finding.of(
                         Check.PATHS,

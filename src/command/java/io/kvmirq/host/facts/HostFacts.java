@@ -536,20 +536,18 @@ public final class HostFacts {
      * @param needs the condition under which debugfs has the files
      */
     public String forDebugfs(String needs) {
-        String root = DEBUGFS.substring(0, DEBUGFS.length() - 1);
-        return tree.reading(root) == HostFiles.Reading.DENIED
-                        || tree.list(DEBUGFS).isEmpty() && sight().locks(root)
-                ? sight().refused(root).remedy()
-                : tree.list(DEBUGFS).isEmpty() ? "mount -t debugfs none /" + root : needs;
+        return notInDebugfs("", needs).remedy();
     }
 
     /** Why files of debugfs, whose remedy is {@link #forDebugfs}, do not show a fact. */
     public <T> Known.Unknown<T> notInDebugfs(String why, String needs) {
         String root = DEBUGFS.substring(0, DEBUGFS.length() - 1);
-        boolean isRefused = tree.reading(root) == HostFiles.Reading.DENIED
-                || tree.list(DEBUGFS).isEmpty() && sight().locks(root);
-        return new Known.Unknown<>(
-                isRefused ? sight().refused(root).reason() : Known.Reason.NOT_SHOWN, why, forDebugfs(needs));
+        boolean isEmpty = tree.list(DEBUGFS).isEmpty();
+        if (tree.reading(root) == HostFiles.Reading.DENIED || isEmpty && sight().locks(root)) {
+            Known.Unknown<T> refused = sight().refused(root);
+            return new Known.Unknown<>(refused.reason(), why, refused.remedy());
+        }
+        return new Known.Unknown<>(why, isEmpty ? "mount -t debugfs none /" + root : needs);
     }
 
     /** Why {@code /proc/interrupts} does not show a fact: it cannot be read. */
