@@ -111,8 +111,8 @@ record ForwardedPath(
 
     /** The vCPU to which hardware posts the interrupt, or KVM takes it. */
     private static Optional<VcpuId> vcpu(Optional<PredictedIrq> known, Posting posting) {
-        Optional<VcpuId> listed = known.flatMap(PredictedIrq::vcpu);
-        Optional<VcpuId> destination = known.flatMap(PredictedIrq::destination);
+        Optional<VcpuId> listed = known.flatMap(irq -> irq.vcpu().known());
+        Optional<VcpuId> destination = known.flatMap(irq -> irq.destination().known());
         return posting instanceof Posting.Posted
                 ? listed
                 : destination.filter(to -> posting instanceof Posting.NotPosted || listed.equals(destination));
@@ -145,9 +145,9 @@ record ForwardedPath(
     private List<HopValue<?>> values(
             Optional<PredictedIrq> known, Optional<VcpuId> vcpu, Posting posting, Snapshot now) {
         List<HopValue<?>> values = new ArrayList<>();
-        Optional<PredictedIrte> entry = known.flatMap(PredictedIrq::irte);
+        Optional<PredictedIrte> entry = known.flatMap(irq -> irq.irte().known());
         entry.ifPresent(irte -> values.add(predicted(Hop.IRTE, new HardwareFields(irte.form(), irte.fields()))));
-        known.flatMap(PredictedIrq::vcpu).flatMap(now::vcpuStructure).ifPresent(values::add);
+        known.flatMap(irq -> irq.vcpu().then(now::vcpuStructure).known()).ifPresent(values::add);
         boolean isLogical =
                 x86 && message.filter(one -> (one.address() & LOGICAL) != 0).isPresent();
         now.lapicsTaken()
@@ -158,7 +158,7 @@ record ForwardedPath(
                 now.stage(to)
                         .<Known<VcpuStage>>map(Known.Predicted::new)
                         .orElseGet(() -> new Known.Unknown<>("no event said how " + to + " is scheduled")))));
-        known.flatMap(PredictedIrq::update).ifPresent(update -> values.add(predicted(Snapshot.UPDATE, update)));
+        known.flatMap(irq -> irq.update().known()).ifPresent(update -> values.add(predicted(Snapshot.UPDATE, update)));
         return values;
     }
 

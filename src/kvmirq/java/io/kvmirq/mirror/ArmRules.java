@@ -9,6 +9,7 @@ import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.mirror.ItsMappings.Mapping;
 import io.kvmirq.mirror.PredictedListRegister.Eoi;
+import io.kvmirq.path.Known;
 import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -47,9 +48,7 @@ final class ArmRules {
         }
         Mapping mapping = vm.mapping(message);
         if (mapping == null) {
-            return Optional.of(new Posting.Unknown("only the guest knows the LPI of event "
-                    + Integer.toUnsignedString(message.data()) + " of device 0x"
-                    + Integer.toHexString(message.deviceId().getAsInt())));
+            return Optional.of(new Posting.Unknown(unmapped(message)));
         }
         if (mapping.lpi() == 0) {
             return Optional.of(UNMAPPED);
@@ -93,11 +92,10 @@ final class ArmRules {
             Optional<String> note = sent.equals(mapping) && ends.isPaired() ? Optional.empty() : Optional.of(STALE);
             Posting posted = new Posting.Posted(new Posting.ToLpi(sent.lpi(), sent.vcpu()), note);
             return new Prediction(
-                    posted, Optional.of(sent.vcpu()), Optional.empty(), Optional.empty(), Optional.empty(), aim);
+                    posted, new Known.Predicted<>(sent.vcpu()), Known.none(), Known.none(), Known.none(), aim);
         }
-        Optional<PredictedListRegister> listed = mapping != null && mapping.lpi() != 0
-                ? Optional.of(new PredictedListRegister(mapping.lpi(), Eoi.NONE))
-                : spi(ends, routes);
+        Known<PredictedListRegister> listed =
+                message == null ? spi(ends, routes) : lpi(message, mapping, vm.lacksIts(message.address()));
         Posting posting = !host.gicv4().orElse(true)
                 ? refused(VlpiObstacle.NO_GICV4)
                 : producer.filter(one -> one.kind().isMessage()).isEmpty()
@@ -107,7 +105,13 @@ final class ArmRules {
                                 : known
                                         ? ends.obstacle().orElseGet(() -> lost(vm, mapping))
                                         : row(PostingObstacle.EVENTFD_TAKEN);
-        return new Prediction(posting, Optional.empty(), Optional.empty(), listed, Optional.empty(), aim);
+        return new Prediction(
+                posting,
+                Prediction.without(posting),
+                Known.none(),
+                posting instanceof Posting.Unknown ? listed.then(list -> Prediction.without(posting)) : listed,
+                Known.none(),
+                aim);
     }
 
     /** The prediction for an interrupt whose LPI another host interrupt has got. Only old kernels allow that. */
@@ -115,12 +119,30 @@ final class ArmRules {
         return mapping != null && vm.owner(mapping.lpi()) != null ? refused(VlpiObstacle.TAKEN) : LOST;
     }
 
-    private static Optional<PredictedListRegister> spi(EventFdEnds ends, List<Route> routes) {
+    private static String unmapped(MsiMessage message) {
+        return "only the guest knows the LPI of event " + Integer.toUnsignedString(message.data()) + " of device 0x"
+                + Integer.toHexString(message.deviceId().getAsInt());
+    }
+
+    /** @param lost whether no ITS takes the message */
+    private static Known<PredictedListRegister> lpi(MsiMessage message, @Nullable Mapping mapping, boolean lost) {
+        if (mapping != null) {
+            return mapping.lpi() == 0
+                    ? Known.none()
+                    : new Known.Predicted<>(new PredictedListRegister(mapping.lpi(), Eoi.NONE));
+        }
+        return lost || message.deviceId().isEmpty() ? Known.none() : new Known.Unknown<>(unmapped(message));
+    }
+
+    static Known<PredictedListRegister> spi(EventFdEnds ends, List<Route> routes) {
+        if (routes.isEmpty()) {
+            return ends.consumer().isPresent() ? Prediction.unrouted() : Known.none();
+        }
         boolean level = ends.consumer().flatMap(Consumer::resample).isPresent();
         return routes.size() == 1 && routes.get(0) instanceof Route.Pin pin && pin.chip() == Route.Chip.VGIC
-                ? Optional.of(new PredictedListRegister(
+                ? new Known.Predicted<>(new PredictedListRegister(
                         Spi.FIRST + pin.pin(), ends.direct() ? Eoi.PHYSICAL : level ? Eoi.MAINTENANCE : Eoi.NONE))
-                : Optional.empty();
+                : Known.none();
     }
 
     private static Posting refused(VlpiObstacle refusal) {

@@ -10,7 +10,8 @@ import java.util.Optional;
  *
  * @param last the event that made KVM write the entry
  * @param next the prediction after KVM's next update of the entry, if it differs because of an event after {@code
- *     last}: for example, a vCPU was created later. A mask and an unmask make KVM update the entry
+ *     last}: for example, a vCPU was created later. A mask and an unmask make KVM update the entry. Empty if that
+ *     changes nothing, and a {@link Posting.Unknown} if it may
  */
 @NotPromised
 public record EntryUpdate(Moment last, Optional<Posting> next) {

@@ -2,6 +2,8 @@
 package io.kvmirq.mirror;
 
 import io.kvmirq.EventFdId;
+import io.kvmirq.VcpuId;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -57,6 +59,16 @@ record EventFdEnds(
 
     boolean has(Producer one) {
         return producer.filter(one::equals).isPresent() || others.contains(one);
+    }
+
+    /** Whether the vCPU of the interrupt is this one, or may be. An entry whose list is unknown names its vCPU. */
+    boolean mayPostTo(VcpuId vcpu) {
+        Known<VcpuId> posts = irq.map(PredictedIrq::vcpu).orElse(Known.none());
+        return posts instanceof Known.Unknown
+                ? written.flatMap(last -> last.decision().target())
+                        .map(to -> to.vcpu().equals(vcpu))
+                        .orElse(true)
+                : posts.known().equals(Optional.of(vcpu));
     }
 
     EventFdEnds with(Producer added) {

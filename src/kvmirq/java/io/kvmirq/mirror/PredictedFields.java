@@ -61,17 +61,19 @@ final class PredictedFields {
     }
 
     /** The fields of a posted-interrupt descriptor. */
-    static List<FieldValue> of(Optional<PredictedPid> pid, String unknown) {
+    static List<FieldValue> of(Known<PredictedPid> pid) {
         return List.of(
                 unknown("pir", EACH),
                 unknown(PostedInterruptDescriptor.ON.name(), EACH),
-                field(PostedInterruptDescriptor.SN, pid.map(one -> one.sn() ? 1L : 0L), unknown),
-                field(PostedInterruptDescriptor.NV, pid.map(one -> (long) one.nv()), unknown),
-                field(
-                        PostedInterruptDescriptor.NDST,
-                        pid.filter(one -> one.cpu().isPresent())
-                                .map(one -> (long) one.cpu().getAsInt()),
-                        pid.isPresent() ? "no event named the CPU on which the vCPU was loaded last" : unknown));
+                new FieldValue(PostedInterruptDescriptor.SN.name(), pid.map(one -> one.sn() ? 1L : 0L)),
+                new FieldValue(PostedInterruptDescriptor.NV.name(), pid.map(one -> (long) one.nv())),
+                new FieldValue(PostedInterruptDescriptor.NDST.name(), pid.then(PredictedFields::ndst)));
+    }
+
+    private static Known<Long> ndst(PredictedPid pid) {
+        return pid.cpu().isPresent()
+                ? new Known.Predicted<>((long) pid.cpu().getAsInt())
+                : new Known.Unknown<>("no event named the CPU on which the vCPU was loaded last");
     }
 
     /** The fields of KVM's copy of an entry of AVIC's table of physical APIC ids. */

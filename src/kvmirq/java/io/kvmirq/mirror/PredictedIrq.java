@@ -6,12 +6,14 @@ import io.kvmirq.Gsi;
 import io.kvmirq.NotPromised;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.path.Known;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The prediction for one interrupt. Immutable.
+ * The prediction for one interrupt. Immutable. A predicted part is a {@link Known.Predicted}, a {@link Known.None} if the
+ * interrupt certainly has no such part, or a {@link Known.Unknown} with the fact that is missing.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  *
@@ -21,15 +23,18 @@ import java.util.Optional;
  * @param routes the routes of the irqfd's GSI
  * @param posting whether hardware delivers the interrupt
  * @param vcpu the vCPU to which hardware posts the interrupt, or would post it if AVIC were not inhibited. On AMD, KVM
- *     keeps the interrupt only in the list (ir_list) of this vCPU
- * @param destination x86: the vCPU to which KVM delivers the interrupt while hardware does not post it. Empty if the
- *     MSI message does not name exactly one vCPU, no irqfd exists, or LAPIC ids are unknown
- * @param irte the remapping entry of the device's message; empty for a line, on a host without interrupt remapping, and
- *     on an unknown host
- * @param listRegister arm64: the interrupt's list register; empty if hardware delivers it, or the INTID is unknown
- * @param handler VFIO's handler of the line. Empty for messages, and for a platform interrupt without a resample
+ *     keeps the interrupt only in the list (ir_list) of this vCPU. Unknown, for example, up to Linux 6.16 if KVM wrote
+ *     the entry between a change of AVIC's inhibits and the vCPU's next entry
+ * @param destination x86: the vCPU to which KVM delivers the interrupt while hardware does not post it. None if the
+ *     MSI message does not name exactly one vCPU, or no irqfd exists. Unknown if LAPIC ids are, and for a pin, whose
+ *     vCPU the guest's interrupt controller chooses
+ * @param irte the remapping entry of the device's message; none for a line, and on a host without interrupt remapping.
+ *     Unknown if {@code posting} is
+ * @param listRegister arm64: the interrupt's list register; none if hardware delivers it. Unknown if only the guest
+ *     knows the INTID
+ * @param handler VFIO's handler of the line; none for messages. Unknown for a platform interrupt without a resample
  *     eventfd, because this interrupt may be edge-triggered
- * @param update x86: the last update of the entry {@code irte}; empty until irqbypass joins producer and consumer
+ * @param update x86: the last update of the entry {@code irte}; none until irqbypass joins producer and consumer
  */
 public record PredictedIrq(
         EventFdId event,
@@ -37,12 +42,12 @@ public record PredictedIrq(
         Optional<Consumer> consumer,
         List<Route> routes,
         Posting posting,
-        Optional<VcpuId> vcpu,
-        @NotPromised Optional<VcpuId> destination,
-        @NotPromised Optional<PredictedIrte> irte,
-        Optional<PredictedListRegister> listRegister,
-        Optional<LineHandler> handler,
-        @NotPromised Optional<EntryUpdate> update) {
+        Known<VcpuId> vcpu,
+        @NotPromised Known<VcpuId> destination,
+        @NotPromised Known<PredictedIrte> irte,
+        Known<PredictedListRegister> listRegister,
+        Known<LineHandler> handler,
+        @NotPromised Known<EntryUpdate> update) {
     @NotPromised
     public PredictedIrq {
         Objects.requireNonNull(event, "event is null");
@@ -67,7 +72,7 @@ public record PredictedIrq(
                 posting,
                 vcpu,
                 destination,
-                Optional.of(entry),
+                new Known.Predicted<>(entry),
                 listRegister,
                 handler,
                 update);

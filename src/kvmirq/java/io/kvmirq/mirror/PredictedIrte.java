@@ -136,8 +136,8 @@ public sealed interface PredictedIrte {
      * @param vcpu the vCPU to which the entry posts
      * @param isRun whether the vCPU runs; empty if no event reported it
      * @param gaLogIntr whether an interrupt for a vCPU that does not run is written to the GA log; empty if unknown
-     * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if the vCPU does not run: the field
-     *     then keeps an old value
+     * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if {@code isRun} is, or is false:
+     *     the field of a stopped vCPU keeps an old value
      */
     record AmdGuest(
             VcpuId vcpu,

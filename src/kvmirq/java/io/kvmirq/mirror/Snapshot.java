@@ -22,6 +22,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The predictions of a {@link Mirror} at one moment. Immutable.
@@ -41,8 +42,8 @@ public final class Snapshot {
 
     private final Map<EventFdId, EventFdEnds> ends;
     private final Map<VcpuId, VcpuRun> runs;
-    /** The kernel version whose rules for descriptors apply; empty if KVM updates no descriptors. */
-    private final Optional<ApicvKernel> descriptors;
+    /** The kernel version whose rules for descriptors apply; none if vCPUs have no descriptor. */
+    private final Known<ApicvKernel> descriptors;
 
     private final Map<Producer, HeldMessage> held;
     private final Map<VcpuId, LapicSample> lapics;
@@ -51,7 +52,7 @@ public final class Snapshot {
     Snapshot(
             Map<EventFdId, EventFdEnds> ends,
             Map<VcpuId, VcpuRun> runs,
-            Optional<ApicvKernel> descriptors,
+            Known<ApicvKernel> descriptors,
             Map<Producer, HeldMessage> held,
             SampledLapics lapics) {
         this.ends = ends;
@@ -82,11 +83,11 @@ public final class Snapshot {
 
     /**
      * The interrupts that hardware posts to a vCPU, or would post if AVIC were not inhibited, in the order of their
-     * eventfds' numbers.
+     * eventfds' numbers. Includes each interrupt whose {@link PredictedIrq#vcpu} is unknown and may be this vCPU.
      */
     public List<PredictedIrq> byVcpu(VcpuId vcpu) {
-        return sorted().flatMap(one -> one.irq().stream())
-                .filter(irq -> irq.vcpu().equals(Optional.of(vcpu)))
+        return sorted().filter(one -> one.mayPostTo(vcpu))
+                .flatMap(one -> one.irq().stream())
                 .toList();
     }
 
@@ -106,14 +107,23 @@ public final class Snapshot {
         return Optional.ofNullable(held.get(producer));
     }
 
-    /** The line of a device: INTx, or the first platform interrupt that is level-triggered. */
-    public Optional<PredictedIrq> line(DeviceName device) {
-        return irqs().stream()
-                .filter(irq -> irq.handler().isPresent()
-                        && irq.producer()
-                                .filter(one -> one.device().equals(device))
-                                .isPresent())
-                .findFirst();
+    /**
+     * The line of a device: INTx, or the first platform interrupt that is level-triggered. Unknown if the device has
+     * only platform interrupts whose {@link PredictedIrq#handler} is.
+     */
+    public Known<PredictedIrq> line(DeviceName device) {
+        Known<PredictedIrq> found = Known.none();
+        for (PredictedIrq irq : irqs()) {
+            Known<PredictedIrq> line = irq.handler().map(handler -> irq);
+            if (irq.producer().filter(one -> one.device().equals(device)).isEmpty() || line instanceof Known.None) {
+                continue;
+            }
+            if (line instanceof Known.Fact) {
+                return line;
+            }
+            found = line;
+        }
+        return found;
     }
 
     /**
@@ -133,54 +143,67 @@ public final class Snapshot {
     }
 
     /**
-     * The predicted posted-interrupt descriptor of a vCPU on an Intel host. Empty on other hosts, and if the schedule
-     * of the vCPU is unknown, for example while the vCPU is in KVM_RUN. Also empty if irqbypass had joined no device's
-     * vector with an irqfd of the VM when the vCPU stopped: KVM then may not have updated the descriptor. If a vCPU
-     * sleeps while its guest has disabled interrupts, the fields are as for a vCPU in user space.
+     * The predicted posted-interrupt descriptor of a vCPU on an Intel host; none on other hosts. Unknown if the schedule
+     * of the vCPU is, for example while the vCPU is in KVM_RUN. Also unknown if irqbypass had joined no device's vector
+     * with an irqfd of the VM when the vCPU stopped: KVM then may not have updated the descriptor. If a vCPU sleeps
+     * while its guest has disabled interrupts, the fields are as for a vCPU in user space.
      */
-    public Optional<PredictedPid> pid(VcpuId vcpu) {
+    public Known<PredictedPid> pid(VcpuId vcpu) {
+        return descriptors.then(kernel -> pid(vcpu, kernel));
+    }
+
+    private Known<PredictedPid> pid(VcpuId vcpu, ApicvKernel kernel) {
         VcpuRun run = runs.get(vcpu);
-        if (run == null || !run.descriptor() || descriptors.isEmpty()) {
-            return Optional.empty();
+        if (run == null || !run.descriptor()) {
+            return new Known.Unknown<>(unknownPid(run));
         }
         VcpuStage stage = run.stage();
-        return Optional.of(new PredictedPid(
+        return new Known.Predicted<>(new PredictedPid(
                 stage instanceof VcpuStage.Blocked ? Apic.WAKEUP : Apic.NOTIFICATION,
                 stage instanceof VcpuStage.Preempted
-                        || stage instanceof VcpuStage.Left && descriptors.get() == ApicvKernel.FROM_6_17,
+                        || stage instanceof VcpuStage.Left && kernel == ApicvKernel.FROM_6_17,
                 stage instanceof VcpuStage.Loaded loaded ? OptionalInt.of(loaded.cpu()) : run.cpu()));
     }
 
     /**
      * The structure that tells hardware on which CPU a vCPU runs: {@link Hop#PID} on Intel, {@link Hop#AVIC_ENTRY} on AMD,
      * where it is KVM's copy of the vCPU's entry. If the module parameter {@code enable_ipiv} is off, IsRun in the table
-     * that hardware reads is always 0. Each field has its predicted value or the reason why it is not predicted. Empty if no
-     * interrupt is posted to the vCPU.
+     * that hardware reads is always 0. Each field has its predicted value or the reason why it is not predicted. None if no
+     * interrupt is posted to the vCPU, unknown if one may be.
      */
-    public Optional<HopValue<HardwareFields>> vcpuStructure(VcpuId vcpu) {
+    public Known<HopValue<HardwareFields>> vcpuStructure(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");
-        return byVcpu(vcpu).stream()
-                .flatMap(irq -> irq.irte().stream())
-                .filter(irte -> irte instanceof PredictedIrte.VtdPosted || irte instanceof PredictedIrte.AmdGuest)
-                .findFirst()
-                .map(irte -> irte instanceof PredictedIrte.AmdGuest guest
-                        ? predicted(Hop.AVIC_ENTRY, AvicTables.PHYSICAL, PredictedFields.of(guest))
-                        : predicted(
-                                Hop.PID,
-                                PostedInterruptDescriptor.FORMAT,
-                                PredictedFields.of(pid(vcpu), unknownPid(vcpu))));
+        Known<HopValue<HardwareFields>> found = Known.none();
+        for (PredictedIrq irq : byVcpu(vcpu)) {
+            Known<HopValue<HardwareFields>> structure = irq.irte().then(irte -> structure(vcpu, irte));
+            if (structure instanceof Known.Fact) {
+                return structure;
+            }
+            found = structure instanceof Known.Unknown ? structure : found;
+        }
+        return found;
     }
 
-    private static HopValue<HardwareFields> predicted(Hop<HardwareFields> hop, Format format, List<FieldValue> fields) {
-        return new HopValue<>(hop, new Known.Predicted<>(new HardwareFields(format.title(), fields)));
+    private Known<HopValue<HardwareFields>> structure(VcpuId vcpu, PredictedIrte irte) {
+        if (irte instanceof PredictedIrte.AmdGuest guest) {
+            return predicted(Hop.AVIC_ENTRY, AvicTables.PHYSICAL, PredictedFields.of(guest));
+        }
+        return irte instanceof PredictedIrte.VtdPosted
+                ? predicted(Hop.PID, PostedInterruptDescriptor.FORMAT, PredictedFields.of(pid(vcpu)))
+                : Known.none();
     }
 
-    private String unknownPid(VcpuId vcpu) {
-        Optional<VcpuStage> stage = stage(vcpu);
-        if (stage.isEmpty()) {
+    private static Known<HopValue<HardwareFields>> predicted(
+            Hop<HardwareFields> hop, Format format, List<FieldValue> fields) {
+        return new Known.Predicted<>(
+                new HopValue<>(hop, new Known.Predicted<>(new HardwareFields(format.title(), fields))));
+    }
+
+    private static String unknownPid(@Nullable VcpuRun run) {
+        if (run == null) {
             return "no event said how the vCPU is scheduled";
         }
-        return stage.get() instanceof VcpuStage.InRun
+        return run.stage() instanceof VcpuStage.InRun
                 ? "the vCPU is in KVM_RUN, and no event said whether it is loaded"
                 : "KVM may have had nothing to post when the vCPU stopped, and then leaves the descriptor as it was";
     }

@@ -10,6 +10,7 @@ import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.Destinations;
@@ -17,6 +18,7 @@ import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.mirror.EntryUpdate.Moment;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.HashMap;
@@ -31,6 +33,9 @@ import org.jspecify.annotations.Nullable;
 
 /** The facts and predictions of a mirror. Events change it under the mirror's lock; {@link #at} needs no lock. */
 final class State {
+    private static final Known<ApicvKernel> UNUSED_DESCRIPTOR = new Known.Unknown<>(
+            "no device interrupt is posted on this host, and the mirror does not follow descriptors");
+
     private final MirrorHost host;
     private final Map<EventFdId, EventFdEnds> ends = new ConcurrentHashMap<>();
     final VcpuRuns runs = new VcpuRuns();
@@ -406,7 +411,7 @@ final class State {
             List.copyOf(lists.getOrDefault(vcpu, Set.of())).stream()
                     .flatMap(event -> at(event).irq().stream())
                     .forEach(irq -> {
-                        if (irq.irte().orElse(null) instanceof PredictedIrte.AmdGuest entry) {
+                        if (irq.irte().known().orElse(null) instanceof PredictedIrte.AmdGuest entry) {
                             replace(irq, X86Rules.running(entry, x86.avic(), runOfEntries(vcpu)));
                         }
                     });
@@ -490,24 +495,37 @@ final class State {
                 routes(met),
                 verdict.posting(),
                 verdict.vcpu(),
-                host instanceof MirrorHost.X86 x86 ? X86Rules.destination(x86, this, routes(met)) : Optional.empty(),
+                destination(met),
                 verdict.irte(),
                 verdict.listRegister(),
-                producer.flatMap(one -> handler(met, one)),
+                producer.map(one -> handler(met, one)).orElse(Known.none()),
                 verdict.update());
     }
 
-    private static Optional<LineHandler> handler(EventFdEnds met, Producer producer) {
-        boolean line = producer.kind() == Producer.Kind.INTX
-                || producer.kind() == Producer.Kind.PLATFORM
-                        && (met.direct()
-                                || met.consumer().flatMap(Consumer::resample).isPresent());
-        return line ? Optional.of(met.direct() ? LineHandler.DIRECT_EOI : LineHandler.AUTO_MASK) : Optional.empty();
+    private Known<VcpuId> destination(EventFdEnds met) {
+        if (met.consumer().isEmpty() || host instanceof MirrorHost.Arm64) {
+            return Known.none();
+        }
+        return host instanceof MirrorHost.X86 x86
+                ? X86Rules.destination(x86, this, routes(met))
+                : new Known.Unknown<>(((MirrorHost.Unknown) host).reason());
+    }
+
+    private static Known<LineHandler> handler(EventFdEnds met, Producer producer) {
+        if (producer.kind().isMessage()) {
+            return Known.none();
+        }
+        boolean level = producer.kind() == Producer.Kind.INTX
+                || met.direct()
+                || met.consumer().flatMap(Consumer::resample).isPresent();
+        return level
+                ? new Known.Predicted<>(met.direct() ? LineHandler.DIRECT_EOI : LineHandler.AUTO_MASK)
+                : new Known.Unknown<>("without a resample eventfd, a platform interrupt may be edge-triggered");
     }
 
     private Prediction verdict(EventFdEnds met, Optional<Producer> producer) {
         if (producer.isPresent() && met.delivery() == DeliveryPath.CLOSED) {
-            return Prediction.of(new Posting.NotPosted(
+            return Prediction.none(new Posting.NotPosted(
                     producer.get().device() + " is closed", "open it again, and forward it again"));
         }
         Prediction verdict = ofHost(met, producer);
@@ -539,7 +557,14 @@ final class State {
         if (host instanceof MirrorHost.Arm64 arm64) {
             return ArmRules.of(arm64, arm, met, producer, routes(met));
         }
-        return Prediction.of(new Posting.Unknown(((MirrorHost.Unknown) host).reason()));
+        boolean message = met.consumer().isPresent()
+                && !(routes(met).size() == 1 && routes(met).get(0) instanceof Route.Pin);
+        String reason = ((MirrorHost.Unknown) host).reason();
+        return Prediction.unknown(
+                reason,
+                producer.filter(one -> one.kind().isMessage()).isPresent(),
+                met.isPaired() && producer.equals(met.producer()),
+                message ? new Known.Unknown<>(reason) : ArmRules.spi(met, routes(met)));
     }
 
     private PostingIrq irq(EventFdEnds met, Optional<Producer> producer) {
@@ -556,7 +581,8 @@ final class State {
     private void publish(EventFdEnds met) {
         withdraw(met.event());
         aimed.computeIfAbsent(met.aim(), aim -> new HashSet<>()).add(met.event());
-        met.irq().flatMap(PredictedIrq::vcpu).ifPresent(vcpu -> lists.computeIfAbsent(vcpu, one -> new HashSet<>())
+        met.irq().flatMap(irq -> irq.vcpu().known()).ifPresent(vcpu -> lists.computeIfAbsent(
+                        vcpu, one -> new HashSet<>())
                 .add(met.event()));
         ends.put(met.event(), met);
     }
@@ -565,7 +591,7 @@ final class State {
         EventFdEnds old = ends.get(event);
         if (old != null) {
             remove(aimed, old.aim(), event);
-            old.irq().flatMap(PredictedIrq::vcpu).ifPresent(vcpu -> remove(lists, vcpu, event));
+            old.irq().flatMap(irq -> irq.vcpu().known()).ifPresent(vcpu -> remove(lists, vcpu, event));
         }
     }
 
@@ -576,16 +602,22 @@ final class State {
         }
     }
 
-    /** The version whose rules KVM keeps for descriptors; empty if vCPUs have none, or no interrupt can be posted. */
-    private Optional<ApicvKernel> descriptors() {
-        return posts && host instanceof MirrorHost.X86 x86 && x86.host().vendor() == Vendor.INTEL
-                ? Optional.of(ApicvKernel.of(x86.host().kernel()))
-                : Optional.empty();
+    /** The version whose rules KVM keeps for descriptors; none if vCPUs have no descriptor. */
+    private Known<ApicvKernel> descriptors() {
+        if (host instanceof MirrorHost.Unknown unknown) {
+            return new Known.Unknown<>(unknown.reason());
+        }
+        if (!(host instanceof MirrorHost.X86 x86)
+                || x86.host().vendor() == Vendor.AMD
+                || x86.host().flaw().equals(Optional.of(PostingObstacle.NO_APIC_VIRTUALIZATION))) {
+            return Known.none();
+        }
+        return posts ? new Known.Predicted<>(ApicvKernel.of(x86.host().kernel())) : UNUSED_DESCRIPTOR;
     }
 
     /** Whether KVM leaves the descriptor of a vCPU in user space as its load has set it: up to Linux 6.16. */
     private boolean leavesDescriptors() {
-        return descriptors().equals(Optional.of(ApicvKernel.UP_TO_6_16));
+        return descriptors().known().equals(Optional.of(ApicvKernel.UP_TO_6_16));
     }
 
     /**

@@ -17,6 +17,7 @@ import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.arch.apic.model.PostingDecision;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
+import io.kvmirq.path.Known;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -36,7 +37,7 @@ final class X86Rules {
                     + " inhibit ends",
             "mask and unmask the interrupt");
 
-    private static final Posting WRITTEN_BETWEEN = new Posting.Unknown(
+    private static final Posting.Unknown WRITTEN_BETWEEN = new Posting.Unknown(
             "KVM wrote the entry after AVIC's inhibits had changed, and no event says whether the vCPU had applied the"
                     + " change; up to Linux 6.16 the entry depends on that (mask and unmask the interrupt)");
 
@@ -46,6 +47,9 @@ final class X86Rules {
 
     private static final Optional<String> SAMPLED =
             Optional.of("the guest's LAPICs had this logical destination when they were sampled");
+
+    private static final Known<VcpuId> CHOSEN_BY_GUEST =
+            new Known.Unknown<>("no message names a vCPU: the guest's interrupt controller chooses it");
 
     private static final int GA_BITS = 128;
 
@@ -63,17 +67,32 @@ final class X86Rules {
         Written.Decision decision = last.map(Written::decision).orElseGet(() -> decide(host, state, irq));
         Optional<Boolean> listed = last.map(Written::listed).orElse(Optional.of(true));
         Posting posting = posting(host, state, decision, listed);
-        Optional<EntryUpdate> update =
-                last.filter(one -> state.posts).map(one -> update(host, state, irq, one, posting));
-        Optional<VcpuId> vcpu =
-                decision.target().filter(to -> listed.orElse(false)).map(Posting.ToVcpu::vcpu);
-        if (posting instanceof Posting.Unknown) {
-            return new Prediction(posting, vcpu, Optional.empty(), Optional.empty(), update, aim);
+        Known<EntryUpdate> update = last.filter(one -> state.posts)
+                .<Known<EntryUpdate>>map(one -> new Known.Predicted<>(update(host, state, irq, one, posting)))
+                .orElse(Known.none());
+        return new Prediction(
+                posting, vcpu(decision, listed), entry(host, state, irq, decision, posting), Known.none(), update, aim);
+    }
+
+    /** The vCPU whose list has the entry. An entry that was written between two inhibits may be on none. */
+    private static Known<VcpuId> vcpu(Written.Decision decision, Optional<Boolean> listed) {
+        if (decision.target().isEmpty()) {
+            return Prediction.without(decision.refusal().orElseThrow());
         }
-        Optional<PredictedIrte> entry = posting instanceof Posting.Posted
-                ? decision.target().map(to -> posted(host, state, to))
-                : irq.producer() && decision.remaps() ? Optional.of(remapped(host)) : Optional.empty();
-        return new Prediction(posting, vcpu, entry, Optional.empty(), update, aim);
+        if (listed.isEmpty()) {
+            return Prediction.without(WRITTEN_BETWEEN);
+        }
+        return listed.get() ? new Known.Predicted<>(decision.target().get().vcpu()) : Known.none();
+    }
+
+    private static Known<PredictedIrte> entry(
+            MirrorHost.X86 host, State state, PostingIrq irq, Written.Decision decision, Posting posting) {
+        if (posting instanceof Posting.Posted) {
+            return new Known.Predicted<>(posted(host, state, decision.target().orElseThrow()));
+        }
+        return posting instanceof Posting.NotPosted && irq.producer() && decision.remaps()
+                ? new Known.Predicted<>(remapped(host))
+                : Prediction.without(posting);
     }
 
     /** @param posting what the last write gives now */
@@ -83,8 +102,7 @@ final class X86Rules {
         }
         Written.Decision next = decide(host, state, irq);
         Posting later = posting(host, state, next, state.lists(next));
-        boolean differs = !later.equals(posting) && !(later instanceof Posting.Unknown);
-        return new EntryUpdate(last.moment(), differs ? Optional.of(later) : Optional.empty());
+        return new EntryUpdate(last.moment(), later.equals(posting) ? Optional.empty() : Optional.of(later));
     }
 
     private static PredictedIrte posted(MirrorHost.X86 host, State state, Posting.ToVcpu to) {
@@ -163,7 +181,10 @@ final class X86Rules {
             }
         }
         if (!known) {
-            return Written.Decision.of(new Posting.Unknown(unknown(message.get(), state)), remaps);
+            String why = unread(message.get(), state);
+            return Written.Decision.of(
+                    new Posting.Unknown(logical && state.lapics.isKnown() ? why + " when KVM wrote the entry" : why),
+                    remaps);
         }
         LocalApic single =
                 vm.destinations().single(message.get(), host.host().kernel()).orElseThrow();
@@ -176,20 +197,34 @@ final class X86Rules {
         return logical ? state.lapics.isCurrent() : state.lapics.isKnown();
     }
 
-    /** The only vCPU of a message that KVM delivers: unlike for an entry, KVM looks it up at each interrupt. */
-    static Optional<VcpuId> destination(MirrorHost.X86 host, State state, List<Route> routes) {
-        Optional<ApicMessage> message = message(routes).filter(one -> isKnown(state, one.logical()));
+    /**
+     * The only vCPU of a message that KVM delivers: unlike for an entry, KVM looks it up at each interrupt.
+     *
+     * @param routes those of an irqfd's GSI
+     */
+    static Known<VcpuId> destination(MirrorHost.X86 host, State state, List<Route> routes) {
+        if (routes.isEmpty()) {
+            return Prediction.unrouted();
+        }
+        if (!routes.stream().allMatch(Route.Msi.class::isInstance)) {
+            return CHOSEN_BY_GUEST;
+        }
+        Optional<ApicMessage> message = message(routes);
         if (message.isEmpty()) {
-            return Optional.empty();
+            return Known.none();
         }
         ApicMessage one = message.get();
+        if (!isKnown(state, one.logical())) {
+            return new Known.Unknown<>(unread(one, state));
+        }
         PostingVm vm = state.vm(one.logical());
         return vm.destinations()
                 .mapped(one, host.host().kernel())
                 .filter(lapic -> !one.isInvalid(vm.apicIds32Bit()))
                 .filter(lapic ->
                         !one.isLowestPriority() || vm.destinations().meant(one).size() == 1)
-                .map(lapic -> new VcpuId(lapic.vcpuId()));
+                .<Known<VcpuId>>map(lapic -> new Known.Predicted<>(new VcpuId(lapic.vcpuId())))
+                .orElse(Known.none());
     }
 
     private static long aim(State state, PostingIrq irq) {
@@ -231,13 +266,13 @@ final class X86Rules {
         return new Posting.NotPosted(reason, unposted.remedy());
     }
 
-    private static String unknown(ApicMessage message, State state) {
+    /** The reason why a message's destination is not known. */
+    private static String unread(ApicMessage message, State state) {
         String destination = "destination 0x" + Integer.toHexString(message.destination32());
         if (!state.lapics.isKnown()) {
             return "no vCPU of the VM is known, and " + destination + " need not be the number of one";
         }
-        return "logical " + destination + " is an id that the guest gives its LAPICs, and not all of these were read"
-                + " when KVM wrote the entry";
+        return "logical " + destination + " is an id that the guest gives its LAPICs, and not all of these were read";
     }
 
     private static PredictedIrte remapped(MirrorHost.X86 host) {

@@ -35,7 +35,6 @@ import io.kvmirq.kvm.X86SystemRegisters.Segment;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
-import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.PredictedIrte;
 import io.kvmirq.path.Known;
 import io.kvmirq.pci.PassedThroughDevice;
@@ -123,7 +122,10 @@ class PredictedEntriesContract {
     }
 
     static PredictedIrte predicted(Mirror mirror, ForwardedIrq irq) {
-        return mirror.now().of(irq.event().id()).flatMap(PredictedIrq::irte).orElseThrow();
+        return mirror.now()
+                .of(irq.event().id())
+                .flatMap(predicted -> predicted.irte().known())
+                .orElseThrow();
     }
 
     /** The kernel's id of a vector's eventfd, which the library does not use. */

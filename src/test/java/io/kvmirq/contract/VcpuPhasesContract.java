@@ -330,7 +330,7 @@ class VcpuPhasesContract {
                 eventFd, new Producer(PciAddress.parse("0000:00:02.0"), Producer.Kind.MSI_X, 0)));
         mirror.apply(told);
         PredictedIrte.AmdGuest entry = mirror.now().byVcpu(VCPU).stream()
-                .flatMap(irq -> irq.irte().stream())
+                .flatMap(irq -> irq.irte().known().stream())
                 .filter(PredictedIrte.AmdGuest.class::isInstance)
                 .map(PredictedIrte.AmdGuest.class::cast)
                 .findFirst()

@@ -62,8 +62,8 @@ class ForwardedPathTest {
         Snapshot now = forwarding.mirror().now();
         PredictedIrq known = now.of(irq.event().id()).orElseThrow();
         List<FieldValue> fields = Stream.concat(
-                        known.irte().stream().flatMap(entry -> entry.fields().stream()),
-                        known.vcpu().flatMap(now::vcpuStructure).stream()
+                        known.irte().known().stream().flatMap(entry -> entry.fields().stream()),
+                        known.vcpu().then(now::vcpuStructure).known().stream()
                                 .flatMap(structure -> structure.value().known().orElseThrow().fields().stream()))
                 .toList();
         InterruptPath path = irq.path();

@@ -93,7 +93,6 @@ final class MirrorPlay implements AutoCloseable {
     private final Set<Kind> kinds;
     private final Random random;
     private final boolean isIntel;
-    private final boolean mayBeUnknown;
     private final boolean namesInhibits;
     private final FakeKernel fake;
     private final FakePciDevice hardware;
@@ -135,7 +134,6 @@ final class MirrorPlay implements AutoCloseable {
         this.kinds = kinds;
         this.random = new Random(seed);
         this.isIntel = profile.contains("vtd");
-        this.mayBeUnknown = profile.matches("6[.]12?,.*") && !isIntel;
         this.namesInhibits = !profile.startsWith("6.1,");
         this.fake = new FakeKernel(Profile.of(profile));
         this.hardware = device("0000:3b:00.0", 15);
@@ -361,7 +359,8 @@ final class MirrorPlay implements AutoCloseable {
         }
         int data = irq.message().orElseThrow().data();
         if (toHost && !irq.isMasked() && data < 0x100) {
-            predicted.destination().ifPresent(to -> assertThat(hardware(to).isRequested(new InterruptVector(data)))
+            predicted.destination().known().ifPresent(to -> assertThat(
+                            hardware(to).isRequested(new InterruptVector(data)))
                     .as("%s through KVM to %s", irq.message(), to)
                     .isTrue());
         }
@@ -563,23 +562,21 @@ final class MirrorPlay implements AutoCloseable {
     }
 
     void compare() {
-        int unknown = 0;
         for (Map.Entry<Integer, ForwardedIrq> irq : irqs.entrySet()) {
             PredictedIrq predicted =
                     mirror.now().of(irq.getValue().event().id()).orElseThrow();
             compare(hardware.irte(irq.getKey()), predicted);
-            unknown += predicted.posting() instanceof Posting.Unknown ? 1 : 0;
         }
         for (FakeVcpu vcpu : fake.vcpus()) {
             if (!pending.contains(vcpu.id())) {
-                int listed = mirror.now().byVcpu(vcpu.id()).size();
-                // Up to 6.16 the list of an entry that was written in the window of an inhibit is unknown.
-                assertThat(vcpu.listed().orElse(listed))
-                        .as("list of %s", vcpu)
-                        .isBetween(listed, mayBeUnknown ? VECTORS : listed + unknown);
+                List<PredictedIrq> all = mirror.now().byVcpu(vcpu.id());
+                int listed = (int) all.stream()
+                        .filter(irq -> irq.vcpu().known().isPresent())
+                        .count();
+                assertThat(vcpu.listed().orElse(listed)).as("list of %s", vcpu).isBetween(listed, all.size());
             }
             if (isIntel) {
-                compare(vcpu, mirror.now().pid(vcpu.id()));
+                compare(vcpu, mirror.now().pid(vcpu.id()).known());
             }
             if (asleep.containsKey(vcpu.id())) {
                 assertThat(mirror.now().stage(vcpu.id())).contains(new VcpuStage.InRun());
@@ -593,7 +590,7 @@ final class MirrorPlay implements AutoCloseable {
             counts.unknown(unknown.reason());
             return;
         }
-        PredictedIrte entry = predicted.irte().orElseThrow();
+        PredictedIrte entry = predicted.irte().known().orElseThrow();
         counts.forms.add(entry.getClass());
         String[] words = real.words().split(" ");
         assertThat(entry.agrees(word(words[1]), word(words[2])))

@@ -46,9 +46,9 @@ class WatchedVcpusTest {
                 Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             world.fake.vcpu(0).exits(ioOut(0x3f8, 1, 'A'));
             forwarding.forward(world.device.msix().get(0), message(0x31));
-            assertThat(forwarding.mirror().now().pid(FIRST)).isEmpty();
+            assertThat(forwarding.mirror().now().pid(FIRST).known()).isEmpty();
             world.first.run();
-            assertThat(forwarding.mirror().now().pid(FIRST))
+            assertThat(forwarding.mirror().now().pid(FIRST).known())
                     .contains(new PredictedPid(0xf2, suppressed, OptionalInt.empty()));
         }
     }
@@ -76,11 +76,11 @@ class WatchedVcpusTest {
             Mirror mirror = forwarding.mirror();
             forwarding.forward(world.device.msix().get(0), message(0x31));
             FutureTask<VcpuExit.Reason> run = asleep(world);
-            assertThat(mirror.now().pid(FIRST)).isEmpty();
+            assertThat(mirror.now().pid(FIRST).known()).isEmpty();
             assertThat(mirror.now().stage(FIRST)).contains(new VcpuStage.InRun());
             world.first.kick();
             assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
-            assertThat(mirror.now().pid(FIRST)).contains(new PredictedPid(0xf2, true, OptionalInt.empty()));
+            assertThat(mirror.now().pid(FIRST).known()).contains(new PredictedPid(0xf2, true, OptionalInt.empty()));
         }
     }
 
@@ -90,6 +90,7 @@ class WatchedVcpusTest {
                         .irq(irq.event().id())
                         .orElseThrow()
                         .irte()
+                        .known()
                         .orElseThrow())
                 .isRun();
     }
@@ -118,9 +119,9 @@ class WatchedVcpusTest {
             world.first.run();
             world.faults.fail("KVM_RUN", 1, Errno.EIO);
             assertThatThrownBy(world.first::run).hasMessageContaining("EIO");
-            assertThat(forwarding.mirror().now().pid(FIRST)).isEmpty();
+            assertThat(forwarding.mirror().now().pid(FIRST).known()).isEmpty();
             world.first.run();
-            assertThat(forwarding.mirror().now().pid(FIRST)).isPresent();
+            assertThat(forwarding.mirror().now().pid(FIRST).known()).isPresent();
         }
     }
 

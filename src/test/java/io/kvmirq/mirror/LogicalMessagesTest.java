@@ -96,6 +96,7 @@ class LogicalMessagesTest {
         assertThat(mirror.irq(EVENT)
                         .orElseThrow()
                         .update()
+                        .known()
                         .orElseThrow()
                         .next()
                         .orElseThrow()
@@ -249,8 +250,8 @@ class LogicalMessagesTest {
         mirror.apply(flat(0, 0x1));
         update(mirror);
         mirror.apply(List.of(new Event.VcpuLoaded(vcpu(0), new HostApicId(5))));
-        PredictedIrte.AmdGuest entry =
-                (PredictedIrte.AmdGuest) mirror.irq(EVENT).orElseThrow().irte().orElseThrow();
+        PredictedIrte.AmdGuest entry = (PredictedIrte.AmdGuest)
+                mirror.irq(EVENT).orElseThrow().irte().known().orElseThrow();
         assertThat(entry.isRun()).contains(true);
     }
 }

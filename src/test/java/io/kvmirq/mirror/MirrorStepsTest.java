@@ -17,6 +17,7 @@ import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.path.Known;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
@@ -67,7 +68,7 @@ class MirrorStepsTest {
     }
 
     private static EntryUpdate update(Mirror mirror) {
-        return irq(mirror).update().orElseThrow();
+        return irq(mirror).update().known().orElseThrow();
     }
 
     private static Event sample(VcpuId vcpu, int logical, long second) {
@@ -113,13 +114,13 @@ class MirrorStepsTest {
     }
 
     @Test
-    void laterWriteOfAnUnknownResultIsNotPredicted() {
+    void laterWriteOfAnUnknownResultIsSaidToBeUnknown() {
         Mirror mirror = mirror(Vendor.INTEL);
         mirror.apply(List.of(sample(new VcpuId(0), 1, 1), sample(VCPU, 2, 1)));
         mirror.apply(route(new MsiMessage(0xfee02000L | LOGICAL, 0x41)));
         assertThat(irq(mirror).posting()).isInstanceOf(Posting.Posted.class);
         mirror.apply(new Event.LapicUnseen(VCPU));
-        assertThat(update(mirror).next()).isEmpty();
+        assertThat(update(mirror).next()).containsInstanceOf(Posting.Unknown.class);
         mirror.apply(sample(VCPU, 2, 1));
         mirror.apply(List.of(new Event.VcpuRemoved(VCPU), new Event.VcpuAdded(VCPU)));
         mirror.apply(route(new MsiMessage(0xfee02000L | LOGICAL, 0x42)));
@@ -139,7 +140,7 @@ class MirrorStepsTest {
     void entryWithoutPostingUnitsMayHave32Bits() {
         Mirror mirror = mirror(MirrorHost.x86(
                 PostingHost.of(Vendor.AMD).without(PostingHost.Feature.POSTING_UNITS), AvicKernel.FROM_6_17));
-        assertThat(irq(mirror).irte()).contains(new PredictedIrte.AmdRemapped(OptionalInt.empty()));
+        assertThat(irq(mirror).irte().known()).contains(new PredictedIrte.AmdRemapped(OptionalInt.empty()));
     }
 
     @Test
@@ -147,8 +148,17 @@ class MirrorStepsTest {
         Mirror mirror = amd(AvicKernel.UP_TO_6_16);
         mirror.apply(new Event.Inhibited(Set.of(InhibitReason.PIT_REINJ)));
         mirror.apply(route(MsiMessage.to(VCPU, new InterruptVector(0x51))));
-        assertThat(irq(mirror).vcpu()).isEmpty();
-        assertThat(mirror.now().byVcpu(VCPU)).isEmpty();
+        assertThat(irq(mirror).vcpu()).isInstanceOf(Known.Unknown.class);
+        assertThat(mirror.now().byVcpu(VCPU)).containsExactly(irq(mirror));
+        assertThat(mirror.now().byVcpu(OTHER)).as("not that of the message").isEmpty();
+        assertThat(irq(mirror).irte()).isInstanceOf(Known.Unknown.class);
+        assertThat(mirror.now().vcpuStructure(VCPU)).isInstanceOf(Known.Unknown.class);
+        mirror.apply(new Event.GuestEntered(VCPU));
+        assertThat(irq(mirror).vcpu()).as("no later event tells it").isInstanceOf(Known.Unknown.class);
+        assertThat(irq(mirror).irte().known())
+                .as("on a list or not")
+                .containsInstanceOf(PredictedIrte.AmdRemapped.class);
+        assertThat(mirror.now().vcpuStructure(VCPU)).isEqualTo(Known.none());
     }
 
     @Test
@@ -156,7 +166,7 @@ class MirrorStepsTest {
         Mirror mirror = amd(AvicKernel.UP_TO_6_16);
         mirror.apply(List.of(new Event.Inhibited(Set.of(InhibitReason.PIT_REINJ)), new Event.VcpuAdded(OTHER)));
         mirror.apply(route(MsiMessage.to(OTHER, VECTOR)));
-        assertThat(irq(mirror).vcpu()).as("on a list only if AVIC was on").isEmpty();
+        assertThat(irq(mirror).vcpu()).as("on a list only if AVIC was on").isInstanceOf(Known.Unknown.class);
     }
 
     @Test
@@ -166,10 +176,10 @@ class MirrorStepsTest {
         Event entered = new Event.GuestEntered(VCPU);
         mirror.apply(List.of(new Event.Inhibited(Set.of(InhibitReason.PIT_REINJ)), entered));
         mirror.apply(List.of(loaded, new Event.Inhibited(Set.of()), entered, entered));
-        assertThat(((PredictedIrte.AmdGuest) irq(mirror).irte().orElseThrow()).isRun())
+        assertThat(((PredictedIrte.AmdGuest) irq(mirror).irte().known().orElseThrow()).isRun())
                 .isEmpty();
         mirror.apply(List.of(new Event.VcpuPreempted(VCPU), loaded));
-        assertThat(((PredictedIrte.AmdGuest) irq(mirror).irte().orElseThrow()).isRun())
+        assertThat(((PredictedIrte.AmdGuest) irq(mirror).irte().known().orElseThrow()).isRun())
                 .contains(true);
     }
 
@@ -199,18 +209,18 @@ class MirrorStepsTest {
         mirror.apply(List.of(sample(new VcpuId(0), 1, 5), sample(VCPU, 2, 3)));
         assertThat(mirror.now().lapicsTaken()).as("the oldest sample").contains(Instant.ofEpochSecond(3));
         mirror.apply(route(new MsiMessage(0xfee03000L | LOGICAL, 0x141)));
-        assertThat(irq(mirror).destination())
+        assertThat(irq(mirror).destination().known())
                 .as("lowest priority to two LAPICs")
                 .isEmpty();
         mirror.apply(route(new MsiMessage(0xfee02000L | LOGICAL, 0x141)));
-        assertThat(irq(mirror).destination()).contains(VCPU);
+        assertThat(irq(mirror).destination().known()).contains(VCPU);
     }
 
     @Test
     void messageThatKvmDoesNotDecodeHasNoDestination() {
         Mirror mirror = mirror(Vendor.INTEL);
         mirror.apply(List.of(new Event.ApicIdsWidened(), route(new MsiMessage(1L << 32 | 0xfee01000L, 0x41))));
-        assertThat(irq(mirror).destination()).isEmpty();
+        assertThat(irq(mirror).destination().known()).isEmpty();
     }
 
     @ParameterizedTest
@@ -240,9 +250,9 @@ class MirrorStepsTest {
         Mirror mirror = mirror(Vendor.INTEL);
         mirror.apply(List.of(new Event.ProducerRemoved(EVENT, MSIX), new Event.ProducerAdded(EVENT, INTX)));
         mirror.apply(new Event.LineForwarded(EVENT));
-        assertThat(irq(mirror).handler()).contains(LineHandler.DIRECT_EOI);
+        assertThat(irq(mirror).handler().known()).contains(LineHandler.DIRECT_EOI);
         mirror.apply(List.of(new Event.ProducerRemoved(EVENT, INTX), new Event.ProducerAdded(EVENT, INTX)));
-        assertThat(irq(mirror).handler()).contains(LineHandler.AUTO_MASK);
+        assertThat(irq(mirror).handler().known()).contains(LineHandler.AUTO_MASK);
     }
 
     @Test
@@ -280,14 +290,14 @@ class MirrorStepsTest {
                 new Event.VcpuBlocked(VCPU),
                 new Event.VcpuLeft(VCPU),
                 new Event.VcpuPreempted(VCPU)));
-        assertThat(mirror.now().pid(VCPU).orElseThrow().cpu()).isEmpty();
+        assertThat(mirror.now().pid(VCPU).known().orElseThrow().cpu()).isEmpty();
         mirror.apply(List.of(new Event.VcpuLoaded(VCPU, new HostApicId(3)), new Event.VcpuBlocked(VCPU)));
-        assertThat(mirror.now().pid(VCPU).orElseThrow().cpu()).hasValue(3);
+        assertThat(mirror.now().pid(VCPU).known().orElseThrow().cpu()).hasValue(3);
         mirror.apply(List.of(new Event.VcpuUnseen(VCPU), new Event.VcpuPreempted(VCPU)));
-        assertThat(mirror.now().pid(VCPU).orElseThrow().cpu()).isEmpty();
+        assertThat(mirror.now().pid(VCPU).known().orElseThrow().cpu()).isEmpty();
         mirror.apply(List.of(new Event.VcpuLoaded(VCPU, new HostApicId(3)), new Event.VcpuPreempted(VCPU)));
         mirror.apply(new Event.VcpuBlocked(VCPU));
-        assertThat(mirror.now().pid(VCPU).orElseThrow().cpu()).isEmpty();
+        assertThat(mirror.now().pid(VCPU).known().orElseThrow().cpu()).isEmpty();
     }
 
     /** A phase whose number and kind a test sets. */

@@ -18,6 +18,7 @@ import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingHost.Feature;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -134,10 +135,10 @@ class MirrorTest {
         assertThat(irq(mirror, 0).posting()).isInstanceOf(Posting.NotPosted.class);
         mirror.apply(new Event.BroadcastQuirkDisabled());
         assertThat(irq(mirror, 0).posting()).as("KVM does not write the entry").isInstanceOf(Posting.NotPosted.class);
-        assertThat(irq(mirror, 0).update().orElseThrow().next()).contains(postedTo(255, 0x41));
+        assertThat(irq(mirror, 0).update().known().orElseThrow().next()).contains(postedTo(255, 0x41));
         mirror.apply(route(0, new MsiMessage(0xfeeff000L, 0x42)));
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(255, 0x42));
-        assertThat(irq(mirror, 0).update())
+        assertThat(irq(mirror, 0).update().known())
                 .contains(new EntryUpdate(EntryUpdate.Moment.ROUTE_CHANGED, Optional.empty()));
     }
 
@@ -148,7 +149,7 @@ class MirrorTest {
         Mirror mirror = mirror(vendor);
         mirror.apply(route(0, new MsiMessage(0xfee05000L | 1L << 40, 0x41)));
         mirror.apply(new Event.VcpuAdded(vcpu(5)));
-        assertThat(irq(mirror, 0).update().orElseThrow().next()).contains(postedTo(5, 0x41));
+        assertThat(irq(mirror, 0).update().known().orElseThrow().next()).contains(postedTo(5, 0x41));
     }
 
     /** For a LAPIC in xAPIC mode, as each has whose number is below 255, destination 255 stays the broadcast. */
@@ -173,24 +174,24 @@ class MirrorTest {
     @EnumSource
     void factAfterTheWriteIsThatOfTheNextUpdate(Vendor vendor) {
         Mirror mirror = mirror(vendor);
-        assertThat(irq(mirror, 0).update())
+        assertThat(irq(mirror, 0).update().known())
                 .contains(new EntryUpdate(EntryUpdate.Moment.VECTOR_ENABLED, Optional.empty()));
         mirror.apply(List.of(new Event.ConsumerRemoved(fd(0), gsi(0)), route(0, message(9, 0x41)), consumer(0)));
         Posting before = irq(mirror, 0).posting();
         assertThat(before.text()).contains("physical destination 0x9 means no vCPU");
-        assertThat(irq(mirror, 0).update())
+        assertThat(irq(mirror, 0).update().known())
                 .contains(new EntryUpdate(EntryUpdate.Moment.IRQFD_ASSIGNED, Optional.empty()));
         mirror.apply(new Event.VcpuAdded(vcpu(9)));
         assertThat(irq(mirror, 0).posting()).isEqualTo(before);
         assertThat(mirror.now().byVcpu(vcpu(9))).isEmpty();
-        assertThat(irq(mirror, 0).update())
+        assertThat(irq(mirror, 0).update().known())
                 .contains(new EntryUpdate(EntryUpdate.Moment.IRQFD_ASSIGNED, Optional.of(postedTo(9, 0x41))));
         mirror.apply(List.of(new Event.ConsumerRemoved(fd(0), gsi(0)), consumer(0)));
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(9, 0x41));
         mirror.apply(new Event.VcpuRemoved(vcpu(9)));
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(9, 0x41));
         mirror.apply(new Event.ConsumerRemoved(fd(0), gsi(0)));
-        assertThat(irq(mirror, 0).update()).isEmpty();
+        assertThat(irq(mirror, 0).update().known()).isEmpty();
     }
 
     @ParameterizedTest
@@ -296,10 +297,10 @@ class MirrorTest {
                                     case INHIBITED -> InhibitReason.PIT_REINJ.remedy();
                                     default -> row.remedy();
                                 });
-                assertThat(irq.irte().isPresent())
+                assertThat(irq.irte().known().isPresent())
                         .as("%s has a remapped entry", row)
                         .isEqualTo(row != PostingObstacle.NO_REMAPPING && row != PostingObstacle.NO_PRODUCER);
-                irq.irte().ifPresent(entry -> assertThat(entry)
+                irq.irte().known().ifPresent(entry -> assertThat(entry)
                         .isInstanceOfAny(PredictedIrte.VtdRemapped.class, PredictedIrte.AmdRemapped.class));
             }
         }
@@ -308,7 +309,7 @@ class MirrorTest {
     @Test
     void anInhibitedVectorStaysOnTheListOfItsVcpu() {
         PredictedIrq irq = irq(spoilt(PostingObstacle.INHIBITED, Vendor.AMD), 0);
-        assertThat(irq.vcpu()).contains(vcpu(1));
+        assertThat(irq.vcpu().known()).contains(vcpu(1));
     }
 
     private static Mirror upTo616() {
@@ -334,18 +335,18 @@ class MirrorTest {
                 inhibited(InhibitReason.LOGICAL_ID_ALIASED),
                 new Event.GuestEntered(vcpu(1))));
         mirror.apply(forward1(0x51));
-        assertThat(irq(mirror, 0).vcpu()).contains(vcpu(1));
-        assertThat(irq(mirror, 1).vcpu()).isEmpty();
+        assertThat(irq(mirror, 0).vcpu().known()).contains(vcpu(1));
+        assertThat(irq(mirror, 1).vcpu().known()).isEmpty();
 
         mirror.apply(List.of(inhibited(), new Event.GuestEntered(vcpu(1))));
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
         PredictedIrte.AmdGuest again =
-                (PredictedIrte.AmdGuest) irq(mirror, 0).irte().orElseThrow();
+                (PredictedIrte.AmdGuest) irq(mirror, 0).irte().known().orElseThrow();
         assertThat(again.isRun()).as("clear until the vCPU is loaded again").isNotEqualTo(Optional.of(true));
         assertThat(again.gaLogIntr()).contains(true);
         assertThat(irq(mirror, 1).posting()).isEqualTo(X86Rules.WRITTEN_ONCE);
-        assertThat(irq(mirror, 1).update().orElseThrow().next()).contains(postedTo(1, 0x51));
-        assertThat(irq(mirror, 1).irte()).containsInstanceOf(PredictedIrte.AmdRemapped.class);
+        assertThat(irq(mirror, 1).update().known().orElseThrow().next()).contains(postedTo(1, 0x51));
+        assertThat(irq(mirror, 1).irte().known()).containsInstanceOf(PredictedIrte.AmdRemapped.class);
         mirror.apply(route(1, message(1, 0x51)));
         assertThat(irq(mirror, 1).posting()).as("the same route").isEqualTo(X86Rules.WRITTEN_ONCE);
 
@@ -353,12 +354,16 @@ class MirrorTest {
                 vcpu(1), new InterruptVector(0x52), Optional.empty(), Optional.of(true), OptionalInt.empty());
         mirror.apply(route(1, message(1, 0x52)));
         assertThat(irq(mirror, 1).posting()).isEqualTo(postedTo(1, 0x52));
-        assertThat(irq(mirror, 1).irte()).as("written while the vCPU ran").contains(unknown);
+        assertThat(irq(mirror, 1).irte().known())
+                .as("written while the vCPU ran")
+                .contains(unknown);
         mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
-        assertThat(irq(mirror, 1).irte()).as("the same load, told again").contains(unknown);
+        assertThat(irq(mirror, 1).irte().known())
+                .as("the same load, told again")
+                .contains(unknown);
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
         mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(6)));
-        assertThat(irq(mirror, 1).irte())
+        assertThat(irq(mirror, 1).irte().known())
                 .contains(new PredictedIrte.AmdGuest(
                         vcpu(1), new InterruptVector(0x52), Optional.of(true), Optional.of(true), OptionalInt.of(6)));
     }
@@ -372,12 +377,12 @@ class MirrorTest {
         assertThat(irq(mirror, 1).posting()).isInstanceOf(Posting.Unknown.class);
         mirror.apply(inhibited());
         assertThat(irq(mirror, 1).posting()).isInstanceOf(Posting.Unknown.class);
-        assertThat(irq(mirror, 1).irte()).isEmpty();
+        assertThat(irq(mirror, 1).irte().known()).isEmpty();
         assertThat(irq(mirror, 0).posting()).as("written before").isInstanceOf(Posting.Unknown.class);
         mirror.apply(new Event.GuestEntered(vcpu(1)));
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
         assertThat(irq(mirror, 1).posting()).as("written earlier").isInstanceOf(Posting.Unknown.class);
-        assertThat(irq(mirror, 1).update().orElseThrow().next()).contains(postedTo(1, 0x51));
+        assertThat(irq(mirror, 1).update().known().orElseThrow().next()).contains(postedTo(1, 0x51));
         mirror.apply(route(1, message(1, 0x52)));
         assertThat(irq(mirror, 1).posting()).isEqualTo(postedTo(1, 0x52));
     }
@@ -397,7 +402,8 @@ class MirrorTest {
         mirror.apply(new Event.Inhibited(Set.of(InhibitReason.HYPERV)));
         Posting.Posted posted = (Posting.Posted) irq(mirror, 0).posting();
         assertThat(posted.note()).hasValueSatisfying(note -> assertThat(note).contains("AutoEOI"));
-        assertThat(irq(mirror, 0).irte()).contains(new PredictedIrte.VtdPosted(vcpu(1), new InterruptVector(0x41)));
+        assertThat(irq(mirror, 0).irte().known())
+                .contains(new PredictedIrte.VtdPosted(vcpu(1), new InterruptVector(0x41)));
     }
 
     /** The events of three vectors, none of which undoes another. */
@@ -505,19 +511,19 @@ class MirrorTest {
     void entriesInGuestModeFollowTheirVcpu() {
         Mirror mirror = mirror(Vendor.AMD);
         InterruptVector vector = new InterruptVector(0x41);
-        assertThat(irq(mirror, 0).irte())
+        assertThat(irq(mirror, 0).irte().known())
                 .contains(new PredictedIrte.AmdGuest(
                         vcpu(1), vector, Optional.empty(), Optional.empty(), OptionalInt.empty()));
         mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
-        assertThat(irq(mirror, 0).irte())
+        assertThat(irq(mirror, 0).irte().known())
                 .contains(new PredictedIrte.AmdGuest(
                         vcpu(1), vector, Optional.of(true), Optional.of(false), OptionalInt.of(5)));
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
-        assertThat(irq(mirror, 0).irte())
+        assertThat(irq(mirror, 0).irte().known())
                 .contains(new PredictedIrte.AmdGuest(
                         vcpu(1), vector, Optional.of(false), Optional.of(false), OptionalInt.empty()));
         mirror.apply(new Event.VcpuBlocked(vcpu(1)));
-        assertThat(irq(mirror, 0).irte())
+        assertThat(irq(mirror, 0).irte().known())
                 .contains(new PredictedIrte.AmdGuest(
                         vcpu(1), vector, Optional.of(false), Optional.of(true), OptionalInt.empty()));
     }
@@ -525,19 +531,19 @@ class MirrorTest {
     @Test
     void aDescriptorFollowsItsVcpu() {
         Mirror mirror = mirror(Vendor.INTEL);
-        assertThat(mirror.now().pid(vcpu(1))).isEmpty();
+        assertThat(mirror.now().pid(vcpu(1)).known()).isEmpty();
         mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
-        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, false, OptionalInt.of(5)));
+        assertThat(mirror.now().pid(vcpu(1)).known()).contains(new PredictedPid(0xf2, false, OptionalInt.of(5)));
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
-        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, true, OptionalInt.of(5)));
+        assertThat(mirror.now().pid(vcpu(1)).known()).contains(new PredictedPid(0xf2, true, OptionalInt.of(5)));
         mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(6)));
         mirror.apply(new Event.VcpuBlocked(vcpu(1)));
-        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf1, false, OptionalInt.of(6)));
+        assertThat(mirror.now().pid(vcpu(1)).known()).contains(new PredictedPid(0xf1, false, OptionalInt.of(6)));
         // It is woken and does not run yet.
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
-        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf1, false, OptionalInt.of(6)));
+        assertThat(mirror.now().pid(vcpu(1)).known()).contains(new PredictedPid(0xf1, false, OptionalInt.of(6)));
         mirror.apply(List.of(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)), new Event.VcpuLeft(vcpu(1))));
-        assertThat(mirror.now().pid(vcpu(1)))
+        assertThat(mirror.now().pid(vcpu(1)).known())
                 .as("a call in user space loads it anywhere")
                 .contains(new PredictedPid(0xf2, true, OptionalInt.empty()));
     }
@@ -546,7 +552,7 @@ class MirrorTest {
     void hostThatPostsNothingHasNoDescriptors() {
         Mirror mirror = mirror(PostingHost.of(Vendor.INTEL).without(PostingHost.Feature.POSTING_UNITS), postedVector());
         mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
-        assertThat(mirror.now().pid(vcpu(1))).isEmpty();
+        assertThat(mirror.now().pid(vcpu(1)).known()).isEmpty();
     }
 
     /** The entry that turns AVIC on may come before or after any load. */
@@ -558,7 +564,7 @@ class MirrorTest {
                 inhibited(InhibitReason.PIT_REINJ),
                 inhibited(),
                 new Event.VcpuLoaded(vcpu(1), new HostApicId(5))));
-        assertThat(irq(mirror, 0).irte()).isEmpty();
+        assertThat(irq(mirror, 0).irte().known()).isEmpty();
         mirror.apply(new Event.GuestEntered(vcpu(1)));
         assertThat(isRun(mirror)).isEmpty();
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
@@ -567,7 +573,7 @@ class MirrorTest {
     }
 
     private static Optional<Boolean> isRun(Mirror mirror) {
-        return ((PredictedIrte.AmdGuest) irq(mirror, 0).irte().orElseThrow()).isRun();
+        return ((PredictedIrte.AmdGuest) irq(mirror, 0).irte().known().orElseThrow()).isRun();
     }
 
     /** A prediction of a step that was missed would be wrong. */
@@ -582,12 +588,13 @@ class MirrorTest {
                 new Event.VcpuBlocked(vcpu(1)),
                 new Event.VcpuLeft(vcpu(1)))) {
             mirror.apply(List.of(event, new Event.VcpuUnseen(vcpu(1))));
-            assertThat(mirror.now().pid(vcpu(1))).isEmpty();
-            assertThat(irq(mirror, 0).irte()).isEqualTo(irq(unseen, 0).irte());
+            assertThat(mirror.now().pid(vcpu(1)).known()).isEmpty();
+            assertThat(irq(mirror, 0).irte().known())
+                    .isEqualTo(irq(unseen, 0).irte().known());
         }
         mirror.apply(List.of(new Event.VcpuBlocked(vcpu(1)), new Event.VcpuUnseen(vcpu(1))));
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
-        assertThat(mirror.now().pid(vcpu(1)).isPresent()).isEqualTo(vendor == Vendor.INTEL);
+        assertThat(mirror.now().pid(vcpu(1)).known().isPresent()).isEqualTo(vendor == Vendor.INTEL);
     }
 
     @ParameterizedTest
@@ -598,9 +605,9 @@ class MirrorTest {
         Mirror mirror = mirror(host, postedVector());
         mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)));
         mirror.apply(new Event.VcpuLeft(vcpu(1)));
-        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, suppressed, OptionalInt.empty()));
+        assertThat(mirror.now().pid(vcpu(1)).known()).contains(new PredictedPid(0xf2, suppressed, OptionalInt.empty()));
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
-        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, true, OptionalInt.empty()));
+        assertThat(mirror.now().pid(vcpu(1)).known()).contains(new PredictedPid(0xf2, true, OptionalInt.empty()));
     }
 
     /** KVM asks for an interrupt that irqbypass has joined, posted or not, and a load needs none. */
@@ -614,19 +621,19 @@ class MirrorTest {
         assertThat(mirror.now().byVcpu(vcpu(1))).isEmpty();
         mirror.apply(List.of(new Event.VcpuLoaded(vcpu(1), new HostApicId(5)), new Event.VcpuPreempted(vcpu(1))));
         PredictedPid preempted = new PredictedPid(0xf2, true, OptionalInt.of(5));
-        assertThat(mirror.now().pid(vcpu(1))).contains(preempted);
+        assertThat(mirror.now().pid(vcpu(1)).known()).contains(preempted);
         mirror.apply(new Event.VcpuLeft(vcpu(2)));
         mirror.apply(new Event.ProducerRemoved(fd(0), msix(0)));
-        assertThat(mirror.now().pid(vcpu(1))).as("until its next load").contains(preempted);
-        assertThat(mirror.now().pid(vcpu(2)).isPresent())
+        assertThat(mirror.now().pid(vcpu(1)).known()).as("until its next load").contains(preempted);
+        assertThat(mirror.now().pid(vcpu(2)).known().isPresent())
                 .as("a call in user space clears SN")
                 .isEqualTo(left);
         mirror.apply(new Event.VcpuLoaded(vcpu(1), new HostApicId(6)));
-        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, false, OptionalInt.of(6)));
+        assertThat(mirror.now().pid(vcpu(1)).known()).contains(new PredictedPid(0xf2, false, OptionalInt.of(6)));
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
-        assertThat(mirror.now().pid(vcpu(1))).isEmpty();
+        assertThat(mirror.now().pid(vcpu(1)).known()).isEmpty();
         mirror.apply(new Event.VcpuLeft(vcpu(1)));
-        assertThat(mirror.now().pid(vcpu(1)).isPresent()).isEqualTo(left);
+        assertThat(mirror.now().pid(vcpu(1)).known().isPresent()).isEqualTo(left);
     }
 
     /** KVM sets PID.SN only while irqbypass has joined an interrupt. */
@@ -635,7 +642,7 @@ class MirrorTest {
         Mirror mirror = mirror(Vendor.INTEL);
         mirror.apply(List.of(new Event.ProducerRemoved(fd(0), msix(0)), new Event.VcpuPreempted(vcpu(1)), producer(0)));
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
-        assertThat(mirror.now().pid(vcpu(1))).isEmpty();
+        assertThat(mirror.now().pid(vcpu(1)).known()).isEmpty();
     }
 
     @Test
@@ -645,7 +652,7 @@ class MirrorTest {
         assertThat(irq(mirror, 0).posting().text())
                 .isEqualTo("unknown whether posted: logical destination 0x2 is an id that the guest gives its LAPICs,"
                         + " and not all of these were read when KVM wrote the entry");
-        assertThat(irq(mirror, 0).irte()).isEmpty();
+        assertThat(irq(mirror, 0).irte().known()).isEmpty();
         mirror.apply(new Event.ProducerRemoved(fd(0), msix(0)));
         assertThat(irq(mirror, 0).posting().text()).contains(PostingObstacle.NO_PRODUCER.text());
     }
@@ -682,7 +689,7 @@ class MirrorTest {
         assertThat(none.text()).contains("physical destination 0x9 means no vCPU");
         mirror.apply(new Event.VcpuAdded(vcpu(9)));
         assertThat(irq(mirror, 0).posting()).isEqualTo(none);
-        assertThat(irq(mirror, 0).update().orElseThrow().next()).contains(postedTo(9, 0x41));
+        assertThat(irq(mirror, 0).update().known().orElseThrow().next()).contains(postedTo(9, 0x41));
     }
 
     @Test
@@ -695,15 +702,16 @@ class MirrorTest {
     @Test
     void aLineHasAHandlerAndNoEntry() {
         Mirror mirror = mirror(PostingHost.of(Vendor.INTEL), commuting());
-        PredictedIrq line = mirror.now().line(NIC).orElseThrow();
+        PredictedIrq line = mirror.now().line(NIC).known().orElseThrow();
         assertThat(line.event()).isEqualTo(fd(20));
-        assertThat(line.handler()).contains(LineHandler.DIRECT_EOI);
-        assertThat(line.irte()).isEmpty();
+        assertThat(line.handler().known()).contains(LineHandler.DIRECT_EOI);
+        assertThat(line.irte()).isEqualTo(Known.none());
         assertThat(line.posting().text())
                 .isEqualTo("not posted: hardware posts messages only, and INTx is a line (let the guest use MSI or"
                         + " MSI-X)");
         mirror.apply(new Event.LineUnforwarded(fd(20)));
-        assertThat(mirror.now().line(NIC).orElseThrow().handler()).contains(LineHandler.AUTO_MASK);
+        assertThat(mirror.now().line(NIC).known().orElseThrow().handler().known())
+                .contains(LineHandler.AUTO_MASK);
     }
 
     @Test

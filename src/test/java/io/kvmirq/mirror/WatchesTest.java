@@ -112,7 +112,7 @@ class WatchesTest {
     }
 
     private static Optional<PredictedPid> pid(Mirror mirror) {
-        return mirror.now().pid(VCPU);
+        return mirror.now().pid(VCPU).known();
     }
 
     private static void unforward(Mirror mirror) {
@@ -154,7 +154,7 @@ class WatchesTest {
     }
 
     private static PredictedIrte entry(Mirror mirror) {
-        return mirror.irq(EVENT).orElseThrow().irte().orElseThrow();
+        return mirror.irq(EVENT).orElseThrow().irte().known().orElseThrow();
     }
 
     private static PredictedIrte guestMode(Optional<Boolean> isRun, Optional<Boolean> gaLogIntr, OptionalInt cpu) {
@@ -226,7 +226,12 @@ class WatchesTest {
                 .as("the VMM has set the LAPIC")
                 .isInstanceOf(Posting.Unknown.class);
         phase.sampled = phase.number;
-        assertThat(mirror.irq(EVENT).orElseThrow().update().orElseThrow().next())
+        assertThat(mirror.irq(EVENT)
+                        .orElseThrow()
+                        .update()
+                        .known()
+                        .orElseThrow()
+                        .next())
                 .as("the sample is one of this phase")
                 .containsInstanceOf(Posting.Posted.class);
     }
