@@ -52,9 +52,8 @@ public final class PostingFacts {
                             .orElseGet(() -> MirrorHost.arm64(version)))
                     .orElseGet(() -> MirrorHost.unknown("the version of the kernel cannot be read"));
         }
-        return host().map(posting -> avicKernel()
-                        .map(version -> MirrorHost.x86(posting, version))
-                        .orElseGet(() -> MirrorHost.x86(posting)))
+        return host().<MirrorHost>map(posting ->
+                        new MirrorHost.X86(posting, avicKernel(), reading().x2apic()))
                 .orElseGet(() -> MirrorHost.unknown(String.join("; ", unreadable())));
     }
 

@@ -31,6 +31,14 @@ final class PostingReading {
 
     private static final long SNP_AVIC_MASK = 7;
 
+    /** The firmware's table, with its flags at byte 37: DMAR_X2APIC_OPT_OUT is bit 1. */
+    private static final String FIRMWARE = "sys/firmware/acpi/tables/DMAR";
+
+    private static final int DMAR_FLAGS = 37;
+    private static final int X2APIC_OPT_OUT = 1 << 1;
+    /** The word of intremap= with which the kernel does not heed the opt-out. */
+    private static final String HEEDS_NO_OPT_OUT = "no_x2apic_optout";
+
     private final PostingFacts facts;
     private final HostFiles tree;
     private final List<String> unreadable = new ArrayList<>();
@@ -209,6 +217,37 @@ final class PostingReading {
         return answers.contains(false)
                 ? Optional.of(false)
                 : answers.size() == names.size() ? Optional.of(true) : Optional.empty();
+    }
+
+    /**
+     * Whether the CPUs of a host that remaps interrupts by VT-d are in x2APIC mode: if the processor and all units can,
+     * and the firmware does not opt out ({@code intel_prepare_irq_remapping}, {@code try_to_enable_x2apic}). nox2apic
+     * clears the processor's flag. Only root reads the firmware's table.
+     */
+    Optional<Boolean> x2apic() {
+        String processor = tree.text("proc/cpuinfo").orElse("");
+        if (field(processor, "flags").isEmpty()) {
+            return Optional.empty();
+        }
+        List<Optional<Boolean>> units = facts.iommus().stream()
+                .filter(name -> name.startsWith("dmar"))
+                .map(name -> tree.text("sys/class/iommu/" + name + "/intel-iommu/ecap")
+                        .flatMap(PostingReading::hex)
+                        .map(UnitCapabilities.EXTENDED::isSet))
+                .toList();
+        if (!hasFlag(processor, "x2apic") || units.contains(Optional.of(false))) {
+            return Optional.of(false);
+        }
+        if (units.isEmpty() || units.contains(Optional.<Boolean>empty())) {
+            return Optional.empty();
+        }
+        return tree.text("proc/cmdline")
+                        .filter(line -> line.contains(HEEDS_NO_OPT_OUT))
+                        .isPresent()
+                ? Optional.of(true)
+                : tree.bytes(FIRMWARE, DMAR_FLAGS + 1)
+                        .filter(table -> table.length > DMAR_FLAGS)
+                        .map(table -> (table[DMAR_FLAGS] & X2APIC_OPT_OUT) == 0);
     }
 
     private static Optional<Long> hex(String text) {

@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 
 /** Creates predicted fields, each with a value or the reason why it is not predicted. */
 final class PredictedFields {
@@ -22,6 +23,9 @@ final class PredictedFields {
             "it follows the version of the kernel and the schedule of the vCPU, of which one is not known now";
     private static final String EACH = "each interrupt changes it";
     private static final String NDST_STOPPED = "the vCPU does not run, and the field keeps an old value";
+    /** The highest id of a CPU in xAPIC mode, below the broadcast. */
+    private static final int LAST_XAPIC_ID = 0xfe;
+
     private static final String ADDRESS = "an address in the host's memory";
 
     /** The reason why a field is not predicted, by its name. */
@@ -60,20 +64,33 @@ final class PredictedFields {
         return REASONS.getOrDefault(field, "the host chooses it");
     }
 
-    /** The fields of a posted-interrupt descriptor. */
-    static List<FieldValue> of(Known<PredictedPid> pid) {
+    /**
+     * The fields of a posted-interrupt descriptor.
+     *
+     * @param x2apic as {@link MirrorHost.X86#x2apic}
+     */
+    static List<FieldValue> of(Known<PredictedPid> pid, Optional<Boolean> x2apic) {
         return List.of(
                 unknown("pir", EACH),
                 unknown(PostedInterruptDescriptor.ON.name(), EACH),
                 new FieldValue(PostedInterruptDescriptor.SN.name(), pid.map(one -> one.sn() ? 1L : 0L)),
                 new FieldValue(PostedInterruptDescriptor.NV.name(), pid.map(one -> (long) one.nv())),
-                new FieldValue(PostedInterruptDescriptor.NDST.name(), pid.then(PredictedFields::ndst)));
+                new FieldValue(PostedInterruptDescriptor.NDST.name(), pid.then(one -> ndst(one.cpu(), x2apic))));
     }
 
-    private static Known<Long> ndst(PredictedPid pid) {
-        return pid.cpu().isPresent()
-                ? new Known.Predicted<>((long) pid.cpu().getAsInt())
-                : new Known.Unknown<>("no event named the CPU on which the vCPU was loaded last");
+    /** Id 0 has one form, and an id above 254 is that of a CPU in x2APIC mode. */
+    private static Known<Long> ndst(OptionalInt cpu, Optional<Boolean> x2apic) {
+        if (cpu.isEmpty()) {
+            return new Known.Unknown<>("no event named the CPU on which the vCPU was loaded last");
+        }
+        int id = cpu.getAsInt();
+        if (id == 0 || id > LAST_XAPIC_ID || x2apic.orElse(false)) {
+            return new Known.Predicted<>(PostedInterruptDescriptor.destinationX2apic(id));
+        }
+        return x2apic.isPresent()
+                ? new Known.Predicted<>(PostedInterruptDescriptor.destinationXapic(id))
+                : new Known.Unknown<>("it is APIC id " + id + " in x2APIC mode, and in bits 15:8 in xAPIC mode, and no"
+                        + " file shows the host's mode");
     }
 
     /** The fields of KVM's copy of an entry of AVIC's table of physical APIC ids. */

@@ -45,6 +45,7 @@ public final class Snapshot {
     /** The kernel version whose rules for descriptors apply; none if vCPUs have no descriptor. */
     private final Known<ApicvKernel> descriptors;
 
+    private final Optional<Boolean> x2apic;
     private final Map<Producer, HeldMessage> held;
     private final Map<VcpuId, LapicSample> lapics;
     private final Optional<Instant> lapicsTaken;
@@ -53,11 +54,13 @@ public final class Snapshot {
             Map<EventFdId, EventFdEnds> ends,
             Map<VcpuId, VcpuRun> runs,
             Known<ApicvKernel> descriptors,
+            Optional<Boolean> x2apic,
             Map<Producer, HeldMessage> held,
             SampledLapics lapics) {
         this.ends = ends;
         this.runs = runs;
         this.descriptors = descriptors;
+        this.x2apic = x2apic;
         this.held = held;
         this.lapics = lapics.samples();
         this.lapicsTaken = lapics.taken();
@@ -189,7 +192,7 @@ public final class Snapshot {
             return predicted(Hop.AVIC_ENTRY, AvicTables.PHYSICAL, PredictedFields.of(guest));
         }
         return irte instanceof PredictedIrte.VtdPosted
-                ? predicted(Hop.PID, PostedInterruptDescriptor.FORMAT, PredictedFields.of(pid(vcpu)))
+                ? predicted(Hop.PID, PostedInterruptDescriptor.FORMAT, PredictedFields.of(pid(vcpu), x2apic))
                 : Known.none();
     }
 

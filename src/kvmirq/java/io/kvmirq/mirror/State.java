@@ -95,7 +95,8 @@ final class State {
     }
 
     Snapshot snapshot() {
-        return new Snapshot(new HashMap<>(ends), runs.copy(), descriptors(), Map.copyOf(held), lapics);
+        Optional<Boolean> x2apic = host instanceof MirrorHost.X86 x86 ? x86.x2apic() : Optional.empty();
+        return new Snapshot(new HashMap<>(ends), runs.copy(), descriptors(), x2apic, Map.copyOf(held), lapics);
     }
 
     void fold(Event event) {

@@ -10,10 +10,12 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.HostApicId;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.Snapshot;
@@ -115,6 +117,13 @@ class ForwardedPathTest {
                     .contains(field("vector", 0x31), field("urgent", 0), field("sn", 1), field("nv", 0xf2));
             assertThat(unknown(fields(forwarding, irq))).endsWith("pda_h", "pir", "on", "ndst");
             assertThat(sampled(path)).isEmpty();
+            world.fake.vcpus().get(0).load(1);
+            forwarding.mirror().apply(new Event.VcpuLoaded(FIRST, new HostApicId(2)));
+            PostedInterruptDescriptor real =
+                    world.fake.vcpus().get(0).descriptor().orElseThrow();
+            assertThat(irq.path().known(Hop.PID).known().flatMap(pid -> pid.value("ndst")))
+                    .as("the host's files show its x2APIC mode")
+                    .contains(PostedInterruptDescriptor.NDST.of(real.control()));
             irq.reroute(new MsiMessage(message(0x31).address(), 1 << 8 | 0x32));
             assertThat(vector(irq.path())).as("lowest priority").isEqualTo(new Known.SetUp<>(new GuestVector(0x32)));
         }

@@ -18,10 +18,12 @@ import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.arch.gic.VlpiObstacle;
+import io.kvmirq.arch.vtd.UnitCapabilities;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PostingOutlook;
 import io.kvmirq.host.facts.RecordedHost;
+import io.kvmirq.mirror.MirrorHost;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
@@ -228,6 +230,35 @@ class PostingFactsTest {
     }
 
     /** As an Apple machine, whose interrupts go through no GIC. c_show() in arch/arm64/kernel/cpuinfo.c. */
+    private static Optional<Boolean> x2apic(RecordedHost host) {
+        return ((MirrorHost.X86) facts(host).forMirror(false)).x2apic();
+    }
+
+    /** intel_prepare_irq_remapping(): the processor, each unit, and the firmware unless its opt-out is not heeded. */
+    @Test
+    void hostIsInX2apicModeIfProcessorUnitsAndFirmwareAgree() {
+        String extended = Long.toHexString(UnitCapabilities.EXTENDED.mask());
+        String ecap = "sys/class/iommu/dmar0/intel-iommu/ecap";
+        String table = "sys/firmware/acpi/tables/DMAR";
+        String flagged = "vendor_id\t: GenuineIntel\nflags\t\t: fpu vmx cx16 x2apic\n";
+        String cmdline = "proc/cmdline";
+        RecordedHost host = intel().put("proc/cpuinfo", flagged);
+        assertThat(x2apic(host)).as("units that show no ECAP").isEmpty();
+        assertThat(x2apic(host.put(ecap, extended + "\n")))
+                .as("only root reads the table")
+                .isEmpty();
+        assertThat(x2apic(host.put(table, "DMAR" + "\0".repeat(32) + "/\u0001")))
+                .contains(true);
+        assertThat(x2apic(host.put(table, "DMAR" + "\0".repeat(32) + "/\u0003")))
+                .contains(false);
+        assertThat(x2apic(host.put(cmdline, "intremap=no_x2apic_optout\n"))).contains(true);
+        assertThat(x2apic(host.put(ecap, "0\n"))).as("a unit without EIM").contains(false);
+        host.put(ecap, extended + "\n").put("proc/cpuinfo", flagged.replace("x2apic", ""));
+        assertThat(x2apic(host)).as("nox2apic").contains(false);
+        host.put("proc/cpuinfo", "vendor_id\t: GenuineIntel\n");
+        assertThat(x2apic(host)).as("no flags are shown").isEmpty();
+    }
+
     @Test
     void arm64IsKnownByItsProcessor() throws IOException {
         RecordedHost host = RecordedHost.of("arm64-6.12")

@@ -35,6 +35,9 @@ import org.jspecify.annotations.Nullable;
 final class VtdMachine extends PostingMachine {
     private static final int VERIFY_BY_ID = 1;
     private static final String DMAR = "sys/class/iommu/dmar0/intel-iommu/";
+    /** The header of the firmware's table: addresses of 48 bits, interrupts are remapped, and x2APIC is not opted out. */
+    private static final String FIRMWARE = "DMAR" + "\0".repeat(32) + "/\u0001" + "\0".repeat(10);
+
     /** The CAP fields for guest addresses of 48 bits and 65536 domains. */
     private static final long SIZES = UnitCapabilities.ADDRESS_WIDTH.with(47) | UnitCapabilities.DOMAINS.with(6);
 
@@ -65,6 +68,7 @@ final class VtdMachine extends PostingMachine {
     @Override
     public Map<String, String> files() {
         Map<String, String> files = files("GenuineIntel", "vmx", "intel_iommu=on", "kvm_intel", "enable_apicv");
+        files.put("sys/firmware/acpi/tables/DMAR", FIRMWARE);
         files.put(DMAR + "version", "5:0");
         files.put(DMAR + "cap", Long.toHexString(capabilities.cap()));
         files.put(DMAR + "ecap", Long.toHexString(capabilities.ecap()));

@@ -7,6 +7,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.backend.HostFiles;
@@ -33,6 +34,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Chains of hosts whose files show no irqfds, from made images of their kernel's memory; and drift that is planted there. */
 class MemoryChainsTest {
@@ -293,6 +295,17 @@ class MemoryChainsTest {
                         31),
                 "irqfd",
                 "irq_bypass_producer.irq is 31, expected 30");
+    }
+
+    /** NDST of CPU 1: bits 15:8 in xAPIC mode, the plain id in x2APIC mode. */
+    @ParameterizedTest
+    @ValueSource(longs = {0x100, 1})
+    void ndstOfEitherModeIsNoDifference(long ndst) throws IOException {
+        Host host = new Host("intel-posted", "6.1", true)
+                .with(one -> one.image.state(one.vcpus[1], PostedInterruptDescriptor.NDST.put(NOTIFIES, ndst)));
+        assertThat(host.run("explain", host.device, "3", "--evidence").out())
+                .doesNotContain("DIFFER", "doubtful")
+                .contains("pi_desc.nv");
     }
 
     @ParameterizedTest

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.EventFdId;
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.LinuxVersion;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.vtd.posting.RecordedPid;
+import io.kvmirq.path.FieldValue;
+import io.kvmirq.path.Known;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** The predicted fields of a descriptor, beside descriptors in the memory of a real kernel. */
+class RecordedPidTest {
+    private static final VcpuId VCPU = new VcpuId(0);
+    private static final List<BitField> FIELDS =
+            List.of(PostedInterruptDescriptor.SN, PostedInterruptDescriptor.NV, PostedInterruptDescriptor.NDST);
+
+    private static Mirror mirror(Optional<Boolean> x2apic, Event... events) {
+        PostingHost host =
+                PostingHost.of(Vendor.INTEL).withKernel(LinuxVersion.of("6.1").orElseThrow());
+        Mirror mirror = Mirror.of(new MirrorHost.X86(host, Optional.empty(), x2apic));
+        EventFdId event = new EventFdId(1);
+        Gsi gsi = new Gsi(24);
+        mirror.apply(List.of(
+                new Event.VcpuAdded(VCPU),
+                Event.RoutesCommitted.of(new Route.Msi(gsi, MsiMessage.to(VCPU, new InterruptVector(0x40)))),
+                new Event.ConsumerAdded(event, gsi),
+                new Event.ProducerAdded(
+                        event, new Producer(PciAddress.parse("0000:3b:00.0"), Producer.Kind.MSI_X, 0))));
+        mirror.apply(List.of(events));
+        return mirror;
+    }
+
+    private static Known<Long> field(Mirror mirror, BitField field) {
+        return mirror.now().vcpuStructure(VCPU).known().orElseThrow().value().known().orElseThrow().fields().stream()
+                .filter(one -> one.name().equals(field.name()))
+                .map(FieldValue::value)
+                .findFirst()
+                .orElseThrow();
+    }
+
+    private static Event loaded(int cpu) {
+        return new Event.VcpuLoaded(VCPU, new HostApicId(cpu));
+    }
+
+    /** On a host in xAPIC mode NDST has the id in bits 15:8: {@code vmx_vcpu_pi_load()}. */
+    @ParameterizedTest
+    @CsvSource({
+        "'V2 runs', LOADED",
+        "'V4 preempted', PREEMPTED",
+        "'V0 blocked, after the start', BLOCKED",
+        "'V7 blocked on CPU 1', BLOCKED",
+        "'V7 posted: woken, blocked again', BLOCKED",
+        "'V3 in user space', LEFT",
+        "'V8 halted with IF=0', LEFT"
+    })
+    void fieldsAreThoseOfTheMachine(String phase, String stage) throws Exception {
+        RecordedPid recorded = RecordedPid.of("6.1", phase);
+        Mirror mirror = mirror(
+                Optional.of(false),
+                loaded(recorded.cpu()),
+                switch (stage) {
+                    case "PREEMPTED" -> new Event.VcpuPreempted(VCPU);
+                    case "BLOCKED" -> new Event.VcpuBlocked(VCPU);
+                    case "LEFT" -> new Event.VcpuLeft(VCPU);
+                    default -> loaded(recorded.cpu());
+                });
+        for (BitField field : FIELDS) {
+            Known<Long> predicted = field(mirror, field);
+            if (stage.equals("LEFT") && field.equals(PostedInterruptDescriptor.NDST)) {
+                assertThat(predicted).as("a call on the vCPU loads it").isInstanceOf(Known.Unknown.class);
+            } else {
+                assertThat(predicted)
+                        .as("%s of %s", field, recorded)
+                        .isEqualTo(new Known.Predicted<>(field.of(recorded.control())));
+            }
+        }
+    }
+
+    @Test
+    void modeOfTheHostDecidesTheFormOfNdst() {
+        BitField ndst = PostedInterruptDescriptor.NDST;
+        assertThat(field(mirror(Optional.of(true), loaded(5)), ndst)).isEqualTo(new Known.Predicted<>(5L));
+        assertThat(field(mirror(Optional.of(false), loaded(0xfe)), ndst)).isEqualTo(new Known.Predicted<>(0xfe00L));
+        assertThat(field(mirror(Optional.empty(), loaded(5)), ndst).toString())
+                .isEqualTo("unknown: it is APIC id 5 in x2APIC mode, and in bits 15:8 in xAPIC mode, and no file shows"
+                        + " the host's mode");
+        Stream.of(0, 0xff, 0x1000).forEach(id -> assertThat(field(mirror(Optional.empty(), loaded(id)), ndst))
+                .as("id %s has one form", id)
+                .isEqualTo(new Known.Predicted<>((long) id)));
+        assertThat(field(mirror(Optional.empty(), loaded(5)), PostedInterruptDescriptor.SN))
+                .isEqualTo(new Known.Predicted<>(0L));
+    }
+}
