@@ -161,6 +161,15 @@ public abstract class PostingVcpu {
 
     // Steps
 
+    /**
+     * Loads the vCPU on the processor of the thread that creates it, and puts it ({@code kvm_arch_vcpu_create()}). The
+     * vCPU's own thread, which a trace shows, has not run.
+     */
+    final void create() {
+        thread.load(somewhere());
+        thread.leave();
+    }
+
     public final void load(int cpu) {
         host.cpus().cpu(cpu);
         exit();

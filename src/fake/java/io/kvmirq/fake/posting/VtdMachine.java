@@ -158,7 +158,9 @@ final class VtdMachine extends PostingMachine {
 
         @Override
         PostingVcpu newVcpu(int index, VirtualLapic lapic) {
-            return new Vcpu(this, vm.vcpu(index), lapic);
+            Vcpu vcpu = new Vcpu(this, vm.vcpu(index), lapic);
+            vcpu.create();
+            return vcpu;
         }
 
         /** A vCPU in the guest is kicked, and adopts the change when it enters again. */

@@ -220,7 +220,10 @@ public class PiDescriptor {
         }
     }
 
-    /** Sets the state of a new vCPU: NV is 0xf2, SN is 1, other bits are 0. No other call may run at the same time. */
+    /**
+     * Sets the state before the first load: NV is 0xf2, SN is 1, other bits are 0 ({@code vmx_vcpu_create}). No other
+     * call may run at the same time. KVM_CREATE_VCPU loads the vCPU and puts it after this.
+     */
     public void reset() {
         for (int i = 0; i < WORDS; i++) {
             words.swap(base + i, 0);
