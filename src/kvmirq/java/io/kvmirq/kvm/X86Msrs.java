@@ -27,8 +27,7 @@ public final class X86Msrs {
     public X86Msrs() {}
 
     /**
-     * The MSRs that a VMM on this host must save and restore with a vCPU, all with value 0. {@link X86Vcpu#msrs} reads
-     * their values.
+     * The MSRs that KVM on this host keeps for vCPUs, all with value 0. {@link X86Vcpu#msrs()} reads those that a vCPU has.
      *
      * @throws io.kvmirq.KernelException ENOENT or EACCES if the KVM device cannot be opened
      * @throws UnsupportedOperationException if the kernel is not x86

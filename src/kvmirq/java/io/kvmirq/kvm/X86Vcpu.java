@@ -11,6 +11,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -163,6 +164,16 @@ public final class X86Vcpu {
     }
 
     /**
+     * Reads each MSR that a VMM saves with this vCPU: those of {@link X86Msrs#ofHost} that the vCPU has. KVM also lists MSRs of
+     * features that it refuses to a vCPU whose CPUID lacks the feature, such as those of VMX on Intel. They have no state.
+     *
+     * @throws io.kvmirq.KernelException the errors of {@link X86Msrs#ofHost}
+     */
+    public X86Msrs msrs() {
+        return msrs(X86Msrs.ofHost(calls.fd().kernel()), number -> {});
+    }
+
+    /**
      * Reads model specific registers.
      *
      * @param wanted names the MSRs to read; the method neither reads nor changes the object's values
@@ -170,19 +181,28 @@ public final class X86Vcpu {
      */
     public X86Msrs msrs(X86Msrs wanted) {
         Objects.requireNonNull(wanted, "wanted is null");
+        return msrs(wanted, number -> {
+            throw new MsrRefusedException(
+                    number,
+                    calls.fd() + ": MSR " + X86Msr.text(number) + " was not read: " + UNKNOWN
+                            + "; X86Vcpu.msrs() reads all that it has");
+        });
+    }
+
+    private X86Msrs msrs(X86Msrs wanted, IntConsumer refused) {
         X86Msrs read = new X86Msrs();
         int total = wanted.numbers().size();
-        for (int first = 0; first < total; first += MOST_MSRS) {
-            ByteBuffer some = wanted.structure(first, Math.min(MOST_MSRS, total - first));
+        int first = 0;
+        while (first < total) {
+            int count = Math.min(MOST_MSRS, total - first);
+            ByteBuffer some = wanted.structure(first, count);
             int done = ioctlAt(KernelCall.MSRS_GET, Uapi.KVM_GET_MSRS, some);
-            if (done < some.getInt(Uapi.KvmMsrs.NMSRS)) {
-                int number = X86Msrs.number(some, done);
-                throw new MsrRefusedException(
-                        number,
-                        calls.fd() + ": MSR " + X86Msr.text(number) + " was not read: " + UNKNOWN
-                                + "; ask for those of X86Msrs.ofHost, and set the CPUID first");
+            if (done < count) {
+                refused.accept(X86Msrs.number(some, done));
+                first++;
             }
-            read.add(some);
+            read.add(some.putInt(Uapi.KvmMsrs.NMSRS, done));
+            first += done;
         }
         return read;
     }

@@ -3,6 +3,7 @@ package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.X86Msr;
@@ -14,6 +15,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -26,6 +28,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 @Contract
 class VcpuStateContract extends KernelSuite {
     private static final long NOWHERE = 8;
+    private static final int VMX_BASIC = 0x480;
     private static final int UNKNOWN_MSR = 0x12345678;
     private static final long NOT_CANONICAL = 1L << 62;
     private static final int MXCSR = 24;
@@ -102,6 +105,20 @@ class VcpuStateContract extends KernelSuite {
                 .contains(X86Msr.SYSENTER_EIP.number(), X86Msr.STAR.number(), X86Msr.LSTAR.number())
                 .contains(X86Msr.TSC.number(), X86Msr.PAT.number(), X86Msr.MISC_ENABLE.number())
                 .contains(X86Msr.TSC_DEADLINE.number());
+    }
+
+    /** kvm_intel lists the MSRs of VMX, and refuses them to a vCPU whose CPUID lacks it. */
+    @Test
+    void listedMsrOfAnAbsentFeatureIsRefused() {
+        ByteBuffer list = Buffers.allocate(4096);
+        assertOk(world.ioctl(world.kvm(), Uapi.KVM_GET_MSR_INDEX_LIST, list.putInt(0, 1000)));
+        assumeTrue(
+                IntStream.range(0, list.getInt(0)).anyMatch(i -> list.getInt(4 + 4 * i) == VMX_BASIC),
+                "needs kvm_intel, which lists the MSRs of VMX");
+        ByteBuffer read = Structs.msrs(X86Msr.LSTAR.number(), -1, VMX_BASIC, -1, X86Msr.CSTAR.number(), -1);
+        assertThat(set(Uapi.KVM_GET_MSRS, read)).isOne();
+        assertThat(read.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.SIZE + Uapi.KvmMsrEntry.DATA))
+                .isEqualTo(-1);
     }
 
     @Test

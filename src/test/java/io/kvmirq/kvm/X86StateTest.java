@@ -7,12 +7,15 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
 import io.kvmirq.X86Msr;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.OnBothKernels;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -44,7 +47,7 @@ class X86StateTest {
     void msrsOfTheHostAreSavedAndRestored(Kernels kernels) {
         open(kernels);
         vcpu.x86().useHostCpuid();
-        X86Msrs saved = vcpu.x86().msrs(X86Msrs.ofHost(kernel));
+        X86Msrs saved = vcpu.x86().msrs();
         assertThat(saved.numbers()).contains(X86Msr.LSTAR.number(), X86Msr.TSC.number());
         // No PEBS and no BTS on SVM and VMX; a KVM without hardware virtualization has fast strings instead.
         assertThat(saved.get(X86Msr.MISC_ENABLE)).isIn(0x1800L, 1L);
@@ -52,6 +55,25 @@ class X86StateTest {
         X86Msrs lstar = vcpu.x86().msrs(new X86Msrs().set(X86Msr.LSTAR, 0));
         assertThat(lstar).hasToString("0xc0000082 (LSTAR)=0xffffffff81000000");
         assertThat(lstar.remove(X86Msr.LSTAR.number()).numbers()).isEmpty();
+    }
+
+    /** KVM on Intel lists MSRs that a vCPU without VMX does not have, in the midst of others or as the last ones. */
+    @Test
+    void msrThatTheVcpuLacksIsLeftOut() {
+        try (Kernel intel = new FakeKernel(Profile.of("6.12,vtd-posting")).open();
+                Vm one = Vm.create(intel);
+                Vcpu without = one.createVcpu(new VcpuId(0))) {
+            List<Integer> listed = X86Msrs.ofHost(intel).numbers();
+            assertThat(listed).contains(0x480, 0x491);
+            assertThat(without.x86().msrs().numbers())
+                    .containsExactlyElementsOf(listed.stream()
+                            .filter(number -> number < 0x480 || number > 0x491)
+                            .toList());
+            X86Msrs lstar = new X86Msrs().set(X86Msr.LSTAR, 0);
+            assertThatThrownBy(() -> without.x86().msrs(lstar.set(0x480, 0)))
+                    .isInstanceOf(MsrRefusedException.class)
+                    .hasMessageContaining("MSR 0x480 was not read", "X86Vcpu.msrs() reads all that it has");
+        }
     }
 
     /** One call takes 255. */

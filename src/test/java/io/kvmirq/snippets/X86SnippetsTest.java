@@ -84,9 +84,9 @@ class X86SnippetsTest {
     }
 
     @KvmTest(real = Real.IF_PRESENT)
-    void msrs(Kernel kernel, Vcpu vcpu) {
+    void msrs(Vcpu vcpu) {
         // @start region="msrs"
-        X86Msrs state = vcpu.x86().msrs(X86Msrs.ofHost(kernel)); // each MSR that KVM saves
+        X86Msrs state = vcpu.x86().msrs(); // each MSR that KVM saves
         long code = state.get(X86Msr.SYSENTER_CS);
         vcpu.x86().setMsrs(new X86Msrs().set(X86Msr.SYSENTER_EIP, 0x1000));
         // @end

@@ -53,14 +53,14 @@ record VcpuData(
      * Reads a vCPU of this thread. The MP state is read first, because reading it makes KVM process a pending INIT or
      * SIPI. Events are read last, because reading other state may change them.
      */
-    static VcpuData read(Vcpu vcpu, VcpuState state, boolean hasLapic, X86Msrs which) {
+    static VcpuData read(Vcpu vcpu, VcpuState state, boolean hasLapic) {
         X86Vcpu x86 = vcpu.x86();
         X86SystemRegisters system = x86.systemRegisters();
         X86Registers registers = x86.registers();
         long xcr0 = x86.xcr0();
         X86Xsave xsave = x86.xsave();
         Optional<X86Lapic> lapic = hasLapic ? Optional.of(x86.lapic()) : Optional.empty();
-        X86Msrs msrs = x86.msrs(which);
+        X86Msrs msrs = x86.msrs();
         X86DebugRegisters debug = x86.debugRegisters();
         int rate = x86.tscKilohertz();
         return new VcpuData(state, x86.cpuid(), rate, system, xcr0, xsave, registers, lapic, msrs, debug, x86.events());

@@ -11,7 +11,6 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuState;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Lapic;
-import io.kvmirq.kvm.X86Msrs;
 import io.kvmirq.kvm.X86Pic;
 import io.kvmirq.kvm.X86Pit;
 import io.kvmirq.kvm.X86Vm;
@@ -57,10 +56,9 @@ record VmData(
         Map<Integer, VcpuState> states = new TreeMap<>();
         parts.vcpus.forEach((id, vcpu) -> states.put(id, vcpu.state()));
         boolean hasLapics = hasLapics(parts);
-        X86Msrs which = X86Msrs.ofHost(vm.kernel());
         Map<Integer, VcpuData> vcpus = new TreeMap<>();
-        parts.vcpus.forEach((id, vcpu) ->
-                vcpus.put(id, VcpuData.read(vcpu, Objects.requireNonNull(states.get(id)), hasLapics, which)));
+        parts.vcpus.forEach(
+                (id, vcpu) -> vcpus.put(id, VcpuData.read(vcpu, Objects.requireNonNull(states.get(id)), hasLapics)));
         List<Route> routes = RouteData.read(parts);
         X86Vm x86 = vm.x86();
         List<Gsi> lines =

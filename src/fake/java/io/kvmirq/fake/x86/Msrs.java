@@ -5,6 +5,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.X86Msr;
 import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -15,6 +16,7 @@ import java.util.Map;
 import java.util.function.LongSupplier;
 import java.util.function.ToIntFunction;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -32,8 +34,11 @@ final class Msrs {
     private static final int DEADLINE = 0x6e0;
 
     /** The fake's part of {@code msrs_to_save}, in the order of the kernel. */
-    static final List<Integer> LISTED = numbers(
+    private static final List<Integer> LISTED = numbers(
             "174 175 176 c0000081 c0000083 c0000102 c0000084 c0000082 10 277 12 11 4b564d01 4b564d00 6e0 1a0 8b");
+
+    private static final int FIRST_OF_VMX = 0x480;
+    private static final int LAST_OF_VMX = 0x491;
 
     /** MSRs of the processor, or of features that are not modelled. A VMM reads 0, and may write 0. */
     private static final List<Integer> OF_PROCESSOR =
@@ -69,6 +74,21 @@ final class Msrs {
                 .toList();
     }
 
+    /** Those of {@code KVM_GET_MSR_INDEX_LIST}. kvm_intel adds those of VMX, which only a vCPU with VMX has. */
+    static List<Integer> listed(KernelOfFile host) {
+        IntStream vmx = hasVmx(host) ? IntStream.rangeClosed(FIRST_OF_VMX, LAST_OF_VMX) : IntStream.empty();
+        return Stream.concat(LISTED.stream(), vmx.boxed()).toList();
+    }
+
+    private static boolean hasVmx(KernelOfFile host) {
+        Hardware hardware = host.build().hardware();
+        return hardware == Hardware.VTD || hardware == Hardware.VTD_POSTING;
+    }
+
+    private boolean isOfVmx(int number) {
+        return hasVmx(host) && number >= FIRST_OF_VMX && number <= LAST_OF_VMX;
+    }
+
     /** Whether a vCPU keeps the MSR. */
     private static boolean isKept(int number) {
         return LISTED.contains(number) || OF_PROCESSOR.contains(number) || number == X86Msr.MTRR_DEF_TYPE.number();
@@ -87,7 +107,8 @@ final class Msrs {
             while (at < entries.capacity()) {
                 int number = number(entries, at);
                 Long value = value(number);
-                if (value != null || host.build().isSince(6, 12) || !LapicMsrs.covers(number)) {
+                boolean clears = !isOfVmx(number) && (host.build().isSince(6, 12) || !LapicMsrs.covers(number));
+                if (value != null || clears) {
                     entries.putLong(at + Uapi.KvmMsrEntry.DATA, value == null ? 0 : value);
                 }
                 if (value == null) {
@@ -144,7 +165,9 @@ final class Msrs {
             return lapic.has(number) ? lapic.get(number) : null;
         }
         if (!isKept(number)) {
-            refuseIfAnyHas(number);
+            if (!isOfVmx(number)) {
+                refuseIfAnyHas(number);
+            }
             return null;
         }
         return switch (number) {

@@ -76,7 +76,7 @@ public final class X86KvmFile extends KvmFile {
     }
 
     private int listMsrs(ByteBuffer header, long address) {
-        List<Integer> msrs = Msrs.LISTED;
+        List<Integer> msrs = Msrs.listed(host);
         int room = header.getInt(Uapi.KvmMsrList.NMSRS);
         int length = Uapi.KvmMsrList.SIZE + msrs.size() * Integer.BYTES;
         ByteBuffer list =
