@@ -23,8 +23,8 @@ public enum ChipAnswer implements Answer {
     IOAPIC_STORM(behaviour(MEASURED,
         "after 10 000 EOIs in a row that found the pin high, the next interrupt comes a hundredth of a second later",
         "ioapic.c kvm_ioapic_update_eoi_one()")),
-    IOAPIC_CLOCK(behaviour(MEASURED, "a clock tick is coalesced until the EOI of the tick before",
-        "ioapic.c rtc_irq_eoi()")),
+    IOAPIC_CLOCK(behaviour(MEASURED, "a clock tick is coalesced until the EOI of the tick before, or with APIC virtualization "
+        + "until its vector has left IRR and ISR", "ioapic.c rtc_irq_eoi(), ioapic_lazy_update_eoi()")),
     IOAPIC_REGISTERS(behaviour(MEASURED, "the kernel handles a guest's accesses to the registers at 0xfec00000",
         "ioapic.c ioapic_mmio_write()")),
     LAPIC_ACCEPTS(behaviour(MEASURED, "an enabled LAPIC accepts a vector into IRR, also if its bit is set already",

@@ -64,7 +64,9 @@ class ChipContract extends KernelSuite {
         world.redirect(vm(), CLOCK, VECTOR);
         assertThat(world.status(vm(), CLOCK, 1)).isEqualTo(1);
         assertThat(world.status(vm(), CLOCK, 0)).isEqualTo(1);
-        assertThat(world.status(vm(), CLOCK, 1)).isZero();
+        assertThat(world.status(vm(), CLOCK, 1))
+                .as("a tick in PIR counts as ended")
+                .isEqualTo(world.virtualizesApics() ? 1 : 0);
         world.forget(vcpu);
         assertThat(world.status(vm(), CLOCK, 1)).isEqualTo(1);
     }

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.choice.Backends;
@@ -191,6 +192,15 @@ public final class World {
         return fake().isPresent()
                 ? release.contains("avic") || release.contains("amd-vi")
                 : Files.isDirectory(Path.of("/sys/module/kvm_amd"));
+    }
+
+    /** Whether APIC virtualization is on: APICv or AVIC. */
+    boolean virtualizesApics() {
+        return fake().isPresent()
+                ? release.contains("vtd") || release.contains("avic")
+                : Stream.of("kvm_intel/parameters/enable_apicv", "kvm_amd/parameters/avic")
+                        .flatMap(name -> HostFiles.of(Path.of("/sys/module")).text(name).stream())
+                        .anyMatch(value -> value.matches("[Y1]"));
     }
 
     /** Whether KVM runs its guests by kvm_pvm. */

@@ -65,6 +65,11 @@ public abstract class PostingGuest {
 
     abstract PostingVcpu newVcpu(int index, VirtualLapic lapic);
 
+    /** Whether nothing inhibits APIC virtualization: {@code kvm_apicv_activated()}. */
+    public final boolean isActivated() {
+        return inhibits.isEmpty();
+    }
+
     /** Updates the reasons that inhibit APIC virtualization, after LAPIC ids have changed. */
     public final void setInhibits(Destinations<?> destinations) {
         Set<InhibitReason> reasons = destinations.inhibits(rules);

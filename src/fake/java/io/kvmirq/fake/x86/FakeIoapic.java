@@ -90,6 +90,10 @@ final class FakeIoapic {
             irr &= ~bit;
             return 1;
         }
+        if (!IoapicEntry.LEVEL.isSet(redirections[pin])
+                && vm.posting().filter(IrqPosting::isActivated).isPresent()) {
+            endClockTicks(interrupts[pin].vector());
+        }
         if (pin == CLOCK && wanted && clockPending > 0) {
             vm.note(ChipAnswer.IOAPIC_CLOCK);
             return 0;
@@ -104,6 +108,18 @@ final class FakeIoapic {
             }
         }
         return service(pin, wanted);
+    }
+
+    /**
+     * Hardware may take the EOI of an edge, so a tick has ended if its vector is in neither IRR nor ISR of the LAPIC's page; one
+     * in PIR counts as ended, too. Source: {@code ioapic_lazy_update_eoi()}.
+     */
+    private void endClockTicks(int vector) {
+        int before = clockTakers.size();
+        clockTakers
+                .entrySet()
+                .removeIf(one -> one.getValue() == vector && !one.getKey().isPending(vector));
+        clockPending -= before - clockTakers.size();
     }
 
     private int service(int pin, boolean wanted) {

@@ -41,6 +41,11 @@ final class IrqPosting {
         return guest.posts();
     }
 
+    /** Whether nothing inhibits APIC virtualization. */
+    boolean isActivated() {
+        return guest.isActivated();
+    }
+
     boolean refuses(int vcpuId) {
         return guest.refuses(vcpuId);
     }
