@@ -17,6 +17,7 @@ import io.kvmirq.diag.screens.LiveChains;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveHost;
 import io.kvmirq.diag.sources.LiveWindow;
+import io.kvmirq.diag.sources.VcpuThreads;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
@@ -365,7 +366,12 @@ class LiveProbesContract extends VfioSuite {
                 .anyMatch(one -> one.startsWith("irqfd " + signals + " "))
                 .anyMatch(one -> one.equals("GSI " + signals + " gsi " + gsi.number()))
                 .anyMatch(one -> one.startsWith("delivered " + signals + " "))
-                .endsWith(takenByNone(signals));
+                .endsWith(
+                        VcpuThreads.areInjected(host().files())
+                                ? takenByNone(signals)
+                                : new String[] {
+                                    "taken not seen vector 0x31: by hardware, or the vCPU did not run", "loses nothing"
+                                });
         assertThat(live.stages()).hasSize(1);
     }
 }
