@@ -407,6 +407,46 @@ static void try_assignment_while_blocked(const char *name)
 	end(name);
 }
 
+/*
+ * The loss that commit c112b5f50232 ("KVM: x86: Recompute PID.ON when clearing
+ * PID.SN") mended in 2019: the unit posts to a preempted vCPU, whose load does
+ * not look at PIR. The next notification takes both vectors.
+ */
+static void try_loss(const char *name)
+{
+	const struct phase *preempted = phases;
+	struct pid rest;
+	char line[64];
+	int before = taken(0, UNIT), late = taken(0, URGENT_UNIT);
+
+	while (preempted->how != PREEMPT)
+		preempted++;
+	begin(name);
+	sprintf(line, "forget %llx", (unsigned long long)pids[0]);
+	ask_unit(line);
+	enter(preempted);
+	rest = expected(NOTIFY, 1, 1);
+	check_pid(0, preempted->name, PUT, rest, "");
+	send(0, UNIT);
+	settle();
+	check_pid(0, senders[UNIT].name, senders[UNIT].function,
+		  posted(rest, UNIT, false), "pending");
+	leave(preempted);
+	check_pid(0, "runs again", LOAD,
+		  posted(expected(NOTIFY, 0, 1), UNIT, false),
+		  taken(0, UNIT) > before ? "taken" : "lost");
+	check("taken", taken(0, UNIT) - before, 0);
+	ask_unit("forget 0");
+	send(0, URGENT_UNIT);
+	settle();
+	check_pid(0, senders[URGENT_UNIT].name, senders[URGENT_UNIT].function,
+		  expected(NOTIFY, 0, 1),
+		  taken(0, UNIT) > before ? "late" : "lost");
+	check("taken late", taken(0, UNIT) - before, 1);
+	check("second taken", taken(0, URGENT_UNIT) - late, 1);
+	end(name);
+}
+
 static void try_phases(enum sender last, bool assigned)
 {
 	const struct phase *phase;
@@ -449,6 +489,7 @@ int main(void)
 		      URGENT_UNIT, 0);
 	try_many("running, 20 messages of the unit, assigned", UNIT);
 	try_phases(URGENT_UNIT, true);
+	try_loss("preempted, unit, assigned, without the repair of 2019");
 	ask_unit("end");
 	printf("%d tests failed\n", failures);
 	fflush(stdout);

@@ -7,6 +7,8 @@
  *   end		of that assignment; closing the file ends it, too
  *   post PID VECTOR URGENT
  *			what an interrupt does whose IRTE has these values
+ *   forget PID		undoes commit c112b5f50232 for this descriptor: KVM
+ *			loads its vCPU without a look at PIR; ends with 0
  *
  * with hexadecimal numbers. KVM prepares descriptors for a unit only if the
  * host's unit posts, which this module claims, and the VM has a device. The
@@ -46,6 +48,34 @@ static struct kretprobe posting_cap = {
 	.entry_handler = keep_capability,
 	.handler = grant_posting,
 	.data_size = sizeof(unsigned long),
+	.maxactive = 64,
+};
+
+static u64 *forgotten;
+
+static int keep_on(struct kretprobe_instance *call, struct pt_regs *regs)
+{
+	u64 *pid = READ_ONCE(forgotten);
+
+	*(u64 *)call->data = pid ? READ_ONCE(pid[PID_CONTROL]) & PID_ON : PID_ON;
+	return 0;
+}
+
+/* Before the commit, the load cleared SN, and did not set ON. */
+static int drop_on(struct kretprobe_instance *call, struct pt_regs *regs)
+{
+	u64 *pid = READ_ONCE(forgotten);
+
+	if (pid && !*(u64 *)call->data)
+		clear_bit(0, (unsigned long *)&pid[PID_CONTROL]);
+	return 0;
+}
+
+static struct kretprobe pi_load = {
+	.kp.symbol_name = "vmx_vcpu_pi_load",
+	.entry_handler = keep_on,
+	.handler = drop_on,
+	.data_size = sizeof(u64),
 	.maxactive = 64,
 };
 
@@ -112,6 +142,8 @@ static ssize_t unit_write(struct file *file, const char __user *from,
 		unit_end(file);
 	else if (sscanf(line, "post %lx %x %x", &pid, &vector, &urgent) == 3)
 		unit_post((u64 *)pid, vector, urgent);
+	else if (sscanf(line, "forget %lx", &pid) == 1)
+		WRITE_ONCE(forgotten, (u64 *)pid);
 	else
 		result = -EINVAL;
 	return result ?: size;
@@ -132,10 +164,17 @@ static int __init unit_load(void)
 {
 	int result = register_kretprobe(&posting_cap);
 
-	if (!result && !proc_create("kvmirq-unit", 0200, NULL, &unit_ops)) {
-		unregister_kretprobe(&posting_cap);
-		result = -ENOMEM;
-	}
+	if (result)
+		return result;
+	result = register_kretprobe(&pi_load);
+	if (result)
+		goto unregister;
+	if (proc_create("kvmirq-unit", 0200, NULL, &unit_ops))
+		return 0;
+	result = -ENOMEM;
+	unregister_kretprobe(&pi_load);
+unregister:
+	unregister_kretprobe(&posting_cap);
 	return result;
 }
 
