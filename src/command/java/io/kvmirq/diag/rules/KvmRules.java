@@ -12,6 +12,7 @@ import io.kvmirq.path.Remedy;
 import java.util.List;
 import java.util.Optional;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /** The rules of KVM itself: its file, its irqchips, and whether its host is a guest. */
 public final class KvmRules {
@@ -78,6 +79,17 @@ public final class KvmRules {
             return Rows.remedy(kvm().hasFlag("hypervisor") ? "@nest" : "@virtualize");
         }
 
+        /** Whether hardware keeps the LAPICs of guests, by the parameter of the module. */
+        String virtualizesApics() {
+            return Stream.of("kvm_intel enable_apicv", "kvm_amd avic")
+                    .map(one -> one.split(" "))
+                    .flatMap(one -> kvm().parameter(one[0], one[1]).known().stream()
+                            .map(value -> "; APIC virtualization is " + (value.matches("[Y1]") ? "on" : "off") + " ("
+                                    + one[0] + "." + one[1] + "=" + value + ")"))
+                    .findFirst()
+                    .orElse("");
+        }
+
         /** By the parameter nested: Y of kvm_intel, 1 of kvm_amd. */
         String nested() {
             return kvm().vendorModules().stream()
@@ -113,8 +125,8 @@ public final class KvmRules {
     private static final Rule.Checks<Machine> IRQCHIP = new Rule.Checks<>(
         rule("irqchip.vgic-v3", CHIPS, one -> one.has("GICv3")).on("arm64", Machine::isArm),
         rule("irqchip.vgic-v2", CHIPS, one -> true).on("arm64", Machine::isArm).otherwise(),
-        rule("irqchip.full-and-split", FULL, FULL::in).otherwise(),
-        rule("irqchip.split-only", FULL, one -> true).otherwise());
+        rule("irqchip.full-and-split", FULL, FULL::in).with(Machine::virtualizesApics).otherwise(),
+        rule("irqchip.split-only", FULL, one -> true).with(Machine::virtualizesApics).otherwise());
 
     private static final Rule.Checks<Machine> NESTED = new Rule.Checks<>(
         rule("nested.bare-metal", GUEST, one -> !GUEST.in(one)).with(Machine::nested),
