@@ -102,7 +102,8 @@ public final class ExplainCommand implements Command {
                 .description("With --from: also print the differences from this earlier capture."));
         usage.add(OptionSpec.builder(EVIDENCE)
                 .description("Also print each field of kernel memory on the way of an armed vector, beside the value"
-                        + " that another structure requires: AGREE, DIFFER, or UNOBSERVABLE with the reason."));
+                        + " that another structure requires: AGREE, DIFFER, or UNOBSERVABLE with the reason. With --vcpus,"
+                        + " those of the posted-interrupt descriptors of Intel."));
         LiveOption.describe(usage);
         MemoryOption.describe(usage);
         HostSource.describe(usage);
@@ -228,23 +229,29 @@ public final class ExplainCommand implements Command {
         HostFacts host = new HostFacts(tree, terminal.host());
         Question question = typed.on(host);
         if (question.vcpus()) {
-            boolean json = arguments.hasMatchedOption("--json");
-            VmProcess guest = question.onlyGuest(host);
+            return vcpus(live, host, question.onlyGuest(host), arguments, terminal);
+        }
+        try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
+            return live.isPresent()
+                    ? watched(live.get(), host, question, memory, arguments, terminal)
+                    : explained(host, question, memory, arguments, terminal);
+        }
+    }
+
+    private int vcpus(
+            Optional<LiveOption> live, HostFacts host, VmProcess guest, ParseResult arguments, Terminal terminal) {
+        try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
+            ExplainVcpus screen = new ExplainVcpus(
+                    host, guest, memory, arguments.hasMatchedOption(EVIDENCE), arguments.hasMatchedOption("--json"));
             if (live.isEmpty()) {
-                return ExplainVcpus.print(host, Vcpus.ofGuest(host, guest), json, terminal);
+                return screen.print(Vcpus.ofGuest(host, guest), terminal);
             }
             LiveHost watched = live.get().machine();
             return live.get()
                     .run(
                             terminal,
                             () -> VcpuWindow.of(watched, host, guest),
-                            window -> ExplainVcpus.print(
-                                    host, window.end(new HostFacts(watched.files())), json, terminal));
-        }
-        try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
-            return live.isPresent()
-                    ? watched(live.get(), host, question, memory, arguments, terminal)
-                    : explained(host, question, memory, arguments, terminal);
+                            window -> screen.print(window.end(new HostFacts(watched.files())), terminal));
         }
     }
 
@@ -284,10 +291,11 @@ public final class ExplainCommand implements Command {
     private static int fakeVcpus(Question question, ParseResult arguments, Terminal terminal) {
         try (FakeGuest guest = FakeGuest.of(arguments.matchedOptionValue("--fake", ""))) {
             HostFacts host = new HostFacts(guest.files());
-            try (VcpuWindow window = VcpuWindow.of(guest, host, question.onlyGuest(host))) {
+            VmProcess process = question.onlyGuest(host);
+            try (VcpuWindow window = VcpuWindow.of(guest, host, process)) {
                 window.await(1);
-                return ExplainVcpus.print(
-                        host, window.end(new HostFacts(guest.files())), arguments.hasMatchedOption("--json"), terminal);
+                return new ExplainVcpus(host, process, KernelPaths.none(), false, arguments.hasMatchedOption("--json"))
+                        .print(window.end(new HostFacts(guest.files())), terminal);
             }
         } catch (InterruptedException e) {
             throw new IllegalStateException("nobody interrupts a command", e);

@@ -399,21 +399,26 @@ final class ExplainText {
         for (MemoryEvidence one : all) {
             line(terminal.bold(printable("kernel memory, " + one.interrupt() + ", " + one.hostIrq())));
             one.why().ifPresent(why -> line("  " + why));
-            for (Drift field : one.fields()) {
-                String verdict = field.verdict()
-                        + " ".repeat(VERDICT - field.verdict().name().length());
-                String text =
-                        switch (field.verdict()) {
-                            case AGREE -> field.observed();
-                            case DIFFER ->
-                                field.observed() + ", expected " + field.expected() + "; written by " + field.why();
-                            case UNOBSERVABLE -> field.why();
-                        };
-                line("  " + printable(verdict + field.field() + "  " + text));
-            }
+            fields(one.fields());
         }
         if (all.isEmpty()) {
             line("kernel memory: no vector is armed by VFIO");
+        }
+    }
+
+    /** Prints fields of kernel memory, a line each. */
+    void fields(List<Drift> all) {
+        for (Drift field : all) {
+            String verdict = field.verdict()
+                    + " ".repeat(VERDICT - field.verdict().name().length());
+            String text =
+                    switch (field.verdict()) {
+                        case AGREE -> field.observed();
+                        case DIFFER ->
+                            field.observed() + ", expected " + field.expected() + "; written by " + field.why();
+                        case UNOBSERVABLE -> field.why();
+                    };
+            line("  " + printable(verdict + field.field() + "  " + text));
         }
     }
 

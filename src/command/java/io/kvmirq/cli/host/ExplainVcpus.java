@@ -1,19 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
+import io.kvmirq.VcpuId;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.rules.Drift;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.Vcpus;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.memory.KernelVcpu;
+import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
 
-/** Prints the vCPUs of a guest. Their texts contain names from files, so all text is made printable. */
-final class ExplainVcpus {
+/**
+ * Prints the vCPUs of a guest. Their texts contain names from files, so all text is made printable.
+ *
+ * @param evidence whether to print each field of kernel memory beside the value that it must have
+ */
+record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean evidence, boolean json) {
     private static final int FIELD = 9;
 
     /** The words of the first line for each phase. */
@@ -24,15 +37,31 @@ final class ExplainVcpus {
             Map.entry("in user space", "in the VMM (user space)"),
             Map.entry("", "in an unknown state"));
 
-    private ExplainVcpus() {}
-
     /** Returns the exit code: {@code COULD_NOT_RUN} if a watch shows no phase. */
-    static int print(HostFacts host, Vcpus vcpus, boolean json, Terminal terminal) {
+    int print(Vcpus known, Terminal terminal) {
+        Known<Map<VcpuId, KernelVcpu>> seen = memory.vcpus(host, guest);
+        Vcpus vcpus = known.with(seen);
+        Map<VcpuId, List<Drift>> fields = evidence
+                ? seen.known().orElse(Map.of()).values().stream()
+                        .collect(Collectors.toMap(
+                                KernelVcpu::vcpu,
+                                one -> Drift.of(host, one, memory.isX2apic()),
+                                (one, other) -> one,
+                                () -> new TreeMap<>(Comparator.comparingInt(VcpuId::number))))
+                : Map.of();
         int exitCode = vcpus.watched().isPresent() && !vcpus.knowsAPhase() ? ExitCode.COULD_NOT_RUN : ExitCode.OK;
         if (json) {
-            Json.print(terminal, "explain", host, to -> to.record(vcpus).number("exitCode", exitCode));
+            Json.print(terminal, "explain", host, to -> {
+                to.record(vcpus);
+                if (evidence) {
+                    to.value(
+                            "kernelMemory",
+                            fields.values().stream().flatMap(List::stream).toList());
+                }
+                to.number("exitCode", exitCode);
+            });
         } else {
-            print(vcpus, terminal);
+            print(vcpus, fields, terminal);
         }
         return exitCode;
     }
@@ -54,7 +83,7 @@ final class ExplainVcpus {
                 : "vCPUs of " + guest + ": " + String.join(", ", states);
     }
 
-    private static void print(Vcpus vcpus, Terminal terminal) {
+    private static void print(Vcpus vcpus, Map<VcpuId, List<Drift>> fields, Terminal terminal) {
         terminal.line(terminal.bold(Foreign.printable(headline(vcpus))));
         terminal.line(Foreign.printable(vcpus.guest()
                 + vcpus.watched()
@@ -70,6 +99,7 @@ final class ExplainVcpus {
                         field.value().orElse("unknown: " + field.why())
                                 + field.evidence().map(how -> "  [" + how + "]").orElse(""));
             }
+            new ExplainText(terminal).fields(fields.getOrDefault(one.id(), List.of()));
         }
         if (vcpus.lost() > 0) {
             terminal.line("events that did not fit into the buffer: " + vcpus.lost());

@@ -13,14 +13,18 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.RemappedIrte;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
+import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.memory.HostLpi;
 import io.kvmirq.host.memory.KernelIrqfd;
+import io.kvmirq.host.memory.KernelVcpu;
 import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 
@@ -45,6 +49,8 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
     }
 
     private static final String CHANGES = "it changes whenever the vCPU runs or stops";
+    private static final String SENDERS =
+            "a sender sets PIR, then ON (vmx_deliver_posted_interrupt(), IOMMU); the vCPU clears both (vmx_sync_pir_to_irr())";
     private static final String BY_KVM = "its_vlpi_map() and lpi_write_config(), from vgic_irq";
     private static final int XAPIC_SHIFT = 8;
     /** The bits that a posted entry takes from the remapped one: {@code dmar_copy_shared_irte()}. */
@@ -108,6 +114,72 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
         }
         irqfds.forEach(irqfd -> irqfd(path, irqfd, all));
         return all;
+    }
+
+    /**
+     * The comparisons of the descriptor of a vCPU with what KVM has beside it. None with AMD.
+     *
+     * @param isX2apic whether the host's LAPICs are in x2APIC mode
+     */
+    public static List<Drift> of(HostFacts host, KernelVcpu vcpu, Known<Boolean> isX2apic) {
+        List<Drift> all = new ArrayList<>();
+        vcpu.posted().ifPresent(posted -> {
+            String descriptor = "pi_desc of vCPU " + vcpu.vcpu().number() + ": ";
+            long[] words = posted.words().bits();
+            PostedInterruptDescriptor.FORMAT.fields().stream()
+                    .filter(field -> field.name().startsWith("rsvd"))
+                    .forEach(field -> {
+                        if (field.value(words) != 0) {
+                            all.add(of(Hop.VCPU, descriptor + field.name(), 0, field.value(words), "nobody"));
+                        }
+                    });
+            all.add(unobservable(Hop.VCPU, descriptor + "PIR, ON", SENDERS));
+            if (posted.place() instanceof Known.Unknown<?> unknown) {
+                all.add(unobservable(Hop.VCPU, descriptor + "SN, NV, NDST", unknown.why()));
+            } else if (!vcpu.active()) {
+                all.add(unobservable(Hop.VCPU, descriptor + "SN, NV, NDST", "APIC virtualization is not in use"));
+            } else {
+                place(host, posted, descriptor, isX2apic, all);
+            }
+        });
+        return all;
+    }
+
+    private static void place(
+            HostFacts host, KernelVcpu.Posted posted, String descriptor, Known<Boolean> isX2apic, List<Drift> all) {
+        KernelVcpu.Place place = posted.place().known().orElseThrow();
+        all.add(of(
+                Hop.VCPU,
+                descriptor + "NV",
+                place.isListed() ? Apic.WAKEUP : Apic.NOTIFICATION,
+                place.nv(),
+                "pi_enable_wakeup_handler() with vcpu_vmx.pi_wakeup_list, or vmx_vcpu_pi_load()"));
+        all.add(
+                place.isListed()
+                        ? of(
+                                Hop.VCPU,
+                                descriptor + "SN",
+                                0,
+                                PostedInterruptDescriptor.SN.of(posted.words().control()),
+                                "pi_enable_wakeup_handler(), with the wake-up list")
+                        : unobservable(Hop.VCPU, descriptor + "SN", "it is 1 while the vCPU is preempted"));
+        Map<Integer, Long> ids = host.kvm().apicIds();
+        boolean distinct = new HashSet<>(ids.values()).size() == ids.size();
+        Optional<Long> id = Optional.ofNullable(ids.get(place.cpu())).filter(one -> distinct);
+        all.add(
+                id.isEmpty() || isX2apic.known().isEmpty()
+                        ? unobservable(
+                                Hop.VCPU,
+                                descriptor + "NDST",
+                                isX2apic instanceof Known.Unknown<?> unknown
+                                        ? unknown.why()
+                                        : "/proc/cpuinfo does not show the APIC id of CPU " + place.cpu())
+                        : of(
+                                Hop.VCPU,
+                                descriptor + "NDST",
+                                isX2apic.known().get() ? id.get() : id.get() << XAPIC_SHIFT,
+                                place.ndst(),
+                                "vmx_vcpu_pi_load(), with kvm_vcpu.cpu"));
     }
 
     private static void entry(KernelPath path, RemappingEntry entry, List<Drift> all) {

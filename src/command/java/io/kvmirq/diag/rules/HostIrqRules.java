@@ -41,6 +41,7 @@ import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.BitSet;
+import java.util.Collection;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -627,13 +628,7 @@ public final class HostIrqRules {
 
     /** The ids of online CPUs, if each has its own: some hypervisors show their guests 0 for all. */
     private static Known<Set<Long>> apicIds(Irq irq) {
-        List<Long> ids = irq.files()
-                .text("proc/cpuinfo")
-                .orElse("")
-                .lines()
-                .filter(line -> line.matches("apicid\\s*: \\d{1,9}"))
-                .map(line -> Long.parseLong(line.substring(line.indexOf(": ") + 2)))
-                .toList();
+        Collection<Long> ids = irq.host().kvm().apicIds().values();
         Set<Long> distinct = Set.copyOf(new HashSet<>(ids));
         return distinct.size() < ids.size() || ids.isEmpty() ? Known.none() : new Known.Observed<>(distinct);
     }

@@ -101,7 +101,7 @@ public record Look(
     private static List<String> inhibits(
             HostFacts host, VmProcess process, PostingHost posting, Map<Integer, List<String>> all) {
         List<List<String>> seen = all.entrySet().stream()
-                .filter(one -> MemoryLinks.hasThread(host, process.pid(), one.getKey()))
+                .filter(one -> VcpuThreads.has(host, process.pid(), one.getKey()))
                 .map(Map.Entry::getValue)
                 .toList();
         Stream<String> names = seen.isEmpty()

@@ -13,6 +13,7 @@ import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.memory.KernelIrqfd;
+import io.kvmirq.host.memory.KernelVcpu;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
 import io.kvmirq.path.Known;
@@ -71,13 +72,20 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
             }
             fields.addAll(Drift.of(path.known().orElseThrow()));
         }
+        Known<List<KernelVcpu>> vcpus = memory.vcpus(host);
+        vcpus.known().orElse(List.of()).forEach(vcpu -> fields.addAll(Drift.of(host, vcpu, memory.isX2apic())));
         List<Drift> differing = of(fields, Drift.Verdict.DIFFER);
         int compared = differing.size() + of(fields, Drift.Verdict.AGREE).size();
         if (compared == 0 && irqfds instanceof Known.Unknown<List<KernelIrqfd>> unknown) {
             return Finding.unknown(Check.KERNEL_MEMORY, "not-shown", unknown);
         }
         String text = armed.size() + " armed vectors of messages, "
-                + irqfds.known().map(all -> all.size() + " irqfds").orElse("irqfds not shown") + ", " + compared
+                + irqfds.known().map(all -> all.size() + " irqfds").orElse("irqfds not shown")
+                + vcpus.known()
+                        .filter(all -> !all.isEmpty())
+                        .map(all -> ", " + all.size() + " vCPUs")
+                        .orElse("")
+                + ", " + compared
                 + " fields compared, " + differing.size() + " differ";
         String hidden = of(fields, Drift.Verdict.UNOBSERVABLE).stream()
                 .map(one -> one.field() + ": " + one.why())
@@ -87,10 +95,10 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
                 Check.KERNEL_MEMORY,
                 differing.isEmpty() ? compared == 0 ? Status.UNKNOWN : Status.PASS : Status.WARN,
                 differing.isEmpty()
-                        ? armed.isEmpty() ? "nothing-armed" : compared == 0 ? "not-shown" : "agrees"
+                        ? compared == 0 ? armed.isEmpty() ? "nothing-armed" : "not-shown" : "agrees"
                         : "differs",
                 text + (hidden.isEmpty() ? "" : "; not compared: " + hidden));
-        return armed.isEmpty()
+        return compared == 0 && armed.isEmpty()
                 ? finding.with(Remedy.look(WATCHED))
                 : differing.isEmpty()
                         ? finding

@@ -8,6 +8,7 @@ import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
+import io.kvmirq.diag.sources.VcpuThreads;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.memory.HostLpi;
@@ -127,14 +128,9 @@ final class MemoryLinks implements PathSource {
     private Optional<ProcessId> owner(int thread) {
         return host.vms().all().stream()
                 .map(VmProcess::pid)
-                .filter(pid -> hasThread(host, pid, thread))
+                .filter(pid -> VcpuThreads.has(host, pid, thread))
                 .findFirst()
                 .map(ProcessId::new);
-    }
-
-    /** Whether a thread belongs to a process. */
-    static boolean hasThread(HostFacts host, int pid, int thread) {
-        return pid == thread || host.files().list("proc/" + pid + "/task").contains(String.valueOf(thread));
     }
 
     private void message(MsiMessage message) {

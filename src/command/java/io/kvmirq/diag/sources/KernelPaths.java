@@ -3,11 +3,15 @@ package io.kvmirq.diag.sources;
 
 import io.kvmirq.EventFdId;
 import io.kvmirq.HostIrq;
+import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.memory.HostLpi;
 import io.kvmirq.host.memory.KernelIrqfd;
 import io.kvmirq.host.memory.KernelStructures;
+import io.kvmirq.host.memory.KernelVcpu;
 import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.path.Known;
@@ -20,6 +24,7 @@ import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /** The ways of host irqs through the memory of a kernel, each read once until {@link #forget}. For use by one thread. */
@@ -187,6 +192,32 @@ public final class KernelPaths implements AutoCloseable {
     /** The reasons that inhibit APIC virtualization in VMs, by the thread that made them, or why they cannot be read. */
     public Known<Map<Integer, List<String>>> inhibits() {
         return memory().then(KernelStructures::inhibits);
+    }
+
+    /** The vCPUs of all VMs of an x86 host, or why they cannot be read. */
+    public Known<List<KernelVcpu>> vcpus(HostFacts host) {
+        if (host.isArm()) {
+            return new Known.Unknown<>(
+                    Known.Reason.NOT_ASKED, "vCPUs of arm64 are not read from kernel memory", "none");
+        }
+        Vendor vendor = host.kvm().hasFlag("vmx") ? Vendor.INTEL : Vendor.AMD;
+        return memory().then(from -> from.vcpus(vendor));
+    }
+
+    /** The vCPUs of a guest with one VM: a file names no VM of another. */
+    public Known<Map<VcpuId, KernelVcpu>> vcpus(HostFacts host, VmProcess guest) {
+        return guest.vms().size() > 1
+                ? new Known.Unknown<>(
+                        "the process has " + guest.vms().size() + " VMs, whose vCPUs have the same numbers",
+                        "a VMM with one VM in a process")
+                : vcpus(host).map(all -> all.stream()
+                        .filter(one -> VcpuThreads.has(host, guest.pid(), one.thread()))
+                        .collect(Collectors.toMap(KernelVcpu::vcpu, one -> one, (first, second) -> first)));
+    }
+
+    /** Whether the host's LAPICs are in x2APIC mode, or why it cannot be read. */
+    public Known<Boolean> isX2apic() {
+        return memory().then(KernelStructures::isX2apic);
     }
 
     @Override

@@ -24,6 +24,11 @@ public final class VcpuThreads {
 
     private VcpuThreads() {}
 
+    /** Whether a thread belongs to a process. */
+    public static boolean has(HostFacts host, int pid, int thread) {
+        return pid == thread || host.files().list("proc/" + pid + "/task").contains(String.valueOf(thread));
+    }
+
     /** The vCPUs by the thread that runs each: from debugfs, or as /proc tells it. */
     static Map<Integer, VcpuId> vcpus(HostFacts host, VmProcess guest) {
         Map<Integer, VcpuId> vcpus = new TreeMap<>();

@@ -2,9 +2,12 @@
 package io.kvmirq.diag.sources;
 
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.amd.AvicTables;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.host.memory.KernelVcpu;
 import io.kvmirq.host.trace.VcpuSchedule.Phase;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.InterruptPath;
@@ -17,6 +20,8 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.TreeMap;
 import java.util.function.BiFunction;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * The vCPUs of a guest: phase, CPU and counts of each. Immutable. Texts may contain names from files.
@@ -37,6 +42,8 @@ public record Vcpus(
         List<String> notes) {
     private static final String PHASE = "phase";
     private static final String CPU = "CPU";
+    private static final String APICV = "APICv";
+    private static final String WAKE_UP = "wake-up";
     private static final Evidence SEEN = Evidence.observed("tracepoints of its thread");
 
     public Vcpus {
@@ -84,6 +91,85 @@ public record Vcpus(
     /** Whether the phase of a vCPU is known. */
     public boolean knowsAPhase() {
         return vcpus.stream().anyMatch(one -> one.phase().isPresent());
+    }
+
+    /**
+     * The same with the fields of their APICs in kernel memory. A reason why memory shows none is a field, unless memory was
+     * not asked.
+     */
+    public Vcpus with(Known<Map<VcpuId, KernelVcpu>> memory) {
+        if (memory instanceof Known.Unknown<?> unknown && unknown.reason() == Known.Reason.NOT_ASKED) {
+            return this;
+        }
+        return new Vcpus(
+                guest,
+                watched,
+                vcpus.stream()
+                        .map(one -> new One(
+                                one.id,
+                                one.thread,
+                                Stream.concat(one.fields.stream(), ofMemory(memory, one.id).stream())
+                                        .toList()))
+                        .toList(),
+                lost,
+                missing,
+                notes);
+    }
+
+    private static List<Field> ofMemory(Known<Map<VcpuId, KernelVcpu>> memory, VcpuId id) {
+        if (memory instanceof Known.Unknown<?> unknown) {
+            return List.of(Field.unknown(APICV, unknown.why()));
+        }
+        KernelVcpu vcpu = memory.known().orElseThrow().get(id);
+        if (vcpu == null) {
+            return List.of(Field.unknown(APICV, "kernel memory has no such vCPU with a LAPIC"));
+        }
+        List<Field> fields = new ArrayList<>();
+        fields.add(Field.of(
+                APICV,
+                vcpu.active()
+                        ? "in use"
+                        : "not in use" + (vcpu.inhibits().isEmpty() ? "" : ": " + String.join(", ", vcpu.inhibits())),
+                inMemory("kvm_lapic.apicv_active")));
+        fields.add(Field.of("IRR", vectors(vcpu.requested()), inMemory("kvm_lapic.regs")));
+        fields.add(Field.of("ISR", vectors(vcpu.inService()), inMemory("kvm_lapic.regs")));
+        vcpu.posted().ifPresent(posted -> {
+            PostedInterruptDescriptor words = posted.words();
+            long control = words.control();
+            fields.add(Field.of("PIR", vectors(posted.requested()), inMemory("vcpu_vmx.pi_desc")));
+            fields.add(Field.of(
+                    "PID",
+                    "ON " + PostedInterruptDescriptor.ON.of(control) + ", SN "
+                            + PostedInterruptDescriptor.SN.of(control) + ", NV 0x"
+                            + Long.toHexString(PostedInterruptDescriptor.NV.of(control)) + ", NDST 0x"
+                            + Long.toHexString(PostedInterruptDescriptor.NDST.of(control)),
+                    inMemory("vcpu_vmx.pi_desc")));
+            fields.add(
+                    posted.place() instanceof Known.Unknown<?> unknown
+                            ? Field.unknown(WAKE_UP, unknown.why())
+                            : Field.of(
+                                    WAKE_UP,
+                                    posted.place().known().orElseThrow().isListed()
+                                            ? "on the list that vector 0xf1 wakes"
+                                            : "on no list",
+                                    inMemory("vcpu_vmx.pi_wakeup_list")));
+        });
+        vcpu.avicEntry()
+                .ifPresent(entry -> fields.add(Field.of(
+                        "AVIC",
+                        AvicTables.IS_RUNNING.isSet(entry) ? "IsRunning 1" : "IsRunning 0",
+                        inMemory("the physical APIC id table"))));
+        return fields;
+    }
+
+    private static Evidence inMemory(String member) {
+        return Evidence.observed("kernel memory, " + member);
+    }
+
+    private static String vectors(List<Integer> vectors) {
+        return vectors.isEmpty()
+                ? "none"
+                : vectors.stream().map(one -> "0x" + Integer.toHexString(one)).collect(Collectors.joining(", "));
     }
 
     /** The vCPUs of a guest that is not watched: no file shows their schedule. */

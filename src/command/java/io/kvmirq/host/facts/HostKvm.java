@@ -8,7 +8,9 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.zip.GZIPInputStream;
 import org.jspecify.annotations.Nullable;
 
@@ -156,6 +158,20 @@ public final class HostKvm {
         int end = processor.indexOf('\n', begin + 1);
         String line = processor.substring(begin, end < 0 ? processor.length() : end) + " ";
         return Optional.of(line.contains(" apicv ") || line.contains(" posted_intr "));
+    }
+
+    /** The APIC ids of CPUs by their numbers: {@code processor} and {@code apicid}. Some hypervisors show 0 for all. */
+    public Map<Integer, Long> apicIds() {
+        Map<Integer, Long> ids = new TreeMap<>();
+        int cpu = -1;
+        for (String line : lines(tree.text("proc/cpuinfo").orElse(""))) {
+            if (line.matches("processor\\s*: \\d{1,9}")) {
+                cpu = Integer.parseInt(line.substring(line.indexOf(": ") + 2));
+            } else if (line.matches("apicid\\s*: \\d{1,9}")) {
+                ids.put(cpu, Long.parseLong(line.substring(line.indexOf(": ") + 2)));
+            }
+        }
+        return ids;
     }
 
     /** Whether a module can be unloaded; a built-in module is not in the list. Empty if the list is not shown. */

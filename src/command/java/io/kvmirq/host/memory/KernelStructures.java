@@ -3,9 +3,11 @@ package io.kvmirq.host.memory;
 
 import io.kvmirq.EventFdId;
 import io.kvmirq.HostIrq;
+import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.path.Known;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -25,6 +27,7 @@ public final class KernelStructures implements AutoCloseable {
     /** The memory of this machine's kernel. */
     public static final Path CORE = Path.of("/proc/kcore");
 
+    private static final String X2APIC = "x2apic_mode";
     private static final int TRIES = 5;
 
     private final KernelMemory memory;
@@ -38,7 +41,15 @@ public final class KernelStructures implements AutoCloseable {
     private KernelStructures(HostFiles files, KernelMemory memory) {
         this.memory = memory;
         symbols = Symbols.of(
-                files, Set.of(IrqTree.RADIX, IrqTree.MAPLE, IrqChain.HANDLER, IrqChain.MODE, Irqfds.VMS, Vcpus.DIRECT));
+                files,
+                Set.of(
+                        IrqTree.RADIX,
+                        IrqTree.MAPLE,
+                        IrqChain.HANDLER,
+                        IrqChain.MODE,
+                        Irqfds.VMS,
+                        Vcpus.DIRECT,
+                        X2APIC));
         types = new Types(files);
     }
 
@@ -157,6 +168,25 @@ public final class KernelStructures implements AutoCloseable {
         OptionalLong trigger = chain().trigger(irq);
         return (trigger.isEmpty() ? Optional.<Irqfds.Place>empty() : vms().only(trigger.getAsLong()))
                 .orElseThrow(() -> new Unseen(irq + " has not one irqfd", "look while a VM has its device"));
+    }
+
+    /**
+     * The vCPUs of all VMs that have their LAPICs in the kernel, of the newest VM first.
+     *
+     * @param vendor of the host's processors
+     */
+    public Known<List<KernelVcpu>> vcpus(Vendor vendor) {
+        Objects.requireNonNull(vendor, "vendor is null");
+        return Unseen.known(() -> {
+            List<KernelVcpu> all = new ArrayList<>();
+            vms().vms(owner -> all.addAll(vcpus().all(owner.address(), Irqfds.thread(owner), vendor)));
+            return all;
+        });
+    }
+
+    /** Whether the LAPICs of an x86 host are in x2APIC mode. */
+    public Known<Boolean> isX2apic() {
+        return Unseen.known(() -> memory.half(symbols.address(X2APIC), X2APIC) != 0);
     }
 
     /** The irqfds of all VMs, those of the newest VM first. */

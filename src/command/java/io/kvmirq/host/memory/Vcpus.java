@@ -3,15 +3,21 @@ package io.kvmirq.host.memory;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.path.Known;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+import java.util.stream.IntStream;
 
 /**
  * The vCPUs of VMs, and the parts of them that hardware posts to.
@@ -30,6 +36,13 @@ final class Vcpus {
     private static final int MOST = 4096;
 
     private static final int MOST_LISTED = 1 << 16;
+    /** {@code LIST_POISON1}: the next node of one that was taken off a list. */
+    private static final long POISON = 0xdead_0000_0000_0100L;
+    /** The first register of ISR to the last of IRR. */
+    private static final int REGISTERS = LapicPage.ESR_AT - LapicPage.ISR_AT;
+
+    private static final int VECTORS = 256;
+    private static final int TRIES = 5;
     /** {@code KVM_X86_TDX_VM}: its vCPUs are no {@code vcpu_vmx}. */
     private static final int TDX = 5;
 
@@ -53,7 +66,7 @@ final class Vcpus {
         this.types = types;
         this.symbols = symbols;
         vm = types.ofModule(Irqfds.KVM, "kvm", INHIBITS, "online_vcpus", "vcpu_array.xa_head", "?arch.vm_type");
-        vcpu = types.ofModule(Irqfds.KVM, "kvm_vcpu", "kvm", "vcpu_id", "arch.apic");
+        vcpu = types.ofModule(Irqfds.KVM, "kvm_vcpu", "kvm", "vcpu_id", "cpu", "arch.apic", "?arch.apicv_active");
     }
 
     List<String> inhibits(long of) {
@@ -78,7 +91,7 @@ final class Vcpus {
         Vendor vendor = entry.unit();
         boolean intel = vendor == Vendor.INTEL;
         Layout.Snapshot owner = vm.at(memory, irqfd.vm());
-        if (intel && owner.has("arch.vm_type") && owner.number("arch.vm_type") == TDX) {
+        if (isTdx(owner, vendor)) {
             throw new Unseen("the vCPUs of a VM of TDX are not read", "none");
         }
         long address = intel
@@ -126,6 +139,102 @@ final class Vcpus {
         return one;
     }
 
+    /** The vCPUs of a VM that have a LAPIC in the kernel, in the order of their creation. */
+    List<KernelVcpu> all(long of, int thread, Vendor vendor) {
+        Layout.Snapshot owner = vm.at(memory, of);
+        List<KernelVcpu> all = new ArrayList<>();
+        if (isTdx(owner, vendor)) {
+            return all;
+        }
+        List<String> inhibits = inhibits(of);
+        for (Layout.Snapshot one : members(owner)) {
+            if (one.number("arch.apic") != 0) {
+                all.add(whole(one, thread, inhibits, vendor));
+            }
+        }
+        return all;
+    }
+
+    private static boolean isTdx(Layout.Snapshot owner, Vendor vendor) {
+        return vendor == Vendor.INTEL && owner.has("arch.vm_type") && owner.number("arch.vm_type") == TDX;
+    }
+
+    private KernelVcpu whole(Layout.Snapshot one, int thread, List<String> inhibits, Vendor vendor) {
+        Layout.Snapshot lapic =
+                types.ofModule(Irqfds.KVM, "kvm_lapic", "regs", "?apicv_active").at(memory, one.pointer("arch.apic"));
+        ByteBuffer registers = ByteBuffer.wrap(
+                        memory.read(lapic.pointer("regs") + LapicPage.ISR_AT, REGISTERS, "kvm_lapic.regs"))
+                .order(ByteOrder.LITTLE_ENDIAN);
+        int cpu = (int) one.number("cpu");
+        boolean active =
+                (lapic.has("apicv_active") ? lapic.number("apicv_active") : one.number("arch.apicv_active")) != 0;
+        boolean intel = vendor == Vendor.INTEL;
+        return new KernelVcpu(
+                thread,
+                id(one),
+                cpu < 0 ? OptionalInt.empty() : OptionalInt.of(cpu),
+                active,
+                inhibits,
+                vectors(registers, LapicPage.IRR_AT),
+                vectors(registers, LapicPage.ISR_AT),
+                intel ? Optional.of(posted(one)) : Optional.empty(),
+                active && !intel ? OptionalLong.of(state(one, vendor)) : OptionalLong.empty());
+    }
+
+    private static List<Integer> vectors(ByteBuffer registers, int first) {
+        return IntStream.range(0, VECTORS)
+                .filter(vector -> (registers.getInt(first - LapicPage.ISR_AT + vector / Integer.SIZE * LapicPage.STRIDE)
+                                        >>> vector % Integer.SIZE
+                                & 1)
+                        != 0)
+                .boxed()
+                .toList();
+    }
+
+    private KernelVcpu.Posted posted(Layout.Snapshot one) {
+        long at = descriptor(one);
+        Known<KernelVcpu.Place> place;
+        long[] words;
+        int left = TRIES;
+        do {
+            Known<KernelVcpu.Place> before = Unseen.known(() -> place(one));
+            words = memory.words(at, PostedInterruptDescriptor.BYTES / Long.BYTES, "pi_desc");
+            place = before.equals(Unseen.known(() -> place(one)))
+                    ? before
+                    : new Known.Unknown<>(
+                            Known.Reason.TORN, "KVM changed it whenever it was read", "look while the vCPU is idle");
+            left--;
+        } while (left > 0 && place instanceof Known.Unknown<?> unknown && unknown.reason() == Known.Reason.TORN);
+        return new KernelVcpu.Posted(PostedInterruptDescriptor.decode(words), place);
+    }
+
+    private KernelVcpu.Place place(Layout.Snapshot one) {
+        long control = memory.word(descriptor(one) + PostedInterruptDescriptor.CONTROL * Long.BYTES, "pi_desc.control");
+        Layout list = types.layout("list_head", "next", "prev");
+        Layout vmx = vmx();
+        String member = vmx.has("pi_wakeup_list") ? "pi_wakeup_list" : "vt.pi_wakeup_list";
+        if (!vmx.has(member)) {
+            throw new Unseen("this kernel has no vcpu_vmx.pi_wakeup_list, which came with Linux 5.17", "none");
+        }
+        long node = one.address() - vmx.offset("vcpu") + vmx.offset(member);
+        long next = list.at(memory, node).number("next");
+        boolean isListed = next != POISON && next != node;
+        if (isListed
+                && list.at(memory, KernelMemory.checked(next, "pi_wakeup_list")).number("prev") != node) {
+            throw Unseen.torn("pi_wakeup_list");
+        }
+        return new KernelVcpu.Place(
+                (int) PostedInterruptDescriptor.NV.of(control),
+                PostedInterruptDescriptor.NDST.of(control),
+                (int) checked(one.address(), one.number("kvm")).number("cpu"),
+                isListed);
+    }
+
+    private Layout vmx() {
+        return types.ofModule(
+                "kvm_intel", "vcpu_vmx", "vcpu", "?pi_desc", "?pi_wakeup_list", "?vt.pi_desc", "?vt.pi_wakeup_list");
+    }
+
     /** The vCPU that hardware posts to at an address. The vCPUs of a VM are read once, and again if none is there. */
     private Optional<Layout.Snapshot> at(Layout.Snapshot owner, long address, Vendor vendor) {
         Long before = places.getOrDefault(owner.address(), Map.of()).get(address);
@@ -140,20 +249,25 @@ final class Vcpus {
             return known;
         }
         Map<Long, Long> now = new HashMap<>();
+        members(owner).forEach(one -> now.put(target(one, vendor), one.address()));
+        places.put(owner.address(), now);
+        return Optional.ofNullable(now.get(address)).map(one -> vcpu.at(memory, one));
+    }
+
+    private List<Layout.Snapshot> members(Layout.Snapshot owner) {
+        List<Layout.Snapshot> all = new ArrayList<>();
         long count = owner.number("online_vcpus");
         if (count > MOST) {
             throw Unseen.wrong("kvm.online_vcpus is " + count + ", expected at most " + MOST);
         }
+        long head = owner.address() + vm.offset("vcpu_array.xa_head");
         for (int i = 0; i < count; i++) {
-            long head = owner.address() + vm.offset("vcpu_array.xa_head");
-            Layout.Snapshot one = checked(
+            all.add(checked(
                     KernelMemory.checked(
                             IrqTree.inXarray(memory, types, head, i, "kvm.vcpu_array"), "an entry of kvm.vcpu_array"),
-                    owner.address());
-            now.put(target(one, vendor), one.address());
+                    owner.address()));
         }
-        places.put(owner.address(), now);
-        return Optional.ofNullable(now.get(address)).map(one -> vcpu.at(memory, one));
+        return all;
     }
 
     /** The physical address that hardware posts to for a vCPU. */
@@ -178,7 +292,7 @@ final class Vcpus {
     }
 
     private long descriptor(Layout.Snapshot of) {
-        Layout vmx = types.ofModule("kvm_intel", "vcpu_vmx", "vcpu", "?pi_desc", "?vt.pi_desc");
+        Layout vmx = vmx();
         return of.address() - vmx.offset("vcpu") + vmx.offset(vmx.has("pi_desc") ? "pi_desc" : "vt.pi_desc");
     }
 

@@ -510,6 +510,78 @@ class MemoryChainsTest {
         }
     }
 
+    /** Two vCPUs of Intel: one runs on CPU 1, and one is on a wake-up list of CPU 0. */
+    private Host withDescriptors(boolean isX2apic) throws IOException {
+        Host host = new Host("intel-posted", "6.12", false);
+        StringBuilder processors = new StringBuilder();
+        for (int cpu = 0; cpu < 2; cpu++) {
+            processors.append("processor\t: " + cpu + "\nflags\t\t: fpu vmx x2apic\napicid\t\t: " + (cpu + 4) + "\n\n");
+        }
+        host.files.put("proc/cpuinfo", processors.toString());
+        int shift = isX2apic ? 32 : 40;
+        KernelImage image = host.image;
+        image.word(image.symbol("x2apic_mode"), isX2apic ? 1 : 0);
+        image.put(host.vcpus[0], "kvm_vcpu", "cpu", 1);
+        image.state(host.vcpus[0], 5L << shift | 0xf2 << 16);
+        image.state(host.vcpus[1], 4L << shift | 0xf1 << 16 | 1);
+        image.word(image.stateAt(host.vcpus[1]) - 32 + 8, 1);
+        image.wakes(host.vcpus[1], image.symbol("vm_list_lock"));
+        return host;
+    }
+
+    @ParameterizedTest
+    @CsvSource({"true", "false"})
+    void descriptorsAreShownAndCompared(boolean isX2apic) throws IOException {
+        Host host = withDescriptors(isX2apic);
+        String shown = host.run("explain", "--vm", "web", "--vcpus", "--evidence")
+                .exited(0)
+                .out();
+        assertThat(shown)
+                .contains(
+                        "PIR       0x40  [observed: kernel memory, vcpu_vmx.pi_desc]",
+                        "ON 1, SN 0, NV 0xf1, NDST " + (isX2apic ? "0x4 " : "0x400 "),
+                        "wake-up   on the list that vector 0xf1 wakes",
+                        "AGREE         pi_desc of vCPU 0: NV  0xf2",
+                        "AGREE         pi_desc of vCPU 0: NDST  " + (isX2apic ? "0x5" : "0x500"),
+                        "AGREE         pi_desc of vCPU 1: SN  0x0")
+                .doesNotContain("DIFFER");
+        String json = host.run("explain", "--vm", "web", "--vcpus", "--evidence", "--json")
+                .exited(0)
+                .out();
+        assertThat(json).contains("pi_desc of vCPU 1: NDST", "\"kernelMemory\"");
+        try (KernelPaths memory = host.memory()) {
+            Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
+            assertThat(finding.status()).isEqualTo(Finding.Status.PASS);
+            assertThat(finding.text()).contains("5 irqfds, 2 vCPUs, ");
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "0 | 0x5_00f10000 | vCPU 0: NV  0xf1, expected 0xf2",
+                "0 | 0x4_00f20000 | vCPU 0: NDST  0x4, expected 0x5",
+                "1 | 0x4_00f10002 | vCPU 1: SN  0x1, expected 0x0",
+                "1 | 0x4_00f20000 | vCPU 1: NV  0xf2, expected 0xf1",
+                "0 | 0x5_00f20004 | vCPU 0: rsvd_258_271  0x1, expected 0x0"
+            })
+    void descriptorThatIsPlantedDiffers(int vcpu, String control, String expected) throws IOException {
+        Host host = withDescriptors(true);
+        host.image.state(host.vcpus[vcpu], Long.decode(control.replace("_", "")));
+        String shown = host.run("explain", "--vm", "web", "--vcpus", "--evidence")
+                .exited(0)
+                .out();
+        assertThat(shown).contains("DIFFER        pi_desc of " + expected + "; written by ");
+        assertThat(shown.lines().filter(line -> line.contains("DIFFER")).count())
+                .isEqualTo(1);
+        try (KernelPaths memory = host.memory()) {
+            Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
+            assertThat(finding.status()).isEqualTo(Finding.Status.WARN);
+            assertThat(finding.text()).contains("1 differ");
+        }
+    }
+
     @Test
     void doctorCountsWhatAgrees() throws IOException {
         Host host = new Host("amd-avic", "6.12", true);
@@ -517,7 +589,7 @@ class MemoryChainsTest {
             Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);
             assertThat(finding.status()).isEqualTo(Finding.Status.PASS);
             assertThat(finding.text())
-                    .startsWith("5 armed vectors of messages, 5 irqfds, 70 fields compared, 0 differ");
+                    .startsWith("5 armed vectors of messages, 5 irqfds, 2 vCPUs, 70 fields compared, 0 differ");
         }
         try (KernelPaths memory = KernelPaths.none()) {
             Finding finding = MemoryEvidence.check(new HostFacts(host.files()), memory);

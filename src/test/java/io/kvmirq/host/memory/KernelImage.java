@@ -101,6 +101,7 @@ public final class KernelImage {
         symbols.put("vm_list\t[kvm]", variable(16));
         symbols.put("vm_list_lock\t[kvm]", variable(16));
         symbols.put("page_offset_base", variable(8));
+        symbols.put("x2apic_mode", variable(4));
         word(symbol("page_offset_base"), HEAP);
         data.putInt((int) (symbol("amd_iommu_guest_ir") - DATA), 1);
         if (ARM_KERNELS.contains(release)) {
@@ -468,6 +469,11 @@ public final class KernelImage {
         long lapic = alloc("kvm_lapic");
         put(lapic, "kvm_lapic", "regs", alloc(PAGE, PAGE));
         put(vcpu, "kvm_vcpu", "arch.apic", lapic);
+        put(lapic, "kvm_lapic", "apicv_active", 1);
+        if (intel) {
+            emptyList(wakeUpList(vcpu));
+            state(vcpu, 0xf2 << 16);
+        }
         if (!intel) {
             emptyList(at(vcpu, "vcpu_svm", "ir_list"));
             if (structure("vcpu_svm").members.containsKey("avic_physical_id_cache")) {
@@ -493,14 +499,42 @@ public final class KernelImage {
 
     /** The physical address that hardware posts to for a vCPU. */
     public long target(long vcpu) {
-        return unit == Vendor.INTEL
-                ? descriptor(vcpu) - HEAP
-                : word(at(word(at(vcpu, "kvm_vcpu", "arch.apic")), "kvm_lapic", "regs")) - HEAP;
+        return unit == Vendor.INTEL ? descriptor(vcpu) - HEAP : registers(vcpu) - HEAP;
     }
 
     private long descriptor(long vcpu) {
         boolean isOld = structure("vcpu_vmx").members.containsKey("pi_desc");
         return at(vcpu, "vcpu_vmx", isOld ? "pi_desc" : "vt.pi_desc");
+    }
+
+    private long wakeUpList(long vcpu) {
+        boolean isOld = structure("vcpu_vmx").members.containsKey("pi_desc");
+        return at(vcpu, "vcpu_vmx", isOld ? "pi_wakeup_list" : "vt.pi_wakeup_list");
+    }
+
+    /** Puts the vCPU on the list of a CPU, at {@code head}, or takes it off as {@code list_del()} does. */
+    public void wakes(long vcpu, long head) {
+        long node = wakeUpList(vcpu);
+        if (head == 0) {
+            deleted(node);
+        } else {
+            if (word(head) == 0) {
+                emptyList(head);
+            }
+            append(this, head, node);
+        }
+    }
+
+    private void deleted(long node) {
+        word(word(node + 8), word(node));
+        word(word(node) + 8, word(node + 8));
+        word(node, 0xdead_0000_0000_0100L);
+        word(node + 8, 0xdead_0000_0000_0122L);
+    }
+
+    /** The register page of a vCPU's LAPIC. */
+    public long registers(long vcpu) {
+        return word(at(word(at(vcpu, "kvm_vcpu", "arch.apic")), "kvm_lapic", "regs"));
     }
 
     /** Writes the vCPU's entry in the physical APIC id table of AVIC, or bits 319:256 of its descriptor. */

@@ -241,6 +241,83 @@ class KernelStructuresTest {
 
     @ParameterizedTest
     @MethodSource("kernels")
+    void vcpusHaveWhatIsPendingInTheirApics(String kernel, Vendor unit) throws IOException {
+        World world = new World(kernel, unit);
+        KernelImage image = world.image;
+        boolean intel = unit == Vendor.INTEL;
+        image.put(world.vcpus[0], "kvm_vcpu", "cpu", -1);
+        image.put(world.vcpus[1], "kvm_vcpu", "cpu", 3);
+        image.put(world.vm, "kvm", "arch.apicv_inhibit_reasons", 1 << 1);
+        // IRR has vector 0xca, ISR vectors 0x31 and 0xff.
+        image.word(image.registers(world.vcpus[1]) + 0x260, 1 << 10);
+        image.word(image.registers(world.vcpus[1]) + 0x110, 1 << 17);
+        image.word(image.registers(world.vcpus[1]) + 0x170, 1L << 31);
+        image.put(image.word(image.at(world.vcpus[2], "kvm_vcpu", "arch.apic")), "kvm_lapic", "apicv_active", 0);
+        if (intel) {
+            image.word(image.stateAt(world.vcpus[1]) - 32 + 8, 1L << 0x1b | 1L << 63);
+            image.state(world.vcpus[1], 0x300L << 32 | 0xf1 << 16 | 1);
+            image.wakes(world.vcpus[1], image.symbol("vm_list_lock"));
+            image.wakes(world.vcpus[2], image.symbol("vm_list_lock"));
+            image.wakes(world.vcpus[2], 0);
+        }
+        try (KernelStructures structures = open(world)) {
+            List<KernelVcpu> all = structures.vcpus(unit).known().orElseThrow();
+            assertThat(all).extracting(KernelVcpu::vcpu).containsExactly(new VcpuId(4), new VcpuId(5), new VcpuId(6));
+            assertThat(all).allSatisfy(one -> {
+                assertThat(one.thread()).isEqualTo(4712);
+                assertThat(one.inhibits()).containsExactly("HYPERV");
+                assertThat(one.avicEntry().isPresent()).isEqualTo(!intel && one.active());
+            });
+            assertThat(all.get(0).cpu()).isEmpty();
+            assertThat(all.get(1).cpu()).hasValue(3);
+            assertThat(all.get(1).requested()).containsExactly(0xca);
+            assertThat(all.get(1).inService()).containsExactly(0x31, 0xff);
+            assertThat(all.get(0).requested()).isEmpty();
+            assertThat(all).extracting(KernelVcpu::active).containsExactly(true, true, false);
+            if (!intel) {
+                assertThat(all.get(1).avicEntry()).hasValue(STATE + 1);
+                return;
+            }
+            KernelVcpu.Posted posted = all.get(1).posted().orElseThrow();
+            assertThat(posted.requested()).containsExactly(0x5b, 0x7f);
+            assertThat(posted.place().known()).contains(new KernelVcpu.Place(0xf1, 0x300, 3, true));
+            assertThat(all.get(0)
+                            .posted()
+                            .orElseThrow()
+                            .place()
+                            .known()
+                            .orElseThrow()
+                            .isListed())
+                    .as("a node that was never on a list points to itself")
+                    .isFalse();
+            assertThat(all.get(2)
+                            .posted()
+                            .orElseThrow()
+                            .place()
+                            .known()
+                            .orElseThrow()
+                            .isListed())
+                    .as("a node that was taken off a list is poisoned")
+                    .isFalse();
+        }
+        if (intel) {
+            image.word(image.symbol("vm_list_lock") + 8, image.symbol("vm_list_lock"));
+            try (KernelStructures structures = open(world)) {
+                assertThat(why(structures
+                                .vcpus(unit)
+                                .known()
+                                .orElseThrow()
+                                .get(1)
+                                .posted()
+                                .orElseThrow()
+                                .place()))
+                        .isEqualTo("pi_wakeup_list changed while it was read");
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("kernels")
     void vcpuThatIsNotAsTypesSayIsNotShown(String kernel, Vendor unit) throws IOException {
         World torn = new World(kernel, unit).posted();
         torn.image.put(torn.vcpus[0], "kvm_vcpu", "kvm", torn.eventfd);
