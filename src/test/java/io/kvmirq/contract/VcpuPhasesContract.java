@@ -64,7 +64,7 @@ import org.junit.jupiter.api.Test;
 @Tag("contract")
 @Tag(RealKvm.TAG)
 class VcpuPhasesContract {
-    private enum Place {
+    enum Place {
         DISPLACED,
         SPINNING,
         HALTED,
@@ -83,7 +83,7 @@ class VcpuPhasesContract {
     private static final int MOST_DIFFERING = 10;
     private static final int MOST_RESTLESS = 1000;
     private static final int MOST_SHOWN = 1500;
-    private static final int CPU = 1;
+    static final int CPU = 1;
     private static final int SCHED_FIFO = 1;
     private static final String MASK_OF_CPU = "2";
     private static final String MASK_OF_OTHERS = "1";
@@ -111,13 +111,20 @@ class VcpuPhasesContract {
     /** The thread of a vCPU. It enters KVM_RUN once for each turn. */
     static final class Runner {
         private final Vcpu vcpu;
+        private final Runnable before;
         private final SynchronousQueue<Boolean> turns = new SynchronousQueue<>();
         private final FutureTask<Boolean> all = new FutureTask<>(this::runs);
         private volatile boolean outside = true;
         volatile int tid;
 
         Runner(Vcpu vcpu) throws InterruptedException {
+            this(vcpu, () -> {});
+        }
+
+        /** @param before what its thread does before each turn */
+        Runner(Vcpu vcpu, Runnable before) throws InterruptedException {
             this.vcpu = vcpu;
+            this.before = before;
             new Thread(all, "vcpu").start();
             until(() -> tid != 0);
             try {
@@ -137,6 +144,7 @@ class VcpuPhasesContract {
                     .toString());
             vcpu.moveHere();
             while (turns.take()) {
+                before.run();
                 vcpu.setState(VcpuState.RUNNABLE);
                 vcpu.x86().startAt(START, START);
                 assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
@@ -184,7 +192,7 @@ class VcpuPhasesContract {
     }
 
     /** Brings the vCPU to a place. Returns the process that holds its CPU, if one does. */
-    private static Optional<Process> reach(Place place, Runner runner, GuestMemory memory) throws Exception {
+    static Optional<Process> reach(Place place, Runner runner, GuestMemory memory) throws Exception {
         memory.mapping().put(START, place == Place.HALTED ? HALT : SPIN);
         memory.mapping().put(REACHED, new byte[1]);
         runner.enter();
@@ -222,7 +230,7 @@ class VcpuPhasesContract {
         }
     }
 
-    private static Phase expected(Place place) {
+    static Phase expected(Place place) {
         return switch (place) {
             case SPINNING -> new Phase.Running(CPU);
             case DISPLACED -> new Phase.Preempted();
@@ -232,7 +240,7 @@ class VcpuPhasesContract {
     }
 
     /** The thread of the vCPU, watched by its tracepoints, whose pages are read without a wait for RCU. */
-    private static final class Watched implements AutoCloseable {
+    static final class Watched implements AutoCloseable {
         private final Tracing tracing;
         private final TraceReader reader = new TraceReader();
         private final TracedEvents events;
@@ -269,6 +277,14 @@ class VcpuPhasesContract {
             return events.taken(new TracedEvents.Known(Map.of(tid, VCPU), Set.of(tid), apicIds));
         }
 
+        Phase phase() {
+            return events.schedule().phase(tid);
+        }
+
+        boolean isQuiet() {
+            return seen.isEmpty();
+        }
+
         @Override
         public void close() {
             reader.close();
@@ -290,15 +306,15 @@ class VcpuPhasesContract {
             List<Event> told = new ArrayList<>(watched.read(apicIds));
             Optional<KernelAvic.Entry> entry = entry(table);
             boolean rests = false;
-            Phase phase = watched.events.schedule().phase(runner.tid);
+            Phase phase = watched.phase();
             // Events that come while the table is read may change it there and back, and threads of the kernel run too.
             for (int i = 0; !(rests && phase.equals(expected(place))) && i < MOST_RESTLESS; i++) {
                 Optional<KernelAvic.Entry> before = entry;
                 List<Event> since = watched.read(apicIds);
                 told.addAll(since);
-                phase = watched.events.schedule().phase(runner.tid);
+                phase = watched.phase();
                 entry = entry(table);
-                rests = since.isEmpty() && watched.seen.isEmpty() && entry.equals(before);
+                rests = since.isEmpty() && watched.isQuiet() && entry.equals(before);
             }
             Optional<State> mirror = mirrored(told);
             boolean agrees = phase.equals(expected(place))
@@ -338,7 +354,7 @@ class VcpuPhasesContract {
         return entry.isRun().map(running -> new State(running, entry.destination()));
     }
 
-    private static <T> T known(Known<T> fact) {
+    static <T> T known(Known<T> fact) {
         return fact.known().orElseThrow(() -> new AssertionError(fact));
     }
 
@@ -372,7 +388,7 @@ class VcpuPhasesContract {
                 String.valueOf(ProcessHandle.current().pid()));
     }
 
-    private static Map<Integer, Integer> apicIds() throws IOException {
+    static Map<Integer, Integer> apicIds() throws IOException {
         Map<Integer, Integer> apicIds = new HashMap<>();
         int cpu = -1;
         for (String line : Files.readAllLines(Path.of("/proc/cpuinfo"))) {
