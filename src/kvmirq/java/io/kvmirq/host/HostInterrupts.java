@@ -13,6 +13,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
@@ -88,6 +89,7 @@ public final class HostInterrupts implements HostIrqs {
 
     /** Loaded with the first handler of VFIO. */
     private static final class Action {
+        static final Pattern BETWEEN = Pattern.compile(", ");
         static final Pattern NAME = Pattern.compile("vfio-(intx|msix?)(?:\\[(\\d{1,4})])?\\(([0-9a-f:.]+)\\)");
     }
 
@@ -345,7 +347,7 @@ public final class HostInterrupts implements HostIrqs {
      * 22-fasteoi}.
      */
     private static List<String> handlers(String rest) {
-        String[] handlers = rest.strip().split(", ", MOST_HANDLERS + 1);
+        String[] handlers = Action.BETWEEN.split(rest.strip(), MOST_HANDLERS + 1);
         handlers[0] = handlers[0].substring(Math.max(handlers[0].lastIndexOf(' '), handlers[0].lastIndexOf('\t')) + 1);
         return List.of(handlers).subList(0, Math.min(handlers.length, MOST_HANDLERS));
     }
@@ -362,7 +364,7 @@ public final class HostInterrupts implements HostIrqs {
 
     /** The irqs that VFIO has armed, in the order of their numbers. */
     public List<ArmedVector> armed() {
-        return List.copyOf(armed);
+        return Collections.unmodifiableList(armed);
     }
 
     /**
@@ -379,7 +381,7 @@ public final class HostInterrupts implements HostIrqs {
     /** The irqs that VFIO has armed for a device, in the order of the irqs' numbers. */
     public List<ArmedVector> armed(PciAddress address) {
         Objects.requireNonNull(address, "address is null");
-        return List.copyOf(armedByDevice.getOrDefault(address, List.of()));
+        return Collections.unmodifiableList(armedByDevice.getOrDefault(address, List.of()));
     }
 
     /**

@@ -153,7 +153,13 @@ public record InterruptPath(
     }
 
     private Optional<Link> first(Link.State state) {
-        return links.stream().filter(link -> link.state() == state).findFirst();
+        // Not a stream: lists of thousands of paths ask each for several states.
+        for (Link link : links) {
+            if (link.state() == state) {
+                return Optional.of(link);
+            }
+        }
+        return Optional.empty();
     }
 
     /**
@@ -169,11 +175,13 @@ public record InterruptPath(
      * IOMMU's entry has the remapped form. The result is empty if a link is broken, or the interrupt is not used.
      */
     public Optional<Claim> unposted() {
-        return claims.stream()
-                .filter(claim -> claim.question() == Claim.Question.ELIGIBLE || claim.question() == Claim.Question.FORM)
-                .filter(claim -> firstBroken().isEmpty() && !isIdle())
-                .filter(claim -> !claim.never() && !claim.holds().orElse(true))
-                .findFirst();
+        return firstBroken().isPresent() || isIdle()
+                ? Optional.empty()
+                : claims.stream()
+                        .filter(claim ->
+                                claim.question() == Claim.Question.ELIGIBLE || claim.question() == Claim.Question.FORM)
+                        .filter(claim -> !claim.never() && !claim.holds().orElse(true))
+                        .findFirst();
     }
 
     /** Whether this host cannot post the interrupt to any VM, which is not a failure. */

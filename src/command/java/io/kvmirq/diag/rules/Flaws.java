@@ -84,8 +84,7 @@ public final class Flaws {
                 if (!held
                         && !(rule.unless() == Rule.Unless.BROKEN && isBroken())
                         && rule.concerns().test(subject)
-                        && rule.reads().stream()
-                                .allMatch(fact -> look(subject, fact).isPresent())
+                        && knows(subject, rule)
                         && rule.when().test(subject)) {
                     held = true;
                     add(rule.flaw(subject, owner));
@@ -96,6 +95,16 @@ public final class Flaws {
             }
         }
         return this;
+    }
+
+    /** Whether each fact that a rule reads is known. */
+    private <S extends Fact.Subject> boolean knows(S subject, Rule<S> rule) {
+        for (Fact<S, ?> fact : rule.reads()) {
+            if (look(subject, fact).isEmpty()) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** A fact, noted if it is not known. */

@@ -296,16 +296,18 @@ public record VmmOptions(
      */
     public Optional<String> noIrqfd(PciAddress device, IrqKind kind) {
         String option = "x-no-kvm-" + kind.name().toLowerCase(Locale.ROOT);
-        Pattern value = Pattern.compile("\\b" + option + "\"?[=:]\"?(\\w+)");
         String address = device.toString();
         String brief = address.substring(address.indexOf(':') + 1);
         boolean none = false;
         for (String one : ofVfio) {
-            Matcher set = value.matcher(one);
-            boolean applies = one.startsWith(GLOBAL)
-                    || one.contains("vfio-pci") && (one.contains(address) || one.contains("=" + brief));
-            while (applies && set.find()) {
-                none = set.group(1).matches("on|yes|true|y");
+            if (one.contains(option)
+                    && (one.startsWith(GLOBAL)
+                            || one.contains("vfio-pci") && (one.contains(address) || one.contains("=" + brief)))) {
+                Matcher set =
+                        Pattern.compile("\\b" + option + "\"?[=:]\"?(\\w+)").matcher(one);
+                while (set.find()) {
+                    none = set.group(1).matches("on|yes|true|y");
+                }
             }
         }
         return none ? Optional.of("the command line has " + option + " for the device") : Optional.empty();

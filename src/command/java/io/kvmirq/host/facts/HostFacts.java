@@ -530,6 +530,11 @@ public final class HostFacts {
                 : new Known.Unknown<>(Known.Reason.ABSENT, "/" + DEBUGFS + path + " does not exist", needs);
     }
 
+    /** Whether debugfs has no directory of irqs: it is asked for once, and not a file for each of thousands of irqs. */
+    public boolean lacksIrqs() {
+        return tree.reading(DEBUGFS + "irq/irqs") == HostFiles.Reading.ABSENT;
+    }
+
     /**
      * The remedy that shows files of debugfs: to be root, only if this user may not read them.
      *

@@ -13,6 +13,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Predicate;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The PCI functions of a host, as sysfs shows them.
@@ -23,9 +24,12 @@ final class PciFunctions {
     private static final String DEVICES = "sys/bus/pci/devices";
     private static final String GROUPS = "sys/kernel/iommu_groups/";
     private static final int VECTOR_BITS = 11;
+    private static final Pattern NUMBER = Pattern.compile("\\d{1,9}");
 
     private final HostFiles tree;
     private final Predicate<PciAddress> armed;
+    /** The group that lists each function. Read for the first function without a link. */
+    private volatile @Nullable Map<String, String> groups;
 
     /** @param armed whether VFIO has armed an interrupt of a function */
     PciFunctions(HostFiles tree, Predicate<PciAddress> armed) {
@@ -141,12 +145,17 @@ final class PciFunctions {
 
     /** The group that lists a function, whose own link may be missing in a copy. */
     private OptionalInt ofGroups(PciAddress address) {
-        for (String group : tree.list("sys/kernel/iommu_groups")) {
-            if (tree.list(GROUPS + group + "/devices").contains(address.toString())) {
-                return number(Optional.of(group));
+        Map<String, String> all = groups;
+        if (all == null) {
+            all = new HashMap<>();
+            for (String group : tree.list("sys/kernel/iommu_groups")) {
+                for (String name : tree.list(GROUPS + group + "/devices")) {
+                    all.putIfAbsent(name, group);
+                }
             }
+            groups = all;
         }
-        return OptionalInt.empty();
+        return number(Optional.ofNullable(all.get(address.toString())));
     }
 
     private List<PciDevice.Member> others(int group, PciAddress address) {
@@ -169,7 +178,7 @@ final class PciFunctions {
 
     /** A number of 0 or more. */
     private static OptionalInt number(Optional<String> text) {
-        return text.filter(digits -> digits.matches("\\d{1,9}"))
+        return text.filter(digits -> NUMBER.matcher(digits).matches())
                 .map(digits -> OptionalInt.of(Integer.parseInt(digits)))
                 .orElseGet(OptionalInt::empty);
     }

@@ -73,6 +73,9 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         private static final String CDEV = "/dev/vfio/devices/";
         private static final Pattern GROUP = Pattern.compile("/dev/vfio/(\\d{1,9})");
         private static final Pattern NUMBER = Pattern.compile("\\d{1,9}");
+        /** {@code eventfd_show_fdinfo()} in fs/eventfd.c. */
+        private static final Pattern COUNT = Pattern.compile("[0-9a-f]{1,16}");
+
         /** QEMU, crosvm and Cloud Hypervisor, Firecracker, kvmtool. */
         private static final Pattern THREAD =
                 Pattern.compile("(?:CPU (?=\\d+/KVM)|(?:crosvm_)?vcpu|fc_vcpu |kvm-vcpu-)(\\d{1,5})(?:/KVM)?");
@@ -278,7 +281,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
             Map<String, String> info = info(fd);
             String count = info.getOrDefault("eventfd-count", "0");
             return new EventfdFile(
-                    fd, id(info), count.matches("[0-9a-f]{1,16}") ? Long.parseUnsignedLong(count, RADIX) : 0, polled);
+                    fd, id(info), COUNT.matcher(count).matches() ? Long.parseUnsignedLong(count, RADIX) : 0, polled);
         }
 
         private Map<String, String> info(int fd) {
