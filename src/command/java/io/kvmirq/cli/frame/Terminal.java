@@ -158,6 +158,11 @@ public record Terminal(
         line(before + Foreign.printable(remedy.text()) + remedy.cost());
     }
 
+    /** Prints a line of the results that may contain names from outside. */
+    public void say(String text) {
+        line(Foreign.printable(text));
+    }
+
     /** Prints a note below a table. It may contain names from outside. */
     public void note(String text) {
         line("- " + Foreign.printable(text), 2);

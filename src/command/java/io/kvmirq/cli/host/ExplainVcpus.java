@@ -8,6 +8,8 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.rules.Drift;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.Live;
+import io.kvmirq.diag.sources.LiveHost;
+import io.kvmirq.diag.sources.VcpuWindow;
 import io.kvmirq.diag.sources.Vcpus;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.VmProcess;
@@ -18,8 +20,10 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import picocli.CommandLine.ParseResult;
 
 /**
  * Prints the vCPUs of a guest. Their texts contain names from files, so all text is made printable.
@@ -37,8 +41,49 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
             Map.entry("in user space", "in the VMM (user space)"),
             Map.entry("", "in an unknown state"));
 
+    /** Prints the vCPUs of the only guest that is asked for, as files or a watch show them. */
+    static int of(
+            HostFacts host,
+            ExplainQuestion question,
+            Optional<LiveOption> live,
+            KernelPaths memory,
+            ParseResult arguments,
+            Terminal terminal) {
+        VmProcess guest = question.onlyGuest(host);
+        ExplainVcpus screen = new ExplainVcpus(
+                host,
+                guest,
+                memory,
+                arguments.hasMatchedOption(ExplainCommand.EVIDENCE),
+                arguments.hasMatchedOption("--json"));
+        if (live.isEmpty()) {
+            return screen.print(Vcpus.ofGuest(host, guest), terminal);
+        }
+        LiveHost watched = live.get().machine();
+        return live.get()
+                .run(
+                        terminal,
+                        () -> VcpuWindow.of(watched, host, guest),
+                        window -> screen.print(window.end(new HostFacts(watched.files())), terminal));
+    }
+
+    /** Watches a guest of a fake kernel. */
+    static int ofFake(ExplainQuestion question, ParseResult arguments, Terminal terminal) {
+        try (FakeGuest guest = FakeGuest.of(arguments.matchedOptionValue("--fake", ""))) {
+            HostFacts host = new HostFacts(guest.files());
+            VmProcess process = question.onlyGuest(host);
+            try (VcpuWindow window = VcpuWindow.of(guest, host, process)) {
+                window.await(1);
+                return new ExplainVcpus(host, process, KernelPaths.none(), false, arguments.hasMatchedOption("--json"))
+                        .print(window.end(new HostFacts(guest.files())), terminal);
+            }
+        } catch (InterruptedException e) {
+            throw new IllegalStateException("nobody interrupts a command", e);
+        }
+    }
+
     /** Returns the exit code: {@code COULD_NOT_RUN} if a watch shows no phase. */
-    int print(Vcpus known, Terminal terminal) {
+    private int print(Vcpus known, Terminal terminal) {
         Known<Map<VcpuId, KernelVcpu>> seen = memory.vcpus(host, guest);
         Vcpus vcpus = known.with(seen);
         Map<VcpuId, List<Drift>> fields = evidence
@@ -58,7 +103,7 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
                             "kernelMemory",
                             fields.values().stream().flatMap(List::stream).toList());
                 }
-                to.number("exitCode", exitCode);
+                to.value("exitCode", exitCode);
             });
         } else {
             print(vcpus, fields, terminal);
@@ -85,10 +130,10 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
 
     private static void print(Vcpus vcpus, Map<VcpuId, List<Drift>> fields, Terminal terminal) {
         terminal.line(terminal.bold(Foreign.printable(headline(vcpus))));
-        terminal.line(Foreign.printable(vcpus.guest()
+        terminal.say(vcpus.guest()
                 + vcpus.watched()
                         .map(time -> ", at the end of a watch of " + Live.seconds(time))
-                        .orElse("")));
+                        .orElse(""));
         for (Vcpus.One one : vcpus.vcpus()) {
             terminal.line(one.id()
                     + (one.thread().isPresent() ? "  thread " + one.thread().getAsInt() : ""));
