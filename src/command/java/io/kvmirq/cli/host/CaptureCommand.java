@@ -7,6 +7,7 @@ import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.screens.Archive;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.diag.sources.Guests;
 import io.kvmirq.host.facts.HostFacts;
@@ -70,7 +71,7 @@ public final class CaptureCommand implements Command {
             return ExitCode.OK;
         }
         Path file = output.get();
-        if (!NewFile.write(file, terminal, capture::write)) {
+        if (!NewFile.write(file, terminal, out -> Archive.write(capture, out))) {
             return ExitCode.COULD_NOT_RUN;
         }
         terminal.line(what + ", written to " + FileSentence.shown(file));

@@ -5,7 +5,7 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.UnreadableInputException;
-import io.kvmirq.diag.screens.Capture;
+import io.kvmirq.diag.screens.Archive;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.text.Foreign;
@@ -152,7 +152,7 @@ public final class HostSource {
             return tree(file, FileSentence.shown(file), List.of("proc", "sys"));
         }
         try (InputStream in = Files.newInputStream(file)) {
-            return Capture.read(in).tree();
+            return Archive.read(in).tree();
         } catch (IOException e) {
             throw new UnreadableInputException(FileSentence.cannotRead(file, e), e);
         } catch (IllegalArgumentException e) {

@@ -8,6 +8,7 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.screens.Archive;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.diag.screens.Doctor;
 import io.kvmirq.host.facts.GuestHosts;
@@ -231,7 +232,7 @@ class DoctorCommandTest {
     void bindingsAreNotTriedForAnArchive() throws IOException {
         Path archive = temporary.resolve("host.zip");
         try (OutputStream out = Files.newOutputStream(archive)) {
-            Capture.of(host("intel-posted").tree(), Capture::analysis, false).write(out);
+            Archive.write(Capture.of(host("intel-posted").tree(), Capture::analysis, false), out);
         }
         assertThat(Cli.run("doctor", "--from", archive.toString(), "--check", "backends")
                         .exited(ExitCode.COULD_NOT_RUN)

@@ -10,6 +10,7 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Verdict;
+import io.kvmirq.diag.screens.Archive;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.Doctor;
@@ -91,8 +92,7 @@ class ExplainCommandTest {
         Path root = Files.createTempDirectory(temporary, "host");
         Path archive = temporary.resolve("archive.zip");
         try (OutputStream out = Files.newOutputStream(archive)) {
-            Capture.of(GuestHosts.of(host).writeTo(root), Capture::analysis, false)
-                    .write(out);
+            Archive.write(Capture.of(GuestHosts.of(host).writeTo(root), Capture::analysis, false), out);
         }
         assertThat(Cli.run("explain", "--from", archive.toString(), device).out())
                 .isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-" + host + ".txt"));

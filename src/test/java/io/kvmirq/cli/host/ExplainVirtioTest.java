@@ -4,6 +4,7 @@ package io.kvmirq.cli.host;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
+import io.kvmirq.diag.screens.Archive;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.host.facts.GuestHosts;
 import io.kvmirq.host.facts.RecordedHost;
@@ -61,7 +62,7 @@ class ExplainVirtioTest {
     void captureIsExplainedAlike() throws IOException {
         Path file = temporary.resolve("host.zip");
         try (OutputStream out = Files.newOutputStream(file)) {
-            Capture.of(GuestHosts.of("virtio").tree(), Capture::analysis, true).write(out);
+            Archive.write(Capture.of(GuestHosts.of("virtio").tree(), Capture::analysis, true), out);
         }
         assertThat(Cli.run("explain", "--from", file.toString(), "--vm", "100")
                         .exited(0)

@@ -7,6 +7,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.diag.rules.VfioOutlook;
+import io.kvmirq.diag.screens.Archive;
 import io.kvmirq.diag.screens.Capture;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.Doctor;
@@ -320,8 +321,7 @@ class PlantedFaultsTest {
     private Said explain(RecordedHost host, String tree, boolean strict, boolean ofGuest) throws IOException {
         Path archive = Files.createTempFile(temporary, "host", ".zip");
         try (OutputStream out = Files.newOutputStream(archive)) {
-            Capture.of(host.tree(), files -> analyse(files, device(tree)), false)
-                    .write(out);
+            Archive.write(Capture.of(host.tree(), files -> analyse(files, device(tree)), false), out);
         }
         List<String> words = new ArrayList<>(List.of("explain", "--from", archive.toString()));
         words.addAll(OF_GUESTS.contains(tree) || ofGuest ? List.of("--vm", "100") : List.of(device(tree)));

@@ -46,12 +46,12 @@ class CaptureTest {
 
     private static byte[] archive(Capture capture) throws IOException {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
-        capture.write(out);
+        Archive.write(capture, out);
         return out.toByteArray();
     }
 
     private static Capture read(byte[] archive) throws IOException {
-        return Capture.read(new ByteArrayInputStream(archive));
+        return Archive.read(new ByteArrayInputStream(archive));
     }
 
     private static Capture capture(RecordedHost host) {
@@ -444,7 +444,7 @@ class CaptureTest {
     @Tag("long")
     @Test
     void archiveThatIsTooBigIsRefused() throws Exception {
-        byte[] bomb = zip(Map.of("files/a", new byte[(int) Capture.MOST_BYTES + 1]));
+        byte[] bomb = zip(Map.of("files/a", new byte[(int) Archive.MOST_BYTES + 1]));
         assertThat(bomb.length).isLessThan(1 << 20);
         assertThatThrownBy(() -> read(bomb))
                 .isInstanceOf(IllegalArgumentException.class)

@@ -3,6 +3,7 @@ package io.kvmirq.host.facts;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.screens.Archive;
 import io.kvmirq.diag.screens.Capture;
 import java.io.IOException;
 import java.io.InputStream;
@@ -164,7 +165,7 @@ public final class RecordedHost {
     public Path archive(Path directory) throws IOException {
         Path archive = Files.createTempFile(directory, "host", ".zip");
         try (OutputStream out = Files.newOutputStream(archive)) {
-            new Capture(false, files, links, denied, owners).write(out);
+            Archive.write(new Capture(false, files, links, denied, owners), out);
         }
         return archive;
     }
