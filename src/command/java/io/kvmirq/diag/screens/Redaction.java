@@ -20,7 +20,6 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.UnaryOperator;
-import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -33,34 +32,13 @@ import java.util.zip.GZIPOutputStream;
  * unexpected word is removed. A name has the same replacement in all captures of one host, so that two can be compared.
  */
 final class Redaction {
-    private static final String GONE = "-";
+    static final String GONE = "-";
 
     /** The kernel parameters that affect the path of interrupts. They may be quoted. */
     private static final Pattern KERNEL = Pattern.compile(
             "\"?((intel_iommu|amd_iommu|amd_iommu_intr|iommu|iommu\\.[a-z_]+|intremap|kvm[-_.a-z0-9]*"
                     + "|vfio[-_.a-z0-9]*|pci|acpi|module_blacklist|pcie_acs_override|irqchip[.a-z0-9_]*)=\"?[-A-Za-z0-9_,.:]*"
                     + "|nointremap|nox2apic|noapic|nolapic|irqpoll|irqfixup|noirqdebug|threadirqs|irqchip[.a-z0-9_]*)\"?");
-
-    /** The options of a VMM that affect the path of interrupts; each has a value in the next word. */
-    private static final Set<String> OPTIONS =
-            Set.of("-machine", "-M", "-accel", "-global", "-object", "-device", "-cpu", "-smp");
-
-    private static final Pattern NAME = Pattern.compile("(--?name|--?id|-n)(=.*)?");
-    private static final Pattern SWITCH = Pattern.compile("-M|-{1,2}[a-z][-a-z0-9]{0,40}");
-    private static final String ADDRESS = "([0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]";
-    /** Parts of such values. A word that a user may choose, such as an id, is not among them. */
-    private static final Pattern PART = Pattern.compile("(type=)?(q35|pc[-.0-9a-z]*|virt[-.0-9]*|microvm|isapc|none)"
-            + "|(accel|kernel[-_]irqchip|pit|pic|gic-version|its)=[-a-z0-9:]{0,12}|(vfio-pci\\.)?x-[-a-z]{1,40}=(on|off|true|false|yes|no|y|n)"
-            + "|host=" + ADDRESS + "|sysfsdev=/sys/[-a-z0-9/:.]*/" + ADDRESS
-            + "|driver=[-a-z0-9_.]{1,40}|property=[-a-z_]{1,40}|value=(discard|delay|merge|slew|on|off|true|false|yes|no|y|n)"
-            + "|kvm-pit\\.lost_tick_policy=(discard|delay)|vfio-pci|(virtio|vhost-user|vhost-vsock)-[a-z-]{1,24}|kvm|host|max|sev-guest|sev-snp-guest|tdx-guest"
-            + "|(X86CPU|cpu|[a-z0-9]{1,12}-(x86_64|i386)-cpu)\\.hv[-_][-a-z_]{1,40}=(on|off)"
-            + "|[-+]?(hv[-_][-a-z_]{1,40}|avic|apic|x2apic)(=(on|off))?"
-            + "|((cpus|sockets|cores|threads|maxcpus)=)?\\d{1,4}");
-    /** The same in JSON. */
-    private static final Pattern FIELD = Pattern.compile("\"(driver|qom-type)\":\"[-a-z0-9_.]{1,40}\"|\"host\":\""
-            + ADDRESS + "\"|\"sysfsdev\":\"/sys/[-a-z0-9/:.]*/" + ADDRESS
-            + "\"|\"x-[-a-z]{1,40}\":(true|false|\"o(n|ff)\")");
 
     /** The vCPU whose KVM_RUN a thread is in, without the thread's stack. */
     private static final Pattern RUN = Pattern.compile("\\d{1,3} 0x[0-9a-f]{1,7} 0xae80 ");
@@ -69,8 +47,6 @@ final class Redaction {
     private static final Pattern THREAD =
             Pattern.compile("CPU \\d{1,5}/KVM|((crosvm_)?vcpu|fc_vcpu |kvm-vcpu-)\\d{1,5}" + "|" + KernelHelpers.NAME);
     private static final Pattern STATUS = Pattern.compile("(CapEff|Seccomp|Cpus_allowed_list|State|TracerPid):");
-    private static final Pattern VMM = Pattern.compile("qemu(-kvm|-system-(x86|x86_64|i386|aarch64))?|kvm|kvmtool|lkvm"
-            + "|cloud-hyperviso(r)?|crosvm|firecracker|java|openvmm");
     private static final Pattern VERSION =
             Pattern.compile("(Linux version )?(\\S+)(?:.*( Debian \\d+\\.\\d+(\\.\\d+)?-\\d+))?[\\s\\S]*");
     private static final Pattern RELEASE =
@@ -109,15 +85,16 @@ final class Redaction {
     private static final Pattern NAMED_PART = Pattern.compile("(?<=(?:^|/)(net|block|slaves)/)[^/]+");
     private static final Pattern LIST = Pattern.compile("sys/class/(net|block)/([^/]+)(/.*)?");
 
-    private final SortedMap<String, String> guests = new TreeMap<>();
     private final SortedMap<String, String> interfaces = new TreeMap<>();
     private final SortedMap<String, String> disks = new TreeMap<>();
     private final SortedMap<String, String> groups = new TreeMap<>();
 
     private final OtherNames names;
+    private final VmmWords vmm;
 
     Redaction(Capture whole) {
         this.names = OtherNames.of(whole.tree());
+        this.vmm = new VmmWords(names);
     }
 
     Capture of(Capture whole) {
@@ -196,7 +173,7 @@ final class Redaction {
     private String text(String path, String text) {
         Matcher process = PROCESS_FILE.matcher(path);
         if (process.matches()) {
-            return process.group(2).equals("cmdline") ? vmm(text) : comm(text);
+            return process.group(2).equals("cmdline") ? vmm.redacted(text) : comm(text);
         }
         if (path.startsWith("proc/") && path.endsWith("/status")) {
             return lines(text, line -> STATUS.matcher(line).lookingAt() ? line : "");
@@ -298,49 +275,7 @@ final class Redaction {
 
     private static String comm(String text) {
         String name = text.strip();
-        return (THREAD.matcher(name).matches() ? name : program(name)) + "\n";
-    }
-
-    /** The name of a program that an analysis knows. */
-    private static String program(String name) {
-        return VMM.matcher(name).matches() ? name : name.startsWith("qemu") ? "qemu" : GONE;
-    }
-
-    /** Words that end with a zero. */
-    private String vmm(String text) {
-        String[] words = text.split("\0", -1);
-        for (int i = 0; i < words.length; i++) {
-            // QEMU takes two dashes for one.
-            String before = i == 0 ? "" : words[i - 1].replaceFirst("^--", "-");
-            Matcher name = NAME.matcher(words[i]);
-            if (i == 0) {
-                words[0] = program(words[0].substring(words[0].lastIndexOf('/') + 1));
-            } else if (OPTIONS.contains(before)) {
-                words[i] = words[i].startsWith("{") ? fields(words[i]) : parts(words[i]);
-            } else if (NAME.matcher(words[i - 1]).matches() && !words[i - 1].contains("=")) {
-                words[i] = names.name(OtherNames.GUEST, guests, words[i]);
-            } else if (name.matches() && name.group(2) != null) {
-                words[i] = name.group(1) + "=" + names.name(OtherNames.GUEST, guests, name.group(2));
-            } else if (!SWITCH.matcher(words[i]).matches() && !words[i].isEmpty()) {
-                words[i] = GONE;
-            }
-        }
-        return String.join("\0", words);
-    }
-
-    private static String parts(String value) {
-        List<String> parts = new ArrayList<>();
-        for (String part : value.split(",", -1)) {
-            parts.add(PART.matcher(part).matches() ? part : GONE);
-        }
-        return String.join(",", parts);
-    }
-
-    private static String fields(String json) {
-        return FIELD.matcher(json.replaceAll("\\s", ""))
-                .results()
-                .map(MatchResult::group)
-                .collect(Collectors.joining(",", "{", "}"));
+        return (THREAD.matcher(name).matches() ? name : VmmWords.program(name)) + "\n";
     }
 
     /** Counts, chip and hardware number stay. A row with a name is fixed text of the kernel. */
