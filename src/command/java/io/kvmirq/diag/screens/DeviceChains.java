@@ -4,7 +4,6 @@ package io.kvmirq.diag.screens;
 import io.kvmirq.HostIrq;
 import io.kvmirq.IrqKind;
 import io.kvmirq.PciAddress;
-import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.rules.DeviceRules;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
@@ -23,19 +22,14 @@ import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.KernelBug;
-import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
-import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.path.Evidence;
-import io.kvmirq.path.Flaw;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Interrupt;
 import io.kvmirq.path.InterruptPath;
-import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
-import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.EnumSet;
@@ -55,7 +49,6 @@ import java.util.stream.IntStream;
  */
 public final class DeviceChains {
     private static final String INTERRUPTS = "/proc/interrupts";
-    private static final int MOST_NAMED = 8;
     /** VFIO reports these refusals when the device is opened, so a process that has it open was not refused. */
     private static final Set<VfioOutlook.Obstacle> OF_OPENING =
             EnumSet.of(VfioOutlook.Obstacle.IN_USE, VfioOutlook.Obstacle.NO_FILE, VfioOutlook.Obstacle.NO_PERMISSION);
@@ -73,6 +66,7 @@ public final class DeviceChains {
     private final DeviceRules ofDevice;
     private final HostIrqRules.Irqs ofIrq;
     private final Optional<Link> ofVmm;
+    private final UnarmedLinks ofUnarmed;
     private final List<SeenInterrupt> interrupts;
     /** Remarks of each message about the line that the device does not use. */
     private final List<String> ofLine;
@@ -81,7 +75,7 @@ public final class DeviceChains {
     /** Remarks about its guest, and about irqs that VFIO has not armed if it has armed the interrupt. */
     private final List<String> ofGuest;
 
-    private final List<String> ofUnarmed;
+    private final List<String> remarksOfUnarmed;
 
     private DeviceChains(HostFacts host, PciDevice device, KernelPaths memory) {
         this.memory = memory;
@@ -107,11 +101,12 @@ public final class DeviceChains {
         this.ofDevice = DeviceRules.of(host, device);
         this.ofIrq = HostIrqRules.Irqs.of(host, device, holders.stream().findFirst());
         this.ofVmm = holders.stream().findFirst().map(process -> VmmCheck.of(host, process));
+        this.ofUnarmed = new UnarmedLinks(host, device, refusals, unarmed, holders, users, ofProcess, ofVmm);
         this.interrupts = interrupts();
         this.ofLine = IntxRemarks.ofMessages(host, device);
         this.ofHost = remarksOfHost();
         this.ofGuest = remarksOfGuest();
-        this.ofUnarmed = unarmed.isEmpty() || interrupts.size() != armed.size()
+        this.remarksOfUnarmed = unarmed.isEmpty() || interrupts.size() != armed.size()
                 ? List.of()
                 : List.of("allocated and not armed: "
                         + unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", ")));
@@ -241,19 +236,7 @@ public final class DeviceChains {
     private InterruptPath withoutInterrupt() {
         List<Link> links = new ArrayList<>();
         links.add(ofDevice.idle());
-        if (refusals.isEmpty()) {
-            links.add(
-                    host.interrupts().isEmpty()
-                            ? unreadable(Hop.HOST_IRQ)
-                            : Link.notShown(
-                                    Hop.HOST_IRQ,
-                                    "the host has allocated none for the device",
-                                    "enable an interrupt of the device"));
-            links.add(notArmed("VFIO has armed no interrupt of the device"));
-            ofVmm.filter(Link::isFlawed).ifPresent(links::add);
-        } else {
-            links.add(refused());
-        }
+        links.addAll(ofUnarmed.ofDevice());
         return InterruptPath.of(Interrupt.all(device.address()), guest(), links, claims.ofDevice(), ofHost);
     }
 
@@ -291,10 +274,6 @@ public final class DeviceChains {
         return interrupt.id().vector().orElse(interrupt.isLine() ? 0 : -1);
     }
 
-    private Link unreadable(Hop<?> hop) {
-        return Link.notShown(hop, host.noInterrupts());
-    }
-
     private Optional<InterruptPath.Guest> guest() {
         return holders.stream().findFirst().map(VmProcess::asGuest);
     }
@@ -306,24 +285,12 @@ public final class DeviceChains {
                         ? ofDevice.idle()
                         : ofDevice.of(interrupt.id().kind().orElseThrow(), vector(interrupt)));
         if (interrupt.armed().isPresent() && !device.isBoundToVfio()) {
-            links.add(refused());
-            brokenVmm().ifPresent(links::add);
+            links.add(ofUnarmed.refused());
+            ofUnarmed.brokenVmm().ifPresent(links::add);
             return links;
         }
         if (interrupt.armed().isEmpty()) {
-            if (refusals.isEmpty()) {
-                links.add(unarmedIrq(interrupt));
-                String what = "VFIO has not armed "
-                        + interrupt
-                                .id()
-                                .hostIrq()
-                                .map(irq -> "the vector of host irq " + irq.number() + ", whose number is not shown")
-                                .orElseGet(() -> interrupt.id().name());
-                links.add(armed.isEmpty() ? notArmed(what) : unused(what, interrupt));
-                brokenVmm().ifPresent(links::add);
-            } else {
-                links.add(refused());
-            }
+            links.addAll(ofUnarmed.of(interrupt, interrupts, count(interrupt)));
             return links;
         }
         ArmedVector vector = interrupt.armed().get();
@@ -350,140 +317,6 @@ public final class DeviceChains {
         return links;
     }
 
-    private Link refused() {
-        VfioOutlook.Refusal first = refusals.get(0);
-        boolean used = !device.isBoundToVfio() && device.driver().isPresent();
-        List<String> uses = used ? host.uses(device.address()) : List.of();
-        // A refusal because of a missing driver is reported elsewhere.
-        String driver = !used || device.group().isPresent() && uses.isEmpty()
-                ? ""
-                : "the host's driver " + device.driver().get() + " has it"
-                        + (uses.isEmpty() ? "" : ", " + String.join(", ", uses)) + "; ";
-        return Link.of(
-                        Hop.HOST_IRQ,
-                        first.rule().equals("vfio.not-bound-parent") ? Link.State.IDLE : Link.State.BROKEN,
-                        Evidence.observed("/sys/bus/pci/devices/" + device.address()),
-                        Optional.empty(),
-                        driver
-                                + refusals.stream()
-                                        .map(VfioOutlook.Refusal::text)
-                                        .collect(Collectors.joining("; ")),
-                        first.remedies())
-                .flawed(refusals.stream()
-                        .map(refusal -> new Flaw(
-                                refusal.rule(), Flaw.Subject.DEVICE, Flaw.Weight.BROKEN, Flaw.Span.NOW, refusal.text()))
-                        .toList());
-    }
-
-    private Link unarmedIrq(SeenInterrupt interrupt) {
-        if (host.interrupts().isEmpty()) {
-            return unreadable(Hop.HOST_IRQ);
-        }
-        if (interrupt.allocated().isPresent()) {
-            HostIrq irq = interrupt.allocated().get();
-            boolean known = interrupt.id().vector().isPresent();
-            return Link.whole(
-                    Hop.HOST_IRQ,
-                    Evidence.observed(
-                            known
-                                    ? "/sys/kernel/irq/" + irq.number() + "/hwirq"
-                                    : "/sys/bus/pci/devices/" + device.address() + "/msi_irqs"),
-                    List.of(irq.number()),
-                    "allocated, and no handler of VFIO");
-        }
-        boolean none = interrupts.stream().anyMatch(one -> one.allocated().isPresent());
-        if (unarmed.isEmpty() || none) {
-            return Link.notShown(
-                    Hop.HOST_IRQ,
-                    "the host has allocated none for " + interrupt.id().name(),
-                    "enable the vector");
-        }
-        return Link.whole(
-                Hop.HOST_IRQ,
-                Evidence.inferred(
-                        unarmed.size() == 1
-                                ? "it is the only one in msi_irqs without a handler"
-                                : "these are in msi_irqs and have no handler"),
-                (unarmed.size() == 1 ? "" : "one of ")
-                        + Finding.some(unarmed.stream().map(HostIrq::number).toList(), MOST_NAMED),
-                "allocated");
-    }
-
-    private Optional<Link> brokenVmm() {
-        return ofVmm.filter(link -> link.state() == Link.State.BROKEN);
-    }
-
-    private Link notArmed(String what) {
-        Evidence evidence = Evidence.observed(INTERRUPTS);
-        if (host.interrupts().isEmpty()) {
-            return unreadable(Hop.DEVICE_VECTOR);
-        }
-        if (brokenVmm().isPresent()) {
-            return Link.notShown(
-                    Hop.DEVICE_VECTOR, what + ": its VMM, which could arm it, does not run", "let the VMM run");
-        }
-        if (!holders.isEmpty()) {
-            return vector(what, 0);
-        }
-        Optional<VmProcess> ofGroup =
-                host.vms().ofGroup(device.address()).stream().findFirst();
-        if (ofGroup.isPresent()) {
-            VmProcess process = ofGroup.get();
-            return Link.notShown(
-                    Hop.DEVICE_VECTOR,
-                    what + ": process " + process.pid() + " (" + process.name() + ") holds its IOMMU group "
-                            + device.group().orElse(0) + ", and the kernel does not show whether it uses this device",
-                    "ask the VMM for its devices (QEMU: info pci)");
-        }
-        if (!users.isEmpty()) {
-            return Link.notShown(
-                    Hop.DEVICE_VECTOR,
-                    what + ": " + ofProcess.usedWithoutVm(),
-                    "look whether that program uses interrupts of the device");
-        }
-        Optional<Known.Unknown<Boolean>> hidden = host.hidesProcesses();
-        return hidden.isEmpty()
-                ? Link.of(
-                        Hop.DEVICE_VECTOR,
-                        Link.State.IDLE,
-                        evidence,
-                        Optional.empty(),
-                        what + ": no process has the device open",
-                        List.of(Remedy.look("start the guest with the device")))
-                : Link.notShown(
-                        Hop.DEVICE_VECTOR,
-                        what + ": no process is seen that has the device open, and "
-                                + hidden.get().why(),
-                        hidden.get().remedy());
-    }
-
-    /**
-     * A driver may enable only some of a device's vectors. The irq of a vector that was never raised has no row with a
-     * count: {@code show_interrupts()} in kernel/irq/proc.c leaves out an irq without a handler and without a count.
-     */
-    private Link unused(String what, SeenInterrupt interrupt) {
-        long came = interrupt
-                .allocated()
-                .flatMap(irq -> host.interrupts().flatMap(all -> all.row(irq.number())))
-                .map(HostInterrupts.Row::count)
-                .orElseGet(() -> count(interrupt).orElse(0));
-        if (came > 0 && brokenVmm().isEmpty()) {
-            return vector(what, came);
-        }
-        return Link.of(
-                Hop.DEVICE_VECTOR,
-                Link.State.IDLE,
-                Evidence.observed(INTERRUPTS),
-                Optional.empty(),
-                what + ", and others of the device are armed: the guest masks it or does not use it",
-                List.of());
-    }
-
-    private Link vector(String what, long came) {
-        return Flaws.of(new Vector(new Fact.Facts(host), what, came), GuestRules.VECTOR)
-                .orElseThrow();
-    }
-
     private List<String> remarks(SeenInterrupt interrupt) {
         List<String> remarks = new ArrayList<>();
         if (interrupt.armed().isPresent()) {
@@ -506,32 +339,19 @@ public final class DeviceChains {
         remarks.addAll(ofHost);
         remarks.addAll(ofGuest);
         if (interrupt.armed().isPresent()) {
-            remarks.addAll(ofUnarmed);
+            remarks.addAll(remarksOfUnarmed);
         }
         return remarks;
     }
 
     private List<String> remarksOfGuest() {
         List<String> remarks = new ArrayList<>();
-        // eventfd_ctx_do_read() in irqfd_wakeup().
-        Optional<Boolean> drains = host.has(KernelChange.IRQFD_EMPTIES);
         for (VmProcess process : holders) {
             if (!process.kvmDevices().contains("kvm-vfio")) {
                 remarks.add("process " + process.pid() + " has no KVM-VFIO device: KVM does not know that the VM has a"
                         + " device, which posting does not need and non-coherent DMA does");
             }
-            List<EventfdFile> full = process.eventfds().stream()
-                    .filter(one -> one.count() != 0 && !one.polled() && waitsByEpoll(process))
-                    .toList();
-            if (drains.orElse(false)) {
-                full.forEach(one -> remarks.add("eventfd " + ProcessLinks.name(one) + " of process " + process.pid()
-                        + " has count " + Long.toUnsignedString(one.count()) + ": nothing has read it"));
-            } else if (drains.isEmpty() && !full.isEmpty()) {
-                remarks.add("doubtful whether something reads eventfd " + ProcessLinks.name(full.get(0))
-                        + " of process " + process.pid()
-                        + (full.size() > 1 ? " and " + (full.size() - 1) + " more" : "")
-                        + ": the kernel's release does not tell whether an irqfd resets the count");
-            }
+            remarks.addAll(ofProcess.unread(process));
         }
         claims.behindTheHost().ifPresent(remarks::add);
         if (holders.size() > 1) {
@@ -560,12 +380,5 @@ public final class DeviceChains {
                             + " interrupt to the host");
         }
         return remarks;
-    }
-
-    /** No file shows that a process waits by poll(), as the main loop of QEMU does. */
-    private static boolean waitsByEpoll(VmProcess process) {
-        return process.eventfds().stream().anyMatch(EventfdFile::polled)
-                && !process.command().startsWith("qemu")
-                && !process.command().equals("kvm");
     }
 }

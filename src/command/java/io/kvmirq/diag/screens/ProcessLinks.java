@@ -11,6 +11,7 @@ import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.sources.GuestLpis;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
@@ -188,6 +189,35 @@ final class ProcessLinks {
                         : Link.notShown(Hop.EVENTFD, known.text(), BY_VMM));
     }
 
+    /** Remarks about eventfds of a process that nothing reads. */
+    List<String> unread(VmProcess process) {
+        List<String> remarks = new ArrayList<>();
+        // eventfd_ctx_do_read() in irqfd_wakeup().
+        Optional<Boolean> drains = host.has(KernelChange.IRQFD_EMPTIES);
+        List<EventfdFile> full = !waitsByEpoll(process)
+                ? List.of()
+                : process.eventfds().stream()
+                        .filter(one -> one.count() != 0 && !one.polled())
+                        .toList();
+        if (drains.orElse(false)) {
+            full.forEach(one -> remarks.add("eventfd " + name(one) + " of process " + process.pid() + " has count "
+                    + Long.toUnsignedString(one.count()) + ": nothing has read it"));
+        } else if (drains.isEmpty() && !full.isEmpty()) {
+            remarks.add("doubtful whether something reads eventfd " + name(full.get(0))
+                    + " of process " + process.pid()
+                    + (full.size() > 1 ? " and " + (full.size() - 1) + " more" : "")
+                    + ": the kernel's release does not tell whether an irqfd resets the count");
+        }
+        return remarks;
+    }
+
+    /** No file shows that a process waits by poll(), as the main loop of QEMU does. */
+    private static boolean waitsByEpoll(VmProcess process) {
+        return process.eventfds().stream().anyMatch(EventfdFile::polled)
+                && !process.command().startsWith("qemu")
+                && !process.command().equals("kvm");
+    }
+
     /** The kernel gives descriptors and ids in the order in which eventfds are made, and a VMM makes those of vectors in theirs. */
     private Optional<EventfdFile> own(Eventfds eventfds, SeenInterrupt interrupt) {
         List<EventfdFile> named = eventfds.named();
@@ -246,7 +276,7 @@ final class ProcessLinks {
         return one.id().stream().mapToObj(EventFdId::new).toList();
     }
 
-    static String name(EventfdFile one) {
+    private static String name(EventfdFile one) {
         return one.id().isPresent() ? "id " + one.id().getAsInt() : "descriptor " + one.fd();
     }
 
