@@ -4,7 +4,6 @@ package io.kvmirq.host.trace;
 import io.kvmirq.host.facts.TracingInstances;
 import io.kvmirq.path.Known;
 import java.io.IOException;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -12,8 +11,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeSet;
-import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /**
@@ -26,13 +23,9 @@ import java.util.stream.Collectors;
  * event while a trigger uses it.
  */
 public final class Probes implements AutoCloseable {
-    private static final String PROBES = "kprobe_events";
     private static final String PROFILE = "kprobe_profile";
-    private static final String SYNTHETIC = "synthetic_events";
-    private static final String INSTANCES = "instances";
-    private static final String OF_PROBES = "-probes";
-
     private final TraceFiles files;
+    private final ProbeFiles own;
     private final ProbePlan plan;
     private final List<String> missing = new ArrayList<>();
     private final Injected injected;
@@ -46,6 +39,7 @@ public final class Probes implements AutoCloseable {
     private Probes(TraceFiles files, ProbePlan plan, Set<Integer> threads) {
         this.files = files;
         this.plan = plan;
+        this.own = new ProbeFiles(files, plan.name());
         this.injected = Injected.of(files);
         this.latencies = new Latencies(plan, injected, threads);
         if (plan.hostIrq() instanceof Known.Unknown<String> none) {
@@ -84,20 +78,16 @@ public final class Probes implements AutoCloseable {
 
     /** Removes what killed processes of this machine left, a sentence for each, without a full stop. */
     public static List<String> removeLeft(Path tracefs) {
-        return removeLeft(TraceFiles.of(tracefs), TracingInstances::isLeft);
-    }
-
-    private interface Operation {
-        void run() throws IOException;
+        return ProbeFiles.removeLeft(TraceFiles.of(tracefs), TracingInstances::isLeft);
     }
 
     /** @param what its subject, for a refusal */
-    private record Step(String what, Operation operation) {}
+    private record Step(String what, ProbeFiles.Operation operation) {}
 
     private Known<Probes> begin() {
-        for (Map.Entry<String, String> file :
-                List.of(Map.entry(PROBES, "KPROBE_EVENTS"), Map.entry(SYNTHETIC, "SYNTH_EVENTS"))) {
-            if (!isListed(files, "", file.getKey())) {
+        for (Map.Entry<String, String> file : List.of(
+                Map.entry(ProbeFiles.PROBES, "KPROBE_EVENTS"), Map.entry(ProbeFiles.SYNTHETIC, "SYNTH_EVENTS"))) {
+            if (!files.list("").contains(file.getKey())) {
                 return new Known.Unknown<>(
                         "this kernel has no " + file.getKey() + " in tracefs",
                         "a kernel with CONFIG_" + file.getValue());
@@ -107,12 +97,12 @@ public final class Probes implements AutoCloseable {
         plan.probes()
                 .forEach(probe -> steps.add(new Step(
                         "the function " + probe.split(" ", 3)[1] + " cannot be probed",
-                        () -> files.write(PROBES, probe))));
-        String instance = instance(plan.name());
+                        () -> files.write(ProbeFiles.PROBES, probe))));
+        String instance = own.instance();
         steps.add(new Step("cannot make " + instance, () -> files.create(instance)));
         plan.synthetics()
-                .forEach(one ->
-                        steps.add(new Step("no synthetic event can be made", () -> files.write(SYNTHETIC, one))));
+                .forEach(one -> steps.add(
+                        new Step("no synthetic event can be made", () -> files.write(ProbeFiles.SYNTHETIC, one))));
         if (!injected.isThere()) {
             missing.add("this kernel has no tracepoint kvm:kvm_inj_virq, which shows the vectors that a vCPU takes");
         }
@@ -127,8 +117,8 @@ public final class Probes implements AutoCloseable {
         List<Step> times = new ArrayList<>();
         latencies
                 .synthetics()
-                .forEach(one ->
-                        times.add(new Step("no synthetic event can be made", () -> files.write(SYNTHETIC, one))));
+                .forEach(one -> times.add(
+                        new Step("no synthetic event can be made", () -> files.write(ProbeFiles.SYNTHETIC, one))));
         latencies.triggers().forEach(one -> times.add(step("the kernel does not measure ", one)));
         run(times).ifPresentOrElse(why -> missing.add("latency is not measured: " + why), () -> isTimed = true);
         return new Known.Observed<>(this);
@@ -143,7 +133,7 @@ public final class Probes implements AutoCloseable {
     }
 
     private Step step(String what, ProbePlan.Trigger one) {
-        return new Step(what + one.event(), () -> files.write(file(plan.name(), one.event(), "trigger"), one.line()));
+        return new Step(what + one.event(), () -> files.write(own.file(one.event(), "trigger"), one.line()));
     }
 
     /** Runs steps until one is refused, which it returns. */
@@ -152,32 +142,10 @@ public final class Probes implements AutoCloseable {
             try {
                 step.operation().run();
             } catch (IOException e) {
-                return Optional.of(step.what() + ": " + refusal(e));
+                return Optional.of(step.what() + ": " + ProbeFiles.refusal(e));
             }
         }
         return Optional.empty();
-    }
-
-    private static boolean isListed(TraceFiles files, String directory, String name) {
-        return files.list(directory).contains(name);
-    }
-
-    private static List<String> listed(TraceFiles files, String directory, String name) {
-        return files.list(directory).stream()
-                .filter(one -> one.startsWith(name + "_"))
-                .toList();
-    }
-
-    private static String refusal(IOException e) {
-        return e instanceof NoSuchFileException ? e.getMessage() + " does not exist" : String.valueOf(e.getMessage());
-    }
-
-    private static String instance(String name) {
-        return INSTANCES + "/" + name.replace('_', '-') + OF_PROBES;
-    }
-
-    private static String file(String name, String event, String file) {
-        return instance(name) + "/events/" + event + "/" + file;
     }
 
     /** The counts until now, from the device to the vCPU: a later stage counts all that an earlier one counts. */
@@ -201,7 +169,7 @@ public final class Probes implements AutoCloseable {
     }
 
     private Known<ProbeCounts> read(Latencies.Reader from) {
-        Latencies.Reader hist = event -> from.histograms(file(plan.name(), event, "hist"));
+        Latencies.Reader hist = event -> from.histograms(own.file(event, "hist"));
         if (closed) {
             return new Known.Unknown<>("the probes are removed", "none");
         }
@@ -270,7 +238,8 @@ public final class Probes implements AutoCloseable {
                     missing));
         } catch (IOException e) {
             return new Known.Unknown<>(
-                    "the counts of probes cannot be read: " + refusal(e), TraceFiles.remedy(refusal(e)));
+                    "the counts of probes cannot be read: " + ProbeFiles.refusal(e),
+                    TraceFiles.remedy(ProbeFiles.refusal(e)));
         }
     }
 
@@ -334,81 +303,6 @@ public final class Probes implements AutoCloseable {
     @Override
     public synchronized void close() {
         closed = true; // an open histogram would keep the instance
-        removeAll(files, plan.name());
-    }
-
-    /**
-     * Removes what killed processes left.
-     *
-     * @param isLeft whether the process of an instance's name is gone
-     * @return a sentence for each process, without a full stop
-     */
-    static List<String> removeLeft(TraceFiles files, Predicate<String> isLeft) {
-        TreeSet<String> names = new TreeSet<>();
-        files.list(INSTANCES).stream()
-                .filter(name -> name.endsWith(OF_PROBES))
-                .forEach(name -> names.add(name.substring(0, name.length() - OF_PROBES.length())));
-        for (String group : List.of(ProbePlan.GROUP, "synthetic")) {
-            files.list("events/" + group).stream()
-                    .map(name -> name.split("_", 5))
-                    .filter(parts -> parts.length == 5)
-                    .forEach(parts -> names.add(String.join("-", List.of(parts).subList(0, 4))));
-        }
-        List<String> sentences = new ArrayList<>();
-        for (String name : names) {
-            if (isLeft.test(name)) {
-                String left = removeAll(files, name.replace('-', '_'));
-                sentences.add(
-                        left.isEmpty()
-                                ? "removed the probes " + name + ", which a killed kvmirq had left"
-                                : "the probes " + name + " were left by a killed kvmirq and cannot be removed: "
-                                        + left);
-            }
-        }
-        return sentences;
-    }
-
-    /** Removes all of a process that is there. Returns the first refusal, or nothing. */
-    private static String removeAll(TraceFiles files, String name) {
-        List<Operation> steps = new ArrayList<>();
-        List<String> synthetics = listed(files, "events/synthetic", name);
-        List<String> probes = listed(files, "events/" + ProbePlan.GROUP, name);
-        if (isListed(files, INSTANCES, name.replace('_', '-') + OF_PROBES)) {
-            List<String> events = new ArrayList<>();
-            synthetics.forEach(one -> events.add("synthetic/" + one));
-            // The first ones have triggers that read variables of the later ones.
-            events.add(ProbePlan.INJECTED);
-            events.add(ProbePlan.ENDED);
-            events.add(ProbePlan.ACCEPTED);
-            events.addAll(ProbePlan.CHIPS);
-            for (String probe : List.of(
-                    ProbePlan.QUEUED,
-                    ProbePlan.RAISED,
-                    ProbePlan.WORKER,
-                    ProbePlan.DELIVERED,
-                    ProbePlan.WAKEUP,
-                    ProbePlan.HOST_IRQ)) {
-                events.add(ProbePlan.GROUP + "/" + name + probe);
-            }
-            for (String event : events) {
-                if (!files.list(file(name, event, "")).isEmpty()) {
-                    steps.add(() -> files.empty(file(name, event, "trigger")));
-                }
-            }
-        }
-        synthetics.forEach(one -> steps.add(() -> files.write(SYNTHETIC, "!" + one)));
-        if (isListed(files, INSTANCES, name.replace('_', '-') + OF_PROBES)) {
-            steps.add(() -> files.remove(instance(name)));
-        }
-        probes.forEach(probe -> steps.add(() -> files.write(PROBES, "-:" + ProbePlan.GROUP + "/" + probe)));
-        String refused = "";
-        for (Operation step : steps) {
-            try {
-                step.run();
-            } catch (IOException e) {
-                refused = refused.isEmpty() ? refusal(e) : refused;
-            }
-        }
-        return refused;
+        own.removeAll();
     }
 }

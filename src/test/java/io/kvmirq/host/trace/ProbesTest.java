@@ -277,7 +277,7 @@ class ProbesTest {
             tracefs.killAt(kill);
             assertThatThrownBy(() -> begin(OWN).close()).isInstanceOf(FakeTracefs.Killed.class);
             tracefs.killAt(Integer.MAX_VALUE);
-            List<String> removed = Probes.removeLeft(tracefs, OWN::equals);
+            List<String> removed = ProbeFiles.removeLeft(tracefs, OWN::equals);
             if (kill == 0 || kill == all) {
                 assertThat(removed).isEmpty();
             } else {
