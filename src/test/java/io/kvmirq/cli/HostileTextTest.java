@@ -138,7 +138,7 @@ class HostileTextTest {
     private static String json(String text) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         Json json = new Json(new PrintStream(out, true, StandardCharsets.UTF_8));
-        json.document(document -> document.text("it", text));
+        json.document(document -> document.value("it", text));
         json.flush();
         return out.toString(StandardCharsets.UTF_8).strip().replaceFirst("^\\{\"it\":(.*)\\}$", "$1");
     }

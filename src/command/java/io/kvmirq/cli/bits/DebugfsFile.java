@@ -51,12 +51,13 @@ final class DebugfsFile {
                     kind + " has more than " + MOST_BYTES + " bytes: expected a file of debugfs");
         }
         String text = new String(bytes, StandardCharsets.UTF_8);
+        DebugfsReport report = new DebugfsReport(terminal);
         if (kind.equals(ITS)) {
             ItsState its = ItsState.parse(text);
             if (json) {
-                DebugfsJson.write(its, terminal);
+                report.write(its);
             } else {
-                new DebugfsText(terminal).print(its);
+                report.print(its);
             }
             return;
         }
@@ -66,9 +67,9 @@ final class DebugfsFile {
                     "vgic-state does not have each of its " + vgic.spis() + " SPIs: expected the whole file");
         }
         if (json) {
-            DebugfsJson.write(vgic, terminal);
+            report.write(vgic);
         } else {
-            new DebugfsText(terminal).print(vgic);
+            report.print(vgic);
         }
     }
 }

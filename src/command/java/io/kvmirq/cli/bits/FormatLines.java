@@ -218,8 +218,8 @@ final class FormatLines {
     }
 
     private static void write(Format format, long[] bits, Json json) {
-        json.document(line -> line.text("kind", format.kind())
-                .texts(
+        json.document(line -> line.value("kind", format.kind())
+                .value(
                         "words",
                         Arrays.stream(format.words(bits))
                                 .mapToObj(word -> Hex.padded(word, format.wordBits()))
@@ -228,23 +228,23 @@ final class FormatLines {
                     for (Field field : format.fieldsOf(bits)) {
                         long value = field.value(bits);
                         if (isWritten(field, value)) {
-                            fields.text(field.name(), Hex.of(value));
+                            fields.value(field.name(), Hex.of(value));
                         }
                     }
                 })
-                .texts(
+                .value(
                         "leftOut",
                         format.fieldsOf(bits).stream()
                                 .filter(field -> field.description().role() == Field.Role.DEFAULTED)
                                 .filter(field -> !isWritten(field, field.value(bits)))
                                 .map(Field::name)
                                 .toList())
-                .texts(
+                .value(
                         "violations",
                         format.violations(bits).stream()
                                 .map(Violation::toString)
                                 .toList())
-                .texts("remarks", format.remarks(bits)));
+                .value("remarks", format.remarks(bits)));
     }
 
     private static boolean isWritten(Field field, long value) {

@@ -235,7 +235,7 @@ public final class ForwardCommand implements Command {
                 .findFirst()
                 .map(refusal -> address + " cannot be forwarded: " + refusal.text() + "; "
                         + Remedy.text(refusal.remedies()).orElseThrow() + ". See " + vfio + " " + address)
-                .or(() -> VfioView.broken(host, address)
+                .or(() -> VfioReport.broken(host, address)
                         .map(text -> address + " cannot be forwarded: " + text + ". See " + vfio + " " + address))
                 .or(() -> missing(outlook, choice).map(missing -> address + " has " + missing))
                 .or(() -> lacksGicV3(host) ? Optional.of(ForwardSelftest.NO_GICV3) : Optional.empty());

@@ -201,10 +201,10 @@ final class ForwardText implements ForwardSelftest.Listener {
         Json.print(terminal, "forward", host, json -> kernel(kernel, json)
                 .record(result.plan())
                 .objects("vectors", result.answers(), ForwardText::write)
-                .number("answered", result.answered())
-                .flag("passed", result.passed() && left.isEmpty())
-                .text("failure", result.failure())
-                .texts("left", left));
+                .value("answered", result.answered())
+                .value("passed", result.passed() && left.isEmpty())
+                .value("failure", result.failure())
+                .value("left", left));
     }
 
     /** The steps of a test, or the reason why it would be refused. */
@@ -216,39 +216,39 @@ final class ForwardText implements ForwardSelftest.Listener {
             PostingOutlook posting,
             Optional<String> refusal,
             Terminal terminal) {
-        Json.print(terminal, "forward", host, json -> json.flag("fake", fake)
+        Json.print(terminal, "forward", host, json -> json.value("fake", fake)
                 .value("device", device)
                 .value("plan", interrupts)
                 .value("posting", posting)
-                .text("failure", refusal));
+                .value("failure", refusal));
     }
 
     /** The document of a test that could not run. */
     static void writeRefusal(HostFacts host, Kernel kernel, PciAddress device, String failure, Terminal terminal) {
         Json.print(terminal, "forward", host, json -> kernel(kernel, json)
                 .value("device", device)
-                .flag("passed", false)
-                .text("failure", failure));
+                .value("passed", false)
+                .value("failure", failure));
     }
 
     private static Json kernel(Kernel kernel, Json json) {
-        return json.flag("fake", !kernel.isReal()).text("backend", kernel.backendName());
+        return json.value("fake", !kernel.isReal()).value("backend", kernel.backendName());
     }
 
     /** "posted" is true, false, or null if it cannot be predicted. */
     private static void write(Json json, ForwardAnswer answer) {
         Posting posting = answer.predicted();
-        json.number("vector", answer.vector())
-                .text("eventfd", answer.event())
+        json.value("vector", answer.vector())
+                .value("eventfd", answer.event())
                 .value("gsi", answer.gsi())
-                .text("guest", answer.target())
-                .number("arrived", answer.arrived())
+                .value("guest", answer.target())
+                .value("arrived", answer.arrived())
                 .value("mechanism", answer.mechanism())
                 .object("predicted", to -> to.value(
                                 "posted",
                                 Optional.of(posting)
                                         .filter(one -> !(one instanceof Posting.Unknown))
                                         .map(Posting.Posted.class::isInstance))
-                        .text("text", posting.text()));
+                        .value("text", posting.text()));
     }
 }

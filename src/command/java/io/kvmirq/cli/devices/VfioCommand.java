@@ -51,15 +51,15 @@ public final class VfioCommand implements Command {
         HostFacts host = new HostFacts(tree, terminal.host());
         boolean json = arguments.hasMatchedOption("--json");
         if (address.isEmpty()) {
-            List<VfioView> devices = host.pciAddresses().stream()
+            List<VfioReport> devices = host.pciAddresses().stream()
                     .flatMap(one -> host.pci(one).stream())
                     .filter(device -> !device.isBridge())
-                    .map(device -> VfioView.of(host, device))
+                    .map(device -> VfioReport.of(host, terminal, device))
                     .toList();
             if (json) {
                 write(host, devices, terminal);
             } else {
-                new VfioText(host, terminal).list(devices);
+                VfioReport.list(host, terminal, devices);
             }
             return ExitCode.OK;
         }
@@ -70,18 +70,18 @@ public final class VfioCommand implements Command {
                     "there is no PCI device " + address.get() + ": " + host.command("vfio") + " lists the devices");
             return ExitCode.COULD_NOT_RUN;
         }
-        VfioView one = VfioView.of(host, device.get());
+        VfioReport one = VfioReport.of(host, terminal, device.get());
         if (json) {
             write(host, List.of(one), terminal);
         } else {
-            new VfioText(host, terminal).print(one);
+            one.print();
         }
-        return one.isUsable() || one.isWithGuest(host) ? ExitCode.OK : ExitCode.FAILED;
+        return one.isUsable() || one.isWithGuest() ? ExitCode.OK : ExitCode.FAILED;
     }
 
-    private static void write(HostFacts host, List<VfioView> devices, Terminal terminal) {
-        Json.print(terminal, "vfio", host, json -> json.texts("iommus", host.iommus())
+    private static void write(HostFacts host, List<VfioReport> devices, Terminal terminal) {
+        Json.print(terminal, "vfio", host, json -> json.value("iommus", host.iommus())
                 .value("posting", PostingOutlook.of(host))
-                .objects("devices", devices, (one, device) -> device.write(host, one)));
+                .objects("devices", devices, (one, device) -> device.write(one)));
     }
 }

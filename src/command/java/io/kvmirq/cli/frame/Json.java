@@ -89,7 +89,7 @@ public final class Json {
     /** Prints one document that names its schema, such as {@code kvmirq.vfio/1}. */
     public static void print(Terminal terminal, String schema, Consumer<Json> members) {
         Json json = new Json(terminal.out());
-        json.document(document -> members.accept(document.text("schema", schema)));
+        json.document(document -> members.accept(document.value("schema", schema)));
         json.flush();
     }
 
@@ -99,12 +99,12 @@ public final class Json {
      */
     public static void print(Terminal terminal, String command, HostFacts host, Consumer<Json> members) {
         Json json = new Json(terminal.out());
-        json.document(document -> members.accept(document.number("schema", SCHEMA)
-                .text("command", command)
-                .text("version", Version.number())
-                .text("time", Instant.now().truncatedTo(ChronoUnit.MILLIS).toString())
-                .text("kernel", host.kernel())
-                .text("bootId", host.bootId())));
+        json.document(document -> members.accept(document.value("schema", SCHEMA)
+                .value("command", command)
+                .value("version", Version.number())
+                .value("time", Instant.now().truncatedTo(ChronoUnit.MILLIS).toString())
+                .value("kernel", host.kernel())
+                .value("bootId", host.bootId())));
         json.flush();
     }
 
@@ -119,7 +119,7 @@ public final class Json {
             Object component = component(record, one);
             if ((component instanceof Optional<?> optional ? optional.orElse(null) : component)
                     instanceof Interrupt interrupt) {
-                text("device", interrupt.device().toString()).text("interrupt", interrupt.name());
+                value("device", interrupt.device().toString()).value("interrupt", interrupt.name());
             } else {
                 value(one.getName(), component);
             }
@@ -127,7 +127,7 @@ public final class Json {
         return this;
     }
 
-    /** Writes a member as {@link #record} does. */
+    /** Writes a member as {@link #record} does: null for an absent value, an array for a list. */
     public Json value(String name, Object value) {
         return with(() -> {
             to.writeFieldName(name);
@@ -144,7 +144,9 @@ public final class Json {
     }
 
     private void write(Object value) throws IOException {
-        if (value instanceof Optional<?> optional) {
+        if (value instanceof String text) {
+            to.writeString(text);
+        } else if (value instanceof Optional<?> optional) {
             writeOptional(optional.isPresent(), optional.isPresent() ? optional.get() : "");
         } else if (value instanceof OptionalInt optional) {
             writeOptional(optional.isPresent(), optional.orElse(0));
@@ -223,42 +225,6 @@ public final class Json {
         with(to::flush);
     }
 
-    public Json text(String name, String text) {
-        return with(() -> to.writeStringField(name, text));
-    }
-
-    public Json text(String name, Optional<String> text) {
-        return text.isPresent() ? text(name, text.get()) : none(name);
-    }
-
-    public Json number(String name, long number) {
-        return with(() -> to.writeNumberField(name, number));
-    }
-
-    public Json number(String name, OptionalInt number) {
-        return number.isPresent() ? number(name, number.getAsInt()) : none(name);
-    }
-
-    public Json number(String name, OptionalLong number) {
-        return number.isPresent() ? number(name, number.getAsLong()) : none(name);
-    }
-
-    public Json flag(String name, boolean flag) {
-        return with(() -> to.writeBooleanField(name, flag));
-    }
-
-    public Json none(String name) {
-        return with(() -> to.writeNullField(name));
-    }
-
-    public Json texts(String name, Iterable<String> texts) {
-        return array(name, texts, to::writeString);
-    }
-
-    public Json numbers(String name, Iterable<Integer> numbers) {
-        return array(name, numbers, to::writeNumber);
-    }
-
     public Json object(String name, Consumer<Json> members) {
         with(() -> to.writeObjectFieldStart(name));
         members.accept(this);
@@ -266,23 +232,12 @@ public final class Json {
     }
 
     public <T> Json objects(String name, Iterable<T> all, BiConsumer<Json, T> members) {
-        return array(name, all, one -> {
-            to.writeStartObject();
-            members.accept(this, one);
-            to.writeEndObject();
-        });
-    }
-
-    @FunctionalInterface
-    private interface Element<T> {
-        void write(T value) throws IOException;
-    }
-
-    private <T> Json array(String name, Iterable<T> all, Element<T> element) {
         return with(() -> {
             to.writeArrayFieldStart(name);
             for (T one : all) {
-                element.write(one);
+                to.writeStartObject();
+                members.accept(this, one);
+                to.writeEndObject();
             }
             to.writeEndArray();
         });

@@ -28,8 +28,8 @@ public record KernelReport(Kernel kernel, Terminal terminal) {
     }
 
     public void write(Json json) {
-        json.text("kernel", kernel.isReal() ? "real" : "fake")
-                .text("kernelRelease", release())
-                .text("backend", kernel.backendName());
+        json.value("kernel", kernel.isReal() ? "real" : "fake")
+                .value("kernelRelease", release())
+                .value("backend", kernel.backendName());
     }
 }

@@ -39,8 +39,8 @@ public final class BackendsCommand implements Command {
         Json.print(
                 terminal,
                 "kvmirq.backends/1",
-                json -> json.objects("backends", probes, (one, probe) -> one.text("name", probe.name())
-                        .flag("usable", probe.backend().isPresent())
-                        .text("reason", probe.reason())));
+                json -> json.objects("backends", probes, (one, probe) -> one.value("name", probe.name())
+                        .value("usable", probe.backend().isPresent())
+                        .value("reason", probe.reason())));
     }
 }

@@ -130,16 +130,16 @@ final class DecideText {
         ApicMessage message = question.decoded();
         Json.print(terminal, SCHEMA, json -> {
             json.object("message", one -> words(question.message(), one)
-                            .number("destination", Integer.toUnsignedLong(question.destination()))
-                            .flag("logical", message.logical())
-                            .flag("redirectionHint", message.redirectionHint())
-                            .text("deliveryMode", message.mode().toString())
-                            .number("vector", message.vector())
-                            .flag("level", message.level()))
-                    .number("vcpus", question.vcpus())
-                    .numbers("means", question.meant())
-                    .texts("strange", question.strange())
-                    .flag("observed", question.observed());
+                            .value("destination", Integer.toUnsignedLong(question.destination()))
+                            .value("logical", message.logical())
+                            .value("redirectionHint", message.redirectionHint())
+                            .value("deliveryMode", message.mode().toString())
+                            .value("vector", message.vector())
+                            .value("level", message.level()))
+                    .value("vcpus", question.vcpus())
+                    .value("means", question.meant())
+                    .value("strange", question.strange())
+                    .value("observed", question.observed());
             for (int i = 0; i < decisions.size(); i++) {
                 PostingHost host = question.hosts().get(i);
                 PostingDecision decision = decisions.get(i);
@@ -150,45 +150,45 @@ final class DecideText {
 
     static void write(MsiMessage message, ArmDecision decision, Terminal terminal) {
         Json.print(terminal, SCHEMA, json -> json.object("message", one -> words(message, one))
-                .flag("observed", true)
+                .value("observed", true)
                 .object("arm64", one -> {
                     boolean posted = decision.vlpi().orElse(false);
-                    one.flag("posted", posted);
+                    one.value("posted", posted);
                     if (!posted) {
-                        one.text("reason", decision.reason())
-                                .text("text", decision.text())
-                                .text("do", decision.remedy());
+                        one.value("reason", decision.reason())
+                                .value("text", decision.text())
+                                .value("do", decision.remedy());
                     }
                 }));
     }
 
     private static Json words(MsiMessage message, Json json) {
-        return json.text("address", Hex.of(message.address()))
-                .text("data", Hex.of(Integer.toUnsignedLong(message.data())));
+        return json.value("address", Hex.of(message.address()))
+                .value("data", Hex.of(Integer.toUnsignedLong(message.data())));
     }
 
     private static void write(DecideQuestion question, PostingHost host, PostingDecision decision, Json json) {
         if (decision instanceof PostingDecision.Posted posted) {
-            json.flag("posted", true)
-                    .number("vcpu", posted.vcpu().number())
-                    .number("vector", posted.vector().number())
-                    .texts(
+            json.value("posted", true)
+                    .value("vcpu", posted.vcpu().number())
+                    .value("vector", posted.vector().number())
+                    .value(
                             "inhibits",
                             posted.inhibits().stream().map(Command::label).toList())
                     .object("entryWithExampleAddress", one -> {
                         Entry entry = entry(host, posted);
-                        one.text("kind", entry.format().kind())
-                                .texts("words", List.of(Hex.of(entry.low()), Hex.of(entry.high())));
+                        one.value("kind", entry.format().kind())
+                                .value("words", List.of(Hex.of(entry.low()), Hex.of(entry.high())));
                     });
         } else if (decision instanceof PostingDecision.Unposted unposted) {
-            json.flag("posted", false)
-                    .text("reason", Command.label(unposted.reason()))
-                    .text("text", unposted.reason().text())
-                    .text("detail", unposted.detail())
-                    .text("decided", unposted.reason().decidedBy())
-                    .text("see", unposted.reason().seen())
-                    .text("do", question.remedy(host, unposted));
+            json.value("posted", false)
+                    .value("reason", Command.label(unposted.reason()))
+                    .value("text", unposted.reason().text())
+                    .value("detail", unposted.detail())
+                    .value("decided", unposted.reason().decidedBy())
+                    .value("see", unposted.reason().seen())
+                    .value("do", question.remedy(host, unposted));
         }
-        json.texts("notes", question.bugs(host));
+        json.value("notes", question.bugs(host));
     }
 }

@@ -166,7 +166,7 @@ public final class DoctorCommand implements Command {
         }
         if (options.json()) {
             Json.print(terminal, NAME, host, json -> json.value("findings", findings)
-                    .number("exitCode", exitCode(findings, options.strict())));
+                    .value("exitCode", exitCode(findings, options.strict())));
         } else {
             DoctorText.print(findings, options.quiet(), options.checks().isEmpty(), terminal);
         }

@@ -141,15 +141,15 @@ public final class ErrnoCommand implements Command {
     }
 
     private static void write(Question question, List<Answer> causes, Terminal terminal) {
-        Json.print(terminal, "kvmirq.errno/1", json -> json.text(
+        Json.print(terminal, "kvmirq.errno/1", json -> json.value(
                         "call", question.call().label())
-                .text("errno", question.errnoName())
-                .objects("causes", causes, (one, cause) -> one.text("cause", cause.text())
-                        .texts("if", cause.conditions())
-                        .text("check", cause.check())
-                        .text("name", cause.name())
-                        .text("grade", cause.grade().label())
-                        .text("kernel", cause.grade().kernel())
-                        .text("source", cause.source())));
+                .value("errno", question.errnoName())
+                .objects("causes", causes, (one, cause) -> one.value("cause", cause.text())
+                        .value("if", cause.conditions())
+                        .value("check", cause.check())
+                        .value("name", cause.name())
+                        .value("grade", cause.grade().label())
+                        .value("kernel", cause.grade().kernel())
+                        .value("source", cause.source())));
     }
 }

@@ -154,14 +154,14 @@ final class GuestTable {
             json.value("milliseconds", seen.map(GuestRates.Seen::watched))
                     .objects("guests", guests.all(), (to, one) -> {
                         VmProcess process = one.process();
-                        to.text("guest", process.name())
-                                .number("pid", process.pid())
-                                .number("vms", process.vms().size())
+                        to.value("guest", process.name())
+                                .value("pid", process.pid())
+                                .value("vms", process.vms().size())
                                 .object("vcpus", vcpus -> vcpus.record(one.vcpus())
-                                        .number("notShown", one.vcpus().notShown()))
+                                        .value("notShown", one.vcpus().notShown()))
                                 .value("devices", process.devices())
-                                .number("vectors", one.vectors())
-                                .number("eventfds", process.eventfds().size())
+                                .value("vectors", one.vectors())
+                                .value("eventfds", process.eventfds().size())
                                 .value("vhostFiles", one.vhostFiles())
                                 .value("vhostWorkers", one.workers())
                                 .value("kernelHelpers", one.helpers())
@@ -169,7 +169,7 @@ final class GuestTable {
                                 .value("injected", one.injected())
                                 .value("perSecond", Optional.ofNullable(rates.get(process.pid())));
                     })
-                    .texts("notes", guests.notes());
+                    .value("notes", guests.notes());
         });
     }
 }

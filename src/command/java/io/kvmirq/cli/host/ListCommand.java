@@ -245,7 +245,7 @@ public final class ListCommand implements Command {
                         verdict(listing, guests),
                         Stream.concat(listing.chains().stream(), guests.stream())
                                 .toList());
-                json.texts("notes", listing.notes());
+                json.value("notes", listing.notes());
                 live.ifPresent(one -> LiveOption.write(json, one));
             });
         } else {

@@ -190,42 +190,34 @@ public final class LiveOption {
     // Output
 
     static void print(Live live, Terminal terminal) {
-        line(
-                terminal,
-                "watched for " + live.time() + ", which took " + percent(live) + " % of a CPU; "
-                        + live.around().toMillis() + " ms more to begin and to read the trace");
+        terminal.say("watched for " + live.time() + ", which took " + percent(live) + " % of a CPU; "
+                + live.around().toMillis() + " ms more to begin and to read the trace");
         if (live.before().plus(live.afterwards()).compareTo(SHORT) > 0) {
-            line(
-                    terminal,
-                    "  beside it: " + Live.seconds(live.before()) + " to set the probes, and "
-                            + Live.seconds(live.afterwards())
-                            + " to read and remove them: for each of them the kernel waits for all processors");
+            terminal.say("  beside it: " + Live.seconds(live.before()) + " to set the probes, and "
+                    + Live.seconds(live.afterwards())
+                    + " to read and remove them: for each of them the kernel waits for all processors");
         }
         if (!live.counters().isEmpty()) {
-            line(
-                    terminal,
-                    "  counters: "
-                            + live.counters().stream()
-                                    .map(one -> one.name() + " +" + one.grew())
-                                    .collect(Collectors.joining(", ")));
+            terminal.say("  counters: "
+                    + live.counters().stream()
+                            .map(one -> one.name() + " +" + one.grew())
+                            .collect(Collectors.joining(", ")));
         }
         for (Live.Seen one : live.events()) {
-            line(terminal, "  " + one.event() + ": " + (live.lost() > 0 ? "at least " : "") + one.count() + where(one));
+            terminal.say("  " + one.event() + ": " + (live.lost() > 0 ? "at least " : "") + one.count() + where(one));
         }
         for (Stages stages : live.stages()) {
-            line(terminal, "  stages, counted in the kernel:");
+            terminal.say("  stages, counted in the kernel:");
             stages.stages().forEach(one -> {
-                line(
-                        terminal,
-                        String.format("    %-12s %10s  %s", one.label(), one.counted(), one.value())
-                                .stripTrailing());
-                one.latency().ifPresent(latency -> line(terminal, " ".repeat(29) + latency));
+                terminal.say(String.format("    %-12s %10s  %s", one.label(), one.counted(), one.value())
+                        .stripTrailing());
+                one.latency().ifPresent(latency -> terminal.say(" ".repeat(29) + latency));
             });
-            line(terminal, "    first that loses: " + stages.loses().orElse("none"));
-            stages.doubt().ifPresent(doubt -> line(terminal, "    in doubt: " + doubt));
+            terminal.say("    first that loses: " + stages.loses().orElse("none"));
+            stages.doubt().ifPresent(doubt -> terminal.say("    in doubt: " + doubt));
         }
         if (live.lost() > 0) {
-            line(terminal, "  events that did not fit into the buffer: " + live.lost() + "; these are the last");
+            terminal.say("  events that did not fit into the buffer: " + live.lost() + "; these are the last");
         }
         print("  ", live.missing(), live.notes(), terminal);
     }
@@ -233,10 +225,10 @@ public final class LiveOption {
     /** Prints what a watch could not read, and its notes. */
     static void print(String before, List<Known.Unknown<?>> missing, List<String> notes, Terminal terminal) {
         missing.forEach(one -> {
-            line(terminal, before + "not readable: " + one.why());
-            line(terminal, before + "              shown by: " + one.remedy());
+            terminal.say(before + "not readable: " + one.why());
+            terminal.say(before + "              shown by: " + one.remedy());
         });
-        notes.forEach(note -> line(terminal, before + "note: " + note));
+        notes.forEach(note -> terminal.say(before + "note: " + note));
     }
 
     private static String where(Live.Seen one) {
@@ -251,10 +243,6 @@ public final class LiveOption {
 
     private static String percent(Live live) {
         return live.perMille() / PER_MILLE_OF_PERCENT + "." + live.perMille() % PER_MILLE_OF_PERCENT;
-    }
-
-    private static void line(Terminal terminal, String text) {
-        terminal.line(Foreign.printable(text));
     }
 
     static void write(Json json, Live live) {

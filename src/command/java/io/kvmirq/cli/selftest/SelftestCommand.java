@@ -7,7 +7,6 @@ import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.KernelChoice;
-import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.StopHook;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.fake.FakeKernel;
@@ -170,8 +169,8 @@ public final class SelftestCommand implements Command {
         int count = arguments.matchedOptionValue("--count", DEFAULT_COUNT);
         List<Scenario> scenarios = arguments.matchedOptionValue("--scenario", List.of(Scenario.values()));
         boolean json = arguments.hasMatchedOption("--json");
-        TextJournal text = new TextJournal(terminal, kernel, irqchip, target.fake());
-        SelftestListener journal = json ? new SelftestListener() {} : text;
+        SelftestReport report = new SelftestReport(terminal, kernel, irqchip, target.fake());
+        SelftestListener journal = json ? new SelftestListener() {} : report;
         if (terminal.progressColumns() > 0) {
             journal = new ProgressJournal(journal, terminal.err(), terminal.progressColumns());
         }
@@ -181,9 +180,9 @@ public final class SelftestCommand implements Command {
                 () -> {
                     List<Result> ran = selftest.run(scenarios);
                     if (json) {
-                        SelftestJson.write(new KernelReport(kernel, terminal), irqchip, target.fake(), ran, terminal);
+                        report.write(ran);
                     } else {
-                        text.summary(ran);
+                        report.summary(ran);
                     }
                     return ran;
                 },

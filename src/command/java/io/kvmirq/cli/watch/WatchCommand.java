@@ -332,21 +332,21 @@ public final class WatchCommand implements Command {
         }
 
         private void write(Watcher.Tick tick) {
-            Json.print(terminal, "kvmirq.watch/1", json -> json.text(
+            Json.print(terminal, "kvmirq.watch/1", json -> json.value(
                             "time", Instant.now().truncatedTo(ChronoUnit.MILLIS).toString())
-                    .number("milliseconds", Math.round(tick.seconds() * MILLIS))
-                    .objects("rows", tick.rows(), (to, row) -> to.text("guest", row.guest())
-                            .number("pid", row.pid())
-                            .text("device", row.device())
-                            .text("interrupt", row.interrupt())
-                            .number("hostIrq", known(row.irq()))
-                            .number("perSecond", known(row.rate()))
-                            .number("injectedPerSecond", known(row.injected()))
-                            .number("exitsPerSecond", known(row.exits()))
-                            .number("cpu", known(row.cpu()))
-                            .text("posted", row.posted())
+                    .value("milliseconds", Math.round(tick.seconds() * MILLIS))
+                    .objects("rows", tick.rows(), (to, row) -> to.value("guest", row.guest())
+                            .value("pid", row.pid())
+                            .value("device", row.device())
+                            .value("interrupt", row.interrupt())
+                            .value("hostIrq", known(row.irq()))
+                            .value("perSecond", known(row.rate()))
+                            .value("injectedPerSecond", known(row.injected()))
+                            .value("exitsPerSecond", known(row.exits()))
+                            .value("cpu", known(row.cpu()))
+                            .value("posted", row.posted())
                             .value("stages", row.stages())
-                            .text("flaw", row.flaw()))
+                            .value("flaw", row.flaw()))
                     .value("changes", tick.events()));
         }
 

@@ -256,6 +256,17 @@ public final class HostFacts {
                 "look on the host itself, or capture it again");
     }
 
+    /** The address ranges above 4 GiB that the group of a device keeps from guests, the first ones. Below, VMMs know them. */
+    public List<String> reserved(PciDevice device) {
+        return device.group().stream()
+                .mapToObj(group -> tree.text(GROUPS + "/" + group + "/reserved_regions"))
+                .flatMap(text -> text.orElse("").lines())
+                .filter(line -> line.matches("0x(?!0{8})[0-9a-f]{16} 0x[0-9a-f]{16} reserved"))
+                .limit(4)
+                .map(line -> line.substring(0, line.lastIndexOf(' ')).replace(" ", " to "))
+                .toList();
+    }
+
     /** How many IOMMU groups the host has; not known if they may not be listed, or a device has one that is not listed. */
     public Known<Integer> groupCount() {
         if (groups() == 0 && tree.reading(GROUPS) == HostFiles.Reading.DENIED) {

@@ -13,7 +13,7 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import org.junit.jupiter.api.Test;
 
-class DebugfsTextTest {
+class DebugfsReportTest {
     private static final String HEAD = "vgic_model: GICv3\nnr_spis: 1\nnr_lpis: %d\nenabled: 1\n";
 
     private static String printed(String kind, String text) throws IOException {

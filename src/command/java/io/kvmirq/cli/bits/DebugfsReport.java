@@ -6,15 +6,20 @@ import io.kvmirq.arch.gic.debugfs.VgicState;
 import io.kvmirq.arch.gic.debugfs.VgicState.Delivery;
 import io.kvmirq.arch.gic.debugfs.VgicState.Interrupt;
 import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
 
-/** Prints the interrupts in a debugfs file of a VGIC or an ITS that are not idle, or that GICv4 delivers. */
-record DebugfsText(Terminal terminal) {
+/**
+ * A debugfs file of a VGIC or an ITS: as text the interrupts that are not idle, or that GICv4 delivers; as JSON all of them,
+ * with null for values that are absent.
+ */
+record DebugfsReport(Terminal terminal) {
     void print(VgicState state) {
         String spis = state.spis() == 0 ? "" : ": " + state.spis() + " SPIs";
         if (!state.isInitialized()) {
@@ -24,7 +29,7 @@ record DebugfsText(Terminal terminal) {
         terminal.line(state.model() + ", " + (state.enabled() ? "enabled" : "disabled") + spis
                 + (state.lpis().isPresent() ? ", " + state.lpis().getAsInt() + " LPIs" : ""));
         List<Interrupt> told =
-                state.interrupts().stream().filter(DebugfsText::isTold).toList();
+                state.interrupts().stream().filter(DebugfsReport::isTold).toList();
         if (!told.isEmpty()) {
             row("OF", "INTERRUPT", "TARGET", "STATE", "TYPE", "PRIORITY", "DELIVERED BY");
             told.forEach(this::row);
@@ -150,5 +155,54 @@ record DebugfsText(Terminal terminal) {
         return one.target().isEmpty()
                 ? "no vCPU: messages are dropped"
                 : "vCPU " + one.target().getAsLong() + ", delivered by " + (one.isVlpi() ? "GICv4 (vLPI)" : "KVM");
+    }
+
+    void write(VgicState state) {
+        Json.print(terminal, "kvmirq.vgic-state/1", json -> json.value("model", state.model())
+                .value("initialized", state.isInitialized())
+                .value("enabled", state.enabled())
+                .value("spis", state.spis())
+                .value("lpis", state.lpis())
+                .value("hasAllLpis", state.hasAllLpis())
+                .value("forwarded", state.vlpis().size())
+                .objects("interrupts", state.interrupts(), DebugfsReport::write));
+    }
+
+    private static void write(Json json, Interrupt one) {
+        json.value("kind", one.kind().name())
+                .value("owner", one.owner())
+                .value("id", one.id())
+                .value("target", one.target())
+                .value("pending", one.isPending())
+                .value("pendingLatch", one.pendingLatch())
+                .value("lineHigh", one.lineHigh())
+                .value("active", one.active())
+                .value("enabled", one.enabled())
+                .value("level", one.level())
+                .value("group", one.group())
+                .value("delivery", one.delivery().name().toLowerCase(Locale.ROOT))
+                .value("hardwareId", one.hardwareId())
+                .value("targets", Hex.of(one.targets()))
+                .value("sources", Hex.of(one.sources()))
+                .value("priority", one.priority())
+                .value("queuedOn", one.queuedOn());
+    }
+
+    void write(ItsState state) {
+        Json.print(
+                terminal,
+                "kvmirq.vgic-its-state/1",
+                json -> json.objects("devices", state.devices(), (one, device) -> one.value("id", Hex.of(device.id()))
+                        .value("lastEvent", device.lastEvent())
+                        .objects("events", device.translations(), DebugfsReport::write)));
+    }
+
+    private static void write(Json json, ItsState.Translation one) {
+        json.value("event", one.event())
+                .value("lpi", one.id())
+                .value("hardwareId", one.hardwareId())
+                .value("target", one.target())
+                .value("collection", one.collection())
+                .value("forwarded", one.isVlpi());
     }
 }

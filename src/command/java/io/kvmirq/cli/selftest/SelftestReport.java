@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.selftest;
 
+import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.explain.Answer;
@@ -18,9 +19,10 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
-/** Prints a self-test as text, line by line while it runs. */
-final class TextJournal implements SelftestListener {
+/** A self-test: as text, line by line while it runs, or as JSON when it has ended. */
+final class SelftestReport implements SelftestListener {
     private static final int ANSWER_COLUMN = 62;
 
     private final Terminal terminal;
@@ -30,7 +32,7 @@ final class TextJournal implements SelftestListener {
     private final Optional<FakeKernel> fake;
     private boolean begun;
 
-    TextJournal(Terminal terminal, Kernel kernel, Irqchip irqchip, Optional<FakeKernel> fake) {
+    SelftestReport(Terminal terminal, Kernel kernel, Irqchip irqchip, Optional<FakeKernel> fake) {
         this.terminal = terminal;
         this.kernel = kernel;
         this.report = new KernelReport(kernel, terminal);
@@ -83,10 +85,7 @@ final class TextJournal implements SelftestListener {
 
     /** The number of used rules by grade, which shows how much a pass on the fake proves. */
     private static String rulesUsed(Set<Answer> rules) {
-        List<String> inferred = rules.stream()
-                .filter(rule -> rule.grade() == Grade.INFERRED)
-                .map(Answer::text)
-                .toList();
+        List<String> inferred = inferred(rules).map(Answer::text).toList();
         Map<Grade, Long> counts = rules.stream().collect(Collectors.groupingBy(Answer::grade, Collectors.counting()));
         String surer = Arrays.stream(Grade.values())
                 .filter(grade -> grade != Grade.INFERRED && counts.containsKey(grade))
@@ -99,6 +98,10 @@ final class TextJournal implements SelftestListener {
                         : inferred.size() + " inferred: " + String.join("; ", inferred));
     }
 
+    private static Stream<Answer> inferred(Set<Answer> rules) {
+        return rules.stream().filter(rule -> rule.grade() == Grade.INFERRED);
+    }
+
     private static String text(Result.Latency latency) {
         return "min " + micros(latency.min()) + "  p50 " + micros(latency.p50()) + "  p90 " + micros(latency.p90())
                 + "  p99 " + micros(latency.p99()) + "  max " + micros(latency.max()) + " µs";
@@ -106,5 +109,32 @@ final class TextJournal implements SelftestListener {
 
     private static String micros(long nanos) {
         return nanos / 1000 + "." + nanos % 1000 / 100;
+    }
+
+    /** Writes one JSON document, {@code kvmirq.selftest/1}. */
+    void write(List<Result> results) {
+        Json.print(terminal, "kvmirq.selftest/1", json -> {
+            report.write(json);
+            json.value("irqchip", (irqchip.isVgic() ? Irqchip.VGIC : irqchip).label());
+            if (!irqchip.runsGuest()) {
+                // Without a guest, interrupts were counted in the pending state.
+                json.value("guestRan", false);
+            }
+            fake.ifPresent(one -> json.value(
+                    "inferredRules",
+                    inferred(Answers.rules(one.rulesUsed())).map(Answer::name).toList()));
+            json.objects("scenarios", results, SelftestReport::write);
+        });
+    }
+
+    private static void write(Json json, Result result) {
+        json.value("name", result.scenario().label())
+                .value("passed", result.passed())
+                .value("sent", result.sent())
+                .value("answered", result.answered())
+                .value("lost", result.lost());
+        result.latency().ifPresent(latency -> json.value("latencyNanos", latency));
+        result.failure().ifPresent(failure -> json.value("failure", failure));
+        result.skipped().ifPresent(skipped -> json.value("skipped", skipped));
     }
 }
