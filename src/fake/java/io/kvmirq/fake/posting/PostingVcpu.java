@@ -162,7 +162,7 @@ public abstract class PostingVcpu {
     // Steps
 
     /**
-     * Loads the vCPU on the processor of the thread that creates it, and puts it ({@code kvm_arch_vcpu_create()}). The
+     * Loads the vCPU on the processor of the thread that creates it, and puts it ({@code kvm_arch_vcpu_postcreate()}). The
      * vCPU's own thread, which a trace shows, has not run.
      */
     final void create() {

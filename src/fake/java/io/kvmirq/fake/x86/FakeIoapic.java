@@ -92,7 +92,7 @@ final class FakeIoapic {
         }
         if (!IoapicEntry.LEVEL.isSet(redirections[pin])
                 && vm.posting().filter(IrqPosting::isActivated).isPresent()) {
-            endClockTicks(interrupts[pin].vector());
+            endClockTick(interrupts[pin]);
         }
         if (pin == CLOCK && wanted && clockPending > 0) {
             vm.note(ChipAnswer.IOAPIC_CLOCK);
@@ -112,14 +112,13 @@ final class FakeIoapic {
 
     /**
      * Hardware may take the EOI of an edge, so a tick has ended if its vector is in neither IRR nor ISR of the LAPIC's page; one
-     * in PIR counts as ended, too. Source: {@code ioapic_lazy_update_eoi()}.
+     * in PIR counts as ended, too. KVM looks at the first such LAPIC alone. Source: {@code ioapic_lazy_update_eoi()}.
      */
-    private void endClockTicks(int vector) {
-        int before = clockTakers.size();
-        clockTakers
-                .entrySet()
-                .removeIf(one -> one.getValue() == vector && !one.getKey().isPending(vector));
-        clockPending -= before - clockTakers.size();
+    private void endClockTick(ApicMessage interrupt) {
+        vm.lapics()
+                .firstWithout(interrupt)
+                .filter(lapic -> clockTakers.remove(lapic, interrupt.vector()))
+                .ifPresent(lapic -> clockPending--);
     }
 
     private int service(int pin, boolean wanted) {

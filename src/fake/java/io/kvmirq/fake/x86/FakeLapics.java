@@ -85,6 +85,13 @@ final class FakeLapics {
         return new PostingVm(true, ids32Bit, new Destinations<>(lapics, ids32Bit, broadcastQuirk, true), Set.of());
     }
 
+    /** The first LAPIC, in the order of creation, that an interrupt is for and that has its vector in neither IRR nor ISR. */
+    Optional<FakeLapic> firstWithout(ApicMessage interrupt) {
+        return lapics.stream()
+                .filter(lapic -> isFor(interrupt, lapic) && !lapic.isPending(interrupt.vector()))
+                .findFirst();
+    }
+
     void forEach(Consumer<FakeLapic> action) {
         lapics.forEach(action);
     }

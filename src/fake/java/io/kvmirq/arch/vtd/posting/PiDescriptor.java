@@ -221,7 +221,7 @@ public class PiDescriptor {
     }
 
     /**
-     * Sets the state before the first load: NV is 0xf2, SN is 1, other bits are 0 ({@code vmx_vcpu_create}). No other
+     * Sets the state before the first load: NV is 0xf2, SN is 1, other bits are 0 ({@code __vmx_vcpu_reset}). No other
      * call may run at the same time. KVM_CREATE_VCPU loads the vCPU and puts it after this.
      */
     public void reset() {
