@@ -8,7 +8,8 @@
  *   post PID VECTOR URGENT
  *			what an interrupt does whose IRTE has these values
  *   forget PID		undoes commit c112b5f50232 for this descriptor: KVM
- *			loads its vCPU without a look at PIR; ends with 0
+ *			loads its vCPU without a look at PIR; ends with 0,
+ *			or when the file is closed
  *
  * with hexadecimal numbers. KVM prepares descriptors for a unit only if the
  * host's unit posts, which this module claims, and the VM has a device. The
@@ -20,6 +21,7 @@
 #include <linux/kvm_host.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
+#include <linux/sizes.h>
 #include <asm/apic.h>
 
 #define IRQ_POSTING_CAP	0
@@ -53,20 +55,23 @@ static struct kretprobe posting_cap = {
 
 static u64 *forgotten;
 
+/* A descriptor with ON=0 at the load of its vCPU, with which vcpu_vmx begins. */
 static int keep_on(struct kretprobe_instance *call, struct pt_regs *regs)
 {
 	u64 *pid = READ_ONCE(forgotten);
+	bool is_of = pid && (unsigned long)pid - regs->di < SZ_16K;
 
-	*(u64 *)call->data = pid ? READ_ONCE(pid[PID_CONTROL]) & PID_ON : PID_ON;
+	*(u64 **)call->data =
+		is_of && !(READ_ONCE(pid[PID_CONTROL]) & PID_ON) ? pid : NULL;
 	return 0;
 }
 
 /* Before the commit, the load cleared SN, and did not set ON. */
 static int drop_on(struct kretprobe_instance *call, struct pt_regs *regs)
 {
-	u64 *pid = READ_ONCE(forgotten);
+	u64 *pid = *(u64 **)call->data;
 
-	if (pid && !*(u64 *)call->data)
+	if (pid)
 		clear_bit(0, (unsigned long *)&pid[PID_CONTROL]);
 	return 0;
 }
@@ -75,7 +80,7 @@ static struct kretprobe pi_load = {
 	.kp.symbol_name = "vmx_vcpu_pi_load",
 	.entry_handler = keep_on,
 	.handler = drop_on,
-	.data_size = sizeof(u64),
+	.data_size = sizeof(u64 *),
 	.maxactive = 64,
 };
 
@@ -151,6 +156,7 @@ static ssize_t unit_write(struct file *file, const char __user *from,
 
 static int unit_release(struct inode *inode, struct file *file)
 {
+	WRITE_ONCE(forgotten, NULL);
 	unit_end(file);
 	return 0;
 }
