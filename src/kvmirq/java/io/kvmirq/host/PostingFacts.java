@@ -52,8 +52,8 @@ public final class PostingFacts {
                             .orElseGet(() -> MirrorHost.arm64(version)))
                     .orElseGet(() -> MirrorHost.unknown("the version of the kernel cannot be read"));
         }
-        return host().<MirrorHost>map(posting ->
-                        new MirrorHost.X86(posting, avicKernel(), reading().x2apic()))
+        return host().<MirrorHost>map(posting -> new MirrorHost.X86(
+                        posting, avicKernel(), reading().x2apic(), reading().ipiv()))
                 .orElseGet(() -> MirrorHost.unknown(String.join("; ", unreadable())));
     }
 

@@ -170,6 +170,14 @@ final class PostingReading {
         return (" " + flags + " ").contains(" " + flag + " ");
     }
 
+    /** Whether kvm_intel uses IPI virtualization: its parameter enable_ipiv, since Linux 6.0. */
+    Optional<Boolean> ipiv() {
+        List<String> names = tree.list("sys/module/kvm_intel/parameters");
+        return names.isEmpty() || names.contains("enable_ipiv")
+                ? parameter("kvm_intel", "enable_ipiv")
+                : Optional.of(false);
+    }
+
     private Optional<Boolean> parameter(String module, String name) {
         String text = tree.text("sys/module/" + module + "/parameters/" + name).orElse("");
         return SWITCHES.contains(text) ? Optional.of(text.equals("Y") || text.equals("1")) : Optional.empty();
@@ -222,13 +230,18 @@ final class PostingReading {
     /**
      * Whether the CPUs of a host that remaps interrupts by VT-d are in x2APIC mode: if the processor and all units can,
      * and the firmware does not opt out ({@code intel_prepare_irq_remapping}, {@code try_to_enable_x2apic}). nox2apic
-     * clears the processor's flag. Only root reads the firmware's table.
+     * clears the processor's flag. Only root reads the firmware's table. A host that is a guest itself may use x2APIC mode
+     * without remapping. That a kernel lacks CONFIG_X86_X2APIC shows in no file.
      */
     Optional<Boolean> x2apic() {
         String processor = tree.text("proc/cpuinfo").orElse("");
         if (field(processor, "flags").isEmpty()) {
             return Optional.empty();
         }
+        return x2apic(processor).filter(on -> on || !hasFlag(processor, "hypervisor"));
+    }
+
+    private Optional<Boolean> x2apic(String processor) {
         List<Optional<Boolean>> units = facts.iommus().stream()
                 .filter(name -> name.startsWith("dmar"))
                 .map(name -> tree.text("sys/class/iommu/" + name + "/intel-iommu/ecap")

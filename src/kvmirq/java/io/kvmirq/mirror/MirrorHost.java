@@ -14,14 +14,14 @@ public sealed interface MirrorHost {
     /** An x86 host. */
     static MirrorHost x86(PostingHost host) {
         Objects.requireNonNull(host, "host is null");
-        return new X86(host, Optional.empty(), Optional.empty());
+        return new X86(host, Optional.empty(), Optional.empty(), Optional.empty());
     }
 
     /** The facts about an AMD host, with the AVIC rules of the host's kernel. */
     static MirrorHost x86(PostingHost host, AvicKernel kernel) {
         Objects.requireNonNull(host, "host is null");
         Objects.requireNonNull(kernel, "kernel is null");
-        return new X86(host, Optional.of(kernel), Optional.empty());
+        return new X86(host, Optional.of(kernel), Optional.empty(), Optional.empty());
     }
 
     /** An arm64 host. */
@@ -48,12 +48,16 @@ public sealed interface MirrorHost {
      * @param host the facts that decide whether the host posts interrupts
      * @param avic on AMD, the kernel's rules for AVIC; if {@code avic} is empty, the mirror does not predict GALogIntr
      * @param x2apic whether the host's CPUs are in x2APIC mode, on which the form of PID.NDST depends; empty if unknown
+     * @param ipiv whether KVM uses IPI virtualization of Intel, with which it updates the descriptors of all VMs; empty if
+     *     unknown
      */
-    record X86(PostingHost host, Optional<AvicKernel> avic, Optional<Boolean> x2apic) implements MirrorHost {
+    record X86(PostingHost host, Optional<AvicKernel> avic, Optional<Boolean> x2apic, Optional<Boolean> ipiv)
+            implements MirrorHost {
         public X86 {
             Objects.requireNonNull(host, "host is null");
             Objects.requireNonNull(avic, "avic is null");
             Objects.requireNonNull(x2apic, "x2apic is null");
+            Objects.requireNonNull(ipiv, "ipiv is null");
         }
     }
 

@@ -10,6 +10,7 @@ import io.kvmirq.arch.amd.AvicTables;
 import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.mirror.VcpuRun.Descriptor;
 import io.kvmirq.path.FieldValue;
 import io.kvmirq.path.HardwareFields;
 import io.kvmirq.path.Hop;
@@ -147,9 +148,10 @@ public final class Snapshot {
 
     /**
      * The predicted posted-interrupt descriptor of a vCPU on an Intel host; none on other hosts. Unknown if the schedule
-     * of the vCPU is, for example while the vCPU is in KVM_RUN. Also unknown if irqbypass had joined no device's vector
-     * with an irqfd of the VM when the vCPU stopped: KVM then may not have updated the descriptor. If a vCPU sleeps
-     * while its guest has disabled interrupts, the fields are as for a vCPU in user space.
+     * of the vCPU is, for example while the vCPU is in KVM_RUN. If irqbypass had joined no device's vector with an irqfd
+     * of the VM when the vCPU stopped, KVM leaves the descriptor as its load wrote it; on a host that posts this is unknown
+     * up to Linux 6.16, where a device of KVM-VFIO is enough. If a vCPU sleeps while its guest has disabled interrupts, the
+     * fields are as for a vCPU in user space.
      */
     public Known<PredictedPid> pid(VcpuId vcpu) {
         return descriptors.then(kernel -> pid(vcpu, kernel));
@@ -157,14 +159,16 @@ public final class Snapshot {
 
     private Known<PredictedPid> pid(VcpuId vcpu, ApicvKernel kernel) {
         VcpuRun run = runs.get(vcpu);
-        if (run == null || !run.descriptor()) {
+        if (run == null || run.descriptor() == Descriptor.UNKNOWN) {
             return new Known.Unknown<>(unknownPid(run));
         }
         VcpuStage stage = run.stage();
+        boolean updated = run.descriptor() == Descriptor.UPDATED;
         return new Known.Predicted<>(new PredictedPid(
-                stage instanceof VcpuStage.Blocked ? Apic.WAKEUP : Apic.NOTIFICATION,
-                stage instanceof VcpuStage.Preempted
-                        || stage instanceof VcpuStage.Left && kernel == ApicvKernel.FROM_6_17,
+                updated && stage instanceof VcpuStage.Blocked ? Apic.WAKEUP : Apic.NOTIFICATION,
+                updated
+                        && (stage instanceof VcpuStage.Preempted
+                                || stage instanceof VcpuStage.Left && kernel == ApicvKernel.FROM_6_17),
                 stage instanceof VcpuStage.Loaded loaded ? OptionalInt.of(loaded.cpu()) : run.cpu()));
     }
 

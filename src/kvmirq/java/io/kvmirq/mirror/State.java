@@ -18,6 +18,7 @@ import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.mirror.EntryUpdate.Moment;
+import io.kvmirq.mirror.VcpuRun.Descriptor;
 import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -34,7 +35,7 @@ import org.jspecify.annotations.Nullable;
 /** The facts and predictions of a mirror. Events change it under the mirror's lock; {@link #at} needs no lock. */
 final class State {
     private static final Known<ApicvKernel> UNUSED_DESCRIPTOR = new Known.Unknown<>(
-            "no device interrupt is posted on this host, and the mirror does not follow descriptors");
+            "no device interrupt is posted on this host, and no file shows whether KVM uses IPI virtualization");
 
     private final MirrorHost host;
     private final Map<EventFdId, EventFdEnds> ends = new ConcurrentHashMap<>();
@@ -158,19 +159,19 @@ final class State {
             facts++;
             predictAbout(entered.vcpu());
         } else if (event instanceof Event.VcpuLoaded loaded) {
-            run(loaded.vcpu(), new VcpuRun(new VcpuStage.Loaded(loaded.cpu().number()), true));
+            run(loaded.vcpu(), new VcpuRun(new VcpuStage.Loaded(loaded.cpu().number()), Descriptor.UPDATED));
         } else if (event instanceof Event.VcpuPreempted preempted) {
-            run(preempted.vcpu(), new VcpuRun(new VcpuStage.Preempted(), hasDescriptors()));
+            run(preempted.vcpu(), new VcpuRun(new VcpuStage.Preempted(), stopped()));
         } else if (event instanceof Event.VcpuLeft left) {
-            run(left.vcpu(), new VcpuRun(new VcpuStage.Left(), hasDescriptors() || leavesDescriptors()));
+            run(left.vcpu(), new VcpuRun(new VcpuStage.Left(), leavesDescriptors() ? Descriptor.AS_LOADED : stopped()));
         } else if (event instanceof Event.VcpuBlocked blocked) {
-            run(blocked.vcpu(), new VcpuRun(new VcpuStage.Blocked(), hasDescriptors()));
+            run(blocked.vcpu(), new VcpuRun(new VcpuStage.Blocked(), stopped()));
         } else if (event instanceof Event.VcpuUnseen unseen) {
             unseen(unseen.vcpu());
         } else if (event instanceof Event.VcpuEntered entered) {
-            run(entered.vcpu(), new VcpuRun(new VcpuStage.InRun(), false));
+            run(entered.vcpu(), new VcpuRun(new VcpuStage.InRun(), Descriptor.UNKNOWN));
         } else if (event instanceof Event.VcpuOutside outside) {
-            run(outside.vcpu(), new VcpuRun(new VcpuStage.Left(), false));
+            run(outside.vcpu(), new VcpuRun(new VcpuStage.Left(), Descriptor.UNKNOWN));
         } else if (event instanceof Event.LapicSampled sampled) {
             if (lapics.put(sampled.vcpu(), sampled.sample())) {
                 lapic();
@@ -613,7 +614,9 @@ final class State {
                 || x86.host().flaw().equals(Optional.of(PostingObstacle.NO_APIC_VIRTUALIZATION))) {
             return Known.none();
         }
-        return posts ? new Known.Predicted<>(ApicvKernel.of(x86.host().kernel())) : UNUSED_DESCRIPTOR;
+        return posts || x86.ipiv().isPresent()
+                ? new Known.Predicted<>(ApicvKernel.of(x86.host().kernel()))
+                : UNUSED_DESCRIPTOR;
     }
 
     /** Whether KVM leaves the descriptor of a vCPU in user space as its load has set it: up to Linux 6.16. */
@@ -622,10 +625,16 @@ final class State {
     }
 
     /**
-     * Whether KVM updates the descriptor of a vCPU that leaves its CPU: {@code vmx_needs_pi_wakeup()} in
-     * arch/x86/kvm/vmx/posted_intr.c asks whether irqbypass has joined an interrupt of the VM, posted or not.
+     * The descriptor of a vCPU that leaves its CPU. KVM updates it with IPI virtualization, or if the VM has something to
+     * post: {@code vmx_needs_pi_wakeup()} in arch/x86/kvm/vmx/posted_intr.c asks whether irqbypass has joined an interrupt
+     * of the VM, posted or not, and up to Linux 6.16 also whether KVM-VFIO has a device.
      */
-    private boolean hasDescriptors() {
-        return joined > 0;
+    private Descriptor stopped() {
+        Optional<Boolean> ipiv = host instanceof MirrorHost.X86 x86 ? x86.ipiv() : Optional.empty();
+        if (joined > 0 && posts || ipiv.orElse(false)) {
+            return Descriptor.UPDATED;
+        }
+        boolean nothingToPost = !posts || descriptors().known().equals(Optional.of(ApicvKernel.FROM_6_17));
+        return nothingToPost && ipiv.isPresent() ? Descriptor.AS_LOADED : Descriptor.UNKNOWN;
     }
 }

@@ -6,12 +6,21 @@ import java.util.OptionalInt;
 /**
  * A vCPU's place in its schedule.
  *
- * @param descriptor whether the posted-interrupt descriptor is known: KVM has updated it for this place
+ * @param descriptor the state of its posted-interrupt descriptor
  * @param cpu the APIC id of the CPU on which a sleeping or preempted vCPU was: PID.NDST keeps it until the next load
  *     ({@code vmx_vcpu_pi_put()} does not write it). A vCPU in user space may be loaded by a call on it
  */
-record VcpuRun(VcpuStage stage, boolean descriptor, OptionalInt cpu) {
-    VcpuRun(VcpuStage stage, boolean descriptor) {
+record VcpuRun(VcpuStage stage, Descriptor descriptor, OptionalInt cpu) {
+    /** The state of the descriptor of a vCPU. */
+    enum Descriptor {
+        /** KVM has updated it for this place. */
+        UPDATED,
+        /** It is as the last load has left it. */
+        AS_LOADED,
+        UNKNOWN
+    }
+
+    VcpuRun(VcpuStage stage, Descriptor descriptor) {
         this(stage, descriptor, OptionalInt.empty());
     }
 

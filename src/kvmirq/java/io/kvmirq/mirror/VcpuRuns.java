@@ -2,6 +2,7 @@
 package io.kvmirq.mirror;
 
 import io.kvmirq.VcpuId;
+import io.kvmirq.mirror.VcpuRun.Descriptor;
 import java.util.HashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -48,6 +49,7 @@ final class VcpuRuns {
      * but a call on a vCPU in user space loads it, and no longer sets SN afterwards.
      */
     void endPosting() {
-        runs.replaceAll((vcpu, run) -> run.stage() instanceof VcpuStage.Left ? new VcpuRun(run.stage(), false) : run);
+        runs.replaceAll((vcpu, run) ->
+                run.stage() instanceof VcpuStage.Left ? new VcpuRun(run.stage(), Descriptor.UNKNOWN) : run);
     }
 }

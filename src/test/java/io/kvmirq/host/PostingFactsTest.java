@@ -27,6 +27,7 @@ import io.kvmirq.mirror.MirrorHost;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -229,9 +230,23 @@ class PostingFactsTest {
         assertThat(facts(arm("", "")).host()).isEmpty();
     }
 
-    /** As an Apple machine, whose interrupts go through no GIC. c_show() in arch/arm64/kernel/cpuinfo.c. */
     private static Optional<Boolean> x2apic(RecordedHost host) {
         return ((MirrorHost.X86) facts(host).forMirror(false)).x2apic();
+    }
+
+    /** The parameter came with Linux 6.0; a processor without it shows N. */
+    @Test
+    void ipiVirtualizationIsThatOfTheModule() {
+        RecordedHost host = intel();
+        Function<RecordedHost, Optional<Boolean>> ipiv =
+                of -> ((MirrorHost.X86) facts(of).forMirror(false)).ipiv();
+        assertThat(ipiv.apply(host.put("sys/module/kvm_intel/parameters/enable_ipiv", "Y\n")))
+                .contains(true);
+        assertThat(ipiv.apply(host.put("sys/module/kvm_intel/parameters/enable_ipiv", "N\n")))
+                .contains(false);
+        assertThat(ipiv.apply(host.remove("sys/module/kvm_intel/parameters/enable_ipiv")))
+                .as("Linux before 6.0")
+                .contains(false);
     }
 
     /** intel_prepare_irq_remapping(): the processor, each unit, and the firmware unless its opt-out is not heeded. */
@@ -255,10 +270,13 @@ class PostingFactsTest {
         assertThat(x2apic(host.put(ecap, "0\n"))).as("a unit without EIM").contains(false);
         host.put(ecap, extended + "\n").put("proc/cpuinfo", flagged.replace("x2apic", ""));
         assertThat(x2apic(host)).as("nox2apic").contains(false);
+        host.put("proc/cpuinfo", flagged.replace("x2apic", "hypervisor"));
+        assertThat(x2apic(host)).as("a guest may use it without remapping").isEmpty();
         host.put("proc/cpuinfo", "vendor_id\t: GenuineIntel\n");
         assertThat(x2apic(host)).as("no flags are shown").isEmpty();
     }
 
+    /** As an Apple machine, whose interrupts go through no GIC. c_show() in arch/arm64/kernel/cpuinfo.c. */
     @Test
     void arm64IsKnownByItsProcessor() throws IOException {
         RecordedHost host = RecordedHost.of("arm64-6.12")

@@ -20,6 +20,7 @@ import io.kvmirq.path.FieldValue;
 import io.kvmirq.path.Known;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -34,7 +35,7 @@ class RecordedPidTest {
     private static Mirror mirror(Optional<Boolean> x2apic, Event... events) {
         PostingHost host =
                 PostingHost.of(Vendor.INTEL).withKernel(LinuxVersion.of("6.1").orElseThrow());
-        Mirror mirror = Mirror.of(new MirrorHost.X86(host, Optional.empty(), x2apic));
+        Mirror mirror = Mirror.of(new MirrorHost.X86(host, Optional.empty(), x2apic, Optional.of(false)));
         EventFdId event = new EventFdId(1);
         Gsi gsi = new Gsi(24);
         mirror.apply(List.of(
@@ -91,6 +92,65 @@ class RecordedPidTest {
                         .isEqualTo(new Known.Predicted<>(field.of(recorded.control())));
             }
         }
+    }
+
+    private static Known<PredictedPid> stock(PostingHost host, Optional<Boolean> ipiv, Event... events) {
+        Mirror mirror = Mirror.of(new MirrorHost.X86(host, Optional.empty(), Optional.of(false), ipiv));
+        mirror.apply(new Event.VcpuAdded(VCPU));
+        mirror.apply(List.of(events));
+        return mirror.now().pid(VCPU);
+    }
+
+    private static PostingHost host(String kernel) {
+        return PostingHost.of(Vendor.INTEL).withKernel(LinuxVersion.of(kernel).orElseThrow());
+    }
+
+    /** On a host that cannot post, only loads write the descriptor: {@code vmx_vcpu_pi_put()} returns at once. */
+    @ParameterizedTest
+    @CsvSource({
+        "6.1, 'P1 vcpu 0 runs', LOADED",
+        "6.1, 'P3 vCPU in user space', LEFT",
+        "6.1, 'P4 vCPU blocked', BLOCKED",
+        "6.1, 'P6 vCPU preempted', PREEMPTED",
+        "6.1, 'P8 affinity moved', BLOCKED",
+        "6.12, 'P4 vCPU blocked', BLOCKED",
+        "6.12, 'P6 vCPU preempted', PREEMPTED"
+    })
+    void descriptorWithoutADeviceIsThatOfTheMachine(String kernel, String phase, String stage) throws Exception {
+        RecordedPid recorded = RecordedPid.of(kernel, phase);
+        PredictedPid predicted = stock(
+                        host(kernel).without(PostingHost.Feature.POSTING_UNITS),
+                        Optional.of(false),
+                        loaded(recorded.cpu()),
+                        switch (stage) {
+                            case "PREEMPTED" -> new Event.VcpuPreempted(VCPU);
+                            case "BLOCKED" -> new Event.VcpuBlocked(VCPU);
+                            case "LEFT" -> new Event.VcpuLeft(VCPU);
+                            default -> loaded(recorded.cpu());
+                        })
+                .known()
+                .orElseThrow();
+        assertThat(predicted.nv()).isEqualTo((int) PostedInterruptDescriptor.NV.of(recorded.control()));
+        assertThat(predicted.sn()).isEqualTo(PostedInterruptDescriptor.SN.isSet(recorded.control()));
+        if (!stage.equals("LEFT")) {
+            assertThat(predicted.cpu()).hasValue(recorded.cpu());
+        }
+    }
+
+    @Test
+    void whatMayUpdateADescriptorMakesItUnknown() {
+        Event[] blocked = {loaded(1), new Event.VcpuBlocked(VCPU)};
+        PredictedPid listed = new PredictedPid(0xf1, false, OptionalInt.of(1));
+        PredictedPid left = new PredictedPid(0xf2, false, OptionalInt.of(1));
+        PostingHost without = host("6.12").without(PostingHost.Feature.POSTING_UNITS);
+        assertThat(stock(without, Optional.of(true), blocked).known())
+                .as("IPI virtualization")
+                .contains(listed);
+        assertThat(stock(without, Optional.empty(), blocked)).isInstanceOf(Known.Unknown.class);
+        assertThat(stock(host("6.16"), Optional.of(false), blocked))
+                .as("a device of KVM-VFIO is enough")
+                .isInstanceOf(Known.Unknown.class);
+        assertThat(stock(host("6.17"), Optional.of(false), blocked).known()).contains(left);
     }
 
     @Test
