@@ -99,13 +99,13 @@ public final class ExplainCommand implements Command {
         Optional<LiveOption> live = LiveOption.of(arguments, machine);
         HostFiles tree = LiveOption.files(live, arguments);
         if (typed.vcpus() && arguments.hasMatchedOption("--fake")) {
-            return Commands.read(arguments, () -> ExplainVcpus.ofFake(typed, arguments, terminal));
+            return Commands.read(arguments, () -> ExplainVcpus.printFake(typed, arguments, terminal));
         }
         HostFacts host = new HostFacts(tree, terminal.host());
         ExplainQuestion question = typed.on(host);
         try (KernelPaths memory = MemoryOption.of(arguments, machine)) {
             if (question.vcpus()) {
-                return ExplainVcpus.of(host, question, live, memory, arguments, terminal);
+                return ExplainVcpus.print(host, question, live, memory, arguments, terminal);
             }
             return live.isPresent()
                     ? watched(live.get(), host, question, memory, arguments, terminal)

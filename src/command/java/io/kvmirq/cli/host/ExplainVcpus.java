@@ -5,7 +5,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.diag.rules.Drift;
+import io.kvmirq.diag.screens.VcpuEvidence;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveHost;
@@ -17,12 +17,9 @@ import io.kvmirq.host.memory.KernelVcpu;
 import io.kvmirq.path.Known;
 import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
-import java.util.stream.Collectors;
 import picocli.CommandLine.ParseResult;
 
 /**
@@ -42,7 +39,7 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
             Map.entry("", "in an unknown state"));
 
     /** Prints the vCPUs of the only guest that is asked for, as files or a watch show them. */
-    static int of(
+    static int print(
             HostFacts host,
             ExplainQuestion question,
             Optional<LiveOption> live,
@@ -68,7 +65,7 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
     }
 
     /** Watches a guest of a fake kernel. */
-    static int ofFake(ExplainQuestion question, ParseResult arguments, Terminal terminal) {
+    static int printFake(ExplainQuestion question, ParseResult arguments, Terminal terminal) {
         try (FakeGuest guest = FakeGuest.of(arguments.matchedOptionValue("--fake", ""))) {
             HostFacts host = new HostFacts(guest.files());
             VmProcess process = question.onlyGuest(host);
@@ -86,14 +83,7 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
     private int print(Vcpus known, Terminal terminal) {
         Known<Map<VcpuId, KernelVcpu>> seen = memory.vcpus(host, guest);
         Vcpus vcpus = known.with(seen);
-        Map<VcpuId, List<Drift>> fields = evidence
-                ? seen.known().orElse(Map.of()).values().stream()
-                        .collect(Collectors.toMap(
-                                KernelVcpu::vcpu,
-                                one -> Drift.of(host, one, memory.isX2apic()),
-                                (one, other) -> one,
-                                () -> new TreeMap<>(Comparator.comparingInt(VcpuId::number))))
-                : Map.of();
+        Known<List<VcpuEvidence>> fields = evidence ? VcpuEvidence.of(host, memory, guest) : Known.none();
         int exitCode = vcpus.watched().isPresent() && !vcpus.knowsAPhase() ? ExitCode.COULD_NOT_RUN : ExitCode.OK;
         if (json) {
             Json.print(terminal, "explain", host, to -> {
@@ -101,7 +91,9 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
                 if (evidence) {
                     to.value(
                             "kernelMemory",
-                            fields.values().stream().flatMap(List::stream).toList());
+                            fields.known().orElse(List.of()).stream()
+                                    .flatMap(vcpu -> vcpu.fields().stream())
+                                    .toList());
                 }
                 to.value("exitCode", exitCode);
             });
@@ -128,7 +120,7 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
                 : "vCPUs of " + guest + ": " + String.join(", ", states);
     }
 
-    private static void print(Vcpus vcpus, Map<VcpuId, List<Drift>> fields, Terminal terminal) {
+    private static void print(Vcpus vcpus, Known<List<VcpuEvidence>> fields, Terminal terminal) {
         terminal.line(terminal.bold(Foreign.printable(headline(vcpus))));
         terminal.say(vcpus.guest()
                 + vcpus.watched()
@@ -144,7 +136,12 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
                         field.value().orElse("unknown: " + field.why())
                                 + field.evidence().map(how -> "  [" + how + "]").orElse(""));
             }
-            new ExplainText(terminal).fields(fields.getOrDefault(one.id(), List.of()));
+            fields.known().orElse(List.of()).stream()
+                    .filter(vcpu -> vcpu.vcpu().equals(one.id()))
+                    .forEach(vcpu -> new ExplainText(terminal).fields(vcpu.fields()));
+        }
+        if (fields instanceof Known.Unknown<?> unknown) {
+            terminal.say("no field is compared: " + unknown.why());
         }
         if (vcpus.lost() > 0) {
             terminal.line("events that did not fit into the buffer: " + vcpus.lost());

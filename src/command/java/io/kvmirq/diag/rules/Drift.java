@@ -4,14 +4,17 @@ package io.kvmirq.diag.rules;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Field;
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.amd.AvicTables;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.apic.Apic;
+import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.RemappedIrte;
+import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.memory.HostLpi;
@@ -49,8 +52,6 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
     }
 
     private static final String CHANGES = "it changes whenever the vCPU runs or stops";
-    private static final String SENDERS =
-            "a sender sets PIR, then ON (vmx_deliver_posted_interrupt(), IOMMU); the vCPU clears both (vmx_sync_pir_to_irr())";
     private static final String BY_KVM = "its_vlpi_map() and lpi_write_config(), from vgic_irq";
     private static final int XAPIC_SHIFT = 8;
     /** The bits that a posted entry takes from the remapped one: {@code dmar_copy_shared_irte()}. */
@@ -117,69 +118,95 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
     }
 
     /**
-     * The comparisons of the descriptor of a vCPU with what KVM has beside it. None with AMD.
+     * Facts of a host that its descriptors are compared with, read once for all vCPUs.
      *
      * @param isX2apic whether the host's LAPICs are in x2APIC mode
+     * @param ids the APIC ids of CPUs; empty if CPUs share one, as some hypervisors show them
      */
-    public static List<Drift> of(HostFacts host, KernelVcpu vcpu, Known<Boolean> isX2apic) {
+    public record Cpus(Known<Boolean> isX2apic, Map<Integer, Long> ids, ApicvKernel kernel) {
+        public static Cpus of(HostFacts host, KernelPaths memory) {
+            Map<Integer, Long> ids = host.kvm().apicIds();
+            return new Cpus(
+                    memory.isX2apic(),
+                    new HashSet<>(ids.values()).size() == ids.size() ? ids : Map.of(),
+                    host.kernel().flatMap(LinuxVersion::of).map(ApicvKernel::of).orElse(ApicvKernel.UP_TO_6_16));
+        }
+    }
+
+    /** The comparisons of a vCPU with what KVM has beside it: of its descriptor, with Intel. */
+    public static List<Drift> of(KernelVcpu vcpu, Cpus cpus) {
         List<Drift> all = new ArrayList<>();
-        vcpu.posted().ifPresent(posted -> {
-            String descriptor = "pi_desc of vCPU " + vcpu.vcpu().number() + ": ";
-            long[] words = posted.words().bits();
-            PostedInterruptDescriptor.FORMAT.fields().stream()
-                    .filter(field -> field.name().startsWith("rsvd"))
-                    .forEach(field -> {
-                        if (field.value(words) != 0) {
-                            all.add(of(Hop.VCPU, descriptor + field.name(), 0, field.value(words), "nobody"));
-                        }
-                    });
-            all.add(unobservable(Hop.VCPU, descriptor + "PIR, ON", SENDERS));
-            if (posted.place() instanceof Known.Unknown<?> unknown) {
-                all.add(unobservable(Hop.VCPU, descriptor + "SN, NV, NDST", unknown.why()));
-            } else if (!vcpu.active()) {
-                all.add(unobservable(Hop.VCPU, descriptor + "SN, NV, NDST", "APIC virtualization is not in use"));
-            } else {
-                place(host, posted, descriptor, isX2apic, all);
-            }
-        });
+        String descriptor = "pi_desc of vCPU " + vcpu.vcpu().number() + ": ";
+        if (vcpu.posted() instanceof Known.Unknown<?> unknown) {
+            all.add(unobservable(Hop.VCPU, descriptor + "all fields", unknown.why()));
+        } else if (vcpu.isDisabled()) {
+            all.add(unobservable(Hop.VCPU, descriptor + "all fields", "KVM keeps none without APIC virtualization"));
+        } else {
+            vcpu.posted().known().ifPresent(posted -> posted(posted, descriptor, cpus, all));
+        }
+        if (vcpu.avicEntry().isPresent()) {
+            all.add(unobservable(
+                    Hop.VCPU, "avic_physical_id_entry of vCPU " + vcpu.vcpu().number(), CHANGES));
+        }
         return all;
     }
 
-    private static void place(
-            HostFacts host, KernelVcpu.Posted posted, String descriptor, Known<Boolean> isX2apic, List<Drift> all) {
-        KernelVcpu.Place place = posted.place().known().orElseThrow();
+    private static void posted(KernelVcpu.Posted posted, String descriptor, Cpus cpus, List<Drift> all) {
+        long[] words = posted.words().bits();
+        long control = posted.words().control();
+        for (Field field : PostedInterruptDescriptor.FORMAT.fields()) {
+            if (field.description().isReserved() && field.value(words) != 0) {
+                all.add(of(Hop.VCPU, descriptor + field.name(), 0, field.value(words), "nobody"));
+            }
+        }
+        boolean suppressed = PostedInterruptDescriptor.SN.isSet(control);
+        all.add(
+                posted.requested().isEmpty() || suppressed
+                        ? unobservable(Hop.VCPU, descriptor + "ON", "no vector waits in PIR, or SN holds it back")
+                        : of(
+                                Hop.VCPU,
+                                descriptor + "ON, with a vector in PIR",
+                                1,
+                                PostedInterruptDescriptor.ON.of(control),
+                                "the sender, or vmx_vcpu_pi_load() when it clears SN"));
         all.add(of(
                 Hop.VCPU,
                 descriptor + "NV",
-                place.isListed() ? Apic.WAKEUP : Apic.NOTIFICATION,
-                place.nv(),
+                posted.isListed() ? Apic.WAKEUP : Apic.NOTIFICATION,
+                PostedInterruptDescriptor.NV.of(control),
                 "pi_enable_wakeup_handler() with vcpu_vmx.pi_wakeup_list, or vmx_vcpu_pi_load()"));
         all.add(
-                place.isListed()
+                posted.isListed() && cpus.kernel() == ApicvKernel.FROM_6_17
                         ? of(
                                 Hop.VCPU,
                                 descriptor + "SN",
                                 0,
-                                PostedInterruptDescriptor.SN.of(posted.words().control()),
-                                "pi_enable_wakeup_handler(), with the wake-up list")
-                        : unobservable(Hop.VCPU, descriptor + "SN", "it is 1 while the vCPU is preempted"));
-        Map<Integer, Long> ids = host.kvm().apicIds();
-        boolean distinct = new HashSet<>(ids.values()).size() == ids.size();
-        Optional<Long> id = Optional.ofNullable(ids.get(place.cpu())).filter(one -> distinct);
+                                PostedInterruptDescriptor.SN.of(control),
+                                "vmx_vcpu_pi_put(), unless it puts the vCPU on a wake-up list")
+                        : unobservable(
+                                Hop.VCPU,
+                                descriptor + "SN",
+                                "it is 1 while the vCPU is preempted, or since Linux 6.17 outside of KVM_RUN"));
+        Optional<Long> id = Optional.ofNullable(cpus.ids().get(posted.cpu()));
         all.add(
-                id.isEmpty() || isX2apic.known().isEmpty()
+                id.isEmpty() || cpus.isX2apic().known().isEmpty()
                         ? unobservable(
                                 Hop.VCPU,
                                 descriptor + "NDST",
-                                isX2apic instanceof Known.Unknown<?> unknown
+                                cpus.isX2apic() instanceof Known.Unknown<?> unknown
                                         ? unknown.why()
-                                        : "/proc/cpuinfo does not show the APIC id of CPU " + place.cpu())
+                                        : "/proc/cpuinfo does not show the APIC id of CPU " + posted.cpu())
                         : of(
                                 Hop.VCPU,
                                 descriptor + "NDST",
-                                isX2apic.known().get() ? id.get() : id.get() << XAPIC_SHIFT,
-                                place.ndst(),
+                                cpus.isX2apic().known().get() ? id.get() : id.get() << XAPIC_SHIFT,
+                                PostedInterruptDescriptor.NDST.of(control),
                                 "vmx_vcpu_pi_load(), with kvm_vcpu.cpu"));
+    }
+
+    /** The same field, that another look did not show to differ. */
+    public Drift passing() {
+        return unobservable(hop, field, "KVM changed it between two looks");
     }
 
     private static void entry(KernelPath path, RemappingEntry entry, List<Drift> all) {

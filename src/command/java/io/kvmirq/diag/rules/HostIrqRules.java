@@ -403,7 +403,7 @@ public final class HostIrqRules {
     private static final Fact<Irq, Shown> IN_DEBUGFS =
         Fact.text(DEBUGFS + "/{irq}", irq -> !irq.files().list(DEBUGFS).isEmpty(), Shown::parse);
     private static final Fact<Irq, Shown> SHOWN =
-        new Fact<>(IN_DEBUGFS.file(), irq -> irq.host().lacksIrqs() ? Known.none() : IN_DEBUGFS.read().apply(irq));
+        new Fact<>(IN_DEBUGFS.file(), irq -> irq.host().hasNoIrqDebugfs() ? Known.none() : IN_DEBUGFS.read().apply(irq));
     private static final Fact<Irq, Slot> ENTRY = new Fact<>(IRTES, irq -> Fact.of(irq.host().remapping().slot(irq.vector.irq())));
     /** Whether the IOMMU remaps, as its entry shows, or the chips of other messages of PCI. */
     private static final Fact<Irq, Boolean> REMAPS = new Fact<>("proc/interrupts", irq -> ENTRY.is(irq, any -> true)

@@ -79,7 +79,7 @@ public final class KvmRules {
             return Rows.remedy(kvm().hasFlag("hypervisor") ? "@nest" : "@virtualize");
         }
 
-        /** Whether hardware keeps the LAPICs of guests, by the parameter of the module. */
+        /** Whether hardware keeps the guests' LAPICs, by the module's parameter. */
         String virtualizesApics() {
             return Stream.of("kvm_intel enable_apicv", "kvm_amd avic")
                     .map(one -> one.split(" "))

@@ -3,6 +3,7 @@ package io.kvmirq.diag.screens;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.IrqKind;
+import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
@@ -23,6 +24,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * The fields of kernel memory on the way of an armed vector. Immutable.
@@ -72,37 +74,57 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
             }
             fields.addAll(Drift.of(path.known().orElseThrow()));
         }
-        Known<List<KernelVcpu>> vcpus = memory.vcpus(host);
-        vcpus.known().orElse(List.of()).forEach(vcpu -> fields.addAll(Drift.of(host, vcpu, memory.isX2apic())));
-        List<Drift> differing = of(fields, Drift.Verdict.DIFFER);
-        int compared = differing.size() + of(fields, Drift.Verdict.AGREE).size();
+        // Only kvm_intel keeps what can be compared.
+        Known<List<Known<List<KernelVcpu>>>> vms = host.kvm().vendor().equals(Optional.of(Vendor.INTEL))
+                ? memory.vcpus(host, thread -> true)
+                : new Known.Observed<>(List.of());
+        List<VcpuEvidence> vcpus = VcpuEvidence.of(
+                host,
+                memory,
+                vms.known().orElse(List.of()).stream()
+                        .flatMap(vm -> vm.known().orElse(List.of()).stream())
+                        .toList());
+        List<Drift> all = Stream.concat(fields.stream(), vcpus.stream().flatMap(vcpu -> vcpu.fields().stream()))
+                .toList();
+        int differing = of(all, Drift.Verdict.DIFFER).size();
+        int compared = differing + of(all, Drift.Verdict.AGREE).size();
         if (compared == 0 && irqfds instanceof Known.Unknown<List<KernelIrqfd>> unknown) {
             return Finding.unknown(Check.KERNEL_MEMORY, "not-shown", unknown);
         }
         String text = armed.size() + " armed vectors of messages, "
-                + irqfds.known().map(all -> all.size() + " irqfds").orElse("irqfds not shown")
-                + vcpus.known()
-                        .filter(all -> !all.isEmpty())
-                        .map(all -> ", " + all.size() + " vCPUs")
-                        .orElse("")
-                + ", " + compared
-                + " fields compared, " + differing.size() + " differ";
-        String hidden = of(fields, Drift.Verdict.UNOBSERVABLE).stream()
-                .map(one -> one.field() + ": " + one.why())
+                + irqfds.known().map(found -> found.size() + " irqfds").orElse("irqfds not shown")
+                + (vcpus.isEmpty() ? "" : ", " + vcpus.size() + " vCPUs") + ", " + compared + " fields compared, "
+                + differing + " differ";
+        Optional<VcpuEvidence> wrong =
+                vcpus.stream().filter(VcpuEvidence::differs).findFirst();
+        text += wrong.map(vcpu -> "; of " + vcpu.guest().map(Object::toString).orElse("a VM") + " first "
+                        + of(vcpu.fields(), Drift.Verdict.DIFFER).get(0).field())
+                .orElse("");
+        String hidden = Stream.concat(
+                        of(fields, Drift.Verdict.UNOBSERVABLE).stream()
+                                .map(field -> field.field() + ": " + field.why()),
+                        unseen(vms))
                 .distinct()
                 .collect(Collectors.joining("; "));
         Finding finding = Finding.of(
                 Check.KERNEL_MEMORY,
-                differing.isEmpty() ? compared == 0 ? Status.UNKNOWN : Status.PASS : Status.WARN,
-                differing.isEmpty()
-                        ? compared == 0 ? armed.isEmpty() ? "nothing-armed" : "not-shown" : "agrees"
-                        : "differs",
+                differing == 0 ? compared == 0 ? Status.UNKNOWN : Status.PASS : Status.WARN,
+                differing == 0 ? compared == 0 ? armed.isEmpty() ? "nothing-armed" : "not-shown" : "agrees" : "differs",
                 text + (hidden.isEmpty() ? "" : "; not compared: " + hidden));
-        return compared == 0 && armed.isEmpty()
-                ? finding.with(Remedy.look(WATCHED))
-                : differing.isEmpty()
-                        ? finding
-                        : finding.with(Remedy.look("kvmirq explain --all --evidence, which names the fields"));
+        if (differing > 0) {
+            String of = wrong.flatMap(VcpuEvidence::guest)
+                    .map(guest -> "--vm " + guest.pid() + " --vcpus")
+                    .orElse("--all");
+            return finding.with(Remedy.look("kvmirq explain " + of + " --evidence, which names the fields"));
+        }
+        return compared == 0 && armed.isEmpty() ? finding.with(Remedy.look(WATCHED)) : finding;
+    }
+
+    /** Why vCPUs are not compared, for each VM. */
+    private static Stream<String> unseen(Known<List<Known<List<KernelVcpu>>>> vms) {
+        return Stream.concat(Stream.of(vms), vms.known().orElse(List.of()).stream())
+                .filter(Known.Unknown.class::isInstance)
+                .map(vm -> "vCPUs: " + ((Known.Unknown<?>) vm).why());
     }
 
     private static List<Drift> of(List<Drift> fields, Drift.Verdict verdict) {

@@ -23,6 +23,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.IntPredicate;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -194,25 +195,30 @@ public final class KernelPaths implements AutoCloseable {
         return memory().then(KernelStructures::inhibits);
     }
 
-    /** The vCPUs of all VMs of an x86 host, or why they cannot be read. */
-    public Known<List<KernelVcpu>> vcpus(HostFacts host) {
+    /**
+     * The vCPUs of each VM of an x86 host, or why they cannot be read.
+     *
+     * @param wanted the threads whose VMs are read
+     */
+    public Known<List<Known<List<KernelVcpu>>>> vcpus(HostFacts host, IntPredicate wanted) {
         if (host.isArm()) {
             return new Known.Unknown<>(
                     Known.Reason.NOT_ASKED, "vCPUs of arm64 are not read from kernel memory", "none");
         }
-        Vendor vendor = host.kvm().hasFlag("vmx") ? Vendor.INTEL : Vendor.AMD;
-        return memory().then(from -> from.vcpus(vendor));
+        return memory().then(from -> from.vcpus(host.kvm().vendor(), wanted));
     }
 
-    /** The vCPUs of a guest with one VM: a file names no VM of another. */
+    /** The vCPUs of a guest with one VM, by their ids. */
     public Known<Map<VcpuId, KernelVcpu>> vcpus(HostFacts host, VmProcess guest) {
-        return guest.vms().size() > 1
-                ? new Known.Unknown<>(
-                        "the process has " + guest.vms().size() + " VMs, whose vCPUs have the same numbers",
-                        "a VMM with one VM in a process")
-                : vcpus(host).map(all -> all.stream()
-                        .filter(one -> VcpuThreads.has(host, guest.pid(), one.thread()))
-                        .collect(Collectors.toMap(KernelVcpu::vcpu, one -> one, (first, second) -> first)));
+        Known<List<Known<List<KernelVcpu>>>> vms = vcpus(host, thread -> VcpuThreads.has(host, guest.pid(), thread));
+        return vms.then(found -> found.size() == 1
+                ? found.get(0).map(all -> all.stream()
+                        .collect(Collectors.toMap(KernelVcpu::vcpu, vcpu -> vcpu, (first, second) -> first)))
+                : new Known.Unknown<>(
+                        found.isEmpty()
+                                ? "kernel memory has no VM that a thread of this process made"
+                                : "the process has " + found.size() + " VMs, whose vCPUs have the same numbers",
+                        found.isEmpty() ? "none" : "a VMM with one VM in a process"));
     }
 
     /** Whether the host's LAPICs are in x2APIC mode, or why it cannot be read. */

@@ -20,6 +20,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.TreeMap;
 import java.util.function.BiFunction;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -43,7 +44,7 @@ public record Vcpus(
     private static final String PHASE = "phase";
     private static final String CPU = "CPU";
     private static final String APICV = "APICv";
-    private static final String WAKE_UP = "wake-up";
+    private static final String PID = "vcpu_vmx.pi_desc";
     private static final Evidence SEEN = Evidence.observed("tracepoints of its thread");
 
     public Vcpus {
@@ -131,35 +132,51 @@ public record Vcpus(
                         ? "in use"
                         : "not in use" + (vcpu.inhibits().isEmpty() ? "" : ": " + String.join(", ", vcpu.inhibits())),
                 inMemory("kvm_lapic.apicv_active")));
-        fields.add(Field.of("IRR", vectors(vcpu.requested()), inMemory("kvm_lapic.regs")));
-        fields.add(Field.of("ISR", vectors(vcpu.inService()), inMemory("kvm_lapic.regs")));
-        vcpu.posted().ifPresent(posted -> {
-            PostedInterruptDescriptor words = posted.words();
-            long control = words.control();
-            fields.add(Field.of("PIR", vectors(posted.requested()), inMemory("vcpu_vmx.pi_desc")));
-            fields.add(Field.of(
-                    "PID",
-                    "ON " + PostedInterruptDescriptor.ON.of(control) + ", SN "
-                            + PostedInterruptDescriptor.SN.of(control) + ", NV 0x"
-                            + Long.toHexString(PostedInterruptDescriptor.NV.of(control)) + ", NDST 0x"
-                            + Long.toHexString(PostedInterruptDescriptor.NDST.of(control)),
-                    inMemory("vcpu_vmx.pi_desc")));
-            fields.add(
-                    posted.place() instanceof Known.Unknown<?> unknown
-                            ? Field.unknown(WAKE_UP, unknown.why())
-                            : Field.of(
-                                    WAKE_UP,
-                                    posted.place().known().orElseThrow().isListed()
-                                            ? "on the list that vector 0xf1 wakes"
-                                            : "on no list",
-                                    inMemory("vcpu_vmx.pi_wakeup_list")));
-        });
+        fields.addAll(fields(
+                vcpu.page(),
+                "IRR",
+                page -> List.of(
+                        Field.of("IRR", vectors(page.requested()), inMemory("kvm_lapic.regs")),
+                        Field.of("ISR", vectors(page.inService()), inMemory("kvm_lapic.regs")))));
+        if (!vcpu.isDisabled()) {
+            fields.addAll(fields(vcpu.posted(), "PID", Vcpus::ofDescriptor));
+        }
         vcpu.avicEntry()
                 .ifPresent(entry -> fields.add(Field.of(
                         "AVIC",
                         AvicTables.IS_RUNNING.isSet(entry) ? "IsRunning 1" : "IsRunning 0",
-                        inMemory("the physical APIC id table"))));
+                        inMemory("KVM's copy of the entry in the physical APIC id table"))));
         return fields;
+    }
+
+    /** The fields of a part; one that says why it is not known; none if there is no such part. */
+    private static <T> List<Field> fields(Known<T> part, String name, Function<T, List<Field>> shown) {
+        return part.known()
+                .map(shown)
+                .orElseGet(() -> part instanceof Known.Unknown<?> unknown
+                        ? List.of(Field.unknown(name, unknown.why()))
+                        : List.of());
+    }
+
+    private static List<Field> ofDescriptor(KernelVcpu.Posted posted) {
+        long control = posted.words().control();
+        long on = PostedInterruptDescriptor.ON.of(control);
+        long sn = PostedInterruptDescriptor.SN.of(control);
+        String waiting = !posted.requested().isEmpty() && on == 0 && sn == 0
+                ? ", which no notification has announced: lost until the next one, unless a sender is between two steps"
+                : "";
+        return List.of(
+                Field.of("PIR", vectors(posted.requested()) + waiting, inMemory(PID)),
+                Field.of(
+                        "PID",
+                        "ON " + on + ", SN " + sn + ", NV 0x"
+                                + Long.toHexString(PostedInterruptDescriptor.NV.of(control)) + ", NDST 0x"
+                                + Long.toHexString(PostedInterruptDescriptor.NDST.of(control)),
+                        inMemory(PID)),
+                Field.of(
+                        "wake-up",
+                        posted.isListed() ? "on the list that vector 0xf1 wakes" : "on no list",
+                        inMemory("vcpu_vmx.pi_wakeup_list")));
     }
 
     private static Evidence inMemory(String member) {

@@ -541,8 +541,8 @@ public final class HostFacts {
                 : new Known.Unknown<>(Known.Reason.ABSENT, "/" + DEBUGFS + path + " does not exist", needs);
     }
 
-    /** Whether debugfs has no directory of irqs: it is asked for once, and not a file for each of thousands of irqs. */
-    public boolean lacksIrqs() {
+    /** Whether debugfs has no directory of irqs. Asked once, because a lookup for each of thousands of irqs is slow. */
+    public boolean hasNoIrqDebugfs() {
         return tree.reading(DEBUGFS + "irq/irqs") == HostFiles.Reading.ABSENT;
     }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.facts;
 
+import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.path.Known;
 import java.io.ByteArrayInputStream;
@@ -160,18 +161,38 @@ public final class HostKvm {
         return Optional.of(line.contains(" apicv ") || line.contains(" posted_intr "));
     }
 
+    /** The maker whose module runs guests; empty if another module does, such as kvm_pvm. */
+    public Optional<Vendor> vendor() {
+        List<String> modules = vendorModules();
+        boolean intel = modules.contains("kvm_intel");
+        boolean amd = modules.contains("kvm_amd");
+        // Where both are built in, only that of the processor works.
+        return intel && (!amd || hasFlag("vmx"))
+                ? Optional.of(Vendor.INTEL)
+                : amd ? Optional.of(Vendor.AMD) : Optional.empty();
+    }
+
     /** The APIC ids of CPUs by their numbers: {@code processor} and {@code apicid}. Some hypervisors show 0 for all. */
     public Map<Integer, Long> apicIds() {
         Map<Integer, Long> ids = new TreeMap<>();
         int cpu = -1;
         for (String line : lines(tree.text("proc/cpuinfo").orElse(""))) {
-            if (line.matches("processor\\s*: \\d{1,9}")) {
-                cpu = Integer.parseInt(line.substring(line.indexOf(": ") + 2));
-            } else if (line.matches("apicid\\s*: \\d{1,9}")) {
-                ids.put(cpu, Long.parseLong(line.substring(line.indexOf(": ") + 2)));
+            if (line.startsWith("processor")) {
+                cpu = (int) number(line);
+            } else if (line.startsWith("apicid")) {
+                ids.put(cpu, number(line));
             }
         }
+        ids.values().remove(-1L);
         return ids;
+    }
+
+    /** The number behind the colon; -1 if there is none. */
+    private static long number(String line) {
+        String text = line.substring(line.indexOf(':') + 1).strip();
+        return text.isEmpty() || text.length() > 9 || !text.chars().allMatch(c -> c >= '0' && c <= '9')
+                ? -1
+                : Long.parseLong(text);
     }
 
     /** Whether a module can be unloaded; a built-in module is not in the list. Empty if the list is not shown. */

@@ -248,7 +248,7 @@ public final class RemappingEntries {
      * the same.
      */
     private Optional<Irq> irq(HostIrq irq) {
-        return host.lacksIrqs() ? Optional.empty() : irqs.computeIfAbsent(irq.number(), this::irq);
+        return host.hasNoIrqDebugfs() ? Optional.empty() : irqs.computeIfAbsent(irq.number(), this::irq);
     }
 
     private Optional<Irq> irq(int number) {

@@ -15,6 +15,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.IntPredicate;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -171,15 +172,22 @@ public final class KernelStructures implements AutoCloseable {
     }
 
     /**
-     * The vCPUs of all VMs that have their LAPICs in the kernel, of the newest VM first.
+     * The vCPUs of VMs that have their LAPICs in the kernel, of the newest VM first.
      *
-     * @param vendor of the host's processors
+     * @param vendor whose module runs them; empty for another module
+     * @param wanted the threads whose VMs are read
      */
-    public Known<List<KernelVcpu>> vcpus(Vendor vendor) {
+    public Known<List<Known<List<KernelVcpu>>>> vcpus(Optional<Vendor> vendor, IntPredicate wanted) {
         Objects.requireNonNull(vendor, "vendor is null");
+        Objects.requireNonNull(wanted, "wanted is null");
         return Unseen.known(() -> {
-            List<KernelVcpu> all = new ArrayList<>();
-            vms().vms(owner -> all.addAll(vcpus().all(owner.address(), Irqfds.thread(owner), vendor)));
+            List<Known<List<KernelVcpu>>> all = new ArrayList<>();
+            vms().vms(owner -> {
+                int thread = Irqfds.thread(owner);
+                if (wanted.test(thread)) {
+                    all.add(Unseen.known(() -> vcpus().all(owner.address(), thread, vendor)));
+                }
+            });
             return all;
         });
     }

@@ -15,7 +15,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.stream.IntStream;
 
@@ -43,6 +42,8 @@ final class Vcpus {
 
     private static final int VECTORS = 256;
     private static final int TRIES = 5;
+    private static final int WORDS = PostedInterruptDescriptor.BYTES / Long.BYTES;
+    private static final String OF_TDX = "the vCPUs of a VM of TDX are not read";
     /** {@code KVM_X86_TDX_VM}: its vCPUs are no {@code vcpu_vmx}. */
     private static final int TDX = 5;
 
@@ -92,7 +93,7 @@ final class Vcpus {
         boolean intel = vendor == Vendor.INTEL;
         Layout.Snapshot owner = vm.at(memory, irqfd.vm());
         if (isTdx(owner, vendor)) {
-            throw new Unseen("the vCPUs of a VM of TDX are not read", "none");
+            throw new Unseen(OF_TDX, "none");
         }
         long address = intel
                 ? new PostedIrte(entry.low(), entry.high()).descriptorAddress()
@@ -139,46 +140,48 @@ final class Vcpus {
         return one;
     }
 
-    /** The vCPUs of a VM that have a LAPIC in the kernel, in the order of their creation. */
-    List<KernelVcpu> all(long of, int thread, Vendor vendor) {
+    /**
+     * The vCPUs of a VM that have a LAPIC in the kernel, in the order of their creation.
+     *
+     * @param vendor whose module runs them; empty for another module
+     */
+    List<KernelVcpu> all(long of, int thread, Optional<Vendor> vendor) {
         Layout.Snapshot owner = vm.at(memory, of);
-        List<KernelVcpu> all = new ArrayList<>();
-        if (isTdx(owner, vendor)) {
-            return all;
+        if (vendor.isPresent() && isTdx(owner, vendor.get())) {
+            throw new Unseen(OF_TDX, "none");
         }
         List<String> inhibits = inhibits(of);
-        for (Layout.Snapshot one : members(owner)) {
-            if (one.number("arch.apic") != 0) {
-                all.add(whole(one, thread, inhibits, vendor));
-            }
-        }
-        return all;
+        return members(owner).stream()
+                .filter(vcpu -> vcpu.number("arch.apic") != 0)
+                .map(vcpu -> whole(vcpu, thread, inhibits, vendor))
+                .toList();
     }
 
     private static boolean isTdx(Layout.Snapshot owner, Vendor vendor) {
         return vendor == Vendor.INTEL && owner.has("arch.vm_type") && owner.number("arch.vm_type") == TDX;
     }
 
-    private KernelVcpu whole(Layout.Snapshot one, int thread, List<String> inhibits, Vendor vendor) {
+    private KernelVcpu whole(Layout.Snapshot vcpu, int thread, List<String> inhibits, Optional<Vendor> vendor) {
         Layout.Snapshot lapic =
-                types.ofModule(Irqfds.KVM, "kvm_lapic", "regs", "?apicv_active").at(memory, one.pointer("arch.apic"));
-        ByteBuffer registers = ByteBuffer.wrap(
-                        memory.read(lapic.pointer("regs") + LapicPage.ISR_AT, REGISTERS, "kvm_lapic.regs"))
-                .order(ByteOrder.LITTLE_ENDIAN);
-        int cpu = (int) one.number("cpu");
+                types.ofModule(Irqfds.KVM, "kvm_lapic", "regs", "?apicv_active").at(memory, vcpu.pointer("arch.apic"));
         boolean active =
-                (lapic.has("apicv_active") ? lapic.number("apicv_active") : one.number("arch.apicv_active")) != 0;
-        boolean intel = vendor == Vendor.INTEL;
+                (lapic.has("apicv_active") ? lapic.number("apicv_active") : vcpu.number("arch.apicv_active")) != 0;
         return new KernelVcpu(
                 thread,
-                id(one),
-                cpu < 0 ? OptionalInt.empty() : OptionalInt.of(cpu),
+                id(vcpu),
                 active,
                 inhibits,
-                vectors(registers, LapicPage.IRR_AT),
-                vectors(registers, LapicPage.ISR_AT),
-                intel ? Optional.of(posted(one)) : Optional.empty(),
-                active && !intel ? OptionalLong.of(state(one, vendor)) : OptionalLong.empty());
+                Unseen.known(() -> page(lapic.pointer("regs"))),
+                vendor.equals(Optional.of(Vendor.INTEL)) ? Unseen.known(() -> posted(vcpu)) : Known.none(),
+                active && vendor.equals(Optional.of(Vendor.AMD))
+                        ? OptionalLong.of(state(vcpu, Vendor.AMD))
+                        : OptionalLong.empty());
+    }
+
+    private KernelVcpu.Page page(long at) {
+        ByteBuffer registers = ByteBuffer.wrap(memory.read(at + LapicPage.ISR_AT, REGISTERS, "kvm_lapic.regs"))
+                .order(ByteOrder.LITTLE_ENDIAN);
+        return new KernelVcpu.Page(vectors(registers, LapicPage.IRR_AT), vectors(registers, LapicPage.ISR_AT));
     }
 
     private static List<Integer> vectors(ByteBuffer registers, int first) {
@@ -191,42 +194,49 @@ final class Vcpus {
                 .toList();
     }
 
-    private KernelVcpu.Posted posted(Layout.Snapshot one) {
-        long at = descriptor(one);
-        Known<KernelVcpu.Place> place;
-        long[] words;
-        int left = TRIES;
-        do {
-            Known<KernelVcpu.Place> before = Unseen.known(() -> place(one));
-            words = memory.words(at, PostedInterruptDescriptor.BYTES / Long.BYTES, "pi_desc");
-            place = before.equals(Unseen.known(() -> place(one)))
-                    ? before
-                    : new Known.Unknown<>(
-                            Known.Reason.TORN, "KVM changed it whenever it was read", "look while the vCPU is idle");
-            left--;
-        } while (left > 0 && place instanceof Known.Unknown<?> unknown && unknown.reason() == Known.Reason.TORN);
-        return new KernelVcpu.Posted(PostedInterruptDescriptor.decode(words), place);
+    /** The parts that KVM writes together: NV, SN and NDST, beside the CPU and the list. */
+    private record Place(long control, int cpu, boolean isListed) {}
+
+    /** The descriptor between two looks at its place that agree. */
+    private KernelVcpu.Posted posted(Layout.Snapshot vcpu) {
+        for (int left = TRIES; left > 0; left--) {
+            Place before = place(vcpu);
+            Optional<long[]> words = Unseen.known(() -> memory.words(descriptor(vcpu), WORDS, "pi_desc"))
+                    .known();
+            if (words.isPresent()
+                    && before.control == placed(words.get()[PostedInterruptDescriptor.CONTROL])
+                    && before.equals(place(vcpu))) {
+                return new KernelVcpu.Posted(
+                        PostedInterruptDescriptor.decode(words.get()), before.cpu, before.isListed);
+            }
+        }
+        throw Unseen.torn("pi_desc");
     }
 
-    private KernelVcpu.Place place(Layout.Snapshot one) {
-        long control = memory.word(descriptor(one) + PostedInterruptDescriptor.CONTROL * Long.BYTES, "pi_desc.control");
-        Layout list = types.layout("list_head", "next", "prev");
+    /** The control word without ON, which each interrupt changes. */
+    private static long placed(long control) {
+        return control & ~PostedInterruptDescriptor.ON.mask();
+    }
+
+    private Place place(Layout.Snapshot vcpu) {
         Layout vmx = vmx();
         String member = vmx.has("pi_wakeup_list") ? "pi_wakeup_list" : "vt.pi_wakeup_list";
         if (!vmx.has(member)) {
             throw new Unseen("this kernel has no vcpu_vmx.pi_wakeup_list, which came with Linux 5.17", "none");
         }
-        long node = one.address() - vmx.offset("vcpu") + vmx.offset(member);
+        long control =
+                memory.word(descriptor(vcpu) + PostedInterruptDescriptor.CONTROL * Long.BYTES, "pi_desc.control");
+        Layout list = types.layout("list_head", "next", "prev");
+        long node = vcpu.address() - vmx.offset("vcpu") + vmx.offset(member);
         long next = list.at(memory, node).number("next");
         boolean isListed = next != POISON && next != node;
         if (isListed
                 && list.at(memory, KernelMemory.checked(next, "pi_wakeup_list")).number("prev") != node) {
             throw Unseen.torn("pi_wakeup_list");
         }
-        return new KernelVcpu.Place(
-                (int) PostedInterruptDescriptor.NV.of(control),
-                PostedInterruptDescriptor.NDST.of(control),
-                (int) checked(one.address(), one.number("kvm")).number("cpu"),
+        return new Place(
+                placed(control),
+                (int) checked(vcpu.address(), vcpu.number("kvm")).number("cpu"),
                 isListed);
     }
 

@@ -14,7 +14,7 @@ public final class KernelPids {
         HostFiles files = HostFiles.of(Path.of("/"));
         Types types = new Types(files);
         Layout vm = types.ofModule("kvm", "kvm", Irqfds.VMS, "vcpu_array.xa_head");
-        Layout vmx = types.ofModule("kvm_intel", "vcpu_vmx", "vcpu", "pi_desc");
+        Layout vmx = types.ofModule("kvm_intel", "vcpu_vmx", "vcpu", "?pi_desc", "?vt.pi_desc");
         Symbols symbols = Symbols.of(files, Set.of(Irqfds.VMS));
         try (KernelMemory memory = KernelMemory.open(KernelStructures.CORE)) {
             long list = symbols.address(Irqfds.VMS);
@@ -24,7 +24,7 @@ public final class KernelPids {
             }
             long head = first - vm.offset(Irqfds.VMS) + vm.offset("vcpu_array.xa_head");
             long vcpu = IrqTree.inXarray(memory, types, head, 0, "kvm.vcpu_array");
-            return vcpu - vmx.offset("vcpu") + vmx.offset("pi_desc");
+            return vcpu - vmx.offset("vcpu") + vmx.offset(vmx.has("pi_desc") ? "pi_desc" : "vt.pi_desc");
         }
     }
 }

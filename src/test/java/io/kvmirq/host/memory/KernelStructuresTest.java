@@ -261,59 +261,63 @@ class KernelStructuresTest {
             image.wakes(world.vcpus[2], 0);
         }
         try (KernelStructures structures = open(world)) {
-            List<KernelVcpu> all = structures.vcpus(unit).known().orElseThrow();
+            List<KernelVcpu> all = vcpus(structures, unit);
             assertThat(all).extracting(KernelVcpu::vcpu).containsExactly(new VcpuId(4), new VcpuId(5), new VcpuId(6));
-            assertThat(all).allSatisfy(one -> {
-                assertThat(one.thread()).isEqualTo(4712);
-                assertThat(one.inhibits()).containsExactly("HYPERV");
-                assertThat(one.avicEntry().isPresent()).isEqualTo(!intel && one.active());
+            assertThat(all).allSatisfy(vcpu -> {
+                assertThat(vcpu.thread()).isEqualTo(4712);
+                assertThat(vcpu.inhibits()).containsExactly("HYPERV");
+                assertThat(vcpu.avicEntry().isPresent()).isEqualTo(!intel && vcpu.active());
             });
-            assertThat(all.get(0).cpu()).isEmpty();
-            assertThat(all.get(1).cpu()).hasValue(3);
-            assertThat(all.get(1).requested()).containsExactly(0xca);
-            assertThat(all.get(1).inService()).containsExactly(0x31, 0xff);
-            assertThat(all.get(0).requested()).isEmpty();
+            assertThat(all.get(1).page().known()).contains(new KernelVcpu.Page(List.of(0xca), List.of(0x31, 0xff)));
+            assertThat(all.get(0).page().known()).contains(new KernelVcpu.Page(List.of(), List.of()));
             assertThat(all).extracting(KernelVcpu::active).containsExactly(true, true, false);
+            assertThat(structures
+                            .vcpus(Optional.of(unit), thread -> thread == 4711)
+                            .known()
+                            .orElseThrow())
+                    .containsExactly(new Known.Observed<>(List.of()));
             if (!intel) {
                 assertThat(all.get(1).avicEntry()).hasValue(STATE + 1);
+                assertThat(all).allSatisfy(vcpu -> assertThat(vcpu.posted()).isEqualTo(Known.none()));
                 return;
             }
-            KernelVcpu.Posted posted = all.get(1).posted().orElseThrow();
+            KernelVcpu.Posted posted = all.get(1).posted().known().orElseThrow();
             assertThat(posted.requested()).containsExactly(0x5b, 0x7f);
-            assertThat(posted.place().known()).contains(new KernelVcpu.Place(0xf1, 0x300, 3, true));
-            assertThat(all.get(0)
-                            .posted()
-                            .orElseThrow()
-                            .place()
-                            .known()
-                            .orElseThrow()
-                            .isListed())
+            assertThat(posted.words().control()).isEqualTo(0x300L << 32 | 0xf1 << 16 | 1);
+            assertThat(posted.cpu()).isEqualTo(3);
+            assertThat(posted.isListed()).isTrue();
+            assertThat(all.get(0).posted().known().orElseThrow().cpu()).isEqualTo(-1);
+            assertThat(all.get(0).posted().known().orElseThrow().isListed())
                     .as("a node that was never on a list points to itself")
                     .isFalse();
-            assertThat(all.get(2)
-                            .posted()
-                            .orElseThrow()
-                            .place()
-                            .known()
-                            .orElseThrow()
-                            .isListed())
+            assertThat(all.get(2).posted().known().orElseThrow().isListed())
                     .as("a node that was taken off a list is poisoned")
                     .isFalse();
         }
         if (intel) {
             image.word(image.symbol("vm_list_lock") + 8, image.symbol("vm_list_lock"));
             try (KernelStructures structures = open(world)) {
-                assertThat(why(structures
-                                .vcpus(unit)
-                                .known()
-                                .orElseThrow()
-                                .get(1)
-                                .posted()
-                                .orElseThrow()
-                                .place()))
+                assertThat(why(vcpus(structures, unit).get(1).posted()))
                         .isEqualTo("pi_wakeup_list changed while it was read");
+                assertThat(structures.vcpus(Optional.empty(), thread -> true).known().orElseThrow().stream()
+                                .flatMap(vm -> vm.known().orElseThrow().stream()))
+                        .as("another module runs them")
+                        .allMatch(vcpu -> vcpu.posted().equals(Known.none()));
             }
         }
+        image.put(world.vcpus[0], "kvm_vcpu", "kvm", world.eventfd);
+        try (KernelStructures structures = open(world)) {
+            List<Known<List<KernelVcpu>>> vms =
+                    structures.vcpus(Optional.of(unit), thread -> true).known().orElseThrow();
+            assertThat(vms).as("a VM that is torn hides no other").hasSize(2);
+            assertThat(vms.stream().filter(Known.Unknown.class::isInstance)).hasSize(1);
+        }
+    }
+
+    private static List<KernelVcpu> vcpus(KernelStructures structures, Vendor unit) {
+        return structures.vcpus(Optional.of(unit), thread -> true).known().orElseThrow().stream()
+                .flatMap(vm -> vm.known().orElseThrow().stream())
+                .toList();
     }
 
     @ParameterizedTest
