@@ -73,9 +73,9 @@ final class PredictedFields {
         return List.of(
                 unknown("pir", EACH),
                 unknown(PostedInterruptDescriptor.ON.name(), EACH),
-                new FieldValue(PostedInterruptDescriptor.SN.name(), pid.map(one -> one.sn() ? 1L : 0L)),
-                new FieldValue(PostedInterruptDescriptor.NV.name(), pid.map(one -> (long) one.nv())),
-                new FieldValue(PostedInterruptDescriptor.NDST.name(), pid.then(one -> ndst(one.cpu(), x2apic))));
+                new FieldValue(PostedInterruptDescriptor.SN.name(), pid.map(known -> known.sn() ? 1L : 0L)),
+                new FieldValue(PostedInterruptDescriptor.NV.name(), pid.map(known -> (long) known.nv())),
+                new FieldValue(PostedInterruptDescriptor.NDST.name(), pid.then(known -> ndst(known.cpu(), x2apic))));
     }
 
     /** Id 0 has one form, and an id above 254 is that of a CPU in x2APIC mode. */

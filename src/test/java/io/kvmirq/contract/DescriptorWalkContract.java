@@ -78,7 +78,7 @@ class DescriptorWalkContract {
     private static final int MOST_RESTLESS = 1000;
     private static final int MOST_DIFFERING = 5;
     private static final int FIRST_VECTOR = 0x20;
-    /** Of 8 steps one displaces the vCPU, because the process that does so starts slowly. */
+    /** One step of 8 displaces the vCPU, because the process that does so starts slowly. */
     private static final int PLACES = 8;
 
     private static Place place(Random random) {

@@ -101,7 +101,7 @@ class UnknownPartsTest {
                         Instant.EPOCH));
     }
 
-    /** What is left of Optional has one meaning each: a part of the set-up, or a fact that no event reported. */
+    /** Each Optional that is left has one meaning: a part of the set-up, or a fact that no event reported. */
     @Test
     void optionalsOfPredictionsHaveOneMeaning() {
         List<Class<?>> types = List.of(

@@ -83,7 +83,8 @@ record ExplainVcpus(HostFacts host, VmProcess guest, KernelPaths memory, boolean
     private int print(Vcpus known, Terminal terminal) {
         Known<Map<VcpuId, KernelVcpu>> seen = memory.vcpus(host, guest);
         Vcpus vcpus = known.with(seen);
-        Known<List<VcpuEvidence>> fields = evidence ? VcpuEvidence.of(host, memory, guest) : Known.none();
+        Known<List<VcpuEvidence>> fields =
+                evidence ? seen.map(all -> VcpuEvidence.of(host, memory, all.values())) : Known.none();
         int exitCode = vcpus.watched().isPresent() && !vcpus.knowsAPhase() ? ExitCode.COULD_NOT_RUN : ExitCode.OK;
         if (json) {
             Json.print(terminal, "explain", host, to -> {

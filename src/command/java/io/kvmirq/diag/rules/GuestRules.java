@@ -9,12 +9,14 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.KernelChange;
+import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcess.EventfdFile;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Supplier;
@@ -203,11 +205,10 @@ public final class GuestRules {
         /** Whether KVM injects each interrupt of the guests itself, because APIC virtualization is off. */
         private Known<Boolean> injects() {
             Known<Boolean> none = Known.none();
-            for (String name : List.of("kvm_intel/enable_apicv", "kvm_amd/avic")) {
-                String module = name.substring(0, name.indexOf('/'));
+            for (Map.Entry<String, String> parameter : HostKvm.APIC_PARAMETERS) {
                 Known<Boolean> one = Fact.<Path, Boolean>text(
-                                "sys/module/" + name.replace("/", "/parameters/"),
-                                any -> host().kvm().vendorModules().contains(module),
+                                "sys/module/" + parameter.getKey() + "/parameters/" + parameter.getValue(),
+                                any -> host().kvm().vendorModules().contains(parameter.getKey()),
                                 text -> Optional.of(text)
                                         .filter(value -> value.matches("[YN01]"))
                                         .map(value -> value.matches("[N0]")))

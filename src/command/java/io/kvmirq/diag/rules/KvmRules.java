@@ -12,7 +12,6 @@ import io.kvmirq.path.Remedy;
 import java.util.List;
 import java.util.Optional;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
 
 /** The rules of KVM itself: its file, its irqchips, and whether its host is a guest. */
 public final class KvmRules {
@@ -81,11 +80,10 @@ public final class KvmRules {
 
         /** Whether hardware keeps the guests' LAPICs, by the module's parameter. */
         String virtualizesApics() {
-            return Stream.of("kvm_intel enable_apicv", "kvm_amd avic")
-                    .map(one -> one.split(" "))
-                    .flatMap(one -> kvm().parameter(one[0], one[1]).known().stream()
+            return HostKvm.APIC_PARAMETERS.stream()
+                    .flatMap(of -> kvm().parameter(of.getKey(), of.getValue()).known().stream()
                             .map(value -> "; APIC virtualization is " + (value.matches("[Y1]") ? "on" : "off") + " ("
-                                    + one[0] + "." + one[1] + "=" + value + ")"))
+                                    + of.getKey() + "." + of.getValue() + "=" + value + ")"))
                     .findFirst()
                     .orElse("");
         }

@@ -11,8 +11,10 @@ import io.kvmirq.diag.rules.Drift;
 import io.kvmirq.diag.rules.FormClaims.SeenInterrupt;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
+import io.kvmirq.diag.sources.VcpuThreads;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.memory.KernelIrqfd;
 import io.kvmirq.host.memory.KernelVcpu;
 import io.kvmirq.path.Interrupt;
@@ -97,7 +99,8 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
                 + differing + " differ";
         Optional<VcpuEvidence> wrong =
                 vcpus.stream().filter(VcpuEvidence::differs).findFirst();
-        text += wrong.map(vcpu -> "; of " + vcpu.guest().map(Object::toString).orElse("a VM") + " first "
+        Optional<VmProcess> guest = wrong.flatMap(vcpu -> VcpuThreads.guest(host, vcpu.thread()));
+        text += wrong.map(vcpu -> "; of " + guest.map(Object::toString).orElse("a VM") + " first "
                         + of(vcpu.fields(), Drift.Verdict.DIFFER).get(0).field())
                 .orElse("");
         String hidden = Stream.concat(
@@ -112,9 +115,8 @@ public record MemoryEvidence(Interrupt interrupt, HostIrq hostIrq, List<Drift> f
                 differing == 0 ? compared == 0 ? armed.isEmpty() ? "nothing-armed" : "not-shown" : "agrees" : "differs",
                 text + (hidden.isEmpty() ? "" : "; not compared: " + hidden));
         if (differing > 0) {
-            String of = wrong.flatMap(VcpuEvidence::guest)
-                    .map(guest -> "--vm " + guest.pid() + " --vcpus")
-                    .orElse("--all");
+            String of =
+                    guest.map(process -> "--vm " + process.pid() + " --vcpus").orElse("--all");
             return finding.with(Remedy.look("kvmirq explain " + of + " --evidence, which names the fields"));
         }
         return compared == 0 && armed.isEmpty() ? finding.with(Remedy.look(WATCHED)) : finding;

@@ -72,7 +72,8 @@ final class MemoryLinks implements PathSource {
     }
 
     private void irqfd(KernelIrqfd irqfd) {
-        Optional<ProcessId> owner = owner(irqfd.thread());
+        Optional<ProcessId> owner =
+                VcpuThreads.guest(host, irqfd.thread()).map(VmProcess::pid).map(ProcessId::new);
         links.add(Link.whole(
                         Hop.IRQFD,
                         Evidence.observed(MEMORY + "kvm_kernel_irqfd.eventfd"),
@@ -122,15 +123,6 @@ final class MemoryLinks implements PathSource {
                 Evidence.observed(MEMORY + "its_vlpi_map.vpe"),
                 List.of(vlpi.vcpu().number()),
                 "the vLPI is of its vPE"));
-    }
-
-    /** The process of a thread that made a VM; empty if it does not hold a VM any more. */
-    private Optional<ProcessId> owner(int thread) {
-        return host.vms().all().stream()
-                .map(VmProcess::pid)
-                .filter(pid -> VcpuThreads.has(host, pid, thread))
-                .findFirst()
-                .map(ProcessId::new);
     }
 
     private void message(MsiMessage message) {

@@ -16,11 +16,13 @@ import io.kvmirq.host.memory.PostedVcpu;
 import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.path.Known;
 import java.nio.file.Path;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.IntPredicate;
@@ -208,12 +210,16 @@ public final class KernelPaths implements AutoCloseable {
         return memory().then(from -> from.vcpus(host.kvm().vendor(), wanted));
     }
 
-    /** The vCPUs of a guest with one VM, by their ids. */
+    /** The vCPUs of a guest with one VM, by their ids, in their order. */
     public Known<Map<VcpuId, KernelVcpu>> vcpus(HostFacts host, VmProcess guest) {
         Known<List<Known<List<KernelVcpu>>>> vms = vcpus(host, thread -> VcpuThreads.has(host, guest.pid(), thread));
         return vms.then(found -> found.size() == 1
                 ? found.get(0).map(all -> all.stream()
-                        .collect(Collectors.toMap(KernelVcpu::vcpu, vcpu -> vcpu, (first, second) -> first)))
+                        .collect(Collectors.toMap(
+                                KernelVcpu::vcpu,
+                                vcpu -> vcpu,
+                                (first, second) -> first,
+                                () -> new TreeMap<>(Comparator.comparingInt(VcpuId::number)))))
                 : new Known.Unknown<>(
                         found.isEmpty()
                                 ? "kernel memory has no VM that a thread of this process made"

@@ -4,6 +4,7 @@ package io.kvmirq.diag.sources;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
 import java.util.List;
@@ -27,6 +28,13 @@ public final class VcpuThreads {
     /** Whether a thread belongs to a process. */
     public static boolean has(HostFacts host, int pid, int thread) {
         return pid == thread || host.files().list("proc/" + pid + "/task").contains(String.valueOf(thread));
+    }
+
+    /** The process of a thread that made a VM; empty if it does not hold a VM any more. */
+    public static Optional<VmProcess> guest(HostFacts host, int thread) {
+        return host.vms().all().stream()
+                .filter(guest -> has(host, guest.pid(), thread))
+                .findFirst();
     }
 
     /** The vCPUs by the thread that runs each: from debugfs, or as /proc tells it. */
@@ -71,8 +79,8 @@ public final class VcpuThreads {
 
     /** Whether KVM injects each interrupt of this host's guests itself, because APIC virtualization is off. */
     public static boolean areInjected(HostFiles files) {
-        return List.of("kvm_intel/parameters/enable_apicv", "kvm_amd/parameters/avic").stream()
-                .flatMap(name -> files.text("sys/module/" + name).stream())
+        return HostKvm.APIC_PARAMETERS.stream()
+                .flatMap(of -> files.text("sys/module/" + of.getKey() + "/parameters/" + of.getValue()).stream())
                 .anyMatch(value -> value.equals("N") || value.equals("0"));
     }
 

@@ -106,10 +106,10 @@ public record Vcpus(
                 guest,
                 watched,
                 vcpus.stream()
-                        .map(one -> new One(
-                                one.id,
-                                one.thread,
-                                Stream.concat(one.fields.stream(), ofMemory(memory, one.id).stream())
+                        .map(vcpu -> new One(
+                                vcpu.id,
+                                vcpu.thread,
+                                Stream.concat(vcpu.fields.stream(), ofMemory(memory, vcpu.id).stream())
                                         .toList()))
                         .toList(),
                 lost,
@@ -186,7 +186,9 @@ public record Vcpus(
     private static String vectors(List<Integer> vectors) {
         return vectors.isEmpty()
                 ? "none"
-                : vectors.stream().map(one -> "0x" + Integer.toHexString(one)).collect(Collectors.joining(", "));
+                : vectors.stream()
+                        .map(vector -> "0x" + Integer.toHexString(vector))
+                        .collect(Collectors.joining(", "));
     }
 
     /** The vCPUs of a guest that is not watched: no file shows their schedule. */

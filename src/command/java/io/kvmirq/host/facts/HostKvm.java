@@ -31,6 +31,10 @@ public final class HostKvm {
     /** A file for options of the modules of KVM. */
     public static final String OPTIONS = "/etc/modprobe.d/kvm.conf";
 
+    /** The parameters that switch APIC virtualization on, by their modules. */
+    public static final List<Map.Entry<String, String>> APIC_PARAMETERS =
+            List.of(Map.entry("kvm_intel", "enable_apicv"), Map.entry("kvm_amd", "avic"));
+
     private static final String MODULES = "sys/module";
     private static final int MOST_BYTES = 1 << 20;
 

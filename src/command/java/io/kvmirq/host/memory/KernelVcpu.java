@@ -4,9 +4,9 @@ package io.kvmirq.host.memory;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.path.Known;
+import java.util.BitSet;
 import java.util.List;
 import java.util.OptionalLong;
-import java.util.stream.IntStream;
 
 /**
  * The APIC of a vCPU in the kernel's memory. Immutable.
@@ -26,8 +26,6 @@ public record KernelVcpu(
         Known<Page> page,
         Known<Posted> posted,
         OptionalLong avicEntry) {
-    private static final int VECTORS = 256;
-
     /**
      * Vectors of a register page, ascending.
      *
@@ -51,10 +49,8 @@ public record KernelVcpu(
     public record Posted(PostedInterruptDescriptor words, int cpu, boolean isListed) {
         /** The vectors in PIR, ascending. */
         public List<Integer> requested() {
-            return IntStream.range(0, VECTORS)
-                    .filter(vector -> (words.bits()[vector / Long.SIZE] >>> vector & 1) != 0)
-                    .boxed()
-                    .toList();
+            long[] pir = {words.pir0(), words.pir1(), words.pir2(), words.pir3()};
+            return BitSet.valueOf(pir).stream().boxed().toList();
         }
     }
 

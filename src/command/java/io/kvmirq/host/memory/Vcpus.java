@@ -259,9 +259,9 @@ final class Vcpus {
             return known;
         }
         Map<Long, Long> now = new HashMap<>();
-        members(owner).forEach(one -> now.put(target(one, vendor), one.address()));
+        members(owner).forEach(vcpu -> now.put(target(vcpu, vendor), vcpu.address()));
         places.put(owner.address(), now);
-        return Optional.ofNullable(now.get(address)).map(one -> vcpu.at(memory, one));
+        return Optional.ofNullable(now.get(address)).map(at -> vcpu.at(memory, at));
     }
 
     private List<Layout.Snapshot> members(Layout.Snapshot owner) {

@@ -37,7 +37,7 @@ final class Msrs {
     private static final List<Integer> LISTED = numbers(
             "174 175 176 c0000081 c0000083 c0000102 c0000084 c0000082 10 277 12 11 4b564d01 4b564d00 6e0 1a0 8b");
 
-    /** Those of {@code emulated_msrs_all} that are of VMX, in the order of the kernel. */
+    /** The MSRs of VMX in {@code emulated_msrs_all}, in the order of the kernel. */
     private static final List<Integer> LISTED_OF_VMX = numbers("480 48d 48e 48f 490 485 486 488 48a 48b 48c 491");
 
     private static final int FIRST_OF_VMX = 0x480;
@@ -77,7 +77,7 @@ final class Msrs {
                 .toList();
     }
 
-    /** Those of {@code KVM_GET_MSR_INDEX_LIST}. kvm_intel adds some of VMX, which only a vCPU with VMX has. */
+    /** The MSRs of {@code KVM_GET_MSR_INDEX_LIST}. kvm_intel adds some of VMX, which only a vCPU with VMX has. */
     static List<Integer> listed(KernelOfFile host) {
         return hasVmx(host)
                 ? Stream.concat(LISTED.stream(), LISTED_OF_VMX.stream()).toList()
