@@ -25,7 +25,6 @@ import io.kvmirq.host.memory.RemappingEntry;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -121,14 +120,13 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
      * Facts of a host that its descriptors are compared with, read once for all vCPUs.
      *
      * @param isX2apic whether the host's LAPICs are in x2APIC mode
-     * @param ids the APIC ids of CPUs; empty if CPUs share one, as some hypervisors show them
+     * @param ids the APIC ids of CPUs, as of {@link io.kvmirq.host.facts.HostKvm#apicIds}
      */
     public record Cpus(Known<Boolean> isX2apic, Map<Integer, Long> ids, ApicvKernel kernel) {
         public static Cpus of(HostFacts host, KernelPaths memory) {
-            Map<Integer, Long> ids = host.kvm().apicIds();
             return new Cpus(
                     memory.isX2apic(),
-                    new HashSet<>(ids.values()).size() == ids.size() ? ids : Map.of(),
+                    host.kvm().apicIds(),
                     host.kernel().flatMap(LinuxVersion::of).map(ApicvKernel::of).orElse(ApicvKernel.UP_TO_6_16));
         }
     }

@@ -41,7 +41,6 @@ import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.BitSet;
-import java.util.Collection;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -630,9 +629,8 @@ public final class HostIrqRules {
 
     /** The ids of online CPUs, if each has its own: some hypervisors show their guests 0 for all. */
     private static Known<Set<Long>> apicIds(Irq irq) {
-        Collection<Long> ids = irq.host().kvm().apicIds().values();
-        Set<Long> distinct = Set.copyOf(new HashSet<>(ids));
-        return distinct.size() < ids.size() || ids.isEmpty() ? Known.none() : new Known.Observed<>(distinct);
+        Set<Long> ids = Set.copyOf(irq.host().kvm().apicIds().values());
+        return ids.isEmpty() ? Known.none() : new Known.Observed<>(ids);
     }
 
     private static Known<Boolean> pins(HostFacts host, Optional<VmProcess> vmm) {

@@ -8,6 +8,7 @@ import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -176,7 +177,10 @@ public final class HostKvm {
                 : amd ? Optional.of(Vendor.AMD) : Optional.empty();
     }
 
-    /** The APIC ids of CPUs by their numbers: {@code processor} and {@code apicid}. Some hypervisors show 0 for all. */
+    /**
+     * The APIC ids of CPUs by their numbers: {@code processor} and {@code apicid}. Empty if CPUs share one, since some
+     * hypervisors show their guests 0 for all.
+     */
     public Map<Integer, Long> apicIds() {
         Map<Integer, Long> ids = new TreeMap<>();
         int cpu = -1;
@@ -184,11 +188,11 @@ public final class HostKvm {
             if (line.startsWith("processor")) {
                 cpu = (int) number(line);
             } else if (line.startsWith("apicid")) {
-                ids.put(cpu, number(line));
+                ids.put(cpu < 0 ? ids.size() : cpu, number(line));
             }
         }
         ids.values().remove(-1L);
-        return ids;
+        return new HashSet<>(ids.values()).size() == ids.size() ? ids : Map.of();
     }
 
     /** The number behind the colon; -1 if there is none. */

@@ -594,6 +594,17 @@ class MemoryChainsTest {
                 .matches(shown -> shown.contains("DIFFER") == differs);
     }
 
+    @Test
+    void cpusThatShareAnApicIdAccuseNoDescriptor() throws IOException {
+        Host host = withDescriptors(true);
+        host.files.put("proc/cpuinfo", "processor\t: 0\napicid\t\t: 0\n\nprocessor\t: 1\napicid\t\t: 0\n");
+        assertThat(host.run("explain", "--vm", "web", "--vcpus", "--evidence")
+                        .exited(0)
+                        .out())
+                .contains("vCPU 1: NDST  /proc/cpuinfo does not show the APIC id of CPU 0")
+                .doesNotContain("DIFFER");
+    }
+
     /** A vector that no notification announces is lost until the next one; the unit sets no ON while SN is 1. */
     @Test
     void vectorWithoutANotificationIsNamed() throws IOException {
