@@ -157,6 +157,20 @@ class ArchitectureTest {
                 .containsOnly("ForwardCommand", "Rule", "Rows");
     }
 
+    /** The sources of a path choose rows of {@code links.txt} and {@code rules.txt}. */
+    @Test
+    void sourcesOfAPathWriteNoSentence() {
+        assertThat(CLASSES.stream()
+                        .filter(one -> one.getName().startsWith("io.kvmirq.diag.")
+                                && !one.getName().startsWith("io.kvmirq.diag.rules."))
+                        .flatMap(one -> one.getMethodCallsFromSelf().stream())
+                        .filter(call -> call.getTargetOwner().getName().equals("io.kvmirq.path.Link")
+                                && call.getName().matches("whole|notShown|of")
+                                && call.getTarget().getRawParameterTypes().stream()
+                                        .anyMatch(type -> type.isEquivalentTo(String.class))))
+                .isEmpty();
+    }
+
     /** Objects make their calls in four packages; those above use the objects. */
     @Test
     void onlyPackagesOfHandlesReachTheSeam() {

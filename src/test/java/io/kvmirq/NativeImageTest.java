@@ -27,7 +27,7 @@ class NativeImageTest {
             "src/kvmirq/resources/META-INF/native-image/io.kvmirq/kvmirq/reachability-metadata.json";
 
     private static final List<String> RESOURCES =
-            List.of("META-INF/native/**", "io/kvmirq/fake/arm64/*.txt", "io/kvmirq/diag/rules/rules.txt");
+            List.of("META-INF/native/**", "io/kvmirq/fake/arm64/*.txt", "io/kvmirq/diag/rules/*.txt");
 
     /** The nested types are the structures, and the annotations of their fields. */
     private static final Pattern UAPI =

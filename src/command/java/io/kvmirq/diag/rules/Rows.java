@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.stream.Stream;
 
@@ -47,7 +48,7 @@ final class Rows {
 
     private static final int COLUMNS = 9;
     private static final int COLUMNS_OF_REMEDY = 4;
-    private static final String NOTHING = "-";
+    static final String NOTHING = "-";
     private static final String BY_CASE = "by case";
     private static final String EVER = " ever";
 
@@ -60,6 +61,11 @@ final class Rows {
      * @throws IllegalArgumentException if one is wrong; the message begins with {@code name} and the number of the line
      */
     Rows(String name, String text) {
+        each(name, text, this::read);
+    }
+
+    /** Reads the columns of each line that is no comment. */
+    static void each(String name, String text, Consumer<List<String>> read) {
         int number = 0;
         for (String line : text.lines().toList()) {
             number++;
@@ -70,7 +76,7 @@ final class Rows {
                     .map(column -> column.strip().replace("\\|", "|"))
                     .toList();
             try {
-                read(columns);
+                read.accept(columns);
             } catch (IllegalArgumentException e) {
                 throw new IllegalArgumentException(name + ":" + number + ": " + e.getMessage(), e);
             }
@@ -78,17 +84,21 @@ final class Rows {
     }
 
     private static Rows shipped() {
-        try (InputStream in = Objects.requireNonNull(Rows.class.getResourceAsStream("rules.txt"))) {
-            return new Rows("rules.txt", new String(in.readAllBytes(), StandardCharsets.UTF_8));
+        return new Rows("rules.txt", shipped("rules.txt"));
+    }
+
+    /** The text of a table of kvmirq. */
+    static String shipped(String name) {
+        try (InputStream in = Objects.requireNonNull(Rows.class.getResourceAsStream(name))) {
+            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
     }
 
-    private void read(List<String> columns) {
+    /** Whether a row has its columns, none of them empty, and an id of its own. */
+    static void check(List<String> columns, int expected, Map<String, ?> others) {
         String id = columns.get(0);
-        boolean named = id.startsWith("@");
-        int expected = named ? COLUMNS_OF_REMEDY : COLUMNS;
         if (columns.size() != expected) {
             throw new IllegalArgumentException(
                     "\"" + id + "\" has " + columns.size() + " columns, expected " + expected);
@@ -96,9 +106,15 @@ final class Rows {
         if (columns.stream().anyMatch(String::isEmpty)) {
             throw new IllegalArgumentException("\"" + id + "\" has an empty column: write " + NOTHING);
         }
-        if (named ? remedies.containsKey(id) : rows.containsKey(id)) {
+        if (others.containsKey(id)) {
             throw new IllegalArgumentException("\"" + id + "\" has a row already");
         }
+    }
+
+    private void read(List<String> columns) {
+        String id = columns.get(0);
+        boolean named = id.startsWith("@");
+        check(columns, named ? COLUMNS_OF_REMEDY : COLUMNS, named ? remedies : rows);
         if (named) {
             remedies.put(id, remedy(columns.subList(1, COLUMNS_OF_REMEDY)));
             return;
@@ -148,7 +164,7 @@ final class Rows {
         return change.shows() ? change.name().toLowerCase(Locale.ROOT) : change.label();
     }
 
-    private static <T> T value(T[] all, String word, Function<T, String> label) {
+    static <T> T value(T[] all, String word, Function<T, String> label) {
         return Stream.of(all)
                 .filter(one -> label.apply(one).equals(word))
                 .findFirst()
@@ -172,7 +188,7 @@ final class Rows {
                 : new Remedy(one.change(), String.format(one.text(), values), one.takes(), one.risk());
     }
 
-    private static <T> T get(Map<String, T> all, String id) {
+    static <T> T get(Map<String, T> all, String id) {
         T found = all.get(id);
         if (found == null) {
             throw new IllegalArgumentException("\"" + id + "\" has no row");

@@ -12,6 +12,7 @@ import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.GuestRules.Vector;
 import io.kvmirq.diag.rules.HostIrqRules;
 import io.kvmirq.diag.rules.IntxRemarks;
+import io.kvmirq.diag.rules.LinkRow;
 import io.kvmirq.diag.rules.MemoryRules;
 import io.kvmirq.diag.rules.PostingClaims;
 import io.kvmirq.diag.rules.VfioOutlook;
@@ -108,8 +109,9 @@ public final class DeviceChains {
         this.ofGuest = remarksOfGuest();
         this.remarksOfUnarmed = unarmed.isEmpty() || interrupts.size() != armed.size()
                 ? List.of()
-                : List.of("allocated and not armed: "
-                        + unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", ")));
+                : List.of(LinkRow.text(
+                        "remark.not-armed",
+                        unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", "))));
     }
 
     /**
@@ -295,11 +297,8 @@ public final class DeviceChains {
         }
         ArmedVector vector = interrupt.armed().get();
         links.add(ofIrq.link(vector, claims.forms().of(interrupt).holds().orElse(false)));
-        links.add(Link.whole(
-                        Hop.DEVICE_VECTOR,
-                        Evidence.observed(INTERRUPTS),
-                        interrupt.id().name(),
-                        "VFIO signals an eventfd when it comes")
+        links.add(LinkRow.of("vector.armed")
+                .seen(Evidence.observed(INTERRUPTS), interrupt.id().name())
                 .with(Hop.DEVICE_VECTOR, List.of(interrupt.id())));
         ofVmm.ifPresent(links::add);
         Optional<Link> exit =
@@ -322,16 +321,13 @@ public final class DeviceChains {
         if (interrupt.armed().isPresent()) {
             refusals.stream()
                     .filter(refusal -> device.isBoundToVfio())
-                    .forEach(refusal -> remarks.add("VFIO has armed it, and yet " + refusal.text()));
+                    .forEach(refusal -> remarks.add(LinkRow.text("remark.armed-and-refused", refusal.text())));
             if (interrupt.isLine()) {
                 remarks.addAll(IntxRemarks.of(host, device, interrupt.armed().get()));
                 holders.stream()
                         .filter(one -> VmmOptions.of(one).split())
-                        .forEach(one ->
-                                remarks.add("with a split irqchip (kernel-irqchip=split) the I/O APIC is in the VMM:"
-                                        + " each EOI of the pin goes through it, which is slow; kernel-irqchip=on"
-                                        + (device.config().hasMessages() ? ", or MSI in the guest," : "")
-                                        + " avoids that"));
+                        .forEach(one -> remarks.add(
+                                LinkRow.text(device.config().hasMessages() ? "remark.split-or-msi" : "remark.split")));
             } else {
                 remarks.addAll(ofLine);
             }
@@ -348,14 +344,13 @@ public final class DeviceChains {
         List<String> remarks = new ArrayList<>();
         for (VmProcess process : holders) {
             if (!process.kvmDevices().contains("kvm-vfio")) {
-                remarks.add("process " + process.pid() + " has no KVM-VFIO device: KVM does not know that the VM has a"
-                        + " device, which posting does not need and non-coherent DMA does");
+                remarks.add(LinkRow.text("remark.no-kvm-vfio", process.pid()));
             }
             remarks.addAll(ofProcess.unread(process));
         }
         claims.behindTheHost().ifPresent(remarks::add);
         if (holders.size() > 1) {
-            remarks.add(holders.size() + " processes may hold the device; the first is shown");
+            remarks.add(LinkRow.text("remark.holders", holders.size()));
         }
         return remarks;
     }
@@ -375,9 +370,7 @@ public final class DeviceChains {
                             remarks.addAll(KernelBug.of(host.stable().orElse(""), Optional.of(posts.vendor()))));
         }
         if (host.allowsUnsafeInterrupts()) {
-            remarks.add(
-                    "allow_unsafe_interrupts is set: where the IOMMU does not remap interrupts, a guest can send any"
-                            + " interrupt to the host");
+            remarks.add(LinkRow.text("remark.unsafe"));
         }
         return remarks;
     }

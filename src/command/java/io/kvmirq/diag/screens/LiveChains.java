@@ -2,7 +2,7 @@
 package io.kvmirq.diag.screens;
 
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.diag.rules.GuestRules;
+import io.kvmirq.diag.rules.LinkRow;
 import io.kvmirq.diag.rules.PostingClaims;
 import io.kvmirq.diag.sources.Live;
 import io.kvmirq.diag.sources.LiveWindow;
@@ -117,8 +117,8 @@ public final class LiveChains {
             this.requested = irq.update().filter(Live.Update::set);
         }
 
-        private void notShown(Hop<?> hop, String why) {
-            links.add(Link.notShown(hop, why, GuestRules.BY_VMM));
+        private void notShown(String row, Object... values) {
+            links.add(LinkRow.of(row, values).unseen());
         }
 
         @Override
@@ -158,11 +158,13 @@ public final class LiveChains {
         private void hostIrq(Link before) {
             boolean whole = before.state() == Link.State.WHOLE;
             if (irq.counted().isPresent() && (whole || before.state() == Link.State.NOT_SHOWN)) {
-                String came = irq.counted().getAsLong() + (whole ? " of that in " : " in ") + live.time();
+                long came = irq.counted().getAsLong();
                 links.add(before.as(
                         before.state(),
                         live("/proc/interrupts"),
-                        whole ? before.text() + ", " + came : came + "; " + before.text(),
+                        whole
+                                ? LinkRow.text("irq.came", before.text(), came, live.time())
+                                : LinkRow.text("irq.came-unseen", came, live.time(), before.text()),
                         before.remedies()));
             }
         }
@@ -183,16 +185,9 @@ public final class LiveChains {
                     && (misses
                             || before.filter(link -> link.state() != Link.State.WHOLE)
                                     .isPresent())) {
-                links.add(Link.whole(
-                        Hop.IRQFD,
-                        live(LiveWindow.UPDATE),
-                        "paired",
-                        "KVM knows the host irq, so an irqfd and VFIO have one eventfd"));
+                links.add(LinkRow.of("irqfd.joined").seen(live(LiveWindow.UPDATE), "paired"));
             } else if (misses) {
-                notShown(
-                        Hop.IRQFD,
-                        "KVM took no message and raised no GSI in the handlers: no irqfd has the eventfd, or the VMM"
-                                + " reads it and injects the interrupt itself");
+                notShown("irqfd.idle");
             }
         }
 
@@ -222,19 +217,19 @@ public final class LiveChains {
             } else if (irq.workerGsi().isPresent() && irq.handled() > 0) {
                 withoutRoute(String.valueOf(irq.workerGsi().getAsLong()));
             } else if (!irq.messages().isEmpty()) {
-                notShown(Hop.GSI, "the tracepoint of a message does not name its GSI");
+                notShown("gsi.unnamed");
             }
         }
 
         private void withoutRoute(String gsi) {
-            notShown(Hop.GSI, "gsi " + gsi + " was raised, and no event shows a route of it");
+            notShown("gsi.no-route-seen", gsi);
         }
 
         private void vector() {
             OptionalLong asked = requested.map(Live.Update::vector).orElse(OptionalLong.empty());
             if (irq.vectors().isEmpty()) {
-                asked.ifPresent(one ->
-                        links.add(Shown.vectors(live(LiveWindow.UPDATE), List.of(one), "KVM requested posting")));
+                asked.ifPresent(vector -> links.add(
+                        Shown.vectors(live(LiveWindow.UPDATE), List.of(vector), LinkRow.of("guest-vector.requested"))));
             } else if (irq.messages().isEmpty()) {
                 links.add(Shown.intids(inHandler(LiveWindow.VGIC), irq.vectors()));
             } else {
@@ -245,15 +240,11 @@ public final class LiveChains {
         private void vcpu() {
             OptionalLong asked = requested.map(Live.Update::vcpu).orElse(OptionalLong.empty());
             if (!irq.accepted().isEmpty()) {
-                links.add(Link.whole(
-                        Hop.VCPU, inHandler(LiveWindow.ACCEPT_POSTED), irq.accepted(), "its virtual APIC has it"));
+                links.add(LinkRow.of("vcpu.accepted").seen(inHandler(LiveWindow.ACCEPT_POSTED), irq.accepted()));
             } else if (!irq.addressed().isEmpty()) {
-                notShown(
-                        Hop.VCPU,
-                        "KVM found vcpu " + listed(irq.addressed())
-                                + " for it, and no event shows that it was accepted there");
+                notShown("vcpu.found", listed(irq.addressed()));
             } else if (asked.isPresent()) {
-                notShown(Hop.VCPU, "KVM requested posting to vcpu " + asked.getAsLong() + ", and no delivery was seen");
+                notShown("vcpu.requested", asked.getAsLong());
             }
         }
 
@@ -274,15 +265,12 @@ public final class LiveChains {
                         Question.REQUESTED,
                         requested.isPresent(),
                         live(LiveWindow.UPDATE),
-                        requested.isPresent() ? "KVM requested posting" : "KVM withdrew its posting request");
+                        LinkRow.text(requested.isPresent() ? "claim.requested" : "claim.withdrew"));
             }
+            LinkRow none = LinkRow.of("claim.no-change", live.time());
             return before.holds().isPresent() || !live.saw(LiveWindow.UPDATE)
                     ? before
-                    : Claim.unknown(
-                            Question.REQUESTED,
-                            "KVM changed nothing in " + live.time() + ", and its tracepoint shows only changes",
-                            GuestRules.byVmmAfter(
-                                    "let the guest set the interrupt's affinity, or load its driver again, while --live runs"));
+                    : Claim.unknown(Question.REQUESTED, none.text(), none.remedies());
         }
 
         private Claim form(Claim before) {
@@ -295,11 +283,11 @@ public final class LiveChains {
                                 Question.FORM,
                                 true,
                                 Evidence.inferred("live, KVM requested posting; with VT-d nothing inhibits that"),
-                                "the IOMMU's entry names a vCPU (posted)")
+                                LinkRow.text("claim.posted"))
                         : before;
             }
             if (irq.update().isPresent()) {
-                return remapped("KVM withdrew its posting request");
+                return remapped(LinkRow.text("claim.withdrew"));
             }
             return vendor.isPresent() && irq.counted().orElse(0) > 0
                     ? remapped(
@@ -308,11 +296,7 @@ public final class LiveChains {
         }
 
         private Claim remapped(String why) {
-            return Claim.of(
-                    Question.FORM,
-                    false,
-                    Evidence.inferred("live, " + why),
-                    "the IOMMU's entry names a CPU of the host (remapped)");
+            return Claim.of(Question.FORM, false, Evidence.inferred("live, " + why), LinkRow.text("claim.remapped"));
         }
 
         /**
@@ -326,8 +310,10 @@ public final class LiveChains {
                         Question.DELIVERED,
                         false,
                         live("/proc/interrupts"),
-                        "the host handled " + counted + " in " + live.time()
-                                + (irq.update().isPresent() ? ", while KVM changed its posting" : ""));
+                        LinkRow.text(
+                                irq.update().isPresent() ? "claim.handled-changing" : "claim.handled",
+                                counted,
+                                live.time()));
             }
             if (before.holds().isPresent()) {
                 return before;
@@ -339,7 +325,7 @@ public final class LiveChains {
                     .map(this::form)
                     .flatMap(Claim::holds)
                     .orElse(false);
-            String silent = "the host irq stayed silent for " + live.time();
+            String silent = LinkRow.text("claim.silent", live.time());
             return posted && certain > 0 && live.irqs().size() == 1 && armed == 1
                     ? Claim.of(
                             Question.DELIVERED,
@@ -350,8 +336,9 @@ public final class LiveChains {
                             silent)
                     : Claim.unknown(
                             Question.DELIVERED,
-                            silent + ", which does not show delivery by hardware"
-                                    + (wakeups > 0 ? "; hardware woke vCPUs of this host " + wakeups + " times" : ""),
+                            wakeups > 0
+                                    ? LinkRow.text("claim.silent-woken", silent, wakeups)
+                                    : LinkRow.text("claim.silent-unknown", silent),
                             before.remedies());
         }
 
@@ -361,15 +348,13 @@ public final class LiveChains {
             boolean posted = form.orElse(false);
             long counted = irq.counted().orElse(0);
             if (posted && counted > 0) {
-                remarks.add("the host handled " + counted
-                        + " although the IOMMU's entry names a vCPU (posted): it changed during the watch");
+                remarks.add(LinkRow.text("remark.posted-and-handled", counted));
             }
             if (live.counted().isPresent() && counted == 0) {
-                remarks.add(
+                remarks.add(LinkRow.text(
                         posted
-                                ? "its stages are passed by hardware: a posted interrupt reaches no probe"
-                                : "it passed no stage: the device sent nothing, or the mask of its vector holds it"
-                                        + (form.isEmpty() ? ", or hardware posts it" : ""));
+                                ? "remark.posted-past-probes"
+                                : form.isEmpty() ? "remark.nothing-seen" : "remark.nothing-sent"));
             }
             return remarks;
         }

@@ -7,6 +7,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.GuestRules;
+import io.kvmirq.diag.rules.LinkRow;
 import io.kvmirq.diag.sources.KernelPaths.KernelPath;
 import io.kvmirq.diag.sources.VcpuThreads;
 import io.kvmirq.host.facts.HostFacts;
@@ -27,7 +28,6 @@ import java.util.stream.Stream;
 
 /** The links of a host irq that kernel memory shows: its eventfd, the irqfd of that, and the message of its GSI. For one use. */
 final class MemoryLinks implements PathSource {
-    static final String NO_IRQFD = "no VM has an irqfd of this eventfd: ";
     private static final String MEMORY = "kernel memory, ";
     private static final int VECTOR = 0xff;
     private static final int DELIVERY = 7 << 8;
@@ -58,13 +58,8 @@ final class MemoryLinks implements PathSource {
         links.add(Shown.eventfds(host, Evidence.observed(MEMORY + "irqaction.dev_id"), List.of(eventfd)));
         List<KernelIrqfd> irqfds = path.irqfds().known().orElse(List.of());
         if (path.irqfds().known().isPresent() && irqfds.isEmpty()) {
-            links.add(Link.notShown(
-                    Hop.IRQFD,
-                    NO_IRQFD
-                            + (path.staysPosted()
-                                    ? "the entry posts the interrupt past it"
-                                    : "the VMM reads it and injects the interrupt itself, or it is lost"),
-                    GuestRules.BY_VMM));
+            links.add(LinkRow.of(path.staysPosted() ? "irqfd.posted-past" : "irqfd.none")
+                    .unseen());
         }
         if (irqfds.size() == 1) {
             irqfd(irqfds.get(0));
@@ -74,11 +69,10 @@ final class MemoryLinks implements PathSource {
     private void irqfd(KernelIrqfd irqfd) {
         Optional<ProcessId> owner =
                 VcpuThreads.guest(host, irqfd.thread()).map(VmProcess::pid).map(ProcessId::new);
-        links.add(Link.whole(
-                        Hop.IRQFD,
+        links.add(LinkRow.of(raised(irqfd))
+                .seen(
                         Evidence.observed(MEMORY + "kvm_kernel_irqfd.eventfd"),
-                        owner.map(ProcessId::toString).orElse("VM of thread " + irqfd.thread()),
-                        raised(irqfd))
+                        owner.map(ProcessId::toString).orElse("VM of thread " + irqfd.thread()))
                 .with(Hop.IRQFD, owner.stream().toList()));
         if (irqfd.routes() == 0) {
             Flaws.of(
@@ -100,16 +94,15 @@ final class MemoryLinks implements PathSource {
 
     private String raised(KernelIrqfd irqfd) {
         if (path.vlpi().isPresent()) {
-            return "the device's messages pass it as vLPIs";
+            return "irqfd.vlpi";
         }
         if (irqfd.producer().isPresent()) {
-            return "KVM has paired it with the host irq";
+            return "irqfd.paired";
         }
-        String itself = "KVM raises the interrupt itself";
         if (path.lpi() instanceof Known.Unknown) {
-            return itself + ", unless it is a vLPI, which is not shown";
+            return "irqfd.perhaps-vlpi";
         }
-        return host.isArm() ? itself : itself + ": it is paired with no host irq";
+        return host.isArm() ? "irqfd.itself" : "irqfd.unpaired";
     }
 
     private void vlpi(HostLpi.Vlpi vlpi) {
@@ -117,12 +110,11 @@ final class MemoryLinks implements PathSource {
                 Evidence.observed(MEMORY + "its_vlpi_map.vintid"),
                 "LPI " + vlpi.id(),
                 List.of(vlpi.id()),
-                "the kernel's copy of the ITS's entry maps the host's LPI to it"));
-        links.add(Link.whole(
-                Hop.VCPU,
-                Evidence.observed(MEMORY + "its_vlpi_map.vpe"),
-                List.of(vlpi.vcpu().number()),
-                "the vLPI is of its vPE"));
+                LinkRow.of("guest-vector.mapped")));
+        links.add(LinkRow.of("vcpu.vpe")
+                .seen(
+                        Evidence.observed(MEMORY + "its_vlpi_map.vpe"),
+                        List.of(vlpi.vcpu().number())));
     }
 
     private void message(MsiMessage message) {
@@ -137,18 +129,16 @@ final class MemoryLinks implements PathSource {
                 && id != BROADCAST;
         Optional<VcpuId> posted = path.posted().known().flatMap(one -> one).flatMap(PostedVcpu::vcpu);
         if (posted.isPresent()) {
-            links.add(Link.whole(
-                    Hop.VCPU,
-                    Evidence.observed(MEMORY + "the structures of the VM's vCPUs"),
-                    List.of(posted.get().number()),
-                    "the entry posts to it"));
+            links.add(LinkRow.of("vcpu.posted")
+                    .seen(
+                            Evidence.observed(MEMORY + "the structures of the VM's vCPUs"),
+                            List.of(posted.get().number())));
         } else if (toOne) {
-            links.add(Link.whole(
-                    Hop.VCPU,
-                    Evidence.inferred(
-                            "the message is to one physical APIC id, and KVM gives a vCPU the id of its number"),
-                    List.of(new VcpuId((int) id).number()),
-                    "the message is to its LAPIC"));
+            links.add(LinkRow.of("vcpu.message")
+                    .seen(
+                            Evidence.inferred(
+                                    "the message is to one physical APIC id, and KVM gives a vCPU the id of its number"),
+                            List.of(new VcpuId((int) id).number())));
         }
     }
 }

@@ -6,6 +6,7 @@ import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.rules.Fact;
 import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.GuestRules;
+import io.kvmirq.diag.rules.LinkRow;
 import io.kvmirq.diag.rules.Rule;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.trace.ProbeCounts.Accepted;
@@ -90,9 +91,9 @@ final class ProbedLinks implements PathSource {
             delivery(accepted);
         } else if (!accepted.isEmpty()) {
             links.add(Shown.intids(Evidence.observed(QUEUED), vectors(accepted)));
-            vcpu(QUEUED, vcpus(accepted), "its target in the VM's GIC, which keeps it pending while it is disabled");
+            vcpu(QUEUED, vcpus(accepted), "vcpu.gic");
         } else if (before.link(Hop.VCPU).isEmpty()) {
-            links.add(Link.notShown(Hop.VCPU, "no probe named the vCPU that the VM's GIC chose", GuestRules.BY_VMM));
+            links.add(LinkRow.of("vcpu.gic-unseen").unseen());
         }
     }
 
@@ -100,12 +101,9 @@ final class ProbedLinks implements PathSource {
     private void unconsumed() {
         boolean isUnread = counted.isUnread(counted.untaken(irq));
         if (counted.counts().missed() > 0) {
-            links.add(Link.notShown(Hop.IRQFD, "no irqfd was counted, but a probe missed events", "watch again"));
+            links.add(LinkRow.of("irqfd.missed").unseen());
         } else if (!isUnread && counted.isOpen(eventfds)) {
-            links.add(Link.notShown(
-                    Hop.IRQFD,
-                    "no irqfd took its signals, and the VMM reads them: it may inject the interrupt itself",
-                    GuestRules.BY_VMM));
+            links.add(LinkRow.of("irqfd.by-vmm").unseen());
         } else {
             links.add(flaw(GuestRules.UNTAKEN, "", WAKEUP + ", which was not passed", isUnread));
         }
@@ -133,19 +131,19 @@ final class ProbedLinks implements PathSource {
                     messages.stream().map(Message::vector).toList(),
                     messages.stream().map(Message::toString)));
         } else if (isRaised) {
-            links.add(Shown.vectors(Evidence.observed(RAISED), vectors(accepted), "the vector of the pin"));
+            links.add(Shown.vectors(Evidence.observed(RAISED), vectors(accepted), LinkRow.of("guest-vector.pin")));
         }
         String refusals = signals.refusals();
         if (signals.sent() > 0 && !addressed.isEmpty()) {
-            vcpu(RESULT, addressed, "KVM gave it to the LAPIC");
+            vcpu(RESULT, addressed, "vcpu.lapic");
         } else if (isRaised) {
-            vcpu(RAISED, vcpus(accepted), "a worker gave it to this LAPIC, and perhaps to others");
+            vcpu(RAISED, vcpus(accepted), "vcpu.worker");
         } else if (signals.sent() == 0 && !refusals.isEmpty()) {
             links.add(flaw(GuestRules.REFUSED, refusals, RESULT, false));
         }
     }
 
-    private void vcpu(String probe, SortedSet<? extends Number> vcpus, String text) {
-        links.add(Link.whole(Hop.VCPU, Evidence.observed(probe), vcpus, text));
+    private void vcpu(String probe, SortedSet<? extends Number> vcpus, String row) {
+        links.add(LinkRow.of(row).seen(Evidence.observed(probe), vcpus));
     }
 }

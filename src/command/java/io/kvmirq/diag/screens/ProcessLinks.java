@@ -8,6 +8,7 @@ import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.FormClaims;
 import io.kvmirq.diag.rules.FormClaims.SeenInterrupt;
 import io.kvmirq.diag.rules.GuestRules;
+import io.kvmirq.diag.rules.LinkRow;
 import io.kvmirq.diag.sources.GuestLpis;
 import io.kvmirq.diag.sources.VmmOptions;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
@@ -21,7 +22,6 @@ import io.kvmirq.path.GuestVector;
 import io.kvmirq.path.Hop;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Link;
-import io.kvmirq.path.Remedy;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -35,10 +35,6 @@ import org.jspecify.annotations.Nullable;
  * inferred if only one possibility is left. For one use by one thread.
  */
 final class ProcessLinks {
-    private static final List<Remedy> BY_VMM = GuestRules.BY_VMM;
-    private static final String NOT_SEEN =
-            "start the guest; look on the host, not in a container; a copy of a host needs"
-                    + " proc/PID of its VMM, so capture it while the guest runs";
     private static final String VCPUS = "proc/{process}/fd";
     private static final int MOST_NAMED = 8;
     /** More signals than a working reader leaves. */
@@ -85,32 +81,25 @@ final class ProcessLinks {
     }
 
     private String describeUsers() {
-        StringBuilder shared = new StringBuilder();
-        host.sharedEventfds(device)
-                .forEach((vm, ids) -> shared.append(shared.length() == 0 ? "; of its eventfds, " : "; ")
-                        .append(vm.name() + " (process " + vm.pid() + ") has open those with the eventfd-id ")
-                        .append(Finding.some(ids, MOST_NAMED)));
-        return "process " + String.join(", ", users)
-                + " has the device or its group open and holds no VM: it is no VMM, or its VM is in another process"
-                + shared;
+        List<String> clauses = new ArrayList<>();
+        clauses.add(LinkRow.text("process.no-vm", String.join(", ", users)));
+        host.sharedEventfds(device).forEach((vm, ids) -> {
+            String shared = LinkRow.text("process.shared", vm.name(), vm.pid(), Finding.some(ids, MOST_NAMED));
+            clauses.add(clauses.size() == 1 ? LinkRow.text("process.shares", shared) : shared);
+        });
+        return String.join("; ", clauses);
     }
 
     /** The links of a device that no process with a VM is seen to have. */
     List<Link> ofNone() {
         List<Link> links = new ArrayList<>();
         Optional<Known.Unknown<Boolean>> hidden = host.hidesProcesses();
-        String why = !users.isEmpty()
-                ? usedWithoutVm()
-                : hidden.map(Known.Unknown::why).orElse("no process is seen that has the device open");
-        List<Remedy> remedies = !users.isEmpty()
-                ? BY_VMM
-                : List.of(Remedy.look(hidden.map(Known.Unknown::remedy).orElse(NOT_SEEN)));
         for (Hop<?> hop : List.of(Hop.VMM, Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
-            links.add(Link.notShown(hop, why, remedies)
-                    .unseen(
-                            users.isEmpty()
-                                    ? hidden.stream().map(Known.Unknown::reason).toList()
-                                    : List.of()));
+            links.add(
+                    !users.isEmpty()
+                            ? LinkRow.of("process.other", usedWithoutVm()).unseen(hop)
+                            : hidden.map(why -> Link.notShown(hop, why))
+                                    .orElseGet(() -> LinkRow.of("process.none").unseen(hop)));
         }
         return links;
     }
@@ -138,17 +127,16 @@ final class ProcessLinks {
             links.add(noIrqfd.get());
             return links;
         }
-        links.add(Link.notShown(Hop.IRQFD, "KVM shows no irqfds", BY_VMM));
+        links.add(LinkRow.of("irqfd.not-shown").unseen());
         links.add(Flaws.of(path, GuestRules.ROUTES)
-                .orElseGet(() -> Link.notShown(Hop.GSI, "KVM shows no routes", BY_VMM)));
-        links.add(lpi.map(one -> Link.whole(
-                                Hop.GUEST_VECTOR,
+                .orElseGet(() -> LinkRow.of("gsi.not-shown").unseen()));
+        links.add(lpi.map(one -> LinkRow.of("guest-vector.lpi")
+                        .seen(
                                 Evidence.inferred(
                                         "VFIO gives the VM no other device, and guests give vector n event n"),
-                                "LPI " + one.id(),
-                                "a vLPI of the guest's ITS")
+                                "LPI " + one.id())
                         .with(Hop.GUEST_VECTOR, List.of(new GuestVector(one.id()))))
-                .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_VMM)));
+                .orElseGet(() -> LinkRow.of("guest-vector.not-shown").unseen()));
         links.add(new Flaws().apply(path, GuestRules.VCPU).or(path.evidence(VCPUS), vcpu(process, target)));
         return links;
     }
@@ -180,13 +168,12 @@ final class ProcessLinks {
         return counts.or(
                 path.evidence(GuestRules.COUNTS.file()),
                 all.size() == 1 && counted
-                        ? Link.whole(
-                                        Hop.EVENTFD,
+                        ? LinkRow.of("eventfd.only", all.get(0).fd(), process.pid())
+                                .seen(
                                         Evidence.inferred("it is the only eventfd of process " + process.pid()),
-                                        name(all.get(0)),
-                                        "descriptor " + all.get(0).fd() + " of process " + process.pid())
+                                        name(all.get(0)))
                                 .with(Hop.EVENTFD, id(all.get(0)))
-                        : Link.notShown(Hop.EVENTFD, known.text(), BY_VMM));
+                        : known.link());
     }
 
     /** Remarks about eventfds of a process that nothing reads. */
@@ -200,13 +187,14 @@ final class ProcessLinks {
                         .filter(one -> one.count() != 0 && !one.polled())
                         .toList();
         if (drains.orElse(false)) {
-            full.forEach(one -> remarks.add("eventfd " + name(one) + " of process " + process.pid() + " has count "
-                    + Long.toUnsignedString(one.count()) + ": nothing has read it"));
+            full.forEach(one -> remarks.add(
+                    LinkRow.text("eventfd.unread", name(one), process.pid(), Long.toUnsignedString(one.count()))));
         } else if (drains.isEmpty() && !full.isEmpty()) {
-            remarks.add("doubtful whether something reads eventfd " + name(full.get(0))
-                    + " of process " + process.pid()
-                    + (full.size() > 1 ? " and " + (full.size() - 1) + " more" : "")
-                    + ": the kernel's release does not tell whether an irqfd resets the count");
+            remarks.add(
+                    full.size() == 1
+                            ? LinkRow.text("eventfd.perhaps-unread", name(full.get(0)), process.pid())
+                            : LinkRow.text(
+                                    "eventfd.perhaps-unread-more", name(full.get(0)), process.pid(), full.size() - 1));
         }
         return remarks;
     }
@@ -238,10 +226,10 @@ final class ProcessLinks {
      *
      * @param unread those of all with more signals than a working reader leaves
      * @param isOrdered whether each has an id, and the ids ascend with the descriptors
-     * @param text the sentence that names them
+     * @param link the one that names them
      */
     private record Eventfds(
-            VmProcess of, List<EventfdFile> named, List<EventfdFile> unread, boolean isOrdered, String text) {
+            VmProcess of, List<EventfdFile> named, List<EventfdFile> unread, boolean isOrdered, Link link) {
         static Eventfds of(VmProcess process) {
             List<EventfdFile> all = process.eventfds();
             List<EventfdFile> unpolled =
@@ -250,16 +238,19 @@ final class ProcessLinks {
             List<EventfdFile> named = some ? unpolled : all;
             List<Integer> ids =
                     named.stream().flatMap(one -> one.id().stream().boxed()).toList();
-            String text = "VFIO does not show which one it signals; process " + process.pid() + " has the descriptor"
-                    + (named.size() == 1 ? " " : "s ")
-                    + Finding.some(named.stream().map(EventfdFile::fd).toList(), MOST_NAMED)
-                    + (unpolled.isEmpty() ? ", all in its epolls" : some ? ", which are in none of its epolls" : "");
+            String fds = Finding.some(named.stream().map(EventfdFile::fd).toList(), MOST_NAMED);
+            LinkRow row = LinkRow.of(
+                    named.size() == 1 ? "eventfd.one-of" : "eventfd.some-of",
+                    process.pid(),
+                    unpolled.isEmpty()
+                            ? LinkRow.text("eventfd.polled", fds)
+                            : some ? LinkRow.text("eventfd.not-polled", fds) : fds);
             boolean ordered = ids.size() == named.size()
                     && ids.equals(ids.stream().sorted().toList());
             List<EventfdFile> unread = all.stream()
                     .filter(one -> Long.compareUnsigned(one.count(), UNREAD) >= 0)
                     .toList();
-            return new Eventfds(process, named, unread, ordered, text);
+            return new Eventfds(process, named, unread, ordered, row.unseen());
         }
     }
 
@@ -282,22 +273,15 @@ final class ProcessLinks {
 
     private static Link vcpu(VmProcess process, OptionalInt target) {
         if (target.isPresent()) {
-            return Link.whole(
-                    Hop.VCPU,
-                    Evidence.inferred(
-                            "the vLPIs in vgic-state have this target, and the VM has no other device of VFIO"),
-                    List.of(target.getAsInt()),
-                    "the guest's ITS sends it there");
+            return LinkRow.of("vcpu.its")
+                    .seen(
+                            Evidence.inferred(
+                                    "the vLPIs in vgic-state have this target, and the VM has no other device of VFIO"),
+                            List.of(target.getAsInt()));
         }
-        return process.vcpus().size() == 1
-                ? Link.notShown(
-                        Hop.VCPU,
-                        "vcpu " + process.vcpus().get(0).id()
-                                + " is the only one of the VM, and no file shows that it gets the interrupt",
-                        BY_VMM)
-                : Link.notShown(
-                        Hop.VCPU,
-                        "the guest chooses one of " + process.vcpus().size() + " vCPUs in the message",
-                        BY_VMM);
+        int vcpus = process.vcpus().size();
+        return vcpus == 1
+                ? LinkRow.of("vcpu.one", process.vcpus().get(0).id()).unseen()
+                : LinkRow.of("vcpu.some", vcpus).unseen();
     }
 }

@@ -8,6 +8,7 @@ import io.kvmirq.diag.rules.Flaws;
 import io.kvmirq.diag.rules.FormClaims.SeenInterrupt;
 import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.GuestRules.Vector;
+import io.kvmirq.diag.rules.LinkRow;
 import io.kvmirq.diag.rules.VfioOutlook;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
@@ -24,6 +25,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * The links of an interrupt that VFIO has not armed: why the device cannot be assigned, the host irq that is left for it, or
@@ -55,11 +57,8 @@ record UnarmedLinks(
         links.add(
                 host.interrupts().isEmpty()
                         ? unreadable(Hop.HOST_IRQ)
-                        : Link.notShown(
-                                Hop.HOST_IRQ,
-                                "the host has allocated none for the device",
-                                "enable an interrupt of the device"));
-        links.add(notArmed("VFIO has armed no interrupt of the device"));
+                        : LinkRow.of("irq.none-of-device").unseen());
+        links.add(notArmed(LinkRow.text("vector.none-armed")));
         ofVmm.filter(Link::isFlawed).ifPresent(links::add);
         return links;
     }
@@ -76,12 +75,11 @@ record UnarmedLinks(
         }
         List<Link> links = new ArrayList<>();
         links.add(irq(interrupt, all));
-        String what = "VFIO has not armed "
-                + interrupt
-                        .id()
-                        .hostIrq()
-                        .map(irq -> "the vector of host irq " + irq.number() + ", whose number is not shown")
-                        .orElseGet(() -> interrupt.id().name());
+        String what = interrupt
+                .id()
+                .hostIrq()
+                .map(irq -> LinkRow.text("vector.unarmed-irq", irq.number()))
+                .orElseGet(() -> LinkRow.text("vector.unarmed", interrupt.id().name()));
         links.add(host.armed(device.address()).isEmpty() ? notArmed(what) : unused(what, interrupt, handled));
         brokenVmm().ifPresent(links::add);
         return links;
@@ -93,20 +91,18 @@ record UnarmedLinks(
         boolean used = !device.isBoundToVfio() && device.driver().isPresent();
         List<String> uses = used ? host.uses(device.address()) : List.of();
         // A refusal because of a missing driver is reported elsewhere.
-        String driver = !used || device.group().isPresent() && uses.isEmpty()
-                ? ""
-                : "the host's driver " + device.driver().get() + " has it"
-                        + (uses.isEmpty() ? "" : ", " + String.join(", ", uses)) + "; ";
-        return Link.of(
-                        Hop.HOST_IRQ,
-                        first.rule().equals("vfio.not-bound-parent") ? Link.State.IDLE : Link.State.BROKEN,
-                        Evidence.observed("/sys/bus/pci/devices/" + device.address()),
-                        Optional.empty(),
-                        driver
-                                + refusals.stream()
-                                        .map(VfioOutlook.Refusal::text)
-                                        .collect(Collectors.joining("; ")),
-                        first.remedies())
+        Stream<String> driver = !used || device.group().isPresent() && uses.isEmpty()
+                ? Stream.of()
+                : Stream.of(Stream.concat(
+                                Stream.of(LinkRow.text(
+                                        "irq.driver", device.driver().get())),
+                                uses.stream())
+                        .collect(Collectors.joining(", ")));
+        String text = Stream.concat(driver, refusals.stream().map(VfioOutlook.Refusal::text))
+                .collect(Collectors.joining("; "));
+        return LinkRow.of(first.rule().equals("vfio.not-bound-parent") ? "irq.refused-part" : "irq.refused", text)
+                .seen(Evidence.observed("/sys/bus/pci/devices/" + device.address()))
+                .with(first.remedies())
                 .flawed(refusals.stream()
                         .map(refusal -> new Flaw(
                                 refusal.rule(), Flaw.Subject.DEVICE, Flaw.Weight.BROKEN, Flaw.Span.NOW, refusal.text()))
@@ -120,31 +116,27 @@ record UnarmedLinks(
         if (interrupt.allocated().isPresent()) {
             HostIrq irq = interrupt.allocated().get();
             boolean known = interrupt.id().vector().isPresent();
-            return Link.whole(
-                    Hop.HOST_IRQ,
-                    Evidence.observed(
-                            known
-                                    ? "/sys/kernel/irq/" + irq.number() + "/hwirq"
-                                    : "/sys/bus/pci/devices/" + device.address() + "/msi_irqs"),
-                    List.of(irq.number()),
-                    "allocated, and no handler of VFIO");
+            return LinkRow.of("irq.allocated")
+                    .seen(
+                            Evidence.observed(
+                                    known
+                                            ? "/sys/kernel/irq/" + irq.number() + "/hwirq"
+                                            : "/sys/bus/pci/devices/" + device.address() + "/msi_irqs"),
+                            List.of(irq.number()));
         }
         boolean none = all.stream().anyMatch(one -> one.allocated().isPresent());
         if (irqs.isEmpty() || none) {
-            return Link.notShown(
-                    Hop.HOST_IRQ,
-                    "the host has allocated none for " + interrupt.id().name(),
-                    "enable the vector");
+            return LinkRow.of("irq.none-of-vector", interrupt.id().name()).unseen();
         }
-        return Link.whole(
-                Hop.HOST_IRQ,
-                Evidence.inferred(
-                        irqs.size() == 1
-                                ? "it is the only one in msi_irqs without a handler"
-                                : "these are in msi_irqs and have no handler"),
-                (irqs.size() == 1 ? "" : "one of ")
-                        + Finding.some(irqs.stream().map(HostIrq::number).toList(), MOST_NAMED),
-                "allocated");
+        return LinkRow.of("irq.one-of")
+                .seen(
+                        Evidence.inferred(
+                                irqs.size() == 1
+                                        ? "it is the only one in msi_irqs without a handler"
+                                        : "these are in msi_irqs and have no handler"),
+                        (irqs.size() == 1 ? "" : "one of ")
+                                + Finding.some(
+                                        irqs.stream().map(HostIrq::number).toList(), MOST_NAMED));
     }
 
     /** The link of a VMM that does not run. */
@@ -153,13 +145,11 @@ record UnarmedLinks(
     }
 
     private Link notArmed(String what) {
-        Evidence evidence = Evidence.observed(INTERRUPTS);
         if (host.interrupts().isEmpty()) {
             return unreadable(Hop.DEVICE_VECTOR);
         }
         if (brokenVmm().isPresent()) {
-            return Link.notShown(
-                    Hop.DEVICE_VECTOR, what + ": its VMM, which could arm it, does not run", "let the VMM run");
+            return LinkRow.of("vector.vmm-down", what).unseen();
         }
         if (!holders.isEmpty()) {
             return vector(what, 0);
@@ -168,32 +158,23 @@ record UnarmedLinks(
                 host.vms().ofGroup(device.address()).stream().findFirst();
         if (ofGroup.isPresent()) {
             VmProcess process = ofGroup.get();
-            return Link.notShown(
-                    Hop.DEVICE_VECTOR,
-                    what + ": process " + process.pid() + " (" + process.name() + ") holds its IOMMU group "
-                            + device.group().orElse(0) + ", and the kernel does not show whether it uses this device",
-                    "ask the VMM for its devices (QEMU: info pci)");
+            return LinkRow.of(
+                            "vector.group-held",
+                            what,
+                            process.pid(),
+                            process.name(),
+                            device.group().orElse(0))
+                    .unseen();
         }
         if (!users.isEmpty()) {
-            return Link.notShown(
-                    Hop.DEVICE_VECTOR,
-                    what + ": " + ofProcess.usedWithoutVm(),
-                    "look whether that program uses interrupts of the device");
+            return LinkRow.of("vector.no-vm", what, ofProcess.usedWithoutVm()).unseen();
         }
         Optional<Known.Unknown<Boolean>> hidden = host.hidesProcesses();
         return hidden.isEmpty()
-                ? Link.of(
-                        Hop.DEVICE_VECTOR,
-                        Link.State.IDLE,
-                        evidence,
-                        Optional.empty(),
-                        what + ": no process has the device open",
-                        List.of(Remedy.look("start the guest with the device")))
-                : Link.notShown(
-                        Hop.DEVICE_VECTOR,
-                        what + ": no process is seen that has the device open, and "
-                                + hidden.get().why(),
-                        hidden.get().remedy());
+                ? LinkRow.of("vector.not-open", what).seen(Evidence.observed(INTERRUPTS))
+                : LinkRow.of("vector.hidden", what, hidden.get().why())
+                        .unseen()
+                        .with(List.of(Remedy.look(hidden.get().remedy())));
     }
 
     /**
@@ -209,13 +190,7 @@ record UnarmedLinks(
         if (came > 0 && brokenVmm().isEmpty()) {
             return vector(what, came);
         }
-        return Link.of(
-                Hop.DEVICE_VECTOR,
-                Link.State.IDLE,
-                Evidence.observed(INTERRUPTS),
-                Optional.empty(),
-                what + ", and others of the device are armed: the guest masks it or does not use it",
-                List.of());
+        return LinkRow.of("vector.masked", what).seen(Evidence.observed(INTERRUPTS));
     }
 
     private Link vector(String what, long came) {

@@ -5,6 +5,7 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Stages;
 import io.kvmirq.diag.rules.HostIrqRules;
+import io.kvmirq.diag.rules.LinkRow;
 import io.kvmirq.diag.sources.InterruptTicks;
 import io.kvmirq.diag.sources.KernelPaths;
 import io.kvmirq.host.facts.HostFacts;
@@ -61,6 +62,8 @@ public final class Watcher implements AutoCloseable {
 
     /** The links that KVM changes while a vector stays armed. Kernel memory shows them. */
     private static final List<Hop<?>> REWIRED = List.of(Hop.IRQFD, Hop.GUEST_VECTOR);
+    /** Kernel memory shows that there is none, which is a change though the link has no value. */
+    private static final Set<String> NO_IRQFD = Set.of(LinkRow.text("irqfd.none"), LinkRow.text("irqfd.posted-past"));
 
     /** The rates of a row that are kept. */
     private static final int KEPT = 60;
@@ -570,7 +573,7 @@ public final class Watcher implements AutoCloseable {
                 path.link(Hop.EVENTFD).filter(link -> link.value().isPresent()).isPresent();
         for (Hop<?> hop : inMemory ? REWIRED : List.<Hop<?>>of()) {
             path.link(hop)
-                    .filter(link -> link.value().isPresent() || link.text().startsWith(MemoryLinks.NO_IRQFD))
+                    .filter(link -> link.value().isPresent() || NO_IRQFD.contains(link.text()))
                     .map(link -> link.value().map(value -> value + ": ").orElse("") + link.text())
                     .ifPresent(text -> add(to, hop.label(), text, text, path));
         }
