@@ -34,6 +34,13 @@ public enum ArmAnswer implements Answer {
     ARM_DEVICE_TYPE(refusal(LAB, DEVICE_CREATE, ENODEV, "the host's GIC has no such VGIC: many GICv3 hosts run no"
         + " GICv2 guests, and GICv2 hosts no GICv3 and no ITS", "the type, and dmesg: 'disabling GICv2 emulation' is"
         + " of a GICv3 that runs no GICv2 guests", "kvm_main.c kvm_ioctl_create_device()").needs(ARM64)),
+    ARM_NO_VGIC(refusal(UNTESTED, DEVICE_CREATE, ENODEV, "KVM has no VGIC at all: firmware or the device tree describe no"
+        + " maintenance interrupt of the host's GIC", "dmesg | grep -i vgic: 'No vgic maintenance irq'; the property"
+        + " interrupts of the GIC's node, or the GICC entries of the MADT",
+        "vgic-init.c kvm_vgic_hyp_init()").needs(ARM64)),
+    ARM_NO_VGIC_FOR_IRQCHIP(refusal(UNTESTED, IRQCHIP_CREATE, ENXIO, "KVM has no VGIC at all: firmware or the device tree"
+        + " describe no maintenance interrupt of the host's GIC", "dmesg | grep -i vgic",
+        "arm.c kvm_arch_vm_ioctl()").needs(ARM64)),
     ARM_MEMORY_BEYOND(refusal(LAB, MEMORY, EFAULT, "the slot ends beyond the VM's addresses",
         "the size given to KVM_CREATE_VM", "arm64 mmu.c kvm_arch_prepare_memory_region()").needs(ARM64)),
 

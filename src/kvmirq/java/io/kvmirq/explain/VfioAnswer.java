@@ -44,6 +44,9 @@ public enum VfioAnswer implements Answer {
         "group.c vfio_group_ioctl_get_status(), vfio_group_ioctl_set_container()").also(VFIO_CONTAINER)),
     VFIO_GROUP_NOT_VIABLE(refusal(SOURCE, VFIO_CONTAINER, EPERM, OWNER, GROUP,
         "iommu.c iommu_group_claim_dma_owner()")),
+    GROUP_HAS_DOMAIN(refusal(UNTESTED, VFIO_CONTAINER, EBUSY, "a driver of the host has attached the group, or a PASID of"
+        + " it, to an IOMMU domain of its own", "unbind the host's drivers from all devices of the group",
+        "drivers/iommu/iommu.c __iommu_take_dma_ownership()").also(VFIO_DEVICE_FD)),
     GROUP_NO_REMAPPING(refusal(UNTESTED, VFIO_CONTAINER, EPERM, "the IOMMU does not remap interrupts: enable that in"
         + " firmware, or, if all guests are trusted, load vfio_iommu_type1 with allow_unsafe_interrupts=1",
         "dmesg | grep -i remapping", "vfio_iommu_type1.c vfio_iommu_type1_attach_group()").also(VFIO_IOMMU)),
@@ -93,6 +96,18 @@ public enum VfioAnswer implements Answer {
     VFIO_MAP_RESERVED(refusal(LAB, VFIO_MAP, EINVAL, "the IOMMU reserves a part of the range",
         "/sys/kernel/iommu_groups/N/reserved_regions; on x86 0xfee00000 is for messages",
         "vfio_iommu_type1.c vfio_dma_do_map()")),
+    MAP_ABOVE_WIDTH(refusal(UNTESTED, VFIO_MAP, EINVAL, "the range is above the addresses that the IOMMU translates:"
+        + " with 39 bits they end at 512 GiB, and a guest may place large BARs higher",
+        "VFIO_IOMMU_GET_INFO, which lists the ranges; QEMU: -cpu host,host-phys-bits-limit=39",
+        "vfio_iommu_type1.c vfio_iommu_iova_dma_valid()").also(IOAS_MAP)),
+    MAP_ABOVE_WIDTH_OF_DOMAIN(refusal(UNTESTED, VFIO_MAP, EFAULT, "the range is above the addresses that the domain of"
+        + " the IOMMU translates", "dmesg | grep 'iommu width'", "drivers/iommu/intel/iommu.c intel_iommu_map()")),
+    MAP_NOT_PINNED(refusal(UNTESTED, VFIO_MAP, EFAULT, "the memory at vaddr cannot be pinned: nothing is mapped there, it"
+        + " is read-only, or it is a BAR of a device that sleeps or has memory space off",
+        "/proc/PID/maps at vaddr", "vfio_iommu_type1.c vaddr_get_pfns()").also(IOAS_MAP)),
+    MAP_OF_EACH_DEVICE(refusal(UNTESTED, VFIO_MAP, ENOMEM, "behind a virtual IOMMU each device has a container of its own,"
+        + " and RLIMIT_MEMLOCK must hold the guest's memory once for each of them",
+        "VmLck in /proc/PID/status, and ulimit -l; libvirt: hard_limit of memtune", "vfio_iommu_type1.c vfio_lock_acct()")),
     VFIO_IOMMU_INFO_ARGUMENTS(refusal(LAB, VFIO_IOMMU_INFO, EINVAL, "argsz is below 16", "argsz: with less than it says"
         + " then, there are no capabilities", "vfio_iommu_type1.c vfio_iommu_type1_get_info()").unless(TYPED_CALL)),
     VFIO_UNMAP_ARGUMENTS(refusal(LAB, VFIO_UNMAP, EINVAL,
@@ -115,6 +130,13 @@ public enum VfioAnswer implements Answer {
     VFIO_DEVICE_NO_IOMMU(refusal(LAB, VFIO_DEVICE_FD, EINVAL,
         "the group has no container, or the device file is bound already", "SET_CONTAINER and SET_IOMMU, or"
         + " BIND_IOMMUFD, in order and once", "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
+    VF_TOKEN(refusal(UNTESTED, VFIO_DEVICE_FD, EACCES, "vfio-pci has the PF of this VF too, and its user set a VF token:"
+        + " this caller gave none, or another one. A PF whose VFs are in use asks for it, too",
+        "dmesg | grep 'VF token'; QEMU: vf-token=UUID, the same for the PF and its VFs",
+        "vfio_pci_core.c vfio_pci_core_match_token_uuid()")),
+    VF_TOKEN_UNUSED(refusal(UNTESTED, VFIO_DEVICE_FD, EINVAL, "the caller gave a VF token, but the device is neither PF nor"
+        + " VF, or vfio-pci does not have its PF", "dmesg | grep 'VF token'; QEMU: leave vf-token out",
+        "vfio_pci_core.c vfio_pci_core_match_token_uuid()")),
     BIND_NO_REMAPPING(refusal(UNTESTED, VFIO_DEVICE_FD, EPERM, "the IOMMU does not remap interrupts: enable that in"
         + " firmware, or, if all guests are trusted, load iommufd with allow_unsafe_interrupts=1",
         "dmesg | grep -i remapping", "drivers/iommu/iommufd/device.c iommufd_device_bind()")),
@@ -152,7 +174,10 @@ public enum VfioAnswer implements Answer {
         "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
     RESET_BUSY(refusal(SOURCE, VFIO_RESET, EAGAIN, "another thread of the host has the device's lock, as the one that"
         + " removes the device, until it is closed", "ask again, or close the device if the host asked for it",
-        "drivers/pci/pci.c pci_try_reset_function(), pci_reset_bus()").also(VFIO_HOT_RESET)),
+        "drivers/pci/pci.c pci_try_reset_function(), pci_reset_bus()").also(VFIO_HOT_RESET, VFIO_DEVICE_FD)),
+    RESET_FAILED(refusal(UNTESTED, VFIO_RESET, ENOTTY, "the device did not come back from its reset, or none of its reset"
+        + " methods works any more", "dmesg | grep 'not ready', and reset_method below the device in sysfs",
+        "drivers/pci/pci.c pci_dev_wait(), __pci_reset_function_locked()")),
     VFIO_LAST_CLOSE(behaviour(LAB, "the last close of a device disables its interrupts and forgets its eventfds",
         "vfio_pci_core.c vfio_pci_core_disable()")),
     VFIO_BUS_MASTER(behaviour(LAB, "a device that is no bus master sends no message", "PCI 3.0, Bus Master Enable")),

@@ -107,6 +107,27 @@ class CausesTest {
         assertThat(causes.get(0).text()).contains(expected);
     }
 
+    /** Of reports by users, and of the same requests in the newest sources. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "vfio device open  | 13 |       | its user set a VF token",
+                "vfio device open  | 22 |       | neither PF nor VF",
+                "vfio device open  | 11 |       | has the device's lock",
+                "vfio device open  | 16 |       | an IOMMU domain of its own",
+                "vfio dma map      | 22 |       | with 39 bits they end at 512 GiB",
+                "vfio dma map      | 14 |       | cannot be pinned",
+                "vfio dma map      | 12 |       | once for each of them",
+                "ioas map          | 22 |       | with 39 bits they end at 512 GiB",
+                "vfio device reset | 25 |       | did not come back from its reset",
+                "device create     | 19 | arm64 | no maintenance interrupt",
+                "irqchip create    | 6  | arm64 | no maintenance interrupt"
+            })
+    void causesOfReportsAreNamed(String call, int errno, String facts, String expected) {
+        assertThat(causes(call, errno, facts)).anyMatch(cause -> cause.text().contains(expected));
+    }
+
     /** @param facts their labels; null for none */
     private static List<Answer> causes(String call, int errno, @Nullable String facts) {
         Set<Condition> known = EnumSet.noneOf(Condition.class);
