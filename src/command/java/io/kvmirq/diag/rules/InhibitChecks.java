@@ -86,7 +86,8 @@ public final class InhibitChecks {
         List<String> inferred = new ArrayList<>();
         Map<InhibitReason, Remedy> remedies = new LinkedHashMap<>();
         for (VmProcess vm : vms) {
-            for (VmmOptions.Inhibit inhibit : VmmOptions.inhibits(vm, posting, host.kernel())) {
+            for (VmmOptions.Inhibit inhibit :
+                    VmmOptions.inhibits(vm, posting, host.kvm().nests(), host.kernel())) {
                 String condition = inhibit.condition().map(one -> ", " + one).orElse("");
                 (inhibit.isCertain() ? inhibited : possible)
                         .add(vm.name() + " (process " + vm.pid() + "): " + inhibit.name() + condition);

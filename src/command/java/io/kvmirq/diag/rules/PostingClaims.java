@@ -56,7 +56,8 @@ public final class PostingClaims {
         this.x86 = arm ? Optional.empty() : host.posting().host();
         this.options = options;
         this.inhibits = process.stream()
-                .flatMap(one -> x86.stream().flatMap(on -> VmmOptions.inhibits(one, on, host.kernel()).stream()))
+                .flatMap(one -> x86.stream()
+                        .flatMap(on -> VmmOptions.inhibits(one, on, host.kvm().nests(), host.kernel()).stream()))
                 .toList();
         this.memory = memory;
         this.forms = new FormClaims(host, device, process, memory);

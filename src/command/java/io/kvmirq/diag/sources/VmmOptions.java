@@ -30,6 +30,7 @@ import java.util.regex.Pattern;
  * @param ofVfio the globals of vfio-pci, followed by all devices
  * @param split whether the I/O APIC is in the VMM
  * @param x2apic whether the VMM certainly offers x2APIC
+ * @param svm whether the VMM certainly offers SVM, if the host lets guests run guests
  */
 public record VmmOptions(
         boolean known,
@@ -37,7 +38,8 @@ public record VmmOptions(
         List<Inhibit> inhibits,
         List<String> ofVfio,
         boolean split,
-        boolean x2apic) {
+        boolean x2apic,
+        boolean svm) {
     /**
      * A reason that inhibits APIC virtualization.
      *
@@ -54,7 +56,8 @@ public record VmmOptions(
         Inhibit on(Optional<String> release) {
             Optional<String> condition = release.filter(
                             one -> BACKPORTS.matcher(one).find())
-                    .map(one -> "if the kernel of this vendor lacks the change of Linux 6.0");
+                    .map(one -> "if the kernel of this vendor lacks the change of Linux "
+                            + (reason == InhibitReason.NESTED ? "5.19" : "6.0"));
             return new Inhibit(reason, why, remedy, condition);
         }
 
@@ -69,7 +72,9 @@ public record VmmOptions(
         public String cause() {
             return why.equals(X2APIC.why)
                     ? "before Linux 6.0 a guest that has x2APIC inhibits AVIC"
-                    : reason.causeAndRemedy();
+                    : why.equals(MAY_NEST.why)
+                            ? "before Linux 5.19 a guest that has SVM, and so may run guests, inhibits AVIC"
+                            : reason.causeAndRemedy();
         }
     }
 
@@ -104,6 +109,16 @@ public record VmmOptions(
             "start QEMU with x2apic=off in -cpu (libvirt: <feature policy='disable' name='x2apic'/>), or boot Linux 6.0"
                     + " or newer");
 
+    /** Until Linux 5.18. Source: svm_vcpu_after_set_cpuid(); since f44509f849fe a vCPU inhibits only itself, in its guest. */
+    private static final Inhibit MAY_NEST = new Inhibit(
+            InhibitReason.NESTED,
+            "the command line gives the guest SVM, so that it may run guests",
+            "start QEMU with svm=off in -cpu (libvirt: <feature policy='disable' name='svm'/>), load kvm_amd with nested=0,"
+                    + " or boot Linux 5.19 or newer");
+
+    /** QEMU's models of a CPU that have SVM. */
+    private static final Pattern HAS_SVM = Pattern.compile("host|max|(EPYC|Opteron_G)[-\\w]*");
+
     /** Kernels of RHEL, SUSE, Amazon and Oracle, which take features of later versions. */
     private static final Pattern BACKPORTS = Pattern.compile("\\.el\\d|-default$|\\.amzn\\d|uek");
 
@@ -118,7 +133,7 @@ public record VmmOptions(
     /** The settings of the VM of a process. */
     public static VmmOptions of(VmProcess process) {
         if (process.arguments().isEmpty()) {
-            return new VmmOptions(false, Optional.empty(), List.of(), List.of(), false, false);
+            return new VmmOptions(false, Optional.empty(), List.of(), List.of(), false, false, false);
         }
         String program = process.arguments().get(0);
         String name = program.substring(program.lastIndexOf('/') + 1);
@@ -136,9 +151,11 @@ public record VmmOptions(
                                     + " -machine kernel-irqchip=split")),
                     List.of(),
                     false,
+                    false,
                     false);
         }
-        return new VmmOptions(name.equals("cloud-hypervisor"), Optional.empty(), List.of(), List.of(), false, false);
+        return new VmmOptions(
+                name.equals("cloud-hypervisor"), Optional.empty(), List.of(), List.of(), false, false, false);
     }
 
     private static VmmOptions ofQemu(List<String> arguments) {
@@ -213,7 +230,10 @@ public record VmmOptions(
                 inhibits,
                 globals,
                 irqchip.equals("split"),
-                flags(cpuGlobals).getOrDefault("x2apic", true));
+                flags(cpuGlobals).getOrDefault("x2apic", true),
+                !cpu.isEmpty()
+                        && HAS_SVM.matcher(cpu.get(0)).matches()
+                        && flags(cpuGlobals).getOrDefault("svm", true));
     }
 
     /** Driver, property and value, in either form that QEMU accepts. */
@@ -264,15 +284,19 @@ public record VmmOptions(
      * All reasons that inhibit AVIC in a VM: of the command line, and of its vCPUs; certain ones first.
      *
      * @param host the kernel, and the highest vCPU id that AVIC serves
+     * @param nests whether KVM lets guests run guests
      * @param release of the kernel, such as {@code 5.14.0-503.el9.x86_64}: a vendor's kernel may have later changes, so its
      *     version proves nothing
      */
-    public static List<Inhibit> inhibits(VmProcess vm, PostingHost host, Optional<String> release) {
+    public static List<Inhibit> inhibits(VmProcess vm, PostingHost host, boolean nests, Optional<String> release) {
         VmmOptions options = of(vm);
         int highestId = host.highestAvicId();
         List<Inhibit> all = new ArrayList<>(options.noLapics().stream().toList());
         if (options.x2apic() && !host.kernel().isSince(6, 0)) {
             all.add(X2APIC.on(release));
+        }
+        if (options.svm() && nests && !host.kernel().isSince(5, 19)) {
+            all.add(MAY_NEST.on(release));
         }
         vm.vcpus().stream()
                 .mapToInt(VmProcess.VcpuFile::id)

@@ -222,6 +222,13 @@ public final class HostKvm {
         return known;
     }
 
+    /** Whether KVM lets guests run guests, by the parameter nested: Y of kvm_intel, 1 of kvm_amd. */
+    public boolean nests() {
+        return vendorModules().stream()
+                .flatMap(module -> parameter(module, "nested").known().stream())
+                .anyMatch(nested -> nested.matches("[Y1]"));
+    }
+
     /** The words of the kernel's command line. */
     public Known<List<String>> commandLine() {
         Optional<String> line = tree.text("proc/cmdline");

@@ -445,7 +445,7 @@ class DoctorTest {
     }
 
     private static Set<InhibitReason> reasons(VmProcess vm, PostingHost posting) {
-        return VmmOptions.inhibits(vm, posting, Optional.empty()).stream()
+        return VmmOptions.inhibits(vm, posting, false, Optional.empty()).stream()
                 .map(VmmOptions.Inhibit::reason)
                 .collect(Collectors.toSet());
     }
