@@ -162,6 +162,11 @@ final class ControlGroups {
     private static final Fact<Group, Long> MOST_MEMORY = memory("max", "(\\d{1,18})|max");
     private static final Fact<Group, Long> TASKS = number("pids.current", "(\\d{1,18})", "pids.max");
     private static final Fact<Group, Long> MOST_TASKS = number("pids.max", "(\\d{1,18})|max", "pids.current");
+    /** Of the second version: the first one takes a CPU that goes offline out of the file that asked for it. */
+    private static final Fact<Group, BitSet> WANTED = cpus("cpuset.cpus", "cpuset.cpus.effective");
+    private static final Fact<Group, BitSet> GIVEN = cpus("cpuset.cpus.effective", "cpuset.cpus");
+    private static final Fact<Group, String> PARTITION = Fact.text("{group}/cpuset.cpus.partition", one -> false,
+        Fact.form(text -> text.matches("(member|root|isolated)( invalid.*)?")));
     private static final Fact<Group, Throttled> STAT = new Fact<>("{group}/cpu.stat", ControlGroups::throttled);
 
 
@@ -191,12 +196,24 @@ final class ControlGroups {
             .fill(one -> one.path(MOST_MEMORY.file())),
         rule("cgroup.threads", TASKS, one -> TASKS.in(one) >= MOST_TASKS.in(one)).and(MOST_TASKS)
             .with(Group::called, TASKS::in, Group::others).fill(one -> one.path(MOST_TASKS.file())),
+        rule("cgroup.cpus-taken", WANTED, one -> !WANTED.in(one).isEmpty() && !WANTED.in(one).intersects(GIVEN.in(one)))
+            .and(GIVEN).with(Group::called, one -> CpuList.list(WANTED.in(one)), one -> CpuList.list(GIVEN.in(one)),
+            Group::others),
+        rule("cgroup.partition-invalid", PARTITION, one -> PARTITION.in(one).contains(" invalid"))
+            .with(Group::called, PARTITION::in, Group::others),
         rule("cgroup.memory-pressure", MEMORY, one -> MEMORY.in(one) >= MOST_PRESSED)
             .with(Group::called, one -> "memory", MEMORY::in, Group::others).fill(one -> one.directory));
     // spotless:on
 
     /** The rules of a control group. */
     static final List<Table<Group>> TABLES = List.of(FROZEN, TIME);
+
+    private static Fact<Group, BitSet> cpus(String file, String other) {
+        return Fact.text(
+                "{group}/" + file,
+                one -> one.text(other).isPresent(),
+                text -> text.isBlank() ? Optional.of(new BitSet()) : CpuList.parse(text.strip()));
+    }
 
     /** A number in a file of the memory controller. */
     private static Fact<Group, Long> memory(String name, String form) {
