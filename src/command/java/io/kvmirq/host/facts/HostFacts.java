@@ -42,6 +42,8 @@ public final class HostFacts {
     private static final String MDEVS = "sys/bus/mdev/devices";
     private static final String VDPAS = "sys/bus/vdpa/devices";
     /** Options of QEMU and Cloud Hypervisor by which another process serves a device. */
+    private static final String VFIO_DEVICE = "anon_inode:[vfio-device]";
+
     private static final Pattern SERVED = Pattern.compile("(?:vhost|vfio)[-_]user|^--(?:fs|user-device)$");
 
     private static final String NOINTXMASK = "sys/module/vfio_pci/parameters/nointxmask";
@@ -416,23 +418,29 @@ public final class HostFacts {
     }
 
     /**
-     * The processes that serve devices of a guest and hold no VM: they share an eventfd with it. Empty if the command line
-     * of the VMM names none, as most do not.
+     * The processes that serve devices of a guest and hold no VM: they share an eventfd with it. The command line of the
+     * VMM names those of vhost-user; a process with a device of VFIO is one of a VMM of several processes, as crosvm is.
      */
     public List<Integer> backEnds(VmProcess vm) {
-        if (vm.arguments().stream().noneMatch(word -> SERVED.matcher(word).find())) {
-            return List.of();
-        }
+        boolean isNamed =
+                vm.arguments().stream().anyMatch(word -> SERVED.matcher(word).find());
         Set<Integer> own = vm.eventfdIds();
         Set<Integer> vmms = new HashSet<>();
         vms().all().forEach(one -> vmms.add(one.pid()));
         List<Integer> all = new ArrayList<>();
         descriptors().targets().forEach((pid, targets) -> {
-            if (!vmms.contains(pid) && !Collections.disjoint(own, VmProcesses.eventfdIds(tree, pid, targets))) {
+            boolean mayServe = isNamed || targets.values().stream().anyMatch(HostFacts::isOfVfio);
+            if (mayServe
+                    && !vmms.contains(pid)
+                    && !Collections.disjoint(own, VmProcesses.eventfdIds(tree, pid, targets))) {
                 all.add(pid);
             }
         });
         return all;
+    }
+
+    private static boolean isOfVfio(String target) {
+        return target.startsWith("/dev/vfio/") || target.equals(VFIO_DEVICE);
     }
 
     /** The file of an eventfd that does not show its id, if one may so hide a process of {@link #backEnds}. */
