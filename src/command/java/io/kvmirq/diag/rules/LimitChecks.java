@@ -82,6 +82,17 @@ public final class LimitChecks {
 
     public Finding limits() {
         Finding finding = ofVmms();
+        for (VmProcess vm : vms.all()) {
+            for (HostLimits.Use one : limits.of(vm).usedUp()) {
+                finding = finding.whose(
+                                "used-up",
+                                vm.name() + " (process " + vm.pid() + ") uses " + one.used() + " of " + one.most() + " "
+                                        + one.of() + ": another vector or device fails; " + finding.text())
+                        .as(Status.WARN)
+                        .with(Remedy.command(
+                                "raise the limit (prlimit --nofile= or --memlock= --pid " + vm.pid() + ")"));
+            }
+        }
         for (HostLimits.Use one : limits.ofHost()) {
             if (one.isNearlyUsed()) {
                 finding = finding.whose(

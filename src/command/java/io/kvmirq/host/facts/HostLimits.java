@@ -32,6 +32,14 @@ public final class HostLimits {
     private final HostFiles tree;
     private final String process;
 
+    /** A vector takes one. */
+    private static final int FEW_FILES = 4;
+    /** A device's BAR, which is mapped for other devices, may have more. */
+    private static final long LITTLE_MEMORY = 16 << 20;
+
+    private static final int MOST_PART = 50;
+    private static final int KIBI = 10;
+
     HostLimits(HostFiles tree) {
         this(tree, "proc/self/");
     }
@@ -129,6 +137,30 @@ public final class HostLimits {
         public boolean isNearlyUsed() {
             return used >= most / NEARLY * (NEARLY - 1);
         }
+    }
+
+    /** The limits of the process beside their use that leave it nothing: memory in bytes, by type 1 or by iommufd. */
+    public List<Use> usedUp() {
+        List<Use> all = new ArrayList<>();
+        long files = openFiles().known().orElse(UNLIMITED);
+        int open = tree.list(process + "fd").size();
+        if (open >= files - FEW_FILES) {
+            all.add(new Use("open files", open, files));
+        }
+        long bytes = lockedMemory().known().orElse(UNLIMITED);
+        String status = tree.text(process + "status").orElse("");
+        long locked = Math.max(kibis(status, "VmLck"), kibis(status, "VmPin")) << KIBI;
+        if (locked > bytes - LITTLE_MEMORY
+                && locked >= bytes / MOST_PART * (MOST_PART - 1)
+                && !locksAnyMemory().orElse(true)) {
+            all.add(new Use("bytes of locked memory", locked, bytes));
+        }
+        return all;
+    }
+
+    private static long kibis(String status, String name) {
+        String value = ThreadStat.line(status, name);
+        return Math.max(0, decimal(value.replaceFirst("\\s*kB$", "")));
     }
 
     /** The limits of the whole host that files show: of open files, and of threads. */

@@ -280,6 +280,38 @@ class DoctorTest {
         assertThat(finding(hostile, Check.LIMITS).status()).isEqualTo(Status.UNKNOWN);
     }
 
+    /** libvirt's limit is the guest's memory and one GiB more. */
+    @Test
+    void limitOfAVmmThatIsUsedUpIsNamed() throws IOException {
+        RecordedHost host = GuestHosts.of("intel-posted")
+                .put(
+                        "proc/100/limits",
+                        "Max open files   65536   65536   files\nMax locked memory   17179869184   17179869184   bytes\n")
+                .put("proc/self/limits", "Max open files   65536   65536   files\n");
+        String locked = "VmLck:\t16777216 kB\nVmPin:\t       0 kB\nCapEff:\t0000000000000000\n";
+        Finding full = finding(host.put("proc/100/status", locked), Check.LIMITS);
+        assertThat(full.status()).isEqualTo(Status.WARN);
+        assertThat(full.text())
+                .startsWith(
+                        "web (process 100) uses 17179869184 of 17179869184 bytes of locked memory: another vector or"
+                                + " device fails; web (process 100): 65536 open files");
+        assertThat(finding(host.put("proc/100/status", locked.replace("16777216", "15728640")), Check.LIMITS)
+                        .status())
+                .as("a GiB left")
+                .isEqualTo(Status.PASS);
+        assertThat(finding(
+                                host.put("proc/100/status", locked.replace("0000000000000000", "000001ffffffffff")),
+                                Check.LIMITS)
+                        .status())
+                .as("CAP_IPC_LOCK")
+                .isEqualTo(Status.PASS);
+        for (int fd = 100; fd < 1122; fd++) {
+            host.link("proc/100/fd/" + fd, "anon_inode:[eventfd]");
+        }
+        host.put("proc/100/limits", "Max open files   1026   1026   files\n");
+        assertThat(finding(host, Check.LIMITS).reason()).isEqualTo("used-up");
+    }
+
     /** A service or libvirt gives a VMM its limits, whatever the shell has. */
     @Test
     void limitsOfARunningVmmAreJudgedNotThoseOfTheShell() throws IOException {
