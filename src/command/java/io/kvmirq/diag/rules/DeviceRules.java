@@ -151,6 +151,10 @@ public final class DeviceRules {
             .with(PciFunction::called).otherwise(),
         rule("bridge.link-down", CONFIG, one -> one.reportsLink() && !one.isLinkUp()).with(PciFunction::called).otherwise());
 
+    /** A device of which guests have parts: whatever breaks it breaks its parts. */
+    static final Fact<PciFunction, Link> PARENT = new Fact<>(PciFunction.CONFIG.file(), one ->
+        CONFIG.of(one).then(any -> new Known.Observed<>(new DeviceRules(one.host(), one.device(), true).parent())));
+
     /** While SR-IOV is off, a virtual function sends nothing. */
     private static final Table<PciFunction> PHYSICAL = new Table<>(
         rule("physical-function.no-driver", PciFunction.DRIVER, one -> PciFunction.DRIVER.in(one).isEmpty())
@@ -269,6 +273,14 @@ public final class DeviceRules {
                 case ERROR, REQUEST, PLATFORM -> {} // the device itself does not raise these
             }
         }
+        return link(own);
+    }
+
+    /** The link of a device that its driver uses for parts of it. */
+    private Link parent() {
+        Flaws own = flaws.copy();
+        PciFunction used = function.armed(IrqKind.MSIX, 0);
+        own.apply(used, ARMED);
         return link(own);
     }
 

@@ -8,6 +8,7 @@ import static io.kvmirq.diag.rules.Vmm.*;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.path.Flaw.Subject;
+import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.List;
 import java.util.stream.Stream;
@@ -74,7 +75,13 @@ public final class VmmRules {
     static final Table<PciFunction> PARENT = new Table<>(
         rule("parent.asleep", PciFunction.POWER, PciFunction::isAsleep)
             .with(PciFunction::address, one -> PciFunction.POWER.in(one).state()),
-        rule("parent.gone", PciFunction.CONFIG, one -> one.config().isGone()).with(PciFunction::address).otherwise());
+        rule("parent.gone", PciFunction.CONFIG, one -> one.config().isGone()).with(PciFunction::address).otherwise(),
+        rule("parent.broken", DeviceRules.PARENT, one -> DeviceRules.PARENT.in(one).state() == Link.State.BROKEN)
+            .with(PciFunction::address, one -> DeviceRules.PARENT.in(one).text())
+            .remedies(one -> DeviceRules.PARENT.in(one).remedies()).otherwise(),
+        rule("parent.doubtful", DeviceRules.PARENT, one -> DeviceRules.PARENT.in(one).state() == Link.State.DOUBTFUL)
+            .with(PciFunction::address, one -> DeviceRules.PARENT.in(one).text())
+            .remedies(one -> DeviceRules.PARENT.in(one).remedies()).otherwise());
 
     /** A VMM keeps the descriptor of a vCPU that was unplugged, and ends its thread; the first vCPU stays. */
     static final Table<VmThread> GONE = new Table<>(
