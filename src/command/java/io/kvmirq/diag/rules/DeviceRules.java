@@ -8,6 +8,7 @@ import io.kvmirq.IrqKind;
 import io.kvmirq.PciAddress;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.KernelLog;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Hop;
@@ -151,6 +152,32 @@ public final class DeviceRules {
             .with(PciFunction::called).otherwise(),
         rule("bridge.link-down", CONFIG, one -> one.reportsLink() && !one.isLinkUp()).with(PciFunction::called).otherwise());
 
+    private static final Fact<PciFunction, KernelLog.Recent> NO_RESET = logged(KernelLog.LONG, "not ready \\d+ms after .*; giving up");
+    private static final Fact<PciFunction, KernelLog.Recent> NO_RECOVERY =
+        logged(KernelLog.LONG, "recovery failed|reset failed|inaccessible");
+    private static final Fact<PciFunction, KernelLog.Recent> BLOCKED =
+        logged(KernelLog.SHORT, "IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|\\[DMA \\w+( NO_PASID)?\\]");
+    private static final Fact<PciFunction, KernelLog.Recent> NO_INVALIDATION =
+        logged(KernelLog.LONG, "Time-out Error: SID|IOTLB_INV_TIMEOUT");
+    /** mlx5, ice, i40e, NVIDIA. */
+    private static final Fact<PciFunction, KernelLog.Recent> GIVEN_UP =
+        logged(KernelLog.LONG, "compromised|health recovery failed|[Rr]ebuild failed|unload and reload|fallen off the bus");
+
+    /** An older report is only quoted. One blocked DMA is usual while a guest starts or ends. */
+    private static final Table<PciFunction> LOGGED = new Table<>(
+        rule("function.no-reset", NO_RESET, one -> true)
+            .with(PciFunction::called, one -> NO_RESET.in(one).ago(), one -> NO_RESET.in(one).text()),
+        rule("function.no-recovery", NO_RECOVERY, one -> true)
+            .with(PciFunction::called, one -> NO_RECOVERY.in(one).ago(), one -> NO_RECOVERY.in(one).text()).otherwise(),
+        rule("function.given-up", GIVEN_UP, one -> true)
+            .with(PciFunction::called, one -> GIVEN_UP.in(one).ago(), one -> GIVEN_UP.in(one).text()).otherwise(),
+        rule("device.dma-blocked", BLOCKED, one -> BLOCKED.in(one).count() > 1)
+            .with(one -> BLOCKED.in(one).count(), one -> BLOCKED.in(one).ago(), one -> BLOCKED.in(one).text())
+            .on("the device", PciFunction::isDevice),
+        rule("device.no-invalidation", NO_INVALIDATION, one -> true)
+            .with(one -> NO_INVALIDATION.in(one).ago(), one -> NO_INVALIDATION.in(one).text())
+            .on("the device", PciFunction::isDevice));
+
     /** A device of which guests have parts: whatever breaks it breaks its parts. */
     static final Fact<PciFunction, Link> PARENT = new Fact<>(PciFunction.CONFIG.file(), one ->
         CONFIG.of(one).then(any -> new Known.Observed<>(new DeviceRules(one.host(), one.device(), true).parent())));
@@ -186,8 +213,8 @@ public final class DeviceRules {
 
     /** The rules of a device, and of the functions that it depends on. */
     public static final List<Table<PciFunction>> TABLES = List.of(
-            CONTAINED, POWER, ANSWERS, BRIDGE, DEVICE, PHYSICAL, ERRORS, UNARMED, FORBIDDEN, ARMED, OF_MSIX, OF_MSI,
-            OF_PIN);
+            CONTAINED, POWER, ANSWERS, BRIDGE, DEVICE, PHYSICAL, ERRORS, LOGGED, UNARMED, FORBIDDEN, ARMED, OF_MSIX,
+            OF_MSI, OF_PIN);
 
     private final PciFunction function;
     /** The step that shows which interrupts are armed; empty if that is shown. */
@@ -241,9 +268,22 @@ public final class DeviceRules {
         host.files()
                 .linkName(DEVICES + device.address() + "/physfn")
                 .flatMap(PciDevice::addressOf)
-                .ifPresent(physical -> look(PciFunction.of(host, device, physical, held), PHYSICAL));
+                .map(physical -> PciFunction.of(host, device, physical, held))
+                .ifPresent(physical -> {
+                    look(physical, PHYSICAL);
+                    flaws.apply(physical, LOGGED);
+                });
         flaws.apply(function, ERRORS);
         bridges.forEach(bridge -> flaws.apply(bridge, ERRORS));
+        if (held) {
+            flaws.apply(function, LOGGED);
+            bridges.forEach(bridge -> flaws.apply(bridge, LOGGED));
+        }
+    }
+
+    /** A report of the kernel's log about the function. */
+    private static Fact<PciFunction, KernelLog.Recent> logged(int within, String kind) {
+        return new Fact<>(KernelLog.FILE, one -> Fact.of(one.host().log().recent(within, kind, one.address())));
     }
 
     /** Reads no configuration space that wakes the function, or whose bridge is broken. */

@@ -3,6 +3,7 @@ package io.kvmirq.diag.rules;
 
 import static io.kvmirq.diag.rules.Rule.rule;
 import static java.util.stream.Collectors.groupingBy;
+import static java.util.stream.Collectors.joining;
 import static java.util.stream.Collectors.mapping;
 import static java.util.stream.Collectors.toList;
 
@@ -28,6 +29,7 @@ import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.host.facts.IntxLine;
+import io.kvmirq.host.facts.KernelLog;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.RemappingEntries;
 import io.kvmirq.host.facts.RemappingEntries.Entry;
@@ -117,7 +119,7 @@ public final class HostIrqRules {
                 flaws.requireSeen(irq, ASKED);
                 flaws.requireSeen(irq, EFFECTIVE);
             }
-            flaws.apply(irq, CPU).apply(irq, OTHERS).apply(irq, COUNTS);
+            flaws.apply(irq, CPU).apply(irq, OTHERS).apply(irq, COUNTS).apply(irq, LOGGED);
             return flaws.link(
                             Hop.HOST_IRQ,
                             Evidence.observed("/proc/interrupts"),
@@ -167,6 +169,23 @@ public final class HostIrqRules {
     }
 
     record Irq(Fact.Facts facts, Irqs of, ArmedVector vector, boolean posted) implements Fact.Subject {
+        @Override
+        public Evidence evidence(String file) {
+            return file.equals(KernelLog.FILE)
+                    ? Evidence.observed("the kernel's log")
+                    : Fact.Subject.super.evidence(file);
+        }
+
+        /** A CPU that it interrupts got a vector that no irq has. */
+        Optional<KernelLog.Recent> strayVector() {
+            return EFFECTIVE.of(this).known().flatMap(cpus -> host().log()
+                    .recent(
+                            KernelLog.SHORT,
+                            Pattern.compile("\\b("
+                                    + cpus.stream().mapToObj(String::valueOf).collect(joining("|"))
+                                    + ")\\.\\d+ No irq handler for vector")));
+        }
+
         PciDevice device() {
             return of.device();
         }
@@ -591,10 +610,22 @@ public final class HostIrqRules {
         rule("host-irq.deferred-errors", DEFERRED, irq -> DEFERRED.in(irq) > 0).with(DEFERRED::in).counting(DEFERRED::in),
         rule("host-irq.threshold-errors", THRESHOLD, irq -> THRESHOLD.in(irq) > 0).with(THRESHOLD::in).counting(THRESHOLD::in),
         rule("host-irq.hot", THERMAL, irq -> THERMAL.in(irq) >= MANY_FAULTS).with(THERMAL::in));
+    private static final Fact<Irq, KernelLog.Recent> ENTRY_FAULTS = new Fact<>(KernelLog.FILE, irq ->
+        Fact.of(irq.host().log().recent(KernelLog.SHORT, "\\[INTR-REMAP\\]", irq.device().address())));
+    /** {@code arm_smmu_cmdq_issue_cmdlist()}, {@code its_wait_for_range_completion()}, {@code iommu_completion_wait()}. */
+    private static final Fact<Irq, KernelLog.Recent> QUEUE = new Fact<>(KernelLog.FILE, irq -> Fact.of(irq.host().log()
+        .recent(KernelLog.SHORT, Pattern.compile("CMD_SYNC timeout|ITS queue timeout|AMD-Vi: Completion-Wait loop timed out"))));
+    private static final Fact<Irq, KernelLog.Recent> STRAY = new Fact<>(KernelLog.FILE, irq -> Fact.of(irq.strayVector()));
+
+    private static final Table<Irq> LOGGED = new Table<>(
+        rule("host-irq.entry-faults", ENTRY_FAULTS, irq -> ENTRY_FAULTS.in(irq).count() > 1)
+            .with(irq -> ENTRY_FAULTS.in(irq).count(), irq -> ENTRY_FAULTS.in(irq).ago(), irq -> ENTRY_FAULTS.in(irq).text()),
+        rule("host-irq.queue-hangs", QUEUE, irq -> true).with(irq -> QUEUE.in(irq).ago(), irq -> QUEUE.in(irq).text()),
+        rule("host-irq.stray-vector", STRAY, irq -> true).with(irq -> STRAY.in(irq).ago(), irq -> STRAY.in(irq).text()));
     // spotless:on
 
     /** The rules of a host irq. */
-    public static final List<Table<Irq>> TABLES = List.of(STATE, CPU, OTHERS, COUNTS);
+    public static final List<Table<Irq>> TABLES = List.of(STATE, CPU, OTHERS, COUNTS, LOGGED);
 
     private HostIrqRules() {}
 

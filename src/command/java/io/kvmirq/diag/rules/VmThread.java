@@ -4,8 +4,10 @@ package io.kvmirq.diag.rules;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.sources.CpuList;
 import io.kvmirq.host.facts.HostFacts;
+import io.kvmirq.host.facts.KernelLog;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
+import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import java.util.BitSet;
@@ -16,6 +18,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.BiFunction;
 import java.util.function.Predicate;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
@@ -90,6 +93,11 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         return STAT.of(this).known().map(ThreadStat::name).orElse("");
     }
 
+    @Override
+    public Evidence evidence(String file) {
+        return file.equals(KernelLog.FILE) ? Evidence.observed("the kernel's log") : Fact.Subject.super.evidence(file);
+    }
+
     String called() {
         if (vcpu.isPresent()) {
             return "the thread of vcpu " + vcpu.getAsInt() + " (" + tid + ")";
@@ -112,6 +120,9 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     // spotless:off: a table
     static final Fact<VmThread, String> STATUS = Fact.text("proc/{thread}/status", VmThread::isNeeded,
         Fact.form(text -> !ThreadStat.line(text, "State").isEmpty()));
+    /** {@code watchdog_timer_fn()} in kernel/watchdog.c, {@code check_hung_task()} in kernel/hung_task.c. */
+    static final Fact<VmThread, KernelLog.Recent> LOCKUP = new Fact<>(KernelLog.FILE, one -> Fact.of(one.host().log()
+        .recent(KernelLog.SHORT, Pattern.compile("(lockup.*:" + one.tid() + "\\]|:" + one.tid() + " blocked for more than)"))));
     static final Fact<VmThread, ThreadStat> STAT = Fact.text("proc/{thread}/stat", ThreadStat::parse);
     static final Fact<VmThread, List<String>> TASKS = new Fact<>("proc/{process}/task", one ->
         one.host().threads(one.pid).isEmpty() ? Fact.missing(one.files(), one.path("proc/{process}/task"))

@@ -13,13 +13,14 @@ import java.util.Collection;
 import java.util.Deque;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
- * The lines of the kernel's log that report faults, errors and hung tasks. They show what happened, and not what is, so they
- * are quoted and are never a verdict alone. The file {@code kmsg} of a copied host holds records as of {@code /dev/kmsg}, or the output of
+ * The lines of the kernel's log that report faults, errors and hung tasks. They show what happened, and not what is: recent ones
+ * are evidence of now, and older ones are only quoted. The file {@code kmsg} of a copied host holds records as of {@code /dev/kmsg}, or the output of
  * dmesg. Immutable.
  *
  * <p>Source: Documentation/ABI/testing/dev-kmsg; {@code dmar_fault_do_one()} in drivers/iommu/intel/dmar.c, {@code
@@ -42,25 +43,44 @@ public final class KernelLog {
 
     private static final Pattern REPORT = Pattern.compile(
             "(?i)fault|nobody cared|flags mismatch|blocked for more than|\\bAER\\b"
-                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting|exceeded|throttling|recovery");
+                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting|exceeded|throttling|recovery|giving up|compromised|fallen off|No irq handler");
     /** An IOMMU that lost faults, commands or events of all its devices. */
     private static final String LOSS =
             "|^(?:arm-smmu|AMD-Vi|DMAR).*(?:overflow|(?i:time)(?:d |-)out|restarting)|^sched: RT throttling";
     /** The device of a time-out, by its requester id; 0 from an IOMMU that does not tell it. */
     private static final Pattern SOURCE_ID = Pattern.compile("Time-out Error: SID (?!0$)([0-9a-f]{1,4})$");
 
+    private static final Pattern UPTIME = Pattern.compile("(\\d{1,12}\\.\\d{1,4}) ");
     private static final int HEX = 16;
 
     /** The kernel writes other bytes than printable ones as \x1b. */
     private static final Pattern ESCAPE =
             Pattern.compile("(?:\\\\x1b|\\e)\\[[0-9;]{0,20}[A-Za-z]?|\\\\x[0-9a-f]{2}|\\p{Cntrl}");
 
+    /** Seconds in which a fault is one of now. */
+    public static final int SHORT = 600;
+    /** Seconds in which a state that only an administrator ends is assumed to last. */
+    public static final int LONG = 3600;
+
+    private static final int MINUTE = 60;
+
     private record Line(double seconds, String text) {}
 
-    private final List<Line> lines;
+    /**
+     * Recent reports of a kind.
+     *
+     * @param ago the time since the last one, in words
+     * @param text of the last one
+     */
+    public record Recent(int count, String ago, String text) {}
 
-    private KernelLog(Collection<Line> lines) {
+    private final List<Line> lines;
+    /** The seconds since the boot; negative if they are not known. */
+    private final double now;
+
+    private KernelLog(Collection<Line> lines, double now) {
         this.lines = List.copyOf(lines);
+        this.now = now;
     }
 
     /** Reads the last lines; none if the host shows no log. */
@@ -84,7 +104,33 @@ public final class KernelLog {
         } catch (IOException e) {
             // The lines until now are shown.
         }
-        return new KernelLog(kept);
+        String uptime = tree.text("proc/uptime").orElse("");
+        Matcher seconds = UPTIME.matcher(uptime);
+        return new KernelLog(kept, seconds.lookingAt() ? Double.parseDouble(seconds.group(1)) : -1);
+    }
+
+    /** Those of the last seconds in which a pattern is found. Empty if there are none, or if the time since the boot is not known. */
+    public Optional<Recent> recent(int within, Pattern kind) {
+        List<Line> found = lines.stream()
+                .filter(line -> line.seconds > now - within && line.seconds <= now + 1)
+                .filter(line -> kind.matcher(line.text).find())
+                .toList();
+        if (found.isEmpty()) {
+            return Optional.empty();
+        }
+        Line last = found.get(found.size() - 1);
+        long seconds = Math.max(0, Math.round(now - last.seconds));
+        return Optional.of(
+                new Recent(found.size(), seconds < MINUTE ? seconds + " s" : seconds / MINUTE + " min", last.text));
+    }
+
+    /** Those about a device, by its address or its requester id. */
+    public Optional<Recent> recent(int within, String kind, PciAddress device) {
+        String brief = device.toString().substring(device.toString().indexOf(':') + 1);
+        String name = "(?<![\\w:])(?:" + Pattern.quote(device.toString())
+                + (device.domain() == 0 ? "|" + Pattern.quote(brief) : "") + ")(?!\\w)";
+        String id = String.format(Locale.ROOT, "SID %x$", device.requesterId());
+        return recent(within, Pattern.compile("(?s)(?=.*(?:" + name + "|" + id + "))(?=.*(?:" + kind + "))"));
     }
 
     private static void keep(Deque<Line> kept, String text) {
