@@ -163,9 +163,12 @@ final class ControlGroups {
     private static final Fact<Group, Long> TASKS = number("pids.current", "(\\d{1,18})", "pids.max");
     private static final Fact<Group, Long> MOST_TASKS = number("pids.max", "(\\d{1,18})|max", "pids.current");
     /** Of the second version: the first one takes a CPU that goes offline out of the file that asked for it. */
-    private static final Fact<Group, BitSet> WANTED = cpus("cpuset.cpus", "cpuset.cpus.effective");
-    private static final Fact<Group, BitSet> GIVEN = cpus("cpuset.cpus.effective", "cpuset.cpus");
-    private static final Fact<Group, String> PARTITION = Fact.text("{group}/cpuset.cpus.partition", one -> false,
+    private static final Fact<Group, BitSet> WANTED = Fact.cpus("{group}/cpuset.cpus",
+        one -> one.text("cpuset.cpus.effective").isPresent());
+    private static final Fact<Group, BitSet> GIVEN = Fact.cpus("{group}/cpuset.cpus.effective",
+        one -> one.text("cpuset.cpus").isPresent());
+    private static final Fact<Group, String> PARTITION = Fact.text("{group}/cpuset.cpus.partition",
+        one -> one.text("cpuset.cpus.effective").isPresent(),
         Fact.form(text -> text.matches("(member|root|isolated)( invalid.*)?")));
     private static final Fact<Group, Throttled> STAT = new Fact<>("{group}/cpu.stat", ControlGroups::throttled);
 
@@ -207,13 +210,6 @@ final class ControlGroups {
 
     /** The rules of a control group. */
     static final List<Table<Group>> TABLES = List.of(FROZEN, TIME);
-
-    private static Fact<Group, BitSet> cpus(String file, String other) {
-        return Fact.text(
-                "{group}/" + file,
-                one -> one.text(other).isPresent(),
-                text -> text.isBlank() ? Optional.of(new BitSet()) : CpuList.parse(text.strip()));
-    }
 
     /** A number in a file of the memory controller. */
     private static Fact<Group, Long> memory(String name, String form) {

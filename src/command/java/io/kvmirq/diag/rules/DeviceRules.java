@@ -180,7 +180,7 @@ public final class DeviceRules {
 
     /** A device of which guests have parts: whatever breaks it breaks its parts. */
     static final Fact<PciFunction, Link> PARENT = new Fact<>(PciFunction.CONFIG.file(), one ->
-        CONFIG.of(one).then(any -> new Known.Observed<>(new DeviceRules(one.host(), one.device(), true).parent())));
+        CONFIG.of(one).then(any -> new DeviceRules(one.host(), one.device(), true).parent()));
 
     /** While SR-IOV is off, a virtual function sends nothing. */
     private static final Table<PciFunction> PHYSICAL = new Table<>(
@@ -317,11 +317,12 @@ public final class DeviceRules {
     }
 
     /** The link of a device that its driver uses for parts of it. */
-    private Link parent() {
+    private Known<Link> parent() {
         Flaws own = flaws.copy();
         PciFunction used = function.armed(IrqKind.MSIX, 0);
         own.apply(used, ARMED);
-        return link(own);
+        Link link = link(own);
+        return link.isFlawed() ? new Known.Observed<>(link) : own.incomplete();
     }
 
     /** The link of a device whose interrupt is not armed. */

@@ -55,6 +55,13 @@ public final class Flaws {
         reasons.add(fact.reason());
     }
 
+    /** The checks that were not made, as one fact; none if all were. */
+    <T> Known<T> incomplete() {
+        return unseen.isEmpty()
+                ? Known.none()
+                : new Known.Unknown<>(reasons.iterator().next(), String.join("; ", unseen), String.join("; ", shownBy));
+    }
+
     /** Notes a fact without a flaw: a clause. */
     void fine(String text) {
         fine.add(text);

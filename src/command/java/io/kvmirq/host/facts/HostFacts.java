@@ -21,6 +21,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
@@ -445,10 +446,19 @@ public final class HostFacts {
 
     /** The file of an eventfd that does not show its id, if one may so hide a process of {@link #backEnds}. */
     public Optional<String> hiddenEventfd(VmProcess vm) {
-        if (vm.arguments().stream().noneMatch(word -> SERVED.matcher(word).find())) {
-            return Optional.empty();
-        }
-        return descriptors().targets().entrySet().stream()
+        SortedMap<Integer, SortedMap<Integer, String>> all = descriptors().targets();
+        boolean isNamed =
+                vm.arguments().stream().anyMatch(word -> SERVED.matcher(word).find());
+        Set<Integer> apart = new HashSet<>();
+        all.forEach((pid, targets) -> {
+            if (targets.values().stream().anyMatch(HostFacts::isOfVfio)) {
+                apart.add(pid);
+            }
+        });
+        vms().all().forEach(one -> apart.remove(one.pid()));
+        return all.entrySet().stream()
+                .filter(process ->
+                        isNamed || apart.contains(process.getKey()) || !apart.isEmpty() && process.getKey() == vm.pid())
                 .flatMap(process -> process.getValue().entrySet().stream()
                         .filter(fd -> fd.getValue().equals(VmProcesses.EVENTFD))
                         .map(fd -> "proc/" + process.getKey() + "/fdinfo/" + fd.getKey()))
