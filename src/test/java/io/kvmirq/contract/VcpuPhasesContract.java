@@ -193,7 +193,12 @@ class VcpuPhasesContract {
 
     /** Brings the vCPU to a place. Returns the process that holds its CPU, if one does. */
     static Optional<Process> reach(Place place, Runner runner, GuestMemory memory) throws Exception {
-        memory.mapping().put(START, place == Place.HALTED ? HALT : SPIN);
+        return reach(place, runner, memory, place == Place.HALTED ? HALT : SPIN);
+    }
+
+    /** @param code of the guest, which increments {@link #REACHED} */
+    static Optional<Process> reach(Place place, Runner runner, GuestMemory memory, byte[] code) throws Exception {
+        memory.mapping().put(START, code);
         memory.mapping().put(REACHED, new byte[1]);
         runner.enter();
         runner.until(() -> memory.mapping().getByte(REACHED) != 0);
@@ -231,8 +236,13 @@ class VcpuPhasesContract {
     }
 
     static Phase expected(Place place) {
+        return expected(place, CPU);
+    }
+
+    /** @param cpu that of a running vCPU */
+    static Phase expected(Place place, int cpu) {
         return switch (place) {
-            case SPINNING -> new Phase.Running(CPU);
+            case SPINNING -> new Phase.Running(cpu);
             case DISPLACED -> new Phase.Preempted();
             case HALTED -> new Phase.Blocked();
             case OUTSIDE -> new Phase.InUserSpace();
