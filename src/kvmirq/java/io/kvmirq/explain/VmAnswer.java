@@ -132,6 +132,9 @@ public enum VmAnswer implements Answer {
         .also(VCPU_RUN).needs(X86)),
     SREGS_CR4(refusal(MEASURED, SREGS_SET, EINVAL, "CR4 has bits that the vCPU's CPUID or the processor lacks",
         "cr4, and KVM_SET_CPUID2, which comes first", "x86.h __cr4_reserved_bits()").also(VCPU_RUN).needs(X86)),
+    SREGS_EFER(refusal(UNTESTED, SREGS_SET, EINVAL, "EFER has bits that the vCPU's CPUID or the processor lacks, which stable"
+        + " kernels such as 6.12.117 check", "efer, and KVM_SET_CPUID2, which comes first", "x86.c kvm_is_valid_sregs()")
+        .needs(X86)),
     SREGS_APIC_BASE(refusal(MEASURED, SREGS_SET, EINVAL, "the base of the LAPIC has reserved bits or no such mode",
         "apic_base: bits 7:0 and 9 are 0, x2APIC needs the enable bit and the CPUID, which also tells the bits of an"
         + " address (36 without leaf 0x80000008)", "x86.c kvm_apic_set_base()").also(VCPU_RUN).needs(X86)),

@@ -3,6 +3,7 @@ package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
 import static io.kvmirq.testing.GuestAssembler.asm;
+import static io.kvmirq.testing.Structs.leaf;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
@@ -29,6 +30,9 @@ class ModesContract extends KernelSuite {
     private static final long PAGING = 1L << 31;
     private static final long PAE = 1 << 5;
     private static final long LONG_MODE = 0x500;
+    /** CPUID leaf 0x80000001, EDX. */
+    private static final int LONG_MODE_FEATURE = 1 << 29;
+
     private int vcpu;
 
     @BeforeEach
@@ -68,8 +72,10 @@ class ModesContract extends KernelSuite {
         segment(to, LOCAL, 0x20, 2, true, false);
     }
 
+    /** Since a stable update of 6.12, KVM_SET_SREGS asks the CPUID whether the vCPU has long mode. */
     @Test
     void longModeIsKept() {
+        assertOk(world.setCpuid(vcpu, leaf(0x8000_0001, 0, 0, 0, LONG_MODE_FEATURE)));
         ByteBuffer next = world.segments(vcpu);
         flat(next, true);
         next.putLong(CR0, PROTECTED | PAGING | 1 << 16)
@@ -79,7 +85,7 @@ class ModesContract extends KernelSuite {
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, next));
         assertThat(world.segments(vcpu)).isEqualTo(next);
         assertErrno(Errno.EINVAL, set(segments -> segments.putLong(CR4, PAE | 1L << 63)));
-        assertErrno(Errno.EINVAL, set(segments -> segments.putLong(CR3, 1L << 36))); // without CPUID, 36 address bits
+        assertErrno(Errno.EINVAL, set(segments -> segments.putLong(CR3, 1L << 36))); // without leaf 0x80000008
     }
 
     private static void makeLong(ByteBuffer to) {
