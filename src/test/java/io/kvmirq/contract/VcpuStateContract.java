@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.X86Msr;
+import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
@@ -17,15 +18,20 @@ import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * The limits of {@code VmSnapshot.restore} for MSRs, FPU, XSAVE, XCRs, events and debug registers, and values that
  * are not read as they were set: arch/x86/kvm/x86.c. X86StateTest sets and reads the rest on the same kernels.
  */
-@Contract
+@Tag("contract")
+@ParameterizedClass(name = "{0}")
+@MethodSource("io.kvmirq.contract.World#ofEachVendor")
 class VcpuStateContract extends KernelSuite {
     private static final long NOWHERE = 8;
     private static final int VMX_BASIC = 0x480;
@@ -138,6 +144,20 @@ class VcpuStateContract extends KernelSuite {
         assertThat(setMsr(X86Msr.MTRR_DEF_TYPE, 0x100)).isZero();
         assertThat(setMsr(X86Msr.MTRR_DEF_TYPE, 2)).isZero();
         assertThat(setMsr(X86Msr.KERNEL_GS_BASE, NOT_CANONICAL)).isZero();
+    }
+
+    /** {@code kvm_apic_set_state()}: without APIC virtualization, the priority is that of the ISR from before. */
+    @Test
+    void restoredServiceRaisesThePriorityIfApicsAreVirtualized() {
+        int served = world.vcpuWithLapic(world.splitVm(), 0);
+        assertOk(libc.ioctl(served, Uapi.KVM_SET_LAPIC, world.lapic(served).putInt(LapicPage.ISR_AT + 16, 1)));
+        assertThat(world.lapic(served).getInt(LapicPage.PPR_AT)).isEqualTo(world.virtualizesApics() ? 32 : 0);
+    }
+
+    @Test
+    void segmentOfSysenterHas32BitsInAVmcs() {
+        assertThat(setMsr(X86Msr.SYSENTER_CS, 0x7_0406_0007_0406L)).isOne();
+        assertThat(msr(X86Msr.SYSENTER_CS)).isEqualTo(world.isIntel() ? 0x7_0406L : 0x7_0406_0007_0406L);
     }
 
     /** MSR_SMI_COUNT, which a snapshot of the host's MSRs has. */

@@ -122,6 +122,11 @@ public final class World {
         return kernels(Machine.kvmFlaw(), profiles(Machine.PVM, "6.12,amd-vi"));
     }
 
+    /** As {@link #withSvm}, also with a fake whose guests run by VMX, with APICv. */
+    static Stream<World> ofEachVendor() {
+        return kernels(Machine.kvmFlaw(), profiles(Machine.PVM, "6.12,amd-vi", "6.12,vtd-posting"));
+    }
+
     /** As {@link #all}. Of the fake those profiles whose KVM uses AVIC, and one whose KVM does not. */
     static Stream<World> withAvic() {
         return kernels(
@@ -192,6 +197,11 @@ public final class World {
         return fake().isPresent()
                 ? release.contains("avic") || release.contains("amd-vi")
                 : Files.isDirectory(Path.of("/sys/module/kvm_amd"));
+    }
+
+    /** Whether KVM runs its guests by VMX. */
+    boolean isIntel() {
+        return fake().isPresent() ? release.contains("vtd") : Files.isDirectory(Path.of("/sys/module/kvm_intel"));
     }
 
     /** Whether APIC virtualization is on: APICv or AVIC. */

@@ -188,6 +188,11 @@ final class AvicMachine extends PostingMachine {
             this.vcpu = vcpu;
         }
 
+        @Override
+        public boolean isActive() {
+            return vcpu.isActive();
+        }
+
         /** Does nothing: the IOMMU writes to the backing page itself. */
         @Override
         void sync() {}

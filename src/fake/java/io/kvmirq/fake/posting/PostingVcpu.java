@@ -82,6 +82,9 @@ public abstract class PostingVcpu {
         return false;
     }
 
+    /** {@code apicv_active}: whether the processor delivers the guest's interrupts. */
+    public abstract boolean isActive();
+
     /** The vCPU is about to enter the guest. */
     void entering() {}
 

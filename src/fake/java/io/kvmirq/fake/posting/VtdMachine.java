@@ -209,6 +209,11 @@ final class VtdMachine extends PostingMachine {
         }
 
         @Override
+        public boolean isActive() {
+            return active;
+        }
+
+        @Override
         void entering() {
             active = !guest.isInhibited();
         }

@@ -202,7 +202,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         return x2apic && !split;
     }
 
-    /** KVM_SET_LAPIC. Without APICv the kernel computes PPR before it updates its cache of ISR. */
+    /** KVM_SET_LAPIC. The kernel computes PPR before it updates its cache of ISR, which it uses only without APICv. */
     int restore(ByteBuffer state) {
         vm.note(ChipAnswer.LAPIC_RESTORED);
         if (x2apic && all.has32BitIds() && state.getInt(LapicPage.ID_AT) != vcpuId) {
@@ -246,6 +246,9 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     }
 
     private int highestInService() {
+        if (hardware != null && hardware.isActive()) {
+            return served.highest();
+        }
         return inService == 0 ? -1 : latestInService >= 0 ? latestInService : served.highest();
     }
 

@@ -29,6 +29,7 @@ final class Msrs {
 
     private static final int TSC = 0x10;
     private static final int APIC_BASE = 0x1b;
+    private static final int SYSENTER_CS = 0x174;
     private static final int SYSENTER_ESP = 0x175;
     private static final int SYSENTER_EIP = 0x176;
     private static final int DEADLINE = 0x6e0;
@@ -197,6 +198,8 @@ final class Msrs {
             case TSC -> tsc.write(value);
             case DEADLINE -> lapic.setDeadline(value);
             case SYSENTER_ESP, SYSENTER_EIP -> values.put(number, canonical(value));
+            // The VMCS has 32 bits for it, the VMCB 64.
+            case SYSENTER_CS -> values.put(number, hasVmx(host) ? Integer.toUnsignedLong((int) value) : value);
             default -> values.put(number, value);
         }
     }
