@@ -112,7 +112,7 @@ final class Msrs {
             while (at < entries.capacity()) {
                 int number = number(entries, at);
                 Long value = value(number);
-                boolean clears = !isOfVmx(number) && (host.build().isSince(6, 12) || !LapicMsrs.covers(number));
+                boolean clears = host.build().isSince(6, 12) || !isOfVmx(number) && !LapicMsrs.covers(number);
                 if (value != null || clears) {
                     entries.putLong(at + Uapi.KvmMsrEntry.DATA, value == null ? 0 : value);
                 }
