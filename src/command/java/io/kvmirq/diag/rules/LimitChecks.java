@@ -87,7 +87,7 @@ public final class LimitChecks {
                 finding = finding.whose(
                                 "used-up",
                                 vm.name() + " (process " + vm.pid() + ") uses " + one.used() + " of " + one.most() + " "
-                                        + one.of() + ": another vector or device fails; " + finding.text())
+                                        + one.of() + ": the next vector or device will fail; " + finding.text())
                         .as(Status.WARN)
                         .with(Remedy.command(
                                 "raise the limit (prlimit --nofile= or --memlock= --pid " + vm.pid() + ")"));

@@ -31,7 +31,7 @@ final class VmmWords {
             + "|driver=[-a-z0-9_.]{1,40}|property=[-a-z_]{1,40}|value=(discard|delay|merge|slew|on|off|true|false|yes|no|y|n)"
             + "|kvm-pit\\.lost_tick_policy=(discard|delay)|vfio-pci|(virtio|vhost-user|vhost-vsock)-[a-z-]{1,24}|kvm|host|max|sev-guest|sev-snp-guest|tdx-guest"
             + "|(X86CPU|cpu|[a-z0-9]{1,12}-(x86_64|i386)-cpu)\\.hv[-_][-a-z_]{1,40}=(on|off)"
-            + "|[-+]?(hv[-_][-a-z_]{1,40}|avic|apic|x2apic|svm|vmx)(=(on|off))?|EPYC[-\\w]{0,20}|Opteron_G\\d"
+            + "|[-+]?(hv[-_][-a-z_]{1,40}|avic|apic|x2apic|svm)(=(on|off))?"
             + "|((cpus|sockets|cores|threads|maxcpus)=)?\\d{1,4}");
     /** The same in JSON. */
     private static final Pattern FIELD = Pattern.compile("\"(driver|qom-type)\":\"[-a-z0-9_.]{1,40}\"|\"host\":\""

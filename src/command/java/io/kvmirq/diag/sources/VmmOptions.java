@@ -109,15 +109,12 @@ public record VmmOptions(
             "start QEMU with x2apic=off in -cpu (libvirt: <feature policy='disable' name='x2apic'/>), or boot Linux 6.0"
                     + " or newer");
 
-    /** Until Linux 5.18. Source: svm_vcpu_after_set_cpuid(); since f44509f849fe a vCPU inhibits only itself, in its guest. */
+    /** Of Linux 5.6 to 5.18. Source: svm_vcpu_after_set_cpuid(); since f44509f849fe a vCPU inhibits only itself, in its guest. */
     private static final Inhibit MAY_NEST = new Inhibit(
             InhibitReason.NESTED,
             "the command line gives the guest SVM, so that it may run guests",
             "start QEMU with svm=off in -cpu (libvirt: <feature policy='disable' name='svm'/>), load kvm_amd with nested=0,"
                     + " or boot Linux 5.19 or newer");
-
-    /** QEMU's models of a CPU that have SVM. */
-    private static final Pattern HAS_SVM = Pattern.compile("host|max|(EPYC|Opteron_G)[-\\w]*");
 
     /** Kernels of RHEL, SUSE, Amazon and Oracle, which take features of later versions. */
     private static final Pattern BACKPORTS = Pattern.compile("\\.el\\d|-default$|\\.amzn\\d|uek");
@@ -231,9 +228,9 @@ public record VmmOptions(
                 globals,
                 irqchip.equals("split"),
                 flags(cpuGlobals).getOrDefault("x2apic", true),
-                !cpu.isEmpty()
-                        && HAS_SVM.matcher(cpu.get(0)).matches()
-                        && flags(cpuGlobals).getOrDefault("svm", true));
+                flags(cpuGlobals)
+                        .getOrDefault(
+                                "svm", !cpu.isEmpty() && List.of("host", "max").contains(cpu.get(0))));
     }
 
     /** Driver, property and value, in either form that QEMU accepts. */
@@ -295,7 +292,11 @@ public record VmmOptions(
         if (options.x2apic() && !host.kernel().isSince(6, 0)) {
             all.add(X2APIC.on(release));
         }
-        if (options.svm() && nests && !host.kernel().isSince(5, 19)) {
+        // kvm_default_props in QEMU takes SVM from all models but these.
+        if (options.svm()
+                && nests
+                && host.kernel().isSince(5, 6)
+                && !host.kernel().isSince(5, 19)) {
             all.add(MAY_NEST.on(release));
         }
         vm.vcpus().stream()

@@ -34,7 +34,7 @@ public final class HostLimits {
 
     /** A vector takes one. */
     private static final int FEW_FILES = 4;
-    /** A device's BAR, which is mapped for other devices, may have more. */
+    /** A guest's memory map may need as much for the BARs of another device. */
     private static final long LITTLE_MEMORY = 16 << 20;
 
     private static final int MOST_PART = 50;
@@ -139,7 +139,7 @@ public final class HostLimits {
         }
     }
 
-    /** The limits of the process beside their use that leave it nothing: memory in bytes, by type 1 or by iommufd. */
+    /** The limits of the process beside their use that leave it nothing: memory in bytes. iommufd counts that of all processes of a user. */
     public List<Use> usedUp() {
         List<Use> all = new ArrayList<>();
         long files = openFiles().known().orElse(UNLIMITED);
@@ -150,7 +150,8 @@ public final class HostLimits {
         long bytes = lockedMemory().known().orElse(UNLIMITED);
         String status = tree.text(process + "status").orElse("");
         long locked = Math.max(kibis(status, "VmLck"), kibis(status, "VmPin")) << KIBI;
-        if (locked > bytes - LITTLE_MEMORY
+        if (locked > 0
+                && locked > bytes - LITTLE_MEMORY
                 && locked >= bytes / MOST_PART * (MOST_PART - 1)
                 && !locksAnyMemory().orElse(true)) {
             all.add(new Use("bytes of locked memory", locked, bytes));

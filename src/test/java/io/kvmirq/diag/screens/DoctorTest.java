@@ -5,6 +5,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
@@ -293,8 +294,8 @@ class DoctorTest {
         assertThat(full.status()).isEqualTo(Status.WARN);
         assertThat(full.text())
                 .startsWith(
-                        "web (process 100) uses 17179869184 of 17179869184 bytes of locked memory: another vector or"
-                                + " device fails; web (process 100): 65536 open files");
+                        "web (process 100) uses 17179869184 of 17179869184 bytes of locked memory: the next vector or"
+                                + " device will fail; web (process 100): 65536 open files");
         assertThat(finding(host.put("proc/100/status", locked.replace("16777216", "15728640")), Check.LIMITS)
                         .status())
                 .as("a GiB left")
@@ -474,6 +475,34 @@ class DoctorTest {
         assertThat(VmmOptions.of(vmm(0, line.split(" "))).known()).isTrue();
         assertThat(VmmOptions.of(vmm(0, (line + "-readconfig x").split(" "))).known())
                 .isFalse();
+    }
+
+    /** svm_vcpu_after_set_cpuid() of Linux 5.6 to 5.18; QEMU takes SVM from all models but host and max. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "true; 5.15; true; -cpu host,x2apic=off",
+                "true; 5.6; true; -cpu max,x2apic=off",
+                "true; 5.18; true; -cpu EPYC,x2apic=off,svm=on",
+                "true; 5.15; true; -cpu EPYC,x2apic=off -global X86CPU.svm=on",
+                "false; 5.15; true; -cpu EPYC-Rome,x2apic=off",
+                "false; 5.15; true; -cpu host,x2apic=off,svm=off",
+                "false; 5.15; true; -cpu host,x2apic=off,-svm",
+                "false; 5.15; true; -smp 2",
+                "false; 5.15; false; -cpu host,x2apic=off",
+                "false; 5.4; true; -cpu host,x2apic=off",
+                "false; 5.19; true; -cpu host,x2apic=off"
+            })
+    void guestThatMayRunGuestsInhibits(boolean inhibits, String release, boolean nests, String options) {
+        PostingHost newest = PostingHost.of(Vendor.AMD);
+        PostingHost host = new PostingHost(
+                newest.vendor(), LinuxVersion.of(release).orElseThrow(), newest.commandLine(), newest.features());
+        VmProcess vm = vmm(0, ("qemu-system-x86_64 -machine q35,kernel-irqchip=split " + options).split(" "));
+        assertThat(VmmOptions.inhibits(vm, host, nests, Optional.empty()).stream()
+                        .map(VmmOptions.Inhibit::reason)
+                        .anyMatch(InhibitReason.NESTED::equals))
+                .isEqualTo(inhibits);
     }
 
     private static Set<InhibitReason> reasons(VmProcess vm, PostingHost posting) {
