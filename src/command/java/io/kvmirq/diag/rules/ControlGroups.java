@@ -42,6 +42,8 @@ final class ControlGroups {
     /** A group has all of them, or none. */
     private static final List<String> PRESSURES = List.of("cpu", "memory", "io");
 
+    private static final String EFFECTIVE = "/cpuset.cpus.effective";
+
     private final HostFacts host;
     private final HostFiles files;
     private final Flaws flaws;
@@ -63,17 +65,26 @@ final class ControlGroups {
     /**
      * A control group.
      *
-     * @param last whether it is the group of the thread, and no group above
+     * @param leaf the group of the thread
+     * @param last whether it is that one, and no group above
      * @param vcpus whether vCPUs may be in it, or in one below it
      * @param tenant a process in it that is no VMM, in words; empty for a VMM
      */
     record Group(
-            Fact.Facts facts, String root, String directory, boolean second, boolean last, boolean vcpus, String tenant)
+            Fact.Facts facts,
+            String root,
+            String directory,
+            String leaf,
+            boolean second,
+            boolean last,
+            boolean vcpus,
+            String tenant)
             implements Fact.Subject {
         @Override
         public String name(String word) {
             return switch (word) {
                 case "group" -> directory;
+                case "own" -> files().text(leaf + EFFECTIVE).isPresent() ? leaf : directory;
                 case "freeze" -> second ? "cgroup.freeze" : "freezer.state";
                 case "above" -> second ? "cgroup.events" : "freezer.parent_freezing";
                 case "quota" -> second ? "cpu.max" : "cpu.cfs_quota_us";
@@ -165,7 +176,8 @@ final class ControlGroups {
     /** Of the second version: the first one takes a CPU that goes offline out of the file that asked for it. */
     private static final Fact<Group, BitSet> WANTED = Fact.cpus("{group}/cpuset.cpus",
         one -> one.text("cpuset.cpus.effective").isPresent());
-    private static final Fact<Group, BitSet> GIVEN = Fact.cpus("{group}/cpuset.cpus.effective",
+    /** The CPUs of the thread: a group above may have given all of its own to partitions below it. */
+    private static final Fact<Group, BitSet> GIVEN = Fact.cpus("{own}/cpuset.cpus.effective",
         one -> one.text("cpuset.cpus").isPresent());
     private static final Fact<Group, String> PARTITION = Fact.text("{group}/cpuset.cpus.partition",
         one -> one.text("cpuset.cpus.effective").isPresent(),
@@ -183,14 +195,18 @@ final class ControlGroups {
 
     /** The pressure is the average of ten seconds, which is more than one look. */
     private static final Table<Group> TIME = new Table<>(
+        rule("cgroup.throttled-now", STAT, one -> one.waited(3) && CPU.in(one) >= MOST_PRESSED).and(CPU)
+            .with(Group::called, one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), CPU::in, Group::others)
+            .fill(one -> one.path(QUOTA.file())),
         rule("cgroup.throttled", STAT, one -> one.waited(20) || one.waitsNow())
             .with(Group::called, one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others)
-            .fill(one -> one.path(QUOTA.file())).counting(one -> STAT.in(one).waited()),
+            .fill(one -> one.path(QUOTA.file())).counting(one -> STAT.in(one).waited()).otherwise(),
         rule("cgroup.idle", IDLE, one -> IDLE.in(one).equals("1")).with(Group::called, Group::others)
             .fill(one -> one.path(IDLE.file())),
         rule("cgroup.light", WEIGHT, one -> WEIGHT.in(one) <= LITTLE_WEIGHT).with(Group::called, WEIGHT::in, Group::others)
             .otherwise().fill(one -> one.path(WEIGHT.file())),
-        rule("cgroup.cpu-pressure", CPU, one -> CPU.in(one) >= MOST_PRESSED)
+        // Threads that wait for their quota count, too.
+        rule("cgroup.cpu-pressure", CPU, one -> CPU.in(one) >= MOST_PRESSED && !STAT.is(one, any -> one.waited(3)))
             .with(Group::called, one -> "a CPU", CPU::in, Group::others).fill(one -> one.directory),
         rule("cgroup.memory-high", SLOWED, one -> SLOWED.in(one) >= MANY_TIMES && USED.in(one) >= HIGH.in(one) / 50 * 49)
             .and(HIGH).and(USED).with(Group::called, SLOWED::in, Group::others).fill(one -> one.path(HIGH.file())),
@@ -199,7 +215,7 @@ final class ControlGroups {
             .fill(one -> one.path(MOST_MEMORY.file())),
         rule("cgroup.threads", TASKS, one -> TASKS.in(one) >= MOST_TASKS.in(one)).and(MOST_TASKS)
             .with(Group::called, TASKS::in, Group::others).fill(one -> one.path(MOST_TASKS.file())),
-        rule("cgroup.cpus-taken", WANTED, one -> !WANTED.in(one).isEmpty() && !WANTED.in(one).intersects(GIVEN.in(one)))
+        rule("cgroup.cpus-taken", WANTED, one -> !WANTED.in(one).isEmpty() && !GIVEN.in(one).isEmpty() && !WANTED.in(one).intersects(GIVEN.in(one)))
             .and(GIVEN).with(Group::called, one -> CpuList.list(WANTED.in(one)), one -> CpuList.list(GIVEN.in(one)),
             Group::others),
         rule("cgroup.partition-invalid", PARTITION, one -> PARTITION.in(one).contains(" invalid"))
@@ -308,10 +324,12 @@ final class ControlGroups {
             return;
         }
         String directory = root;
+        String leaf = root + group;
         List<String> path = names.stream().filter(name -> !name.isEmpty()).toList();
         for (int i = 0; i < path.size(); i++) {
             directory += "/" + path.get(i);
-            Group one = new Group(new Fact.Facts(host), root, directory, second, i == path.size() - 1, vcpus, tenant);
+            Group one =
+                    new Group(new Fact.Facts(host), root, directory, leaf, second, i == path.size() - 1, vcpus, tenant);
             if (freezes && !isFrozen()) {
                 flaws.apply(one, tenant.isEmpty() ? FROZEN : FROZEN.about(Subject.HELPER));
             }
