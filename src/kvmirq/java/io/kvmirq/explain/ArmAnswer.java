@@ -35,7 +35,7 @@ public enum ArmAnswer implements Answer {
         + " GICv2 guests, and GICv2 hosts no GICv3 and no ITS", "the type, and dmesg: 'disabling GICv2 emulation' is"
         + " of a GICv3 that runs no GICv2 guests", "kvm_main.c kvm_ioctl_create_device()").needs(ARM64)),
     ARM_NO_VGIC(refusal(UNTESTED, DEVICE_CREATE, ENODEV, "KVM has no VGIC at all: firmware or the device tree describe no"
-        + " maintenance interrupt of the host's GIC", "dmesg | grep -i vgic: 'No vgic maintenance irq'; the property"
+        + " maintenance interrupt of the host's GIC", "dmesg | grep -i vgic: 'No vgic maintenance irq', or no line; the property"
         + " interrupts of the GIC's node, or the GICC entries of the MADT",
         "vgic-init.c kvm_vgic_hyp_init()").needs(ARM64)),
     ARM_NO_VGIC_FOR_IRQCHIP(refusal(UNTESTED, IRQCHIP_CREATE, ENXIO, "KVM has no VGIC at all: firmware or the device tree"

@@ -130,8 +130,8 @@ public enum VfioAnswer implements Answer {
     VFIO_DEVICE_NO_IOMMU(refusal(LAB, VFIO_DEVICE_FD, EINVAL,
         "the group has no container, or the device file is bound already", "SET_CONTAINER and SET_IOMMU, or"
         + " BIND_IOMMUFD, in order and once", "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
-    VF_TOKEN(refusal(UNTESTED, VFIO_DEVICE_FD, EACCES, "vfio-pci has the PF of this VF too, and its user set a VF token:"
-        + " this caller gave none, or another one. A PF whose VFs are in use asks for it, too",
+    VF_TOKEN(refusal(UNTESTED, VFIO_DEVICE_FD, EACCES, "vfio-pci has the PF of this VF too, so that a VF token is"
+        + " needed: this caller gave none, or another one; a PF whose VFs are in use asks for it as well",
         "dmesg | grep 'VF token'; QEMU: vf-token=UUID, the same for the PF and its VFs",
         "vfio_pci_core.c vfio_pci_core_match_token_uuid()")),
     VF_TOKEN_UNUSED(refusal(UNTESTED, VFIO_DEVICE_FD, EINVAL, "the caller gave a VF token, but the device is neither PF nor"

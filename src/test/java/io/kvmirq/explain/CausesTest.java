@@ -112,7 +112,7 @@ class CausesTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "vfio device open  | 13 |       | its user set a VF token",
+                "vfio device open  | 13 |       | a VF token is needed",
                 "vfio device open  | 22 |       | neither PF nor VF",
                 "vfio device open  | 11 |       | has the device's lock",
                 "vfio device open  | 16 |       | an IOMMU domain of its own",

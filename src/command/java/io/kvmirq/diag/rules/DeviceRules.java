@@ -17,6 +17,7 @@ import io.kvmirq.path.Link;
 import io.kvmirq.path.Remedy;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
@@ -152,18 +153,18 @@ public final class DeviceRules {
             .with(PciFunction::called).otherwise(),
         rule("bridge.link-down", CONFIG, one -> one.reportsLink() && !one.isLinkUp()).with(PciFunction::called).otherwise());
 
-    private static final Fact<PciFunction, KernelLog.Recent> NO_RESET = logged(KernelLog.LONG, "not ready \\d+ms after .*; giving up");
+    private static final Fact<PciFunction, KernelLog.Recent> NO_RESET = logged(KernelLog.LONG, "not ready \\d{1,9}ms after [^;]{1,40}; giving up");
     private static final Fact<PciFunction, KernelLog.Recent> NO_RECOVERY =
-        logged(KernelLog.LONG, "recovery failed|reset failed|inaccessible");
+        logged(KernelLog.LONG, "subordinate device reset failed|Unable to change power state .{1,40} device inaccessible");
     private static final Fact<PciFunction, KernelLog.Recent> BLOCKED =
-        logged(KernelLog.SHORT, "IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|\\[DMA \\w+( NO_PASID)?\\]");
+        logged(KernelLog.SHORT, "IO_PAGE_FAULT .*flags=0x\\w{0,8}[0-7]\\]|INVALID_DEVICE_REQUEST|\\[DMA [^]]{1,40}\\]");
     private static final Fact<PciFunction, KernelLog.Recent> NO_INVALIDATION =
         logged(KernelLog.LONG, "Time-out Error: SID|IOTLB_INV_TIMEOUT");
     /** mlx5, ice, i40e, NVIDIA. */
     private static final Fact<PciFunction, KernelLog.Recent> GIVEN_UP =
-        logged(KernelLog.LONG, "compromised|health recovery failed|[Rr]ebuild failed|unload and reload|fallen off the bus");
+        logged(KernelLog.LONG, "health recovery (failed|flow aborted)|[Rr]ebuild failed|unload and reload|fallen off the bus");
 
-    /** An older report is only quoted. One blocked DMA is usual while a guest starts or ends. */
+    /** An older report is only quoted. A burst is usual while a device is reset. */
     private static final Table<PciFunction> LOGGED = new Table<>(
         rule("function.no-reset", NO_RESET, one -> true)
             .with(PciFunction::called, one -> NO_RESET.in(one).ago(), one -> NO_RESET.in(one).text()),
@@ -171,7 +172,7 @@ public final class DeviceRules {
             .with(PciFunction::called, one -> NO_RECOVERY.in(one).ago(), one -> NO_RECOVERY.in(one).text()).otherwise(),
         rule("function.given-up", GIVEN_UP, one -> true)
             .with(PciFunction::called, one -> GIVEN_UP.in(one).ago(), one -> GIVEN_UP.in(one).text()).otherwise(),
-        rule("device.dma-blocked", BLOCKED, one -> BLOCKED.in(one).count() > 1)
+        rule("device.dma-blocked", BLOCKED, one -> BLOCKED.in(one).last())
             .with(one -> BLOCKED.in(one).count(), one -> BLOCKED.in(one).ago(), one -> BLOCKED.in(one).text())
             .on("the device", PciFunction::isDevice),
         rule("device.no-invalidation", NO_INVALIDATION, one -> true)
@@ -283,7 +284,12 @@ public final class DeviceRules {
 
     /** A report of the kernel's log about the function. */
     private static Fact<PciFunction, KernelLog.Recent> logged(int within, String kind) {
-        return new Fact<>(KernelLog.FILE, one -> Fact.of(one.host().log().recent(within, kind, one.address())));
+        Pattern pattern = Pattern.compile(kind);
+        return new Fact<>(
+                KernelLog.FILE,
+                one -> Fact.of(one.host()
+                        .log()
+                        .recent(within, one.host().began(one.device().address()), pattern, one.address())));
     }
 
     /** Reads no configuration space that wakes the function, or whose bridge is broken. */

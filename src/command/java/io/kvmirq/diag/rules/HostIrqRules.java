@@ -176,11 +176,17 @@ public final class HostIrqRules {
                     : Fact.Subject.super.evidence(file);
         }
 
-        /** A CPU that it interrupts got a vector that no irq has. */
+        /** When its guest began, in seconds after the boot. */
+        double began() {
+            return host().began(device().address());
+        }
+
+        /** A CPU that it interrupts received a vector that has no handler. */
         Optional<KernelLog.Recent> strayVector() {
             return EFFECTIVE.of(this).known().flatMap(cpus -> host().log()
                     .recent(
                             KernelLog.SHORT,
+                            began(),
                             Pattern.compile("\\b("
                                     + cpus.stream().mapToObj(String::valueOf).collect(joining("|"))
                                     + ")\\.\\d+ No irq handler for vector")));
@@ -610,18 +616,24 @@ public final class HostIrqRules {
         rule("host-irq.deferred-errors", DEFERRED, irq -> DEFERRED.in(irq) > 0).with(DEFERRED::in).counting(DEFERRED::in),
         rule("host-irq.threshold-errors", THRESHOLD, irq -> THRESHOLD.in(irq) > 0).with(THRESHOLD::in).counting(THRESHOLD::in),
         rule("host-irq.hot", THERMAL, irq -> THERMAL.in(irq) >= MANY_FAULTS).with(THERMAL::in));
-    private static final Fact<Irq, KernelLog.Recent> ENTRY_FAULTS = new Fact<>(KernelLog.FILE, irq ->
-        Fact.of(irq.host().log().recent(KernelLog.SHORT, "\\[INTR-REMAP\\]", irq.device().address())));
+    /** Of VT-d, and of AMD-Vi with EVENT_FLAG_I. */
+    private static final Pattern BLOCKED_INTERRUPT =
+        Pattern.compile("\\[INTR-REMAP\\]|IO_PAGE_FAULT .*flags=0x\\w{0,8}[89a-f]\\]");
+    private static final Pattern LOST_COMMAND =
+        Pattern.compile("CMD_SYNC timeout|ITS queue timeout|AMD-Vi: Completion-Wait loop timed out");
+    private static final Fact<Irq, KernelLog.Recent> ENTRY_FAULTS = new Fact<>(KernelLog.FILE, irq -> Fact.of(irq.host().log()
+        .recent(KernelLog.SHORT, irq.began(), BLOCKED_INTERRUPT, irq.device().address())));
     /** {@code arm_smmu_cmdq_issue_cmdlist()}, {@code its_wait_for_range_completion()}, {@code iommu_completion_wait()}. */
     private static final Fact<Irq, KernelLog.Recent> QUEUE = new Fact<>(KernelLog.FILE, irq -> Fact.of(irq.host().log()
-        .recent(KernelLog.SHORT, Pattern.compile("CMD_SYNC timeout|ITS queue timeout|AMD-Vi: Completion-Wait loop timed out"))));
+        .recent(KernelLog.SHORT, 0, LOST_COMMAND)));
     private static final Fact<Irq, KernelLog.Recent> STRAY = new Fact<>(KernelLog.FILE, irq -> Fact.of(irq.strayVector()));
 
     private static final Table<Irq> LOGGED = new Table<>(
-        rule("host-irq.entry-faults", ENTRY_FAULTS, irq -> ENTRY_FAULTS.in(irq).count() > 1)
+        rule("host-irq.entry-faults", ENTRY_FAULTS, irq -> ENTRY_FAULTS.in(irq).last())
             .with(irq -> ENTRY_FAULTS.in(irq).count(), irq -> ENTRY_FAULTS.in(irq).ago(), irq -> ENTRY_FAULTS.in(irq).text()),
         rule("host-irq.queue-hangs", QUEUE, irq -> true).with(irq -> QUEUE.in(irq).ago(), irq -> QUEUE.in(irq).text()),
-        rule("host-irq.stray-vector", STRAY, irq -> true).with(irq -> STRAY.in(irq).ago(), irq -> STRAY.in(irq).text()));
+        rule("host-irq.stray-vector", STRAY, irq -> true).with(irq -> STRAY.in(irq).ago(), irq -> STRAY.in(irq).text())
+            .on("not posted", irq -> !irq.posted()));
     // spotless:on
 
     /** The rules of a host irq. */

@@ -13,7 +13,7 @@ import java.util.Optional;
 import java.util.stream.Stream;
 
 /**
- * A row of {@code links.txt}, with its values: the sentence of a link without a flaw. Sources of a path choose rows, and
+ * A row of {@code links.txt}, with its values: the sentence of a link that no rule made. Sources of a path choose rows, and
  * write no sentence. Immutable.
  */
 public final class LinkRow {

@@ -120,9 +120,10 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     // spotless:off: a table
     static final Fact<VmThread, String> STATUS = Fact.text("proc/{thread}/status", VmThread::isNeeded,
         Fact.form(text -> !ThreadStat.line(text, "State").isEmpty()));
-    /** {@code watchdog_timer_fn()} in kernel/watchdog.c, {@code check_hung_task()} in kernel/hung_task.c. */
+    /** A task that waits no more hangs no more. {@code watchdog_timer_fn()} in kernel/watchdog.c, {@code check_hung_task()} in kernel/hung_task.c. */
     static final Fact<VmThread, KernelLog.Recent> LOCKUP = new Fact<>(KernelLog.FILE, one -> Fact.of(one.host().log()
-        .recent(KernelLog.SHORT, Pattern.compile("(lockup.*:" + one.tid() + "\\]|:" + one.tid() + " blocked for more than)"))));
+        .recent(KernelLog.SHORT, 0, Pattern.compile("lockup .{1,60}:" + one.tid() + "\\]$"
+        + (one.state() == 'D' ? "|:" + one.tid() + " blocked for more than" : "")))));
     static final Fact<VmThread, ThreadStat> STAT = Fact.text("proc/{thread}/stat", ThreadStat::parse);
     static final Fact<VmThread, List<String>> TASKS = new Fact<>("proc/{process}/task", one ->
         one.host().threads(one.pid).isEmpty() ? Fact.missing(one.files(), one.path("proc/{process}/task"))

@@ -5,6 +5,7 @@ import static io.kvmirq.diag.rules.Rule.rule;
 import static io.kvmirq.diag.rules.VmThread.*;
 import static io.kvmirq.diag.rules.Vmm.*;
 
+import io.kvmirq.diag.Severity;
 import io.kvmirq.diag.rules.Rule.Table;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.path.Flaw.Subject;
@@ -81,7 +82,9 @@ public final class VmmRules {
         rule("parent.broken", DeviceRules.PARENT, one -> DeviceRules.PARENT.in(one).state() == Link.State.BROKEN)
             .with(PciFunction::address, one -> DeviceRules.PARENT.in(one).text())
             .remedies(one -> DeviceRules.PARENT.in(one).remedies()).otherwise(),
-        rule("parent.doubtful", DeviceRules.PARENT, one -> DeviceRules.PARENT.in(one).state() == Link.State.DOUBTFUL)
+        // A count since the boot is no doubt about now.
+        rule("parent.doubtful", DeviceRules.PARENT, one -> DeviceRules.PARENT.in(one).state() == Link.State.DOUBTFUL
+            && Severity.of(DeviceRules.PARENT.in(one)) != Severity.INFO)
             .with(PciFunction::address, one -> DeviceRules.PARENT.in(one).text())
             .remedies(one -> DeviceRules.PARENT.in(one).remedies()).otherwise());
 

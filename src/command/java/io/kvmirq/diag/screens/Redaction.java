@@ -58,7 +58,9 @@ final class Redaction {
     /** Lines of the kernel's log that name devices and threads of vCPUs alone. */
     private static final Pattern LOGGED =
             Pattern.compile("\\[ *\\d+\\.\\d+] ((DMAR|AMD-Vi): .*|(arm-smmu\\S*|vfio-pci|pcieport|pci)"
-                    + " [0-9a-z:.]+: .*|irq \\d+: nobody cared.*|INFO: task CPU \\d+/KVM:\\d+ blocked .*)");
+                    + " [0-9a-z:.]+: .*|irq \\d+: nobody cared.*|INFO: task CPU \\d+/KVM:\\d+ blocked .*|(mlx5_core|ice|i40e|ixgbe) [0-9a-z:.]+: .*(failed|aborted|reload driver).*"
+                    + "|(__)?common_interrupt: \\d+\\.\\d+ No irq handler for vector|ITS queue timeout .*"
+                    + "|watchdog: BUG: soft lockup .*\\[CPU \\d+/KVM:\\d+\\])");
 
     private static final Pattern PROCESSOR = Pattern.compile(
             "(processor|vendor_id|flags|vmx flags|Features|cpu family|model|stepping|CPU [a-z]+)\\s*:.*");

@@ -42,10 +42,12 @@ public final class HostFacts {
     private static final String GROUPS = "sys/kernel/iommu_groups";
     private static final String MDEVS = "sys/bus/mdev/devices";
     private static final String VDPAS = "sys/bus/vdpa/devices";
-    /** Options of QEMU and Cloud Hypervisor by which another process serves a device. */
     private static final String VFIO_DEVICE = "anon_inode:[vfio-device]";
-
+    /** Options of QEMU and Cloud Hypervisor by which another process serves a device. */
     private static final Pattern SERVED = Pattern.compile("(?:vhost|vfio)[-_]user|^--(?:fs|user-device)$");
+
+    /** USER_HZ. */
+    private static final double TICKS = 100;
 
     private static final String NOINTXMASK = "sys/module/vfio_pci/parameters/nointxmask";
     /** register_irq_proc() in kernel/irq/proc.c; each other name is a handler. */
@@ -217,6 +219,16 @@ public final class HostFacts {
             known = other == null ? first : other;
         }
         return (T) known;
+    }
+
+    /** When the guest that has a device began, in seconds after the boot; 0 if no file shows it. */
+    public double began(PciAddress device) {
+        return once("began " + device, () -> vms().of(device).stream()
+                .findFirst()
+                .flatMap(vm -> tree.text("proc/" + vm.pid() + "/stat"))
+                .flatMap(ThreadStat::parse)
+                .map(stat -> stat.began() / TICKS)
+                .orElse(0.0));
     }
 
     /** The names of the IOMMUs: {@code dmar0} for VT-d, {@code ivhd0} for AMD, {@code smmu3.…} for ARM. */
@@ -425,7 +437,6 @@ public final class HostFacts {
     public List<Integer> backEnds(VmProcess vm) {
         boolean isNamed =
                 vm.arguments().stream().anyMatch(word -> SERVED.matcher(word).find());
-        Set<Integer> own = vm.eventfdIds();
         Set<Integer> vmms = new HashSet<>();
         vms().all().forEach(one -> vmms.add(one.pid()));
         List<Integer> all = new ArrayList<>();
@@ -433,7 +444,7 @@ public final class HostFacts {
             boolean mayServe = isNamed || targets.values().stream().anyMatch(HostFacts::isOfVfio);
             if (mayServe
                     && !vmms.contains(pid)
-                    && !Collections.disjoint(own, VmProcesses.eventfdIds(tree, pid, targets))) {
+                    && !Collections.disjoint(vm.eventfdIds(), VmProcesses.eventfdIds(tree, pid, targets))) {
                 all.add(pid);
             }
         });

@@ -13,7 +13,10 @@ import java.util.Collection;
 import java.util.Deque;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -21,7 +24,7 @@ import java.util.stream.Collectors;
 /**
  * The lines of the kernel's log that report faults, errors and hung tasks. They show what happened, and not what is: recent ones
  * are evidence of now, and older ones are only quoted. The file {@code kmsg} of a copied host holds records as of {@code /dev/kmsg}, or the output of
- * dmesg. Immutable.
+ * dmesg. Thread-safe.
  *
  * <p>Source: Documentation/ABI/testing/dev-kmsg; {@code dmar_fault_do_one()} in drivers/iommu/intel/dmar.c, {@code
  * iommu_print_event()} in drivers/iommu/amd/iommu.c, {@code __report_bad_irq()} in kernel/irq/spurious.c, {@code
@@ -43,7 +46,7 @@ public final class KernelLog {
 
     private static final Pattern REPORT = Pattern.compile(
             "(?i)fault|nobody cared|flags mismatch|blocked for more than|\\bAER\\b"
-                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting|exceeded|throttling|recovery|giving up|compromised|fallen off|No irq handler");
+                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting|exceeded|throttling|recovery|giving up|fallen off|No irq handler");
     /** An IOMMU that lost faults, commands or events of all its devices. */
     private static final String LOSS =
             "|^(?:arm-smmu|AMD-Vi|DMAR).*(?:overflow|(?i:time)(?:d |-)out|restarting)|^sched: RT throttling";
@@ -67,20 +70,35 @@ public final class KernelLog {
     private record Line(double seconds, String text) {}
 
     /**
-     * Recent reports of a kind.
+     * Recent reports of a kind. The kernel prints only some of many, so there were at least as many.
      *
+     * @param seconds between the first one and the last one
      * @param ago the time since the last one, in words
      * @param text of the last one
      */
-    public record Recent(int count, String ago, String text) {}
+    public record Recent(int count, double seconds, String ago, String text) {
+        /** Whether they are more than one burst, as a device may cause when it is reset. */
+        public boolean last() {
+            return seconds >= BURST;
+        }
+    }
+
+    private static final double BURST = 3;
 
     private final List<Line> lines;
-    /** The seconds since the boot; negative if they are not known. */
+    /** Those of the last hour; none if the time is not known. */
+    private final List<Line> recent;
+    /** The seconds since the boot. The log and the uptime have two clocks: one is not corrected, and stands in a suspend. */
     private final double now;
 
-    private KernelLog(Collection<Line> lines, double now) {
+    private final Map<List<Object>, Optional<Recent>> asked = new ConcurrentHashMap<>();
+
+    private KernelLog(Collection<Line> lines, OptionalDouble uptime) {
         this.lines = List.copyOf(lines);
-        this.now = now;
+        this.now = lines.stream().mapToDouble(line -> line.seconds).reduce(uptime.orElse(0), Math::max);
+        this.recent = uptime.isEmpty()
+                ? List.of()
+                : lines.stream().filter(line -> line.seconds > now - LONG).toList();
     }
 
     /** Reads the last lines; none if the host shows no log. */
@@ -106,31 +124,83 @@ public final class KernelLog {
         }
         String uptime = tree.text("proc/uptime").orElse("");
         Matcher seconds = UPTIME.matcher(uptime);
-        return new KernelLog(kept, seconds.lookingAt() ? Double.parseDouble(seconds.group(1)) : -1);
+        return new KernelLog(
+                kept,
+                seconds.lookingAt() ? OptionalDouble.of(Double.parseDouble(seconds.group(1))) : OptionalDouble.empty());
     }
 
-    /** Those of the last seconds in which a pattern is found. Empty if there are none, or if the time since the boot is not known. */
-    public Optional<Recent> recent(int within, Pattern kind) {
-        List<Line> found = lines.stream()
-                .filter(line -> line.seconds > now - within && line.seconds <= now + 1)
-                .filter(line -> kind.matcher(line.text).find())
-                .toList();
-        if (found.isEmpty()) {
-            return Optional.empty();
-        }
-        Line last = found.get(found.size() - 1);
-        long seconds = Math.max(0, Math.round(now - last.seconds));
-        return Optional.of(
-                new Recent(found.size(), seconds < MINUTE ? seconds + " s" : seconds / MINUTE + " min", last.text));
+    /**
+     * Reports of the last {@code within} seconds.
+     *
+     * @param since seconds after the boot before which a report is not counted, such as one from before a guest began
+     */
+    public Optional<Recent> recent(int within, double since, Pattern kind) {
+        return recent(within, since, kind, Optional.empty());
     }
 
     /** Those about a device, by its address or its requester id. */
-    public Optional<Recent> recent(int within, String kind, PciAddress device) {
-        String brief = device.toString().substring(device.toString().indexOf(':') + 1);
-        String name = "(?<![\\w:])(?:" + Pattern.quote(device.toString())
-                + (device.domain() == 0 ? "|" + Pattern.quote(brief) : "") + ")(?!\\w)";
-        String id = String.format(Locale.ROOT, "SID %x$", device.requesterId());
-        return recent(within, Pattern.compile("(?s)(?=.*(?:" + name + "|" + id + "))(?=.*(?:" + kind + "))"));
+    public Optional<Recent> recent(int within, double since, Pattern kind, PciAddress device) {
+        return recent(within, since, kind, Optional.of(device));
+    }
+
+    /** Each vector of a device asks for the same ones. */
+    private Optional<Recent> recent(int within, double since, Pattern kind, Optional<PciAddress> device) {
+        return asked.computeIfAbsent(
+                List.of(within, since, kind.pattern(), device),
+                key -> find(Math.max(now - within, since), kind, device));
+    }
+
+    private Optional<Recent> find(double since, Pattern kind, Optional<PciAddress> device) {
+        Line first = null;
+        Line last = null;
+        int count = 0;
+        for (Line line : recent) {
+            if (line.seconds < since || device.isPresent() && !mentions(line.text, device.get())) {
+                continue;
+            }
+            if (kind.matcher(line.text).find()) {
+                first = first == null ? line : first;
+                last = line;
+                count++;
+            } else if (line.text.contains("recovery succe")) {
+                first = null;
+                last = null;
+                count = 0;
+            }
+        }
+        if (first == null || last == null) {
+            return Optional.empty();
+        }
+        long seconds = Math.max(0, Math.round(now - last.seconds));
+        return Optional.of(new Recent(
+                count,
+                last.seconds - first.seconds,
+                seconds < MINUTE ? seconds + " s" : seconds / MINUTE + " min",
+                last.text));
+    }
+
+    /** An IOMMU names a device without its segment, or by its requester id. */
+    private static boolean mentions(String text, PciAddress device) {
+        String whole = device.toString();
+        return has(text, whole)
+                || device.domain() == 0
+                        && (has(text, whole.substring(whole.indexOf(':') + 1))
+                                || text.endsWith(String.format(Locale.ROOT, "SID %x", device.requesterId())));
+    }
+
+    private static boolean has(String text, String name) {
+        for (int at = text.indexOf(name); at >= 0; at = text.indexOf(name, at + 1)) {
+            int end = at + name.length();
+            boolean begins = at == 0 || !isPart(text.charAt(at - 1)) && text.charAt(at - 1) != ':';
+            if (begins && (end == text.length() || !isPart(text.charAt(end)))) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private static boolean isPart(char one) {
+        return Character.isLetterOrDigit(one) || one == '_';
     }
 
     private static void keep(Deque<Line> kept, String text) {

@@ -5,11 +5,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.PciAddress;
 import java.util.List;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 
 /** Reports of the kernel's log about a device. */
 class KernelLogTest {
     private static final PciAddress DEVICE = PciAddress.parse("0000:00:01.0");
+
+    private static final Pattern NO_RESET = Pattern.compile("not ready \\d{1,9}ms after [^;]{1,40}; giving up");
 
     private static List<String> about(String log) {
         HostFacts host =
@@ -49,6 +52,25 @@ class KernelLogTest {
                                 + " restoring BARs",
                         "the kernel's log, 500.000 s after the boot: DMAR: VT-d detected Invalidation Time-out Error: SID 8",
                         "the kernel's log, 600.000 s after the boot: DMAR: VT-d detected Invalidation Time-out Error: SID 0");
+    }
+
+    /** Each vector of each device asks. */
+    @Test
+    void longLinesOfAFullLogAreAskedOnce() {
+        String line = "[%d.0] vfio-pci 0000:07:11.0: error " + "not ready 1ms after 0000:00:01.0 ".repeat(30) + "\n";
+        StringBuilder log = new StringBuilder();
+        for (int i = 0; i < 10_000; i++) {
+            log.append(String.format(line, i / 10));
+        }
+        HostFacts host = new HostFacts(new RecordedHost()
+                .put(KernelLog.FILE, log.toString())
+                .put("proc/uptime", "1000.0 1.0\n")
+                .tree());
+        for (int i = 0; i < 100_000; i++) {
+            assertThat(host.log().recent(KernelLog.LONG, 0, NO_RESET, DEVICE)).isEmpty();
+        }
+        assertThat(host.log().recent(KernelLog.LONG, 0, Pattern.compile("error"), DEVICE))
+                .hasValueSatisfying(report -> assertThat(report.count()).isEqualTo(10_000));
     }
 
     @Test
