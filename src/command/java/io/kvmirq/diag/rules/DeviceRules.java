@@ -172,7 +172,7 @@ public final class DeviceRules {
             .with(PciFunction::called, one -> NO_RECOVERY.in(one).ago(), one -> NO_RECOVERY.in(one).text()).otherwise(),
         rule("function.given-up", GIVEN_UP, one -> true)
             .with(PciFunction::called, one -> GIVEN_UP.in(one).ago(), one -> GIVEN_UP.in(one).text()).otherwise(),
-        rule("device.dma-blocked", BLOCKED, one -> BLOCKED.in(one).last())
+        rule("device.dma-blocked", BLOCKED, one -> BLOCKED.in(one).isLasting())
             .with(one -> BLOCKED.in(one).count(), one -> BLOCKED.in(one).ago(), one -> BLOCKED.in(one).text())
             .on("the device", PciFunction::isDevice),
         rule("device.no-invalidation", NO_INVALIDATION, one -> true)

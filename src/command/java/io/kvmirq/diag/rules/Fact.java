@@ -5,6 +5,7 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.sources.CpuList;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
+import io.kvmirq.host.facts.KernelLog;
 import io.kvmirq.host.facts.Sight;
 import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Known;
@@ -65,7 +66,7 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
 
         /** The evidence of a file. */
         default Evidence evidence(String file) {
-            return Evidence.observed("/" + path(file));
+            return Evidence.observed(file.equals(KernelLog.FILE) ? "the kernel's log" : "/" + path(file));
         }
 
         /** The path of a file, with the names of this subject in place of the words in braces. */

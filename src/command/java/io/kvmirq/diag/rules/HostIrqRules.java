@@ -169,13 +169,6 @@ public final class HostIrqRules {
     }
 
     record Irq(Fact.Facts facts, Irqs of, ArmedVector vector, boolean posted) implements Fact.Subject {
-        @Override
-        public Evidence evidence(String file) {
-            return file.equals(KernelLog.FILE)
-                    ? Evidence.observed("the kernel's log")
-                    : Fact.Subject.super.evidence(file);
-        }
-
         /** When its guest began, in seconds after the boot. */
         double began() {
             return host().began(device().address());
@@ -629,7 +622,7 @@ public final class HostIrqRules {
     private static final Fact<Irq, KernelLog.Recent> STRAY = new Fact<>(KernelLog.FILE, irq -> Fact.of(irq.strayVector()));
 
     private static final Table<Irq> LOGGED = new Table<>(
-        rule("host-irq.entry-faults", ENTRY_FAULTS, irq -> ENTRY_FAULTS.in(irq).last())
+        rule("host-irq.entry-faults", ENTRY_FAULTS, irq -> ENTRY_FAULTS.in(irq).isLasting())
             .with(irq -> ENTRY_FAULTS.in(irq).count(), irq -> ENTRY_FAULTS.in(irq).ago(), irq -> ENTRY_FAULTS.in(irq).text()),
         rule("host-irq.queue-hangs", QUEUE, irq -> true).with(irq -> QUEUE.in(irq).ago(), irq -> QUEUE.in(irq).text()),
         rule("host-irq.stray-vector", STRAY, irq -> true).with(irq -> STRAY.in(irq).ago(), irq -> STRAY.in(irq).text())

@@ -87,7 +87,7 @@ public final class InhibitChecks {
         Map<InhibitReason, Remedy> remedies = new LinkedHashMap<>();
         for (VmProcess vm : vms) {
             for (VmmOptions.Inhibit inhibit :
-                    VmmOptions.inhibits(vm, posting, host.kvm().nests(), host.kernel())) {
+                    VmmOptions.inhibits(vm, posting, host.kvm().nests().orElse(false), host.kernel())) {
                 String condition = inhibit.condition().map(one -> ", " + one).orElse("");
                 (inhibit.isCertain() ? inhibited : possible)
                         .add(vm.name() + " (process " + vm.pid() + "): " + inhibit.name() + condition);

@@ -88,12 +88,9 @@ public final class KvmRules {
                     .orElse("");
         }
 
-        /** By the parameter nested: Y of kvm_intel, 1 of kvm_amd. */
         String nested() {
-            return kvm().vendorModules().stream()
-                    .flatMap(module -> kvm().parameter(module, "nested").known().stream())
-                    .findFirst()
-                    .map(nested -> "; its guests " + (nested.matches("[Y1]") ? "may" : "may not") + " run guests")
+            return kvm().nests()
+                    .map(nests -> "; its guests " + (nests ? "may" : "may not") + " run guests")
                     .orElse("");
         }
     }

@@ -6,10 +6,8 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
-import io.kvmirq.host.facts.KernelLog;
 import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
-import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Known;
 import java.util.ArrayList;
 import java.util.List;
@@ -101,11 +99,6 @@ record PciFunction(
             case "power" -> POWER.in(this).file();
             default -> throw new IllegalArgumentException(word);
         };
-    }
-
-    @Override
-    public Evidence evidence(String file) {
-        return file.equals(KernelLog.FILE) ? Evidence.observed("the kernel's log") : Fact.Subject.super.evidence(file);
     }
 
     boolean isDevice() {

@@ -57,7 +57,8 @@ public final class PostingClaims {
         this.options = options;
         this.inhibits = process.stream()
                 .flatMap(one -> x86.stream()
-                        .flatMap(on -> VmmOptions.inhibits(one, on, host.kvm().nests(), host.kernel()).stream()))
+                        .flatMap(on ->
+                                VmmOptions.inhibits(one, on, host.kvm().nests().orElse(false), host.kernel()).stream()))
                 .toList();
         this.memory = memory;
         this.forms = new FormClaims(host, device, process, memory);

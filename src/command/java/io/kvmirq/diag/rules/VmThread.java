@@ -7,7 +7,6 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.KernelLog;
 import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
-import io.kvmirq.path.Evidence;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
 import java.util.BitSet;
@@ -91,11 +90,6 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
 
     private String name() {
         return STAT.of(this).known().map(ThreadStat::name).orElse("");
-    }
-
-    @Override
-    public Evidence evidence(String file) {
-        return file.equals(KernelLog.FILE) ? Evidence.observed("the kernel's log") : Fact.Subject.super.evidence(file);
     }
 
     String called() {

@@ -105,7 +105,7 @@ public record Look(
                 .map(Map.Entry::getValue)
                 .toList();
         Stream<String> names = seen.isEmpty()
-                ? VmmOptions.inhibits(process, posting, host.kvm().nests(), host.kernel()).stream()
+                ? VmmOptions.inhibits(process, posting, host.kvm().nests().orElse(false), host.kernel()).stream()
                         .filter(Inhibit::isCertain)
                         .map(Inhibit::name)
                 : seen.stream().flatMap(List::stream).map(one -> one.toLowerCase(Locale.ROOT));

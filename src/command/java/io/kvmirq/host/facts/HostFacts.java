@@ -21,12 +21,12 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
-import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -435,15 +435,12 @@ public final class HostFacts {
      * VMM names those of vhost-user; a process with a device of VFIO is one of a VMM of several processes, as crosvm is.
      */
     public List<Integer> backEnds(VmProcess vm) {
-        boolean isNamed =
-                vm.arguments().stream().anyMatch(word -> SERVED.matcher(word).find());
-        Set<Integer> vmms = new HashSet<>();
-        vms().all().forEach(one -> vmms.add(one.pid()));
+        Set<Integer> vmms = vmms();
+        boolean isNamed = namesBackEnd(vm);
+        Set<Integer> apart = apart();
         List<Integer> all = new ArrayList<>();
         descriptors().targets().forEach((pid, targets) -> {
-            boolean mayServe = isNamed || targets.values().stream().anyMatch(HostFacts::isOfVfio);
-            if (mayServe
-                    && !vmms.contains(pid)
+            if ((isNamed ? !vmms.contains(pid) : apart.contains(pid))
                     && !Collections.disjoint(vm.eventfdIds(), VmProcesses.eventfdIds(tree, pid, targets))) {
                 all.add(pid);
             }
@@ -451,23 +448,29 @@ public final class HostFacts {
         return all;
     }
 
-    private static boolean isOfVfio(String target) {
-        return target.startsWith("/dev/vfio/") || target.equals(VFIO_DEVICE);
+    private static boolean namesBackEnd(VmProcess vm) {
+        return vm.arguments().stream().anyMatch(word -> SERVED.matcher(word).find());
+    }
+
+    private Set<Integer> vmms() {
+        return once("vmms", () -> vms().all().stream().map(VmProcess::pid).collect(Collectors.toSet()));
+    }
+
+    /** The processes with a device of VFIO and without a VM. */
+    private Set<Integer> apart() {
+        return once("apart", () -> descriptors().targets().entrySet().stream()
+                .filter(process -> process.getValue().values().stream()
+                        .anyMatch(target -> target.startsWith("/dev/vfio/") || target.equals(VFIO_DEVICE)))
+                .map(Map.Entry::getKey)
+                .filter(pid -> !vmms().contains(pid))
+                .collect(Collectors.toSet()));
     }
 
     /** The file of an eventfd that does not show its id, if one may so hide a process of {@link #backEnds}. */
     public Optional<String> hiddenEventfd(VmProcess vm) {
-        SortedMap<Integer, SortedMap<Integer, String>> all = descriptors().targets();
-        boolean isNamed =
-                vm.arguments().stream().anyMatch(word -> SERVED.matcher(word).find());
-        Set<Integer> apart = new HashSet<>();
-        all.forEach((pid, targets) -> {
-            if (targets.values().stream().anyMatch(HostFacts::isOfVfio)) {
-                apart.add(pid);
-            }
-        });
-        vms().all().forEach(one -> apart.remove(one.pid()));
-        return all.entrySet().stream()
+        boolean isNamed = namesBackEnd(vm);
+        Set<Integer> apart = apart();
+        return descriptors().targets().entrySet().stream()
                 .filter(process ->
                         isNamed || apart.contains(process.getKey()) || !apart.isEmpty() && process.getKey() == vm.pid())
                 .flatMap(process -> process.getValue().entrySet().stream()

@@ -222,11 +222,12 @@ public final class HostKvm {
         return known;
     }
 
-    /** Whether KVM lets guests run guests, by the parameter nested: Y of kvm_intel, 1 of kvm_amd. */
-    public boolean nests() {
+    /** Whether KVM lets guests run guests, by the parameter nested: Y of kvm_intel, 1 of kvm_amd. Empty if it is not shown. */
+    public Optional<Boolean> nests() {
         return vendorModules().stream()
                 .flatMap(module -> parameter(module, "nested").known().stream())
-                .anyMatch(nested -> nested.matches("[Y1]"));
+                .findFirst()
+                .map(nested -> nested.matches("[Y1]"));
     }
 
     /** The words of the kernel's command line. */

@@ -78,7 +78,7 @@ public final class KernelLog {
      */
     public record Recent(int count, double seconds, String ago, String text) {
         /** Whether they are more than one burst, as a device may cause when it is reset. */
-        public boolean last() {
+        public boolean isLasting() {
             return seconds >= BURST;
         }
     }
@@ -151,11 +151,15 @@ public final class KernelLog {
     }
 
     private Optional<Recent> find(double since, Pattern kind, Optional<PciAddress> device) {
+        List<String> names = device.map(KernelLog::names).orElse(List.of());
+        String source = device.filter(known -> known.domain() == 0)
+                .map(known -> String.format(Locale.ROOT, "SID %x", known.requesterId()))
+                .orElse("");
         Line first = null;
         Line last = null;
         int count = 0;
         for (Line line : recent) {
-            if (line.seconds < since || device.isPresent() && !mentions(line.text, device.get())) {
+            if (line.seconds < since || device.isPresent() && !mentions(line.text, names, source)) {
                 continue;
             }
             if (kind.matcher(line.text).find()) {
@@ -179,13 +183,20 @@ public final class KernelLog {
                 last.text));
     }
 
-    /** An IOMMU names a device without its segment, or by its requester id. */
-    private static boolean mentions(String text, PciAddress device) {
+    /** An IOMMU names a device without its segment. */
+    private static List<String> names(PciAddress device) {
         String whole = device.toString();
-        return has(text, whole)
-                || device.domain() == 0
-                        && (has(text, whole.substring(whole.indexOf(':') + 1))
-                                || text.endsWith(String.format(Locale.ROOT, "SID %x", device.requesterId())));
+        return device.domain() == 0 ? List.of(whole, whole.substring(whole.indexOf(':') + 1)) : List.of(whole);
+    }
+
+    /** @param source the requester id of the device, by which an IOMMU names it; empty if it has a segment */
+    private static boolean mentions(String text, List<String> names, String source) {
+        for (String name : names) {
+            if (has(text, name)) {
+                return true;
+            }
+        }
+        return !source.isEmpty() && text.endsWith(source);
     }
 
     private static boolean has(String text, String name) {
