@@ -74,6 +74,8 @@ public final class DeviceRules {
             .with(one -> one.width(0x12), one -> one.width(0xc)),
         rule("device.console", SCREEN, one -> !SCREEN.in(one).isEmpty()).with(SCREEN::in).and(FIRST_SCREEN)
             .on("VFIO's", one -> one.device().isBoundToVfio()),
+        rule("device.bar-held", HOLDERS, one -> !HOLDERS.in(one).isEmpty() && !SCREEN.is(one, screen -> !screen.isEmpty()))
+            .with(HOLDERS::in).remedies(DeviceRules::release).on("VFIO's", one -> one.device().isBoundToVfio()),
         rule("device.no-interrupt", CONFIG,
             one -> one.word(INTERRUPT_LINE) >> 8 != 0 && one.device().irq() == 0 && one.config().isComplete()
             && one.config().capability(MSIX) + one.config().capability(PciFunction.MSI) == 0),
@@ -301,6 +303,15 @@ public final class DeviceRules {
                 && CONFIG.is(one, any -> true)) {
             flaws.apply(one, others);
         }
+    }
+
+    private static List<Remedy> release(PciFunction one) {
+        String holders = HOLDERS.in(one);
+        return holders.contains("simple")
+                ? List.of(Rows.remedy("@unbind-screen"), Rows.remedy("@no-screen"))
+                : holders.matches(".*(BOOTFB|fb).*")
+                        ? List.of(Rows.remedy("@no-screen"))
+                        : List.of(Rows.remedy("@holder"));
     }
 
     private static Remedy wake(PciFunction one) {

@@ -10,9 +10,11 @@ import io.kvmirq.host.facts.PciCapabilities;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.path.Known;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.function.Predicate;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
@@ -167,11 +169,34 @@ record PciFunction(
     static final Fact<PciFunction, String> SCREEN = Fact.text("proc/fb", one ->
         FIRST_SCREEN.is(one, any -> true) && one.host().kvm().isBuilt("FB").known().orElse(true), text -> Optional.of(
         text.matches("(?s).*(EFI VGA|VESA VGA|simple).*") ? text.strip().replace('\n', ',') : ""));
+    /** The holders of BARs of the device; "" for none. A user who is not root sees the names too. */
+    static final Fact<PciFunction, String> HOLDERS = new Fact<>("proc/iomem", one ->
+        Fact.<PciFunction, String>text("proc/iomem", any -> false, Optional::of).of(one).map(one::holders));
     /** The networks that are up and have no carrier. */
     static final Fact<PciFunction, String> CARRIER = new Fact<>(DEVICES + "{function}/net", PciFunction::withoutCarrier);
     static final Fact<PciFunction, String> VFS =
         Fact.text(DEVICES + "{function}/sriov_numvfs", Fact.form(text -> text.matches("\\d{1,5}")));
     // spotless:on
+
+    /** The regions inside those of the function that neither VFIO nor its own driver has requested. */
+    private String holders(String regions) {
+        Set<String> names = new LinkedHashSet<>();
+        int depth = Integer.MAX_VALUE;
+        for (String line : regions.lines().toList()) {
+            int indent = line.length() - line.stripLeading().length();
+            String name = line.substring(line.indexOf(" : ") + " : ".length());
+            depth = indent <= depth ? Integer.MAX_VALUE : depth;
+            if (name.equals(address.toString())) {
+                depth = indent;
+            } else if (depth < indent
+                    && !name.startsWith("vfio")
+                    && !name.equals(driver())
+                    && PciDevice.addressOf(name).isEmpty()) {
+                names.add(name);
+            }
+        }
+        return String.join(", ", names);
+    }
 
     /** The errors since the boot; "" for none. */
     private static Fact<PciFunction, String> errors(String kind) {

@@ -66,6 +66,10 @@ final class Redaction {
             "(processor|vendor_id|flags|vmx flags|Features|cpu family|model|stepping|CPU [a-z]+)\\s*:.*");
     private static final String GROUPS_OF_PROCESSES = "sys/fs/cgroup/";
     private static final Pattern CONTROLLERS =
+    /** Regions of devices, and of what draws on the screen. Addresses of memory would tell where the kernel is. */
+    private static final Pattern REGION =
+            Pattern.compile(" *\\w+-\\w+ : ([0-9a-f:.]+|vfio.{0,12}|BOOTFB|(simple|efi|vesa|vga16|lxc?)\\w{0,8})");
+
             Pattern.compile("|\\.\\.|unified|freezer|cpu|cpuacct|(cpu,cpuacct)|(cpuacct,cpu)");
     private static final Set<String> GROUPS = Set.of("root", "kvm", "libvirt", "qemu", "vfio", "disk");
     private static final Pattern DRIVER = Pattern.compile("|\\(null\\)|vfio-pci|[a-z0-9]{1,12}[-_]vfio[-_]pci");
@@ -219,6 +223,8 @@ final class Redaction {
             case "etc/group" ->
                 text.lines().flatMap(line -> group(line).stream()).collect(Collectors.joining("\n", "", "\n"));
             default -> text;
+            case "proc/iomem" ->
+                lines(text, line -> REGION.matcher(line).matches() ? line.replaceFirst("\\w+-\\w+", "0-0") : "");
         };
     }
 
