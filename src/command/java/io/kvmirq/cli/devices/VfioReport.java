@@ -187,9 +187,37 @@ record VfioReport(
         boolean shown = host.pciAddresses().stream()
                 .flatMap(one -> host.pci(one).stream())
                 .anyMatch(one -> !one.resets().isEmpty());
-        return shown
-                ? "none: the kernel has no way to reset it, so the next guest gets it as the last one left it"
-                : "not shown";
+        List<PciDevice> others = onItsBus();
+        return !shown
+                ? "not shown"
+                : others.isEmpty()
+                        ? "none: the kernel has no way to reset it, so the next guest gets it as the last one left it"
+                        : "none of its own: VFIO resets its bus, and only for a program that also has "
+                                + others.stream().map(VfioReport::inGroup).collect(Collectors.joining(", "));
+    }
+
+    private static String inGroup(PciDevice other) {
+        return other.address()
+                + (other.group().isPresent() ? " (group " + other.group().getAsInt() : " (no group")
+                + other.driver()
+                        .map(name -> ", driver " + Foreign.printable(name))
+                        .orElse(", no driver") + ")";
+    }
+
+    /** The functions that a reset of the bus resets too. A root bus has none ({@code pci_parent_bus_reset()} in drivers/pci/pci.c). */
+    private List<PciDevice> onItsBus() {
+        PciAddress own = device.address();
+        boolean root = host.files()
+                .link("sys/bus/pci/devices/" + own)
+                .filter(path ->
+                        path.contains("/pci") && path.indexOf('/', path.indexOf("/pci") + 1) == path.lastIndexOf('/'))
+                .isPresent();
+        return root
+                ? List.of()
+                : host.pciAddresses().stream()
+                        .filter(one -> !one.equals(own) && one.domain() == own.domain() && one.bus() == own.bus())
+                        .flatMap(one -> host.pci(one).stream())
+                        .toList();
     }
 
     private String guest() {
