@@ -2,13 +2,17 @@
 package io.kvmirq.diag.rules;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.diag.sources.CpuList;
 import io.kvmirq.diag.sources.Guests;
+import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.PciDevice;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.host.facts.VmProcesses;
 import io.kvmirq.host.facts.VmmArguments;
 import io.kvmirq.path.Known;
+import java.util.BitSet;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -21,6 +25,8 @@ import java.util.stream.Collectors;
 record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> tasks, Map<Integer, VmThread> vcpus)
         implements Fact.Subject {
     private static final int MOST_VCPUS = 1024;
+    /** An irq that comes more seldom than once in these seconds disturbs nobody. */
+    private static final int SELDOM = 2;
 
     // spotless:off: a table
     static final Fact<Vmm, Boolean> WORKERS = new Fact<>("proc/PID/stat", Vmm::showsWorkers);
@@ -35,6 +41,7 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
         : new Known.Observed<>(one));
     static final Fact<Vmm, String> UNSERVED = new Fact<>("proc/PID/fdinfo", Vmm::unserved);
     static final Fact<Vmm, List<VmThread>> TOGETHER = new Fact<>("proc/{process}/task/TID/status", Vmm::together);
+    static final Fact<Vmm, Disturbed> DISTURBED = new Fact<>("proc/interrupts", Vmm::disturbed);
     static final Fact<Vmm, Boolean> OUTSIDE = new Fact<>("proc/{process}/task", Vmm::isOutside);
     // spotless:on
 
@@ -170,6 +177,43 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
             }
         }
         return Known.none();
+    }
+
+    /** A vCPU on an isolated CPU of its own, and an irq of the host that no other CPU takes. */
+    record Disturbed(VmThread vcpu, HostInterrupts.Row row) {}
+
+    /** The one that came most often. Every queue of a disk has an irq for each CPU, and most never come. */
+    private Known<Disturbed> disturbed() {
+        Map<Integer, VmThread> alone = new HashMap<>();
+        for (VmThread one : vcpus.values()) {
+            if (one.isPinned() && VmThread.ISOLATED.is(one, set -> set.get(Integer.parseInt(one.allowed())))) {
+                alone.put(Integer.parseInt(one.allowed()), one);
+            }
+        }
+        Optional<Double> uptime = files().text("proc/uptime")
+                .filter(text -> text.matches("\\d{1,10}\\.\\d\\d( .*)?"))
+                .map(text -> Double.parseDouble(text.split(" ")[0]));
+        if (alone.isEmpty() || uptime.isEmpty() || host().interrupts().isEmpty()) {
+            return Known.none();
+        }
+        HostInterrupts all = host().interrupts().get();
+        return Fact.of(all.rows().stream()
+                .filter(row ->
+                        row.count() > uptime.get() / SELDOM && !row.handlers().contains("vfio-"))
+                .flatMap(row -> only(row.irq().number()).stream()
+                        .mapToObj(cpu -> new Disturbed(
+                                alone.get(cpu), all.row(row.irq().number()).orElse(row))))
+                .filter(found -> found.vcpu != null)
+                .max(Comparator.comparingLong(found -> found.row.count())));
+    }
+
+    /** The only CPU that an irq may interrupt now. */
+    private OptionalInt only(long irq) {
+        BitSet cpus = files().text("proc/irq/" + irq + "/effective_affinity_list")
+                .or(() -> files().text("proc/irq/" + irq + "/smp_affinity_list"))
+                .flatMap(CpuList::parse)
+                .orElseGet(BitSet::new);
+        return cpus.cardinality() == 1 ? OptionalInt.of(cpus.nextSetBit(0)) : OptionalInt.empty();
     }
 
     /** Whether each process shows its name, if the VMM has a file of vhost open: one may be a worker. */

@@ -118,6 +118,12 @@ public final class VmmRules {
         rule("vmm.vcpus-share-cpu", TOGETHER, one -> true)
             .with(one -> TOGETHER.in(one).get(0).called(), one -> TOGETHER.in(one).get(1).called(),
             one -> TOGETHER.in(one).get(1).allowed()).remedy(one -> pin(TOGETHER.in(one).get(1))),
+        rule("vmm.disturbed", DISTURBED, one -> true)
+            .with(one -> DISTURBED.in(one).vcpu().allowed(), one -> DISTURBED.in(one).vcpu().called(),
+            one -> DISTURBED.in(one).row().irq().number(), one -> DISTURBED.in(one).row().handlers(),
+            one -> DISTURBED.in(one).row().count())
+            .counting(one -> String.valueOf(DISTURBED.in(one).row().irq().number()), one -> DISTURBED.in(one).row().count())
+            .fill(one -> DISTURBED.in(one).row().irq().number()),
         rule("vmm.paused", OUTSIDE, one -> true).on("no migration", one -> !one.given().isIncoming()));
 
     static final Table<Vmm> NAMED = new Table<>(
