@@ -14,6 +14,7 @@ public enum Check {
     AVIC_INHIBITS("avic-inhibits"),
     VFIO("vfio"),
     UNSAFE_INTERRUPTS("unsafe-interrupts"),
+    PARAMETERS("parameters"),
     PATHS("paths"),
     LIMITS("limits"),
     /** Files and control groups that QEMU and libvirt use beside KVM. */

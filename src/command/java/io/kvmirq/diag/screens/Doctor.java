@@ -12,6 +12,7 @@ import io.kvmirq.diag.rules.IommuRules;
 import io.kvmirq.diag.rules.KvmRules;
 import io.kvmirq.diag.rules.LimitChecks;
 import io.kvmirq.diag.rules.MemoryRules;
+import io.kvmirq.diag.rules.ParameterRules;
 import io.kvmirq.diag.rules.Rule;
 import io.kvmirq.diag.rules.SourceRules;
 import io.kvmirq.diag.rules.SupportRules;
@@ -72,6 +73,7 @@ public final class Doctor {
             case AVIC_INHIBITS -> InhibitChecks.avicInhibits(host);
             case VFIO -> VfioHostRules.vfio(host);
             case UNSAFE_INTERRUPTS -> VfioHostRules.unsafeInterrupts(host);
+            case PARAMETERS -> ParameterRules.parameters(host);
             case PATHS -> PathsCheck.paths(host);
             case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
             case SUPPORT -> SupportRules.support(host);
@@ -96,8 +98,20 @@ public final class Doctor {
 
     /** The rules of checks that look at no link. */
     public static List<Rule.Checks<?>> checks() {
-        return Stream.of(KvmRules.CHECKS, IommuRules.CHECKS, VfioHostRules.CHECKS, List.of(SupportRules.CHECKS))
+        return Stream.of(
+                        KvmRules.CHECKS,
+                        IommuRules.CHECKS,
+                        VfioHostRules.CHECKS,
+                        List.of(ParameterRules.CHECKS, SupportRules.CHECKS))
                 .<Rule.Checks<?>>flatMap(List::stream)
+                .toList();
+    }
+
+    /** All rules, with those that only make a remark. */
+    public static List<Rule<?>> every() {
+        return Stream.<Rule<?>>concat(
+                        tables().stream().flatMap(table -> table.rows().stream()),
+                        checks().stream().flatMap(check -> check.rows().stream()))
                 .toList();
     }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
+import io.kvmirq.diag.rules.ParameterRules;
 import io.kvmirq.diag.sources.KernelHelpers;
 import io.kvmirq.diag.sources.OtherNames;
 import io.kvmirq.host.facts.HostKvm;
@@ -35,10 +36,13 @@ final class Redaction {
     static final String GONE = "-";
 
     /** The kernel parameters that affect the path of interrupts. They may be quoted. */
-    private static final Pattern KERNEL = Pattern.compile(
-            "\"?((intel_iommu|amd_iommu|amd_iommu_intr|iommu|iommu\\.[a-z_]+|intremap|kvm[-_.a-z0-9]*"
-                    + "|vfio[-_.a-z0-9]*|pci|acpi|module_blacklist|pcie_acs_override|irqchip[.a-z0-9_]*)=\"?[-A-Za-z0-9_,.:]*"
-                    + "|nointremap|nox2apic|noapic|nolapic|irqpoll|irqfixup|noirqdebug|threadirqs|irqchip[.a-z0-9_]*)\"?");
+    private static final Pattern KERNEL =
+            Pattern.compile("\"?((intel_iommu|amd_iommu|amd_iommu_intr|iommu|iommu\\.[a-z_]+|intremap|kvm[-_.a-z0-9]*"
+                    + "|vfio[-_.a-z0-9]*|acpi|irqchip[.a-z0-9_]*|"
+                    + ParameterRules.names().stream().map(Pattern::quote).collect(Collectors.joining("|"))
+                    + ")=\"?[-A-Za-z0-9_,.:=@]*"
+                    + "|nointremap|nox2apic|noapic|nolapic|irqpoll|irqfixup|noirqdebug|threadirqs|irqchip[.a-z0-9_]*"
+                    + "|disableapic|nosmp|nomodule|nospectre_v2)\"?");
 
     /** The vCPU whose KVM_RUN a thread is in, without the thread's stack. */
     private static final Pattern RUN = Pattern.compile("\\d{1,3} 0x[0-9a-f]{1,7} 0xae80 ");
@@ -62,14 +66,14 @@ final class Redaction {
                     + "|(__)?common_interrupt: \\d+\\.\\d+ No irq handler for vector|ITS queue timeout .*"
                     + "|watchdog: BUG: soft lockup .*\\[CPU \\d+/KVM:\\d+\\])");
 
-    private static final Pattern PROCESSOR = Pattern.compile(
-            "(processor|vendor_id|flags|vmx flags|Features|cpu family|model|stepping|CPU [a-z]+)\\s*:.*");
-    private static final String GROUPS_OF_PROCESSES = "sys/fs/cgroup/";
-    private static final Pattern CONTROLLERS =
     /** Regions of devices, and of what draws on the screen. Addresses of memory would tell where the kernel is. */
     private static final Pattern REGION =
             Pattern.compile(" *\\w+-\\w+ : ([0-9a-f:.]+|vfio.{0,12}|BOOTFB|(simple|efi|vesa|vga16|lxc?)\\w{0,8})");
 
+    private static final Pattern PROCESSOR = Pattern.compile(
+            "(processor|vendor_id|flags|vmx flags|Features|cpu family|model|stepping|CPU [a-z]+)\\s*:.*");
+    private static final String GROUPS_OF_PROCESSES = "sys/fs/cgroup/";
+    private static final Pattern CONTROLLERS =
             Pattern.compile("|\\.\\.|unified|freezer|cpu|cpuacct|(cpu,cpuacct)|(cpuacct,cpu)");
     private static final Set<String> GROUPS = Set.of("root", "kvm", "libvirt", "qemu", "vfio", "disk");
     private static final Pattern DRIVER = Pattern.compile("|\\(null\\)|vfio-pci|[a-z0-9]{1,12}[-_]vfio[-_]pci");
@@ -219,12 +223,12 @@ final class Redaction {
             case "proc/cpuinfo" -> lines(text, line -> PROCESSOR.matcher(line).matches() ? line : "");
             case "proc/self/mountinfo" -> lines(text, this::mount);
             case "proc/net/route" -> lines(text, this::route);
+            case "proc/iomem" ->
+                lines(text, line -> REGION.matcher(line).matches() ? line.replaceFirst("\\w+-\\w+", "0-0") : "");
             case "proc/swaps" -> lines(text, this::swap);
             case "etc/group" ->
                 text.lines().flatMap(line -> group(line).stream()).collect(Collectors.joining("\n", "", "\n"));
             default -> text;
-            case "proc/iomem" ->
-                lines(text, line -> REGION.matcher(line).matches() ? line.replaceFirst("\\w+-\\w+", "0-0") : "");
         };
     }
 

@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -83,7 +84,78 @@ class ParametersTest {
         }
     }
 
-    /** Those of which the command line is the only file that tells. */
+    /** Each row of kvmirq's own table, on the hosts that it is about and on no others. */
+    @Test
+    void othersAreNamed() throws IOException {
+        Set<String> rules =
+                Doctor.rules().stream().map(line -> line.split(" {2,}")[1]).collect(Collectors.toSet());
+        List<String[]> rows = Cli.golden(Check.class, "rules/parameters.txt")
+                .lines()
+                .filter(line -> !line.startsWith("#"))
+                .map(line -> line.split(" \\| "))
+                .toList();
+        assertThat(rows).hasSizeGreaterThan(60);
+        for (String[] row : rows) {
+            if (!row[5].equals("-")) {
+                assertThat(rules).contains(row[5]);
+                continue;
+            }
+            String value = row[1].equals("*") ? "1" : row[1];
+            String word = value.equals("-") ? row[0] : row[0] + "=" + value;
+            for (String tree : List.of("posted", "remapped", "arm")) {
+                boolean concerned =
+                        switch (row[2]) {
+                            case "intel" -> tree.equals("posted");
+                            case "amd" -> tree.equals("remapped");
+                            case "arm64" -> tree.equals("arm");
+                            case "x86" -> !tree.equals("arm");
+                            default -> true;
+                        };
+                Finding found = found(tree, word.replace("kvm-", "kvm_"));
+                assertThat(found.text().contains(row[6])).as(tree + ", " + word).isEqualTo(concerned);
+                Finding.Status status = row[4].equals("lossy") ? Finding.Status.WARN : Finding.Status.PASS;
+                assertThat(found.status()).as(word).isEqualTo(concerned ? status : Finding.Status.PASS);
+            }
+        }
+    }
+
+    private static Finding found(String tree, String words) throws IOException {
+        return found(PlantedFaultsTest.host(tree), words);
+    }
+
+    private static Finding found(RecordedHost host, String words) {
+        return Doctor.examine(
+                        new HostFacts(
+                                host.put(CMDLINE, "ro quiet " + words + "\n").tree()),
+                        EnumSet.of(Check.PARAMETERS))
+                .get(0);
+    }
+
+    /** The module shows what it took; until it is loaded, the last word decides, and of a list each part. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "kvm.halt_poll_ns=0 kvm.halt_poll_ns=5 kvm.halt_poll_ns=0 | | true",
+                "kvm.halt_poll_ns=0 kvm.halt_poll_ns=0 kvm.halt_poll_ns=5 | | false",
+                "kvm.halt_poll_ns=0 | sys/module/kvm/parameters/halt_poll_ns = 200000 | false",
+                "kvm.halt_poll_ns=5 | sys/module/kvm/parameters/halt_poll_ns = 0 | true",
+                "quiet | sys/module/pcie_aspm/parameters/policy = default performance [powersave] powersupersave | true",
+                "quiet | sys/module/pcie_aspm/parameters/policy = [default] performance powersave powersupersave | false",
+                "kvm.allow_unsafe_mappings=Y | | true",
+                "kvm.allow_unsafe_mappings=n | | false",
+                "\"pci=noaer,nommconf\" pci=realloc | | true",
+                "pci=realloc,disable_acs_redir=0000:00:1c.0 | | true",
+                "xpci=nommconf pci pci= pci=nommconfig =nommconf | | false"
+            })
+    void valueThatIsInForceDecides(String words, String file, boolean named) throws IOException {
+        RecordedHost host =
+                PlantedFaultsTest.apply(PlantedFaultsTest.host("remapped"), "remapped", file == null ? "" : file);
+        assertThat(found(host, words + " " + "x".repeat(4096)).reason().equals("none"))
+                .isNotEqualTo(named);
+    }
+
+    /** Those whose effect no test of another check shows. */
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
@@ -95,13 +167,7 @@ class ParametersTest {
                 "remapped | amd_iommu_intr=legacy | posting no-virtual-apic",
                 "arm | kvm-arm.mode=none | kvm switched-off"
             })
-    void othersAreNamed(String tree, String word, String accusation) throws IOException {
-        assertThat(parameters())
-                .filteredOn(one -> one.name.equals(word.split("=")[0]))
-                .filteredOn(one -> one.value.equals("*") || one.word().equals(word))
-                .extracting(Parameter::verdict)
-                .isSubsetOf("breaks", "slow", "unsafe")
-                .isNotEmpty();
+    void anotherRuleNamesIt(String tree, String word, String accusation) throws IOException {
         assertThat(accusations(tree, word)).contains(accusation);
     }
 }

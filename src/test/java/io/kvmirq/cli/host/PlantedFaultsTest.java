@@ -421,7 +421,7 @@ class PlantedFaultsTest {
         assertThat(vmm.orElseThrow().text()).contains("/proc/100/" + file + " may not be read");
     }
 
-    /** VfioOutlookTest provokes those of VFIO, DoctorTest those of checks. */
+    /** VfioOutlookTest provokes those of VFIO, DoctorTest and ParametersTest those of checks. */
     @Test
     void everyRuleIsProvoked() throws IOException {
         Set<String> rules = Doctor.rules().stream()
@@ -431,7 +431,7 @@ class PlantedFaultsTest {
                 .map(rule -> rule.split(" {2,}")[1])
                 .filter(
                         rule -> !rule.matches(
-                                "(vfio|vfio-host|unsafe-interrupts|support|kvm|irqchip|nested|iommu|remapping(-unsafe)?|posting)\\..*"))
+                                "(vfio|vfio-host|unsafe-interrupts|support|kvm|irqchip|nested|iommu|remapping(-unsafe)?|posting|parameters)\\..*"))
                 .collect(Collectors.toCollection(TreeSet::new));
         for (Fault fault : faults().toList()) {
             HostFiles tree =
