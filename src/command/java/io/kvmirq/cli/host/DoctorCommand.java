@@ -77,8 +77,10 @@ public final class DoctorCommand implements Command {
                 .auxiliaryTypes(String.class)
                 .completionCandidates(ids)
                 .description("Make only this check. May be given several times."));
-        usage.add(picocli.CommandLine.Model.OptionSpec.builder("--rules")
-                .description("Print the rules instead: name, state, sentence, files and remedies of each."));
+        usage.add(
+                picocli.CommandLine.Model.OptionSpec.builder("--rules")
+                        .description(
+                                "Print the rules instead: name, state, sentence, files and remedies of each; and their kinds, with what no file shows."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }
@@ -91,6 +93,8 @@ public final class DoctorCommand implements Command {
     public int run(ParseResult arguments, Terminal terminal) {
         if (arguments.hasMatchedOption("--rules")) {
             Doctor.rules().forEach(rule -> terminal.line(rule, 4));
+            terminal.line("");
+            Doctor.kinds().forEach(kind -> terminal.line(kind, 4));
             return ExitCode.OK;
         }
         Options options = new Options(

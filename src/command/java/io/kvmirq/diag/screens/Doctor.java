@@ -9,6 +9,7 @@ import io.kvmirq.diag.rules.GuestRules;
 import io.kvmirq.diag.rules.HostIrqRules;
 import io.kvmirq.diag.rules.InhibitChecks;
 import io.kvmirq.diag.rules.IommuRules;
+import io.kvmirq.diag.rules.Kinds;
 import io.kvmirq.diag.rules.KvmRules;
 import io.kvmirq.diag.rules.LimitChecks;
 import io.kvmirq.diag.rules.MemoryRules;
@@ -105,6 +106,11 @@ public final class Doctor {
                         List.of(ParameterRules.CHECKS, SupportRules.CHECKS))
                 .<Rule.Checks<?>>flatMap(List::stream)
                 .toList();
+    }
+
+    /** Their kinds, a line each, and the members that no file shows. */
+    public static List<String> kinds() {
+        return Kinds.lines(every()).toList();
     }
 
     /** All rules, with those that only make a remark. */
