@@ -15,6 +15,7 @@ public enum Check {
     VFIO("vfio"),
     UNSAFE_INTERRUPTS("unsafe-interrupts"),
     PARAMETERS("parameters"),
+    LOG("log"),
     PATHS("paths"),
     LIMITS("limits"),
     /** Files and control groups that QEMU and libvirt use beside KVM. */

@@ -302,6 +302,6 @@ public record Rule<S extends Fact.Subject>(
     }
 
     private static String blank(String format) {
-        return format.replaceAll("%0?\\d?[sdx]", "…").replace("%%", "%");
+        return format.replaceAll("%(\\d\\$)?0?\\d?[sdx]", "…").replace("%%", "%");
     }
 }

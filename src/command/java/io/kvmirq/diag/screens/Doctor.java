@@ -12,6 +12,7 @@ import io.kvmirq.diag.rules.IommuRules;
 import io.kvmirq.diag.rules.Kinds;
 import io.kvmirq.diag.rules.KvmRules;
 import io.kvmirq.diag.rules.LimitChecks;
+import io.kvmirq.diag.rules.LogRules;
 import io.kvmirq.diag.rules.MemoryRules;
 import io.kvmirq.diag.rules.ParameterRules;
 import io.kvmirq.diag.rules.Rule;
@@ -41,10 +42,10 @@ public final class Doctor {
     public static List<Finding> examine(HostFacts host, Set<Check> checks) {
         List<Finding> findings = new ArrayList<>();
         for (Check check : Check.values()) {
-            // Older captures have no file of this check.
-            boolean absent = check == Check.SUPPORT
-                    && checks.size() > 1
-                    && host.files().text("proc/misc").isEmpty();
+            // Older captures have no files of these checks, and an ordinary user may not read the log.
+            boolean absent = checks.size() > 1
+                    && (check == Check.SUPPORT && host.files().text("proc/misc").isEmpty()
+                            || check == Check.LOG && !host.log().isShown());
             if (checks.contains(check) && !check.isStepOfItsOwn() && !absent) {
                 findings.add(guarded(check, host));
             }
@@ -75,6 +76,7 @@ public final class Doctor {
             case VFIO -> VfioHostRules.vfio(host);
             case UNSAFE_INTERRUPTS -> VfioHostRules.unsafeInterrupts(host);
             case PARAMETERS -> ParameterRules.parameters(host);
+            case LOG -> LogRules.log(host);
             case PATHS -> PathsCheck.paths(host);
             case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
             case SUPPORT -> SupportRules.support(host);
@@ -103,7 +105,7 @@ public final class Doctor {
                         KvmRules.CHECKS,
                         IommuRules.CHECKS,
                         VfioHostRules.CHECKS,
-                        List.of(ParameterRules.CHECKS, SupportRules.CHECKS))
+                        List.of(ParameterRules.CHECKS, LogRules.CHECKS, SupportRules.CHECKS))
                 .<Rule.Checks<?>>flatMap(List::stream)
                 .toList();
     }

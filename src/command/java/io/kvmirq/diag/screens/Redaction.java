@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag.screens;
 
+import io.kvmirq.diag.rules.LogRules;
 import io.kvmirq.diag.rules.ParameterRules;
 import io.kvmirq.diag.sources.KernelHelpers;
 import io.kvmirq.diag.sources.OtherNames;
@@ -209,7 +210,7 @@ final class Redaction {
             return configured(text);
         }
         return switch (path) {
-            case KernelLog.FILE -> lines(text, line -> LOGGED.matcher(line).matches() ? line : "");
+            case KernelLog.FILE -> lines(text, line -> LOGGED.matcher(line).matches() ? line : LogRules.redacted(line));
             case "proc/cmdline" -> words(text, KERNEL) + "\n";
             case "proc/version", "proc/sys/kernel/osrelease" -> {
                 Matcher version = VERSION.matcher(text);

@@ -20,6 +20,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * The lines of the kernel's log that report faults, errors and hung tasks. They show what happened, and not what is: recent ones
@@ -46,7 +47,10 @@ public final class KernelLog {
 
     private static final Pattern REPORT = Pattern.compile(
             "(?i)fault|nobody cared|flags mismatch|blocked for more than|\\bAER\\b"
-                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting|exceeded|throttling|recovery|giving up|fallen off|No irq handler");
+                    + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting|exceeded|throttling|recovery|giving up|fallen off|No irq handler"
+                    + "|throttled|split_lock|unstable|Killed process|Oops|BUG: |denied|Booted with LPIs|not in IVRS|Virtual APIC|DMAR-IR"
+                    + "|Disabling interrupt remapping|all ones|is broken|vector space|completion polled|lost interrupt|HardIRQ|EDAC|SIGBUS"
+                    + "|HYP mode|Correctable|\\bMDD\\b|health|no free data space|no space left|request to user|request channel|irq bypass|can't reserve|exceeds|Xid|\\bVF \\d");
     /** An IOMMU that lost faults, commands or events of all its devices. */
     private static final String LOSS =
             "|^(?:arm-smmu|AMD-Vi|DMAR).*(?:overflow|(?i:time)(?:d |-)out|restarting)|^sched: RT throttling";
@@ -64,6 +68,8 @@ public final class KernelLog {
     public static final int SHORT = 600;
     /** Seconds in which a state that only an administrator ends is assumed to last. */
     public static final int LONG = 3600;
+    /** For a state that lasts until the next boot. */
+    public static final int BOOT = Integer.MAX_VALUE;
 
     private static final int MINUTE = 60;
 
@@ -86,6 +92,8 @@ public final class KernelLog {
     private static final double BURST = 3;
 
     private final List<Line> lines;
+    /** The newest line, whatever it says; empty if no log is shown. */
+    private final Optional<Line> newest;
     /** Those of the last hour; none if the time is not known. */
     private final List<Line> recent;
     /** The seconds since the boot. The log and the uptime have two clocks: one is not corrected, and stands in a suspend. */
@@ -93,8 +101,9 @@ public final class KernelLog {
 
     private final Map<List<Object>, Optional<Recent>> asked = new ConcurrentHashMap<>();
 
-    private KernelLog(Collection<Line> lines, OptionalDouble uptime) {
+    private KernelLog(Collection<Line> lines, Optional<Line> newest, OptionalDouble uptime) {
         this.lines = List.copyOf(lines);
+        this.newest = newest;
         this.now = lines.stream().mapToDouble(line -> line.seconds).reduce(uptime.orElse(0), Math::max);
         this.recent = uptime.isEmpty()
                 ? List.of()
@@ -104,6 +113,7 @@ public final class KernelLog {
     /** Reads the last lines; none if the host shows no log. */
     static KernelLog of(HostFiles tree) {
         Deque<Line> kept = new ArrayDeque<>();
+        Optional<Line> newest = Optional.empty();
         try (InputStream file = tree.open(FILE).orElseGet(InputStream::nullInputStream)) {
             InputStream in = new BufferedInputStream(file);
             ByteArrayOutputStream line = new ByteArrayOutputStream();
@@ -115,7 +125,9 @@ public final class KernelLog {
                         line.write(one);
                     }
                 } else {
-                    keep(kept, line.toString(StandardCharsets.UTF_8));
+                    Optional<Line> read = line(line.toString(StandardCharsets.UTF_8));
+                    read.filter(found -> REPORT.matcher(found.text).find()).ifPresent(report -> keep(kept, report));
+                    newest = read.isPresent() ? read : newest;
                     line.reset();
                 }
             }
@@ -126,6 +138,7 @@ public final class KernelLog {
         Matcher seconds = UPTIME.matcher(uptime);
         return new KernelLog(
                 kept,
+                newest,
                 seconds.lookingAt() ? OptionalDouble.of(Double.parseDouble(seconds.group(1))) : OptionalDouble.empty());
     }
 
@@ -147,10 +160,10 @@ public final class KernelLog {
     private Optional<Recent> recent(int within, double since, Pattern kind, Optional<PciAddress> device) {
         return asked.computeIfAbsent(
                 List.of(within, since, kind.pattern(), device),
-                key -> find(Math.max(now - within, since), kind, device));
+                key -> find(within > LONG ? lines : recent, Math.max(now - within, since), kind, device));
     }
 
-    private Optional<Recent> find(double since, Pattern kind, Optional<PciAddress> device) {
+    private Optional<Recent> find(List<Line> of, double since, Pattern kind, Optional<PciAddress> device) {
         List<String> names = device.map(KernelLog::names).orElse(List.of());
         String source = device.filter(known -> known.domain() == 0)
                 .map(known -> String.format(Locale.ROOT, "SID %x", known.requesterId()))
@@ -158,7 +171,7 @@ public final class KernelLog {
         Line first = null;
         Line last = null;
         int count = 0;
-        for (Line line : recent) {
+        for (Line line : of) {
             if (line.seconds < since || device.isPresent() && !mentions(line.text, names, source)) {
                 continue;
             }
@@ -196,7 +209,11 @@ public final class KernelLog {
                 return true;
             }
         }
-        return !source.isEmpty() && text.endsWith(source);
+        // NVIDIA's driver names a function 0 without its number.
+        return !source.isEmpty() && text.endsWith(source)
+                || names.get(0).endsWith(".0")
+                        && text.contains(
+                                "(PCI:" + names.get(0).substring(0, names.get(0).length() - 2) + ")");
     }
 
     private static boolean has(String text, String name) {
@@ -214,21 +231,31 @@ public final class KernelLog {
         return Character.isLetterOrDigit(one) || one == '_';
     }
 
-    private static void keep(Deque<Line> kept, String text) {
+    private static Optional<Line> line(String text) {
         Matcher line = LINE.matcher(text);
-        if (REPORT.matcher(text).find() && line.matches()) {
-            double seconds =
-                    line.group(1) != null ? Long.parseLong(line.group(1)) / MICROS : Double.parseDouble(line.group(2));
-            kept.add(new Line(seconds, ESCAPE.matcher(line.group(3)).replaceAll("")));
-            if (kept.size() > MOST_LINES) {
-                kept.remove();
-            }
+        if (!line.matches()) {
+            return Optional.empty();
+        }
+        double seconds =
+                line.group(1) != null ? Long.parseLong(line.group(1)) / MICROS : Double.parseDouble(line.group(2));
+        return Optional.of(new Line(seconds, ESCAPE.matcher(line.group(3)).replaceAll("")));
+    }
+
+    private static void keep(Deque<Line> kept, Line report) {
+        kept.add(report);
+        if (kept.size() > MOST_LINES) {
+            kept.remove();
         }
     }
 
-    /** All reports, as dmesg prints them: what a capture has of the log. */
+    /** Whether the host shows a log at all. */
+    public boolean isShown() {
+        return newest.isPresent();
+    }
+
+    /** All reports and the newest line, as dmesg prints them: what a capture has of the log. */
     public String text() {
-        return lines.stream()
+        return Stream.concat(lines.stream(), newest.filter(line -> !lines.contains(line)).stream())
                 .map(line -> String.format(Locale.ROOT, "[%12.6f] %s\n", line.seconds, line.text))
                 .collect(Collectors.joining());
     }

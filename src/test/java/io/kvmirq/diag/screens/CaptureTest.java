@@ -100,7 +100,7 @@ class CaptureTest {
                                 + "4,4,4000000,-;\u001b[1mDMAR: [INTR-REMAP] Request device [00:01.0] fault index 0x13\n");
         String kept = "[    2.000000] vfio-pci 0000:00:01.0: reset failed\n";
         String fault = "[    4.000000] DMAR: [INTR-REMAP] Request device [00:01.0] fault index 0x13\n";
-        assertThat(read(archive(capture(host))).tree().text("kmsg").orElse("").replaceAll("(?m)^-?\n", ""))
+        assertThat(read(archive(capture(host))).tree().text("kmsg").orElse("").replaceAll("(?m)^(\\[.*] )?-?\n", ""))
                 .isEqualTo((kept + fault).strip());
         Capture whole = Capture.of(host.tree(), Capture::analysis, false);
         assertThat(whole.tree().text("kmsg"))

@@ -580,8 +580,11 @@ class DoctorTest {
     @Test
     void idsAreWordsAndEachCheckHasAnAnswer() throws IOException {
         List<Check> checked = new ArrayList<>();
-        for (Finding finding :
-                Doctor.examine(new HostFacts(amd().put("proc/misc", "232 kvm\n").tree()), EnumSet.allOf(Check.class))) {
+        for (Finding finding : Doctor.examine(
+                new HostFacts(amd().put("proc/misc", "232 kvm\n")
+                        .put("kmsg", "[1.000000] Linux\n")
+                        .tree()),
+                EnumSet.allOf(Check.class))) {
             checked.add(finding.check());
             assertThat(finding.check().id()).matches("[a-z]+(-[a-z]+)*");
             assertThat(finding.reason()).matches("[a-z0-9]+(-[a-z0-9]+)*");
