@@ -25,6 +25,24 @@ public final class ParameterRules {
     private static final String ANY = "*";
     private static final int COLUMNS = 7;
     private static final List<Parameter> PARAMETERS = shipped();
+    /** A shorter word may be another parameter. */
+    private static final int SHORTEST = 6;
+    /** Those that a host with passed-through devices needs, and that do nothing if they are misspelt. */
+    private static final List<String> NEAR = List.of(
+            "intel_iommu",
+            "amd_iommu",
+            "isolcpus",
+            "nohz_full",
+            "rcu_nocbs",
+            "irqaffinity",
+            "hugepages",
+            "hugepagesz",
+            "default_hugepagesz",
+            "intremap",
+            "threadirqs",
+            "mitigations",
+            "initcall_blacklist",
+            "module_blacklist");
 
     /**
      * A row.
@@ -100,6 +118,40 @@ public final class ParameterRules {
                     .findFirst();
         }
 
+        /** Words that are no parameters, and that one letter makes one. The kernel hands them to init without a word. */
+        private static String misspelt(List<String> words) {
+            return words.stream()
+                    .filter(word -> !word.startsWith("-"))
+                    .map(word -> word.split("=", 2)[0])
+                    .filter(name -> name.length() >= SHORTEST
+                            && NEAR.stream().noneMatch(real -> spelling(real).equals(spelling(name))))
+                    .flatMap(name -> NEAR.stream()
+                            .filter(real -> isOneLetterFrom(spelling(name), spelling(real)))
+                            .map(real -> name + ", for " + real))
+                    .distinct()
+                    .collect(Collectors.joining("; "));
+        }
+
+        /** Whether one letter is missing, too many, another, or two are exchanged. */
+        private static boolean isOneLetterFrom(String given, String real) {
+            int same = 0;
+            while (same < Math.min(given.length(), real.length()) && given.charAt(same) == real.charAt(same)) {
+                same++;
+            }
+            String left = given.substring(same);
+            String right = real.substring(same);
+            return !left.equals(right)
+                    && (left.length() == right.length() + 1 && left.substring(1).equals(right)
+                            || right.length() == left.length() + 1
+                                    && right.substring(1).equals(left)
+                            || left.length() == right.length()
+                                    && (left.substring(1).equals(right.substring(1))
+                                            || left.length() > 1
+                                                    && left.charAt(0) == right.charAt(1)
+                                                    && left.charAt(1) == right.charAt(0)
+                                                    && left.substring(2).equals(right.substring(2))));
+        }
+
         /** To the kernel, hyphen and underscore are one character in a name. */
         private static String spelling(String name) {
             return name.replace('-', '_');
@@ -132,9 +184,13 @@ public final class ParameterRules {
     private static final Fact<Machine, Map<Parameter, String>> GIVEN = new Fact<>("proc/cmdline",
         one -> one.kvm().commandLine().map(one::given));
 
+    private static final Fact<Machine, String> MISSPELT = new Fact<>("proc/cmdline",
+        one -> one.kvm().commandLine().map(Machine::misspelt));
+
     public static final Rule.Checks<Machine> CHECKS = new Rule.Checks<>(
         rule("parameters.harmful", GIVEN, one -> !one.of(Weight.LOSSY).isEmpty()).with(one -> one.does(Weight.LOSSY))
             .remedies(Machine::remove),
+        rule("parameters.misspelt", MISSPELT, one -> !MISSPELT.in(one).isEmpty()).with(MISSPELT::in),
         rule("parameters.noted", GIVEN, one -> !one.of(Weight.REMARK).isEmpty()).with(one -> one.does(Weight.REMARK)).otherwise(),
         rule("parameters.none", GIVEN, one -> true).otherwise());
     // spotless:on

@@ -7,6 +7,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.rules.Rule;
 import io.kvmirq.diag.screens.DeviceChains;
 import io.kvmirq.diag.screens.Doctor;
 import io.kvmirq.host.facts.HostFacts;
@@ -87,8 +88,7 @@ class ParametersTest {
     /** Each row of kvmirq's own table, on the hosts that it is about and on no others. */
     @Test
     void othersAreNamed() throws IOException {
-        Set<String> rules =
-                Doctor.rules().stream().map(line -> line.split(" {2,}")[1]).collect(Collectors.toSet());
+        Set<String> rules = Doctor.every().stream().map(Rule::id).collect(Collectors.toSet());
         List<String[]> rows = Cli.golden(Check.class, "rules/parameters.txt")
                 .lines()
                 .filter(line -> !line.startsWith("#"))
@@ -117,6 +117,22 @@ class ParametersTest {
                 assertThat(found.status()).as(word).isEqualTo(concerned ? status : Finding.Status.PASS);
             }
         }
+    }
+
+    /** The kernel hands such a word to init, and says so only in its log. */
+    @ParameterizedTest
+    @CsvSource({
+        "isolcpu=2-3,isolcpus",
+        "isolcpsu=2-3,isolcpus",
+        "intel-iomu=on,intel_iommu",
+        "nohzfull=2-3,nohz_full",
+        "intremapp=on,intremap"
+    })
+    void misspeltWordIsNamed(String word, String real) throws IOException {
+        assertThat(found("posted", word).text()).contains(word.split("=")[0] + ", for " + real);
+        assertThat(found("posted", real + "=x splash BOOT_IMAGE=/vmlinuz isolated=2")
+                        .reason())
+                .isNotEqualTo("misspelt");
     }
 
     private static Finding found(String tree, String words) throws IOException {
