@@ -130,6 +130,23 @@ public final class VfioHostRules {
                     .toList();
         }
 
+        /** Those that the command line names for vfio-pci, of ids of which VFIO has no device at all. */
+        List<PciDevice> kept() {
+            List<String> ids = host().namedIds();
+            List<PciDevice> named = (ids.isEmpty() ? List.<PciAddress>of() : host().pciAddresses())
+                    .stream()
+                            .flatMap(one -> host().pci(one).stream())
+                            .filter(one -> ids.contains(String.format("%04x:%04x", one.vendor(), one.device())))
+                            .toList();
+            return named.stream()
+                    .filter(one -> one.driver().isPresent() && !one.isBoundToVfio())
+                    .filter(one -> named.stream()
+                            .noneMatch(other -> other.isBoundToVfio()
+                                    && other.vendor() == one.vendor()
+                                    && other.device() == one.device()))
+                    .toList();
+        }
+
         boolean isSet(String module, String parameter) {
             return kvm().parameter(module, parameter)
                     .known()
@@ -179,6 +196,9 @@ public final class VfioHostRules {
         rule("vfio-host.device-doubtful", FLAWED, one -> !one.flawed(Link.State.DOUBTFUL).isEmpty())
             .with(one -> one.devices(Link.State.DOUBTFUL), one -> one.first(Link.State.DOUBTFUL).text())
             .remedies(one -> one.first(Link.State.DOUBTFUL).remedies()).otherwise(),
+        rule("vfio-host.ids-kept", LISTED, one -> !one.kept().isEmpty())
+            .with(one -> one.kept().get(0).address(), one -> one.kept().get(0).driver().orElse(""))
+            .fill(one -> one.kept().get(0).driver().orElse("DRIVER")).otherwise(),
         rule("vfio-host.no-permission", REFUSED, one -> !one.devices(true).isEmpty())
             .with(one -> one.first(true), one -> some(one.devices(true))).otherwise(),
         rule("vfio-host.no-iommu-driver", MODULES,
