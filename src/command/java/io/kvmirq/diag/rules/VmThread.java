@@ -118,6 +118,9 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     static final Fact<VmThread, KernelLog.Recent> LOCKUP = new Fact<>(KernelLog.FILE, one -> Fact.of(one.host().log()
         .recent(KernelLog.SHORT, 0, Pattern.compile("lockup .{1,60}:" + one.tid() + "\\]$"
         + (one.state() == 'D' ? "|:" + one.tid() + " blocked for more than" : "")))));
+    static final Fact<VmThread, KernelLog.Recent> SPLIT = new Fact<>(KernelLog.FILE, one ->
+        one.files().text("proc/sys/kernel/split_lock_mitigate").filter("0"::equals).isPresent() ? Known.none() : Fact.of(one.host()
+        .log().recent(KernelLog.BOOT, 0, Pattern.compile("/" + one.tid() + " took a split_lock trap"))));
     static final Fact<VmThread, ThreadStat> STAT = Fact.text("proc/{thread}/stat", ThreadStat::parse);
     static final Fact<VmThread, List<String>> TASKS = new Fact<>("proc/{process}/task", one ->
         one.host().threads(one.pid).isEmpty() ? Fact.missing(one.files(), one.path("proc/{process}/task"))
@@ -362,6 +365,27 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 hidden = Fact.missing(host.files(), one.getKey());
             }
         }
-        return hidden;
+        Known<String> other = ofOthers(host, except, such, says);
+        return other.known().isEmpty() ? hidden : other;
+    }
+
+    /** The same among the other threads of all processes, of which a host has thousands. */
+    private static Known<String> ofOthers(
+            HostFacts host, int except, Predicate<ThreadStat> such, BiFunction<String, ThreadStat, String> says) {
+        for (String pid : host.files().list("proc")) {
+            if (pid.matches("\\d{1,9}") && !pid.equals(String.valueOf(except))) {
+                for (String tid : host.files().list("proc/" + pid + "/task")) {
+                    Optional<ThreadStat> stat = tid.equals(pid)
+                            ? Optional.empty()
+                            : host.files()
+                                    .text("proc/" + pid + "/task/" + tid + "/stat")
+                                    .flatMap(ThreadStat::parse);
+                    if (stat.filter(now -> now.isRunnable() && such.test(now)).isPresent()) {
+                        return new Known.Observed<>(says.apply(pid + ", thread " + tid, stat.get()));
+                    }
+                }
+            }
+        }
+        return Known.none();
     }
 }

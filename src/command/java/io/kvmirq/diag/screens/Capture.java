@@ -62,6 +62,9 @@ public record Capture(
 
     private static final Pattern PROCESS = Pattern.compile("(proc/\\d+)(/.*)?");
     private static final Pattern STAT = Pattern.compile("proc/\\d+/stat");
+    /** A thread that runs may keep the CPU of a vCPU busy. */
+    private static final Pattern TASK = Pattern.compile("proc/\\d+/task/\\d+/stat");
+
     private static final Pattern TRACER = Pattern.compile("\\bTracerPid:\\s+([1-9]\\d{0,8})\\b");
     private static final Pattern EVENTFD = Pattern.compile("(?m)^eventfd-id:\\s*(\\d{1,9})$");
     private static final Pattern RUNS = Pattern.compile("\\) R [^)]*$");
@@ -101,7 +104,9 @@ public record Capture(
         guests.addAll(backEnds(seen.files(), guests));
         SortedMap<String, byte[]> files = new TreeMap<>();
         seen.files().forEach((path, bytes) -> {
-            if (isKept(path, guests)) {
+            boolean runs = TASK.matcher(path).matches()
+                    && RUNS.matcher(new String(bytes, StandardCharsets.UTF_8)).find();
+            if (runs || isKept(path, guests)) {
                 files.put(path, bytes);
             }
         });
