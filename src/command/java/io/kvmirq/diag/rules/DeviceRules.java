@@ -72,6 +72,7 @@ public final class DeviceRules {
             .on("in use", one -> one.held()),
         rule("device.link-narrow", CONFIG, one -> one.hasLink() && one.width(0x12) > 0 && one.width(0x12) < one.width(0xc))
             .with(one -> one.width(0x12), one -> one.width(0xc)),
+        rule("device.link-degraded", LANES, one -> true).with(LANES::in).on("in use", one -> one.held()),
         rule("device.console", SCREEN, one -> !SCREEN.in(one).isEmpty()).with(SCREEN::in).and(FIRST_SCREEN)
             .on("VFIO's", one -> one.device().isBoundToVfio()),
         rule("device.bar-held", HOLDERS, one -> !HOLDERS.in(one).isEmpty() && !SCREEN.is(one, screen -> !screen.isEmpty()))
@@ -162,9 +163,20 @@ public final class DeviceRules {
         logged(KernelLog.SHORT, "IO_PAGE_FAULT .*flags=0x\\w{0,8}[0-7]\\]|INVALID_DEVICE_REQUEST|\\[DMA [^]]{1,40}\\]");
     private static final Fact<PciFunction, KernelLog.Recent> NO_INVALIDATION =
         logged(KernelLog.LONG, "Time-out Error: SID|IOTLB_INV_TIMEOUT");
-    /** mlx5, ice, i40e, NVIDIA. */
-    private static final Fact<PciFunction, KernelLog.Recent> GIVEN_UP =
-        logged(KernelLog.LONG, "health recovery (failed|flow aborted)|[Rr]ebuild failed|unload and reload|fallen off the bus");
+    /** mlx5, ice, i40e, bnxt, qed, NVIDIA, whose errors 79, 119, 120, 143 and 154 are those of its bus and firmware. */
+    private static final Fact<PciFunction, KernelLog.Recent> GIVEN_UP = logged(
+        KernelLog.LONG, "health recovery (failed|flow aborted)|health compromised|Fatal error \\d+ detected|[Rr]ebuild failed|unload and reload"
+            + "|fallen off the bus|[Ff]irmware (hang|assert|has crashed|not responding)|FW (hang|assert)|Xid .*: (79|119|120|143|154),");
+    private static final Fact<PciFunction, KernelLog.Recent> WANTED =
+        logged(KernelLog.LONG, "Relaying device request to user|No device request channel registered");
+    private static final Fact<PciFunction, KernelLog.Recent> NO_BYPASS =
+        logged(KernelLog.BOOT, "irq bypass (producer|consumer) .{1,60} fails");
+    private static final Fact<PciFunction, KernelLog.Recent> CORRECTS =
+        logged(KernelLog.SHORT, "Correctable error|[Cc]orrected error|severity=Correct");
+    private static final Fact<PciFunction, KernelLog.Recent> STOPPED = new Fact<>(KernelLog.FILE, one ->
+        Fact.of(one.virtualNumber()).then(number -> Fact.of(one.host().log().recent(KernelLog.LONG,
+        one.host().began(one.device().address()), Pattern.compile("(issue detected on|MDD event\\w* on|Malicious .{1,80}) VF " + number
+        + "\\b|VF " + number + "\\b.*(disabled|blocked)"), one.address()))));
 
     /** An older report is only quoted. A burst is usual while a device is reset. */
     private static final Table<PciFunction> LOGGED = new Table<>(
@@ -174,6 +186,13 @@ public final class DeviceRules {
             .with(PciFunction::called, one -> NO_RECOVERY.in(one).ago(), one -> NO_RECOVERY.in(one).text()).otherwise(),
         rule("function.given-up", GIVEN_UP, one -> true)
             .with(PciFunction::called, one -> GIVEN_UP.in(one).ago(), one -> GIVEN_UP.in(one).text()).otherwise(),
+        rule("physical-function.stopped-it", STOPPED, one -> true)
+            .with(PciFunction::called, one -> STOPPED.in(one).ago(), one -> STOPPED.in(one).text())
+            .on("physical functions", one -> !one.isDevice()),
+        rule("device.wanted-back", WANTED, one -> true)
+            .with(one -> WANTED.in(one).ago(), one -> WANTED.in(one).text()).on("the device", PciFunction::isDevice),
+        rule("device.not-bypassed", NO_BYPASS, one -> true)
+            .with(one -> NO_BYPASS.in(one).text()).on("the device", PciFunction::isDevice),
         rule("device.dma-blocked", BLOCKED, one -> BLOCKED.in(one).isLasting())
             .with(one -> BLOCKED.in(one).count(), one -> BLOCKED.in(one).ago(), one -> BLOCKED.in(one).text())
             .on("the device", PciFunction::isDevice),
@@ -209,6 +228,10 @@ public final class DeviceRules {
         rule("device.nonfatal-errors", NONFATAL, one -> !NONFATAL.in(one).isEmpty()).with(PciFunction::called, NONFATAL::in)
             .counting(NONFATAL::in)
             .on("the device", PciFunction::isDevice),
+        rule("function.corrects", CORRECTS, one -> one.uptime() > 0 && Long.parseLong("0" + CORRECTED.in(one)) > one.uptime())
+            .and(CORRECTED).with(PciFunction::called, CORRECTED::in, one -> CORRECTS.in(one).ago()),
+        rule("function.corrected", CORRECTED, one -> one.uptime() > 0 && Long.parseLong("0" + CORRECTED.in(one)) > one.uptime())
+            .with(PciFunction::called, CORRECTED::in).counting(CORRECTED::in).otherwise(),
         rule("function.fatal-detected", CONFIG,
             one -> FATAL.of(one).known().isEmpty() && (one.of(EXPRESS, 0xa) & 4) != 0 && !one.config().isGone())
             .with(PciFunction::called));

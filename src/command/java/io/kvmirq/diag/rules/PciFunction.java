@@ -150,6 +150,9 @@ record PciFunction(
     static final Fact<PciFunction, PciFunction> EXTENDED = Fact.seen(CONFIG.file());
     static final Fact<PciFunction, String> FATAL = errors("fatal");
     static final Fact<PciFunction, String> NONFATAL = errors("nonfatal");
+    static final Fact<PciFunction, String> CORRECTED = errors("correctable");
+    /** The lanes of a link that both of its ends could have more of. */
+    static final Fact<PciFunction, String> LANES = new Fact<>(DEVICES + "{function}/current_link_width", PciFunction::lanes);
     static final Fact<PciFunction, String> ID =
         Fact.text(DEVICES + "{function}/device", Fact.form(text -> text.matches("0x[0-9a-f]{1,4}")));
     static final Fact<PciFunction, String> OVERRIDE =
@@ -318,6 +321,45 @@ record PciFunction(
             at = all.word(at + 2) >> 4 & ~3;
         }
         return OptionalInt.empty();
+    }
+
+    /** "1 of 8"; none if the link is whole, or if one end has no more. */
+    private Known<String> lanes() {
+        int now = lanes(address, "current");
+        int most = Math.min(
+                lanes(address, "max"),
+                bridges(this)
+                        .known()
+                        .filter(all -> !all.isEmpty())
+                        .map(all -> lanes(all.get(all.size() - 1), "max"))
+                        .orElse(0));
+        return now > 0 && now < most ? new Known.Observed<>(now + " of " + most) : Known.none();
+    }
+
+    private int lanes(PciAddress end, String which) {
+        return files().text(DEVICES + end + "/" + which + "_link_width")
+                .filter(text -> text.matches("[1-9]\\d?"))
+                .map(Integer::parseInt)
+                .orElse(0);
+    }
+
+    /** The seconds since the boot; 0 if they are not shown. */
+    double uptime() {
+        return files().text("proc/uptime")
+                .filter(text -> text.matches("\\d{1,10}\\.\\d{1,2}( .*)?"))
+                .map(text -> Double.parseDouble(text.split(" ")[0]))
+                .orElse(0.0);
+    }
+
+    /** Its number among the virtual functions of its physical function; empty for another function. */
+    Optional<String> virtualNumber() {
+        return files().list(DEVICES + address).stream()
+                .filter(name -> name.startsWith("virtfn"))
+                .filter(name -> files().linkName(DEVICES + address + "/" + name)
+                        .filter(device.address().toString()::equals)
+                        .isPresent())
+                .map(name -> name.substring("virtfn".length()))
+                .findFirst();
     }
 
     /** The width of a link register: of Link Capabilities, or of Link Status. */

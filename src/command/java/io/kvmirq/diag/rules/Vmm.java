@@ -191,7 +191,7 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
             }
         }
         Optional<Double> uptime = files().text("proc/uptime")
-                .filter(text -> text.matches("\\d{1,10}\\.\\d\\d( .*)?"))
+                .filter(text -> text.matches("\\d{1,10}\\.\\d{1,2}( .*)?"))
                 .map(text -> Double.parseDouble(text.split(" ")[0]));
         if (alone.isEmpty() || uptime.isEmpty() || host().interrupts().isEmpty()) {
             return Known.none();

@@ -42,6 +42,8 @@ public final class VmmRules {
             .with(one -> one.swapped() >> 10, VmThread::called).on("the process", VmThread::isLeader),
         rule("vmm.lockup", LOCKUP, one -> true).with(VmThread::called, one -> LOCKUP.in(one).ago(), one -> LOCKUP.in(one).text())
             .fill(one -> one.path("proc/{thread}/stack")).on("needed", VmThread::isNeeded),
+        rule("vmm.split-locks", SPLIT, one -> true).with(VmThread::called, one -> SPLIT.in(one).ago(), one -> SPLIT.in(one).text())
+            .on("needed", VmThread::isNeeded),
         rule("vmm.traced", STATUS, one -> "TtZXxD".indexOf(one.state()) < 0 && one.isTraced())
             .with(one -> one.pid(), VmThread::tracer).fill(one -> one.tracer()),
         rule("vmm.exits", STAT, one -> STAT.in(one).isExiting()).with(VmThread::called).fill(one -> one.pid())

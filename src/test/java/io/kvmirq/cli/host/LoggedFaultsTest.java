@@ -19,6 +19,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -30,6 +31,7 @@ class LoggedFaultsTest {
     private static final Set<String> OF_LOG = Doctor.rules().stream()
             .filter(rule -> rule.contains("reads /kmsg"))
             .map(rule -> rule.split(" {2,}")[1])
+            .filter(rule -> !rule.startsWith("log.")) // LogRulesTest
             .collect(Collectors.toSet());
     private static final Pattern GAVE_UP = Pattern.compile("giving up");
 
@@ -66,6 +68,21 @@ class LoggedFaultsTest {
                         "function.given-up",
                         KernelLog.LONG,
                         "mlx5_core 0000:00:03.0: mlx5_health_try_recover:375:(pid 3311): health recovery failed"),
+                logged(
+                        "virtual",
+                        "physical-function.stopped-it",
+                        KernelLog.LONG,
+                        "i40e 0000:00:03.0: TX driver issue detected on VF 2"),
+                logged(
+                        "posted",
+                        "device.wanted-back",
+                        KernelLog.LONG,
+                        "vfio-pci 0000:00:01.0: Relaying device request to user (#10)"),
+                logged(
+                        "behind",
+                        "function.corrects",
+                        KernelLog.SHORT,
+                        "pcieport 0000:00:1c.0: AER: Multiple Correctable error message received from 0000:00:1c.0"),
                 logged("remapped", "device.dma-blocked", KernelLog.SHORT, blocked, blocked),
                 logged("posted", "device.dma-blocked", KernelLog.SHORT, dma, dma),
                 logged(
@@ -105,7 +122,11 @@ class LoggedFaultsTest {
             at += SPACE;
         }
         RecordedHost host = PlantedFaultsTest.apply(
-                PlantedFaultsTest.host(tree), tree, "{vmm}task/102/status = State:\tD (disk sleep)");
+                PlantedFaultsTest.host(tree),
+                tree,
+                "{vmm}task/102/status = State:\tD (disk sleep); {physical}virtfn1 -> ../0000:00:04.0;"
+                        + " {physical}virtfn2 -> ../0000:00:02.0; {bridge}aer_dev_correctable = TOTAL_ERR_COR 4128074;"
+                        + " {bridge}aer_dev_fatal = TOTAL_ERR_FATAL 0");
         host.put(KernelLog.FILE, log.toString());
         host.remove("proc/uptime");
         if (!uptime.isEmpty()) {
@@ -219,9 +240,33 @@ class LoggedFaultsTest {
                 .isEmpty();
     }
 
+    /** What lasts until the guest ends, however old the message is. */
+    @Test
+    void messageOfALastingStateStays() throws IOException {
+        String refused = "vfio-pci 0000:00:01.0: irq bypass producer (token 00000000a1b2c3d4) registration fails: -16";
+        String split = "x86/split lock detection: #AC: CPU 0/KVM/101 took a split_lock trap at address: 0x7f2a";
+        for (String now : List.of(String.valueOf(BEGIN + 5), String.valueOf(BEGIN + 500_000))) {
+            assertThat(rules("posted", List.of(refused), now)).containsExactly("device.not-bypassed");
+            assertThat(rules("posted", List.of(split), now)).containsExactly("vmm.split-locks");
+        }
+        List<String> others = List.of(refused.replace("01.0", "07.0"), split.replace("/101", "/7101"));
+        assertThat(rules("posted", others, String.valueOf(BEGIN + 5))).isEmpty();
+    }
+
+    /** i40e names the virtual function by its number. */
+    @Test
+    void virtualFunctionThatWasStoppedIsAnother() throws IOException {
+        String stopped = "i40e 0000:00:03.0: TX driver issue detected on VF ";
+        String now = String.valueOf(BEGIN + 5);
+        assertThat(rules("virtual", List.of(stopped + 1), now)).isEmpty();
+        assertThat(rules("virtual", List.of(stopped + 20), now)).isEmpty();
+    }
+
     @Test
     void eachRuleIsProvoked() {
-        assertThat(logged()).extracting(Logged::rule).containsAll(OF_LOG);
-        assertThat(OF_LOG).hasSize(8);
+        assertThat(Stream.concat(
+                        logged().stream().map(Logged::rule), Stream.of("device.not-bypassed", "vmm.split-locks")))
+                .containsAll(OF_LOG);
+        assertThat(OF_LOG).hasSize(13);
     }
 }
