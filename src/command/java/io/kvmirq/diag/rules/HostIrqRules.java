@@ -558,9 +558,10 @@ public final class HostIrqRules {
             .with(Irq::cpu, irq -> CpuList.name(ASKED.in(irq))).on("not posted", Irq::isOnCpu),
         // Administrators use both: an irq on the CPU of a pinned vCPU, and irqs kept away from isolated vCPUs.
         rule("host-irq.cpu-isolated", ISOLATED, irq -> irq.isOnlyOn(ISOLATED.in(irq)) && !irq.isOnlyOn(irq.pinned()))
-            .and(PINS).with(Irq::cpu).remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
+            .and(PINS).and(PINNED).with(Irq::cpu).remedy(irq -> irq.affine(irq.housekeeping()))
+            .on("not posted", Irq::isOnCpu),
         rule("host-irq.cpu-nohz-full", NOHZ, irq -> irq.isOnlyOn(NOHZ.in(irq)) && !irq.isOnlyOn(irq.pinned())).and(PINS)
-            .with(Irq::cpu).otherwise().remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
+            .and(PINNED).with(Irq::cpu).otherwise().remedy(irq -> irq.affine(irq.housekeeping())).on("not posted", Irq::isOnCpu),
         rule("host-irq.far-from-vcpus", USED,
             irq -> !irq.pinned().isEmpty() && !irq.pinned().intersects(USED.in(irq))
             && !CpuList.contains(irq.quiet(), irq.pinned())).and(PINNED).with(Irq::cpu, irq -> CpuList.name(irq.pinned()))
@@ -696,6 +697,9 @@ public final class HostIrqRules {
             OptionalInt thread = process.thread(host.files(), vcpu);
             if (thread.isPresent() && !threads.isEmpty() && !threads.contains(String.valueOf(thread.getAsInt()))) {
                 continue; // an unplugged vCPU, see VmmRules
+            }
+            if (thread.isEmpty() && process.isParked(host.files(), vcpu)) {
+                continue;
             }
             Optional<BitSet> allowed = thread.isEmpty()
                     ? Optional.empty()

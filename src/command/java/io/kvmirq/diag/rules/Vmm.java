@@ -87,14 +87,6 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
         return host().limits().of(process).openFiles().known().orElse(Long.MAX_VALUE);
     }
 
-    /** A vCPU that no thread has ever run may be parked until it is plugged. */
-    boolean isParked() {
-        return process.vms().stream()
-                .anyMatch(vm -> files().text(VmProcess.DEBUGFS + process.pid() + "-" + vm + "/vcpu" + id() + "/pid")
-                        .filter("0"::equals)
-                        .isPresent());
-    }
-
     /** The names of threads, if they tell which one runs a vCPU. */
     Known<Boolean> hasThread() {
         if (tasks.isEmpty() || vcpus.size() >= MOST_VCPUS) {
@@ -110,7 +102,7 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
         if (unread.isPresent()) {
             return Fact.missing(files(), unread.get());
         }
-        if (isParked()) {
+        if (process.vcpus().stream().anyMatch(one -> one.id() == id() && process.isParked(files(), one))) {
             return Known.none();
         }
         return vcpus.keySet().stream().anyMatch(this::isNamed)

@@ -71,6 +71,13 @@ public record VmProcess(
                         .findFirst();
     }
 
+    /** Whether no thread has ever run a vCPU: KVM's debugfs shows 0. A VMM may park it until it is plugged. */
+    public boolean isParked(HostFiles files, VcpuFile vcpu) {
+        return vms.stream().anyMatch(vm -> files.text(DEBUGFS + pid + "-" + vm + "/vcpu" + vcpu.id() + "/pid")
+                .filter("0"::equals)
+                .isPresent());
+    }
+
     /** The guest by its name and its process. */
     public InterruptPath.Guest asGuest() {
         return new InterruptPath.Guest(name(), pid);
