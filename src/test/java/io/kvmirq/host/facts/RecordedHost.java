@@ -43,6 +43,15 @@ public final class RecordedHost {
     /** An empty host. */
     public RecordedHost() {}
 
+    /** A copy, which changes alone. */
+    public RecordedHost(RecordedHost other) {
+        files.putAll(other.files);
+        links.putAll(other.links);
+        denied.addAll(other.denied);
+        owners.putAll(other.owners);
+        observed.addAll(other.observed);
+    }
+
     /** The host of this name. */
     public static RecordedHost of(String name) throws IOException {
         RecordedHost host = new RecordedHost();
