@@ -242,7 +242,20 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 .isPresent();
     }
 
-    /** A remedy with the online CPUs that no vCPU has for itself; the word CPUS if no file shows those online. */
+    /** The CPUs for which it waits: all that it may use, or the one that it was on. */
+    private BitSet awaited() {
+        if (isAlone() || NEIGHBOURS.is(this, any -> true)) {
+            return CpuList.parse(allowed()).orElseGet(BitSet::new);
+        }
+        BitSet cpu = new BitSet();
+        STAT.of(this).known().filter(stat -> isReady() || stat.isRunnable()).ifPresent(stat -> cpu.set(stat.cpu()));
+        return cpu;
+    }
+
+    /**
+     * A remedy with the online CPUs that no vCPU has for itself and for which it does not wait; the word CPUS if no file
+     * shows those online. Of isolated CPUs, between which the kernel moves no thread, one.
+     */
     Remedy onFree(String name, int id) {
         Optional<BitSet> free =
                 CpuList.parse(files().text("sys/devices/system/cpu/online").orElse(""));
@@ -251,9 +264,15 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 .map(thread -> new VmThread(new Fact.Facts(host()), vm.pid(), thread, OptionalInt.empty(), Kind.THREAD))
                 .filter(VmThread::isAlone)
                 .forEach(thread -> cpus.clear(Integer.parseInt(thread.allowed())))));
-        if (isAlone()) {
-            free.ifPresent(cpus -> cpus.clear(Integer.parseInt(allowed()))); // where it waits
-        }
+        free.ifPresent(cpus -> cpus.andNot(awaited()));
+        free.ifPresent(cpus -> ISOLATED.of(this).known().ifPresent(isolated -> {
+            int first = cpus.nextSetBit(0);
+            if (name.equals("@pin") && CpuList.contains(isolated, cpus)) {
+                cpus.clear(first + 1, cpus.length());
+            } else if (!CpuList.contains(isolated, cpus)) {
+                cpus.andNot(isolated);
+            }
+        }));
         return free.filter(BitSet::isEmpty).isPresent()
                 ? Rows.remedy("@no-free-cpu")
                 : Rows.remedy(name, free.map(CpuList::list).orElse("CPUS"), id);
