@@ -88,9 +88,9 @@ public final class DeviceRules {
 
     private static final Table<PciFunction> UNARMED = new Table<>(
         rule("device.no-messages", CMDLINE, one -> CMDLINE.in(one).matches("(.* )?pci=(\\S*,)?nomsi(,.*| .*|)"))
-            .on("MSI", one -> one.config().capability(MSIX) + one.config().capability(PciFunction.MSI) > 0),
+            .fill(one -> HostIrqRules.option(CMDLINE.in(one), "nomsi")).on("MSI", one -> one.config().capability(MSIX) + one.config().capability(PciFunction.MSI) > 0),
         rule("device.no-lpis", CMDLINE, one -> CMDLINE.in(one).matches("(.* )?irqchip\\.gicv3_nolpi(=[1yY].*| .*|)"))
-            .on("arm64", one -> one.host().isArm()));
+            .fill(one -> HostIrqRules.option(CMDLINE.in(one), "irqchip\\.gicv3_nolpi")).on("arm64", one -> one.host().isArm()));
 
     /** Of the device and of each bridge above it. */
     private static final Table<PciFunction> FORBIDDEN = new Table<>(

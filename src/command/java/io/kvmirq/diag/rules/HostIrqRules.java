@@ -580,9 +580,10 @@ public final class HostIrqRules {
             .with(irq -> irq.device().irq()).on("INTx", Irq::isPin),
         rule("host-irq.storm", COUNT, irq -> UPTIME.in(irq) > 0 && irq.aSecond() >= STORM).and(UPTIME).with(Irq::aSecond),
         rule("host-irq.polled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?irq(poll|fixup)(.*)?"))
-            .on("INTx", Irq::isPin),
+            .fill(irq -> option(CMDLINE.in(irq), "irq(poll|fixup)")).on("INTx", Irq::isPin),
         rule("host-irq.pic", CMDLINE, irq -> PIC.matcher(CMDLINE.in(irq)).find())
-            .with(irq -> PIC.matcher(CMDLINE.in(irq)).results().findFirst().orElseThrow().group()).on("INTx", Irq::isPin),
+            .with(irq -> PIC.matcher(CMDLINE.in(irq)).results().findFirst().orElseThrow().group())
+            .fill(irq -> option(CMDLINE.in(irq), "noapic|nolapic|acpi=(?:off|noirq)|noacpi|biosirq")).on("INTx", Irq::isPin),
         rule("host-irq.never-disabled", CMDLINE, irq -> CMDLINE.in(irq).matches("(.* )?noirqdebug(.*)?"))
             .on("INTx", Irq::isPin),
         rule("host-irq.threaded", CMDLINE, irq -> CMDLINE.in(irq).contains("threadirqs")),
@@ -634,6 +635,19 @@ public final class HostIrqRules {
     public static final List<Table<Irq>> TABLES = List.of(STATE, CPU, OTHERS, COUNTS, LOGGED);
 
     private HostIrqRules() {}
+
+    /** The word of a command line that has an option of this form: {@code nomsi from pci=realloc,nomsi} if it has others. */
+    static String option(String line, String form) {
+        for (String word : line.split(" ")) {
+            List<String> values = List.of(word.substring(word.indexOf('=') + 1).split(","));
+            Optional<String> value =
+                    values.stream().filter(one -> one.matches(form)).findFirst();
+            if (word.matches("(?:" + form + ")(=.*)?") || value.isPresent()) {
+                return values.size() == 1 ? word : value.get() + " from " + word;
+            }
+        }
+        return form;
+    }
 
     /** Whether a message to the address is an interrupt. On arm64 only 0 is certainly not the address of an ITS. */
     static boolean reachesCpu(boolean arm, long address) {

@@ -258,7 +258,8 @@ public final class VfioRules {
     private static final Table<Device> OF_GROUP = new Table<>(
         rule("vfio.no-module-refused", WORDS,
             one -> !one.host().hasVfioPci() && !one.isBound() && refusedModule(one.host()).isPresent())
-            .with(one -> refusedModule(one.host()).get()),
+            .with(one -> refusedModule(one.host()).get())
+            .fill(one -> HostIrqRules.option(refusedModule(one.host()).get(), "vfio[-_]pci")),
         rule("vfio.no-module", DRIVERS, one -> !one.host().hasVfioPci() && !one.isBound()).otherwise(),
         rule("vfio.not-bound-parent", DRIVER, one -> !one.isBound() && one.isParent()).with(Device::address),
         rule("vfio.not-bound-denied", DRIVER, one -> !one.isBound() && one.isDenied().orElse(false)).with(Device::address)
