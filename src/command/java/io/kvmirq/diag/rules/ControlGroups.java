@@ -10,6 +10,7 @@ import io.kvmirq.host.KernelChange;
 import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.path.Flaw.Subject;
 import io.kvmirq.path.Known;
+import io.kvmirq.path.Remedy;
 import java.util.BitSet;
 import java.util.HashSet;
 import java.util.List;
@@ -18,6 +19,7 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -126,6 +128,19 @@ final class ControlGroups {
                     : period.matches("[1-9]\\d{0,8}") ? Long.parseLong(words[0]) / Long.parseLong(period) : 0;
         }
 
+        String noQuota() {
+            return second ? "max" : "-1";
+        }
+
+        /** The limits of memory that can be raised, as another remedy. */
+        String limits() {
+            String files = Stream.of("memory.max", "memory.high")
+                    .filter(name -> !text(name).orElse("max").equals("max"))
+                    .map(name -> "/" + directory + "/" + name)
+                    .collect(Collectors.joining(" and "));
+            return files.isEmpty() ? "; its group has no limit of memory to raise" : ", or raise " + files;
+        }
+
         /** False for a quota of all CPUs, and if no thread waited lately, because the counts are then outdated. */
         boolean isBound() {
             int online = CpuList.parse(
@@ -197,10 +212,10 @@ final class ControlGroups {
     private static final Table<Group> TIME = new Table<>(
         rule("cgroup.throttled-now", STAT, one -> one.waited(3) && CPU.in(one) >= MOST_PRESSED).and(CPU)
             .with(Group::called, one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), CPU::in, Group::others)
-            .fill(one -> one.path(QUOTA.file())),
+            .fill(Group::noQuota, one -> one.path(QUOTA.file())),
         rule("cgroup.throttled", STAT, one -> one.waited(20) || one.waitsNow())
             .with(Group::called, one -> STAT.in(one).waited(), one -> STAT.in(one).periods(), Group::others)
-            .fill(one -> one.path(QUOTA.file())).counting(one -> STAT.in(one).waited()).otherwise(),
+            .fill(Group::noQuota, one -> one.path(QUOTA.file())).counting(one -> STAT.in(one).waited()).otherwise(),
         rule("cgroup.idle", IDLE, one -> IDLE.in(one).equals("1")).with(Group::called, Group::others)
             .fill(one -> one.path(IDLE.file())),
         rule("cgroup.light", WEIGHT, one -> WEIGHT.in(one) <= LITTLE_WEIGHT).with(Group::called, WEIGHT::in, Group::others)
@@ -221,7 +236,7 @@ final class ControlGroups {
         rule("cgroup.partition-invalid", PARTITION, one -> PARTITION.in(one).contains(" invalid"))
             .with(Group::called, PARTITION::in, Group::others),
         rule("cgroup.memory-pressure", MEMORY, one -> MEMORY.in(one) >= MOST_PRESSED)
-            .with(Group::called, one -> "memory", MEMORY::in, Group::others).fill(one -> one.directory));
+            .with(Group::called, one -> "memory", MEMORY::in, Group::others).fill(Group::limits));
     // spotless:on
 
     /** The rules of a control group. */
@@ -265,11 +280,15 @@ final class ControlGroups {
                                 : new Known.Observed<>(new Throttled(periods.getAsLong(), waited.getAsLong())));
     }
 
-    /** Whether a group in the file {@code cgroup} of a process is frozen. */
-    static boolean isFrozen(HostFacts host, String text) {
+    /** The remedies for a process whose file {@code cgroup} names a frozen group; none if no group is frozen. */
+    static List<Remedy> thaw(HostFacts host, String text) {
         ControlGroups groups = new ControlGroups(host, new Flaws(), "");
         groups.look(text, false);
-        return groups.isFrozen();
+        return groups.flaws
+                .broken()
+                .filter(flaw -> flaw.rule().startsWith("cgroup.frozen"))
+                .flatMap(flaw -> flaw.remedies().stream())
+                .toList();
     }
 
     boolean isFrozen() {

@@ -161,7 +161,7 @@ public final class VmmCheck {
         }
         CGROUP.of(first)
                 .known()
-                .filter(group -> !ControlGroups.isFrozen(host, group))
+                .filter(group -> ControlGroups.thaw(host, group).isEmpty())
                 .ifPresent(group -> new ControlGroups(host, flaws, first.called()).look(Optional.of(group), List.of()));
     }
 

@@ -55,8 +55,8 @@ public final class VmmRules {
             .with(VmThread::called, one -> STAT.in(one).state())
             .remedy(one -> STAT.in(one).state() == 'T' && !one.isOfKernel() ? Rows.remedy("@continue", one.pid())
             : Rows.remedy("@stack", one.path("proc/{thread}/stack"))).first().on("helpers", VmThread::isHelper),
-        rule("helper.frozen", CGROUP, one -> ControlGroups.isFrozen(one.host(), CGROUP.in(one))).with(VmThread::called)
-            .fill(one -> one.path(CGROUP.file()))
+        rule("helper.frozen", CGROUP, one -> !ControlGroups.thaw(one.host(), CGROUP.in(one)).isEmpty())
+            .with(VmThread::called).remedies(one -> ControlGroups.thaw(one.host(), CGROUP.in(one)))
             .on("back ends", one -> one.kind() == VmThread.Kind.BACK_END && one.isLeader()),
         rule("helper.traced", STATUS, VmThread::isTraced).with(VmThread::called, VmThread::tracer).fill(one -> one.tracer())
             .on("back ends", one -> one.kind() == VmThread.Kind.BACK_END && STATUS.is(one, any -> true)),
