@@ -79,16 +79,16 @@ public final class VmmRules {
     /** A device of which the guest has a part: the parent of an mdev or of a vDPA device. */
     static final Table<PciFunction> PARENT = new Table<>(
         rule("parent.asleep", PciFunction.POWER, PciFunction::isAsleep)
-            .with(PciFunction::address, one -> PciFunction.POWER.in(one).state()),
+            .with(PciFunction::address, one -> PciFunction.POWER.in(one).state()).fill(PciFunction::address),
         rule("parent.gone", PciFunction.CONFIG, one -> one.config().isGone()).with(PciFunction::address).otherwise(),
         rule("parent.broken", DeviceRules.PARENT, one -> DeviceRules.PARENT.in(one).state() == Link.State.BROKEN)
             .with(PciFunction::address, one -> DeviceRules.PARENT.in(one).text())
-            .remedies(one -> DeviceRules.PARENT.in(one).remedies()).otherwise(),
+            .remedies(VmmRules::ofHost).otherwise(),
         // A count since the boot is no doubt about now.
         rule("parent.doubtful", DeviceRules.PARENT, one -> DeviceRules.PARENT.in(one).state() == Link.State.DOUBTFUL
             && Severity.of(DeviceRules.PARENT.in(one)) != Severity.INFO)
             .with(PciFunction::address, one -> DeviceRules.PARENT.in(one).text())
-            .remedies(one -> DeviceRules.PARENT.in(one).remedies()).otherwise());
+            .remedies(VmmRules::ofHost).otherwise());
 
     /** A VMM keeps the descriptor of a vCPU that was unplugged, and ends its thread; the first vCPU stays. */
     static final Table<VmThread> GONE = new Table<>(
@@ -157,6 +157,14 @@ public final class VmmRules {
             .toList();
 
     private VmmRules() {}
+
+    /** The remedies of a device that the host's driver has: a driver of the guest, or its restart, changes nothing. */
+    private static List<Remedy> ofHost(PciFunction one) {
+        return DeviceRules.PARENT.in(one).remedies().stream()
+                .map(remedy -> remedy.change().shows() ? remedy : Rows.remedy("@host-driver"))
+                .distinct()
+                .toList();
+    }
 
     private static Remedy pin(VmThread one) {
         return one.onFree("@pin", one.tid());
