@@ -213,13 +213,13 @@ public final class DeviceRules {
         rule("physical-function.no-carrier", CARRIER, one -> !CARRIER.in(one).isEmpty())
             .with(CARRIER::in, PciFunction::called),
         rule("physical-function.no-virtual", VFS, one -> VFS.in(one).equals("0")).with(PciFunction::called)
-            .fill(one -> one.path(VFS.file())),
+            .fill(one -> one.path(VFS.file()), DeviceRules::virtualFunctions, one -> one.path(VFS.file())),
         rule("physical-function.virtual-off", CONFIG,
             one -> (one.extended(VIRTUALIZATION, 8).orElse(VF_ENABLE) & VF_ENABLE) == 0).with(PciFunction::called)
-            .fill(one -> one.path(VFS.file())).otherwise(),
+            .fill(one -> one.path(VFS.file()), DeviceRules::virtualFunctions, one -> one.path(VFS.file())).otherwise(),
         rule("physical-function.memory-off", CONFIG,
             one -> (one.extended(VIRTUALIZATION, 8).orElse(VF_MEMORY) & VF_MEMORY) == 0).with(PciFunction::called)
-            .fill(one -> one.path(VFS.file())).otherwise());
+            .fill(one -> one.path(VFS.file()), DeviceRules::virtualFunctions, one -> one.path(VFS.file())).otherwise());
 
     /** The counts begin at the boot of the host, so they prove nothing alone. */
     private static final Table<PciFunction> ERRORS = new Table<>(
@@ -335,6 +335,17 @@ public final class DeviceRules {
                 : holders.matches(".*(BOOTFB|fb).*")
                         ? List.of(Rows.remedy("@no-screen"))
                         : List.of(Rows.remedy("@holder"));
+    }
+
+    /** How many virtual functions a physical function has or had: those that sysfs shows, if it has none now. */
+    private static long virtualFunctions(PciFunction one) {
+        long seen = one.files().list("sys/bus/pci/devices").stream()
+                .filter(name -> one.files()
+                        .linkName(DEVICES + name + "/physfn")
+                        .filter(one.address().toString()::equals)
+                        .isPresent())
+                .count();
+        return VFS.of(one).known().map(Long::valueOf).filter(count -> count > 0).orElse(seen);
     }
 
     private static Remedy wake(PciFunction one) {
