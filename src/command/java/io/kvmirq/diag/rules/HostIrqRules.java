@@ -399,6 +399,15 @@ public final class HostIrqRules {
             return cpus.isEmpty() ? Rows.remedy("@no-cpu") : Rows.remedy("@move", CpuList.list(cpus), number());
         }
 
+        /** Goes around a thread of the highest priority on a CPU. */
+        Remedy lower(int cpu) {
+            BitSet others = ONLINE.is(this, any -> true) ? housekeeping() : new BitSet();
+            others.clear(cpu);
+            return others.isEmpty()
+                    ? Rows.remedy("@lower-other")
+                    : Rows.remedy("@lower", CpuList.list(others), number());
+        }
+
         /** How many irqs of VFIO are only on CPUs that the kernel keeps free of other work. */
         private long leaving() {
             return host().once("irqs on quiet CPUs", () -> host().armed().stream()
@@ -590,7 +599,7 @@ public final class HostIrqRules {
         rule("host-irq.handler-starved", ABOVE, irq -> true).and(HANDLER)
             .with(irq -> HANDLER.in(irq).pid(), irq -> HANDLER.in(irq).stat().priority(),
             irq -> HANDLER.in(irq).stat().cpu(), ABOVE::in)
-            .remedy(irq -> ABOVE.in(irq).endsWith("priority 99") ? Rows.remedy("@lower", irq.name("irq"))
+            .remedy(irq -> ABOVE.in(irq).endsWith("priority 99") ? irq.lower(HANDLER.in(irq).stat().cpu())
             : Rows.remedy("@raise", HANDLER.in(irq).pid())),
         rule("host-irq.handler-hangs", HANDLER, irq -> HANDLER.in(irq).state() == 'D').with(irq -> HANDLER.in(irq).pid())
             .fill(irq -> HANDLER.in(irq).pid()),
