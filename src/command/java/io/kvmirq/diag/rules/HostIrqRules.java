@@ -541,7 +541,8 @@ public final class HostIrqRules {
         rule("host-irq.disabled", SHOWN, irq -> irq.isDisabled() && !irq.isSpurious()).on("MSI", Irq::isMessage)
             .remedy(Irq::enable),
         rule("host-irq.kept-pending", SHOWN, irq -> irq.has("IRQS_PENDING") && irq.isOn()).on("MSI", Irq::isMessage),
-        rule("host-irq.shut-down", SHOWN, irq -> irq.has("IRQD_MANAGED_SHUTDOWN") && !irq.isSpurious()),
+        rule("host-irq.shut-down", SHOWN, irq -> irq.has("IRQD_MANAGED_SHUTDOWN") && !irq.isSpurious())
+            .fill(Irq::number),
         rule("host-irq.not-started", SHOWN, irq -> irq.has("IRQD_ACTIVATED") && !irq.has("IRQD_IRQ_STARTED") && irq.isOn())
             .otherwise(),
         rule("host-irq.masked", SHOWN, irq -> irq.has("IRQD_IRQ_MASKED") && irq.isOn()).on("MSI", Irq::isMessage)
