@@ -17,6 +17,8 @@ import java.util.stream.Stream;
 /** The rules of the process that runs the VM, its threads and its helpers, which {@link VmmCheck} applies. */
 public final class VmmRules {
     /** The default is 0; 10 leaves a tenth of a CPU beside a process of the default. */
+    private static final long MANY_FILES = 65_536;
+
     private static final int MANY_NICE = 10;
 
     // spotless:off: tables
@@ -138,7 +140,7 @@ public final class VmmRules {
 
     static final Table<Vmm> LIMIT = new Table<>(
         rule("vmm.files", LIMITS, one -> one.open() >= one.most()).with(Vmm::open, Vmm::most)
-            .fill(one -> one.name("process")));
+            .fill(one -> Math.max(MANY_FILES, 2L * one.most()), one -> one.name("process")));
 
     static final Table<VmThread> EXITING = new Table<>(
         rule("vmm.hangs-in-exit", STAT, one -> STAT.in(one).isExiting() && "DZ".indexOf(STAT.in(one).state()) >= 0)
