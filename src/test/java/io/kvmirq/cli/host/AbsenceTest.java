@@ -72,7 +72,7 @@ class AbsenceTest {
     private static final int FEWEST_NEEDED = 100;
 
     /** The damage of a file, or of all files of a process or of debugfs. */
-    private enum Damage {
+    enum Damage {
         REMOVED,
         DENIED,
         EMPTY,
@@ -91,7 +91,7 @@ class AbsenceTest {
     }
 
     /** A host with one damage. */
-    private record Damaged(HostFiles tree, String path, Damage damage) implements HostFiles {
+    record Damaged(HostFiles tree, String path, Damage damage) implements HostFiles {
         private boolean has(String file) {
             return switch (damage) {
                 case REMOVED, DENIED, EMPTY -> file.equals(path);
