@@ -38,14 +38,17 @@ final class Differential implements AutoCloseable {
 
     /** The first call the two answered differently. */
     record Divergence(Call call, Answer real, Answer fake) {
-        /** What stays while it is made small: the call, and of what kind both answers are. */
+        /** What stays while it is made small: the call, and the outcome of both answers. */
         String kind() {
             boolean results = real.isError() || fake.isError() || real.result() != fake.result();
             return call.operation() + " " + kind(real) + " " + kind(fake) + " " + results;
         }
 
-        private static String kind(Answer answer) {
-            return answer.isError() ? answer.text() : "ok";
+        /** For a run to an exit, its kind: else a guest that computes without end may be left of another exit. */
+        private String kind(Answer answer) {
+            return call.operation() == Operation.CONTINUE
+                    ? call.operation().outcome(answer)
+                    : answer.isError() ? answer.text() : "ok";
         }
 
         @Override
