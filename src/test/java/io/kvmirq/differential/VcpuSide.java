@@ -18,6 +18,7 @@ final class VcpuSide {
     private static final int SEGMENT = 24;
 
     private static final int TYPE = 14;
+    private static final long RESUME_FLAG = 1 << 16;
     private static final int SEGMENTS = 8;
 
     static final boolean PVM = Machine.profile().label().equals(Machine.PVM);
@@ -36,7 +37,7 @@ final class VcpuSide {
     Answer make(int fd, Call call) {
         memory.put(0, new byte[ROOM]);
         return switch (call.operation()) {
-            case GET_REGS -> get(fd, Uapi.KVM_GET_REGS, Uapi.KvmRegs.SIZE);
+            case GET_REGS -> getRegisters(fd);
             case SET_REGS -> {
                 get(fd, Uapi.KVM_GET_REGS, 0);
                 memory.putLong(call.intAt(1) * Long.BYTES, call.at(2));
@@ -77,6 +78,13 @@ final class VcpuSide {
 
     private Answer get(int fd, long request, int output) {
         return Answer.of(libc.ioctl(fd, request, address), memory, output);
+    }
+
+    /** Hardware decides whether RF is set while the VMM answers a read of memory: VMX sets it. */
+    private Answer getRegisters(int fd) {
+        int result = libc.ioctl(fd, Uapi.KVM_GET_REGS, address);
+        memory.putLong(Uapi.KvmRegs.RFLAGS, memory.getLong(Uapi.KvmRegs.RFLAGS) & ~RESUME_FLAG);
+        return Answer.of(result, memory, Uapi.KvmRegs.SIZE);
     }
 
     /** Hardware decides the types of segments that no guest has loaded. */
