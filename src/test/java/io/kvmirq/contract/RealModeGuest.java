@@ -177,6 +177,11 @@ final class RealModeGuest {
         assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).as("exit reason").isEqualTo(exit);
     }
 
+    /** After a failed entry: the processor's reason. */
+    long failure() {
+        return run.getLong(Uapi.KvmRun.FAIL_ENTRY_REASON);
+    }
+
     /** After {@link #runTo}: the byte written. */
     int written() {
         return run.get((int) run.getLong(Uapi.KvmRun.IO_DATA_OFFSET)) & 0xff;

@@ -203,6 +203,18 @@ class DifferentialTest {
                 call(GET_LAPIC, 1005));
     }
 
+    /** VMX refuses to enter the guest, SVM lets it take the vector. */
+    @Test
+    void interruptThatTheGuestBlocksIsInjected() {
+        agree(
+                call(OPEN, 1000, 0),
+                call(CREATE_VM, 1003, 1000, 0),
+                call(CREATE_VCPU, 1004, 1003, 0),
+                call(SET_SREGS, 1004, 311, 1, 1),
+                call(LOAD, 1004, 0, 0, 0, 0, 0, 0),
+                call(CONTINUE, 1004, 0, 0));
+    }
+
     @Test
     void initWakesBootVcpuThatHalts() {
         agreeOnFullVm(

@@ -26,6 +26,11 @@ public enum Hardware {
         return this == AMD_VI || this == AMD_AVIC || this == AVIC_INHIBITED;
     }
 
+    /** Whether KVM runs guests by VMX. */
+    public boolean isIntel() {
+        return this == VTD || this == VTD_POSTING;
+    }
+
     /** Whether this is hardware of an x86-64 host; if not, the host is arm64. */
     public boolean isX86() {
         return this != GICV2 && this != GICV3 && this != GICV4;

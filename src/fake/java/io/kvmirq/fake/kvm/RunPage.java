@@ -47,6 +47,12 @@ public final class RunPage {
         page.putInt(Uapi.KvmRun.EXIT_REASON, number);
     }
 
+    /** @param reason the processor's, from the manual of its vendor */
+    public void exitForFailedEntry(long reason) {
+        exit(Uapi.KVM_EXIT_FAIL_ENTRY);
+        page.putLong(Uapi.KvmRun.FAIL_ENTRY_REASON, reason).putLong(TOLD + Long.BYTES, 0);
+    }
+
     public void exitForEoi(int vector) {
         exit(Uapi.KVM_EXIT_IOAPIC_EOI);
         page.put(Uapi.KvmRun.EOI_VECTOR, (byte) vector);

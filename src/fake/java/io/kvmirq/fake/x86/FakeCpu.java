@@ -34,6 +34,9 @@ final class FakeCpu {
     /** The instructions between two event checks of kvm_pvm, which emulates real mode. */
     private static final int UNSEEN_OF_PVM = 1000;
 
+    /** The exit reason of VMX, with the bit of a failed entry. */
+    private static final long INVALID_GUEST_STATE = 0x8000_0021L;
+
     /** The mask of a task priority class. */
     private static final long PRIORITIES = 0xf;
 
@@ -341,6 +344,12 @@ final class FakeCpu {
             }
             halted &= !events.takeNmiRequest();
             boolean sleeps = halted && events.isInjected() && !pending.wakes(code);
+            if (!sleeps && (!halted || pending.wakes(code)) && pending.entryFails(code)) {
+                host.note(VmAnswer.RUN_ENTRY_FAILS);
+                entered = true;
+                page.exitForFailedEntry(INVALID_GUEST_STATE);
+                return 0;
+            }
             halted &= sleeps || !pending.deliverTo(code) && !code.goesOn();
             entered |= !halted;
             if (!halted && (begun || !pvm) && exitsForWindow()) {

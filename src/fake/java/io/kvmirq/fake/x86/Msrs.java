@@ -5,7 +5,6 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.X86Msr;
 import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -80,18 +79,13 @@ final class Msrs {
 
     /** The MSRs of {@code KVM_GET_MSR_INDEX_LIST}. kvm_intel adds some of VMX, which only a vCPU with VMX has. */
     static List<Integer> listed(KernelOfFile host) {
-        return hasVmx(host)
+        return host.build().hardware().isIntel()
                 ? Stream.concat(LISTED.stream(), LISTED_OF_VMX.stream()).toList()
                 : LISTED;
     }
 
-    private static boolean hasVmx(KernelOfFile host) {
-        Hardware hardware = host.build().hardware();
-        return hardware == Hardware.VTD || hardware == Hardware.VTD_POSTING;
-    }
-
     private boolean isOfVmx(int number) {
-        return hasVmx(host) && number >= FIRST_OF_VMX && number <= LAST_OF_VMX;
+        return host.build().hardware().isIntel() && number >= FIRST_OF_VMX && number <= LAST_OF_VMX;
     }
 
     /** Whether a vCPU keeps the MSR. */
@@ -199,7 +193,8 @@ final class Msrs {
             case DEADLINE -> lapic.setDeadline(value);
             case SYSENTER_ESP, SYSENTER_EIP -> values.put(number, canonical(value));
             // The VMCS has 32 bits for it, the VMCB 64.
-            case SYSENTER_CS -> values.put(number, hasVmx(host) ? Integer.toUnsignedLong((int) value) : value);
+            case SYSENTER_CS ->
+                values.put(number, host.build().hardware().isIntel() ? Integer.toUnsignedLong((int) value) : value);
             default -> values.put(number, value);
         }
     }

@@ -80,6 +80,15 @@ final class PendingEvents {
         return code.interruptFlag() && !events.isShadowed();
     }
 
+    /** Whether the processor refuses to enter the guest; the injected event stays. SVM injects what the guest blocks. */
+    boolean entryFails(GuestExecution code) {
+        return code instanceof RealModeCode
+                && vm.host().build().hardware().isIntel()
+                && !events.isReset()
+                && !events.isSpecial()
+                && events.entryFails(code.interruptFlag());
+    }
+
     /** @return whether the guest has taken an event */
     boolean deliverTo(GuestExecution code) {
         if (events.isReset()) {

@@ -65,6 +65,9 @@ public final class VcpuEvents {
     private boolean hasPayload;
     private long payload;
     private boolean nmiInjected;
+    /** Whether VMX refused the last injected event. */
+    private boolean refused;
+
     private boolean tripleFault;
 
     /** KVM_X86_SHADOW_INT_MOV_SS and KVM_X86_SHADOW_INT_STI. */
@@ -147,6 +150,24 @@ public final class VcpuEvents {
         if (interrupt && taken || nmiInjected && isException()) {
             throw new NotModelledException("running a guest with two events that are set");
         }
+    }
+
+    /**
+     * Whether a VMX processor refuses to enter the guest: the guest blocks the injected interrupt or NMI, or is in the
+     * shadow of STI without RFLAGS.IF. The VMCS keeps a refused event until an entry succeeds. Source: Intel's manual,
+     * volume 3, checks on RFLAGS and on guest non-register state.
+     */
+    public boolean entryFails(boolean interruptFlag) {
+        boolean ofSti = (shadow() & SHADOW_OF_SS) == 0 && (shadow() & SHADOW_OF_STI) != 0;
+        if (refused && !isInjected()) {
+            throw new NotModelledException("a guest with an event that VMX refused, which the VMM then took back");
+        }
+        if (nmiInjected && (ofSti || inNmi)) {
+            throw new NotModelledException("an injected NMI that is masked or after STI, where VMX processors differ");
+        }
+        refused = isSet(KvmVcpuEvents.INTERRUPT_INJECTED) && (isShadowed() || !interruptFlag)
+                || nmiInjected && isShadowed();
+        return refused || ofSti && !interruptFlag;
     }
 
     /** Takes the exception or NMI that the VMM injected. Returns its vector; -1 if there is none. */
@@ -365,6 +386,7 @@ public final class VcpuEvents {
             nmisPending = 0;
             inNmi &= blocks;
             nmiInjected = false;
+            refused = false;
             tripleFault = false;
             injected.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0)
                     .put(KvmVcpuEvents.EXCEPTION_PENDING, (byte) 0)
