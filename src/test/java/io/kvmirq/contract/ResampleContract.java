@@ -2,9 +2,11 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.GuestAssembler.asm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.testing.GuestAssembler;
 import io.kvmirq.uapi.Uapi;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -82,6 +84,15 @@ class ResampleContract extends KernelSuite {
     }
 
     // The line
+
+    /** Intel's APICv takes it for an EOI of vector 0. */
+    @Test
+    void eoiOfNothingEndsPinsThatNoGuestHasSetUpWithApicv() {
+        level(resample);
+        String code = RealModeGuest.LAPIC_ON + asm(GuestAssembler.EOI + "out 0x82, al");
+        new RealModeGuest(world, vm, code).runTo(RealModeGuest.READY);
+        assertThat(world.drain(resample)).isEqualTo(world.isIntel() && world.virtualizesApics() ? 1 : 0);
+    }
 
     @Test
     void signalRaisesTheLineAndNothingTellsTheDevice() {

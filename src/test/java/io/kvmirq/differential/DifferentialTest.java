@@ -215,6 +215,18 @@ class DifferentialTest {
                 call(CONTINUE, 1004, 0, 0));
     }
 
+    /** Intel's APICv ends vector 0, which is that of the pin. */
+    @Test
+    void guestEndsNothingAndResamplefdHearsWithApicv() {
+        agreeOnFullVm(
+                call(CREATE_VCPU, 1005, 1001, 0),
+                call(EVENTFD, 1011, 0, 0),
+                call(EVENTFD, 1012, 0, 0),
+                call(IRQFD, 1001, 1012, 0, 2, 1011),
+                call(RUN, 1005),
+                call(POLL, 1011, 1, 0));
+    }
+
     @Test
     void initWakesBootVcpuThatHalts() {
         agreeOnFullVm(

@@ -524,6 +524,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     public void endOfInterrupt() {
         int vector = highestInService();
         if (vector < 0) {
+            endNothing();
             return;
         }
         vm.note(ChipAnswer.LAPIC_EOI);
@@ -533,6 +534,19 @@ final class FakeLapic implements LocalApic, VirtualLapic {
             latestInService = -1;
         }
         updatePriority();
+        forwardEoi(vector);
+    }
+
+    /** Without a vector in service SVI is 0, which Intel's APICv takes for a vector. */
+    private void endNothing() {
+        boolean virtual = hardware != null && hardware.isActive();
+        if (virtual && vm.host().build().hardware().isIntel()) {
+            vm.note(ChipAnswer.LAPIC_EOI_OF_NOTHING);
+            forwardEoi(0);
+        }
+    }
+
+    private void forwardEoi(int vector) {
         if (eoiExitBitmap.contains(vector)) {
             vm.endOfInterrupt(this, vector, levels.has(vector));
         }
