@@ -30,6 +30,7 @@ import org.junit.jupiter.api.Test;
 @Tag(RealKvm.TAG)
 class VcpuScreenContract {
     private static final Path INSTANCES = Path.of("/sys/kernel/tracing/instances");
+    private static final Path APICV = Path.of("/sys/module/kvm_intel/parameters/enable_apicv");
     private static final String SECOND = "\nvcpu 1 ";
 
     /** Whether the instance of a command records. A new one does at once, before its events are chosen. */
@@ -106,8 +107,14 @@ class VcpuScreenContract {
         Block shown = Page.of("src/docs/command.md").first("console lab");
         assertThat(shown.command()).matches("kvmirq explain --vm \\d+ --vcpus --live 10");
         for (boolean firstPart : new boolean[] {true, false}) {
-            Block.assertShownExceptNumbers(part(shown.output(), firstPart), part(out, firstPart));
+            Block.assertShownExceptNumbers(part(ofThisHost(shown.output()), firstPart), part(out, firstPart));
         }
+    }
+
+    /** The page is of a host without APIC virtualization. */
+    private static String ofThisHost(String output) throws IOException {
+        boolean virtual = Files.exists(APICV) && Files.readString(APICV).startsWith("Y");
+        return virtual ? output.replaceAll("not in use: DISABLED, ABSENT", "in use") : output;
     }
 
     private static String part(String text, boolean first) {
