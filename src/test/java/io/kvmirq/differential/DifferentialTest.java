@@ -227,6 +227,20 @@ class DifferentialTest {
                 call(POLL, 1011, 1, 0));
     }
 
+    /** The first interrupt is of the PIC, the second one of the LAPIC. */
+    @Test
+    void vectorThatTheGuestHasTakenIsTold() {
+        agreeOnFullVm(
+                call(CREATE_VCPU, 1004, 1001, 0),
+                call(SET_LAPIC, 1004, 240, 511),
+                call(IRQ_LINE_STATUS, 1001, 0, 1),
+                call(SIGNAL_MSI, 1001, 0, 0, 49424, 0),
+                call(LOAD, 1004, 0, 0x1000000000000fbL, 0x4000000ec04d1baL),
+                call(CONTINUE, 1004, 0, 0),
+                call(CONTINUE, 1004, 0, 0),
+                call(GET_EVENTS, 1004));
+    }
+
     @Test
     void initWakesBootVcpuThatHalts() {
         agreeOnFullVm(

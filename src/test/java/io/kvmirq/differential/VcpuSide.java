@@ -21,6 +21,7 @@ final class VcpuSide {
     private static final long RESUME_FLAG = 1 << 16;
     private static final int SEGMENTS = 8;
 
+    private static final boolean APICV = Machine.profile().label().contains("vtd");
     static final boolean PVM = Machine.profile().label().equals(Machine.PVM);
 
     private final Libc libc;
@@ -110,14 +111,23 @@ final class VcpuSide {
 
     /** Hardware decides which shadow is told. */
     private Answer getEvents(int fd) {
-        int result = libc.ioctl(fd, Uapi.KVM_GET_VCPU_EVENTS, address);
+        int result = readEvents(fd);
         boolean shadow = memory.get(KvmVcpuEvents.INTERRUPT_SHADOW) != 0;
         memory.put(KvmVcpuEvents.INTERRUPT_SHADOW, (byte) (shadow && !program.isAfterSti(fd) ? 1 : 0));
         return Answer.of(result, memory, KvmVcpuEvents.SIZE);
     }
 
+    /** An interrupt that APICv delivers leaves its vector only if the guest faulted meanwhile. */
+    private int readEvents(int fd) {
+        int result = libc.ioctl(fd, Uapi.KVM_GET_VCPU_EVENTS, address);
+        if (APICV && memory.get(KvmVcpuEvents.INTERRUPT_INJECTED) == 0) {
+            memory.put(KvmVcpuEvents.INTERRUPT_NR, (byte) 0);
+        }
+        return result;
+    }
+
     private Answer setEvents(int fd, Call call) {
-        libc.ioctl(fd, Uapi.KVM_GET_VCPU_EVENTS, address);
+        readEvents(fd);
         memory.putInt(KvmVcpuEvents.FLAGS, call.intAt(1));
         put(call.intAt(2), call.at(2) == KvmVcpuEvents.SIPI_VECTOR ? Integer.BYTES : 1, call.at(3));
         return get(fd, Uapi.KVM_SET_VCPU_EVENTS, 0);
