@@ -241,6 +241,16 @@ class DifferentialTest {
                 call(GET_EVENTS, 1004));
     }
 
+    /** MOV SS, then STI: a processor decides whether the STI shadows the OUT. */
+    @Test
+    void shadowInAShadowIsThatOfTheProcessor() {
+        agreeOnFullVm(
+                call(CREATE_VCPU, 1004, 1001, 0),
+                call(LOAD, 1004, 0, 0x4000000d08ed08cL, 0x1000000000000fbL),
+                call(IRQ_LINE_STATUS, 1001, 0, 1),
+                call(CONTINUE, 1004, 0, 0));
+    }
+
     @Test
     void initWakesBootVcpuThatHalts() {
         agreeOnFullVm(

@@ -46,6 +46,7 @@ public final class RealModeCode implements GuestExecution {
     private final KernelOfFile host;
     /** Whether KVM executes the instructions in software, as kvm_pvm does. */
     private final boolean emulated;
+    private final boolean shadowsEachKind;
 
     private final GuestMemory memory;
     private final GeneralRegisters registers;
@@ -78,6 +79,7 @@ public final class RealModeCode implements GuestExecution {
             GuestMsrs msrs) {
         this.host = host;
         this.emulated = host.build().pvm();
+        this.shadowsEachKind = emulated || host.build().hardware().isIntel();
         this.memory = new GuestMemory(host, slots, bus);
         this.registers = registers;
         this.system = system;
@@ -323,9 +325,12 @@ public final class RealModeCode implements GuestExecution {
         }
     }
 
-    /** Whether an instruction begins a shadow; only the first in a row does ({@code toggle_interruptibility()}). */
+    /**
+     * Whether an instruction begins a shadow. Only the first in a row does: of each kind where KVM emulates ({@code
+     * toggle_interruptibility()}) and on the lab's VMX, of both on its SVM. The manuals promise the first shadow alone.
+     */
     private boolean beginsShadow(int kind) {
-        return emulated ? (events.shadow() & kind) == 0 : !events.isShadowed();
+        return shadowsEachKind ? (events.shadow() & kind) == 0 : !events.isShadowed();
     }
 
     /** WRMSR and RDMSR. */
