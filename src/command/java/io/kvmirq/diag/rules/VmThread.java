@@ -254,7 +254,8 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
 
     /**
      * A remedy with the online CPUs that no vCPU has for itself and for which it does not wait; the word CPUS if no file
-     * shows those online. Of isolated CPUs, between which the kernel moves no thread, one.
+     * shows those online. Of isolated CPUs, between which the kernel moves no thread, one, if it
+     * was on some or no other is free.
      */
     Remedy onFree(String name, int id) {
         Optional<BitSet> free =
@@ -266,9 +267,14 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 .forEach(thread -> cpus.clear(Integer.parseInt(thread.allowed())))));
         free.ifPresent(cpus -> cpus.andNot(awaited()));
         free.ifPresent(cpus -> ISOLATED.of(this).known().ifPresent(isolated -> {
-            int first = cpus.nextSetBit(0);
-            if (name.equals("@pin") && CpuList.contains(isolated, cpus)) {
-                cpus.clear(first + 1, cpus.length());
+            BitSet quiet = (BitSet) cpus.clone();
+            quiet.and(isolated);
+            boolean was = CpuList.parse(allowed())
+                    .filter(own -> CpuList.contains(isolated, own))
+                    .isPresent();
+            if (name.equals("@pin") && !quiet.isEmpty() && (was || quiet.equals(cpus))) {
+                cpus.clear();
+                cpus.set(quiet.nextSetBit(0));
             } else if (!CpuList.contains(isolated, cpus)) {
                 cpus.andNot(isolated);
             }

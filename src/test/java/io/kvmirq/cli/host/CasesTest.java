@@ -91,7 +91,7 @@ class CasesTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "two-guests-pinned-to-one-cpu | explain 0000:00:01.0 | taskset -cp 0-1 2220 | taskset -cp 0-2",
+                "two-guests-pinned-to-one-cpu | explain 0000:00:01.0 | taskset -cp 1 2220 | taskset -cp 0-2",
                 "irq-thread-starved-by-a-fifo-vcpu | explain 0000:00:01.0 | or the other thread a lower priority | chrt -f -p 99",
                 "vhost-worker-starved | explain --vm web | taskset -cp 1 2230 | 0-1",
                 "booted-with-noapic | doctor | remove noapic | opts out of x2APIC"

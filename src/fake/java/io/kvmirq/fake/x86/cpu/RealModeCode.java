@@ -46,6 +46,7 @@ public final class RealModeCode implements GuestExecution {
     private final KernelOfFile host;
     /** Whether KVM executes the instructions in software, as kvm_pvm does. */
     private final boolean emulated;
+
     private final boolean shadowsEachKind;
 
     private final GuestMemory memory;
