@@ -351,11 +351,12 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
      * @param ticks the least CPU time of the process
      */
     private Known<String> running(int cpu, long ticks) {
-        return running(
-                host(),
-                pid,
-                one -> one.cpu() == cpu && one.ticks() >= ticks,
-                (who, one) -> who + (who.endsWith(")") ? "" : " (" + one.name() + ")"));
+        Predicate<ThreadStat> such = one -> one.cpu() == cpu && one.ticks() >= ticks;
+        BiFunction<String, ThreadStat, String> says =
+                (who, one) -> who + (who.endsWith(")") ? "" : " (" + one.name() + ")");
+        Known<String> first = running(host(), pid, such, says);
+        Known<String> other = first.known().isEmpty() ? ofOthers(host(), pid, such, says) : first;
+        return other.known().isEmpty() ? first : other;
     }
 
     /**
@@ -390,8 +391,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 hidden = Fact.missing(host.files(), one.getKey());
             }
         }
-        Known<String> other = ofOthers(host, except, such, says);
-        return other.known().isEmpty() ? hidden : other;
+        return hidden;
     }
 
     /** The same among the other threads of all processes, of which a host has thousands. */

@@ -17,6 +17,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
@@ -193,9 +194,10 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
                 .filter(row ->
                         row.count() > uptime.get() / SELDOM && !row.handlers().contains("vfio-"))
                 .flatMap(row -> only(row.irq().number()).stream()
-                        .mapToObj(cpu -> new Disturbed(
-                                alone.get(cpu), all.row(row.irq().number()).orElse(row))))
-                .filter(found -> found.vcpu != null)
+                        .mapToObj(alone::get)
+                        .filter(Objects::nonNull)
+                        .map(vcpu ->
+                                new Disturbed(vcpu, all.row(row.irq().number()).orElse(row))))
                 .max(Comparator.comparingLong(found -> found.row.count())));
     }
 

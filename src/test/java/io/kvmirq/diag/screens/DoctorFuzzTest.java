@@ -62,6 +62,7 @@ class DoctorFuzzTest {
         files.put(
                 "proc/self/limits",
                 ("Max open files " + any + "\nMax locked memory " + any).getBytes(StandardCharsets.UTF_8));
+        files.put("kmsg", ("[1.0] x\n" + any).getBytes(StandardCharsets.UTF_8));
         files.put("proc/cpuinfo", ("x\nvendor_id : AuthenticAMD\nflags : " + any).getBytes(StandardCharsets.UTF_8));
         files.put("sys/kernel/debug/irq/domains/VECTOR", ("| CPU | avl\n" + any).getBytes(StandardCharsets.UTF_8));
         Map<String, String> links = Map.of("proc/7/fd/1", "anon_inode:kvm-vm");
