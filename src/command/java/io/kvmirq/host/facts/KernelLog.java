@@ -50,7 +50,7 @@ public final class KernelLog {
                     + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting|exceeded|throttling|recovery|giving up|fallen off|No irq handler"
                     + "|throttled|split_lock|unstable|Killed process|Oops|BUG: |denied|Booted with LPIs|not in IVRS|Virtual APIC|DMAR-IR"
                     + "|Disabling interrupt remapping|all ones|is broken|vector space|completion polled|lost interrupt|HardIRQ|EDAC|SIGBUS"
-                    + "|HYP mode|Correctable|\\bMDD\\b|health|no free data space|no space left|request to user|request channel|irq bypass|can't reserve|exceeds|Xid|\\bVF \\d");
+                    + "|HYP mode|Correctable|\\bMDD\\b|health|no free data space|no space left|request to user|request channel|irq bypass|can't reserve|exceeds|Xid|not enough MMIO|segfault|protection fault|arm-smmu-v3 \\S+ event|dump_invalid|table full|Card not present|aer_status|\\bVF \\d");
     /** An IOMMU that lost faults, commands or events of all its devices. */
     private static final String LOSS =
             "|^(?:arm-smmu|AMD-Vi|DMAR).*(?:overflow|(?i:time)(?:d |-)out|restarting)|^sched: RT throttling";

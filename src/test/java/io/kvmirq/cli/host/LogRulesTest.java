@@ -67,6 +67,14 @@ class LogRulesTest {
                 "memlock | 3600 | vfio_pin_pages_remote: RLIMIT_MEMLOCK (8388608) exceeded",
                 "out-of-memory | 3600 | Out of memory: Killed process 2217 (qemu-system-x86) total-vm:9kB, anon-rss:8kB",
                 "memory-failed | 3600 | Memory failure: 0x11a2b3: Sending SIGBUS to qemu-system-x86:2217 due to hardware memory corruption",
+                "virtualization-taken | 3600 | kvm: enabling virtualization on CPU1 failed",
+                "no-virtual-functions | 0 | ixgbe 0000:00:05.0: not enough MMIO resources for SR-IOV",
+                "no-virtual-functions | 0 | ixgbe 0000:00:05.0: Failed to enable PCI sriov: -12",
+                "crashed | 3600 | dpdk-vduse[1820]: segfault at 10 ip 00007f1 sp 00007f2 error 4 in librte_vhost.so.25.0[7f1+9000]",
+                "entry-failed | 3600 | kvm_intel: set kvm_intel.dump_invalid_vmcs=1 to dump internal KVM state.",
+                "hugepages | 0 | HugeTLB: allocating 16 of page size 1.00 GiB failed.  Only allocated 11 hugepages.",
+                "connections | 600 | nf_conntrack: nf_conntrack: table full, dropping packet",
+                "network-hangs | 600 | ixgbe 0000:00:05.0 ens1f0: NETDEV WATCHDOG: CPU: 0: transmit queue 3 timed out 5120 ms",
                 "storage-full | 3600 | device-mapper: thin: 253:4: reached low water mark for data device: no free data space available"
             })
     void messageIsNamedWhileItIsOfNow(String rule, int until, String line) throws IOException {
@@ -85,6 +93,9 @@ class LogRulesTest {
         String hot = "CPU2: Core temperature is above threshold, cpu clock is throttled (total events = 81214)";
         assertThat(finding(now, hot).reason()).isEqualTo("none");
         assertThat(finding(now, hot, hot).reason()).isEqualTo("hot");
+        String event = "arm-smmu-v3 9050000.smmuv3: event 0x10 received:";
+        assertThat(finding(now, event).reason()).isEqualTo("none");
+        assertThat(finding(now, event, event).reason()).isEqualTo("smmu-events");
         String stray = "__common_interrupt: 2.41 No irq handler for vector";
         assertThat(finding(now, stray, stray).reason()).isEqualTo("none");
         assertThat(finding(now, stray, stray, stray).reason()).isEqualTo("stray-vectors");
@@ -105,6 +116,7 @@ class LogRulesTest {
                 "audit: type=1400 audit(1.2:3): apparmor=\"DENIED\" operation=\"open\" name=\"/etc/hosts\" comm=\"cupsd\"",
                 "mce: [Hardware Error]: Machine check events logged",
                 "clocksource: Switched to clocksource tsc",
+                "firefox[812]: segfault at 10 ip 00007f1 sp 00007f2 error 4 in libxul.so[7f1+9000]",
                 "arm-smmu-v3 arm-smmu-v3.0.auto: allocated 65536 entries for evtq",
                 "vfio-pci 0000:00:01.0: enabling device (0400 -> 0402)");
         assertThat(finding.status()).as(finding.text()).isEqualTo(Status.PASS);
@@ -135,7 +147,7 @@ class LogRulesTest {
                 .value())) {
             rules.add("log." + line.substring(0, line.indexOf(' ')));
         }
-        rules.addAll(Set.of("log.hot", "log.stray-vectors", "log.none"));
+        rules.addAll(Set.of("log.hot", "log.smmu-events", "log.stray-vectors", "log.none"));
         assertThat(Doctor.every().stream().map(Rule::id).filter(id -> id.startsWith("log.")))
                 .containsExactlyInAnyOrderElementsOf(rules);
     }
