@@ -225,6 +225,13 @@ public final class VfioRules {
             all.add(WITHOUT_REMAPPING);
             return all;
         }
+
+        /** The name in driver_override, if the kernel has no such driver. */
+        Optional<String> unknownDriver() {
+            List<String> drivers = files().list("sys/bus/pci/drivers");
+            return device.override()
+                    .filter(name -> !drivers.isEmpty() && !drivers.contains(name) && !name.equals("vfio-pci"));
+        }
     }
 
     // spotless:off: tables
@@ -266,6 +273,8 @@ public final class VfioRules {
             .otherwise(),
         rule("vfio.not-bound-ids", WORDS, one -> !one.isBound() && one.isNamed()).with(Device::bound, Device::address)
             .otherwise().fill(one -> one.device.driver().orElse("DRIVER")),
+        rule("vfio.not-bound-unknown", DRIVERS, one -> !one.isBound() && one.unknownDriver().isPresent()).remedy(Device::bind)
+            .with(Device::address, one -> one.unknownDriver().orElse("")).otherwise(),
         rule("vfio.not-bound-override", DRIVER,
             one -> !one.isBound() && one.device.override().filter("vfio-pci"::equals).isPresent()).remedy(Device::bind)
             .with(Device::bound, Device::address).otherwise(),

@@ -189,6 +189,9 @@ class VfioOutlookTest {
         host.put("proc/cmdline", "quiet\n").put(NETWORK_FILES + "driver_override", "vfio-pci\n");
         assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
                 .startsWith("no driver is bound to 0000:00:02.0, though its driver_override names vfio-pci");
+        host.put(NETWORK_FILES + "driver_override", "vfio_pci\n").put("sys/bus/pci/drivers/vfio-pci/new_id", "");
+        assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
+                .startsWith("driver_override of 0000:00:02.0 names vfio_pci, and no driver of PCI has this name");
     }
 
     @Test
