@@ -10,14 +10,19 @@ import io.kvmirq.host.facts.HostFacts;
 import io.kvmirq.host.facts.HostKvm;
 import io.kvmirq.path.Remedy;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /** The rules of KVM itself: its file, its irqchips, and whether its host is a guest. */
 public final class KvmRules {
     private static final Pattern VGIC = Pattern.compile("(?m)^ *\\d+:.* vgic$");
     private static final int GROUP_MAY = 060;
     private static final int OTHERS_MAY = 006;
+    private static final int STOLEN = 8;
+    private static final int MUCH_STEAL = 10;
+    private static final Pattern CPU = Pattern.compile("cpu\\d{1,5}( +\\d{1,15}){8,12}");
 
     private record Machine(Fact.Facts facts) implements Fact.Subject {
         boolean has(String chip) {
@@ -100,6 +105,8 @@ public final class KvmRules {
     private static final Fact<Machine, Machine> WORDS = Fact.seen("proc/cmdline");
     private static final Fact<Machine, Machine> CHIPS = Fact.seen("proc/interrupts");
     private static final Fact<Machine, Boolean> FULL = new Fact<>("boot/config-RELEASE", one -> one.kvm().hasFullIrqchip());
+    /** The CPU from which most was kept, and how many percent. */
+    private static final Fact<Machine, Map.Entry<String, Long>> STEAL = Fact.text("proc/stat", any -> false, KvmRules::steal);
     private static final Fact<Machine, Boolean> GUEST = new Fact<>("proc/cpuinfo", one -> one.kvm().isGuest());
 
     private static final Rule.Checks<Machine> KVM = new Rule.Checks<>(
@@ -115,6 +122,7 @@ public final class KvmRules {
         rule("kvm.no-file", FILE, one -> one.kvm().isLoaded()).otherwise(),
         rule("kvm.no-module", FILE, Machine::hasHardware).fill(one -> (one.kvm().hasFlag("vmx") ? "kvm_intel" : "kvm_amd"))
             .otherwise(),
+        rule("kvm.not-started", FILE, one -> true).on("arm64", Machine::isArm).otherwise(),
         rule("kvm.no-virtualization", FILE, one -> true).remedy(Machine::virtualize).otherwise());
 
     private static final Rule.Checks<Machine> IRQCHIP = new Rule.Checks<>(
@@ -124,6 +132,8 @@ public final class KvmRules {
         rule("irqchip.split-only", FULL, one -> true).with(Machine::virtualizesApics).otherwise());
 
     private static final Rule.Checks<Machine> NESTED = new Rule.Checks<>(
+        rule("nested.steal", STEAL, one -> STEAL.in(one).getValue() >= MUCH_STEAL)
+            .with(one -> STEAL.in(one).getKey(), one -> STEAL.in(one).getValue()).on("guests", one -> GUEST.is(one, guest -> guest)),
         rule("nested.bare-metal", GUEST, one -> !GUEST.in(one)).with(Machine::nested),
         rule("nested.guest-without-hardware", GUEST, one -> one.kvm().isLoaded() && !one.hasHardware())
             .with(one -> "; its KVM (" + String.join(", ", one.kvm().vendorModules()) + ") runs guests without VMX or SVM",
@@ -135,6 +145,25 @@ public final class KvmRules {
     public static final List<Rule.Checks<?>> CHECKS = List.of(KVM, IRQCHIP, NESTED);
 
     private KvmRules() {}
+
+    /** Fields of a line: the CPU, user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice. */
+    private static Optional<Map.Entry<String, Long>> steal(String text) {
+        return text.lines()
+                .filter(line -> CPU.matcher(line).matches())
+                .map(line -> line.split(" +"))
+                .map(words -> Map.entry(
+                        words[0].substring("cpu".length()),
+                        100
+                                * Long.parseLong(words[STOLEN])
+                                / Math.max(
+                                        1,
+                                        Stream.of(words)
+                                                .skip(1)
+                                                .limit(STOLEN)
+                                                .mapToLong(Long::parseLong)
+                                                .sum())))
+                .max(Map.Entry.comparingByValue());
+    }
 
     private static Finding explained(Finding finding, String reason, String before, String after) {
         return finding.status() == Finding.Status.UNKNOWN

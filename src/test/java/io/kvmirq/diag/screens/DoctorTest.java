@@ -84,6 +84,30 @@ class DoctorTest {
         assertThat(finding.remedies()).isNotEmpty();
     }
 
+    /** The flag vmx is no word of arm64. */
+    @Test
+    void hostOfArmWithoutKvmIsNotAskedForVmx() throws IOException {
+        Finding finding =
+                finding(RecordedHost.of("arm64-6.12").remove("dev/kvm").remove("sys/module/kvm"), Check.KVM);
+        assertThat(finding.text()).doesNotContain("vmx");
+    }
+
+    @Test
+    void timeThatTheMachineBelowKeptIsNamed() throws IOException {
+        RecordedHost host = intel().put("proc/cpuinfo", "vendor_id : GenuineIntel\nflags : vmx hypervisor\n");
+        assertThat(finding(host.put("proc/stat", "cpu  1 2 3\ncpu0 9 0 9 99 0 0 0 1 0 0\nintr 5\n"), Check.NESTED)
+                        .reason())
+                .isEqualTo("guest");
+        Finding steal = finding(
+                host.put("proc/stat", "cpu0 9 0 9 99 0 0 0 1 0 0\ncpu3 10 0 0 48 0 0 0 42 0 0\n"), Check.NESTED);
+        assertThat(steal.reason()).isEqualTo("steal");
+        assertThat(steal.text())
+                .contains("has kept CPU 3 from this host for 42 % of the time", "this host is a guest itself");
+        assertThat(finding(host.put("proc/stat", "cpu0 x\ncpu1\n"), Check.NESTED)
+                        .reason())
+                .isEqualTo("guest");
+    }
+
     /** Linux before 6.16 has no parameter that answers for all units: one that cannot post ends posting. */
     @Test
     void aUnitThatCannotPostIsHardware() throws IOException {
