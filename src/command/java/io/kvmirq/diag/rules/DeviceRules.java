@@ -78,7 +78,7 @@ public final class DeviceRules {
         rule("device.bar-held", HOLDERS, one -> !HOLDERS.in(one).isEmpty() && !SCREEN.is(one, screen -> !screen.isEmpty()))
             .with(HOLDERS::in).remedies(DeviceRules::release).on("VFIO's", one -> one.device().isBoundToVfio()),
         rule("device.no-interrupt", CONFIG,
-            one -> one.word(INTERRUPT_LINE) >> 8 != 0 && one.device().irq() == 0 && one.config().isComplete()
+            one -> one.word(INTERRUPT_LINE) >> 8 != 0 && one.hasNoLine() && one.config().isComplete()
             && one.config().capability(MSIX) + one.config().capability(PciFunction.MSI) == 0),
         rule("device.override", OVERRIDE,
             one -> !one.device().unlinked()
@@ -160,13 +160,17 @@ public final class DeviceRules {
     private static final Fact<PciFunction, KernelLog.Recent> NO_RECOVERY =
         logged(KernelLog.LONG, "subordinate device reset failed|Unable to change power state .{1,40} device inaccessible");
     private static final Fact<PciFunction, KernelLog.Recent> BLOCKED =
-        logged(KernelLog.SHORT, "IO_PAGE_FAULT .*flags=0x\\w{0,8}[0-7]\\]|INVALID_DEVICE_REQUEST|\\[DMA [^]]{1,40}\\]");
+        logged(KernelLog.SHORT, "IO_PAGE_FAULT .*flags=0x\\w{0,8}[0-7]\\]|INVALID_DEVICE_REQUEST|event: F_\\w{1,30} client|\\[DMA [^]]{1,40}\\]");
     private static final Fact<PciFunction, KernelLog.Recent> NO_INVALIDATION =
         logged(KernelLog.LONG, "Time-out Error: SID|IOTLB_INV_TIMEOUT");
     /** mlx5, ice, i40e, bnxt, qed, NVIDIA, whose errors 79, 119, 120, 143 and 154 are those of its bus and firmware. */
     private static final Fact<PciFunction, KernelLog.Recent> GIVEN_UP = logged(
         KernelLog.LONG, "health recovery (failed|flow aborted)|health compromised|Fatal error \\d+ detected|[Rr]ebuild failed|unload and reload"
             + "|fallen off the bus|[Ff]irmware (hang|assert|has crashed|not responding)|FW (hang|assert)|Xid .*: (79|119|120|143|154),");
+    private static final Fact<PciFunction, KernelLog.Recent> UNCORRECTED =
+        logged(KernelLog.LONG, "severity=Uncorrect|AER: (Multiple )?Uncorrect|AER: aer_status: 0x(?!0{8})");
+    private static final Fact<PciFunction, KernelLog.Recent> PULLED =
+        logged(KernelLog.LONG, "pciehp: Slot\\([^)]{1,20}\\): (Card not present|Power fault)");
     private static final Fact<PciFunction, KernelLog.Recent> WANTED =
         logged(KernelLog.LONG, "Relaying device request to user|No device request channel registered");
     private static final Fact<PciFunction, KernelLog.Recent> NO_BYPASS =
@@ -186,6 +190,11 @@ public final class DeviceRules {
             .with(PciFunction::called, one -> NO_RECOVERY.in(one).ago(), one -> NO_RECOVERY.in(one).text()).otherwise(),
         rule("function.given-up", GIVEN_UP, one -> true)
             .with(PciFunction::called, one -> GIVEN_UP.in(one).ago(), one -> GIVEN_UP.in(one).text()).otherwise(),
+        rule("function.error-reported", UNCORRECTED, one -> true)
+            .with(PciFunction::called, one -> UNCORRECTED.in(one).ago(), one -> UNCORRECTED.in(one).text()).otherwise(),
+        rule("bridge.card-gone", PULLED, one -> true)
+            .with(PciFunction::called, one -> PULLED.in(one).ago(), one -> PULLED.in(one).text())
+            .on("bridges", one -> !one.isDevice()),
         rule("physical-function.stopped-it", STOPPED, one -> true)
             .with(PciFunction::called, one -> STOPPED.in(one).ago(), one -> STOPPED.in(one).text())
             .on("physical functions", one -> !one.isDevice()),

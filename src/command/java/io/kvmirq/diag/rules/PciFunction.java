@@ -343,6 +343,11 @@ record PciFunction(
                 .orElse(0);
     }
 
+    /** Whether its pin has no host irq: 0, or IRQ_NOTCONNECTED. */
+    boolean hasNoLine() {
+        return device.irq() == 0 || device.irq() > Integer.MAX_VALUE;
+    }
+
     /** The seconds since the boot; 0 if they are not shown. */
     double uptime() {
         return files().text("proc/uptime")

@@ -69,6 +69,16 @@ class LoggedFaultsTest {
                         KernelLog.LONG,
                         "mlx5_core 0000:00:03.0: mlx5_health_try_recover:375:(pid 3311): health recovery failed"),
                 logged(
+                        "posted",
+                        "function.error-reported",
+                        KernelLog.LONG,
+                        "vfio-pci 0000:00:01.0: PCIe Bus Error: severity=Uncorrectable (Non-Fatal), type=Transaction Layer"),
+                logged(
+                        "behind",
+                        "bridge.card-gone",
+                        KernelLog.LONG,
+                        "pcieport 0000:00:1c.0: pciehp: Slot(3): Card not present"),
+                logged(
                         "virtual",
                         "physical-function.stopped-it",
                         KernelLog.LONG,
@@ -267,6 +277,6 @@ class LoggedFaultsTest {
         assertThat(Stream.concat(
                         logged().stream().map(Logged::rule), Stream.of("device.not-bypassed", "vmm.split-locks")))
                 .containsAll(OF_LOG);
-        assertThat(OF_LOG).hasSize(13);
+        assertThat(OF_LOG).hasSize(15);
     }
 }
