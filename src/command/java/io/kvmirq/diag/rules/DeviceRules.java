@@ -77,6 +77,8 @@ public final class DeviceRules {
             .on("VFIO's", one -> one.device().isBoundToVfio()),
         rule("device.bar-held", HOLDERS, one -> !HOLDERS.in(one).isEmpty() && !SCREEN.is(one, screen -> !screen.isEmpty()))
             .with(HOLDERS::in).remedies(DeviceRules::release).on("VFIO's", one -> one.device().isBoundToVfio()),
+        rule("device.bar-unset", UNSET, one -> !UNSET.in(one).isEmpty()).with(UNSET::in)
+            .on("VFIO's", one -> one.device().isBoundToVfio()),
         rule("device.no-interrupt", CONFIG,
             one -> one.word(INTERRUPT_LINE) >> 8 != 0 && one.hasNoLine() && one.config().isComplete()
             && one.config().capability(MSIX) + one.config().capability(PciFunction.MSI) == 0),

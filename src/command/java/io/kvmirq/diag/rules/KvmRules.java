@@ -30,7 +30,7 @@ public final class KvmRules {
         }
 
         boolean lacksVgic() {
-            return kvm().isLoaded()
+            return (kvm().isLoaded() || FILE.is(this, file -> file.access() != Access.ABSENT))
                     && has("GIC")
                     && !VGIC.matcher(files().text(CHIPS.file()).orElse("")).find();
         }
@@ -126,7 +126,8 @@ public final class KvmRules {
         rule("kvm.no-virtualization", FILE, one -> true).remedy(Machine::virtualize).otherwise());
 
     private static final Rule.Checks<Machine> IRQCHIP = new Rule.Checks<>(
-        rule("irqchip.vgic-v3", CHIPS, one -> one.has("GICv3")).on("arm64", Machine::isArm),
+        rule("irqchip.no-vgic", CHIPS, Machine::lacksVgic).on("arm64", Machine::isArm),
+        rule("irqchip.vgic-v3", CHIPS, one -> one.has("GICv3")).on("arm64", Machine::isArm).otherwise(),
         rule("irqchip.vgic-v2", CHIPS, one -> true).on("arm64", Machine::isArm).otherwise(),
         rule("irqchip.full-and-split", FULL, FULL::in).with(Machine::virtualizesApics).otherwise(),
         rule("irqchip.split-only", FULL, one -> true).with(Machine::virtualizesApics).otherwise());

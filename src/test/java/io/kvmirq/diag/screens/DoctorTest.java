@@ -92,6 +92,16 @@ class DoctorTest {
         assertThat(finding.text()).doesNotContain("vmx");
     }
 
+    /** A device tree without the maintenance interrupt leaves KVM without a VGIC, whatever GIC the host has. */
+    @Test
+    void irqchipThatKvmDoesNotEmulateIsNone() throws IOException {
+        RecordedHost host = RecordedHost.of("arm64-6.12").put("dev/kvm", "");
+        assertThat(finding(host, Check.IRQCHIP).reason()).isEqualTo("vgic-v3");
+        String rows = host.tree().text("proc/interrupts").orElseThrow().replaceAll("(?m)^.* vgic$\n?", "");
+        assertThat(finding(host.put("proc/interrupts", rows), Check.IRQCHIP).reason())
+                .isEqualTo("no-vgic");
+    }
+
     @Test
     void timeThatTheMachineBelowKeptIsNamed() throws IOException {
         RecordedHost host = intel().put("proc/cpuinfo", "vendor_id : GenuineIntel\nflags : vmx hypervisor\n");
