@@ -168,9 +168,9 @@ public final class DeviceRules {
     /** mlx5, ice, i40e, bnxt, qed, NVIDIA, whose errors 79, 119, 120, 143 and 154 are those of its bus and firmware. */
     private static final Fact<PciFunction, KernelLog.Recent> GIVEN_UP = logged(
         KernelLog.LONG, "health recovery (failed|flow aborted)|health compromised|Fatal error \\d+ detected|[Rr]ebuild failed|unload and reload"
-            + "|fallen off the bus|[Ff]irmware (hang|assert|has crashed|not responding)|FW (hang|assert)|Xid .*: (79|119|120|143|154),");
+            + "|fallen off the bus|[Ff]irmware (hang|assert|has crashed|not responding)|FW (hang|assert)|Xid .*: (79|119|120|143|154),(?!.*\\(None\\)$)");
     private static final Fact<PciFunction, KernelLog.Recent> UNCORRECTED =
-        logged(KernelLog.LONG, "severity=Uncorrect|AER: (Multiple )?Uncorrect|AER: aer_status: 0x(?!0{8})");
+        logged(KernelLog.LONG, "severity=Uncorrect|AER: (Multiple )?Uncorrect|AER: aer_uncor_severity:");
     private static final Fact<PciFunction, KernelLog.Recent> PULLED =
         logged(KernelLog.LONG, "pciehp: Slot\\([^)]{1,20}\\): (Card not present|Power fault)");
     private static final Fact<PciFunction, KernelLog.Recent> WANTED =
@@ -181,8 +181,8 @@ public final class DeviceRules {
         logged(KernelLog.SHORT, "Correctable error|[Cc]orrected error|severity=Correct");
     private static final Fact<PciFunction, KernelLog.Recent> STOPPED = new Fact<>(KernelLog.FILE, one ->
         Fact.of(one.virtualNumber()).then(number -> Fact.of(one.host().log().recent(KernelLog.LONG,
-        one.host().began(one.device().address()), Pattern.compile("(issue detected on|MDD event\\w* on|Malicious .{1,80}) VF " + number
-        + "\\b|VF " + number + "\\b.*(disabled|blocked)"), one.address()))));
+        one.host().began(one.device().address()), Pattern.compile("(issue detected on|MDD event\\w* on|Malicious .{1,80}|MDD.{1,80}) VF " + number
+        + "\\b"), one.address()))));
 
     /** An older report is only quoted. A burst is usual while a device is reset. */
     private static final Table<PciFunction> LOGGED = new Table<>(
@@ -194,7 +194,7 @@ public final class DeviceRules {
             .with(PciFunction::called, one -> GIVEN_UP.in(one).ago(), one -> GIVEN_UP.in(one).text()).otherwise(),
         rule("function.error-reported", UNCORRECTED, one -> true)
             .with(PciFunction::called, one -> UNCORRECTED.in(one).ago(), one -> UNCORRECTED.in(one).text()).otherwise(),
-        rule("bridge.card-gone", PULLED, one -> true)
+        rule("bridge.card-gone", PULLED, one -> one.device().config().isGone())
             .with(PciFunction::called, one -> PULLED.in(one).ago(), one -> PULLED.in(one).text())
             .on("bridges", one -> !one.isDevice()),
         rule("physical-function.stopped-it", STOPPED, one -> true)

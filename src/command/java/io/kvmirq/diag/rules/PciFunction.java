@@ -56,6 +56,7 @@ record PciFunction(
     /** An extended capability has eight bytes or more, so a longer chain is a loop. */
     private static final int MOST_EXTENDED = (EXTENDED_BYTES - PciCapabilities.BYTES) / 8;
 
+    private static final int FAR_FEWER = 4;
     private static final int FIRST_BAR = 0x10;
     private static final int AFTER_BARS = 0x28;
     private static final int SECONDARY_BUS = 0x18;
@@ -192,12 +193,16 @@ record PciFunction(
         Set<String> names = new LinkedHashSet<>();
         int depth = Integer.MAX_VALUE;
         for (String line : regions.lines().toList()) {
+            if (!line.contains(" : ")) {
+                continue; // a redacted one
+            }
             int indent = line.length() - line.stripLeading().length();
             String name = line.substring(line.indexOf(" : ") + " : ".length());
             depth = indent <= depth ? Integer.MAX_VALUE : depth;
             if (name.equals(address.toString())) {
                 depth = indent;
             } else if (depth < indent
+                    && !name.equals("BOOTFB") // reserves nothing: its child does
                     && !name.startsWith("vfio")
                     && !name.equals(driver())
                     && PciDevice.addressOf(name).isEmpty()) {
@@ -329,7 +334,7 @@ record PciFunction(
         return OptionalInt.empty();
     }
 
-    /** "1 of 8"; none if the link is whole, or if one end has no more. */
+    /** "1 of 8"; none if the link is nearly whole, as of a slot that is split or wired for half, or if an end has no more. */
     private Known<String> lanes() {
         int now = lanes(address, "current");
         int most = Math.min(
@@ -339,7 +344,7 @@ record PciFunction(
                         .filter(all -> !all.isEmpty())
                         .map(all -> lanes(all.get(all.size() - 1), "max"))
                         .orElse(0));
-        return now > 0 && now < most ? new Known.Observed<>(now + " of " + most) : Known.none();
+        return now > 0 && now * FAR_FEWER <= most ? new Known.Observed<>(now + " of " + most) : Known.none();
     }
 
     private int lanes(PciAddress end, String which) {

@@ -119,7 +119,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         .recent(KernelLog.SHORT, 0, Pattern.compile("lockup .{1,60}:" + one.tid() + "\\]$"
         + (one.state() == 'D' ? "|:" + one.tid() + " blocked for more than" : "")))));
     static final Fact<VmThread, KernelLog.Recent> SPLIT = new Fact<>(KernelLog.FILE, one ->
-        one.files().text("proc/sys/kernel/split_lock_mitigate").filter("0"::equals).isPresent() ? Known.none() : Fact.of(one.host()
+        one.files().text("proc/sys/kernel/split_lock_mitigate").filter("1"::equals).isEmpty() ? Known.none() : Fact.of(one.host()
         .log().recent(KernelLog.BOOT, 0, Pattern.compile("/" + one.tid() + " took a split_lock trap"))));
     static final Fact<VmThread, ThreadStat> STAT = Fact.text("proc/{thread}/stat", ThreadStat::parse);
     static final Fact<VmThread, List<String>> TASKS = new Fact<>("proc/{process}/task", one ->
@@ -397,20 +397,33 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     /** The same among the other threads of all processes, of which a host has thousands. */
     private static Known<String> ofOthers(
             HostFacts host, int except, Predicate<ThreadStat> such, BiFunction<String, ThreadStat, String> says) {
+        for (Map.Entry<String, ThreadStat> one :
+                host.once("threads that run", () -> runnable(host)).entrySet()) {
+            String[] of = one.getKey().split("/");
+            if (!of[1].equals(String.valueOf(except)) && such.test(one.getValue())) {
+                return new Known.Observed<>(says.apply(of[1] + ", thread " + of[3], one.getValue()));
+            }
+        }
+        return Known.none();
+    }
+
+    /** The threads of all processes that run now, but first threads, by their files. */
+    private static Map<String, ThreadStat> runnable(HostFacts host) {
+        Map<String, ThreadStat> all = new LinkedHashMap<>();
         for (String pid : host.files().list("proc")) {
-            if (pid.matches("\\d{1,9}") && !pid.equals(String.valueOf(except))) {
+            if (pid.matches("\\d{1,9}")) {
                 for (String tid : host.files().list("proc/" + pid + "/task")) {
-                    Optional<ThreadStat> stat = tid.equals(pid)
-                            ? Optional.empty()
-                            : host.files()
-                                    .text("proc/" + pid + "/task/" + tid + "/stat")
-                                    .flatMap(ThreadStat::parse);
-                    if (stat.filter(now -> now.isRunnable() && such.test(now)).isPresent()) {
-                        return new Known.Observed<>(says.apply(pid + ", thread " + tid, stat.get()));
+                    String file = "proc/" + pid + "/task/" + tid + "/stat";
+                    if (!tid.equals(pid)) {
+                        host.files()
+                                .text(file)
+                                .flatMap(ThreadStat::parse)
+                                .filter(now -> now.isRunnable() && !now.isOfKernel())
+                                .ifPresent(now -> all.put(file, now));
                     }
                 }
             }
         }
-        return Known.none();
+        return all;
     }
 }

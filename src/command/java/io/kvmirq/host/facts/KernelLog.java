@@ -49,7 +49,7 @@ public final class KernelLog {
             "(?i)fault|nobody cared|flags mismatch|blocked for more than|\\bAER\\b"
                     + "|error|IO_PAGE_FAULT|INVALID_DEVICE_REQUEST|registration fails|rejecting|not ready|stuck|link is down|failed|unable to|inaccessible|time(?:d )?out|lockup|stall|overflow|restarting|exceeded|throttling|recovery|giving up|fallen off|No irq handler"
                     + "|throttled|split_lock|unstable|Killed process|Oops|BUG: |denied|Booted with LPIs|not in IVRS|Virtual APIC|DMAR-IR"
-                    + "|Disabling interrupt remapping|all ones|is broken|vector space|completion polled|lost interrupt|HardIRQ|EDAC|SIGBUS"
+                    + "|Disabling interrupt remapping|reported at address|RLIMIT_MEMLOCK|NETDEV WATCHDOG|out-of-(?:meta)?data|is broken|vector space|completion polled|lost interrupt|HardIRQ|EDAC|SIGBUS"
                     + "|HYP mode|Correctable|\\bMDD\\b|health|no free data space|no space left|request to user|request channel|irq bypass|can't reserve|exceeds|Xid|not enough MMIO|segfault|protection fault|arm-smmu-v3 \\S+ event|dump_invalid|table full|Card not present|aer_status|\\bVF \\d");
     /** An IOMMU that lost faults, commands or events of all its devices. */
     private static final String LOSS =
@@ -179,7 +179,7 @@ public final class KernelLog {
                 first = first == null ? line : first;
                 last = line;
                 count++;
-            } else if (line.text.contains("recovery succe")) {
+            } else if (device.isPresent() && line.text.contains("recovery succe")) {
                 first = null;
                 last = null;
                 count = 0;

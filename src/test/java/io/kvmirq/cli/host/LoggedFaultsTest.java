@@ -74,11 +74,6 @@ class LoggedFaultsTest {
                         KernelLog.LONG,
                         "vfio-pci 0000:00:01.0: PCIe Bus Error: severity=Uncorrectable (Non-Fatal), type=Transaction Layer"),
                 logged(
-                        "behind",
-                        "bridge.card-gone",
-                        KernelLog.LONG,
-                        "pcieport 0000:00:1c.0: pciehp: Slot(3): Card not present"),
-                logged(
                         "virtual",
                         "physical-function.stopped-it",
                         KernelLog.LONG,
@@ -125,6 +120,10 @@ class LoggedFaultsTest {
     }
 
     private static Set<String> rules(String tree, List<String> lines, String uptime) throws IOException {
+        return rules(tree, lines, uptime, "");
+    }
+
+    private static Set<String> rules(String tree, List<String> lines, String uptime, String more) throws IOException {
         StringBuilder log = new StringBuilder();
         double at = BEGIN;
         for (String line : lines) {
@@ -136,7 +135,7 @@ class LoggedFaultsTest {
                 tree,
                 "{vmm}task/102/status = State:\tD (disk sleep); {physical}virtfn1 -> ../0000:00:04.0;"
                         + " {physical}virtfn2 -> ../0000:00:02.0; {bridge}aer_dev_correctable = TOTAL_ERR_COR 4128074;"
-                        + " {bridge}aer_dev_fatal = TOTAL_ERR_FATAL 0");
+                        + " {bridge}aer_dev_fatal = TOTAL_ERR_FATAL 0; proc/sys/kernel/split_lock_mitigate = 1" + more);
         host.put(KernelLog.FILE, log.toString());
         host.remove("proc/uptime");
         if (!uptime.isEmpty()) {
@@ -263,6 +262,15 @@ class LoggedFaultsTest {
         assertThat(rules("posted", others, String.valueOf(BEGIN + 5))).isEmpty();
     }
 
+    /** A card that answers was put back. */
+    @Test
+    void cardThatWasPulledDoesNotAnswer() throws IOException {
+        String now = String.valueOf(BEGIN + 5);
+        List<String> pulled = List.of("pcieport 0000:00:1c.0: pciehp: Slot(3): Card not present");
+        assertThat(rules("behind", pulled, now)).isEmpty();
+        assertThat(rules("behind", pulled, now, "; {dev}config ones")).containsExactly("bridge.card-gone");
+    }
+
     /** i40e names the virtual function by its number. */
     @Test
     void virtualFunctionThatWasStoppedIsAnother() throws IOException {
@@ -275,7 +283,8 @@ class LoggedFaultsTest {
     @Test
     void eachRuleIsProvoked() {
         assertThat(Stream.concat(
-                        logged().stream().map(Logged::rule), Stream.of("device.not-bypassed", "vmm.split-locks")))
+                        logged().stream().map(Logged::rule),
+                        Stream.of("device.not-bypassed", "vmm.split-locks", "bridge.card-gone")))
                 .containsAll(OF_LOG);
         assertThat(OF_LOG).hasSize(15);
     }

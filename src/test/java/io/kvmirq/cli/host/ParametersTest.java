@@ -160,9 +160,9 @@ class ParametersTest {
                 "quiet | sys/module/pcie_aspm/parameters/policy = [default] performance powersave powersupersave | false",
                 "kvm.allow_unsafe_mappings=Y | | true",
                 "kvm.allow_unsafe_mappings=n | | false",
-                "\"pci=noaer,nommconf\" pci=realloc | | true",
+                "\"pci=noaer,noari\" pci=realloc | | true",
                 "pci=realloc,disable_acs_redir=0000:00:1c.0 | | true",
-                "xpci=nommconf pci pci= pci=nommconfig =nommconf | | false"
+                "xpci=noari pci pci= pci=noarim =noari | | false"
             })
     void valueThatIsInForceDecides(String words, String file, boolean named) throws IOException {
         RecordedHost host =

@@ -109,7 +109,8 @@ class DoctorTest {
                         .reason())
                 .isEqualTo("guest");
         Finding steal = finding(
-                host.put("proc/stat", "cpu0 9 0 9 99 0 0 0 1 0 0\ncpu3 10 0 0 48 0 0 0 42 0 0\n"), Check.NESTED);
+                host.put("proc/stat", "cpu0 9 0 9 99 0 0 0 99 0 0\ncpu3 10000 0 0 48000 0 0 0 42000 0 0\n"),
+                Check.NESTED);
         assertThat(steal.reason()).isEqualTo("steal");
         assertThat(steal.text())
                 .contains("has kept CPU 3 from this host for 42 % of the time", "this host is a guest itself");
