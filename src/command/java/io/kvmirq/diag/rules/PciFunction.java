@@ -176,10 +176,10 @@ record PciFunction(
     /** The holders of BARs of the device; "" for none. A user who is not root sees the names too. */
     static final Fact<PciFunction, String> HOLDERS = new Fact<>("proc/iomem", one ->
         Fact.<PciFunction, String>text("proc/iomem", any -> false, Optional::of).of(one).map(one::holders));
-    /** The first BAR that the kernel gave no address (IORESOURCE_UNSET), of six; "" for none. */
+    /** The first BAR of memory without an address (IORESOURCE_UNSET), of six; "" for none. Few drivers need one of ports. */
     static final Fact<PciFunction, String> UNSET = Fact.text(DEVICES + "{function}/resource", any -> false, text -> {
         List<String> bars = text.lines().limit(6).toList();
-        return Optional.of(IntStream.range(0, bars.size()).filter(at -> bars.get(at).matches("0x0{1,16} 0x\\w{1,16} 0x0{8}[2367abef]\\w{7}"))
+        return Optional.of(IntStream.range(0, bars.size()).filter(at -> bars.get(at).matches("0x0{1,16} 0x\\w{1,16} 0x0{8}[2367abef]\\w{4}[2367abef]\\w\\w"))
             .mapToObj(String::valueOf).findFirst().orElse(""));
     });
     /** The networks that are up and have no carrier. */
