@@ -336,19 +336,27 @@ record PciFunction(
 
     /** "1 of 8"; none if the link is nearly whole, as of a slot that is split or wired for half, or if an end has no more. */
     private Known<String> lanes() {
+        Optional<PciAddress> port =
+                bridges(this).known().filter(all -> !all.isEmpty()).map(all -> all.get(all.size() - 1));
+        List<String> files = new ArrayList<>(List.of(width(address, "current"), width(address, "max")));
+        port.ifPresent(end -> files.add(width(end, "max")));
+        for (String file : files) {
+            if (files().reading(file) == HostFiles.Reading.DENIED) {
+                return Fact.missing(files(), file);
+            }
+        }
         int now = lanes(address, "current");
         int most = Math.min(
-                lanes(address, "max"),
-                bridges(this)
-                        .known()
-                        .filter(all -> !all.isEmpty())
-                        .map(all -> lanes(all.get(all.size() - 1), "max"))
-                        .orElse(0));
+                lanes(address, "max"), port.map(end -> lanes(end, "max")).orElse(0));
         return now > 0 && now * FAR_FEWER <= most ? new Known.Observed<>(now + " of " + most) : Known.none();
     }
 
+    private static String width(PciAddress end, String which) {
+        return DEVICES + end + "/" + which + "_link_width";
+    }
+
     private int lanes(PciAddress end, String which) {
-        return files().text(DEVICES + end + "/" + which + "_link_width")
+        return files().text(width(end, which))
                 .filter(text -> text.matches("[1-9]\\d?"))
                 .map(Integer::parseInt)
                 .orElse(0);

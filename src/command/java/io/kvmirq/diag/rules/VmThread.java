@@ -404,7 +404,16 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 return new Known.Observed<>(says.apply(of[1] + ", thread " + of[3], one.getValue()));
             }
         }
-        return Known.none();
+        return host.files().list("proc").stream()
+                .filter(pid -> pid.matches("\\d{1,9}") && !pid.equals(String.valueOf(except)))
+                .flatMap(pid -> host.files().list("proc/" + pid + "/task").stream()
+                        .filter(tid -> !tid.equals(pid))
+                        .map(tid -> "proc/" + pid + "/task/" + tid + "/stat"))
+                .filter(file ->
+                        host.files().text(file).isEmpty() && host.files().reading(file) == HostFiles.Reading.DENIED)
+                .findFirst()
+                .<Known<String>>map(file -> Fact.missing(host.files(), file))
+                .orElseGet(Known::none);
     }
 
     /** The threads of all processes that run now, but first threads, by their files. */

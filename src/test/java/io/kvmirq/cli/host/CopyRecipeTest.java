@@ -64,6 +64,7 @@ class CopyRecipeTest {
         assertThat(bash.exitValue())
                 .as(Files.readString(temporary.resolve("log")))
                 .isZero();
+        Files.deleteIfExists(out.resolve("kmsg")); // the log of this machine
         for (String[] command :
                 List.of(new String[] {"doctor"}, new String[] {"list"}, new String[] {"list", "--all"}, new String[] {
                     "explain", device
