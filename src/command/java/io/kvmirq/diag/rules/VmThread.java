@@ -356,7 +356,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
                 (who, one) -> who + (who.endsWith(")") ? "" : " (" + one.name() + ")");
         Known<String> first = running(host(), pid, such, says);
         Known<String> other = first.known().isEmpty() ? ofOthers(host(), pid, such, says) : first;
-        return other.known().isEmpty() ? first : other;
+        return other instanceof Known.Unknown || other.known().isPresent() ? other : first;
     }
 
     /**
