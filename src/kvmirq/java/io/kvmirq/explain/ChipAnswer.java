@@ -32,7 +32,7 @@ public enum ChipAnswer implements Answer {
     LAPIC_EOI(behaviour(MEASURED,
         "an EOI clears the highest vector in ISR; it is forwarded if a pin of the IOAPIC waits for it",
         "lapic.c apic_set_eoi()")),
-    LAPIC_EOI_OF_NOTHING(behaviour(LAB, "with Intel's APICv an EOI with no vector in ISR counts as an EOI of vector 0, the"
+    VMX_EOI_OF_NOTHING(behaviour(LAB, "with Intel's APICv an EOI with no vector in ISR counts as an EOI of vector 0, the"
         + " vector of IOAPIC pins that no guest has set up", "vmx.c handle_apic_eoi_induced()")),
     LAPIC_PRIORITY(behaviour(MEASURED,
         "a vector is delivered if its class is above the task priority and the vectors in ISR",

@@ -216,7 +216,7 @@ public enum VmAnswer implements Answer {
         + " interrupt of the VMM would be taken; kvm_pvm may run some instructions longer", "x86.c vcpu_run()")),
     VCPU_INTERRUPT_TAKEN(behaviour(MEASURED, "without in-kernel LAPIC the interrupt of KVM_INTERRUPT is taken before"
         + " the next instruction: KVM does not look at the interrupt flag", "x86.c kvm_check_and_inject_events()")),
-    RUN_ENTRY_FAILS(behaviour(LAB, "on VMX, KVM_RUN exits with KVM_EXIT_FAIL_ENTRY 0x80000021 while the guest's flag or"
+    VMX_ENTRY_FAILS(behaviour(LAB, "on VMX, KVM_RUN exits with KVM_EXIT_FAIL_ENTRY 0x80000021 while the guest's flag or"
         + " shadow blocks an injected interrupt, which stays injected; on SVM the guest takes it", "vmx.c vmx_inject_irq()")),
     VCPU_HALT_LEAVES(behaviour(MEASURED, "without an in-kernel LAPIC, HLT exits to the VMM",
         "x86.c kvm_emulate_halt()")),

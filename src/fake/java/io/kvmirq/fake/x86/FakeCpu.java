@@ -345,7 +345,7 @@ final class FakeCpu {
             halted &= !events.takeNmiRequest();
             boolean sleeps = halted && events.isInjected() && !pending.wakes(code);
             if (!sleeps && (!halted || pending.wakes(code)) && pending.entryFails(code)) {
-                host.note(VmAnswer.RUN_ENTRY_FAILS);
+                host.note(VmAnswer.VMX_ENTRY_FAILS);
                 entered = true;
                 page.exitForFailedEntry(INVALID_GUEST_STATE);
                 return 0;

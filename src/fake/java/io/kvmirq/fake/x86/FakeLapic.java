@@ -541,7 +541,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     private void endNothing() {
         boolean virtual = hardware != null && hardware.isActive();
         if (virtual && vm.host().build().hardware().isIntel()) {
-            vm.note(ChipAnswer.LAPIC_EOI_OF_NOTHING);
+            vm.note(ChipAnswer.VMX_EOI_OF_NOTHING);
             forwardEoi(0);
         }
     }
