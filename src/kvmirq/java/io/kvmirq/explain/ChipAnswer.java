@@ -34,6 +34,8 @@ public enum ChipAnswer implements Answer {
         "lapic.c apic_set_eoi()")),
     VMX_EOI_OF_NOTHING(behaviour(LAB, "with Intel's APICv an EOI with no vector in ISR counts as an EOI of vector 0, the"
         + " vector of IOAPIC pins that no guest has set up", "vmx.c handle_apic_eoi_induced()")),
+    VMX_EOI_EXITS_KEPT(behaviour(LAB, "an entry scans the pins before it turns Intel's APICv on: the EOI of a pin that"
+        + " changed while it was off is not forwarded until another scan", "vmx.c vmx_load_eoi_exitmap()")),
     LAPIC_PRIORITY(behaviour(MEASURED,
         "a vector is delivered if its class is above the task priority and the vectors in ISR",
         "lapic.c apic_has_interrupt_for_ppr()")),

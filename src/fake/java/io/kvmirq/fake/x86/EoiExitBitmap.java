@@ -9,6 +9,8 @@ import java.util.BitSet;
  */
 final class EoiExitBitmap {
     private final BitSet vectors = new BitSet();
+    /** The VMCS's copy: the vectors whose EOI the processor tells KVM, while it virtualizes the LAPIC. */
+    private final BitSet loaded = new BitSet();
     /** The highest vector that is pending in this LAPIC while its pin now addresses another LAPIC; -1 for none. */
     private int stale = -1;
 
@@ -54,6 +56,17 @@ final class EoiExitBitmap {
         if (!isForThis && pending) {
             stale = Math.max(stale, vector);
         }
+    }
+
+    /** Loads the VMCS: {@code vmx_load_eoi_exitmap()}, which leaves it alone while APICv is off. */
+    void load() {
+        loaded.clear();
+        loaded.or(vectors);
+    }
+
+    /** Whether the VMCS lacks a vector of the last scan, so that KVM is not told of its EOI. */
+    boolean isMissed(int vector) {
+        return vectors.get(vector) && !loaded.get(vector);
     }
 
     /** Whether an EOI of the vector is forwarded. The EOI of a stale vector requests another scan. */

@@ -329,7 +329,12 @@ final class FakeCpu {
             atHalt = false;
             pending.takeTimer();
             if (hardware != null) {
+                // The scan comes first, and loads the VMCS only where APICv was on: vcpu_enter_guest().
+                if (!halted || pending.wakes(code)) {
+                    lapic.ifPresent(FakeLapic::scanIfWanted);
+                }
                 hardware.enterGuest();
+                lapic.ifPresent(FakeLapic::entered);
             }
             // After an exit the kernel checks for the window before it injects: vcpu_run().
             if (wakesToWindow() || begun && !halted && exitsForWindow()) {

@@ -65,6 +65,9 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     private final VectorSet served = new VectorSet(registers, LapicPage.ISR_AT);
     private final VectorSet levels = new VectorSet(registers, LapicPage.TMR_AT);
     private final EoiExitBitmap eoiExitBitmap = new EoiExitBitmap();
+    /** Whether Intel's APICv was on at the vCPU's last entry. */
+    private boolean wasVirtual = true;
+
     private final VcpuEvents events;
     /** The hardware state of the vCPU; null on a host without posting hardware. */
     private @Nullable PostingVcpu hardware;
@@ -495,10 +498,18 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         return eoiExitBitmap;
     }
 
+    /** The vCPU has entered the guest, and has turned APICv on or off. */
+    void entered() {
+        wasVirtual = isVirtualByIntel();
+    }
+
     /** Scans the pins before the guest runs on, if a pin or a destination has changed. */
     void scanIfWanted() {
         if (eoiExitBitmap.beginScan()) {
             vm.scan(this);
+            if (wasVirtual) {
+                eoiExitBitmap.load();
+            }
         }
     }
 
@@ -539,15 +550,22 @@ final class FakeLapic implements LocalApic, VirtualLapic {
 
     /** Without a vector in service SVI is 0, which Intel's APICv takes for a vector. */
     private void endNothing() {
-        boolean virtual = hardware != null && hardware.isActive();
-        if (virtual && vm.host().build().hardware().isIntel()) {
+        if (isVirtualByIntel()) {
             vm.note(ChipAnswer.VMX_EOI_OF_NOTHING);
             forwardEoi(0);
         }
     }
 
+    private boolean isVirtualByIntel() {
+        return hardware != null
+                && hardware.isActive()
+                && vm.host().build().hardware().isIntel();
+    }
+
     private void forwardEoi(int vector) {
-        if (eoiExitBitmap.contains(vector)) {
+        if (isVirtualByIntel() && eoiExitBitmap.isMissed(vector)) {
+            vm.note(ChipAnswer.VMX_EOI_EXITS_KEPT);
+        } else if (eoiExitBitmap.contains(vector)) {
             vm.endOfInterrupt(this, vector, levels.has(vector));
         }
     }
