@@ -316,6 +316,26 @@ class VfioCommandTest {
                 .contains("\"cause\":\"" + cause + "\"", "\"bind\":[],\"giveBack\":[]");
     }
 
+    /** A function with a reset of its own needs no other. */
+    @Test
+    void functionsOfItsBusGoAlongInAReset() throws IOException {
+        String devices = "sys/bus/pci/devices/";
+        RecordedHost host = RecordedHost.of("amd-6.1");
+        for (String address : List.of("0000:03:00.0", "0000:03:00.1", "0000:04:00.0")) {
+            host.put(devices + address + "/vendor", "0x1002\n")
+                    .put(devices + address + "/device", "0x73bf\n")
+                    .put(devices + address + "/class", "0x030000\n");
+        }
+        host.link(devices + "0000:03:00.1/driver", "../../../bus/pci/drivers/snd_hda_intel")
+                .put(devices + "0000:04:00.0/reset_method", "bus\n");
+        assertThat(of(host, "0000:03:00.0").out())
+                .contains("none of its own: VFIO resets its bus, and only for a program that also has 0000:03:00.1"
+                        + " (no group, driver snd_hda_intel)\n");
+        assertThat(Cli.run("vfio", "--root", temporary.toString(), "0000:04:00.0")
+                        .out())
+                .containsPattern("reset +bus\n");
+    }
+
     @Test
     void givingBackKeepsAnOverrideOfTheHost() throws IOException {
         String device = "/sys/bus/pci/devices/0000:00:05.0/";
