@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -23,15 +24,24 @@ public final class LogRules {
 
     private static final int COLUMNS = 4;
     private static final Pattern OFF = Pattern.compile("AMD-Vi: .*Disabling interrupt remapping");
-    /** Any text in a message is a group of its own, which a redacted line loses. */
-    private static final String ANY = "([^\n]*)";
+    /** The parts of a message that stand for any text. */
+    private static final Pattern ANY = Pattern.compile("\\.\\*|\\\\S\\+");
 
-    private static final List<Pattern> MESSAGES = new ArrayList<>();
+    private static final List<Message> MESSAGES = shipped();
+
+    /**
+     * A row.
+     *
+     * @param within seconds in which it tells of now
+     * @param least how often
+     * @param redactable the message, with a group {@code anyN} for each part that stands for any text
+     */
+    private record Message(String rule, int within, int least, Pattern text, Pattern redactable, int parts) {}
 
     /** Whether a log is shown at all. */
     private static final Fact<Machine, Boolean> SHOWN = new Fact<>(
             KernelLog.FILE,
-            one -> one.host().log().isShown()
+            machine -> machine.host().log().isShown()
                     ? new Known.Observed<>(true)
                     : new Known.Unknown<>("no log of the kernel is shown", HostKvm.AS_ROOT));
 
@@ -39,16 +49,13 @@ public final class LogRules {
 
     private LogRules() {}
 
-    private static List<Rule<Machine>> rules() {
-        List<Rule<Machine>> all = new ArrayList<>();
-        Rows.each("messages.txt", Rows.shipped("messages.txt"), columns -> all.add(rule(columns)));
-        return Stream.concat(
-                        all.stream(),
-                        Stream.of(Rule.rule("log.none", SHOWN, one -> true).otherwise()))
-                .toList();
+    private static List<Message> shipped() {
+        List<Message> all = new ArrayList<>();
+        Rows.each("messages.txt", Rows.shipped("messages.txt"), columns -> all.add(message(columns)));
+        return List.copyOf(all);
     }
 
-    private static Rule<Machine> rule(List<String> columns) {
+    private static Message message(List<String> columns) {
         Rows.check(columns, COLUMNS, Map.of());
         int within =
                 switch (columns.get(1)) {
@@ -58,28 +65,45 @@ public final class LogRules {
                     default ->
                         throw new IllegalArgumentException("\"" + columns.get(1) + "\" is none of short, long, boot");
                 };
-        int least = Integer.parseInt(columns.get(2));
-        Pattern message = Pattern.compile(columns.get(3));
-        MESSAGES.add(Pattern.compile(columns.get(3).replace(".*", ANY).replace("\\S+", ANY)));
-        Fact<Machine, KernelLog.Recent> reported =
-                new Fact<>(KernelLog.FILE, one -> Fact.of(one.host().log().recent(within, 0, message)));
-        String id = columns.get(0);
+        String text = columns.get(3);
+        AtomicInteger parts = new AtomicInteger();
+        String redactable = ANY.matcher(text).replaceAll(part -> "(?<any" + parts.getAndIncrement() + ">.*)");
+        return new Message(
+                columns.get(0),
+                within,
+                Integer.parseInt(columns.get(2)),
+                Pattern.compile(text),
+                Pattern.compile(redactable),
+                parts.get());
+    }
+
+    private static List<Rule<Machine>> rules() {
+        return Stream.concat(
+                        MESSAGES.stream().map(LogRules::rule),
+                        Stream.of(Rule.rule("log.none", SHOWN, machine -> true).otherwise()))
+                .toList();
+    }
+
+    private static Rule<Machine> rule(Message message) {
+        Fact<Machine, KernelLog.Recent> reported = new Fact<>(
+                KernelLog.FILE, machine -> Fact.of(machine.host().log().recent(message.within, 0, message.text)));
         return Rule.rule(
-                        id,
+                        message.rule,
                         reported,
-                        one -> reported.in(one).count() >= least
-                                && (least == 1 || reported.in(one).isLasting()))
-                .on("hosts", one -> isToBeAsked(id, one))
-                .with(one -> reported.in(one).ago(), one -> reported.in(one).text());
+                        machine -> reported.in(machine).count() >= message.least
+                                && (message.least == 1 || reported.in(machine).isLasting()))
+                .on("hosts", machine -> isToBeAsked(message.rule, machine))
+                .with(machine -> reported.in(machine).ago(), machine -> reported.in(machine)
+                        .text());
     }
 
     /** A message that another fact must confirm: remapping may be on in spite of the one, and the clock fast of the other. */
-    private static boolean isToBeAsked(String id, Machine one) {
-        return switch (id) {
+    private static boolean isToBeAsked(String rule, Machine machine) {
+        return switch (rule) {
             case "log.ioapic-missing" ->
-                one.host().log().recent(KernelLog.BOOT, 0, OFF).isPresent();
+                machine.host().log().recent(KernelLog.BOOT, 0, OFF).isPresent();
             case "log.clock" ->
-                one.files()
+                machine.files()
                         .text("sys/devices/system/clocksource/clocksource0/current_clocksource")
                         .filter(Set.of("hpet", "acpi_pm", "jiffies")::contains)
                         .isPresent();
@@ -92,35 +116,21 @@ public final class LogRules {
         int end = Math.max(line.indexOf("] ") + 2, 0);
         String time = line.substring(0, end);
         String text = line.substring(end);
-        for (Pattern message : MESSAGES) {
-            Matcher found = message.matcher(text);
+        for (Message message : MESSAGES) {
+            Matcher found = message.redactable.matcher(text);
             if (found.find()) {
                 StringBuilder kept = new StringBuilder();
                 int at = found.start();
-                for (int i = 1; i <= found.groupCount(); i++) {
-                    if (found.start(i) >= at && isAny(message, i)) {
-                        kept.append(text, at, found.start(i)).append('-');
-                        at = found.end(i);
+                for (int part = 0; part < message.parts; part++) {
+                    if (found.start("any" + part) >= at) {
+                        kept.append(text, at, found.start("any" + part)).append('-');
+                        at = found.end("any" + part);
                     }
                 }
                 return time + kept + text.substring(at, found.end());
             }
         }
         return time + "-";
-    }
-
-    /** Whether a group of a message stands for any text. */
-    private static boolean isAny(Pattern message, int group) {
-        int seen = 0;
-        String regex = message.pattern();
-        for (int at = 0; at < regex.length(); at++) {
-            boolean opens =
-                    regex.charAt(at) == '(' && (at == 0 || regex.charAt(at - 1) != '\\') && !regex.startsWith("(?", at);
-            if (opens && ++seen == group) {
-                return regex.startsWith(ANY, at);
-            }
-        }
-        return false;
     }
 
     /** The finding of a host's log. */

@@ -9,6 +9,7 @@ import io.kvmirq.host.facts.ThreadStat;
 import io.kvmirq.host.facts.VmProcess;
 import io.kvmirq.path.Known;
 import io.kvmirq.path.Remedy;
+import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -269,10 +270,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         free.ifPresent(cpus -> ISOLATED.of(this).known().ifPresent(isolated -> {
             BitSet quiet = (BitSet) cpus.clone();
             quiet.and(isolated);
-            boolean was = CpuList.parse(allowed())
-                    .filter(own -> CpuList.contains(isolated, own))
-                    .isPresent();
-            if (name.equals("@pin") && !quiet.isEmpty() && (was || quiet.equals(cpus))) {
+            if (name.equals("@pin") && !quiet.isEmpty() && (isIsolated() || quiet.equals(cpus))) {
                 cpus.clear();
                 cpus.set(quiet.nextSetBit(0));
             } else if (!CpuList.contains(isolated, cpus)) {
@@ -355,7 +353,10 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         BiFunction<String, ThreadStat, String> says =
                 (who, one) -> who + (who.endsWith(")") ? "" : " (" + one.name() + ")");
         Known<String> first = running(host(), pid, such, says);
-        Known<String> other = first.known().isEmpty() ? ofOthers(host(), pid, such, says) : first;
+        if (first.known().isPresent()) {
+            return first;
+        }
+        Known<String> other = ofOthers(host(), pid, such, says);
         return other instanceof Known.Unknown || other.known().isPresent() ? other : first;
     }
 
@@ -397,38 +398,47 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     /** The same among the other threads of all processes, of which a host has thousands. */
     private static Known<String> ofOthers(
             HostFacts host, int except, Predicate<ThreadStat> such, BiFunction<String, ThreadStat, String> says) {
-        for (Map.Entry<String, ThreadStat> one :
-                host.once("threads that run", () -> runnable(host)).entrySet()) {
-            String[] of = one.getKey().split("/");
-            if (!of[1].equals(String.valueOf(except)) && such.test(one.getValue())) {
-                return new Known.Observed<>(says.apply(of[1] + ", thread " + of[3], one.getValue()));
+        Known<String> hidden = Known.none();
+        for (OtherThread thread : host.once("other threads that run", () -> others(host))) {
+            if (thread.pid.equals(String.valueOf(except))) {
+                continue;
+            }
+            if (thread.stat.isEmpty()) {
+                hidden = hidden instanceof Known.Unknown ? hidden : Fact.missing(host.files(), thread.file());
+            } else if (such.test(thread.stat.get())) {
+                return new Known.Observed<>(says.apply(thread.pid + ", thread " + thread.tid, thread.stat.get()));
             }
         }
-        return host.files().list("proc").stream()
-                .filter(pid -> pid.matches("\\d{1,9}") && !pid.equals(String.valueOf(except)))
-                .flatMap(pid -> host.files().list("proc/" + pid + "/task").stream()
-                        .filter(tid -> !tid.equals(pid))
-                        .map(tid -> "proc/" + pid + "/task/" + tid + "/stat"))
-                .filter(file ->
-                        host.files().text(file).isEmpty() && host.files().reading(file) == HostFiles.Reading.DENIED)
-                .findFirst()
-                .<Known<String>>map(file -> Fact.missing(host.files(), file))
-                .orElseGet(Known::none);
+        return hidden;
     }
 
-    /** The threads of all processes that run now, but first threads, by their files. */
-    private static Map<String, ThreadStat> runnable(HostFacts host) {
-        Map<String, ThreadStat> all = new LinkedHashMap<>();
+    /** @param stat empty if it is refused */
+    private record OtherThread(String pid, String tid, Optional<ThreadStat> stat) {
+        static String file(String pid, String tid) {
+            return "proc/" + pid + "/task/" + tid + "/stat";
+        }
+
+        String file() {
+            return file(pid, tid);
+        }
+    }
+
+    /** The threads of all processes that run now or hide whether they do, but for first threads. */
+    private static List<OtherThread> others(HostFacts host) {
+        List<OtherThread> all = new ArrayList<>();
         for (String pid : host.files().list("proc")) {
             if (pid.matches("\\d{1,9}")) {
                 for (String tid : host.files().list("proc/" + pid + "/task")) {
-                    String file = "proc/" + pid + "/task/" + tid + "/stat";
-                    if (!tid.equals(pid)) {
-                        host.files()
-                                .text(file)
-                                .flatMap(ThreadStat::parse)
-                                .filter(now -> now.isRunnable() && !now.isOfKernel())
-                                .ifPresent(now -> all.put(file, now));
+                    String file = OtherThread.file(pid, tid);
+                    Optional<String> text =
+                            tid.equals(pid) ? Optional.empty() : host.files().text(file);
+                    Optional<ThreadStat> runs =
+                            text.flatMap(ThreadStat::parse).filter(now -> now.isRunnable() && !now.isOfKernel());
+                    boolean hides = !tid.equals(pid)
+                            && text.isEmpty()
+                            && host.files().reading(file) == HostFiles.Reading.DENIED;
+                    if (runs.isPresent() || hides) {
+                        all.add(new OtherThread(pid, tid, runs));
                     }
                 }
             }

@@ -18,7 +18,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Stream;
 
-/** What commands accuse on a host: links of a device and of all guests, and checks of the doctor. */
+/** The accusations of commands on a host: of links of a device and of all guests, and by checks of the doctor. */
 final class Accusations {
     private Accusations() {}
 
@@ -41,6 +41,11 @@ final class Accusations {
         return links.stream()
                 .flatMap(link -> link.flaws().stream())
                 .filter(flaw -> flaw.weight() != Flaw.Weight.REMARK && !flaw.isPastDelay());
+    }
+
+    /** The finding of a check. */
+    static Finding finding(HostFiles tree, Check check) {
+        return Doctor.examine(new HostFacts(tree), EnumSet.of(check)).get(0);
     }
 
     /** Rules and links that have a flaw, and checks that warn or fail. */

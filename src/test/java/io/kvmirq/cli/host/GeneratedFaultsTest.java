@@ -38,7 +38,7 @@ class GeneratedFaultsTest {
     /** Each look takes seconds. */
     private static final String MANY = "more vectors than routes";
 
-    /** What a fault is also: on other trees the parent is the device, and irqs are not posted; in part, it is another. */
+    /** The other rules that a fault concerns: on other trees the parent is the device, and irqs are not posted; in part, it is another fault. */
     private static final Map<String, String> ALSO = Map.of(
             "back end throttled", "backend\\.missing",
             "driver unbound", "device-vector\\.not-armed",

@@ -33,14 +33,13 @@ class LogRulesTest {
             log.append("<4>[").append(at).append("00000] ").append(line).append('\n');
             at += lines.length > 1 && lines[0].equals(lines[1]) ? 2 : 0;
         }
-        return Doctor.examine(
-                        new HostFacts(PlantedFaultsTest.host("posted")
-                                .put("proc/uptime", uptime + " 1.00\n")
-                                .put(KernelLog.FILE, log.toString())
-                                .put("sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n")
-                                .tree()),
-                        EnumSet.of(Check.LOG))
-                .get(0);
+        return Accusations.finding(
+                PlantedFaultsTest.host("posted")
+                        .put("proc/uptime", uptime + " 1.00\n")
+                        .put(KernelLog.FILE, log.toString())
+                        .put("sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n")
+                        .tree(),
+                Check.LOG);
     }
 
     /** As the kernel prints each, and the seconds after which it is of the past; 0 for never. */
@@ -119,10 +118,7 @@ class LogRulesTest {
         RecordedHost host = PlantedFaultsTest.host("posted")
                 .put("sys/devices/system/clocksource/clocksource0/current_clocksource", "hyperv_clocksource_tsc_page\n")
                 .put(KernelLog.FILE, "[0.1] tsc: Marking TSC unstable due to running on Hyper-V\n");
-        assertThat(Doctor.examine(new HostFacts(host.tree()), EnumSet.of(Check.LOG))
-                        .get(0)
-                        .reason())
-                .isEqualTo("none");
+        assertThat(Accusations.finding(host.tree(), Check.LOG).reason()).isEqualTo("none");
     }
 
     /** An archive says the same, without the names. */

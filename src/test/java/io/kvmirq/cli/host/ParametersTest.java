@@ -140,11 +140,7 @@ class ParametersTest {
     }
 
     private static Finding found(RecordedHost host, String words) {
-        return Doctor.examine(
-                        new HostFacts(
-                                host.put(CMDLINE, "ro quiet " + words + "\n").tree()),
-                        EnumSet.of(Check.PARAMETERS))
-                .get(0);
+        return Accusations.finding(host.put(CMDLINE, "ro quiet " + words + "\n").tree(), Check.PARAMETERS);
     }
 
     /** The module shows what it took; until it is loaded, the last word decides, and of a list each part. */
