@@ -106,7 +106,7 @@ record VfioReport(
                     .collect(Collectors.joining(", "));
             table.add(List.of(
                     one.device().address().toString(),
-                    one.id(),
+                    one.device().id(),
                     one.classCode(),
                     one.device().group().isPresent()
                             ? String.valueOf(one.device().group().getAsInt())
@@ -123,7 +123,7 @@ record VfioReport(
         if (outlook.refusals().isEmpty()) {
             ifHidden(host, terminal, "it");
         }
-        fact("device", id() + ", class " + classCode());
+        fact("device", device.id() + ", class " + classCode());
         fact(
                 "driver",
                 driver() + device.override().map(name -> ", override " + name).orElse(""));
@@ -291,10 +291,6 @@ record VfioReport(
         return device.group().isEmpty()
                 ? host.group(device) instanceof Known.Unknown ? ", group not shown" : ", no group"
                 : ", group " + device.group().getAsInt() + (device.others().isEmpty() ? ", nothing else in it" : "");
-    }
-
-    private String id() {
-        return String.format("%04x:%04x", device.vendor(), device.device());
     }
 
     private String classCode() {

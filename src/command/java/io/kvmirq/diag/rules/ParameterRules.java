@@ -27,7 +27,7 @@ public final class ParameterRules {
     private static final List<Parameter> PARAMETERS = shipped();
     /** A shorter word may be another parameter. */
     private static final int SHORTEST = 6;
-    /** Those that a host with passed-through devices needs, and that do nothing if they are misspelt. */
+    /** Parameters that a host with passed-through devices needs, and that do nothing if they are misspelt. */
     private static final List<String> NEAR = List.of(
             "intel_iommu",
             "amd_iommu",
@@ -64,7 +64,7 @@ public final class ParameterRules {
         boolean isIn(String given) {
             return value.equals(ANY)
                     || Stream.of(given.split(","))
-                            .anyMatch(one -> same(one).equals(same(value)) || one.startsWith(value + "="));
+                            .anyMatch(part -> same(part).equals(same(value)) || part.startsWith(value + "="));
         }
 
         private static String same(String value) {
@@ -212,9 +212,17 @@ public final class ParameterRules {
         return List.copyOf(all);
     }
 
-    /** The names of all parameters of which a rule is. */
+    /** The names of all parameters that a rule names. */
     public static Set<String> names() {
         return PARAMETERS.stream().map(Parameter::name).collect(Collectors.toUnmodifiableSet());
+    }
+
+    /** Those of them that have no value. */
+    public static Set<String> flags() {
+        return PARAMETERS.stream()
+                .filter(parameter -> parameter.value.equals(Rows.NOTHING))
+                .map(Parameter::name)
+                .collect(Collectors.toUnmodifiableSet());
     }
 
     /** The finding of a host's parameters. */

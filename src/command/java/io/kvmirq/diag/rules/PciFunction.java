@@ -56,7 +56,9 @@ record PciFunction(
     /** An extended capability has eight bytes or more, so a longer chain is a loop. */
     private static final int MOST_EXTENDED = (EXTENDED_BYTES - PciCapabilities.BYTES) / 8;
 
+    /** A link that has this part of its lanes is no slot that is split or wired for half. */
     private static final int FAR_FEWER = 4;
+
     private static final int FIRST_BAR = 0x10;
     private static final int AFTER_BARS = 0x28;
     private static final int SECONDARY_BUS = 0x18;
@@ -367,15 +369,14 @@ record PciFunction(
         return device.irq() == 0 || device.irq() > Integer.MAX_VALUE;
     }
 
-    /** The seconds since the boot; 0 if they are not shown. */
-    double uptime() {
-        return files().text("proc/uptime")
-                .filter(text -> text.matches("\\d{1,10}\\.\\d{1,2}( .*)?"))
-                .map(text -> Double.parseDouble(text.split(" ")[0]))
-                .orElse(0.0);
+    /** Whether it corrects more than an error a second, since the boot. */
+    boolean isCorrecting() {
+        return host().uptime()
+                .filter(seconds -> seconds > 0 && Long.parseLong("0" + CORRECTED.in(this)) > seconds)
+                .isPresent();
     }
 
-    /** Its number among the virtual functions of its physical function; empty for another function. */
+    /** The number of the device among the virtual functions of this one; empty if it is none of them. */
     Optional<String> virtualNumber() {
         return files().list(DEVICES + address).stream()
                 .filter(name -> name.startsWith("virtfn"))

@@ -126,24 +126,23 @@ public final class VfioHostRules {
             return host().namedIds().stream()
                     .filter(id -> host().pciAddresses().stream()
                             .flatMap(one -> host().pci(one).stream())
-                            .noneMatch(one -> id.equals(String.format("%04x:%04x", one.vendor(), one.device()))))
+                            .noneMatch(one -> id.equals(one.id())))
                     .toList();
         }
 
-        /** Those that the command line names for vfio-pci, of ids of which VFIO has no device at all. */
+        /** The devices that the command line names for vfio-pci and other drivers have, unless VFIO has one of the same id. */
         List<PciDevice> kept() {
             List<String> ids = host().namedIds();
             List<PciDevice> named = (ids.isEmpty() ? List.<PciAddress>of() : host().pciAddresses())
                     .stream()
                             .flatMap(one -> host().pci(one).stream())
-                            .filter(one -> ids.contains(String.format("%04x:%04x", one.vendor(), one.device())))
+                            .filter(one -> ids.contains(one.id()))
                             .toList();
             return named.stream()
                     .filter(one -> one.driver().isPresent() && !one.isBoundToVfio())
                     .filter(one -> named.stream()
-                            .noneMatch(other -> other.isBoundToVfio()
-                                    && other.vendor() == one.vendor()
-                                    && other.device() == one.device()))
+                            .noneMatch(
+                                    other -> other.isBoundToVfio() && other.id().equals(one.id())))
                     .toList();
         }
 

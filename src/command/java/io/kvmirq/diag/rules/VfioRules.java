@@ -106,7 +106,7 @@ public final class VfioRules {
 
         /** Whether the kernel's command line names its id for vfio-pci. */
         boolean isNamed() {
-            return host().namedIds().contains(String.format("%04x:%04x", device.vendor(), device.device()));
+            return host().namedIds().contains(device.id());
         }
 
         /** {@code vfio_pci_dev_in_denylist()}: Intel's QAT. Empty if the kernel may have the list or not. */

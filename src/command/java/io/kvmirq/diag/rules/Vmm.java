@@ -183,9 +183,7 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
                 alone.put(Integer.parseInt(one.allowed()), one);
             }
         }
-        Optional<Double> uptime = files().text("proc/uptime")
-                .filter(text -> text.matches("\\d{1,10}\\.\\d{1,2}( .*)?"))
-                .map(text -> Double.parseDouble(text.split(" ")[0]));
+        Optional<Double> uptime = host().uptime();
         if (alone.isEmpty() || uptime.isEmpty() || host().interrupts().isEmpty()) {
             return Known.none();
         }

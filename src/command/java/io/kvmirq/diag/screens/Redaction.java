@@ -40,10 +40,10 @@ final class Redaction {
     private static final Pattern KERNEL =
             Pattern.compile("\"?((intel_iommu|amd_iommu|amd_iommu_intr|iommu|iommu\\.[a-z_]+|intremap|kvm[-_.a-z0-9]*"
                     + "|vfio[-_.a-z0-9]*|acpi|irqchip[.a-z0-9_]*|"
-                    + ParameterRules.names().stream().map(Pattern::quote).collect(Collectors.joining("|"))
+                    + anyOf(ParameterRules.names())
                     + ")=\"?[-A-Za-z0-9_,.:=@]*"
-                    + "|nointremap|nox2apic|noapic|nolapic|irqpoll|irqfixup|noirqdebug|threadirqs|irqchip[.a-z0-9_]*"
-                    + "|disableapic|nosmp|nomodule|nospectre_v2)\"?");
+                    + "|nox2apic|irqpoll|irqfixup|noirqdebug|irqchip[.a-z0-9_]*|" + anyOf(ParameterRules.flags())
+                    + ")\"?");
 
     /** The vCPU whose KVM_RUN a thread is in, without the thread's stack. */
     private static final Pattern RUN = Pattern.compile("\\d{1,3} 0x[0-9a-f]{1,7} 0xae80 ");
@@ -245,6 +245,10 @@ final class Redaction {
                 .splitAsStream(path)
                 .map(name -> CONTROLLERS.matcher(name).matches() ? name : names.name("group-", groups, name))
                 .collect(Collectors.joining("/"));
+    }
+
+    private static String anyOf(Set<String> words) {
+        return words.stream().map(Pattern::quote).collect(Collectors.joining("|"));
     }
 
     private static String lines(String text, UnaryOperator<String> change) {

@@ -221,6 +221,13 @@ public final class HostFacts {
         return (T) known;
     }
 
+    /** The seconds since the boot; empty if they are not shown. */
+    public Optional<Double> uptime() {
+        return tree.text("proc/uptime")
+                .filter(text -> text.matches("\\d{1,10}\\.\\d{1,2}( .*)?"))
+                .map(text -> Double.parseDouble(text.split(" ")[0]));
+    }
+
     /** When the guest that has a device began, in seconds after the boot; 0 if no file shows it. */
     public double began(PciAddress device) {
         return once("began " + device, () -> vms().of(device).stream()

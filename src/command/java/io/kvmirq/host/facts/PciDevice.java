@@ -58,6 +58,11 @@ public record PciDevice(
         }
     }
 
+    /** Its vendor and device, as {@code 8086:10d3}. */
+    public String id() {
+        return String.format("%04x:%04x", vendor, device);
+    }
+
     /** Whether a driver of VFIO is bound to it. */
     public boolean isBoundToVfio() {
         return unlinked || driver.filter(VfioGroup::isDriver).isPresent();
