@@ -186,19 +186,12 @@ public final class DeviceRules {
 
     /** An older report is only quoted. A burst is usual while a device is reset. */
     private static final Table<PciFunction> LOGGED = new Table<>(
-        rule("function.no-reset", NO_RESET, one -> true)
-            .with(PciFunction::called, one -> NO_RESET.in(one).ago(), one -> NO_RESET.in(one).text()),
-        rule("function.no-recovery", NO_RECOVERY, one -> true)
-            .with(PciFunction::called, one -> NO_RECOVERY.in(one).ago(), one -> NO_RECOVERY.in(one).text()).otherwise(),
-        rule("function.given-up", GIVEN_UP, one -> true)
-            .with(PciFunction::called, one -> GIVEN_UP.in(one).ago(), one -> GIVEN_UP.in(one).text()).otherwise(),
-        rule("function.error-reported", UNCORRECTED, one -> true)
-            .with(PciFunction::called, one -> UNCORRECTED.in(one).ago(), one -> UNCORRECTED.in(one).text()).otherwise(),
-        rule("bridge.card-gone", PULLED, one -> one.device().config().isGone())
-            .with(PciFunction::called, one -> PULLED.in(one).ago(), one -> PULLED.in(one).text())
-            .on("bridges", one -> !one.isDevice()),
-        rule("physical-function.stopped-it", STOPPED, one -> true)
-            .with(PciFunction::called, one -> STOPPED.in(one).ago(), one -> STOPPED.in(one).text())
+        reported("function.no-reset", NO_RESET),
+        reported("function.no-recovery", NO_RECOVERY).otherwise(),
+        reported("function.given-up", GIVEN_UP).otherwise(),
+        reported("function.error-reported", UNCORRECTED).otherwise(),
+        reported("bridge.card-gone", PULLED).on("bridges", one -> !one.isDevice() && one.device().config().isGone()),
+        reported("physical-function.stopped-it", STOPPED)
             .on("physical functions", one -> !one.isDevice()),
         rule("device.wanted-back", WANTED, one -> true)
             .with(one -> WANTED.in(one).ago(), one -> WANTED.in(one).text()).on("the device", PciFunction::isDevice),
@@ -239,9 +232,9 @@ public final class DeviceRules {
         rule("device.nonfatal-errors", NONFATAL, one -> !NONFATAL.in(one).isEmpty()).with(PciFunction::called, NONFATAL::in)
             .counting(NONFATAL::in)
             .on("the device", PciFunction::isDevice),
-        rule("function.corrects", CORRECTS, one -> one.uptime() > 0 && Long.parseLong("0" + CORRECTED.in(one)) > one.uptime())
+        rule("function.corrects", CORRECTS, PciFunction::isCorrecting)
             .and(CORRECTED).with(PciFunction::called, CORRECTED::in, one -> CORRECTS.in(one).ago()),
-        rule("function.corrected", CORRECTED, one -> one.uptime() > 0 && Long.parseLong("0" + CORRECTED.in(one)) > one.uptime())
+        rule("function.corrected", CORRECTED, PciFunction::isCorrecting)
             .with(PciFunction::called, CORRECTED::in).counting(CORRECTED::in).otherwise(),
         rule("function.fatal-detected", CONFIG,
             one -> FATAL.of(one).known().isEmpty() && (one.of(EXPRESS, 0xa) & 4) != 0 && !one.config().isGone())
@@ -339,13 +332,18 @@ public final class DeviceRules {
         }
     }
 
+    /** A rule of a function that holds while a report is of now. */
+    private static Rule<PciFunction> reported(String id, Fact<PciFunction, KernelLog.Recent> report) {
+        return rule(id, report, function -> true)
+                .with(PciFunction::called, function -> report.in(function).ago(), function -> report.in(function)
+                        .text());
+    }
+
     private static List<Remedy> release(PciFunction one) {
         String holders = HOLDERS.in(one);
         return holders.contains("simple")
                 ? List.of(Rows.remedy("@unbind-screen"), Rows.remedy("@no-screen"))
-                : holders.matches(".*(BOOTFB|fb).*")
-                        ? List.of(Rows.remedy("@no-screen"))
-                        : List.of(Rows.remedy("@holder"));
+                : holders.contains("fb") ? List.of(Rows.remedy("@no-screen")) : List.of(Rows.remedy("@holder"));
     }
 
     /** How many virtual functions a physical function has or had: those that sysfs shows, if it has none now. */

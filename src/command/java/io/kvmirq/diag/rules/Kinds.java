@@ -3,10 +3,8 @@ package io.kvmirq.diag.rules;
 
 import io.kvmirq.path.Flaw.Weight;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.stream.Stream;
 
 /**
@@ -35,7 +33,7 @@ public final class Kinds {
 
         private long without(Without why) {
             return others.stream()
-                    .filter(one -> one.without == why)
+                    .filter(member -> member.without == why)
                     .mapToLong(Member::members)
                     .sum();
         }
@@ -60,27 +58,24 @@ public final class Kinds {
 
     /** The kinds of some rules, each of which is of one kind. */
     public static List<Kind> of(List<? extends Rule<?>> rules) {
-        Map<String, Kind> kinds = new LinkedHashMap<>();
+        List<Kind> kinds = new ArrayList<>();
         Rows.each("kinds.txt", Rows.shipped("kinds.txt"), columns -> {
             String name = columns.get(0);
             if (name.startsWith("@")) {
                 List<String> begins = List.of(columns.get(2).split(", "));
-                kinds.put(
-                        name,
-                        new Kind(
-                                name.substring(1),
-                                columns.get(1),
-                                rules.stream()
-                                        .<Rule<?>>map(rule -> rule)
-                                        .filter(rule -> begins.stream().anyMatch(one -> matches(rule.id(), one)))
-                                        .toList(),
-                                new ArrayList<>()));
+                kinds.add(new Kind(
+                        name.substring(1),
+                        columns.get(1),
+                        rules.stream()
+                                .<Rule<?>>map(rule -> rule)
+                                .filter(rule -> begins.stream().anyMatch(begin -> matches(rule.id(), begin)))
+                                .toList(),
+                        new ArrayList<>()));
                 return;
             }
             String[] words = name.split(" ", 2);
             boolean counted = words[0].matches("\\d{1,4}");
-            List.copyOf(kinds.values())
-                    .get(kinds.size() - 1)
+            kinds.get(kinds.size() - 1)
                     .others
                     .add(new Member(
                             counted ? words[1] : name,
@@ -89,7 +84,7 @@ public final class Kinds {
                                     .toLowerCase(Locale.ROOT)),
                             columns.get(2)));
         });
-        return List.copyOf(kinds.values());
+        return List.copyOf(kinds);
     }
 
     private static boolean matches(String id, String pattern) {
@@ -102,7 +97,7 @@ public final class Kinds {
     public static Stream<String> lines(List<? extends Rule<?>> rules) {
         List<Kind> kinds = of(rules);
         return Stream.concat(kinds.stream().map(Kind::toString), kinds.stream().flatMap(kind -> kind.others.stream()
-                .filter(one -> one.without == Without.INVISIBLE)
-                .map(one -> "no file shows  " + kind.name + ": " + one.name + ": " + one.why)));
+                .filter(member -> member.without == Without.INVISIBLE)
+                .map(member -> "no file shows  " + kind.name + ": " + member.name + ": " + member.why)));
     }
 }

@@ -22,7 +22,7 @@ public final class KvmRules {
     private static final int OTHERS_MAY = 006;
     private static final int STOLEN = 8;
     private static final int MUCH_STEAL = 10;
-    /** Of a CPU that was just set online, in ticks: a minute. */
+    /** The ticks of a minute: a CPU that was set online since has fewer. */
     private static final int LONG_ENOUGH = 6000;
 
     private static final Pattern CPU = Pattern.compile("cpu\\d{1,5}( +\\d{1,15}){8,12}");
@@ -155,23 +155,17 @@ public final class KvmRules {
         return text.lines()
                 .filter(line -> CPU.matcher(line).matches())
                 .map(line -> line.split(" +"))
-                .filter(words -> Stream.of(words)
-                                .skip(1)
-                                .limit(STOLEN)
-                                .mapToLong(Long::parseLong)
-                                .sum()
-                        >= LONG_ENOUGH)
-                .map(words -> Map.entry(
-                        words[0].substring("cpu".length()),
-                        100
-                                * Long.parseLong(words[STOLEN])
-                                / Math.max(
-                                        1,
-                                        Stream.of(words)
-                                                .skip(1)
-                                                .limit(STOLEN)
-                                                .mapToLong(Long::parseLong)
-                                                .sum())))
+                .flatMap(words -> {
+                    long all = Stream.of(words)
+                            .skip(1)
+                            .limit(STOLEN)
+                            .mapToLong(Long::parseLong)
+                            .sum();
+                    return all < LONG_ENOUGH
+                            ? Stream.empty()
+                            : Stream.of(Map.entry(
+                                    words[0].substring("cpu".length()), 100 * Long.parseLong(words[STOLEN]) / all));
+                })
                 .max(Map.Entry.comparingByValue());
     }
 
