@@ -122,9 +122,9 @@ public final class World {
         return kernels(Machine.kvmFlaw(), profiles(Machine.PVM, "6.12,amd-vi"));
     }
 
-    /** As {@link #withSvm}, also with a fake whose guests run by VMX, with APICv. */
+    /** As {@link #withSvm}, also with fakes whose guests run by VMX, with APICv, as in the lab. */
     static Stream<World> ofEachVendor() {
-        return kernels(Machine.kvmFlaw(), profiles(Machine.PVM, "6.12,amd-vi", "6.12,vtd-posting"));
+        return kernels(Machine.kvmFlaw(), profiles(Machine.PVM, "6.12,amd-vi", "6.1,vtd-posting", "6.12,vtd-posting"));
     }
 
     /** As {@link #all}. Of the fake those profiles whose KVM uses AVIC, and one whose KVM does not. */
