@@ -104,7 +104,7 @@ class ResampleContract extends KernelSuite {
 
     /**
      * KVM scans the pins before it turns APICv on, and so leaves the VMCS with the EOI exit bitmap of an earlier scan: {@code
-     * vcpu_enter_guest()} and {@code vmx_load_eoi_exitmap()}. The next scan mends it.
+     * vcpu_enter_guest()} and {@code vmx_load_eoi_exitmap()}. The next scan mends it. Before 6.3 APICv stays off.
      */
     @Test
     void endOfAPinThatChangedWhileApicvWasOffIsMissed() {
@@ -120,7 +120,7 @@ class ResampleContract extends KernelSuite {
         guest.runTo(RealModeGuest.READY);
         raise(event);
         guest.answer();
-        boolean isMissed = world.isIntel() && world.virtualizesApics();
+        boolean isMissed = world.isIntel() && world.virtualizesApics() && world.isSince(6, 3);
         assertThat(world.drain(resample)).isEqualTo(isMissed ? 0 : 1);
     }
 

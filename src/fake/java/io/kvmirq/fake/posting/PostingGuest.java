@@ -70,10 +70,15 @@ public abstract class PostingGuest {
         return inhibits.isEmpty();
     }
 
-    /** Updates the reasons that inhibit APIC virtualization, after LAPIC ids have changed. */
+    /**
+     * Updates the reasons that inhibit APIC virtualization, after LAPIC ids have changed. Before 6.3 a changed id inhibits for
+     * good: d471bd853d38 ("KVM: x86: Allow APICv APIC ID inhibit to be cleared").
+     */
     public final void setInhibits(Destinations<?> destinations) {
         Set<InhibitReason> reasons = destinations.inhibits(rules);
-        ofIds.stream().filter(reason -> !reasons.contains(reason)).forEach(reason -> setInhibit(reason, false));
+        if (rules.kernel().isSince(6, 3)) {
+            ofIds.stream().filter(reason -> !reasons.contains(reason)).forEach(reason -> setInhibit(reason, false));
+        }
         reasons.forEach(reason -> setInhibit(reason, true));
         ofIds = reasons;
     }
