@@ -268,9 +268,8 @@ class DecodeCommandIT {
         Cli.Ended ended = Cli.run("decode", "vgic-its-state", file).exited(ExitCode.COULD_NOT_RUN);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())
-                .isEqualTo("kvmirq: cannot read " + file + ": line 1 of vgic-its-state is '# kvmirq: see and wire the"
-                        + " interrupts of KVM guests from Jav...': expected a row of 6 numbers such as '0 8192 0 0 0"
-                        + " 1'\n");
+                .isEqualTo("kvmirq: cannot read " + file + ": line 1 of vgic-its-state is '# kvmirq: see and wire KVM"
+                        + " guest interrupts from Java': expected a row of 6 numbers such as '0 8192 0 0 0 1'\n");
     }
 
     @Test
