@@ -87,12 +87,12 @@ public final class Main {
                 new Named(
                         Audience.ADMINISTRATORS,
                         "list",
-                        "List the guests of this host, or the interrupts of their devices and whether they are posted.",
+                        "List this host's guests, or their device interrupts and whether they are posted.",
                         new ListCommand()),
                 new Named(
                         Audience.ADMINISTRATORS,
                         "watch",
-                        "Watch the interrupts of guests: rates, and changes as they happen.",
+                        "Watch guest interrupts: rates, and changes as they happen.",
                         new WatchCommand()),
                 new Named(
                         Audience.ADMINISTRATORS,
@@ -107,13 +107,10 @@ public final class Main {
                 new Named(
                         Audience.ADMINISTRATORS,
                         "capture",
-                        "Save the files that kvmirq reads on this host in one archive, without names and addresses.",
+                        "Save the files that kvmirq reads on this host in one archive, without names or"
+                                + " addresses.",
                         new CaptureCommand()),
-                new Named(
-                        Audience.AUTHORS,
-                        "errno",
-                        "Explain the meaning of an errno of a KVM or VFIO call.",
-                        new ErrnoCommand()),
+                new Named(Audience.AUTHORS, "errno", "Explain an errno from a KVM or VFIO call.", new ErrnoCommand()),
                 new Named(
                         Audience.AUTHORS,
                         "decide",

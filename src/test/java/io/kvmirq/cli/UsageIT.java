@@ -76,7 +76,7 @@ class UsageIT {
         Cli.Ended ended = Cli.run("--help");
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out())
-                .contains("For testers of a host or a VMM:\n  selftest ", "Exit codes:", "\n   10  explain: the");
+                .contains("For host and VMM testers:\n  selftest ", "Exit codes:", "\n   10  explain: the");
         assertThat(Cli.run("selftest", "--help").out()).contains("--count", "guestless", "--json");
     }
 
@@ -131,7 +131,7 @@ class UsageIT {
     void helpOfACommandIsWhatItsOptionPrints() throws Exception {
         assertThat(Cli.run("help").out())
                 .isEqualTo(Cli.run("--help").out())
-                .contains("help", "Print the help of a command.");
+                .contains("help", "Print a command's help.");
         assertThat(Cli.run("help", "help").out()).startsWith("Usage: kvmirq help");
         Cli.Ended list = Cli.run("help", "list", "true");
         assertThat(list.exitCode()).isZero();

@@ -12,7 +12,7 @@ final class BatchFile {
     private BatchFile() {}
 
     static OptionSpec.Builder option() {
-        return OptionSpec.builder(OPTION).description("Read and write lines of JSON.");
+        return OptionSpec.builder(OPTION).description("Read and write JSON lines.");
     }
 
     /** Decodes or encodes lines of JSON: see {@link InputFile#read}. */

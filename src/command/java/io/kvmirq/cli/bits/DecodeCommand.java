@@ -24,8 +24,8 @@ public final class DecodeCommand implements Command {
         footer.addAll(Formats.lines(Formats.ALL));
         footer.addAll(List.of(
                 "",
-                "Files of debugfs:",
-                "  vgic-state          interrupts of a VGIC that are not idle, and the LPIs that GICv4 delivers",
+                "Debugfs files:",
+                "  vgic-state          VGIC interrupts that are not idle, and the LPIs that GICv4 delivers",
                 "  vgic-its-state      events that an ITS translates, and those that GICv4 delivers"));
         footer.addAll(List.of(
                 "",
@@ -39,32 +39,33 @@ public final class DecodeCommand implements Command {
                         "       kvmirq decode [--json] " + String.join("|", DebugfsFile.KINDS) + " FILE",
                         "       kvmirq decode --batch [FILE]")
                 .description(
-                        "Prints each field of a structure with bit range, name in the manual, name in the kernel,"
-                                + " value and meaning. Then prints each violation of the manual. Exit code 1 if there"
-                                + " is a violation. Words are hex, with or without 0x, lowest address first. Makes no"
-                                + " call to KVM.",
+                        "Prints each field of a structure with its bit range, its name in the manual and in the"
+                                + " kernel, value and meaning, then each violation of the manual. Exit code 1 if there"
+                                + " is one. Words are hex, with or without 0x, lowest address first. Does not call"
+                                + " KVM.",
                         "",
-                        "For a kind that is a file of debugfs, name the FILE instead of words; - is standard input."
-                                + " On an arm64 host the file is " + FileSentence.DEBUGFS
+                        "For a kind that is a debugfs file, name the FILE instead of words; - is standard input."
+                                + " On an arm64 host, FILE is "
+                                + FileSentence.DEBUGFS
                                 + "/kvm/TID-FD/vgic-state while the VM runs, and vgic-its-state@BASE from Linux 6.16"
-                                + " on. TID is the thread that created the VM; in a Java VMM its number differs from"
-                                + " the process id. Only root may read the file. While the kernel prints the file, it"
-                                + " holds a lock that the VM's set-up also takes.",
+                                + " on. TID is the thread that created the VM; in a Java VMM, it differs from the"
+                                + " process id. Only root may read the file. While printing it, the kernel holds a lock"
+                                + " that VM setup also takes.",
                         "",
-                        "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]}"
-                                + " from FILE or standard input and writes each line with its fields, violations and"
-                                + " remarks. Violations do not change the exit code then. The first bad line stops the"
+                        "With --batch, reads JSON lines such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]}"
+                                + " from FILE or standard input, and writes each line with its fields, violations and"
+                                + " remarks. Violations then do not change the exit code. The first bad line stops the"
                                 + " command.")
                 .footer(footer.toArray(String[]::new));
         usage.add(Formats.parameter(Formats.ALL, DebugfsFile.KINDS));
         usage.add(Command.parameters("1..*", "0..*", "HEX|FILE")
                 .hideParamSyntax(true)
-                .description("The words of the structure, or the file of debugfs."));
+                .description("Words of the structure, or a debugfs file."));
         usage.add(OptionSpec.builder(HIGH_FIRST)
                 .description("Take the words highest address first, as ir_translation_struct prints them."));
         usage.add(OptionSpec.builder(JSON)
-                .description(
-                        "Print one JSON document: for words as a line of --batch, for a file with all interrupts."));
+                .description("Print one JSON document: for words, as a line of --batch; for a file, with all"
+                        + " interrupts."));
         usage.add(BatchFile.option());
     }
 

@@ -134,7 +134,7 @@ final class Formats {
                 .hideParamSyntax(true)
                 .completionCandidates(Stream.concat(formats.stream().map(Format::kind), files.stream())
                         .toList())
-                .description("A kind. With --batch a FILE; standard input if FILE is missing or is -.");
+                .description("A kind; with --batch, a FILE, or standard input if FILE is missing or -.");
     }
 
     /** One line for each format: kind, title and words. */

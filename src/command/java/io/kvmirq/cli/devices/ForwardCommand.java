@@ -57,29 +57,26 @@ public final class ForwardCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Forwards the interrupts of a PCI device that is bound to vfio-pci into a throw-away VM,"
-                        + " triggers each once, and prints its path: eventfd, GSI, the guest's vector, whether the"
-                        + " guest answered, and the mechanism. The kernel triggers the interrupts (loopback): the"
-                        + " device sends none and may not access memory. Opening the device resets it. The command"
-                        + " refuses the device, and does not open it, when its driver is not vfio-pci, when drivers of"
-                        + " the host use its IOMMU group, or when a program has it open. At the end, also after Ctrl-C,"
-                        + " everything is closed; the device stays bound to vfio-pci. Needs /dev/kvm and the device's"
-                        + " file in /dev/vfio. A fake kernel runs no arm64 guest: the test looks for pending interrupts"
-                        + " in the VGIC. Exit code 1 when an interrupt was lost or an object is left, 3 when the test"
-                        + " could not run.")
+        usage.description("Forwards a PCI device's interrupts to a throw-away VM, triggers each once, and prints"
+                        + " its path: eventfd, GSI, guest vector, whether the guest answered, and the mechanism."
+                        + " The device must be bound to vfio-pci. The kernel triggers the interrupts (loopback);"
+                        + " the device itself sends none and cannot do DMA. Opening the device resets it, so the"
+                        + " command refuses it if its driver is not vfio-pci, host drivers use its IOMMU group, or"
+                        + " a program has it open. At the end, even after Ctrl-C, it closes everything; the device"
+                        + " stays bound to vfio-pci. Needs /dev/kvm and the device's file in /dev/vfio. A fake"
+                        + " kernel runs no arm64 guest, so there the test looks for pending interrupts in the"
+                        + " VGIC. Exit code 1 if an interrupt was lost or an object is left, 3 if the test could"
+                        + " not run.")
                 .footer("", "Example: kvmirq forward 0000:3b:00.0 --selftest");
-        usage.add(Command.parameter("0", "1", "BDF")
-                .required(true)
-                .description("The address of the device, as lspci prints it."));
+        usage.add(Command.parameter("0", "1", "BDF").required(true).description("Device address, as lspci prints it."));
         usage.add(OptionSpec.builder("--selftest")
-                .description("Run the test. Without this option the command only prints the plan of the test."));
+                .description("Run the test. Without this option, only print its plan."));
         usage.add(Command.option("--kind", "KIND", String.class)
                 .completionCandidates(Command.labels(KINDS.toArray()))
-                .description("The kind of interrupts: msix, msi or intx (default: the first of these that the device"
-                        + " has)."));
+                .description("Interrupt kind: msix, msi or intx (default: the first of these that the device has)."));
         usage.add(Command.option("--vectors", "N[-M]", String.class)
                 .description("Test only vector N, or vectors N to M (default: all). They are forwarded 192 at a time,"
-                        + " because the guest has 192 vectors for devices."));
+                        + " because the guest has 192 device vectors."));
         usage.add(Command.option("--fake", "PROFILE", String.class)
                 .completionCandidates(Profile.names())
                 .description("Run the test on a fake kernel and its device 0000:3b:00.0 instead: " + Profile.expected()

@@ -21,16 +21,15 @@ import picocli.CommandLine.ParseResult;
 public final class VfioCommand implements Command {
     @Override
     public void describe(Usage usage) {
-        usage.description("Reads sysfs and /proc and prints the driver of the device, its IOMMU group, its use by the"
-                        + " host, the interrupts that VFIO will report, whether hardware posts them here, the"
-                        + " reasons why VFIO would refuse the device, and the commands that bind it to"
-                        + " vfio-pci and back to its driver. Opens no device, because opening a VFIO device"
-                        + " resets it, and writes nothing. Without BDF, lists the devices. The counts of MSI"
-                        + " and MSI-X need root. Exit code 1 when VFIO would refuse the device, and no guest"
-                        + " has it.")
+        usage.description("Prints a device's driver, IOMMU group and host use, the interrupts that VFIO will"
+                        + " report, whether hardware posts them here, the reasons why VFIO would refuse the"
+                        + " device, and the commands that bind it to vfio-pci and back to its driver. Without BDF,"
+                        + " lists all devices. Reads sysfs and /proc. Writes nothing and opens no device, because"
+                        + " opening a VFIO device resets it. MSI and MSI-X counts need root. Exit code 1 if VFIO"
+                        + " would refuse the device and no guest has it.")
                 .footer(
                         "",
-                        "DIR has the files with their paths: sys/bus/pci/devices/*/{vendor,device,",
+                        "DIR holds these files under their paths: sys/bus/pci/devices/*/{vendor,device,",
                         "class,config,irq,driver,driver_override,iommu_group,msi_irqs,numa_node,",
                         "physfn,reset_method,vfio-dev}, sys/kernel/iommu_groups/*/devices,",
                         "sys/class/{iommu,net,block}, sys/dev/block, sys/module/kvm_*/parameters,",
@@ -38,7 +37,7 @@ public final class VfioCommand implements Command {
                         "files are not shown.",
                         "",
                         "Example: kvmirq vfio 0000:3b:00.0");
-        usage.add(Command.parameter("0", "0..1", "BDF").description("The address of the device, as lspci prints it."));
+        usage.add(Command.parameter("0", "0..1", "BDF").description("Device address, as lspci prints it."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }

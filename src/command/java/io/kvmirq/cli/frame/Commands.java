@@ -36,10 +36,10 @@ import picocli.CommandLine.UnmatchedArgumentException;
 public record Commands(List<Named> commands) {
     /** The readers of the help, in the order of its lists. */
     public enum Audience {
-        ADMINISTRATORS("For administrators of a host:"),
-        AUTHORS("For authors of VMMs:"),
-        TESTERS("For testers of a host or a VMM:"),
-        ALL("For all:");
+        ADMINISTRATORS("For host administrators:"),
+        AUTHORS("For VMM authors:"),
+        TESTERS("For host and VMM testers:"),
+        ALL("For everyone:");
 
         private final String heading;
 
@@ -59,8 +59,8 @@ public record Commands(List<Named> commands) {
 
     /** Printed without a command. */
     private static final String FIRST_STEPS = """
-            kvmirq shows and wires the interrupts of KVM guests. Begin with a command:
-              kvmirq doctor      says what is wrong with this host, and what to change
+            kvmirq shows and wires KVM guest interrupts. Start with a command:
+              kvmirq doctor      says what is wrong with this host, and how to fix it
               kvmirq selftest    sends interrupts to a guest; without KVM: --backend fake
               kvmirq list        lists guests; explain says where an interrupt goes
               kvmirq help        lists all commands
@@ -258,7 +258,7 @@ public record Commands(List<Named> commands) {
     private CommandSpec root(Predicate<String> wanted) {
         CommandSpec root = CommandSpec.create().name("kvmirq");
         root.usageMessage()
-                .description("See and wire the interrupts of KVM guests.")
+                .description("See and wire KVM guest interrupts.")
                 .footer(Stream.concat(Stream.of("", "Exit codes:"), ExitCode.table().stream())
                         .toArray(String[]::new));
         root.addOption(help());
@@ -269,11 +269,11 @@ public record Commands(List<Named> commands) {
         root.version(Version.line());
         commands.forEach(command -> add(root, command, wanted.test(command.name())));
         CommandSpec help = CommandSpec.create().name(HELP);
-        help.usageMessage().description("Print the help of a command.");
+        help.usageMessage().description("Print a command's help.");
         help.addOption(help());
         help.addPositional(Command.parameter("0", "0..1", "COMMAND")
                 .completionCandidates(commands.stream().map(Named::name).toList())
-                .description("The command. Without it, the help of kvmirq is printed.")
+                .description("A command (default: kvmirq itself).")
                 .build());
         root.addSubcommand(HELP, help);
         CommandSpec completion = CommandSpec.create().name(COMPLETION);

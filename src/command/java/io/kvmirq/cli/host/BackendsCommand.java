@@ -13,8 +13,8 @@ import picocli.CommandLine.ParseResult;
 public final class BackendsCommand implements Command {
     @Override
     public void describe(Usage usage) {
-        usage.description("Tries every binding and prints the file from which it was loaded, or why it cannot be"
-                + " used. 'auto' uses the first binding that works. Exit code 1 when none works.");
+        usage.description("Tries every binding, and prints the file it was loaded from or why it cannot be used."
+                + " 'auto' uses the first binding that works. Exit code 1 if none works.");
         usage.add(Command.json());
     }
 

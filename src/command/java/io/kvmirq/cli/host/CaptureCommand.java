@@ -23,19 +23,18 @@ import picocli.CommandLine.ParseResult;
 public final class CaptureCommand implements Command {
     @Override
     public void describe(Usage usage) {
-        usage.description("Lists the files of this host that kvmirq reads. With -o, also writes them into a zip archive"
-                        + " that only its owner may read; other commands read it with --from. Names of hosts"
-                        + " and guests, network addresses, mount points and unknown words of command lines are"
-                        + " removed. Guests, groups of processes, network interfaces and disks get other"
-                        + " names, a hash of the name and /etc/machine-id, so these are the same in all"
-                        + " archives of a host; without /etc/machine-id they get numbers. It reads only files"
-                        + " that other commands read too; root can read more of them. It opens no device and"
-                        + " starts no VM.")
+        usage.description("Lists this host's files that kvmirq reads. With -o, also writes them into a zip archive"
+                        + " that only its owner may read; other commands read it with --from. Host and guest"
+                        + " names, network addresses, mount points and unknown command-line words are removed."
+                        + " Guests, control groups, network interfaces and disks get new names, a hash of the old"
+                        + " one and /etc/machine-id, so they are the same in all archives of a host; without"
+                        + " /etc/machine-id, they get numbers. Reads only files that other commands read too; root"
+                        + " can read more of them. Opens no device and starts no VM.")
                 .footer("", "Example: kvmirq capture -o host.zip; kvmirq vfio --from host.zip");
         usage.add(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
                 .type(Path.class)
-                .description("Write the archive to FILE, which may not exist yet."));
+                .description("Write the archive to FILE, which must not exist yet."));
         usage.add(OptionSpec.builder("--unredacted")
                 .description("Keep names, addresses and /etc/machine-id in the archive."));
         HostSource.describe(usage);

@@ -24,47 +24,48 @@ public final class DecideCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Decides as KVM does on this host about the message that a guest wrote into its MSI or"
-                        + " MSI-X table. Prints the destination vCPUs, whether the IOMMU posts to one of them, and the"
-                        + " remapping entry of the message. Reads sysfs and /proc, and opens neither KVM nor a device."
-                        + " With --vendor it reads no files, and decides for a host without obstacles to posting. Exit"
-                        + " code 1 when the message is not posted, 3 when the host's files do not show the facts. On"
-                        + " arm64 it says whether KVM maps the event to a vLPI.")
+        usage.description("Predicts what KVM on this host does with the message that a guest wrote into its MSI or"
+                        + " MSI-X table: the destination vCPUs, whether the IOMMU posts to one of them, and the"
+                        + " remapping entry. Reads sysfs and /proc, and opens neither KVM nor a device. With"
+                        + " --vendor, reads no files, and assumes that nothing obstructs posting. Exit code 1 if"
+                        + " the message is not posted, 3 if the host's files do not show the facts. On arm64,"
+                        + " prints whether KVM maps the event to a vLPI.")
                 .footer(
                         "",
-                        "DIR has the files that 'kvmirq help vfio' names.",
+                        "DIR holds the files that 'kvmirq help vfio' lists.",
                         "",
                         "Example: kvmirq decide --vendor amd --msi 0xfee01000/0x41 --vcpus 4");
-        usage.add(Command.option("--msi", "ADDRESS/DATA", String.class).description("The message, two hex numbers."));
+        usage.add(
+                Command.option("--msi", "ADDRESS/DATA", String.class).description("The message, as two hex numbers."));
         usage.add(Command.option("--vendor", "VENDOR", String.class)
                 .completionCandidates(
                         Stream.concat(Command.labels(Vendor.values()).stream(), Stream.of(DecideQuestion.BOTH))
                                 .toList())
-                .description("Decide for a host of intel or amd without obstacles to posting, or for both. Reads no"
-                        + " files."));
-        usage.add(Command.option("--vcpus", "N", Integer.class)
-                .description("The number of vCPUs of the VM, 1-4096 (default: 1)."));
+                .description("Assume an intel or amd host, or both in turn, on which nothing obstructs posting. Reads"
+                        + " no files."));
+        usage.add(Command.option("--vcpus", "N", Integer.class).description("Number of vCPUs, 1-4096 (default: 1)."));
         usage.add(Command.option("--apic", "MODE", String.class)
                 .completionCandidates(Command.labels(DecideQuestion.Mode.values()))
-                .description("The mode of the guest's LAPICs: flat, cluster or x2apic (default: flat for up to 8 vCPUs,"
-                        + " else x2apic)."));
+                .description("Guest LAPIC mode: flat, cluster or x2apic (default: flat for up to 8 vCPUs, else"
+                        + " x2apic)."));
         usage.add(OptionSpec.builder("--32-bit-ids").description("The VMM has enabled KVM_X2APIC_API_USE_32BIT_IDS."));
-        usage.add(
-                Command.option("--inhibit", "REASON", List.class)
-                        .auxiliaryTypes(String.class)
-                        .completionCandidates(Command.labels(InhibitReason.values()))
-                        .description(
-                                "APIC virtualization is inhibited: a name as doctor prints it and, in capitals, the tracepoint, such as pit_reinj."));
+        usage.add(Command.option("--inhibit", "REASON", List.class)
+                .auxiliaryTypes(String.class)
+                .completionCandidates(Command.labels(InhibitReason.values()))
+                .description("Assume that REASON, such as pit_reinj, inhibits APIC virtualization: a name as printed"
+                        + " by doctor or, in capitals, by the tracepoint."));
         usage.add(Command.option("--without", "PART", List.class)
                 .auxiliaryTypes(String.class)
                 .completionCandidates(Command.labels(MissingPart.values()))
-                .description("A part of the path is missing: " + String.join(", ", Command.labels(MissingPart.values()))
+                .description("Assume that a part of the path is missing: "
+                        + String.join(", ", Command.labels(MissingPart.values()))
                         + "."));
         usage.add(OptionSpec.builder("--x2avic-ext")
                 .description("AMD: the processor has X2AVIC_EXT, so AVIC works for vCPU ids above 511."));
         usage.add(Command.option("--kernel", "VERSION", String.class)
-                .description("The version of Linux, 6.1 or newer, such as 6.12; without it that of the host, or "
-                        + LinuxVersion.NEWEST + " with --vendor."));
+                .description("Linux version, 6.1 or newer, such as 6.12 (default: the host's, or "
+                        + LinuxVersion.NEWEST
+                        + " with --vendor)."));
         usage.add(OptionSpec.builder("--reasons")
                 .description("Only list all possible reasons, in the order in which KVM finds them."));
         HostSource.describe(usage);

@@ -50,19 +50,19 @@ public final class DoctorCommand implements Command {
     @Override
     public void describe(Usage usage) {
         List<String> ids = ids(EnumSet.allOf(Check.class));
-        usage.description("Prints one line for each check: PASS, WARN (it works, but worse than it could, or with a"
-                        + " risk), FAIL (it does not work) or UNKNOWN (no file shows it), and below it the change to"
-                        + " make, when it takes effect, and its risk. Reads sysfs, /proc and debugfs, starts no VM,"
-                        + " opens"
-                        + " no device and writes nothing. The checks 'backends', which loads native"
-                        + " code, and 'kernel-memory', which reads /proc/kcore, run only if --check names them. Exit code 0 when nothing fails, 1 when a check fails, 3 when no check could read its"
-                        + " files. With --strict, if nothing fails, 17 when this host could post an interrupt and"
-                        + " does not, and 1 when a check warns of something else.")
+        usage.description("Prints one line for each check: PASS, WARN (works, but worse than it could, or with a"
+                        + " risk), FAIL (does not work) or UNKNOWN (no file shows it), and below it what to"
+                        + " change, when the change takes effect, and its risk. Reads sysfs, /proc and debugfs,"
+                        + " starts no VM, opens no device and writes nothing. The checks 'backends', which loads"
+                        + " native code, and 'kernel-memory', which reads /proc/kcore, run only if named by"
+                        + " --check. Exit code 0 if nothing fails, 1 if a check fails, 3 if no check could read"
+                        + " its files. With --strict, if nothing fails, 17 if this host could post an interrupt"
+                        + " but does not, and 1 if a check warns of something else.")
                 .footer(
                         "",
                         "Checks: " + String.join(", ", ids) + ".",
                         "",
-                        "DIR has the files with their paths: those of 'kvmirq help vfio', and sys/module,"
+                        "DIR holds these files under their paths: those of 'kvmirq help vfio', and sys/module,"
                                 + " sys/kernel/debug/irq, proc/{modules,self/limits,self/status,config.gz}, boot/config-*,"
                                 + " etc/group and dev/kvm.",
                         "",
@@ -70,17 +70,16 @@ public final class DoctorCommand implements Command {
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("-q", "--quiet")
                 .description("Print only checks that are not PASS."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--strict")
-                .description("Exit with 17 or 1 also when a check warns."));
+                .description("Also exit with 17 or 1 if a check warns."));
         usage.add(Nagios.option());
         usage.add(HostSource.twice());
         usage.add(Command.option("--check", "ID", List.class)
                 .auxiliaryTypes(String.class)
                 .completionCandidates(ids)
-                .description("Make only this check. May be given several times."));
-        usage.add(
-                picocli.CommandLine.Model.OptionSpec.builder("--rules")
-                        .description(
-                                "Print the rules instead: name, state, sentence, files and remedies of each; and their kinds, with what no file shows."));
+                .description("Run only this check. Repeat the option for several."));
+        usage.add(picocli.CommandLine.Model.OptionSpec.builder("--rules")
+                .description("Print the rules instead: name, state, sentence, files and remedies of each; then their"
+                        + " kinds, and what no file shows."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }

@@ -26,10 +26,10 @@ import picocli.CommandLine.ParseResult;
 public final class ErrnoCommand implements Command {
     @Override
     public void describe(Usage usage) {
-        usage.description("Prints the causes for which CALL fails with ERRNO, likeliest first, and the things to check"
-                        + " next. ERRNO is a name or a number; 0 is an unexpected success. Add the conditions"
-                        + " that you know: they rule out causes. Makes no call to KVM. Exit code 1 when no"
-                        + " cause is known.")
+        usage.description("Prints the causes for which CALL fails with ERRNO, most likely first, and what to check"
+                        + " next. ERRNO is a name or a number; 0 is an unexpected success. Add the conditions that"
+                        + " you know, because they rule out causes. Does not call KVM. Exit code 1 if no cause is"
+                        + " known.")
                 .footer(footer());
         usage.add(Command.parameter("0", "0..1", "CALL")
                 .hideParamSyntax(true)
@@ -37,7 +37,7 @@ public final class ErrnoCommand implements Command {
                 .description("A call; see below."));
         usage.add(Command.parameter("1", "0..1", "ERRNO")
                 .hideParamSyntax(true)
-                .description("The errno of the call, such as EBUSY or 16."));
+                .description("Its errno, such as EBUSY or 16."));
         usage.add(Command.parameters("2..*", "0..*", "KNOWN")
                 .completionCandidates(
                         Arrays.stream(Condition.values()).map(Condition::label).toList())

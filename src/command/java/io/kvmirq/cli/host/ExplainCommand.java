@@ -42,38 +42,37 @@ public final class ExplainCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Says in the first line whether a device's interrupts reach the guest, and whether hardware"
-                        + " delivers them (posts) or KVM. Then prints the chain of a vector: device, host irq, device"
-                        + " vector, VMM, eventfd, irqfd, GSI, guest vector, vCPU. Each link is ok, broken, doubtful"
-                        + " (its evidence is contradictory or proves nothing alone), not used or not shown, with the"
-                        + " evidence: observed in a file, inferred (with the reason), or predicted. Then it answers"
-                        + " whether host and VM can post it, whether KVM asked for it, whether the entry of the IOMMU"
-                        + " (or the LPI on arm64) posts, and whether hardware delivered. For all vectors of a device,"
-                        + " prints the chain that breaks first, and the broken links of the others. Reads sysfs, /proc"
-                        + " and debugfs, and writes nothing without --live. Run it as root.")
+        usage.description("First says whether a device's interrupts reach the guest, and whether hardware (posted)"
+                        + " or KVM delivers them. Then prints a vector's chain: device, host irq, device vector,"
+                        + " VMM, eventfd, irqfd, GSI, guest vector, vCPU. Each link is ok, broken, doubtful (its"
+                        + " evidence is contradictory, or proves nothing alone), not used or not shown, with the"
+                        + " evidence: observed in a file, inferred (with the reason) or predicted. Then answers"
+                        + " whether host and VM can post the interrupt, whether KVM asked for"
+                        + " it, whether the IOMMU entry (or the LPI on arm64) posts, and whether hardware"
+                        + " delivered it. For all vectors of a device, prints the chain that breaks first, and the"
+                        + " broken links of the others. Reads sysfs, /proc and debugfs, and writes nothing without"
+                        + " --live. Run it as root.")
                 .footer(footer());
         usage.add(Command.parameter("0", "0..1", "BDF")
-                .description("The address of the device, as lspci prints it; or"
-                        + " the number of a host irq that VFIO has armed; or the name of a guest, as with --vm."));
-        usage.add(Command.parameter("1", "0..1", "VECTOR")
-                .description("The number of a vector of MSI or MSI-X (default: all vectors)."));
+                .description("Device address, as lspci prints it; or the number of a host irq that VFIO has armed; or"
+                        + " a guest's name, as with --vm."));
+        usage.add(Command.parameter("1", "0..1", "VECTOR").description("MSI or MSI-X vector (default: all vectors)."));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
-                .description("All devices of a guest, by its name or its process, in place of BDF."));
-        usage.add(OptionSpec.builder("--all").description("All devices of all guests, in place of BDF."));
+                .description("All devices of a guest, given by name or process id, instead of BDF."));
+        usage.add(OptionSpec.builder("--all").description("All devices of all guests, instead of BDF."));
         usage.add(OptionSpec.builder("--vcpus")
-                .description("With --vm: print the vCPUs of the guest instead of its devices: the phase,"
-                        + " the CPU and the counts of each. They need --live; --fake starts a guest"
-                        + " named web and watches it."));
+                .description("With --vm: print the guest's vCPUs instead of its devices: phase, CPU and counts of"
+                        + " each. Needs --live, or --fake, which starts a guest named web and watches it."));
         usage.add(OptionSpec.builder("--strict")
-                .description("If no link is broken, a link in doubt decides the exit code."));
+                .description("If no link is broken, let a link in doubt decide the exit code."));
         usage.add(Nagios.option());
         usage.add(HostSource.twice());
         usage.add(Command.option("--against", "FILE", Path.class)
                 .description("With --from: also print the differences from this earlier capture."));
         usage.add(OptionSpec.builder(EVIDENCE)
-                .description("Also print each field of kernel memory on the way of an armed vector, beside the value"
+                .description("Also print each kernel-memory field on the path of an armed vector, beside the value"
                         + " that another structure requires: AGREE, DIFFER, or UNOBSERVABLE with the reason. With"
-                        + " --vcpus, those of the posted-interrupt descriptors of Intel."));
+                        + " --vcpus, the fields of Intel's posted-interrupt descriptors."));
         LiveOption.describe(usage);
         MemoryOption.describe(usage);
         HostSource.describe(usage);
@@ -81,7 +80,7 @@ public final class ExplainCommand implements Command {
     }
 
     private static String[] footer() {
-        List<String> lines = new ArrayList<>(List.of("", "Exit codes, beside 0 to 3 of all commands:"));
+        List<String> lines = new ArrayList<>(List.of("", "Exit codes, besides 0 to 3 of all commands:"));
         lines.addAll(ExitCode.ofExplain());
         lines.addAll(HostChoice.FILES);
         lines.addAll(List.of(

@@ -27,8 +27,9 @@ public final class HostChoice {
     /** The files that a copy of a host needs, for the help. */
     static final List<String> FILES = List.of(
             "",
-            "DIR has the files that 'kvmirq help vfio' names, and proc/*/{comm,cmdline,fd,fdinfo,task},"
-                    + " sys/kernel/debug/{kvm,iommu,irq/irqs}. Absent files are not shown.");
+            "DIR holds the files that 'kvmirq help vfio' lists, and"
+                    + " proc/*/{comm,cmdline,fd,fdinfo,task}, sys/kernel/debug/{kvm,iommu,irq/irqs}. Absent"
+                    + " files are not shown.");
 
     private HostChoice() {}
 

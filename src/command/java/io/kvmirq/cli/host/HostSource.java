@@ -41,18 +41,17 @@ public final class HostSource {
                 .completionCandidates(Profile.names())
                 .description("Read the files of a fake kernel instead: " + Profile.expected() + "."));
         usage.add(Command.option("--root", "DIR", Path.class)
-                .description("Read a copy of another machine's files instead. DIR has the files under their paths:"
+                .description("Read a copy of another machine's files instead. DIR holds them under their paths:"
                         + " 'kvmirq help vfio', 'help doctor' and 'help explain' list them."));
         usage.add(Command.option("--from", "FILE", Path.class)
-                .description("Read an archive that kvmirq capture wrote on another machine instead."));
+                .description("Read another machine's archive instead, written by kvmirq capture."));
     }
 
     /** The option of two looks. */
     static OptionSpec.Builder twice() {
         return OptionSpec.builder(TWICE)
-                .description(
-                        "Look twice, 0.4 s apart: a count since boot that changes in between, as of throttled periods"
-                                + " or of errors (AER), is of now.");
+                .description("Look twice, 0.4 s apart: a count since boot that changes in between, such as throttled"
+                        + " periods or errors (AER), is a current flaw.");
     }
 
     /** The host, or the second look at it if two are asked for. */

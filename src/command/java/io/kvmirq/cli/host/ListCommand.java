@@ -87,33 +87,30 @@ public final class ListCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description("Prints a row for each process that holds a VM: guest, process, vCPUs (running; halted in"
-                        + " KVM; stopped, traced or outside of KVM_RUN), and the sources of its interrupts:"
-                        + " vectors that VFIO has armed, eventfds, and workers of vhost with their CPUs. With"
-                        + " --live, also exits and injected interrupts per second. With --vm, --device or"
-                        + " --all, prints a row for each vector of each PCI device that VFIO has armed, flawed ones"
-                        + " first: host irq, device, vector, guest, how often the host handled it (per second"
-                        + " with --live), the host's CPU, vCPU, GSI, guest vector, whether hardware posts it, and"
-                        + " its flaw or why it is not posted. Columns of which no file shows a value are left"
-                        + " out; '-' marks other values that no file shows; a line below names what would"
-                        + " show it. '?' follows an inferred value. Reads sysfs, /proc and debugfs, and"
-                        + " writes nothing without --live. Only root sees the guests of other users. Exit"
-                        + " code 3 when the host has no such device or guest, or /proc/interrupts cannot be"
-                        + " read.")
+        usage.description("Prints a row for each process that holds a VM: guest, process, vCPUs (running; halted"
+                        + " in KVM; stopped, traced or outside of KVM_RUN), and its interrupt sources: vectors that"
+                        + " VFIO has armed, eventfds, and vhost workers with their CPUs. With --live, also exits and"
+                        + " injected interrupts per second. With --vm, --device or --all, prints instead a row for each"
+                        + " PCI device vector that VFIO has armed, flawed ones first: host irq, device, vector, guest,"
+                        + " how often the host handled it (per second with --live), host CPU, vCPU, GSI, guest vector,"
+                        + " whether hardware posts it, and its flaw or why it is not posted. A column without a known"
+                        + " value is left out; '-' marks other values that no file shows, and a line below names what"
+                        + " would show them. '?' follows an inferred value. Reads sysfs, /proc and debugfs, and writes"
+                        + " nothing without --live. Only root sees other users' guests. Exit code 3 if the host has no"
+                        + " such device or guest, or /proc/interrupts cannot be read.")
                 .footer(Stream.concat(
                                 HostChoice.FILES.stream(),
                                 Stream.of("", "Example: kvmirq list", "         kvmirq list --vm web"))
                         .toArray(String[]::new));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
-                .description("The vectors of a guest's devices, by its name or its process."));
-        usage.add(Command.option("--device", "BDF", String.class).description("The vectors of a device."));
-        usage.add(OptionSpec.builder("--all").description("The vectors of all devices."));
+                .description("The device vectors of a guest, given by name or process id."));
+        usage.add(Command.option("--device", "BDF", String.class).description("The vectors of this device."));
+        usage.add(OptionSpec.builder("--all").description("All device vectors."));
         usage.add(Nagios.option());
         usage.add(Command.option(TEXTFILE, "FILE", Path.class)
-                .description(
-                        "Write the numbers of this host to FILE in Prometheus' text format, in place of a table, for"
-                                + " the textfile collector of its node exporter. FILE is replaced when the new one is on the disk;"
-                                + " its name must end in .prom for the collector."));
+                .description("Write this host's metrics to FILE in Prometheus' text format instead of a table, for"
+                        + " the node exporter's textfile collector. FILE is replaced once the new one is on disk;"
+                        + " for the collector, its name must end in .prom."));
         LiveOption.describe(usage);
         MemoryOption.describe(usage);
         HostSource.describe(usage);

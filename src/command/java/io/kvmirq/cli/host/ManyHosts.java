@@ -32,7 +32,7 @@ final class ManyHosts {
 
     static void describe(Command.Usage usage) {
         usage.add(Command.parameters("0..*", "0..*", "FILE")
-                .description("More archives after that of --from: one table has the vectors of all these hosts."));
+                .description("More archives besides that of --from; one table has the vectors of all these hosts."));
     }
 
     /** The captures, if more than one is given. Files without --from, or with an option for one host, are a usage error. */

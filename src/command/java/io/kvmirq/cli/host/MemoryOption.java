@@ -16,12 +16,10 @@ public final class MemoryOption {
 
     /** Adds it. */
     public static void describe(Command.Usage usage) {
-        usage.add(
-                OptionSpec.builder(NAME)
-                        .description(
-                                "Do not read the memory of this machine's kernel. Without this option, root with"
-                                        + " CAP_SYS_RAWIO and CAP_SYSLOG reads remapping entries, eventfds, irqfds and routes of armed"
-                                        + " vectors, and the LAPICs of vCPUs, from /proc/kcore, by the kernel's BTF, and writes nothing."));
+        usage.add(OptionSpec.builder(NAME)
+                .description("Do not read this machine's kernel memory. Without this option, root with CAP_SYS_RAWIO"
+                        + " and CAP_SYSLOG reads remapping entries, the eventfds, irqfds and routes of armed"
+                        + " vectors, and vCPU LAPICs from /proc/kcore by the kernel's BTF, and writes nothing."));
     }
 
     /**

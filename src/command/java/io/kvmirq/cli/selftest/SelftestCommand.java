@@ -37,16 +37,17 @@ public final class SelftestCommand implements Command {
     @Override
     public void describe(Usage usage) {
         usage.description("Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device"
-                        + " does, and prints the results of the kernel and the guest. Needs access to /dev/kvm, but not"
-                        + " root. --backend fake runs the same on a fake kernel and marks every line FAKE; the fake is"
-                        + " used only if you select it. A fake kernel runs no arm64 guest: the test looks for pending"
-                        + " interrupts in the VGIC. Exit code 1 when a scenario fails or all are skipped, 3 when KVM"
-                        + " cannot be used.")
+                        + " does, and prints what kernel and guest did. Needs access to /dev/kvm, but not root."
+                        + " --backend fake runs the same on a fake kernel and marks every line FAKE; it is used"
+                        + " only if you select it. A fake kernel runs no arm64 guest, so there the test looks for"
+                        + " pending interrupts in the VGIC. Exit code 1 if a scenario fails or all are skipped, 3"
+                        + " if KVM cannot be used.")
                 .footer(scenarios());
         usage.add(Command.option("--count", "N", Integer.class)
                 .converters(count())
                 .defaultValue(String.valueOf(DEFAULT_COUNT))
-                .description("Interrupts of each scenario except guestless, 1-" + MAX_COUNT
+                .description("Interrupts per scenario, except for guestless, 1-"
+                        + MAX_COUNT
                         + " (default ${DEFAULT-VALUE})."));
         usage.add(Command.option("--scenario", "SCENARIO", List.class)
                 .auxiliaryTypes(Scenario.class)
@@ -56,16 +57,15 @@ public final class SelftestCommand implements Command {
         usage.add(Command.option("--irqchip", "KIND", Irqchip.class)
                 .converters(oneOf(Irqchip.values()))
                 .completionCandidates(Command.labels(Irqchip.values()))
-                .description(
-                        "Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the kernel"
-                                + " has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or"
-                                + " GICv2) or pending (the same, no guest runs)."));
+                .description("In-kernel irqchip: full (PIC, IOAPIC and LAPICs; the default if the kernel has them) or"
+                        + " split (LAPICs only, as in many VMMs); on arm64, vgic (a GICv3 or GICv2) or pending"
+                        + " (the same, but no guest runs)."));
         usage.add(KernelChoice.backendOption(backends)
                 .description("Binding to the kernel: " + String.join(", ", backends.names()) + " (default: -D"
                         + Backends.PROPERTY + ", $"
                         + Backends.ENVIRONMENT + ", auto)."));
         usage.add(KernelChoice.profileOption()
-                .description("Kernel that the fake imitates, with --backend fake: " + Profile.expected() + "."));
+                .description("With --backend fake, the kernel to imitate: " + Profile.expected() + "."));
         usage.add(Command.json());
     }
 

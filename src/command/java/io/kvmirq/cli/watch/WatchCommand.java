@@ -71,36 +71,34 @@ public final class WatchCommand implements Command {
 
     @Override
     public void describe(Usage usage) {
-        usage.description(
-                        "Shows the guests of this host and the vectors of their devices, by rate: host irqs per second,"
-                                + " interrupts that KVM injected, exits, the CPU, whether hardware posts them, the last minute, and"
-                                + " the first flaw. Below are the changes: AVIC inhibited or cleared, a vector armed, disarmed,"
-                                + " posted or not, an affinity moved, a power state, a flaw or its repair, a storm, a guest that"
-                                + " comes or goes. A star marks a cell that changed. If its input or"
-                                + " output is a pipe or a file, or TERM is dumb, it prints a line for each change, and a"
-                                + " summary at the end. It reads /proc, sysfs and debugfs, and writes"
-                                + " nothing without --live. Only root sees the guests of other users.")
+        usage.description("Shows this host's guests and their device vectors by rate: host irqs per second,"
+                        + " interrupts that KVM injected, exits, the CPU, whether hardware posts them, the last"
+                        + " minute, and the first flaw. Changes are listed below: AVIC inhibited or cleared, a"
+                        + " vector armed, disarmed, posted or not, an affinity moved, a power state, a flaw or its"
+                        + " repair, a storm, a guest that comes or goes. A star marks a cell that changed. If"
+                        + " input or output is a pipe or a file, or TERM is dumb, prints a line for each change,"
+                        + " and a summary at the end. Reads /proc, sysfs and debugfs, and writes nothing without"
+                        + " --live. Only root sees other users' guests.")
                 .footer(Stream.concat(
                                 Stream.concat(Stream.of("", "Keys:"), WatchScreen.KEYS.stream()),
                                 Stream.of("", "Example: kvmirq watch --vm web", "         kvmirq watch --once"))
                         .toArray(String[]::new));
-        usage.add(
-                Command.option("--vm", "NAME|PID", String.class).description("One guest, by its name or its process."));
-        usage.add(Command.option("--device", "BDF", String.class).description("The vectors of a device."));
+        usage.add(Command.option("--vm", "NAME|PID", String.class)
+                .description("One guest, given by name or process id."));
+        usage.add(Command.option("--device", "BDF", String.class).description("The vectors of this device."));
         usage.add(Command.option("--interval", "SECONDS", String.class)
-                .description("The time between two reads, 0.1 to 3600 seconds; 1 without it."));
-        usage.add(Command.option(COUNT, "N", Integer.class).description("End after N intervals."));
-        usage.add(OptionSpec.builder(ONCE).description("Print one table after an interval, and end."));
+                .description("Seconds between two reads, 0.1 to 3600 (default: 1)."));
+        usage.add(Command.option(COUNT, "N", Integer.class).description("Exit after N intervals."));
+        usage.add(OptionSpec.builder(ONCE).description("Print one table after an interval, then exit."));
         usage.add(Command.option(ListCommand.TEXTFILE, "FILE", Path.class)
-                .description("Also write the numbers of all guests to FILE after each look, as kvmirq list does."));
-        usage.add(
-                OptionSpec.builder(LIVE)
-                        .description(
-                                "Also count the stages of each vector by probes, as explain --live does, and tell the first"
-                                        + " stage that loses interrupts. This writes to tracefs, as explain --live says. Needs root."));
+                .description(
+                        "Also write the metrics of all guests to FILE after each full scan, as kvmirq list does."));
+        usage.add(OptionSpec.builder(LIVE)
+                .description("Also count each vector's stages by probes, as explain --live does, and name the first"
+                        + " stage that loses interrupts. This writes to tracefs in the same way. Needs root."));
         MemoryOption.describe(usage);
         HostSource.describe(usage);
-        usage.add(OptionSpec.builder(JSON).description("Print a JSON document for each interval, one a line."));
+        usage.add(OptionSpec.builder(JSON).description("Print a JSON document for each interval, one per line."));
     }
 
     @Override

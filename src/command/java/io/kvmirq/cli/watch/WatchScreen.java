@@ -30,10 +30,10 @@ final class WatchScreen {
             "q  quit",
             "s  sort by rate, name or CPU",
             "/  filter rows by a word; Enter ends it",
-            "p  pause, and go on",
+            "p  pause or resume",
             "up, down  select a row (also k, j)",
-            "Enter  show or hide the vectors of a guest",
-            "e  show or hide the vectors of all guests",
+            "Enter  show or hide a guest's vectors",
+            "e  show or hide all guests' vectors",
             "c  rates by CPU",
             "h  this help");
 
