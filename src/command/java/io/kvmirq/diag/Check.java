@@ -32,7 +32,7 @@ public enum Check {
         this.id = id;
     }
 
-    /** Its name on the command line and in JSON. */
+    /** The check's name on the command line and in JSON. */
     public String id() {
         return id;
     }

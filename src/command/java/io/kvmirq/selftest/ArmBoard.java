@@ -157,7 +157,7 @@ final class ArmBoard implements Board {
         return false;
     }
 
-    /** Its registers are EBUSY then. */
+    /** VGIC registers are EBUSY while a vCPU runs. */
     @Override
     public boolean isReadableWhileRunning() {
         return false;

@@ -17,7 +17,7 @@ import java.util.List;
  * interrupts have numbers from 0 to {@link #INTERRUPTS} - 1, each with a handler and a count.
  */
 interface Board extends AutoCloseable {
-    /** Those from 0x30 to 0xef of x86: no exception and no spurious interrupt uses them. */
+    /** The x86 vectors from 0x30 to 0xef: no exception and no spurious interrupt uses them. */
     int INTERRUPTS = 0xc0;
 
     /** The vCPU of each. */
@@ -77,7 +77,7 @@ interface Board extends AutoCloseable {
     /** Such as {@code vector 0x31}. */
     String name(int interrupt);
 
-    /** Its number in digits, as the architecture writes them. */
+    /** The interrupt's number in digits, as the architecture writes it. */
     String number(int interrupt);
 
     /** The end of a route to it, in words. */

@@ -58,7 +58,7 @@ public enum Irqchip {
         return this == VGIC || this == PENDING;
     }
 
-    /** That of a VM of x86. */
+    /** Creates the irqchip of an x86 VM. */
     void create(Vm vm) {
         switch (this) {
             case FULL -> vm.x86().createIrqchip();

@@ -61,7 +61,7 @@ final class ItsDriver {
     private int end;
 
     /**
-     * Of tables in a part of guest memory.
+     * An ITS whose tables lie in a part of guest memory.
      *
      * @param base the guest-physical address of {@code memory}
      * @param at where the part begins in it

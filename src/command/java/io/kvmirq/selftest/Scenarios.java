@@ -18,7 +18,7 @@ import java.util.stream.IntStream;
 /** Runs each {@link Scenario}. For one thread; each method runs once. */
 record Scenarios(
         Kernel kernel, Irqchip irqchip, int count, SelftestListener journal, Patience patience, RoundTrips tally) {
-    /** That of the scenario without a guest. */
+    /** Vector of the scenario without a guest. */
     private static final InterruptVector VECTOR = new InterruptVector(0x31);
 
     private static final int ONE = 1;

@@ -239,7 +239,7 @@ final class ExplainText {
             return Nagios.UNKNOWN.print("no guest is seen; " + hidden.why() + ": " + hidden.remedy(), terminal);
         }
 
-        // Of the hops behind the VMM no file shows more: that they are not shown is no failure to look.
+        // No file shows more of the hops behind the VMM, so a hop not shown there is not a failed look.
         List<Link> hidden = chains.stream()
                 .filter(chain -> !chain.isIdle())
                 .flatMap(chain -> chain.links().stream())

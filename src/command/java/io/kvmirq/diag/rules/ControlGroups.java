@@ -188,7 +188,7 @@ final class ControlGroups {
     private static final Fact<Group, Long> MOST_MEMORY = memory("max", "(\\d{1,18})|max");
     private static final Fact<Group, Long> TASKS = number("pids.current", "(\\d{1,18})", "pids.max");
     private static final Fact<Group, Long> MOST_TASKS = number("pids.max", "(\\d{1,18})|max", "pids.current");
-    /** Of the second version: the first one takes a CPU that goes offline out of the file that asked for it. */
+    /** Cgroup v2 only: in v1, a CPU that goes offline is removed from the file that asked for it. */
     private static final Fact<Group, BitSet> WANTED = Fact.cpus("{group}/cpuset.cpus",
         one -> one.text("cpuset.cpus.effective").isPresent());
     /** The CPUs of the thread: a group above may have given all of its own to partitions below it. */

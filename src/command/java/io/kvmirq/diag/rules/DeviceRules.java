@@ -94,7 +94,7 @@ public final class DeviceRules {
         rule("device.no-lpis", CMDLINE, one -> CMDLINE.in(one).matches("(.* )?irqchip\\.gicv3_nolpi(=[1yY].*| .*|)"))
             .fill(one -> HostIrqRules.option(CMDLINE.in(one), "irqchip\\.gicv3_nolpi")).on("arm64", one -> one.host().isArm()));
 
-    /** Of the device and of each bridge above it. */
+    /** Applies to the device and to each bridge above it. */
     private static final Table<PciFunction> FORBIDDEN = new Table<>(
         rule("device.msi-forbidden", MSI_ALLOWED, one -> MSI_ALLOWED.in(one).equals("0")).with(PciFunction::called)
             .fill(one -> one.path(MSI_ALLOWED.file())));

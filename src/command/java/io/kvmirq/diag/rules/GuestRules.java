@@ -38,7 +38,7 @@ public final class GuestRules {
     private static final int MOST_VCPUS = 1024;
     /** KVM_MAX_IRQ_ROUTES. */
     private static final int MOST_ROUTES = 4096;
-    /** Of an I/O APIC, which a VMM routes first. */
+    /** Pins of an I/O APIC, which a VMM routes first. */
     private static final int PINS = 24;
 
     /** The directory of a vCPU below that of its VM in debugfs. */

@@ -474,7 +474,7 @@ public final class HostIrqRules {
     private static final Fact<Irq, String> CMDLINE = Fact.commandLine();
     private static final Fact<Irq, String> VERSION =
         Fact.text("proc/version", Fact.form(text -> text.startsWith("Linux version ")));
-    /** Of the unit on Intel; of all on AMD, where an irq of its own logs events, and with an SMMU. */
+    /** Fault interrupts of the device's unit on Intel; of all units on AMD (its event log irq) and with an SMMU. */
     private static final Fact<Irq, Long> FAULTS = new Fact<>("proc/interrupts", irq -> handled(irq, irq.host()
         .iommu(irq.device().address()).filter(unit -> unit.startsWith("dmar")).map(Pattern::quote)
         .orElse("(?:AMD-Vi\\d+-Evt|arm-smmu\\S*-evtq|arm-smmu-context-fault)")));
@@ -621,7 +621,7 @@ public final class HostIrqRules {
         rule("host-irq.deferred-errors", DEFERRED, irq -> DEFERRED.in(irq) > 0).with(DEFERRED::in).counting(DEFERRED::in),
         rule("host-irq.threshold-errors", THRESHOLD, irq -> THRESHOLD.in(irq) > 0).with(THRESHOLD::in).counting(THRESHOLD::in),
         rule("host-irq.hot", THERMAL, irq -> THERMAL.in(irq) >= MANY_FAULTS).with(THERMAL::in));
-    /** Of VT-d, and of AMD-Vi with EVENT_FLAG_I. */
+    /** Messages of VT-d, and of AMD-Vi with EVENT_FLAG_I. */
     private static final Pattern BLOCKED_INTERRUPT =
         Pattern.compile("\\[INTR-REMAP\\]|IO_PAGE_FAULT .*flags=0x\\w{0,8}[89a-f]\\]");
     private static final Pattern LOST_COMMAND =

@@ -182,7 +182,7 @@ public final class LimitChecks {
                 : finding;
     }
 
-    /** Those of this process. */
+    /** Adds the limits of this process. */
     private Finding of(Finding finding, Limits here) {
         Finding with = here.files() == HostLimits.UNLIMITED ? finding : finding.with("openFiles", here.files());
         long bytes = limits.lockedMemory().known().orElse(HostLimits.UNLIMITED);

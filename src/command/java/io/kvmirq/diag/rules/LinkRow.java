@@ -77,17 +77,17 @@ public final class LinkRow {
         return new LinkRow(row, values.length == 0 ? row.says : String.format(row.says, values));
     }
 
-    /** Its sentence, for a clause of another one, a claim or a remark. */
+    /** A row's sentence, as a clause of another sentence, a claim or a remark. */
     public static String text(String id, Object... values) {
         return of(id, values).text;
     }
 
-    /** Its sentence. */
+    /** The row's sentence. */
     public String text() {
         return text;
     }
 
-    /** Its remedies. */
+    /** The row's remedies. */
     public List<Remedy> remedies() {
         return row.remedies;
     }

@@ -217,7 +217,7 @@ public final class ParameterRules {
         return PARAMETERS.stream().map(Parameter::name).collect(Collectors.toUnmodifiableSet());
     }
 
-    /** Those of them that have no value. */
+    /** Parameter names without a value. */
     public static Set<String> flags() {
         return PARAMETERS.stream()
                 .filter(parameter -> parameter.value.equals(Rows.NOTHING))

@@ -244,7 +244,7 @@ record PciFunction(
 
     /** A register is read only if the file does not show D3cold, because a read wakes the device. */
     private static Known<Power> power(PciFunction one) {
-        // That of a device that its driver has left, until the next one has it.
+        // A device shows "unknown" after its driver has left it, until the next one binds.
         Optional<String> file = POWER_STATE.of(one).known().filter(state -> !state.equals("unknown"));
         boolean complete = one.config.isComplete();
         int at = complete ? one.config.capability(POWER_MANAGEMENT) : 0;

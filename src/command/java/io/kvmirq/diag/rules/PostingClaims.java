@@ -70,7 +70,7 @@ public final class PostingClaims {
         return forms;
     }
 
-    /** Of a device without interrupts. */
+    /** Claims about a device without interrupts. */
     public List<Claim> ofDevice() {
         return List.of(ofHost);
     }

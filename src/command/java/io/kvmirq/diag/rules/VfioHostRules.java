@@ -172,7 +172,7 @@ public final class VfioHostRules {
     private static final Fact<Machine, Boolean> LISTED = new Fact<>("sys/bus/pci/devices", one ->
         one.host().pciAddresses().isEmpty() && one.files().reading("sys/bus/pci/devices") == HostFiles.Reading.DENIED
         ? one.host().sight().refused("sys/bus/pci/devices") : new Known.Observed<>(true));
-    /** That a guest uses a device is no problem. */
+    /** Devices that VFIO refuses. A guest that uses one is not a problem. */
     private static final Fact<Machine, List<Refused>> REFUSED = new Fact<>("sys/bus/pci/devices", one -> LISTED.of(one).map(listed ->
         one.host().boundToVfio().stream().flatMap(address -> one.host().pci(address).stream()).flatMap(device -> VfioOutlook
         .of(one.host(), device).refusals().stream().filter(refusal -> refusal.cause() != Obstacle.IN_USE)
@@ -245,7 +245,7 @@ public final class VfioHostRules {
                 .withRoot(finding.remedies().contains(Remedy.look(HostKvm.AS_ROOT)));
     }
 
-    /** Of VFIO's containers, and of iommufd. */
+    /** Unsafe interrupts as allowed for VFIO containers and for iommufd. */
     public static Finding unsafeInterrupts(HostFacts host) {
         Machine one = new Machine(new Fact.Facts(host));
         Finding finding = INTERRUPTS.finding(one);

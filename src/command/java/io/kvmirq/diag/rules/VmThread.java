@@ -126,7 +126,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
     static final Fact<VmThread, List<String>> TASKS = new Fact<>("proc/{process}/task", one ->
         one.host().threads(one.pid).isEmpty() ? Fact.missing(one.files(), one.path("proc/{process}/task"))
         : new Known.Observed<>(one.host().threads(one.pid)));
-    /** Of a vCPU that runs no code of its guest. The kernel writes 0 if it names no function. */
+    /** Kernel function where a vCPU that runs no guest code waits; 0 if the kernel names none. */
     static final Fact<VmThread, String> WCHAN =
         Fact.text("proc/{thread}/wchan", one -> true, Fact.form(text -> text.equals("0") || text.matches("[A-Za-z_][\\w.$]{1,126}")));
     /** The CPUs of the node that has all memory that it may use. */

@@ -37,7 +37,7 @@ public final class VmmRules {
             .fill(one -> one.path("proc/{thread}/stack")).first(),
         rule("vmm.far-memory", NEAR, VmThread::isFarFromMemory).with(VmThread::called, VmThread::allowed, VmThread::memory)
             .fill(one -> one.memory()).on("vCPUs", one -> one.vcpu().isPresent() && one.isOfOneNode()),
-        // Of a page that comes later, the kernel waits in S.
+        // While it waits for a page that comes later, the kernel sleeps in S.
         rule("vmm.page-awaited", WCHAN, one -> WCHAN.in(one).contains("userfault")).with(VmThread::called, VmThread::place)
             .fill(one -> one.path("proc/{thread}/stack")).on("vCPUs", one -> one.vcpu().isPresent() && one.state() == 'S'),
         rule("vmm.swapped", STATUS, one -> one.swapped() > one.kibis("VmRSS") / 3)

@@ -69,7 +69,7 @@ public final class Watcher implements AutoCloseable {
     private static final int KEPT = 60;
 
     private static final int VALUE = 256;
-    /** Of a device's configuration: a register, and the capability of PCI Express with its status registers. */
+    /** Config space: the status register, the id of the PCI Express capability, and the status registers in it. */
     private static final int STATUS = 6;
 
     private static final int EXPRESS = 0x10;

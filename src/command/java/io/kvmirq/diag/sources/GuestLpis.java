@@ -32,7 +32,7 @@ public record GuestLpis(List<Lpi> vlpis) {
     private static final String ITS = "vgic-its-state@";
     private static final String REMEDY = "look while the VM runs";
 
-    /** Of the first VM of a process. */
+    /** LPIs of a process's first VM. */
     public static Known<GuestLpis> of(HostFacts host, VmProcess process) {
         String directory = VcpuThreads.directories(host, process).stream()
                 .findFirst()

@@ -34,7 +34,7 @@ public final class InterruptTicks implements AutoCloseable {
     private ByteBuffer text = ByteBuffer.allocateDirect(PIECE);
     private int length;
 
-    // Of the rows, in their order.
+    // One element per row, in file order.
     private List<String> names = List.of();
     private final Map<String, Integer> places = new HashMap<>();
     private int[] begins = {};

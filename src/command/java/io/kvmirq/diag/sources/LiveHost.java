@@ -18,7 +18,7 @@ import java.util.stream.Stream;
 
 /** A host that can be watched for a while: its files, its tracepoints and its clock. */
 public interface LiveHost {
-    /** Its files, read at each access. */
+    /** Host files, read at each access. */
     HostFiles files();
 
     /** Removes instances and probes of killed runs; returns a sentence for each. */

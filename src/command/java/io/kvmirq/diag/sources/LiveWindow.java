@@ -60,7 +60,7 @@ public final class LiveWindow extends Watch {
     /** A worker that runs later does not run for this interrupt. */
     private static final long SOON_NANOS = 10_000_000;
 
-    /** Of one host irq, while the trace is read. */
+    /** Data about one host irq, gathered while the trace is read. */
     private static final class Gathered {
         long handled;
         final TreeSet<String> messages = new TreeSet<>();
@@ -179,7 +179,7 @@ public final class LiveWindow extends Watch {
                 choose(own, KVM + GA_LOG, "");
             }
         }
-        // Of threads that signal irqfds, the probes count all: a record for each signal would cost more than it shows.
+        // The probes count every thread that signals an irqfd: a record per signal would cost more than it shows.
         if (!devices.isEmpty() || probes.isEmpty()) {
             choose(own, KVM + SET_IRQ, "");
             for (String event : arm ? List.of(VGIC) : List.of(MESSAGE, ACCEPT, ACCEPT_POSTED)) {

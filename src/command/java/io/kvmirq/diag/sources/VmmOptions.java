@@ -102,14 +102,14 @@ public record VmmOptions(
             "the command line has -s or -gdb",
             "detach the debugger, or start QEMU without -s and -gdb",
             Optional.of("if a debugger steps through the guest"));
-    /** Of Linux 5.6 to 5.19, whose bits of reasons differ. Source: svm_vcpu_after_set_cpuid(). */
+    /** Linux 5.6 to 5.19, whose reason bits differ. Source: svm_vcpu_after_set_cpuid(). */
     private static final Inhibit X2APIC = new Inhibit(
             InhibitReason.DISABLED,
             "QEMU gives guests x2APIC, and the command line has no x2apic=off",
             "start QEMU with x2apic=off in -cpu (libvirt: <feature policy='disable' name='x2apic'/>), or boot Linux 6.0"
                     + " or newer");
 
-    /** Of Linux 5.6 to 5.18. Source: svm_vcpu_after_set_cpuid(); since f44509f849fe a vCPU inhibits only itself, in its guest. */
+    /** Linux 5.6 to 5.18: svm_vcpu_after_set_cpuid(). Since f44509f849fe a vCPU inhibits only itself, in L2. */
     private static final Inhibit MAY_NEST = new Inhibit(
             InhibitReason.NESTED,
             "the command line gives the guest SVM, so that it may run guests",

@@ -83,7 +83,7 @@ final class DeviceUses {
         return tree.link(PCI + "/" + name).filter(path -> path.contains(place)).isPresent();
     }
 
-    /** Its third word is the number of the device, the fifth the place; a dash precedes type and source. */
+    /** The line's third word is the device number, the fifth the mount point; a dash precedes type and source. */
     private void mounted(String line, List<String> uses) {
         String[] words = line.split(" ");
         int dash = List.of(words).indexOf("-");
@@ -100,7 +100,7 @@ final class DeviceUses {
         }
     }
 
-    /** Its first word is the file; a swap file is on a file system. */
+    /** The line's first word is the file; a swap file is on a file system. */
     private void swapped(String line, List<String> uses) {
         String file = line.split("\\s+")[0];
         if (file.startsWith("/dev/") && isBehind(CLASS + file.substring(file.lastIndexOf('/') + 1))) {

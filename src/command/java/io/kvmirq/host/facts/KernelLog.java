@@ -94,7 +94,7 @@ public final class KernelLog {
     private final List<Line> lines;
     /** The newest line, whatever it says; empty if no log is shown. */
     private final Optional<Line> newest;
-    /** Those of the last hour; none if the time is not known. */
+    /** Lines of the last hour; none if the time is not known. */
     private final List<Line> recent;
     /** The seconds since the boot. The log and the uptime have two clocks: one is not corrected, and stands in a suspend. */
     private final double now;
@@ -151,7 +151,7 @@ public final class KernelLog {
         return recent(within, since, kind, Optional.empty());
     }
 
-    /** Those about a device, by its address or its requester id. */
+    /** Lines about a device, found by its address or its requester id. */
     public Optional<Recent> recent(int within, double since, Pattern kind, PciAddress device) {
         return recent(within, since, kind, Optional.of(device));
     }

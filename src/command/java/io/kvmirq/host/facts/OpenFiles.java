@@ -38,7 +38,7 @@ record OpenFiles(
         for (int pid : pids) {
             String fds = "proc/" + pid + "/fd";
             SortedMap<Integer, String> own = read(tree, fds);
-            // Its first thread has ended before the others.
+            // The first thread may have exited before the others.
             List<String> threads = own.isEmpty() ? tree.list("proc/" + pid + "/task") : List.of();
             for (int i = 0; threads.size() > 1 && own.isEmpty() && i < threads.size(); i++) {
                 own = read(tree, "proc/" + pid + "/task/" + threads.get(i) + "/fd");

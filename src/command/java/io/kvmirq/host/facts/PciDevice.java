@@ -58,7 +58,7 @@ public record PciDevice(
         }
     }
 
-    /** Its vendor and device, as {@code 8086:10d3}. */
+    /** Vendor and device id, such as {@code 8086:10d3}. */
     public String id() {
         return String.format("%04x:%04x", vendor, device);
     }

@@ -57,7 +57,7 @@ public final class RemappingEntries {
 
     /** An entry: its place in the table of its unit or, on AMD, of its device, and whether it posts to a guest. */
     public record Entry(int index, boolean posted, long low, long high) {
-        /** Its fields on Intel. */
+        /** The entry's fields on Intel. */
         public Irte irte() {
             return Irte.decode(low, high);
         }

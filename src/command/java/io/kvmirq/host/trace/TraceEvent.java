@@ -28,7 +28,7 @@ public final class TraceEvent {
         this.length = length;
     }
 
-    /** Its name, such as {@code kvm_set_irq}. */
+    /** The event's name, such as {@code kvm_set_irq}. */
     public String name() {
         return format.name();
     }

@@ -43,7 +43,7 @@ interface TraceFiles {
                                 : "see /sys/kernel/tracing/error_log, and dmesg";
     }
 
-    /** Those of a directory where tracefs is mounted. */
+    /** Files of a mounted tracefs. */
     static TraceFiles of(Path tracefs) {
         return new TraceFiles() {
             @Override

@@ -37,9 +37,9 @@ import java.util.stream.Stream;
  * <p>Source: Documentation/trace/ftrace.rst, "Instances"; {@code instance_rmdir()} in kernel/trace/trace.c.
  */
 public final class TraceInstance implements Tracing {
-    /** Of all CPUs: some thousand events, which a new JVM reads in a tenth of a second. */
+    /** Buffer of all CPUs: some thousand events, which a new JVM reads in a tenth of a second. */
     private static final int BUFFER_KB = 128;
-    /** Of each CPU: some hundreds. */
+    /** Buffer of each CPU: some hundred events. */
     private static final int FEWEST_KB = 16;
 
     private static final int MOST_TEXT = 2 << 20;
@@ -215,7 +215,7 @@ public final class TraceInstance implements Tracing {
         }
     }
 
-    /** Its files go with it. */
+    /** Removing the directory removes its files. */
     private static void remove(Path directory) throws IOException {
         if (TracingInstances.isOurs(directory.getFileName().toString())) {
             Files.delete(directory);

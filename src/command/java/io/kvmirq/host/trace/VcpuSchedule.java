@@ -34,7 +34,7 @@ public final class VcpuSchedule implements TraceReader.Sink {
     private static final int VMX = 1;
     private static final int HLT_OF_VMX = 12;
     private static final int HLT_OF_SVM = 120;
-    /** Of the reason of VMX. The other bits tell more. */
+    /** Basic exit reason on VMX. The other bits are flags. */
     private static final int BASIC_REASON = 0xffff;
 
     /** The exits of {@link #EXIT} that are a HLT: of VMX and of SVM. */
