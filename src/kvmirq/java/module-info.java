@@ -32,7 +32,7 @@ module io.kvmirq {
     exports io.kvmirq.path;
     exports io.kvmirq.uapi;
     exports io.kvmirq.vfio;
-    // Of no promise to users: our other modules use them.
+    // For our other modules, without any promise to users.
     exports io.kvmirq.arch.apic.model to
             io.kvmirq.fake,
             io.kvmirq.command;

@@ -39,7 +39,7 @@ public enum VgicAnswer implements Answer {
         "KVM_DEV_ARM_VGIC_CTRL_INIT before the first KVM_RUN; " + DEAD,
         "vgic-v3.c vgic_v3_map_resources()").needs(ARM64, VGIC, GICV3)),
 
-    // Its attributes
+    // VGIC attributes
     ARM_VCPU_REDISTRIBUTOR(refusal(UNTESTED, VCPU_CREATE, EINVAL, "its redistributor would overlap the distributor",
         "all addresses of the VGIC", "vgic-mmio-v3.c vgic_register_redist_iodev()").needs(ARM64, VGIC, GICV3)),
     VGIC_REGION_GROWN(refusal(SOURCE, VCPU_CREATE, EINVAL, "the single region of redistributors, which grows with the"

@@ -59,7 +59,7 @@ public final class EventLoop implements AutoCloseable {
     private volatile boolean closed;
     /** The kernel refused the write that wakes the dispatcher: it is woken by the entry of {@link #wake} instead. */
     private volatile boolean forced;
-    /** Of the dispatcher: entries of {@link #set} that are ready, and how many of them were handled. */
+    /** Ready entries of {@link #set}, and how many of them were handled; for the dispatcher only. */
     private int ready;
 
     private int next;

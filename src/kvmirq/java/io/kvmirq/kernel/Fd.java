@@ -27,7 +27,7 @@ import java.util.function.IntUnaryOperator;
  */
 public final class Fd extends UseCount {
     private final Together made;
-    /** Its place among those that were made together. */
+    /** Index among the handles that were made together. */
     private final int place;
     // Set before other code has the handle
     private int number = Handles.NO_NUMBER;

@@ -285,7 +285,7 @@ public final class Irqfd implements AutoCloseable {
                 () -> "vm=" + vmNumber + " eventfd=" + eventNumber + more + " gsi=" + gsi.number());
     }
 
-    // Its state
+    // State
 
     /** The eventfd that raises the interrupt. */
     public EventFd event() {

@@ -81,7 +81,7 @@ public final class RouteTable {
         return new RouteTable(calls, List.of(), 0);
     }
 
-    /** Of an adopted VM. An empty list does not say that it has no routes. */
+    /** The routes of an adopted VM. An empty list does not say that it has none. */
     static RouteTable ofAdopted(VmCalls calls, List<Route> now, Gsi firstFree) {
         RouteTable table = new RouteTable(
                 calls,

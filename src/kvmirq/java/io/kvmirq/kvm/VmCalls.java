@@ -36,11 +36,11 @@ import java.util.function.Supplier;
  * {@link io.kvmirq.KernelException}; what takes down (deassign, remove) returns nothing and never fails. Thread-safe.
  */
 final class VmCalls extends Calls {
-    /** Of KVM_ENABLE_CAP. */
+    /** Arguments of KVM_ENABLE_CAP. */
     private static final int MOST_ARGUMENTS = 4;
 
     private static final int PAGE = 4096;
-    /** Of an address: where the high 24 bits of an APIC id begin, and the low 8. */
+    /** Address bits where the high 24 bits of an APIC id begin, and the low 8. */
     private static final int HIGH_ID_BITS = 40;
 
     private static final int LOW_ID_BITS = 12;
@@ -56,7 +56,7 @@ final class VmCalls extends Calls {
     /** Negative before it is asked. */
     private volatile int xsaveSize = -1;
 
-    /** Of the page that KVM shares for each vCPU; 0 before it is asked. */
+    /** Size of the {@code kvm_run} mapping in bytes; 0 until it is asked for. */
     private volatile int runSize;
 
     /** @param known of the VM as it is now */

@@ -47,7 +47,7 @@ public final class NativeLibrary {
     private final Optional<String> explicit;
     private final String libraryPath;
     private final String architecture;
-    /** Its number in the header of an ELF file; source: elf.h, EM_*. */
+    /** Machine number in the ELF header; source: elf.h, EM_*. */
     private final int machine;
 
     private final LibraryCache cache;
