@@ -228,7 +228,7 @@ class DocsTest {
         Block.assertShown(example.output().text(), printed(example));
     }
 
-    /** Those that take the name of a binding. */
+    /** Examples that take the name of a binding. */
     private static Stream<Example> examplesOfAnyBinding() throws IOException {
         List<Example> all = new ArrayList<>();
         for (Example example : examples(" kvm").toList()) {

@@ -36,7 +36,7 @@ import org.junit.jupiter.api.Test;
 
 /** Every exported type, method, constructor and constant has a comment. */
 class DocumentedTest {
-    /** Its constants are documented by the kernel's headers, as its package says. */
+    /** The kernel's headers document the constants of this package, as package-info says. */
     private static final String KERNEL_NAMES = "io.kvmirq.uapi";
 
     private static final Pattern EXAMPLE = Pattern.compile("\\{@snippet class=\"(.*)\" region=\"(.*)\"}");

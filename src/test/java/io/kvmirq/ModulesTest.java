@@ -39,7 +39,7 @@ class ModulesTest {
             Map.entry("io.kvmirq.text", "command fake testkit vmm"),
             Map.entry("io.kvmirq.undo", "command vmm"));
 
-    /** Of ours, by module. */
+    /** Our modules that each module requires. */
     private static final Map<String, Set<String>> REQUIRED = Map.of(
             "io.kvmirq", Set.of(),
             "io.kvmirq.vmm", Set.of("io.kvmirq"),

@@ -146,7 +146,7 @@ class NativeImageTest {
                             .toList();
                     used.addAll(matching);
                     if (matching.isEmpty() && !entry.toString().endsWith(".class")) {
-                        // Those that nothing reads at run time, and services, which native-image registers by itself.
+                        // Files that nothing reads at run time, and services, which native-image registers by itself.
                         assertThat(entry.toString())
                                 .matches("META-INF/(services/.*|native-image/.*|LICENSE|NOTICE|jpms.args)");
                     }

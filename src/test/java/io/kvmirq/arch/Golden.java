@@ -61,7 +61,7 @@ public record Golden(
         return all;
     }
 
-    /** Those of a kind. */
+    /** Golden vectors of a kind. */
     public static Stream<Golden> of(String kind) throws IOException {
         return all().stream().filter(one -> one.kind().equals(kind));
     }

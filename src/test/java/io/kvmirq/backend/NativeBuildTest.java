@@ -87,7 +87,7 @@ class NativeBuildTest {
                 .filteredOn(line -> line.contains("-soname"))
                 .hasSize(1)
                 .allMatch(line -> line.contains(" -Wl,-z,pack-relative-relocs "));
-        // Of two flags that contradict each other, a compiler obeys the last.
+        // When two flags contradict each other, a compiler obeys the last.
         assertThat(commands("CFLAGS=-O2 -fcf-protection=none"))
                 .filteredOn(line -> line.contains("-fPIC"))
                 .hasSize(2)

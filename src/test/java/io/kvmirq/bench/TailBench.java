@@ -79,7 +79,7 @@ final class TailBench {
     private volatile long kicks;
     private long sent;
 
-    // Of the thread that allocates
+    // State of the allocating thread
     private volatile boolean allocating;
     /** The least GB/s of a turn; 0 if it ended out of memory. */
     private volatile double slowest;

@@ -45,12 +45,12 @@ public final class Cli {
     /** The lines of its terminal. */
     static final int ROWS = 24;
 
-    /** Its number in Debian. */
+    /** User id of nobody in Debian. */
     public static final int NOBODY = 65534;
 
     private final List<String> before = new ArrayList<>();
     private final Map<String, String> environment = new HashMap<>();
-    /** Of its terminal; 0 without one. */
+    /** Terminal width; 0 without a terminal. */
     private int columns;
 
     /**

@@ -154,7 +154,7 @@ class PackageIT {
                 .isEqualTo(new Program.Ended(0, ""));
     }
 
-    /** Of the same runtime, and in turn: the machine may be busy. The best of three comparisons counts. */
+    /** Both run on the same runtime, in turn, as the machine may be busy. The best of three comparisons counts. */
     @Test
     void versionStartsAlmostAsFastAsAHelloWorld() throws Exception {
         Path hello = Files.writeString(temporary.resolve("Hello.java"), """
@@ -259,7 +259,7 @@ class PackageIT {
                 "/lib/kvmirq/libkvmirq.so speaks ABI " + (Abi.OURS.version() - 1) + ", this kvmirq speaks " + Abi.OURS);
     }
 
-    /** Its library is a file already. */
+    /** The packaged library is a file already. */
     @Test
     void unwritableCacheIsNotUsed() throws Exception {
         Cli.Ended ended = kvmirq().with("HOME", "/proc/none")

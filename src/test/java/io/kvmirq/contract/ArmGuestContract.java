@@ -132,7 +132,7 @@ class ArmGuestContract extends ArmVms {
         }
     }
 
-    /** That of an edge is cleared when the guest takes the interrupt. */
+    /** The latch of an edge interrupt is cleared when the guest takes the interrupt. */
     @Test
     void latchOfALevelIsClearedAtItsEnd() {
         vgic.makeLevel(SPI);

@@ -223,7 +223,7 @@ class ArmVcpuContract extends ArmVms {
         }
     }
 
-    /** That of a core register is refused first. */
+    /** An unknown core register is refused before its value is read. */
     @Test
     void valueIsReadBeforeASystemRegisterIsLookedFor() {
         int vcpu = Numbers.of(initialized().fd());

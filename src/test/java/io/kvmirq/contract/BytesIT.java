@@ -102,7 +102,7 @@ class BytesIT {
 
     // What to run
 
-    /** Those that call a kernel: the fake makes no system call. */
+    /** Bindings that call a kernel: the fake makes no system call. */
     private static List<String> backends() {
         List<String> named = Optional.ofNullable(System.getProperty("kvmirq.test.backends"))
                 .map(names -> List.of(names.split(" ", -1)))

@@ -26,7 +26,7 @@ final class CountingGuest {
     /** The answer of the vCPUs to an interrupt. */
     enum Conduct {
         TAKES,
-        /** Its handler writes no EOI. */
+        /** The handler writes no EOI. */
         NO_EOI,
         /** Interrupts are off. */
         DEAF,
@@ -45,7 +45,7 @@ final class CountingGuest {
     private static final int READY = 0x7002;
     private static final int STACK = 0x8000;
     private static final int STACK_SIZE = 0x400;
-    /** Of the data segment of a vCPU after that of the one before. */
+    /** Distance between the data segments of two vCPUs. */
     private static final int DATA = 0x100;
 
     private static final int DS_BASE = 24;

@@ -51,7 +51,7 @@ class DescriptorWalkContract {
         return differs;
     }
 
-    /** Of the steps to the one that differed, few that still differ. Empty if no replay of the last steps does. */
+    /** Few of the last steps, which still differ. Empty if no replay of the last steps does. */
     private static List<Step> shortened(DescriptorWalk walk, List<Step> steps) throws Exception {
         for (int last = 1; last <= Math.min(steps.size(), MOST_REPLAYED); last *= 2) {
             List<Step> fewer = new ArrayList<>(steps.subList(steps.size() - last, steps.size()));

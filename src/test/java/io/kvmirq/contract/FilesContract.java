@@ -325,7 +325,7 @@ class FilesContract extends KernelSuite {
         }
     }
 
-    /** Of the kinds that have a number, files take MAP_SHARED_VALIDATE too, and memory MAP_DROPPABLE since 6.11. */
+    /** Besides MAP_SHARED and MAP_PRIVATE, files take MAP_SHARED_VALIDATE, and memory MAP_DROPPABLE since 6.11. */
     @Test
     void kindOfAMappingIsOneThatTheFileHas() {
         int vm = world.bareVm();

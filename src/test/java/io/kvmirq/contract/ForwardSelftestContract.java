@@ -85,7 +85,7 @@ class ForwardSelftestContract extends VfioSuite {
                 .containsExactly(Mechanism.RESAMPLE);
     }
 
-    /** Its output for a real device is kept in the log. */
+    /** Output for a real device is kept in the log. */
     @Test
     void commandShowsEachWay() throws Exception {
         String address = vfio.place(E1000E).address();

@@ -29,7 +29,7 @@ public interface Hardware {
         return false;
     }
 
-    /** Of a fake kernel. */
+    /** Hardware of a fake kernel. */
     static Hardware of(FakePciDevice device) {
         return new Hardware() {
             @Override

@@ -141,7 +141,7 @@ class InjectContract extends KernelSuite {
         assertThat(line.getInt(Uapi.KvmIrqLevel.LEVEL)).isEqualTo(1);
     }
 
-    /** Of a new VM: the IOAPIC masks all pins, the PICs none. */
+    /** In a new VM, the IOAPIC masks all pins, the PICs none. */
     @Test
     void statusIsTheSumOverThePinsThatListened() {
         assertThat(world.status(vm(), 4, 1)).isEqualTo(1);

@@ -121,7 +121,7 @@ final class IoapicGuest {
         int idle = START + start.length() / 2;
         put(idle, asm("idle: out 0x82, al; " + call(idle + 2) + "sti; out 0x81, al; nop; cli; jmp idle"));
         put(COMMON, asm(call(COMMON) + GuestAssembler.EOI + "out 0x80, al; iret"));
-        // Of the page at FS: the register is selected, written, and read
+        // In the page at FS, the register is selected, written, and read
         put(
                 COMMAND,
                 asm("cmp byte [0x508], 0x0; je returns; mov eax, [0x500]; mov fs:[0x0], eax; "
@@ -240,7 +240,7 @@ final class IoapicGuest {
         memory.putInt(DO, what);
     }
 
-    /** Of a handler: what it writes before it ends the interrupt. */
+    /** Tells a handler what to write before it ends the interrupt. */
     void writeInService(int register, int value) {
         tell(WRITE, register, value);
     }

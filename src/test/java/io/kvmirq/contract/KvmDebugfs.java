@@ -40,7 +40,7 @@ final class KvmDebugfs {
         return Files.readString(files.resolve(name));
     }
 
-    /** Of the first vCPU that has it. */
+    /** The interrupt as the first vCPU that has it shows it. */
     static VgicState.Interrupt find(VgicState state, VgicState.Kind kind, int id) {
         return state.interrupts().stream()
                 .filter(interrupt -> interrupt.kind() == kind && interrupt.id() == id)

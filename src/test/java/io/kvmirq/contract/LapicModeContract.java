@@ -380,7 +380,7 @@ class LapicModeContract extends KernelSuite {
         return lapic(CURRENT_COUNT);
     }
 
-    /** Its least divider is 2, so a count is 2 ns. */
+    /** The timer's least divider is 2, so a count is 2 ns. */
     @Test
     void timerCountsFromTheCountThatIsSet() {
         assertThat(currentCount(0, 0, 5)).as("it is off").isZero();

@@ -335,7 +335,7 @@ class LiveLossesContract extends VfioSuite {
         assertThat(live.notes()).contains(edu + " is no longer bound to VFIO: it was given away while it was watched");
     }
 
-    /** Its devices are bound by their driver_override. */
+    /** Loads a module whose devices are bound by their driver_override. */
     private static void load(String module) throws IOException, InterruptedException {
         for (String file : MODULES.toFile().list()) {
             if (file.endsWith("-" + module)) {

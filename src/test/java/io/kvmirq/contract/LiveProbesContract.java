@@ -171,7 +171,7 @@ class LiveProbesContract extends VfioSuite {
         }
     }
 
-    /** Of five vectors one is whole; the others lose at the irqfd, the route, the LAPIC and the destination. */
+    /** One of five vectors is whole; the others lose at the irqfd, the route, the LAPIC and the destination. */
     @Test
     void eachLossIsNamedAndCountedAndTheChainIsThatOfTheSetUp() throws Exception {
         PciAddress nic = vfio.address(E1000E);

@@ -75,7 +75,7 @@ class PicContract extends KernelSuite {
         world.status(vm(), line, 0);
     }
 
-    /** Its vectors begin at 0 until it is programmed. */
+    /** The PIC's vectors begin at 0 until it is programmed. */
     @Test
     void lineOfTheDefaultRoutesReachesTheGuest() {
         start(READY + asm("sti; wait: inc cx; jne wait; out 0x82, al; jmp wait"));

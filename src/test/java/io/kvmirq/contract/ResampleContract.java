@@ -387,7 +387,7 @@ class ResampleContract extends KernelSuite {
         assertThat(world.drain(others)).isZero();
     }
 
-    /** Of two GSIs that feed one pin, the later one of the table hears of its end. */
+    /** When two GSIs feed one pin, the later one in the table gets its EOI. */
     @Test
     void pinBelongsToTheLastRouteOfTheTable() {
         int lower = world.eventfd();

@@ -42,7 +42,7 @@ import org.junit.jupiter.api.Test;
 class SnapshotContract extends KernelSuite {
     private static final int EVENTS = SnapshotGuest.EVENTS;
     private static final int TSC_DEADLINE_MODE = 2 << 17;
-    /** Of the vectors from 0x40 on. */
+    /** IRR register of the vectors from 0x40 on. */
     private static final int IRR = 0x220;
 
     private static final int ISR = 0x120;

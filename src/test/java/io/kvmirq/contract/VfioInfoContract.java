@@ -23,7 +23,7 @@ import org.junit.jupiter.api.Test;
 @VfioContract
 class VfioInfoContract extends VfioSuite {
     private static final int CONFIG = UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
-    /** Of a graphics card. */
+    /** Region of a graphics card. */
     private static final int VGA = CONFIG + 1;
 
     private static final int READ_WRITE = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;

@@ -237,7 +237,7 @@ class VfioMessagesContract extends VfioSuite {
         assertOk(device.disable(MSIX));
     }
 
-    /** Of the vectors of the CPUs, whose number nothing tells. */
+    /** No file shows how many vectors the CPUs have left. */
     @Test
     void hostWithoutAVectorLeftEnablesNothing() {
         boolean fake = world.fake().isPresent();

@@ -24,7 +24,7 @@ class VgicRegistersContract extends ArmVms {
     private static final Spi SPI = new Spi(42);
     /** GICD_CTLR of a disabled distributor: affinity routing, one security state. */
     private static final int DISABLED = 0x50;
-    /** Of GICR_TYPER. */
+    /** GICR_TYPER.Last. */
     private static final int LAST = 0x10;
 
     private final Vm vm = vm();

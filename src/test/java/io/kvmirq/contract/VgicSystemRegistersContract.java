@@ -31,7 +31,7 @@ class VgicSystemRegistersContract extends ArmVms {
     /** ICH_VMCR_EL2, of a vCPU with EL2. */
     private static final int OF_HYPERVISOR = VgicV3.systemRegister(3, 4, 12, 11, 7);
 
-    // Of ICC_CTLR_EL1
+    // Fields of ICC_CTLR_EL1
     private static final long COMMON_POINT = 1;
     private static final long END_MODE = 1 << 1;
     private static final int PRIORITY_BITS = 8;

@@ -257,7 +257,7 @@ public final class World {
         mapped.clear();
     }
 
-    /** Of the profile that stands for the running kernel: only there does a real one answer the same questions. */
+    /** Notes the rules if the profile stands for the running kernel: only then is a real one asked the same. */
     void noteRules() {
         fake().ifPresent(fake -> {
             if (release.equals(Machine.profile().label())) {
@@ -309,7 +309,7 @@ public final class World {
         return own(createVm(kvm()));
     }
 
-    /** Of any size, unlike {@link Libc#ioctl(int, long, ByteBuffer)}. */
+    /** Takes a structure of any size, unlike {@link Libc#ioctl(int, long, ByteBuffer)}. */
     public int ioctl(int fd, long request, ByteBuffer structure) {
         try {
             return kernel.libc().ioctl(fd, request, kernel.libc().addressOf(structure));

@@ -16,7 +16,7 @@ import java.util.Set;
 final class ArmSide {
     private static final int ROOM = 4096;
     private static final int VALUE_AT = 64;
-    /** That of a vector register. */
+    /** Size of a vector register. */
     private static final int VALUE_SIZE = 16;
 
     /** The counters of the virtual and the physical timer. */

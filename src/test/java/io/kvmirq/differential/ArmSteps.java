@@ -175,7 +175,7 @@ final class ArmSteps {
         draft.step(call(Operation.SIGNALS, vcpu(), values.of(8, 8, 8, 4, 0, 16, -1), values.of(0, 1, -1)));
     }
 
-    /** Of a vCPU: interrupts of its timers and its PMU; of a VM and of what else is open. */
+    /** Attributes of a vCPU (the interrupts of its timers and its PMU), of a VM, and of other open files. */
     void attribute() {
         long fd = values.rarely(4) ? fds.pick(Kind.VM) : vcpu();
         long group = values.of(0, 1, 1, 1, 1, 2, 3, -1);

@@ -27,7 +27,7 @@ final class Coverage {
         ended += ends ? 1 : 0;
     }
 
-    /** Of sequences that a call which is not modelled has ended. */
+    /** Sequences that ended at a call which is not modelled. */
     long ended() {
         return ended;
     }
@@ -49,7 +49,7 @@ final class Coverage {
         return calls;
     }
 
-    /** Of all calls, in percent. */
+    /** Share of all calls, in percent. */
     private double share(Operation operation) {
         return 100.0 * total(operation) / Math.max(1, calls);
     }

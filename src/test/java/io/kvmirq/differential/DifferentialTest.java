@@ -152,7 +152,7 @@ class DifferentialTest {
                 call(GET_LAPIC, 1002));
     }
 
-    /** Of their number the kernel keeps 8 bits. */
+    /** The kernel keeps 8 bits of the number of pins. */
     @Test
     void vmmWith4096PinsHearsOfNone() {
         agreeOnVm(

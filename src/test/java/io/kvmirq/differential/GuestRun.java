@@ -77,7 +77,7 @@ final class GuestRun {
     private final Libc libc;
     private final long memory;
     private final ByteBuffer guest;
-    /** Of every vCPU that runs, so that no other one is refused to it. */
+    /** CPUID of every vCPU that runs, so that no other one is refused to it. */
     private final ByteBuffer cpuid = Structs.cpuid(Structs.leaf(1, SIGNATURE, 0, X2APIC, LAPIC));
 
     private final ByteBuffer structure = Buffers.allocate(1024);

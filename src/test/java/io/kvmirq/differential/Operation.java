@@ -217,7 +217,7 @@ enum Operation {
     /** The outcome of a call: a word for a result that tells more than {@code ok}, else the errno's name. */
     String outcome(Answer answer) {
         if (answer.isError()) {
-            // Of a vCPU without start-up message.
+            // The vCPU has received no start-up message.
             return this == CONTINUE && answer.text().equals("EAGAIN") ? "waits" : answer.text();
         }
         return switch (this) {

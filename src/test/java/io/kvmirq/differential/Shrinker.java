@@ -27,7 +27,7 @@ final class Shrinker {
     private static final long[] SIMPLER = {0, 1};
 
     private final Function<List<Call>, Optional<Divergence>> run;
-    /** Of the difference that was found. */
+    /** Kind of the difference that was found. */
     private String kind = "";
 
     /** An argument's value wherever it is given. */

@@ -164,7 +164,7 @@ final class Values {
         };
     }
 
-    /** Those of an epoll entry, except EPOLLEXCLUSIVE and EPOLLONESHOT (bits 28 and 30), which the fake does not model. */
+    /** Epoll event bits, except EPOLLEXCLUSIVE and EPOLLONESHOT (bits 28 and 30), which the fake does not model. */
     long epollEvents() {
         return switch (random.nextInt(4)) {
             case 0 -> 1L << random.nextInt(28);

@@ -12,7 +12,7 @@ import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 
 class ValuesTest {
-    /** Of some dozens each comes, many times. */
+    /** Draws enough that each of some dozens of values comes many times. */
     private static final int DRAWS = 5000;
 
     /** A call that the fake refuses by name would end a search. */

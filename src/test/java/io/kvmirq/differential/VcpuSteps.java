@@ -23,7 +23,7 @@ final class VcpuSteps {
 
     private static final int CR2 = 232;
 
-    /** Of one byte each: what has no effect on a program, and what a program is about. */
+    /** One-byte instructions: some without effect on a program, and some that a program is about. */
     private static final String[] INSTRUCTIONS = {
         "nop", "sti", "sti", "sti", "cli", "hlt", "mov ax, ss; mov ss, ax", "sti; hlt", "sti; nop", "push ax; pop ax"
     };
@@ -217,7 +217,7 @@ final class VcpuSteps {
         if (values.rarely(8)) {
             draft.step(call(Operation.GET_MSR, vcpu, 0x1b));
         } else if (values.rarely(12)) {
-            // Of which values a PAT takes, a kvm_pvm does not ask.
+            // A kvm_pvm does not check the values of a PAT.
             draft.step(call(Operation.SET_MSR, vcpu, PAT, values.of(0, 0x0606060606060606L, 0x0007040600070406L)));
         } else {
             long msr = values.of(MSRS);

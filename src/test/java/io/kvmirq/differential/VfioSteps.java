@@ -53,7 +53,7 @@ final class VfioSteps {
         this.fds = draft.fds();
     }
 
-    /** Those without a reset more often, as the reset of a PCI Express function takes 100 ms. */
+    /** Devices without a reset come more often, because the reset of a PCI Express function takes 100 ms. */
     private long device() {
         return values.rarely(3) ? Differential.RESETTABLE + values.below(2) : values.below(2);
     }

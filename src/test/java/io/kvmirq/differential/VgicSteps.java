@@ -42,7 +42,7 @@ final class VgicSteps {
         0x1_0c00, 0x1_0c04, 0x1_0d00, 0x1_0e00, 0x1_ffff, 0x2_0000
     };
 
-    /** Of a GICv2's CPU interface: GICC_CTLR, PMR, BPR, IAR, EOIR, RPR, ABPR, APR0, IIDR. */
+    /** GICv2 CPU interface: GICC_CTLR, PMR, BPR, IAR, EOIR, RPR, ABPR, APR0, IIDR. */
     private static final long[] CPU_INTERFACE = {
         0, 4, 8, 0xc, 0x10, 0x14, 0x1c, 0x2c, 0xd0, 0xd4, 0xdc, 0xe0, 0xfc, 0x1000
     };

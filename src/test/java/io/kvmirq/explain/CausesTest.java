@@ -107,7 +107,7 @@ class CausesTest {
         assertThat(causes.get(0).text()).contains(expected);
     }
 
-    /** Of reports by users, and of the same requests in the newest sources. */
+    /** Requests from user reports, and the same requests in the newest sources. */
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',

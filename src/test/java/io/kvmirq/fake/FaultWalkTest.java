@@ -284,7 +284,7 @@ class FaultWalkTest {
             return how == How.STACK_OVERFLOW || how == How.OUT_OF_MEMORY;
         }
 
-        /** Those that the kernel refused. */
+        /** Calls that the kernel refused. */
         List<String> failed(List<String> calls) {
             return switch (how) {
                 case ERRNO -> calls.subList(nth - 1, nth);

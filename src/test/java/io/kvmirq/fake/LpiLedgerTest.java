@@ -42,7 +42,7 @@ class LpiLedgerTest {
     private GuestIts its;
     private FakePciDevice nic;
     private EventFd event;
-    /** Of the second vector, which has no irqfd at first. */
+    /** Eventfd of the second vector, which has no irqfd at first. */
     private EventFd second;
 
     private Gsi gsi;

@@ -137,7 +137,7 @@ final class StateDigest {
         return field.getDeclaringClass().getSimpleName() + "." + field.getName();
     }
 
-    /** Of our own classes. Those of the JDK that are not read above have no state. */
+    /** Fields of our own classes. JDK classes that are not read above have no state. */
     private static Field[] fieldsOf(Class<?> type) {
         if (!type.getName().startsWith("io.kvmirq") || LEFT_OUT.contains(type.getSimpleName())) {
             return new Field[0];

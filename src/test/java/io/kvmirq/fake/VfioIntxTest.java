@@ -118,7 +118,7 @@ class VfioIntxTest {
         assertOk(device.disable(INTX));
     }
 
-    /** Of the first user of the device, and of the next one. */
+    /** Checked for the first user of the device and for the next one. */
     @Test
     void disIntxThatWasSetBeforeHoldsEverySignal() {
         FakePciDevice hardware = builder().intx().resettable().add();

@@ -12,7 +12,7 @@ import io.kvmirq.testing.GuestIts;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.undo.Undo;
 
-/** Its interrupt controller is a GICv3. */
+/** An arm64 guest with a GICv3. */
 final class ArmLineGuest implements LineGuest {
     private static final Spi SPI = new Spi(Spi.FIRST + PIN.number());
     private static final int NONE = 1023;

@@ -46,9 +46,9 @@ final class ForwardingByLibrary implements Way {
     /** The host that its mirror is told of. */
     enum Knowledge {
         NOTHING,
-        /** Of a GICv3. */
+        /** A GICv3 host. */
         NO_GICV4,
-        /** Of a GICv4. */
+        /** A GICv4 host. */
         HOST,
         /** Also the tables of the guest's ITS. */
         GUEST;

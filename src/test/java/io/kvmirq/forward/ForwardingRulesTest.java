@@ -107,7 +107,7 @@ class ForwardingRulesTest {
         }
     }
 
-    /** Of the same process: what was armed through the device's handle. */
+    /** The trigger belongs to the same process: it was armed through the device's handle. */
     @Test
     void triggerThatIsNotOursIsEbusy() {
         try (EventFd theirs = EventFd.create(world.kernel);
@@ -388,7 +388,7 @@ class ForwardingRulesTest {
         }
     }
 
-    /** Its VMM routed the pin. */
+    /** The adopted VM's VMM routed the pin. */
     @Test
     void lineIsForwardedIntoAnAdoptedVmWhoseRoutesAreNotKnown() {
         try (var lease = world.vm.fd().lease();

@@ -30,7 +30,7 @@ import java.util.stream.IntStream;
  */
 final class LostSearch implements AutoCloseable {
     static final int VECTORS = 8;
-    /** Of hosts whose kernels answer alike in all that is searched, one. */
+    /** One of each group of hosts whose kernels answer alike in all that is searched. */
     static final List<String> PROFILES = List.of("6.12", "amd-avic", "gicv3", "gicv4");
 
     /** The others, and the one that stands for them. */

@@ -183,7 +183,7 @@ class PredictedPostingTest {
                 .isInstanceOf(Posting.Posted.class);
     }
 
-    /** Its VMM may have made vCPUs that are not known here. */
+    /** An adopted VM's VMM may have made vCPUs that are not known here. */
     @Test
     void adoptedVmTellsOfNoVcpu() {
         Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));

@@ -383,7 +383,7 @@ class RecordedEventsTest {
         assertThat(events).isEmpty();
     }
 
-    /** Of jdk.jfr, the program loads at most the class that says whether there is a recorder. */
+    /** The program loads at most one class of jdk.jfr, the one that says whether there is a recorder. */
     @ParameterizedTest
     @ValueSource(strings = {"-Dany=thing", "--limit-modules=java.base,java.logging"})
     void programThatRecordsNothingLoadsNoEvent(String option) throws Exception {

@@ -145,7 +145,7 @@ interface SearchGuest extends AutoCloseable {
             taken.taken(own / VECTORS_EACH, own % VECTORS_EACH * VCPUS + vcpu);
         }
 
-        /** Its guest takes all, and then it goes on, sleeps, is preempted, or is on another processor. */
+        /** The guest takes all interrupts, and then it goes on, sleeps, is preempted, or is on another processor. */
         private void run(FakeVcpu vcpu, Taken taken) {
             boolean asleep = vcpu.state() == FakeVcpu.State.BLOCKED;
             vcpu.enterGuest();

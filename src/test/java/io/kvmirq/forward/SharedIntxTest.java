@@ -28,7 +28,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Devices of one or of two VMs on one interrupt line. */
 class SharedIntxTest {
-    /** Its vCPUs take the interrupts of their IOAPIC. */
+    /** A host whose vCPUs take the interrupts of their IOAPIC. */
     private static final String PROFILE = "vtd-posting";
 
     private static final int ROUNDS = 100;

@@ -43,7 +43,7 @@ public final class TracedEvents {
      */
     public record Known(Map<Integer, VcpuId> vcpus, Set<Integer> threads, Map<Integer, Integer> apicIds) {}
 
-    /** Of the first steps of a vCPU, the second load counts; of the last, the pair. */
+    /** The second load counts among a vCPU's first steps; the pair counts among its last. */
     private static final int MOST_STEPS = 6;
 
     /** The phases of vCPUs in order, after a change by KVM. The threads {@code updated} have applied the inhibits. */

@@ -9,7 +9,7 @@ import io.kvmirq.fake.FakeVcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.undo.Undo;
 
-/** Its interrupt controller is an IOAPIC in the kernel. The profile names the interrupt hardware of the host. */
+/** An x86 guest with an in-kernel IOAPIC. The profile names the host's interrupt hardware. */
 final class X86LineGuest implements LineGuest {
     private static final InterruptVector VECTOR = new InterruptVector(0x51);
 

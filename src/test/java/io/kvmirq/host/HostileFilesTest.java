@@ -38,7 +38,7 @@ class HostileFilesTest {
         return text.getBytes(StandardCharsets.UTF_8);
     }
 
-    /** Of 4096 irqs and 1024 CPUs: what VFIO has armed stands near the end. */
+    /** A file with 4096 irqs and 1024 CPUs, where VFIO's vectors stand near the end. */
     private static byte[] longInterrupts() {
         byte[] rows = bytes(" 26: " + " ".repeat(110) + "1  IR-PCI-MSI  0-edge  nvme0q1\n");
         byte[] last = bytes(" 27:  5  IR-PCI-MSI  0-edge  vfio-msix[0](0000:00:04.0)\n");

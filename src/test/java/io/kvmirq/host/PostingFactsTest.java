@@ -192,7 +192,7 @@ class PostingFactsTest {
         assertThat(flaw(host)).isEmpty();
     }
 
-    /** Of QEMU, whose IOMMUs post nothing. */
+    /** QEMU's IOMMUs post nothing. */
     @ParameterizedTest
     @CsvSource({"amd-6.1", "amd-6.12", "amd-7.1", "intel-6.1"})
     void recordedHostsOfQemuPostNothing(String name) throws IOException {

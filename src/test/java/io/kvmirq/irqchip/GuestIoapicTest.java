@@ -175,7 +175,7 @@ class GuestIoapicTest {
                         new Route.Msi(GSI, new MsiMessage(0xfee2_a004L, VECTOR.number() | 1 << 8 | LEVEL | 1 << 14)));
     }
 
-    /** Its EOI would never come. The line is looked at again when a source drives it again. */
+    /** An EOI would never come. The line is looked at again when a source drives it again. */
     @Test
     void levelThatNoLapicAcceptedAwaitsNoEoiAndIsSentAgain() {
         Vcpu second = parts.add(vm.createVcpu(new VcpuId(1)));
@@ -203,7 +203,7 @@ class GuestIoapicTest {
         assertThat(awaitsEoi()).isFalse();
     }
 
-    /** Its line has to be seen again before the next interrupt: the device may be served. */
+    /** A high line must be seen again before the next interrupt: the device may have been served. */
     @Test
     void thoseThatDriveAPinAreAskedAtItsEndAndWhenItsMaskEnds() {
         ioapic.addEndListener(GSI, () -> {

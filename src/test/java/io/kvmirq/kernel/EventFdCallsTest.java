@@ -121,7 +121,7 @@ class EventFdCallsTest {
         verify(backend, never()).eventfdDrainForeign(anyInt(), any());
     }
 
-    /** Its O_NONBLOCK is not ours to know: the call that never blocks. */
+    /** An adopted descriptor's O_NONBLOCK is unknown, so the call never blocks. */
     @Test
     void adoptedIsDrainedByTheCallThatNeverBlocks() {
         EventFd.adopt(kernel, EVENT, Ownership.BORROWED).drain();

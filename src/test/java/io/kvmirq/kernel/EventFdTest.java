@@ -294,7 +294,7 @@ class EventFdTest {
                 "fd -1 cannot be adopted: expected an open descriptor, >= 0");
     }
 
-    /** Its first eight bytes would be the count of a signal. */
+    /** A signal would write its count over the file's first eight bytes. */
     @Test
     void adoptingARegularFileIsRefusedAndItsBytesStay(@TempDir Path directory) throws IOException {
         byte[] content = "sixteen bytes ok".getBytes(StandardCharsets.US_ASCII);

@@ -61,7 +61,7 @@ final class AttachBench {
     /** Beyond any descriptor. */
     private static final int DEVICE = 1 << 24;
 
-    /** Of one device. */
+    /** Vectors of one device. */
     private static final int MOST_VECTORS = 2048;
 
     private static final int FEW = 64;

@@ -67,7 +67,7 @@ class FilteredMessageTest {
         }
     }
 
-    /** Of the calling thread, for as long as it lives; source: seccomp(2), linux/filter.h. */
+    /** Filters the calling thread for as long as it lives; source: seccomp(2), linux/filter.h. */
     private static void refuseMessages() {
         ByteBuffer program = Buffers.allocate(6 * Long.BYTES);
         instruction(program, 0x20, 0, 0); // number of the call

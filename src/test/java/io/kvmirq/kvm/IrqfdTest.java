@@ -82,7 +82,7 @@ class IrqfdTest {
         verify(backend, times(1)).irqfdDeassign(VM, FIRST_EVENT, GSI.number());
     }
 
-    /** Its leases hold both descriptors open until the kernel has let go of the irqfd. */
+    /** An irqfd's leases hold both descriptors open until the kernel has let go of it. */
     @Test
     void descriptorsClosedEarlierGoAfterTheDeassign() {
         Irqfd irqfd = mocked.vm.assignIrqfd(event, GSI);

@@ -31,7 +31,7 @@ final class VcpuBench {
     private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     private static final int ROUNDS = 61;
     private static final int WARM_UP_ROUNDS = 240;
-    /** Of kicks, of which a round has too few for the compiler. */
+    /** Warm-up by kicks, of which a round has too few for the compiler. */
     private static final int WARM_UP_MILLIS = 3000;
 
     private static final int EXITS = 300;
@@ -50,7 +50,7 @@ final class VcpuBench {
     /** One that nothing refers to would be reported. */
     private final List<GuestMemory> memories = new ArrayList<>();
 
-    // Of the batch of kicks in Java
+    // State of the batch of kicks in Java
     private volatile int begun;
     private volatile int ended;
     private long end;

@@ -44,7 +44,7 @@ class VgicTest {
     private static final int INTERRUPTS = 64;
 
     private final List<String> calls = new ArrayList<>();
-    /** Of the VM made last. */
+    /** Type of the VM made last. */
     private long type = -1;
 
     private final KernelBackend backend = arm64();
@@ -289,7 +289,7 @@ class VgicTest {
             assertThatThrownBy(() -> one.createDevice(KvmDevice.Type.ITS))
                     .isInstanceOf(UnsupportedOperationException.class);
             assertThat(one.supports(KvmDevice.Type.VGIC_V3)).isFalse();
-            // Its number is that of the master PIC.
+            // Chip 0 is the VGIC on arm64 and the master PIC on x86.
             assertThatThrownBy(
                             () -> one.routes().change(edit -> edit.add(new Route.Pin(new Gsi(3), Route.Chip.VGIC, 3))))
                     .hasMessage(one + " has no VGIC pins: arm64 has them");

@@ -218,7 +218,7 @@ class VlpiPredictionTest {
         two.apply(new Event.ConsumerAdded(SECOND, OTHER));
         assertThat(irq(two, SECOND).posting()).isEqualTo(forwarded(8192, 1));
         assertRefused(two, FIRST, VlpiObstacle.TAKEN);
-        // Its end takes the vLPI from the other.
+        // Removing the first irqfd unmaps the vLPI that the second one has taken.
         two.apply(new Event.ConsumerRemoved(FIRST, GSI));
         assertThat(irq(two, SECOND).posting()).isInstanceOf(Posting.NotPosted.class);
     }

@@ -20,7 +20,7 @@ import java.util.stream.IntStream;
 final class EmulatedWorld {
     final EmulatedVectors vectors;
     final GuestMsix msix;
-    /** Of the same vectors: use one of them. */
+    /** MSI over the same vectors: use either this or {@link #msix}. */
     final GuestMsi msi;
 
     private final FakeKernel fake;

@@ -11,12 +11,12 @@ import java.util.function.LongFunction;
  * It fails at the first message that is lost or comes twice.
  */
 final class MessageReport {
-    /** Those whose irqfds differ. */
+    /** Profiles whose irqfds differ. */
     static final List<String> EMULATED = List.of("6.1", "6.12", "6.18", "vtd-posting", "amd-avic");
 
     private MessageReport() {}
 
-    /** Those that answer differently to what such programs do. */
+    /** Profiles that answer such programs differently. */
     static List<String> profiles() {
         return List.of("vtd-posting", "amd-avic", "6.1,amd-avic", "avic-inhibited", "6.18", "gicv3", "gicv4");
     }

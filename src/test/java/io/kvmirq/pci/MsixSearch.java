@@ -38,20 +38,20 @@ final class MsixSearch extends TableSearch {
 
     private final String profile;
     private MessagesWorld world;
-    /** Those whose message only the device has, which may forget it when MSI-X is disabled. */
+    /** Vectors whose message only the device has, which may forget it when MSI-X is disabled. */
     private final BitSet inDevice = new BitSet();
     /**
-     * Those whose messages may arrive or not: of the last disabling, since the device may forget them, and those that were
-     * open where a vLPI may have ended, which are signalled again.
+     * Vectors whose messages may arrive or not: messages from the last disabling, which the device may forget, and
+     * vectors that were open where a vLPI may have ended, which are signalled again.
      */
     private final BitSet unsure = new BitSet();
-    /** Those that were open since MSI-X was enabled. */
+    /** Vectors that were open since MSI-X was enabled. */
     private final BitSet forwarded = new BitSet();
-    /** Those that this process injects. */
+    /** Vectors that this process injects. */
     private final BitSet relayed = new BitSet();
-    /** Those that are open and whose eventfd has a message that this process has not injected yet. */
+    /** Open vectors whose eventfd has a message that this process has not injected yet. */
     private final BitSet waiting = new BitSet();
-    /** Those that are open and whose eventfd may have one. */
+    /** Open vectors whose eventfd may have one. */
     private final BitSet maybeWaiting = new BitSet();
 
     MsixSearch(String profile, boolean lazy, long seed) {

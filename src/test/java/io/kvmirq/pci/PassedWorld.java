@@ -36,7 +36,7 @@ final class PassedWorld implements AutoCloseable {
     static final int COMMAND = 4;
     static final int MEMORY_AND_MASTER = 6;
     static final int BAR_0 = 0x10;
-    /** Of BAR 0 as firmware places it. */
+    /** Address of BAR 0 as firmware places it. */
     static final int REGISTERS = 0x8000;
 
     static final int SIZE = 0x4000;

@@ -325,7 +325,7 @@ class VcpuThreadsTest {
         vcpus.get(0).moveHere(); // they are free
     }
 
-    /** Its own thread would wait for itself. */
+    /** A vCPU thread that waits for itself would wait for ever. */
     private void refusesInItsOwnThread(Kernels kernels, Consumer<VcpuThreads> call, String name)
             throws InterruptedException {
         open(kernels, 1, READS);

@@ -52,7 +52,7 @@ public enum Artifacts {
                 .orElseGet(() -> Machine.root().resolve("target/classes/" + module));
     }
 
-    /** Its module, as compiled. */
+    /** The compiled module descriptor. */
     public ModuleDescriptor descriptor() throws IOException {
         try (var file = Files.newInputStream(classes().resolve("module-info.class"))) {
             return ModuleDescriptor.read(file);

@@ -28,19 +28,19 @@ public final class RulesSeen {
 
     private RulesSeen() {}
 
-    /** Of a fake that was asked what a real kernel was asked in the same run. */
+    /** Adds the rules of a fake that was asked the same as a real kernel in this run. */
     public static synchronized void add(FakeKernel fake) {
         Refusals.rules(fake).forEach(rule -> LEANED_ON.put(rule, RuleRow.Status.SEEN));
         addRefusals(fake);
     }
 
-    /** Of a fake that a search asked the same random calls as a real kernel: a draw decides which rules it met. */
+    /** Adds the rules of a fake that a search asked the same random calls as a real kernel: chance decides which. */
     public static synchronized void addSearched(FakeKernel fake) {
         Refusals.rules(fake).forEach(rule -> LEANED_ON.putIfAbsent(rule, RuleRow.Status.SEARCHED));
         addRefusals(fake);
     }
 
-    /** Of a fake that was compared with what a kernel of the lab once answered: nothing was measured here. */
+    /** Adds the rules of a fake that was compared with a recorded answer of a lab kernel: nothing was measured here. */
     public static synchronized void addRecorded(FakeKernel fake) {
         Refusals.rules(fake).stream()
                 .filter(rule -> rule.grade() == Grade.LAB)
@@ -48,7 +48,7 @@ public final class RulesSeen {
         addRefusals(fake);
     }
 
-    /** Of a fake that was asked what no kernel of this run answers: its refusals are explained all the same. */
+    /** Adds a fake that was asked what no kernel of this run answers: its refusals are explained all the same. */
     public static synchronized void addRefusals(FakeKernel fake) {
         Refusals.of(fake).filter(EXPLAINED::add).forEach(RulesSeen::requireExplained);
     }

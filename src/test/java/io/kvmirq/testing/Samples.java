@@ -131,7 +131,7 @@ public final class Samples implements AutoCloseable {
         this("6.12");
     }
 
-    /** Those of VFIO devices are not for a real kernel. */
+    /** Samples of VFIO devices are not for a real kernel. */
     public Samples(KernelBackend kernel) {
         this();
         put(KernelBackend.class, () -> kernel);

@@ -45,7 +45,7 @@ public final class Structs {
         return cpuid;
     }
 
-    /** Of CPUID: EAX, EBX, ECX and EDX; those that are not given are 0. */
+    /** A CPUID leaf: EAX, EBX, ECX and EDX; registers that are not given are 0. */
     public static int[] leaf(int number, int... registers) {
         return IntStream.concat(IntStream.of(number), IntStream.of(registers)).toArray();
     }

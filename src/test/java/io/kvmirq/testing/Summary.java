@@ -61,8 +61,8 @@ final class Summary {
         }
 
         /**
-         * Its column in the table of contracts: a binding and its JDK, the fake in all profiles, or a kernel of the lab;
-         * empty for what is no contract test, as other classes that run with several parameters.
+         * Column in the table of contracts: a binding and its JDK, the fake in all profiles, or a lab kernel; empty for
+         * other classes that run with several parameters.
          */
         String column() {
             boolean fake = world.startsWith("fake");

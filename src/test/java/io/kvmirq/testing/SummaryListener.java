@@ -43,7 +43,7 @@ public final class SummaryListener implements TestExecutionListener {
 
     private @Nullable TestPlan plan;
 
-    // Of the class that runs.
+    // State of the running class
     private long began;
     private final Map<String, Integer> counts = new TreeMap<>();
 

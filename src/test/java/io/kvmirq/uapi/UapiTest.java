@@ -143,7 +143,7 @@ class UapiTest {
                         .isEqualTo(request.argument().orElseThrow().size()));
     }
 
-    /** Of what was proposed and never merged. */
+    /** Constants that were proposed and never merged. */
     private static Set<String> inferred() {
         Set<String> facts = new TreeSet<>();
         CLASSES.stream()
@@ -241,7 +241,7 @@ class UapiTest {
         assertThat(unwitnessed).as("neither in the headers nor in the vectors").isEqualTo(inferred());
     }
 
-    /** Of other architectures, and what kernels forgot before 6.1. */
+    /** Requests of other architectures, and requests that kernels dropped before 6.1. */
     private static final Pattern NOT_OF_X86 = Pattern.compile("KVM_(ARM|PPC|S390|ASSIGN|DEASSIGN)_.*"
             + "|KVM_CREATE_SPAPR_TCE(_64)?|KVM_ALLOCATE_RMA|KVM_DIRTY_TLB|KVM_SET_MEMORY_(REGION|ALIAS)"
             + "|VFIO_IOMMU_SPAPR_.*|VFIO_EEH_PE_OP");

@@ -29,7 +29,7 @@ class GicFormatsTest {
     private static final int ROUNDS = Integer.getInteger("kvmirq.formats.roundTrips", 1_000_000);
     private static final Path SHARED = Machine.root().resolve("../shared/vectors/uapi.json");
 
-    /** Those of kind gicword in the shared vectors: the format, the word, and the fields that are not 0. */
+    /** Shared vectors of kind gicword: the format, the word, and the fields that are not 0. */
     private static final List<String> GOLDEN = List.of(
             "gic.lr     0x1a000020         virtualid=32 priority=20 state=1",
             "gic.lr     0x2a08002a         virtualid=42 eoi=1 priority=20 state=2",

@@ -86,7 +86,7 @@ class IrteTest {
         assertThat(new long[] {posted.low(), posted.high()}).isEqualTo(after.array());
     }
 
-    /** Of an entry whose fault disable and software bits are set, besides what is not kept. */
+    /** The entry has fault disable and software bits set, besides fields that posting does not keep. */
     @Test
     void postingKeepsFaultDisableAndTheSoftwaresBits() throws IOException {
         Golden after = Golden.named("vtd-pst-04");

@@ -142,7 +142,7 @@ class VfioCommandTest {
                 .isEqualTo(doubtful);
     }
 
-    /** Of a stack of block devices, each is on the device below. */
+    /** In a stack of block devices, each is on the device below. */
     @Test
     void useOfTheHostIsToldBeforeItIsLost() throws IOException {
         RecordedHost host = RecordedHost.of("amd-6.1");

@@ -199,7 +199,7 @@ class DoctorCommandTest {
                 .startsWith("{\"schema\":2,\"command\":\"doctor\",");
     }
 
-    /** Of Intel with posting every file is readable, and all is well. */
+    /** On Intel with posting every file is readable, and all is well. */
     @Test
     void quietPrintsOnlyWhatIsNotPass() throws IOException {
         assertThat(of(host("intel-posted"), "-q").exited(0).out())

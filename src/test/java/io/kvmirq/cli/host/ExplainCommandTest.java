@@ -48,7 +48,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Hosts with guests, and what is explained of their devices, letter by letter. */
 class ExplainCommandTest {
     private static final String AMD = "0000:00:02.0";
-    /** Of a VMM that removes the route of vector 1. */
+    /** Files of a VMM that removes the route of vector 1. */
     @TempDir
     private Path temporary;
 
@@ -220,7 +220,7 @@ class ExplainCommandTest {
                 .toList();
     }
 
-    /** Of both commands whose sentences are long. */
+    /** Covers both commands whose sentences are long. */
     @Test
     void linesFitOnATerminalAndKeepTheirIndent() throws IOException {
         HostFacts host = new HostFacts(GuestHosts.of("amd-pit").tree());

@@ -222,7 +222,7 @@ class ExplainVcpusTest {
         assertThat(live(host).exited(0).out()).contains("  CPU       300  [");
     }
 
-    /** Its number is of another thread now. */
+    /** The thread id belongs to another thread now. */
     @Test
     void threadThatBecomesAnotherIsUnknown() throws IOException {
         RecordedHost files = intel().put("proc/100/task/101/stat", stat(101, 'R', 1, 5));

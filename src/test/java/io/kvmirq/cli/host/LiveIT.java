@@ -265,7 +265,7 @@ class LiveIT {
         assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
     }
 
-    /** Of three runs one is killed, one goes on, and the third removes what the first left, and nothing else. */
+    /** Three runs: one is killed, one goes on, and the third removes what the first left, and nothing else. */
     @Test
     @RealKvm
     void nextRunRemovesWhatAKilledOneLeft() throws Exception {

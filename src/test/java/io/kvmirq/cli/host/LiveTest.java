@@ -606,7 +606,7 @@ class LiveTest {
                         "    taken                 0  vector 0x41\n",
                         "    in doubt: taken: 20 that no vCPU took: it does not run, or has interrupts off. One may be"
                                 + " pending\n");
-        // Its row may be among the missed ones.
+        // The irqfd's row may be among the missed ones.
         assertThat(explained(
                         counted(20, 20, 20, 1)
                                 .text("kprobe_profile", "  kvmirq_4711_123456_4026531836_wakeup   14   2\n"),

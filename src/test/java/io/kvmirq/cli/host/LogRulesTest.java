@@ -89,7 +89,7 @@ class LogRulesTest {
         assertThat(later.reason()).isEqualTo(until == 0 ? rule : "none");
     }
 
-    /** Those of many make one. */
+    /** One or two lines are no finding, three are. */
     @Test
     void burstIsNoneUntilItLasts() throws IOException {
         String now = String.valueOf(BEGIN + 20);

@@ -167,7 +167,7 @@ class ParametersTest {
                 .isNotEqualTo(named);
     }
 
-    /** Those whose effect no test of another check shows. */
+    /** Parameters whose effect no test of another check shows. */
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',

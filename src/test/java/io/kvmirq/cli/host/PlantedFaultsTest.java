@@ -49,7 +49,7 @@ class PlantedFaultsTest {
 
     private static final int FEWEST_MECHANISMS = 40;
     private static final int FEWEST_HARMLESS = 20;
-    /** Of the process, two vCPUs and 64 others. */
+    /** Status files of the process, two vCPUs and 64 other threads. */
     private static final int MOST_STATUS = 67;
     /** The exit code of a link in doubt is this higher. */
     private static final int DOUBT = 20;

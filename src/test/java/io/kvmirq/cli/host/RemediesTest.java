@@ -57,7 +57,7 @@ class RemediesTest {
         };
     }
 
-    /** Of several vectors or threads with the flaw, each has its own remedy. */
+    /** Each of several vectors or threads with the flaw has its own remedy. */
     private static Optional<String> failure(RecordedHost host, String tree, List<Link> before) throws IOException {
         Flaw flaw = before.get(0).flaws().get(0);
         Administrator root = new Administrator(host);

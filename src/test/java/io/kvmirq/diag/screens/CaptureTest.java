@@ -88,7 +88,7 @@ class CaptureTest {
         assertThat(analysed(read(archive(ofDirectory)).tree())).isEqualTo(analysed(host.tree()));
     }
 
-    /** Of the kernel's log only its reports are kept, and of these only the ones that name devices. */
+    /** Only reports of the kernel log are kept, and only if they name devices. */
     @Test
     void onlyReportsOfTheLogAreKept() throws Exception {
         RecordedHost host = RecordedHost.of("intel-posted")

@@ -325,7 +325,7 @@ class DeviceChainsTest {
         }
     }
 
-    /** That they are posted now is inferred: so is that they were not before. */
+    /** Interrupts are only inferred to be posted now, so it is also inferred that they were not before. */
     @Test
     void countIsCalledUnpostedOnlyIfTheFormIsObserved() throws IOException {
         RecordedHost host = GuestHosts.of("gicv4");

@@ -232,7 +232,7 @@ class DoctorTest {
         assertThat(finding(host, Check.VFIO).status()).isEqualTo(Status.FAIL);
     }
 
-    /** Of a process that is gone, or whose number another has; not one that runs, nor of another namespace or program. */
+    /** The process is gone or its number reused; not one that runs, nor one of another namespace or program. */
     @Test
     void tracingThatAKilledRunLeftIsNamed() throws IOException {
         RecordedHost host = intel().link("proc/self/ns/pid", "pid:[4026531836]")

@@ -94,7 +94,7 @@ class InterruptTicksTest {
         }
     }
 
-    /** Its column goes, and the sums fall. */
+    /** The CPU's column disappears, and the sums fall. */
     @Test
     void processorThatGoesOfflineIsNoGrowth() throws IOException {
         write(row("24", 5, 900, " IR-PCI  0-edge  a"));

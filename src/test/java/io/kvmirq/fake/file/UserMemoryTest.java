@@ -81,7 +81,7 @@ class UserMemoryTest {
         assertThat(memory.at(unused + 2 * part, 1)).isNull();
     }
 
-    /** Its buffers lie side by side: the kernel sees one mapping. */
+    /** A mapping's buffers lie side by side: the kernel sees one mapping. */
     @Test
     void copiesGoThroughTheBuffersOfAMapping() {
         long part = 1L << 30;

@@ -169,7 +169,7 @@ public final class TextTrace {
             case "state" -> put(bytes, form, "prev_state", state(value));
             case "reason" -> {
                 put(bytes, form, "isa", value.startsWith("HLT") ? 1 : 2);
-                // Of VMX, also with a pending MTF exit, and of SVM.
+                // Exit reasons of VMX, also with a pending MTF exit, and of SVM.
                 Map<String, Long> reasons = Map.of("HLT", 12L, "HLT_MTF", 1L << 28 | 12, "hlt", 120L);
                 put(bytes, form, "exit_reason", reasons.getOrDefault(value, 1L));
             }

@@ -104,7 +104,7 @@ class TraceInstanceTest {
         assertThat(names()).isEqualTo(stay);
     }
 
-    /** Its files cannot be removed one by one, so no file of such a directory is lost. */
+    /** Trace files cannot be removed one by one, so no file of such a directory is lost. */
     @Test
     void directoryWithFilesStays() throws IOException {
         String[] own = ownName().split("-");

@@ -101,7 +101,7 @@ public enum AvicVariant implements Variant<AvicScenario> {
             }),
     TODAY("the previous vCPU is kicked after the write, the rest as Linux 6.17: ours");
 
-    /** Of the kernels: the previous vCPU is not kicked. */
+    /** The kernel's behaviour: the previous vCPU is not kicked. */
     private static class Unkicked extends AvicIrqfd {
         private Unkicked(AvicVm vm, GaUnit unit) {
             super(vm, 0, unit, AvicSpace.ENTRY);

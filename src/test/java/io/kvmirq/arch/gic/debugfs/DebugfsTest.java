@@ -209,7 +209,7 @@ class DebugfsTest {
         assertThat(ItsState.parse("\n").devices()).isEmpty();
     }
 
-    /** Of the lab: GICv4, Linux 7.2, 128 events that go to two vCPUs in turn; a device's irqfd is on the first. */
+    /** Recorded in the lab: GICv4, Linux 7.2, 128 events for two vCPUs in turn; a device's irqfd is on the first. */
     @Test
     void itsOfARealHostForwardsTheEventThatHasAnIrqfd() throws IOException {
         ItsState state = ItsState.parse(resource("vgic-its-state-7.2.txt"));

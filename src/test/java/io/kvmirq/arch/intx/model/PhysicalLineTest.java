@@ -162,7 +162,7 @@ class PhysicalLineTest {
         assertThat(ioapic.controller()).isEqualTo(LineController.IOAPIC);
     }
 
-    /** Of 100 000 interrupts 99 901 are unhandled: disabled. 99 900: not. Each new handler resets both counts. */
+    /** Disabled if 99 901 of 100 000 interrupts are unhandled, not if 99 900 are. A new handler resets both counts. */
     @ParameterizedTest
     @CsvSource({"99, true", "100, false"})
     void lineIsDisabledForAllIfNoHandlerCares(int handled, boolean stuck) {
