@@ -2,9 +2,9 @@
 package io.kvmirq;
 
 /**
- * The identity of an eventfd. The id is not a descriptor: one eventfd may have many descriptors in several processes,
- * and their numbers are reused. The kernel's own number is {@code eventfd-id} in {@code /proc/PID/fdinfo/FD}. A program
- * that makes ids may choose any numbers, as long as no two eventfds have the same number.
+ * The identity of an eventfd. It is not a descriptor, because one eventfd may have many descriptors in several
+ * processes, and their numbers are reused. The kernel's own id is {@code eventfd-id} in {@code /proc/PID/fdinfo/FD}. A
+ * program may choose other ids as long as no two eventfds share one.
  *
  * @param number any number
  */

@@ -2,8 +2,8 @@
 package io.kvmirq;
 
 /**
- * A host irq: the number of a Linux interrupt, as in the first column of /proc/interrupts. The number is neither a
- * vector nor a hardware interrupt number.
+ * A host irq: the Linux interrupt number in the first column of /proc/interrupts. It is neither a vector nor a hardware
+ * interrupt number (hwirq).
  *
  * @param number the irq's number, 0 or more
  */

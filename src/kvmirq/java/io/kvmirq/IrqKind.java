@@ -5,13 +5,13 @@ package io.kvmirq;
 public enum IrqKind {
     /** The interrupt pin of a PCI device; level-triggered. */
     INTX("INTx"),
-    /** Message-signalled interrupts of a device that has no table of messages. */
+    /** Message-signalled interrupts without a table: one message in the device's MSI capability. */
     MSI("MSI"),
-    /** Message-signalled interrupts; the device has a table of messages, with a mask bit for each vector. */
+    /** Message-signalled interrupts with a table that has a message and a mask bit per vector. */
     MSIX("MSI-X"),
-    /** The interrupt by which a PCI Express device reports an uncorrectable error. */
+    /** Signals an uncorrectable error of a PCI Express device. */
     ERROR("error"),
-    /** The interrupt by which the host requests the device back: stop using the device and close it. */
+    /** Signals that the host wants the device back: stop using it and close it. */
     REQUEST("request"),
     /** One interrupt of a platform device. */
     PLATFORM("platform");
@@ -22,7 +22,7 @@ public enum IrqKind {
         this.label = label;
     }
 
-    /** The name of the kind in texts for users, such as {@code MSI-X}. */
+    /** The kind's name in texts for users, such as {@code MSI-X}. */
     public String label() {
         return label;
     }

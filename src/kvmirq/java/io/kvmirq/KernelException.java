@@ -7,7 +7,7 @@ import java.util.Objects;
  * The kernel refused a call. The message is one sentence: call, operands, errno and the likely cause, for example
  * {@code irqfd assign eventfd=7 gsi=24: EBUSY (this eventfd already feeds a GSI, maybe in another VM)}.
  *
- * <p>If the call was one step of a library method, the method has undone its earlier steps.
+ * <p>If the call was one step of a library method, that method has undone its earlier steps.
  */
 public final class KernelException extends RuntimeException {
     private static final long serialVersionUID = 1;

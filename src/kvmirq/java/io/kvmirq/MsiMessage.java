@@ -5,7 +5,7 @@ import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * A message-signalled interrupt (MSI): the address and the data that a device writes.
+ * A message-signalled interrupt (MSI): the address that a device writes to, and the data.
  *
  * <p>Source: Intel SDM volume 3, 11.11; {@code struct kvm_msi} and {@code kvm_irq_routing_msi} in linux/kvm.h.
  *
@@ -14,8 +14,8 @@ import java.util.OptionalInt;
  * @param address 64 bits; on x86 bits [31:20] are 0xFEE and bits [19:12] the destination's low 8 bits. In a VM with
  *     {@code KVM_X2APIC_API_USE_32BIT_IDS}, bits [63:40] are the destination's high 24 bits
  * @param data 32 bits; on x86 bits [7:0] are vector, [10:8] delivery mode, [15] trigger mode; for an ITS the event id
- * @param deviceId 32 bits: the id of the device for the ITS of an ARM guest; for a PCI device its requester id (bus,
- *     device, function). An ITS refuses a message without a device id. Empty on x86
+ * @param deviceId 32 bits: the device id for an ARM guest's ITS, which refuses a message without one. For a PCI device
+ *     this is its requester id (bus, device, function). Empty on x86
  */
 public record MsiMessage(long address, int data, OptionalInt deviceId) {
     public MsiMessage {
@@ -30,11 +30,11 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
 
     private static final int BROADCAST = 0xff;
     private static final int DELIVERY_NMI = 4 << 8;
-    /** The bits of the delivery mode that are 0 in fixed and lowest priority. */
+    /** Delivery mode bits that are 0 in fixed and lowest priority. */
     private static final int MODES_WITHOUT_VECTOR = 6 << 8;
 
     private static final int FIRST_LEGAL_VECTOR = 16;
-    /** Bits of the largest guest physical address. */
+    /** Width of the largest guest physical address. */
     private static final int ITS_ADDRESS_BITS = 52;
 
     private static final long ITS_PAGE = 0x1_0000;
@@ -46,8 +46,9 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For a vCPU id above 255 call
-     * {@code X86Vm.use32BitApicIds} first: if not, the kernel reads the id's low 8 bits and delivers to another vCPU.
+     * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For a vCPU id above 255, call
+     * {@code X86Vm.use32BitApicIds} first: otherwise the kernel reads only the id's low 8 bits and delivers to another
+     * vCPU.
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id: use
      *     {@code X86Vm.x2apicMessage}; also for a vector below 16, which no LAPIC delivers
@@ -63,8 +64,8 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Makes a message that raises a non-maskable interrupt (NMI) on one vCPU. An NMI ends HLT even while the guest has
-     * disabled interrupts.
+     * Makes a message that raises a non-maskable interrupt (NMI) on one vCPU. It ends HLT even while the guest has
+     * interrupts disabled.
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast id
      */
@@ -73,11 +74,11 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Makes a message that writes {@code eventId} to the register GITS_TRANSLATER of an ARM ITS. The guest's ITS
-     * commands map the device's event to an interrupt (LPI) and a vCPU.
+     * Makes a message that writes {@code eventId} to GITS_TRANSLATER of an ARM ITS. The guest's ITS commands map this
+     * event of the device to an LPI and a vCPU.
      *
      * @param address the guest physical address of the ITS, a multiple of 64 KiB below 2^52
-     * @throws IllegalArgumentException if {@code address} is no multiple of 64 KiB below 2^52
+     * @throws IllegalArgumentException if {@code address} is not a multiple of 64 KiB below 2^52
      */
     public static MsiMessage toIts(long address, int deviceId, int eventId) {
         if (address % ITS_PAGE != 0 || address >>> ITS_ADDRESS_BITS != 0) {
@@ -100,8 +101,8 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Whether a LAPIC reports an error instead of delivering this message (x86): the delivery mode is fixed or lowest
-     * priority, and the vector is below 16. A guest may write such a message to the MSI-X table of a device.
+     * Whether an x86 LAPIC reports an error instead of delivering this message, because its delivery mode is fixed or
+     * lowest priority and its vector is below 16. A guest may well write it to a device's MSI-X table.
      */
     public boolean hasIllegalVector() {
         return (data & MODES_WITHOUT_VECTOR) == 0 && (data & 0xff) < FIRST_LEGAL_VECTOR;

@@ -3,7 +3,7 @@ package io.kvmirq;
 
 import java.util.Objects;
 
-/** A call needs a feature that the fake kernel does not model. The message names the feature. */
+/** A call needs a feature that the fake kernel does not model; the message names it. */
 public final class NotModelledException extends UnsupportedOperationException {
     private static final long serialVersionUID = 1;
 
@@ -19,8 +19,8 @@ public final class NotModelledException extends UnsupportedOperationException {
     }
 
     /**
-     * A copy of this exception, with its stack trace, whose message also names a place in the guest, such as {@code RIP
-     * 0x1000 of vcpu 0}.
+     * Copies this exception, including its stack trace, with a message that also names a place in the guest, such as
+     * {@code RIP 0x1000 of vcpu 0}.
      */
     public NotModelledException at(String place) {
         Objects.requireNonNull(place, "place is null");

@@ -32,7 +32,7 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
     }
 
     /**
-     * Reads an address in the form of sysfs or lspci; the domain is 0 if the text has none. Throws
+     * Parses an address as sysfs or lspci prints it; the domain is 0 if the text has none. Throws
      * IllegalArgumentException for any other text.
      */
     public static PciAddress parse(String text) {
@@ -64,7 +64,7 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
         return byDomain != 0 ? byDomain : Integer.compare(requesterId(), other.requesterId());
     }
 
-    /** The 16 bits of bus, device and function that a device sends with each request. IRTEs compare these bits. */
+    /** The 16 bits of bus, device and function that a device sends with each request. An IRTE compares them. */
     public int requesterId() {
         return bus << 8 | device << 3 | function;
     }

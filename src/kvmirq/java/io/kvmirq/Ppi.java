@@ -2,7 +2,7 @@
 package io.kvmirq;
 
 /**
- * A private peripheral interrupt of an ARM GIC: each vCPU has its own interrupt with this number, such as its timer's.
+ * A private peripheral interrupt of an ARM GIC: each vCPU has its own with this number, such as its timer interrupt.
  *
  * <p>Source: GIC architecture (IHI 0069), 2.2.1.
  *

@@ -7,7 +7,7 @@ import java.util.Objects;
 /**
  * One entry of KVM's GSI routing table: the destination of an interrupt that is raised on {@link #gsi()}.
  *
- * <p>A GSI has one route, or on x86 several routes to pins of different chips.
+ * <p>A GSI has one route, or on x86 several to pins of different chips.
  *
  * <p>Source: {@code struct kvm_irq_routing_entry}, {@code setup_routing_entry()} in virt/kvm/irqchip.c.
  *
@@ -18,8 +18,8 @@ public sealed interface Route {
     Gsi gsi();
 
     /**
-     * A route to a message, which KVM sends directly to LAPICs, or on arm64 to an ITS. If the guest has not enabled the
-     * ITS, or the message has no device id, each signal is lost, and the kernel reports no error.
+     * A route to a message, which KVM delivers directly to LAPICs, or on arm64 to an ITS. If the guest has not enabled
+     * its ITS, or the message has no device id, signals are lost without an error.
      *
      * @param message the address and data that KVM delivers
      */
@@ -31,13 +31,13 @@ public sealed interface Route {
     }
 
     /**
-     * A route to a pin of an in-kernel interrupt controller: PIC or IOAPIC on x86, the VGIC on arm64. Pin p of the VGIC
-     * raises SPI p + 32; a signal to a pin beyond the VGIC's SPIs is lost.
+     * A route to a pin of an in-kernel interrupt controller: PIC or IOAPIC on x86, the VGIC on arm64. VGIC pin p raises
+     * SPI p + 32; signals to a pin beyond the VGIC's SPIs are lost.
      *
-     * @param pin the number of the pin: 0–7 on a PIC, 0–23 on the IOAPIC, 0–987 on the VGIC
+     * @param pin the pin number: 0–7 on a PIC, 0–23 on the IOAPIC, 0–987 on the VGIC
      */
     record Pin(Gsi gsi, Chip chip, int pin) implements Route {
-        /** A route to the pin of the VGIC that raises this SPI. */
+        /** A route to the VGIC pin that raises this SPI. */
         public static Pin to(Gsi gsi, Spi spi) {
             return new Pin(
                     gsi, Chip.VGIC, Objects.requireNonNull(spi, "spi is null").pin());
@@ -54,9 +54,9 @@ public sealed interface Route {
     }
 
     /**
-     * A route of any other type, as raw kernel data: an interrupt of Hyper-V's interface ({@link #hyperV}), of Xen's
-     * ({@link #xen}), or a route type of a later kernel. No other route may have the same GSI. {@code RouteTable} keeps
-     * this route when other routes change.
+     * A route of any other type, as raw kernel data: a Hyper-V synthetic interrupt ({@link #hyperV}), a Xen event
+     * channel ({@link #xen}), or a type that a later kernel adds. No other route may have the same GSI. {@code
+     * RouteTable} keeps it when other routes change.
      *
      * <p>Source: {@code kvm_set_routing_entry()} in arch/x86/kvm/irq.c.
      *
@@ -87,8 +87,8 @@ public sealed interface Route {
 
         /**
          * A route to a synthetic interrupt of Hyper-V's SynIC. The VMM must enable the vCPU's SynIC
-         * (KVM_CAP_HYPERV_SYNIC by {@link io.kvmirq.kvm.Vcpu#enableCapability}), and then the guest must enable the
-         * SynIC. Signals are lost until the guest has enabled it.
+         * (KVM_CAP_HYPERV_SYNIC by {@link io.kvmirq.kvm.Vcpu#enableCapability}), and then so must the guest. Until it
+         * has, signals are lost.
          *
          * @param processor Hyper-V's index of the virtual processor (VP index): the vCPU's position in the order of
          *     creation, from 0, unless the VMM set HV_X64_MSR_VP_INDEX
@@ -103,8 +103,9 @@ public sealed interface Route {
         }
 
         /**
-         * A route to a Xen event channel of the two-level interface. Signals are lost until KVM has the guest's shared
-         * page of Xen. For a port of 1024 or more, the kernel returns EINVAL unless KVM_XEN_ATTR_TYPE_LONG_MODE is set.
+         * A route to a Xen event channel of the two-level interface. Signals are lost until KVM has the guest's Xen
+         * shared info page. For port 1024 and above, the kernel returns EINVAL unless KVM_XEN_ATTR_TYPE_LONG_MODE is
+         * set.
          *
          * @param port the event channel's number: 0–1023, or 0–4095 of a 64-bit guest
          * @param vcpu the vCPU that the channel is bound to
@@ -130,7 +131,7 @@ public sealed interface Route {
         }
     }
 
-    /** The interrupt controllers with pins that KVM emulates. */
+    /** In-kernel interrupt controllers with pins. */
     enum Chip {
         PIC_MASTER(0, 8),
         PIC_SLAVE(1, 8),

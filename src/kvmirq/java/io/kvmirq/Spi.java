@@ -9,9 +9,9 @@ package io.kvmirq;
  * @param number the INTID, {@value #FIRST}–{@value #LAST}. A VGIC has only the SPIs below {@code Vgic.interrupts}
  */
 public record Spi(int number) {
-    /** The lowest SPI; each vCPU has its own interrupts with lower INTIDs. */
+    /** The lowest SPI; lower INTIDs are private to each vCPU. */
     public static final int FIRST = 32;
-    /** The highest SPI that the architecture has. */
+    /** The architecture's highest SPI. */
     public static final int LAST = 1019;
 
     public Spi {
@@ -21,7 +21,7 @@ public record Spi(int number) {
         }
     }
 
-    /** The pin of the VGIC that raises this SPI. */
+    /** The VGIC pin that raises this SPI. */
     public int pin() {
         return number - FIRST;
     }

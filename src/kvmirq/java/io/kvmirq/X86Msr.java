@@ -5,9 +5,9 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * A model specific register (MSR) of x86, by name. Methods take an MSR without a name by its number.
+ * An x86 model-specific register (MSR) by name. Methods that take a number also accept other MSRs.
  *
- * <p>Source: Intel SDM volume 4; AMD APM volume 2, appendix A; for the MSRs of KVM, asm/kvm_para.h.
+ * <p>Source: Intel SDM volume 4; AMD APM volume 2, appendix A; for KVM's own MSRs, asm/kvm_para.h.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="msrs"}
  */
@@ -16,13 +16,13 @@ public enum X86Msr {
     TSC(0x10),
     /** Base and mode of the LAPIC. */
     APIC_BASE(0x1b),
-    /** The sum of all adjustments of the time stamp counter. */
+    /** Sum of all adjustments of the time stamp counter. */
     TSC_ADJUST(0x3b),
     /** Speculation control. */
     SPEC_CTRL(0x48),
-    /** Revision of the microcode, in the upper half. */
+    /** Microcode revision, in the upper half. */
     UCODE_REV(0x8b),
-    /** Properties of the platform, such as the ratio of the TSC. */
+    /** Platform properties, such as the TSC ratio. */
     PLATFORM_INFO(0xce),
     /** Code segment of SYSENTER. */
     SYSENTER_CS(0x174),
@@ -36,15 +36,15 @@ public enum X86Msr {
     MCG_STATUS(0x17a),
     /** Machine check: control. */
     MCG_CTL(0x17b),
-    /** Features that can be turned off, such as fast strings by bit 0. */
+    /** Feature switches, such as fast strings in bit 0. */
     MISC_ENABLE(0x1a0),
     /** Page attribute table. */
     PAT(0x277),
     /** Memory types: bits 7:0 are the default type; bit 10 enables fixed ranges, bit 11 all MTRRs. */
     MTRR_DEF_TYPE(0x2ff),
-    /** The TSC at which the LAPIC's timer fires, in deadline mode. */
+    /** TSC value at which the LAPIC timer fires in deadline mode. */
     TSC_DEADLINE(0x6e0),
-    /** The parts of supervisor state that XSAVES saves. */
+    /** Supervisor state components that XSAVES saves. */
     XSS(0xda0),
     /** Guest-physical address to which KVM writes the wall clock. */
     KVM_WALL_CLOCK(0x4b564d00),
@@ -70,7 +70,7 @@ public enum X86Msr {
     GS_BASE(0xc0000101),
     /** Base that SWAPGS exchanges with GS. */
     KERNEL_GS_BASE(0xc0000102),
-    /** The value that RDPID returns, and that RDTSCP returns with the counter. */
+    /** Value that RDPID returns, and RDTSCP along with the counter. */
     TSC_AUX(0xc0000103);
 
     private final int number;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The path of an interrupt: device → host irq → eventfd → guest irq. This page describes kvmirq's architecture; the
- * package has the values that every other package uses.
+ * An interrupt's path: device → host irq → eventfd → guest irq. This page describes kvmirq's architecture; the package
+ * has the value types that all other packages use.
  *
- * <p>Packages have the names of the kernel's layers. VFIO knows interrupts of devices, and no guest. KVM knows
- * interrupts of guests, and no device. Only {@code forward} joins both. A package uses packages to its right and below:
+ * <p>Packages are named after kernel layers. VFIO knows device interrupts but no guest, KVM knows guest interrupts but
+ * no device, and only {@code forward} joins the two. A package uses packages to its right and below:
  *
  * <pre>
  *  cli ── selftest ── forward ─┬─ kvm ──┬── kernel ──── backend ─┬─ jni ── native/  C owns the layouts
@@ -32,19 +32,19 @@
  * <p>Five rules hold everywhere:
  *
  * <ul>
- *   <li>Java makes every decision. C only makes the system call, and returns a negative errno.
+ *   <li>Java makes every decision. C only makes the system call and returns a negative errno.
  *   <li>The code that makes a call translates its errno, once, into a {@link KernelException} with the call, its
  *       operands, the {@link Errno} and the likely cause.
- *   <li>A set-up that fails undoes its steps. Tear-down cannot fail, and works in any order: a registration keeps the
- *       objects open that it uses.
+ *   <li>A set-up that fails undoes its steps. Tear-down cannot fail, and works in any order because a registration
+ *       keeps the objects open that it uses.
  *   <li>Predicted and observed facts have different types, see {@link io.kvmirq.path.Known}. Package {@code mirror}
  *       never reads a host's files, and package {@code host} never uses a prediction.
- *   <li>The structures of calls have two encoders, C and {@code Uapi}, and a test compares their bytes. Every result of
- *       the fake kernel has a source, and a grade for the strength of its evidence.
+ *   <li>Call structures have two encoders, C and {@code Uapi}, whose bytes a test compares. Every result of the fake
+ *       kernel has a source and a grade for the strength of its evidence.
  * </ul>
  *
- * <p>All values of the package are immutable and check their range. A {@link Route} is an entry of KVM's routing table,
- * a {@link Gsi} an index into the table. A {@link MsiMessage} carries an {@link InterruptVector} to a {@link VcpuId}.
+ * <p>All values here are immutable and check their range. A {@link Route} is an entry of KVM's routing table, a {@link
+ * Gsi} an index into it. A {@link MsiMessage} carries an {@link InterruptVector} to a {@link VcpuId}.
  */
 @NullMarked
 package io.kvmirq;
