@@ -147,7 +147,7 @@ public final class Mapping {
      * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before
      *     {@code offset + length}; then use {@link #forGuest}. Thrown also if {@code offset} is negative or no multiple
      *     of 4096, or {@code length} is not positive
-     * @throws io.kvmirq.KernelException EINVAL for an offset that is no multiple of a larger page size; EACCES if
+     * @throws io.kvmirq.KernelException EINVAL for an offset that is not a multiple of a larger page size; EACCES if
      *     {@code fd} is not open for reading and writing; ENOMEM, also if no huge page is free
      */
     public static Owner of(Fd fd, long offset, long length) {
@@ -331,7 +331,7 @@ public final class Mapping {
         }
     }
 
-    /** Volatile 32-bit load, little-endian. @throws IllegalArgumentException for an offset that is no multiple of 4 */
+    /** Volatile 32-bit load, little-endian. @throws IllegalArgumentException unless the offset is a multiple of 4 */
     public int getInt(long offset) {
         requireAligned(offset);
         enter();
@@ -342,7 +342,7 @@ public final class Mapping {
         }
     }
 
-    /** Volatile 32-bit store, little-endian. @throws IllegalArgumentException for an offset that is no multiple of 4 */
+    /** Volatile 32-bit store, little-endian. @throws IllegalArgumentException unless the offset is a multiple of 4 */
     public void putInt(long offset, int value) {
         requireAligned(offset);
         enter();

@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The arm64 part of a vCPU, returned by {@link Vcpu#arm64}: features, registers by id, timers and PMU. Call {@link
- * #initialize} first. Only the vCPU's thread may use this object.
+ * #initialize} first. Only the vCPU thread may use it.
  *
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/arm64/kvm/arm.c, guest.c.
  *
@@ -41,7 +41,7 @@ public final class Arm64Vcpu {
         EL1_32BIT(UapiArm64.KVM_ARM_VCPU_EL1_32BIT),
         /** The vCPU has a PMU, whose interrupt {@link Arm64Vcpu#createPmu} sets. */
         PMU_V3(UapiArm64.KVM_ARM_VCPU_PMU_V3),
-        /** The vCPU has scalable vectors; a call of {@link Arm64Vcpu#finalizeSve} must follow. */
+        /** The vCPU has scalable vectors; {@link Arm64Vcpu#finalizeSve} must follow. */
         SVE(UapiArm64.KVM_ARM_VCPU_SVE),
         /** The vCPU has pointer authentication of addresses; requires {@link #PTRAUTH_GENERIC}. */
         PTRAUTH_ADDRESS(UapiArm64.KVM_ARM_VCPU_PTRAUTH_ADDRESS),
@@ -61,11 +61,10 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Gives the vCPU the host's CPU type and these features, and resets the vCPU's registers.
+     * Initialises the vCPU with the host's CPU type and these features, and resets its registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL if the host lacks a feature, or if an earlier call for this vCPU or
-     *     (since 6.5) for another vCPU of the VM had other features (POWER_OFF may differ); ENOENT for an unknown
-     *     feature
+     * @throws io.kvmirq.KernelException EINVAL if the host lacks a feature, or if this vCPU or (since 6.5) another vCPU
+     *     of the VM was initialised with other features (POWER_OFF may differ); ENOENT for an unknown feature
      */
     public void initialize(Feature... features) {
         run.requireItsThread();
@@ -89,8 +88,8 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Fixes the lengths of SVE vectors. Set the lengths (register KVM_REG_ARM64_SVE_VLS) before this call; call {@link
-     * #registers} and run the guest after it.
+     * Fixes the SVE vector lengths. Set them (register KVM_REG_ARM64_SVE_VLS) before this call; call {@link #registers}
+     * and run the guest after it.
      *
      * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM in a
      *     second call
@@ -226,7 +225,7 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Sets the PPI that a timer raises, for this timer of all vCPUs of the VM.
+     * Sets the PPI that a timer raises, on all vCPUs of the VM.
      *
      * @throws io.kvmirq.KernelException EINVAL if the VM has no VGIC; EBUSY when a vCPU of the VM has run
      */
@@ -236,9 +235,9 @@ public final class Arm64Vcpu {
     }
 
     /**
-     * Sets the PMU's interrupt and initialises the PMU. Call this method after {@link Vgic#init}.
+     * Sets the PMU's interrupt and initialises the PMU. Call it after {@link Vgic#init}.
      *
-     * @param interrupt the PPI that the PMU raises, the same one for each vCPU, usually PPI 23
+     * @param interrupt the PPI that the PMU raises, the same for all vCPUs, usually PPI 23
      * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC
      *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PPI is set already
      */

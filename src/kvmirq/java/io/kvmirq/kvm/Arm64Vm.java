@@ -12,8 +12,8 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.function.Function;
 
 /**
- * The arm64 part of a VM, returned by {@link Vm#arm64}: its VGIC, its ITSs, and calls that drive the lines of SPIs and
- * PPIs. Thread-safe. An errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
+ * The arm64 part of a VM, returned by {@link Vm#arm64}: its VGIC, its ITSs, and calls that drive SPI and PPI lines.
+ * Thread-safe. An errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
  *
  * <p>Source: {@code kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
  *
@@ -51,8 +51,8 @@ public final class Arm64Vm {
     }
 
     /**
-     * Creates an ITS, which accepts messages of devices; a VM may have several. Create the ITS before you restore
-     * GICR_PROPBASER, because the creation resets that register. Fails with ENODEV on a host with a GICv2.
+     * Creates an ITS, which accepts device messages; a VM may have several. Create it before you restore
+     * GICR_PROPBASER, because this resets that register. Fails with ENODEV on a host with a GICv2.
      */
     public Its createIts() {
         return create(KvmDevice.Type.ITS, fd -> new Its(calls, fd));
@@ -63,7 +63,7 @@ public final class Arm64Vm {
     }
 
     /**
-     * Takes over a GICv2 that a VMM created for this VM. The VMM initialises the GICv2, so {@link Vgic#init} of the
+     * Takes over a GICv2 that a VMM created for this VM. Because the VMM initialises it, {@link Vgic#init} of the
      * returned object does not set default routes in {@link Vm#routes}.
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
@@ -75,7 +75,7 @@ public final class Arm64Vm {
         return vm.adoptDevice("a VGIC", number, ownership, fd -> v3(fd, true));
     }
 
-    /** Takes over an ITS that a VMM created for this VM. The call changes no GSI routes. */
+    /** Takes over an ITS that a VMM created for this VM. GSI routes stay as they are. */
     public Its adoptIts(int number, Ownership ownership) {
         return vm.adoptDevice("an ITS", number, ownership, fd -> new Its(calls, fd));
     }
@@ -95,10 +95,10 @@ public final class Arm64Vm {
     }
 
     /**
-     * Drives the line of an SPI from user space, without a GSI route. A rising line latches an edge-triggered SPI; a
-     * level-triggered SPI is pending while its line is high. Irqfds drive this line too: the last change decides its
-     * level. Allocates nothing. Throws ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL if the VGIC lacks the
-     * SPI.
+     * Drives an SPI line from user space, without a GSI route. A rising line latches an edge-triggered SPI; a
+     * level-triggered SPI is pending while its line is high. Irqfds drive the same line, and the last change decides
+     * its level. Allocates nothing. Throws ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL if the VGIC lacks
+     * the SPI.
      *
      * @throws IllegalStateException if the VM has a GICv2 from {@link #createVgicV2} before its {@link Vgic#init}
      */
@@ -110,9 +110,9 @@ public final class Arm64Vm {
     }
 
     /**
-     * Drives the line of one vCPU's PPI from user space, as {@link #setSpi} drives the line of an SPI. Fails with
-     * EINVAL if the VM has no vCPU with this id. Linux 6.1 reads the id as the vCPU's position in the order of
-     * creation, so create vCPUs in the order of ids.
+     * Drives one vCPU's PPI line from user space, as {@link #setSpi} drives an SPI line. Fails with EINVAL if the VM
+     * has no vCPU with this id. Linux 6.1 takes the id for the vCPU's position in creation order, so create vCPUs in
+     * the order of their ids.
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT

@@ -8,14 +8,14 @@ import java.nio.ByteBuffer;
 import java.util.Map;
 
 /**
- * A register of a vCPU of arm64, for {@link Arm64Vcpu#register} and {@link Arm64Vcpu#setRegister}. {@link
- * Arm64Vcpu#registers} lists the registers of a vCPU.
+ * An arm64 vCPU register, for {@link Arm64Vcpu#register} and {@link Arm64Vcpu#setRegister}. {@link Arm64Vcpu#registers}
+ * lists those that a vCPU has.
  *
  * <p>Source: {@code KVM_REG_ARM64} in Documentation/virt/kvm/api.rst, "KVM_SET_ONE_REG".
  *
  * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="vcpu"}
  *
- * @param id the kernel's id of the register, which encodes architecture, size, kind and number
+ * @param id the kernel's register id, which encodes architecture, size, kind and number
  */
 public record ArmRegister(long id) {
     /** The stack pointer of EL0. */
@@ -34,7 +34,7 @@ public record ArmRegister(long id) {
     public static final ArmRegister FPSR = core32(KvmArmRegs.FPSR);
     /** Floating-point control register; 32 bits. */
     public static final ArmRegister FPCR = core32(KvmArmRegs.FPCR);
-    /** The affinity of the vCPU: Aff0 in bits 7:0, Aff1 15:8, Aff2 23:16, Aff3 39:32. */
+    /** The vCPU's affinity: Aff0 in bits 7:0, Aff1 15:8, Aff2 23:16, Aff3 39:32. */
     public static final ArmRegister MPIDR_EL1 = system(3, 0, 0, 0, 5);
     /** System control register of EL1; bit 0 turns the MMU on. */
     public static final ArmRegister SCTLR_EL1 = system(3, 0, 1, 0, 0);

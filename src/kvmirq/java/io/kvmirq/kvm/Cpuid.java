@@ -11,7 +11,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The CPUID leaves of an x86 vCPU: the results of its CPUID instruction. Immutable.
+ * An x86 vCPU's CPUID leaves: what its CPUID instruction returns. Immutable.
  *
  * <p>Source: {@code struct kvm_cpuid2} in asm/kvm.h; Intel SDM volume 2, CPUID.
  *
@@ -134,10 +134,10 @@ public final class Cpuid {
     }
 
     /**
-     * A copy in which leaf 1 has the hypervisor bit and the TSC-deadline bit. Linux before 6.14 leaves both bits out of
-     * {@link #ofHost}, and expects the VMM to set them. A Linux guest looks for KVM only if the hypervisor bit is set.
-     * A guest that sees the TSC-deadline bit needs in-kernel LAPICs and {@code KVM_CAP_TSC_DEADLINE_TIMER}; without the
-     * bit, KVM drops writes of IA32_TSC_DEADLINE.
+     * A copy whose leaf 1 has the hypervisor bit and the TSC-deadline bit. Linux before 6.14 leaves both out of {@link
+     * #ofHost} and expects the VMM to set them. A Linux guest looks for KVM only if the hypervisor bit is set. The
+     * TSC-deadline bit needs in-kernel LAPICs and {@code KVM_CAP_TSC_DEADLINE_TIMER}; without it, KVM drops writes to
+     * IA32_TSC_DEADLINE.
      *
      * @throws IllegalStateException if leaf 1 is absent
      */
@@ -148,7 +148,7 @@ public final class Cpuid {
     }
 
     /**
-     * A copy for one vCPU: the copy's leaves show this APIC id, and show all vCPUs of the VM as cores of one package.
+     * A copy for one vCPU: its leaves show this APIC id, and all vCPUs of the VM as cores of one package.
      *
      * @param apicId the vCPU's APIC id, which equals the vCPU's id
      * @param vcpus the number of vCPUs of the VM, at least 1

@@ -6,9 +6,8 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
- * The pages of guest memory that the guest, or KVM itself, wrote since the last {@link #take}. Writes of this process
- * through a {@link io.kvmirq.kernel.Mapping} and writes of devices are not logged. The log may contain a page that the
- * guest only read.
+ * Guest memory pages that the guest, or KVM itself, wrote since the last {@link #take}. Writes of this process through
+ * a {@link io.kvmirq.kernel.Mapping} and device DMA are not logged, but a page that the guest only read may be.
  *
  * <pre>{@code
  * try (DirtyLog log = memory.logDirtyPages()) {
@@ -66,7 +65,7 @@ public final class DirtyLog implements AutoCloseable {
         return (word(page) >>> page & 1) != 0;
     }
 
-    /** The offset of the first written page at or after the page of {@code from}; -1 if no written page follows. */
+    /** The offset of the first written page at or after the page of {@code from}; -1 if none follows. */
     public synchronized long next(long from) {
         long page = from == pages * PAGE ? pages : page(from);
         while (page < pages) {
@@ -91,7 +90,7 @@ public final class DirtyLog implements AutoCloseable {
         return bitmap.getLong((int) (page / Long.SIZE * Long.BYTES));
     }
 
-    /** Stops the kernel's logging. Idempotent, never fails. */
+    /** Stops logging in the kernel. Idempotent, never fails. */
     @Override
     public void close() {
         memory.end(this, unlogged);

@@ -11,8 +11,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A memory slot of a VM: memory that the guest and this process share. Until the slot is removed, the memory stays
- * mapped and the VM open, even if their handles are closed earlier. Thread-safe.
+ * A VM's memory slot: memory that the guest and this process share. Until the slot is removed, the memory stays mapped
+ * and the VM open, even if their handles are closed earlier. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="memory"}
  */
@@ -79,8 +79,8 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * The mapping of this memory; offset 0 is {@link #guestAddress}. A mapping that the caller passed is usable until
-     * its owner is closed, a mapping that the VM made until {@link #close}.
+     * The mapping of this memory; offset 0 is {@link #guestAddress}. A mapping passed by the caller is usable until its
+     * owner is closed, one that the VM made until {@link #close}.
      */
     public Mapping mapping() {
         return mapping;
@@ -91,7 +91,7 @@ public final class GuestMemory implements AutoCloseable {
         return guestAddress;
     }
 
-    /** Whether a write of the guest exits to the VMM instead of reaching the memory. */
+    /** Whether guest writes exit to the VMM instead of reaching the memory. */
     public boolean isReadOnly() {
         return flags == Uapi.KVM_MEM_READONLY;
     }
@@ -141,7 +141,7 @@ public final class GuestMemory implements AutoCloseable {
 
     /**
      * Removes the memory slot and then releases the memory. If the removal fails, the guest can still write, so the
-     * memory stays mapped until the process ends, and the VM does not use the slot again. Idempotent, never fails.
+     * memory stays mapped until the process exits, and the slot is not reused. Idempotent, never fails.
      */
     @Override
     public synchronized void close() {

@@ -10,7 +10,7 @@ import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
-/** CPUID leaves and MSRs that KVM supports on an x86 host, read from the KVM device. */
+/** CPUID leaves and MSRs that KVM supports on an x86 host, read from {@code /dev/kvm}. */
 final class HostCpu {
     /** Linux 7.1 lists fewer. A refusal of a shorter list costs a JVM's first snapshot more than the list itself. */
     private static final int MSRS_OF_FIRST_CALL = 1024;

@@ -8,8 +8,8 @@ import io.kvmirq.undo.Undo;
 import java.util.Objects;
 
 /**
- * An ioeventfd: guest writes to its address signal an eventfd. The ioeventfd keeps the VM and the eventfd open. Closing
- * the eventfd does not end the ioeventfd (it would end an irqfd). Thread-safe.
+ * An ioeventfd: guest writes to its address signal an eventfd. It keeps the VM and the eventfd open; unlike an irqfd,
+ * it does not end when the eventfd is closed. Thread-safe.
  *
  * <p>Source: {@code kvm_assign_ioeventfd_idx()} in virt/kvm/eventfd.c.
  *
@@ -45,7 +45,7 @@ public final class IoEventFd implements AutoCloseable {
         return address;
     }
 
-    /** Removes the ioeventfd: a write to its address exits to the VMM again. Idempotent, never fails. */
+    /** Removes the ioeventfd: writes to its address exit to the VMM again. Idempotent, never fails. */
     @Override
     public synchronized void close() {
         if (closed) {

@@ -42,7 +42,7 @@ public final class IoapicState extends X86State {
         return Uapi.KvmIoapicState.REDIRTBL + pin.pin() * Long.BYTES;
     }
 
-    /** Programs a pin of this copy to send {@code vector} to APIC id 0: unmasked, level-triggered, active-high. */
+    /** Programs a pin in this copy to send {@code vector} to APIC id 0: unmasked, level-triggered, active-high. */
     public IoapicState levelPin(Route.Pin pin, InterruptVector vector) {
         structure.putLong(entry(pin), LEVEL | vector.number());
         return this;

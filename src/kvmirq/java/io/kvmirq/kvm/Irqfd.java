@@ -25,8 +25,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An eventfd registered with KVM to raise a GSI. The irqfd keeps its VM and eventfds open, even if the handles of the
- * VM and eventfds are closed earlier. {@link RouteTable#add} does not allocate the GSI of an open irqfd. Thread-safe.
+ * An eventfd registered with KVM to raise a GSI. It keeps its VM and eventfds open even if their handles are closed
+ * earlier, and {@link RouteTable#add} does not allocate its GSI. Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
  *
@@ -50,7 +50,7 @@ public final class Irqfd implements AutoCloseable {
         CLOSED
     }
 
-    /** Held during system calls. A monitor would pin the carrier of a virtual thread. */
+    /** Held during system calls, where a monitor would pin a virtual thread's carrier. */
     private final ReentrantLock lock = new ReentrantLock();
 
     /** Closed before {@link #hold}, because the irqfd holds nothing yet. */
@@ -232,11 +232,11 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Deassigns the irqfd if the kernel may have it. After the call no interrupt of it is in flight, and the kernel has
-     * finished every irqfd of the host whose eventfd was closed before. The kernel accepts any open eventfd. In a
-     * process that did not make the VM, the kernel returns EIO and the irqfd stays.
+     * Deassigns the irqfd if the kernel may have it. After the call none of its interrupts is in flight, and the kernel
+     * has finished every irqfd on the host whose eventfd was closed before. The kernel accepts any open eventfd. In a
+     * process that did not create the VM, it returns EIO and the irqfd stays.
      *
-     * @return the kernel's answer, less than 0 if the irqfd may still be there; 0 if it was not asked
+     * @return the kernel's result, less than 0 if the irqfd may still be there; 0 if no call was made
      */
     private int deassign() {
         boolean lowered = false;
@@ -319,11 +319,11 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Holds interrupts back: signals stay in the eventfd. For a level interrupt, the call lowers a high GSI and signals
-     * the resample eventfd, so that a driver whose line is still asserted signals again. A second call changes nothing.
+     * Masks the interrupt: signals stay in the eventfd. For a level interrupt, this lowers a high GSI and signals the
+     * resample eventfd, so that a driver whose line is still asserted signals again. A second call changes nothing.
      *
-     * @throws KernelException EIO in any process but the one that made the VM; EBADF if other code closed the
-     *     descriptor of the eventfd. After an error the irqfd is not masked, and the next call tries again
+     * @throws KernelException EIO in a process that did not create the VM; EBADF if other code closed the eventfd's
+     *     descriptor. After an error the irqfd is not masked, and the next call tries again
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void mask() {
@@ -358,7 +358,7 @@ public final class Irqfd implements AutoCloseable {
      * Ends a {@link #mask}. If the eventfd was signalled while the irqfd was masked, one interrupt is raised at once.
      *
      * @throws io.kvmirq.KernelException EBUSY if another irqfd has the eventfd; this irqfd stays masked. After a failed
-     *     {@link #mask}, unmask first masks the irqfd, and throws the exceptions of mask
+     *     {@link #mask}, unmask first masks the irqfd and throws what mask throws
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
     public void unmask() {
@@ -378,7 +378,7 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Makes a masked irqfd raise another GSI, as a VM's restore does. Signals that wait in the eventfd raise it at the
+     * Makes a masked irqfd raise another GSI, as restoring a VM does. Signals that wait in the eventfd raise it at
      * {@link #unmask}.
      *
      * @throws IllegalStateException unless the irqfd is masked
@@ -408,13 +408,13 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Closes many irqfds, of one VM or of several. Afterwards the kernel has none of these irqfds. Close the {@link
-     * EventFd}s before this call: an irqfd ends when the last descriptor of its eventfd is closed, which is much
-     * quicker than a deassign of each irqfd. An irqfd is deassigned by a call of its own if its eventfd may stay open:
-     * an eventfd from {@link EventFd#adopt}, or one that is leased, by {@link EventFd#fd} or by another object.
+     * Closes many irqfds, of one VM or several; afterwards the kernel has none of them. Close the {@link EventFd}s
+     * before this call: an irqfd ends with the last descriptor of its eventfd, which is much quicker than deassigning
+     * each one. Only irqfds whose eventfd may stay open are deassigned one by one: an eventfd from {@link
+     * EventFd#adopt}, or one leased by {@link EventFd#fd} or another object.
      *
-     * <p>If another thread starts a child process during this call, the child holds the eventfds until its exec, and
-     * the kernel keeps the irqfds until then. The child does not signal the eventfds. Idempotent, never fails.
+     * <p>A child process that another thread starts during this call holds the eventfds until its exec, so the kernel
+     * keeps the irqfds until then, but the child does not signal them. Idempotent, never fails.
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         Objects.requireNonNull(irqfds, "irqfds is null");
@@ -461,10 +461,10 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Deassigns the irqfd: after the call, no interrupt comes from this eventfd. Idempotent, never fails.
+     * Deassigns the irqfd: after the call, this eventfd raises no interrupt. Idempotent, never fails.
      *
-     * <p>In any process but the one that made the VM, the kernel returns EIO, and the irqfd stays until the VM or the
-     * eventfd is closed in every process. Even after EIO, {@link RouteTable#add} may allocate the irqfd's GSI again.
+     * <p>In a process that did not create the VM, the kernel returns EIO, and the irqfd stays until the VM or the
+     * eventfd is closed in every process. Even then, {@link RouteTable#add} may allocate the GSI again.
      */
     @Override
     public void close() {

@@ -6,7 +6,7 @@ import io.kvmirq.Route;
 import io.kvmirq.explain.Condition;
 import java.util.List;
 
-/** Warns of mistakes with irqfds that the kernel accepts. */
+/** Warns about irqfd mistakes that the kernel accepts. */
 record IrqfdMistakes(VmCalls vm, RouteTable routes) {
     void ofNoRoute(List<Gsi> gsis) {
         if (vm.has(Condition.OWN)) {
@@ -27,7 +27,7 @@ record IrqfdMistakes(VmCalls vm, RouteTable routes) {
         }
     }
 
-    /** The message may be a guest's, so it is no error. */
+    /** Not an error, because the message may come from the guest. */
     private void ofIllegalVector(Gsi gsi) {
         if (vm.has(Condition.SPLIT_IRQCHIP) || vm.has(Condition.FULL_IRQCHIP)) {
             for (Route route : routes.of(gsi)) {

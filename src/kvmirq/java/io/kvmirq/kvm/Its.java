@@ -7,9 +7,9 @@ import io.kvmirq.uapi.UapiArm64;
 import java.util.OptionalLong;
 
 /**
- * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. An ITS accepts the messages of {@code
- * MsiMessage.toIts} once the guest has enabled the ITS. {@link #close} closes only the descriptor; the ITS ends with
- * the VM. Thread-safe.
+ * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}. Once the guest has enabled it, it
+ * accepts the messages of {@code MsiMessage.toIts}. {@link #close} closes only the descriptor; the ITS ends with the
+ * VM. Thread-safe.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-its.rst.
  *
@@ -29,9 +29,9 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Sets the guest physical address of the ITS, which occupies 128 KiB.
+     * Sets the ITS's guest physical address, where it occupies 128 KiB.
      *
-     * @param address the guest-physical address of the ITS, a multiple of 64 KiB
+     * @param address a guest-physical address, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST if the address is set already; E2BIG beyond the VM's address space
      */
     public void setAddress(long address) {
@@ -45,16 +45,16 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * The guest physical address of the ITS; empty until {@link #setAddress}.
+     * The ITS's guest physical address; empty until {@link #setAddress}.
      *
-     * @throws io.kvmirq.KernelException EIO in another process than the one that created the VM
+     * @throws io.kvmirq.KernelException EIO in a process that did not create the VM
      */
     public OptionalLong address() {
         return place(UapiArm64.KVM_VGIC_ITS_ADDR_TYPE);
     }
 
     /**
-     * Makes the ITS ready. Only kernels before 4.10 need the call: later kernels do nothing.
+     * Makes the ITS ready. Only kernels before 4.10 need it: later ones do nothing.
      *
      * @throws io.kvmirq.KernelException ENXIO on a kernel that does not support this call
      */
@@ -63,7 +63,7 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Writes the devices, events and collections of the ITS to the ITS tables in guest memory, to save the VM.
+     * Writes the ITS's devices, events and collections to its tables in guest memory, to save the VM.
      *
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EACCES if an LPI is mapped to a vLPI and the host
      *     lacks GICv4.1; EFAULT when the ITS tables lie outside of guest memory
@@ -73,12 +73,11 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Restores devices, events and collections from the ITS tables in guest memory. Write the ITS registers before this
-     * call. After a failure with EEXIST no event is mapped, but the kernel may still deliver events that its
-     * translation cache holds.
+     * Restores devices, events and collections from the ITS tables in guest memory. Write the ITS registers first.
+     * After EEXIST no event is mapped, but the kernel may still deliver events that its translation cache holds.
      *
-     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST when the ITS has collections, which {@link
-     *     #reset} removes; EINVAL for tables that contradict themselves; EFAULT as for {@link #saveTables}
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST if the ITS has collections, which {@link
+     *     #reset} removes; EINVAL for inconsistent tables; EFAULT as for {@link #saveTables}
      */
     public void restoreTables() {
         control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES, "restore tables");

@@ -17,10 +17,10 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * Ends KVM_RUN from another thread, without a signal handler. The vCPU's thread blocks one signal, which only KVM_RUN
- * unblocks: {@code kvm_sigset_activate()} in virt/kvm/kvm_main.c. A kick sends the signal to a run that has begun; a
- * pending signal also ends a KVM_RUN that begins. For the next run, a kick sets {@code immediate_exit}. At most one
- * signal is in flight, and the run that it ends consumes it before it returns. Thread-safe.
+ * Ends KVM_RUN from another thread, without a signal handler. The vCPU thread blocks one signal, which only KVM_RUN
+ * unblocks: {@code kvm_sigset_activate()} in virt/kvm/kvm_main.c. A kick sends this signal to a run that has begun; if
+ * it is pending, it also ends a KVM_RUN that is about to begin. For the next run, a kick sets {@code immediate_exit}.
+ * At most one signal is in flight, and the run that it ends consumes it before it returns. Thread-safe.
  */
 final class KickCalls extends Calls {
     private static final int EAGAIN = -Errno.EAGAIN.number();
@@ -29,7 +29,7 @@ final class KickCalls extends Calls {
     private static final long PAUSE_NANOS = 50_000;
     private static final int TIMEOUT_AT = Signals.SET_SIZE;
 
-    /** The step of the vCPU's thread, and whether a signal is on its way to it. */
+    /** The vCPU thread's step, and whether a signal is in flight to it. */
     private enum State {
         /** Outside of KVM_RUN. */
         OUT,
@@ -105,7 +105,7 @@ final class KickCalls extends Calls {
         return number != 0;
     }
 
-    /** Blocks the signal in this thread for good. Returns the argument of KVM_SET_SIGNAL_MASK that unblocks it. */
+    /** Blocks the signal in this thread for good. Returns the KVM_SET_SIGNAL_MASK argument that unblocks it. */
     ByteBuffer block() {
         signal = kickSignal();
         setAddress = libc().addressOf(set.putLong(0, Signals.set(signal)));
@@ -152,8 +152,8 @@ final class KickCalls extends Calls {
     }
 
     /**
-     * This thread has left KVM_RUN. Consumes the signal of a kick, and returns whether there was one. {@link #left}
-     * must follow.
+     * This thread has left KVM_RUN. Consumes a kick's signal, and returns whether there was one. {@link #left} must
+     * follow.
      */
     boolean end() {
         while (!state.compareAndSet(State.RUNNING, State.LEAVING)) {
@@ -187,8 +187,9 @@ final class KickCalls extends Calls {
     // Any thread
 
     /**
-     * Sends the signal if the thread is in KVM_RUN, or about to enter it. A call that fails is repeated {@value #ATTEMPTS}
-     * times: with EAGAIN while the user has too many pending signals, and a filter of system calls may refuse it for ever.
+     * Sends the signal if the thread is in KVM_RUN, or about to enter it. A failed call is repeated {@value #ATTEMPTS}
+     * times: it fails with EAGAIN while the user has too many pending signals, and a system call filter may refuse it
+     * for ever.
      *
      * @return whether this signal or another one ends the run; if not, the next run must see {@code immediate_exit}
      */

@@ -14,14 +14,14 @@ import java.util.Set;
 import java.util.function.Supplier;
 
 /**
- * An in-kernel device of a VM, from {@code KVM_CREATE_DEVICE}. Thread-safe.
+ * A VM's in-kernel device, created by {@code KVM_CREATE_DEVICE}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ArmSnippetsTest" region="its"}
  */
 public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
     /** The types of in-kernel devices; source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
     public enum Type {
-        /** KVM-VFIO, which gives KVM the files of devices; a VM has at most one. Forwarding works without KVM-VFIO. */
+        /** KVM-VFIO, which hands VFIO files to KVM; a VM has at most one. Forwarding works without it. */
         VFIO(4),
         /** A GICv2 (arm64), see {@link Arm64Vm#createVgicV2}. */
         VGIC_V2(5),
@@ -90,7 +90,7 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         }
     }
 
-    /** The address of a part of a VGIC or ITS; empty until it is set. */
+    /** Address of a VGIC or ITS part; empty until it is set. */
     final OptionalLong place(int type) {
         long address = get(
                         KernelCall.ATTRIBUTE_GET,
@@ -102,12 +102,12 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         return address == NOWHERE ? OptionalLong.empty() : OptionalLong.of(address);
     }
 
-    /** The descriptor of the device. */
+    /** The device's descriptor. */
     public final Fd fd() {
         return fd;
     }
 
-    /** Whether this kernel supports this attribute of the device. This call sets nothing. */
+    /** Whether this kernel supports the attribute. Sets nothing. */
     public final boolean hasAttribute(int group, long attribute) {
         return calls.vm().hasAttribute(fd, group, attribute);
     }

@@ -9,9 +9,9 @@ import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
- * The level irqfds of a VM, by GSI. On arm64 the line of the last one is lowered before its deassign: the kernel first
- * removes its EOI notifier, then waits for readers (SRCU), and lowers the line at the end. Until then the guest takes
- * the interrupt of a high line again and again, every 40 us in the lab. Thread-safe.
+ * A VM's level irqfds, by GSI. On arm64 the line of the last one is lowered before its deassign, because the kernel
+ * first removes its EOI notifier, then waits for readers (SRCU), and lowers the line only at the end. Until then the
+ * guest takes the interrupt of a high line again and again, every 40 us in the lab. Thread-safe.
  */
 final class LevelLines {
     private final VmCalls vm;
@@ -26,7 +26,7 @@ final class LevelLines {
     }
 
     /**
-     * Whether lines are lowered. On x86 irqfds drive a pin as a source of their own, which no call lowers. An adopted VM
+     * Whether lines are lowered. On x86 irqfds have their own source id on a pin, which no call lowers. An adopted VM
      * may have irqfds that are not counted here.
      */
     boolean areLowered() {

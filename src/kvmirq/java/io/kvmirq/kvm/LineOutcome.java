@@ -6,13 +6,13 @@ package io.kvmirq.kvm;
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="pins"}
  *
- * @param accepted KVM's status: a positive number counts the chips and LAPICs that accepted the interrupt, over all
- *     routes of the GSI; 0 is {@link #COALESCED}, -1 is {@link #IGNORED}
+ * @param accepted KVM's status: a positive number counts the chips and LAPICs that accepted the interrupt, over all of
+ *     the GSI's routes; 0 is {@link #COALESCED}, -1 is {@link #IGNORED}
  */
 public record LineOutcome(int accepted) {
     /** The GSI has no route, or every chip masked the interrupt. */
     public static final LineOutcome IGNORED = new LineOutcome(-1);
-    /** The chips merged the interrupt with one that was pending already, so the guest gets one interrupt. */
+    /** The interrupt was merged with a pending one, so the guest gets one interrupt. */
     public static final LineOutcome COALESCED = new LineOutcome(0);
 
     private static final LineOutcome ONE = new LineOutcome(1);

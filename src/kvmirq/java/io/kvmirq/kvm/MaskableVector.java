@@ -19,8 +19,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Function;
 
 /**
- * An interrupt vector of an emulated device: an eventfd, the irqfd that it feeds, and the route of the irqfd's GSI to
- * an MSI message. Thread-safe.
+ * An emulated device's interrupt vector: an eventfd, the irqfd that it feeds, and a route from the irqfd's GSI to an
+ * MSI message. Thread-safe.
  *
  * <pre>{@code
  * try (MaskableVector vector = MaskableVector.create(vm, MsiMessage.to(vcpu, number))) {
@@ -38,7 +38,7 @@ public final class MaskableVector implements AutoCloseable {
     private final Vm vm;
     private final EventFd event;
     private final boolean ownsEvent;
-    /** Held during system calls. A monitor would pin the carrier of a virtual thread. */
+    /** Held during system calls, where a monitor would pin a virtual thread's carrier. */
     private final ReentrantLock lock = new ReentrantLock();
 
     private final Irqfd irqfd;
@@ -83,9 +83,9 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Creates masked vectors over existing eventfds, one for each message, or none if one fails. One ioctl adds all
-     * routes. If an eventfd was signalled before this call, {@link #unmask} raises an interrupt. {@link #close} leaves
-     * these eventfds open, because their other user, such as a vhost queue, may signal them.
+     * Creates masked vectors over existing eventfds, one per message, or none if one fails. One ioctl adds all routes.
+     * If an eventfd was signalled before this call, {@link #unmask} raises an interrupt. {@link #close} leaves the
+     * eventfds open, because another user, such as a vhost queue, may signal them.
      *
      * @throws IllegalArgumentException if the lists differ in length
      * @throws KernelException as {@link #create}
@@ -122,8 +122,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * The eventfd that raises the interrupt; another thread, process or device may signal it. Do not close the eventfd,
-     * because {@link #signal} needs it; the vector's {@link #close} closes an eventfd that {@link #create} made.
+     * The eventfd that raises the interrupt; another thread, process or device may signal it. Do not close it, because
+     * {@link #signal} needs it; {@link #close} closes it if {@link #create} made it.
      */
     public EventFd event() {
         return event;
@@ -151,7 +151,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Raises the interrupt. While this vector is masked, the interrupt waits, and several signals become one interrupt.
+     * Raises the interrupt. While the vector is masked, signals wait and become one interrupt.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -160,7 +160,7 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Holds interrupts back until {@link #unmask}. A second call changes nothing.
+     * Masks the vector until {@link #unmask}. A second call changes nothing.
      *
      * @throws KernelException as {@link Irqfd#mask}
      * @throws ClosedHandleException after {@link #close}
@@ -180,8 +180,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * After this call, each interrupt sends the message {@code to}, even one that waits for {@link #unmask}. No
-     * interrupt is lost. If the message is unchanged, no system call is made.
+     * Routes the vector to another message: interrupts send it from now on, even one that waits for {@link #unmask},
+     * and none is lost. If the message is unchanged, no system call is made.
      *
      * @throws KernelException the errors of {@link RouteTable#change}; after an error the message is unchanged
      * @throws ClosedHandleException after {@link #close}
@@ -191,9 +191,9 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Gives each of these vectors of one VM a new message, like {@link #reroute}, by one ioctl.
+     * Reroutes vectors of one VM, each to its own message, by one ioctl.
      *
-     * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
+     * @throws IllegalArgumentException if the lists differ in length, or the vectors belong to several VMs
      * @throws KernelException the errors of {@link RouteTable#change}; all messages then stay as they were
      * @throws ClosedHandleException if a vector is closed
      */
@@ -241,9 +241,9 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Masks vectors of one VM and gives each another GSI and message, for example those in a snapshot. The vectors keep
-     * their eventfds and the signals in them. Moves all vectors, or none, by one change of the route table. No other
-     * thread may use these vectors during the call.
+     * Masks vectors of one VM and moves each to another GSI and message, such as the ones in a snapshot. They keep
+     * their eventfds and the signals in them. One change of the route table moves all vectors or none. No other thread
+     * may use them during the call.
      *
      * @param to the new GSI and message of each vector. Earlier routes of these GSIs are replaced
      * @throws IllegalArgumentException if the lists differ in length, or the vectors are of several VMs
@@ -291,9 +291,9 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Ends the irqfd, removes the route, and closes an eventfd that {@link #create} made. Do not call {@code close}
-     * within a {@link RouteTable#change} of this VM: the route would stay, and a warning would be logged. Idempotent,
-     * never fails.
+     * Deassigns the irqfd, removes the route, and closes an eventfd that {@link #create} made. Do not call it within a
+     * {@link RouteTable#change} of this VM: the route would stay, and a warning would be logged. Idempotent, never
+     * fails.
      */
     @Override
     public void close() {
@@ -314,8 +314,8 @@ public final class MaskableVector implements AutoCloseable {
     }
 
     /**
-     * Closes many vectors, of one VM or of several, like {@link #close}. One ioctl per VM removes the routes, and
-     * {@link Irqfd#closeAll} ends the irqfds. A {@link #close} by another thread does not wait for this call.
+     * Closes many vectors, of one VM or several. One ioctl per VM removes the routes, and {@link Irqfd#closeAll} ends
+     * the irqfds. A {@link #close} in another thread does not wait for this call.
      */
     public static void closeAll(Collection<MaskableVector> vectors) {
         Objects.requireNonNull(vectors, "vectors is null");

@@ -8,8 +8,8 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * The numbers of a VM's memory slots. They are given out highest first, because the VMM of an adopted VM counts its own
- * from 0. Thread-safe.
+ * A VM's memory slot numbers. They are allocated from the highest, because an adopted VM's VMM counts its own from 0.
+ * Thread-safe.
  */
 final class MemorySlots {
     private final VmCalls calls;

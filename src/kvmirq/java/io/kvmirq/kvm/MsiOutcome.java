@@ -7,15 +7,16 @@ package io.kvmirq.kvm;
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="signal"}
  *
- * @param vcpus the number of vCPUs whose LAPICs accepted the MSI. A LAPIC in which the vector was pending counts, too:
- *     KVM does not report merged interrupts. {@link #NOT_ACCEPTED} has 0, {@link #NO_DESTINATION_MATCHED} -1
+ * @param vcpus the number of vCPUs whose LAPICs accepted the MSI, including LAPICs in which the vector was pending: KVM
+ *     does not report merged interrupts. {@link #NOT_ACCEPTED} has 0, {@link #NO_DESTINATION_MATCHED} -1
  */
 public record MsiOutcome(int vcpus) {
-    /** No vCPU accepted the MSI: no vCPU has the APIC id of the destination, or the LAPIC is disabled by software. */
+    /** No vCPU accepted the MSI: none has the destination's APIC id, or its LAPIC is software-disabled. */
     public static final MsiOutcome NOT_ACCEPTED = new MsiOutcome(0);
     /**
-     * KVM returned -1 (also -EPERM): the VM has no vCPU, or none matched a broadcast, or none matched a lowest-priority
-     * message whose vector selects the vCPU. A system call filter's EPERM is no outcome: {@link Vm#signal} throws it.
+     * KVM returned -1, which is also -EPERM: the VM has no vCPU, or none matched a broadcast, or none matched a
+     * lowest-priority message whose vector selects the vCPU. {@link Vm#signal} throws EPERM if it came from a system
+     * call filter.
      */
     public static final MsiOutcome NO_DESTINATION_MATCHED = new MsiOutcome(-1);
 

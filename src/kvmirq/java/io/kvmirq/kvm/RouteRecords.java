@@ -7,7 +7,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import java.nio.ByteBuffer;
 
-/** Routes, encoded as the records that a binding reads. The memory is reused for the next table. Not thread-safe. */
+/** Routes encoded as the records that a binding reads. The next table reuses the memory. Not thread-safe. */
 final class RouteRecords {
     private static final int FIRST_CAPACITY = 64;
 

@@ -22,13 +22,13 @@ import java.util.function.Supplier;
 import java.util.stream.IntStream;
 
 /**
- * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the kernel's whole table, so each change takes longer the more routes
- * the table has. Make related changes in one {@link #change}, which makes at most one system call; a change that fails
- * changes nothing. The library does not know routes that another program sets, so its next change removes them.
+ * A VM's GSI routes. KVM_SET_GSI_ROUTING replaces the whole table, so a change takes longer the more routes there are.
+ * Make related changes in one {@link #change}, which makes at most one system call; if it fails, nothing changes. The
+ * library does not know routes that another program sets, so its next change removes them.
  *
- * <p>{@link #add} allocates the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
- * Thread-safe. A lock of the table lets one thread at a time call KVM_SET_GSI_ROUTING. No thread holds the lock while
- * the function of {@link #change} runs, and methods that read the table do not wait for the lock.
+ * <p>{@link #add} allocates the lowest GSI that has no route, no {@link Irqfd} and no pin. Thread-safe. A lock
+ * serialises KVM_SET_GSI_ROUTING. It is not held while the function of {@link #change} runs, and methods that read the
+ * table do not wait for it.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  *
@@ -43,7 +43,7 @@ public final class RouteTable {
 
     private final VmCalls calls;
     private final ReentrantLock lock = new ReentrantLock();
-    /** The table as last committed. It is immutable, and replaced under the lock. */
+    /** The table as last committed: immutable, and replaced under the lock. */
     private volatile Routes table = new Routes();
 
     // Guarded by the lock
@@ -98,7 +98,7 @@ public final class RouteTable {
         return table;
     }
 
-    /** Chip numbers of two architectures are the same. */
+    /** The same chip number means different chips on x86 and arm64. */
     private void requireOurs(Route route) {
         if (route instanceof Route.Pin pin) {
             boolean isVgic = pin.chip() == Route.Chip.VGIC;
@@ -109,9 +109,7 @@ public final class RouteTable {
         }
     }
 
-    /**
-     * Creates the irqchip, which sets the kernel's default routes. The first free GSI follows the last default route.
-     */
+    /** Creates the irqchip, which sets default routes in the kernel. The first free GSI follows the last of them. */
     void becomeDefaults(Supplier<List<Route.Pin>> createIrqchip) {
         lock.lock();
         try {
@@ -133,10 +131,9 @@ public final class RouteTable {
     }
 
     /**
-     * The routes that {@link X86Vm#createIrqchip} makes: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin
+     * The default routes of {@link X86Vm#createIrqchip}: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin
      * with the GSI's number ({@code default_routing} in arch/x86/kvm/irq.c). Add them in a {@link #change} to restore
-     * the default routes, or pass them to {@link
-     * Vm#adopt(io.kvmirq.kernel.Kernel,int,io.kvmirq.kernel.Ownership,List,Gsi) Vm.adopt}.
+     * them, or pass them to {@link Vm#adopt(io.kvmirq.kernel.Kernel,int,io.kvmirq.kernel.Ownership,List,Gsi) Vm.adopt}.
      */
     public static List<Route.Pin> defaultsOfX86() {
         List<Route.Pin> routes = new ArrayList<>();
@@ -164,8 +161,8 @@ public final class RouteTable {
     }
 
     /**
-     * Whether this table has all routes that the VM has in the kernel. For a VM taken over from a VMM, true only if the
-     * caller of {@code Vm.adopt} stated the routes, as a list or by {@link RoutesNow}.
+     * Whether this table has all of the VM's routes in the kernel. For an adopted VM this is true only if the caller of
+     * {@code Vm.adopt} stated them, as a list or by {@link RoutesNow}.
      */
     public boolean isKnown() {
         return !othersStay;
@@ -188,13 +185,14 @@ public final class RouteTable {
     /**
      * Changes the route table in one step.
      *
-     * @param change the function that edits a copy of the table. If the function throws, the table stays as it was. If
-     *     another thread changed the table first, the function runs again with a new copy, so the function must have no
-     *     other effect. While other threads change the table, a slow function may run many times
+     * @param change edits a copy of the table. If it throws, the table stays as it was. If another thread changes the
+     *     table first, the function runs again with a new copy, so it must have no other effect; a slow one may run
+     *     many times
      * @return what {@code change} returned
      * @throws RoutesExhaustedException if the table has {@value #CAPACITY} entries, or no GSI is free
-     * @throws IllegalStateException if the function of another change of this table calls this method
-     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; with a split irqchip, for a route to a pin
+     * @throws IllegalStateException if called within another change of this table
+     * @throws io.kvmirq.KernelException EINVAL without an in-kernel irqchip, or for a route to a pin with a split
+     *     irqchip
      */
     public <T> T change(Function<? super Edit, ? extends T> change) {
         Objects.requireNonNull(change, "change is null");
@@ -304,14 +302,14 @@ public final class RouteTable {
     }
 
     /**
-     * Removes all routes of {@code gsi}, in a separate change. If an irqfd on this GSI is signalled before the GSI has
-     * a route again, the signal is lost.
+     * Removes all routes of {@code gsi}, in a separate change. Signals of an irqfd on this GSI are lost until it has a
+     * route again.
      */
     public void remove(Gsi gsi) {
         edit(edit -> edit.remove(gsi));
     }
 
-    /** Removes the routes like {@link #remove}, but does not warn that signals of an irqfd on this GSI are lost. */
+    /** Like {@link #remove}, but does not warn that signals of an irqfd on this GSI are lost. */
     public void removeLosingInterrupts(Gsi gsi) {
         edit(edit -> {
             boolean before = edit.removes;
@@ -341,7 +339,7 @@ public final class RouteTable {
     }
 
     /**
-     * Checks, before a set-up begins, that the table has room for routes to this many messages.
+     * Checks before a set-up that the table has room for routes to this many messages.
      *
      * @throws RoutesExhaustedException if the table has too few free GSIs or entries left
      */
@@ -407,8 +405,8 @@ public final class RouteTable {
     }
 
     /**
-     * A copy of the route table, which a change edits. The copy is valid until the function given to {@link #change}
-     * returns. Not thread-safe.
+     * A copy of the route table, which a change edits. It is valid until the function given to {@link #change} returns.
+     * Not thread-safe.
      */
     public final class Edit {
         private final Routes original;
@@ -426,8 +424,8 @@ public final class RouteTable {
         }
 
         /**
-         * Routes the lowest free GSI to {@code message}. Until the change ends, {@code Vm.assignIrqfd} of another
-         * thread may assign an irqfd to this GSI, because add does not reserve the GSI.
+         * Routes the lowest free GSI to {@code message}. This does not reserve it: until the change is committed,
+         * {@code Vm.assignIrqfd} in another thread may assign an irqfd to the same GSI.
          */
         public Gsi add(MsiMessage message) {
             Objects.requireNonNull(message, "message is null");

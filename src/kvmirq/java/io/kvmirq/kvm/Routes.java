@@ -12,8 +12,8 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The routes of each GSI: one message, pins of different chips, or one route of another type. A VM may have thousands of messages, so a message is
- * not stored as a {@link Route}. Not thread-safe.
+ * Routes by GSI: one message, pins of different chips, or one route of another type. A VM may have thousands of
+ * messages, so these are not stored as {@link Route}s. Not thread-safe.
  */
 final class Routes {
     /** More than every GSI. */

@@ -18,9 +18,9 @@ import org.jspecify.annotations.Nullable;
  * A virtual CPU, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
  * architecture. On arm64 call {@link Arm64Vcpu#initialize} before other methods.
  *
- * <p>Only the platform thread that created a vCPU, or that last called {@link #moveHere}, may use the vCPU: each call
- * takes the vCPU's mutex in the kernel, so another thread would block for as long as the guest runs. Other threads may
- * only call {@link #kick} and {@link #close}.
+ * <p>Only the platform thread that created a vCPU, or that last called {@link #moveHere}, may use it: each call takes
+ * the vCPU mutex in the kernel, so another thread would block for as long as the guest runs. Other threads may only
+ * call {@link #kick} and {@link #close}.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="run"}
  */
@@ -108,7 +108,7 @@ public final class Vcpu implements AutoCloseable {
         reserved.compareAndSet(Objects.requireNonNull(thread, "thread is null"), null);
     }
 
-    /** The run state: the vCPU runs, halts or waits to be started. */
+    /** The run state: running, halted or waiting to be started. */
     public VcpuState state() {
         run.requireItsThread();
         return calls.state();
@@ -126,17 +126,17 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Runs the guest, and blocks until the guest exits. An x86 vCPU other than the boot processor waits in this call
-     * for INIT and SIPI. The first run in a thread adds the real-time signal of
-     * {@link #kick} to the signals that the thread blocks, so that the signal ends only runs. The run fails if the kernel refuses to send this signal, because no
-     * kick could end such a run. {@link Thread#interrupt} does not end a run: only a kick does.
+     * Runs the guest until it takes an exit to user space. An x86 vCPU other than the boot processor waits in this call
+     * for INIT and SIPI. The first run in a thread blocks the real-time signal of {@link #kick} in it, so that this
+     * signal ends only runs. If the kernel refuses to send the signal, the run fails, because no kick could end it.
+     * {@link Thread#interrupt} does not end a run: only a kick does.
      *
      * @return the exit, always the same object; valid until the next run
-     * @throws io.kvmirq.KernelException EIO in any process but the VM's; EFAULT when the guest's memory is gone; on
-     *     arm64 ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM if a vCPU with SVE runs before {@link
-     *     Arm64Vcpu#finalizeSve}, EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is
-     *     not set, EINVAL when the VGIC's addresses overlap. If the VGIC refuses the first run, some kernels mark the
-     *     VM dead, so that all calls of the VM fail with EIO; other kernels destroy the VGIC
+     * @throws io.kvmirq.KernelException EIO in any process but the VM's; EFAULT when guest memory is gone; on arm64
+     *     ENOEXEC before {@link Arm64Vcpu#initialize}, EPERM if a vCPU with SVE runs before {@link
+     *     Arm64Vcpu#finalizeSve}, EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when a VGIC address is not set,
+     *     EINVAL when VGIC addresses overlap. If the VGIC refuses the first run, some kernels mark the VM dead, so that
+     *     all its calls fail with EIO; others destroy the VGIC
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 from {@link Arm64Vm#createVgicV2}; on any
      *     thread but the vCPU's; if no real-time signal is free for kicks, because the process has a handler for each
      */
@@ -145,12 +145,12 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Brings this vCPU to its state after power-up, as a guest's reset does: registers, FPU, debug registers, MSRs,
-     * pending events and, if in the kernel, the LAPIC. An unfinished guest access is completed first, which invalidates
-     * the {@link VcpuExit} of the last run. The boot vCPU becomes runnable; the others wait for INIT, unless their
-     * LAPICs are not in the kernel. CPUID, TSC rate, guest debugging and MSRs that report a property of the host stay.
-     * The TSC runs on, and is again equal on all vCPUs that were reset. On arm64 this method repeats {@link
-     * Arm64Vcpu#initialize} with the features of the last call, and a vCPU with {@code POWER_OFF} is off again.
+     * Resets this vCPU to its power-up state, as a guest reset does: registers, FPU, debug registers, MSRs, pending
+     * events and, if in the kernel, the LAPIC. An unfinished guest access is completed first, which invalidates the
+     * last run's {@link VcpuExit}. The boot vCPU becomes runnable; the others wait for INIT, unless their LAPICs are
+     * not in the kernel. CPUID, TSC rate, guest debugging and MSRs that report host properties stay. The TSC runs on,
+     * and is equal again on all vCPUs that were reset. On arm64 this repeats {@link Arm64Vcpu#initialize} with the
+     * features of the last call, so a vCPU with {@code POWER_OFF} is off again.
      *
      * <p>With a split irqchip, KVM keeps a vector of {@link X86Vcpu#injectInterrupt} that the guest has not taken.
      *
@@ -168,7 +168,7 @@ public final class Vcpu implements AutoCloseable {
 
     /**
      * Whether the last run returned before the guest's instruction, such as a port access, was complete. Until the next
-     * run completes the instruction, the vCPU's registers do not show the guest's state.
+     * run completes it, the vCPU's registers do not show the guest's state.
      */
     public boolean isWithinInstruction() {
         run.requireItsThread();
@@ -176,18 +176,18 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Ends the current run, even while the guest is halted. If the vCPU is not running, the kick ends its next run. The
-     * ended run returns {@link VcpuExit.Reason#INTR}; if the guest exits for another reason first, the next run returns
-     * INTR. Several kicks may end one run, and one kick may end this run and the next one. On a closed vCPU a kick does
-     * nothing. Any thread may kick. A kick never fails, and allocates nothing unless it is recorded. The kernel refuses
-     * the kick's signal while the signals pending for the user's processes reach RLIMIT_SIGPENDING. After some thousand
-     * refusals the kick logs a warning and does not end the run, which goes on until its guest exits.
+     * Ends the current run, even while the guest is halted, or else the next one. That run returns {@link
+     * VcpuExit.Reason#INTR}; if the guest exits for another reason first, the next run returns INTR. Several kicks may
+     * end one run, and one kick may end this run and the next. Any thread may kick. A kick never fails, does nothing on
+     * a closed vCPU, and allocates nothing unless it is recorded. The kernel refuses the signal while the user's
+     * pending signals reach RLIMIT_SIGPENDING. After some thousand refusals the kick logs a warning and gives up, so
+     * the run goes on until the guest exits.
      */
     public void kick() {
         run.kick();
     }
 
-    /** The phase of this vCPU, which other threads read while it runs. */
+    /** This vCPU's phase, which other threads read while it runs. */
     WatchedVcpu watched() {
         return run.watched();
     }

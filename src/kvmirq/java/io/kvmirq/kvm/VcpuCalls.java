@@ -15,7 +15,7 @@ import java.nio.ByteBuffer;
 import java.util.function.IntSupplier;
 
 /**
- * KVM's calls on one vCPU, by ioctl on every binding, and the page that it shares with the kernel.
+ * vCPU ioctls, on every binding, and the page that the vCPU shares with the kernel.
  *
  * <p>Source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c, {@code struct kvm_run} in linux/kvm.h.
  */

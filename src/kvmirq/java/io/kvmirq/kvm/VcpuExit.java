@@ -9,12 +9,12 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The reason why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one VcpuExit object, whose data
- * the next run replaces. A method for another {@link #reason} than this exit's throws {@link IllegalStateException}.
- * Use the object only in the vCPU's thread.
+ * The reason why a guest left {@link Vcpu#run}, with the exit's data. A vCPU has one such object, whose data the next
+ * run replaces. A method for another {@link #reason} than this exit's throws {@link IllegalStateException}. Use it only
+ * in the vCPU thread.
  *
- * <p>If the guest reads a port or an address, {@link #answer} sets the value, and the next run delivers the value.
- * Without a call of {@code answer} the guest reads a value in which all bits are 1, as from an empty bus.
+ * <p>If the guest reads a port or an address, {@link #answer} sets the value, which the next run delivers. Without it
+ * the guest reads all ones, as from an empty bus.
  *
  * <p>Source: {@code struct kvm_run} in linux/kvm.h.
  *
@@ -45,22 +45,22 @@ public final class VcpuExit {
     private int number;
 
     /**
-     * The reasons of exits. Later versions of kvmirq add no constants: an exit that is {@link #OTHER} stays OTHER, so
-     * code that compares {@link VcpuExit#number} keeps working. If VcpuExit has no method for a reason's data, {@link
-     * VcpuExit#word} returns the data. Source: {@code KVM_EXIT_*} in linux/kvm.h.
+     * Exit reasons. Later versions of kvmirq add no constants: an exit that is {@link #OTHER} stays OTHER, so code that
+     * compares {@link VcpuExit#number} keeps working. {@link VcpuExit#word} returns data for which there is no method.
+     * Source: {@code KVM_EXIT_*} in linux/kvm.h.
      */
     public enum Reason {
         /** The guest read or wrote a port that no in-kernel device serves. */
         IO(Uapi.KVM_EXIT_IO),
         /** The guest read or wrote an address that is neither memory nor an in-kernel device. */
         MMIO(Uapi.KVM_EXIT_MMIO),
-        /** The guest executed HLT in a VM without in-kernel LAPIC. With an in-kernel LAPIC, the kernel handles HLT. */
+        /** The guest executed HLT without an in-kernel LAPIC. With one, the kernel handles HLT. */
         HLT(Uapi.KVM_EXIT_HLT),
         /** The guest caused a triple fault. */
         SHUTDOWN(Uapi.KVM_EXIT_SHUTDOWN),
         /** The processor refused to enter the guest. */
         FAIL_ENTRY(Uapi.KVM_EXIT_FAIL_ENTRY),
-        /** A {@link Vcpu#kick}, or a signal of the process, ended the run. */
+        /** A {@link Vcpu#kick} or a process signal ended the run. */
         INTR(Uapi.KVM_EXIT_INTR),
         /** KVM cannot continue the guest, for example after an instruction that KVM cannot emulate. */
         INTERNAL_ERROR(Uapi.KVM_EXIT_INTERNAL_ERROR),
@@ -87,8 +87,8 @@ public final class VcpuExit {
         /** A hypercall of Xen. {@link VcpuExit#word}(0) is the type of the Xen exit. */
         XEN(Uapi.KVM_EXIT_XEN),
         /**
-         * The guest has accepted no interrupts for longer than the VMM allowed. This exit needs
-         * KVM_CAP_X86_NOTIFY_VMEXIT. {@link VcpuExit#word}(0) has the flags of this exit.
+         * The guest has accepted no interrupts for longer than the VMM allows (KVM_CAP_X86_NOTIFY_VMEXIT). {@link
+         * VcpuExit#word}(0) has the exit's flags.
          */
         NOTIFY(Uapi.KVM_EXIT_NOTIFY),
         /** An instruction locked the memory bus; KVM reports this only if KVM_CAP_X86_BUS_LOCK_EXIT is enabled. */
@@ -122,7 +122,7 @@ public final class VcpuExit {
     }
 
     /**
-     * Whether the guest can now take an interrupt of {@link X86Vcpu#injectInterrupt}. With a full irqchip the result is
+     * Whether the guest can now take an interrupt from {@link X86Vcpu#injectInterrupt}. With a full irqchip this is
      * always true, but {@code injectInterrupt} fails.
      */
     public boolean isReadyForInterrupt() {
@@ -192,7 +192,7 @@ public final class VcpuExit {
         return reason;
     }
 
-    /** The {@code KVM_EXIT_*} number of the exit, also if it has a {@link Reason}. Linux never renumbers exits. */
+    /** The exit's {@code KVM_EXIT_*} number, even if it has a {@link Reason}. Linux never renumbers exits. */
     public int number() {
         return number;
     }
@@ -335,7 +335,7 @@ public final class VcpuExit {
         return intAt(Uapi.KvmRun.SYSTEM_EVENT_TYPE);
     }
 
-    /** The processor's reason for a {@link Reason#FAIL_ENTRY}: a number from the manual of the processor's vendor. */
+    /** The processor's reason for a {@link Reason#FAIL_ENTRY}, a number from the vendor's manual. */
     public long hardwareReason() {
         require(Reason.FAIL_ENTRY);
         return longAt(Uapi.KvmRun.FAIL_ENTRY_REASON);
@@ -363,8 +363,8 @@ public final class VcpuExit {
     }
 
     /**
-     * Gives the guest this value of the MSR that it reads ({@link Reason#MSR_READ}). Without this call the guest gets a
-     * general protection fault.
+     * Sets the value of the MSR that the guest reads ({@link Reason#MSR_READ}). Without this call it gets a general
+     * protection fault.
      */
     public void answerMsr(long value) {
         require(Reason.MSR_READ);
@@ -373,8 +373,8 @@ public final class VcpuExit {
     }
 
     /**
-     * Accepts the value that the guest wrote to an MSR ({@link Reason#MSR_WRITE}). Without this call the guest gets a
-     * general protection fault.
+     * Accepts the value that the guest wrote to an MSR ({@link Reason#MSR_WRITE}). Without this call it gets a general
+     * protection fault.
      */
     public void acceptMsr() {
         require(Reason.MSR_WRITE);
@@ -393,15 +393,15 @@ public final class VcpuExit {
         return page.getLong(Uapi.KvmRun.HYPERCALL_ARGS + Long.BYTES * Objects.checkIndex(index, 6));
     }
 
-    /** Gives the guest this result of its {@link Reason#HYPERCALL}: 0 or a negative {@code KVM_E*}. */
+    /** Sets the result of the guest's {@link Reason#HYPERCALL}: 0 or a negative {@code KVM_E*}. */
     public void answerHypercall(long result) {
         require(Reason.HYPERCALL);
         page.putLong(Uapi.KvmRun.HYPERCALL_RET, result);
     }
 
     /**
-     * A 64-bit word of the union in {@code struct kvm_run}, for exits that have no methods of their own. The constants
-     * of {@link Reason} say which word has which data.
+     * A 64-bit word of the union in {@code struct kvm_run}, for exits without their own methods. The constants of
+     * {@link Reason} say which word has which data.
      *
      * @param index the number of the word, 0 to 31
      */

@@ -11,8 +11,8 @@ import java.time.Instant;
 import java.util.Optional;
 
 /**
- * The runs of a vCPU: its thread, the kicks that end a run, and the exit of a run. Any thread may call {@link #kick};
- * only the vCPU's thread may call the other methods.
+ * Runs a vCPU: its thread, the kicks that end a run, and the run's exit. Any thread may call {@link #kick}; only the
+ * vCPU thread may call the other methods.
  */
 final class VcpuRun {
     private static final int NO_EXIT = -1;
@@ -32,7 +32,7 @@ final class VcpuRun {
     private final X86Lapic lapicNow = new X86Lapic();
 
     private boolean withinInstruction;
-    /** The port of the last exit; {@link #NO_EXIT} if that was no port access. */
+    /** The last exit's port; {@link #NO_EXIT} if it was not a port access. */
     private int port = NO_EXIT;
     /** IA32_APIC_BASE, unless {@link #isBaseInPage}. */
     private long base = RESET_BASE;
@@ -80,7 +80,7 @@ final class VcpuRun {
                         + " one thread, or move it with moveHere while no thread runs it");
     }
 
-    /** Completes an access of the guest. A long one, such as INS, may exit several times. */
+    /** Completes a guest access. A long one, such as INS, may exit several times. */
     void completeInstruction() {
         while (withinInstruction) {
             kick(); // ends the run as soon as the access is complete
@@ -142,7 +142,7 @@ final class VcpuRun {
         return lapicNow;
     }
 
-    /** KVM loads the vCPU for this call, too, so that it is part of the run. Never fails. */
+    /** KVM loads the vCPU for this call too, so it counts as part of the run. Never fails. */
     private Optional<WatchedVcpu.Lapic> sampledLapic() {
         if (calls.vm().isArm64()) {
             return Optional.empty();
@@ -173,7 +173,7 @@ final class VcpuRun {
         }
     }
 
-    /** The VMM has set IA32_APIC_BASE, and with it the mode of the LAPIC. */
+    /** The VMM has set IA32_APIC_BASE, and with it the LAPIC mode. */
     void baseSet(long value) {
         base = value;
         isBaseInPage = false;

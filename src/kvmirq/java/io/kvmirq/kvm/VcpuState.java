@@ -13,7 +13,7 @@ public enum VcpuState {
     INIT_RECEIVED(Uapi.KVM_MP_STATE_INIT_RECEIVED),
     /** The vCPU waits in HLT for an interrupt (x86). */
     HALTED(Uapi.KVM_MP_STATE_HALTED),
-    /** The vCPU has received a start-up message (x86). A VMM can set this state; KVM reports only the next state. */
+    /** The vCPU has received a SIPI (x86). A VMM can set this state, but KVM reports only the next one. */
     SIPI_RECEIVED(Uapi.KVM_MP_STATE_SIPI_RECEIVED),
     /** The vCPU is off until PSCI turns it on (arm64). */
     STOPPED(Uapi.KVM_MP_STATE_STOPPED),

@@ -14,12 +14,12 @@ import java.util.List;
 import java.util.OptionalLong;
 
 /**
- * The virtual interrupt controller (VGIC) of an arm64 VM. A VM has at most one VGIC. {@link #close} closes only its
- * descriptor: KVM removes the VGIC with the VM.
+ * An arm64 VM's virtual interrupt controller (VGIC), of which it has at most one. {@link #close} closes only the
+ * descriptor: KVM destroys the VGIC with the VM.
  *
  * <p>In this order, set the number of interrupts, create vCPUs, call {@link #init}, and use irqfds and lines. Set the
- * VGIC's addresses before or after init, but before the first vCPU runs. The class is thread-safe, but a method that
- * changes an interrupt writes back a whole register, and may undo a change that the guest makes meanwhile.
+ * VGIC's addresses before or after init, but before the first vCPU runs. Thread-safe, but a method that changes an
+ * interrupt writes back a whole register, and may undo a change that the guest makes in between.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst and arm-vgic-v3.rst.
  *
@@ -66,9 +66,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Sets the distributor's guest physical address. If the distributor overlaps another part of the VGIC, this call
-     * succeeds, but a later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link Vcpu#run} fails with
-     * EINVAL.
+     * Sets the distributor's guest physical address. If it overlaps another part of the VGIC, this call succeeds, but a
+     * later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link Vcpu#run} fails with EINVAL.
      *
      * @param address the distributor's guest-physical address, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
      * @throws io.kvmirq.KernelException EEXIST if the address is set already; E2BIG beyond the VM's address space
@@ -81,14 +80,15 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /**
      * The distributor's guest physical address; empty until {@link #setDistributor}.
      *
-     * @throws io.kvmirq.KernelException EIO in another process than the one that created the VM
+     * @throws io.kvmirq.KernelException EIO in a process that did not create the VM
      */
     public OptionalLong distributor() {
         return place(distributorType);
     }
 
     /**
-     * The number of interrupts, the 32 private ones included; 32 until {@link #setInterrupts} or {@link #init} sets it.
+     * The number of interrupts, including the 32 private ones; 32 until {@link #setInterrupts} or {@link #init} sets
+     * it.
      *
      * @throws io.kvmirq.KernelException ENOMEM
      */
@@ -99,7 +99,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Sets the number of interrupts, the 32 private ones included. Call this method once, before {@link #init}.
+     * Sets the number of interrupts, including the 32 private ones. Call it once, before {@link #init}.
      *
      * @param count the number of interrupts, 64–992, a multiple of 32; the VGIC gets the SPIs 32 to {@code count} - 1
      * @throws io.kvmirq.KernelException EBUSY if this method or {@link #init} has set the number before
@@ -144,8 +144,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     // Registers
 
     /**
-     * Reads a register of the distributor, as a VMM does to save it. The guest reads other values from some registers.
-     * For private interrupts of a GICv2 it reads vCPU 0; {@link VgicV2#readDistributor(VcpuId,int)} reads any vCPU.
+     * Reads a distributor register, as a VMM does to save it. The guest reads other values from some registers. For a
+     * GICv2's private interrupts this reads vCPU 0; {@link VgicV2#readDistributor(VcpuId,int)} reads any vCPU.
      *
      * @param offset the register's offset in bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset
      *     without a register reads 0
@@ -159,7 +159,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Writes a register of the distributor, as a VMM does to restore it.
+     * Writes a distributor register, as a VMM does to restore it.
      *
      * @param offset as for {@link #readDistributor}. The kernel ignores a write to an offset without a register
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
@@ -178,9 +178,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         }
     }
 
-    /**
-     * Reads the register bits of an SPI. The VGIC is initialised then, so its number of interrupts no longer changes.
-     */
+    /** Reads an SPI's register bits. The VGIC is initialised by then, so its number of interrupts no longer changes. */
     final int readRegister(Spi spi, int group, int offset) {
         int word = readRegister(group, offset);
         if (interrupts == 0) {

@@ -12,7 +12,7 @@ import java.nio.ByteBuffer;
 import java.util.function.Supplier;
 
 /**
- * KVM's calls on the attributes of an arm64 VM's VGIC and ITSs. Thread-safe.
+ * Attribute ioctls of an arm64 VM's VGIC and ITSs. Thread-safe.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic*.rst.
  */
@@ -37,9 +37,9 @@ final class VgicCalls extends Calls {
     }
 
     /**
-     * The kernel initialises a GICv2 by itself in calls that need it, and then sets default routes that {@link
-     * RouteTable} does not have. It never initialises a GICv3 by itself. Source: {@code vgic_lazy_init()}; {@code
-     * vgic_v2_attr_regs_access()}; {@code vgic_v2_map_resources()}.
+     * The kernel implicitly initialises a GICv2, but never a GICv3, in calls that need it, and then sets default routes
+     * that {@link RouteTable} does not have. Source: {@code vgic_lazy_init()}; {@code vgic_v2_attr_regs_access()};
+     * {@code vgic_v2_map_resources()}.
      *
      * @throws IllegalStateException if the kernel would initialise the GICv2
      */

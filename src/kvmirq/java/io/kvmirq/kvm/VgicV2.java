@@ -10,11 +10,11 @@ import java.util.OptionalLong;
 /**
  * A GICv2 for up to 8 vCPUs, on a host whose GIC can run one.
  *
- * <p>Call {@link #init} before you use lines or registers, or run a vCPU. This class refuses earlier uses, at which the
- * kernel would initialise the GICv2 by itself, with default routes that {@link Vm#routes} does not know.
+ * <p>Call {@link #init} before you use lines or registers, or run a vCPU. This class refuses earlier uses, because the
+ * kernel would initialise the GICv2 implicitly, with default routes that {@link Vm#routes} does not know.
  *
- * <p>A host with a GICv2 allows its VMs only a GICv2, at most 8 vCPUs and no ITS. Many hosts with a GICv3 cannot run a
- * GICv2: creating one fails with ENODEV. The fake kernel has a GICv2 if the name of its profile contains {@code gicv2}.
+ * <p>On a GICv2 host, VMs can only have a GICv2, at most 8 vCPUs and no ITS. Many GICv3 hosts cannot run a GICv2:
+ * creating one fails with ENODEV. The fake kernel has a GICv2 if its profile's name contains {@code gicv2}.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst.
  *
@@ -45,9 +45,9 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * The guest physical address of the CPU interface; empty until {@link #setCpuInterface}.
+     * The CPU interface's guest physical address; empty until {@link #setCpuInterface}.
      *
-     * @throws io.kvmirq.KernelException EIO in another process than the one that created the VM
+     * @throws io.kvmirq.KernelException EIO in a process that did not create the VM
      */
     public OptionalLong cpuInterface() {
         return place(UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU);
@@ -56,12 +56,12 @@ public final class VgicV2 extends Vgic {
     // Registers of a vCPU
 
     /**
-     * Reads a register of the distributor as one vCPU sees it: each vCPU has its own registers for interrupts 0–31.
-     * GICD_ISPENDR shows latched interrupts and level-triggered interrupts whose line is high. GICD_ITARGETSR of an SPI
-     * has a bit for each vCPU, in the order in which the vCPUs were created.
+     * Reads a distributor register as one vCPU sees it: each vCPU has its own registers for interrupts 0–31.
+     * GICD_ISPENDR shows latched interrupts and level-triggered interrupts whose line is high. An SPI's GICD_ITARGETSR
+     * has a bit for each vCPU, in creation order.
      *
-     * @param vcpu the id of the vCPU. Kernels before 6.7 interpret the id as the vCPU's position in the order of
-     *     creation; some stable kernels, such as Debian's 6.1, interpret it as 6.7 does
+     * @param vcpu the vCPU id. Kernels before 6.7 take it for the vCPU's position in creation order; some stable
+     *     kernels, such as Debian's 6.1, do as 6.7 does
      * @param offset the register's offset in bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist (kernels 6.7 and 6.8 may crash instead);
      *     EBUSY while a vCPU runs
@@ -73,10 +73,10 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Writes a register of the distributor as one vCPU sees it. The kernel ignores a write to GICD_IGROUPR unless the
-     * VMM wrote GICD_IIDR before, with its current value or an older revision. A write to GICD_SGIR sends an SGI of
-     * this vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: if GICD_ISPENDR makes an SGI pending,
-     * the kernel takes the vCPU itself as the sender.
+     * Writes a distributor register as one vCPU sees it. The kernel ignores a write to GICD_IGROUPR unless the VMM
+     * wrote GICD_IIDR before, with its current value or an older revision. A write to GICD_SGIR sends an SGI from this
+     * vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: if GICD_ISPENDR makes an SGI pending, the
+     * kernel takes the vCPU itself for the sender.
      *
      * @param vcpu the id of the vCPU, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
      * @param offset in bytes, a multiple of 4, below 0x1000. The kernel ignores a write to an offset without a register
@@ -87,7 +87,7 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Reads a register of a vCPU's CPU interface, as a VMM does to save it. The kernel returns the guest's GICC_PMR
+     * Reads a CPU interface register of a vCPU, as a VMM does to save it. The kernel returns the guest's GICC_PMR
      * shifted right by 3, as in GICH_VMCR.VMPriMask: 0x1f stands for 0xf8.
      *
      * @param vcpu the id of the vCPU, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
@@ -101,7 +101,7 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Writes a register of a vCPU's CPU interface, as a VMM does to restore it.
+     * Writes a CPU interface register of a vCPU, as a VMM does to restore it.
      *
      * @param vcpu the id of the vCPU, which old kernels interpret as in {@link #readDistributor(VcpuId,int)}
      * @param offset as for {@link #readCpuInterface}. The kernel ignores a write to an offset without a register

@@ -13,7 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A GICv3: one distributor, one redistributor for each vCPU. Message-signalled interrupts also need an {@link Its}.
+ * A GICv3: one distributor, and one redistributor per vCPU. Message-signalled interrupts also need an {@link Its}.
  *
  * <p>Each interrupt has a line and a latch. An edge-triggered interrupt is pending while its latch is set, a
  * level-triggered interrupt while its latch is set or its line is high. {@link #isHigh} reads the line, {@link
@@ -49,9 +49,8 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Places the redistributors of all vCPUs one after the other. Call either this method or {@link
-     * #addRedistributors}. After this call the kernel accepts a region of addRedistributors, but no vCPU uses that
-     * region.
+     * Places all vCPUs' redistributors one after the other. Call either this method or {@link #addRedistributors}:
+     * afterwards the kernel still accepts a region, but no vCPU uses it.
      *
      * @param address the guest-physical address of the first redistributor, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST if redistributors have been placed already; E2BIG beyond the VM's
@@ -93,10 +92,10 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * The regions of redistributors that {@link #setRedistributors} or {@link #addRedistributors} placed, in the order
-     * of the regions' indexes. Makes one system call for each region.
+     * The redistributor regions that {@link #setRedistributors} or {@link #addRedistributors} placed, ordered by index.
+     * Makes one system call per region.
      *
-     * @throws io.kvmirq.KernelException EIO in another process than the one that created the VM
+     * @throws io.kvmirq.KernelException EIO in a process that did not create the VM
      */
     public List<RedistributorRegion> redistributors() {
         List<RedistributorRegion> regions = new ArrayList<>();
@@ -137,8 +136,8 @@ public final class VgicV3 extends Vgic {
     // Registers
 
     /**
-     * Reads a register of a vCPU's redistributor. The kernel finds a vCPU by its affinity. The library derives the
-     * affinity from the id, so do not change MPIDR_EL1.
+     * Reads a redistributor register of a vCPU. The kernel finds the vCPU by its affinity, which the library derives
+     * from the id, so do not change MPIDR_EL1.
      *
      * @param offset in bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL for a vCPU that does
@@ -162,8 +161,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * The id of a system register, which consists of the operands of the instruction that reads it: {@code
-     * systemRegister(3, 0, 4, 6, 0)} is ICC_PMR_EL1.
+     * The id of a system register, made of its MRS operands: {@code systemRegister(3, 0, 4, 6, 0)} is ICC_PMR_EL1.
      *
      * @param op0 0–3
      * @param op1 0–7
@@ -185,13 +183,13 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Reads a system register of a vCPU's CPU interface, as a VMM does to save it: ICC_PMR_EL1, ICC_BPR0_EL1,
+     * Reads a CPU interface system register of a vCPU, as a VMM does to save it: ICC_PMR_EL1, ICC_BPR0_EL1,
      * ICC_BPR1_EL1, ICC_AP0R0_EL1 and the other active priority registers ({@code ICC_AP*R*_EL1}), ICC_CTLR_EL1,
      * ICC_SRE_EL1, ICC_IGRPEN0_EL1 and ICC_IGRPEN1_EL1.
      *
      * @param register an id from {@link #systemRegister}, 0–0xffff
      * @throws io.kvmirq.KernelException the errors of {@link #readRedistributor}; ENOENT for a register that is not
-     *     listed here (ENXIO before 6.0); EINVAL for an active priority register that the host does not have
+     *     listed here (ENXIO before 6.0); EINVAL for an active priority register that the host lacks
      * @throws IllegalArgumentException if {@code register} is out of range
      */
     public long readSystemRegister(VcpuId vcpu, int register) {
@@ -203,12 +201,12 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Writes a system register of a vCPU's CPU interface, as a VMM does to restore it. Restore ICC_CTLR_EL1 before the
-     * active priority registers: the priority bits in ICC_CTLR_EL1 decide which active priority registers exist.
+     * Writes a CPU interface system register of a vCPU, as a VMM does to restore it. Restore ICC_CTLR_EL1 before the
+     * active priority registers, because its priority bits decide which of them exist.
      *
-     * @param register an id from {@link #systemRegister} of a register that {@link #readSystemRegister} lists
-     * @throws io.kvmirq.KernelException the errnos of {@link #readSystemRegister}; EINVAL if the host lacks a feature
-     *     of the value
+     * @param register a register that {@link #readSystemRegister} lists, by its id from {@link #systemRegister}
+     * @throws io.kvmirq.KernelException the errnos of {@link #readSystemRegister}; EINVAL if the value needs a feature
+     *     that the host lacks
      */
     public void writeSystemRegister(VcpuId vcpu, int register, long value) {
         write(
@@ -246,8 +244,8 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Sets or clears the SPI's latch. The call rewrites the latches of a block of 32 SPIs, so an edge of another SPI of
-     * the block may be lost during the call.
+     * Sets or clears the SPI's latch. This rewrites the latches of a block of 32 SPIs, so an edge of another SPI in the
+     * block may be lost during the call.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
@@ -258,7 +256,7 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Whether the line of a level-triggered SPI is high. The method reads the line through vCPU 0, which must exist.
+     * Whether a level-triggered SPI's line is high. It is read through vCPU 0, which must exist.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException if the SPI's number is not below {@link #interrupts}
@@ -284,15 +282,15 @@ public final class VgicV3 extends Vgic {
      * @param first the first interrupt, a multiple of 32: 0 for the PPIs in bits 16–31, 32–992 for SPIs
      * @return bit n is 1 if the line of interrupt {@code first + n} is high; bits beyond {@link #interrupts} are 0
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}
-     * @throws IllegalArgumentException if {@code first} is no multiple of 32 from 0 to 992
+     * @throws IllegalArgumentException if {@code first} is not a multiple of 32 from 0 to 992
      */
     public int readLines(VcpuId vcpu, int first) {
         return readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, lines(vcpu, first));
     }
 
     /**
-     * Sets the levels of 32 lines, as a VMM does to restore them. For an edge-triggered interrupt a high level sets no
-     * latch, and has no effect until the interrupt becomes level-triggered.
+     * Sets the levels of 32 lines, as a VMM does to restore them. A high level sets no latch of an edge-triggered
+     * interrupt, and has no effect until the interrupt becomes level-triggered.
      *
      * @param vcpu the vCPU whose PPIs are set; SPIs are the same for each vCPU
      * @param first the first interrupt, a multiple of 32: 0 for the PPIs in bits 16–31, 32–992 for SPIs

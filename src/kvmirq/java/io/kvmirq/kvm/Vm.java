@@ -20,8 +20,8 @@ import java.util.OptionalInt;
  * A virtual machine, with the methods of all architectures; {@link #x86} and {@link #arm64} return the methods of one
  * architecture. Thread-safe. An errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
  *
- * <p>Irqfds, ioeventfds and guest memory keep their VM open: after {@link #close}, the VM's descriptor is closed
- * together with the last of them. A vCPU does not keep its VM's descriptor open.
+ * <p>Irqfds, ioeventfds and guest memory keep their VM open: after {@link #close}, its descriptor is closed with the
+ * last of them. A vCPU does not keep it open.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="irqfd"}
  */
@@ -47,8 +47,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Creates a VM without irqchip, memory or vCPUs. On arm64 guest-physical addresses have 40 bits, or fewer if the
-     * host's KVM supports fewer.
+     * Creates a VM without irqchip, memory or vCPUs. On arm64 guest-physical addresses have 40 bits, or fewer if KVM
+     * supports only fewer.
      *
      * @throws io.kvmirq.KernelException EMFILE or ENFILE if no descriptor is free; ENOMEM; EBUSY when another
      *     hypervisor uses the CPU; the errnos of {@link Kernel#device}, because the first VM opens the device
@@ -67,15 +67,15 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Takes over a VM that a VMM in this process created: calls on a VM of another process fail with EIO. The call
-     * needs no access to {@code /dev/kvm}, because one call on the VM determines the architecture.
+     * Takes over a VM that a VMM in this process created: calls on another process's VM fail with EIO. This needs no
+     * access to {@code /dev/kvm}, because a call on the VM determines the architecture.
      *
      * @param number the VM's descriptor
-     * @param routesNow all GSI routes of the VM. KVM has no call that reads routes, and each change replaces all
-     *     routes: the first change removes each route that is not in this list. If the VM has no routes or the default
-     *     routes of an irqchip, or if you do not know them, use {@link #adopt(Kernel,int,Ownership,RoutesNow)}
+     * @param routesNow all GSI routes of the VM. KVM has no call that reads routes, and each change replaces them all,
+     *     so the first change removes any route that is not in this list. If the VM has no routes or an irqchip's
+     *     default routes, or if you do not know them, use {@link #adopt(Kernel,int,Ownership,RoutesNow)}
      * @param firstFree the lowest GSI that the library may allocate; lower GSIs are the VMM's and its IOAPIC's
-     * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or is no VM
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that it is not open or not a VM
      * @throws io.kvmirq.KernelException EPERM when {@code routesNow} has routes to pins and a system call filter
      *     refuses KVM_CHECK_EXTENSION; after {@link Kernel#facts} the library does not make this call again
      */
@@ -104,7 +104,9 @@ public final class Vm implements AutoCloseable {
         return calls.vm().kernel();
     }
 
-    /** Whether this is an arm64 VM, with a VGIC instead of LAPICs. The first call may ask KVM for the architecture. */
+    /**
+     * Whether this is an arm64 VM, which has a VGIC instead of LAPICs. The first call may ask KVM for the architecture.
+     */
     public boolean isArm64() {
         return calls.isArm64();
     }
@@ -127,7 +129,7 @@ public final class Vm implements AutoCloseable {
     /**
      * The methods of an arm64 VM. The first call may ask KVM for the architecture.
      *
-     * @throws UnsupportedOperationException if this is no arm64 VM
+     * @throws UnsupportedOperationException if this is not an arm64 VM
      */
     public Arm64Vm arm64() {
         calls.requireArm64(calls.vm(), "Vm.x86()");
@@ -142,9 +144,8 @@ public final class Vm implements AutoCloseable {
     // Interrupts
 
     /**
-     * Makes the kernel raise {@code gsi} once, edge-triggered, at each signal of {@code event}. If {@code event} was
-     * signalled before, {@code gsi} is raised at once. Route {@code gsi} before this call, because signals are lost
-     * while {@code gsi} has no route.
+     * Makes the kernel raise {@code gsi} once, edge-triggered, at each signal of {@code event}, and at once if {@code
+     * event} was signalled before. Route {@code gsi} first, because signals are lost while it has no route.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN on arm64 before {@link Vgic#init};
      *     EBUSY when {@code event} already has an irqfd of this VM, or since Linux 6.17 of any VM
@@ -161,7 +162,7 @@ public final class Vm implements AutoCloseable {
         return Irqfd.edges(this, events, gsis, false);
     }
 
-    /** Makes a masked irqfd: signals stay in the eventfd, and KVM does not see them before {@link Irqfd#unmask}. */
+    /** Makes a masked irqfd: signals stay in the eventfd until {@link Irqfd#unmask}. */
     public Irqfd maskedIrqfd(EventFd event, Gsi gsi) {
         return Irqfd.make(this, event, null, gsi, true);
     }
@@ -177,10 +178,10 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Makes a signal of {@code event} hold {@code gsi} high. The guest's EOI lowers {@code gsi} and signals
-     * {@code resample}. If the device still asserts its line then, its driver must signal {@code event} again.
+     * Makes a signal of {@code event} hold {@code gsi} high until the guest's EOI, which lowers it and signals {@code
+     * resample}. If the device still asserts its line then, its driver must signal {@code event} again.
      *
-     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; errors of {@link #assignIrqfd}
+     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; the errors of {@link #assignIrqfd}
      * @throws IllegalArgumentException if {@code resample} is {@code event}: each EOI would raise an interrupt
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
@@ -188,12 +189,12 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Sends an MSI message at once. Allocates nothing. On arm64 the message of {@link MsiMessage#toIts} needs an {@link
-     * Its} that the guest has enabled; {@link MsiOutcome#NOT_ACCEPTED} means that the guest has not mapped the event.
+     * Injects an MSI. Allocates nothing. On arm64 a message from {@link MsiMessage#toIts} needs an {@link Its} that the
+     * guest has enabled; {@link MsiOutcome#NOT_ACCEPTED} means that the guest has not mapped the event.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the
-     *     call; on arm64 ENODEV if the VM has no ITS, EINVAL if the message has no device id or its address is no
-     *     ITS's, EBUSY before the guest has enabled the ITS
+     *     call; on arm64 ENODEV if the VM has no ITS, EINVAL if the message has no device id or does not address an
+     *     ITS, EBUSY before the guest has enabled the ITS
      * @throws IllegalStateException for a vCPU id above 255 before {@link X86Vm#use32BitApicIds}; not checked for a VM
      *     from {@code adopt}
      */
@@ -205,7 +206,7 @@ public final class Vm implements AutoCloseable {
      * Makes the kernel signal {@code event} when the guest writes to {@code address}, without an exit to the VMM.
      * {@link io.kvmirq.kernel.EventLoop#registerDoorbell} calls a handler for such a doorbell. Fails with EINVAL for a
      * range that wraps around the address space; EEXIST when another ioeventfd has the same address, length and data;
-     * ENOSPC when KVM's bus for this VM has no entry left.
+     * ENOSPC when the VM's KVM bus is full.
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
         return new IoEventFd(calls, address, event);
@@ -222,7 +223,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Calls KVM_ENABLE_CAP, for capabilities for which this class has no method.
+     * Calls KVM_ENABLE_CAP, for capabilities without a method here.
      *
      * @param number {@code KVM_CAP_*} of {@link io.kvmirq.uapi.Uapi} or {@link io.kvmirq.uapi.UapiArm64}
      * @param arguments at most 4, as the kernel's api.rst describes them
@@ -238,8 +239,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * @throws io.kvmirq.KernelException ENODEV when this kernel has no device of this type; EBUSY when the VM already
-     *     has its only device of this type
+     * @throws io.kvmirq.KernelException ENODEV if this kernel has no device of this type; EBUSY if the VM already has
+     *     its only one
      */
     public KvmDevice createDevice(KvmDevice.Type type) {
         return switch (Objects.requireNonNull(type, "type is null")) {
@@ -272,10 +273,10 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Adds zeroed memory to the guest. Fails with EINVAL if address or length, in bytes, is no multiple of 4096. Fails
-     * with EEXIST if the memory overlaps other guest memory.
+     * Adds zeroed guest memory. Fails with EINVAL if address or length, in bytes, is not a multiple of 4096, and with
+     * EEXIST if it overlaps other guest memory.
      *
-     * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
+     * @throws MemorySlotsExhaustedException if all memory slots are used
      * @throws IllegalArgumentException if {@code length} is not positive; on x86 also if the memory covers the address
      *     of the in-kernel LAPICs or IOAPIC
      */
@@ -284,18 +285,18 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Gives the guest memory that is mapped already, such as a {@link io.kvmirq.kernel.MemoryFile} or a region of a
-     * device, like {@link #addMemory(long,long)}. You may close the mapping after this call: the memory stays mapped
-     * until the result is closed. Throws {@link io.kvmirq.kernel.ClosedHandleException} for a closed mapping.
+     * Adds memory that is mapped already, such as a {@link io.kvmirq.kernel.MemoryFile} or a device region, like {@link
+     * #addMemory(long,long)}. The mapping may be closed after this call: the memory stays mapped until the result is
+     * closed. Throws {@link io.kvmirq.kernel.ClosedHandleException} for a closed mapping.
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, false);
     }
 
     /**
-     * Gives the guest memory like {@link #addMemory(long,Mapping)}, but read-only, as for firmware. A guest's write
-     * changes nothing, and {@link Vcpu#run} returns {@link VcpuExit.Reason#MMIO}. The VMM may still write the memory.
-     * Fails with EINVAL if the kernel lacks KVM_CAP_READONLY_MEM.
+     * Adds memory like {@link #addMemory(long,Mapping)}, but read-only, as for firmware. A guest write changes nothing
+     * and exits with {@link VcpuExit.Reason#MMIO}; the VMM may still write. Fails with EINVAL if the kernel lacks
+     * KVM_CAP_READONLY_MEM.
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
         return GuestMemory.of(calls, slots, guestAddress, memory, true);

@@ -32,8 +32,8 @@ import java.util.function.IntUnaryOperator;
 import java.util.function.Supplier;
 
 /**
- * KVM's calls on one VM and its devices, and what is known of the VM when one of them fails. Setup throws
- * {@link io.kvmirq.KernelException}; what takes down (deassign, remove) returns nothing and never fails. Thread-safe.
+ * ioctls on a VM and its devices, and the known VM state that explains their errors. Set-up throws {@link
+ * io.kvmirq.KernelException}; tear-down (deassign, remove) returns nothing and never fails. Thread-safe.
  */
 final class VmCalls extends Calls {
     /** Arguments of KVM_ENABLE_CAP. */
@@ -98,7 +98,7 @@ final class VmCalls extends Calls {
             return adopted("vm", number, ownership, owner, "a VM, made by KVM_CREATE_VM", FileKind.VM.label());
         }
 
-        /** On arm64 the size of guest addresses; 0 stands for 40 bits. On x86 0. */
+        /** On arm64 the guest address size; 0 stands for 40 bits. On x86 0. */
         private static long type(KernelFacts facts, OptionalInt guestAddressBits) {
             if (facts.architecture() != KernelFacts.Architecture.ARM64) {
                 if (guestAddressBits.isPresent()) {
@@ -122,7 +122,7 @@ final class VmCalls extends Calls {
         return vm;
     }
 
-    /** @throws IllegalStateException if another vCPU than its destination would get the message */
+    /** @throws IllegalStateException if KVM would deliver the message to another vCPU than its destination */
     private void requireReached(MsiMessage message) {
         if (isTruncated(message)) {
             throw new IllegalStateException(message + truncated(message));
@@ -137,7 +137,7 @@ final class VmCalls extends Calls {
                 && !isArm64();
     }
 
-    /** A route may be made before the VM gets its 32-bit ids, so it is no error. */
+    /** Not an error, because a route may be made before 32-bit ids are enabled. */
     void warnUnlessReached(MsiMessage message) {
         if (isTruncated(message)) {
             warnOnce(message.toString(), truncated(message));
@@ -179,7 +179,7 @@ final class VmCalls extends Calls {
                 + ", because KVM reads 8 bits of the id: call X86Vm.use32BitApicIds first";
     }
 
-    /** Tells a listener; its failure is not the VM's. */
+    /** Notifies a listener, whose failure is not the VM's. */
     void tell(VmListener listener, Consumer<VmListener> event) {
         tell("a VmListener of " + vm, () -> event.accept(listener));
     }
@@ -245,7 +245,7 @@ final class VmCalls extends Calls {
                 .capabilityCheck(raw, capability));
     }
 
-    /** The bytes of its vCPUs' XSAVE areas; 0 where KVM_CAP_XSAVE2 is unknown, for 4096. Asked once. */
+    /** The size of vCPUs' XSAVE areas in bytes; 0, for 4096, where KVM_CAP_XSAVE2 is unknown. Asked once. */
     int xsaveSize() {
         int size = xsaveSize;
         if (size < 0) {
@@ -259,7 +259,7 @@ final class VmCalls extends Calls {
         return capability(Uapi.KVM_CAP_NR_MEMSLOTS);
     }
 
-    /** Asks once: all vCPUs have the same. */
+    /** Asked once, as it is the same for all vCPUs. */
     int runSize() {
         if (runSize == 0) {
             Fd device = kernel().device();
@@ -279,7 +279,7 @@ final class VmCalls extends Calls {
         has32BitApicIds = true;
     }
 
-    /** Destination 255 is no broadcast for LAPICs in x2APIC mode. */
+    /** Makes destination 255 no longer a broadcast for LAPICs in x2APIC mode. */
     void disableBroadcastQuirk() {
         enableX2apic(Uapi.KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK);
         hasBroadcastQuirk = false;
@@ -332,7 +332,7 @@ final class VmCalls extends Calls {
 
     // Injection; allocates nothing when the kernel agrees
 
-    /** Flags that KVM answers with EINVAL; whoever answers EPERM did not look at them. */
+    /** Flags to which KVM returns EINVAL; an EPERM comes from a filter that did not look at them. */
     private static final int UNKNOWN_FLAGS = 2;
 
     MsiOutcome signal(MsiMessage message) {
@@ -466,7 +466,7 @@ final class VmCalls extends Calls {
         }
     }
 
-    /** Removes a slot by its {@link #memoryRegion} of length 0, without allocating; false if it may still be there. */
+    /** Removes a slot by a {@link #memoryRegion} of length 0, without allocating; false if it may still be there. */
     boolean removeMemory(Fd.Lease vm, ByteBuffer removal) {
         return libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, removal) >= 0;
     }

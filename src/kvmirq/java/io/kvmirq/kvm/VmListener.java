@@ -5,8 +5,8 @@ import io.kvmirq.NotPromised;
 import io.kvmirq.VcpuId;
 
 /**
- * A listener for events of a VM and its vCPUs. The thread that changes the VM calls the listener without a lock, so a
- * listener added meanwhile may get the event twice. An exception of the listener is logged, but the VM's change stays.
+ * A listener for events of a VM and its vCPUs. The thread that changes the VM calls it without a lock, so a listener
+ * that is just being added may get an event twice. Its exceptions are logged, and the VM's change stays.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
@@ -18,15 +18,15 @@ public interface VmListener {
     /** A vCPU was added. In KVM the vCPU exists until the VM ends, even after {@link Vcpu#close}. */
     void vcpuAdded(VcpuId vcpu);
 
-    /** From now on {@code vcpu} shows whether a vCPU of this process is in KVM_RUN. Called after {@link #vcpuAdded}. */
+    /** From now on {@code vcpu} shows whether a vCPU in this process is in KVM_RUN. Called after {@link #vcpuAdded}. */
     default void vcpuWatched(WatchedVcpu vcpu) {}
 
     /** A call set registers of a vCPU's LAPIC, see {@link WatchedVcpu#lapic} and {@link WatchedVcpu#hasLapicOf}. */
     default void lapicSet() {}
 
-    /** {@link X86Vm#use32BitApicIds} was called: after it, APIC ids have 32 bits. */
+    /** {@link X86Vm#use32BitApicIds} was called: APIC ids now have 32 bits. */
     void apicIdsWidened();
 
-    /** {@link X86Vm#disableBroadcastQuirk} was called: after it, 255 is no broadcast in x2APIC mode. */
+    /** {@link X86Vm#disableBroadcastQuirk} was called: 255 is no longer a broadcast in x2APIC mode. */
     default void broadcastQuirkDisabled() {}
 }

@@ -12,7 +12,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Supplier;
 
 /**
- * The listeners of a VM. A listener that is added later first gets the earlier events. Thread-safe.
+ * A VM's listeners. One that is added later first gets the earlier events. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.KvmSnippetsTest" region="listener"}
  */
@@ -29,14 +29,14 @@ public final class VmListeners {
         this.calls = calls;
     }
 
-    /** Whether listeners hear of vCPUs. They do not in an adopted VM, whose VMM may have made others. */
+    /** Whether vCPUs are reported: not in an adopted VM, whose VMM may have made others. */
     private boolean knowsVcpus() {
         return calls.has(Condition.OWN);
     }
 
     /**
-     * Adds a listener, which gets the events of existing and of later vCPUs. vCPUs of a VM taken over from a VMM are
-     * not reported, because the VMM may make and run vCPUs without this library.
+     * Adds a listener, which gets the events of existing and of later vCPUs. An adopted VM's vCPUs are not reported,
+     * because its VMM may create and run vCPUs without this library.
      */
     public void add(VmListener listener) {
         Objects.requireNonNull(listener, "listener is null");
@@ -59,7 +59,7 @@ public final class VmListeners {
         listeners.remove(listener);
     }
 
-    /** Makes a vCPU and reports it to listeners, also to those added later. */
+    /** Makes a vCPU and reports it to listeners, including those added later. */
     Vcpu make(Supplier<Vcpu> call) {
         Vcpu vcpu;
         try (Undo undo = new Undo()) {
@@ -86,7 +86,7 @@ public final class VmListeners {
         listeners.forEach(listener -> calls.tell(listener, VmListener::apicIdsWidened));
     }
 
-    /** Destination 255 is no broadcast in x2APIC mode. */
+    /** Destination 255 is no longer a broadcast in x2APIC mode. */
     void endBroadcastQuirk() {
         listeners.forEach(listener -> calls.tell(listener, VmListener::broadcastQuirkDisabled));
     }

@@ -10,10 +10,10 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * The part of a {@link Vcpu} that other threads may read while the vCPU's thread runs it. The object shows whether the
- * vCPU's thread is in KVM_RUN and, after {@link #askForLapic}, registers of its LAPIC. Only {@link Vcpu#run} counts as
- * KVM_RUN, not the ioctl KVM_RUN on {@link Vcpu#fd}. For each other call, such as {@link X86Vcpu#registers}, KVM also
- * loads the vCPU on a CPU, but this class does not show it. Thread-safe; the methods neither wait nor allocate.
+ * The part of a {@link Vcpu} that other threads may read while it runs: whether the vCPU thread is in KVM_RUN and,
+ * after {@link #askForLapic}, registers of its LAPIC. Only {@link Vcpu#run} counts as KVM_RUN, not the ioctl on {@link
+ * Vcpu#fd}. KVM also loads the vCPU on a CPU for every other call, such as {@link X86Vcpu#registers}, but this class
+ * does not show that. Thread-safe; no method waits or allocates.
  */
 @NotPromised
 public final class WatchedVcpu {
@@ -38,7 +38,7 @@ public final class WatchedVcpu {
     private volatile Optional<Lapic> lapic = Optional.empty();
     /** The phase outside of KVM_RUN in which the LAPIC has the registers of {@link #lapic}. */
     private volatile long lapicPhase = -1;
-    /** Whether the run that ends has read the LAPIC. Used by the vCPU's thread only. */
+    /** Whether the run that ends has read the LAPIC. Used by the vCPU thread only. */
     private boolean read;
 
     /** Called after the VMM has changed the LAPIC. */
@@ -48,10 +48,10 @@ public final class WatchedVcpu {
      * The registers by which an x86 LAPIC decides whether to accept a message.
      *
      * @param apicBase IA32_APIC_BASE: bit 11 is 1 if the LAPIC is on, bit 10 is 1 in x2APIC mode
-     * @param id the register ID, which holds the APIC id
-     * @param logicalId the register LDR, which holds the logical id
-     * @param logicalFormat the register DFR, which selects the flat or the cluster model
-     * @param spurious the register SVR; bit 8 enables the LAPIC
+     * @param id ID, the APIC id
+     * @param logicalId LDR, the logical id
+     * @param logicalFormat DFR, the flat or the cluster model
+     * @param spurious SVR; bit 8 enables the LAPIC
      * @param taken the time at which the registers were read
      */
     public record Lapic(long apicBase, int id, int logicalId, int logicalFormat, int spurious, Instant taken) {
@@ -70,14 +70,14 @@ public final class WatchedVcpu {
     }
 
     /**
-     * A number for the vCPU's current phase: a phase is the time of one KVM_RUN, or the time between two. The number
-     * changes before each KVM_RUN loads the vCPU, and after the KVM_RUN has returned. No number is reused.
+     * The number of the current phase: one KVM_RUN, or the time between two. It changes before a KVM_RUN loads the vCPU
+     * and after it has returned, and is never reused.
      */
     public long phase() {
         return phase.getOpaque();
     }
 
-    /** Whether this phase is a run: the vCPU's thread is in KVM_RUN or about to enter KVM_RUN. */
+    /** Whether this phase is a run: the vCPU thread is in KVM_RUN or about to enter it. */
     public static boolean isInRun(long phase) {
         return (phase & KIND) == IN_RUN;
     }
@@ -93,9 +93,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * Requests the registers of the LAPIC. The vCPU's thread reads the registers once, at the next return from {@link
-     * Vcpu#run}, by KVM_GET_LAPIC, which takes about a microsecond. Without an in-kernel LAPIC, {@link #lapic} stays
-     * empty.
+     * Requests the LAPIC registers. The vCPU thread reads them once, by KVM_GET_LAPIC at the next return from {@link
+     * Vcpu#run}, which takes about a microsecond. Without an in-kernel LAPIC, {@link #lapic} stays empty.
      */
     public void askForLapic() {
         if (!isAsked()) {
@@ -109,8 +108,8 @@ public final class WatchedVcpu {
     }
 
     /**
-     * Whether {@link #lapic} still has the LAPIC's registers in this phase: during KVM_RUN the guest may change them.
-     * This method misses changes by ioctls on {@link Vcpu#fd}.
+     * Whether {@link #lapic} is still current in this phase: during KVM_RUN the guest may change the registers. Changes
+     * by ioctls on {@link Vcpu#fd} are missed.
      */
     public boolean hasLapicOf(long phase) {
         return lapicPhase == phase;
@@ -150,7 +149,7 @@ public final class WatchedVcpu {
         }
     }
 
-    /** Before KVM_RUN. A full fence must follow, so that no other thread sees an earlier phase while KVM runs the vCPU. */
+    /** Before KVM_RUN. A full fence must follow, or other threads may see an earlier phase while KVM runs the vCPU. */
     void enters() {
         phase.setOpaque((phase.getPlain() | KIND) + 1 + IN_RUN);
     }

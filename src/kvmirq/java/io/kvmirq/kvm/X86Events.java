@@ -5,9 +5,9 @@ import io.kvmirq.uapi.Uapi;
 import java.util.Objects;
 
 /**
- * The events that KVM delivers when an x86 vCPU next enters the guest: exceptions, injected interrupts, NMIs, SMIs.
- * Interrupts that wait in the vCPU's LAPIC are not included. {@link X86Vcpu#events} reads a copy, {@link
- * X86Vcpu#setEvents} gives the vCPU the copy's events. Not thread-safe.
+ * Events that KVM delivers at an x86 vCPU's next guest entry: exceptions, injected interrupts, NMIs, SMIs, but not
+ * interrupts that wait in its LAPIC. {@link X86Vcpu#events} reads a copy, {@link X86Vcpu#setEvents} writes one. Not
+ * thread-safe.
  *
  * <p>Source: {@code struct kvm_vcpu_events} in asm/kvm.h; Documentation/virt/kvm/api.rst, KVM_GET_VCPU_EVENTS.
  *
@@ -28,7 +28,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         INTERRUPT_INJECTED(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, Byte.BYTES),
         /** The vector of the injected interrupt, 8 bits. */
         INTERRUPT_VECTOR(Uapi.KvmVcpuEvents.INTERRUPT_NR, Byte.BYTES),
-        /** An instruction raised the interrupt. KVM accepts this field, but never reports it. */
+        /** An instruction raised the interrupt. KVM accepts this field but never reports it. */
         INTERRUPT_SOFT(Uapi.KvmVcpuEvents.INTERRUPT_SOFT, Byte.BYTES),
         /** The next instruction takes no interrupt: bit 0 is 1 after MOV SS, bit 1 after STI. */
         SHADOW(Uapi.KvmVcpuEvents.INTERRUPT_SHADOW, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SHADOW),
@@ -38,7 +38,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         NMI_PENDING(Uapi.KvmVcpuEvents.NMI_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_NMI_PENDING),
         /** The guest is handling an NMI, so further NMIs wait. */
         NMI_MASKED(Uapi.KvmVcpuEvents.NMI_MASKED, Byte.BYTES),
-        /** The vector of a start-up message (SIPI), 32 bits. KVM accepts this field, but never reports it. */
+        /** The SIPI vector, 32 bits. KVM accepts this field but never reports it. */
         SIPI_VECTOR(Uapi.KvmVcpuEvents.SIPI_VECTOR, Integer.BYTES, Uapi.KVM_VCPUEVENT_VALID_SIPI_VECTOR),
         /** The vCPU is in System Management Mode. */
         SMM(Uapi.KvmVcpuEvents.SMI_SMM, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
@@ -51,7 +51,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         /** A triple fault is pending; reported only after {@link X86Vm#reportWaitingFaults}. */
         TRIPLE_FAULT_PENDING(
                 Uapi.KvmVcpuEvents.TRIPLE_FAULT_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_TRIPLE_FAULT),
-        /** An exception is pending and not yet delivered; reported only after {@link X86Vm#reportWaitingFaults}. */
+        /** An exception is pending, not yet delivered; reported only after {@link X86Vm#reportWaitingFaults}. */
         EXCEPTION_PENDING(Uapi.KvmVcpuEvents.EXCEPTION_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),
         /** The pending exception has a payload, see {@link #EXCEPTION_PAYLOAD}. */
         EXCEPTION_HAS_PAYLOAD(Uapi.KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),

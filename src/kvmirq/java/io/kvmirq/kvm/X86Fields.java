@@ -4,7 +4,7 @@ package io.kvmirq.kvm;
 import java.util.Objects;
 import java.util.function.ToIntFunction;
 
-/** A copy of a structure {@code S} with fields named by {@code N}. */
+/** A copy of structure {@code S}, with fields named by {@code N}. */
 abstract class X86Fields<N extends Enum<N>, S extends X86Fields<N, S>> extends X86State {
     private final Class<N> names;
     private final ToIntFunction<N> offsets;

@@ -16,7 +16,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
     private static final int STACK = 8;
     private static final int VECTORS = 16;
 
-    /** A control or status register of the x87. */
+    /** An x87 control or status register. */
     public enum Name {
         /** x87 control word, 16 bits. */
         FCW(Uapi.KvmFpu.FCW, Short.BYTES),
@@ -44,12 +44,12 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         super(Uapi.KvmFpu.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
-    /** Makes registers from bytes that {@link #bytes} returned. Throws IllegalArgumentException for a wrong length. */
+    /** Makes a copy from saved {@link #bytes}. Throws IllegalArgumentException if the length is wrong. */
     public static X86Fpu of(byte[] bytes) {
         return load(new X86Fpu(), bytes);
     }
 
-    /** A copy of one of the registers ST0 to ST7 as 16 bytes, of which the first ten are used. */
+    /** A copy of one of ST0 to ST7 as 16 bytes, of which the first ten are used. */
     public byte[] st(int number) {
         return register(Uapi.KvmFpu.FPR, "ST", number, STACK);
     }

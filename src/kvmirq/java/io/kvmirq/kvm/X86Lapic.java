@@ -18,7 +18,7 @@ public final class X86Lapic extends X86State {
 
     /** A 32-bit register, or the first of eight 32-bit registers. An LVT is a local vector table entry. */
     public enum Name {
-        /** APIC id, in bits 31:24; in x2APIC mode in all 32 bits if {@code KVM_CAP_X2APIC_API} is enabled. */
+        /** APIC id, in bits 31:24; in x2APIC mode all 32 bits if {@code KVM_CAP_X2APIC_API} is enabled. */
         ID(0x20),
         /** Version of the LAPIC. */
         VERSION(0x30),
@@ -32,7 +32,7 @@ public final class X86Lapic extends X86State {
         DFR(0xe0),
         /** Spurious-interrupt vector register; bit 8 enables the LAPIC. */
         SVR(0xf0),
-        /** In-service bits of vectors 0–31. Seven more registers, 16 bytes apart, have the bits of vectors 32–255. */
+        /** In-service bits of vectors 0–31. Seven more registers, 16 bytes apart, follow for vectors 32–255. */
         ISR(0x100),
         /** Trigger mode bits, laid out like {@link #ISR}. */
         TMR(0x180),

@@ -13,7 +13,7 @@ import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
- * A copy of MSRs of an x86 vCPU, in the order in which they were added, read by {@link X86Vcpu#msrs} and written by
+ * A copy of an x86 vCPU's MSRs, in the order in which they were added, read by {@link X86Vcpu#msrs} and written by
  * {@link X86Vcpu#setMsrs}. Not thread-safe.
  *
  * <p>Source: {@code struct kvm_msrs} in asm/kvm.h.
@@ -27,9 +27,9 @@ public final class X86Msrs {
     public X86Msrs() {}
 
     /**
-     * The MSRs that KVM on this host keeps for vCPUs, all with value 0. {@link X86Vcpu#msrs()} reads those that a vCPU has.
+     * The MSRs that KVM on this host keeps for vCPUs, all 0. {@link X86Vcpu#msrs()} reads those that a vCPU has.
      *
-     * @throws io.kvmirq.KernelException ENOENT or EACCES if the KVM device cannot be opened
+     * @throws io.kvmirq.KernelException ENOENT or EACCES if {@code /dev/kvm} cannot be opened
      * @throws UnsupportedOperationException if the kernel is not x86
      */
     public static X86Msrs ofHost(Kernel kernel) {

@@ -69,7 +69,7 @@ public final class X86Registers extends X86Fields<X86Registers.Name, X86Register
         return load(new X86Registers(), bytes);
     }
 
-    /** The registers of a guest that begins in real mode with its segments at 0. */
+    /** Registers for a guest that starts in real mode with its segments at 0. */
     static X86Registers inRealMode(int instruction, int stack) {
         requireReal("instruction", instruction);
         requireReal("stack", stack);

@@ -12,10 +12,11 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * The state of an x86 vCPU after power-up.
+ * Resets an x86 vCPU to its power-up state.
  *
- * <p>Source: {@code kvm_vcpu_reset()} in arch/x86/kvm/x86.c and {@code kvm_lapic_reset()} in lapic.c, both without {@code
- * init_event}; Intel SDM volume 3, table 10-1; {@code x86_cpu_reset_hold()} of QEMU for what KVM leaves to the VMM.
+ * <p>Source: {@code kvm_vcpu_reset()} in arch/x86/kvm/x86.c and {@code kvm_lapic_reset()} in lapic.c, both without
+ * {@code init_event}; Intel SDM volume 3, table 10-1; {@code x86_cpu_reset_hold()} of QEMU for what KVM leaves to the
+ * VMM.
  */
 final class X86Reset {
     // Bits of IA32_APIC_BASE and EFER
@@ -35,7 +36,7 @@ final class X86Reset {
     private static final int RESET_MXCSR = 0x1f80;
 
     private static final int LVT_CMCI = 0x2f0;
-    /** The bits of VERSION with the number of local vectors minus 1, and their value if CMCI is one of them. */
+    /** VERSION bits with the number of local vectors minus 1, and their value if CMCI is one of them. */
     private static final int LAST_LOCAL_VECTOR = 0xff0000;
 
     private static final int WITH_CMCI = 0x060000;
@@ -53,8 +54,8 @@ final class X86Reset {
             Map.of(X86Msr.PAT.number(), 0x0007_0406_0007_0406L, 0x9e, 0x30000L, 0x4b564d05, 1L);
 
     /**
-     * MSRs that keep their values: the TSC, which is reset apart; properties of the processor that a VMM may set; counts
-     * of Hyper-V's time; and the global switches of performance counters, whose events are reset to none.
+     * MSRs that keep their values: the TSC, which is reset apart; processor properties that a VMM may set; Hyper-V time
+     * counts; and the global switches of performance counters, whose events are reset to none.
      */
     private static final Set<Integer> KEPT = Set.of(
             X86Msr.TSC.number(),
@@ -87,8 +88,8 @@ final class X86Reset {
     }
 
     /**
-     * Resets a vCPU of this thread. The MP state is read first, so that KVM takes a pending INIT and SIPI; SMM and a
-     * nested guest are left before the registers that they would swap are written.
+     * Resets one of this thread's vCPUs. The MP state is read first, so that KVM takes a pending INIT and SIPI; SMM and
+     * a nested guest are left before the registers that they would swap are written.
      */
     static void apply(VcpuId id, boolean isBoot, VcpuCalls calls, VcpuRun run, X86Vcpu vcpu) {
         X86Msrs known = X86Msrs.ofHost(calls.fd().kernel()); // which may fail
@@ -118,7 +119,7 @@ final class X86Reset {
         return none;
     }
 
-    /** Ends SVM by EFER.SVME, and VMX by IA32_FEATURE_CONTROL, of which a VMM's write of 0 leaves VMX operation. */
+    /** Leaves SVM by EFER.SVME, and VMX by IA32_FEATURE_CONTROL: a VMM's write of 0 to it leaves VMX operation. */
     private static void leaveNestedGuest(X86Vcpu vcpu) {
         long efer = vcpu.systemRegisters().get(X86SystemRegisters.Name.EFER);
         if ((efer & SVME) != 0) {
@@ -163,8 +164,8 @@ final class X86Reset {
     // MSRs
 
     /**
-     * Writes the MSRs that do not have their reset value. One that refuses it only reports a property of this host. A
-     * write of 0 to the TSC joins the TSC of the VM's other vCPUs: {@code kvm_synchronize_tsc()}.
+     * Writes MSRs that do not have their reset value. One that refuses it only reports a host property. A TSC write of
+     * 0 synchronises it with the VM's other vCPUs: {@code kvm_synchronize_tsc()}.
      */
     private static void resetMsrs(X86Msrs known, X86Vcpu vcpu) {
         X86Msrs now = vcpu.msrs(known.set(X86Msr.MTRR_DEF_TYPE, 0));

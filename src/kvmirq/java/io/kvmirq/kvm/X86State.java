@@ -7,7 +7,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * A copy of a kernel structure with the state of an x86 vCPU or VM. Not thread-safe.
+ * A copy of a kernel structure with x86 vCPU or VM state. Not thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="state"}
  */

@@ -39,7 +39,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         }
     }
 
-    /** A control register, EFER, or the base address of the LAPIC; each has 64 bits. */
+    /** A control register, EFER, or the LAPIC base address; each has 64 bits. */
     public enum Name {
         /** Control register 0: bit 0 enables protected mode, bit 31 enables paging. */
         CR0(Uapi.KvmSregs.CR0),

@@ -15,8 +15,8 @@ import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The x86 part of a vCPU, returned by {@link Vcpu#x86}: CPUID, registers, MSRs and LAPIC. Only the vCPU's thread may
- * use this object.
+ * The x86 part of a vCPU, returned by {@link Vcpu#x86}: CPUID, registers, MSRs and LAPIC. Only the vCPU thread may use
+ * it.
  *
  * <p>Source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c; for MSRs {@code __msr_io()}.
  *
@@ -26,7 +26,7 @@ public final class X86Vcpu {
     /** Bits of IA32_APIC_BASE: globally enabled, in x2APIC mode. Source: Intel SDM vol. 3, 11.12.1. */
     private static final long X2APIC = 3L << 10;
 
-    /** The most MSRs of one call; more is E2BIG. */
+    /** MSRs per call; more is E2BIG. */
     private static final int MOST_MSRS = 255;
 
     private static final String UNKNOWN = "neither KVM on this host nor the vCPU's CPUID has it";
@@ -90,10 +90,7 @@ public final class X86Vcpu {
 
     // Interrupts of the VMM
 
-    /**
-     * Queues a non-maskable interrupt. While the guest handles an NMI, the vCPU keeps one more NMI pending, and merges
-     * further NMIs into it.
-     */
+    /** Injects an NMI. While the guest handles one, another stays pending, and further ones are merged into it. */
     public void injectNmi() {
         run.requireItsThread();
         calls.value(KernelCall.NMI, Uapi.KVM_NMI, 0);
@@ -110,9 +107,9 @@ public final class X86Vcpu {
     }
 
     /**
-     * Injects an interrupt of a controller that the VMM emulates: of the PIC in a VM with a split irqchip, of any
-     * controller in a VM without irqchip. In a VM without irqchip, call {@link VcpuExit#isReadyForInterrupt} first: the
-     * next call replaces an interrupt that the guest could not take yet.
+     * Injects an interrupt from a controller that the VMM emulates: the PIC with a split irqchip, any controller
+     * without an irqchip. Without one, call {@link VcpuExit#isReadyForInterrupt} first, because the next call replaces
+     * an interrupt that the guest could not take yet.
      *
      * @throws io.kvmirq.KernelException ENXIO with a full irqchip; EEXIST if an interrupt waits in a split irqchip
      */
@@ -124,8 +121,8 @@ public final class X86Vcpu {
 
     /**
      * Makes {@link Vcpu#run} return with {@link VcpuExit.Reason#INTERRUPT_WINDOW} as soon as the running guest can take
-     * an interrupt of {@link #injectInterrupt}. The request has no effect with a full irqchip. With a split irqchip,
-     * the request does not end the run of a guest that has halted: inject the vector without a request.
+     * an interrupt from {@link #injectInterrupt}. This has no effect with a full irqchip. With a split irqchip it does
+     * not end the run of a halted guest: inject the vector without a request.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link Vcpu#close}
      */
@@ -153,9 +150,9 @@ public final class X86Vcpu {
     }
 
     /**
-     * Gives the vCPU these segment and control registers.
+     * Writes the segment and control registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL if registers contradict each other, or the base of the LAPIC is invalid
+     * @throws io.kvmirq.KernelException EINVAL if registers contradict each other, or the LAPIC base is invalid
      */
     public void setSystemRegisters(X86SystemRegisters registers) {
         Objects.requireNonNull(registers, "registers is null");
@@ -164,8 +161,8 @@ public final class X86Vcpu {
     }
 
     /**
-     * Reads each MSR that a VMM saves with this vCPU: those of {@link X86Msrs#ofHost} that the vCPU has. KVM also lists MSRs of
-     * features that it refuses to a vCPU whose CPUID lacks the feature, such as those of VMX on Intel. They have no state.
+     * Reads the MSRs that a VMM saves: those of {@link X86Msrs#ofHost} that the vCPU has. KVM also lists MSRs, such as
+     * VMX's, that it refuses to a vCPU whose CPUID lacks their feature. They have no state.
      *
      * @throws io.kvmirq.KernelException the errors of {@link X86Msrs#ofHost}
      */
@@ -174,10 +171,10 @@ public final class X86Vcpu {
     }
 
     /**
-     * Reads model specific registers.
+     * Reads MSRs.
      *
-     * @param wanted names the MSRs to read; the method neither reads nor changes the object's values
-     * @throws MsrRefusedException if KVM does not know an MSR, or the vCPU's CPUID lacks the MSR's feature
+     * @param wanted names the MSRs to read; its values are neither read nor changed
+     * @throws MsrRefusedException if KVM does not know an MSR, or the vCPU's CPUID lacks its feature
      */
     public X86Msrs msrs(X86Msrs wanted) {
         Objects.requireNonNull(wanted, "wanted is null");
@@ -208,7 +205,7 @@ public final class X86Vcpu {
     }
 
     /**
-     * Writes model specific registers, in the order of {@link X86Msrs#numbers}.
+     * Writes MSRs in the order of {@link X86Msrs#numbers}.
      *
      * @throws MsrRefusedException if KVM or the vCPU's CPUID lacks an MSR, or KVM refuses a value; the MSRs before the
      *     refused one are written
@@ -247,10 +244,10 @@ public final class X86Vcpu {
     }
 
     /**
-     * Sets the rate of the vCPU's time stamp counter.
+     * Sets the vCPU's TSC rate.
      *
      * @param kilohertz the rate in kHz; 0 sets the host's rate
-     * @throws io.kvmirq.KernelException EINVAL for a rate that TSC scaling of the processor cannot reach
+     * @throws io.kvmirq.KernelException EINVAL for a rate that the processor's TSC scaling cannot reach
      * @throws IllegalArgumentException if {@code kilohertz} is negative, which the kernel would read as over 2 THz
      */
     public void setTscKilohertz(int kilohertz) {
@@ -268,8 +265,8 @@ public final class X86Vcpu {
     }
 
     /**
-     * Gives the vCPU these x87 and SSE registers. The guest sees these registers only if bits 0 and 1 of {@link
-     * X86Xsave#features} are 1; in a new vCPU both bits are 0. {@link #setXsave} sets the bits and the registers.
+     * Writes the x87 and SSE registers. The guest sees them only if bits 0 and 1 of {@link X86Xsave#features} are 1,
+     * which are 0 in a new vCPU. {@link #setXsave} sets the bits as well as the registers.
      */
     public void setFpu(X86Fpu fpu) {
         Objects.requireNonNull(fpu, "fpu is null");
@@ -286,10 +283,10 @@ public final class X86Vcpu {
     }
 
     /**
-     * Gives the vCPU this extended state.
+     * Writes the extended state.
      *
-     * @throws io.kvmirq.KernelException EINVAL for state that the host does not have, or for the compacted format
-     * @throws IllegalArgumentException if {@code xsave} is shorter than the XSAVE areas of this VM
+     * @throws io.kvmirq.KernelException EINVAL for state that the host lacks, or for the compacted format
+     * @throws IllegalArgumentException if {@code xsave} is shorter than this VM's XSAVE areas
      */
     public void setXsave(X86Xsave xsave) {
         Objects.requireNonNull(xsave, "xsave is null");
@@ -361,10 +358,10 @@ public final class X86Vcpu {
     }
 
     /**
-     * Gives the LAPIC these registers.
+     * Writes the LAPIC registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also if register ID
-     *     does not have the vCPU's id
+     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also if ID is not the
+     *     vCPU's id
      */
     public void setLapic(X86Lapic next) {
         Objects.requireNonNull(next, "next is null");
@@ -373,7 +370,7 @@ public final class X86Vcpu {
     }
 
     /**
-     * Makes the guest begin in real mode, with code segment 0 and interrupts disabled. Throws IllegalArgumentException
+     * Makes the guest start in real mode, with code segment 0 and interrupts disabled. Throws IllegalArgumentException
      * if an address is not in 0–0xffff.
      */
     public void startAt(int instruction, int stack) {
@@ -395,8 +392,8 @@ public final class X86Vcpu {
     }
 
     /**
-     * Puts the LAPIC into x2APIC mode and software-enables it, as a guest does at boot. Set a CPUID with x2APIC first, such
-     * as {@link Cpuid#ofHost}.
+     * Puts the LAPIC into x2APIC mode and software-enables it, as a guest does at boot. Set a CPUID with x2APIC first,
+     * such as {@link Cpuid#ofHost}.
      *
      * @throws io.kvmirq.KernelException EINVAL if the vCPU's CPUID lacks x2APIC, or in a VM without in-kernel irqchip
      */

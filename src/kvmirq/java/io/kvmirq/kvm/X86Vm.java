@@ -19,13 +19,13 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
- * The x86 part of a VM, returned by {@link Vm#x86}: irqchip, lines, timer, clock, and the size of the APIC ids.
- * Thread-safe. An errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
+ * The x86 part of a VM, returned by {@link Vm#x86}: irqchip, lines, timer, clock, and APIC id size. Thread-safe. An
+ * errno in a method's comment is thrown as a {@link io.kvmirq.KernelException}.
  *
  * {@snippet class="io.kvmirq.snippets.X86SnippetsTest" region="vm"}
  */
 public final class X86Vm {
-    /** Data of messages: delivery mode INIT or SIPI, asserted. Source: Intel SDM vol. 3, 11.11.2. */
+    /** MSI data: delivery mode INIT or SIPI, asserted. Source: Intel SDM vol. 3, 11.11.2. */
     private static final int INIT = 0x4500;
 
     private static final int SIPI = 0x4600;
@@ -58,11 +58,11 @@ public final class X86Vm {
     }
 
     /**
-     * Creates PIC, IOAPIC and LAPICs in KVM, with routes of GSI 0–15 to PIC and IOAPIC, 16–23 to the IOAPIC.
+     * Creates in-kernel PIC, IOAPIC and LAPICs, with routes from GSI 0–15 to PIC and IOAPIC, 16–23 to the IOAPIC.
      *
      * @throws io.kvmirq.KernelException EEXIST if the VM has an irqchip; ENOTTY on a kernel without irqchip; EINVAL if
      *     the VM has vCPUs
-     * @throws IllegalArgumentException if guest memory covers the page of the LAPICs or the IOAPIC
+     * @throws IllegalArgumentException if guest memory covers the LAPICs' or the IOAPIC's page
      */
     public void createIrqchip() {
         slots.requireNoneOver(EnumSet.allOf(ChipPage.class));
@@ -78,7 +78,7 @@ public final class X86Vm {
      *
      * @param pins the number of pins of the VMM's IOAPIC, 0–4096; GSIs below this number belong to that IOAPIC
      * @throws io.kvmirq.KernelException EINVAL if {@code pins} is above 4096; EEXIST if the VM has an irqchip or a vCPU
-     * @throws IllegalArgumentException if guest memory covers the page of the LAPICs
+     * @throws IllegalArgumentException if guest memory covers the LAPICs' page
      */
     public void createSplitIrqchip(int pins) {
         slots.requireNoneOver(EnumSet.of(ChipPage.LAPICS));
@@ -116,8 +116,8 @@ public final class X86Vm {
     }
 
     /**
-     * Makes vCPUs with ids above 255 reachable by MSIs. Without this call, the kernel uses the low 8 bits of a
-     * destination as the vCPU's id, and ignores the high bits. Fails with EINVAL on a kernel without 32-bit APIC ids.
+     * Lets MSIs reach vCPUs with ids above 255. Without this call, the kernel takes a destination's low 8 bits for the
+     * vCPU id and ignores the high bits. Fails with EINVAL on a kernel without 32-bit APIC ids.
      */
     public void use32BitApicIds() {
         vm.use32BitApicIds();
@@ -125,9 +125,8 @@ public final class X86Vm {
     }
 
     /**
-     * Makes {@link X86Vcpu#events} report pending triple faults, and pending exceptions with their payloads. Pending
-     * exceptions are separate from exceptions that are being delivered. Fails with EINVAL on a kernel that cannot
-     * report these faults.
+     * Makes {@link X86Vcpu#events} report pending triple faults, and pending exceptions with their payloads, apart from
+     * exceptions that are being delivered. Fails with EINVAL on a kernel that cannot report them.
      */
     public void reportWaitingFaults() {
         vm.enable(Uapi.KVM_CAP_EXCEPTION_PAYLOAD, 1);
@@ -135,9 +134,9 @@ public final class X86Vm {
     }
 
     /**
-     * Makes destination 255 reach vCPU 255 of a guest in x2APIC mode. Without this call, the kernel treats 255 as a
-     * broadcast, like 0xffffffff. In xAPIC mode 255 is a broadcast even after this call. Fails with EINVAL on a kernel
-     * without this setting. Source: {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
+     * Makes destination 255 reach vCPU 255 in x2APIC mode. Without this call, the kernel treats 255 as a broadcast,
+     * like 0xffffffff. In xAPIC mode it remains one even after this call. Fails with EINVAL on a kernel without this
+     * setting. Source: {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
      */
     public void disableBroadcastQuirk() {
         vm.disableBroadcastQuirk();
@@ -145,8 +144,7 @@ public final class X86Vm {
     }
 
     /**
-     * The MSI message to a vector of a vCPU, like {@link MsiMessage#to}, but also for vCPU 255. All LAPICs must be in
-     * x2APIC mode when the message is sent.
+     * A message like {@link MsiMessage#to}, but also for vCPU 255. All LAPICs must be in x2APIC mode when it is sent.
      *
      * @throws IllegalStateException unless both {@link #use32BitApicIds} and {@link #disableBroadcastQuirk} were called
      */
@@ -162,13 +160,13 @@ public final class X86Vm {
     }
 
     /**
-     * Starts an application processor as firmware does, by INIT and SIPI. The next run of the vCPU begins in real mode,
-     * with the LAPIC disabled by software: the vCPU takes no interrupt until its guest enables the LAPIC. A guest
-     * itself starts processors by writing the ICR of its LAPIC. Source: Intel SDM vol. 3, 9.4.4.1.
+     * Starts an application processor as firmware does, by INIT and SIPI. Its next run begins in real mode, with the
+     * LAPIC software-disabled: the vCPU takes no interrupt until the guest enables it. A guest itself starts processors
+     * by writing its LAPIC's ICR. Source: Intel SDM vol. 3, 9.4.4.1.
      *
      * @param page the address at which the vCPU starts, divided by 4096: 0 to 255
-     * @throws IllegalStateException if the vCPU did not receive INIT. KVM does not find a vCPU that was created last
-     *     until a LAPIC of the VM is enabled or changes its id: {@code kvm_recalculate_apic_map()}.
+     * @throws IllegalStateException if the vCPU did not receive INIT. KVM does not find the vCPU created last until one
+     *     of the VM's LAPICs is enabled or changes its id: {@code kvm_recalculate_apic_map()}.
      * @throws io.kvmirq.KernelException EINVAL without in-kernel LAPICs
      */
     public void startProcessor(VcpuId vcpu, int page) {
@@ -185,7 +183,7 @@ public final class X86Vm {
         }
     }
 
-    /** Whether destination 255 is a broadcast also in x2APIC mode: true until {@link #disableBroadcastQuirk}. */
+    /** Whether destination 255 is a broadcast even in x2APIC mode: true until {@link #disableBroadcastQuirk}. */
     public boolean hasBroadcastQuirk() {
         return vm.hasBroadcastQuirk();
     }
@@ -197,18 +195,15 @@ public final class X86Vm {
 
     /**
      * Creates an in-kernel timer (i8254) at ports 0x40–0x43, which raises GSI 0. vCPUs may exist already. The VMM
-     * emulates the speaker's port 0x61. On AMD, hardware posts no interrupts to a VM with this timer until {@code
-     * setPitReinjection(false)} is called. Errors, in this order: ENOTTY on a kernel without irqchip; EEXIST if the VM
-     * has a timer; since 6.12 ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
+     * emulates the speaker port 0x61. On AMD, hardware posts no interrupts to a VM with this timer until {@code
+     * setPitReinjection(false)}. Errors, in this order: ENOTTY on a kernel without irqchip; EEXIST if the VM has a
+     * timer; since 6.12 ENOENT without the full irqchip; ENOMEM. Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c.
      */
     public void createPit() {
         createPit(0);
     }
 
-    /**
-     * Creates the timer like {@link #createPit}. KVM also emulates port 0x61, without sound: guests read this port to
-     * measure their TSC.
-     */
+    /** Creates the timer like {@link #createPit}, and port 0x61, without sound: guests read it to measure their TSC. */
     public void createPitWithSpeaker() {
         createPit(Uapi.KVM_PIT_SPEAKER_DUMMY);
     }
@@ -219,11 +214,11 @@ public final class X86Vm {
     }
 
     /**
-     * Reserves three pages for KVM, before the first run; the guest must not use them. On Intel processors without the
-     * feature "unrestricted guest", the pages hold a task state segment for real mode; other processors do not use
-     * them. Fails with EINVAL if the pages do not end below 4 GiB. Without this feature, the call also fails with
-     * EINVAL for a misaligned address, and with EEXIST if guest memory overlaps the pages. Source: {@code
-     * kvm_vm_ioctl_set_tss_addr()} in x86.c, {@code vmx_set_tss_addr()} in vmx.c.
+     * Reserves three pages for KVM, before the first run; the guest must not use them. On Intel processors without
+     * unrestricted guest, they hold a task state segment for real mode; other processors do not use them. Fails with
+     * EINVAL if they do not end below 4 GiB. Without unrestricted guest, it also fails with EINVAL for a misaligned
+     * address, and with EEXIST if guest memory overlaps them. Source: {@code kvm_vm_ioctl_set_tss_addr()} in x86.c,
+     * {@code vmx_set_tss_addr()} in vmx.c.
      *
      * @param guestAddress the guest-physical address of the first page, such as 0xfffbd000: a multiple of 4096
      */
@@ -233,9 +228,9 @@ public final class X86Vm {
     }
 
     /**
-     * Reserves one page for KVM; the guest must not use this page. On Intel processors without unrestricted guest, the
-     * page holds the page table of a guest with paging off; other processors do not use it. Fails with EINVAL if the VM
-     * has vCPUs. Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
+     * Reserves one page for KVM; the guest must not use it. On Intel processors without unrestricted guest, it holds
+     * the page table for a guest with paging off; other processors do not use it. Fails with EINVAL if the VM has
+     * vCPUs. Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
      *
      * @param guestAddress the page's address, a multiple of 4096, checked when the first vCPU is made; 0 stands for
      *     0xfffbc000
@@ -260,7 +255,7 @@ public final class X86Vm {
         setChip(KernelCall.IOAPIC_SET, Route.Chip.IOAPIC, state);
     }
 
-    /** The state of an in-kernel PIC, of master or slave; fails with ENXIO without the full irqchip. */
+    /** The state of an in-kernel PIC, master or slave; fails with ENXIO without the full irqchip. */
     public X86Pic pic(Route.Chip chip) {
         return chip(KernelCall.PIC_GET, chip, new X86Pic(Objects.requireNonNull(chip, "chip is null")));
     }
@@ -280,8 +275,8 @@ public final class X86Vm {
     }
 
     /**
-     * Sets whether the in-kernel timer makes up for ticks that the guest missed; on by default. While reinjection is
-     * on, KVM on AMD counts the guest's EOIs and posts no interrupts. Fails with ENXIO before {@link #createPit}.
+     * Sets whether the in-kernel timer reinjects ticks that the guest missed; on by default. While it does, KVM on AMD
+     * counts the guest's EOIs and posts no interrupts. Fails with ENXIO before {@link #createPit}.
      */
     public void setPitReinjection(boolean on) {
         ByteBuffer control = Buffers.allocate(Uapi.KvmReinjectControl.SIZE)
@@ -316,8 +311,8 @@ public final class X86Vm {
     }
 
     /**
-     * Drives a line of PIC or IOAPIC from user space. This call and each irqfd on the GSI drive the pin separately; the
-     * pin is high while any of them is high. Allocates nothing. Fails with ENXIO without in-kernel irqchip.
+     * Drives a PIC or IOAPIC line from user space. This call and each irqfd on the GSI drive the pin separately; it is
+     * high while any of them is. Allocates nothing. Fails with ENXIO without an in-kernel irqchip.
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
         Objects.requireNonNull(gsi, "gsi is null");

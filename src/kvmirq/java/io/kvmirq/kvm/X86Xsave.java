@@ -37,7 +37,10 @@ public final class X86Xsave extends X86State {
         return structure.capacity();
     }
 
-    /** XSTATE_BV: a bit is 0 while its part is in its initial state; bit 0 is x87, bit 1 SSE, bit 2 AVX, as in XCR0. */
+    /**
+     * XSTATE_BV: a bit is 0 while its component is in its initial state; bit 0 is x87, bit 1 SSE, bit 2 AVX, as in
+     * XCR0.
+     */
     public long features() {
         return getLong(FEATURES);
     }
@@ -58,7 +61,7 @@ public final class X86Xsave extends X86State {
         return this;
     }
 
-    /** The eight bytes at this offset of the area. Leaf 0xd of the host's CPUID gives the offset of each part. */
+    /** The eight bytes at this offset of the area. Leaf 0xd of the host's CPUID gives each component's offset. */
     public long getLong(int offset) {
         return structure.getLong(offset);
     }

@@ -1,36 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Raises interrupts in guests: VMs, vCPUs, irqfds, and ioeventfds, which tell the VMM of a guest's write.
+ * Injects guest interrupts: VMs, vCPUs, irqfds, and ioeventfds, which signal the VMM when the guest writes.
  *
  * <p>A {@link io.kvmirq.kvm.Vm} with an in-kernel irqchip has a {@link io.kvmirq.kvm.RouteTable}, which routes each GSI
- * to a message or a pin. An {@link io.kvmirq.kvm.Irqfd} raises a GSI when its eventfd is signalled, without a thread of
- * this process. {@link io.kvmirq.kvm.Vm#signal} and {@link io.kvmirq.kvm.X86Vm#setLine} raise an interrupt by a call.
- * In the other direction, a guest's write to the address of an {@link io.kvmirq.kvm.IoEventFd} signals an eventfd. A
+ * to a message or a pin. An {@link io.kvmirq.kvm.Irqfd} raises a GSI when its eventfd is signalled, without a thread in
+ * this process. {@link io.kvmirq.kvm.Vm#signal} and {@link io.kvmirq.kvm.X86Vm#setLine} inject an interrupt by a call.
+ * In the other direction, a guest write to the address of an {@link io.kvmirq.kvm.IoEventFd} signals an eventfd. A
  * {@link io.kvmirq.kvm.Vcpu} runs the guest, whose memory is {@link io.kvmirq.kvm.GuestMemory}.
  *
  * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
  * io.kvmirq.kvm.Its} for MSI messages. Create the VGIC, set its number of interrupts and addresses, and initialise it
  * after all vCPUs exist. With such a VGIC, GSI n raises SPI n + 32. {@link io.kvmirq.kvm.Arm64Vm#setSpi} and {@link
- * io.kvmirq.kvm.Arm64Vm#setPpi} drive lines of SPIs and PPIs without a GSI. {@link io.kvmirq.kernel.Kernel#facts}
- * returns the architecture. Methods of one architecture throw on the other. KVM accepts a route to any MSI message.
+ * io.kvmirq.kvm.Arm64Vm#setPpi} drive SPI and PPI lines without a GSI. {@link io.kvmirq.kernel.Kernel#facts} returns
+ * the architecture; methods of one architecture throw on the other. KVM accepts a route to any MSI message.
  *
- * <p>Rules. Add the route before the irqfd: a signal on an irqfd whose GSI has no route is consumed and lost. To mask,
- * keep the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and
- * arrive once at {@link io.kvmirq.kvm.Irqfd#unmask}. Each change replaces the whole route table, so make related
- * changes in one call of {@code RouteTable.change}, which makes no system call if no route changes. An eventfd can
- * raise only one GSI. Irqfds, ioeventfds and memory keep their VM open. Except for kick and close, only one thread may
- * use a vCPU: the thread that created it, or the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}.
+ * <p>Rules. Add the route before the irqfd, because a signal on an irqfd whose GSI has no route is consumed and lost.
+ * To mask, keep the route and deassign the irqfd, as {@link io.kvmirq.kvm.Irqfd#mask} does: signals then stay in the
+ * eventfd and arrive once at {@link io.kvmirq.kvm.Irqfd#unmask}. Each change replaces the whole route table, so make
+ * related changes in one call of {@code RouteTable.change}, which makes no system call if no route changes. An eventfd
+ * can raise only one GSI. Irqfds, ioeventfds and memory keep their VM open. Except for kick and close, only the thread
+ * that created a vCPU, or the last one that called {@link io.kvmirq.kvm.Vcpu#moveHere}, may use it.
  *
  * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} have one lock
- * each. A thread takes the lock of an irqfd or a VGIC before the lock of the route table. No lock is held while code of
- * a user runs, such as a change of routes or a logger. User code may thus wait for threads that use the same VM.
+ * each. An irqfd's or VGIC's lock is taken before the route table's. No lock is held while user code runs, such as a
+ * change of routes or a logger, so it may wait for threads that use the same VM.
  *
- * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make the package's system calls; {@code Irqfd} makes its
- * ioctls itself. A {@link io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs. If a
- * call fails because of this state, the KernelException names the cause: on a VM with a split irqchip, {@link
- * io.kvmirq.kvm.Vm#assignLevelIrqfd} says that resampling needs the full irqchip.
+ * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make the package's system calls, except for the ioctls of
+ * {@code Irqfd}. A {@link io.kvmirq.kvm.Vm} records its creator, which irqchip it has, and whether it has vCPUs, so
+ * that a KernelException can name the cause: on a VM with a split irqchip, {@link io.kvmirq.kvm.Vm#assignLevelIrqfd}
+ * says that resampling needs the full irqchip.
  *
- * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN: for this, each run stores
+ * <p>A {@link io.kvmirq.kvm.WatchedVcpu} shows other threads whether a vCPU is in KVM_RUN, for which each run stores
  * its phase twice, by opaque stores. This package does not use VFIO, and does not know which device sent a signal.
  *
  * <h2>Public packages</h2>
@@ -42,26 +42,25 @@
  *   <li>{@link io.kvmirq}: values such as GSIs, addresses and errnos.
  *   <li>{@link io.kvmirq.kernel}, {@link io.kvmirq.kvm}, {@link io.kvmirq.vfio} and {@link io.kvmirq.forward}, for
  *       authors of a VMM: the kernel, its VMs and devices, and forwarded interrupts; {@code io.kvmirq.pci}: the device
- *       as the guest sees it; {@code io.kvmirq.run}: the threads of vCPUs; {@code io.kvmirq.irqchip}: an IOAPIC beside
- *       KVM's LAPICs; {@code io.kvmirq.snapshot}: the state of a VM as a document.
- *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted state of interrupts, and the state that
- *       files of a host show; {@link io.kvmirq.path}: a fact with its source.
+ *       as the guest sees it; {@code io.kvmirq.run}: vCPU threads; {@code io.kvmirq.irqchip}: an IOAPIC beside KVM's
+ *       LAPICs; {@code io.kvmirq.snapshot}: VM state as a document.
+ *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted interrupt state, and the state that host
+ *       files show; {@link io.kvmirq.path}: a fact with its source.
  *   <li>{@code io.kvmirq.fake}: the fake kernel and its faults, for authors of tests; {@code io.kvmirq.junit}: fake
  *       kernel and faults in tests with JUnit.
  *   <li>{@link io.kvmirq.arch}, {@link io.kvmirq.arch.apic}, {@link io.kvmirq.arch.amd}, {@link io.kvmirq.arch.vtd} and
- *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy for direct EOI;
- *       {@code io.kvmirq.arch.vtd.posting}, {@code io.kvmirq.arch.vcpu}: posting to vCPUs on the CPUs of a host, as a
- *       model.
- *   <li>{@link io.kvmirq.backend}: the interface of a binding to the kernel, for authors of bindings.
+ *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy for direct EOI; {@code
+ *       io.kvmirq.arch.vtd.posting}, {@code io.kvmirq.arch.vcpu}: a model of posting to vCPUs on host CPUs.
+ *   <li>{@link io.kvmirq.backend}: the interface of a kernel binding, for authors of bindings.
  *   <li>{@link io.kvmirq.uapi}: kernel numbers and structures, for calls without a method; may change in any version.
  * </ul>
  *
  * <h2>Words with one meaning</h2>
  *
  * <ul>
- *   <li><b>forwarded</b>: {@link io.kvmirq.forward} has joined this device's interrupt to a guest's interrupt. The ABI
- *       of 2014, which Linux never merged, forwards a line inside the kernel. A GICv4 LPI is <i>mapped to a vLPI</i>,
- *       and a device's interrupt has <i>direct EOI</i> if the guest's EOI also ends it on the host.
+ *   <li><b>forwarded</b>: {@link io.kvmirq.forward} has joined this device interrupt to a guest interrupt. The ABI of
+ *       2014, which Linux never merged, forwards a line inside the kernel. A GICv4 LPI is <i>mapped to a vLPI</i>, and
+ *       a device interrupt has <i>direct EOI</i> if the guest's EOI also ends it on the host.
  *   <li><b>mapped</b> alone is said only of memory that this process has mapped. Every other use of the word names its
  *       object: a DMA mapping, an ITS event mapped to an LPI, an LPI mapped to a vLPI. A guest interrupt that is tied
  *       to a physical interrupt (LR.HW) is a <i>HW interrupt</i>.
