@@ -6,8 +6,8 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * The addresses of a mapping that gave out views. A view, or a slice or segment of it, may be used after the mapping was
- * closed, so the addresses stay taken until none is reachable. A use in flight is a view. Thread-safe.
+ * The address range of a mapping with views. A view, slice or segment may be used after the mapping was closed, so the
+ * range stays reserved until none is reachable. A use in flight counts as a view. Thread-safe.
  */
 final class Addresses extends UseCount {
     private final Libc libc;
@@ -54,7 +54,7 @@ final class Addresses extends UseCount {
         }
     }
 
-    /** Lets the pages go. Views that are still reachable then show zeros, and what is written to them is lost. */
+    /** Frees the pages. Views that are still reachable then read zeros, and writes to them are lost. */
     void withdraw() {
         begin();
         end();

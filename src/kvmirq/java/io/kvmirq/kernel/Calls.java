@@ -21,18 +21,18 @@ import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 
 /**
- * The base class of {@code VmCalls} and similar classes, which make system calls on files. For one call, the class
- * turns a handle into a descriptor number, and {@code -errno} into a {@link KernelException}.
+ * Base class of {@code VmCalls} and similar classes, which make system calls on files. For a call, it turns a handle
+ * into a descriptor number, and {@code -errno} into a {@link KernelException}.
  *
- * <p>Each package that calls the kernel has one package-private subclass for each kind of file. The library exports no
- * subclasses of Calls. Every method refuses handles of another kernel with {@link IllegalArgumentException} and closed
- * handles with {@link ClosedHandleException}, before the kernel is called. Thread-safe.
+ * <p>Each package that calls the kernel has one package-private subclass per kind of file; none is exported. Before the
+ * kernel is called, every method refuses handles of another kernel with {@link IllegalArgumentException} and closed
+ * handles with {@link ClosedHandleException}. Thread-safe.
  */
 @SuppressWarnings("exports") // Only packages of this module use it.
 @NotPromised
 public class Calls {
     private static final int EINTR = -Errno.EINTR.number();
-    /** More than any profiler can interrupt; a filter of system calls may answer EINTR for ever. */
+    /** More than any profiler can interrupt; a system call filter may return EINTR for ever. */
     private static final int ATTEMPTS = 1000;
 
     private final Kernel kernel;
@@ -59,19 +59,19 @@ public class Calls {
     }
 
     /**
-     * The properties of this kernel. The first call queries {@code file}, which is the KVM device or a VM; further
-     * calls make no system call. With a VM as {@code file}, the process needs no access to the KVM device.
+     * This kernel's properties. The first call queries {@code file}, which is {@code /dev/kvm} or a VM; later ones make
+     * no system call. With a VM, the process needs no access to {@code /dev/kvm}.
      */
     public final KernelFacts facts(Fd file) {
         return kernel.facts(file);
     }
 
-    /** The signal that ends the runs of vCPUs: a number from 34 to 64. */
+    /** The signal that ends vCPU runs: a number from 34 to 64. */
     public final int kickSignal() {
         return kernel.kickSignal();
     }
 
-    /** Eight bytes for the result of one call of this thread; {@link #done} must return the bytes. */
+    /** Eight bytes for the result of one call in this thread; {@link #done} must return them. */
     public final ByteBuffer scratch() {
         return kernel.scratch();
     }
@@ -84,8 +84,8 @@ public class Calls {
     // Errors
 
     /**
-     * @param known the known states of the VM or device, such as a missing irqchip, that may explain the error
-     * @param operands returns the call's operands for the error's text; called only if the call failed
+     * @param known known VM or device state, such as a missing irqchip, that may explain the error
+     * @param operands returns the operands for the error message; called only if the call failed
      * @return {@code result}
      * @throws KernelException if {@code result} is {@code -errno}
      */
@@ -113,7 +113,7 @@ public class Calls {
     }
 
     /**
-     * Logs a warning about a call that the kernel accepts, but that is a mistake; once for each mistake and {@link
+     * Logs a warning about a call that the kernel accepts although it is a mistake, once per mistake and {@link
      * Kernel}. A separate thread writes the log, because the caller may hold locks.
      *
      * @param where the operands of the call; they precede {@code mistake} in the logged text
@@ -123,8 +123,8 @@ public class Calls {
     }
 
     /**
-     * Records whether an irqfd consumes the signals of the eventfd from now on, so that no reader sees them. If
-     * {@code on} is true, the caller then makes a full fence for other threads and calls {@link #warnIfLoopsWait}.
+     * Records whether an irqfd consumes the eventfd's signals from now on, so that no reader sees them. If {@code on}
+     * is true, the caller then makes a full fence for other threads and calls {@link #warnIfLoopsWait}.
      */
     public static void feedsIrqfd(EventFd event, boolean on) {
         event.feedsIrqfd(on);
@@ -136,10 +136,10 @@ public class Calls {
     }
 
     /**
-     * Runs a listener that the user added, such as a {@code VmListener}. An exception of the listener is logged and not
-     * rethrown, because the reported change has already happened.
+     * Runs a user's listener, such as a {@code VmListener}. Its exceptions are logged and not rethrown, because the
+     * reported change has already happened.
      *
-     * @param what the name of the listener in the log
+     * @param what the listener's name in the log
      */
     public final void tell(String what, Runnable told) {
         try {
@@ -174,9 +174,9 @@ public class Calls {
     }
 
     /**
-     * Makes on {@code fd} a call that does not wait. After EINTR the call is repeated, because the interrupted call
-     * changed nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's signal
-     * ({@code mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
+     * Makes a call on {@code fd} that does not wait. It is repeated after EINTR, because the interrupted call changed
+     * nothing: {@code KVM_CREATE_VM} returns EINTR whenever a signal is pending, such as a profiler's ({@code
+     * mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
      */
     public final int call(Fd fd, IntUnaryOperator call) {
         int raw = begin(fd);
@@ -193,7 +193,7 @@ public class Calls {
 
     /**
      * Keeps a file open until {@link #release}, even if its handle is closed earlier. Unlike {@link Fd#lease}, this
-     * call allocates no object, and its caller must not make a duplicate of the descriptor. Refuses a closed handle.
+     * allocates nothing, and the caller must not duplicate the descriptor. Refuses a closed handle.
      */
     public final Fd hold(Fd fd) {
         begin(fd);
@@ -211,8 +211,8 @@ public class Calls {
     }
 
     /**
-     * Whether {@link #release} closes the kernel's file. The result is true if the handle is closed, no other call uses
-     * the file, and its descriptor never left the library, so no duplicate exists. A result of true stays true.
+     * Whether {@link #release} closes the file in the kernel: the handle is closed, no other call uses the file, and
+     * its descriptor never left the library, so no duplicate exists. Once true, this stays true.
      */
     public static boolean holdsLastFile(Fd held) {
         return held.isLastUseOfPrivateFile();
@@ -239,9 +239,9 @@ public class Calls {
     }
 
     /**
-     * Makes the owner of a descriptor that other code opened. If making the owner fails, the descriptor stays open.
+     * Makes the owner of a descriptor that other code opened. If this fails, the descriptor stays open.
      *
-     * @param expected the expected kind of file, for the error's text
+     * @param expected the expected kind of file, for the error message
      * @param kinds the allowed kinds of file, as labels of {@code UapiTable.FileKind}
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that the descriptor is not open
      *     or belongs to another kind of file

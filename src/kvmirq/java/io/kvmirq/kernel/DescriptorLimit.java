@@ -5,10 +5,10 @@ import io.kvmirq.backend.HostFiles;
 import java.util.OptionalLong;
 
 /**
- * The limit of open files of this process (RLIMIT_NOFILE).
+ * This process's limit of open files (RLIMIT_NOFILE).
  *
- * <p>Source: fs/proc/base.c proc_pid_limits(), fs/file.c alloc_fd(): each descriptor is below it, and the lowest free one
- * is taken, so at the limit all below are in use.
+ * <p>Source: fs/proc/base.c proc_pid_limits(), fs/file.c alloc_fd(): each descriptor is below it, and the lowest free
+ * one is taken, so at the limit all below are in use.
  */
 final class DescriptorLimit {
     /** fs/file.c sysctl_nr_open as the kernel starts; a process without /proc is not asked for its own. */
@@ -28,7 +28,8 @@ final class DescriptorLimit {
     }
 
     /**
-     * Why so many descriptors more could not be had. Reading /proc takes a descriptor: without one, the figures are missing.
+     * Says why this many more descriptors could not be had. The figures are missing if no descriptor is left to read
+     * /proc.
      */
     static String why(HostFiles files, int missing) {
         OptionalLong limit = limit(files);

@@ -14,13 +14,13 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
 /**
- * The epoll set of an {@link EventLoop}. Changes need the lock of the loop, {@link #await} and {@link #data} its only
- * dispatcher. The caller keeps the set open during each call.
+ * The epoll set of an {@link EventLoop}. Changes need the loop's lock; {@link #await} and {@link #data} are for its
+ * only dispatcher. The caller keeps the set open during each call.
  *
  * <p>Source: fs/eventpoll.c.
  */
 final class EpollSet implements AutoCloseable {
-    /** The most events of one wait. If more are ready, the kernel reports the others first at the next wait. */
+    /** Events per wait. If more are ready, the kernel reports the others first at the next wait. */
     static final int BATCH = 256;
 
     private static final int EINTR = -Errno.EINTR.number();
@@ -76,14 +76,17 @@ final class EpollSet implements AutoCloseable {
     }
 
     /**
-     * Makes each wait report the entry of an eventfd until {@link #listen}, whatever its count. It waits for EPOLLOUT, and an
-     * eventfd can be written at any time. Needs no lock, so give it the same eventfd always.
+     * Makes each wait report an eventfd's entry until {@link #listen}, whatever its count: it waits for EPOLLOUT, and
+     * an eventfd can be written at any time. Needs no lock, so always pass the same eventfd.
      */
     void force(Fd file, long data) {
         control(forced, Epoll.EPOLL_CTL_MOD, file, Epoll.EPOLLOUT, data);
     }
 
-    /** Changes the events of an entry; 0 keeps the entry and reports nothing. Fails only if code outside the library closed the descriptor. */
+    /**
+     * Changes an entry's events; 0 keeps it and reports nothing. Fails only if code outside the library closed the
+     * descriptor.
+     */
     void listen(Fd file, long data, int events) {
         control(Epoll.EPOLL_CTL_MOD, file, events, data);
     }

@@ -24,12 +24,12 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A kernel counter for signals: eventfd(2). A device signals an eventfd, and an irqfd turns each signal into a guest
- * interrupt. With an ioeventfd, a guest's write signals an eventfd.
+ * interrupt; with an ioeventfd, a guest write signals one.
  *
- * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread.
- * {@code signal} and {@code drain} may run on virtual threads. {@code drain} never blocks; {@code signal} blocks at a
- * full count if other code opened the eventfd without O_NONBLOCK. {@code await} blocks until a signal or {@link
- * Thread#interrupt}. A virtual thread may call {@code await} only with a timeout of 0.
+ * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code
+ * signal} and {@code drain} may run on virtual threads. {@code drain} never blocks, but {@code signal} does at a full
+ * count if other code opened the eventfd without O_NONBLOCK. {@code await} blocks until a signal or {@link
+ * Thread#interrupt}; a virtual thread may call it only with a timeout of 0.
  *
  * <p>Source: fs/eventfd.c.
  *
@@ -39,7 +39,9 @@ public final class EventFd implements AutoCloseable {
     private static final String KIND = "eventfd";
     private static final int NO_WAKE = -1;
     private static final String FED = "fed";
-    /** A single failed write leaves no thread waiting. A write that always fails is refused by a system call filter. */
+    /**
+     * A single failed write must not leave a thread waiting. One that always fails is refused by a system call filter.
+     */
     private static final int WAKE_ATTEMPTS = 10;
 
     /** More eventfds than this are not made one by one before the limit of descriptors is looked at. */
@@ -62,7 +64,10 @@ public final class EventFd implements AutoCloseable {
     /** Null until the first wait: thousands of irqfds have none. */
     private volatile @Nullable Waits waits;
 
-    /** Not volatile: thousands of irqfds are assigned at once, with one fence. A reader that misses it does not warn. */
+    /**
+     * Not volatile, because thousands of irqfds are assigned at once, with one fence. A reader that misses it does not
+     * warn.
+     */
     private boolean feedsIrqfd;
     /** Registrations of event loops that are not paused. */
     private volatile int loops;
@@ -142,7 +147,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Takes over an eventfd that other code opened. O_NONBLOCK, which all its descriptors share, is not changed.
+     * Takes over an eventfd that other code opened. O_NONBLOCK, which all its descriptors share, stays as it is.
      *
      * @param number the number of an open eventfd descriptor of this process
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc shows that the descriptor is not open
@@ -170,16 +175,16 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * The identity of this eventfd in this process. An identity is never reused, and differs from the {@code
-     * eventfd-id} of /proc/PID/fdinfo. Two {@link #adopt} calls for one eventfd give it two identities.
+     * This eventfd's identity in this process. It is never reused, and differs from {@code eventfd-id} in
+     * /proc/PID/fdinfo. Two {@link #adopt} calls for one eventfd give it two identities.
      */
     public EventFdId id() {
         return new EventFdId(id);
     }
 
     /**
-     * A full fence of the caller and {@link #warnIfLoopsWait} follow. This and {@link #feedsLoop} each write first, and then
-     * read what the other writes: so one of them warns.
+     * The caller's full fence and {@link #warnIfLoopsWait} follow. This and {@link #feedsLoop} each write first and
+     * then read what the other writes, so one of them warns.
      */
     void feedsIrqfd(boolean on) {
         feedsIrqfd = on;
@@ -228,7 +233,7 @@ public final class EventFd implements AutoCloseable {
 
     /**
      * Adds the argument to the eventfd's count. An irqfd injects one interrupt, whatever the count is. An argument of
-     * 0, as {@code to.signal(from.drain())} may have, writes nothing, because a write of 0 would wake an irqfd.
+     * 0, as in {@code to.signal(from.drain())}, writes nothing, because it would wake an irqfd.
      *
      * @param count the number to add, unsigned, at most 2^64 - 2
      * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1
@@ -301,7 +306,7 @@ public final class EventFd implements AutoCloseable {
      * @return true if the count is not 0; false if the thread was interrupted; the thread's interrupt status stays set
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: the first call that has to wait makes a wake-up
      *     eventfd, which {@link #close} and interrupts signal to end the wait. After an interrupt, the next thread that
-     *     waits makes a new wake-up eventfd
+     *     waits makes a new one
      * @throws ClosedHandleException if the eventfd was closed before or during the call
      * @throws IllegalStateException on a virtual thread
      */
@@ -391,16 +396,19 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    /** Ends waits. Its monitor is private: a caller may hold that of the eventfd while a thread in await is interrupted. */
+    /**
+     * Ends waits. Its monitor is private, because a caller may hold the eventfd's while a thread in await is
+     * interrupted.
+     */
     private final class Waits {
         final Interruption interruption = new Interruption(this::interrupted);
         /**
-         * Signalled by {@link #close} or an interrupt, and never drained, so that every waiting thread returns. A wait makes
-         * it if there is none; after an interrupt there is none.
+         * Signalled by {@link #close} or an interrupt, and never drained, so that every waiting thread returns. A wait
+         * makes it if there is none; after an interrupt there is none.
          */
         private @Nullable Fd wake;
 
-        /** Wakes all that wait. Those that were not interrupted wait again, by another wake descriptor. */
+        /** Wakes all waiting threads. Those that were not interrupted wait again, on another wake descriptor. */
         private synchronized void interrupted() {
             Fd waker = wake;
             if (waker != null && !waker.isClosed()) {
@@ -422,7 +430,7 @@ public final class EventFd implements AutoCloseable {
             return wake;
         }
 
-        /** @return whether the kernel woke those that wait */
+        /** @return whether the kernel woke the waiting threads */
         synchronized boolean close() {
             if (wake == null || wake.isClosed()) {
                 return true;
@@ -447,7 +455,7 @@ public final class EventFd implements AutoCloseable {
         return Objects.requireNonNull(waits);
     }
 
-    /** Makes the wake descriptor, unless another thread made it meanwhile. */
+    /** Makes the wake descriptor, unless another thread was first. */
     private Fd makeWaker() {
         Fd made = make(kernel, kernel.backend()::eventfdCreate, "", fd -> fd);
         boolean used = false;

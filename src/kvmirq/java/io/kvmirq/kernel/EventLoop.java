@@ -11,7 +11,8 @@ import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Waits for many eventfds in one thread, and calls handlers of signalled eventfds. Two methods register a handler:
+ * Waits for many eventfds in one thread, and calls their handlers when they are signalled. Two methods register a
+ * handler:
  *
  * <pre>{@code
  * try (EventLoop loop = EventLoop.create(kernel)) {
@@ -21,22 +22,22 @@ import org.jspecify.annotations.Nullable;
  * }
  * }</pre>
  *
- * <p>A doorbell says only that there is work; the work itself is stored elsewhere, as in the queues of virtio. The loop
- * never reads a doorbell's eventfd, so a doorbell is several times quicker than {@link #register}. Use doorbells for
- * ioeventfds. Rings (signals) coalesce: after each ring the handler is called at least once, and one call serves all
- * rings before it. When a handler is registered or resumed, it may also be called without a ring.
+ * <p>A doorbell says only that there is work, which is stored elsewhere, as in virtio queues. The loop never reads a
+ * doorbell's eventfd, so it is several times quicker than {@link #register}. Use doorbells for ioeventfds. Rings
+ * (signals) coalesce: after each ring the handler is called at least once, and one call serves all rings before it. A
+ * handler that is registered or resumed may also be called without a ring.
  *
- * <p>{@link #register} reads the count of each eventfd and passes the count to the handler. Use {@code register} in a
- * VMM without in-kernel interrupt controllers.
+ * <p>{@link #register} reads each eventfd's count and passes it to the handler. Use it in a VMM without in-kernel
+ * interrupt controllers.
  *
- * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. Handlers may call all
- * methods of the loop except run, runOnce and the polls. If a handler throws, {@code run} and {@code poll} throw the
- * handler's exception: see {@link #onFailure}. A handler that throws stays registered, and does not get the same count
- * again. After an exception, the next call of {@code run} or {@code poll} begins with the uncalled handlers.
+ * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #runOnce}. They may call all of the
+ * loop's methods except run, runOnce and the polls. If a handler throws, {@code run} and {@code poll} throw its
+ * exception: see {@link #onFailure}. It stays registered, but does not get the same count again. After an exception,
+ * the next {@code run} or {@code poll} begins with the handlers not yet called.
  *
- * <p>While an irqfd is assigned to an eventfd, the loop calls no handler, because KVM consumes each signal first.
+ * <p>While an irqfd is assigned to an eventfd, its handler is not called, because KVM consumes each signal first.
  *
- * <p>Thread-safe. {@link #run} and {@link #runOnce} block and end on {@link Thread#interrupt}; the interrupt status
+ * <p>Thread-safe. {@link #run} and {@link #runOnce} block, and end on {@link Thread#interrupt}; the interrupt status
  * stays set. A virtual thread may only poll with a timeout of 0. Only one thread at a time may run handlers. Waiting,
  * draining and calling a handler allocate nothing.
  *
@@ -51,7 +52,7 @@ public final class EventLoop implements AutoCloseable {
     private final EventFd wake;
     /** Ends a wait of the dispatcher when its thread is interrupted. */
     private final Interruption interruption;
-    /** Uses of {@link #set} and {@link #wake}: {@link #close} or the dispatcher, whichever ends last, closes both. */
+    /** Uses of {@link #set} and {@link #wake}: {@link #close} or the dispatcher closes both, whichever ends last. */
     private final UseCount uses = new UseCount();
 
     private final Handlers handlers;
@@ -78,9 +79,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Creates a loop without registrations. Creating the first loop of a process takes about 10 ms, because the kernel
-     * registers the process for membarrier(2). With membarrier(2), {@link Registration#close} can wait for a running
-     * handler at no cost for handlers.
+     * Creates a loop without registrations. A process's first loop takes about 10 ms, because the kernel registers the
+     * process for membarrier(2), by which {@link Registration#close} waits for a running handler at no cost for
+     * handlers.
      *
      * @throws KernelException EMFILE, ENFILE, ENOMEM: the loop needs two descriptors
      */
@@ -88,7 +89,7 @@ public final class EventLoop implements AutoCloseable {
         return new EventLoop(kernel);
     }
 
-    /** Receives the signals of an eventfd. */
+    /** Receives an eventfd's signals. */
     @FunctionalInterface
     public interface Handler {
         /** @param count the number of signals since the last call, unsigned, not 0; always 1 for a semaphore */
@@ -99,19 +100,19 @@ public final class EventLoop implements AutoCloseable {
     @FunctionalInterface
     public interface FailureHandler {
         /**
-         * The thread of the handler calls this method. If this method throws, {@link #run} or {@link #runOnce} throws
-         * its exception, with {@code failure} as suppressed exception. A {@link ClosedHandleException} is ignored if
-         * the registration is closed, because the handler's handles may have been closed with it.
+         * Called in the handler's thread. If it throws, {@link #run} or {@link #runOnce} throws its exception, with
+         * {@code failure} as suppressed exception. A {@link ClosedHandleException} is ignored if the registration is
+         * closed, because the handler's handles may have been closed with it.
          *
-         * @param registration the registration of the handler, even if the handler closed the registration
-         * @param failure the exception of the handler
+         * @param registration the handler's registration, even if the handler closed it
+         * @param failure the handler's exception
          */
         void failed(Registration registration, RuntimeException failure);
     }
 
     /**
-     * Sets a listener for RuntimeExceptions of handlers, after which the loop continues. {@link #run} and {@link
-     * #runOnce} throw each {@link Error} of a handler, and without a listener also its RuntimeExceptions. A second call
+     * Sets a listener for handlers' RuntimeExceptions, after which the loop continues. {@link #run} and {@link
+     * #runOnce} throw a handler's {@link Error}s, and without a listener also its RuntimeExceptions. A second call
      * replaces the listener.
      */
     public void onFailure(FailureHandler handler) {
@@ -120,9 +121,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Calls {@code handler} for the signals of {@code event}. Signals from before this call reach the handler at once.
-     * The registration keeps the eventfd open: after {@link EventFd#close}, its file closes with the registration.
-     * While the registration is open, do not close the descriptor of a {@link Ownership#BORROWED} eventfd.
+     * Calls {@code handler} for the signals of {@code event}, at once for earlier ones. The registration keeps the
+     * eventfd open: after {@link EventFd#close}, its file closes with the registration. Until then, do not close the
+     * descriptor of a {@link Ownership#BORROWED} eventfd.
      *
      * @throws KernelException EEXIST if this loop has the eventfd already; ENOSPC beyond
      *     /proc/sys/fs/epoll/max_user_watches; ENOMEM
@@ -133,19 +134,16 @@ public final class EventLoop implements AutoCloseable {
         return add(event, number -> new Registration.Counted(handlers, number, event, handler, false));
     }
 
-    /**
-     * Registers a handler like {@link #register}, but paused: the handler is not called before
-     * {@link Registration#resume}.
-     */
+    /** Registers a handler like {@link #register}, but paused: it is not called before {@link Registration#resume}. */
     public Registration registerPaused(EventFd event, Handler handler) {
         requireHandler(event, handler);
         return add(event, number -> new Registration.Counted(handlers, number, event, handler, true));
     }
 
     /**
-     * Calls {@code handler} after {@code event} was signalled, and at once if the eventfd's count is not 0. The loop
-     * does not reset the count. The handler may drain the eventfd before it looks for work; a drain after the look may
-     * lose a ring. The registration keeps the eventfd open, as in {@link #register}.
+     * Calls {@code handler} after {@code event} was signalled, and at once if its count is not 0. The loop does not
+     * reset the count. The handler may drain the eventfd before it looks for work; draining afterwards may lose a ring.
+     * The registration keeps the eventfd open, as in {@link #register}.
      *
      * @throws KernelException as {@link #register}
      * @throws ClosedHandleException if the loop or the eventfd is closed
@@ -181,8 +179,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * A descriptor that is readable while a registered eventfd is signalled. A VMM may lease the descriptor for its own
-     * epoll set, and calls {@link #pollNanos} with timeout 0 when the descriptor is readable.
+     * A descriptor that is readable while a registered eventfd is signalled. A VMM may lease it for its own epoll set,
+     * and call {@link #pollNanos} with timeout 0 when it is readable.
      */
     public Fd fd() {
         return set.fd();
@@ -210,7 +208,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. One call runs at most 256
-     * handlers; the next call runs the handlers that are left. Use this method in a VMM that has a loop of its own.
+     * handlers, the next one runs the rest. Use it in a VMM that has its own loop.
      *
      * @return the number of handlers that were called; 0 if {@link #close} or an interrupt ended the wait
      * @throws ClosedHandleException if the loop was closed before the call
@@ -310,7 +308,7 @@ public final class EventLoop implements AutoCloseable {
         return handlers.called;
     }
 
-    /** A look first: what is ready already needs no hook for an interrupt, which costs a tenth of a round. */
+    /** Polls first: ready entries need no interrupt hook, which costs a tenth of a round. */
     private int await(long timeoutNanos) {
         int found = set.await(0);
         if (found > 0 || timeoutNanos == 0) {
@@ -379,9 +377,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #run}, {@link #runOnce} and all registrations. After {@code close} returns, no handler runs. A
-     * handler that calls {@code close} is the last to run. Signals not yet handled stay in their eventfds. Never fails.
-     * While the JVM exits, waits at most 500 ms for a handler, whose eventfd and loop then stay open.
+     * Ends {@link #run}, {@link #runOnce} and all registrations. After it returns, no handler runs; a handler that
+     * calls it is the last to run. Signals not yet handled stay in their eventfds. Never fails. While the JVM exits,
+     * waits at most 500 ms for a handler, whose eventfd and loop then stay open.
      */
     @Override
     public void close() {

@@ -20,8 +20,8 @@ import java.util.function.IntSupplier;
 import java.util.function.IntUnaryOperator;
 
 /**
- * One open file descriptor, closed by the object that owns it. Thread-safe: one thread may close the descriptor while
- * other threads use it. After {@code close} new calls throw; the end of the last call or lease closes the descriptor.
+ * One open file descriptor, closed by the object that owns it. Thread-safe: one thread may close it while others use
+ * it. After {@code close} new calls throw, and the last call or lease to end closes the descriptor.
  *
  * {@snippet class="io.kvmirq.snippets.KernelSnippetsTest" region="fd"}
  */
@@ -34,7 +34,7 @@ public final class Fd extends UseCount {
     /** Whether other code knew the number before. The file may then have other descriptors. */
     private volatile boolean shared;
 
-    /** Handles that are made together; the last of them that is collected takes it along. */
+    /** Handles that are made together; collected with the last of them. */
     private static final class Together {
         private final Kernel kernel;
         private final String kind;
@@ -50,7 +50,7 @@ public final class Fd extends UseCount {
         }
     }
 
-    /** A handle without a descriptor, until its number is set. Closing it before that closes nothing. */
+    /** A handle without a descriptor, until its number is set. Closing it earlier closes nothing. */
     private Fd(Together made, int place) {
         this.made = made;
         this.place = place;
@@ -90,8 +90,8 @@ public final class Fd extends UseCount {
      * Makes many descriptors by one call, as {@link #make} does: all, or none.
      *
      * @param call takes direct memory with an int for each and writes the numbers, up to the first negative one
-     * @param failed of {@code -errno} and how many there were before it. They are closed again: where descriptors ran out,
-     *     making the exception may take one
+     * @param failed of {@code -errno} and how many there were before it. They are closed again: where descriptors ran
+     *     out, making the exception may take one
      */
     static <T> List<T> make(
             Kernel kernel,
@@ -216,7 +216,7 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Leases the descriptor: the descriptor stays open until the lease is closed, even if the handle is closed earlier.
+     * Leases the descriptor, which stays open until the lease is closed, even if the handle is closed earlier.
      * ClosedHandleException after {@link #close}.
      */
     public Lease lease() {
@@ -227,12 +227,12 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Makes an ioctl for which the library has no method. The ioctl must not wait: the library repeats it after EINTR.
+     * Makes an ioctl for which the library has no method. It must not wait, because the library repeats it after EINTR.
      *
      * @param request the request number, such as a {@code KVM_*} of {@code io.kvmirq.uapi.Uapi}
      * @param argument a direct buffer that is as long as the structure
      * @return the kernel's result, 0 or more
-     * @throws KernelException the kernel's errno, with the name of the request if it is known
+     * @throws KernelException the kernel's errno, with the request's name if known
      * @throws ClosedHandleException after {@link #close}
      */
     public int ioctl(long request, ByteBuffer argument) {
@@ -274,7 +274,7 @@ public final class Fd extends UseCount {
         }
 
         /**
-         * The descriptor's number. After the lease is closed, the kernel may reuse the number for another file.
+         * The descriptor's number. After the lease is closed, the kernel may reuse it for another file.
          *
          * @throws ClosedHandleException after {@link #close}
          */
@@ -304,8 +304,8 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * Refuses new calls and returns without waiting. Closes the descriptor, or leaves that to the last call or lease in
-     * flight. Idempotent.
+     * Refuses new calls, without waiting, and closes the descriptor or leaves that to the last call or lease in flight.
+     * Idempotent.
      */
     void close() {
         made.entry.closed(place);

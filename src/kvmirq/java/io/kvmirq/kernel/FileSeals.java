@@ -6,8 +6,8 @@ import io.kvmirq.uapi.Memfd;
 import java.nio.ByteBuffer;
 
 /**
- * The end of a mapped file. An access beyond it would be a SIGBUS, so a file that this process accesses is sealed against
- * shrinking.
+ * The end of a mapped file. An access beyond it would raise SIGBUS, so a file that this process accesses is sealed
+ * against shrinking.
  *
  * <p>Source: {@code F_ADD_SEALS} in fcntl(2).
  */

@@ -12,9 +12,9 @@ import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
-/** Knows which handler of an {@link EventLoop} runs, and which threads wait for its end. */
+/** Knows which handler of an {@link EventLoop} runs, and which threads wait for it. */
 final class Handlers {
-    /** The number of no registration. Its slot is the first one. */
+    /** Not a registration's number. Its slot is the first one. */
     static final long NONE = Long.MIN_VALUE;
 
     /** Guards all changes of registrations. No thread holds it while it runs a handler. */
@@ -31,14 +31,14 @@ final class Handlers {
     int called;
 
     /**
-     * The number of the registration whose handler runs. The dispatcher writes it, and then looks whether the registration
-     * is open. A thread that closes a registration shuts it first, and then reads this number. So at least one of the two
-     * threads sees the other.
+     * The number of the registration whose handler runs. The dispatcher writes it and then looks whether the
+     * registration is open. A thread that closes a registration shuts it first and then reads this number, so at least
+     * one of the two sees the other.
      */
     private final AtomicLong running = new AtomicLong(NONE);
     /**
-     * The number of threads that wait for a handler's end. Such a thread raises it, and then reads {@link #running}. The
-     * dispatcher writes {@link #running}, and then reads this number.
+     * The number of threads that wait for a handler to end. A waiter raises it and then reads {@link #running}; the
+     * dispatcher writes {@link #running} and then reads this number.
      */
     private final AtomicInteger waiting = new AtomicInteger();
     /** The registration that the running handler has closed. Guarded by the lock. */
@@ -51,7 +51,7 @@ final class Handlers {
         this.set = set;
     }
 
-    /** Ends the run of one handler and begins the run of another. One fence is enough for both. */
+    /** Ends one handler's run and begins another's. One fence is enough for both. */
     void moveTo(long next) {
         running.setRelease(next);
         fence.pass();

@@ -13,7 +13,7 @@ import java.util.TreeMap;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
-/** The open handles of one kernel, to report handles that the program forgot to close. Thread-safe. */
+/** One kernel's open handles, to report those that the program forgot to close. Thread-safe. */
 final class Handles {
     static final int NO_NUMBER = -1;
     /** For forgotten handles of one kind. */
@@ -111,7 +111,7 @@ final class Handles {
         return first;
     }
 
-    /** The line of the program that is running now, for the end of a warning; empty unless a program asked for it. */
+    /** The program line that is running now, for the end of a warning; empty unless the program asked for it. */
     String here() {
         @Nullable Supplier<String> asked = line;
         return asked == null ? "" : " (at " + asked.get() + ")";

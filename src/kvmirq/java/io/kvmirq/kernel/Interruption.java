@@ -13,8 +13,8 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * Runs an action when {@link Thread#interrupt} interrupts a thread that waits in the kernel, as for {@link
- * Selector#select()}. The JDK gives this hook to selectors alone, so this is one that selects nothing. Several threads may
- * wait at once. Also computes the time that is left of a wait.
+ * Selector#select()}. The JDK has this hook only for selectors, so this is one that selects nothing. Several threads
+ * may wait at once. Also computes the rest of a wait's time.
  */
 final class Interruption extends AbstractSelector {
     /**
@@ -27,8 +27,8 @@ final class Interruption extends AbstractSelector {
     private final Runnable action;
 
     /**
-     * @param action ends the wait in the kernel. It may run in the interrupting thread under a lock of that thread's
-     *     target, once more than needed, and after {@link #leave}
+     * @param action ends the wait in the kernel. It may run in the interrupting thread under a lock of the interrupted
+     *     one, once more than needed, and after {@link #leave}
      */
     Interruption(Runnable action) {
         super(null);
@@ -51,8 +51,8 @@ final class Interruption extends AbstractSelector {
     }
 
     /**
-     * The time that is left of a timeout that began at a {@link System#nanoTime}. Does not read the clock for a negative
-     * timeout, which has no limit, and for 0.
+     * The time that is left of a timeout that began at a {@link System#nanoTime}. Does not read the clock for a
+     * negative timeout, which has no limit, and for 0.
      */
     static long left(long timeoutNanos, long start) {
         return timeoutNanos <= 0 ? timeoutNanos : Math.max(0, timeoutNanos - (System.nanoTime() - start));

@@ -25,7 +25,7 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Makes system calls by one binding, to the real or a fake kernel. The first VM opens the KVM device. Thread-safe.
+ * Makes system calls by one binding, to the real or a fake kernel. The first VM opens {@code /dev/kvm}. Thread-safe.
  *
  * <pre>{@code
  * try (Kernel kernel = Kernel.open();
@@ -73,11 +73,11 @@ public final class Kernel implements AutoCloseable {
 
     /**
      * Opens the kernel through the binding that the system property {@value Backends#PROPERTY} or else the environment
-     * variable {@value Backends#ENVIRONMENT} names; without both, the first that works. Property and variable may name
-     * the fake kernel only with the module {@code io.kvmirq.testkit}; the fake logs a WARNING. Opens no device.
+     * variable {@value Backends#ENVIRONMENT} names; without both, the first that works. They may name the fake kernel,
+     * which logs a WARNING, only with the module {@code io.kvmirq.testkit}. Opens no device.
      *
-     * @throws io.kvmirq.backend.BackendUnavailableException when no binding works (the text names each cause), or when
-     *     the fake kernel is selected without the module {@code io.kvmirq.testkit}
+     * @throws io.kvmirq.backend.BackendUnavailableException if no binding works (the message names each cause), or the
+     *     fake kernel is selected without the module {@code io.kvmirq.testkit}
      */
     public static Kernel open() {
         KernelBackend backend = Backends.ofThisMachine().openSelected();
@@ -85,8 +85,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Opens the kernel through the binding that {@code backend} names; for {@value Backends#AUTO}, through the first
-     * binding that works. The binding {@code fake} needs only the module {@code io.kvmirq.fake}. Opens no device.
+     * Opens the kernel through the binding that {@code backend} names, or for {@value Backends#AUTO} the first one that
+     * works. The binding {@code fake} needs only the module {@code io.kvmirq.fake}. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException as {@link #open()}
      */
@@ -100,7 +100,7 @@ public final class Kernel implements AutoCloseable {
         return over(backend, DEVICE);
     }
 
-    /** Opens the kernel through this binding and this node of the KVM device. Opens no device. */
+    /** Opens the kernel through this binding, with the KVM device at this node. Opens no device. */
     public static Kernel over(KernelBackend backend, Path device) {
         Objects.requireNonNull(backend, "backend is null");
         Objects.requireNonNull(device, "device is null");
@@ -111,7 +111,7 @@ public final class Kernel implements AutoCloseable {
      * The descriptor of the KVM device, which the first call opens.
      *
      * @throws io.kvmirq.KernelException ENOENT if the host has no KVM, EACCES without permission
-     * @throws io.kvmirq.backend.BackendUnavailableException when the device has another version of the KVM API
+     * @throws io.kvmirq.backend.BackendUnavailableException if the device has another KVM API version
      * @throws ClosedHandleException after {@link #close}
      */
     public Fd device() {
@@ -192,8 +192,7 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The properties of this kernel. The first call opens and queries the KVM device, unless a VM of this kernel was
-     * queried before.
+     * This kernel's properties. The first call opens and queries the KVM device, unless a VM was queried before.
      *
      * @throws io.kvmirq.KernelException as {@link #device}; EPERM when a system call filter refuses KVM_CHECK_EXTENSION
      */
@@ -203,8 +202,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The same facts as {@link #facts()}. The first call queries {@code file}, the KVM device or a VM: both return the
-     * same facts.
+     * Like {@link #facts()}, but the first call queries {@code file}, the KVM device or a VM, which have the same
+     * facts.
      */
     KernelFacts facts(Fd file) {
         @Nullable KernelFacts known = facts;
@@ -215,7 +214,7 @@ public final class Kernel implements AutoCloseable {
         return known;
     }
 
-    /** The signal that ends the runs of its vCPUs. */
+    /** The signal that ends vCPU runs. */
     int kickSignal() {
         if (kickSignal == 0) {
             kickSignal = KickSignal.choose();
@@ -261,9 +260,9 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The system calls of this kernel's binding, for requests that have no method yet. Pass a constant of {@link
-     * io.kvmirq.uapi} and the descriptor number of a lease, such as a lease of {@code Vcpu.fd()}. The library does not
-     * check calls of the {@link Libc}, and its objects do not see the changes that the calls make.
+     * The binding's system calls, for requests that have no method yet. Pass a constant of {@link io.kvmirq.uapi} and
+     * the descriptor number of a lease, such as one of {@code Vcpu.fd()}. The library does not check these calls, and
+     * its objects do not see what they change.
      *
      * @throws IllegalStateException if the backend is a mock that returns no {@link Libc}
      */
@@ -285,7 +284,7 @@ public final class Kernel implements AutoCloseable {
         return handles;
     }
 
-    /** Logs. If a log handler throws, the current operation continues unchanged. */
+    /** Logs. If a log handler throws, the current operation continues all the same. */
     void log(Level level, String message, @Nullable Throwable cause) {
         try {
             logger.log(level, message, cause);
@@ -314,8 +313,7 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * The open handles that were made from this kernel, the KVM device included. A test can check that no handle is
-     * left open.
+     * Open handles that were made from this kernel, including the KVM device. A test can check that none is left open.
      */
     public List<String> openHandles() {
         return handles.stillOpen();
@@ -324,8 +322,8 @@ public final class Kernel implements AutoCloseable {
     /**
      * Makes {@link #openHandles} and warnings name the line of code that made the handle or caused the warning.
      *
-     * @param line returns the running line of code, from the stack. The function runs in the thread that makes the
-     *     handle. The thread that makes a handle may hold locks, so the function must not wait or call this library
+     * @param line returns the running line of code, from the stack. It runs in the thread that makes the handle, which
+     *     may hold locks, so it must not wait or call this library
      */
     public void traceHandles(Supplier<String> line) {
         Objects.requireNonNull(line, "line is null");
@@ -335,8 +333,8 @@ public final class Kernel implements AutoCloseable {
     /**
      * Refuses new calls on the KVM device. Handles made from this kernel stay open until their owners close them. Logs
      * handles that the program forgot to close, and waits at most 2 s until all warnings are logged. A log handler may
-     * call this method. Forgotten handles of one kind have five warnings; the others are logged at level DEBUG, and
-     * counted in one more warning.
+     * call it. Each kind of handle gets five warnings; the others are logged at level DEBUG and counted in one more
+     * warning.
      */
     @Override
     public void close() {

@@ -8,8 +8,8 @@ import java.nio.file.Path;
 import java.util.List;
 
 /**
- * The signal that ends the run of a vCPU: a real-time one that nothing in this process handles or ignores. It is blocked
- * in the thread of the vCPU, so that it is never delivered, and another library that sent it would end runs for nothing.
+ * The signal that ends a vCPU's run: a real-time one that nothing in this process handles or ignores. It is blocked in
+ * the vCPU thread, so it is never delivered, but another library that sent it would end runs for nothing.
  */
 final class KickSignal {
     private static final int FIRST = Signals.FIRST_REAL_TIME + 2;

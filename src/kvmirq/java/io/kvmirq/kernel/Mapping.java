@@ -17,9 +17,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * Memory that this process has mapped. The methods access single values by offset, and throw {@link
  * ClosedHandleException} after the mapping was closed. Each access takes some nanoseconds more, to keep the memory
- * mapped: use a {@link #view} for frequent accesses, such as those of a virtqueue. Only the {@link Owner} unmaps the
- * memory. An offset outside of the mapping throws {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses
- * are volatile, because a guest or the kernel accesses the same memory.
+ * mapped, so use a {@link #view} for frequent accesses, as to a virtqueue. Only the {@link Owner} unmaps the memory. An
+ * offset outside of the mapping throws {@link IndexOutOfBoundsException}. Thread-safe; {@code int} accesses are
+ * volatile, because a guest or the kernel accesses the same memory.
  *
  * <p>Child processes do not inherit the memory (MADV_DONTFORK), and core dumps omit it (MADV_DONTDUMP).
  *
@@ -68,11 +68,11 @@ public final class Mapping {
     }
 
     /**
-     * Keeps memory that a guest, a device or the kernel writes out of child processes and core dumps. After a fork, the
-     * first write to a page would leave one of the two processes with a private copy, and a core dump would hold the
-     * guest's secrets.
+     * Keeps memory that a guest, a device or the kernel writes out of child processes and core dumps: after a fork, the
+     * first write to a page would leave one of the two processes with a private copy, and a core dump would hold guest
+     * secrets.
      *
-     * @throws io.kvmirq.KernelException if a filter of system calls refuses it
+     * @throws io.kvmirq.KernelException if a system call filter refuses it
      */
     static void keepToItself(Calls calls, String name, long address, long length) {
         for (int advice : KEPT) {
@@ -95,8 +95,8 @@ public final class Mapping {
     }
 
     /**
-     * The right to unmap a {@link Mapping}. The object that removes the memory from the guest keeps the {@code Owner},
-     * and gives other code only the mapping. Thread-safe.
+     * The right to unmap a {@link Mapping}. The object that removes the memory from the guest keeps it, and gives other
+     * code only the mapping. Thread-safe.
      */
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;
@@ -113,7 +113,7 @@ public final class Mapping {
 
         /**
          * Refuses further accesses. Unmaps the memory when no access is running and every {@link Lease} is closed, so
-         * never while a guest or a device uses the memory. Idempotent.
+         * never while a guest or a device uses it. Idempotent.
          */
         @Override
         public void close() {
@@ -122,9 +122,9 @@ public final class Mapping {
     }
 
     /**
-     * Allocates zeroed memory of this process.
+     * Allocates zeroed memory.
      *
-     * @param length the length in bytes, for memory of a guest a multiple of the page size; may be 2 GiB or more
+     * @param length the length in bytes, for guest memory a multiple of the page size; may be 2 GiB or more
      * @throws IllegalArgumentException if {@code length} is not positive
      * @throws io.kvmirq.KernelException ENOMEM
      */
@@ -140,13 +140,13 @@ public final class Mapping {
     }
 
     /**
-     * Maps the memory of a file, such as a {@link MemoryFile}, also with huge pages. Closing {@code fd} unmaps nothing.
-     * The file is sealed against shrinking (F_SEAL_SHRINK), as an access beyond its end would raise SIGBUS.
+     * Maps a file, such as a {@link MemoryFile}, which may have huge pages. Closing {@code fd} unmaps nothing. The file
+     * is sealed against shrinking (F_SEAL_SHRINK), because an access beyond its end would raise SIGBUS.
      *
      * @param offset the offset in the file in bytes, a multiple of the page size (or of the huge page size)
-     * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before
-     *     {@code offset + length}; then use {@link #forGuest}. Thrown also if {@code offset} is negative or no multiple
-     *     of 4096, or {@code length} is not positive
+     * @throws IllegalArgumentException if the file cannot be sealed, such as a regular file, or ends before {@code
+     *     offset + length}: use {@link #forGuest} instead. Also if {@code offset} is negative or no multiple of 4096,
+     *     or {@code length} is not positive
      * @throws io.kvmirq.KernelException EINVAL for an offset that is not a multiple of a larger page size; EACCES if
      *     {@code fd} is not open for reading and writing; ENOMEM, also if no huge page is free
      */
@@ -185,8 +185,8 @@ public final class Mapping {
     }
 
     /**
-     * Maps the memory of a device, or of a file that may shrink, only for a guest. Accesses of this process throw,
-     * because they would raise SIGBUS while the guest has switched off the device's memory space.
+     * Maps device memory, or a file that may shrink, only for a guest. This process's accesses throw, because they
+     * would raise SIGBUS while the guest has disabled the device's memory space.
      *
      * @param offset the offset in the file in bytes, a multiple of the page size
      * @throws io.kvmirq.KernelException the errno of mmap(2), which differs between kinds of files
@@ -216,7 +216,7 @@ public final class Mapping {
     }
 
     /**
-     * Leases the mapping: the memory stays mapped until the lease is closed, even if the Owner is closed earlier.
+     * Leases the mapping, which stays mapped until the lease is closed, even if the Owner is closed earlier.
      *
      * @throws ClosedHandleException after the owner closed the mapping
      */
@@ -250,7 +250,7 @@ public final class Mapping {
             return mapping.address;
         }
 
-        /** Keeps the lease for ever: memory that a guest still has stays mapped until the process ends. */
+        /** Keeps the lease for ever: memory that a guest still has stays mapped until the process exits. */
         public void abandon() {
             if (once.end()) {
                 mapping.entry.released(0);
@@ -265,11 +265,11 @@ public final class Mapping {
      * {@code setRelease} for the indices of a virtqueue. The handles for {@code int[]} and {@code long[]} also have
      * {@code compareAndSet}.
      *
-     * <p>After the memory was unmapped, the buffer reads zeros, and writes to the buffer reach neither guest nor file.
-     * Unmapping frees the memory's pages at once. In a process with mlockall(MCL_FUTURE), zeroed pages replace the
-     * memory; if RLIMIT_MEMLOCK forbids new pages, the old pages stay and a warning is logged. The address range is
-     * freed when the buffer, its slices and its memory segments are unreachable. On the fake kernel the buffer reads
-     * the old bytes after that. An access of the buffer throws only if the index is out of range.
+     * <p>After the memory was unmapped, the buffer reads zeros, and writes to it reach neither guest nor file.
+     * Unmapping frees the pages at once. In a process with mlockall(MCL_FUTURE), zeroed pages replace them; if
+     * RLIMIT_MEMLOCK forbids that, the old pages stay and a warning is logged. The address range is freed when the
+     * buffer, its slices and its memory segments are unreachable. On the fake kernel the buffer reads the old bytes
+     * after that. An access throws only if the index is out of range.
      *
      * @param offset the offset from the start of the memory in bytes
      * @param length the length in bytes, 1 to 1 GiB

@@ -12,7 +12,7 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * Memory that has a file descriptor, from memfd_create(2). A process that receives the descriptor, such as a vhost-user
+ * Memory with a file descriptor, from memfd_create(2). A process that receives the descriptor, such as a vhost-user
  * device, can map the same memory. The size is sealed, so that no process can shrink the file while others use it. The
  * memory is freed when all its descriptors and mappings are closed. Thread-safe.
  *
@@ -70,11 +70,11 @@ public final class MemoryFile implements AutoCloseable {
     }
 
     /**
-     * Takes over a memfd that another program made, such as the VMM for which this process emulates a device.
+     * Takes over a memfd made by another program, such as the VMM for which this process emulates a device.
      *
      * @param number the number of an open memfd descriptor of this process
      * @param length the bytes that {@link #map} maps from the file's start; {@code map} fails if the file is shorter
-     * @throws IllegalArgumentException if {@code number} is no open descriptor, or its file cannot be sealed
+     * @throws IllegalArgumentException if {@code number} is not an open descriptor, or its file cannot be sealed
      */
     public static MemoryFile adopt(Kernel kernel, int number, long length, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
@@ -101,7 +101,7 @@ public final class MemoryFile implements AutoCloseable {
     }
 
     /**
-     * Maps all of the memory in this process. The memory stays mapped when this MemoryFile is closed.
+     * Maps all of the memory in this process. It stays mapped when this MemoryFile is closed.
      *
      * @throws IllegalArgumentException as {@link Mapping#of(Fd,long)}
      * @throws io.kvmirq.KernelException ENOMEM

@@ -8,8 +8,8 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * Memory of any length as buffers of 1 GiB, because no buffer can have 2 GiB. Its {@link Mapping} checks offsets and keeps
- * the memory mapped. Immutable; {@code int} accesses are volatile.
+ * Memory of any length as buffers of 1 GiB, because a buffer cannot have 2 GiB. Its {@link Mapping} checks offsets and
+ * keeps the memory mapped. Immutable; {@code int} accesses are volatile.
  */
 final class MemoryParts {
     private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
@@ -56,7 +56,7 @@ final class MemoryParts {
         part(offset).put(within(offset), value);
     }
 
-    /** Reads 2 or 8 bytes little-endian, also across the end of a part. */
+    /** Reads 2 or 8 bytes little-endian, even across the end of a part. */
     long get(long offset, int bytes) {
         if (within(offset) <= LONGEST - bytes) {
             return bytes == Long.BYTES
@@ -70,7 +70,7 @@ final class MemoryParts {
         return value;
     }
 
-    /** Writes 2 or 8 bytes little-endian, also across the end of a part. */
+    /** Writes 2 or 8 bytes little-endian, even across the end of a part. */
     void put(long offset, int bytes, long value) {
         if (within(offset) > LONGEST - bytes) {
             for (int i = 0; i < bytes; i++) {

@@ -24,7 +24,7 @@ final class OpenFile {
 
     /**
      * Checks that a descriptor is open on a file of one of these kinds. Passes where /proc cannot be read, as in some
-     * jails. A device node of no known path passes too where one is expected, which may have another name.
+     * jails. Where a device node is expected, one of unknown path passes too, because it may have been renamed.
      *
      * @param expected the kind for the message
      * @throws IllegalArgumentException if {@code number} is open on something else, or not open

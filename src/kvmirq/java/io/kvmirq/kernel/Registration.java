@@ -67,9 +67,9 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Stops calling the handler: signals stay in the eventfd. After this call, the handler does not run until {@link
-     * #resume}, and has got all drained signals. If the handler itself calls this method, this run is its last. A
-     * second call changes nothing. The call waits for a running handler, so do not hold a lock that the handler needs.
+     * Stops calling the handler: signals stay in the eventfd. After this call, it does not run until {@link #resume},
+     * and has received all drained signals. If the handler itself pauses, this run is its last. A second call changes
+     * nothing. This waits for a running handler, so do not hold a lock that the handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -79,8 +79,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Pauses like {@link #pause}, but does not wait for a handler that runs. Use this method while you hold a lock that
-     * the handler needs.
+     * Pauses like {@link #pause}, but does not wait for a running handler. Use it while you hold a lock that the
+     * handler needs.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -105,7 +105,7 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Pauses, because the eventfd cannot be read and the kernel would report it for ever. Only the dispatcher calls it. The
+     * Pauses, because the eventfd cannot be read and the kernel would report it for ever. For the dispatcher only. The
      * registration may be closed already.
      */
     void giveUp() {
@@ -118,8 +118,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Ends a {@link #pause}. Signals that came during the pause reach the handler at once. The handler of a doorbell is
-     * called at once if the eventfd's count is not 0.
+     * Ends a {@link #pause}. Signals from the pause reach the handler at once. A doorbell's handler is called at once
+     * if the eventfd's count is not 0.
      *
      * @throws ClosedHandleException after {@link #close}
      */
@@ -143,8 +143,8 @@ public abstract sealed class Registration implements AutoCloseable {
     }
 
     /**
-     * Ends the registration, waits like {@link #pause}, and lets the eventfd's file close. Idempotent, never fails. While
-     * the JVM exits, this wait and the others end after at most 500 ms; the file then stays open.
+     * Ends the registration, waits like {@link #pause}, and releases the eventfd's file. Idempotent, never fails. While
+     * the JVM exits, all these waits end after at most 500 ms; the file then stays open.
      */
     @Override
     public void close() {

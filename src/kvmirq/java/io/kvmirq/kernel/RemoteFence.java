@@ -7,9 +7,9 @@ import io.kvmirq.uapi.Membarrier;
 import java.lang.invoke.VarHandle;
 
 /**
- * A full fence of two threads of which one passes it for each event, and the other rarely. Each writes, passes its
- * side, and reads what the other wrote: one of both sees the other. Where the kernel allows membarrier(2), the rare
- * side makes the fence of both, and the frequent side costs nothing.
+ * A full fence between two threads, of which one passes it for each event and the other rarely. Each writes, passes its
+ * side, and reads what the other wrote, so one of them sees the other. Where the kernel allows membarrier(2), the rare
+ * side makes the fence for both, and the frequent side costs nothing.
  *
  * <p>Source: kernel/sched/membarrier.c.
  */
@@ -55,7 +55,10 @@ final class RemoteFence {
         }
     }
 
-    /** Where a filter of system calls came since, or the kernel has no memory: the JVM stops the thread for a moment. */
+    /**
+     * Used after a system call filter was installed, or if the kernel is out of memory: the JVM stops the thread for a
+     * moment.
+     */
     private static boolean stopped(Thread thread) {
         try {
             thread.getStackTrace();

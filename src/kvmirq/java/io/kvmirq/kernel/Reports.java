@@ -11,10 +11,10 @@ import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Writes warnings to the user's logger, in their order. A separate thread logs them, because the thread that finds a
- * mistake may hold a lock, and log handlers are code of the user. The logging thread ends after the last warning.
- * {@link Kernel#close} and a JVM that exits wait for it, but not for ever, because a log handler may block. {@code
- * System.exit} removes the handlers of java.util.logging, and later warnings are lost. Thread-safe.
+ * Writes warnings to the user's logger, in order. A separate thread logs them, because the thread that finds a mistake
+ * may hold a lock, and log handlers are user code. It ends after the last warning. {@link Kernel#close} and an exiting
+ * JVM wait for it, but not for ever, because a log handler may block. {@code System.exit} removes the handlers of
+ * java.util.logging, so later warnings are lost. Thread-safe.
  */
 final class Reports {
     private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(2);

@@ -11,9 +11,9 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Handlers and their owners by the number that the kernel reports. A slot that is used again gets a new number, so the
- * number of a removed owner finds nothing. Changes need a lock. {@link #find} needs none and allocates nothing. It reads
- * two arrays and no owner, so neighbours share a line of the cache.
+ * Handlers and their owners by the number that the kernel reports. A reused slot gets a new number, so a removed
+ * owner's number finds nothing. Changes need a lock, but {@link #find} needs none and allocates nothing. It reads two
+ * arrays and no owner, so neighbours share a cache line.
  */
 final class Slots<T> {
     private static final VarHandle NUMBER = MethodHandles.arrayElementVarHandle(long[].class);
@@ -84,7 +84,7 @@ final class Slots<T> {
         }
     }
 
-    /** The handler of a number, or null if the number is not open. The slot must exist. */
+    /** A number's handler, or null if the number is not open. The slot must exist. */
     @Nullable
     Runnable find(long number) {
         Table now = table;

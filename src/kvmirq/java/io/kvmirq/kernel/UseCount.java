@@ -4,9 +4,8 @@ package io.kvmirq.kernel;
 import java.util.concurrent.atomic.AtomicIntegerFieldUpdater;
 
 /**
- * How many uses of a resource are in flight, and whether it still takes new ones. Exactly one caller, of {@link #end}
- * or {@link #finish}, is told to release it, and only when no use is left. Lock-free. A class that extends it saves an
- * object: a VM may have thousands.
+ * Counts a resource's uses in flight, and whether it accepts new ones. {@link #end} or {@link #finish} asks exactly one
+ * caller to release it, and only when no use is left. Lock-free. Extending it saves an object: a VM may have thousands.
  */
 class UseCount {
     private static final int CLOSED = 1 << 31;
