@@ -14,11 +14,11 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Interrupts of a device, all of one kind (such as MSI-X), that are armed: the kernel signals their eventfds. Armed
- * interrupts keep their eventfds open. Closing this object, or the device, disarms all its interrupts. Thread-safe.
+ * Armed interrupts of a device, all of one kind (such as MSI-X): the kernel signals their eventfds, which stay open
+ * meanwhile. Closing this object, or the device, disarms them all. Thread-safe.
  *
- * <p>A kernel that refuses to set eventfds detaches eventfds that armed interrupts had before. The method that
- * requested the change attaches the detached eventfds again, and throws {@link VectorsDisturbedException}.
+ * <p>A kernel that refuses to set eventfds also detaches those that armed interrupts had before. The method that
+ * requested the change attaches them again, and throws {@link VectorsDisturbedException}.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="armed"}
  */
@@ -102,7 +102,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return held;
     }
 
-    /** KVM bypasses one interrupt for each eventfd. It refuses a second one with a log message, and no error. */
+    /** irqbypass joins one interrupt per eventfd. A second one is refused with a log message, not an error. */
     private void requireDistinct(int first, int[] next) {
         int[] sorted = next.clone();
         Arrays.sort(sorted);
@@ -205,9 +205,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
-    /**
-     * Attaches the former eventfds of a range again after a refused call: in one call, or if that fails, one by one.
-     */
+    /** Attaches a range's former eventfds again after a refused call: in one call, or if that fails, one by one. */
     private RuntimeException rearmed(int first, int count, RuntimeException cause) {
         List<Integer> interrupted = set(first, count);
         if (interrupted.isEmpty() || info().isNotice()) {
@@ -269,7 +267,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         end(() -> irqs.disable(index));
     }
 
-    /** Detaches the eventfds that this object attached, and leaves those of another program. Never fails. */
+    /** Detaches the eventfds that this object attached, but not another program's. Never fails. */
     final void leave() {
         end(() -> {
             for (int i = 0; i < files.length; i++) {

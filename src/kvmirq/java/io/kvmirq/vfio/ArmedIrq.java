@@ -5,7 +5,7 @@ import io.kvmirq.kernel.EventFd;
 import java.util.Objects;
 
 /**
- * One armed interrupt of a device: the kernel signals the interrupt's eventfd. Thread-safe.
+ * One armed device interrupt: the kernel signals its eventfd. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="notices"}
  */
@@ -21,8 +21,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Replaces the interrupt's eventfd. A masked line stays masked. After {@link #unwire}, this method unmasks the
-     * line, because an interrupt may have masked it without a signal.
+     * Replaces the interrupt's eventfd. A masked line stays masked, except after {@link #unwire}, because an interrupt
+     * may have masked it without a signal.
      *
      * @throws VectorsDisturbedException if the kernel refuses {@code event}; the former eventfd stays if {@code lost()}
      *     is empty
@@ -48,9 +48,9 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Detaches the eventfd; {@link #set} attaches another one. Until the next {@link #set}, both {@link #trigger} and
-     * unmasking the line throw IllegalStateException: kernels without the fixes of CVE-2024-26812 and CVE-2024-26813
-     * would use a null pointer. Signals of eventfds that mask or unmask the line take effect after {@link #set}.
+     * Detaches the eventfd; {@link #set} attaches another one. Until then, both {@link #trigger} and unmasking the line
+     * throw IllegalStateException, because kernels without the fixes of CVE-2024-26812 and CVE-2024-26813 would
+     * dereference a null pointer. Signals of eventfds that mask or unmask the line take effect after {@link #set}.
      */
     public final void unwire() {
         synchronized (irqs()) {
@@ -75,8 +75,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     void resume() {}
 
     /**
-     * Signals the eventfd as the device would, even if the line of a PCI device is masked. For a platform device the
-     * kernel runs the interrupt's handler, which masks a level-triggered interrupt; a masked interrupt does not signal.
+     * Signals the eventfd as the device would, even if a PCI device's line is masked. For a platform device the kernel
+     * runs the interrupt handler, which masks a level-triggered interrupt; a masked interrupt does not signal.
      *
      * @throws IllegalStateException after {@link #unwire}, until {@link #set}
      */

@@ -13,9 +13,9 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An armed INTx, or an armed interrupt of a platform device. The kernel masks a level-triggered line whenever the line
- * signals. After the guest has served the device, unmask the line by {@link #unmask}, or by an eventfd such as the
- * resample eventfd of an irqfd. If the device still asserts the line, unmasking signals the eventfd again. Thread-safe.
+ * An armed INTx, or a platform device's armed interrupt. The kernel masks a level-triggered line whenever it signals.
+ * After the guest has served the device, unmask it by {@link #unmask} or by an eventfd, such as an irqfd's resample
+ * eventfd. If the device still asserts the line, unmasking signals the eventfd again. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
@@ -81,12 +81,12 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     /**
-     * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if the count of {@code event}
-     * is not 0. {@code event} replaces the former unmask eventfd; if the former is signalled during this call, the line
-     * is unmasked. The line keeps {@code event} open: if the eventfd's file were closed, the line would stay masked.
+     * Makes the kernel unmask the line whenever {@code event} is signalled, and at once if its count is not 0. It
+     * replaces the former unmask eventfd; if that is signalled during this call, the line is unmasked. The line keeps
+     * {@code event} open, because it would stay masked if the file were closed.
      *
      * @throws io.kvmirq.KernelException EBUSY if another program has set an unmask eventfd; EINVAL if another program
-     *     opened {@code event} and its descriptor is no eventfd. After an error the former eventfd unmasks the line
+     *     opened {@code event} and it is not an eventfd. After an error the former eventfd unmasks the line
      * @throws IllegalStateException after {@link #unwire}; or if the kernel refuses {@code event} and then the former
      *     eventfd, so that none unmasks the line
      * @throws IllegalArgumentException if {@code event} is the eventfd that the line signals

@@ -7,8 +7,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The armed vectors of MSI or MSI-X of a device. If a vector has no eventfd, its MSI-X message stays pending in the
- * device, but its MSI message is lost. MSI-X vectors are numbered as in the device's table. Thread-safe.
+ * A device's armed MSI or MSI-X vectors. If a vector has no eventfd, its MSI-X message stays pending in the device, but
+ * its MSI message is lost. MSI-X vectors are numbered as in the device's table. Thread-safe.
  *
  * <p>Source: {@code vfio_msi_set_block()} in drivers/vfio/pci/vfio_pci_intrs.c.
  *
@@ -21,8 +21,8 @@ public final class ArmedVectors extends Armed {
     private int enabled;
 
     /**
-     * Detaches only the eventfds that this object attached. Vectors that another program has enabled stay enabled. Use
-     * this method instead of {@link #close} if another program opened the device. Idempotent, never fails.
+     * Detaches only the eventfds that this object attached; vectors that another program has enabled stay enabled. Use
+     * it instead of {@link #close} if another program opened the device. Idempotent, never fails.
      */
     public void closeLeavingOthers() {
         leave();
@@ -56,12 +56,12 @@ public final class ArmedVectors extends Armed {
     }
 
     /**
-     * Attaches an eventfd to a vector, in place of the vector's former eventfd. If an MSI-X message of the vector is
-     * pending in the device, the eventfd is signalled at once.
+     * Attaches an eventfd to a vector, in place of its former one. If an MSI-X message is pending in the device, the
+     * eventfd is signalled at once.
      *
      * @throws io.kvmirq.KernelException ENOSPC, ENOMEM if the kernel cannot add a vector that was not enabled before
      * @throws VectorsDisturbedException instead of ENOSPC or ENOMEM, if the vector had an eventfd before
-     * @throws IllegalStateException if the vector is not enabled and the kernel cannot add vectors to enabled vectors:
+     * @throws IllegalStateException if the vector is not enabled and the kernel cannot add vectors while others are:
      *     use {@link #growLosingInterrupts}
      */
     public void set(int vector, EventFd event) {
@@ -98,9 +98,8 @@ public final class ArmedVectors extends Armed {
 
     /**
      * Attaches eventfds to consecutive vectors on a kernel that cannot add vectors while others are enabled ({@link
-     * IrqInfo#noResize}). This call disables all vectors, and enables them again together with the new vectors.
-     * Interrupts that the device raises while its vectors are disabled may be lost. On a kernel that can add vectors
-     * this method calls {@link #set(int,List)}.
+     * IrqInfo#noResize}). It disables all vectors and enables them again together with the new ones, so interrupts that
+     * the device raises in between may be lost. On a kernel that can add vectors this is {@link #set(int,List)}.
      *
      * @throws VectorsDisturbedException if the host has too few vectors, or the kernel refuses them. The former vectors
      *     are armed again; the exception's cause is VectorsExhaustedException or {@link io.kvmirq.KernelException}

@@ -15,14 +15,14 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 
 /**
- * The DMA ranges and limits that a VFIO container's IOMMU driver had at the time of the call. A component is empty if
- * the kernel does not report its value.
+ * A VFIO container's DMA ranges and limits at the time of the call. A component is empty if the kernel does not report
+ * it.
  *
  * @param pageSizes bit n is set if pages of 2^n bytes can be mapped
  * @param ranges the DMA addresses that can be mapped, in rising order, without reserved addresses such as the MSI
  *     window; all addresses on a kernel before 5.4
  * @param mappingsLeft the number of mappings that the container still accepts
- * @param dirtyPageSizes page sizes for which the IOMMU can log writes of devices, as bits: bit n for 2^n bytes
+ * @param dirtyPageSizes page sizes for which the IOMMU can log device writes, as bits: bit n for 2^n bytes
  */
 public record ContainerInfo(
         long pageSizes, List<DmaRange> ranges, OptionalInt mappingsLeft, OptionalLong dirtyPageSizes) {

@@ -73,7 +73,7 @@ final class DeviceCalls extends Calls {
         return backend().fdWait(number(event), -1, 0) != 0;
     }
 
-    /** Runs a user's callback while the device closes. An exception of the callback does not stop the closing. */
+    /** Runs a user's callback while the device closes, which its exceptions do not stop. */
     void tellOfEnd(String what, Runnable told) {
         tell(what + " of " + device, told);
     }
@@ -164,7 +164,7 @@ final class DeviceCalls extends Calls {
         return failure(result, KernelCall.SET_IRQS, facts(irq.kind()), () -> device + " " + range + action);
     }
 
-    /** The cause of an EBUSY, when an interrupt is armed or gets an eventfd that masks or unmasks it. */
+    /** The cause of an EBUSY when an interrupt is armed, or an eventfd is set to mask or unmask it. */
     static Answer busy(IrqKind kind, boolean arming) {
         if (kind == IrqKind.PLATFORM) {
             return arming ? VfioIrqAnswer.PLATFORM_SHARED : VfioIrqAnswer.VFIO_PLATFORM_EVENTFD;
@@ -186,7 +186,7 @@ final class DeviceCalls extends Calls {
         check(result, KernelCall.VFIO_RESET, Set.of(), device::toString);
     }
 
-    /** Repeats a reset while another thread of the host holds the device's lock. The pauses are 1, 2, 4 ... 128 ms. */
+    /** Repeats a reset while another thread on the host holds the device lock. The pauses are 1, 2, 4 ... 128 ms. */
     private static int unlocked(IntSupplier reset) {
         int result = reset.getAsInt();
         for (int pause = 1; result == EAGAIN && pause <= LONGEST_PAUSE_MILLIS; pause *= 2) {

@@ -5,11 +5,11 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * VFIO's description of a device.
+ * A device as VFIO describes it.
  *
- * @param bus the bus of the VFIO driver that serves the device
+ * @param bus the VFIO driver's bus
  * @param resettable whether the device supports {@link VfioDevice#reset}
- * @param regions the number of the device's regions; a region of size 0 does not exist
+ * @param regions the number of regions; a region of size 0 does not exist
  * @param irqs the device's kinds of interrupts, in the order of VFIO's indexes
  */
 public record DeviceInfo(Bus bus, boolean resettable, int regions, List<IrqInfo> irqs) {

@@ -5,8 +5,8 @@ import io.kvmirq.IrqKind;
 import java.util.Optional;
 
 /**
- * One interrupt of a device. The object only identifies the interrupt and holds no resource; two objects for one
- * interrupt are equal. To receive the interrupt, arm it and use the object that arming returns. Immutable.
+ * One device interrupt. This only identifies it and holds no resource; two objects for one interrupt are equal. To
+ * receive the interrupt, arm it and use the object that arming returns. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
@@ -28,13 +28,13 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
         return device;
     }
 
-    /** The kind of the interrupt, and the properties of all interrupts of this kind on the device. */
+    /** The interrupt's kind, and the properties of all the device's interrupts of this kind. */
     public final IrqInfo info() {
         return info;
     }
 
     /**
-     * The number of the interrupt within its kind: the vector for MSI and MSI-X, the interrupt's number for a platform
+     * The interrupt's number within its kind: the vector for MSI and MSI-X, the interrupt's index for a platform
      * device, 0 for other kinds.
      */
     public final int number() {
@@ -42,19 +42,20 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     }
 
     /**
-     * The armed interrupts of this {@link VfioDevice} that prevent this interrupt from being armed. While an interrupt
-     * is armed, no other interrupt of its kind can be armed. Only one of INTx, MSI and MSI-X can be armed at a time.
+     * The armed interrupts of this {@link VfioDevice} that prevent this one from being armed: others of its kind,
+     * because a kind can be armed only once, or another of INTx, MSI and MSI-X, of which only one can be armed at a
+     * time.
      */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);
     }
 
     /**
-     * The kind of interrupts (INTx, MSI or MSI-X) that this or another process has enabled on the device. The call does
-     * not change the device. No kernel reports which interrupts of the enabled kind have eventfds.
+     * The kind (INTx, MSI or MSI-X) that this or another process has enabled on the device, which is not changed. No
+     * kernel reports which interrupts of that kind have eventfds.
      *
-     * @return the kind; empty if no kind is enabled. Always empty for a platform device and for an error or request
-     *     interrupt, because no kernel reports whether such an interrupt is enabled
+     * @return the kind; empty if none is enabled. Always empty for a platform device and for an error or request
+     *     interrupt, because no kernel reports whether these are enabled
      * @throws io.kvmirq.KernelException if the kernel refuses VFIO_DEVICE_SET_IRQS
      */
     public final Optional<IrqKind> enabledKind() {

@@ -6,7 +6,7 @@ import io.kvmirq.KernelException;
 import java.util.List;
 import java.util.Optional;
 
-/** The kernel did not reset a device. The exception says why, and whether the device may still access memory. */
+/** The kernel did not reset a device. The message says why, and whether the device may still do DMA. */
 public final class DeviceNotResetException extends IllegalStateException {
     private static final long serialVersionUID = 1;
 
@@ -31,14 +31,14 @@ public final class DeviceNotResetException extends IllegalStateException {
                                 && refused.errno().equals(Errno.EAGAIN));
     }
 
-    /** Whether bus mastering of the device is off, so that the device cannot read or write memory. */
+    /** Whether bus mastering is off, so that the device cannot do DMA. */
     public boolean isStopped() {
         return stopped;
     }
 
     /**
-     * Whether the device supports a reset, so that another attempt may succeed. If true, repeat the reset before you
-     * enable bus mastering.
+     * Whether the device supports a reset, so that another attempt may succeed: repeat the reset before you enable bus
+     * mastering.
      */
     public boolean isResettable() {
         return resettable;

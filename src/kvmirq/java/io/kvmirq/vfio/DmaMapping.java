@@ -7,8 +7,7 @@ import io.kvmirq.undo.Undo;
 import java.nio.ByteBuffer;
 
 /**
- * A DMA mapping: memory that devices may access. The mapping keeps its {@link DmaSpace} open and the memory mapped.
- * Thread-safe.
+ * A DMA mapping: memory that devices may access. It keeps its {@link DmaSpace} open and the memory mapped. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
  */
@@ -49,8 +48,8 @@ public final class DmaMapping implements AutoCloseable {
     }
 
     /**
-     * Removes the mapping: the IOMMU refuses accesses of devices to the removed addresses. If the container has dropped
-     * this mapping, because its last group left, a newer mapping in the same range stays. Idempotent, never fails.
+     * Removes the mapping: the IOMMU then blocks device accesses to these addresses. If the container has dropped it,
+     * because its last group left, a newer mapping in the same range stays. Idempotent, never fails.
      */
     @Override
     public void close() {

@@ -10,8 +10,8 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * An address space that the IOMMU translates for the DMA of devices: a VFIO container of type 1, or an address space of
- * an iommufd. Several devices may share one space. Thread-safe.
+ * An address space that the IOMMU translates for device DMA: a type 1 VFIO container, or an IOAS of an iommufd. Several
+ * devices may share one. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="steps"}
  */
@@ -19,7 +19,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     private final VfioCalls calls;
     private final Fd fd;
     /**
-     * Mappings that the kernel may have: a container drops them when its last group leaves. This set is also the lock.
+     * Mappings that the kernel may have: a container drops them when its last group leaves. The set is also the lock.
      */
     private final Set<DmaMapping> mappings = new HashSet<>();
 
@@ -41,7 +41,7 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     }
 
     /**
-     * Maps memory so that devices can read and write it. The kernel pins the memory's pages, so that they stay in RAM.
+     * Maps memory so that devices can read and write it. The kernel pins its pages.
      *
      * @param iova the address that devices use, a multiple of the page size
      * @throws io.kvmirq.KernelException EEXIST if a part of the range is mapped; EINVAL if the range is misaligned, if
@@ -51,14 +51,14 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
         return map(this, iova, memory, true);
     }
 
-    /** Maps memory so that devices can read it; the IOMMU refuses writes of devices. Otherwise like {@link #map}. */
+    /** Maps memory so that devices can read it; the IOMMU blocks device writes. Otherwise like {@link #map}. */
     public final DmaMapping mapReadOnly(long iova, Mapping memory) {
         return map(this, iova, memory, false);
     }
 
     /**
-     * The addresses that {@link #map} accepts, in rising order. Addresses that the IOMMU reserves (such as the MSI
-     * window) or does not translate are left out. Attaching a device may shorten the list.
+     * The addresses that {@link #map} accepts, in rising order, without those that the IOMMU reserves (such as the MSI
+     * window) or does not translate. Attaching a device may shorten the list.
      *
      * @throws io.kvmirq.KernelException EINVAL for a container without a device; ENOTTY if {@code /dev/vfio/vfio} is an
      *     iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER), without a device

@@ -16,9 +16,9 @@ import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/** A device in sysfs: its VFIO files, and the reasons why VFIO cannot open it. */
+/** A host device in sysfs: its VFIO files, and the reasons why VFIO cannot open it. */
 final class HostDevice {
-    /** Drivers, besides those of VFIO, that leave DMA of their devices to the user. */
+    /** Drivers, besides VFIO's, that leave their devices' DMA to the user. */
     private static final Set<String> LEAVE_DMA_TO_THE_USER = Set.of("pci-stub", "pcieport");
 
     private static final String GROUPS = "sys/kernel/iommu_groups/";
@@ -100,7 +100,7 @@ final class HostDevice {
 
     // Facts from sysfs for the text of an error; absent facts are left out. Never throws.
 
-    /** The reason why a file of the device is absent. */
+    /** The reason why a device file is absent. */
     Optional<String> notThere(String file) {
         return notBound().or(() -> driver().map(driver -> {
             Optional<String> without =
@@ -135,10 +135,7 @@ final class HostDevice {
                 .orElse("no driver is bound to " + name + ": " + wanted + " first"));
     }
 
-    /**
-     * The reason why no user can open a device of the group; {@code unseen} if no host driver is bound to one of its
-     * devices.
-     */
+    /** The reason why no user can open a device in the group; {@code unseen} if no host driver is bound to one. */
     Optional<String> notPermitted(Answer... unseen) {
         return groupIfAny().flatMap(group -> notPermitted(group, unseen));
     }

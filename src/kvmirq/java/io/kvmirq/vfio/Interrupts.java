@@ -14,7 +14,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
 
-/** The armed interrupts of a device. The monitor of this object locks them all. */
+/** A device's armed interrupts. The monitor of this object locks them all. */
 final class Interrupts {
     private final DeviceCalls calls;
     private final DeviceInfo info;
@@ -23,8 +23,7 @@ final class Interrupts {
     private final ByteBuffer small = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + Integer.BYTES);
 
     /**
-     * Argument of calls with a value for each interrupt of an index. It exists before disarming, which must not
-     * allocate.
+     * Argument of calls with a value per interrupt of an index, made in advance because disarming must not allocate.
      */
     private ByteBuffer many = small;
 
@@ -134,7 +133,7 @@ final class Interrupts {
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1, small);
     }
 
-    /** The kind of interrupts that any program has enabled. {@code likely} is the index to probe first. */
+    /** The kind that any program has enabled. {@code likely} is the index to probe first. */
     synchronized Optional<IrqKind> enabledKind(int likely) {
         return IntStream.concat(
                         IntStream.of(likely),

@@ -57,12 +57,12 @@ public final class Ioas extends DmaSpace {
     }
 
     /**
-     * Creates an address space in an iommufd that other code opened. If {@code ownership} is BORROWED, the kernel
-     * removes the address space when this object, its mappings and its devices are closed, not with the iommufd.
+     * Creates an address space in an iommufd that other code opened. If {@code ownership} is BORROWED, it is removed
+     * when this object, its mappings and its devices are closed, not with the iommufd.
      *
      * @param iommufd the descriptor of {@code /dev/iommu}
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
-     * @throws io.kvmirq.KernelException ENOTTY if the descriptor is no iommufd; ENOMEM. The descriptor stays open
+     * @throws io.kvmirq.KernelException ENOTTY if the descriptor is not an iommufd; ENOMEM. The descriptor stays open
      */
     public static Ioas createIn(Kernel kernel, int iommufd, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");

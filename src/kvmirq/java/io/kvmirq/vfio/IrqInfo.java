@@ -5,7 +5,7 @@ import io.kvmirq.IrqKind;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.Objects;
 
-/** VFIO's description of one kind of interrupts: how many the device has (0 for none), and the bits VFIO_IRQ_INFO_*. */
+/** One kind of interrupts as VFIO describes it: how many the device has (0 for none), and VFIO_IRQ_INFO_* flags. */
 public record IrqInfo(IrqKind kind, int count, int flags) {
     public IrqInfo {
         Objects.requireNonNull(kind, "kind is null");
@@ -26,7 +26,7 @@ public record IrqInfo(IrqKind kind, int count, int flags) {
         return (flags & UapiVfio.VFIO_IRQ_INFO_AUTOMASKED) != 0;
     }
 
-    /** Whether all vectors must be disabled to add vectors; interrupts that the device raises meanwhile are lost. */
+    /** Whether all vectors must be disabled to add vectors; interrupts in between are lost. */
     public boolean noResize() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_NORESIZE) != 0;
     }

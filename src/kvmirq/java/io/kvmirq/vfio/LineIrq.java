@@ -5,7 +5,7 @@ import io.kvmirq.kernel.EventFd;
 import java.util.Objects;
 
 /**
- * INTx, or a platform device's interrupt. The interrupt is level-triggered if {@link IrqInfo#automasked} is true.
+ * INTx, or a platform device's interrupt. It is level-triggered if {@link IrqInfo#automasked}.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="line"}
  */
@@ -15,12 +15,12 @@ public final class LineIrq extends DeviceIrq {
     }
 
     /**
-     * Enables the line, and attaches the eventfd that the line signals. The kernel masks a level-triggered line after
-     * each signal, until a program unmasks it.
+     * Enables the line, and attaches the eventfd that it signals. The kernel masks a level-triggered line after each
+     * signal, until a program unmasks it.
      *
-     * @throws io.kvmirq.KernelException EBUSY if another driver handles the line, and one of the two drivers does not
-     *     share the line; EINVAL if another program armed interrupts of the device; ENODEV if the line is unusable
-     * @throws IllegalStateException while the line, or MSI or MSI-X of the device, is armed
+     * @throws io.kvmirq.KernelException EBUSY if another driver handles the line and one of the two does not share it;
+     *     EINVAL if another program armed the device's interrupts; ENODEV if the line is unusable
+     * @throws IllegalStateException while the line, or the device's MSI or MSI-X, is armed
      */
     public ArmedLine arm(EventFd event) {
         Objects.requireNonNull(event, "event is null");

@@ -6,7 +6,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 
 /**
- * The limit of locked memory of this process (RLIMIT_MEMLOCK). Memory mapped for DMA counts towards it.
+ * This process's limit of locked memory (RLIMIT_MEMLOCK), towards which memory mapped for DMA counts.
  *
  * <p>Source: fs/proc/base.c proc_pid_limits(), fs/proc/task_mmu.c task_mem().
  */

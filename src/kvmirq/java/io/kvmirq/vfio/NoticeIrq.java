@@ -14,8 +14,8 @@ public final class NoticeIrq extends DeviceIrq {
     }
 
     /**
-     * Makes the interrupt signal an eventfd. Throws KernelException EINVAL if the descriptor of {@code event} is no
-     * eventfd, and IllegalStateException if the interrupt is armed already.
+     * Makes the interrupt signal an eventfd. Throws KernelException EINVAL if {@code event} is not an eventfd, and
+     * IllegalStateException if the interrupt is armed already.
      */
     public ArmedIrq arm(EventFd event) {
         return ArmedIrq.arm(device().interrupts(), index(), event);

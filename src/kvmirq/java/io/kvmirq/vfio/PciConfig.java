@@ -2,9 +2,9 @@
 package io.kvmirq.vfio;
 
 /**
- * The configuration space of a PCI device as vfio-pci shows it, which emulates some bits instead of passing them
- * through. Values are unsigned. Thread-safe, except for {@link #enableBusMaster}, {@link #disableBusMaster} and {@link
- * #enableMemory}, each of which reads a register and then writes it.
+ * A PCI device's config space as vfio-pci shows it, which emulates some bits instead of passing them through. Values
+ * are unsigned. Thread-safe, except for {@link #enableBusMaster}, {@link #disableBusMaster} and {@link #enableMemory},
+ * which read a register and then write it.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="region"}
  */
@@ -54,7 +54,7 @@ public final class PciConfig {
         region.put(at, Integer.BYTES, value);
     }
 
-    /** Enables bus mastering: only a bus master sends MSI and MSI-X messages, and reads and writes memory. */
+    /** Enables bus mastering, without which the device cannot do DMA or send MSI and MSI-X messages. */
     public void enableBusMaster() {
         putShort(COMMAND, getShort(COMMAND) | BUS_MASTER);
     }
@@ -70,8 +70,7 @@ public final class PciConfig {
     }
 
     /**
-     * Makes the device respond to accesses of its memory regions. vfio-pci enables these accesses when it opens a
-     * device, and keeps them enabled in a reset.
+     * Enables the device's memory space. vfio-pci enables it when it opens a device, and keeps it enabled in a reset.
      */
     public void enableMemory() {
         putShort(COMMAND, getShort(COMMAND) | MEMORY);

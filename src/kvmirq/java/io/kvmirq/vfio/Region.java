@@ -11,9 +11,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A region of a device, such as a BAR or the configuration space. Each access is one pread(2) or pwrite(2) of the
- * register's size, so the VFIO driver accesses the device once. {@link #map} maps registers so that a guest accesses
- * the device directly. Thread-safe.
+ * A device region, such as a BAR or the config space. Each access is one pread(2) or pwrite(2) of the register's size,
+ * so the VFIO driver accesses the device once. {@link #map} maps registers so that a guest accesses them directly.
+ * Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="region"}
  */
@@ -103,7 +103,7 @@ public final class Region {
      * Reads a register of 32 bits.
      *
      * @param at the offset from the start of the region in bytes, a multiple of 4
-     * @throws io.kvmirq.KernelException EIO while memory or I/O space of the device is disabled
+     * @throws io.kvmirq.KernelException EIO while the device's memory or I/O space is disabled
      * @throws IndexOutOfBoundsException if the register is outside of the region
      */
     public int getInt(long at) {
@@ -132,8 +132,8 @@ public final class Region {
     }
 
     /**
-     * The parts of the region that {@link #map} can map. One part is the whole region, unless the driver reports parts,
-     * for example all pages except a page with emulated registers. Empty if the region cannot be mapped.
+     * The parts of the region that {@link #map} can map: the whole region, unless the driver reports parts, for example
+     * all pages except one with emulated registers. Empty if the region cannot be mapped.
      */
     public List<Area> mappable() {
         return areas;
@@ -147,8 +147,8 @@ public final class Region {
     /**
      * Maps a part of the region for {@code Vm.addMemory}, so that the guest accesses the device without an exit. Leave
      * out the pages of the MSI-X table, which the VMM emulates. The mapping stays valid after the {@link VfioDevice} is
-     * closed. Only the guest can access the memory: the mapping's methods throw UnsupportedOperationException. This
-     * process uses {@link #read} and {@link #write}, which fail with EIO while the device's memory space is disabled.
+     * closed. Only the guest can access it: its methods throw UnsupportedOperationException. This process uses {@link
+     * #read} and {@link #write}, which fail with EIO while the device's memory space is disabled.
      *
      * @param at the offset from the start of the region in bytes, a multiple of the page size
      * @param length the length of the part in bytes, a multiple of the page size

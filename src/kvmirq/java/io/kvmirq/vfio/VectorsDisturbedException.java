@@ -6,9 +6,9 @@ import java.util.List;
 /**
  * A change of armed interrupts failed, and interrupts that were armed before had no eventfd for a moment, because the
  * kernel detaches eventfds when a change fails. The former eventfds were attached again, as far as the kernel allowed.
- * An interrupt that the device raised without an eventfd may be lost. An MSI-X interrupt is not lost but stays pending
- * in the device, unless all vectors were disabled to add vectors. Since Linux 6.9 INTx keeps its eventfd, but this
- * exception is thrown even then. The cause of this exception is the exception of the failed change.
+ * An interrupt from in between may be lost; an MSI-X interrupt stays pending in the device instead, unless all vectors
+ * were disabled to add vectors. Since Linux 6.9 INTx keeps its eventfd, but this exception is thrown even then. Its
+ * cause is the exception of the failed change.
  */
 public final class VectorsDisturbedException extends IllegalStateException {
     private static final long serialVersionUID = 1;
@@ -27,9 +27,9 @@ public final class VectorsDisturbedException extends IllegalStateException {
     }
 
     /**
-     * The interrupts that had no eventfd for a moment, by number. The list is empty if no vector of the device had an
-     * eventfd before the change. The list is also empty for the first arming of a device that another program opened,
-     * because the library does not know which interrupts that program armed.
+     * The interrupts that had no eventfd for a moment, by number. Empty if no vector had an eventfd before the change,
+     * and for the first arming of a device that another program opened, because it is not known which interrupts that
+     * program armed.
      */
     public List<Integer> interrupted() {
         return interrupted;

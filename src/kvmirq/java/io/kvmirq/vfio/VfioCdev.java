@@ -17,8 +17,8 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * A device's own file, {@code /dev/vfio/devices/vfioN}, before it is bound to an iommufd. The device file exists since
- * Linux 6.6 with CONFIG_VFIO_DEVICE_CDEV, which Debian's kernels do not set. Thread-safe.
+ * A device's own file, {@code /dev/vfio/devices/vfioN}, before it is bound to an iommufd. It exists since Linux 6.6
+ * with CONFIG_VFIO_DEVICE_CDEV, which Debian's kernels do not set. Thread-safe.
  *
  * <p>Source: drivers/vfio/device_cdev.c.
  *
@@ -36,7 +36,7 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Finds in sysfs which /dev/vfio/devices/vfioN belongs to a device, and opens this file.
+     * Finds a device's /dev/vfio/devices/vfioN in sysfs, and opens it.
      *
      * @throws KernelException ENOENT if the device is not bound to a VFIO driver, or the kernel has no device files;
      *     EACCES; ENODEV if the device was removed
@@ -67,8 +67,8 @@ public final class VfioCdev extends VfioFile {
      * Creates an object for a device file that other code opened. The file must not be bound to an iommufd.
      *
      * @param number the descriptor of {@code /dev/vfio/devices/vfioN}
-     * @param name the name of the device, for error messages
-     * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
+     * @param name the device's name, for error messages @throws IllegalArgumentException if /proc shows that the
+     *     descriptor is not open, or is another kind of file
      */
     public static VfioCdev adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
         Objects.requireNonNull(name, "name is null");
@@ -89,10 +89,10 @@ public final class VfioCdev extends VfioFile {
 
     /**
      * Binds the file to the iommufd of {@code space}, and attaches the device to {@code space}. {@link
-     * VfioDevice#close} also closes the file. After a failure close this object, because a file cannot be bound twice.
+     * VfioDevice#close} also closes the file. Close this object after a failure, because a file cannot be bound twice.
      *
-     * @throws KernelException EPERM if drivers of the host use other devices of the group (the exception names these
-     *     devices); EBUSY if the device's group is open; EINVAL if the file is bound already
+     * @throws KernelException EPERM if host drivers use other devices in the group (the message names them); EBUSY if
+     *     the device's group is open; EINVAL if the file is bound already
      */
     public synchronized VfioDevice openDevice(Ioas space) {
         if (isUsed()) {
@@ -129,8 +129,8 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Closes the file. If a device was opened through the file, only closing the device closes the file. Idempotent,
-     * never fails.
+     * Closes the file, unless a device was opened through it: then only closing the device does. Idempotent, never
+     * fails.
      */
     @Override
     public synchronized void close() {

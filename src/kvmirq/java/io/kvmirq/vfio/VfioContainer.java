@@ -17,8 +17,8 @@ import java.util.Optional;
 import java.util.function.Supplier;
 
 /**
- * A container of groups, {@code /dev/vfio/vfio}, with the IOMMU driver of type 1, version 2. A container can map memory
- * once it has a group, and drops its mappings when its last group leaves. Thread-safe.
+ * A container of groups, {@code /dev/vfio/vfio}, with the type 1 IOMMU driver, version 2. It can map memory once it has
+ * a group, and drops its mappings when its last group leaves. Thread-safe.
  *
  * <p>Source: drivers/vfio/container.c, vfio_iommu_type1.c.
  *
@@ -67,7 +67,7 @@ public final class VfioContainer extends DmaSpace {
     }
 
     /**
-     * Reads the DMA ranges and the limits of the container's IOMMU driver.
+     * Reads the container's DMA ranges and limits.
      *
      * @throws io.kvmirq.KernelException EINVAL if the container has no device
      */
@@ -76,8 +76,8 @@ public final class VfioContainer extends DmaSpace {
     }
 
     /**
-     * Whether the IOMMU makes the DMA of all devices coherent with CPU caches. If false, add the devices' files to
-     * KVM-VFIO, because KVM otherwise ignores the guest's cache flushes. Also false if the container has no device.
+     * Whether the IOMMU makes all devices' DMA coherent with CPU caches. If not, add the devices' files to KVM-VFIO,
+     * because KVM otherwise ignores the guest's cache flushes. Also false if the container has no device.
      */
     public boolean isCoherent() {
         return calls().hasExtension(file(), UapiVfio.VFIO_DMA_CC_IOMMU);

@@ -20,7 +20,7 @@ import java.util.Optional;
 import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
- * A device of the host that this process controls through VFIO. Thread-safe.
+ * A host device that this process controls through VFIO. Thread-safe.
  *
  * <pre>{@code
  * try (Kernel kernel = Kernel.open();
@@ -70,13 +70,13 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Opens a device, and creates a DMA space for this device alone. If the host has a device file, the device is
-     * opened through this file and an iommufd, else through its group and a container; {@link #access} returns which
-     * was used. KVM does not get the device's file: interrupts work, but mediated devices and non-coherent DMA need
-     * {@link #open(Kernel,DeviceName,FileHolder)}.
+     * Opens a device, and creates a DMA space for it alone. If the host has a device file, it is opened through this
+     * file and an iommufd, else through its group and a container; {@link #access} returns which was used. KVM does not
+     * get the device's file: interrupts work, but mediated devices and non-coherent DMA need {@link
+     * #open(Kernel,DeviceName,FileHolder)}.
      *
-     * <p>A group can be open only once at a time: open all devices of a group through one {@link VfioFile}, by {@link
-     * VfioFile#openDevice}.
+     * <p>A group can be open only once at a time, so open all devices in a group through one {@link VfioFile}, by
+     * {@link VfioFile#openDevice}.
      *
      * @throws io.kvmirq.KernelException the errors of {@code open} and {@code openDevice} in {@link VfioGroup} and
      *     {@link VfioCdev}; no descriptor stays open
@@ -111,19 +111,19 @@ public final class VfioDevice implements AutoCloseable {
         }
     }
 
-    /** Remembers the group through which the device was opened. Only before the device is given to the user. */
+    /** Remembers the group through which the device was opened. Only before the user gets the device. */
     void openedThrough(Fd file) {
         group = Optional.of(file);
     }
 
-    /** Adds a step that runs after the device was closed. Only before the device is given to the user. */
+    /** Adds a step that runs after the device was closed. Only before the user gets the device. */
     void onClose(AutoCloseable step) {
         parts.add(step);
     }
 
     /**
-     * Adds a step that runs after {@link #close} has closed the device, in the closing thread, with no lock held. If
-     * the step throws, the exception is logged.
+     * Adds a step that runs after {@link #close} has closed the device, in the closing thread, with no lock held. Its
+     * exceptions are logged.
      */
     public void addCloseListener(Runnable step) {
         Objects.requireNonNull(step, "step is null");
@@ -143,14 +143,15 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Creates an object for a device that other code opened. All descriptors of a device share its interrupts, and the
-     * kernel does not report which interrupts have eventfds. Arming replaces eventfds that another program attached.
-     * Closing the armed interrupts also disables all interrupts of their kind for the other program. A kernel that
-     * refuses to arm may detach the other program's eventfds; arming then throws {@link VectorsDisturbedException}.
+     * kernel does not report which of them have eventfds. Arming therefore replaces another program's eventfds, and
+     * closing the armed interrupts disables all interrupts of their kind for it too. A kernel that refuses to arm may
+     * detach that program's eventfds; arming then throws {@link VectorsDisturbedException}.
      *
-     * @param number the number of an open descriptor of the device
+     * @param number an open descriptor of the device
      * @param name the device's name for error messages
      * @throws IllegalArgumentException if /proc shows that the descriptor is not open, or is another kind of file
-     * @throws io.kvmirq.KernelException ENOTTY, EINVAL if {@code number} is no VFIO device; the descriptor stays open
+     * @throws io.kvmirq.KernelException ENOTTY, EINVAL if {@code number} is not a VFIO device; the descriptor stays
+     *     open
      */
     public static VfioDevice adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
         Objects.requireNonNull(name, "name is null");
@@ -187,12 +188,12 @@ public final class VfioDevice implements AutoCloseable {
         return access;
     }
 
-    /** VFIO's description of the device, read when the device was opened. */
+    /** The device as VFIO describes it, read when it was opened. */
     public DeviceInfo info() {
         return info;
     }
 
-    /** The device's descriptor. While you use the descriptor's number, keep it open by {@link Fd#lease}. */
+    /** The device's descriptor. Keep it open by {@link Fd#lease} while you use its number. */
     public Fd fd() {
         return calls.device();
     }
@@ -209,7 +210,7 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Whether KVM-VFIO had the device's file before the device was opened. False for a device from {@link #adopt},
-     * because the library does not know whether the file was added.
+     * because it is not known whether the file was added.
      */
     public boolean isHeld() {
         return hold.isPresent();
@@ -225,20 +226,20 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Resets only this device, not its bus. The configuration space keeps its values, and armed interrupts stay armed.
-     * While another thread of the host has locked the device, the call retries for a quarter of a second.
+     * Resets only this device, not its bus. The config space keeps its values, and armed interrupts stay armed. While
+     * another thread on the host holds the device lock, the call retries for a quarter of a second.
      *
      * @throws io.kvmirq.KernelException EINVAL if the device cannot be reset alone; EAGAIN if the lock is not free
-     *     after the retries. When the host requests the device back, the host keeps the lock until {@link #close}
+     *     after the retries. When the host requests the device back, it keeps the lock until {@link #close}
      */
     public void reset() {
         calls.reset();
     }
 
     /**
-     * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device shares the bus or slot.
-     * The configuration space keeps its values, and armed interrupts stay armed. While the kernel has locked the
-     * device, the call retries like {@link #reset}.
+     * Resets the bus or slot of a device that {@link #reset} cannot reset, if no other device shares it. The config
+     * space keeps its values, and armed interrupts stay armed. While the kernel has locked the device, the call retries
+     * like {@link #reset}.
      *
      * @throws io.kvmirq.KernelException ENODEV if the device is on a root bus, which no bridge resets; EAGAIN if the
      *     device is still locked
@@ -258,10 +259,10 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Resets the device alone, or with its bus if the kernel refuses to reset it alone. If both resets fail, the call
-     * disables bus mastering, so that the device accesses no memory until a later user enables bus mastering.
+     * Resets the device alone, or with its bus if the kernel refuses that. If both fail, the call disables bus
+     * mastering, so that the device cannot do DMA until a later user enables it.
      *
-     * @throws DeviceNotResetException if the device was not reset; the exception says whether bus mastering is off
+     * @throws DeviceNotResetException if the device was not reset; it says whether bus mastering is off
      * @throws UnsupportedOperationException if the device is not a PCI device
      */
     public void resetOrStop() {
@@ -290,9 +291,9 @@ public final class VfioDevice implements AutoCloseable {
     // Regions
 
     /**
-     * Returns a region of the device.
+     * Returns a device region.
      *
-     * @param index VFIO's index of the region; 0–5 are the BARs of a PCI device
+     * @param index VFIO's region index; 0–5 are a PCI device's BARs
      * @throws io.kvmirq.KernelException EINVAL if the device has no such region
      */
     public Region region(int index) {
@@ -367,9 +368,9 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * The interrupt that reports errors which the device cannot correct.
+     * The interrupt that reports uncorrectable errors.
      *
-     * @throws IllegalArgumentException if the device cannot report errors, because it has no PCI Express
+     * @throws IllegalArgumentException if the device cannot report errors, because it is not PCI Express
      */
     public NoticeIrq err() {
         info(UapiVfio.VFIO_PCI_ERR_IRQ_INDEX, IrqKind.ERROR).requireVectors(0, 1, this);
@@ -377,8 +378,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * The interrupt by which the host requests the device back. When this interrupt comes, close the device: the host's
-     * administrator waits until the device is closed.
+     * The interrupt by which the host requests the device back. Close the device when it comes, because the host's
+     * administrator waits for that.
      */
     public NoticeIrq req() {
         info(UapiVfio.VFIO_PCI_REQ_IRQ_INDEX, IrqKind.REQUEST).requireVectors(0, 1, this);
@@ -393,8 +394,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Disarms all interrupts, removes the device's file from KVM-VFIO if {@link #open} added the file, and closes the
-     * device and the files that were opened with it. Idempotent, never fails.
+     * Disarms all interrupts, removes the device's file from KVM-VFIO if {@link #open} added it, and closes the device
+     * and the files that were opened with it. Idempotent, never fails.
      */
     @Override
     public void close() {

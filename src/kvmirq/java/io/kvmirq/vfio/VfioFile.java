@@ -9,7 +9,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.undo.Undo;
 
 /**
- * The file through which a device is opened: its IOMMU group, or its own device file. The file is separate from {@link
+ * The file through which a device is opened: its IOMMU group, or its own device file. It is separate from {@link
  * VfioDevice} because KVM must get the file before the device is opened, see {@link FileHolder}. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="cdev"}
@@ -25,11 +25,11 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Opens the file of a device: its own device file if the host has one, else its IOMMU group. If this user has no
-     * access to the device file or to {@code /dev/iommu}, the group is opened instead.
+     * Opens a device's own file if the host has one and this user has access to it and to {@code /dev/iommu}, else its
+     * IOMMU group.
      *
      * @throws KernelException the errors of {@link VfioGroup#open(Kernel,DeviceName)} and {@link VfioCdev#open}. If
-     *     neither file can be opened, the exception is the group's, with the device file's as suppressed exception
+     *     neither can be opened, the exception is the group's, with the device file's as suppressed exception
      */
     public static VfioFile open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -63,14 +63,14 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
         return calls;
     }
 
-    /** The file's descriptor. While you use the descriptor's number, keep it open by {@link Fd#lease}. */
+    /** The file's descriptor. Keep it open by {@link Fd#lease} while you use its number. */
     public final Fd fd() {
         return fd;
     }
 
     /**
-     * Whether a device is open through this file. If true, adding the file to KVM-VFIO has no effect on that device.
-     * {@link #openDevice} takes this object's monitor, so the result stays valid while the caller holds the monitor.
+     * Whether a device is open through this file. If so, adding the file to KVM-VFIO has no effect on that device.
+     * {@link #openDevice} takes this object's monitor, so the result stays valid while the caller holds it.
      */
     public final synchronized boolean isUsed() {
         return devices > 0;
@@ -85,18 +85,17 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Creates a DMA space for devices of this file: a container for a group, an address space of an iommufd for a
-     * device file.
+     * Creates a DMA space for this file's devices: a container for a group, an IOAS for a device file.
      *
      * @throws KernelException the errors of {@link VfioContainer#create} or of {@link Ioas#create}
      */
     public abstract DmaSpace createSpace();
 
     /**
-     * Opens a device of this file. Several devices of a group may be opened in one space.
+     * Opens a device through this file. Several devices of a group may be opened in one space.
      *
      * @param space a DMA space of the type that {@link #createSpace} returns
-     * @param name the name of the device; a device file belongs to one device
+     * @param name the device's name; a device file belongs to one device
      * @throws KernelException the errors of {@link VfioGroup#openDevice(DeviceName,VfioContainer)} or {@link
      *     VfioCdev#openDevice(Ioas)}
      * @throws IllegalArgumentException if {@code space} has another type, or the device file belongs to another device

@@ -13,9 +13,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An IOMMU group of the host, {@code /dev/vfio/N}. A group can be open only once at a time, so one object opens all
- * devices of the group. Devices keep their group open in the kernel, so this object may be closed before the devices.
- * Thread-safe.
+ * A host IOMMU group, {@code /dev/vfio/N}. It can be open only once at a time, so one object opens all of the group's
+ * devices. They keep it open in the kernel, so this object may be closed first. Thread-safe.
  *
  * <p>Source: drivers/vfio/group.c.
  *
@@ -36,8 +35,8 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Whether this driver, bound to a device of a group, prevents users from opening the group. VFIO drivers, pci-stub
-     * and pcieport do not block the group, because they let user space manage DMA.
+     * Whether this driver, bound to a device in a group, prevents users from opening the group. VFIO drivers, pci-stub
+     * and pcieport do not, because they let user space manage DMA.
      *
      * <p>Source: {@code driver_managed_dma} in {@code struct pci_driver} since Linux 5.19.
      */
@@ -46,7 +45,7 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Finds the group of a device in sysfs, and opens it.
+     * Finds a device's group in sysfs, and opens it.
      *
      * @throws io.kvmirq.KernelException ENODEV if the device does not exist or has no IOMMU; ENOENT if the device is
      *     not bound to a VFIO driver; EACCES, EPERM; EBUSY if another program has the group open
@@ -84,10 +83,10 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Opens a device of the group. Opening the first device adds the group to the container, where the group stays.
+     * Opens a device in the group. The first one adds the group to the container, where it stays.
      *
      * @throws io.kvmirq.KernelException ENODEV if the device is not in the group or not bound to a VFIO driver; EPERM
-     *     if drivers of the host use other devices of the group (the exception names these devices)
+     *     if host drivers use other devices in the group (the message names them)
      * @throws IllegalStateException if the group is in another container
      */
     public synchronized VfioDevice openDevice(DeviceName name, VfioContainer in) {
@@ -111,10 +110,10 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Opens a device of a group that other code opened, and added to a container.
+     * Opens a device in a group that other code opened and added to a container.
      *
      * @throws io.kvmirq.KernelException ENODEV if the device is not in the group or not bound to a VFIO driver; EINVAL
-     *     if the group is in no container
+     *     if the group is not in a container
      * @throws IllegalStateException if {@link #open} opened the group
      */
     public synchronized VfioDevice openDevice(DeviceName name) {
