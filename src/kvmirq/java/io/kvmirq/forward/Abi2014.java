@@ -17,17 +17,17 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel interface that was proposed in 2014 for forwarding lines, and never merged: KVM-VFIO's attributes
- * FORWARD_IRQ and UNFORWARD_IRQ of the group KVM_DEV_VFIO_DEVICE. VFIO's handler of a forwarded line signals the
- * eventfd and does not mask the line; the guest's EOI also ends the host's interrupt. Thread-safe.
+ * A kernel interface for forwarding lines that was proposed in 2014 and never merged: KVM-VFIO's attributes FORWARD_IRQ
+ * and UNFORWARD_IRQ in group KVM_DEV_VFIO_DEVICE. VFIO's handler for a forwarded line signals the eventfd without
+ * masking the line, and the guest's EOI also ends the host interrupt. Thread-safe.
  *
- * <p>No header defines the numbers and the layout of these attributes, so this class infers them from the patches. A
- * patch series of 2025 proposes the same numbers for another purpose (TDI_BIND), so {@link #probe} cannot prove that a
- * kernel has this ABI. Call {@link #named}, which gives this ABI, only on a kernel that you patched yourself.
+ * <p>No header defines these attributes' numbers and layout, so they are inferred from the patches. A patch series of
+ * 2025 proposes the same numbers for another purpose (TDI_BIND), so {@link #probe} cannot prove that a kernel has this
+ * ABI. Call {@link #named}, which returns it, only on a kernel that you patched yourself.
  *
  * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
- * forwarding, FORWARD_IRQ returns 0 and does nothing. To test whether the line is forwarded, let the device interrupt
- * twice without an unmask: a forwarded line signals its eventfd twice, a line that is not forwarded only once.
+ * forwarding, FORWARD_IRQ returns 0 and does nothing. To test whether a line is forwarded, let the device interrupt
+ * twice without an unmask: a forwarded line signals its eventfd twice, any other only once.
  *
  * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and the replies on the list.
  *
@@ -37,7 +37,7 @@ import org.jspecify.annotations.Nullable;
 public final class Abi2014 {
     /** The results of {@link Abi2014#probe}: whether KVM-VFIO has the attribute group KVM_DEV_VFIO_DEVICE. */
     public enum Probe {
-        /** The kernel does not have the group: the probe gets ENXIO, as from every released kernel. */
+        /** The kernel does not have the group: ENXIO, as from every released kernel. */
         ABSENT("the kernel does not have KVM_DEV_VFIO_DEVICE: use an irqfd on the eventfd of the interrupt"),
         /** KVM-VFIO has attributes 1 and 2 of group 2: FORWARD_IRQ and UNFORWARD_IRQ of 2014, or TDI_BIND of 2025. */
         AMBIGUOUS("the kernel has attributes 1 and 2 of group 2, which may be FORWARD_IRQ and UNFORWARD_IRQ of 2014 or"
@@ -77,14 +77,12 @@ public final class Abi2014 {
         return kvmVfio.abi2014().calls.hasForwarding(kvmVfio.fd()) ? Probe.AMBIGUOUS : Probe.ABSENT;
     }
 
-    /** Returns the ABI without a check: the caller must know that the kernel has the patches of 2014. */
+    /** Returns the ABI unchecked: the caller must know that the kernel has the patches of 2014. */
     public static Abi2014 named(KvmVfio kvmVfio) {
         return kvmVfio.abi2014();
     }
 
-    /**
-     * A forwarded line. It holds the attribute that ends the forwarding, so that {@link #close} allocates no memory.
-     */
+    /** A forwarded line. It keeps the attribute that ends the forwarding, so that {@link #close} allocates nothing. */
     private final class Forwarded implements Hold {
         private final LineIrq irq;
         private final Fd.Lease group;
@@ -134,8 +132,8 @@ public final class Abi2014 {
     }
 
     /**
-     * Forwards a line to a GSI. The descriptor of the VFIO device stays open until {@link #unforward}, even if the
-     * device is closed earlier. The line still needs an eventfd and an irqfd on the GSI.
+     * Forwards a line to a GSI. The VFIO device's descriptor stays open until {@link #unforward}, even if the device is
+     * closed earlier. The line still needs an eventfd and an irqfd on the GSI.
      *
      * @throws io.kvmirq.KernelException EINVAL if the line is forwarded already, or cannot be forwarded; EBUSY if the
      *     line is armed already; ENXIO on every kernel without the patches
@@ -154,8 +152,8 @@ public final class Abi2014 {
     }
 
     /**
-     * Ends the forwarding of a line, even while the guest has not sent the EOI: VFIO's handler then masks the line at
-     * each interrupt. Closing the {@link KvmVfio} ends all forwardings. Idempotent, never fails.
+     * Ends a line's forwarding, even before the guest's EOI: VFIO's handler then masks the line at each interrupt.
+     * Closing the {@link KvmVfio} ends all forwardings. Idempotent, never fails.
      */
     public void unforward(LineIrq irq) {
         synchronized (kvmVfio) {

@@ -32,7 +32,7 @@ final class ForwardCalls extends Calls {
         super(kernel);
     }
 
-    /** The files of the host of this kernel: of this machine, or of a fake. */
+    /** The kernel's host files: this machine's, or a fake's. */
     HostFiles hostFiles() {
         return libc().hostFiles();
     }
@@ -51,7 +51,7 @@ final class ForwardCalls extends Calls {
         defects.forEach(this::warn);
     }
 
-    /** Runs the injector of a line that is being closed. An exception of the injector does not stop the closing. */
+    /** Runs the injector of a line that is being closed, which its exceptions do not stop. */
     void tellInjector(Runnable told) {
         tell("the injector of a line that ends", told);
     }
@@ -93,10 +93,7 @@ final class ForwardCalls extends Calls {
         return true;
     }
 
-    /**
-     * The argument of both attributes. Only this method computes VFIO's index: a line is the only interrupt of its
-     * index.
-     */
+    /** Both attributes' argument. Only this method computes VFIO's index: a line is the only interrupt of its index. */
     ByteBuffer forwarded(Fd.Lease device, LineIrq irq, Gsi gsi) {
         int index = irq.info().kind() == IrqKind.PLATFORM ? irq.number() : UapiVfio.VFIO_PCI_INTX_IRQ_INDEX;
         return Buffers.allocate(KvmArchForwardedIrq.SIZE)

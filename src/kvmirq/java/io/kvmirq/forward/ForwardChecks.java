@@ -17,7 +17,7 @@ import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
 import java.util.Optional;
 
-/** The checks of a forwarding before its first change. */
+/** Checks a forwarding before its first change. */
 record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     /** @throws IllegalArgumentException if the interrupt belongs to another device handle */
     void requireOpen(DeviceIrq irq) {

@@ -105,9 +105,9 @@ final class ForwardedChange {
     }
 
     /**
-     * Changes the routes of interrupts. On x86 their irqfds stay assigned. On arm64 a changed route ends a vLPI, and
-     * only a new assignment of the irqfd creates one: so irqfds are deassigned during the change, and signals stay in
-     * their eventfds.
+     * Reroutes interrupts. On x86 their irqfds stay assigned. On arm64 a changed route unmaps a vLPI, and only
+     * assigning the irqfd again maps one, so irqfds are deassigned during the change, and signals stay in their
+     * eventfds.
      *
      * @param messages called without a lock
      */
@@ -246,8 +246,8 @@ final class ForwardedChange {
     }
 
     /**
-     * Holds an interrupt back during a change, which may throw. {@link #close} lets it through again. If that fails, the
-     * interrupt stays masked: none is lost, and an unmask retries.
+     * Holds an interrupt back during a change, which may throw, until {@link #close}. If that fails, the interrupt
+     * stays masked: none is lost, and an unmask retries.
      */
     static final class Hold implements AutoCloseable {
         private final ForwardedIrq irq;

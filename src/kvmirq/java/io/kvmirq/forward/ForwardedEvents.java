@@ -16,11 +16,11 @@ import io.kvmirq.vfio.MessageIrqs;
 import java.util.ArrayList;
 import java.util.List;
 
-/** The mirror events of a forwarded interrupt. */
+/** A forwarded interrupt's mirror events. */
 final class ForwardedEvents {
     private ForwardedEvents() {}
 
-    /** The event that the irqfd ends, or is deassigned; none without a GSI. */
+    /** The event for an irqfd that ends or is deassigned; none without a GSI. */
     static List<Event> irqfdIsGone(ForwardedIrq irq) {
         return irq.gsi().<Event>map(gsi -> new Event.ConsumerRemoved(irq.event().id(), gsi)).stream()
                 .toList();
@@ -85,7 +85,7 @@ final class ForwardedEvents {
         return events;
     }
 
-    /** The event of new messages with irqfds: all are masked, or none is. */
+    /** The event for new messages with irqfds, of which all or none are masked. */
     static Event begun(MessageIrqs which, List<Irqfd> irqfds, List<MsiMessage> messages, boolean masked) {
         MessageIrq first = which.get(0);
         EventFdId[] events = new EventFdId[irqfds.size()];

@@ -30,8 +30,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A device's interrupt that is forwarded to a guest. {@link #close} ends the forwarding, and removes the interrupt's
- * irqfd and the route that the forwarding added. Device, VM and this object may be closed in any order. Thread-safe.
+ * A device interrupt forwarded to a guest. {@link #close} ends the forwarding, and removes the irqfd and the route that
+ * it added. Device, VM and this object may be closed in any order. Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarded"}
  */
@@ -39,7 +39,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** Whether the guest gets the interrupt. */
     private enum Phase {
         OPEN,
-        /** Held back until an unmask, or until the end of a change that failed. */
+        /** Held back until an unmask, or until a failed change ends. */
         MASKED,
         /** Closed: new calls are refused, and the tear-down may be unfinished. */
         ENDED
@@ -50,17 +50,20 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private volatile Phase phase = Phase.OPEN;
     /** The irqfd that reads the eventfd, masked while a relay injects; null if there never was one. */
     private volatile @Nullable Irqfd irqfd;
-    /** The relay that reads the eventfd; null while KVM injects. A move sets the irqfd before it takes the relay away. */
+    /** The relay that reads the eventfd; null while KVM injects. A move sets the irqfd before it removes the relay. */
     private volatile @Nullable RelayedIrq relay;
 
     // The lock guards these
     /** Whether the mirror was sent an event for a pending message that is held back. */
     private boolean toldHeld;
-    /** Whether the mirror may hold a pending message from the end of a former forwarding of the interrupt. */
+    /** Whether the mirror may hold a pending message from the end of a former forwarding. */
     private boolean mayBeHeldBefore;
     /** Whether a vLPI may have ended whose pending bit has not been signalled again. */
     private boolean owesSignal;
-    /** Whether signals may be pending at the end: no irqfd read them at once, or hardware delivered the interrupt. */
+    /**
+     * Whether signals may be pending at the end, because no irqfd read them at once or hardware delivered the
+     * interrupt.
+     */
     private boolean mayKeep;
     /** Whether signals were pending in the eventfd when the device was disarmed. */
     private boolean kept;
@@ -71,7 +74,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         this.forwarding = forwarding;
     }
 
-    /** Sets what reads the eventfd of a new interrupt: one of both. A relay is held until {@link #start}. */
+    /** Sets the reader of a new interrupt's eventfd, one of the two. A relay is held until {@link #start}. */
     final void begin(@Nullable Irqfd assigned, @Nullable RelayedIrq held, boolean masked) {
         irqfd = assigned;
         relay = held;
@@ -101,7 +104,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return forwarding;
     }
 
-    /** The lock of the phases of all interrupts of the device, so that a batch changes them together. */
+    /** Guards the phases of all the device's interrupts, so that a batch changes them together. */
     final Object lock() {
         return forwarding.delivery();
     }
@@ -152,15 +155,15 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public abstract DeviceIrq irq();
 
     /**
-     * The eventfd that the device's interrupt signals. The eventfd stays open until {@link #close}. If you read the
-     * eventfd, the guest loses interrupts; if you write to it, the guest gets an interrupt.
+     * The eventfd that the device interrupt signals, open until {@link #close}. If you read it, the guest loses
+     * interrupts; if you write to it, the guest gets one.
      */
     public abstract EventFd event();
 
     /** The GSI that the eventfd raises; empty for a message that never had an irqfd in KVM. */
     public abstract Optional<Gsi> gsi();
 
-    /** The mechanism that delivers the interrupt; for a masked interrupt, the one that delivers it after the unmask. */
+    /** The mechanism that delivers the interrupt; for a masked one, after the unmask. */
     public final Mechanism mechanism() {
         return isRelayed() ? Mechanism.USERSPACE : inKernel();
     }
@@ -179,8 +182,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Predicts, from the set-up and the known facts of the host, whether hardware delivers the interrupt to the guest,
-     * and if not, why. No kernel reports the delivery itself. Hardware does not post a masked interrupt.
+     * Predicts, from the set-up and known host facts, whether hardware delivers the interrupt to the guest, and if not,
+     * why. No kernel reports this. A masked interrupt is not posted.
      */
     public final Posting predicted() {
         return posting()
@@ -193,10 +196,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * The current path of the interrupt, without its host irq: eventfd, mechanism, GSI, guest vector, vCPU, and whether
-     * hardware posts it. {@link InterruptPath#known} states for each fact whether it was set up, is predicted or is unknown;
-     * it also has the predicted fields of {@link io.kvmirq.path.Hop#IRTE} and of the vCPU's {@link io.kvmirq.path.Hop#PID},
-     * and the hops of {@link io.kvmirq.mirror.Snapshot}. After {@link #close} the path names only the device.
+     * The interrupt's current path, without its host irq: eventfd, mechanism, GSI, guest vector, vCPU, and whether
+     * hardware posts it. {@link InterruptPath#known} states for each fact whether it was set up, is predicted or is
+     * unknown; it also has the predicted fields of {@link io.kvmirq.path.Hop#IRTE} and of the vCPU's {@link
+     * io.kvmirq.path.Hop#PID}, and the hops of {@link io.kvmirq.mirror.Snapshot}. After {@link #close} the path names
+     * only the device.
      */
     public final InterruptPath path() {
         return path(Optional.empty(), "no HostIrqs was given");
@@ -251,19 +255,19 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         tell(List.of(new Event.Held(ForwardedEvents.producer(irq()), message)));
     }
 
-    /** The event that no message is held back any more; none if the mirror knows of none. */
+    /** The event that a message is no longer held back; none if the mirror has none. */
     private List<Event> released() {
         boolean told = toldHeld;
         toldHeld = false;
         return told ? List.of(new Event.Released(ForwardedEvents.producer(irq()))) : List.of();
     }
 
-    /** The eventfd by which the guest's EOI unmasks a line; empty for a message. */
+    /** The eventfd that unmasks a line at the guest's EOI; empty for a message. */
     Optional<EventFd> resample() {
         return Optional.empty();
     }
 
-    /** The MSI message by which the guest gets the interrupt now; empty for a line. */
+    /** The MSI message that the guest gets now; empty for a line. */
     public abstract Optional<MsiMessage> message();
 
     // Masks
@@ -274,14 +278,14 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Holds interrupts back from the guest until {@link #unmask}. No interrupt is lost: all messages in the eventfd
-     * become one interrupt at the unmask, and a line stays asserted by its device. No program can read whether a GICv4
-     * vLPI was pending, so a guest of an arm64 host with vLPIs may get one extra interrupt. The route of the GSI is not
-     * changed. After the call returns, the guest may still take an interrupt that was raised before the call.
+     * Masks the interrupt until {@link #unmask}. None is lost: all messages in the eventfd become one interrupt at the
+     * unmask, and a line stays asserted by its device. No program can read whether a GICv4 vLPI was pending, so a guest
+     * on an arm64 host with vLPIs may get one extra interrupt. The GSI's route stays. After the call returns, the guest
+     * may still take an interrupt that was raised before it.
      *
-     * <p>If this process injects the interrupt, the call waits until a running injection ends, as {@link #moveTo},
-     * {@link #close} and the {@link #reroute} of an unmasked interrupt do. Do not call {@code mask}, {@code moveTo},
-     * {@code close} or {@code reroute} while you hold a lock that the injector needs: see {@link #beginMask}.
+     * <p>If this process injects the interrupt, this waits for a running injection, as do {@link #moveTo}, {@link
+     * #close} and {@link #reroute} of an unmasked interrupt. Do not call any of these while you hold a lock that the
+     * injector needs: see {@link #beginMask}.
      *
      * @throws KernelException if {@link Irqfd#mask} fails; the interrupt then stays unmasked
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -294,10 +298,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Masks like {@link #mask}, but does not wait for a running injection of this process. While you hold a lock that
-     * the injector needs, you may call this method, then {@link #reroute} and {@link #unmask}. The running injection
-     * may still send the message from before the {@code reroute}, but no later injection does. Call {@link #mask},
-     * {@link #moveTo} and {@link #close} without the lock, because these three methods wait.
+     * Masks like {@link #mask}, but does not wait for a running injection in this process. While you hold a lock that
+     * the injector needs, you may call this, then {@link #reroute} and {@link #unmask}. The running injection may still
+     * send the message from before the {@code reroute}, but no later one does. Call {@link #mask}, {@link #moveTo} and
+     * {@link #close} without the lock, because they wait.
      */
     public final void beginMask() {
         RelayedIrq held = masked();
@@ -328,9 +332,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Whether the interrupt is masked and pending, so that {@link #unmask} delivers it, as with the pending bit of
-     * MSI-X. After {@link #close}: whether an interrupt was pending when the device was disarmed. On arm64, after a
-     * {@link #mask}, reroute or close, the result may be true although the guest took the interrupt.
+     * Whether the interrupt is masked and pending, so that {@link #unmask} delivers it, like an MSI-X pending bit.
+     * After {@link #close}: whether one was pending when the device was disarmed. On arm64, after a {@link #mask},
+     * reroute or close, this may be true although the guest took the interrupt.
      *
      * @throws IllegalStateException on a virtual thread
      */
@@ -352,7 +356,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Leaves pending signals in an eventfd that another program owns, when the forwarding of its message ends. */
+    /** Leaves pending signals in another program's eventfd when the message's forwarding ends. */
     final void leaveToOwner() {
         synchronized (lock()) {
             tell(released());
@@ -374,8 +378,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Ends a possible vLPI before the device's half ends, which would drop the vLPI's pending bit. Does nothing for any
-     * other interrupt, whose irqfd ends with its eventfd. Never fails.
+     * Unmaps a possible vLPI before the device's half ends, which would drop the vLPI's pending bit. Does nothing for
+     * any other interrupt, whose irqfd ends with its eventfd. Never fails.
      */
     final void holdBackAtEnd() {
         synchronized (lock()) {
@@ -403,7 +407,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Unmasks the interrupt. A pending interrupt is delivered at once.
+     * Unmasks the interrupt. If pending, it is delivered at once.
      *
      * @throws KernelException EBUSY if another program assigned the eventfd to another irqfd while the interrupt was
      *     masked, or an error of {@link Irqfd#mask}; the interrupt stays masked
@@ -434,8 +438,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Sends the interrupt to another vector or vCPU. No interrupt is lost: each arrives by the old or by the new MSI
-     * message. If {@code message} is the current one, the method makes no kernel call.
+     * Sends the interrupt to another vector or vCPU. None is lost: each arrives by the old or by the new MSI message.
+     * If {@code message} is the current one, no kernel call is made.
      *
      * @throws UnsupportedOperationException for a line, which has no MSI message: change its GSI's routes instead
      * @throws KernelException EINVAL if KVM refuses the message; the interrupt arrives by the old message
@@ -452,18 +456,18 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     // Moves: the eventfd stays, and its next reader gets the pending signals
 
     /**
-     * Moves the injection of the interrupt from the kernel into this process, or back. No interrupt is lost:
-     * undelivered signals stay in the eventfd, and the new mechanism delivers them. A masked interrupt stays masked. A
-     * move to the current mechanism does nothing.
+     * Moves the injection from the kernel into this process, or back. No interrupt is lost: undelivered signals stay in
+     * the eventfd, and the new mechanism delivers them. A masked interrupt stays masked. A move to the current
+     * mechanism does nothing.
      *
-     * @param to {@link Mechanism#USERSPACE}, or the mechanism in the kernel: {@link Mechanism#IRQFD} for a message or
-     *     an edge, {@link Mechanism#RESAMPLE} for a level-triggered line; others throw UnsupportedOperationException
+     * @param to {@link Mechanism#USERSPACE}, or the in-kernel mechanism: {@link Mechanism#IRQFD} for a message or an
+     *     edge, {@link Mechanism#RESAMPLE} for a level-triggered line; others throw UnsupportedOperationException
      * @throws KernelException errors of {@link #mask} and {@link Forwarding#forward}; the mechanism stays
      * @throws IllegalStateException if {@link Forwarding.Builder#userspace} was not called, or after {@link #close}
      */
     public abstract void moveTo(Mechanism to);
 
-    /** A new relay of this process for the eventfd. It is held. */
+    /** A new, held relay for the eventfd. */
     abstract RelayedIrq relayed(Userspace userspace);
 
     /** A new masked irqfd, for an interrupt that this process has injected from the start. */
@@ -480,8 +484,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Reports the guest's EOI of a level-triggered line that this process injects. The line goes low; a device that
-     * still asserts its line interrupts again. Nothing happens while KVM injects the line, because KVM sees the EOI, or
-     * an injector that lowers the line itself: {@link Userspace.Injector#raiseUntilEoi}.
+     * still asserts it interrupts again. This does nothing while KVM injects the line, because KVM sees the EOI, or
+     * while an injector lowers it itself: {@link Userspace.Injector#raiseUntilEoi}.
      *
      * @throws UnsupportedOperationException for a message
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
@@ -490,7 +494,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Signals the eventfd as the device would, by VFIO's loopback, to test the path to the guest. The device is not
-     * involved. If another program armed the device with the eventfd, the method writes to the eventfd instead.
+     * involved. If another program armed the device with the eventfd, this writes to the eventfd instead.
      *
      * @throws io.kvmirq.kernel.ClosedHandleException after {@link #close}
      */
@@ -546,8 +550,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Ends the forwarding of this interrupt. After the call returns, the guest gets no further interrupt, not even one
-     * that was held back. Idempotent, never fails.
+     * Ends the forwarding. After the call returns, the guest gets no further interrupt, not even one that was held
+     * back. Idempotent, never fails.
      */
     @Override
     public final void close() {

@@ -12,8 +12,8 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The forwarded interrupts of a device, by number, all of one kind. Changes need the {@link Forwarding}'s lock; {@link
- * #all} needs none.
+ * A device's forwarded interrupts by number, all of one kind. Changes need the {@link Forwarding}'s lock; {@link #all}
+ * needs none.
  */
 final class ForwardedIrqs<T> {
     private record Table<T>(@Nullable IrqKind kind, AtomicReferenceArray<@Nullable T> byNumber) {}
@@ -33,7 +33,7 @@ final class ForwardedIrqs<T> {
         return irq.info().kind() == now.kind;
     }
 
-    /** The forwarding of this interrupt; null if there is none. */
+    /** This interrupt's forwarding; null if there is none. */
     @Nullable
     T of(DeviceIrq irq) {
         return isOfOurKind(irq) ? now.byNumber.get(irq.number()) : null;

@@ -17,8 +17,8 @@ import io.kvmirq.vfio.LineIrq;
 import java.util.Optional;
 
 /**
- * A forwarded line: INTx of a PCI device, or an interrupt of a platform device. Each signal masks a level-triggered
- * line until the guest's EOI.
+ * A forwarded line: a PCI device's INTx, or a platform device's interrupt. Each signal masks a level-triggered line
+ * until the guest's EOI.
  */
 final class ForwardedLine extends ForwardedIrq {
     private final Vm vm;
@@ -27,7 +27,7 @@ final class ForwardedLine extends ForwardedIrq {
     private final EventFd event;
     /** The eventfd that the guest's EOI signals; empty for an edge-triggered line. */
     private final Optional<EventFd> resample;
-    /** The ABI and decision of direct EOI; empty without direct EOI. */
+    /** Direct EOI's ABI and decision; empty without direct EOI. */
     private volatile Optional<DirectEoi> direct;
 
     private final ArmedLine armed;
@@ -249,7 +249,7 @@ final class ForwardedLine extends ForwardedIrq {
 
     // The end
 
-    /** Ends all parts except the relay. The device is first, so that no later signal waits for an EOI. */
+    /** Ends all parts except the relay, the device first, so that no later signal waits for an EOI. */
     void tearDown() {
         synchronized (lock()) {
             if (ofUser) {

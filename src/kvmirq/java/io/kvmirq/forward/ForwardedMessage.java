@@ -15,17 +15,15 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A vector of MSI or MSI-X: VFIO signals an eventfd, whose irqfd raises a GSI, whose route is a message. A VM may have
- * thousands of these objects, so values of other objects are not repeated in fields. The list of its forwarding
- * publishes this object to other threads.
+ * An MSI or MSI-X vector: VFIO signals an eventfd, whose irqfd raises a GSI, whose route is a message. A VM may have
+ * thousands, so values of other objects are not repeated in fields. The forwarding's list publishes it to other
+ * threads.
  */
 final class ForwardedMessage extends ForwardedIrq {
     private final IrqKind kind;
     private final int number;
     private volatile MsiMessage message;
-    /**
-     * The message of the caller's route, which is restored when the forwarding ends; null if the route is removed then.
-     */
+    /** The caller's message, restored when the forwarding ends; null if the route is removed then. */
     private final @Nullable MsiMessage callers;
 
     /** {@code first} is the batch's first vector. {@code isRouted}: the caller routed the GSI to the message before. */
@@ -93,7 +91,7 @@ final class ForwardedMessage extends ForwardedIrq {
         return this;
     }
 
-    /** Stores the new message of the route. The lock is held. */
+    /** Stores the route's new message. The lock is held. */
     void become(MsiMessage to) {
         message = to;
         if (relay() instanceof RelayedEdge edge) {
@@ -146,7 +144,7 @@ final class ForwardedMessage extends ForwardedIrq {
         return callers == null ? gsi() : Optional.empty();
     }
 
-    /** Restores the caller's message in the route of the caller's GSI. Never fails. */
+    /** Restores the caller's message in its GSI's route. Never fails. */
     void restoreRoute() {
         synchronized (lock()) {
             MsiMessage before = callers;

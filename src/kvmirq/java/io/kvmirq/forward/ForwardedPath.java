@@ -30,7 +30,7 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The set-up of an interrupt by this process, as a source of its path. The mirror adds predictions. Immutable.
+ * An interrupt as this process set it up, as a source of its path. The mirror adds predictions. Immutable.
  *
  * @param gsi empty if this process injects the interrupt
  * @param message the guest's message; empty for a line
@@ -84,7 +84,7 @@ record ForwardedPath(
                 .with(values(known, vcpu, posting, now));
     }
 
-    /** The path of a closed interrupt. Its GSI and the number of its eventfd may be those of another interrupt by now. */
+    /** A closed interrupt's path. Its GSI and eventfd number may belong to another interrupt by now. */
     static InterruptPath closed(Producer device) {
         return InterruptPath.of(
                 interrupt(device),
@@ -141,7 +141,7 @@ record ForwardedPath(
                 : Claim.of(Claim.Question.FORM, posting instanceof Posting.Posted, PREDICTED, posting.text());
     }
 
-    /** The predictions beside the links: the entry with its last update, and the vCPU's schedule with its own structure. */
+    /** Predictions beside the links: the entry with its last update, and the vCPU's schedule with its own structure. */
     private List<HopValue<?>> values(
             Optional<PredictedIrq> known, Optional<VcpuId> vcpu, Posting posting, Snapshot now) {
         List<HopValue<?>> values = new ArrayList<>();

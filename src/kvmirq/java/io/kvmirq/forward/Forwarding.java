@@ -32,7 +32,7 @@ import java.util.function.IntFunction;
 import java.util.stream.Collectors;
 
 /**
- * Forwards interrupts of one device to one guest. Thread-safe.
+ * Forwards one device's interrupts to one guest. Thread-safe.
  *
  * <pre>{@code
  * try (VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio);
@@ -44,11 +44,10 @@ import java.util.stream.Collectors;
  *
  * <p>A method for several interrupts makes at most one KVM_SET_GSI_ROUTING and one VFIO_DEVICE_SET_IRQS, none if
  * nothing changes. No interrupt is lost, because routes are set up first, then irqfds, then the device's eventfds;
- * tear-down is in reverse order. A failed method changes nothing, except that {@code takeOver} cannot restore replaced
+ * tear-down is in reverse order. A failed method changes nothing, but {@code takeOver} cannot restore replaced
  * eventfds. {@code close} never fails, even if the VM or the device was closed before.
  *
- * <p>One lock guards set-up and tear-down, a second lock guards the delivery of each interrupt. A thread that needs
- * both locks takes the lock of set-up first.
+ * <p>One lock guards set-up and tear-down, a second one the delivery of each interrupt. The set-up lock is taken first.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarding"}
  */
@@ -92,7 +91,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Creates a forwarding of a device to a VM; no interrupt is forwarded yet.
+     * Creates a device's forwarding to a VM; no interrupt is forwarded yet.
      *
      * @throws IllegalArgumentException if VM and device belong to two {@code Kernel}s
      */
@@ -107,7 +106,7 @@ public final class Forwarding implements AutoCloseable {
         return new Builder(vm, device);
     }
 
-    /** The options of a forwarding. */
+    /** Options of a forwarding. */
     public static final class Builder {
         private final Vm vm;
         private final VfioDevice device;
@@ -120,10 +119,10 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Sets the mirror that predicts how interrupts are delivered. The forwarding sends this mirror each of its
-         * steps and the events of the VM's vCPUs. Use one mirror for all devices of a VM. Without this method, the
-         * forwarding makes its own mirror, which reads facts from the host's files. If another program created the VM,
-         * report to the mirror the events of vCPUs that this process did not create.
+         * Sets the mirror that predicts how interrupts are delivered. The forwarding reports its steps and the VM's
+         * vCPU events to it. Use one mirror for all devices of a VM. By default the forwarding makes its own, which
+         * reads facts from host files. If another program created the VM, report the events of vCPUs that this process
+         * did not create to the mirror.
          */
         public Builder mirror(Mirror told) {
             Objects.requireNonNull(told, "told is null");
@@ -132,10 +131,10 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Lets the loop and injector of {@code relay} inject the interrupts for which KVM accepts no irqfd: all
-         * interrupts of an x86 VM without an in-kernel irqchip, lines of a VM with a split irqchip, and interrupts that
-         * {@link ForwardedIrq#moveTo} moves into this process. A line may interrupt before {@link Forwarding#forward}
-         * returns; report an earlier EOI after the return. Throws IllegalArgumentException for another VM's injector.
+         * Lets the loop and injector of {@code relay} inject interrupts for which KVM accepts no irqfd: all interrupts
+         * of an x86 VM without an in-kernel irqchip, lines with a split irqchip, and interrupts that {@link
+         * ForwardedIrq#moveTo} moves into this process. A line may interrupt before {@link Forwarding#forward} returns;
+         * report an earlier EOI after the return. Throws IllegalArgumentException for another VM's injector.
          */
         public Builder userspace(Userspace relay) {
             Objects.requireNonNull(relay, "relay is null").injector().requireOf(vm, List.of());
@@ -159,10 +158,7 @@ public final class Forwarding implements AutoCloseable {
         return userspace;
     }
 
-    /**
-     * The lock that guards how each interrupt is delivered. A thread that needs this object's own lock takes that one
-     * first.
-     */
+    /** The lock that guards how each interrupt is delivered. This object's own lock is taken first. */
     Object delivery() {
         return delivery;
     }
@@ -186,7 +182,7 @@ public final class Forwarding implements AutoCloseable {
         return mirror;
     }
 
-    /** Defects of the set-up that do not stop interrupts, one sentence for each. The warnings are also logged. */
+    /** Set-up defects that do not stop interrupts, one sentence each. They are also logged. */
     public List<String> warnings() {
         if (device.isHeld() || device.access() == VfioDevice.Access.ADOPTED) {
             return List.of();
@@ -209,8 +205,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards one MSI or MSI-X vector to a GSI that the caller chose. If the GSI is routed to {@code message} already,
-     * the forwarding uses this route and does not remove it at the end.
+     * Forwards one MSI or MSI-X vector to a GSI that the caller chose. If it is routed to {@code message} already, the
+     * forwarding uses this route and does not remove it at the end.
      *
      * @throws IllegalArgumentException if the GSI has another route or an irqfd
      * @throws RuntimeException as {@link #forwardAll}
@@ -232,17 +228,17 @@ public final class Forwarding implements AutoCloseable {
      * Forwards MSI or MSI-X vectors, each to a new GSI, by one call of KVM_SET_GSI_ROUTING and one of
      * VFIO_DEVICE_SET_IRQS.
      *
-     * <p>Linux before 6.5, and any Linux for MSI or behind an arm64 ITS, cannot add vectors to enabled vectors ({@link
-     * io.kvmirq.vfio.IrqInfo#noResize}). On these kernels the first {@code forwardAll} enables all vectors of MSI-X.
-     * For MSI, or if the host has too few vectors, a later {@code forwardAll} disables the enabled vectors, enables
-     * more, and signals each formerly enabled vector once, because its interrupts in between are lost.
+     * <p>Linux before 6.5, and any Linux for MSI or behind an arm64 ITS, cannot add vectors while others are enabled
+     * ({@link io.kvmirq.vfio.IrqInfo#noResize}), so the first {@code forwardAll} enables all MSI-X vectors. For MSI, or
+     * if the host has too few vectors, a later {@code forwardAll} disables the enabled ones, enables more, and signals
+     * each formerly enabled vector once, because its interrupts in between are lost.
      *
      * @param messages the MSI message of the vector at position 0, 1, … in {@code which}; called first, without a lock
      * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if another program or the user armed the
-     *     device's interrupts: use {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL if the VM has no
+     *     device's interrupts: use {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without an
      *     in-kernel irqchip; other errnos if a kernel call fails
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
-     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it states how many are left
+     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it has the number left
      * @throws io.kvmirq.vfio.VectorsDisturbedException if a failed call disabled other vectors for a moment
      * @throws IllegalStateException if the kernel cannot add vectors to those of another {@code Forwarding}, or after
      *     {@link #close}
@@ -254,9 +250,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors as masked: their signals wait in the eventfds until {@link ForwardedIrq#unmask}. A guest's MSI-X
-     * vectors start in this state. Each irqfd is assigned to KVM at the first unmask. Otherwise like {@link
-     * #forwardAll}.
+     * Forwards vectors masked, as a guest's MSI-X vectors start: their signals wait in the eventfds until {@link
+     * ForwardedIrq#unmask}, which also assigns the irqfds. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -266,10 +261,10 @@ public final class Forwarding implements AutoCloseable {
 
     /**
      * Forwards vectors although another program, or the device's user, has armed them: one call replaces their
-     * eventfds, which are not restored when the forwarding ends. While the eventfds are replaced, an MSI-X message
-     * stays pending in the device, but an MSI message may be lost. Signals in the former eventfds stay there. Close
-     * your armed vectors only after the forwarding has ended, because their close disables all vectors. If you know the
-     * eventfds, {@link #takeOver(MessageIrqs,List,IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
+     * eventfds, which are not restored when the forwarding ends. During the replacement, an MSI-X message stays pending
+     * in the device, but an MSI message may be lost. Signals in the former eventfds stay there. Close your armed
+     * vectors only after the forwarding has ended, because that disables all vectors. If you know the eventfds, {@link
+     * #takeOver(MessageIrqs,List,IntFunction)} loses no message. Otherwise like {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -278,12 +273,11 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors by the eventfds that the vectors signal already. VFIO is not called: no signal is lost, and
-     * pending signals of the eventfds are delivered. When the forwarding ends, the vectors stay armed, and their owner
-     * disarms them. If an interrupt may then be pending as a vLPI, the forwarding signals the interrupt's eventfd.
-     * Otherwise like {@link #forwardAll}.
+     * Forwards vectors by the eventfds that they signal already. VFIO is not called, so no signal is lost, and pending
+     * signals are delivered. When the forwarding ends, the vectors stay armed for their owner to disarm. If an
+     * interrupt may then be pending as a vLPI, the forwarding signals its eventfd. Otherwise like {@link #forwardAll}.
      *
-     * @param wired the eventfd of each vector. Eventfds are not checked: a wrong one raises a wrong interrupt
+     * @param wired the eventfd of each vector, unchecked: a wrong one raises a wrong interrupt
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, List<EventFd> wired, IntFunction<MsiMessage> messages) {
         Objects.requireNonNull(which, "which is null");
@@ -325,7 +319,7 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Starts relays. Called without a lock: if one start fails, the running injections of the other relays must end.
+     * Starts relays. Called without a lock, because running injections of the other relays must end if one start fails.
      */
     private List<ForwardedIrq> started(List<ForwardedIrq> forwarded) {
         boolean all = false;
@@ -342,35 +336,35 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a device's line to a GSI that is routed to an irqchip's pin. Each interrupt masks a level-triggered
-     * line, and the guest's EOI unmasks the line; an edge-triggered line of a platform device is not masked.
+     * Forwards a device's line to a GSI that is routed to an irqchip pin. Each interrupt masks a level-triggered line
+     * until the guest's EOI; a platform device's edge-triggered line is not masked.
      *
-     * @throws KernelException EINVAL if the line is forwarded already, or the VM has no full in-kernel irqchip; EBUSY
-     *     if another program or the user armed the line, or if VFIO cannot share the host irq that another driver uses
-     * @throws IllegalStateException while messages of the device are forwarded, or after {@link #close}
+     * @throws KernelException EINVAL if the line is forwarded already, or without a full in-kernel irqchip; EBUSY if
+     *     another program or the user armed the line, or VFIO cannot share the host irq with another driver
+     * @throws IllegalStateException while the device's messages are forwarded, or after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
         return forward(irq, gsi, false, Optional.empty());
     }
 
     /**
-     * Forwards a line although another program, or the device's user, has armed it: the eventfd and the unmask eventfd
-     * of the line are replaced, and not restored when the forwarding ends. No interrupt is lost, because the line stays
-     * asserted. Errors and masking are as in {@link #forward(LineIrq,Gsi)}.
+     * Forwards a line although another program, or the device's user, has armed it: its eventfd and unmask eventfd are
+     * replaced, and not restored when the forwarding ends. No interrupt is lost, because the line stays asserted.
+     * Otherwise like {@link #forward(LineIrq,Gsi)}.
      */
     public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
         return forward(irq, gsi, true, Optional.empty());
     }
 
     /**
-     * Forwards a line with direct EOI: the guest's EOI ends the host's interrupt, and the host does not mask the line.
-     * Direct EOI needs a kernel with the ABI of 2014, which the caller states by {@code abi}, and a platform on which
-     * the missing mask harms no other device.
+     * Forwards a line with direct EOI: the guest's EOI ends the host interrupt, and the host does not mask the line.
+     * This needs a kernel with the ABI of 2014, which the caller asserts by {@code abi}, and a platform on which the
+     * missing mask harms no other device.
      *
      * @param policy facts about the line that no kernel call returns: its other handlers, whether it is shareable, and
-     *     the administrator's assertion. The method itself finds the kind of the device, whether the line is
-     *     level-triggered, and whether the architecture maps the EOI
-     * @return the line; its {@link ForwardedIrq#directEoi} has the decision and the conflicts that direct EOI causes
+     *     the administrator's assertion. Device kind, trigger mode, and whether the architecture maps the EOI need not
+     *     be given
+     * @return the line, whose {@link ForwardedIrq#directEoi} has the decision and the conflicts that direct EOI causes
      * @throws IllegalStateException if the policy refuses direct EOI; the message has the reasons
      * @throws KernelException ENXIO without the ABI of 2014; other errnos as for {@link #forward(LineIrq,Gsi)}
      */
@@ -421,7 +415,7 @@ public final class Forwarding implements AutoCloseable {
      * Masks several interrupts, each like {@link ForwardedIrq#mask}.
      *
      * @param which the interrupts to mask, all of this forwarding, each once
-     * @throws KernelException as {@link ForwardedIrq#mask}; the call then has changed no mask
+     * @throws KernelException as {@link ForwardedIrq#mask}; no mask has changed then
      * @throws io.kvmirq.kernel.ClosedHandleException if an interrupt is closed; no mask changes
      */
     public void mask(List<? extends ForwardedIrq> which) {
@@ -429,8 +423,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Unmasks several interrupts, each like {@link ForwardedIrq#unmask}. If one of the interrupts cannot be unmasked,
-     * all masked interrupts stay masked.
+     * Unmasks several interrupts, each like {@link ForwardedIrq#unmask}. If one cannot be unmasked, all masked ones
+     * stay masked.
      *
      * @param which the interrupts to unmask, all of this forwarding, each once
      * @throws KernelException as {@link ForwardedIrq#unmask}
@@ -482,8 +476,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Ends interrupts: the device first, the route last. Relays end without the lock, because an injector may wait for
-     * a thread that waits for the lock. Until they have ended, the interrupts cannot be forwarded again.
+     * Ends interrupts, the device first, the route last. Relays end without the lock, because an injector may wait for
+     * a thread that waits for it. Until then, the interrupts cannot be forwarded again.
      */
     void unforward(List<? extends ForwardedIrq> ended) {
         synchronized (this) {
@@ -497,8 +491,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Ends the forwarding of all interrupts, by one call of VFIO_DEVICE_SET_IRQS and one of KVM_SET_GSI_ROUTING.
-     * Idempotent, never fails.
+     * Ends the forwarding of all interrupts, by one VFIO_DEVICE_SET_IRQS and one KVM_SET_GSI_ROUTING. Idempotent, never
+     * fails.
      */
     @Override
     public void close() {

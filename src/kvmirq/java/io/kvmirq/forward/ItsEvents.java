@@ -19,17 +19,17 @@ import java.util.OptionalLong;
 import java.util.stream.Stream;
 
 /**
- * Reads, from the tables of an arm64 guest's ITS, the LPI and the vCPU of each forwarded MSI message. KVM executes the
- * commands of the guest's ITS, so the VMM does not see the commands. Only {@link #tell} reads the tables: after a MOVI,
- * DISCARD or MAPTI of the guest, the mirror predicts a wrong LPI or vCPU until the next {@code tell}.
+ * Reads the LPI and vCPU of each forwarded MSI message from an arm64 guest's ITS tables, because KVM executes the
+ * guest's ITS commands and the VMM does not see them. Only {@link #tell} reads the tables: after a guest's MOVI,
+ * DISCARD or MAPTI, the mirror predicts a wrong LPI or vCPU until the next {@code tell}.
  *
- * <p>During {@link #tell} no vCPU may run, and all interrupts of all devices of the VM must be masked. KVM decides at
- * the unmask whether an interrupt becomes a vLPI. With GICv4.0 KVM cannot write the ITS tables to memory while a vLPI
+ * <p>During {@link #tell} no vCPU may run, and all device interrupts of the VM must be masked, because KVM decides at
+ * the unmask whether an interrupt becomes a vLPI, and with GICv4.0 cannot write the ITS tables to memory while a vLPI
  * exists. A VMM stops its vCPUs, masks all interrupts, calls {@link #tell} for each device, unmasks, and runs the vCPUs
- * again. Only one thread may use an {@code ItsEvents}.
+ * again. For one thread.
  *
- * <p>KVM before November 2024 leaves the entry of a removed device or event in its table. To read no such entry, {@link
- * #tell} clears entries before KVM writes the tables.
+ * <p>KVM before November 2024 leaves a removed device's or event's entry in its table, so {@link #tell} clears entries
+ * before KVM writes the tables.
  *
  * <p>Source: "ITS Table ABI REV0" in Documentation/virt/kvm/devices/arm-vgic-its.rst.
  */
@@ -55,8 +55,8 @@ public final class ItsEvents {
     private final List<GuestMemory> memory;
 
     /**
-     * Creates a reader of the tables of an ITS. Pass all memory of the guest. The reader leaves out read-only memory,
-     * because {@link #tell} clears entries at addresses that the guest chose.
+     * Creates a reader of an ITS's tables. Pass all guest memory. Read-only memory is left out, because {@link #tell}
+     * clears entries at addresses that the guest chose.
      *
      * @throws IllegalArgumentException if {@link Its#setAddress} was not called
      */
@@ -71,16 +71,16 @@ public final class ItsEvents {
     }
 
     /**
-     * Reads the ITS events of a forwarding's messages and sends them to its {@link Forwarding#mirror}, so that {@link
+     * Reads the ITS events of a forwarding's messages and reports them to its {@link Forwarding#mirror}, so that {@link
      * ForwardedIrq#predicted} names LPI and vCPU after the unmask. Messages to another ITS are skipped.
      *
      * @return empty on success; the reason, in a sentence, if the tables cannot be read. After a failure the
      *     predictions are as before, but entries in the guest's tables may be cleared. A table cannot be read if it is
      *     outside of guest memory, in memory that Java cannot access (such as a BAR), or in memory that was not passed
      *     to the constructor
-     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs, EACCES while an LPI of the VM is a vLPI. The mirror
-     *     then gets no event
-     * @throws IllegalStateException if an interrupt of the forwarding is not masked
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs, EACCES while one of the VM's LPIs is a vLPI. The
+     *     mirror then gets no event
+     * @throws IllegalStateException if a forwarded interrupt is not masked
      */
     public Optional<String> tell(Forwarding forwarding) {
         Objects.requireNonNull(forwarding, "forwarding is null");
@@ -125,10 +125,7 @@ public final class ItsEvents {
                 && message.equals(MsiMessage.toIts(place, message.deviceId().getAsInt(), message.data()));
     }
 
-    /**
-     * Creates the event of a message. The device's DMA may change the tables at any time, so an entry may have any
-     * value.
-     */
+    /** Creates a message's event. Device DMA may change the tables at any time, so an entry may have any value. */
     private Event event(MsiMessage message, Map<Long, Long> targets) {
         int device = message.deviceId().getAsInt();
         OptionalLong at = event(message);
@@ -176,7 +173,7 @@ public final class ItsEvents {
                 : OptionalLong.of(((entry >>> 5 & EVENTS) << 8) + event * ENTRY);
     }
 
-    /** The vCPU of each collection. Table entries have no order, and the first invalid one ends the table. */
+    /** The vCPU of each collection. Entries have no order, and the first invalid one ends the table. */
     private Map<Long, Long> targets() {
         Map<Long, Long> targets = new HashMap<>();
         long table = its.readRegister(COLLECTIONS);

@@ -15,9 +15,9 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * The KVM-VFIO device of a VM. A VM has at most one KVM-VFIO device. The KVM-VFIO device gives KVM the VFIO files that
- * the guest uses, and tells each VFIO driver which VM uses its device. Without a KVM-VFIO device interrupts still reach
- * the guest, but non-coherent DMA and drivers that need the VM, as for mediated devices, do not work. Thread-safe.
+ * A VM's KVM-VFIO device, of which it has at most one. It passes the VFIO files that the guest uses to KVM, and the VM
+ * to their VFIO drivers. Without it interrupts still reach the guest, but non-coherent DMA and drivers that need the
+ * VM, as for mediated devices, do not work. Thread-safe.
  *
  * <p>Add a file before its device is opened, and remove it before the file is closed: the calls name the file by its
  * open descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} and the device's {@code close} do so.
@@ -29,7 +29,7 @@ import java.util.Set;
 public final class KvmVfio implements FileHolder, AutoCloseable {
     private final ForwardCalls calls;
     private final Fd fd;
-    /** Added files and forwarded interrupts, which end when this device closes. */
+    /** Added files and forwarded interrupts, which end when this is closed. */
     private final Set<Hold> holds = new LinkedHashSet<>();
 
     private final Abi2014 abi2014;
@@ -56,14 +56,14 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
 
     /**
      * Takes over a KVM-VFIO device that a VMM created, by its descriptor {@code number}. Throws
-     * IllegalArgumentException if the descriptor is no open KVM device.
+     * IllegalArgumentException if that is not an open KVM device.
      */
     public static KvmVfio adopt(Kernel kernel, int number, Ownership ownership) {
         Objects.requireNonNull(ownership, "ownership is null");
         return new ForwardCalls(kernel).adopt(number, ownership, KvmVfio::new);
     }
 
-    /** The descriptor of the KVM-VFIO device. A {@link Fd#lease} keeps the descriptor open while you use its number. */
+    /** The KVM-VFIO device's descriptor. A {@link Fd#lease} keeps it open while you use its number. */
     public Fd fd() {
         return fd;
     }
@@ -101,12 +101,12 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     }
 
     /**
-     * Gives KVM the VFIO file of a group or a device; closing the result takes the file back.
+     * Adds a group's or device's VFIO file; closing the result removes it.
      *
-     * @throws io.kvmirq.KernelException EEXIST if KVM has the file already; EINVAL if {@code file} is no VFIO file, or
-     *     is the file of a device and the kernel is older than 6.6
-     * @throws IllegalStateException while a device is open through the file: a driver gets the VM only at the device's
-     *     open
+     * @throws io.kvmirq.KernelException EEXIST if KVM has the file already; EINVAL if {@code file} is not a VFIO file,
+     *     or is a device file and the kernel is older than 6.6
+     * @throws IllegalStateException while a device is open through the file, because a driver gets the VM only at the
+     *     device's open
      */
     @Override
     public synchronized Hold hold(VfioFile file) {

@@ -6,9 +6,9 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Registration;
 
 /**
- * Injects the signals of an eventfd from this process. It leases the eventfd. No lock is held while the injector runs:
- * {@link #hold} and {@link #release} need a lock of the caller, and neither inject nor wait. {@link #settle} and {@link
- * #close} inject and wait, and are called without a lock.
+ * Injects an eventfd's signals from this process. It leases the eventfd. No lock is held while the injector runs:
+ * {@link #hold} and {@link #release} need the caller's lock, and neither inject nor wait; {@link #settle} and {@link
+ * #close} do both, and are called without a lock.
  */
 abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, RelayedLine {
     private final EventFd event;
@@ -42,7 +42,7 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
         }
     }
 
-    /** Ends a {@link #hold}. Signals that came during the hold become one interrupt. If it throws, the hold stays. */
+    /** Ends a {@link #hold}. Signals from the hold become one interrupt. If it throws, the hold stays. */
     final void release() {
         if (holds == 1) {
             resuming();
@@ -51,7 +51,7 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
         holds = Math.max(0, holds - 1);
     }
 
-    /** After {@link #hold}: like {@link #settle}, but does not wait for a running injection of another thread. */
+    /** After {@link #hold}: like {@link #settle}, but does not wait for another thread's running injection. */
     void beginSettle() {}
 
     /** After {@link #hold}: waits for running injections. When it returns, no more signal is injected. */

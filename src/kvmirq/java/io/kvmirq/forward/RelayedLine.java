@@ -14,9 +14,9 @@ import org.jspecify.annotations.Nullable;
  * guest's EOI lowers the guest's line and unmasks the device, which signals again if it still asserts its line. The
  * injector lowers the line itself, or {@link #endOfInterrupt} does.
  *
- * <p>A signal and an EOI may come at once, in two threads, and the injector may take locks that the thread of the EOI
- * holds. So no lock is held while the injector runs: each thread records its event, and the first thread acts for all,
- * on an EOI before a signal.
+ * <p>A signal and an EOI may come at once, in two threads, and the injector may take locks that the EOI's thread holds.
+ * So no lock is held while the injector runs: each thread records its event, and the first one acts for all, on an EOI
+ * before a signal.
  */
 final class RelayedLine extends RelayedIrq {
     private static final int MOST_FAILURES = 3;
@@ -47,7 +47,7 @@ final class RelayedLine extends RelayedIrq {
     private Assertion assertion = new Assertion();
 
     private int failures;
-    /** Whether an Error interrupted the last unmask of the device. */
+    /** Whether an Error interrupted the device's last unmask. */
     private volatile boolean owesUnmask;
 
     /** One raise of the line. The injector may report its end late, when the line is raised again. */
@@ -101,7 +101,7 @@ final class RelayedLine extends RelayedIrq {
         awaitInjection();
     }
 
-    /** Waits for the acting thread. Called by that thread itself, returns at once: its injection is the last one. */
+    /** Waits for the acting thread. In that thread itself, returns at once: its injection is the last one. */
     private void awaitInjection() {
         lock.lock();
         try {

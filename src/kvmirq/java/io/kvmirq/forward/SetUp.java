@@ -21,9 +21,7 @@ import java.util.function.IntFunction;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/**
- * Sets up and tears down the interrupts of a {@link Forwarding}, whose lock guards all methods except {@link #irqs}.
- */
+/** Sets up and tears down a {@link Forwarding}'s interrupts. Its lock guards all methods except {@link #irqs}. */
 final class SetUp {
     private final Forwarding owner;
     private final Triggers triggers = new Triggers();
@@ -136,7 +134,7 @@ final class SetUp {
         }
     }
 
-    /** The irqfds or the relays that read the eventfds of a batch. The other list is empty. */
+    /** The irqfds or relays that read a batch's eventfds. The other list is empty. */
     private record Readers(List<Irqfd> irqfds, List<RelayedEdge> relays) {
         @Nullable
         Irqfd irqfd(int i) {
@@ -150,8 +148,8 @@ final class SetUp {
     }
 
     /**
-     * Creates the readers of the eventfds: routes in one commit and then an irqfd each, or relays if KVM refuses irqfds and
-     * there is a {@link Userspace}.
+     * Creates the readers of the eventfds: routes in one commit and then an irqfd each, or relays if KVM refuses irqfds
+     * and there is a {@link Userspace}.
      *
      * @param gsis the GSIs chosen by the caller; empty to allocate them
      * @param routes whether this method routes the GSIs

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
-/**
- * Runs steps of a tear-down. A refusal does not stop it. An Error does; the tear-down is then repeated from its first
- * step.
- */
+/** Runs tear-down steps. An exception does not stop it, but an Error does; it is then repeated from its first step. */
 final class TearDown {
     private TearDown() {}
 

@@ -8,7 +8,7 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import java.util.List;
 
-/** Sends the events of a VM's vCPUs to a mirror. */
+/** Reports a VM's vCPU events to a mirror. */
 record ToldMirror(Mirror mirror) implements VmListener {
     @Override
     public void vmCreated() {

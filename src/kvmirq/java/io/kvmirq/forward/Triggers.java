@@ -19,29 +19,26 @@ import java.util.Set;
 import java.util.WeakHashMap;
 import org.jspecify.annotations.Nullable;
 
-/** The device's half of forwarded messages: the eventfd of each vector. The {@link Forwarding}'s lock guards it. */
+/** The device's half of forwarded messages: each vector's eventfd. The {@link Forwarding}'s lock guards it. */
 final class Triggers {
 
     /** The owner of each enabled vector. */
     private enum Owner {
         /** The forwarding enabled the vectors, and disables them when its last one ends. */
         US,
-        /** Another program enabled the vectors through its descriptor of the device. */
+        /** Another program enabled the vectors through its own descriptor. */
         OTHER_PROGRAM,
         /** The user armed the vectors through our device's handle, and must close them. */
         USER
     }
 
-    /** The vectors that forwardings of this process have enabled, so that no forwarding takes over another's. */
+    /** Vectors that forwardings in this process have enabled, so that none takes over another's. */
     private static final Set<Armed> FORWARDED =
             Collections.synchronizedSet(Collections.newSetFromMap(new WeakHashMap<>()));
 
     private Owner owner = Owner.US;
     private @Nullable ArmedVectors armed;
-    /**
-     * The numbers of the vectors that trigger our eventfds. It has room for all, so that no update after an arming
-     * allocates.
-     */
+    /** Vectors that trigger our eventfds. It has room for all, so that no update after an arming allocates. */
     private final BitSet wired = new BitSet(MsiMessage.MOST_VECTORS);
 
     boolean isOurs(Armed other) {
@@ -113,9 +110,9 @@ final class Triggers {
     }
 
     /**
-     * Enables vectors. Where the kernel cannot add vectors later, enables all of MSI-X at once, or only the requested
-     * ones if the host has too few. Enables no more than the requested vectors of MSI, because the device would use
-     * each enabled one.
+     * Enables vectors. Where the kernel cannot add vectors later, enables all MSI-X vectors at once, or only the
+     * requested ones if the host has too few. Never enables more MSI vectors than requested, because the device would
+     * use each of them.
      */
     private static ArmedVectors enabled(MessageIrqs irqs, List<EventFd> events) {
         MessageIrq first = irqs.get(0);

@@ -11,8 +11,8 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * Injects interrupts from this process if KVM accepts no irqfd: an event loop reads the device's eventfds and calls the
- * VMM's injector. A VMM passes loop and injector to {@link Forwarding}. A thread of the VMM runs the loop.
+ * Injects interrupts from this process if KVM accepts no irqfd: an event loop, which a VMM thread runs, reads the
+ * device's eventfds and calls the VMM's injector. A VMM passes both to {@link Forwarding}.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="userspace"}
  *
@@ -26,30 +26,30 @@ public record Userspace(EventLoop loop, Injector injector) {
     }
 
     /**
-     * Injects interrupts into the guest's interrupt controllers. The injector is called in the loop's thread; for lines
-     * also in the thread that calls endOfInterrupt, mask, moveTo or close. No lock of this library is held, so the
-     * injector may take locks of the VMM, and read and change forwarded interrupts. If the injector throws in the loop,
-     * the exception is logged. A message is then lost; for a line, the injection is retried a few times.
+     * Injects interrupts into the guest's interrupt controllers. It is called in the loop's thread; for lines also in
+     * the thread that calls endOfInterrupt, mask, moveTo or close. The library holds no lock, so the injector may take
+     * the VMM's locks, and read and change forwarded interrupts. If it throws in the loop, the exception is logged. A
+     * message is then lost; for a line, the injection is retried a few times.
      *
-     * <p>The methods {@code mask}, {@code reroute}, {@code moveTo} and {@code close} of an interrupt, and {@code close}
-     * of its {@link Forwarding} or the {@link EventLoop}, wait for an injection in another thread: no injection runs
-     * after they return. If the injector itself calls such a method, its current injection is its last. Call {@code
-     * mask}, {@code reroute}, {@code moveTo} and {@code close} without a lock that the injector takes. While you hold a
-     * lock that the injector takes, call {@link ForwardedIrq#beginMask}, which does not wait. After {@code beginMask},
-     * {@code reroute} does not wait. Two injectors deadlock if each masks the line that the other injects.
+     * <p>An interrupt's {@code mask}, {@code reroute}, {@code moveTo} and {@code close}, and {@code close} of its
+     * {@link Forwarding} or the {@link EventLoop}, wait for an injection in another thread: none runs after they
+     * return. If the injector itself calls one of them, its current injection is its last. Call them without a lock
+     * that the injector takes. While you hold such a lock, call {@link ForwardedIrq#beginMask}, which does not wait,
+     * and after which {@code reroute} does not wait either. Two injectors deadlock if each masks the line that the
+     * other injects.
      */
     public interface Injector {
         /** Delivers an MSI message to the guest, as the device's memory write would. */
         void message(MsiMessage message);
 
-        /** Sets a line of an IOAPIC, a PIC or a GIC high or low. An edge is two calls: high, then low. */
+        /** Sets an IOAPIC, PIC or GIC line high or low. An edge is two calls: high, then low. */
         void line(Gsi gsi, boolean high);
 
         /**
          * Raises a device's level-triggered line until the guest's EOI, which lowers it. An interrupt controller that
-         * overrides this method lowers the line itself at the EOI, under its own lock, so that no EOI finds a line high
-         * whose device the guest has served. Whenever it lowers the line, including in {@link #line}, it then calls
-         * {@code ended} once. If this method throws, the line may be high, and {@code ended} may still be called.
+         * overrides this lowers the line itself at the EOI, under its own lock, so that no EOI finds a line high whose
+         * device the guest has served. Whenever it lowers the line, including in {@link #line}, it then calls {@code
+         * ended} once. If this throws, the line may be high, and {@code ended} may still be called.
          *
          * <p>The default calls {@link #line}; the VMM then calls {@link ForwardedIrq#endOfInterrupt} at the EOI.
          *
@@ -73,9 +73,9 @@ public record Userspace(EventLoop loop, Injector injector) {
     }
 
     /**
-     * Returns a way to inject into the in-kernel interrupt controllers of {@code vm}. Message interrupts need in-kernel
-     * LAPICs (on arm64 an ITS), lines need the full in-kernel irqchip. On arm64 GSI n drives SPI n + 32. As in
-     * hardware, interrupts that the guest does not accept are dropped.
+     * Injects by {@code loop} into the in-kernel interrupt controllers of {@code vm}. Messages need in-kernel LAPICs
+     * (on arm64 an ITS), lines need the full in-kernel irqchip. On arm64 GSI n drives SPI n + 32. As in hardware,
+     * interrupts that the guest does not accept are dropped.
      */
     public static Userspace into(Vm vm, EventLoop loop) {
         Objects.requireNonNull(loop, "loop is null");

@@ -6,7 +6,7 @@ import io.kvmirq.mirror.LapicSample;
 import io.kvmirq.mirror.VcpuPhase;
 import java.util.Optional;
 
-/** The phase of a {@link io.kvmirq.kvm} vCPU, in the form that a mirror reads. */
+/** A {@link io.kvmirq.kvm} vCPU's phase, as a mirror reads it. */
 final class WatchedPhase implements VcpuPhase {
     private final WatchedVcpu vcpu;
     private volatile Converted last = new Converted(Optional.empty(), Optional.empty());

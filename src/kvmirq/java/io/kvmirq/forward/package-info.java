@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Forwards interrupts of the host's devices ({@link io.kvmirq.vfio}) to a guest ({@link io.kvmirq.kvm}). Only this
- * package and packages that use it, such as {@code io.kvmirq.pci}, use both VFIO and KVM.
+ * Forwards host device interrupts ({@link io.kvmirq.vfio}) to a guest ({@link io.kvmirq.kvm}). Only this package and
+ * packages that use it, such as {@code io.kvmirq.pci}, use both VFIO and KVM.
  *
- * <p>{@link io.kvmirq.forward.Forwarding} forwards the interrupts of one device to one VM by the best {@link
- * io.kvmirq.forward.Mechanism}, and returns a {@link io.kvmirq.forward.ForwardedIrq} for each interrupt. Each forwarded
- * interrupt knows whether an irqfd or this process injects it, and whether it is masked; the mirror gets each change.
- * The class {@code Triggers} lets a device's vectors signal eventfds; {@code ForwardedMessage} and {@code
- * ForwardedLine} connect these eventfds to KVM. {@link io.kvmirq.forward.KvmVfio} gives KVM the VFIO files that the
- * guest uses. {@link io.kvmirq.forward.Abi2014} forwards a line by the patches of 2014.
+ * <p>{@link io.kvmirq.forward.Forwarding} forwards one device's interrupts to one VM by the best {@link
+ * io.kvmirq.forward.Mechanism}, and returns a {@link io.kvmirq.forward.ForwardedIrq} for each. It knows whether an
+ * irqfd or this process injects the interrupt, and whether it is masked; the mirror gets each change. {@code Triggers}
+ * lets a device's vectors signal eventfds; {@code ForwardedMessage} and {@code ForwardedLine} connect these to KVM.
+ * {@link io.kvmirq.forward.KvmVfio} passes the VFIO files that the guest uses to KVM. {@link io.kvmirq.forward.Abi2014}
+ * forwards a line by the patches of 2014.
  *
- * <p>Rules. Forwarding an interrupt a second time fails with EINVAL. Forwarding an interrupt that another program armed
- * fails with EBUSY, except by {@code takeOver}. If forwarding fails, nothing has changed. Ending a forwarding cannot
- * fail, in whatever order handles are closed. Each vector signals an eventfd, each eventfd has an irqfd or a reader,
- * and each irqfd has a route: routes are set up first and removed last. VFIO's interrupt indices are never passed to
- * KVM, except by the ABI of 2014: an irqfd needs only the VM, an eventfd and a GSI.
+ * <p>Rules. Forwarding an interrupt a second time fails with EINVAL, and forwarding one that another program armed with
+ * EBUSY, except by {@code takeOver}. If forwarding fails, nothing has changed. Ending a forwarding cannot fail, in
+ * whatever order handles are closed. Each vector signals an eventfd, each eventfd has an irqfd or a reader, and each
+ * irqfd has a route: routes are set up first and removed last. VFIO's interrupt indices are never passed to KVM, except
+ * by the ABI of 2014: an irqfd needs only the VM, an eventfd and a GSI.
  *
  * <p>If KVM accepts no irqfd, the loop of {@link io.kvmirq.forward.Userspace} reads the eventfd and calls the injector:
  * {@code RelayedEdge} for a message or an edge, {@code RelayedLine} for a line, which stays high until the guest's EOI.
