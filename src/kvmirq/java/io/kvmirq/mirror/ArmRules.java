@@ -61,7 +61,7 @@ final class ArmRules {
                 : Optional.of(new Posting.Unknown("the host does not show whether KVM uses GICv4"));
     }
 
-    /** The reason why the LPI is no vLPI after its mapping changed while the ends met. */
+    /** The reason why the LPI is not a vLPI after its mapping changed while the ends met. */
     static Posting unmapped(EventFdEnds ends) {
         return ends.obstacle().isEmpty()
                 ? LOST
@@ -114,7 +114,7 @@ final class ArmRules {
                 aim);
     }
 
-    /** The prediction for an interrupt whose LPI another host interrupt has got. Only old kernels allow that. */
+    /** The prediction for an interrupt whose LPI another host interrupt has taken. Only old kernels allow that. */
     private static Posting lost(ItsMappings vm, @Nullable Mapping mapping) {
         return mapping != null && vm.owner(mapping.lpi()) != null ? refused(VlpiObstacle.TAKEN) : LOST;
     }

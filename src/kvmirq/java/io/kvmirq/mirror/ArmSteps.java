@@ -7,15 +7,13 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/**
- * The steps of arm64 that change which LPIs are vLPIs. KVM creates a vLPI only when the two ends of an interrupt meet.
- */
+/** arm64 steps that change which LPIs are vLPIs. KVM creates a vLPI only when an interrupt's two ends meet. */
 record ArmSteps(State state, MirrorHost.Arm64 host) {
     private ItsMappings.@Nullable Mapping mapping(EventFdEnds ends) {
         return state.arm.mapping(ItsMappings.message(state.routes(ends)));
     }
 
-    /** Called before the routes of an irqfd change. On an old kernel the LPI of the old route stays a vLPI. */
+    /** Called before an irqfd's routes change. On an old kernel the old route's LPI stays a vLPI. */
     EventFdEnds reroute(EventFdEnds ends) {
         if (!ArmRules.isConnected(host, ends)) {
             return ends;
@@ -41,7 +39,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         }
     }
 
-    /** Handles that the ends of an interrupt meet or part, or that the irqfd is replaced. */
+    /** Handles that an interrupt's ends meet or part, or its irqfd is replaced. */
     EventFdEnds meet(EventFdEnds before, EventFdEnds now) {
         boolean same = before.consumer().equals(now.consumer());
         if (ArmRules.isConnected(host, before) && !(now.isPaired() && same)) {
@@ -57,8 +55,8 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
     }
 
     /**
-     * Ends a vLPI when the ends part. Before 6.16 KVM ends the vLPI of the current route, even if it belongs to another
-     * host interrupt.
+     * Unmaps a vLPI when the ends part. Before 6.16 KVM unmaps the current route's, even if it belongs to another host
+     * interrupt.
      */
     private void part(EventFdEnds ends) {
         if (host.kernel() == VlpiKernel.BY_HOST_IRQ) {

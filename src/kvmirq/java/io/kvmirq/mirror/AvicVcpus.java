@@ -7,8 +7,8 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * Whether AVIC is on for each vCPU: {@code apicv_active} of its LAPIC. KVM turns AVIC on for a new vCPU, and applies a
- * change of the inhibits when the vCPU next enters its guest (KVM_REQ_APICV_UPDATE in {@code vcpu_enter_guest()} of
+ * Whether AVIC is on for each vCPU: its LAPIC's {@code apicv_active}. KVM turns AVIC on for a new vCPU, and applies
+ * changed inhibits at the vCPU's next guest entry (KVM_REQ_APICV_UPDATE in {@code vcpu_enter_guest()} of
  * arch/x86/kvm/x86.c). For Linux up to 6.16, where an entry that KVM writes while AVIC is off stays remapped.
  */
 final class AvicVcpus {
@@ -31,7 +31,7 @@ final class AvicVcpus {
         vcpus.put(vcpu, inhibited ? Avic.UNKNOWN : new Avic(Optional.of(true), false));
     }
 
-    /** The inhibits began or ended. Each vCPU may enter its guest at any time from now on. */
+    /** The inhibits changed. Each vCPU may enter its guest at any time from now on. */
     void change() {
         vcpus.clear();
     }

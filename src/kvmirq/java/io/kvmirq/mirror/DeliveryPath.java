@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
-/** The path by which a forwarding delivers a device's interrupt. */
+/** The path by which a forwarding delivers a device interrupt. */
 public enum DeliveryPath {
-    /** An irqfd delivers the interrupt. Only on this path may hardware deliver the interrupt instead of the irqfd. */
+    /** An irqfd delivers the interrupt. Only on this path may hardware deliver it instead. */
     KERNEL,
     /** The interrupt is masked: it is delivered after the unmask. */
     MASKED,
     /** A program reads the eventfd and injects the interrupt. */
     USERSPACE,
-    /** The device's file is closed: the interrupt is never delivered again. */
+    /** The device file is closed: the interrupt is never delivered again. */
     CLOSED
 }

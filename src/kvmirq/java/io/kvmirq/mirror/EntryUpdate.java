@@ -6,12 +6,12 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * KVM's last update of an x86 remapping entry, which decides the entry's predicted form. Immutable.
+ * KVM's last update of an x86 remapping entry, which decides its predicted form. Immutable.
  *
  * @param last the event that made KVM write the entry
- * @param next the prediction after KVM's next update of the entry, if it differs because of an event after {@code
- *     last}: for example, a vCPU was created later. A mask and an unmask make KVM update the entry. Empty if that
- *     changes nothing, and a {@link Posting.Unknown} if it may
+ * @param next the prediction after KVM's next update, if it differs because of an event after {@code last}, such as a
+ *     vCPU created later. A mask and an unmask make KVM update the entry. Empty if that changes nothing, and a {@link
+ *     Posting.Unknown} if it may
  */
 @NotPromised
 public record EntryUpdate(Moment last, Optional<Posting> next) {

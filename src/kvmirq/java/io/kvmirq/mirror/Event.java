@@ -20,8 +20,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A change that a VMM has made to interrupts, vCPUs or devices. Report to the mirror only changes that succeeded.
- * Immutable. The mirror ignores an event that changes nothing, so a VMM may report a change twice at tear-down.
+ * A change that a VMM has made to interrupts, vCPUs or devices. Report only changes that succeeded. The mirror ignores
+ * an event that changes nothing, so a VMM may report a change twice at tear-down. Immutable.
  *
  * <p>If a VMM masks an interrupt by deassigning its irqfd, and keeps the route, report {@link ConsumerRemoved} and
  * {@link DeliveryChanged}. At the unmask report {@link ConsumerAdded} and {@link DeliveryChanged}.
@@ -38,7 +38,7 @@ public sealed interface Event {
         VGIC
     }
 
-    /** The VM has an in-kernel irqchip. {@link ConsumerAdded} implies this event, because an irqfd needs an irqchip. */
+    /** The VM has an in-kernel irqchip. {@link ConsumerAdded} implies this, because an irqfd needs an irqchip. */
     record IrqchipCreated(Irqchip kind) implements Event {
         public IrqchipCreated {
             Objects.requireNonNull(kind, "kind is null");
@@ -49,18 +49,18 @@ public sealed interface Event {
     record ApicIdsWidened() implements Event {}
 
     /**
-     * x86: destination 255 means vCPU 255 in x2APIC mode, and not all vCPUs (KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK).
-     * If vCPU 255 exists, the mirror assumes that the guest is in x2APIC mode.
+     * x86: destination 255 means vCPU 255 in x2APIC mode, not all vCPUs (KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK). If
+     * vCPU 255 exists, the mirror assumes that the guest is in x2APIC mode.
      */
     record BroadcastQuirkDisabled() implements Event {}
 
     /**
-     * This process created the VM, and reports each vCPU of the VM by {@link VcpuAdded}. Before the first report of
-     * this event or of a vCPU, the mirror cannot predict to which vCPU KVM posts a message.
+     * This process created the VM, and reports each of its vCPUs by {@link VcpuAdded}. Before this event or the first
+     * vCPU, the mirror cannot predict to which vCPU KVM posts a message.
      */
     record VmCreated() implements Event {}
 
-    /** A vCPU was created; on x86 the vCPU's id is also its APIC id. */
+    /** A vCPU was created; on x86 its id is also its APIC id. */
     record VcpuAdded(VcpuId vcpu) implements Event {
         public VcpuAdded {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -75,10 +75,10 @@ public sealed interface Event {
     }
 
     /**
-     * The VM's table of GSI routes changed.
+     * The VM's GSI routing table changed.
      *
-     * @param changed the GSIs whose routes changed, each with all its current routes. A GSI without routes has an empty
-     *     list. Leave out GSIs whose routes did not change, because each reported GSI costs time
+     * @param changed the GSIs whose routes changed, each with all its current routes, an empty list if it has none.
+     *     Leave out other GSIs, because each one costs time
      */
     record RoutesCommitted(Map<Gsi, List<Route>> changed) implements Event {
         /** Creates the event with a copy of {@code changed}. */
@@ -102,7 +102,7 @@ public sealed interface Event {
 
     /**
      * An irqfd was assigned to an eventfd. A second irqfd of the VM on this eventfd replaces the first one in the
-     * mirror, because the kernel accepts the second irqfd only after the first one has ended.
+     * mirror, because the kernel accepts it only after the first one has ended.
      *
      * @param resample the eventfd that the guest's EOI signals, for a level-triggered interrupt
      */
@@ -120,8 +120,8 @@ public sealed interface Event {
     }
 
     /**
-     * Consecutive MSI or MSI-X vectors of a device are forwarded, each with its own eventfd and GSI. For each vector
-     * this event replaces {@link RoutesCommitted}, {@link ProducerAdded} and, unless the vectors are masked, {@link
+     * A device's consecutive MSI or MSI-X vectors are forwarded, each with its own eventfd and GSI. For each vector
+     * this replaces {@link RoutesCommitted}, {@link ProducerAdded} and, unless the vectors are masked, {@link
      * ConsumerAdded} and {@link Released}.
      *
      * @param first the number of the first forwarded vector
@@ -170,9 +170,9 @@ public sealed interface Event {
     }
 
     /**
-     * VFIO signals an eventfd for an interrupt of a device. The first MSI or MSI-X vector that signals an eventfd is
-     * the eventfd's irqbypass producer. The kernel refuses irqbypass for a second vector on this eventfd. To give the
-     * second vector irqbypass, connect this vector to the eventfd again after the first vector was removed.
+     * VFIO signals an eventfd for a device interrupt. The first MSI or MSI-X vector that signals an eventfd is its
+     * irqbypass producer; the kernel refuses irqbypass for a second one. To give it irqbypass, connect it to the
+     * eventfd again after the first vector was removed.
      */
     record ProducerAdded(EventFdId event, Producer producer) implements Event {
         public ProducerAdded {
@@ -182,8 +182,8 @@ public sealed interface Event {
     }
 
     /**
-     * VFIO no longer signals an eventfd for an interrupt of a device. For an interrupt that gets another eventfd,
-     * report this event and then {@link ProducerAdded}.
+     * VFIO no longer signals an eventfd for a device interrupt. For an interrupt that gets another eventfd, report this
+     * and then {@link ProducerAdded}.
      */
     record ProducerRemoved(EventFdId event, Producer producer) implements Event {
         public ProducerRemoved {
@@ -193,8 +193,8 @@ public sealed interface Event {
     }
 
     /**
-     * A forwarding delivers a device's interrupt by another path. The first path is {@link DeliveryPath#KERNEL}, the
-     * last one {@link DeliveryPath#CLOSED}. {@code event} is the eventfd that VFIO signals.
+     * A forwarding delivers a device interrupt by another path: first {@link DeliveryPath#KERNEL}, last {@link
+     * DeliveryPath#CLOSED}. {@code event} is the eventfd that VFIO signals.
      */
     record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {
         public DeliveryChanged {
@@ -211,10 +211,10 @@ public sealed interface Event {
     }
 
     /**
-     * x86: all current reasons that inhibit APIC virtualization. An AMD vCPU applies the reasons when it next enters
-     * its guest. Until {@link GuestEntered} reports the entry, it is unknown whether an interrupt is posted to the
-     * vCPU. Up to Linux 6.16, the form of an entry that KVM wrote between {@code Inhibited} and {@code GuestEntered} is
-     * unknown until KVM writes the entry again.
+     * x86: all current reasons that inhibit APIC virtualization. An AMD vCPU applies them at its next guest entry.
+     * Until {@link GuestEntered} reports it, it is unknown whether an interrupt is posted to the vCPU. Up to Linux
+     * 6.16, the form of an IRTE that KVM wrote between {@code Inhibited} and {@code GuestEntered} is unknown until KVM
+     * writes it again.
      */
     record Inhibited(Set<InhibitReason> reasons) implements Event {
         /** Creates the event with a copy of the set. */
@@ -224,8 +224,8 @@ public sealed interface Event {
     }
 
     /**
-     * This process runs a vCPU, and from now on the mirror reads the vCPU's phase. If another event reports the vCPU's
-     * schedule, the mirror uses that event until the phase changes. Report {@link VcpuAdded} separately.
+     * This process runs a vCPU, whose phase the mirror reads from now on. If another event reports the vCPU's schedule,
+     * the mirror uses that until the phase changes. Report {@link VcpuAdded} separately.
      */
     record VcpuWatched(VcpuId vcpu, VcpuPhase phase) implements Event {
         public VcpuWatched {
@@ -235,8 +235,8 @@ public sealed interface Event {
     }
 
     /**
-     * The thread of a vCPU is in KVM_RUN: the vCPU is loaded, preempted or asleep. Until another event reports the
-     * state, the mirror does not predict fields that depend on the vCPU's schedule, such as IsRun.
+     * A vCPU thread is in KVM_RUN: the vCPU is loaded, preempted or asleep. Until another event reports which, the
+     * mirror does not predict fields that depend on the schedule, such as IsRun.
      */
     record VcpuEntered(VcpuId vcpu) implements Event {
         public VcpuEntered {
@@ -245,8 +245,8 @@ public sealed interface Event {
     }
 
     /**
-     * x86: KVM has entered the guest of a vCPU since the last {@link Inhibited} event, and from now on the vCPU applies
-     * that event's reasons. Report this event after {@link VcpuLoaded}. Not needed after {@link VcpuWatched}.
+     * x86: a vCPU has entered its guest since the last {@link Inhibited} event, so it now applies that event's reasons.
+     * Report this after {@link VcpuLoaded}. Not needed after {@link VcpuWatched}.
      */
     record GuestEntered(VcpuId vcpu) implements Event {
         public GuestEntered {
@@ -255,8 +255,8 @@ public sealed interface Event {
     }
 
     /**
-     * The thread of a vCPU is in user space, but it is unknown how KVM stopped the vCPU, so PID.SN, PID.NV and PID.NDST
-     * are not predicted.
+     * A vCPU thread is in user space, but it is unknown how KVM stopped the vCPU, so PID.SN, PID.NV and PID.NDST are
+     * not predicted.
      */
     record VcpuOutside(VcpuId vcpu) implements Event {
         public VcpuOutside {
@@ -265,9 +265,9 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU is loaded on a CPU of the host. Until this event or {@link VcpuPreempted}, {@link VcpuLeft}, {@link
-     * VcpuBlocked} or {@link VcpuWatched} is reported, the mirror does not predict the fields that follow the vCPU's
-     * schedule: IsRun, Destination, PID.SN, PID.NV and PID.NDST.
+     * A vCPU is loaded on a host CPU. Until this event or {@link VcpuPreempted}, {@link VcpuLeft}, {@link VcpuBlocked}
+     * or {@link VcpuWatched} is reported, the mirror does not predict the fields that follow the schedule: IsRun,
+     * Destination, PID.SN, PID.NV and PID.NDST.
      */
     record VcpuLoaded(VcpuId vcpu, HostApicId cpu) implements Event {
         public VcpuLoaded {
@@ -277,8 +277,8 @@ public sealed interface Event {
     }
 
     /**
-     * The host preempted a vCPU. If the vCPU sleeps, this event changes nothing: the vCPU's predicted fields keep their
-     * values until the vCPU is loaded, even after a wake-up.
+     * The host preempted a vCPU. If it sleeps, this changes nothing: its predicted fields keep their values until it is
+     * loaded, even after a wake-up.
      */
     record VcpuPreempted(VcpuId vcpu) implements Event {
         public VcpuPreempted {
@@ -286,7 +286,7 @@ public sealed interface Event {
         }
     }
 
-    /** {@code KVM_RUN} of a vCPU returned, and its thread is in user space. */
+    /** A vCPU's {@code KVM_RUN} returned, and its thread is in user space. */
     record VcpuLeft(VcpuId vcpu) implements Event {
         public VcpuLeft {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -295,7 +295,7 @@ public sealed interface Event {
 
     /**
      * A vCPU sleeps until an interrupt wakes it. On Intel, the predicted descriptor is right only if the guest has
-     * interrupts enabled. If the guest has disabled interrupts, KVM leaves the descriptor as after {@link VcpuLeft}.
+     * interrupts enabled; otherwise KVM leaves the descriptor as after {@link VcpuLeft}.
      */
     record VcpuBlocked(VcpuId vcpu) implements Event {
         public VcpuBlocked {
@@ -304,9 +304,9 @@ public sealed interface Event {
     }
 
     /**
-     * The schedule of a vCPU is unknown from now on, because the tracer that reports it missed a change. The fields
-     * that follow the schedule are not predicted until the next {@link VcpuLoaded}, {@link VcpuPreempted}, {@link
-     * VcpuLeft} or {@link VcpuBlocked}.
+     * A vCPU's schedule is unknown from now on, because the tracer that reports it missed a change. The fields that
+     * follow it are not predicted until the next {@link VcpuLoaded}, {@link VcpuPreempted}, {@link VcpuLeft} or {@link
+     * VcpuBlocked}.
      */
     record VcpuUnseen(VcpuId vcpu) implements Event {
         public VcpuUnseen {
@@ -315,10 +315,10 @@ public sealed interface Event {
     }
 
     /**
-     * x86: the ids that the guest wrote to a vCPU's LAPIC. The mirror uses the ids until the next event about this
-     * LAPIC. The mirror predicts a message with a logical destination if it knows the LAPIC ids of all vCPUs when KVM
-     * writes the remapping entry. The mirror samples the vCPUs that this process runs; for other vCPUs the VMM reads
-     * KVM_GET_LAPIC and the {@code apic_base} of {@code struct kvm_run}.
+     * x86: the ids that the guest wrote to a vCPU's LAPIC, which the mirror uses until the next event about this LAPIC.
+     * It predicts a message with a logical destination if it knows the LAPIC ids of all vCPUs when KVM writes the
+     * remapping entry. The mirror itself samples the vCPUs that this process runs; for others the VMM reads
+     * KVM_GET_LAPIC and {@code apic_base} in {@code struct kvm_run}.
      */
     record LapicSampled(VcpuId vcpu, LapicSample sample) implements Event {
         public LapicSampled {
@@ -327,7 +327,7 @@ public sealed interface Event {
         }
     }
 
-    /** x86: the ids in the LAPIC of a vCPU are unknown from now on, because its guest or its VMM may change them. */
+    /** x86: a vCPU's LAPIC ids are unknown from now on, because the guest or the VMM may change them. */
     record LapicUnseen(VcpuId vcpu) implements Event {
         public LapicUnseen {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -338,8 +338,8 @@ public sealed interface Event {
     record ItsAdded(long its) implements Event {}
 
     /**
-     * arm64: a guest maps a device's ITS event to an LPI, or moves the event to another vCPU. A VMM finds the event's
-     * LPI and vCPU only in the tables of the ITS.
+     * arm64: a guest maps a device's ITS event to an LPI, or moves it to another vCPU. A VMM finds the LPI and vCPU
+     * only in the ITS tables.
      *
      * @param lpi the guest's LPI: {@value InterruptId#FIRST_LPI} or more
      * @param vcpu the vCPU that gets the LPI, from the ITS's collection of the LPI
@@ -358,10 +358,10 @@ public sealed interface Event {
     record EventUnmapped(long its, int device, int event) implements Event {}
 
     /**
-     * A message of a device is held back from the guest. There are three cases: its forwarding ended while the message
-     * was pending; its interrupt was masked, rerouted, moved or ended while the message may have been a pending vLPI;
-     * or the message is a guest's pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore. No event
-     * reports a message that arrives while its interrupt is masked, because the device signals the eventfd directly.
+     * A device message is held back from the guest, in one of three cases: its forwarding ended while it was pending;
+     * its interrupt was masked, rerouted, moved or ended while it may have been a pending vLPI; or it is a guest's
+     * pending bit, which {@code GuestMsix} and {@code GuestMsi} keep and restore. No event reports a message that
+     * arrives while its interrupt is masked, because the device signals the eventfd directly.
      */
     record Held(Producer producer, HeldMessage message) implements Event {
         public Held {
@@ -371,8 +371,8 @@ public sealed interface Event {
     }
 
     /**
-     * A message that {@link Held} reported is not held back any more. The message went to the guest or to the owner of
-     * the eventfd, or was dropped by a reset of the device, or its interrupt was forwarded again without a mask.
+     * A message that {@link Held} reported is no longer held back. It went to the guest or to the eventfd's owner, or
+     * was dropped by a device reset, or its interrupt was forwarded again without a mask.
      */
     record Released(Producer producer) implements Event {
         public Released {
@@ -380,14 +380,14 @@ public sealed interface Event {
         }
     }
 
-    /** A device's line got direct EOI: VFIO does not mask the line, and the guest's EOI ends the host's interrupt. */
+    /** A device's line has direct EOI: VFIO does not mask it, and the guest's EOI ends the host interrupt. */
     record LineForwarded(EventFdId event) implements Event {
         public LineForwarded {
             Objects.requireNonNull(event, "event is null");
         }
     }
 
-    /** The direct EOI of a line ended: from then on VFIO masks the line at each interrupt. */
+    /** A line's direct EOI ended: from then on VFIO masks the line at each interrupt. */
     record LineUnforwarded(EventFdId event) implements Event {
         public LineUnforwarded {
             Objects.requireNonNull(event, "event is null");

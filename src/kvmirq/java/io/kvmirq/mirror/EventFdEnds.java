@@ -9,12 +9,12 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The ends of interrupts that meet at one eventfd.
+ * Ends of interrupts that meet at one eventfd.
  *
  * @param producer the message that irqbypass knows
  * @param others lines, and messages that irqbypass refused, in the order of their events
  * @param direct whether the line has direct EOI
- * @param delivery the delivery path of the interrupt
+ * @param delivery the interrupt's delivery path
  * @param obstacle arm64: the reason, from an earlier step, why KVM created no vLPI
  * @param written x86: the last write of the entry; empty while the ends do not meet
  * @param irq the prediction; empty while nothing is predicted yet
@@ -61,7 +61,7 @@ record EventFdEnds(
         return producer.filter(one::equals).isPresent() || others.contains(one);
     }
 
-    /** Whether the vCPU of the interrupt is this one, or may be. An entry whose list is unknown names its vCPU. */
+    /** Whether the interrupt's vCPU is this one, or may be. An entry whose list is unknown names its vCPU. */
     boolean mayPostTo(VcpuId vcpu) {
         Known<VcpuId> posts = irq.map(PredictedIrq::vcpu).orElse(Known.none());
         return posts instanceof Known.Unknown

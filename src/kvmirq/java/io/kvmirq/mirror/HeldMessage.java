@@ -3,14 +3,14 @@ package io.kvmirq.mirror;
 
 import io.kvmirq.NotPromised;
 
-/** Whether an interrupt that is held back from the guest is known to have a pending message. */
+/** Whether an interrupt held back from the guest is known to have a pending message. */
 @NotPromised
 public enum HeldMessage {
     /** The message is known to be pending. */
     KNOWN,
     /**
-     * The message may be pending, or the guest took the message already. Causes: a GICv4.0 vLPI ended, whose pending
-     * bit no program can read; a guest changed the number of its MSI vectors; a device was restored on arm64. The guest
+     * The message may be pending, or the guest took it already, because a GICv4.0 vLPI ended, whose pending bit no
+     * program can read, a guest changed the number of its MSI vectors, or a device was restored on arm64. The guest
      * gets one interrupt in either case.
      */
     POSSIBLE

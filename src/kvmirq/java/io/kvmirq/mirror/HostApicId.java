@@ -4,9 +4,9 @@ package io.kvmirq.mirror;
 import io.kvmirq.NotPromised;
 
 /**
- * The physical APIC id of a CPU of an x86 host, {@code apicid} in {@code /proc/cpuinfo}: PID.NDST and the destination
- * of an AMD guest-mode entry hold this id. The id is not the CPU number ({@code processor} in {@code /proc/cpuinfo})
- * that tracepoints and {@code taskset} show: id and number differ on a host with several threads or sockets.
+ * The physical APIC id of an x86 host CPU, {@code apicid} in {@code /proc/cpuinfo}, as in PID.NDST and an AMD
+ * guest-mode entry's destination. It is not the CPU number ({@code processor} in {@code /proc/cpuinfo}) that
+ * tracepoints and {@code taskset} show: the two differ on a host with several threads or sockets.
  *
  * @param number the id, 0 or more
  */

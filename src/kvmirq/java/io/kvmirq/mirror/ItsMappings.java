@@ -12,7 +12,7 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** The known mappings of a guest's ITSs, and which LPIs are vLPIs. The mirror's lock guards it. */
+/** Known mappings of a guest's ITSs, and which LPIs are vLPIs. The mirror's lock guards it. */
 final class ItsMappings {
     /** Mappings by the ITS's doorbell address, then by {@link #key}. */
     private final Map<Long, Map<Long, Mapping>> itses = new HashMap<>();
@@ -21,12 +21,12 @@ final class ItsMappings {
     /** By LPI: the eventfd of the host interrupt for which KVM made this LPI a vLPI. */
     private final Map<Integer, EventFdId> vlpis = new HashMap<>();
     /**
-     * By eventfd: the mapping to which hardware sends the message of its host interrupt. Before Linux 6.16 a change of
-     * the route does not change it.
+     * By eventfd: the mapping to which hardware sends its host interrupt's message. Before Linux 6.16 a changed route
+     * does not change it.
      */
     private final Map<EventFdId, Mapping> sent = new HashMap<>();
 
-    /** The LPI of a guest's event; LPI 0 if the event has none. */
+    /** A guest event's LPI; LPI 0 if it has none. */
     record Mapping(int lpi, VcpuId vcpu) {
         static final Mapping NONE = new Mapping(0, new VcpuId(0));
     }
@@ -39,7 +39,7 @@ final class ItsMappings {
         return MsiMessage.toIts(its, 0, 0).address();
     }
 
-    /** The only message of a GSI; null if it has none. */
+    /** A GSI's only message; null if it has none. */
     static @Nullable MsiMessage message(List<Route> routes) {
         return routes.size() == 1 && routes.get(0) instanceof Route.Msi msi ? msi.message() : null;
     }
@@ -54,7 +54,7 @@ final class ItsMappings {
         return mappings == null ? null : mappings.get(key);
     }
 
-    /** The mapping of a message; null if no event contained it. */
+    /** A message's mapping; null if no event contained it. */
     @Nullable
     Mapping mapping(@Nullable MsiMessage message) {
         return message == null || message.deviceId().isEmpty()
@@ -62,20 +62,20 @@ final class ItsMappings {
                 : mapping(message.address(), key(message.deviceId().getAsInt(), message.data()));
     }
 
-    /** The eventfd of the host interrupt that is delivered as this LPI; null if the LPI is no vLPI. */
+    /** The eventfd whose host interrupt is delivered as this LPI; null if the LPI is not a vLPI. */
     @Nullable
     EventFdId owner(int lpi) {
         return vlpis.get(lpi);
     }
 
-    /** The eventfd of the host interrupt that is delivered as the LPI of a guest's event; null if that is no vLPI. */
+    /** The eventfd whose host interrupt is delivered as a guest event's LPI; null if that is not a vLPI. */
     @Nullable
     EventFdId owner(long doorbell, long key) {
         Mapping mapping = mapping(doorbell, key);
         return mapping == null ? null : owner(mapping.lpi());
     }
 
-    /** The mapping to which hardware sends the message of a host interrupt; null if it is sent to no vLPI. */
+    /** The mapping to which hardware sends a host interrupt's message; null if it does not go to a vLPI. */
     @Nullable
     Mapping sent(EventFdId event) {
         return sent.get(event);
@@ -85,7 +85,7 @@ final class ItsMappings {
         itses.putIfAbsent(doorbell, new HashMap<>());
     }
 
-    /** Maps a guest's event to an LPI. Its former vLPI ends, unless only the vCPU differs. */
+    /** Maps a guest event to an LPI. Its former vLPI is unmapped, unless only the vCPU differs. */
     void map(long doorbell, long key, Mapping now) {
         Mapping before =
                 itses.computeIfAbsent(doorbell, absent -> new HashMap<>()).put(key, now);
@@ -115,7 +115,7 @@ final class ItsMappings {
         sent.put(event, mapping);
     }
 
-    /** Ends a vLPI: hardware sends no message to this LPI. */
+    /** Unmaps a vLPI: hardware no longer sends messages to this LPI. */
     void endVlpi(int lpi) {
         EventFdId owner = vlpis.remove(lpi);
         Mapping target = owner == null ? null : sent(owner);

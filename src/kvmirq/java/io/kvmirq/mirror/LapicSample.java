@@ -10,14 +10,14 @@ import java.time.Instant;
 import java.util.Objects;
 
 /**
- * The ids that the guest has written to a LAPIC's registers, read at one moment. Immutable.
+ * The ids that the guest has written to its LAPIC, read at one moment. Immutable.
  *
- * @param mode the mode of the LAPIC, from IA32_APIC_BASE
+ * @param mode the LAPIC mode, from IA32_APIC_BASE
  * @param id the APIC id: 0–255, in x2APIC mode up to {@link VcpuId#MAX}
- * @param enabled whether the guest has switched the LAPIC on (SVR bit 8)
- * @param logicalId the register LDR: in xAPIC mode the logical id is in bits 31:24. Unused in x2APIC mode, where the
- *     APIC id decides the logical id
- * @param logicalFormat the register DFR, used in xAPIC mode only: all ones if logical ids follow the flat model
+ * @param enabled whether the guest has enabled the LAPIC (SVR bit 8)
+ * @param logicalId LDR: in xAPIC mode the logical id is in bits 31:24. Unused in x2APIC mode, where the APIC id decides
+ *     the logical id
+ * @param logicalFormat DFR, used in xAPIC mode only: all ones if logical ids follow the flat model
  * @param taken the time at which the registers were read
  */
 @NotPromised
@@ -46,13 +46,13 @@ public record LapicSample(Mode mode, int id, boolean enabled, int logicalId, int
     private static final BitField X2APIC = new BitField("x2apic", 10, 1);
 
     /**
-     * Decodes a LAPIC's registers from the values that KVM returns. In x2APIC mode the APIC id is the id of the vCPU.
+     * Decodes LAPIC registers as KVM returns them. In x2APIC mode the APIC id is the vCPU id.
      *
      * @param apicBase IA32_APIC_BASE, from {@code struct kvm_run} or KVM_GET_SREGS
-     * @param id the register ID from KVM_GET_LAPIC
-     * @param logicalId the register LDR from KVM_GET_LAPIC, which holds the logical id
-     * @param logicalFormat the register DFR from KVM_GET_LAPIC, which selects the flat or the cluster model
-     * @param spurious the register SVR from KVM_GET_LAPIC; bit 8 enables the LAPIC
+     * @param id ID from KVM_GET_LAPIC
+     * @param logicalId LDR from KVM_GET_LAPIC, the logical id
+     * @param logicalFormat DFR from KVM_GET_LAPIC, the flat or the cluster model
+     * @param spurious SVR from KVM_GET_LAPIC; bit 8 enables the LAPIC
      */
     public static LapicSample of(
             VcpuId vcpu, long apicBase, int id, int logicalId, int logicalFormat, int spurious, Instant taken) {

@@ -12,15 +12,15 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Predicts the state of the device interrupts of one VM from reported events. Thread-safe. Events are stored in a list
- * until the next call of {@link #now} or {@link #irq}, which applies all of them. If a VMM never calls {@code now} or
- * {@code irq}, the mirror computes no prediction. If no event came since the last call, and no watched vCPU entered or
- * left KVM_RUN, {@link #now} and {@link #irq} take no lock and do not allocate.
+ * Predicts the state of one VM's device interrupts from reported events. Events are stored in a list until the next
+ * {@link #now} or {@link #irq}, which applies them all, so a mirror that is never asked computes no prediction. If no
+ * event came since the last call, and no watched vCPU entered or left KVM_RUN, they take no lock and do not allocate.
+ * Thread-safe.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
 public final class Mirror {
-    /** The number of stored lists of events from which they are folded without a call of {@link #now}. */
+    /** As many stored lists of events are folded even without a call of {@link #now}. */
     private static final int MOST_WAITING = 256;
 
     private final State state;
@@ -33,7 +33,7 @@ public final class Mirror {
     private volatile boolean current = true;
     /** Whether the VM has a logical message, so that LAPICs must be sampled. */
     private volatile boolean asks;
-    /** The current snapshot; null from an event until the next {@link #now}. */
+    /** The current snapshot; null after an event until the next {@link #now}. */
     private volatile @Nullable Snapshot now;
 
     private Mirror(MirrorHost host) {
@@ -41,21 +41,21 @@ public final class Mirror {
         this.followsVcpus = host instanceof MirrorHost.X86;
     }
 
-    /** Creates a mirror for a VM in which nothing is set up yet. */
+    /** Creates a mirror for a new VM, in which nothing is set up. */
     @NotPromised
     public static Mirror of(MirrorHost host) {
         Objects.requireNonNull(host, "host is null");
         return new Mirror(host);
     }
 
-    /** Applies an event to the state. Report each event after its kernel call succeeded, in the order of the calls. */
+    /** Applies an event. Report each one after its kernel call succeeded, in the order of the calls. */
     @NotPromised
     public void apply(Event event) {
         Objects.requireNonNull(event, "event is null");
         apply(List.of(event));
     }
 
-    /** Applies events to the predicted state, in their order. A snapshot shows all of the events or none. */
+    /** Applies events in order. A snapshot shows all of them or none. */
     @NotPromised
     public synchronized void apply(List<? extends Event> events) {
         Objects.requireNonNull(events, "events is null");
@@ -79,8 +79,8 @@ public final class Mirror {
     }
 
     /**
-     * Folds phase changes of watched vCPUs. Marks the state as old before it reads the phases: {@link #now} reads both
-     * in the opposite order.
+     * Folds phase changes of watched vCPUs. Marks the state as stale before it reads the phases, because {@link #now}
+     * reads both in the opposite order.
      */
     private void followVcpus() {
         if (!watches.isCurrent()) {
@@ -103,8 +103,8 @@ public final class Mirror {
     }
 
     /**
-     * Returns a snapshot of the predicted state. Later events do not change the snapshot. The first call after an
-     * event, or after a watched vCPU changed its phase, copies the references to all predictions.
+     * Returns a snapshot of the predicted state, which later events do not change. The first call after an event, or
+     * after a watched vCPU changed its phase, copies the references to all predictions.
      */
     public Snapshot now() {
         Snapshot known = watches.isCurrent() ? now : null;
@@ -135,8 +135,8 @@ public final class Mirror {
     }
 
     /**
-     * The current prediction for an eventfd. If interrupts share the eventfd, the prediction is for the one that {@link
-     * Snapshot#of} chooses. If {@link #apply(List)} runs meanwhile, the prediction may reflect only some of its events.
+     * The current prediction for an eventfd. If interrupts share it, this is for the one that {@link Snapshot#of}
+     * chooses. If {@link #apply(List)} runs at the same time, it may reflect only some of its events.
      */
     public Optional<PredictedIrq> irq(EventFdId event) {
         Objects.requireNonNull(event, "event is null");

@@ -8,7 +8,7 @@ import io.kvmirq.arch.gic.VlpiKernel;
 import java.util.Objects;
 import java.util.Optional;
 
-/** The facts about a VM's host from which a {@link Mirror} predicts. Immutable. */
+/** Facts about a VM's host from which a {@link Mirror} predicts. Immutable. */
 @NotPromised
 public sealed interface MirrorHost {
     /** An x86 host. */
@@ -45,10 +45,10 @@ public sealed interface MirrorHost {
     /**
      * An x86 host.
      *
-     * @param host the facts that decide whether the host posts interrupts
-     * @param avic on AMD, the kernel's rules for AVIC; if {@code avic} is empty, the mirror does not predict GALogIntr
+     * @param host facts that decide whether the host posts interrupts
+     * @param avic on AMD, the kernel's rules for AVIC; if empty, GALogIntr is not predicted
      * @param x2apic whether the host's CPUs are in x2APIC mode, on which the form of PID.NDST depends; empty if unknown
-     * @param ipiv whether KVM uses IPI virtualization of Intel, with which it updates the descriptors of all VMs; empty if
+     * @param ipiv whether KVM uses Intel's IPI virtualization, with which it updates all VMs' descriptors; empty if
      *     unknown
      */
     record X86(PostingHost host, Optional<AvicKernel> avic, Optional<Boolean> x2apic, Optional<Boolean> ipiv)
@@ -61,7 +61,7 @@ public sealed interface MirrorHost {
         }
     }
 
-    /** The facts about an arm64 host: whether KVM uses GICv4, if known, and how KVM finds the LPI of a host irq. */
+    /** An arm64 host: whether KVM uses GICv4, if known, and how it finds a host irq's LPI. */
     record Arm64(Optional<Boolean> gicv4, VlpiKernel kernel) implements MirrorHost {
         public Arm64 {
             Objects.requireNonNull(gicv4, "gicv4 is null");

@@ -9,15 +9,15 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * Whether hardware delivers an interrupt to the guest without the host's software. Immutable.
+ * Whether hardware delivers an interrupt to the guest without host software. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="forwarding"}
  */
 public sealed interface Posting {
-    /** Returns the prediction as a sentence for people, without a full stop. */
+    /** The prediction as a sentence for users, without a full stop. */
     String text();
 
-    /** Hardware delivers the interrupt to {@code what}; {@code note} is a sentence about a limit of this delivery. */
+    /** Hardware delivers the interrupt to {@code what}; {@code note} is a sentence about a limit of it. */
     record Posted(Target what, Optional<String> note) implements Posting {
         public Posted {
             Objects.requireNonNull(what, "what is null");
@@ -35,7 +35,7 @@ public sealed interface Posting {
      *
      * @param reason the first obstacle that applies, from {@link PostingObstacle} or {@link VlpiObstacle}, and its
      *     cause for this interrupt; for a line, the reason is that hardware posts messages only
-     * @param remedy the advice how to get the interrupt posted
+     * @param remedy how to get the interrupt posted
      */
     record NotPosted(String reason, String remedy) implements Posting {
         public NotPosted {
@@ -64,7 +64,7 @@ public sealed interface Posting {
     /** The target to which hardware delivers an interrupt. */
     sealed interface Target {}
 
-    /** The target on an x86 host: a vector of a vCPU. */
+    /** The target on an x86 host: a vCPU's vector. */
     record ToVcpu(VcpuId vcpu, InterruptVector vector) implements Target {
         public ToVcpu {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -77,7 +77,7 @@ public sealed interface Posting {
         }
     }
 
-    /** The target on arm64 with GICv4, a vLPI: the guest's LPI, 8192 or more, and the vCPU that gets it. */
+    /** The target on arm64 with GICv4, a vLPI: the guest's LPI, 8192 or more, and its vCPU. */
     record ToLpi(int lpi, VcpuId vcpu) implements Target {
         public ToLpi {
             Objects.requireNonNull(vcpu, "vcpu is null");

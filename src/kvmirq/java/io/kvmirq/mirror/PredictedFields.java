@@ -39,7 +39,7 @@ final class PredictedFields {
 
     private PredictedFields() {}
 
-    /** The fields of an entry of one or two 64-bit words, without reserved bits. */
+    /** Fields of an entry of one or two 64-bit words, without reserved bits. */
     static List<FieldValue> of(Format format, long[] mask, long[] bits, boolean stopped) {
         List<FieldValue> fields = new ArrayList<>();
         for (Field field : format.fields()) {
@@ -78,7 +78,7 @@ final class PredictedFields {
                 new FieldValue(PostedInterruptDescriptor.NDST.name(), pid.then(known -> ndst(known.cpu(), x2apic))));
     }
 
-    /** Id 0 has one form, and an id above 254 is that of a CPU in x2APIC mode. */
+    /** Id 0 has one form, and an id above 254 belongs to a CPU in x2APIC mode. */
     private static Known<Long> ndst(OptionalInt cpu, Optional<Boolean> x2apic) {
         if (cpu.isEmpty()) {
             return new Known.Unknown<>("no event named the CPU on which the vCPU was loaded last");
@@ -93,7 +93,7 @@ final class PredictedFields {
                         + " file shows the host's mode");
     }
 
-    /** The fields of KVM's copy of an entry of AVIC's table of physical APIC ids. */
+    /** Fields of KVM's copy of an entry in AVIC's physical APIC id table. */
     static List<FieldValue> of(PredictedIrte.AmdGuest entry) {
         boolean stopped = entry.isRun().filter(runs -> !runs).isPresent();
         Optional<Long> cpu = entry.destination().isPresent()

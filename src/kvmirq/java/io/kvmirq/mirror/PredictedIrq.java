@@ -12,23 +12,23 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The prediction for one interrupt. Immutable. A predicted part is a {@link Known.Predicted}, a {@link Known.None} if the
- * interrupt certainly has no such part, or a {@link Known.Unknown} with the fact that is missing.
+ * The prediction for one interrupt. Immutable. A predicted part is a {@link Known.Predicted}, a {@link Known.None} if
+ * the interrupt certainly has no such part, or a {@link Known.Unknown} with the fact that is missing.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  *
  * @param event the eventfd that the producer signals and that triggers the consumer
- * @param producer the device's interrupt that signals the eventfd; empty if no event reported a producer
- * @param consumer the guest's interrupt that the eventfd raises; empty if no irqfd is assigned to the eventfd
+ * @param producer the device interrupt that signals the eventfd; empty if no event reported a producer
+ * @param consumer the guest interrupt that the eventfd raises; empty if no irqfd is assigned to it
  * @param routes the routes of the irqfd's GSI
  * @param posting whether hardware delivers the interrupt
- * @param vcpu the vCPU to which hardware posts the interrupt, or would post it if AVIC were not inhibited. On AMD, KVM
- *     keeps the interrupt only in the list (ir_list) of this vCPU. Unknown, for example, up to Linux 6.16 if KVM wrote
- *     the entry between a change of AVIC's inhibits and the vCPU's next entry
- * @param destination x86: the vCPU to which KVM delivers the interrupt while hardware does not post it. None if the
- *     MSI message does not name exactly one vCPU, or no irqfd exists. Unknown if LAPIC ids are, and for a pin, whose
- *     vCPU the guest's interrupt controller chooses
- * @param irte the remapping entry of the device's message; none for a line, and on a host without interrupt remapping.
+ * @param vcpu the vCPU to which hardware posts the interrupt, or would if AVIC were not inhibited. On AMD, KVM keeps
+ *     the interrupt only in this vCPU's ir_list. Unknown, for example, up to Linux 6.16 if KVM wrote the entry between
+ *     a change of AVIC's inhibits and the vCPU's next guest entry
+ * @param destination x86: the vCPU to which KVM delivers the interrupt while hardware does not post it. None if the MSI
+ *     message does not name exactly one vCPU, or no irqfd exists. Unknown if LAPIC ids are, and for a pin, whose vCPU
+ *     the guest's interrupt controller chooses
+ * @param irte the remapping entry of the device message; none for a line, and on a host without interrupt remapping.
  *     Unknown if {@code posting} is
  * @param listRegister arm64: the interrupt's list register; none if hardware delivers it. Unknown if only the guest
  *     knows the INTID

@@ -17,16 +17,16 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * The predicted form of a remapping entry, and the bits of the entry that a VMM can know. The host chooses the other
- * bits, which are not predicted: vector and destination of a remapped entry, the address of a descriptor or backing
- * page, the VM id in a GATag, the source id. Immutable.
+ * A remapping entry's predicted form, and the bits that a VMM can know. The other bits, which the host chooses, are not
+ * predicted: a remapped entry's vector and destination, the address of a descriptor or backing page, the VM id in a
+ * GATag, the source id. Immutable.
  */
 @NotPromised
 public sealed interface PredictedIrte {
     /** A mask of bits 63:0 in which each known bit is set. */
     long lowMask();
 
-    /** The values of the known bits in bits 63:0. Unknown bits are 0. */
+    /** Known bits in bits 63:0. Unknown bits are 0. */
     long low();
 
     /** A mask of bits 127:64 in which each known bit is set; by default 0: no bit is known. */
@@ -34,7 +34,7 @@ public sealed interface PredictedIrte {
         return 0;
     }
 
-    /** The values of the known bits in bits 127:64. Unknown bits are 0. */
+    /** Known bits in bits 127:64. Unknown bits are 0. */
     default long high() {
         return 0;
     }
@@ -44,10 +44,10 @@ public sealed interface PredictedIrte {
         return (observedLow & lowMask()) == low() && (observedHigh & highMask()) == high();
     }
 
-    /** The format of the entry: the names and bits of its fields. */
+    /** The entry's format: the names and bits of its fields. */
     Format format();
 
-    /** The form of the entry in a few words, such as {@code VT-d IRTE, posted}. */
+    /** The entry's form in a few words, such as {@code VT-d IRTE, posted}. */
     default String form() {
         return format().title();
     }
@@ -62,7 +62,7 @@ public sealed interface PredictedIrte {
         return PredictedFields.of(format(), new long[] {lowMask(), highMask()}, new long[] {low(), high()}, stopped);
     }
 
-    /** VT-d: the entry has the remapped form, so a CPU of the host gets the interrupt. */
+    /** VT-d: the entry has the remapped form, so a host CPU gets the interrupt. */
     record VtdRemapped() implements PredictedIrte {
         @Override
         public Format format() {
@@ -80,7 +80,7 @@ public sealed interface PredictedIrte {
         }
     }
 
-    /** VT-d: the entry posts to the descriptor of a vCPU. KVM never sets URG. */
+    /** VT-d: the entry posts to a vCPU's descriptor. KVM never sets URG. */
     record VtdPosted(VcpuId vcpu, InterruptVector vector) implements PredictedIrte {
         public VtdPosted {
             Objects.requireNonNull(vcpu, "vcpu is null");
@@ -103,9 +103,7 @@ public sealed interface PredictedIrte {
         }
     }
 
-    /**
-     * AMD: a CPU of the host gets the interrupt. {@code bits}, the size of the entry, is 32 or 128; empty if unknown.
-     */
+    /** AMD: a host CPU gets the interrupt. {@code bits}, the entry's size, is 32 or 128; empty if unknown. */
     record AmdRemapped(OptionalInt bits) implements PredictedIrte {
         public AmdRemapped {
             Objects.requireNonNull(bits, "bits is null");
@@ -136,8 +134,8 @@ public sealed interface PredictedIrte {
      * @param vcpu the vCPU to which the entry posts
      * @param isRun whether the vCPU runs; empty if no event reported it
      * @param gaLogIntr whether an interrupt for a vCPU that does not run is written to the GA log; empty if unknown
-     * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if {@code isRun} is, or is false:
-     *     the field of a stopped vCPU keeps an old value
+     * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if {@code isRun} is, or is false: a
+     *     stopped vCPU's field keeps an old value
      */
     record AmdGuest(
             VcpuId vcpu,

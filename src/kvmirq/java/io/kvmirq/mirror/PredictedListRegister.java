@@ -4,7 +4,7 @@ package io.kvmirq.mirror;
 import java.util.Objects;
 
 /**
- * The list register of an interrupt that KVM delivers on arm64: its INTID (SPI 32–1019, or an LPI), and the effect of
+ * The list register of an interrupt that KVM injects on arm64: its INTID (SPI 32–1019, or an LPI), and the effect of
  * the guest's EOI.
  */
 public record PredictedListRegister(int intid, Eoi eoi) {

@@ -5,7 +5,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.path.Known;
 
 /**
- * The prediction of a host's rules for one interrupt. It may change with events about the destination {@code aim}, the
+ * A prediction by a host's rules for one interrupt. It may change with events about the destination {@code aim}, the
  * message's address.
  */
 record Prediction(
@@ -15,18 +15,16 @@ record Prediction(
         Known<PredictedListRegister> listRegister,
         Known<EntryUpdate> update,
         long aim) {
-    /** The message addresses several vCPUs, or there is no vCPU: every change of the vCPUs may change the verdict. */
+    /** The message addresses several vCPUs, or there is none: any change of the vCPUs may change the verdict. */
     static final long ANY = -1;
-    /**
-     * The message has a logical destination: changes of vCPUs, and of the ids in their LAPICs, may change the verdict.
-     */
+    /** The message has a logical destination: changes of vCPUs, and of their LAPIC ids, may change the verdict. */
     static final long LOGICAL = -2;
 
     Prediction with(Posting other) {
         return new Prediction(other, vcpu, irte, listRegister, Known.none(), aim);
     }
 
-    /** The prediction for an interrupt that no part of kernel and hardware delivers. */
+    /** The prediction for an interrupt that neither kernel nor hardware delivers. */
     static Prediction none(Posting posting) {
         return new Prediction(posting, Known.none(), Known.none(), Known.none(), Known.none(), ANY);
     }

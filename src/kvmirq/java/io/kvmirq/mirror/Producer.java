@@ -5,7 +5,7 @@ import io.kvmirq.DeviceName;
 import java.util.Objects;
 
 /**
- * The device's end of an interrupt: a vector or a line that signals an eventfd.
+ * The device end of an interrupt: a vector or a line that signals an eventfd.
  *
  * @param number the vector of MSI or MSI-X, the number of a platform interrupt, or 0 for INTx
  */
@@ -32,7 +32,7 @@ public record Producer(DeviceName device, Kind kind, int number) {
             this.label = label;
         }
 
-        /** The name of this kind of interrupt in the specifications, such as {@code MSI-X}. */
+        /** The kind's name in the specifications, such as {@code MSI-X}. */
         public String label() {
             return label;
         }

@@ -18,8 +18,8 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * The LAPICs of the vCPUs. APIC ids follow from the set-up, so physical messages are predicted without a sample. The
- * guest chooses logical ids, so logical messages are predicted when all LAPICs were sampled.
+ * The vCPUs' LAPICs. APIC ids follow from the set-up, so physical messages are predicted without a sample, but the
+ * guest chooses logical ids, so logical messages are predicted only when all LAPICs were sampled.
  */
 final class SampledLapics {
     /** The highest xAPIC id, below the broadcast. A vCPU with a higher id can be addressed in x2APIC mode only. */
@@ -27,7 +27,7 @@ final class SampledLapics {
     /** The vCPU whose APIC id is the broadcast id of xAPIC mode. */
     private static final VcpuId NAMED_AS_BROADCAST = new VcpuId(ApicMessage.BROADCAST);
 
-    /** In the order of creation, which is that of KVM's indices. */
+    /** In creation order, like KVM's indices. */
     private final Set<VcpuId> vcpus = new LinkedHashSet<>();
 
     private final Map<VcpuId, LapicSample> samples = new HashMap<>();
@@ -35,7 +35,7 @@ final class SampledLapics {
     private final Set<VcpuId> unseen = new HashSet<>();
     /** Whether events report all vCPUs, so that a VM without a reported vCPU has none. */
     private boolean complete;
-    /** Whether destination 255 is also the broadcast in x2APIC mode. */
+    /** Whether destination 255 is the broadcast even in x2APIC mode. */
     private boolean quirk = true;
 
     /** A sampled LAPIC. In x2APIC mode the logical id follows from the APIC id. */
@@ -128,8 +128,8 @@ final class SampledLapics {
     }
 
     /**
-     * Destinations of physical messages: by the ids of the set-up, except for an id that a sample showed. A LAPIC that
-     * was sampled while it was off counts as on, because a guest starts its processors one after the other.
+     * Destinations of physical messages: by the set-up's ids, except for an id that a sample showed. A LAPIC that was
+     * off when sampled counts as on, because a guest starts its processors one after the other.
      */
     Destinations<LocalApic> setUp(boolean apicIds32Bit) {
         boolean x2apic = !quirk && vcpus.contains(NAMED_AS_BROADCAST);

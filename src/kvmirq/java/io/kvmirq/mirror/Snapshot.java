@@ -26,16 +26,16 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The predictions of a {@link Mirror} at one moment. Immutable.
+ * A {@link Mirror}'s predictions at one moment. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="mirror"}
  */
 public final class Snapshot {
-    /** x86: KVM's last update of an interrupt's entry, as a step of the interrupt's path. */
+    /** x86: KVM's last update of an interrupt's entry, as a hop of its path. */
     @NotPromised
     public static final Hop<EntryUpdate> UPDATE = Hop.beside("update", EntryUpdate.class);
 
-    /** The state in the host's schedule of the vCPU that gets an interrupt, as a step of the interrupt's path. */
+    /** The schedule state of the vCPU that gets an interrupt, as a hop of its path. */
     public static final Hop<VcpuStage> SCHEDULE = Hop.beside("schedule", VcpuStage.class);
 
     /** The time at which the LAPICs were sampled that decide a message with a logical destination. */
@@ -68,26 +68,23 @@ public final class Snapshot {
     }
 
     /**
-     * The prediction for the interrupt of an eventfd. If several device interrupts share the eventfd, returns the
-     * prediction for the one that is registered with irqbypass, else for the first one. Does not allocate.
+     * The prediction for an eventfd's interrupt. If several device interrupts share it, this is for the one registered
+     * with irqbypass, else for the first one. Does not allocate.
      */
     public Optional<PredictedIrq> of(EventFdId event) {
         EventFdEnds found = ends.get(event);
         return found == null ? Optional.empty() : found.irq();
     }
 
-    /**
-     * The predictions for all interrupts, sorted by the unsigned number of the eventfd. An eventfd that several device
-     * interrupts share occurs once for each interrupt.
-     */
+    /** All predictions, sorted by the eventfds' unsigned numbers. A shared eventfd occurs once for each interrupt. */
     public List<PredictedIrq> irqs() {
         return sorted().flatMap(one -> Stream.concat(one.irq().stream(), one.rest().stream()))
                 .toList();
     }
 
     /**
-     * The interrupts that hardware posts to a vCPU, or would post if AVIC were not inhibited, in the order of their
-     * eventfds' numbers. Includes each interrupt whose {@link PredictedIrq#vcpu} is unknown and may be this vCPU.
+     * The interrupts that hardware posts to a vCPU, or would post if AVIC were not inhibited, sorted like {@link
+     * #irqs}. Includes those whose {@link PredictedIrq#vcpu} is unknown and may be this vCPU.
      */
     public List<PredictedIrq> byVcpu(VcpuId vcpu) {
         return sorted().filter(one -> one.mayPostTo(vcpu))
@@ -102,9 +99,9 @@ public final class Snapshot {
     }
 
     /**
-     * Whether a message of a device's interrupt is held back from the guest, see {@link Event.Held}. The message may be
-     * held even after the interrupt's forwarding has ended, until the interrupt is forwarded again and is not masked.
-     * If the device is reset, {@code GuestMsix} and {@code GuestMsi} drop the message.
+     * Whether a device interrupt's message is held back from the guest, see {@link Event.Held}. It may be held even
+     * after the forwarding has ended, until the interrupt is forwarded again and not masked. On a device reset, {@code
+     * GuestMsix} and {@code GuestMsi} drop it.
      */
     @NotPromised
     public Optional<HeldMessage> held(Producer producer) {
@@ -112,8 +109,8 @@ public final class Snapshot {
     }
 
     /**
-     * The line of a device: INTx, or the first platform interrupt that is level-triggered. Unknown if the device has
-     * only platform interrupts whose {@link PredictedIrq#handler} is.
+     * A device's line: INTx, or the first level-triggered platform interrupt. Unknown if the device has only platform
+     * interrupts whose {@link PredictedIrq#handler} is.
      */
     public Known<PredictedIrq> line(DeviceName device) {
         Known<PredictedIrq> found = Known.none();
@@ -131,8 +128,8 @@ public final class Snapshot {
     }
 
     /**
-     * The sampled ids of a vCPU's LAPIC, from which messages with a logical destination are predicted. Empty if the
-     * LAPIC was not sampled: a mirror samples LAPICs only while the VM has a message with a logical destination.
+     * A vCPU's sampled LAPIC ids, from which messages with a logical destination are predicted. Empty if it was not
+     * sampled: a mirror samples LAPICs only while the VM has such a message.
      */
     @NotPromised
     public Optional<LapicSample> lapic(VcpuId vcpu) {
@@ -140,18 +137,18 @@ public final class Snapshot {
         return Optional.ofNullable(lapics.get(vcpu));
     }
 
-    /** The state of a vCPU in the host's schedule, such as loaded or asleep; empty if no event reported it. */
+    /** A vCPU's state in the host's schedule, such as loaded or asleep; empty if no event reported it. */
     public Optional<VcpuStage> stage(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");
         return Optional.ofNullable(runs.get(vcpu)).map(VcpuRun::stage);
     }
 
     /**
-     * The predicted posted-interrupt descriptor of a vCPU on an Intel host; none on other hosts. Unknown if the schedule
-     * of the vCPU is, for example while the vCPU is in KVM_RUN. If irqbypass had joined no device's vector with an irqfd
-     * of the VM when the vCPU stopped, KVM leaves the descriptor as its load wrote it; on a host that posts this is unknown
-     * up to Linux 6.16, where a device of KVM-VFIO is enough. If a vCPU sleeps while its guest has disabled interrupts, the
-     * fields are as for a vCPU in user space.
+     * A vCPU's predicted posted-interrupt descriptor on an Intel host; none on other hosts. Unknown if its schedule is,
+     * for example in KVM_RUN. If irqbypass had not joined any device vector with an irqfd of the VM when the vCPU
+     * stopped, KVM leaves the descriptor as its load wrote it; on a host that posts this is unknown up to Linux 6.16,
+     * where a device in KVM-VFIO is enough. If a vCPU sleeps with interrupts disabled, the fields are as for a vCPU in
+     * user space.
      */
     public Known<PredictedPid> pid(VcpuId vcpu) {
         return descriptors.then(kernel -> pid(vcpu, kernel));
@@ -173,10 +170,10 @@ public final class Snapshot {
     }
 
     /**
-     * The structure that tells hardware on which CPU a vCPU runs: {@link Hop#PID} on Intel, {@link Hop#AVIC_ENTRY} on AMD,
-     * where it is KVM's copy of the vCPU's entry. If the module parameter {@code enable_ipiv} is off, IsRun in the table
-     * that hardware reads is always 0. Each field has its predicted value or the reason why it is not predicted. None if no
-     * interrupt is posted to the vCPU, unknown if one may be.
+     * The structure that shows hardware on which CPU a vCPU runs: {@link Hop#PID} on Intel, {@link Hop#AVIC_ENTRY} on
+     * AMD, where it is KVM's copy of the vCPU's entry. If the module parameter {@code enable_ipiv} is off, IsRun in the
+     * table that hardware reads is always 0. Each field has its predicted value or the reason why it is not predicted.
+     * None if no interrupt is posted to the vCPU, unknown if one may be.
      */
     public Known<HopValue<HardwareFields>> vcpuStructure(VcpuId vcpu) {
         Objects.requireNonNull(vcpu, "vcpu is null");

@@ -32,7 +32,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
-/** The facts and predictions of a mirror. Events change it under the mirror's lock; {@link #at} needs no lock. */
+/** A mirror's facts and predictions. Events change it under the mirror's lock; {@link #at} needs none. */
 final class State {
     private static final Known<ApicvKernel> UNUSED_DESCRIPTOR = new Known.Unknown<>(
             "no device interrupt is posted on this host, and no file shows whether KVM uses IPI virtualization");
@@ -57,7 +57,7 @@ final class State {
     final SampledLapics lapics = new SampledLapics();
     private final AvicVcpus avic = new AvicVcpus();
     private PostingVm vm = new PostingVm(false, false, lapics.setUp(false), Set.of());
-    /** The reasons that inhibit APIC virtualization on this host, with those of the LAPICs' ids. */
+    /** Reasons that inhibit APIC virtualization on this host, including LAPIC ids. */
     private Set<InhibitReason> inhibits = Set.of();
     /** Whether a vCPU id inhibits AVIC unless the processor has X2AVIC_EXT, which no file shows. */
     private boolean needsLongTable;
@@ -71,7 +71,7 @@ final class State {
     /** The messages that are held back. */
     private final Map<Producer, HeldMessage> held = new HashMap<>();
 
-    /** The routes of a GSI, and the eventfds whose irqfds raise it. */
+    /** A GSI's routes, and the eventfds whose irqfds raise it. */
     private record Target(List<Route> routes, List<EventFdId> listeners) {
         static final Target NONE = new Target(List.of(), List.of());
 
@@ -235,7 +235,7 @@ final class State {
         return facts;
     }
 
-    /** The reasons that inhibit APIC virtualization now. A vCPU applies a change at its next entry. */
+    /** The reasons that inhibit APIC virtualization now. A vCPU applies a change at its next guest entry. */
     Set<InhibitReason> inhibits() {
         return inhibits;
     }
@@ -244,7 +244,7 @@ final class State {
         return needsLongTable;
     }
 
-    /** The ids of a LAPIC changed. They decide later writes of entries, and inhibits. */
+    /** A LAPIC's ids changed. They decide later writes of entries, and inhibits. */
     private void lapic() {
         become(withDestinations(vm.apicIds32Bit()));
     }
@@ -266,14 +266,14 @@ final class State {
         return writesOnce() ? decision.target().map(Posting.ToVcpu::vcpu).flatMap(avic::isOn) : Optional.of(true);
     }
 
-    /** Whether AVIC is on for a vCPU; empty if it is not known. It is off at once for an id that its table lacks. */
+    /** Whether AVIC is on for a vCPU; empty if not known. It is off at once for an id that its table lacks. */
     Optional<Boolean> isAvicOn(VcpuId vcpu) {
         return host instanceof MirrorHost.X86 x86 && vcpu.number() > x86.host().highestAvicId()
                 ? Optional.of(false)
                 : avic.isOn(vcpu);
     }
 
-    /** The schedule of a vCPU as its entries show it; null if that is not known. */
+    /** A vCPU's schedule as its entries show it; null if not known. */
     @Nullable
     VcpuRun runOfEntries(VcpuId vcpu) {
         VcpuRun run = runs.get(vcpu);
@@ -300,7 +300,7 @@ final class State {
         return now.written(Optional.of(new Written(moment, decision, lists(decision), facts)));
     }
 
-    /** Changes a fact of the VM on which predictions depend. No entry is written. */
+    /** Changes a VM fact on which predictions depend. No entry is written. */
     private void become(PostingVm changed) {
         if (!changed.equals(vm)) {
             set(changed);
@@ -391,7 +391,7 @@ final class State {
         }
     }
 
-    /** Records a schedule step of a vCPU. On AMD KVM updates the entries on the vCPU's list. */
+    /** Records a vCPU's schedule step. On AMD KVM updates the entries on its list. */
     private void run(VcpuId vcpu, VcpuRun run) {
         VcpuRun before = runs.get(vcpu);
         if (runs.put(vcpu, run)) {
@@ -625,9 +625,9 @@ final class State {
     }
 
     /**
-     * The descriptor of a vCPU that leaves its CPU. KVM updates it with IPI virtualization, or if the VM has something to
-     * post: {@code vmx_needs_pi_wakeup()} in arch/x86/kvm/vmx/posted_intr.c asks whether irqbypass has joined an interrupt
-     * of the VM, posted or not, and up to Linux 6.16 also whether KVM-VFIO has a device.
+     * The descriptor of a vCPU that is put. KVM updates it with IPI virtualization, or if the VM has something to post:
+     * {@code vmx_needs_pi_wakeup()} in arch/x86/kvm/vmx/posted_intr.c asks whether irqbypass has joined an interrupt of
+     * the VM, posted or not, and up to Linux 6.16 also whether KVM-VFIO has a device.
      */
     private Descriptor stopped() {
         Optional<Boolean> ipiv = host instanceof MirrorHost.X86 x86 ? x86.ipiv() : Optional.empty();

@@ -5,15 +5,15 @@ import io.kvmirq.NotPromised;
 import java.util.Optional;
 
 /**
- * A vCPU of this process: whether its thread is in KVM_RUN (its phase), and its LAPIC's ids if a sample was requested.
- * A {@link Mirror} reads the phase at each query and before each event, so the vCPU's thread never waits for a mirror.
- * Two {@code VcpuPhase} objects for one vCPU are equal. Thread-safe; the methods do not wait and do not allocate.
+ * A vCPU in this process: whether its thread is in KVM_RUN (its phase), and its LAPIC ids if a sample was requested. A
+ * {@link Mirror} reads the phase at each query and before each event, so the vCPU thread never waits for it. Two {@code
+ * VcpuPhase} objects for one vCPU are equal. Thread-safe; the methods do not wait and do not allocate.
  */
 @NotPromised
 public interface VcpuPhase {
     /**
-     * The number of the current phase. Each entry to KVM_RUN and each return from KVM_RUN starts a phase, whose number
-     * was never used before.
+     * The current phase's number. Each entry to KVM_RUN and each return from it starts a phase, with a number that was
+     * never used before.
      */
     long number();
 
@@ -29,12 +29,12 @@ public interface VcpuPhase {
     }
 
     /**
-     * Requests a sample of the LAPIC at the next return from KVM_RUN. A mirror calls this method at each query while
-     * the VM has a message with a logical destination.
+     * Requests a LAPIC sample at the next return from KVM_RUN. A mirror calls this at each query while the VM has a
+     * message with a logical destination.
      */
     default void askForLapic() {}
 
-    /** The last sample of the LAPIC. Returns the same object until there is a new sample. */
+    /** The last LAPIC sample, the same object until there is a new one. */
     default Optional<LapicSample> lapic() {
         return Optional.empty();
     }

@@ -7,11 +7,11 @@ import java.util.OptionalInt;
  * A vCPU's place in its schedule.
  *
  * @param descriptor the state of its posted-interrupt descriptor
- * @param cpu the APIC id of the CPU on which a sleeping or preempted vCPU was: PID.NDST keeps it until the next load
- *     ({@code vmx_vcpu_pi_put()} does not write it). A vCPU in user space may be loaded by a call on it
+ * @param cpu the APIC id of the CPU on which a sleeping or preempted vCPU was: PID.NDST keeps it until the next load,
+ *     because {@code vmx_vcpu_pi_put()} does not write it. A call on a vCPU in user space may load it
  */
 record VcpuRun(VcpuStage stage, Descriptor descriptor, OptionalInt cpu) {
-    /** The state of the descriptor of a vCPU. */
+    /** A vCPU descriptor's state. */
     enum Descriptor {
         /** KVM has updated it for this place. */
         UPDATED,

@@ -7,7 +7,7 @@ import java.util.HashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** The last known schedule step of each vCPU. */
+/** Each vCPU's last known schedule step. */
 final class VcpuRuns {
     private final Map<VcpuId, VcpuRun> runs = new HashMap<>();
 
@@ -45,8 +45,8 @@ final class VcpuRuns {
     }
 
     /**
-     * Called when irqbypass joins no interrupt any more. The descriptor of a vCPU in KVM_RUN stays until its next load,
-     * but a call on a vCPU in user space loads it, and no longer sets SN afterwards.
+     * Called when irqbypass no longer joins any interrupt. The descriptor of a vCPU in KVM_RUN stays until its next
+     * load, but a call on a vCPU in user space loads it, and no longer sets SN afterwards.
      */
     void endPosting() {
         runs.replaceAll((vcpu, run) ->

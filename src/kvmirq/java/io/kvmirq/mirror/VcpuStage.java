@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
-/** The state of a vCPU in the host's schedule. Immutable. */
+/** A vCPU's state in the host's schedule. Immutable. */
 public sealed interface VcpuStage {
-    /** The vCPU is loaded on a CPU of the host; {@code cpu} is its physical APIC id. */
+    /** The vCPU is loaded on a host CPU, whose physical APIC id is {@code cpu}. */
     record Loaded(int cpu) implements VcpuStage {
         @Override
         public String toString() {
@@ -19,7 +19,7 @@ public sealed interface VcpuStage {
         }
     }
 
-    /** The vCPU's thread is in user space. */
+    /** The vCPU thread is in user space. */
     record Left() implements VcpuStage {
         @Override
         public String toString() {
@@ -35,7 +35,7 @@ public sealed interface VcpuStage {
         }
     }
 
-    /** The vCPU's thread is in KVM_RUN. Whether the vCPU is loaded, preempted or blocked is unknown. */
+    /** The vCPU thread is in KVM_RUN. Whether the vCPU is loaded, preempted or blocked is unknown. */
     record InRun() implements VcpuStage {
         @Override
         public String toString() {

@@ -6,7 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
-/** The vCPUs whose phases a mirror reads. They change under the mirror's lock; {@link #isCurrent} needs none. */
+/** vCPUs whose phases a mirror reads. They change under the mirror's lock; {@link #isCurrent} needs none. */
 final class Watches {
     private static final class Watch {
         private final VcpuId vcpu;
@@ -76,7 +76,7 @@ final class Watches {
         return true;
     }
 
-    /** The changes since the last call. The caller must mark the mirror's state as old first. */
+    /** The changes since the last call. The caller must mark the mirror's state as stale first. */
     List<Event> changes() {
         List<Event> events = new ArrayList<>();
         for (Watch watch : all) {

@@ -5,20 +5,20 @@ import java.util.Optional;
 
 /**
  * The last write of an x86 remapping entry by KVM. Later events do not change it, because KVM writes an entry only when
- * its irqfd and its producer meet or part, and when the message of the route changes: {@code
- * kvm_arch_irq_bypass_add_producer()} and {@code kvm_arch_update_irqfd_routing()} in arch/x86/kvm/irq.c, {@code
- * kvm_irq_routing_update()} in virt/kvm/eventfd.c. KVM_CREATE_VCPU, a write of LDR, KVM_CAP_X2APIC_API and a change of
- * the IOMMU domain write no entry.
+ * its irqfd and producer meet or part, and when the route's message changes: {@code kvm_arch_irq_bypass_add_producer()}
+ * and {@code kvm_arch_update_irqfd_routing()} in arch/x86/kvm/irq.c, {@code kvm_irq_routing_update()} in
+ * virt/kvm/eventfd.c. KVM_CREATE_VCPU, a write of LDR, KVM_CAP_X2APIC_API and a change of the IOMMU domain write no
+ * entry.
  *
  * @param moment the event that caused the write
  * @param decision the destination as KVM resolved it then
- * @param listed AMD: whether the entry is on the list of its vCPU, so that it follows AVIC's inhibits. Up to Linux 6.16
- *     an entry that is written while AVIC is off for its vCPU is on no list; empty if that is not known
+ * @param listed AMD: whether the entry is on its vCPU's list, so that it follows AVIC's inhibits. Up to Linux 6.16 an
+ *     entry that is written while AVIC is off for its vCPU is not on any list; empty if not known
  * @param facts {@link State#facts} at the write: while it is the same, the next write has the same result
  */
 record Written(EntryUpdate.Moment moment, Decision decision, Optional<Boolean> listed, long facts) {
     /**
-     * The destination of a message.
+     * A message's destination.
      *
      * @param target the vCPU and the vector; empty if KVM posts the message to none, or it is not known
      * @param note a limit of the target, in one sentence

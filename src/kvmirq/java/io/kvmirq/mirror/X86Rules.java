@@ -56,7 +56,7 @@ final class X86Rules {
     private X86Rules() {}
 
     /**
-     * The prediction for an interrupt whose entry KVM wrote last as {@code met} says, or whose ends do not meet.
+     * The prediction for an interrupt whose entry KVM last wrote as {@code met} says, or whose ends do not meet.
      *
      * @param irq the interrupt now
      */
@@ -116,8 +116,8 @@ final class X86Rules {
     }
 
     /**
-     * The prediction for an entry. An inhibit of AVIC makes the entries on the list of a vCPU remapped at the vCPU's
-     * next entry; the end of the inhibits posts them again ({@code avic_refresh_apicv_exec_ctrl}). Until then they stay.
+     * The prediction for an entry. An AVIC inhibit makes the entries on a vCPU's list remapped at its next guest entry,
+     * and the end of the inhibits posts them again ({@code avic_refresh_apicv_exec_ctrl}). Until then they stay.
      *
      * @param listed as {@link Written#listed}
      */
@@ -164,8 +164,8 @@ final class X86Rules {
     }
 
     /**
-     * The destination of a message as KVM resolves it now ({@code kvm_pi_update_irte}). Inhibits of AVIC are not part
-     * of it, because the entry follows them.
+     * A message's destination as KVM resolves it now ({@code kvm_pi_update_irte}), without AVIC inhibits, because the
+     * entry follows them.
      */
     static Written.Decision decide(MirrorHost.X86 host, State state, PostingIrq irq) {
         Optional<ApicMessage> message = message(irq.routes());
@@ -198,7 +198,7 @@ final class X86Rules {
     }
 
     /**
-     * The only vCPU of a message that KVM delivers: unlike for an entry, KVM looks it up at each interrupt.
+     * The only vCPU of a message that KVM delivers, which it looks up at each interrupt, unlike for an entry.
      *
      * @param routes those of an irqfd's GSI
      */
@@ -298,7 +298,7 @@ final class X86Rules {
                 cpu);
     }
 
-    /** Whether entries of a vCPU have GALogIntr set; {@code known}: whether the vCPU is known not to block. */
+    /** Whether a vCPU's entries have GALogIntr set; {@code known}: whether the vCPU is known not to block. */
     private static Optional<Boolean> logs(Optional<AvicKernel> kernel, boolean known) {
         return kernel.filter(kvm -> kvm == AvicKernel.UP_TO_6_16 || known).map(kvm -> kvm == AvicKernel.UP_TO_6_16);
     }
