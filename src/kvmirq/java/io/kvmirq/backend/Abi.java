@@ -4,7 +4,7 @@ package io.kvmirq.backend;
 import io.kvmirq.NotPromised;
 
 /**
- * The version of {@code libkvmirq.so}'s ABI and the sizes of the records shared with the library.
+ * ABI version of {@code libkvmirq.so}, and the sizes of the records shared with it.
  *
  * @param version {@code kvmirq_abi_version()}, which must equal the version in {@link #OURS}
  * @param routeSize the size of {@code struct kvmirq_route} in bytes

@@ -10,9 +10,9 @@ import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Tells buffers of an arena of {@code java.lang.foreign} from those of {@link ByteBuffer#allocateDirect}. An arena may be
- * closed, and its memory freed, while a call has the address. The garbage collector frees the others, and only after their
- * last use.
+ * Distinguishes buffers of a {@code java.lang.foreign} arena from those of {@link ByteBuffer#allocateDirect}. An arena
+ * may be closed, and its memory freed, while a call has the address; the garbage collector frees the others only after
+ * their last use.
  */
 final class ArenaMemory {
     /** From a buffer to the scope of its memory; null before Java 22. */
@@ -70,14 +70,14 @@ final class ArenaMemory {
         return kind != OF_COLLECTED && kind != OF_AUTOMATIC;
     }
 
-    /** Memory of ours with the same bytes, or the buffer itself if nobody can free its memory. */
+    /** A copy in our own memory, or the buffer itself if nobody can free its memory. */
     static ByteBuffer held(ByteBuffer buffer) {
         return SCOPE != null && has(SCOPE, buffer)
                 ? Buffers.allocate(Math.max(buffer.limit(), 1)).put(0, buffer, 0, buffer.limit())
                 : buffer;
     }
 
-    /** Gives the owner of a buffer the kernel's bytes; IllegalStateException if its arena was closed meanwhile. */
+    /** Copies the kernel's bytes back to a buffer's owner; IllegalStateException if its arena was closed in between. */
     @SuppressWarnings("ReferenceEquality") // equal buffers are not one buffer
     static void giveBack(ByteBuffer held, ByteBuffer buffer, long bytes) {
         if (held != buffer && bytes > 0) {

@@ -5,7 +5,10 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.function.Supplier;
 
-/** The structure that a default of {@link KernelBackend} encodes: memory of the thread, of a pool for virtual threads. */
+/**
+ * The structure that a default of {@link KernelBackend} encodes, in the thread's memory, or from a pool for virtual
+ * threads.
+ */
 final class Argument implements AutoCloseable {
     private static final Making MAKING = new Making();
     private static final ThreadLocal<Argument> OF_THREAD = ThreadLocal.withInitial(MAKING);

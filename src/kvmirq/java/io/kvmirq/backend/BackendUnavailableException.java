@@ -3,7 +3,7 @@ package io.kvmirq.backend;
 
 import java.util.Objects;
 
-/** No binding can make system calls in this process. The message has the reason for each binding that was tried. */
+/** No binding can make system calls in this process. The message says why, for each binding that was tried. */
 public final class BackendUnavailableException extends RuntimeException {
     private static final long serialVersionUID = 1;
 

@@ -155,8 +155,8 @@ public final class Buffers {
 
     /**
      * Checks the argument of {@link Libc#ioctl(int,long,ByteBuffer)}. The buffer must have the size that the request
-     * number contains. If the structure's first word has its size in bytes (VFIO, iommufd) or its number of elements,
-     * the buffer must have this size, too. The buffer must be writable if the kernel may write it.
+     * number contains, and the size that the structure's first word implies, in bytes (VFIO, iommufd) or elements. It
+     * must be writable if the kernel may write it.
      */
     public static ByteBuffer ioctlArgument(long request, @Nullable ByteBuffer argument) {
         long size = request >>> 16 & 0x3fff;

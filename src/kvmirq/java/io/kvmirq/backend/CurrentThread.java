@@ -35,8 +35,8 @@ public final class CurrentThread {
     }
 
     /**
-     * Refuses virtual threads for a call that blocks in the kernel. Such a call holds the platform thread that carries
-     * the virtual thread; if calls hold all carriers, no virtual thread runs.
+     * Refuses virtual threads for a call that blocks in the kernel, because it holds the carrier; if calls hold all
+     * carriers, no virtual thread runs.
      *
      * @throws IllegalStateException on a virtual thread
      */

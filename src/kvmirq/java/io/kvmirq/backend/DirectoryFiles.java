@@ -20,8 +20,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The files below a directory. A copy may come from anybody: nothing outside the directory is read. Short commands read
- * by it: no lambda, stream or channel, whose classes take longer to load than the files take to be read.
+ * Files below a directory. A copy may come from anybody, so nothing outside the directory is read. Short commands use
+ * it, so it has no lambda, stream or channel, whose classes take longer to load than the files to read.
  */
 final class DirectoryFiles implements HostFiles {
     private static final int PERMISSIONS = 0xfff;
@@ -90,7 +90,10 @@ final class DirectoryFiles implements HostFiles {
         }
     }
 
-    /** The file itself. Null if it is outside the root, or no file: a pipe or a device would block, or do more. */
+    /**
+     * The file itself. Null if it is outside the root, or not a regular file: a pipe or a device would block, or do
+     * more.
+     */
     private @Nullable Path regular(String path) {
         try {
             Path file = unresolved(path);

@@ -15,15 +15,15 @@ import java.util.OptionalLong;
 import java.util.Set;
 
 /**
- * Read-only access to the files of a host. Paths are relative to the host's root, for example
- * {@code sys/bus/pci/devices}. A file that does not exist or cannot be read is treated as absent. Thread-safe.
+ * Read-only access to a host's files. Paths are relative to its root, such as {@code sys/bus/pci/devices}. A file that
+ * does not exist or cannot be read counts as absent. Thread-safe.
  */
 @NotPromised
 public interface HostFiles {
     /** The size of the longest text file that {@link #text} reads, in bytes. */
     int LONGEST_TEXT = 1 << 25;
 
-    /** The access of this process to a file. */
+    /** This process's access to a file. */
     enum Access {
         /** The file does not exist. */
         ABSENT,
@@ -44,7 +44,7 @@ public interface HostFiles {
     }
 
     /**
-     * The owner and the permissions of a file.
+     * A file's owner and permissions.
      *
      * @param mode the permission bits of chmod(1), such as 0644
      * @param user the user id of the owner
@@ -52,16 +52,16 @@ public interface HostFiles {
      */
     record Owner(int mode, int user, int group) {}
 
-    /** The bytes of a file from its start, {@code most} of them if the file is longer. */
+    /** A file's bytes from its start, at most {@code most}. */
     Optional<byte[]> bytes(String path, int most);
 
-    /** Opens a file of any length, to be read piece by piece. The caller closes the stream. */
+    /** Opens a file of any length, to read it piece by piece. The caller closes the stream. */
     default Optional<InputStream> open(String path) {
         Objects.requireNonNull(path, "path is null");
         return bytes(path, Integer.MAX_VALUE).map(ByteArrayInputStream::new);
     }
 
-    /** A file that stays open, to be read again and again. Not thread-safe. */
+    /** A file that stays open for repeated reads. Not thread-safe. */
     interface Kept extends AutoCloseable {
         /**
          * Reads bytes at a position.
@@ -74,7 +74,7 @@ public interface HostFiles {
         void close();
     }
 
-    /** Opens a file to be read again and again. By default the result is a copy of the file's bytes at this call. */
+    /** Opens a file for repeated reads. By default the result is a copy of its bytes at this call. */
     default Optional<Kept> keep(String path) {
         Objects.requireNonNull(path, "path is null");
         return bytes(path, Integer.MAX_VALUE).map(bytes -> new Kept() {
@@ -98,12 +98,11 @@ public interface HostFiles {
     /** The names in a directory, sorted. Empty if the directory does not exist. */
     List<String> list(String path);
 
-    /** Whether this process may read and write a file. The call does not open the file. */
+    /** Whether this process may read and write a file, without opening it. */
     Access access(String path);
 
     /**
-     * The owner and the permissions of a file. Empty if the file does not exist, or if these files were copied without
-     * owners.
+     * A file's owner and permissions. Empty if the file does not exist, or if these files were copied without owners.
      */
     default Optional<Owner> owner(String path) {
         Objects.requireNonNull(path, "path is null");
@@ -120,8 +119,8 @@ public interface HostFiles {
     }
 
     /**
-     * The text of a file, without a final line end. The text ends at the first zero byte, because an archive may pad a
-     * file of sysfs with zeros. Empty if the text is longer than {@link #LONGEST_TEXT}.
+     * A file's text, without a final line end, up to the first zero byte, because an archive may pad a sysfs file with
+     * zeros. Empty if the text is longer than {@link #LONGEST_TEXT}.
      */
     default Optional<String> text(String path) {
         Objects.requireNonNull(path, "path is null");
@@ -160,8 +159,8 @@ public interface HostFiles {
     }
 
     /**
-     * The files below the directory {@code root}: {@code /} for this machine, or a copy of another machine's files.
-     * Symbolic links are followed inside the directory only, and only regular files are read.
+     * Files below the directory {@code root}: {@code /} for this machine, or a copy of another machine's files.
+     * Symbolic links are followed only inside the directory, and only regular files are read.
      */
     static HostFiles of(Path root) {
         Objects.requireNonNull(root, "root is null");

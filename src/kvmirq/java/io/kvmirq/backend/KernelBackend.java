@@ -5,14 +5,13 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
- * The kernel calls that the interrupt path needs, one method for each.
+ * Kernel calls that the interrupt path needs, one method each.
  *
- * <p>Every method returns {@code >= 0} or {@code -errno}. A method never throws for an errno, and allocates nothing.
- * Any thread may call any method. A call makes each file descriptor O_CLOEXEC. The buffers of a call must be direct,
- * writable, at position 0 and large enough, or the method throws {@link IllegalArgumentException} before it calls the
- * kernel. The bytes of a record are in native order, whatever the buffer's order. Do not close a buffer's arena during
- * the call: the kernel would use freed memory. The methods of {@code io.kvmirq.kvm} document the errnos of each call,
- * in the order of the kernel's checks.
+ * <p>Every method returns {@code >= 0} or {@code -errno}, never throws for an errno, and allocates nothing. Any thread
+ * may call any method. New file descriptors are O_CLOEXEC. Buffers must be direct, writable, at position 0 and large
+ * enough, or the method throws {@link IllegalArgumentException} before it calls the kernel. Records are in native
+ * order, whatever the buffer's order. Do not close a buffer's arena during the call, or the kernel would use freed
+ * memory. The methods of {@code io.kvmirq.kvm} document each call's errnos, in the order of the kernel's checks.
  *
  * <p>The interface is stable for callers only: a new method may have a default that does not suit your implementation.
  */
@@ -28,12 +27,12 @@ public interface KernelBackend {
         return libc().isReal();
     }
 
-    /** The raw system calls, for everything that has no method in this interface. */
+    /** Raw system calls, for everything without a method here. */
     Libc libc();
 
     // fd
 
-    /** close(2). Do not repeat a failed close, even after EINTR: {@code fd} may then be the number of another file. */
+    /** close(2). Do not repeat a failed close, even after EINTR: {@code fd} may be another file by then. */
     int fdClose(int fd);
 
     /** fcntl(2) with F_DUPFD_CLOEXEC: a second descriptor of the same file. */
@@ -60,9 +59,8 @@ public interface KernelBackend {
     /**
      * Makes {@code count} eventfds by {@link #eventfdCreate}. A binding may make all eventfds in one native call.
      *
-     * @param numbers the buffer that gets {@code count} descriptors, in native order
-     * @return the number of new eventfds, which stay open. If an eventfd cannot be made, its element of {@code numbers}
-     *     is -errno
+     * @param numbers receives {@code count} descriptors, in native order
+     * @return the number of new eventfds, which stay open. The element of the first one that cannot be made is -errno
      */
     default int eventfdsCreate(ByteBuffer numbers, int count) {
         Buffers.results(numbers, Integer.BYTES, count);
@@ -91,10 +89,7 @@ public interface KernelBackend {
      */
     int eventfdDrain(int fd, ByteBuffer count);
 
-    /**
-     * Drains an eventfd that another program created, like {@link #eventfdDrain}; never blocks, even if the eventfd
-     * lacks O_NONBLOCK.
-     */
+    /** Drains another program's eventfd, like {@link #eventfdDrain}; never blocks, even without O_NONBLOCK. */
     int eventfdDrainForeign(int fd, ByteBuffer count);
 
     // vm
@@ -143,8 +138,8 @@ public interface KernelBackend {
     /** Offset of the GSI in a route record; 4 bytes. */
     int ROUTE_GSI = 0;
     /**
-     * Offset of the route's type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP}, {@link #ROUTE_TYPE_MSI}, or another type of the
-     * kernel. With another type, 28 bytes of the union in {@code kvm_irq_routing_entry} begin at {@link #ROUTE_CHIP}.
+     * Offset of the route's type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP}, {@link #ROUTE_TYPE_MSI}, or another KVM type.
+     * Then 28 bytes of the union in {@code kvm_irq_routing_entry} begin at {@link #ROUTE_CHIP}.
      */
     int ROUTE_TYPE = 4;
     /** Offset of the flags in a route record, 4 bytes: for an MSI route 0 or {@link #ROUTE_FLAG_DEVID}. */
@@ -188,8 +183,8 @@ public interface KernelBackend {
      * Assigns {@code count} irqfds by {@link #irqfdAssign}. A binding may assign all irqfds in one native call.
      *
      * @param irqfds {@code count} records of {@link #IRQFD_SIZE} bytes in native order
-     * @return the number of assigned irqfds, which stay assigned. If an irqfd cannot be assigned, its record has -errno
-     *     in place of the eventfd
+     * @return the number of assigned irqfds, which stay assigned. The record of the first one that cannot be assigned
+     *     has -errno in place of the eventfd
      */
     default int irqfdsAssign(int vm, ByteBuffer irqfds, int count) {
         Buffers.results(irqfds, IRQFD_SIZE, count);
@@ -217,7 +212,7 @@ public interface KernelBackend {
     /** Flag: the address is an I/O port. */
     int IOEVENTFD_PIO = 2;
 
-    /** KVM_IOEVENTFD: a matching write of the guest signals the eventfd and causes no exit. */
+    /** KVM_IOEVENTFD: a matching guest write signals the eventfd without an exit. */
     int ioeventfdAssign(int vm, int fd, long address, int length, int flags, long datamatch);
 
     /** KVM_IOEVENTFD with DEASSIGN. Ends the ioeventfd that {@link #ioeventfdAssign} made with equal arguments. */
@@ -231,7 +226,7 @@ public interface KernelBackend {
     /** KVM_IRQ_LINE: drives a GSI high (1) or low (0). */
     int lineSet(int vm, int gsi, int level);
 
-    /** KVM_IRQ_LINE_STATUS: {@code status} gets the line's status, 4 bytes; a status of -1 is no errno. */
+    /** KVM_IRQ_LINE_STATUS: {@code status} receives the line's status, 4 bytes; -1 is not an errno. */
     int lineSetStatus(int vm, int gsi, int level, ByteBuffer status);
 
     // devices
@@ -262,7 +257,7 @@ public interface KernelBackend {
     int VFIO_IRQ_COUNT = 4;
 
     /**
-     * VFIO_DEVICE_GET_IRQ_INFO: the flags and the number of the interrupts of an index.
+     * VFIO_DEVICE_GET_IRQ_INFO: flags and number of the interrupts of an index.
      *
      * @param index the kind of interrupts, as the bus driver numbers kinds, such as {@code VFIO_PCI_MSIX_IRQ_INDEX}
      * @param info {@link #VFIO_IRQ_SIZE} bytes that receive the record; unchanged after an error
@@ -270,23 +265,23 @@ public interface KernelBackend {
      */
     int vfioIrqInfo(int device, int index, ByteBuffer info);
 
-    /** Size of the header in the buffer of {@link #vfioIrqsSet}: the call writes the header; data follows. */
+    /** Size of the header in the buffer of {@link #vfioIrqsSet}, which the call writes; data follows. */
     int VFIO_IRQS_HEADER_SIZE = 20;
 
     /**
      * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index from number {@code start}, both unsigned.
      *
-     * <p>If the kernel refuses the arguments, nothing changes. If the kernel cannot set one vector, it detaches the
-     * eventfds of all vectors from {@code start} to this vector, even eventfds of an earlier call.
+     * <p>If the kernel refuses the arguments, nothing changes. If it cannot set one vector, it detaches the eventfds of
+     * all vectors from {@code start} to this one, including eventfds of an earlier call.
      *
      * @param flags one {@code VFIO_IRQ_SET_DATA_*} and one {@code VFIO_IRQ_SET_ACTION_*}
      * @param set {@link #VFIO_IRQS_HEADER_SIZE} bytes, then the data in native order: {@code count} bytes for BOOL,
      *     {@code count} descriptors of 4 bytes for EVENTFD (-1: no eventfd), nothing for NONE. The call writes the
-     *     header into the buffer, so no other thread may use the buffer during the call.
+     *     header, so no other thread may use the buffer during it.
      * @return 0. A positive number: the kernel enabled nothing, and this many vectors are available. -EINVAL: the
      *     device lacks the index, range or data type, or another of INTx, MSI and MSI-X is enabled. -ENOTTY: this index
-     *     lacks the action. -EBADF: a descriptor is not open. -EINVAL: a descriptor is no eventfd. -EBUSY: the line has
-     *     an unmask eventfd, or another driver uses its host irq. -ENOSPC, -ENOMEM: the host has no vectors left
+     *     lacks the action. -EBADF: a descriptor is not open. -EINVAL: a descriptor is not an eventfd. -EBUSY: the line
+     *     has an unmask eventfd, or another driver uses its host irq. -ENOSPC, -ENOMEM: the host has no vectors left
      */
     int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);
 

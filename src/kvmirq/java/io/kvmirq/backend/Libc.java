@@ -15,13 +15,12 @@ import org.jspecify.annotations.Nullable;
  * <p>The interface is stable for callers only: a new method may have a default that does not suit your implementation.
  *
  * <p>A caller that passes an address must own the memory and keep it reachable; for a wrong address the kernel returns
- * EFAULT. Callers without memory of their own use the methods with a buffer. The buffer must be direct, at position 0,
- * as long as the call needs, and writable if the kernel writes it. For any other buffer the method throws {@link
- * IllegalArgumentException} without a system call. The buffer of an arena ({@code java.lang.foreign}) must be alive and
- * accessible to the caller, or the method throws the JDK's IllegalStateException or WrongThreadException without a
- * system call. From an arena's buffer the method makes a copy for the kernel. If the arena is closed during the call,
- * the kernel touches no freed memory and the call takes effect. A call that writes its buffer throws
- * IllegalStateException if the arena was closed. New descriptors are O_CLOEXEC. Thread-safe.
+ * EFAULT. Other callers use the methods with a buffer, which must be direct, at position 0, as long as the call needs,
+ * and writable if the kernel writes it, or the method throws {@link IllegalArgumentException} without a system call. An
+ * arena's buffer ({@code java.lang.foreign}) must be alive and accessible to the caller, or the method throws the JDK's
+ * IllegalStateException or WrongThreadException without a system call. It is copied for the kernel: if the arena is
+ * closed during the call, the kernel touches no freed memory and the call takes effect, but a call that writes its
+ * buffer throws IllegalStateException. New descriptors are O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
     /** open(2); {@code path} is the address of a NUL-terminated path. */
@@ -60,8 +59,8 @@ public interface Libc {
     long mmap(long length, int protection, int flags, int fd, long offset);
 
     /**
-     * mmap(2) with MAP_FIXED: replaces all that is mapped at the addresses by zeroed memory. Like munmap(2), the call
-     * frees the pages, but the addresses stay mapped and accessible.
+     * mmap(2) with MAP_FIXED: replaces anything mapped at the addresses by zeroed memory. Like munmap(2), this frees
+     * the pages, but the addresses stay mapped and accessible.
      *
      * @return 0, or {@code -errno}: ENOMEM; on Linux before 6.12 a failed call may leave the addresses unmapped
      */
@@ -93,8 +92,8 @@ public interface Libc {
     int epollWait(int epoll, long events, int max, int timeoutMillis);
 
     /**
-     * syscall(2). The arguments of {@code call} are values or addresses. Pass 0 for each argument that the call does
-     * not have. The kernel gets 0 as fifth and sixth argument.
+     * syscall(2). The arguments of {@code call} are values or addresses, 0 for those that it does not have. The fifth
+     * and sixth argument are 0.
      *
      * @return {@code >= 0} or {@code -errno}
      */
@@ -105,7 +104,7 @@ public interface Libc {
         return true;
     }
 
-    /** The files of the host whose kernel the calls reach. */
+    /** Host files of the kernel that the calls reach. */
     @NotPromised
     default HostFiles hostFiles() {
         return HostFiles.of(Path.of("/"));
@@ -119,10 +118,10 @@ public interface Libc {
     ByteBuffer view(long address, long length);
 
     /**
-     * A buffer as from {@link #view(long,long)}; {@code unreachable} runs when no code refers to the buffer any more.
+     * A buffer as from {@link #view(long,long)}; {@code unreachable} runs when no code refers to it any more.
      *
-     * @param unreachable an action that runs once, in a thread of its own, when no buffer and no memory segment of this
-     *     memory is reachable any more. It must not refer to the memory, and may run although this method throws
+     * @param unreachable runs once, in its own thread, when no buffer and no memory segment of this memory is reachable
+     *     any more. It must not refer to the memory, and may run although this method throws
      */
     default ByteBuffer view(long address, long length, Runnable unreachable) {
         ByteBuffer view = view(address, length);

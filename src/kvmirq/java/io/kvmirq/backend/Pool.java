@@ -9,8 +9,8 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A pool of native memory for virtual threads, which may be millions and must not keep memory of their own. Memory
- * allocated anew for each call would fill the JVM's limit of direct memory until a garbage collection. Thread-safe.
+ * A pool of native memory for virtual threads, which may be millions and must not keep their own. Allocating for each
+ * call would reach the JVM's limit of direct memory before a garbage collection. Thread-safe.
  */
 @NotPromised
 public final class Pool<T> {

@@ -3,7 +3,7 @@ package io.kvmirq.backend;
 
 import java.lang.ref.Cleaner;
 
-/** Holds the thread that tells of buffers that became unreachable; it begins with the first one that asks. */
+/** Holds the thread that reports unreachable buffers; started by the first request. */
 final class Unreachable {
     static final Cleaner CLEANER = Cleaner.create();
 
