@@ -27,7 +27,7 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The irqs of a host, as {@code /proc/interrupts} lists them.
+ * A host's irqs, as {@code /proc/interrupts} lists them.
  *
  * <p>Source: {@code show_interrupts()} in kernel/irq/proc.c; VFIO's handlers: drivers/vfio/pci/vfio_pci_intrs.c.
  */
@@ -39,10 +39,10 @@ public final class HostInterrupts implements HostIrqs {
     private static final byte[] VFIO = {'v', 'f', 'i', 'o', '-'};
     private static final int ID_SHIFT = 11;
     private static final int DOMAIN_SHIFT = 27;
-    /** The size of a piece: some lines of the largest machines. */
+    /** Size of a piece: some lines on the largest machines. */
     private static final int PIECE = 1 << 20;
     /**
-     * The longest accepted text: eleven times that of 4096 irqs on 1024 CPUs. A copied file may be sparse, or grow
+     * The longest accepted text, eleven times what 4096 irqs on 1024 CPUs take. A copied file may be sparse, or grow
      * while it is read.
      */
     static final long LONGEST = 1L << 29;
@@ -54,12 +54,12 @@ public final class HostInterrupts implements HostIrqs {
     /**
      * A host irq for which VFIO has a handler: the handler signals an eventfd when the device interrupts.
      *
-     * @param address the PCI address of the device that raises the irq
-     * @param kind the kind of the interrupt: INTx, MSI or MSI-X
-     * @param vector the vector of MSI or MSI-X; 0 for INTx
-     * @param chip the name of the interrupt controller
-     * @param count the number of times that the host handled the irq, on all CPUs
-     * @param sharers the names of the handlers that other drivers have for the same irq
+     * @param address the PCI address of the device
+     * @param kind INTx, MSI or MSI-X
+     * @param vector the MSI or MSI-X vector; 0 for INTx
+     * @param chip the interrupt controller's name
+     * @param count how often the host handled the irq, on all CPUs
+     * @param sharers names of other drivers' handlers for the same irq
      */
     public record ArmedVector(
             HostIrq irq, PciAddress address, IrqKind kind, int vector, String chip, long count, List<String> sharers) {
@@ -99,7 +99,7 @@ public final class HostInterrupts implements HostIrqs {
     private final List<Row> rows = new ArrayList<>();
     private final List<byte[]> kept = new ArrayList<>();
     private long length;
-    /** All rows. They are read when a caller first asks for an irq of another driver than VFIO. */
+    /** All rows, read when a caller first asks for an irq of another driver than VFIO. */
     private volatile @Nullable List<Row> all;
 
     private final Map<String, Long> named = new HashMap<>();
@@ -199,8 +199,8 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * The end of the counts of an irq that has a number, if they are in the columns of the kernel: {@code "%10u "} for
-     * each CPU; else the begin of the line. So the counts of irqs that no caller needs are skipped.
+     * The end of a numbered irq's counts, if they are in the kernel's columns, {@code "%10u "} for each CPU; else the
+     * start of the line. So the counts of irqs that no caller needs are skipped.
      */
     private static int afterCounts(byte[] text, int begin, int width) {
         int at = spaces(text, begin, text.length);
@@ -271,7 +271,7 @@ public final class HostInterrupts implements HostIrqs {
             for (at = word; at < end && isDigit(line[at]); at++) {
                 value = value * 10 + line[at] - '0';
             }
-            // A longer number is no count of the kernel.
+            // A longer number is not a kernel count.
             boolean isCount = at > word && (at == end || isSpace(line[at]));
             if (!isCount) {
                 break;
@@ -343,8 +343,7 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * The handlers of a line, which are separated by commas. The first one follows the trigger, such as {@code
-     * 22-fasteoi}.
+     * A line's handlers, which are separated by commas. The first one follows the trigger, such as {@code 22-fasteoi}.
      */
     private static List<String> handlers(String rest) {
         String[] handlers = Action.BETWEEN.split(rest.strip(), MOST_HANDLERS + 1);
@@ -368,7 +367,7 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * The number of interrupts, on all CPUs, in a row that has a name and no irq number, such as {@code PIN}
+     * The number of interrupts, on all CPUs, in a row with a name instead of an irq number, such as {@code PIN}
      * (notifications of posted interrupts that came while no guest ran) and {@code PIW} (wakeups of blocked vCPUs).
      * Empty if no row has this name.
      */
@@ -385,9 +384,9 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * The irq of a device's MSI or MSI-X vector, whether VFIO or another driver armed the vector. Since Linux 6.2 the
-     * row's chip has the device's name, and the row's hardware number is the vector. Before Linux 6.2, {@code
-     * pci_msi_domain_calc_hwirq()} computes the hardware number from device and vector.
+     * The irq of a device's MSI or MSI-X vector, whether VFIO or another driver armed it. Since Linux 6.2 the row's
+     * chip has the device's name, and its hwirq is the vector; before, {@code pci_msi_domain_calc_hwirq()} computes the
+     * hwirq from device and vector.
      */
     public Optional<Row> message(PciAddress address, int vector) {
         long old = (long) address.domain() << DOMAIN_SHIFT | (long) address.requesterId() << ID_SHIFT | vector;
@@ -429,7 +428,7 @@ public final class HostInterrupts implements HostIrqs {
         return Optional.empty();
     }
 
-    /** The names of an irq's handlers. Empty if there are none, or {@code /proc/interrupts} does not list the irq. */
+    /** Names of an irq's handlers. Empty if there are none, or {@code /proc/interrupts} does not list the irq. */
     public List<String> handlers(HostIrq irq) {
         return row(irq.number()).stream()
                 .flatMap(row -> Stream.of(row.handlers().strip().split(", ", MOST_HANDLERS)))
@@ -450,8 +449,8 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * Whether an interrupt controller has a name that begins with {@code prefix}. On x86 the prefix {@code IR-} shows
-     * that interrupts are remapped.
+     * Whether an interrupt controller's name begins with {@code prefix}. On x86, {@code IR-} shows that interrupts are
+     * remapped.
      */
     public boolean hasChip(String prefix) {
         Objects.requireNonNull(prefix, "prefix is null");

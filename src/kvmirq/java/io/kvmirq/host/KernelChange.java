@@ -6,7 +6,7 @@ import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** Changes of Linux that affect the facts of a host, each with its first release and its place in the source. */
+/** Linux changes that affect host facts, each with its first release and its place in the source. */
 public enum KernelChange {
     /** vfio-pci refuses some device ids: {@code vfio_pci_dev_in_denylist()} in drivers/vfio/pci/vfio_pci.c. */
     DENYLIST("5.9"),
@@ -27,7 +27,7 @@ public enum KernelChange {
     /** VFIO hides a pin whose line is not connected (IRQ_NOTCONNECTED): {@code vfio_config_init()}, 860be250fc32. */
     HIDDEN_PIN_NOT_CONNECTED("6.15 5.4.294 5.10.238 5.15.185 6.1.141 6.6.93 6.12.31 6.14.9");
 
-    /** The suffixes of Arch, Debian and Fedora, which build the kernel of kernel.org with that number. */
+    /** Suffixes of Arch, Debian and Fedora, which build kernel.org's kernel of that number. */
     private static final Pattern UPSTREAM = Pattern.compile("(-debian|-arch\\d+-\\d+|-\\d+\\.fc\\d+\\..+)?");
 
     private final String first;

@@ -18,8 +18,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The facts that decide whether a host posts interrupts: its processor, kernel, IOMMUs and interrupt controllers, as
- * the host's files show them at one moment. Each fact is read once, at its first use. Thread-safe.
+ * Facts that decide whether a host posts interrupts: its processor, kernel, IOMMUs and interrupt controllers, as its
+ * files show them. Each fact is read once, at its first use. Thread-safe.
  */
 public final class PostingFacts {
     private static final String VERSION = "Linux version ";
@@ -36,7 +36,7 @@ public final class PostingFacts {
     private volatile @Nullable Interrupts interrupts;
     private volatile @Nullable PostingReading reading;
 
-    /** Creates an object that reads facts from the files of a host. */
+    /** Reads facts from a host's files. */
     public PostingFacts(HostFiles tree) {
         Objects.requireNonNull(tree, "tree is null");
         this.tree = tree;
@@ -57,7 +57,7 @@ public final class PostingFacts {
                 .orElseGet(() -> MirrorHost.unknown(String.join("; ", unreadable())));
     }
 
-    /** The release of the kernel, such as {@code 6.1.0-56-amd64}. */
+    /** The kernel release, such as {@code 6.1.0-56-amd64}. */
     public Optional<String> kernel() {
         Optional<String> release = tree.text("proc/sys/kernel/osrelease");
         if (release.isPresent()) {
@@ -71,13 +71,13 @@ public final class PostingFacts {
                 : Optional.empty();
     }
 
-    /** The version of the kernel. */
+    /** The kernel version. */
     Optional<LinuxVersion> version() {
         Optional<String> release = kernel();
         return release.isPresent() ? LinuxVersion.of(release.get()) : Optional.empty();
     }
 
-    /** Whether the kernel is of this version or newer. Empty if the kernel's version is not known. */
+    /** Whether the kernel has this version or a newer one. Empty if its version is not known. */
     public Optional<Boolean> isSince(int major, int minor) {
         Optional<LinuxVersion> version = version();
         return version.isPresent() ? Optional.of(version.get().isSince(major, minor)) : Optional.empty();
@@ -91,7 +91,7 @@ public final class PostingFacts {
     /**
      * The host irqs. Empty if {@code /proc/interrupts} cannot be read, or has no row.
      *
-     * @throws UncheckedIOException if reading {@code /proc/interrupts} reaches no end
+     * @throws UncheckedIOException if {@code /proc/interrupts} does not end
      */
     public Optional<HostInterrupts> interrupts() {
         Interrupts before = interrupts;
@@ -173,24 +173,24 @@ public final class PostingFacts {
         return before;
     }
 
-    /** The variant of KVM's posting with AVIC that this kernel version has. Empty if the version is unknown. */
+    /** How this kernel version posts with AVIC. Empty if the version is unknown. */
     public Optional<AvicKernel> avicKernel() {
         return version().map(AvicKernel::of);
     }
 
     /**
-     * The method by which KVM on arm64 finds the LPI of a host irq, to map this LPI to a vLPI. Empty if the version is
-     * not known. A stable kernel may use the method of a later version.
+     * How KVM on arm64 finds the guest LPI of a host irq, to map it to a vLPI. Empty if the version is not known. A
+     * stable kernel may do as a later version.
      */
     public Optional<VlpiKernel> vlpiKernel() {
         return isSince(6, 16).map(since -> since ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE);
     }
 
     /**
-     * Whether KVM on arm64 uses GICv4. A row for a vPE's doorbell in {@code /proc/interrupts} proves GICv4, but exists
-     * only while a VM runs. KVM does not use GICv4 if kvm-arm.vgic_v4_enable is not set on the kernel's command line,
-     * or if {@code /proc/interrupts} has no irq of a GICv3. Empty if the parameter is set but no doorbell of a vPE
-     * exists, because the hardware may lack GICv4.
+     * Whether KVM on arm64 uses GICv4. A vPE doorbell's row in {@code /proc/interrupts} proves it, but exists only
+     * while a VM runs. KVM does not use GICv4 if kvm-arm.vgic_v4_enable is not set on the kernel command line, or if
+     * {@code /proc/interrupts} has no GICv3 irq. Empty if the parameter is set but no vPE doorbell exists, because the
+     * hardware may lack GICv4.
      */
     public Optional<Boolean> gicv4() {
         Optional<HostInterrupts> interrupts = interrupts();

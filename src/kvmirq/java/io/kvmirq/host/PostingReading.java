@@ -16,7 +16,7 @@ import java.util.Set;
 import java.util.function.Function;
 
 /**
- * Reads the facts that decide posting on an x86 host, from the files in {@link
+ * Reads the facts that decide posting on an x86 host from the files in {@link
  * io.kvmirq.arch.apic.PostingObstacle#seen}. For one thread.
  */
 final class PostingReading {
@@ -36,13 +36,13 @@ final class PostingReading {
 
     private static final int DMAR_FLAGS = 37;
     private static final int X2APIC_OPT_OUT = 1 << 1;
-    /** The word of intremap= with which the kernel does not heed the opt-out. */
+    /** The intremap= word with which the kernel ignores the opt-out. */
     private static final String HEEDS_NO_OPT_OUT = "no_x2apic_optout";
 
     private final PostingFacts facts;
     private final HostFiles tree;
     private final List<String> unreadable = new ArrayList<>();
-    /** The parts of the host that cannot post, such as {@code dmar1}. */
+    /** Host parts that cannot post, such as {@code dmar1}. */
     private final List<String> lacking = new ArrayList<>();
 
     private Optional<PostingHost> host = Optional.empty();
@@ -64,9 +64,7 @@ final class PostingReading {
         return List.copyOf(unreadable);
     }
 
-    /**
-     * The obstacle of the host, with the names of the parts that cause it. Empty if there is none, or it is unknown.
-     */
+    /** The host's obstacle, with the names of the parts that cause it. Empty if there is none, or it is unknown. */
     Optional<String> flaw() {
         return host.flatMap(PostingHost::flaw)
                 .map(flaw -> flaw == PostingObstacle.UNIT_CANNOT_POST && !lacking.isEmpty()
@@ -228,10 +226,10 @@ final class PostingReading {
     }
 
     /**
-     * Whether the CPUs of a host that remaps interrupts by VT-d are in x2APIC mode: if the processor and all units can,
-     * and the firmware does not opt out ({@code intel_prepare_irq_remapping}, {@code try_to_enable_x2apic}). nox2apic
-     * clears the processor's flag. Only root reads the firmware's table. A host that is a guest itself may use x2APIC mode
-     * without remapping. That a kernel lacks CONFIG_X86_X2APIC shows in no file.
+     * Whether a VT-d host's CPUs are in x2APIC mode: if the processor and all units can, and the firmware does not opt
+     * out ({@code intel_prepare_irq_remapping}, {@code try_to_enable_x2apic}). nox2apic clears the processor's flag.
+     * Only root can read the firmware table. A host that is itself a guest may use x2APIC mode without remapping. No
+     * file shows that a kernel lacks CONFIG_X86_X2APIC.
      */
     Optional<Boolean> x2apic() {
         String processor = tree.text("proc/cpuinfo").orElse("");
@@ -273,7 +271,7 @@ final class PostingReading {
 
     /**
      * Checks EFR and EFR2. Linux before 6.0 prints EFR alone, and kernels differ in the order: EFR is the greater one,
-     * because the upper half of EFR2 is reserved.
+     * because EFR2's upper half is reserved.
      */
     private Optional<Boolean> hasGuestApic(String features) {
         String[] parts = features.split(":", -1);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Facts from a host's files about the path of an interrupt: {@link io.kvmirq.host.HostInterrupts} reads {@code
- * /proc/interrupts}, and {@link io.kvmirq.host.PostingFacts} finds whether the host posts interrupts.
+ * Facts about an interrupt's path from a host's files: {@link io.kvmirq.host.HostInterrupts} reads {@code
+ * /proc/interrupts}, and {@link io.kvmirq.host.PostingFacts} finds out whether the host posts interrupts.
  *
- * <p>A {@link io.kvmirq.backend.HostFiles} reads the host's files from this machine, from a copy of another machine, or
- * from memory. A fact that no file shows is absent and never guessed. The command {@code kvmirq} has another package
- * that reads more facts of a host.
+ * <p>A {@link io.kvmirq.backend.HostFiles} reads files of this machine, of a copy of another one, or from memory. A
+ * fact that no file shows is absent and never guessed. The command {@code kvmirq} has another package that reads more
+ * host facts.
  */
 @NotPromised
 @NullMarked

@@ -6,14 +6,14 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * A claim that answers one question about posting an interrupt. Immutable. Escape the claim's texts before output.
+ * A claim that answers one question about posting an interrupt. Immutable. Escape its texts before output.
  *
- * @param holds whether the claim is true; empty if no file that was read shows whether the claim is true
+ * @param holds whether the claim is true; empty if no file that was read shows it
  * @param evidence the evidence that the claim is true or false; empty if {@code holds} is empty
  * @param text the claim as one sentence without a full stop
  * @param remedies changes that make the claim true, or tools that check the claim; empty if there is nothing to do
- * @param never whether no VM can make the claim hold on this host, because the host or the kind of the interrupt
- *     decides, or because no VM has the device
+ * @param never whether no VM can make the claim true on this host, because the host or the interrupt's kind decides, or
+ *     because no VM has the device
  */
 public record Claim(
         Question question,
@@ -30,7 +30,7 @@ public record Claim(
         remedies = List.copyOf(Objects.requireNonNull(remedies, "remedies is null"));
     }
 
-    /** The questions about posting an interrupt, each of which has its own claim. */
+    /** Questions about posting an interrupt, each with its own claim. */
     public enum Question {
         /** Host and VM can post the interrupt: no obstacle is known. */
         ELIGIBLE("can be posted"),
@@ -38,7 +38,7 @@ public record Claim(
         REQUESTED("asked by KVM"),
         /** The IOMMU's entry posts to a vCPU now, or the LPI is mapped to a vLPI. */
         FORM("entry posts"),
-        /** Hardware delivered interrupts to the guest. A constant count in /proc/interrupts is no proof. */
+        /** Hardware delivered interrupts to the guest. A constant count in /proc/interrupts does not prove it. */
         DELIVERED("by hardware");
 
         private final String label;

@@ -7,7 +7,7 @@ import java.util.Objects;
 /**
  * The evidence for a fact. Immutable.
  *
- * @param from the file, or the reasoning: a clause without a full stop. The clause may contain names from files
+ * @param from the file, or the reasoning: a clause without a full stop, which may contain names from files
  */
 public record Evidence(Kind kind, String from) {
     public Evidence {
@@ -19,7 +19,7 @@ public record Evidence(Kind kind, String from) {
     public enum Kind {
         /** The fact is true because this process set it up. */
         SET_UP,
-        /** A file or a probe of the host shows the fact. */
+        /** A host file or a probe shows the fact. */
         OBSERVED,
         /** The fact was concluded from files, on the assumption that VMM and guest behave as usual. */
         INFERRED,

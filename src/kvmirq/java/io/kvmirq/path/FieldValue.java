@@ -6,7 +6,7 @@ import java.util.Objects;
 /**
  * A field of a hardware structure, such as {@code nv} of a posted-interrupt descriptor. Immutable.
  *
- * @param name the name of the field in Linux's definition of the structure
+ * @param name the field's name in Linux's definition of the structure
  * @param value the value, unsigned, or the reason in a few words why it is not known
  */
 public record FieldValue(String name, Known<Long> value) {

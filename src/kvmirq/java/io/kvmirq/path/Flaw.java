@@ -5,9 +5,9 @@ import java.util.Locale;
 import java.util.Objects;
 
 /**
- * A flaw that a rule found at a step. Immutable. Its text may contain names from files: escape it before output.
+ * A flaw that a rule found at a hop. Immutable. Its text may contain names from files: escape it before output.
  *
- * @param rule the name of the rule, which never changes, such as {@code device.bus-master-off}
+ * @param rule the rule's name, which never changes, such as {@code device.bus-master-off}
  * @param subject the owner of the flaw. A verdict about an interrupt counts only flaws that the interrupt passes
  * @param text one sentence without a full stop
  */
@@ -22,13 +22,13 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
 
     /** The owner of a flaw. */
     public enum Subject {
-        /** One interrupt of a device. */
+        /** One device interrupt. */
         VECTOR,
         /** A device, or a bridge above it. */
         DEVICE,
         /** The VMM, its vCPU threads and their control groups. */
         GUEST,
-        /** A vhost worker, an iothread, a back end or the parent of an mdev, which other devices of the guest need. */
+        /** A vhost worker, an iothread, a back end or an mdev's parent, which other guest devices need. */
         HELPER,
         /** The host, which no path has as its subject. */
         HOST;
@@ -45,7 +45,7 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
         }
     }
 
-    /** The effect of a flaw on interrupts. */
+    /** A flaw's effect on interrupts. */
     public enum Weight {
         /** They do not pass. */
         BROKEN,
@@ -62,7 +62,7 @@ public record Flaw(String rule, Subject subject, Weight weight, Span span, Strin
         }
     }
 
-    /** The time that the evidence of a flaw speaks of. */
+    /** The time that a flaw's evidence covers. */
     public enum Span {
         /** The moment of the look. */
         NOW,

@@ -2,7 +2,7 @@
 package io.kvmirq.path;
 
 /**
- * The number by which a guest knows an interrupt. Immutable.
+ * A guest's number for an interrupt. Immutable.
  *
  * @param number the vector on x86, 0 to 255; the INTID on arm64, where LPIs start at 8192
  */

@@ -7,8 +7,8 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 
 /**
- * A structure that hardware reads to deliver an interrupt, such as an IRTE or a posted-interrupt descriptor: its fields,
- * each with its value or the reason why the value is not known. Immutable.
+ * A structure that hardware reads to deliver an interrupt, such as an IRTE or a posted-interrupt descriptor: its
+ * fields, each with its value or the reason why it is not known. Immutable.
  *
  * @param structure the structure and its form in a few words, such as {@code VT-d IRTE, posted form}
  * @param fields in the order of their bits
@@ -19,7 +19,7 @@ public record HardwareFields(String structure, List<FieldValue> fields) {
         fields = List.copyOf(Objects.requireNonNull(fields, "fields is null"));
     }
 
-    /** The value of a field; empty if the structure has no such field, or its value is not known. */
+    /** A field's value; empty if the structure has no such field, or the value is not known. */
     public Optional<Long> value(String name) {
         Objects.requireNonNull(name, "name is null");
         return fields.stream()

@@ -10,24 +10,26 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * A step of a device's interrupt on its way into a guest, with the type of the value that the step has. The constants
- * are all steps, so {@code ==} compares them; their natural order is that of an {@link InterruptPath}. Immutable.
+ * A hop on a device interrupt's path into a guest, with its type of value. The constants are all hops, so {@code ==}
+ * compares them; their natural order is that of an {@link InterruptPath}. Immutable.
  *
  * {@snippet class="io.kvmirq.snippets.ForwardSnippetsTest" region="hop"}
  *
  * @param <T> the type of the value; {@link Void} if the step has none
  */
 public final class Hop<T> implements Comparable<Hop<?>> {
-    /** The device itself, which {@link InterruptPath#interrupt} names: whether it has power, and may send interrupts. */
+    /**
+     * The device itself, which {@link InterruptPath#interrupt} names: whether it has power, and may send interrupts.
+     */
     public static final Hop<Void> DEVICE = new Hop<>(0, "device", Void.class);
 
-    /** The Linux irq of the host, in {@code /proc/interrupts}. */
+    /** The Linux irq, in {@code /proc/interrupts}. */
     public static final Hop<HostIrq> HOST_IRQ = new Hop<>(1, "host irq", HostIrq.class);
 
-    /** The device's vector or interrupt pin: whether VFIO has the device and signals an eventfd for the vector. */
+    /** The device's vector or interrupt pin: whether VFIO has the device and signals an eventfd for it. */
     public static final Hop<Interrupt> DEVICE_VECTOR = new Hop<>(2, "device vector", Interrupt.class);
 
-    /** The process that runs the VM: whether its threads run, or are stopped, traced or frozen. */
+    /** The VM's process: whether its threads run, or are stopped, traced or frozen. */
     public static final Hop<ProcessId> VMM = new Hop<>(3, "VMM", ProcessId.class);
 
     /** The eventfd that VFIO signals. */
@@ -39,25 +41,25 @@ public final class Hop<T> implements Comparable<Hop<?>> {
     /** The GSI that the irqfd raises, and its route. */
     public static final Hop<Gsi> GSI = new Hop<>(6, "GSI", Gsi.class);
 
-    /** The guest's vector, or its INTID on arm64. No file shows this step as broken: its link is whole or not shown. */
+    /** The guest vector, or the INTID on arm64. No file shows this hop as broken: its link is whole or not shown. */
     public static final Hop<GuestVector> GUEST_VECTOR = new Hop<>(7, "guest vector", GuestVector.class);
 
     /** The vCPU that gets the interrupt. */
     public static final Hop<VcpuId> VCPU = new Hop<>(8, "vCPU", VcpuId.class);
 
     /**
-     * Whether hardware posts the interrupt. It has no link: {@link Claim.Question#FORM} has the evidence, and an interrupt
-     * fails here if the host could post it, but does not, see {@link InterruptPath#unposted}.
+     * Whether hardware posts the interrupt. It has no link: {@link Claim.Question#FORM} has the evidence, and an
+     * interrupt fails here if the host could post it but does not, see {@link InterruptPath#unposted}.
      */
     public static final Hop<Boolean> POSTING = new Hop<>(9, "posting", Boolean.class);
 
-    /** The IOMMU's entry of the interrupt, on Intel and on AMD. A {@link HopValue} beside the links. */
+    /** The interrupt's IRTE, on Intel and on AMD. A {@link HopValue} beside the links. */
     public static final Hop<HardwareFields> IRTE = new Hop<>(10, "IRTE", HardwareFields.class);
 
-    /** The posted-interrupt descriptor of the vCPU, on Intel. A {@link HopValue} beside the links. */
+    /** The vCPU's posted-interrupt descriptor, on Intel. A {@link HopValue} beside the links. */
     public static final Hop<HardwareFields> PID = new Hop<>(11, "PID", HardwareFields.class);
 
-    /** The vCPU's entry in AVIC's table of physical APIC ids. A {@link HopValue} beside the links. */
+    /** The vCPU's entry in AVIC's physical APIC id table. A {@link HopValue} beside the links. */
     public static final Hop<HardwareFields> AVIC_ENTRY = new Hop<>(12, "AVIC entry", HardwareFields.class);
 
     /** The vLPI to which the host's LPI is mapped, on arm64. A {@link HopValue} beside the links. */
@@ -84,8 +86,8 @@ public final class Hop<T> implements Comparable<Hop<?>> {
     }
 
     /**
-     * A {@link HopValue} beside the links, for a constant of its value's type. Such steps follow all others, in the order of
-     * their labels; no two have the same label.
+     * A {@link HopValue} beside the links, for a constant of its value's type. Such hops follow all others, in the
+     * order of their labels; no two have the same label.
      */
     @NotPromised
     public static <T> Hop<T> beside(String label, Class<T> type) {

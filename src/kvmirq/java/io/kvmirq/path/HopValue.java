@@ -4,11 +4,11 @@ package io.kvmirq.path;
 import java.util.Objects;
 
 /**
- * A value beside the links of an {@link InterruptPath}: what hardware reads to post the interrupt, or what KVM does with it.
+ * A value beside an {@link InterruptPath}'s links: what hardware reads to post the interrupt, or what KVM does with it.
  * Immutable.
  *
  * @param <T> the type of the value
- * @param hop the step that has the value
+ * @param hop the hop that has the value
  * @param value the value with its source, or the reason why it is not known
  */
 public record HopValue<T>(Hop<T> hop, Known<T> value) {

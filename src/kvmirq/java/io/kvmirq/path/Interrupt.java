@@ -9,11 +9,11 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * The identity of a host device's interrupt: equal interrupts are the same one. Immutable.
+ * A host device interrupt's identity: equal interrupts are the same one. Immutable.
  *
  * @param kind empty for all interrupts of the device
- * @param vector the number of a vector or of a platform interrupt; empty for a line, for all interrupts of the device,
- *     and for a message whose vector is not known
+ * @param vector the number of a vector or platform interrupt; empty for a line, for all interrupts, and for a message
+ *     whose vector is not known
  * @param hostIrq the host irq of a message whose vector is not known; else empty
  */
 public record Interrupt(DeviceName device, Optional<IrqKind> kind, OptionalInt vector, Optional<HostIrq> hostIrq) {
@@ -41,12 +41,12 @@ public record Interrupt(DeviceName device, Optional<IrqKind> kind, OptionalInt v
         return new Interrupt(device, Optional.of(kind), OptionalInt.empty(), Optional.of(irq));
     }
 
-    /** All interrupts of a device, for example because VFIO has armed none. */
+    /** All of a device's interrupts, for example because VFIO has armed none. */
     public static Interrupt all(DeviceName device) {
         return new Interrupt(device, Optional.empty(), OptionalInt.empty(), Optional.empty());
     }
 
-    /** Whether this stands for all interrupts of the device. */
+    /** Whether this stands for all of the device's interrupts. */
     public boolean isAll() {
         return kind.isEmpty();
     }

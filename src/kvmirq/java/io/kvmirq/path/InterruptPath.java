@@ -9,13 +9,13 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The path of one interrupt of a device into a guest, with the evidence for each link, and the claims about its
- * posting. Immutable. Texts may contain names from files: escape unprintable characters before output.
+ * A device interrupt's path into a guest, with the evidence for each link, and the claims about its posting. Immutable.
+ * Texts may contain names from files: escape unprintable characters before output.
  *
- * @param subject the kind of this path's subject: the path of a guest or of its helpers has the link of the VMM alone
- * @param interrupt the interrupt, or all interrupts of a device; empty for a path that begins at a guest's VMM
- * @param guest the guest that gets the interrupt; empty if the guest is not known
- * @param links in the order of {@link Hop}, at most one link for each step. The list may end at a broken link
+ * @param subject the path's subject; a guest or its helper has only the VMM's link
+ * @param interrupt the interrupt, or all of a device's; empty for a path that begins at a guest's VMM
+ * @param guest the guest that gets the interrupt; empty if not known
+ * @param links in the order of {@link Hop}, at most one link per hop. The list may end at a broken link
  * @param claims the claims in the order of {@link Claim.Question}; empty if posting was not examined
  * @param values values beside the links, such as the IRTE of a posted interrupt; at most one for each hop
  * @param remarks unusual facts that break no link, one sentence each
@@ -41,8 +41,8 @@ public record InterruptPath(
     /**
      * The guest that gets an interrupt.
      *
-     * @param name the name of the guest or of its process, as read from files
-     * @param process the id of the guest's process
+     * @param name the name of the guest or its process, as read from files
+     * @param process the guest's process id
      */
     public record Guest(String name, int process) {
         public Guest {
@@ -56,7 +56,7 @@ public record InterruptPath(
         }
     }
 
-    /** The path of an interrupt, or of all interrupts of a device. */
+    /** The path of an interrupt, or of all of a device's. */
     public static InterruptPath of(
             Interrupt interrupt, Optional<Guest> guest, List<Link> links, List<Claim> claims, List<String> remarks) {
         return new InterruptPath(
@@ -69,13 +69,13 @@ public record InterruptPath(
                 remarks);
     }
 
-    /** The path of a guest or of its helpers, with one link. */
+    /** The path of a guest or its helper, with one link. */
     public static InterruptPath of(Flaw.Subject subject, Guest guest, Link vmm) {
         return new InterruptPath(
                 subject, Optional.empty(), Optional.of(guest), List.of(vmm), List.of(), List.of(), List.of());
     }
 
-    /** The name of the device, such as {@code 0000:3b:00.0}; empty for a path that begins at a guest's VMM. */
+    /** The device's name, such as {@code 0000:3b:00.0}; empty for a path that begins at a guest's VMM. */
     public String device() {
         return interrupt.map(one -> one.device().toString()).orElse("");
     }
@@ -96,16 +96,16 @@ public record InterruptPath(
         return new InterruptPath(subject, interrupt, guest, links, claims, values, remarks);
     }
 
-    /** The link of a step. Empty if the path ends before this step, or the step was not examined. */
+    /** A hop's link. Empty if the path ends before this hop, or it was not examined. */
     public Optional<Link> link(Hop<?> hop) {
         Objects.requireNonNull(hop, "hop is null");
         return links.stream().filter(link -> link.hop() == hop).findFirst();
     }
 
     /**
-     * The value of a step, such as the GSI by {@code known(Hop.GSI)}, or the reason why it is not known. Steps of type
-     * {@link Void} have none. The class of the result, such as {@link Known.Observed}, states whether the value was set
-     * up, observed, inferred or predicted.
+     * A hop's value, such as the GSI by {@code known(Hop.GSI)}, or the reason why it is not known. Hops of type {@link
+     * Void} have none. The result's class, such as {@link Known.Observed}, states whether the value was set up,
+     * observed, inferred or predicted.
      */
     public <T> Known<T> known(Hop<T> hop) {
         Objects.requireNonNull(hop, "hop is null");
@@ -163,16 +163,16 @@ public record InterruptPath(
     }
 
     /**
-     * The step at which the interrupt fails: the step of the first broken link, or {@link Hop#POSTING} if no link is
-     * broken and {@link #unposted} is not empty. Empty if the interrupt does not fail.
+     * The hop at which the interrupt fails: that of the first broken link, or {@link Hop#POSTING} if no link is broken
+     * and {@link #unposted} is not empty. Empty if the interrupt does not fail.
      */
     public Optional<Hop<?>> fails() {
         return firstBroken().<Hop<?>>map(Link::hop).or(() -> unposted().map(claim -> Hop.POSTING));
     }
 
     /**
-     * The claim that prevents posting on a host that could post the interrupt: the VM cannot post the interrupt, or the
-     * IOMMU's entry has the remapped form. The result is empty if a link is broken, or the interrupt is not used.
+     * The claim that prevents posting on a host that could post the interrupt: the VM cannot post it, or its IRTE has
+     * the remapped form. Empty if a link is broken, or the interrupt is not used.
      */
     public Optional<Claim> unposted() {
         return firstBroken().isPresent() || isIdle()
@@ -202,8 +202,8 @@ public record InterruptPath(
     }
 
     /**
-     * Whether hardware posts the interrupt, as the IOMMU's entry or the ITS says. False if a link is broken, or if the
-     * host or the VM cannot post the interrupt. Empty if the files do not show whether hardware posts.
+     * Whether hardware posts the interrupt, according to its IRTE or the ITS. False if a link is broken, or if the host
+     * or the VM cannot post it. Empty if the files do not show it.
      */
     public Optional<Boolean> posted() {
         boolean cannot = firstBroken().isPresent() || ineligible().isPresent();
@@ -212,7 +212,7 @@ public record InterruptPath(
                 .or(() -> cannot ? Optional.of(false) : Optional.empty());
     }
 
-    /** The evidence that hardware posts the interrupt, or does not post it; empty if {@link #posted} is empty. */
+    /** The evidence that hardware posts the interrupt or does not; empty if {@link #posted} is empty. */
     public Optional<Evidence> postedEvidence() {
         Optional<Claim> form =
                 claim(Claim.Question.FORM).filter(claim -> claim.holds().isPresent());

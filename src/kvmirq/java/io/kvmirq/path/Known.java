@@ -35,7 +35,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** A fact that files of the host show. */
+    /** A fact that host files show. */
     record Observed<T>(T value) implements Fact<T> {
         public Observed {
             Objects.requireNonNull(value, "value is null");
@@ -71,7 +71,7 @@ public sealed interface Known<T> {
         }
     }
 
-    /** A fact that certainly has no value here, such as that of a file which this kernel does not have. */
+    /** A fact that certainly has no value here, for example because this kernel does not have the file. */
     record None<T>() implements Known<T> {
         @Override
         public String toString() {
@@ -84,21 +84,24 @@ public sealed interface Known<T> {
         return new None<>();
     }
 
-    /** The kinds of reasons why a fact is not known. Only what is known accuses anybody. */
+    /** Kinds of reasons why a fact is not known. Only known facts count as flaws. */
     enum Reason {
         /** The source does not have the fact, or shows it in another form. */
         NOT_SHOWN,
         /** The file that has the fact does not exist. */
         ABSENT,
-        /** The kernel refused the file: EPERM or EACCES, by its mode, a missing capability or a security module. */
+        /**
+         * The kernel refused the file with EPERM or EACCES, because of its mode, a missing capability or a security
+         * module.
+         */
         REFUSED,
-        /** The kernel's lockdown refuses the file, to root too. */
+        /** Kernel lockdown refuses the file, even to root. */
         LOCKED_DOWN,
-        /** A process is not seen: it is of another user, or in another pid namespace. */
+        /** A process is not visible, because it belongs to another user or pid namespace. */
         HIDDEN,
         /** The kernel's memory changed while it was read. */
         TORN,
-        /** The source was not asked, by an option or because to ask it would change the host. */
+        /** The source was not asked, because of an option or because asking would change the host. */
         NOT_ASKED
     }
 
@@ -107,7 +110,7 @@ public sealed interface Known<T> {
      *
      * @param reason the kind of the reason
      * @param why the reason, one sentence without a full stop, such as {@code /proc/cmdline cannot be read}
-     * @param remedy the step that makes the fact known, such as {@code run as root}; {@link #NONE} if there is none
+     * @param remedy what makes the fact known, such as {@code run as root}; {@link #NONE} if nothing does
      */
     record Unknown<T>(Reason reason, String why, String remedy) implements Known<T> {
         /** The remedy if no step makes the fact known. */

@@ -14,18 +14,17 @@ import java.util.stream.Collectors;
 /**
  * One link of an {@link InterruptPath}. Immutable. Its texts may contain names from files: escape them before output.
  *
- * @param hop the step of the path
+ * @param hop the hop on the path
  * @param state whether interrupts pass the link
  * @param evidence the evidence for the state; empty if the state is not shown
- * @param value the step's number or name in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty
+ * @param value the hop's number or name in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty
  *     if the value is not shown
  * @param text the state as one sentence without a full stop
- * @param remedies remedies for a broken or doubtful link, or tools that would show a link that is not shown. Empty for
- *     a whole link
- * @param numbers the values of the step, of the type that {@code hop} names; several if the source does not say which
- *     of them. Empty if they are not known
- * @param unseen why not all was looked at that would show a flaw; empty if all was, or if no source shows it
- * @param flaws the flaws that caused the state, then delays of the past, which cause none
+ * @param remedies remedies for a broken or doubtful link, or tools that would show a hidden one. Empty for a whole link
+ * @param numbers the hop's values, of the type that {@code hop} names; several if the source does not say which. Empty
+ *     if not known
+ * @param unseen why some sources that would show a flaw were not read; empty if all were, or if no source shows it
+ * @param flaws the flaws that caused the state, then past delays, which cause none
  */
 public record Link(
         Hop<?> hop,
@@ -64,7 +63,7 @@ public record Link(
         WHOLE("ok"),
         /** Interrupts do not pass the link. */
         BROKEN("broken"),
-        /** The evidence is contradictory: it is not proven that interrupts pass, or do not pass. */
+        /** The evidence is contradictory: nothing proves that interrupts pass or do not pass. */
         DOUBTFUL("doubtful"),
         /** The interrupt is not used, so no interrupt is expected. */
         IDLE("not used"),
@@ -95,8 +94,8 @@ public record Link(
     }
 
     /**
-     * A link that interrupts pass, with the numbers of host irqs, GSIs or vCPUs. If one of them is out of range, all are
-     * only printed.
+     * A link that interrupts pass, with the numbers of host irqs, GSIs or vCPUs. If one is out of range, all are only
+     * printed.
      *
      * @throws IllegalArgumentException if {@code hop} has other values
      */
@@ -139,7 +138,7 @@ public record Link(
                 List.of());
     }
 
-    /** A link whose state a source does not show. */
+    /** A link whose state is not shown, for the given reason. */
     @NotPromised
     public static Link notShown(Hop<?> hop, Known.Unknown<?> why) {
         Objects.requireNonNull(why, "why is null");
@@ -202,13 +201,13 @@ public record Link(
         return new Link(hop, state, evidence, value, text, remedies, numbers, unseen, flaws);
     }
 
-    /** The values of a step; empty if the link is of another one. */
+    /** A hop's values; empty if the link is another hop's. */
     public <T> List<T> numbers(Hop<T> step) {
         Objects.requireNonNull(step, "step is null");
         return step == hop ? numbers.stream().map(step.type()::cast).toList() : List.of();
     }
 
-    /** The state, the step, the value, the text and the evidence, in one line. */
+    /** State, hop, value, text and evidence, in one line. */
     @Override
     public String toString() {
         return String.format("%-14s %-10s ", hop.label(), state.label())

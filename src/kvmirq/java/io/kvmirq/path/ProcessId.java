@@ -2,7 +2,7 @@
 package io.kvmirq.path;
 
 /**
- * A process of the host, by its id in the pid namespace of {@code /proc}. Immutable.
+ * A host process, by its id in the pid namespace of {@code /proc}. Immutable.
  *
  * @param number 0 or more
  */

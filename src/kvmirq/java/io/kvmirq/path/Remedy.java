@@ -28,13 +28,13 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         FIRMWARE("firmware", Takes.REBOOT),
         VMM_FLAG("VMM flag", Takes.VMM_RESTART),
         COMMAND("command", Takes.LIVE),
-        /** Do what another check of the host advises: the remedy's text is the name of that check. */
+        /** Do what another host check advises: the remedy's text is its name. */
         SEE("see", Takes.NOTHING),
         /** No change is possible on this hardware. */
         HARDWARE("hardware", Takes.NOTHING),
         /** The remedy changes nothing: its text names a tool that shows more facts. */
         LOOK("to see it", Takes.NOTHING),
-        /** The remedy changes nothing: its text is a command of kvmirq that watches the host. */
+        /** The remedy changes nothing: its text is a kvmirq command that watches the host. */
         WATCH("to see it", Takes.NOTHING);
 
         private final String label;
@@ -88,7 +88,7 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
                 .map(Remedy::text);
     }
 
-    /** The time and the risk of the change, as {@code (reboot; risk: none known)}; empty if nothing changes. */
+    /** The change's time and risk, as {@code (reboot; risk: none known)}; empty if nothing changes. */
     public String cost() {
         return takes == Takes.NOTHING ? "" : " (" + takes.label() + "; risk: " + risk.orElse("none known") + ")";
     }
