@@ -5,9 +5,9 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * A field that is one run of adjacent bits in a hardware structure. Bit n of the structure is bit n mod 64 of its
- * 64-bit word n / 64, where bit 0 is the least significant one. A {@code BitField} in a static final constant is as
- * fast as a shift and a mask. The parameter {@code word} of a method is the 64-bit word that holds the field.
+ * A run of adjacent bits in a hardware structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64,
+ * where bit 0 is the least significant one. In a static final constant it is as fast as a shift and a mask. A method's
+ * parameter {@code word} is the 64-bit word that holds the field.
  *
  * @param name the field's name in the kernel's definition of the structure
  * @param low the number of the lowest bit in the structure

@@ -10,8 +10,8 @@ import java.util.function.LongUnaryOperator;
 import java.util.stream.Stream;
 
 /**
- * The label, the meaning and the rules of a field. A description is made by {@link #saying}, {@link #oneOf} or {@link
- * #always}; every other method returns a changed copy. Immutable.
+ * A field's label, meaning and rules. {@link #saying}, {@link #oneOf} and {@link #always} make a description; every
+ * other method returns a changed copy. Immutable.
  *
  * @param label the short name in the manual, such as FPD
  * @param meaning explains each value of the field to people

@@ -4,8 +4,7 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A set of small numbers in shared words, guarded by a spinlock. The set models one list of KVM: a VM's vCPUs or
- * irqfds.
+ * A set of small numbers in shared words, guarded by a spinlock. It models one of KVM's lists: a VM's vCPUs or irqfds.
  */
 public class SharedSet {
     /** The index of the word that is the spinlock. */

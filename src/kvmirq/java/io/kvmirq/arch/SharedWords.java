@@ -46,8 +46,8 @@ public abstract class SharedWords {
     public abstract boolean replace(int word, long expected, long value);
 
     /**
-     * Writes a word and the next one. A processor writes both words with one locked access of 128 bits (cmpxchg16b).
-     * Java has no access of 128 bits: another thread may see only the first word changed.
+     * Writes a word and the next one. A processor writes both with one locked 128-bit access (cmpxchg16b), but Java has
+     * none, so another thread may see only the first word changed.
      */
     public void setPair(int word, long low, long high) {
         swap(word, low);

@@ -4,8 +4,8 @@ package io.kvmirq.arch;
 import java.util.List;
 
 /**
- * The words of one hardware structure. Any bits are accepted. {@code toString} returns the format's name and the words,
- * as {@code kvmirq decode} accepts them.
+ * The words of one hardware structure. Any bits are accepted. {@code toString} returns the format's name and the words
+ * for {@code kvmirq decode}.
  */
 public interface Structure {
     /** The format of the structure: its words and its fields. */

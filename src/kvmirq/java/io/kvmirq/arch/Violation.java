@@ -4,8 +4,8 @@ package io.kvmirq.arch;
 import java.util.Objects;
 
 /**
- * A violation of the manual by a field: the field's value, and the expected value. Violations are returned in a list
- * and not thrown, because the registers of a machine may hold any value.
+ * A field that violates the manual: its value, and the expected one. Violations are returned in a list, not thrown,
+ * because a machine's registers may hold any value.
  */
 public record Violation(String name, String text) {
     public Violation {

@@ -6,8 +6,8 @@ import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
 
 /**
- * Annotations of the constants of {@link Uapi} and its companions, for {@link UapiTable}. A call uses the constant,
- * which the compiler inlines; no call reads the annotations.
+ * Annotations of the constants in {@link Uapi} and its companions, for {@link UapiTable}. Calls use the constants,
+ * which the compiler inlines, and never read the annotations.
  */
 final class Declared {
     private Declared() {}
@@ -97,7 +97,7 @@ final class Declared {
     @interface Count {}
 
     /**
-     * A constant that is no flag and no value, although its name begins like one: a mask, or the number of a feature.
+     * A constant that is neither a flag nor a value, although its name begins like one: a mask, or a feature's number.
      */
     @Retention(RetentionPolicy.RUNTIME)
     @interface NotAFlag {}

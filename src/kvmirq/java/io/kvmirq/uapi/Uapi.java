@@ -23,11 +23,11 @@ import io.kvmirq.uapi.Declared.U64;
 import io.kvmirq.uapi.Declared.U8;
 
 /**
- * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure. The constants
- * of an interface are the byte offsets of the fields, and {@code SIZE} is the size of the structure. A structure comes
- * from include/uapi/linux/kvm.h unless its comment names another header. The compiler inlines the constants where they
- * are used. The fake kernel and the error texts use the constants' annotations, which {@link UapiTable} reads. A test
- * compares the constants and annotations with numbers from the C compiler and from the kernel's headers.
+ * The kernel ABI in numbers: constants under the kernel's names, and one interface per structure, with the byte offsets
+ * of its fields and its {@code SIZE}. A structure comes from include/uapi/linux/kvm.h unless its comment names another
+ * header. The compiler inlines the constants. Their annotations, which {@link UapiTable} reads, are for the fake kernel
+ * and the error texts. A test compares constants and annotations with numbers from the C compiler and the kernel
+ * headers.
  *
  * <p>Ioctls are encoded as in asm-generic/ioctl.h (x86, arm64, riscv). Alpha, mips, powerpc and sparc encode ioctls
  * differently, and {@code backend.libc.LibcBackend} refuses these architectures.
@@ -459,8 +459,8 @@ public final class Uapi {
     public static final int KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE = 3;
 
     /**
-     * A group of KVM-VFIO's attributes, proposed in 2014 and never merged: no header has it. In 2025 another series
-     * proposed the same numbers for TDI_BIND and TDI_UNBIND: a kernel with this group may mean TDI_BIND.
+     * A KVM-VFIO attribute group, proposed in 2014 and never merged: no header has it. In 2025 another series proposed
+     * the same numbers for TDI_BIND and TDI_UNBIND, so a kernel with this group may mean TDI_BIND.
      */
     @Inferred("[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014; the next free number")
     public static final int KVM_DEV_VFIO_DEVICE = 2;
@@ -493,7 +493,7 @@ public final class Uapi {
         @U64 @Address int ADDR = 16;
     }
 
-    /** Argument of {@link #KVM_DEV_VFIO_DEVICE}: VFIO's index and subindex of an interrupt, and the guest's GSI. */
+    /** Argument of {@link #KVM_DEV_VFIO_DEVICE}: an interrupt's VFIO index and subindex, and the guest's GSI. */
     @Inferred("the same series uses these members; a later variant begins with argsz")
     public interface KvmArchForwardedIrq {
         int SIZE = 16;

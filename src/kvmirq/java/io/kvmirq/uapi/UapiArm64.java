@@ -12,9 +12,9 @@ import io.kvmirq.uapi.Declared.U32;
 import io.kvmirq.uapi.Declared.U64;
 
 /**
- * The part of {@link Uapi} that only the headers of arm64 have: requests that encode the size of an arm64 structure,
- * and the attributes of interrupt controllers. A test compares the constants with an arm64 compiler's numbers, in the
- * file arm64-6.1.txt of the tests.
+ * The part of {@link Uapi} that only arm64 headers have: requests that encode the size of an arm64 structure, and
+ * interrupt controller attributes. A test compares the constants with an arm64 compiler's numbers, in the tests'
+ * arm64-6.1.txt.
  */
 public final class UapiArm64 {
     private UapiArm64() {}
@@ -59,7 +59,7 @@ public final class UapiArm64 {
     public static final long KVM_ARM_MTE_COPY_TAGS = READ | size(48) | KVMIO | 0xb4;
     @Ioctl(on = VCPU, arm64 = true) public static final long KVM_ARM_VCPU_FINALIZE = WRITE | size(4) | KVMIO | 0xc2;
     @Ioctl(on = VCPU, arm64 = true) public static final long KVM_SET_GUEST_DEBUG = WRITE | size(520) | KVMIO | 0x9b;
-    /** This request is for a VM; on a vCPU the same number is KVM_GET_ONE_REG. */
+    /** For a VM; on a vCPU the same number is KVM_GET_ONE_REG. */
     @Ioctl(on = VM, argument = KvmArmDeviceAddr.class, arm64 = true)
     public static final long KVM_ARM_SET_DEVICE_ADDR = WRITE | size(16) | KVMIO | 0xab;
     /** The headers of Linux 6.1 lack this request. */

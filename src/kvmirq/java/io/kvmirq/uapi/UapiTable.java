@@ -11,10 +11,9 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name,
- * with the contents of the annotations beside the constants. The class reads the requests' annotations once, when it is
- * loaded, and those of the structures when the first structure is needed. The fake kernel and the names of calls use
- * this class; the bindings to the real kernel do not. Immutable.
+ * Requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name, with
+ * their annotations. The requests' are read once, when the class is loaded, the structures' when the first one is
+ * needed. The fake kernel and the names of calls use it; bindings to the real kernel do not. Immutable.
  */
 public final class UapiTable {
     private UapiTable() {}

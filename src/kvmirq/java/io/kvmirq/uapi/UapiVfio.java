@@ -19,7 +19,7 @@ import io.kvmirq.uapi.Declared.U8;
 
 /**
  * Numbers and structures of include/uapi/linux/vfio.h, as in {@link Uapi}: containers, groups, devices and their
- * interrupts. The same number is another request on another kind of file.
+ * interrupts. One number is different requests on different kinds of files.
  */
 public final class UapiVfio {
     private UapiVfio() {}

@@ -6,9 +6,9 @@ import static io.kvmirq.arch.Description.always;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/** The entries of the two tables by which AVIC finds a vCPU: by physical and by logical APIC id. */
+/** Entries of the two tables by which AVIC finds a vCPU: by physical and by logical APIC id. */
 public final class AvicTables {
-    /** Physical table: the APIC id of the host CPU on which the vCPU is loaded. */
+    /** Physical table: APIC id of the host CPU on which the vCPU is loaded. */
     public static final BitField HOST_ID = new BitField("host_physical_id", 0, 12, always("HostPhysicalId", "APIC id"));
 
     /** Physical table: the address of the vCPU's backing page. */

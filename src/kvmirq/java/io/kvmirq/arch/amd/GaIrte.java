@@ -44,7 +44,7 @@ public final class GaIrte {
                             + " since Linux 6.18; VM " + GaTag.VM_6_1.of(value) + ", vCPU " + GaTag.VCPU_6_1.of(value)
                             + " on 6.1 to 6.17"));
 
-    /** The vector: a guest's vector in guest mode, a host vector in remapped form. */
+    /** The vector: a guest vector in guest mode, a host vector in remapped form. */
     public static final BitField VECTOR = new BitField("vector", 64, 8, always("Vector", "guest vector"));
 
     /** Bits 51:12 of the address of the vCPU's backing page. */
@@ -64,7 +64,7 @@ public final class GaIrte {
     public static final BitField DESTINATION_HIGH =
             new BitField("destination_hi", 120, 8, always("Destination", "APIC id 31:24"));
 
-    /** The APIC id of the host CPU that gets the interrupt, or, in guest mode, that runs the vCPU. */
+    /** APIC id of the host CPU that gets the interrupt, or, in guest mode, runs the vCPU. */
     public static final SplitField DESTINATION = new SplitField(
             "derived_apicid",
             DESTINATION_LOW,

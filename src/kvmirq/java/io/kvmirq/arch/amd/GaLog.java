@@ -13,7 +13,7 @@ public final class GaLog {
     /** Entry: the GATag of the remapping entry, see {@link GaTag}. */
     public static final BitField TAG = new BitField("ga_tag", 0, 32, always("GATag", ""));
 
-    /** Entry: the requester id of the device. */
+    /** Entry: the device's requester id. */
     public static final BitField DEVICE =
             new BitField("devid", 32, 16, saying("DeviceID", (value, bits) -> "requester " + Meaning.requester(value)));
 

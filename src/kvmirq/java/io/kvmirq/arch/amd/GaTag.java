@@ -6,7 +6,7 @@ import static io.kvmirq.arch.Description.always;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
-/** A GATag in the GA log tells Linux the VM and the vCPU ({@code AVIC_GATAG}). {@link GaTagKernel} has the layouts. */
+/** A GATag in the GA log identifies the VM and the vCPU ({@code AVIC_GATAG}). {@link GaTagKernel} has the layouts. */
 public final class GaTag {
     /** The id of the VM, since Linux 6.18. */
     public static final BitField VM = new BitField("vm_id", 12, 20, always("", "VM"));

@@ -13,7 +13,10 @@ public enum GaTagKernel {
     UP_TO_6_0(GaTag.VM_6_0, GaTag.VCPU_6_0, false),
     /** Stable kernels of 6.1 and 6.2, and 6.3 to 6.16: 23 bits of the VM's id, 9 bits of the vCPU's id. */
     FROM_6_1(GaTag.VM_6_1, GaTag.VCPU_6_1, false),
-    /** Linux 6.17: 23 bits of the VM's id, 9 bits of the vCPU's index. */
+    /**
+     * Linux 6.17, 11a60455d4c9 ("KVM: SVM: Use vcpu_idx, not vcpu_id, for GA log tag/metadata"): 23 bits of the VM's
+     * id, 9 bits of the vCPU's index.
+     */
     FROM_6_17(GaTag.VM_6_1, GaTag.VCPU_6_1, true),
     /** Linux 6.18 and later: 20 bits of the VM's id, 12 bits of the vCPU's index. */
     FROM_6_18(GaTag.VM, GaTag.VCPU, true);

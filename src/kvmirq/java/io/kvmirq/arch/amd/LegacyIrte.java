@@ -30,7 +30,7 @@ public final class LegacyIrte {
     /** DM: 1 if the destination is a logical id, 0 if it is a physical id. */
     public static final BitField LOGICAL = BitField.flag("dm", 6, "DM", "physical", "logical");
 
-    /** The APIC id of the host CPU that gets the interrupt, 8 bits. */
+    /** APIC id of the host CPU that gets the interrupt, 8 bits. */
     public static final BitField DESTINATION = new BitField("destination", 8, 8, always("Destination", "APIC id"));
 
     /** The vector that the host CPU gets. */

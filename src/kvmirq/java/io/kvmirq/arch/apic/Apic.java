@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
-/** The host vectors that Linux uses for posted interrupts on x86, 8 bits each. Source: {@code asm/irq_vectors.h}. */
+/** Host vectors that Linux uses for posted interrupts on x86, 8 bits each. Source: {@code asm/irq_vectors.h}. */
 public final class Apic {
     /**
-     * The vector of the posted-interrupt notification. A CPU in guest mode that gets this vector moves the requested
-     * vectors from PIR to the virtual IRR; outside guest mode Linux's handler of the vector does nothing.
+     * Posted-interrupt notification vector. A CPU in guest mode that gets it moves the requested vectors from PIR to
+     * the virtual IRR; outside guest mode Linux's handler does nothing.
      */
     public static final int NOTIFICATION = 0xf2;
 

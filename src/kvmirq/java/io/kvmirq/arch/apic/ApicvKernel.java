@@ -4,16 +4,17 @@ package io.kvmirq.arch.apic;
 import io.kvmirq.arch.LinuxVersion;
 
 /**
- * Kernel versions that differ in how KVM updates the posted-interrupt descriptor of a vCPU that leaves its CPU: {@code
- * vmx_vcpu_pi_put()} of Linux 6.12 and 7.1.
+ * Kernel versions that differ in how KVM updates a vCPU's posted-interrupt descriptor when the vCPU is put: {@code
+ * vmx_vcpu_pi_put()} of Linux 6.12 and 7.1; since 6.17, 6737557442e5 ("KVM: VMX: Suppress PI notifications whenever the
+ * vCPU is put").
  */
 public enum ApicvKernel {
     /**
-     * KVM sets the descriptor's SN only when the vCPU is preempted. A remapping unit still notifies the last CPU of a
-     * vCPU that is in user space, or that sleeps with interrupts disabled.
+     * KVM sets SN only when the vCPU is preempted. If it is in user space, or sleeps with interrupts disabled, a
+     * remapping unit still notifies its last CPU.
      */
     UP_TO_6_16,
-    /** KVM sets SN whenever the vCPU leaves its CPU, unless the vCPU sleeps on a CPU's wake-up list. */
+    /** KVM sets SN whenever the vCPU is put, unless it sleeps on a CPU's wake-up list. */
     FROM_6_17;
 
     /** The constant that describes a Linux version. */

@@ -12,14 +12,14 @@ import io.kvmirq.arch.Structure;
 import java.util.Objects;
 
 /**
- * An MSI in compatibility format. Devices write this format if interrupts are not remapped, and a guest's routes
- * contain such messages. The message has three 32-bit words: low address, high address, data.
+ * An MSI in compatibility format, which devices write if interrupts are not remapped, and which a guest's routes
+ * contain. It has three 32-bit words: low address, high address, data.
  *
  * <p>Source: Intel SDM volume 3, "Message Signalled Interrupts"; {@code struct x86_msi_addr_lo} and its neighbours in
  * arch/x86/include/asm/msi.h; {@code kvm_msi_to_lapic_irq} in arch/x86/kvm/irq.c.
  *
  * @param address the 64-bit address, with the high word in bits 63:32
- * @param data the data that the device writes to the address, 32 bits
+ * @param data the data that the device writes, 32 bits
  */
 public record CompatibilityMsi(long address, int data) implements Structure {
     /** The value of {@link #BASE_ADDRESS} in an interrupt message. */
@@ -40,7 +40,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     public static final BitField REMAPPABLE =
             format(0, "it is of remappable format").ordinarily(0);
 
-    /** Destination bits 14:8, if a hypervisor offers these bits in the low address; otherwise 0. */
+    /** Destination bits 14:8, if a hypervisor offers them in the low address; otherwise 0. */
     public static final BitField EXTENDED = new BitField(
             "virt_destid_8_14",
             5,
@@ -62,7 +62,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     /** Destination bits 31:8, which only a hypervisor reads. */
     public static final BitField DESTINATION_HIGH = new BitField("dest_8_31", 40, 24);
 
-    /** The 32-bit destination, for VMs with 32-bit APIC ids; both of its parts are in the address. */
+    /** The 32-bit destination, for VMs with 32-bit APIC ids, in two parts of the address. */
     public static final SplitField DESTINATION = new SplitField(
             "dest32",
             DESTINATION_LOW,
@@ -72,14 +72,14 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     /** Delivery mode. */
     public static final BitField MODE = new BitField("delivery_mode", 72, 3, DeliveryMode.description());
 
-    /** The vector: a guest's vector in a guest's message, otherwise a host vector. */
+    /** The vector: a guest vector in a guest's message, otherwise a host vector. */
     public static final BitField VECTOR =
             new BitField("vector", 64, 8, DeliveryMode.deliverable(always("V", "vector"), MODE));
 
     private static final BitField RESERVED_75 =
             BitField.reserved("rsvd_75_77", 75, 3).ordinarily(0);
 
-    /** The level of a level-triggered interrupt: 1 asserts the interrupt. */
+    /** The level of a level-triggered interrupt: 1 asserts it. */
     public static final BitField ASSERTED = BitField.bit(
             "level_assert",
             78,
@@ -99,8 +99,8 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             .build();
 
     /**
-     * The bit that distinguishes the two formats of an MSI message. A value other than {@code expected} is reported as
-     * a violation with the text {@code otherwise}.
+     * The bit that distinguishes the two MSI formats. A value other than {@code expected} is a violation with the text
+     * {@code otherwise}.
      */
     public static BitField format(int expected, String otherwise) {
         Objects.requireNonNull(otherwise, "otherwise is null");
@@ -120,7 +120,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
         return new long[] {address, Integer.toUnsignedLong(data)};
     }
 
-    /** The 32-bit destination, unsigned. A VM without 32-bit APIC ids uses only the low 8 bits of the destination. */
+    /** The 32-bit destination, unsigned. A VM without 32-bit APIC ids uses only its low 8 bits. */
     public long destination() {
         return DESTINATION.of(address, address);
     }

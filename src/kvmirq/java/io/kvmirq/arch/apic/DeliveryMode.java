@@ -7,7 +7,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The delivery mode of an interrupt, 3 bits.
+ * An interrupt's delivery mode, 3 bits.
  *
  * <p>Source: Intel SDM volume 3, "Message Data Register Format"; VT-d specification, Interrupt Remapping Table Entry;
  * {@code enum apic_delivery_modes} in arch/x86/include/asm/apicdef.h.

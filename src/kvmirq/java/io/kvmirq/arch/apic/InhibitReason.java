@@ -5,9 +5,9 @@ import io.kvmirq.arch.LinuxVersion;
 import java.util.Objects;
 
 /**
- * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is KVM's number of the reason, which
- * the tracepoint kvm_apicv_inhibit_changed prints as {@code reason=}. Linux 6.1 lacks PHYSICAL_ID_ALIASED: its numbers
- * of the later reasons are lower by one.
+ * A reason why KVM inhibits APIC virtualization in a VM. {@link #ordinal} is KVM's number, which the tracepoint
+ * kvm_apicv_inhibit_changed prints as {@code reason=}. Linux 6.1 lacks PHYSICAL_ID_ALIASED, so its later numbers are
+ * lower by one.
  *
  * <p>Source: {@code enum kvm_apicv_inhibit} in arch/x86/include/asm/kvm_host.h of Linux 6.1, 6.12 and 7.1.
  */
@@ -36,7 +36,7 @@ public enum InhibitReason {
             false,
             "the guest moved a LAPIC away from 0xfee00000",
             "let the guest leave the LAPIC there, and make a new VM"),
-    /** This reason inhibits APIC virtualization of one vCPU, never of the VM. */
+    /** Inhibits only one vCPU's APIC virtualization, never the VM's. */
     NESTED(false, true, "the vCPU runs a nested guest", "none: it ends with the nested guest"),
     IRQWIN(
             false,
@@ -99,12 +99,12 @@ public enum InhibitReason {
         return cause;
     }
 
-    /** The event that causes the reason, and the step that ends or avoids the reason. */
+    /** The event that causes the reason, and the step that ends or avoids it. */
     public String causeAndRemedy() {
         return cause + "; " + remedy;
     }
 
-    /** The step that ends or avoids the reason; the text begins with "none" if there is no such step. */
+    /** The step that ends or avoids the reason; begins with "none" if there is none. */
     public String remedy() {
         return remedy;
     }

@@ -8,8 +8,8 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.SplitField;
 
 /**
- * The fields of a 64-bit redirection entry of the IOAPIC, in compatibility form, and in remappable form, which refers
- * to an entry of the remapping table.
+ * The fields of an IOAPIC redirection entry, 64 bits, in compatibility form, and in remappable form, which refers to an
+ * IRTE.
  *
  * <p>Source: 82093AA datasheet, "IOREDTBL"; VT-d specification, "I/OxAPIC Programming"; {@code union
  * kvm_ioapic_redirect_entry} in arch/x86/kvm/ioapic.h; {@code struct IO_APIC_route_entry} in
@@ -22,11 +22,11 @@ public final class IoapicEntry {
     /** The delivery mode; these bits are 0 in remappable form. */
     public static final BitField MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
-    /** The vector that the pin sends; in remappable form, the vector only selects the EOIs that end the interrupt. */
+    /** The vector that the pin sends; in remappable form, it only selects the EOIs that end the interrupt. */
     public static final BitField VECTOR =
             new BitField("vector", 0, 8, DeliveryMode.deliverable(always("INTVEC", "vector"), MODE));
 
-    /** Destination mode: 1 if the destination is a logical id. In remappable form, this bit is bit 15 of the handle. */
+    /** Destination mode: 1 if the destination is a logical id. In remappable form, this is bit 15 of the handle. */
     public static final BitField LOGICAL = BitField.flag("dest_mode_logical", 11, "DESTMOD", "physical", "logical");
 
     /** Delivery status: 1 if the pin's message is not sent yet. Read-only. */
@@ -46,7 +46,7 @@ public final class IoapicEntry {
     /** 1 if the pin is masked, so that it sends nothing. */
     public static final BitField MASKED = BitField.flag("masked", 16, "MASK", "not masked", "masked");
 
-    /** Destination bits 14:8, if a hypervisor offers these bits; otherwise 0. */
+    /** Destination bits 14:8, if a hypervisor offers them; otherwise 0. */
     public static final BitField EXTENDED = new BitField(
                     "virt_destid_8_14", 49, 7, always("XID", "destination 14:8 where a hypervisor offers it"))
             .ordinarily(0);

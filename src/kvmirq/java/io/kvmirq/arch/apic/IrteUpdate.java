@@ -7,20 +7,20 @@ import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
 
 /**
- * Posts one host irq on Intel or AMD, as {@code pi_update_irte} does by {@code irq_set_vcpu_affinity}. On VT-d, posting
- * only writes the remapping entry. On AMD, posting also moves the irqfd to the vCPU's {@code ir_list}.
+ * Posts one host irq on Intel or AMD, as {@code pi_update_irte} does by {@code irq_set_vcpu_affinity}. On VT-d this
+ * only writes the remapping entry; on AMD it also moves the irqfd to the vCPU's {@code ir_list}.
  */
 public interface IrteUpdate {
     /**
      * Posts the host irq to the vCPU with this id. Throws KernelException EINVAL if the entry cannot be posted and
-     * ENOSYS if the host irq is not remapped. After an exception the host irq is posted to no vCPU.
+     * ENOSYS if the host irq is not remapped. After an exception the host irq is not posted.
      */
     void post(VcpuId vcpu, InterruptVector vector);
 
     /** Ends posting, so that the host irq interrupts the host. Does nothing if the host irq is not posted. */
     void unpost();
 
-    /** The update of a host irq without remapping, for which {@code irq_set_vcpu_affinity} fails with ENOSYS. */
+    /** A host irq without remapping, for which {@code irq_set_vcpu_affinity} fails with ENOSYS. */
     static IrteUpdate notRemapped(int hostIrq) {
         return new IrteUpdate() {
             @Override

@@ -14,8 +14,8 @@ import java.util.Map;
 import java.util.stream.IntStream;
 
 /**
- * The register page of a local APIC. Names ending in {@code _AT} are offsets in bytes. A register has 32 bits; ISR, TMR
- * and IRR are eight registers each. Each {@link BitField} of this class is in one register.
+ * A LAPIC's register page. Names ending in {@code _AT} are offsets in bytes. A register has 32 bits; ISR, TMR and IRR
+ * are eight registers each. Each {@link BitField} here is in one register.
  *
  * <p>Source: Intel SDM volume 3, "Local APIC Register Address Map" and the registers' figures;
  * arch/x86/include/asm/apicdef.h.
@@ -66,7 +66,7 @@ public final class LapicPage {
     /** ICR: the interrupt command; its upper half is the next register. */
     public static final int ICR_AT = 0x300;
 
-    /** The local vector table's first register, the timer's. The table's registers are {@link #STRIDE} bytes apart. */
+    /** The local vector table's first register, the timer's. Its registers are {@link #STRIDE} bytes apart. */
     public static final int LVT_AT = 0x320;
 
     /** The local vector table's register for pin LINT0, to which a PIC is connected. */
@@ -91,7 +91,7 @@ public final class LapicPage {
     public static final BitField DIRECTED_EOI =
             BitField.flag("directed_eoi", 24, "", "EOIs are broadcast", "EOI broadcasts can be suppressed");
 
-    /** LDR in x2APIC mode: the number of the cluster. */
+    /** LDR in x2APIC mode: the cluster number. */
     public static final BitField CLUSTER = new BitField("cluster", 16, 16, always("", "x2APIC cluster"));
 
     /** LDR in x2APIC mode: a set of the cluster's members, one bit for each. */
@@ -109,7 +109,7 @@ public final class LapicPage {
     /** Local vector table: the delivery mode of the entry's interrupt. */
     public static final BitField LVT_MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
-    /** Local vector table: 1 if the source of interrupts is masked. */
+    /** Local vector table: 1 if the interrupt source is masked. */
     public static final BitField LVT_MASKED = BitField.flag("masked", 16, "M", "not masked", "masked");
 
     /** The number of registers that {@code KVM_GET_LAPIC} returns, the first 64. */

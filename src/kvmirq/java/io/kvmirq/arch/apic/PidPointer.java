@@ -8,7 +8,7 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Structure;
 
 /**
- * An entry of the PID-pointer table, 64 bits: it points to the descriptor of a vCPU to which a guest sends an IPI.
+ * A PID-pointer table entry, 64 bits: it points to the descriptor of a vCPU to which a guest sends an IPI.
  *
  * <p>Source: Intel SDM volume 3, IPI Virtualization; {@code vmx_vcpu_create} in arch/x86/kvm/vmx/vmx.c.
  */

@@ -12,8 +12,8 @@ import io.kvmirq.arch.Structure;
 
 /**
  * The words of a posted-interrupt descriptor (PID): 64 bytes at a 64-byte boundary, one for each vCPU. An IOMMU or
- * another CPU stores requested vectors of a guest in the descriptor. This record is a copy of the words; {@code
- * PiDescriptor} models the live memory.
+ * another CPU stores requested guest vectors in it. This record is a copy of the words; {@code PiDescriptor} models the
+ * live memory.
  *
  * <p>Source: VT-d specification, Posted Interrupt Descriptor, and Intel SDM volume 3, Posted-Interrupt Processing;
  * {@code struct pi_desc} in arch/x86/include/asm/posted_intr.h.
@@ -36,7 +36,7 @@ public record PostedInterruptDescriptor(
     /** The number of low bits of a descriptor's address that are 0. */
     public static final int BOUNDARY_BITS = 6;
 
-    /** The index of the 64-bit word that holds ON, SN, NV and NDST. Each change of a field writes this whole word. */
+    /** The index of the 64-bit word that holds ON, SN, NV and NDST. Changing a field writes the whole word. */
     public static final int CONTROL = 4;
 
     /** Outstanding notification, bit 256: while ON is 1, no further notification is sent. */

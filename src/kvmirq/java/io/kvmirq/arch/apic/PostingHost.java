@@ -11,8 +11,8 @@ import java.util.Set;
 import java.util.StringTokenizer;
 
 /**
- * The features of a host that decide whether KVM can post interrupts. The version {@code kernel} decides which inhibit
- * reasons exist; words of the kernel's {@code commandLine} may disable features.
+ * Host features that decide whether KVM can post interrupts. The version {@code kernel} decides which inhibit reasons
+ * exist; the kernel's {@code commandLine} may disable features.
  */
 public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine, Set<Feature> features) {
     private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
@@ -31,9 +31,9 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         APIC_VIRTUALIZATION,
         /** The module parameter enable_device_posted_irqs is on. Before Linux 6.16 every host has this feature. */
         DEVICE_POSTED_IRQS,
-        /** AMD: AVIC's table of physical APIC ids has entries for vCPU ids above 254, up to 511. */
+        /** AMD: AVIC's physical APIC id table has entries for vCPU ids above 254, up to 511. */
         X2AVIC,
-        /** AMD, since Linux 6.18: the table of AVIC holds all vCPU ids. */
+        /** AMD, since Linux 6.18: AVIC's table holds all vCPU ids. */
         X2AVIC_EXT,
         /** AMD: AVIC's table holds vCPU ids above 0. Linux 6.18 to 6.18.9 lacks it without {@link #X2AVIC}. */
         AVIC_IDS
@@ -84,7 +84,7 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         return features.contains(Feature.X2AVIC_EXT) && kernel.isSince(6, 18) ? VcpuId.MAX : X2AVIC_MAX_PHYSICAL_ID;
     }
 
-    /** The first obstacle that prevents posting for every VM of this host; empty if the host can post. */
+    /** The first obstacle that prevents posting for every VM on this host; empty if the host can post. */
     public Optional<PostingObstacle> flaw() {
         boolean remapping = features.contains(Feature.REMAPPING);
         boolean unitsPost = features.contains(Feature.POSTING_UNITS);

@@ -2,8 +2,8 @@
 package io.kvmirq.arch.apic;
 
 /**
- * The reasons why an interrupt is not posted, in the order in which {@code kvm_pi_update_irte()} and its callers in
- * Linux 7.1 check them.
+ * Reasons why an interrupt is not posted, in the order in which {@code kvm_pi_update_irte()} and its callers in Linux
+ * 7.1 check them.
  */
 public enum PostingObstacle {
     NO_REMAPPING(
@@ -33,7 +33,7 @@ public enum PostingObstacle {
             "vmx hardware_setup() or avic_want_avic_enabled(), when the module is loaded",
             "/sys/module/kvm_intel/parameters/enable_apicv or /sys/module/kvm_amd/parameters/avic",
             "load the module with enable_apicv=1, or avic=1 (and npt=1)"),
-    /** This obstacle exists since Linux 6.16: the module parameter enable_device_posted_irqs is 0. */
+    /** The module parameter enable_device_posted_irqs, which exists since Linux 6.16, is 0. */
     DEVICES_NOT_POSTED(
             "KVM posts no interrupts of devices",
             "kvm_x86_vendor_init(), when the module is loaded",
@@ -105,7 +105,7 @@ public enum PostingObstacle {
         this.remedy = remedy;
     }
 
-    /** The text of the obstacle: a clause, such as "KVM posts no interrupts of devices". */
+    /** The obstacle as a clause, such as "KVM posts no interrupts of devices". */
     public String text() {
         return text;
     }
@@ -115,12 +115,12 @@ public enum PostingObstacle {
         return decidedBy;
     }
 
-    /** The files, messages or tools in which root can see the obstacle. */
+    /** Files, messages or tools that show the obstacle to root. */
     public String seen() {
         return seen;
     }
 
-    /** The general remedy; {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} has that of one interrupt. */
+    /** The general remedy; {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} has one interrupt's. */
     public String remedy() {
         return remedy;
     }

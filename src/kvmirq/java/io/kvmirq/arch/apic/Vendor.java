@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
-/** The makers of processors whose IOMMU posts interrupts. */
+/** Vendors of processors whose IOMMU posts interrupts. */
 public enum Vendor {
     /** Intel, with VT-d posted interrupts and APICv. */
     INTEL,

@@ -7,8 +7,8 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
 /**
- * The fields of the register that enables a virtual CPU interface and its maintenance interrupts: GICH_HCR and ICH_HCR.
- * A bit that enables a maintenance interrupt has the same position as its cause in {@link Maintenance#STATUS}.
+ * Fields of GICH_HCR and ICH_HCR, which enable a virtual CPU interface and its maintenance interrupts. An enable bit
+ * has the same position as its cause in {@link Maintenance#STATUS}.
  *
  * <p>Source: ARM IHI 0048, "GICH_HCR"; ARM IHI 0069, "ICH_HCR_EL2".
  */
@@ -38,7 +38,7 @@ public final class HypervisorControl {
     /** VGrp1DIE: enables a maintenance interrupt while the guest has group 1 disabled. */
     public static final BitField GROUP1_OFF = enable("vgrp1die", 7, "VGrp1DIE", "the guest disables group 1");
 
-    /** EOICount: the number of the guest's EOIs of interrupts that are in no list register. */
+    /** EOICount: the number of guest EOIs for interrupts that are not in a list register. */
     public static final BitField END_COUNT = new BitField(
             "eoicount",
             27,

@@ -7,7 +7,7 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 
 /**
- * The fields of a list register of a GICv3 and later, ICH_LR: see {@link ListRegister}.
+ * Fields of a list register in GICv3 and later, ICH_LR: see {@link ListRegister}.
  *
  * <p>Source: ARM IHI 0069, "ICH_LR&lt;n&gt;_EL2". Linux writes only 10 bits of the physical id.
  */
@@ -47,7 +47,7 @@ public final class IchListRegister {
     public static final BitField PRIORITY = new BitField(
             "priority", 48, 8, saying("Priority", (value, bits) -> "priority 0x" + Long.toHexString(value)));
 
-    /** Bit NMI: 1 if the interrupt is non-maskable. Reserved if the GIC has no FEAT_GICv3_NMI. */
+    /** Bit NMI: 1 if the interrupt is non-maskable. Reserved without FEAT_GICv3_NMI. */
     public static final BitField NMI = BitField.flag("nmi", 59, "NMI", "maskable", "non-maskable, with FEAT_GICv3_NMI")
             .ordinarily(0);
 

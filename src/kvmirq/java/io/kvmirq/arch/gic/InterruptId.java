@@ -4,7 +4,7 @@ package io.kvmirq.arch.gic;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 
-/** The numbers of interrupts (INTIDs) and their ranges. Source: GIC architecture specification, "INTIDs". */
+/** Interrupt numbers (INTIDs) and their ranges. Source: GIC architecture specification, "INTIDs". */
 public final class InterruptId {
     /** The INTID of the first PPI. The lower ids are the SGIs. */
     public static final int FIRST_PPI = Ppi.FIRST;
@@ -30,7 +30,7 @@ public final class InterruptId {
         return Long.compareUnsigned(id, FIRST_PPI) < 0;
     }
 
-    /** Whether the id is an SGI or a PPI. Each CPU has its own SGIs and PPIs. */
+    /** Whether the id is an SGI or a PPI, of which each CPU has its own. */
     public static boolean isPrivate(long id) {
         return Long.compareUnsigned(id, FIRST_SPI) < 0;
     }
@@ -51,7 +51,7 @@ public final class InterruptId {
         return id >= FIRST_ESPI && id <= LAST_ESPI;
     }
 
-    /** The kind and the number of an interrupt, such as {@code SPI 32}. */
+    /** An interrupt's kind and number, such as {@code SPI 32}. */
     public static String text(long id) {
         String extended = isExtendedPpi(id) || isExtendedSpi(id) ? "E" : "";
         String kind = isSgi(id)

@@ -8,8 +8,8 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * The ITS commands that Linux sends and KVM implements. A command has four 64-bit words. Source: GIC architecture
- * specification, "ITS commands"; {@code GITS_CMD_*} in include/linux/irqchip/arm-gic-v3.h.
+ * ITS commands that Linux sends and KVM implements, of four 64-bit words. Source: GIC architecture specification, "ITS
+ * commands"; {@code GITS_CMD_*} in include/linux/irqchip/arm-gic-v3.h.
  */
 public enum ItsCommand {
     /** Moves an event to another collection. */
@@ -26,7 +26,7 @@ public enum ItsCommand {
     MAPC(0x09),
     /** Maps an event to an LPI of a collection. */
     MAPTI(0x0a),
-    /** Maps an event to the LPI with the same number as the event. */
+    /** Maps an event to the LPI with the same number. */
     MAPI(0x0b),
     /** Makes the ITS reread priority and enable bit of an event's LPI. */
     INV(0x0c),
@@ -58,7 +58,7 @@ public enum ItsCommand {
     /** The collection id. */
     public static final BitField COLLECTION = new BitField("icid", 128, 16);
 
-    /** MAPD: bits 51:8 of the address of the device's table of events; its other bits are 0. */
+    /** MAPD: bits 51:8 of the address of the device's event table; its other bits are 0. */
     public static final BitField EVENT_TABLE = new BitField("itt_addr", 136, 44);
 
     /** MAPC, MOVALL: the vCPU, by its index before Linux 6.7, by its id since 6.7. */
@@ -76,7 +76,7 @@ public enum ItsCommand {
         this.number = number;
     }
 
-    /** The number of the command: bits 7:0 of its first word. */
+    /** The command's number: bits 7:0 of its first word. */
     public int number() {
         return number;
     }
@@ -91,7 +91,7 @@ public enum ItsCommand {
     // The words of a command
 
     /**
-     * MAPD: the device may send event ids of {@code eventBits} bits. When KVM saves the ITS, KVM stores the device's
+     * MAPD: the device may send event ids of {@code eventBits} bits. When KVM saves the ITS, it stores the device's
      * event mappings in {@code table}.
      */
     public static long[] mapDevice(int device, int eventBits, long table) {
@@ -107,12 +107,12 @@ public enum ItsCommand {
         return MAPC.with(COLLECTION, collection).and(TARGET, vcpu).and(VALID, 1).words;
     }
 
-    /** MAPTI: maps an event of a device to an LPI of a collection. */
+    /** MAPTI: maps a device event to an LPI in a collection. */
     public static long[] mapEvent(int device, int event, int lpi, int collection) {
         return MAPTI.with(DEVICE, device).and(EVENT, event).and(LPI, lpi).and(COLLECTION, collection).words;
     }
 
-    /** Returns the command for one event of a device: this command must be INT, CLEAR, INV or DISCARD. */
+    /** Returns the command for one device event: this must be INT, CLEAR, INV or DISCARD. */
     public long[] ofEvent(int device, int event) {
         return with(DEVICE, device).and(EVENT, event).words;
     }

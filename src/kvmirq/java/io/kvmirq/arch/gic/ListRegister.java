@@ -11,10 +11,10 @@ import io.kvmirq.arch.Format;
 import java.util.Optional;
 
 /**
- * The fields of a GICv2 list register, GICH_LR, which holds an interrupt for a guest.
+ * Fields of a GICv2 list register, GICH_LR, which holds an interrupt for a guest.
  *
- * <p>The bit HW decides the meaning of bits 19:10: the physical interrupt, or the source of an SGI and the EOI request.
- * {@link #FORMAT} decodes and encodes only the fields that HW selects.
+ * <p>HW decides the meaning of bits 19:10: the physical interrupt, or an SGI's source and the EOI request. {@link
+ * #FORMAT} decodes and encodes only the fields that it selects.
  *
  * <p>Source: ARM IHI 0048, "GICH_LRn".
  */
@@ -69,7 +69,7 @@ public final class ListRegister {
     public static final BitField PRIORITY = new BitField(
             "priority", 23, 5, saying("Priority", (value, bits) -> "priority 0x" + Long.toHexString(value << 3)));
 
-    /** State: pending, active, both or neither. If neither state is set, the list register holds no interrupt. */
+    /** State: pending, active, both or neither. If neither, the list register is empty. */
     public static final BitField STATE = new BitField("state", 28, 2, state(HW));
 
     /** The pending bit of {@link #STATE}. */
@@ -135,8 +135,8 @@ public final class ListRegister {
     }
 
     /**
-     * Whether the list register's bit in EISR (ended interrupts) is set. The bit is set if the list register held a
-     * software interrupt, its field {@link #EOI} is 1, and the guest has written the EOI.
+     * Whether the list register's bit in EISR (ended interrupts) is set: it held a software interrupt, its {@link #EOI}
+     * is 1, and the guest has written the EOI.
      */
     public static boolean isSpent(long word) {
         return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);

@@ -8,8 +8,8 @@ import io.kvmirq.arch.Description;
 import io.kvmirq.arch.Format;
 
 /**
- * The fields of the register by which the hypervisor accesses the guest's settings of its virtual CPU interface:
- * GICH_VMCR and ICH_VMCR.
+ * Fields of GICH_VMCR and ICH_VMCR, through which the hypervisor accesses the guest's settings of its virtual CPU
+ * interface.
  *
  * <p>Source: ARM IHI 0048, "GICH_VMCR"; ARM IHI 0069, "ICH_VMCR_EL2".
  */
@@ -35,7 +35,7 @@ public final class MachineControl {
     public static final BitField END_MODE = BitField.flag(
             "vem", 9, "VEM", "an end drops the priority and deactivates", "an end drops the priority only");
 
-    /** The mask of the bits that a GICv2's GICC_CTLR and GICH_VMCR have at the same positions. */
+    /** Mask of the bits that a GICv2's GICC_CTLR and GICH_VMCR have at the same positions. */
     public static final long CPU_CONTROL =
             GROUP0.mask() | GROUP1.mask() | ACK_CONTROL.mask() | FIQ.mask() | COMMON.mask() | END_MODE.mask();
 

@@ -9,7 +9,7 @@ import io.kvmirq.arch.Format;
 import java.util.Optional;
 
 /**
- * The fields of the read-only register that describes the virtual CPU interface: GICH_VTR and ICH_VTR.
+ * Fields of GICH_VTR and ICH_VTR, which describe the virtual CPU interface and are read-only.
  *
  * <p>Source: ARM IHI 0048, "GICH_VTR"; ARM IHI 0069, "ICH_VTR_EL2".
  */

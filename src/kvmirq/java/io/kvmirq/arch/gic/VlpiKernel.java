@@ -2,15 +2,15 @@
 package io.kvmirq.arch.gic;
 
 /**
- * Kernel versions that differ in how KVM finds the LPI of a host interrupt. A stable kernel of an older version may
- * find the LPI as 6.16 does, so a kernel's version does not prove the constant.
+ * Kernel versions that differ in how KVM finds a host interrupt's LPI. An older stable kernel may do as 6.16 does, so a
+ * version does not prove the constant.
  */
 public enum VlpiKernel {
     /**
      * Before 6.16, KVM finds the LPI by the GSI's MSI route and the ITS's current translation. If the route changes,
-     * the old route's LPI stays a vLPI, and the kernel warns when the guest discards the LPI or the irqfd ends.
+     * the old route's LPI stays a vLPI, and the kernel warns when the guest discards it or the irqfd ends.
      */
     BY_ROUTE,
-    /** Since 6.16, KVM finds the LPI by the host interrupt. A new route ends the vLPI, and gets no vLPI. */
+    /** Since 6.16, KVM finds the LPI by the host interrupt. A new route unmaps the vLPI without mapping another. */
     BY_HOST_IRQ
 }

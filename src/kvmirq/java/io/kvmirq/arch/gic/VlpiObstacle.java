@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
-/**
- * The reasons for which KVM delivers an irqfd's LPI in software, in the order of KVM's checks. KVM reports no reason.
- */
+/** Reasons why KVM delivers an irqfd's LPI in software, in the order of its checks. KVM does not report them. */
 public enum VlpiObstacle {
     NO_GICV4(
             "the host has no GICv4, or kvm-arm.vgic_v4_enable is not set",
@@ -13,7 +11,7 @@ public enum VlpiObstacle {
     UNMAPPED(
             "the guest has not mapped the event yet, or its ITS or LPIs are disabled",
             "register the irqfd again later"),
-    /** This obstacle exists since Linux 6.16. Before 6.16, the host interrupt that registers last gets the LPI. */
+    /** Only since Linux 6.16: before, the host interrupt that registers last gets the LPI. */
     TAKEN("the LPI is a vLPI of another host interrupt", "let the guest map each event to an LPI of its own");
 
     private final String text;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The ARM GIC with its virtualization extensions: register formats, and the commands of an ITS.
+ * The ARM GIC with its virtualization extensions: register formats and ITS commands.
  *
  * <p>Formats: {@link io.kvmirq.arch.gic.ListRegister} (GICH_LR), {@link io.kvmirq.arch.gic.IchListRegister} (ICH_LR),
  * {@link io.kvmirq.arch.gic.HypervisorControl}, {@link io.kvmirq.arch.gic.MachineControl}, {@link
  * io.kvmirq.arch.gic.Maintenance} and {@link io.kvmirq.arch.gic.VgicType}. {@link io.kvmirq.arch.gic.ItsCommand}
  * encodes the commands that a guest writes to its ITS.
  *
- * <p>On a host with GICv4, debugfs shows which LPIs are vLPIs. {@code io.kvmirq.arch.gic.debugfs}, a package of the
- * command, reads debugfs.
+ * <p>On a GICv4 host, debugfs shows which LPIs are vLPIs; {@code io.kvmirq.arch.gic.debugfs}, a package of the command,
+ * reads it.
  *
  * <p>Sources: GIC architecture specification, versions 2 and 3; arch/arm64/kvm/vgic of Linux.
  */

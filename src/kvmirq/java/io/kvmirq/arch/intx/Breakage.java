@@ -2,8 +2,8 @@
 package io.kvmirq.arch.intx;
 
 /**
- * Conflicts that direct EOI causes, because VFIO does not mask the line at each interrupt. {@link #OTHERS_WAIT} occurs
- * on a shared line, {@link #VM_GONE} on any line, the other conflicts on a PCI line that is requested exclusively.
+ * Conflicts that direct EOI causes because VFIO does not mask the line at each interrupt. {@link #OTHERS_WAIT} occurs
+ * on a shared line, {@link #VM_GONE} on any line, the others on a PCI line that is requested exclusively.
  */
 public enum Breakage {
     OTHERS_WAIT("other devices on the line wait until this guest ends its interrupt, for ever if its vCPU is stopped"),

@@ -10,8 +10,7 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * The traits of an interrupt that decide whether it may have direct EOI. Example for a PCI device that shares its line
- * with one other device:
+ * Traits that decide whether an interrupt may have direct EOI. For a PCI device that shares its line with one other:
  *
  * <pre>{@code
  * DirectEoiPolicy.shared(1).assertSafe().decide();
@@ -44,15 +43,15 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * INTx of a PCI device with an exclusive line: the line has no other handler, and is not requested as shareable, as
-     * with {@code nointxmask=1} of vfio-pci. The guest's EOI deactivates the physical interrupt.
+     * A PCI device's INTx on an exclusive line, which has no other handler and is not requested as shareable, as with
+     * vfio-pci's {@code nointxmask=1}. The guest's EOI deactivates the physical interrupt.
      */
     public static DirectEoiPolicy exclusive() {
         return new DirectEoiPolicy(EnumSet.of(Trait.LEVEL, Trait.EOI_DEACTIVATES), 0);
     }
 
     /**
-     * INTx of a PCI device whose line is shareable, as vfio-pci requests it with DisINTx, and has this number of other
+     * A PCI device's INTx on a shareable line, as vfio-pci requests it with DisINTx, with this number of other
      * handlers. The guest's EOI deactivates the physical interrupt. A negative number throws IllegalArgumentException.
      */
     public static DirectEoiPolicy shared(int otherHandlers) {
@@ -79,12 +78,12 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
         return with(Trait.EOI_DEACTIVATES, deactivates);
     }
 
-    /** Returns a copy for INTx of a PCI device, which is level-triggered. */
+    /** Returns a copy for a PCI device's INTx, which is level-triggered. */
     public DirectEoiPolicy ofPciDevice() {
         return with(Trait.PLATFORM_DEVICE, false).with(Trait.LEVEL, true);
     }
 
-    /** Returns a copy for an interrupt of a platform device, which vfio-platform never requests as shareable. */
+    /** Returns a copy for a platform device's interrupt, which vfio-platform never requests as shareable. */
     public DirectEoiPolicy ofPlatformDevice(boolean isLevel) {
         return with(Trait.PLATFORM_DEVICE, true).with(Trait.LEVEL, isLevel).with(Trait.SHAREABLE, false);
     }

@@ -4,7 +4,7 @@ package io.kvmirq.arch.intx;
 import io.kvmirq.arch.intx.DirectEoiPolicy.Trait;
 import java.util.function.Predicate;
 
-/** The reasons against direct EOI, in the order in which {@link DirectEoiPolicy} checks them. */
+/** Reasons against direct EOI, in the order in which {@link DirectEoiPolicy} checks them. */
 public enum NotDirect {
     NOT_LEVEL(
             "the interrupt is not level-triggered: the host ends it at once, and there is no EOI to wait for",

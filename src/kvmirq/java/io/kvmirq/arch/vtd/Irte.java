@@ -14,9 +14,9 @@ import io.kvmirq.arch.Structure;
 import java.util.Objects;
 
 /**
- * An interrupt-remapping table entry, 128 bits: two 64-bit words, the low one at the lower address. Both forms of an
- * entry, remapped and posted, have the fields of this interface. To scan a table without allocation, read the fields
- * and {@link #descriptorAddress} from the words.
+ * An interrupt-remapping table entry (IRTE), 128 bits: two 64-bit words, the low one at the lower address. Both forms,
+ * remapped and posted, have the fields of this interface. To scan a table without allocation, read the fields and
+ * {@link #descriptorAddress} from the words.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped and for Posted Interrupts; {@code struct
  * irte} in include/linux/dmar.h.
@@ -41,7 +41,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     BitField POSTED =
             BitField.bit("pst", 15, oneOf("IM", "remapped", "posted").expecting(1, "the entry is of remapped form"));
 
-    /** V or VV, bits 23:16: the vector; a guest's vector if the entry posts. */
+    /** V or VV, bits 23:16: the vector; a guest vector if the entry posts. */
     BitField VECTOR = new BitField("vector", 16, 8, always("VV", "guest vector"));
 
     /** SID, bits 79:64: a requester's id, or the first and last number of a range of buses. */
@@ -54,7 +54,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
             2,
             oneOf("SQ", "compare all of SID", "ignore SID bit 2", "ignore SID bits 2:1", "ignore SID bits 2:0"));
 
-    /** SVT, bits 83:82: the kind of check of the requester. */
+    /** SVT, bits 83:82: how the requester is checked. */
     BitField SOURCE_VALIDATION = new BitField(
             "svt",
             82,
@@ -68,8 +68,8 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     }
 
     /**
-     * The address of a posted entry's descriptor, with 0 in the low 6 bits. Use this method to scan a table: it is
-     * faster by one shift than {@link PostedIrte#ADDRESS}.
+     * The address of a posted entry's descriptor, with 0 in the low 6 bits. It is one shift faster than {@link
+     * PostedIrte#ADDRESS}, so use it to scan a table.
      */
     static long descriptorAddress(long low, long high) {
         return high & PostedIrte.ADDRESS_HIGH.mask()
@@ -92,7 +92,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
         return field.isSet(field.word() == 0 ? low() : high());
     }
 
-    /** The vector; a guest's vector if the entry posts. */
+    /** The vector; a guest vector if the entry posts. */
     default InterruptVector vector() {
         return new InterruptVector((int) VECTOR.of(low()));
     }

@@ -9,8 +9,7 @@ import io.kvmirq.arch.SplitField;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 
 /**
- * A remapping entry that posts a device's request to a descriptor. {@code low} holds bits 63:0, {@code high} bits
- * 127:64.
+ * A remapping entry that posts a device request to a descriptor. {@code low} holds bits 63:0, {@code high} bits 127:64.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Posted Interrupts; the {@code p_} fields of {@code
  * struct irte} in include/linux/dmar.h.
@@ -81,7 +80,7 @@ public record PostedIrte(long low, long high) implements Irte {
                 | SOURCE_VALIDATION.with(validation);
     }
 
-    /** The physical address of the descriptor, 64 bits; the low 6 bits are 0. */
+    /** The descriptor's physical address, 64 bits; the low 6 bits are 0. */
     public long descriptorAddress() {
         return Irte.descriptorAddress(low, high);
     }

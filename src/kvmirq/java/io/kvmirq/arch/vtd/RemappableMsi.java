@@ -12,14 +12,14 @@ import io.kvmirq.arch.apic.CompatibilityMsi;
 import java.util.Optional;
 
 /**
- * An MSI in remappable format. The message names an entry of the remapping table instead of a CPU and a vector. The
- * message has two 32-bit words: address and data.
+ * An MSI in remappable format, which names a remapping table entry instead of a CPU and a vector. It has two 32-bit
+ * words: address and data.
  *
  * <p>Source: VT-d specification, Interrupt Requests in Remappable Format; {@code struct x86_msi_addr_lo} in
  * arch/x86/include/asm/msi.h; {@code fill_msi_msg} in drivers/iommu/intel/irq_remapping.c.
  *
  * @param address the low word of the address, 32 bits
- * @param data the data that the device writes to the address, 32 bits
+ * @param data the data that the device writes, 32 bits
  */
 public record RemappableMsi(int address, int data) implements Structure {
     /** SHV, address bit 3: if 1, the subhandle is added to the handle. */

@@ -12,7 +12,7 @@ import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import java.util.Optional;
 
 /**
- * A remapping entry that turns a device's request into another interrupt of the host.
+ * A remapping entry that turns a device request into another host interrupt.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped Interrupts; {@code struct irte} in
  * include/linux/dmar.h, which Linux fills in {@code prepare_irte} of drivers/iommu/intel/irq_remapping.c.
@@ -117,8 +117,8 @@ public record RemappedIrte(long low, long high) implements Irte {
     }
 
     /**
-     * A copy of this entry with another vector and DST, for a changed affinity of the host irq; throws
-     * IllegalArgumentException if DST has more than 32 bits.
+     * A copy with another vector and DST, for a changed host irq affinity; throws IllegalArgumentException if DST has
+     * more than 32 bits.
      */
     public RemappedIrte moved(InterruptVector toVector, long toDestination) {
         return new RemappedIrte(DESTINATION.put(VECTOR.put(low, toVector.number()), toDestination), high);

@@ -4,7 +4,7 @@ package io.kvmirq.arch.vtd;
 import io.kvmirq.arch.Meaning;
 
 /**
- * The requesters that may use a remapping entry.
+ * Requesters that may use a remapping entry.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry; {@code set_irte_sid} in
  * drivers/iommu/intel/irq_remapping.c.

@@ -10,8 +10,8 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Structure;
 
 /**
- * The capabilities of one remapping unit: its registers CAP (offset 0x8) and ECAP (offset 0x10). Linux shows the two
- * registers as {@code cap} and {@code ecap} under /sys/class/iommu.
+ * A remapping unit's capabilities: its registers CAP (offset 0x8) and ECAP (offset 0x10), which Linux shows as {@code
+ * cap} and {@code ecap} under /sys/class/iommu.
  *
  * <p>Source: VT-d specification, Capability Register and Extended Capability Register; {@code cap_*} and {@code ecap_*}
  * in drivers/iommu/intel/iommu.h.
@@ -37,7 +37,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     public static final BitField CACHING =
             BitField.flag("cm", 7, "CM", "what is not present is not cached", "caching mode: an emulated unit");
 
-    /** The width of a guest address in bits, 1–64. */
+    /** Guest address width in bits, 1–64. */
     public static final BitField ADDRESS_WIDTH = new BitField(
             "mgaw",
             16,
@@ -60,7 +60,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
             saying("NFR", (value, bits) -> "fault recording registers: " + value)
                     .computed(field -> field + 1));
 
-    /** 1 if the unit supports posted entries. Linux posts only if every unit of the host has this bit. */
+    /** 1 if the unit supports posted entries. Linux posts only if every unit has this bit. */
     public static final BitField POSTING = BitField.flag("pi", 59, "PI", "no posted interrupts", "posted interrupts");
 
     /** 1 if hardware flushes its interrupt cache when software sets a new table. */
@@ -92,7 +92,7 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
     public static final BitField EXTENDED =
             BitField.flag("eim", 68, "EIM", "destinations of 8 bits", "x2APIC destinations");
 
-    /** The unit can leave the DMA of a device untranslated. */
+    /** The unit can leave a device's DMA untranslated. */
     public static final BitField PASS_THROUGH = BitField.flag("pt", 70, "PT", "no pass-through", "pass-through");
 
     /** The unit can force snooping of a device's DMA. */
