@@ -186,7 +186,9 @@ public final class Events {
             event.commit();
         }
 
-        /** Calls {@code hook} at the start and the end of each chunk of a recording, or in the period of its settings. */
+        /**
+         * Calls {@code hook} at the start and the end of each chunk of a recording, or in the period of its settings.
+         */
         static void addHook(Type type, Runnable hook) {
             FlightRecorder.addPeriodicEvent(begin(type).getClass(), hook);
         }

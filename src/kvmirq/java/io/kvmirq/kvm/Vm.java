@@ -148,7 +148,8 @@ public final class Vm implements AutoCloseable {
      * event} was signalled before. Route {@code gsi} first, because signals are lost while it has no route.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN on arm64 before {@link Vgic#init};
-     *     EBUSY when {@code event} already has an irqfd of this VM, or since Linux 6.17 of any VM
+     *     EBUSY when {@code event} already has an irqfd of this VM, or of any VM since 6.17, 2cdd64cbf990 ("KVM:
+     *     Disallow binding multiple irqfds to an eventfd with a priority waiter")
      */
     public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
         return Irqfd.make(this, event, null, gsi, false);
