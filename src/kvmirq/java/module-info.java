@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * KVM's interrupt path from Java: VMs, irqfds, forwarded devices, and the formats of the hardware. It needs java.base alone.
+ * KVM's interrupt path from Java: VMs, irqfds, forwarded devices, and hardware formats. It needs only java.base.
  *
- * <p>Read first: {@link io.kvmirq.kvm} (VMs, routes, irqfds), then {@link io.kvmirq.arch} (bits of IRTEs, descriptors and
- * messages). Module {@code io.kvmirq.vmm} has a guest's MSI-X table, IOAPIC and snapshots, {@code io.kvmirq.fake} a kernel
- * for tests, and {@code io.kvmirq.testkit} what tests of a VMM use.
+ * <p>Read first: {@link io.kvmirq.kvm} (VMs, routes, irqfds), then {@link io.kvmirq.arch} (bits of IRTEs, descriptors
+ * and messages). Module {@code io.kvmirq.vmm} has a guest's MSI-X table, IOAPIC and snapshots, {@code io.kvmirq.fake} a
+ * kernel for tests, and {@code io.kvmirq.testkit} the kit for VMM tests.
  *
  * <p>{@code com.sun.jna} and {@code org.jnrproject.ffi} are for two of the bindings, used if present. Native code needs
  * {@code --enable-native-access=io.kvmirq} from Java 22 on.

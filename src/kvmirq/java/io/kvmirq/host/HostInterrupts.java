@@ -58,7 +58,7 @@ public final class HostInterrupts implements HostIrqs {
      * @param kind INTx, MSI or MSI-X
      * @param vector the MSI or MSI-X vector; 0 for INTx
      * @param chip the interrupt controller's name
-     * @param count how often the host handled the irq, on all CPUs
+     * @param count the number of times that the host handled the irq, on all CPUs
      * @param sharers names of other drivers' handlers for the same irq
      */
     public record ArmedVector(

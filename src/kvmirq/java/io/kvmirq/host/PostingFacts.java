@@ -173,14 +173,14 @@ public final class PostingFacts {
         return before;
     }
 
-    /** How this kernel version posts with AVIC. Empty if the version is unknown. */
+    /** The rules by which this kernel posts with AVIC. Empty if its version is unknown. */
     public Optional<AvicKernel> avicKernel() {
         return version().map(AvicKernel::of);
     }
 
     /**
-     * How KVM on arm64 finds the guest LPI of a host irq, to map it to a vLPI. Empty if the version is not known. A
-     * stable kernel may do as a later version.
+     * The rule by which KVM on arm64 finds a host irq's guest LPI, to map it to a vLPI. Empty if the version is not
+     * known. A stable kernel may have a later version's rule.
      */
     public Optional<VlpiKernel> vlpiKernel() {
         return isSince(6, 16).map(since -> since ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE);
