@@ -3,7 +3,7 @@ package io.kvmirq.diag;
 
 import java.util.stream.Stream;
 
-/** A check of the interrupt path of a host. Its id is stable. */
+/** A check of a host's interrupt path. Its id is stable. */
 public enum Check {
     KVM("kvm"),
     IRQCHIP("irqchip"),

@@ -99,7 +99,7 @@ public record Stages(List<Stage> stages, Optional<String> loses, Optional<Hop<?>
     }
 
     /**
-     * The counts of a machine. Immutable.
+     * A machine's counts. Immutable.
      *
      * @param arm whether it is an arm64
      * @param injects whether KVM injects each interrupt itself, and no hardware does

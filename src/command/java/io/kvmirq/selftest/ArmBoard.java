@@ -27,9 +27,9 @@ import io.kvmirq.undo.Undo;
 import java.util.List;
 
 /**
- * A machine of arm64 whose guest runs with its MMU on: a GICv3, where the host has one, or else a GICv2. Its interrupts
- * are LPIs of one device where the GICv3 has an ITS, else SPIs. The line is an SPI. It is programmed here, as a guest's
- * driver does it: no register can be written while the vCPU runs.
+ * An arm64 machine whose guest runs with its MMU on, with a GICv3 where the host has one, or else a GICv2. Its
+ * interrupts are LPIs of one device where the GICv3 has an ITS, else SPIs. The line is an SPI. It is programmed here,
+ * as a guest's driver does it: no register can be written while the vCPU runs.
  */
 final class ArmBoard implements Board {
     private static final long DISTRIBUTOR = 0x800_0000L;

@@ -8,7 +8,7 @@ import io.kvmirq.mirror.Posting;
 import java.util.Optional;
 
 /**
- * The way that one interrupt of a device took, triggered once.
+ * The path that one device interrupt took, triggered once.
  *
  * @param kind INTx, MSI or MSI-X
  * @param vector its number; 0 for INTx

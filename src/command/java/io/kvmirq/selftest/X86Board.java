@@ -17,7 +17,7 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.undo.Undo;
 import java.util.List;
 
-/** A machine of x86 with LAPICs in the kernel, whose guest runs in real mode. */
+/** An x86 machine with in-kernel LAPICs, whose guest runs in real mode. */
 final class X86Board implements Board {
     private static final int FIRST_VECTOR = 0x30;
     private static final int LINE = 0;

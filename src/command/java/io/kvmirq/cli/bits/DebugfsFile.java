@@ -10,7 +10,7 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 
-/** The kinds of {@code kvmirq decode} that are files of debugfs. */
+/** Kinds of {@code kvmirq decode} that are debugfs files. */
 final class DebugfsFile {
     static final String VGIC = "vgic-state";
     static final String ITS = "vgic-its-state";

@@ -26,7 +26,7 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * Converts structures as lines of JSON, one object a line with {@code kind}, {@code words}, {@code fields}, {@code
+ * Converts structures as lines of JSON, one object per line with {@code kind}, {@code words}, {@code fields}, {@code
  * leftOut}, {@code violations} and {@code remarks}. {@code leftOut} names fields with their usual value, which encode
  * may omit. Keeps one line at a time, so memory does not grow with the input. For one thread.
  */

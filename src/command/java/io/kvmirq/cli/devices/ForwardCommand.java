@@ -84,7 +84,7 @@ public final class ForwardCommand implements Command {
         usage.add(Command.json());
     }
 
-    /** The kernel, and the files of its host; for a fake, a snapshot of its files. */
+    /** The kernel and its host files; for a fake, a snapshot of them. */
     private record Target(Kernel kernel, Supplier<HostFiles> files, Set<InhibitReason> inhibits)
             implements AutoCloseable {
         HostFacts host(Terminal terminal) {

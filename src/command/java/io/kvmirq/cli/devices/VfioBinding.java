@@ -13,7 +13,7 @@ import java.util.Set;
 import java.util.regex.Pattern;
 
 /**
- * The commands of a shell that bind a device to vfio-pci, and give it back. A shell may run them: of texts from files
+ * Shell commands that bind a device to vfio-pci, and return it to its driver. A shell may run them: of texts from files
  * they contain only an override of one word.
  *
  * @param bind empty if the probe would fail and leave the device without a driver

@@ -5,7 +5,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 
-/** Lets work end in order if the process is told to end: by Ctrl-C or SIGTERM. */
+/** Lets work end in order when Ctrl-C or SIGTERM stops the process. */
 public final class StopHook {
     /** A pipe that nobody reads may hold up the end of the work. */
     private static final int SECONDS_TO_PRINT = 5;

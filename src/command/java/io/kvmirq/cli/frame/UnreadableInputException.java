@@ -2,8 +2,8 @@
 package io.kvmirq.cli.frame;
 
 /**
- * The input of a command cannot be read or is malformed, or names a thing that the host does not have. The command line
- * is right, so the command ends with {@link ExitCode#COULD_NOT_RUN}, without a hint to its help.
+ * A command's input cannot be read, is malformed, or names something that the host does not have. The command line is
+ * right, so the command ends with {@link ExitCode#COULD_NOT_RUN}, without a hint to its help.
  */
 public final class UnreadableInputException extends RuntimeException {
     private static final long serialVersionUID = 1;

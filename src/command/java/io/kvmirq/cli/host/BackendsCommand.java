@@ -9,7 +9,7 @@ import io.kvmirq.cli.frame.Terminal;
 import java.util.List;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq backends}: lists the bindings to the kernel that work here, and the reasons why the others do not. */
+/** {@code kvmirq backends}: lists the kernel bindings that work here, and why the others do not. */
 public final class BackendsCommand implements Command {
     @Override
     public void describe(Usage usage) {

@@ -23,7 +23,7 @@ import java.util.Optional;
 import picocli.CommandLine.ParseResult;
 
 /**
- * Prints the vCPUs of a guest. Their texts contain names from files, so all text is made printable.
+ * Prints a guest's vCPUs. Their texts contain names from files, so all text is made printable.
  *
  * @param evidence whether to print each field of kernel memory beside the value that it must have
  */

@@ -7,7 +7,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.text.Foreign;
 
-/** The host of a fake kernel, with devices as examples. */
+/** A fake kernel's host, with example devices. */
 public final class FakeDevices {
     private FakeDevices() {}
 

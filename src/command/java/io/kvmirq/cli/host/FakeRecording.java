@@ -8,7 +8,7 @@ import io.kvmirq.host.trace.Tracing;
 import io.kvmirq.path.Known;
 import java.util.Optional;
 
-/** The tracepoints of a fake kernel. */
+/** A fake kernel's tracepoints. */
 public final class FakeRecording implements Tracing {
     private final FakeTracing buffer;
 

@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 
-/** The files of a host, with additional files that the host lacks. */
+/** A host's files, with additional ones that it lacks. */
 record FilesOver(HostFiles first, HostFiles then) implements HostFiles {
     @Override
     public Optional<byte[]> bytes(String path, int most) {

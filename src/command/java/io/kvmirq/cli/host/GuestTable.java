@@ -26,7 +26,7 @@ import java.util.OptionalLong;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** Prints the guests of a host, a row each, as text or JSON. */
+/** Prints a host's guests, one per row, as text or JSON. */
 final class GuestTable {
     private static final List<String> COLUMNS = List.of(
             "guest",

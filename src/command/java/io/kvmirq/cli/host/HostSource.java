@@ -22,7 +22,7 @@ import java.util.function.Consumer;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
-/** The host that a command examines: this one, a copy of another's files, or the host of a fake kernel. */
+/** The host that a command examines: this one, a copy of another's files, or a fake kernel's. */
 public final class HostSource {
     /** The offset of the magic number in a tar header. */
     private static final int TAR = 257;

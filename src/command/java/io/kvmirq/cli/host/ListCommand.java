@@ -46,10 +46,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
-/**
- * {@code kvmirq list}: lists the guests of a host, or the vectors of their devices. Only {@code --live} writes to the
- * host.
- */
+/** {@code kvmirq list}: lists a host's guests, or their devices' vectors. Only {@code --live} writes to the host. */
 public final class ListCommand implements Command {
     private static final List<String> COLUMNS = List.of(
             "host irq",

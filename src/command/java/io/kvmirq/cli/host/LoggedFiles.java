@@ -10,8 +10,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The files of this machine, with the kernel's log as a command prints it: a read of {@code /dev/kmsg} itself waits for the
- * next message at its end. No log if the command is not there, or this user may not read it.
+ * This machine's files, with the kernel log as a command prints it, because reading {@code /dev/kmsg} itself waits at
+ * its end for the next message. No log if the command is not there, or this user may not read it.
  */
 record LoggedFiles(HostFiles files, List<String> command) implements HostFiles {
     /** With the system's dmesg: root runs it, so it is not searched in PATH. */

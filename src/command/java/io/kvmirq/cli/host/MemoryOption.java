@@ -8,7 +8,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
-/** The option {@code --no-kernel-memory}: a command does not read the memory of this machine's kernel. */
+/** The option {@code --no-kernel-memory}: a command does not read this machine's kernel memory. */
 public final class MemoryOption {
     private static final String NAME = "--no-kernel-memory";
 

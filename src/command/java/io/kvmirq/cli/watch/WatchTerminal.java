@@ -17,7 +17,10 @@ import org.jline.utils.Display;
 import org.jline.utils.InfoCmp.Capability;
 import org.jline.utils.NonBlockingReader;
 
-/** The terminal of this process, without echo and lines, for the screen. Any thread may close it; the others are for one. */
+/**
+ * This process's terminal for the screen, without echo and line editing. Any thread may close it; the others are for
+ * one.
+ */
 final class WatchTerminal implements AutoCloseable {
     private static final int ESCAPE = 27;
     /** How long the rest of an arrow key may take, in milliseconds. */

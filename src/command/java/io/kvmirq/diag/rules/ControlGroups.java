@@ -23,8 +23,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The rules of the control groups of a VMM's threads and of the groups above: whether they are frozen or out of CPU
- * time. For one use by one thread.
+ * Rules for the control groups of a VMM's threads and for the groups above: whether they are frozen or out of CPU time.
+ * For one use by one thread.
  *
  * <p>Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1 in Linux.
  */

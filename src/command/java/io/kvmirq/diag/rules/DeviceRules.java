@@ -21,8 +21,8 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * The rules of the device itself: whether it has power, responds, and may send an interrupt, and whether the bridges
- * above it pass the interrupt on. The masks in the MSI-X table are in a BAR, which is never opened. For one use by one
+ * Rules for the device itself: whether it has power, responds, and may send an interrupt, and whether the bridges above
+ * it pass the interrupt on. The masks in the MSI-X table are in a BAR, which is never opened. For one use by one
  * thread.
  */
 public final class DeviceRules {

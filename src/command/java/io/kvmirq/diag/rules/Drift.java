@@ -117,7 +117,7 @@ public record Drift(Hop<?> hop, String field, Verdict verdict, String expected, 
     }
 
     /**
-     * Facts of a host that its descriptors are compared with, read once for all vCPUs.
+     * Host facts that descriptors are compared with, read once for all vCPUs.
      *
      * @param isX2apic whether the host's LAPICs are in x2APIC mode
      * @param ids the APIC ids of CPUs, as of {@link io.kvmirq.host.facts.HostKvm#apicIds}

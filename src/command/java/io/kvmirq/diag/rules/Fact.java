@@ -29,7 +29,7 @@ public record Fact<S extends Fact.Subject, T>(String file, Function<S, Known<T>>
     /** The remedy for a file that a host in order shows. */
     public static final String LOOK_AGAIN = "look on the host itself, or capture it again";
 
-    /** The facts of a subject that were read; each is read once. For use by one thread. */
+    /** A subject's facts, each read once. For use by one thread. */
     public static final class Facts {
         final HostFacts host;
         private final IdentityHashMap<Fact<?, ?>, Known<?>> known = new IdentityHashMap<>();

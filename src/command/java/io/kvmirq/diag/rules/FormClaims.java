@@ -40,8 +40,8 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * The current form of the entries of a device's interrupts: entries of the IOMMU on x86, of the guest's ITS on arm64.
- * For one use by one thread.
+ * The current form of a device's interrupt entries: in the IOMMU on x86, in the guest's ITS on arm64. For one use by
+ * one thread.
  */
 public final class FormClaims {
     /**

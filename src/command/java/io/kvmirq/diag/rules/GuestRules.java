@@ -22,7 +22,7 @@ import java.util.OptionalInt;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 
-/** The rules of what VFIO has armed, and of an interrupt in the process of its guest: eventfd, irqfd and vCPUs. */
+/** Rules for what VFIO has armed, and for an interrupt in its guest's process: eventfd, irqfd and vCPUs. */
 public final class GuestRules {
     /** The ways to see the links that no file shows. */
     public static final List<Remedy> BY_VMM = List.of(Rows.remedy("@watch"), Rows.remedy("@ask"));
@@ -41,7 +41,7 @@ public final class GuestRules {
     /** Pins of an I/O APIC, which a VMM routes first. */
     private static final int PINS = 24;
 
-    /** The directory of a vCPU below that of its VM in debugfs. */
+    /** A vCPU's directory below its VM's in debugfs. */
     private record VcpuDirectory(String vm, int id) {
         @Override
         public String toString() {

@@ -55,7 +55,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * The rules of a host irq that VFIO has armed: whether the kernel has disabled it, and which CPU it interrupts.
+ * Rules for a host irq that VFIO has armed: whether the kernel has disabled it, and which CPU it interrupts.
  *
  * <p>Source: {@code note_interrupt()} in kernel/irq/spurious.c, {@code irq_spurious_proc_show()} in kernel/irq/proc.c,
  * {@code irq_debug_show()} in kernel/irq/debugfs.c, Documentation/core-api/irq/irq-affinity.rst.

@@ -19,8 +19,8 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 
 /**
- * Remarks about the INTx line of a device: its other users, how VFIO requests it, whether direct EOI would be allowed,
- * and the three conflicts of an exclusive line. A conflict names its devices of this host.
+ * Remarks about a device's INTx line: its other users, how VFIO requests it, whether direct EOI would be allowed, and
+ * the three conflicts of an exclusive line. A conflict names its devices of this host.
  */
 public final class IntxRemarks {
     private static final List<Breakage> CONFLICTS =

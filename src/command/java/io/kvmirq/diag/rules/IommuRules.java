@@ -24,7 +24,7 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** The rules of the IOMMUs: translation of DMA, remapping of interrupts, posting. */
+/** Rules for the IOMMUs: DMA translation, interrupt remapping, posting. */
 public final class IommuRules {
     private static final List<String> ENDS_REMAPPING =
             List.of("intremap=off", "nointremap", "iommu=off", "amd_iommu=off");

@@ -8,8 +8,8 @@ import java.util.Locale;
 import java.util.stream.Stream;
 
 /**
- * The kinds of what may stand between the interrupt of a device and a vCPU: how many of their members rules name, and
- * which no file shows. {@code kinds.txt} has the kinds, with their members that have no rule. Immutable.
+ * Kinds of things that may stand between a device interrupt and a vCPU: how many of their members rules name, and which
+ * no file shows. {@code kinds.txt} has the kinds, with their members that have no rule. Immutable.
  */
 public final class Kinds {
     /** Why a member has no rule of its own. */

@@ -15,7 +15,7 @@ import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
-/** The rules of KVM itself: its file, its irqchips, and whether its host is a guest. */
+/** Rules for KVM itself: its file, its irqchips, and whether its host is a guest. */
 public final class KvmRules {
     private static final Pattern VGIC = Pattern.compile("(?m)^ *\\d+:.* vgic$");
     private static final int GROUP_MAY = 060;

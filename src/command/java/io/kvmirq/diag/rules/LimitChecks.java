@@ -17,8 +17,7 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The check of the limits of the running VMMs, or else of this process, which a VMM started from here inherits; and of
- * the host.
+ * Checks the limits of running VMMs, or else of this process, which a VMM started from here inherits; and the host's.
  */
 public final class LimitChecks {
     /** {@code KVM_MAX_IRQ_ROUTES}. */

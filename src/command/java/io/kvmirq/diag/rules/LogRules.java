@@ -16,7 +16,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * The rules of messages of the kernel about a host as a whole, which {@code messages.txt} has. A log loses its oldest lines, so
+ * Rules for kernel messages about a host as a whole, which {@code messages.txt} has. A log loses its oldest lines, so
  * that a message is not there proves nothing.
  */
 public final class LogRules {

@@ -18,8 +18,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The rules of parameters of the kernel and of its modules. {@code parameters.txt} has a row for each, and says what its
- * columns are; those that another rule names are left to it.
+ * Rules for kernel and module parameters. {@code parameters.txt} has a row for each, and says what its columns are;
+ * those that another rule names are left to it.
  */
 public final class ParameterRules {
     private static final String ANY = "*";

@@ -26,7 +26,7 @@ import java.util.OptionalLong;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
-/** The four claims about posting of a device's interrupts. For one use by one thread. */
+/** The four claims about posting a device's interrupts. For one use by one thread. */
 public final class PostingClaims {
     private static final String DELTA =
             "compare both counts over a while: if the guest's /proc/interrupts grows and the host irq does not,"

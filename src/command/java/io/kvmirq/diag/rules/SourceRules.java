@@ -14,8 +14,8 @@ import java.util.Optional;
 import java.util.stream.Stream;
 
 /**
- * The comparison of the sources of one hop: files, kernel memory, a watch. In this order, a source replaces the one before,
- * and the hop is in doubt if both know its value and differ.
+ * Compares one hop's sources: files, kernel memory, a watch. In this order, a source replaces the one before, and the
+ * hop is in doubt if both know its value and differ.
  */
 public final class SourceRules {
     /** A hop as one source shows it, and as a better one does. */

@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * The rules of files and control groups that QEMU and libvirt use beside KVM and VFIO.
+ * Rules for files and control groups that QEMU and libvirt use beside KVM and VFIO.
  *
  * <p>Source: {@code virHostValidateQEMU()} in tools/virt-host-validate-qemu.c of libvirt.
  */

@@ -24,7 +24,9 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** The rules of VFIO on a host: its drivers, the devices that it would refuse, and the parameters that lift its protection. */
+/**
+ * Rules for VFIO on a host: its drivers, the devices that it would refuse, and the parameters that lift its protection.
+ */
 public final class VfioHostRules {
     private static final int SHOWN = 3;
 

@@ -14,7 +14,7 @@ import java.util.Set;
 import java.util.function.IntSupplier;
 
 /**
- * The predicted results of VFIO's calls for a PCI function, derived from the facts of its host. No device is opened.
+ * Predicted results of VFIO calls for a PCI function, derived from host facts. No device is opened.
  *
  * <p>Source: {@code vfio_pci_get_irq_count()} and {@code vfio_pci_ioctl_get_irq_info()} in
  * drivers/vfio/pci/vfio_pci_core.c, {@code vfio_config_init()} in vfio_pci_config.c.

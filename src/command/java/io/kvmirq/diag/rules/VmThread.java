@@ -22,8 +22,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * A thread of a VMM: the process itself, the thread of a vCPU, a worker, or another one. A thread may end while it is
- * read.
+ * A VMM thread: the process itself, a vCPU thread, a worker, or another one. A thread may end while it is read.
  *
  * <p>Source: {@code task_state_array} in fs/proc/array.c, {@code proc_pid_schedstat()} in fs/proc/base.c.
  */
@@ -46,7 +45,7 @@ record VmThread(Fact.Facts facts, int pid, int tid, OptionalInt vcpu, Kind kind)
         BACK_END
     }
 
-    /** The times of a thread on a CPU and waiting for one, in ns. */
+    /** A thread's time on a CPU and waiting for one, in ns. */
     record Times(long ran, long waited) {
         static Optional<Times> parse(String text) {
             String[] words = text.strip().split("\\s+");

@@ -172,7 +172,7 @@ record Vmm(Fact.Facts facts, VmProcess process, OptionalInt vcpu, List<String> t
         return Known.none();
     }
 
-    /** A vCPU on an isolated CPU of its own, and an irq of the host that no other CPU takes. */
+    /** A vCPU on an isolated CPU of its own, and a host irq that no other CPU takes. */
     record Disturbed(VmThread vcpu, HostInterrupts.Row row) {}
 
     /** The one that came most often. Every queue of a disk has an irq for each CPU, and most never come. */

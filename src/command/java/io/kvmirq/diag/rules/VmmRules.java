@@ -14,7 +14,7 @@ import io.kvmirq.path.Remedy;
 import java.util.List;
 import java.util.stream.Stream;
 
-/** The rules of the process that runs the VM, its threads and its helpers, which {@link VmmCheck} applies. */
+/** Rules for the VM's process, its threads and its helpers, which {@link VmmCheck} applies. */
 public final class VmmRules {
     /** The default is 0; 10 leaves a tenth of a CPU beside a process of the default. */
     private static final long MANY_FILES = 65_536;

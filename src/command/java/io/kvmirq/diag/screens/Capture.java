@@ -32,8 +32,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
- * The files of a host that an analysis reads, for analysis on another machine; {@link Archive} has them in one file.
- * Immutable.
+ * Host files that an analysis reads, to use on another machine; {@link Archive} has them in one file. Immutable.
  *
  * @param redacted whether names and addresses were removed
  * @param files the content of each file, by its path

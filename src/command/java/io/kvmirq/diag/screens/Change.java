@@ -16,7 +16,7 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * A difference between the path of an interrupt in two captures of a host: the state, value or flaws of a hop, an answer
+ * A difference between an interrupt's paths in two captures of a host: the state, value or flaws of a hop, an answer
  * about posting, or the guest. Counts and evidence are not compared. Immutable. Texts may hold names from files.
  *
  * @param at the hop, such as {@code host irq}, the question, or {@code guest}

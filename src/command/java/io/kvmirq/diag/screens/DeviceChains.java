@@ -44,9 +44,9 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /**
- * The chains of a device's interrupts, from the files of the host. Host irq, vector and process are observed. VFIO and
- * KVM show neither which eventfd a vector signals, nor irqfds, nor routes: those links are inferred if only one
- * possibility is left, and otherwise not shown. For one use by one thread.
+ * The chains of a device's interrupts, from host files. Host irq, vector and process are observed. VFIO and KVM show
+ * neither which eventfd a vector signals, nor irqfds, nor routes: those links are inferred if only one possibility is
+ * left, and otherwise not shown. For one use by one thread.
  */
 public final class DeviceChains {
     private static final String INTERRUPTS = "/proc/interrupts";

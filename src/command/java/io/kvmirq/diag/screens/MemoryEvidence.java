@@ -29,7 +29,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The fields of kernel memory on the way of an armed vector. Immutable.
+ * Kernel memory fields on an armed vector's path. Immutable.
  *
  * @param why why memory shows none; empty if it shows them
  */

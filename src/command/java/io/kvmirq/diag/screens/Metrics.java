@@ -14,8 +14,8 @@ import java.util.TreeMap;
 import java.util.function.Function;
 
 /**
- * The numbers of a host in Prometheus' text format, for the textfile collector of its node exporter. A guest is named by
- * its name, so that its series continue after its VMM restarts; numbers of guests of one name are added. Vectors are
+ * A host's numbers in Prometheus' text format, for the textfile collector of its node exporter. A guest is named by its
+ * name, so that its series continue after its VMM restarts; numbers of guests of one name are added. Vectors are
  * counted by guest and device. A single vector has series only while it has a flaw, and at most {@link #MOST_VECTORS}
  * vectors have.
  *

@@ -17,7 +17,7 @@ import java.util.TreeMap;
 import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 
-/** A source of an interrupt's path: the files of the host, kernel memory, tracepoints or probes. */
+/** A source of an interrupt's path: host files, kernel memory, tracepoints or probes. */
 interface PathSource {
     /**
      * The links that it shows, at most one for each hop. {@link Shown} makes those of hops whose values it knows.

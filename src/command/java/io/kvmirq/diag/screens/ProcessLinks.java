@@ -31,8 +31,8 @@ import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The links of a chain that are in a process: from the eventfd to the vCPU. VFIO and KVM show none of them, so they are
- * inferred if only one possibility is left. For one use by one thread.
+ * A chain's links in a process: from the eventfd to the vCPU. VFIO and KVM show none of them, so they are inferred if
+ * only one possibility is left. For one use by one thread.
  */
 final class ProcessLinks {
     private static final String VCPUS = "proc/{process}/fd";

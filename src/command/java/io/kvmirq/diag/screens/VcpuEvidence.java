@@ -14,7 +14,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * The fields of a vCPU in kernel memory, beside the values that they must have. Immutable.
+ * A vCPU's fields in kernel memory, beside the values that they must have. Immutable.
  *
  * @param thread the thread that made its VM
  */

@@ -13,7 +13,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
- * Removes names from command lines of VMMs. The options that affect the path of interrupts are kept; a name of a guest
+ * Removes names from VMM command lines. The options that affect the path of interrupts are kept; a name of a guest
  * becomes another one.
  */
 final class VmmWords {

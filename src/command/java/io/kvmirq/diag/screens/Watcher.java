@@ -243,7 +243,7 @@ public final class Watcher implements AutoCloseable {
     /** Whether looks read it. */
     private boolean readsMemory;
 
-    /** A fact of a path: what it is compared by, and how it is told. */
+    /** A fact about a path: what it is compared by, and how it is reported. */
     private record Told(String kind, String id, String text, InterruptPath path) {
         boolean isDoubt() {
             return id.startsWith(Link.State.DOUBTFUL.label());

@@ -13,8 +13,8 @@ import java.util.Map;
 import java.util.OptionalInt;
 
 /**
- * The LPIs of a VM of arm64, as debugfs shows them. Debugfs does not show the device of an LPI: the guest's ITS
- * identifies a device by an id of the guest.
+ * An arm64 VM's LPIs, as debugfs shows them. Debugfs does not show the device of an LPI: the guest's ITS identifies a
+ * device by an id of the guest.
  *
  * @param vlpis those that GICv4 delivers
  */

@@ -21,7 +21,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
- * The VMs of a host, and the sources of their interrupts. Immutable. Texts may contain names from files.
+ * A host's VMs, and their interrupt sources. Immutable. Texts may contain names from files.
  *
  * <p>Source: {@code kvm_create_vm_debugfs()} and {@code kvm_vcpu_block()} in virt/kvm/kvm_main.c; {@code blocking} in
  * include/linux/kvm_types.h, since Linux 5.15; {@code proc_pid_wchan()} in fs/proc/base.c.
@@ -73,7 +73,7 @@ public record Guests(List<Guest> all, List<String> notes) {
     }
 
     /**
-     * A worker of vhost.
+     * A vhost worker.
      *
      * @param cpu the CPU that it is on, or was on last
      * @param allowed the CPUs that it may run on, such as {@code 0-3}; empty if they are not shown

@@ -11,8 +11,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Threads that the kernel runs for a VM: workers of vhost, and those of KVM. The kernel names them after the thread that
- * asked for them. Any thread may set such a name, so {@link ThreadStat#flags} decide whether it is a kernel thread.
+ * Threads that the kernel runs for a VM: vhost's and KVM's workers. The kernel names them after the thread that asked
+ * for them. Any thread may set such a name, so {@link ThreadStat#flags} decide whether it is a kernel thread.
  *
  * <p>Source: {@code vhost_worker_create()} in drivers/vhost/vhost.c, where the worker is a kernel thread before Linux 6.4 and
  * a thread of the VMM since; {@code kvm_create_pit()} in arch/x86/kvm/i8254.c; {@code kvm_mmu_post_init_vm()} in

@@ -30,10 +30,10 @@ import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/** The ways of host irqs through the memory of a kernel, each read once until {@link #forget}. For use by one thread. */
+/** The paths of host irqs through kernel memory, each read once until {@link #forget}. For use by one thread. */
 public final class KernelPaths implements AutoCloseable {
     /**
-     * The way of a host irq. Immutable.
+     * A host irq's path. Immutable.
      *
      * @param entry its remapping entry; empty if no IOMMU remaps it
      * @param eventfd the eventfd that VFIO signals; empty if VFIO has no handler of a message

@@ -16,7 +16,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 
-/** A watch of the vCPUs of a guest: a tracing instance records the schedule of the threads that run them. */
+/** A watch of a guest's vCPUs: a tracing instance records the schedule of their threads. */
 public final class VcpuWindow extends Watch {
     private static final String NO_THREAD =
             "no file shows the thread that runs it: debugfs does (kvm/TID-FD/vcpuN/pid)";

@@ -25,7 +25,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The vCPUs of a guest: phase, CPU and counts of each. Immutable. Texts may contain names from files.
+ * A guest's vCPUs: phase, CPU and counts of each. Immutable. Texts may contain names from files.
  *
  * @param guest by name and number of its process
  * @param watched the length of the watch; empty if there was none

@@ -18,8 +18,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The settings of an x86 VM that follow from the command line of its VMM. Changes by another process, a configuration
- * file or a monitor are not visible. Immutable.
+ * An x86 VM's settings that follow from its VMM's command line. Changes by another process, a configuration file or a
+ * monitor are not visible. Immutable.
  *
  * <p>Source: hw/i386/pc.c, microvm.c, kvm/i8254.c and {@code kvm_hyperv_expand_features()} of QEMU; x86/kvm.c of kvmtool; hypervisor/src/kvm of Cloud
  * Hypervisor.

@@ -12,8 +12,8 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * The interrupt line of a PCI function, as the files of its host show it: its other users, and whether vfio-pci
- * requests it shareable or exclusively. Immutable.
+ * A PCI function's interrupt line, as host files show it: its other users, and whether vfio-pci requests it shareable
+ * or exclusively. Immutable.
  *
  * <p>vfio-pci requests a line shareable if the device has DisINTx and the module parameter {@code nointxmask} is off.
  * Otherwise it masks at the interrupt controller and requests the line exclusively. Both are decided when the device is
@@ -38,7 +38,7 @@ public record IntxLine(
         Known<Boolean> nointxmask,
         Known<String> disIntx,
         boolean broken) {
-    /** The way in which VFIO requests a line. */
+    /** VFIO's request for a line. */
     public enum Request {
         /** Others may have handlers on the line: {@code IRQF_SHARED}. */
         SHAREABLE,
@@ -46,7 +46,7 @@ public record IntxLine(
         EXCLUSIVE
     }
 
-    /** The way in which VFIO requests the line; {@code why} is the files and their content, as a clause. */
+    /** VFIO's request for the line; {@code why} is the files and their content, as a clause. */
     public record Requested(Request request, String why) {}
 
     /** Reads the line of a function from the files of its host. */

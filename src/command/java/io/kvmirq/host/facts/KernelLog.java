@@ -23,9 +23,9 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * The lines of the kernel's log that report faults, errors and hung tasks. They show what happened, and not what is: recent ones
- * are evidence of now, and older ones are only quoted. The file {@code kmsg} of a copied host holds records as of {@code /dev/kmsg}, or the output of
- * dmesg. Thread-safe.
+ * Kernel log lines that report faults, errors and hung tasks. They show what happened, and not what is: recent ones are
+ * evidence of now, and older ones are only quoted. The file {@code kmsg} of a copied host holds records as of {@code
+ * /dev/kmsg}, or the output of dmesg. Thread-safe.
  *
  * <p>Source: Documentation/ABI/testing/dev-kmsg; {@code dmar_fault_do_one()} in drivers/iommu/intel/dmar.c, {@code
  * iommu_print_event()} in drivers/iommu/amd/iommu.c, {@code __report_bad_irq()} in kernel/irq/spurious.c, {@code

@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Whether hardware can deliver messages of devices to guests on a host, before any VM is looked at. Immutable.
+ * Whether a host's hardware can deliver device messages to guests, before any VM is looked at. Immutable.
  *
  * @param posts empty if it cannot be known
  * @param text why, one sentence without a full stop

@@ -21,8 +21,8 @@ import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The entries of interrupt remapping, as debugfs shows them. No file is written, so AMD's file helps only if it already
- * shows the device.
+ * Interrupt remapping entries, as debugfs shows them. No file is written, so AMD's file helps only if it already shows
+ * the device.
  *
  * <p>Source: {@code ir_translation_struct_show()} in drivers/iommu/intel/debugfs.c, {@code set_msi_sid()} in
  * irq_remapping.c; {@code dump_128_irte()} in drivers/iommu/amd/debugfs.c; {@code irq_debug_show_data()} in

@@ -8,7 +8,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The devices, vCPUs and helpers that the command line of a VMM gives its guest. Immutable.
+ * Devices, vCPUs and helpers that a VMM's command line gives its guest. Immutable.
  *
  * @param words the command line; empty if it is not shown
  */

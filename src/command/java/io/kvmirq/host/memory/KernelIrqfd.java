@@ -9,7 +9,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * An irqfd of a VM, as KVM has it. Immutable.
+ * A VM's irqfd, as KVM has it. Immutable.
  *
  * @param thread the thread that made the VM; its process may have others
  * @param producer the host irq that KVM has paired it with; empty if it is not paired

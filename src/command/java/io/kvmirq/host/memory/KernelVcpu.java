@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.OptionalLong;
 
 /**
- * The APIC of a vCPU in the kernel's memory. Immutable.
+ * A vCPU's APIC in kernel memory. Immutable.
  *
  * @param thread the thread that made its VM
  * @param active whether APIC virtualization is in use for it: {@code kvm_lapic.apicv_active}

@@ -7,7 +7,7 @@ import java.util.Optional;
 import java.util.function.Supplier;
 
 /**
- * The LPIs of the host, and the vLPIs that a GICv4 makes of them.
+ * The host's LPIs, and the vLPIs that they are mapped to on GICv4.
  *
  * <p>Source: drivers/irqchip/irq-gic-v3-its.c ({@code struct its_device}, {@code its_vlpi_map()}, {@code its_vlpi_unmap()}),
  * include/linux/irqchip/arm-gic-v4.h, arch/arm64/kvm/vgic/vgic-v4.c ({@code kvm_vgic_v4_set_forwarding()}).

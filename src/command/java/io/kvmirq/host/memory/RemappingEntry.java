@@ -14,7 +14,7 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * The entry of a host irq in the table that its IOMMU reads, and the kernel's own records about it. Immutable.
+ * A host irq's entry in the table that its IOMMU reads, and the kernel's own records about it. Immutable.
  *
  * @param unit whose table it is
  * @param index its place in the table of the unit or, with AMD, of the device

@@ -19,7 +19,7 @@ import java.util.OptionalLong;
 import java.util.stream.IntStream;
 
 /**
- * The vCPUs of VMs, and the parts of them that hardware posts to.
+ * VMs' vCPUs, and their parts that hardware posts to.
  *
  * <p>Source: include/linux/kvm_host.h ({@code struct kvm_vcpu}, {@code kvm_get_vcpu()}), arch/x86/include/asm/kvm_host.h
  * ({@code enum kvm_apicv_inhibit}), arch/x86/kvm/lapic.h, svm/svm.h and svm/avic.c ({@code avic_pi_update_irte()}), vmx/vmx.h,

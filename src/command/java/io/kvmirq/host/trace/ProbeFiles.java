@@ -9,7 +9,7 @@ import java.util.TreeSet;
 import java.util.function.Predicate;
 
 /**
- * The files in tracefs of the probes of one process, and their removal.
+ * One process's probe files in tracefs, and their removal.
  *
  * @param name of the process, with which its probes and synthetic events begin
  */

@@ -5,7 +5,7 @@ import io.kvmirq.path.Known;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 
-/** Records events of the kernel for a while, in pages of each CPU. Closing it leaves no trace on the host. */
+/** Records kernel events for a while, in pages per CPU. Closing it leaves no trace on the host. */
 public interface Tracing extends AutoCloseable {
     /** Takes pages. Those of a CPU come in their order. */
     interface Pages {
