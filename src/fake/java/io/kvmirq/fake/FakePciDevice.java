@@ -25,7 +25,7 @@ import java.util.TreeMap;
 import java.util.stream.IntStream;
 
 /**
- * A PCI device of a fake host, which programs use through VFIO. The methods act as the device's hardware. Thread-safe.
+ * A PCI device on a fake host, which programs use through VFIO. The methods act as the device's hardware. Thread-safe.
  *
  * <p>Programs see the configuration space as vfio-pci shows it: with BAR sizes, virtualized bits, resets and power
  * states. The BARs and the MSI-X table keep the values written to them, but VFIO returns all ones to a program that

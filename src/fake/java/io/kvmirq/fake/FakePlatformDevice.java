@@ -7,9 +7,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A platform device of a fake kernel's host, which programs use through VFIO. The device has one interrupt for each
- * index, and no registers. A method does what the device's hardware does. Thread-safe. A method throws
- * IllegalArgumentException if the interrupt at {@code index} is missing or of the wrong kind.
+ * A platform device on a fake host, which programs use through VFIO. The device has one interrupt for each index, and
+ * no registers. A method does what the device's hardware does. Thread-safe. A method throws IllegalArgumentException if
+ * the interrupt at {@code index} is missing or of the wrong kind.
  *
  * {@snippet class="io.kvmirq.snippets.FakeSnippetsTest" region="platform"}
  */

@@ -6,8 +6,8 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * A model of KVM's thread of one vCPU: the thread's CPU, mode, sleep, requests. The model starts no Java thread. One
- * Java thread at a time calls {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt}, {@link
+ * A model of a vCPU thread in KVM: its CPU, mode, sleep and requests. The model starts no Java thread. One Java thread
+ * at a time calls {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt}, {@link
  * #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread may call any other method.
  *
  * <p>A vCPU blocks from {@link #startBlock} until {@link #unblock} is called or {@link #sleep} returns false. A

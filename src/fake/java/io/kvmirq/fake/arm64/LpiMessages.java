@@ -8,7 +8,7 @@ import io.kvmirq.fake.file.Ledger;
 import io.kvmirq.fake.file.MessagePlace;
 import java.util.OptionalInt;
 
-/** The messages of devices and eventfds that wait as pending LPIs, in KVM or as vLPIs of a vPE. */
+/** Messages from devices and eventfds that wait as pending LPIs, in KVM or as vLPIs of a vPE. */
 final class LpiMessages implements Lpis.Listener {
     private final FakeArmVm vm;
     private final Ledger ledger;

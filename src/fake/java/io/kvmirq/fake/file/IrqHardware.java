@@ -3,7 +3,7 @@ package io.kvmirq.fake.file;
 
 import java.util.Map;
 
-/** The hardware of a host that receives MSI messages of devices. The caller of each method holds the kernel's lock. */
+/** Host hardware that receives MSI messages from devices. The caller of each method holds the kernel's lock. */
 public interface IrqHardware {
     /** Hardware that never posts: every message interrupts the host. */
     IrqHardware TO_HOST = requester -> () -> true;

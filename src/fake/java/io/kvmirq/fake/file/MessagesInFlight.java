@@ -3,7 +3,7 @@ package io.kvmirq.fake.file;
 
 import org.jspecify.annotations.Nullable;
 
-/** The messages on their way between two places, and the counts of messages so far. */
+/** Messages in flight between two places, and the counts of messages so far. */
 final class MessagesInFlight extends SourceSet {
     private static final int SOURCE = -1;
 

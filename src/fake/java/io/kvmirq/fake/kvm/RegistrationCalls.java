@@ -13,8 +13,8 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The ioctls of a VM that are common to all architectures: routes, irqfds and ioeventfds. Source: {@code
- * kvm_vm_ioctl()} in virt/kvm/kvm_main.c, virt/kvm/eventfd.c.
+ * VM ioctls that are common to all architectures: routes, irqfds and ioeventfds. Source: {@code kvm_vm_ioctl()} in
+ * virt/kvm/kvm_main.c, virt/kvm/eventfd.c.
  */
 final class RegistrationCalls {
     private static final int IOEVENTFD_FLAGS = 0x1f;

@@ -20,8 +20,8 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The interrupt state of a VM that is common to all architectures: routes, irqfds and ioeventfds. Subclasses implement
- * the targets of GSI routes. Source: virt/kvm/irqchip.c, virt/kvm/eventfd.c.
+ * A VM's interrupt state that is common to all architectures: routes, irqfds and ioeventfds. Subclasses implement the
+ * targets of GSI routes. Source: virt/kvm/irqchip.c, virt/kvm/eventfd.c.
  */
 public abstract class VmInterrupts implements FakeRoutes.Entries {
     private final KernelOfFile host;

@@ -17,7 +17,7 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** The state of a VM that the host's interrupt hardware and KVM both use. */
+/** VM state that the host's interrupt hardware and KVM both use. */
 public abstract class PostingGuest {
     private final PostingMachine host;
     private final PostingHost rules;

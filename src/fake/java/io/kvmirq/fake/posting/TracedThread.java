@@ -5,8 +5,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * The thread of a vCPU as tracepoints show it. {@code kvm_fpu} marks the begin and the end of {@code KVM_RUN}. Outside
- * of it the thread sleeps.
+ * A vCPU thread as tracepoints show it. {@code kvm_fpu} marks the begin and the end of {@code KVM_RUN}. Outside of it
+ * the thread sleeps.
  */
 final class TracedThread {
     private static final String SWITCH = "sched_switch";

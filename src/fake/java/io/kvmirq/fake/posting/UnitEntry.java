@@ -6,7 +6,7 @@ import io.kvmirq.fake.file.IrqHardware;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** An entry of a host's remapping table that can post a device's interrupt. */
+/** A remapping table entry that can post a device interrupt. */
 public abstract class UnitEntry implements IrqHardware.Entry {
     /** The present state of the entry, for {@code FakeIrte}. */
     public record View(boolean posted, Optional<PostingVcpu> vcpu, Optional<InterruptVector> vector) {}

@@ -11,7 +11,7 @@ import java.util.Locale;
 import java.util.Map;
 
 /**
- * The files of /proc and /sys that show a host's kernel and PCI devices.
+ * Files in /proc and /sys that show a host's kernel and PCI devices.
  *
  * <p>Source: Documentation/ABI/testing/sysfs-bus-pci in Linux.
  */

@@ -8,8 +8,8 @@ import io.kvmirq.fake.file.KernelOfFile;
 import java.time.Duration;
 
 /**
- * An interrupt line of the host, which PCI devices and host drivers may share. The caller of each method holds the
- * kernel's lock.
+ * A host interrupt line, which PCI devices and host drivers may share. The caller of each method holds the kernel's
+ * lock.
  */
 final class PciLine {
     /** POLL_SPURIOUS_IRQ_INTERVAL of kernel/irq/spurious.c. */

@@ -21,9 +21,8 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The posting of a VM, for irqfds that are connected to device interrupts. Source: {@code
- * kvm_arch_irq_bypass_add_producer()} and {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c of Linux 7.1, for all
- * versions, with the destinations of each.
+ * A VM's posting, for irqfds that are joined to device interrupts. Source: {@code kvm_arch_irq_bypass_add_producer()}
+ * and {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c of Linux 7.1, for all versions, with the destinations of each.
  */
 final class IrqPosting {
     private final X86Vm vm;

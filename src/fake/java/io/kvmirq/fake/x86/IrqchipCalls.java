@@ -11,8 +11,8 @@ import java.nio.ByteBuffer;
 import java.util.Set;
 
 /**
- * The requests of a VM that create, enable, save and restore its interrupt controllers. Source: {@code
- * kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
+ * VM requests that create, enable, save and restore its interrupt controllers. Source: {@code kvm_arch_vm_ioctl()} in
+ * arch/x86/kvm/x86.c.
  */
 final class IrqchipCalls {
     /** Capabilities that a real x86 VM can enable and the fake does not model; measured on 6.18. */

@@ -7,7 +7,7 @@ import io.kvmirq.fake.file.MessagePlace;
 import java.util.Arrays;
 import java.util.function.IntPredicate;
 
-/** The messages of devices and eventfds that wait as requests in the IRR of a LAPIC. */
+/** Messages from devices and eventfds that wait as requests in a LAPIC's IRR. */
 final class LapicMessages {
     private static final int WORDS = 8;
 

@@ -10,7 +10,7 @@ import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The timer of a LAPIC: one-shot, periodic, or by a deadline of the TSC. Source: {@code apic_update_lvtt()}, {@code
+ * A LAPIC's timer: one-shot, periodic, or by a deadline of the TSC. Source: {@code apic_update_lvtt()}, {@code
  * start_apic_timer()}, {@code apic_timer_fn()}, {@code apic_get_tmcct()} and {@code kvm_set_lapic_tscdeadline_msr()} in
  * arch/x86/kvm/lapic.c.
  */

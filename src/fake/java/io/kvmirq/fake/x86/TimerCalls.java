@@ -9,7 +9,7 @@ import java.nio.ByteBuffer;
 import java.util.function.Consumer;
 
 /**
- * The requests of a VM that save and restore its timer and its clock. Source: {@code kvm_vm_ioctl_set_pit2()} in
+ * VM requests that save and restore its timer and clock. Source: {@code kvm_vm_ioctl_set_pit2()} in
  * arch/x86/kvm/i8254.c, {@code kvm_vm_ioctl_set_clock()} in x86.c.
  */
 final class TimerCalls {

@@ -21,7 +21,7 @@ import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeSet;
 
-/** The descriptor of a VM on x86; source: {@code kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c. */
+/** A VM's descriptor on x86; source: {@code kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c. */
 final class X86VmFile extends VmFile {
     /** The last address that leaves three pages below 4 GiB. */
     private static final long LAST_TSS_ADDRESS = 0xffff_d000L;

@@ -96,7 +96,7 @@ public final class Its {
         };
     }
 
-    /** A reason for which KVM refuses a register write of a VMM that restores an ITS. A guest's write never fails. */
+    /** A reason why KVM refuses a register write by a VMM that restores an ITS. A guest's write never fails. */
     public enum Refusal {
         /** GITS_IIDR has a table version that KVM does not support: EINVAL. */
         VERSION,

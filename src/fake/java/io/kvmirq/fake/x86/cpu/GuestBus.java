@@ -3,7 +3,7 @@ package io.kvmirq.fake.x86.cpu;
 
 import java.util.OptionalLong;
 
-/** The accesses of a guest to ports, and to addresses outside memory. */
+/** Guest accesses to ports, and to addresses outside memory. */
 public interface GuestBus {
     /** Handles a write to a port. Returns whether the guest exits to the VMM. */
     boolean writePort(int port, int size, long value);

@@ -11,9 +11,9 @@ import java.util.Optional;
 import java.util.OptionalLong;
 
 /**
- * The memory of a guest, at physical addresses. An operand outside memory goes to an ioeventfd, a chip, or the VMM. An
- * instruction that waits for the VMM's value has no effect yet; it is restarted, and then reads the value. Source: {@code
- * emulator_read_write()} in arch/x86/kvm/x86.c.
+ * Guest memory, at physical addresses. An operand outside memory goes to an ioeventfd, a chip, or the VMM. An
+ * instruction that waits for the VMM's value has no effect yet; it is restarted, and then reads the value. Source:
+ * {@code emulator_read_write()} in arch/x86/kvm/x86.c.
  */
 final class GuestMemory {
     /** Aborts an instruction that waits for the VMM's value; {@link #isReading} is true. */

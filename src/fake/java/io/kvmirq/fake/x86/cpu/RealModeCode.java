@@ -12,9 +12,9 @@ import io.kvmirq.fake.file.KernelOfFile;
 import io.kvmirq.fake.kvm.FakeMemorySlots;
 
 /**
- * Executes in real mode the instructions that the guests of kvmirq and of its tests use. Any other instruction throws
- * {@link NotModelledException}, whose message lists the modelled instructions. Opcodes: Intel SDM vol. 2, appendix A.
- * Exits: {@code kvm_fast_pio_out()} in arch/x86/kvm/x86.c.
+ * Executes the real-mode instructions that guests of kvmirq and of its tests use. Any other instruction throws {@link
+ * NotModelledException}, whose message lists the modelled instructions. Opcodes: Intel SDM vol. 2, appendix A. Exits:
+ * {@code kvm_fast_pio_out()} in arch/x86/kvm/x86.c.
  */
 public final class RealModeCode implements GuestExecution {
     private static final int REGISTERS = 8;
