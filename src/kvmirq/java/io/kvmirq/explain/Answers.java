@@ -53,8 +53,8 @@ public final class Answers {
         List<KernelCall> calls = new ArrayList<>(List.of(call, call.kind()));
         calls.addAll(call.alsoMeant());
         calls.add(KernelCall.ANY_IOCTL);
-        calls.removeIf(
-                other -> other.implied().stream().anyMatch(one -> facts.stream().anyMatch(one::excludes)));
+        calls.removeIf(other ->
+                other.implied().stream().anyMatch(implied -> facts.stream().anyMatch(implied::excludes)));
         Set<String> said = new HashSet<>();
         return all().filter(answer -> answer.errno() == errno)
                 .filter(answer -> answer.row().calls().stream().anyMatch(calls::contains))
@@ -79,7 +79,7 @@ public final class Answers {
         Set<Condition> facts = EnumSet.noneOf(Condition.class);
         facts.addAll(known);
         facts.addAll(call.implied());
-        known.forEach(one -> one.implied().ifPresent(facts::add));
+        known.forEach(answer -> answer.implied().ifPresent(facts::add));
         return facts;
     }
 

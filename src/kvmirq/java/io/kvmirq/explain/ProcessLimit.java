@@ -33,16 +33,16 @@ public final class ProcessLimit {
         return Optional.empty();
     }
 
-    private static Optional<String> of(Throwable one) {
-        String text = String.valueOf(one.getMessage());
-        if (one instanceof KernelException refusal) {
+    private static Optional<String> of(Throwable failure) {
+        String text = String.valueOf(failure.getMessage());
+        if (failure instanceof KernelException refusal) {
             return LIMITS.contains(refusal.errno()) ? Optional.of(text) : Optional.empty();
         }
-        if (one instanceof OutOfMemoryError) {
+        if (failure instanceof OutOfMemoryError) {
             return Optional.of(text.contains("native thread") ? noThread() : noMemory());
         }
         // Only these have a text of the C library. Another one may quote a file.
-        if (!(one instanceof IOException) && !(one instanceof LinkageError)) {
+        if (!(failure instanceof IOException) && !(failure instanceof LinkageError)) {
             return Optional.empty();
         }
         // The texts for EMFILE and ENOMEM. Java also keeps them in the error of a class that failed.

@@ -503,8 +503,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         Armed armed = irq().inTheWay().orElse(null);
         if (armed instanceof ArmedVectors vectors) {
             vectors.trigger(irq().number());
-        } else if (armed instanceof ArmedIrq one) {
-            one.trigger();
+        } else if (armed instanceof ArmedIrq single) {
+            single.trigger();
         } else {
             event().signal();
         }

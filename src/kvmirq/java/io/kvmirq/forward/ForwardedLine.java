@@ -104,7 +104,8 @@ final class ForwardedLine extends ForwardedIrq {
     }
 
     private Irqfd maskedIrqfd(Optional<EventFd> end) {
-        return end.map(one -> vm.maskedLevelIrqfd(event, one, gsi)).orElseGet(() -> vm.maskedIrqfd(event, gsi));
+        return end.map(resample -> vm.maskedLevelIrqfd(event, resample, gsi))
+                .orElseGet(() -> vm.maskedIrqfd(event, gsi));
     }
 
     @Override

@@ -71,7 +71,7 @@ record ForwardedPath(
                 Link.whole(Hop.IRQFD, SET_UP, mechanism.label(), "the mechanism that delivers it")
                         .with(Hop.IRQFD, List.of(new ProcessId((int)
                                 ProcessHandle.current().pid()))),
-                gsi.map(one -> Link.whole(Hop.GSI, SET_UP, List.of(one.number()), "the guest's end"))
+                gsi.map(target -> Link.whole(Hop.GSI, SET_UP, List.of(target.number()), "the guest's end"))
                         .orElseGet(() -> unknown(Hop.GSI, "this process injects the interrupt, without a GSI")),
                 vector(),
                 vcpu.map(to -> Link.whole(
@@ -149,7 +149,7 @@ record ForwardedPath(
         entry.ifPresent(irte -> values.add(predicted(Hop.IRTE, new HardwareFields(irte.form(), irte.fields()))));
         known.flatMap(irq -> irq.vcpu().then(now::vcpuStructure).known()).ifPresent(values::add);
         boolean isLogical =
-                x86 && message.filter(one -> (one.address() & LOGICAL) != 0).isPresent();
+                x86 && message.filter(msi -> (msi.address() & LOGICAL) != 0).isPresent();
         now.lapicsTaken()
                 .filter(taken -> isLogical && !(posting instanceof Posting.Unknown))
                 .ifPresent(taken -> values.add(new HopValue<>(Snapshot.LAPICS_TAKEN, new Known.Observed<>(taken))));

@@ -482,7 +482,7 @@ public final class Forwarding implements AutoCloseable {
     void unforward(List<? extends ForwardedIrq> ended) {
         synchronized (this) {
             ended.forEach(ForwardedIrq::end);
-            setUp.tearDown(ended.stream().filter(one -> !one.isTornDown()).toList());
+            setUp.tearDown(ended.stream().filter(irq -> !irq.isTornDown()).toList());
         }
         ended.forEach(ForwardedIrq::closeRelay);
         synchronized (this) {

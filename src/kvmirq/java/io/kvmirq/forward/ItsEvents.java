@@ -63,7 +63,7 @@ public final class ItsEvents {
     public ItsEvents(Its its, List<GuestMemory> memory) {
         this.its = Objects.requireNonNull(its, "its is null");
         this.memory = Objects.requireNonNull(memory, "memory is null").stream()
-                .filter(one -> !one.isReadOnly())
+                .filter(region -> !region.isReadOnly())
                 .toList();
         this.place = its.address()
                 .orElseThrow(() -> new IllegalArgumentException(
@@ -110,13 +110,13 @@ public final class ItsEvents {
     }
 
     private List<Event> read(List<MsiMessage> messages) {
-        messages.forEach(one -> device(one).ifPresent(this::clear));
+        messages.forEach(message -> device(message).ifPresent(this::clear));
         its.saveTables();
-        messages.forEach(one -> event(one).ifPresent(this::clear));
+        messages.forEach(message -> event(message).ifPresent(this::clear));
         its.saveTables();
         Map<Long, Long> targets = targets();
         return Stream.concat(
-                        Stream.of(new Event.ItsAdded(place)), messages.stream().map(one -> event(one, targets)))
+                        Stream.of(new Event.ItsAdded(place)), messages.stream().map(message -> event(message, targets)))
                 .toList();
     }
 
@@ -199,8 +199,8 @@ public final class ItsEvents {
 
     private GuestMemory at(long address) {
         return memory.stream()
-                .filter(one -> address - one.guestAddress() >= 0
-                        && address - one.guestAddress() <= one.mapping().length() - ENTRY)
+                .filter(region -> address - region.guestAddress() >= 0
+                        && address - region.guestAddress() <= region.mapping().length() - ENTRY)
                 .findFirst()
                 .orElseThrow(() -> new UnreadableException(
                         address, "which is not in " + memory + ": give all memory of the guest that it may write"));
@@ -210,19 +210,19 @@ public final class ItsEvents {
         return long64(at(address), address);
     }
 
-    private static long long64(GuestMemory one, long address) {
+    private static long long64(GuestMemory region, long address) {
         try {
-            return one.mapping().getLong(address - one.guestAddress());
+            return region.mapping().getLong(address - region.guestAddress());
         } catch (UnsupportedOperationException e) {
             throw new UnreadableException(
-                    address, "in " + one + ", which Java cannot reach: a guest has its tables in its own memory");
+                    address, "in " + region + ", which Java cannot reach: a guest has its tables in its own memory");
         }
     }
 
     private void clear(long address) {
-        GuestMemory one = at(address);
-        if (long64(one, address) != 0) {
-            one.mapping().put(address - one.guestAddress(), new byte[ENTRY]);
+        GuestMemory region = at(address);
+        if (long64(region, address) != 0) {
+            region.mapping().put(address - region.guestAddress(), new byte[ENTRY]);
         }
     }
 }

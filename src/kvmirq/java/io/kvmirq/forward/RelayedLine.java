@@ -185,8 +185,8 @@ final class RelayedLine extends RelayedIrq {
         }
     }
 
-    private static boolean is(int one, int what) {
-        return (what & one) != 0;
+    private static boolean is(int state, int what) {
+        return (what & state) != 0;
     }
 
     private void lower() {

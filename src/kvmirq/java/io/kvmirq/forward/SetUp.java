@@ -233,20 +233,24 @@ final class SetUp {
             }
         }
         messages.forEach(ForwardedMessage::holdBackAtEnd);
-        List<ForwardedMessage> ours =
-                messages.stream().filter(one -> !wired.get(one.irq().number())).toList();
+        List<ForwardedMessage> ours = messages.stream()
+                .filter(message -> !wired.get(message.irq().number()))
+                .toList();
         triggers.disarm(ours.stream().map(ForwardedMessage::irq).toList());
-        ours.forEach(one -> TearDown.quietly(one::keepPending));
-        messages.stream().filter(one -> wired.get(one.irq().number())).forEach(ForwardedMessage::leaveToOwner);
-        ours.forEach(one -> one.event().close()); // closing its eventfd ends an irqfd, and costs less
-        Irqfd.closeAll(
-                messages.stream().flatMap(one -> Stream.ofNullable(one.irqfd())).toList());
+        ours.forEach(message -> TearDown.quietly(message::keepPending));
+        messages.stream().filter(message -> wired.get(message.irq().number())).forEach(ForwardedMessage::leaveToOwner);
+        ours.forEach(message -> message.event().close()); // closing its eventfd ends an irqfd, and costs less
+        Irqfd.closeAll(messages.stream()
+                .flatMap(message -> Stream.ofNullable(message.irqfd()))
+                .toList());
         messages.forEach(ForwardedMessage::restoreRoute);
         owner.mirror()
                 .apply(ended.stream()
                         .flatMap(irq -> ForwardedEvents.ended(irq).stream())
                         .toList());
-        unroute(messages.stream().flatMap(one -> one.ownRoute().stream()).toList());
+        unroute(messages.stream()
+                .flatMap(message -> message.ownRoute().stream())
+                .toList());
         ended.forEach(ForwardedIrq::tornDown);
     }
 }

@@ -118,12 +118,12 @@ final class Triggers {
         MessageIrq first = irqs.get(0);
         int all = first.info().count();
         if (first.info().kind() == IrqKind.MSIX && first.info().noResize() && irqs.size() < all) {
-            List<Optional<EventFd>> some = new ArrayList<>(Collections.nCopies(all, Optional.empty()));
+            List<Optional<EventFd>> armed = new ArrayList<>(Collections.nCopies(all, Optional.empty()));
             for (int i = 0; i < events.size(); i++) {
-                some.set(first.number() + i, Optional.of(events.get(i)));
+                armed.set(first.number() + i, Optional.of(events.get(i)));
             }
             try {
-                return first.device().msix(0, all).armSome(some);
+                return first.device().msix(0, all).armSome(armed);
             } catch (VectorsExhaustedException | KernelException e) {
                 return irqs.arm(events);
             }

@@ -330,12 +330,12 @@ public final class HostInterrupts implements HostIrqs {
                 int vector = action.group(2) == null ? 0 : Integer.parseInt(action.group(2));
                 IrqKind kind = IrqKind.valueOf(action.group(1).toUpperCase(Locale.ROOT));
                 PciAddress address = PciAddress.parse(action.group(3));
-                ArmedVector one =
+                ArmedVector found =
                         new ArmedVector(irq, address, kind, vector, chip, count, others(handlers, action.group()));
-                armed.add(one);
+                armed.add(found);
                 armedByDevice
                         .computeIfAbsent(address, first -> new ArrayList<>())
-                        .add(one);
+                        .add(found);
             } catch (IllegalArgumentException e) {
                 // The name of a handler that is not VFIO's.
             }
@@ -441,9 +441,9 @@ public final class HostInterrupts implements HostIrqs {
     public Optional<HostIrq> of(DeviceIrq irq) {
         Objects.requireNonNull(irq, "irq is null");
         return armed.stream()
-                .filter(one -> one.address().equals(irq.device().name())
-                        && one.kind() == irq.info().kind()
-                        && one.vector() == irq.number())
+                .filter(vector -> vector.address().equals(irq.device().name())
+                        && vector.kind() == irq.info().kind()
+                        && vector.vector() == irq.number())
                 .map(ArmedVector::irq)
                 .findFirst();
     }

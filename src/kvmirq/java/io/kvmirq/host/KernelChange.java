@@ -52,7 +52,7 @@ public enum KernelChange {
         String branch = parts.group(1) + "." + parts.group(2) + ".";
         String[] all = first.split(" ");
         boolean has = number >= KernelBug.number(all[0])
-                || Arrays.stream(all).anyMatch(one -> one.startsWith(branch) && number >= KernelBug.number(one));
+                || Arrays.stream(all).anyMatch(fixed -> fixed.startsWith(branch) && number >= KernelBug.number(fixed));
         return has || UPSTREAM.matcher(parts.group(4)).matches() ? Optional.of(has) : Optional.empty();
     }
 }

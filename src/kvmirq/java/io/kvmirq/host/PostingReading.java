@@ -275,14 +275,14 @@ final class PostingReading {
      */
     private Optional<Boolean> hasGuestApic(String features) {
         String[] parts = features.split(":", -1);
-        Optional<Long> one = hex(parts[0]);
+        Optional<Long> first = hex(parts[0]);
         Optional<Long> other = parts.length == 1 ? Optional.of(0L) : hex(parts[1]);
-        if (parts.length > 2 || one.isEmpty() || other.isEmpty()) {
+        if (parts.length > 2 || first.isEmpty() || other.isEmpty()) {
             return Optional.empty();
         }
-        boolean inOrder = Long.compareUnsigned(one.get(), other.get()) > 0;
-        long efr = inOrder ? one.get() : other.get();
-        long efr2 = inOrder ? other.get() : one.get();
+        boolean inOrder = Long.compareUnsigned(first.get(), other.get()) > 0;
+        long efr = inOrder ? first.get() : other.get();
+        long efr2 = inOrder ? other.get() : first.get();
         boolean snp = parameter("kvm_amd", "sev_snp").orElse(false);
         return Optional.of(
                 (efr & GUEST_APIC) == GUEST_APIC && (!snp || (efr2 >>> SNP_AVIC_SHIFT & SNP_AVIC_MASK) == 1));

@@ -83,10 +83,10 @@ final class Handlers {
     }
 
     /** Forgets a registration. Its handler does not run, or is the caller. The caller holds the lock. */
-    void remove(Registration one) {
-        registrations.remove(one.number, one);
-        if (running.get() == one.number) {
-            closedByItself = one;
+    void remove(Registration registration) {
+        registrations.remove(registration.number, registration);
+        if (running.get() == registration.number) {
+            closedByItself = registration;
         }
     }
 

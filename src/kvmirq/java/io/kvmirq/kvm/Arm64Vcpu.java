@@ -149,8 +149,8 @@ public final class Arm64Vcpu {
     }
 
     private void register(KernelCall call, long request, ArmRegister register, ByteBuffer value) {
-        ByteBuffer one = Buffers.allocate(Uapi.KvmOneReg.SIZE).putLong(Uapi.KvmOneReg.ID, register.id());
-        ioctl(call, request, one, value, register::toString);
+        ByteBuffer oneReg = Buffers.allocate(Uapi.KvmOneReg.SIZE).putLong(Uapi.KvmOneReg.ID, register.id());
+        ioctl(call, request, oneReg, value, register::toString);
     }
 
     private ByteBuffer get(ArmRegister register) {

@@ -120,12 +120,12 @@ public final class Irqfd implements AutoCloseable {
         try (Undo undo = new Undo()) {
             undo.add(() -> closeThose(made));
             for (int i = 0; i < made.length; i++) {
-                Irqfd one = new Irqfd(vm, events.get(i), null, gsis.get(i));
-                made[i] = one;
-                one.hold();
+                Irqfd irqfd = new Irqfd(vm, events.get(i), null, gsis.get(i));
+                made[i] = irqfd;
+                irqfd.hold();
                 int at = i * KernelBackend.IRQFD_SIZE;
-                records.putInt(at + KernelBackend.IRQFD_FD, one.eventNumber);
-                records.putInt(at + KernelBackend.IRQFD_GSI, one.gsi.number());
+                records.putInt(at + KernelBackend.IRQFD_FD, irqfd.eventNumber);
+                records.putInt(at + KernelBackend.IRQFD_GSI, irqfd.gsi.number());
             }
             if (!masked && made.length > 0) {
                 assign(vm, records, made);
@@ -138,9 +138,9 @@ public final class Irqfd implements AutoCloseable {
     }
 
     private static void closeThose(@Nullable Irqfd... made) {
-        for (@Nullable Irqfd one : made) {
-            if (one != null) {
-                one.close();
+        for (@Nullable Irqfd irqfd : made) {
+            if (irqfd != null) {
+                irqfd.close();
             }
         }
     }
@@ -418,14 +418,14 @@ public final class Irqfd implements AutoCloseable {
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         Objects.requireNonNull(irqfds, "irqfds is null");
-        irqfds.forEach(one -> Objects.requireNonNull(one, "irqfds has a null: give irqfds"));
+        irqfds.forEach(irqfd -> Objects.requireNonNull(irqfd, "irqfds has a null: give irqfds"));
         @Nullable Irqfd kept = null;
-        for (Irqfd one : irqfds) {
-            if (one.isEndedByItsFile()) {
+        for (Irqfd irqfd : irqfds) {
+            if (irqfd.isEndedByItsFile()) {
                 if (kept != null) {
                     kept.endByFile();
                 }
-                kept = one;
+                kept = irqfd;
             }
         }
         // Each deassign also waits for the kernel's end of those above: so one of them is deassigned after the others.

@@ -71,7 +71,8 @@ public final class MaskableVector implements AutoCloseable {
     public static List<MaskableVector> createAll(Vm vm, List<MsiMessage> messages) {
         Objects.requireNonNull(vm, "vm is null");
         Objects.requireNonNull(messages, "messages is null");
-        messages.forEach(one -> Objects.requireNonNull(one, "messages has a null: give each vector its message"));
+        messages.forEach(
+                message -> Objects.requireNonNull(message, "messages has a null: give each vector its message"));
         List<MsiMessage> all = List.copyOf(messages);
         try (Undo undo = new Undo()) {
             List<EventFd> events = EventFd.createAll(vm.kernel(), all.size());
@@ -207,17 +208,17 @@ public final class MaskableVector implements AutoCloseable {
             return;
         }
         Vm vm = vectors.get(0).vm;
-        vectors.forEach(one -> one.requireOf(vm));
+        vectors.forEach(vector -> vector.requireOf(vm));
         // In one order, so that two threads with the same vectors do not wait for each other
         List<MaskableVector> ordered = new ArrayList<>(vectors);
-        ordered.sort(Comparator.comparing(one -> one.gsi().number()));
+        ordered.sort(Comparator.comparing(vector -> vector.gsi().number()));
         int locked = 0;
         try {
-            for (MaskableVector one : ordered) {
-                one.lock.lock();
+            for (MaskableVector vector : ordered) {
+                vector.lock.lock();
                 locked++;
-                if (one.closed) {
-                    throw new ClosedHandleException(one.toString());
+                if (vector.closed) {
+                    throw new ClosedHandleException(vector.toString());
                 }
             }
             vm.routes().edit(edit -> {
@@ -229,14 +230,14 @@ public final class MaskableVector implements AutoCloseable {
                 vectors.get(i).message = to.get(i);
             }
         } finally {
-            ordered.subList(0, locked).forEach(one -> one.lock.unlock());
+            ordered.subList(0, locked).forEach(vector -> vector.lock.unlock());
         }
     }
 
-    private void requireOf(Vm one) {
-        if (vm != one) {
+    private void requireOf(Vm other) {
+        if (vm != other) {
             throw new IllegalArgumentException(
-                    this + " is of " + vm + ", and another vector is of " + one + ": give the vectors of one VM");
+                    this + " is of " + vm + ", and another vector is of " + other + ": give the vectors of one VM");
         }
     }
 
@@ -262,15 +263,15 @@ public final class MaskableVector implements AutoCloseable {
         }
         Vm vm = vectors.get(0).vm;
         try (Undo undo = new Undo()) {
-            for (MaskableVector one : vectors) {
-                one.requireOf(vm);
-                if (!one.isMasked()) {
-                    undo.step(one::mask, one::unmask);
+            for (MaskableVector vector : vectors) {
+                vector.requireOf(vm);
+                if (!vector.isMasked()) {
+                    undo.step(vector::mask, vector::unmask);
                 }
-                one.irqfd.mask(); // a closed one refuses
+                vector.irqfd.mask(); // a closed one refuses
             }
             vm.routes().edit(edit -> {
-                vectors.forEach(one -> edit.remove(one.gsi()));
+                vectors.forEach(vector -> edit.remove(vector.gsi()));
                 to.forEach(route -> edit.replace(route.gsi(), route.message()));
             });
             undo.keep();
@@ -319,22 +320,22 @@ public final class MaskableVector implements AutoCloseable {
      */
     public static void closeAll(Collection<MaskableVector> vectors) {
         Objects.requireNonNull(vectors, "vectors is null");
-        vectors.forEach(one -> Objects.requireNonNull(one, "vectors has a null: give vectors"));
+        vectors.forEach(vector -> Objects.requireNonNull(vector, "vectors has a null: give vectors"));
         Map<Vm, List<Gsi>> gsis = new LinkedHashMap<>();
-        for (MaskableVector one : vectors) {
-            one.lock.lock();
+        for (MaskableVector vector : vectors) {
+            vector.lock.lock();
             try {
-                one.closed = true;
-                if (one.routed) {
-                    gsis.computeIfAbsent(one.vm, same -> new ArrayList<>()).add(one.gsi());
-                    one.routed = false;
+                vector.closed = true;
+                if (vector.routed) {
+                    gsis.computeIfAbsent(vector.vm, same -> new ArrayList<>()).add(vector.gsi());
+                    vector.routed = false;
                 }
             } finally {
-                one.lock.unlock();
+                vector.lock.unlock();
             }
         }
-        vectors.stream().filter(one -> one.ownsEvent).forEach(one -> one.event.close());
-        Irqfd.closeAll(vectors.stream().map(one -> one.irqfd).toList());
+        vectors.stream().filter(vector -> vector.ownsEvent).forEach(vector -> vector.event.close());
+        Irqfd.closeAll(vectors.stream().map(vector -> vector.irqfd).toList());
         gsis.forEach((vm, all) -> vm.routes().letGo(all));
     }
 

@@ -55,8 +55,8 @@ final class MemorySlots {
 
     synchronized boolean overlap(long guestAddress, long length) {
         return memories.stream()
-                .anyMatch(one ->
-                        one.guestAddress < guestAddress + length && guestAddress < one.guestAddress + one.length);
+                .anyMatch(memory -> memory.guestAddress < guestAddress + length
+                        && guestAddress < memory.guestAddress + memory.length);
     }
 
     /** @throws IllegalArgumentException if memory is over a page of an irqchip that is to be created */

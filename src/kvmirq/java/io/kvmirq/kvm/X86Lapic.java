@@ -83,7 +83,7 @@ public final class X86Lapic extends X86State {
     String describe(int offset) {
         int register = offset - offset % STRIDE;
         String name = Arrays.stream(Name.values())
-                .filter(one -> one.offset == register)
+                .filter(known -> known.offset == register)
                 .map(Name::name)
                 .findFirst()
                 .orElse("register 0x" + Integer.toHexString(register));

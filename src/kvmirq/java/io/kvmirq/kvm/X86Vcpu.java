@@ -192,13 +192,13 @@ public final class X86Vcpu {
         int first = 0;
         while (first < total) {
             int count = Math.min(MOST_MSRS, total - first);
-            ByteBuffer some = wanted.structure(first, count);
-            int done = ioctlAt(KernelCall.MSRS_GET, Uapi.KVM_GET_MSRS, some);
+            ByteBuffer batch = wanted.structure(first, count);
+            int done = ioctlAt(KernelCall.MSRS_GET, Uapi.KVM_GET_MSRS, batch);
             if (done < count) {
-                refused.accept(X86Msrs.number(some, done));
+                refused.accept(X86Msrs.number(batch, done));
                 first++;
             }
-            read.add(some.putInt(Uapi.KvmMsrs.NMSRS, done));
+            read.add(batch.putInt(Uapi.KvmMsrs.NMSRS, done));
             first += done;
         }
         return read;
@@ -216,10 +216,10 @@ public final class X86Vcpu {
         run.lapicUnknown();
         int total = msrs.numbers().size();
         for (int first = 0; first < total; first += MOST_MSRS) {
-            ByteBuffer some = msrs.structure(first, Math.min(MOST_MSRS, total - first));
-            int done = ioctlAt(KernelCall.MSRS_SET, Uapi.KVM_SET_MSRS, some);
-            if (done < some.getInt(Uapi.KvmMsrs.NMSRS)) {
-                int number = X86Msrs.number(some, done);
+            ByteBuffer batch = msrs.structure(first, Math.min(MOST_MSRS, total - first));
+            int done = ioctlAt(KernelCall.MSRS_SET, Uapi.KVM_SET_MSRS, batch);
+            if (done < batch.getInt(Uapi.KvmMsrs.NMSRS)) {
+                int number = X86Msrs.number(batch, done);
                 throw new MsrRefusedException(
                         number,
                         calls.fd() + ": MSR " + X86Msr.text(number) + " = 0x"
@@ -230,8 +230,8 @@ public final class X86Vcpu {
     }
 
     private String refusal(int number) {
-        ByteBuffer one = new X86Msrs().set(number, 0).structure(0, 1);
-        boolean known = ioctlAt(KernelCall.MSRS_GET, Uapi.KVM_GET_MSRS, one) == 1;
+        ByteBuffer msr = new X86Msrs().set(number, 0).structure(0, 1);
+        boolean known = ioctlAt(KernelCall.MSRS_GET, Uapi.KVM_GET_MSRS, msr) == 1;
         return known
                 ? "it does not take this value (reserved bits, no canonical address, or it can only be read)"
                 : UNKNOWN + "; set the CPUID first";

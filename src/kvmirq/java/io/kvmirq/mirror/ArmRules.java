@@ -98,7 +98,7 @@ final class ArmRules {
                 message == null ? spi(ends, routes) : lpi(message, mapping, vm.lacksIts(message.address()));
         Posting posting = !host.gicv4().orElse(true)
                 ? refused(VlpiObstacle.NO_GICV4)
-                : producer.filter(one -> one.kind().isMessage()).isEmpty()
+                : producer.filter(source -> source.kind().isMessage()).isEmpty()
                         ? row(PostingObstacle.NO_PRODUCER)
                         : ends.consumer().isEmpty()
                                 ? row(PostingObstacle.NO_CONSUMER)

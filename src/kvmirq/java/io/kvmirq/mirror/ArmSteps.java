@@ -30,9 +30,9 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         EventFdId owner = state.arm.owner(doorbell, key);
         state.arm.map(doorbell, key, now);
         state.aimedAt(key).forEach(event -> {
-            EventFdEnds one = state.at(event);
+            EventFdEnds met = state.at(event);
             boolean vlpi = state.arm.sent(event) != null;
-            state.predict(one.isPaired() && !vlpi ? one.obstructed(Optional.of(ArmRules.unmapped(one))) : one);
+            state.predict(met.isPaired() && !vlpi ? met.obstructed(Optional.of(ArmRules.unmapped(met))) : met);
         });
         if (owner != null) {
             state.predict(state.at(owner));

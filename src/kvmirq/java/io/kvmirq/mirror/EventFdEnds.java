@@ -57,8 +57,8 @@ record EventFdEnds(
         return producer.isPresent() && consumer.isPresent() && delivery != DeliveryPath.CLOSED;
     }
 
-    boolean has(Producer one) {
-        return producer.filter(one::equals).isPresent() || others.contains(one);
+    boolean has(Producer wanted) {
+        return producer.filter(wanted::equals).isPresent() || others.contains(wanted);
     }
 
     /** Whether the interrupt's vCPU is this one, or may be. An entry whose list is unknown names its vCPU. */

@@ -78,7 +78,7 @@ public final class Snapshot {
 
     /** All predictions, sorted by the eventfds' unsigned numbers. A shared eventfd occurs once for each interrupt. */
     public List<PredictedIrq> irqs() {
-        return sorted().flatMap(one -> Stream.concat(one.irq().stream(), one.rest().stream()))
+        return sorted().flatMap(met -> Stream.concat(met.irq().stream(), met.rest().stream()))
                 .toList();
     }
 
@@ -87,15 +87,15 @@ public final class Snapshot {
      * #irqs}. Includes those whose {@link PredictedIrq#vcpu} is unknown and may be this vCPU.
      */
     public List<PredictedIrq> byVcpu(VcpuId vcpu) {
-        return sorted().filter(one -> one.mayPostTo(vcpu))
-                .flatMap(one -> one.irq().stream())
+        return sorted().filter(met -> met.mayPostTo(vcpu))
+                .flatMap(met -> met.irq().stream())
                 .toList();
     }
 
     private Stream<EventFdEnds> sorted() {
         return ends.values().stream()
-                .sorted((one, other) ->
-                        Long.compareUnsigned(one.event().number(), other.event().number()));
+                .sorted((met, other) ->
+                        Long.compareUnsigned(met.event().number(), other.event().number()));
     }
 
     /**
@@ -116,7 +116,10 @@ public final class Snapshot {
         Known<PredictedIrq> found = Known.none();
         for (PredictedIrq irq : irqs()) {
             Known<PredictedIrq> line = irq.handler().map(handler -> irq);
-            if (irq.producer().filter(one -> one.device().equals(device)).isEmpty() || line instanceof Known.None) {
+            if (irq.producer()
+                            .filter(producer -> producer.device().equals(device))
+                            .isEmpty()
+                    || line instanceof Known.None) {
                 continue;
             }
             if (line instanceof Known.Fact) {

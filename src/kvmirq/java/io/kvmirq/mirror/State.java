@@ -141,12 +141,12 @@ final class State {
             change(
                     added.event(),
                     Moment.VECTOR_ENABLED,
-                    one -> one.has(added.producer()) ? one : one.with(added.producer()));
+                    met -> met.has(added.producer()) ? met : met.with(added.producer()));
         } else if (event instanceof Event.ProducerRemoved removed) {
             change(
                     removed.event(),
                     Moment.VECTOR_ENABLED,
-                    one -> one.has(removed.producer()) ? one.without(removed.producer()) : one);
+                    met -> met.has(removed.producer()) ? met.without(removed.producer()) : met);
         } else if (event instanceof Event.DeliveryChanged changed) {
             EventFdEnds before = at(changed.event());
             settle(before, written(before, before.with(changed.delivery()), Moment.IRQFD_ASSIGNED));
@@ -193,9 +193,9 @@ final class State {
         } else if (event instanceof Event.Released message) {
             held.remove(message.producer());
         } else if (event instanceof Event.LineForwarded forwarded) {
-            change(forwarded.event(), Moment.IRQFD_ASSIGNED, one -> one.with(true));
+            change(forwarded.event(), Moment.IRQFD_ASSIGNED, met -> met.with(true));
         } else if (event instanceof Event.LineUnforwarded unforwarded) {
-            change(unforwarded.event(), Moment.IRQFD_ASSIGNED, one -> one.with(false));
+            change(unforwarded.event(), Moment.IRQFD_ASSIGNED, met -> met.with(false));
         }
     }
 
@@ -339,12 +339,12 @@ final class State {
     /**
      * @param all whether the first vCPU was added or the last one removed, which changes whether destinations are known
      */
-    private void vcpus(VcpuId one, boolean all) {
+    private void vcpus(VcpuId vcpu, boolean all) {
         boolean inhibitsChange = set(withDestinations(vm.apicIds32Bit()));
         if (all || inhibitsChange) {
             ends.values().forEach(this::predict);
         } else {
-            predictAbout(one);
+            predictAbout(vcpu);
         }
     }
 
@@ -371,8 +371,8 @@ final class State {
         }
         put(gsi, new Target(now, target.listeners()));
         for (EventFdId event : target.listeners()) {
-            EventFdEnds one = at(event);
-            predict(host instanceof MirrorHost.X86 x86 && one.isPaired() ? write(x86, one, Moment.ROUTE_CHANGED) : one);
+            EventFdEnds met = at(event);
+            predict(host instanceof MirrorHost.X86 x86 && met.isPaired() ? write(x86, met, Moment.ROUTE_CHANGED) : met);
         }
     }
 
@@ -421,8 +421,8 @@ final class State {
     }
 
     private void replace(PredictedIrq irq, PredictedIrte entry) {
-        EventFdEnds one = at(irq.event());
-        publish(one.predicted(irq.with(entry), one.rest(), one.aim()));
+        EventFdEnds met = at(irq.event());
+        publish(met.predicted(irq.with(entry), met.rest(), met.aim()));
     }
 
     EventFdEnds at(EventFdId event) {
@@ -436,7 +436,7 @@ final class State {
                 .map(Consumer::gsi)
                 .ifPresent(gsi -> put(gsi, target(gsi).without(event)));
         consumer.map(Consumer::gsi).ifPresent(gsi -> put(gsi, target(gsi).with(event)));
-        change(event, Moment.IRQFD_ASSIGNED, one -> one.with(consumer));
+        change(event, Moment.IRQFD_ASSIGNED, met -> met.with(consumer));
     }
 
     private Target target(Gsi gsi) {
@@ -500,7 +500,7 @@ final class State {
                 destination(met),
                 verdict.irte(),
                 verdict.listRegister(),
-                producer.map(one -> handler(met, one)).orElse(Known.none()),
+                producer.map(source -> handler(met, source)).orElse(Known.none()),
                 verdict.update());
     }
 
@@ -537,8 +537,8 @@ final class State {
         if (met.delivery() == DeliveryPath.USERSPACE) {
             return verdict.with(new Posting.NotPosted("this process injects it", "move it to irqfd"));
         }
-        return producer.filter(one -> !one.kind().isMessage())
-                .map(one -> verdict.with(line(one.kind())))
+        return producer.filter(source -> !source.kind().isMessage())
+                .map(source -> verdict.with(line(source.kind())))
                 .orElse(verdict);
     }
 
@@ -564,19 +564,19 @@ final class State {
         String reason = ((MirrorHost.Unknown) host).reason();
         return Prediction.unknown(
                 reason,
-                producer.filter(one -> one.kind().isMessage()).isPresent(),
+                producer.filter(source -> source.kind().isMessage()).isPresent(),
                 met.isPaired() && producer.equals(met.producer()),
                 message ? new Known.Unknown<>(reason) : ArmRules.spi(met, routes(met)));
     }
 
     private PostingIrq irq(EventFdEnds met, Optional<Producer> producer) {
-        boolean message = producer.filter(one -> one.kind().isMessage()).isPresent();
+        boolean message = producer.filter(source -> source.kind().isMessage()).isPresent();
         return new PostingIrq(
                 message,
                 met.consumer().isPresent(),
                 !message || producer.equals(met.producer()),
                 routes(met),
-                producer.filter(one -> outside.contains(one.device())).isEmpty());
+                producer.filter(source -> outside.contains(source.device())).isEmpty());
     }
 
     /** Replaces the stored ends of an eventfd, and moves the eventfd to its new places in the indexes. */
@@ -584,7 +584,7 @@ final class State {
         withdraw(met.event());
         aimed.computeIfAbsent(met.aim(), aim -> new HashSet<>()).add(met.event());
         met.irq().flatMap(irq -> irq.vcpu().known()).ifPresent(vcpu -> lists.computeIfAbsent(
-                        vcpu, one -> new HashSet<>())
+                        vcpu, key -> new HashSet<>())
                 .add(met.event()));
         ends.put(met.event(), met);
     }

@@ -67,8 +67,8 @@ final class X86Rules {
         Written.Decision decision = last.map(Written::decision).orElseGet(() -> decide(host, state, irq));
         Optional<Boolean> listed = last.map(Written::listed).orElse(Optional.of(true));
         Posting posting = posting(host, state, decision, listed);
-        Known<EntryUpdate> update = last.filter(one -> state.posts)
-                .<Known<EntryUpdate>>map(one -> new Known.Predicted<>(update(host, state, irq, one, posting)))
+        Known<EntryUpdate> update = last.filter(written -> state.posts)
+                .<Known<EntryUpdate>>map(written -> new Known.Predicted<>(update(host, state, irq, written, posting)))
                 .orElse(Known.none());
         return new Prediction(
                 posting, vcpu(decision, listed), entry(host, state, irq, decision, posting), Known.none(), update, aim);
@@ -213,16 +213,16 @@ final class X86Rules {
         if (message.isEmpty()) {
             return Known.none();
         }
-        ApicMessage one = message.get();
-        if (!isKnown(state, one.logical())) {
-            return new Known.Unknown<>(unread(one, state));
+        ApicMessage sent = message.get();
+        if (!isKnown(state, sent.logical())) {
+            return new Known.Unknown<>(unread(sent, state));
         }
-        PostingVm vm = state.vm(one.logical());
+        PostingVm vm = state.vm(sent.logical());
         return vm.destinations()
-                .mapped(one, host.host().kernel())
-                .filter(lapic -> !one.isInvalid(vm.apicIds32Bit()))
-                .filter(lapic ->
-                        !one.isLowestPriority() || vm.destinations().meant(one).size() == 1)
+                .mapped(sent, host.host().kernel())
+                .filter(lapic -> !sent.isInvalid(vm.apicIds32Bit()))
+                .filter(lapic -> !sent.isLowestPriority()
+                        || vm.destinations().meant(sent).size() == 1)
                 .<Known<VcpuId>>map(lapic -> new Known.Predicted<>(new VcpuId(lapic.vcpuId())))
                 .orElse(Known.none());
     }
@@ -237,8 +237,8 @@ final class X86Rules {
         }
         int destination = message.get().destination(state.vm(false).apicIds32Bit());
         // Without the quirk 255 is still the broadcast to LAPICs in xAPIC mode.
-        boolean one = destination >= 0 && destination <= VcpuId.MAX && destination != ApicMessage.BROADCAST;
-        return one ? destination : Prediction.ANY;
+        boolean single = destination >= 0 && destination <= VcpuId.MAX && destination != ApicMessage.BROADCAST;
+        return single ? destination : Prediction.ANY;
     }
 
     private static Optional<ApicMessage> message(List<Route> routes) {

@@ -90,6 +90,6 @@ public record Claim(
         String answer = holds.map(yes -> yes ? "yes" : "no").orElse("not shown");
         return String.format("%-14s %-10s ", question.label(), answer)
                 + text
-                + evidence.map(one -> " [" + one + "]").orElse("");
+                + evidence.map(known -> " [" + known + "]").orElse("");
     }
 }

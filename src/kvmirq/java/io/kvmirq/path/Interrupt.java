@@ -23,7 +23,7 @@ public record Interrupt(DeviceName device, Optional<IrqKind> kind, OptionalInt v
         Objects.requireNonNull(kind, "kind is null");
         Objects.requireNonNull(vector, "vector is null");
         Objects.requireNonNull(hostIrq, "hostIrq is null");
-        boolean single = kind.filter(one -> one != IrqKind.INTX).isPresent();
+        boolean single = kind.filter(known -> known != IrqKind.INTX).isPresent();
         if (single ? vector.isPresent() == hostIrq.isPresent() : vector.isPresent() || hostIrq.isPresent()) {
             throw new IllegalArgumentException("a line and all interrupts have neither vector nor host irq, and a"
                     + " message has one of them: " + kind + ", " + vector + ", " + hostIrq);
@@ -53,7 +53,7 @@ public record Interrupt(DeviceName device, Optional<IrqKind> kind, OptionalInt v
 
     /** The interrupt without its device, such as {@code MSI-X 3}, {@code INTx} or {@code all interrupts}. */
     public String name() {
-        return kind.map(one -> one.label()
+        return kind.map(known -> known.label()
                         + hostIrq.map(irq -> " of host irq " + irq.number()).orElse("")
                         + (vector.isPresent() ? " " + vector.getAsInt() : ""))
                 .orElse("all interrupts");

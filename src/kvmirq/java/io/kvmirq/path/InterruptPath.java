@@ -77,7 +77,7 @@ public record InterruptPath(
 
     /** The device's name, such as {@code 0000:3b:00.0}; empty for a path that begins at a guest's VMM. */
     public String device() {
-        return interrupt.map(one -> one.device().toString()).orElse("");
+        return interrupt.map(irq -> irq.device().toString()).orElse("");
     }
 
     /** The interrupt's name, such as {@code MSI-X 3}; empty for a path that begins at a guest's VMM. */
@@ -109,9 +109,9 @@ public record InterruptPath(
      */
     public <T> Known<T> known(Hop<T> hop) {
         Objects.requireNonNull(hop, "hop is null");
-        for (HopValue<?> one : values) {
-            if (one.hop() == hop) {
-                return one.value().map(hop.type()::cast);
+        for (HopValue<?> value : values) {
+            if (value.hop() == hop) {
+                return value.value().map(hop.type()::cast);
             }
         }
         if (hop == Hop.POSTING) {
@@ -124,7 +124,7 @@ public record InterruptPath(
                             form.map(Claim::text).orElse("the path does not say whether hardware posts")));
         }
         Optional<Link> link = link(hop);
-        List<T> all = link.map(one -> one.numbers(hop)).orElse(List.of());
+        List<T> all = link.map(reached -> reached.numbers(hop)).orElse(List.of());
         if (all.size() != 1 || link.flatMap(Link::evidence).isEmpty()) {
             return new Known.Unknown<>(link.map(Link::text).orElse("the path does not reach its " + hop.label()));
         }
@@ -240,9 +240,9 @@ public record InterruptPath(
         return Stream.of(
                         Stream.of(device() + "  " + name()
                                 + guest.map(name -> "  → " + name).orElse("")),
-                        Stream.of(links, claims).flatMap(List::stream).map(one -> "  " + one),
-                        values.stream().map(one -> "  " + one),
-                        remarks.stream().map(one -> "  note: " + one))
+                        Stream.of(links, claims).flatMap(List::stream).map(part -> "  " + part),
+                        values.stream().map(value -> "  " + value),
+                        remarks.stream().map(remark -> "  note: " + remark))
                 .flatMap(lines -> lines)
                 .collect(Collectors.joining("\n", "", "\n"));
     }

@@ -211,8 +211,10 @@ public record Link(
     @Override
     public String toString() {
         return String.format("%-14s %-10s ", hop.label(), state.label())
-                + value.filter(one -> !one.equals(text)).map(one -> one + ": ").orElse("")
+                + value.filter(named -> !named.equals(text))
+                        .map(named -> named + ": ")
+                        .orElse("")
                 + text
-                + evidence.map(one -> " [" + one + "]").orElse("");
+                + evidence.map(known -> " [" + known + "]").orElse("");
     }
 }

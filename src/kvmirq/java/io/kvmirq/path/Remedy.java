@@ -80,11 +80,11 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
     /** Joins the texts by "; ", but after a {@link Change#WATCH} by ", or ". Empty if there are no remedies. */
     public static Optional<String> text(List<Remedy> remedies) {
         return Objects.requireNonNull(remedies, "remedies is null").stream()
-                .reduce((all, one) -> new Remedy(
-                        one.change(),
-                        all.text() + (all.change() == Change.WATCH ? ", or " : "; ") + one.text(),
-                        one.takes(),
-                        one.risk()))
+                .reduce((all, remedy) -> new Remedy(
+                        remedy.change(),
+                        all.text() + (all.change() == Change.WATCH ? ", or " : "; ") + remedy.text(),
+                        remedy.takes(),
+                        remedy.risk()))
                 .map(Remedy::text);
     }
 

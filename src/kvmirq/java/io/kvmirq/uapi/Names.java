@@ -19,14 +19,14 @@ public final class Names {
     public static List<String> nearest(String name, Collection<String> known) {
         String looked = name.substring(0, Math.min(name.length(), LONGEST));
         return known.stream()
-                .sorted(Comparator.comparingInt(one -> distance(looked, one)))
+                .sorted(Comparator.comparingInt(word -> distance(looked, word)))
                 .limit(NEAR)
                 .toList();
     }
 
     /** The edit distance: letters to insert, delete or replace, ignoring case. */
-    private static int distance(String one, String other) {
-        String from = one.toLowerCase(Locale.ROOT);
+    private static int distance(String word, String other) {
+        String from = word.toLowerCase(Locale.ROOT);
         String to = other.toLowerCase(Locale.ROOT);
         int[] above = new int[to.length() + 1];
         Arrays.setAll(above, i -> i);

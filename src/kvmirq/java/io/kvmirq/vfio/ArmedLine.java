@@ -197,9 +197,9 @@ public final class ArmedLine extends ArmedIrq {
 
     @Override
     void resume() {
-        for (Map.Entry<Integer, Fd> one : List.copyOf(acting.entrySet())) {
-            int action = one.getKey();
-            int result = irqs().actBy(action, index(), irqs().calls().numberOf(one.getValue()));
+        for (Map.Entry<Integer, Fd> entry : List.copyOf(acting.entrySet())) {
+            int action = entry.getKey();
+            int result = irqs().actBy(action, index(), irqs().calls().numberOf(entry.getValue()));
             if (result != 0) {
                 throw lost(action, "the line has its eventfd", refused(result, action, 0, 1));
             }

@@ -78,7 +78,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
 
     @Override
     public final String toString() {
-        boolean one = info.kind() != IrqKind.PLATFORM && info.count() == 1;
-        return info.kind().label() + (one ? "" : " " + number) + " of " + device.name();
+        boolean single = info.kind() != IrqKind.PLATFORM && info.count() == 1;
+        return info.kind().label() + (single ? "" : " " + number) + " of " + device.name();
     }
 }

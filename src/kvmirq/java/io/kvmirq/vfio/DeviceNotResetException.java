@@ -27,7 +27,7 @@ public final class DeviceNotResetException extends IllegalStateException {
         stopped = runs.isEmpty();
         resettable = alone
                 || refusals.stream()
-                        .anyMatch(one -> one instanceof KernelException refused
+                        .anyMatch(refusal -> refusal instanceof KernelException refused
                                 && refused.errno().equals(Errno.EAGAIN));
     }
 

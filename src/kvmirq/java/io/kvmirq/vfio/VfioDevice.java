@@ -99,7 +99,7 @@ public final class VfioDevice implements AutoCloseable {
     private static VfioDevice open(Kernel kernel, DeviceName name, Optional<FileHolder> holder) {
         try (Undo undo = new Undo()) {
             VfioFile file = undo.add(VfioFile.open(kernel, name));
-            Optional<FileHolder.Hold> hold = holder.map(one -> undo.add(one.hold(file)));
+            Optional<FileHolder.Hold> hold = holder.map(owner -> undo.add(owner.hold(file)));
             DmaSpace space = undo.add(file.createSpace());
             VfioDevice device = file.openDevice(space, name);
             device.parts.add(space);
@@ -400,7 +400,7 @@ public final class VfioDevice implements AutoCloseable {
     @Override
     public void close() {
         interrupts.close();
-        hold.ifPresent(one -> calls.tellOfEnd("the Hold of the file", one::close));
+        hold.ifPresent(held -> calls.tellOfEnd("the Hold of the file", held::close));
         calls.closeDevice();
         synchronized (parts) {
             parts.close();

@@ -8,18 +8,18 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /** Writes and reads the count of an eventfd: 8 bytes, and a {@code struct iovec} for preadv2(2). */
-record EventCount(Libc libc, PerThread<Scratch> scratches, Scratch one) {
+record EventCount(Libc libc, PerThread<Scratch> scratches, Scratch increment) {
     private static final int VECTOR = Long.BYTES;
     private static final int EINVAL = -Errno.EINVAL.number();
 
     EventCount(Libc libc, PerThread<Scratch> scratches) {
         this(libc, scratches, new Scratch(libc));
-        one.putLong(0, 1);
+        increment.putLong(0, 1);
     }
 
     int signal(int fd, long count) {
         if (count == 1) {
-            return whole(libc.write(fd, one.address(), Long.BYTES)); // also without memory
+            return whole(libc.write(fd, increment.address(), Long.BYTES)); // also without memory
         }
         Scratch scratch = scratches.getOwn(); // an eventfd without O_NONBLOCK may wait
         scratch.putLong(0, count);
