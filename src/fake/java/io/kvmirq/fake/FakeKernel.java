@@ -230,7 +230,7 @@ public final class FakeKernel {
      * @param id the vCPU's id, as in KVM_CREATE_VCPU
      */
     public ScriptedVcpu vcpu(int id) {
-        Script script = time.locked(() -> host.scripts().computeIfAbsent(id, any -> new Script()));
+        Script script = time.locked(() -> host.scripts().computeIfAbsent(id, key -> new Script()));
         return new ScriptedVcpu(time, new VcpuId(id), profile.isArm64(), script);
     }
 

@@ -57,8 +57,8 @@ public final class FakeTracing implements AutoCloseable {
         return time.locked(() -> {
             String name = event.substring(event.indexOf('/') + 1);
             Optional<TraceForm> form =
-                    host.flatMap(one -> Optional.ofNullable(one.forms().get(name)));
-            form.ifPresent(one -> chosen.add(name));
+                    host.flatMap(points -> Optional.ofNullable(points.forms().get(name)));
+            form.ifPresent(known -> chosen.add(name));
             return form.map(TraceForm::text);
         });
     }
@@ -90,13 +90,13 @@ public final class FakeTracing implements AutoCloseable {
 
     /** Begins to record. */
     public void start() {
-        time.changing(() -> host.ifPresent(one -> one.add(buffer)));
+        time.changing(() -> host.ifPresent(points -> points.add(buffer)));
     }
 
     private void event(Tracepoints.Passed event) {
         if (chosen.contains(event.name())
                 && (only.isEmpty() || event.threads().stream().anyMatch(only::contains))) {
-            Cpu cpu = cpus.computeIfAbsent(event.cpu(), one -> new Cpu());
+            Cpu cpu = cpus.computeIfAbsent(event.cpu(), key -> new Cpu());
             cpu.events.add(event);
             if (cpu.events.size() > most) {
                 cpu.events.remove();
@@ -142,6 +142,6 @@ public final class FakeTracing implements AutoCloseable {
     /** Ends the recording. */
     @Override
     public void close() {
-        time.changing(() -> host.ifPresent(one -> one.remove(buffer)));
+        time.changing(() -> host.ifPresent(points -> points.remove(buffer)));
     }
 }

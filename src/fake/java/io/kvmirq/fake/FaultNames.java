@@ -145,9 +145,10 @@ final class FaultNames {
         Set<String> kernels = ofKernel(name);
         Set<String> known = (kernels.isEmpty() || KernelCall.of(label).isPresent() ? Set.of(label) : kernels)
                 .stream()
-                        .filter(one -> !one.equals(IOCTL) && KernelCall.of(one).isPresent())
+                        .filter(call ->
+                                !call.equals(IOCTL) && KernelCall.of(call).isPresent())
                         .collect(Collectors.toSet());
-        known.forEach(one -> errnos.addAll(Answers.errnos(one)));
+        known.forEach(call -> errnos.addAll(Answers.errnos(call)));
         boolean request = name.equals(name.toUpperCase(Locale.ROOT));
         if (!known.isEmpty() && (request || kernels.contains(IOCTL))) {
             errnos.addAll(Answers.errnos(IOCTL));

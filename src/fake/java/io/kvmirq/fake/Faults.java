@@ -191,7 +191,7 @@ public final class Faults {
     public synchronized int count(String call) {
         Objects.requireNonNull(call, "call is null");
         FaultNames.require(call);
-        return (int) calls.stream().filter(one -> one.isNamed(call)).count();
+        return (int) calls.stream().filter(made -> made.isNamed(call)).count();
     }
 
     private synchronized Optional<Fault> next(String function, String name) {

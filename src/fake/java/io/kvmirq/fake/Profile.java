@@ -139,7 +139,7 @@ public final class Profile {
         for (String part : parts.subList(named.isPresent() ? 1 : 0, parts.size())) {
             switches.add(switchOf(part)
                     .orElseThrow(() -> new IllegalArgumentException("profile " + Foreign.quoted(text) + ": switch "
-                            + Foreign.quoted(part) + " is unknown, expected " + labels(one -> true))));
+                            + Foreign.quoted(part) + " is unknown, expected " + labels(each -> true))));
         }
         if (named.isEmpty() && switches.stream().noneMatch(Switch::standsAlone)) {
             throw unknown(text);
@@ -169,19 +169,19 @@ public final class Profile {
     }
 
     private static List<Hardware> hardware(Set<Switch> switches) {
-        return switches.stream().flatMap(one -> one.hardware.stream()).toList();
+        return switches.stream().flatMap(part -> part.hardware.stream()).toList();
     }
 
     private static String labels(Predicate<Switch> which) {
         return Arrays.stream(Switch.values())
                 .filter(which)
-                .map(one -> one.label)
+                .map(part -> part.label)
                 .collect(Collectors.joining(", "));
     }
 
     /** The syntax of a profile's text, for error messages and help. */
     public static String expected() {
-        return String.join(", ", labels()) + ", and after a comma " + labels(one -> !one.standsAlone())
+        return String.join(", ", labels()) + ", and after a comma " + labels(part -> !part.standsAlone())
                 + "; with or without a version " + labels(Switch::standsAlone);
     }
 
@@ -191,7 +191,7 @@ public final class Profile {
                         labels().stream(),
                         Arrays.stream(Switch.values())
                                 .filter(Switch::standsAlone)
-                                .map(one -> one.label))
+                                .map(part -> part.label))
                 .toList();
     }
 
@@ -201,10 +201,10 @@ public final class Profile {
         }
         List<Hardware> hardware = hardware(switches);
         if (hardware.size() > 1) {
-            return Optional.of("a host has one of " + labels(one -> one.hardware.isPresent()) + ", choose one");
+            return Optional.of("a host has one of " + labels(part -> part.hardware.isPresent()) + ", choose one");
         }
         if (switches.contains(Switch.ARM64) && hardware.stream().anyMatch(Hardware::isX86)) {
-            return Optional.of("only x86 has " + labels(one -> one.hardware.isPresent() && !one.isOfArm64())
+            return Optional.of("only x86 has " + labels(part -> part.hardware.isPresent() && !part.isOfArm64())
                     + ", choose arm64 or one of these");
         }
         if (switches.contains(Switch.ARM64) && switches.contains(Switch.SPLIT)) {
@@ -225,7 +225,7 @@ public final class Profile {
 
     /** Returns the profile's text, which {@link #of} parses. */
     public String label() {
-        return Stream.concat(Stream.of(version.label), switches.stream().map(one -> one.label))
+        return Stream.concat(Stream.of(version.label), switches.stream().map(part -> part.label))
                 .collect(Collectors.joining(","));
     }
 

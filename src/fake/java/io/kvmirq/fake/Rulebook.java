@@ -51,10 +51,10 @@ final class Rulebook {
         }
         List<Refusal> known = refused.computeIfAbsent(rule, none -> new ArrayList<>());
         for (int i = 0; i < known.size(); i++) {
-            Refusal one = known.get(i);
-            if (one.request() == request
-                    && one.call().equals(call)
-                    && one.facts().equals(facts)) {
+            Refusal refusal = known.get(i);
+            if (refusal.request() == request
+                    && refusal.call().equals(call)
+                    && refusal.facts().equals(facts)) {
                 return;
             }
         }

@@ -26,10 +26,10 @@ record ArmRam(KernelOfFile host, FakeMemorySlots slots) implements GuestRam {
     @Override
     public boolean write(long address, ByteBuffer from) {
         for (int i = 0; i < from.remaining(); i++) {
-            ByteBuffer one = ByteBuffer.allocate(1).put(0, from.get(from.position() + i));
+            ByteBuffer single = ByteBuffer.allocate(1).put(0, from.get(from.position() + i));
             if (!slots.isWritable(address + i)
                     || slots.user(address + i)
-                            .filter(user -> host.memory().copyOut(user, one, 1))
+                            .filter(user -> host.memory().copyOut(user, single, 1))
                             .isEmpty()) {
                 return false;
             }

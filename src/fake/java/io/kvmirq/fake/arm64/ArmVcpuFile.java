@@ -193,7 +193,7 @@ final class ArmVcpuFile extends VcpuFile {
         return host.copied(
                 address,
                 Uapi.KvmOneReg.SIZE,
-                one -> call.apply(one.getLong(Uapi.KvmOneReg.ID), one.getLong(Uapi.KvmOneReg.ADDR)));
+                oneReg -> call.apply(oneReg.getLong(Uapi.KvmOneReg.ID), oneReg.getLong(Uapi.KvmOneReg.ADDR)));
     }
 
     private int getRegister(long id, long address) {

@@ -120,7 +120,8 @@ public final class ArmVmFile extends VmFile {
             return host.refuse(VgicAnswer.GICV2_VCPUS);
         }
         ArmVcpu vcpu = new ArmVcpu(vm, (int) id);
-        Optional<Answer> noPlace = vgic.flatMap(one -> one.places().take(vcpu));
+        Optional<Answer> noPlace =
+                vgic.flatMap(controller -> controller.places().take(vcpu));
         if (noPlace.isPresent()) {
             return host.refuse(noPlace);
         }

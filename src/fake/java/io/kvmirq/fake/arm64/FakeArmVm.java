@@ -73,7 +73,7 @@ final class FakeArmVm extends VmInterrupts implements GicHardware.Guest {
 
     private boolean delivers() {
         return vgic.filter(FakeVgic::isInitialized)
-                .filter(one -> one.delivery().isEnabled())
+                .filter(controller -> controller.delivery().isEnabled())
                 .isPresent();
     }
 
@@ -218,8 +218,9 @@ final class FakeArmVm extends VmInterrupts implements GicHardware.Guest {
     @Override
     protected Optional<Answer> forward(HostLine line, int gsi) {
         int spi = gsi + InterruptId.FIRST_SPI;
-        boolean free =
-                vgic.filter(one -> one.isInitialized() && one.isShared(spi)).isPresent() && !mapped.containsKey(spi);
+        boolean free = vgic.filter(controller -> controller.isInitialized() && controller.isShared(spi))
+                        .isPresent()
+                && !mapped.containsKey(spi);
         if (!free) {
             return Optional.of(InterruptAnswer.FORWARD_NO_LINE);
         }
@@ -328,11 +329,11 @@ final class FakeArmVm extends VmInterrupts implements GicHardware.Guest {
 
     private void drive(int pin, boolean level) {
         int number = pin + InterruptId.FIRST_SPI;
-        if (vgic.filter(one -> one.isShared(number)).isEmpty()) {
+        if (vgic.filter(controller -> controller.isShared(number)).isEmpty()) {
             note(ArmAnswer.ARM_PIN_NOWHERE);
             return;
         }
-        vgic.ifPresent(one -> one.inject(0, number, level));
+        vgic.ifPresent(controller -> controller.inject(0, number, level));
     }
 
     /** Injects an SPI without a worker: asserts its line and does not deassert it. */

@@ -75,7 +75,7 @@ final class VgicDelivery {
     void route(int spi, int affinity) {
         affinities[spi] = affinity & AFFINITY;
         int vcpu = vm.vcpus().stream()
-                .filter(one -> one.affinity() == affinities[spi])
+                .filter(target -> target.affinity() == affinities[spi])
                 .mapToInt(vm.vcpus()::indexOf)
                 .findFirst()
                 .orElse(NO_VCPU);
@@ -108,7 +108,7 @@ final class VgicDelivery {
     /** The vCPU whose list has an interrupt. */
     private int holder(int vcpu, int id) {
         IntStream all = InterruptId.isPrivate(id) ? IntStream.of(vcpu) : IntStream.range(0, lists.size());
-        return all.filter(one -> lists.get(one).get(id)).findFirst().orElse(NO_VCPU);
+        return all.filter(owner -> lists.get(owner).get(id)).findFirst().orElse(NO_VCPU);
     }
 
     /** Queues an interrupt that was signalled or written. */

@@ -180,8 +180,8 @@ final class VgicPlaces {
 
     /** Source: {@code vgic_v3_check_base()} in vgic-v3.c. */
     private Optional<Answer> refuseGrown() {
-        boolean beyond = regions.stream()
-                .anyMatch(one -> check(vm, NOWHERE, one.base, size(one.count)).isPresent());
+        boolean beyond = regions.stream().anyMatch(region -> check(vm, NOWHERE, region.base, size(region.count))
+                .isPresent());
         if (beyond) {
             return Optional.of(VgicAnswer.VGIC_REGION_GROWN);
         }
@@ -198,6 +198,7 @@ final class VgicPlaces {
     }
 
     private boolean hitsRegion(long base, long size) {
-        return regions.stream().anyMatch(one -> base + size > one.base && base < one.base + size(one.count));
+        return regions.stream()
+                .anyMatch(region -> base + size > region.base && base < region.base + size(region.count));
     }
 }

@@ -37,7 +37,7 @@ public final class Arrivals {
         }
         counts[vcpu][vector]++;
         if (caller != null) {
-            calls.computeIfAbsent(vcpu * VECTORS + vector, any -> new TreeSet<>())
+            calls.computeIfAbsent(vcpu * VECTORS + vector, key -> new TreeSet<>())
                     .add(caller.get());
         }
     }

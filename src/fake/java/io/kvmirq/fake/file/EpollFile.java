@@ -119,8 +119,8 @@ public final class EpollFile extends FakeFile {
         if (set == file) {
             return host.refuse(FileAnswer.EPOLL_ITSELF);
         }
-        return set instanceof EpollFile one
-                ? one.control(operation, file, fd, event)
+        return set instanceof EpollFile epollFile
+                ? epollFile.control(operation, file, fd, event)
                 : host.refuse(FileAnswer.EPOLL_NOT_A_SET);
     }
 

@@ -60,7 +60,7 @@ public final class FakeMemoryFile extends FakeFile {
         if (file == null) {
             return host.refuse(FileAnswer.FD_NOT_OPEN);
         }
-        return file instanceof FakeMemoryFile one ? one.truncate(length) : host.refuse(FileAnswer.TRUNCATE_KIND);
+        return file instanceof FakeMemoryFile memfd ? memfd.truncate(length) : host.refuse(FileAnswer.TRUNCATE_KIND);
     }
 
     private int truncate(long length) {
@@ -78,10 +78,10 @@ public final class FakeMemoryFile extends FakeFile {
 
     /** Handles F_ADD_SEALS and F_GET_SEALS of any file. */
     public static int seals(KernelOfFile host, FakeFile file, int command, int more) {
-        if (!(file instanceof FakeMemoryFile one)) {
+        if (!(file instanceof FakeMemoryFile memfd)) {
             return host.refuse(FileAnswer.SEALS_KIND);
         }
-        return command == Memfd.F_GET_SEALS ? one.seals : one.addSeals(more);
+        return command == Memfd.F_GET_SEALS ? memfd.seals : memfd.addSeals(more);
     }
 
     private int addSeals(int more) {

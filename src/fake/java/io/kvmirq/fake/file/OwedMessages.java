@@ -30,22 +30,23 @@ final class OwedMessages {
 
     /** Adds a lost message, and its sentence if there is one. */
     void add(int source, MessageSource event, Dropped.@Nullable Sentence sentence) {
-        owed.removeIf(one -> one.source == source && (source != WaitingMessages.PROGRAM || one.event == event));
+        owed.removeIf(
+                message -> message.source == source && (source != WaitingMessages.PROGRAM || message.event == event));
         owed.add(new Owed(source, event, sentence));
     }
 
     /** Removes the entry of a source, whose last message stays lost. */
     void forget(int source) {
-        owed.removeIf(one -> one.source == source);
+        owed.removeIf(message -> message.source == source);
     }
 
     /** Changes the last message of a source from lost to ended, because the program ended the source. */
     void end(int source, String why) {
         for (int i = owed.size() - 1; i >= 0; i--) {
-            Owed one = owed.get(i);
-            if (one.source == source) {
+            Owed message = owed.get(i);
+            if (message.source == source) {
                 owed.remove(i);
-                dropped.found(one.sentence);
+                dropped.found(message.sentence);
                 dropped.end(why, waiting.source(source));
             }
         }
@@ -53,16 +54,16 @@ final class OwedMessages {
 
     /** Puts the messages of an eventfd that the program signals into the hand. Returns whether there are any. */
     boolean signal(MessageSource event) {
-        boolean any = false;
+        boolean found = false;
         for (int i = owed.size() - 1; i >= 0; i--) {
-            Owed one = owed.get(i);
-            if (one.event == event || waiting.source(one.source).signals(event)) {
+            Owed message = owed.get(i);
+            if (message.event == event || waiting.source(message.source).signals(event)) {
                 owed.remove(i);
-                dropped.found(one.sentence);
-                hand.put(one.source);
-                any = true;
+                dropped.found(message.sentence);
+                hand.put(message.source);
+                found = true;
             }
         }
-        return any;
+        return found;
     }
 }

@@ -44,16 +44,16 @@ final class ProgramMessages {
     }
 
     private boolean removeHeld(int id) {
-        return held.removeIf(one -> one.id == id);
+        return held.removeIf(message -> message.id == id);
     }
 
     /** Messages that the program should have sent, one sentence each: their eventfd has an irqfd. */
     List<String> forgotten() {
         List<String> forgotten = new ArrayList<>();
-        for (Held one : held) {
-            MessageSource source = waiting.source(one.id);
-            if (source.hasIrqfd() && one.event.hadIrqfd()) {
-                forgotten.add("the program read it from " + one.event
+        for (Held message : held) {
+            MessageSource source = waiting.source(message.id);
+            if (source.hasIrqfd() && message.event.hadIrqfd()) {
+                forgotten.add("the program read it from " + message.event
                         + " and did not send it on, although the eventfd of its source has an irqfd; source " + source
                         + ", last place " + place.name(0));
             }
@@ -88,11 +88,11 @@ final class ProgramMessages {
         hand.setFromSource();
         boolean again = owed.signal(event);
         for (int i = held.size() - 1; i >= 0; i--) {
-            Held one = held.get(i);
-            if (one.event == event || waiting.source(one.id).signals(event)) {
-                hand.put(one.id);
+            Held message = held.get(i);
+            if (message.event == event || waiting.source(message.id).signals(event)) {
+                hand.put(message.id);
                 hand.setFrom(place, 0);
-                release(one.id);
+                release(message.id);
                 again = true;
             }
         }

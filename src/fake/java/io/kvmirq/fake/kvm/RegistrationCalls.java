@@ -75,9 +75,9 @@ final class RegistrationCalls {
             return refused;
         }
         boolean resample = (flags & Uapi.KVM_IRQFD_FLAG_RESAMPLE) != 0;
-        Optional<Answer> any = vm.refusesIrqfd(resample);
-        return any.isPresent()
-                ? host.refuse(any.get())
+        Optional<Answer> refusal = vm.refusesIrqfd(resample);
+        return refusal.isPresent()
+                ? host.refuse(refusal.get())
                 : assign(fd, gsi, resample, irqfd.getInt(Uapi.KvmIrqfd.RESAMPLEFD));
     }
 
@@ -138,7 +138,7 @@ final class RegistrationCalls {
         if (refused < 0) {
             return refused;
         }
-        FakeIoEventFd one = new FakeIoEventFd(
+        FakeIoEventFd ioEventFd = new FakeIoEventFd(
                 eventfd(fd),
                 FakeIoEventFd.Bus.of(flags),
                 address,
@@ -146,12 +146,12 @@ final class RegistrationCalls {
                 !match,
                 match ? argument.getLong(Uapi.KvmIoeventfd.DATAMATCH) : 0);
         if (!assign) {
-            return vm.ioEventFds().remove(one) ? 0 : host.refuse(IrqfdAnswer.IOEVENTFD_NONE);
+            return vm.ioEventFds().remove(ioEventFd) ? 0 : host.refuse(IrqfdAnswer.IOEVENTFD_NONE);
         }
-        if (vm.ioEventFds().stream().anyMatch(one::collides)) {
+        if (vm.ioEventFds().stream().anyMatch(ioEventFd::collides)) {
             return host.refuse(IrqfdAnswer.IOEVENTFD_COLLIDES);
         }
-        vm.ioEventFds().add(one);
+        vm.ioEventFds().add(ioEventFd);
         return 0;
     }
 }

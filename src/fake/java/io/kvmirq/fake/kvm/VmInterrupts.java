@@ -197,9 +197,9 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     private @Nullable FakeIoEventFd find(FakeIoEventFd.Bus bus, long address, int length, long data) {
         long written = data & -1L >>> Long.SIZE - Byte.SIZE * length;
-        for (FakeIoEventFd one : ioEventFds) {
-            if (one.takes(bus, address, length, written)) {
-                return one;
+        for (FakeIoEventFd ioEventFd : ioEventFds) {
+            if (ioEventFd.takes(bus, address, length, written)) {
+                return ioEventFd;
             }
         }
         return null;

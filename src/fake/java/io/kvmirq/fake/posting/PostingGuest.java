@@ -90,7 +90,9 @@ public abstract class PostingGuest {
     public final void setInhibit(InhibitReason reason, boolean on) {
         if (reason.counts(rules.vendor()) && (on ? inhibits.add(reason) : inhibits.remove(reason))) {
             inhibited(reason, on);
-            long mask = inhibits.stream().mapToLong(one -> 1L << number(one)).sum();
+            long mask = inhibits.stream()
+                    .mapToLong(inhibit -> 1L << number(inhibit))
+                    .sum();
             tracepoints()
                     .call(
                             "kvm_apicv_inhibit_changed",

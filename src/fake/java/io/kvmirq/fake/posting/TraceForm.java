@@ -47,7 +47,7 @@ public final class TraceForm {
     /** The formats by name. {@code namesInhibits}: the kernel prints names of APICv inhibit reasons. */
     static Map<String, TraceForm> all(boolean namesInhibits) {
         String reasons = Stream.of(InhibitReason.values())
-                .map(one -> "{ ((((1UL))) << (APICV_INHIBIT_REASON_" + one + ")), \"" + one + "\" }")
+                .map(reason -> "{ ((((1UL))) << (APICV_INHIBIT_REASON_" + reason + ")), \"" + reason + "\" }")
                 .collect(Collectors.joining(", "));
         return Stream.of(
                         new TraceForm(

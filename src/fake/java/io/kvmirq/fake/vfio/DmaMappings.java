@@ -157,8 +157,8 @@ final class DmaMappings {
         header(info, addresses, UapiVfio.VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 0);
         info.putInt(addresses + VfioIommuType1InfoCapIovaRange.NR_IOVAS, ranges.length / 2);
         info.position(addresses + VfioIommuType1InfoCapIovaRange.SIZE);
-        for (long one : ranges) {
-            info.putLong(one);
+        for (long address : ranges) {
+            info.putLong(address);
         }
         return info.flip();
     }

@@ -14,7 +14,7 @@ interface PciHost {
     HostVectors vectors();
 
     /** All PCI devices on the bus of {@code one}, including it. */
-    List<PciFunction> onBusOf(PciFunction one);
+    List<PciFunction> onBusOf(PciFunction function);
 
     /** The devices among {@code functions} that are bound to vfio-pci. */
     List<VfioPci> boundAmong(List<PciFunction> functions);

@@ -95,10 +95,10 @@ final class PciImage {
         free.set(HEADER_END, size);
         header();
         capabilities();
-        function.registers().forEach(one -> {
-            int at = start(one.capability()) + one.at();
-            values.putShort(at, (short) one.value());
-            writable.putShort(at, (short) one.writable());
+        function.registers().forEach(register -> {
+            int at = start(register.capability()) + register.at();
+            values.putShort(at, (short) register.value());
+            writable.putShort(at, (short) register.writable());
         });
     }
 

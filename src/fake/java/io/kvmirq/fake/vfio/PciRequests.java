@@ -205,7 +205,7 @@ final class PciRequests {
     private boolean isOff(int bar, int at, int length) {
         return !device.isEnabled(bar)
                 && IntStream.range(at, at + length)
-                        .anyMatch(one -> !device.bars().isExcluded(bar, one));
+                        .anyMatch(byteAt -> !device.bars().isExcluded(bar, byteAt));
     }
 
     /** Reads at most to the end of the BAR. */

@@ -81,10 +81,10 @@ public final class VfioHost implements PciHost {
     }
 
     @Override
-    public List<PciFunction> onBusOf(PciFunction one) {
+    public List<PciFunction> onBusOf(PciFunction function) {
         return functions()
-                .filter(other -> other.address().domain() == one.address().domain()
-                        && other.address().bus() == one.address().bus())
+                .filter(other -> other.address().domain() == function.address().domain()
+                        && other.address().bus() == function.address().bus())
                 .toList();
     }
 
@@ -213,7 +213,7 @@ public final class VfioHost implements PciHost {
                 return host.install(new IommuFile(host, this::mayPin));
             }
             Optional<FakeVfioDevice> device = devices()
-                    .filter(one -> path.equals(DIRECTORY + "devices/vfio" + one.index()))
+                    .filter(opened -> path.equals(DIRECTORY + "devices/vfio" + opened.index()))
                     .findFirst();
             if (device.isPresent() && host.isFull()) {
                 return host.refuse(FileAnswer.FD_TABLE_FULL);

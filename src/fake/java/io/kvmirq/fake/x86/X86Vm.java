@@ -101,7 +101,7 @@ final class X86Vm extends VmInterrupts {
     }
 
     private void permitPosting() {
-        posting.ifPresent(one -> one.setInhibit(InhibitReason.ABSENT, false));
+        posting.ifPresent(known -> known.setInhibit(InhibitReason.ABSENT, false));
     }
 
     Optional<IrqPosting> posting() {
@@ -122,7 +122,7 @@ final class X86Vm extends VmInterrupts {
 
     private void setReinjecting(boolean on) {
         lapics.wantScan();
-        posting.ifPresent(one -> one.setReinjecting(on));
+        posting.ifPresent(known -> known.setReinjecting(on));
     }
 
     void createPit(boolean withSpeaker) {

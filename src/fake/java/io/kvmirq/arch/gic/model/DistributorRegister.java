@@ -55,8 +55,9 @@ public enum DistributorRegister {
     /** Returns the register at an offset; empty if the offset is unaligned, in a gap, or beyond {@code interrupts}. */
     public static Optional<DistributorRegister> at(int at, int interrupts) {
         return Arrays.stream(values())
-                .filter(one -> at % Integer.BYTES == 0 && at >= one.offset && at < one.offset + one.length)
-                .filter(one -> !one.isPerInterrupt() || one.interrupt(at) < interrupts)
+                .filter(register ->
+                        at % Integer.BYTES == 0 && at >= register.offset && at < register.offset + register.length)
+                .filter(register -> !register.isPerInterrupt() || register.interrupt(at) < interrupts)
                 .findFirst();
     }
 

@@ -202,7 +202,7 @@ public final class Lpis {
             if (drops && !lpi.pending) {
                 listener.ended(id, UNMAPPED);
             }
-            leave(one -> false);
+            leave(same -> false);
         }
     }
 

@@ -51,7 +51,8 @@ public enum RedistributorRegister {
      */
     public static Optional<RedistributorRegister> at(int at) {
         return Arrays.stream(values())
-                .filter(one -> at % Integer.BYTES == 0 && at >= one.offset && at < one.offset + one.length)
+                .filter(register ->
+                        at % Integer.BYTES == 0 && at >= register.offset && at < register.offset + register.length)
                 .findFirst();
     }
 

@@ -114,14 +114,14 @@ public class PiDescriptor {
 
     /** Moves PIR to the IRR. A zero word costs no locked access, as in the kernel. */
     boolean harvest(SharedWords irr, int at) {
-        boolean any = false;
+        boolean found = false;
         for (int i = 0; i < PIR_WORDS; i++) {
             if (words.get(base + i) != 0) {
                 irr.or(at + i, words.swap(base + i, 0));
-                any = true;
+                found = true;
             }
         }
-        return any;
+        return found;
     }
 
     /** The highest vector of four words, 0 if they are 0. */
